@@ -1,0 +1,42 @@
+// A failure that an operator can act on: what, where, and what to do next.
+
+/** Exit codes of every command; one meaning each (listed in README.md). */
+export const ExitCode = {
+  done: 0,
+  bug: 1,
+  config: 2,
+  prerequisite: 3,
+  refused: 4,
+  unreachable: 5,
+  rejected: 6,
+  notReady: 7,
+  service: 8,
+  integrity: 9,
+  locked: 10,
+  verification: 11,
+} as const;
+
+export interface DeployErrorOptions {
+  /** One of {@link ExitCode}. */
+  exitCode: number;
+  /** Where it happened, most precise first: file:line, object id and field, address. One per line. */
+  where?: string | string[];
+  /** The next command to type or edit to make. */
+  fix?: string;
+  cause?: unknown;
+}
+
+/** What could not be done (verb first, no full stop), where, why, and the fix. */
+export class DeployError extends Error {
+  readonly exitCode: number;
+  readonly where: string[];
+  readonly fix: string | undefined;
+
+  constructor(message: string, { exitCode, where = [], fix, cause }: DeployErrorOptions) {
+    super(message, { cause });
+    this.name = "DeployError";
+    this.exitCode = exitCode;
+    this.where = typeof where === "string" ? [where] : where;
+    this.fix = fix;
+  }
+}

@@ -1,0 +1,160 @@
+// A Kubernetes object as plain data, and pure functions over it.
+import { createHash } from "node:crypto";
+
+/** Any Kubernetes object; only what every object has is typed. */
+export interface Manifest {
+  apiVersion: string;
+  kind: string;
+  metadata: {
+    name: string;
+    namespace?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    // deno-lint-ignore no-explicit-any
+    [field: string]: any;
+  };
+  // deno-lint-ignore no-explicit-any
+  [field: string]: any;
+}
+
+/** Field manager, managed-by label and marker name: how this deployer signs its work. */
+export const OWNER = "thanos-multi-cluster";
+/** Label that names the step an object belongs to; the inventory is listed by it. */
+export const STEP_LABEL = "deploy.miribit.lab/step";
+/** Annotation: "disabled" keeps `${...}` in an object literal (dashboards, rules, pipelines). */
+export const SUBSTITUTE_ANNOTATION = "deploy.miribit.lab/substitute";
+/** Annotation: "live" on a ConfigMap or Secret that programs re-read by themselves. */
+export const RELOAD_ANNOTATION = "deploy.miribit.lab/reload";
+const CHECKSUM_ANNOTATION = "deploy.miribit.lab/config-checksum";
+
+/** `Kind/namespace/name`, or `Kind/name` for a cluster-scoped object. */
+export function idOf({ kind, metadata }: Manifest): string {
+  return [kind, metadata.namespace, metadata.name].filter(Boolean).join("/");
+}
+
+/** Definitions (namespaces, CRDs, classes) first: the rest can only be accepted after them. */
+export function inWaves(objects: Manifest[]): [definitions: Manifest[], rest: Manifest[]] {
+  const definitions = objects.filter((object) => DEFINITIONS.has(object.kind));
+  const rest = objects.filter((object) => !DEFINITIONS.has(object.kind));
+  return [definitions, [...rest].sort((a, b) => rank(a) - rank(b))];
+}
+
+const DEFINITIONS = new Set(["Namespace", "CustomResourceDefinition", "PriorityClass"]);
+// What workloads refer to comes before them, what routes to them after.
+const ORDER = ["ServiceAccount", "ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding"]
+  .concat(["ConfigMap", "Secret", "PersistentVolumeClaim", "Service", "IngressClass"]);
+
+function rank({ kind }: Manifest): number {
+  const position = ORDER.indexOf(kind);
+  return position < 0 ? ORDER.length : position;
+}
+
+/** A Secret from plain text values; built in code so that no secret ever stands in a file. */
+export function secret(
+  name: string,
+  namespace: string,
+  values: Record<string, string>,
+  extra: { type?: string; labels?: Record<string, string> } = {},
+): Manifest {
+  const data = Object.fromEntries(
+    Object.entries(values).map(([key, value]) => [key, base64(value)]),
+  );
+  return {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name, namespace, labels: extra.labels ?? {} },
+    type: extra.type ?? "Opaque",
+    data,
+  };
+}
+
+/** A ConfigMap from texts that are computed (endpoint lists, generated configuration). */
+export function configMap(
+  name: string,
+  namespace: string,
+  data: Record<string, string>,
+  extra: { labels?: Record<string, string>; annotations?: Record<string, string> } = {},
+): Manifest {
+  return {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name, namespace, labels: extra.labels ?? {}, annotations: extra.annotations ?? {} },
+    data,
+  };
+}
+
+/** Signs the objects of a step: who manages them, and which step they come from. */
+export function signed(objects: Manifest[], step: string): Manifest[] {
+  return objects.map((object) => ({
+    ...object,
+    metadata: {
+      ...object.metadata,
+      labels: {
+        ...object.metadata.labels,
+        "app.kubernetes.io/managed-by": OWNER,
+        [STEP_LABEL]: step,
+      },
+    },
+  }));
+}
+
+/**
+ * Puts a checksum of the ConfigMaps and Secrets that a workload mounts or reads on its pod
+ * template, so that a changed configuration restarts it. Objects annotated
+ * `deploy.miribit.lab/reload: live` are left out.
+ */
+export function withChecksums(objects: Manifest[]): Manifest[] {
+  const sources = new Map(
+    objects
+      .filter(({ kind }) => kind === "ConfigMap" || kind === "Secret")
+      .filter(({ metadata }) => metadata.annotations?.[RELOAD_ANNOTATION] !== "live")
+      .map((object) => [idOf(object), JSON.stringify([object.data, object.stringData])]),
+  );
+  return objects.map((object) => {
+    const used = references(object).flatMap((id) => sources.get(id) ?? []);
+    if (used.length === 0) return object;
+    const copy = structuredClone(object);
+    const metadata = copy.kind === "Prometheus" || copy.kind === "Alertmanager"
+      ? (copy.spec.podMetadata ??= {})
+      : (copy.spec.template.metadata ??= {});
+    metadata.annotations = { ...metadata.annotations, [CHECKSUM_ANNOTATION]: digest(used.sort()) };
+    return copy;
+  });
+}
+
+const WORKLOADS = new Set(["Deployment", "StatefulSet", "DaemonSet", "Prometheus", "Alertmanager"]);
+
+/** Ids of the ConfigMaps and Secrets that a workload's pods refer to, anywhere in their spec. */
+function references(object: Manifest): string[] {
+  if (!WORKLOADS.has(object.kind)) return [];
+  const found = new Set<string>();
+  const namespace = object.metadata.namespace;
+  walk(object.spec, (value, key) => {
+    if (typeof value !== "object" || value === null) return;
+    // deno-lint-ignore no-explicit-any
+    const { name, secretName } = value as any;
+    if (/^configMap/.test(key) && name) found.add(`ConfigMap/${namespace}/${name}`);
+    if (/^secret/.test(key) && (name ?? secretName)) {
+      found.add(`Secret/${namespace}/${name ?? secretName}`);
+    }
+  });
+  return [...found];
+}
+
+/** Calls `visit` for every value below `node`, with the key it stands under. */
+export function walk(node: unknown, visit: (value: unknown, key: string) => void): void {
+  if (typeof node !== "object" || node === null) return;
+  for (const [key, value] of Object.entries(node)) {
+    visit(value, key);
+    walk(value, visit);
+  }
+}
+
+function digest(parts: string[]): string {
+  return createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 16);
+}
+
+/** Base64 of the UTF-8 bytes of a text, as Secrets carry it. */
+export function base64(text: string): string {
+  return new TextEncoder().encode(text).toBase64();
+}
