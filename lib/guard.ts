@@ -1,0 +1,118 @@
+// The wrong-cluster guard: context, server address and cluster identity must all be the env file's.
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Cluster, text } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
+import { kubectl, KubectlError } from "./kubectl.ts";
+import { configMap, type Manifest, OWNER } from "./manifest.ts";
+
+/** The marker that the first deploy leaves in kube-system. */
+interface Marker {
+  id: string;
+  name: string;
+  role: string;
+  uid: string;
+}
+
+/**
+ * Refuses (exit 4) unless the context exists, its server is API_HOST, and the cluster is the one the
+ * env file means; exit 5 when it does not answer. `adopt` accepts another cluster UID (a rebuilt
+ * VM). Gives the marker to write on a cluster that has none (or an adopted one), else undefined.
+ */
+export async function checkTarget(
+  cluster: Cluster,
+  { adopt = false }: { adopt?: boolean } = {},
+): Promise<Manifest | undefined> {
+  await checkServer(cluster);
+  const [uid, marker] = await reached(() => identity(cluster));
+  const wanted = {
+    id: cluster.id,
+    name: text(cluster, "CLUSTER_NAME"),
+    role: cluster.role,
+    uid,
+  };
+  if (marker) {
+    if (marker.id !== wanted.id || marker.name !== wanted.name) {
+      throw refusal(`this is ${marker.name}, refusing ${wanted.name}`, {
+        where: `context ${text(cluster, "KUBE_CONTEXT")}: marker ConfigMap kube-system/${OWNER}`,
+        fix: `correct KUBE_CONTEXT in env/cluster-${cluster.id}.env`,
+      });
+    }
+    if (marker.role !== wanted.role) {
+      throw refusal(`${wanted.name} was deployed as ${marker.role}, refusing ${wanted.role}`, {
+        where: `env/cluster-${cluster.id}.env  CLUSTER_ROLE`,
+        fix: "a cluster keeps its role: give the new role to a new cluster",
+      });
+    }
+    if (marker.uid !== uid && !adopt) {
+      throw refusal(`another cluster answers as ${wanted.name}`, {
+        where: `kube-system UID ${uid}, deployed before to ${marker.uid}`,
+        fix: `if the cluster was rebuilt on purpose: make cluster-${cluster.id} ARGS=--adopt`,
+      });
+    }
+    if (marker.uid === uid) return undefined;
+  }
+  return configMap(OWNER, "kube-system", { ...wanted });
+}
+
+async function checkServer(cluster: Cluster): Promise<void> {
+  const context = text(cluster, "KUBE_CONTEXT");
+  const config = JSON.parse(
+    await kubectl(["config", "view", "-o", "json"], { cluster }),
+  );
+  // deno-lint-ignore no-explicit-any
+  const named = (list: any[] | null, name: string) => list?.find((entry) => entry.name === name);
+  const entry = named(config.contexts, context);
+  if (!entry) {
+    // deno-lint-ignore no-explicit-any
+    const known = (config.contexts ?? []).map(({ name }: any) => name).join(", ") || "none";
+    throw refusal(`there is no context ${context}`, {
+      where: `KUBE_CONTEXT of env/cluster-${cluster.id}.env; contexts in the kubeconfig: ${known}`,
+      fix: "add the context to the kubeconfig, or correct KUBE_CONTEXT or KUBECONFIG_FILE",
+    });
+  }
+  const server: string = named(config.clusters, entry.context.cluster)?.cluster.server ?? "";
+  const host = URL.canParse(server) ? new URL(server).hostname : server;
+  if (host !== text(cluster, "API_HOST")) {
+    throw refusal(`context ${context} leads to another server`, {
+      where: `expected ${text(cluster, "API_HOST")}, the kubeconfig says ${server || "nothing"}`,
+      fix: `correct KUBE_CONTEXT or NODE_IP in env/cluster-${cluster.id}.env (or set API_HOST)`,
+    });
+  }
+}
+
+async function identity(cluster: Cluster): Promise<[uid: string, marker: Marker | undefined]> {
+  const uid = kubectl(["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"], {
+    cluster,
+    seconds: 9,
+  });
+  const marker = kubectl(
+    ["get", "configmap", OWNER, "-n", "kube-system", "--ignore-not-found", "-o", "json"],
+    { cluster, seconds: 9 },
+  );
+  const [id, found] = await Promise.all([uid, marker]);
+  return [id, found.trim() ? JSON.parse(found).data : undefined];
+}
+
+/** Three tries, thirty seconds at most: a cluster that is down should not look like a slow one. */
+async function reached<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof KubectlError) || !error.transient) throw error;
+      if (attempt === 3) {
+        throw new DeployError(`${error.message} (3 tries)`, {
+          exitCode: ExitCode.unreachable,
+          where: error.where,
+          fix: error.fix,
+          cause: error,
+        });
+      }
+      await sleep(1000);
+    }
+  }
+}
+
+function refusal(what: string, rest: { where: string; fix: string }): DeployError {
+  return new DeployError(`Refused: ${what}`, { exitCode: ExitCode.refused, ...rest });
+}

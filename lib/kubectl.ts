@@ -1,0 +1,178 @@
+// The only place that starts kubectl: target, timeout, locale and error classes are set once.
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { $, type ProcessPromise } from "zx";
+import { type Cluster, projectPath, text } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
+
+export interface KubectlOptions {
+  cluster: Cluster;
+  /** Sent on stdin, which is closed otherwise (kubectl would ask for a user name). */
+  input?: string;
+  /** Deadline of the whole call in seconds; a half-open connection must not hang a deploy. */
+  seconds?: number;
+}
+
+/** A failed call; `transient` ones are worth another try. */
+export class KubectlError extends DeployError {
+  readonly stderr: string;
+  readonly transient: boolean;
+
+  constructor(message: string, stderr: string, rest: Verdict) {
+    super(message, { exitCode: rest.exitCode, where: stderr || [], fix: rest.fix });
+    this.stderr = stderr;
+    this.transient = rest.transient ?? false;
+  }
+}
+
+let program = "kubectl";
+
+/** Names another kubectl program than the first on PATH (tests give a fake one). */
+export function useKubectl(path: string): void {
+  program = path;
+}
+
+/** Runs kubectl against the cluster's own context and gives its stdout. */
+export async function kubectl(
+  args: string[],
+  { cluster, input, seconds = 120 }: KubectlOptions,
+): Promise<string> {
+  const all = [...targetArgs(cluster), ...args];
+  const running = $({
+    quiet: true,
+    nothrow: true,
+    // LC_ALL: kubectl has translated messages, and we read them.
+    env: { ...process.env, LC_ALL: "C" },
+    ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
+  })`exec ${program} ${all}`;
+  const what = `Cannot ${describe(args)} on ${cluster.id}`;
+  const result = await within(running, seconds);
+  if (!result) {
+    const stderr = `no answer within ${seconds} s`;
+    throw new KubectlError(what, stderr, verdict(stderr, cluster));
+  }
+  if (result.exitCode === 0) return result.stdout;
+  if (result.exitCode === 127) {
+    throw new KubectlError(what, "kubectl is not on PATH", {
+      exitCode: ExitCode.prerequisite,
+      fix: "make tools",
+    });
+  }
+  const stderr = clean(result.stderr);
+  throw new KubectlError(what, stderr, verdict(stderr, cluster));
+}
+
+/** The result, or undefined after the deadline; kubectl is ended then (`exec` made it the child). */
+async function within(running: ProcessPromise, seconds: number) {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const deadline = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => {
+      running.child?.kill("SIGTERM");
+      resolve(undefined);
+    }, seconds * 1000);
+  });
+  return await Promise.race([running, deadline]).finally(() => clearTimeout(timer));
+}
+
+/** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
+export async function kustomize(folder: string): Promise<string> {
+  const result = await $({ quiet: true, nothrow: true, env: { ...process.env, LC_ALL: "C" } })`
+    exec ${program} kustomize ${folder}`;
+  if (result.exitCode === 0) return result.stdout;
+  throw new DeployError(`Cannot build ${folder}`, {
+    exitCode: result.exitCode === 127 ? ExitCode.prerequisite : ExitCode.config,
+    where: clean(result.stderr),
+    fix: result.exitCode === 127 ? "make tools" : "correct the file named above",
+  });
+}
+
+/** Arguments that name the target: never the current context, never another kubeconfig. */
+export function targetArgs(cluster: Cluster): string[] {
+  const file = kubeconfigOf(cluster);
+  return [...(file ? [`--kubeconfig=${file}`] : []), `--context=${text(cluster, "KUBE_CONTEXT")}`];
+}
+
+/** Path of KUBECONFIG_FILE; undefined leaves the choice to kubectl ($KUBECONFIG, ~/.kube/config). */
+export function kubeconfigOf(cluster: Cluster): string | undefined {
+  const file = text(cluster, "KUBECONFIG_FILE");
+  if (file) return projectPath(file);
+  // Without any file kubectl would talk to localhost:8080.
+  if (!process.env.KUBECONFIG && !existsSync(join(homedir(), ".kube", "config"))) {
+    throw new DeployError(`Cannot find a kubeconfig for ${cluster.id}`, {
+      exitCode: ExitCode.refused,
+      where: "KUBECONFIG_FILE and $KUBECONFIG are empty, and there is no ~/.kube/config",
+      fix: "set KUBECONFIG_FILE in env/common.env",
+    });
+  }
+  return undefined;
+}
+
+interface Verdict {
+  exitCode: number;
+  fix?: string;
+  transient?: boolean;
+}
+
+// What kapp and others learnt to retry, in kubectl's words; everything else is final.
+const TRANSIENT = new RegExp([
+  "no answer within",
+  "connection refused",
+  "connection reset",
+  "i/o timeout",
+  "TLS handshake timeout",
+  "unexpected EOF|: EOF",
+  "http2: .*GOAWAY",
+  "etcdserver: (request timed out|leader changed)",
+  "the server is currently unable to handle the request",
+  "Too many requests|TooManyRequests|rate limit",
+  "failed calling webhook",
+  "conversion webhook .* failed",
+  "Operation cannot be fulfilled on resourcequotas",
+].join("|"));
+
+function verdict(stderr: string, cluster: Cluster): Verdict {
+  const context = text(cluster, "KUBE_CONTEXT");
+  const host = text(cluster, "API_HOST");
+  if (/context .* does not exist|no context exists/.test(stderr)) {
+    return { exitCode: ExitCode.refused, fix: `kubectl config get-contexts (wanted: ${context})` };
+  }
+  if (/x509:|certificate has expired|certificate signed by unknown authority/.test(stderr)) {
+    const fix =
+      `compare the certificate with the clock (date); minikube start -p ${context} renews`;
+    return { exitCode: ExitCode.unreachable, fix };
+  }
+  if (/Unauthorized|must be logged in|provide credentials/.test(stderr)) {
+    return { exitCode: ExitCode.unreachable, fix: `kubectl --context ${context} auth whoami` };
+  }
+  if (/\(Forbidden\)/.test(stderr) && /cannot (\w+) resource/.test(stderr)) {
+    const fix = `give the user of context ${context} the verb and resource named above`;
+    return { exitCode: ExitCode.unreachable, fix };
+  }
+  if (TRANSIENT.test(stderr) || /Unable to connect|no such host/.test(stderr)) {
+    const webhook = /webhook/.test(stderr);
+    return {
+      exitCode: webhook ? ExitCode.rejected : ExitCode.unreachable,
+      fix: webhook
+        ? "look at the webhook's Service and pods, then run again"
+        : `check that the API server of ${context} at ${host} runs, then run again`,
+      transient: true,
+    };
+  }
+  return { exitCode: ExitCode.rejected, fix: "correct the object named above, then run again" };
+}
+
+/** kubectl's stderr without its advice on conflicts, warnings and klog lines. */
+function clean(stderr: string): string {
+  return stderr.split("\n")
+    .filter((line) => !/^(Warning: |[EWI]\d{4} )/.test(line))
+    .join("\n")
+    .replace(/\nPlease review the fields above[\s\S]*?conflicts\)?\.?(?=\n|$)/g, "")
+    .trim();
+}
+
+/** The verb and kind of a call, for messages: `apply`, `get deployment`. */
+function describe(args: string[]): string {
+  return args.filter((arg) => !arg.startsWith("-")).slice(0, 2).join(" ");
+}
