@@ -1,0 +1,181 @@
+// Desired state sent to the cluster: one JSON List per wave, server-side apply, what changed.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Cluster } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
+import { kubectl, KubectlError } from "./kubectl.ts";
+import { idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
+import type { Change } from "./report.ts";
+import { until } from "./wait.ts";
+
+export interface ApplyOptions {
+  /** Told what is being waited for or taken back. */
+  say?: (text: string) => void;
+}
+
+/** How kubectl is told to apply: our manager, strict fields, everything on stdin. */
+export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=strict"];
+
+/** Applies the objects, definitions first, and tells what each call changed. */
+export async function apply(
+  cluster: Cluster,
+  objects: Manifest[],
+  { say = () => {} }: ApplyOptions = {},
+): Promise<Change[]> {
+  const [definitions, rest] = inWaves(objects);
+  const changes = await applyWave(cluster, definitions, say);
+  const crds = definitions.filter(({ kind }) => kind === "CustomResourceDefinition");
+  if (crds.length > 0) await established(cluster, crds);
+  return [...changes, ...await applyWave(cluster, rest, say)];
+}
+
+async function applyWave(
+  cluster: Cluster,
+  objects: Manifest[],
+  say: (text: string) => void,
+): Promise<Change[]> {
+  if (objects.length === 0) return [];
+  const before = await versions(cluster, objects);
+  const after = await retried(() => applyList(cluster, objects), say)
+    .catch((error) => oneByOne(cluster, objects, error, say));
+  return objects.map((object) => {
+    const id = idOf(object);
+    const action = !before.has(id)
+      ? "created"
+      : before.get(id) === after.get(id)
+      ? "unchanged"
+      : "configured";
+    return { id, action };
+  });
+}
+
+/** Applies a List and gives id to resourceVersion (kubectl's own words do not tell what changed). */
+async function applyList(
+  cluster: Cluster,
+  objects: Manifest[],
+  flags: string[] = [],
+): Promise<Map<string, string>> {
+  // kubectl prints a List for several objects and the bare object for one.
+  const items = objects.length === 1 ? FIELDS : `{range .items[*]}${FIELDS}{end}`;
+  const output = await kubectl([...APPLY, ...flags, "-o", `jsonpath=${items}`, "-f", "-"], {
+    cluster,
+    input: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }),
+    seconds: 300,
+  });
+  return parseVersions(output);
+}
+
+const FIELDS =
+  '{.kind}{"\\t"}{.metadata.namespace}{"\\t"}{.metadata.name}{"\\t"}{.metadata.resourceVersion}{"\\n"}';
+
+function parseVersions(output: string): Map<string, string> {
+  return new Map(
+    output.split("\n").filter(Boolean).map((line) => {
+      const [kind, namespace, name, version] = line.split("\t");
+      return [[kind, namespace, name].filter(Boolean).join("/"), version!];
+    }),
+  );
+}
+
+/** resourceVersions of what we own, of the kinds that are about to be applied. */
+async function versions(cluster: Cluster, objects: Manifest[]): Promise<Map<string, string>> {
+  const output = await retried(() =>
+    kubectl(
+      ["get", resources(objects), "--all-namespaces", "--selector", `${MANAGED_BY}=${OWNER}`]
+        .concat("--ignore-not-found", "-o", `jsonpath={range .items[*]}${FIELDS}{end}`),
+      { cluster },
+    )
+  );
+  return parseVersions(output);
+}
+
+const MANAGED_BY = "app.kubernetes.io/managed-by";
+
+/** `deployment.v1.apps,service.v1.`: the kinds of the objects as kubectl takes them. */
+export function resources(objects: Manifest[]): string {
+  const kinds = objects.map(({ apiVersion, kind }) => {
+    const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
+    return `${kind.toLowerCase()}.${version}.${group}`;
+  });
+  return [...new Set(kinds)].sort().join(",");
+}
+
+/** Runs the call again while its failure is transient, for two minutes at most. */
+async function retried<T>(call: () => Promise<T>, say: (text: string) => void = () => {}) {
+  const deadline = Date.now() + 120_000;
+  for (let pause = 1000;; pause = Math.min(pause * 2, 15_000)) {
+    try {
+      return await call();
+    } catch (error) {
+      const again = error instanceof KubectlError && error.transient;
+      if (!again || Date.now() + pause > deadline) throw error;
+      say(`trying again in ${pause / 1000} s: ${error.stderr.split("\n")[0]}`);
+      await sleep(pause);
+    }
+  }
+}
+
+/**
+ * After a refused List (kubectl applied the others and does not name the refused ones): each object
+ * alone, so that every refusal names its object. Fields that a person changed with kubectl are
+ * taken back; other managers keep theirs and are reported as a conflict.
+ */
+async function oneByOne(
+  cluster: Cluster,
+  objects: Manifest[],
+  cause: unknown,
+  say: (text: string) => void,
+): Promise<Map<string, string>> {
+  if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
+  const after = new Map<string, string>();
+  const refused: string[] = [];
+  for (const object of objects) {
+    try {
+      for (const entry of await applyOne(cluster, object, say)) after.set(...entry);
+    } catch (error) {
+      if (!(error instanceof KubectlError)) throw error;
+      refused.push(`${idOf(object)}: ${error.stderr}`);
+    }
+  }
+  if (refused.length === 0) return after;
+  throw new DeployError(
+    `Cannot apply ${refused.length} of ${objects.length} objects on ${cluster.id}`,
+    {
+      exitCode: ExitCode.rejected,
+      where: refused,
+      fix: "correct what the API server refused, then run again; the other objects are applied",
+      cause,
+    },
+  );
+}
+
+async function applyOne(cluster: Cluster, object: Manifest, say: (text: string) => void) {
+  try {
+    return await retried(() => applyList(cluster, [object]), say);
+  } catch (error) {
+    if (!(error instanceof KubectlError)) throw error;
+    const conflicts = [...error.stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) =>
+      who!
+    );
+    if (conflicts.length === 0 || !conflicts.every((who) => who.startsWith("kubectl"))) throw error;
+    say(`taking ${idOf(object)} back from ${[...new Set(conflicts)].join(", ")}`);
+    return await retried(() => applyList(cluster, [object], ["--force-conflicts"]), say);
+  }
+}
+
+async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
+  const names = crds.map(({ metadata }) => metadata.name);
+  const path = '{range .items[*]}{.metadata.name}{"\\t"}' +
+    '{.status.conditions[?(@.type=="Established")].status}{"\\n"}{end}';
+  await until("CRDs to be established", async () => {
+    const output = await kubectl(
+      ["get", "customresourcedefinitions", "-o", `jsonpath=${path}`],
+      { cluster },
+    );
+    const ready = new Set(
+      output.split("\n").filter((line) => line.endsWith("\tTrue")).map((line) =>
+        line.split("\t")[0]
+      ),
+    );
+    return names.filter((name) => !ready.has(name));
+  }, { seconds: 120, every: 0.5 });
+}

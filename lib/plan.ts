@@ -1,0 +1,125 @@
+// What a deploy would do: live objects against the API server's own dry run of the desired ones.
+import { APPLY, resources } from "./apply.ts";
+import type { Cluster } from "./cluster.ts";
+import { kubectl } from "./kubectl.ts";
+import { idOf, type Manifest, OWNER, STEP_LABEL } from "./manifest.ts";
+
+export interface Planned {
+  id: string;
+  action: "create" | "update" | "delete" | "unchanged";
+  /** For an update: `spec.replicas: 1 -> 2`; values of Secrets are never shown. */
+  fields: string[];
+}
+
+/** Kinds whose loss would lose data or other people's objects; a plan names them and keeps them. */
+const KEPT = new Set(["Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"]);
+
+/**
+ * Compares the desired objects of `steps` with the cluster. Tolerates namespaces and kinds that the
+ * same run would create. Changes nothing.
+ */
+export async function plan(
+  cluster: Cluster,
+  objects: Manifest[],
+  steps: string[],
+): Promise<Planned[]> {
+  if (objects.length === 0) return [];
+  const [kinds, namespaces] = await Promise.all([servedKinds(cluster), namespaceNames(cluster)]);
+  const served = objects.filter((object) => kinds.has(kindOf(object)));
+  const comparable = served.filter(({ metadata: { namespace } }) =>
+    !namespace || namespaces.has(namespace)
+  );
+  const [live, dryRun] = await Promise.all([
+    liveObjects(cluster, served, steps),
+    dryRunObjects(cluster, comparable),
+  ]);
+  const desired = new Set(objects.map(idOf));
+  const entries = objects.map((object): Planned => {
+    const id = idOf(object);
+    const before = live.get(id), after = dryRun.get(id);
+    if (!before || !after) return { id, action: "create", fields: [] };
+    const fields = differences(before, after);
+    return { id, action: fields.length > 0 ? "update" : "unchanged", fields };
+  });
+  const gone = [...live].filter(([id]) => !desired.has(id)).map(([id, { kind }]): Planned => (
+    { id, action: "delete", fields: KEPT.has(kind) ? ["kept: remove it by hand"] : [] }
+  ));
+  return [...entries, ...gone];
+}
+
+async function liveObjects(cluster: Cluster, served: Manifest[], steps: string[]) {
+  if (served.length === 0) return new Map<string, Manifest>();
+  const selector = `app.kubernetes.io/managed-by=${OWNER},${STEP_LABEL} in (${steps.join(",")})`;
+  const list = await kubectl(
+    ["get", resources(served), "--all-namespaces", "--selector", selector, "-o", "json"],
+    { cluster },
+  );
+  return byId(JSON.parse(list).items);
+}
+
+async function dryRunObjects(cluster: Cluster, objects: Manifest[]) {
+  if (objects.length === 0) return new Map<string, Manifest>();
+  // Forced: the plan shows what a deploy would take back from a person's kubectl edit.
+  const flags = [...APPLY, "--dry-run=server", "--force-conflicts", "-o", "json", "-f", "-"];
+  const output = JSON.parse(
+    await kubectl(flags, {
+      cluster,
+      input: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }),
+      seconds: 300,
+    }),
+  );
+  return byId(output.kind === "List" ? output.items : [output]);
+}
+
+function byId(items: Manifest[]): Map<string, Manifest> {
+  return new Map(items.map((item) => [idOf(item), item]));
+}
+
+async function servedKinds(cluster: Cluster): Promise<Set<string>> {
+  const output = await kubectl(["api-resources", "--no-headers"], { cluster });
+  // NAME [SHORTNAMES] APIVERSION NAMESPACED KIND
+  const rows = output.split("\n").filter(Boolean).map((line) => line.trim().split(/\s+/));
+  return new Set(rows.map((row) => `${row.at(-3)} ${row.at(-1)}`));
+}
+
+function kindOf({ apiVersion, kind }: Manifest): string {
+  return `${apiVersion} ${kind}`;
+}
+
+async function namespaceNames(cluster: Cluster): Promise<Set<string>> {
+  const output = await kubectl(["get", "namespaces", "-o", "name"], { cluster });
+  return new Set(output.split("\n").map((line) => line.replace("namespace/", "")));
+}
+
+const SERVER_FIELDS =
+  /^(status|metadata\.(managedFields|resourceVersion|generation|uid|creationTimestamp|selfLink))([.[]|$)/;
+
+/** Field paths in which two versions of an object differ, as `path: old -> new`. */
+export function differences(before: Manifest, after: Manifest): string[] {
+  const hidden = before.kind === "Secret" ? /^(data|stringData)\./ : undefined;
+  const found: string[] = [];
+  compare(before, after, "");
+  return found;
+
+  function compare(old: unknown, now: unknown, path: string): void {
+    if (SERVER_FIELDS.test(path)) return;
+    if (isObject(old) && isObject(now)) {
+      for (const key of new Set([...Object.keys(old), ...Object.keys(now)])) {
+        const below = Array.isArray(old) ? `${path}[${key}]` : path ? `${path}.${key}` : key;
+        compare(old[key], now[key], below);
+      }
+      return;
+    }
+    if (old === now) return;
+    found.push(hidden?.test(path) ? `${path}: changed` : `${path}: ${short(old)} -> ${short(now)}`);
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+function short(value: unknown): string {
+  const text = value === undefined ? "(none)" : JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { apply } from "../lib/apply.ts";
+import { DeployError } from "../lib/error.ts";
+import { configMap, type Manifest } from "../lib/manifest.ts";
+import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
+import { fakeKubectl } from "./fake_kubectl.ts";
+
+const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+const a = configMap("a", "monitoring", { text: SECRETS.S3_SECRET_KEY });
+const b = configMap("b", "monitoring", {});
+const namespace: Manifest = {
+  apiVersion: "v1",
+  kind: "Namespace",
+  metadata: { name: "monitoring" },
+};
+
+function versions(...rows: [id: string, version: string][]): string {
+  return rows.map(([id, version]) => `${id.split("/").join("\t")}\t${version}\n`).join("");
+}
+
+Deno.test("apply() tells created, configured and unchanged apart by resourceVersion", async () => {
+  const c = configMap("c", "monitoring", {});
+  await fakeKubectl([
+    {
+      on: " get ",
+      stdout: versions(["ConfigMap/monitoring/a", "1"], ["ConfigMap/monitoring/b", "2"]),
+    },
+    {
+      on: " apply ",
+      stdout: versions(["ConfigMap/monitoring/a", "1"], ["ConfigMap/monitoring/b", "9"], [
+        "ConfigMap/monitoring/c",
+        "10",
+      ]),
+    },
+  ]);
+  const changes = await apply(cluster, [a, b, c]);
+  assert.deepEqual(changes.map(({ action }) => action), ["unchanged", "configured", "created"]);
+});
+
+Deno.test("A39: apply() is server-side, strict and ours; A72: secrets go by stdin only", async () => {
+  const calls = await fakeKubectl([{ on: " get " }, { on: " apply " }]);
+  await apply(cluster, [a]);
+  const [, call] = await calls();
+  assert.match(
+    call!.args,
+    /apply --server-side --field-manager=thanos-multi-cluster --validate=strict .*-f -$/,
+  );
+  assert.match(call!.stdin, new RegExp(SECRETS.S3_SECRET_KEY));
+  assert.ok((await calls()).every(({ args }) => !args.includes(SECRETS.S3_SECRET_KEY)));
+});
+
+Deno.test("apply() sends definitions in a List of their own before the rest", async () => {
+  const calls = await fakeKubectl([{ on: " get " }, { on: " apply " }]);
+  await apply(cluster, [a, namespace]);
+  const lists = (await calls()).filter(({ args }) => args.includes(" apply ")).map(({ stdin }) =>
+    JSON.parse(stdin).items.map(({ kind }: Manifest) => kind)
+  );
+  assert.deepEqual(lists, [["Namespace"], ["ConfigMap"]]);
+});
+
+Deno.test("A32: apply() tries again while the API server restarts", async () => {
+  const calls = await fakeKubectl([
+    { on: " get " },
+    { on: " apply ", stderr: "dial tcp: connection refused", code: 1, times: 1 },
+    { on: " apply ", stdout: versions(["ConfigMap/monitoring/a", "1"]) },
+  ]);
+  assert.deepEqual((await apply(cluster, [a])).map(({ action }) => action), ["created"]);
+  assert.equal((await calls()).length, 3);
+});
+
+Deno.test("A34: apply() reports another manager's conflict with its object, and applies the others", async () => {
+  await fakeKubectl([
+    { on: " get " },
+    {
+      on: "range .items.* -f -$",
+      stderr: 'Apply failed with 1 conflict: conflict with "hpa"',
+      code: 1,
+      times: 1,
+    },
+    {
+      on: " apply ",
+      stderr: 'Apply failed with 1 conflict: conflict with "hpa" using v1: .data.text',
+      code: 1,
+      times: 1,
+    },
+    { on: " apply ", stdout: versions(["ConfigMap/monitoring/b", "1"]) },
+  ]);
+  const error = await apply(cluster, [a, b]).catch((error) => error);
+  assert.ok(error instanceof DeployError);
+  assert.equal(error.exitCode, 6);
+  assert.equal(error.message, "Cannot apply 1 of 2 objects on 197");
+  assert.match(error.where.join(), /^ConfigMap\/monitoring\/a: .*"hpa".*\.data\.text/);
+});
+
+Deno.test("apply() takes back what a person changed with kubectl, that object only", async () => {
+  const conflict =
+    'Apply failed with 1 conflict: conflict with "kubectl-edit" using v1: .data.text';
+  const calls = await fakeKubectl([
+    {
+      on: " get ",
+      stdout: versions(["ConfigMap/monitoring/a", "1"], ["ConfigMap/monitoring/b", "2"]),
+    },
+    { on: "--force-conflicts", stdout: versions(["ConfigMap/monitoring/a", "7"]) },
+    { on: " apply ", stderr: conflict, code: 1, times: 2 },
+    { on: " apply ", stdout: versions(["ConfigMap/monitoring/b", "2"]) },
+  ]);
+  const said: string[] = [];
+  const changes = await apply(cluster, [a, b], { say: (text) => said.push(text) });
+  assert.deepEqual(changes.map(({ action }) => action), ["configured", "unchanged"]);
+  assert.deepEqual(said, ["taking ConfigMap/monitoring/a back from kubectl-edit"]);
+  assert.equal((await calls()).filter(({ args }) => args.includes("--force-conflicts")).length, 1);
+});

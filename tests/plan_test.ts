@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { configMap, secret } from "../lib/manifest.ts";
+import { differences, plan } from "../lib/plan.ts";
+import { fixtureCluster } from "./cluster_fixture.ts";
+import { fakeKubectl } from "./fake_kubectl.ts";
+
+Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
+  const before = configMap("a", "n", { x: "1", gone: "z" });
+  const after = configMap("a", "n", { x: "2" });
+  before.metadata.resourceVersion = "1";
+  after.metadata.resourceVersion = "2";
+  assert.deepEqual(differences(before, after), ['data.x: "1" -> "2"', 'data.gone: "z" -> (none)']);
+});
+
+Deno.test("differences() never shows the data of a Secret", () => {
+  const found = differences(secret("a", "n", { key: "old" }), secret("a", "n", { key: "new" }));
+  assert.deepEqual(found, ["data.key: changed"]);
+});
+
+Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what is no longer wanted", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const kept = configMap("kept", "monitoring", { x: "new" });
+  const live = [configMap("kept", "monitoring", { x: "old" }), configMap("gone", "monitoring", {})];
+  const calls = await fakeKubectl([
+    {
+      on: "api-resources",
+      stdout: "configmaps cm v1 true ConfigMap\nnamespaces ns v1 false Namespace\n",
+    },
+    { on: "get namespaces", stdout: "namespace/monitoring\n" },
+    { on: "get configmap", stdout: JSON.stringify({ items: live }) },
+    { on: "--dry-run=server", stdout: JSON.stringify(kept) },
+  ]);
+  const entries = await plan(cluster, [
+    kept,
+    configMap("new", "not-there-yet", {}),
+    {
+      apiVersion: "monitoring.coreos.com/v1",
+      kind: "Prometheus",
+      metadata: { name: "p", namespace: "monitoring" },
+    },
+  ], ["20-prometheus"]);
+  assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
+    ["ConfigMap/monitoring/kept", "update", 'data.x: "old" -> "new"'],
+    ["ConfigMap/not-there-yet/new", "create"],
+    ["Prometheus/monitoring/p", "create"],
+    ["ConfigMap/monitoring/gone", "delete"],
+  ]);
+  const applied = (await calls()).filter(({ args }) => args.includes(" apply "));
+  assert.ok(applied.every(({ args }) => args.includes("--dry-run=server")));
+});
