@@ -1,0 +1,95 @@
+// A command line: strict flags, clusters by id, failures to exit codes.
+import process from "node:process";
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import { chooseClusters, type Cluster, loadFleet, secretsOf } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
+import { deployFleet, exitCodeOfFleet, notShown, summary } from "./fleet.ts";
+import { exitCodeOf, maskSecrets, print, Report } from "./report.ts";
+import type { Step } from "./step.ts";
+
+type Flags = Record<string, boolean | undefined>;
+
+/** What every deploying command understands. */
+export const DEPLOY_FLAGS = {
+  adopt: "accept a rebuilt cluster (its kube-system UID changed)",
+};
+
+/**
+ * Runs a command and ends the process with its exit code. `flags` maps each known flag to its help;
+ * an unknown one ends with exit 2 and the known ones.
+ */
+export async function command(
+  usage: string,
+  flags: Record<string, string>,
+  run: (words: string[], flags: Flags) => Promise<number>,
+): Promise<never> {
+  try {
+    const { words, values } = parse(usage, flags);
+    if (values.help) {
+      print(help(usage, flags));
+      Deno.exit(ExitCode.done);
+    }
+    Deno.exit(await run(words, values));
+  } catch (error) {
+    new Report().error(error);
+    const code = exitCodeOf(error);
+    new Report().say(`exit code ${code}`);
+    Deno.exit(code);
+  }
+}
+
+function parse(usage: string, flags: Record<string, string>): { words: string[]; values: Flags } {
+  const options: ParseArgsConfig["options"] = { help: { type: "boolean" } };
+  for (const name of Object.keys(flags)) options[name] = { type: "boolean" };
+  try {
+    const { positionals, values } = parseArgs({
+      args: process.argv.slice(2),
+      options,
+      allowPositionals: true,
+    });
+    return { words: positionals, values: values as Flags };
+  } catch (error) {
+    throw new DeployError("Cannot understand the command line", {
+      exitCode: ExitCode.config,
+      where: error instanceof Error ? error.message.split(". ")[0]! : String(error),
+      fix: help(usage, flags).trimEnd().replaceAll("\n", "\n  "),
+    });
+  }
+}
+
+function help(usage: string, flags: Record<string, string>): string {
+  const lines = Object.entries({ ...flags, help: "this text" })
+    .map(([name, text]) => `  --${name.padEnd(10)} ${text}`);
+  return [`usage: ${usage}`, ...lines, ""].join("\n");
+}
+
+/** The fleet's chosen clusters (all of them for the word `all`), with their secrets masked. */
+export async function clustersFor(ids: string[]): Promise<Cluster[]> {
+  const fleet = await loadFleet();
+  maskSecrets(fleet.flatMap(secretsOf));
+  return ids.includes("all") ? fleet : chooseClusters(fleet, ids);
+}
+
+/** Deploys steps to clusters, writes the closing table, and gives the exit code. */
+export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): Promise<number> {
+  const clusters = await clustersFor(ids);
+  const results = await deployFleet(steps, clusters, { adopt: flags.adopt });
+  const report = new Report();
+  report.say(`\n${summary(results)}`);
+  const hidden = notShown(results);
+  if (hidden.length > 0) {
+    report.say(`\nNot shown on simulated nodes:\n  ${hidden.join("\n  ")}`);
+  }
+  const code = exitCodeOfFleet(results);
+  if (code !== ExitCode.done) report.say(`exit code ${code}`);
+  return code;
+}
+
+/** Runs one step script: `scripts/30-thanos.ts 197 [--adopt]`. */
+export function main(step: Step): Promise<never> {
+  return command(
+    `scripts/${step.name}.ts CLUSTER... | all`,
+    DEPLOY_FLAGS,
+    (words, flags) => deploy([step], words, flags),
+  );
+}

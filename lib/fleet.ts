@@ -1,0 +1,152 @@
+// Many clusters at once: steps in order on each, clusters side by side, one table, one exit code.
+import { apply } from "./apply.ts";
+import { type Cluster, flag, text } from "./cluster.ts";
+import { checkTarget } from "./guard.ts";
+import { plan, type Planned } from "./plan.ts";
+import { exitCodeOf, print, Report, table } from "./report.ts";
+import { desired, runStep, type Step, type StepResult } from "./step.ts";
+
+export interface ClusterResult {
+  cluster: Cluster;
+  steps: StepResult[];
+  /** A failure before the first step (wrong cluster, unreachable). */
+  error?: unknown;
+}
+
+export interface DeployOptions {
+  /** Accept that the cluster was rebuilt (another kube-system UID). */
+  adopt?: boolean;
+}
+
+/** Runs the steps on all clusters side by side; a cluster that fails does not stop the others. */
+export function deployFleet(
+  steps: Step[],
+  clusters: Cluster[],
+  options: DeployOptions = {},
+): Promise<ClusterResult[]> {
+  return Promise.all(clusters.map((cluster) => {
+    const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
+    return deployCluster(steps, cluster, report, options);
+  }));
+}
+
+async function deployCluster(
+  steps: Step[],
+  cluster: Cluster,
+  report: Report,
+  options: DeployOptions,
+): Promise<ClusterResult> {
+  const results: StepResult[] = [];
+  for (const warning of cluster.warnings) report.warn(warning);
+  try {
+    if (steps.some(({ needsCluster }) => needsCluster)) {
+      const marker = await checkTarget(cluster, options);
+      if (marker) await apply(cluster, [marker]);
+    }
+  } catch (error) {
+    report.error(error);
+    return { cluster, steps: steps.map(notRun), error };
+  }
+  for (const [index, step] of steps.entries()) {
+    const alone = !step.needs.every((need) =>
+      results.some(({ step, state }) => step === need && state === "ok")
+    );
+    const result = await runStep(step, cluster, report, { alone });
+    results.push(result);
+    if (result.state === "failed") {
+      results.push(...steps.slice(index + 1).map(notRun));
+      break;
+    }
+  }
+  return { cluster, steps: results };
+}
+
+function notRun({ name }: Step): StepResult {
+  return { step: name, state: "not run", objects: 0, changed: 0, seconds: 0, notShown: [] };
+}
+
+/** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
+export function exitCodeOfFleet(results: ClusterResult[]): number {
+  const errors = results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]);
+  return Math.max(0, ...errors.filter((error) => error !== undefined).map(exitCodeOf));
+}
+
+/** The closing table: cluster x step, then what is true now. */
+export function summary(results: ClusterResult[]): string {
+  const rows = results.flatMap(({ cluster, steps }) =>
+    steps.map(({ step, state, objects, changed, seconds, notShown }) => [
+      cluster.id,
+      step,
+      String(objects),
+      String(changed),
+      seconds.toFixed(1),
+      state,
+      notShown.length > 0 ? `${notShown.length} live phases not shown here` : "",
+    ])
+  );
+  const all = results.flatMap(({ steps }) => steps);
+  const changes = all.reduce((sum, { changed }) => sum + changed, 0);
+  const failed = results.filter(({ error, steps }) => error || steps.some(({ error }) => error));
+  const verdict = failed.length > 0
+    ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
+    : changes === 1
+    ? "1 change"
+    : `${changes} changes`;
+  const heading = ["cluster", "step", "objects", "changed", "seconds", "state", ""];
+  return `${table([heading, ...rows])}\n\n${verdict}`;
+}
+
+/** Phases that simulated nodes could not show, over all clusters, each named once. */
+export function notShown(results: ClusterResult[]): string[] {
+  const all = results.flatMap(({ steps }) =>
+    steps.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`))
+  );
+  return [...new Set(all)];
+}
+
+/** Addresses that the cluster's Ingresses open, as a person types them. */
+export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
+  const port = text(cluster, "HTTP_NODE_PORT");
+  const objects = (await Promise.all(steps.map((step) => step.objects(cluster)))).flat();
+  return objects
+    .filter(({ kind }) => kind === "Ingress")
+    .flatMap(({ spec }) =>
+      spec.rules.map(({ host }: { host: string }) => `http://${host}:${port}`)
+    );
+}
+
+/** What a deploy would change, per cluster; changes nothing. */
+export async function planFleet(
+  steps: Step[],
+  clusters: Cluster[],
+): Promise<{ cluster: Cluster; entries: Planned[] }[]> {
+  return await Promise.all(clusters.map(async (cluster) => {
+    await checkTarget(cluster);
+    const objects = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+    return { cluster, entries: await plan(cluster, objects, steps.map(({ name }) => name)) };
+  }));
+}
+
+/** Writes plans to stdout: every create, update (with fields) and deletion; the rest is counted. */
+export function printPlans(plans: { cluster: Cluster; entries: Planned[] }[]): void {
+  for (const { cluster, entries } of plans) {
+    print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);
+    for (const { id, action, fields } of entries) {
+      if (action === "unchanged") continue;
+      print(`  ${action.padEnd(8)} ${id}`);
+      for (const field of fields) print(`             ${field}`);
+    }
+    const count = (wanted: string) => entries.filter(({ action }) => action === wanted).length;
+    print(
+      `  ${count("create")} to create, ${count("update")} to update, ${
+        count("delete")
+      } no longer ` +
+        `wanted (not deleted by a deploy), ${count("unchanged")} unchanged\n`,
+    );
+  }
+}
+
+/** True when pods of the clusters only pretend to run. */
+export function isSimulated(clusters: Cluster[]): boolean {
+  return clusters.some((cluster) => flag(cluster, "SIMULATED_NODES"));
+}

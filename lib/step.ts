@@ -1,0 +1,166 @@
+// One step: a desired state and the runbook that brings it about on one cluster.
+import { apply } from "./apply.ts";
+import { type Cluster, flag, text } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
+import { kubectl } from "./kubectl.ts";
+import { type Manifest, signed, STEP_LABEL } from "./manifest.ts";
+import { waitReady } from "./ready.ts";
+import type { Report } from "./report.ts";
+
+export interface StepDefinition {
+  /** `30-thanos`; also the label of everything the step owns. */
+  name: string;
+  /** Steps that must have run before: checked by the namespaces they leave. */
+  needs?: string[];
+  /** false for a step that never talks to the cluster's API. */
+  needsCluster?: boolean;
+  /** Why the step has nothing to do on this cluster, as a sentence; undefined when it has. */
+  skips?: (cluster: Cluster) => string | undefined;
+  /** Pinned upstream objects, patched in code; left out of the golden files. */
+  bundles?: (cluster: Cluster) => Promise<Manifest[]>;
+  /** Our own desired objects; pure, so that plan and golden files use the same. */
+  objects: (cluster: Cluster) => Promise<Manifest[]>;
+  /** The runbook: phases in order. */
+  run: (context: StepContext) => Promise<void>;
+}
+
+export interface Step extends StepDefinition {
+  needs: string[];
+  needsCluster: boolean;
+}
+
+/** What a step's runbook may use. */
+export interface StepContext {
+  cluster: Cluster;
+  /** Bundles and own objects, signed as this step's. */
+  objects: Manifest[];
+  report: Report;
+  /** A titled, timed phase. */
+  phase<T>(title: string, work: () => Promise<T>): Promise<T>;
+  /** A phase that needs running pods: on simulated nodes it is listed as not shown here. */
+  live(title: string, work: () => Promise<void>): Promise<void>;
+  /** Applies objects, reports and counts what changed. */
+  apply(objects: Manifest[]): Promise<void>;
+  /** Waits until the objects are ready; `minutes` at most (10). */
+  ready(objects: Manifest[], minutes?: number): Promise<void>;
+  /** Reports and counts a change made outside Kubernetes (a bucket, a document). */
+  changed(what: string): void;
+}
+
+/** How a step ended on one cluster. */
+export interface StepResult {
+  step: string;
+  state: "ok" | "failed" | "skipped" | "not run";
+  objects: number;
+  changed: number;
+  seconds: number;
+  /** Phases that simulated nodes could not show. */
+  notShown: string[];
+  error?: unknown;
+}
+
+/** Declares a step. */
+export function step(definition: StepDefinition): Step {
+  return { needs: [], needsCluster: true, ...definition };
+}
+
+/** Everything a step wants on a cluster, signed; nothing when it skips the cluster. */
+export async function desired(step: Step, cluster: Cluster): Promise<Manifest[]> {
+  if (step.skips?.(cluster)) return [];
+  const [bundles, own] = await Promise.all([step.bundles?.(cluster) ?? [], step.objects(cluster)]);
+  return signed([...bundles, ...own], step.name);
+}
+
+/** Runs a step on a cluster; a failure is a result, so that other clusters go on. */
+export async function runStep(
+  step: Step,
+  cluster: Cluster,
+  report: Report,
+  { alone = false }: { alone?: boolean } = {},
+): Promise<StepResult> {
+  const started = performance.now();
+  const result: StepResult = {
+    step: step.name,
+    state: "ok",
+    objects: 0,
+    changed: 0,
+    seconds: 0,
+    notShown: [],
+  };
+  const context = text(cluster, "KUBE_CONTEXT");
+  report.heading(`${step.name}  ${text(cluster, "CLUSTER_NAME")}  context ${context}`);
+  try {
+    const reason = step.skips?.(cluster);
+    if (reason) {
+      report.say(`  ${reason}`);
+      return { ...result, state: "skipped" };
+    }
+    if (alone) await checkNeeds(step, cluster);
+    const objects = await desired(step, cluster);
+    result.objects = objects.length;
+    await step.run(contextOf(cluster, objects, report, result));
+  } catch (error) {
+    report.error(error);
+    result.state = "failed";
+    result.error = error;
+  }
+  result.seconds = (performance.now() - started) / 1000;
+  const changes = result.changed === 1 ? "1 change" : `${result.changed} changes`;
+  report.say(
+    `  ${result.state === "ok" ? "done" : "FAILED"}: ${changes}, ${result.objects} objects, ` +
+      `${result.seconds.toFixed(1)}s`,
+  );
+  return result;
+}
+
+function contextOf(
+  cluster: Cluster,
+  objects: Manifest[],
+  report: Report,
+  result: StepResult,
+): StepContext {
+  async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
+    const started = performance.now();
+    const value = await work();
+    report.phase(title, (performance.now() - started) / 1000);
+    return value;
+  }
+  return {
+    cluster,
+    objects,
+    report,
+    phase,
+    async live(title, work) {
+      if (!flag(cluster, "SIMULATED_NODES")) return await phase(title, work);
+      result.notShown.push(title);
+      report.notShown(title);
+    },
+    async apply(objects) {
+      const changes = await apply(cluster, objects, { say: (text) => report.waiting(text) });
+      report.changes(changes);
+      result.changed += changes.filter(({ action }) => action !== "unchanged").length;
+    },
+    async ready(objects, minutes = 10) {
+      const say = (missing: string) => report.waiting(missing);
+      await waitReady(cluster, objects, { seconds: minutes * 60, say });
+    },
+    changed(what) {
+      report.changes([{ id: what, action: "configured" }]);
+      result.changed += 1;
+    },
+  };
+}
+
+async function checkNeeds(step: Step, cluster: Cluster): Promise<void> {
+  for (const need of step.needs) {
+    const found = await kubectl(
+      ["get", "namespaces", "--selector", `${STEP_LABEL}=${need}`, "-o", "name"],
+      { cluster },
+    );
+    if (found.trim()) continue;
+    throw new DeployError(`Cannot run ${step.name} on ${cluster.id}: ${need} has not run there`, {
+      exitCode: ExitCode.prerequisite,
+      fix: `make ${need} CLUSTER=${cluster.id}`,
+    });
+  }
+}
