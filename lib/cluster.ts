@@ -1,0 +1,227 @@
+// The env files as typed clusters; everything is checked together before anything is contacted.
+import { createHash, X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { DeployError, ExitCode } from "./error.ts";
+import { type Draft, loadDrafts } from "./draft.ts";
+import { shown } from "./layers.ts";
+import { clusterProblems, fleetProblems } from "./rules.ts";
+import { isSecret, type Vars } from "./settings.ts";
+
+export type { Vars } from "./settings.ts";
+export type Role = "central" | "edge";
+
+/** What every cluster may know of another one. */
+export interface Peer {
+  id: string;
+  name: string;
+  role: Role;
+  ip: string;
+  domain: string;
+}
+
+/** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
+export interface Cluster {
+  id: string;
+  role: Role;
+  /** Every setting, and S3_HOST, S3_BASE_PATH, S3_CHECKSUM, CENTRAL_IP, CENTRAL_DOMAIN; paths as written. */
+  vars: Vars;
+  /** Who gave each: `env/cluster-197.env:4`, `default`, `environment` or `computed`. */
+  sources: Record<string, string>;
+  /** All clusters, this one included, by number. */
+  fleet: Peer[];
+  /** Text of S3_CA_FILE. */
+  s3Ca?: string;
+  /** Accepted, but worth telling. */
+  warnings: string[];
+}
+
+export interface FleetOptions {
+  /** Folder of the env files. */
+  dir?: string;
+  /** Folder that relative paths in settings start at. */
+  root?: string;
+  /** A file of `profiles/`; default: PROFILE of the environment. */
+  profile?: string;
+  /** Instead of the process environment. */
+  environment?: Record<string, string>;
+}
+
+const PROJECT = fileURLToPath(new URL("..", import.meta.url));
+
+/** A path of a setting (`*_FILE`) as an absolute one: relative paths start at the project folder. */
+export function projectPath(path: string): string {
+  return resolve(PROJECT, path);
+}
+
+/**
+ * Loads every cluster of `env/`: schema defaults < common.env < cluster-<id>.env < profile <
+ * SECRET_FILE < environment.
+ * @throws {DeployError} exit 2 with all problems of all files; exit 4 when git tracks the secrets.
+ */
+export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {
+  const root = options.root ?? PROJECT;
+  const dir = resolve(root, options.dir ?? "env");
+  const environment = options.environment ?? Deno.env.toObject();
+  const profile = options.profile ?? environment.PROFILE ?? "";
+  const { drafts, problems } = await loadDrafts(root, dir, profile, environment);
+  for (const draft of drafts) {
+    const found = clusterProblems(draft);
+    problems.push(...found.problems);
+    draft.warnings.push(...found.warnings);
+  }
+  problems.push(...fleetProblems(drafts));
+  const authorities = await readAuthorities(root, drafts, problems);
+  if (problems.length > 0) throw refusal(problems, drafts, shown(root, dir));
+
+  const fleet = drafts.map(({ id, vars }) => peer(id, vars));
+  return drafts.map((draft) => ({
+    id: draft.id,
+    role: draft.vars.CLUSTER_ROLE as Role,
+    ...withComputed(draft, fleet, authorities.get(String(draft.vars.S3_CA_FILE))),
+    fleet,
+    s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
+    warnings: draft.warnings,
+  }));
+}
+
+async function readAuthorities(
+  root: string,
+  drafts: Draft[],
+  problems: string[],
+): Promise<Map<string, string>> {
+  const read = new Map<string, string>();
+  for (const { vars, sources } of drafts) {
+    const path = String(vars.S3_CA_FILE);
+    if (path === "" || read.has(path)) continue;
+    const pem = await readFile(resolve(root, path), "utf8").catch(() => undefined);
+    read.set(path, pem ?? "");
+    const problem = pem === undefined
+      ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
+      : certificateProblem(pem);
+    if (problem) problems.push(`${sources.S3_CA_FILE}  S3_CA_FILE is "${path}": ${problem}`);
+  }
+  return read;
+}
+
+function certificateProblem(pem: string): string | undefined {
+  // Its text is copied into the clusters.
+  if (pem.includes("PRIVATE KEY")) return "holds a private key: keep only the certificate in it";
+  try {
+    new X509Certificate(pem);
+  } catch {
+    return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
+  }
+}
+
+function refusal(problems: string[], drafts: Draft[], dir: string): DeployError {
+  // What is wrong in a shared file is found once for each cluster.
+  const where = [...new Set(problems)];
+  const count = where.length === 1 ? "1 problem" : `${where.length} problems`;
+  const unfilled = drafts.find(({ bad, vars }) =>
+    [...bad].some((name) => isSecret(name) && !(name in vars))
+  );
+  return new DeployError(`Cannot load the clusters of ${dir}: ${count}`, {
+    exitCode: ExitCode.config,
+    where,
+    fix: unfilled
+      ? `fill in ${unfilled.secretFile}; if it is not there: ` +
+        `install -m 600 env/secret.env.example ${unfilled.secretFile}`
+      : "correct the lines above; env/README.md lists every setting",
+  });
+}
+
+function peer(id: string, vars: Vars): Peer {
+  return {
+    id,
+    name: String(vars.CLUSTER_NAME),
+    role: vars.CLUSTER_ROLE as Role,
+    ip: String(vars.NODE_IP),
+    domain: String(vars.DOMAIN),
+  };
+}
+
+function withComputed(
+  { id, vars, sources }: Draft,
+  fleet: Peer[],
+  s3Ca = "",
+): Pick<Cluster, "vars" | "sources"> {
+  const central = fleet.find(({ role }) => role === "central")!;
+  const computed: Vars = {
+    S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
+    S3_BASE_PATH: `cluster-${id}`,
+    CENTRAL_IP: central.ip,
+    CENTRAL_DOMAIN: central.domain,
+    S3_CHECKSUM: s3Checksum(vars, s3Ca),
+  };
+  if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;
+  const marks = Object.fromEntries(Object.keys(computed).map((name) => [name, "computed"]));
+  return { vars: { ...vars, ...computed }, sources: { ...sources, ...marks } };
+}
+
+/** Changes with anything that pods read of the S3 at start only, so that they restart for it. */
+function s3Checksum({ S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY }: Vars, s3Ca: string): string {
+  const text = JSON.stringify([S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, s3Ca]);
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
+
+/**
+ * The clusters with these ids, in the order asked, each once.
+ * @throws {DeployError} exit 2 naming the known ids.
+ */
+export function chooseClusters(fleet: Cluster[], ids: string[]): Cluster[] {
+  const unknown = ids.filter((id) => !fleet.some((cluster) => cluster.id === id));
+  if (unknown.length > 0 || ids.length === 0) {
+    throw new DeployError(
+      ids.length === 0
+        ? "Cannot choose a cluster: none is named"
+        : `Cannot find cluster ${unknown.join(", ")}: no such file in env/`,
+      {
+        exitCode: ExitCode.config,
+        where: `known clusters: ${fleet.map(({ id }) => id).join(", ")}`,
+        fix: "name a known one, or add env/cluster-<id>.env",
+      },
+    );
+  }
+  return [...new Set(ids)].map((id) => fleet.find((cluster) => cluster.id === id)!);
+}
+
+/** Value of a setting as text. @throws a bug when `name` is no setting. */
+export function text(cluster: Cluster, name: string): string {
+  return String(value(cluster, name));
+}
+
+/** Value of an integer setting. @throws a bug when `name` is none. */
+export function number(cluster: Cluster, name: string): number {
+  const found = value(cluster, name);
+  return typeof found === "number" ? found : bug(name, "a number");
+}
+
+/** Value of a boolean setting. @throws a bug when `name` is none. */
+export function flag(cluster: Cluster, name: string): boolean {
+  const found = value(cluster, name);
+  return typeof found === "boolean" ? found : bug(name, "true or false");
+}
+
+function value(cluster: Cluster, name: string): string | number | boolean {
+  return cluster.vars[name] ?? bug(name, "a setting");
+}
+
+function bug(name: string, wanted: string): never {
+  throw new DeployError(`Cannot use the setting ${name}: it is not ${wanted}`, {
+    exitCode: ExitCode.bug,
+    where: "env/schema.json",
+  });
+}
+
+// Masking shorter ones would damage other text; the schema allows them for access key ids only.
+const MASKABLE = 6;
+
+/** Values to mask in output, longest first; the hash in UI_BASIC_AUTH counts on its own too. */
+export function secretsOf(cluster: Cluster): string[] {
+  const values = Object.keys(cluster.vars).filter(isSecret).map((name) => text(cluster, name));
+  const hashes = values.flatMap((value) => /^[^:\s]+:(\S+)$/.exec(value)?.[1] ?? []);
+  return [...new Set([...values, ...hashes])].filter(({ length }) => length >= MASKABLE)
+    .sort((a, b) => b.length - a.length);
+}

@@ -1,0 +1,28 @@
+// Durations, sizes and CPU amounts as numbers, for comparing settings. Input is schema-checked.
+
+const SECONDS: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
+const POWER = ["", "k", "m", "g", "t"];
+
+/** Seconds of a duration such as `90s`, `2h` or `14d`. */
+export function durationSeconds(text: string): number {
+  const [amount, unit] = split(text);
+  return amount * (SECONDS[unit] ?? NaN);
+}
+
+/** Bytes of a size such as `2Gi`, `500MB` (Thanos counts it in 1024s too) or `1g` (Java). */
+export function bytesOf(text: string): number {
+  const [amount, unit] = split(text);
+  const power = POWER.indexOf(unit.charAt(0).toLowerCase());
+  return power < 0 ? NaN : amount * 1024 ** power;
+}
+
+/** Cores of a CPU amount such as `300m` or `1.5`. */
+export function cores(text: string): number {
+  const [amount, unit] = split(text);
+  return unit === "m" ? amount / 1000 : amount;
+}
+
+function split(text: string): [amount: number, unit: string] {
+  const [, amount, unit] = /^([0-9.]+)([A-Za-z]*)$/.exec(text) ?? [];
+  return [Number(amount ?? NaN), unit ?? ""];
+}
