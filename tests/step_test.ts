@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { DeployError } from "../lib/error.ts";
+import { deployFleet, exitCodeOfFleet, summary } from "../lib/fleet.ts";
+import { configMap } from "../lib/manifest.ts";
+import { Report } from "../lib/report.ts";
+import { runStep, step, type StepContext } from "../lib/step.ts";
+import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
+import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
+
+const settings = { KUBECONFIG_FILE: "tests/fixtures/kubeconfig", SIMULATED_NODES: "true" };
+const quiet = () => new Report("", () => {});
+
+function example(run: (context: StepContext) => Promise<void>, needs: string[] = []) {
+  const objects = () => Promise.resolve([configMap("a", "monitoring", {})]);
+  return step({ name: "99-example", needs, objects, run });
+}
+
+const applied: Reply[] = [
+  { on: " get configmap", stdout: "" },
+  { on: " apply ", stdout: "ConfigMap\tmonitoring\ta\t1\n" },
+];
+
+Deno.test("runStep() counts objects, changes and what simulated nodes cannot show", async () => {
+  await fakeKubectl(applied);
+  const result = await runStep(
+    example(async ({ objects, phase, apply, live, changed }) => {
+      await phase("Apply", () => apply(objects));
+      changed("bucket x created");
+      await live("Answers", () => assert.fail("ran on simulated nodes"));
+    }),
+    await fixtureCluster("197", settings),
+    quiet(),
+  );
+  assert.deepEqual(
+    [result.state, result.objects, result.changed, result.notShown],
+    ["ok", 1, 2, ["Answers"]],
+  );
+});
+
+Deno.test("runStep() signs the objects of its step", async () => {
+  const calls = await fakeKubectl(applied);
+  await runStep(
+    example(({ objects, apply }) => apply(objects)),
+    await fixtureCluster("197", settings),
+    quiet(),
+  );
+  const labels = JSON.parse((await calls()).at(-1)!.stdin).items[0].metadata.labels;
+  assert.equal(labels["deploy.miribit.lab/step"], "99-example");
+});
+
+Deno.test("runStep() alone names the step that has to run before", async () => {
+  await fakeKubectl([{ on: "get namespaces --selector deploy.miribit.lab/step=20-prometheus" }]);
+  const cluster = await fixtureCluster("197", settings);
+  const result = await runStep(example(async () => {}, ["20-prometheus"]), cluster, quiet(), {
+    alone: true,
+  });
+  const error = result.error as DeployError;
+  assert.deepEqual([result.state, error.exitCode, error.fix], [
+    "failed",
+    3,
+    "make 20-prometheus CLUSTER=197",
+  ]);
+});
+
+Deno.test("deployFleet() goes on with the other clusters when one fails, and ends with its code", async () => {
+  const config = {
+    contexts: ["196", "197", "198"].map((id) => ({
+      name: `mkube-${id}`,
+      context: { cluster: id },
+    })),
+    clusters: ["196", "197", "198"].map((id) => ({
+      name: id,
+      cluster: { server: `https://192.168.101.${id}:8443` },
+    })),
+  };
+  await fakeKubectl([
+    { on: "config view", stdout: JSON.stringify(config) },
+    { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
+    { on: "get namespace kube-system", stdout: "uid" },
+    { on: " apply .*-f -", stdout: "ConfigMap\tkube-system\tthanos-multi-cluster\t1\n" },
+    { on: " get " },
+  ]);
+  const ran: string[] = [];
+  const results = await deployFleet(
+    [example(({ cluster }) => Promise.resolve(void ran.push(cluster.id)))],
+    await fixtureFleet({ KUBECONFIG_FILE: settings.KUBECONFIG_FILE }),
+  );
+  assert.deepEqual(ran.sort(), ["196", "198"]);
+  assert.equal(exitCodeOfFleet(results), 5);
+  assert.match(summary(results), /197 +99-example .*not run/);
+  assert.match(summary(results), /failed on 197$/);
+});
+
+Deno.test("runStep() turns any failure into a result", async () => {
+  const failing = example(() => Promise.reject(new DeployError("Cannot x", { exitCode: 8 })));
+  const result = await runStep(failing, await fixtureCluster("197", settings), quiet());
+  assert.deepEqual([result.state, (result.error as DeployError).exitCode], ["failed", 8]);
+});
