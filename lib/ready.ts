@@ -3,6 +3,7 @@ import { resources } from "./apply.ts";
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { kubectl } from "./kubectl.ts";
+import { conditionOf } from "./live.ts";
 import { idOf, type Manifest, OWNER } from "./manifest.ts";
 import { until } from "./wait.ts";
 
@@ -23,7 +24,7 @@ const RULES: Record<string, (object: Manifest) => Readiness> = {
     status?.phase === "Bound" ? READY : waiting(`phase ${status?.phase ?? "unknown"}`),
   Deployment(object) {
     const { spec, status = {} } = object;
-    const progressing = condition(object, "Progressing");
+    const progressing = conditionOf(object, "Progressing");
     if (progressing?.reason === "ProgressDeadlineExceeded") return failed(progressing.message);
     return observed(object) ??
       counted("updated", status.updatedReplicas, spec.replicas) ??
@@ -47,8 +48,8 @@ const RULES: Record<string, (object: Manifest) => Readiness> = {
       counted("available", status.numberAvailable, status.desiredNumberScheduled) ?? READY;
   },
   Job(object) {
-    if (condition(object, "Complete")?.status === "True") return READY;
-    const end = condition(object, "Failed");
+    if (conditionOf(object, "Complete")?.status === "True") return READY;
+    const end = conditionOf(object, "Failed");
     return end?.status === "True" ? failed(end.message) : waiting("not complete");
   },
   // The operator's verdict: Reconciled says it understood the resource, Available that pods run.
@@ -58,7 +59,7 @@ const RULES: Record<string, (object: Manifest) => Readiness> = {
 
 function operated(object: Manifest): Readiness {
   for (const type of ["Reconciled", "Available"]) {
-    const verdict = condition(object, type);
+    const verdict = conditionOf(object, type);
     if (!verdict) return waiting(`the operator has not said ${type} yet`);
     if ((verdict.observedGeneration ?? 0) < object.metadata.generation) {
       return waiting("the operator has not seen the last change yet");
@@ -79,16 +80,11 @@ function counted(what: string, actual = 0, wanted = 1): Readiness | undefined {
   return actual === wanted ? undefined : waiting(`${actual} of ${wanted} ${what}`);
 }
 
-// deno-lint-ignore no-explicit-any
-function condition({ status }: Manifest, type: string): any {
-  return status?.conditions?.find((entry: { type: string }) => entry.type === type);
-}
-
 function waiting(reason: string): Readiness {
   return { state: "waiting", reason };
 }
 
-function failed(reason: string): Readiness {
+function failed(reason = "no reason given"): Readiness {
   return { state: "failed", reason };
 }
 
@@ -162,7 +158,7 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
 /** Why a pod does not run, from its conditions and container states; undefined when it just starts. */
 export function troubleOf(pod: Manifest): Trouble | undefined {
   const name = pod.metadata.name;
-  const scheduled = condition(pod, "PodScheduled");
+  const scheduled = conditionOf(pod, "PodScheduled");
   if (scheduled?.status === "False") {
     return { reason: `pod ${name} is not scheduled: ${scheduled.message}`, final: false };
   }

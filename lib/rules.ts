@@ -62,6 +62,11 @@ const RULES: Rule[] = [
     because: "two nodes lose their quorum when one fails: take 1, or 3 and more",
   },
   {
+    names: ["STORAGE", "STORAGE_CLASS"],
+    broken: (storage, storageClass) => storage === "longhorn" && storageClass !== "longhorn",
+    because: "Longhorn makes the class longhorn only; another class needs STORAGE=existing",
+  },
+  {
     names: ["LOG_SNAPSHOT_RETENTION", "LOG_RETENTION"],
     broken: (snapshot, local) => durationSeconds(snapshot) <= durationSeconds(local),
     because: "a snapshot must outlive the index it is taken from",
