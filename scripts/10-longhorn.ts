@@ -1,0 +1,100 @@
+// 10-longhorn: Longhorn, its UI behind a password, volumes of the class longhorn, backups to S3.
+// Needs open-iscsi on the node. Safe to run again: settings, backup target and class are given by
+// Longhorn's three ConfigMaps, which its manager carries out.
+import { loadBundle } from "../lib/bundle.ts";
+import { type Cluster, text } from "../lib/cluster.ts";
+import { main } from "../lib/command.ts";
+import { type Manifest, secret } from "../lib/manifest.ts";
+import { render, rewriteImages } from "../lib/render.ts";
+import { step } from "../lib/step.ts";
+import { keepDefaultClass, storageClasses } from "../lib/storageclass.ts";
+import { until } from "../lib/wait.ts";
+import {
+  backupTargetMissing,
+  driverMissing,
+  nodeComplaints,
+  nodesMissing,
+} from "./longhorn/ladder.ts";
+import { patchLonghorn } from "./longhorn/patch.ts";
+
+export const longhorn = step({
+  name: "10-longhorn",
+  skips: (cluster) =>
+    text(cluster, "STORAGE") === "existing"
+      ? `STORAGE=existing: volumes use the class ${text(cluster, "STORAGE_CLASS")} that is there`
+      : undefined,
+  bundles: async (cluster) =>
+    rewriteImages(patchLonghorn(await loadBundle("longhorn", cluster), cluster), cluster),
+  objects: (cluster) =>
+    render("longhorn", cluster, { add: [backupSecret(cluster), loginSecret(cluster)] }),
+  async run({ cluster, objects, phase, live, apply, ready, changed, report }) {
+    const wait = (what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
+      until(what, () => missing(cluster), {
+        seconds: 600,
+        say: (missing) => report.waiting(missing),
+      });
+
+    await phase("Apply", () => apply(objects));
+    await phase("Ready", () => ready(objects));
+    await live("CSI driver", () => wait("the CSI driver of Longhorn", driverMissing));
+    await live("Engine and nodes", async () => {
+      await wait("Longhorn's engine and nodes", nodesMissing);
+      for (const complaint of await nodeComplaints(cluster)) report.warn(complaint);
+    });
+    await live("Default StorageClass", async () => {
+      await wait("the StorageClass", classMissing);
+      for (const change of await keepDefaultClass(cluster, text(cluster, "STORAGE_CLASS"))) {
+        changed(change);
+      }
+    });
+    await live("Backup target", () => wait("the backup target of Longhorn", backupTargetMissing));
+  },
+});
+
+async function classMissing(cluster: Cluster): Promise<string[]> {
+  const wanted = text(cluster, "STORAGE_CLASS");
+  const classes = await storageClasses(cluster);
+  return classes.some(({ metadata }) => metadata.name === wanted)
+    ? []
+    : [`StorageClass/${wanted}: not made yet`];
+}
+
+/** Access to the backup bucket. It must be right before the manager starts, or it does not start. */
+function backupSecret(cluster: Cluster): Manifest {
+  const values = {
+    AWS_ACCESS_KEY_ID: text(cluster, "S3_ACCESS_KEY"),
+    AWS_SECRET_ACCESS_KEY: text(cluster, "S3_SECRET_KEY"),
+    AWS_ENDPOINTS: text(cluster, "S3_ENDPOINT"),
+    VIRTUAL_HOSTED_STYLE: "false",
+    ...(cluster.s3Ca ? { AWS_CERT: cluster.s3Ca } : {}),
+  };
+  // Longhorn refuses a value that ends with a newline, as every PEM file does.
+  const trimmed = Object.entries(values).map(([key, value]) => [key, value.trim()]);
+  return secret("longhorn-s3-secret", "longhorn-system", Object.fromEntries(trimmed), {
+    labels: labels("backup"),
+  });
+}
+
+/** The password of the UI; the ingress wants the key `auth`. */
+function loginSecret(cluster: Cluster): Manifest {
+  return secret(
+    "longhorn-basic-auth",
+    "longhorn-system",
+    { auth: text(cluster, "UI_BASIC_AUTH") },
+    {
+      labels: labels("ui"),
+    },
+  );
+}
+
+function labels(component: string): Record<string, string> {
+  return {
+    "app.kubernetes.io/name": "longhorn",
+    "app.kubernetes.io/instance": "thanos",
+    "app.kubernetes.io/component": component,
+    "app.kubernetes.io/part-of": "storage",
+    "app.kubernetes.io/version": "v1.12.1",
+  };
+}
+
+if (import.meta.main) await main(longhorn);

@@ -1,0 +1,287 @@
+import assert from "node:assert/strict";
+import { Ingress } from "kubernetes-models/networking.k8s.io/v1";
+import { StorageClass } from "kubernetes-models/storage.k8s.io/v1";
+import { Namespace, Secret } from "kubernetes-models/v1";
+import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
+import { parse } from "yaml";
+import type { Cluster } from "../lib/cluster.ts";
+import { DeployError } from "../lib/error.ts";
+import { idOf, type Manifest } from "../lib/manifest.ts";
+import { render } from "../lib/render.ts";
+import { longhorn } from "../scripts/10-longhorn.ts";
+import { backupTargetMissing, driverMissing, nodesMissing } from "../scripts/longhorn/ladder.ts";
+import { patchLonghorn } from "../scripts/longhorn/patch.ts";
+import { fixtureCluster } from "./cluster_fixture.ts";
+import { fakeKubectl } from "./fake_kubectl.ts";
+
+const NAMESPACE = "longhorn-system";
+const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+
+function object(kind: string, name: string, rest: Record<string, unknown> = {}): Manifest {
+  const namespace = kind === "Namespace" ? undefined : NAMESPACE;
+  return { apiVersion: "v1", kind, metadata: { name, namespace }, ...rest };
+}
+
+/** The objects that we change, in the shapes of v1.12.1, and one that we leave alone. */
+function bundle(): Manifest[] {
+  return [
+    object("Namespace", NAMESPACE),
+    ...["backing-image-data-source", "backing-image-manager", "instance-manager"]
+      .concat("longhorn-manager", "longhorn-recovery-backend", "longhorn-webhook")
+      .map((name) => object("NetworkPolicy", name)),
+    object("ConfigMap", "longhorn-default-resource", { data: { "default-resource.yaml": "" } }),
+    object("ConfigMap", "longhorn-default-setting", {
+      data: { "default-setting.yaml": 'priority-class: "longhorn-critical"' },
+    }),
+    object("ConfigMap", "longhorn-storageclass", {
+      data: {
+        "storageclass.yaml": `kind: StorageClass
+apiVersion: storage.k8s.io/v1
+metadata:
+  name: longhorn
+  annotations:
+    storageclass.kubernetes.io/is-default-class: "true"
+provisioner: driver.longhorn.io
+allowVolumeExpansion: true
+parameters:
+  numberOfReplicas: "3"
+  fromBackup: ""
+  disableRevisionCounter: "true"
+`,
+      },
+    }),
+    object("Service", "longhorn-frontend", {
+      spec: { ports: [{ name: "http", port: 80, nodePort: null }] },
+    }),
+    object("DaemonSet", "longhorn-manager", { spec: {} }),
+    object("Deployment", "longhorn-ui", { spec: { replicas: 2 } }),
+    object("Deployment", "longhorn-driver-deployer", {
+      spec: {
+        template: {
+          spec: {
+            containers: [{
+              name: "longhorn-driver-deployer",
+              env: ["ATTACHER", "PROVISIONER", "RESIZER", "SNAPSHOTTER"].map((name) => ({
+                name: `CSI_${name}_IMAGE`,
+                value: "docker.io/longhornio/csi:v1",
+              })),
+            }],
+          },
+        },
+      },
+    }),
+  ];
+}
+
+function byId(objects: Manifest[], id: string): Manifest {
+  const object = objects.find((object) => idOf(object) === id);
+  assert.ok(object, `${id} is missing`);
+  return object;
+}
+
+function dataOf(name: string, key: string, of: Cluster = cluster): string {
+  const patched = patchLonghorn(bundle(), of);
+  return byId(patched, `ConfigMap/${NAMESPACE}/${name}`).data[key];
+}
+
+function refusal(objects: Manifest[]): DeployError {
+  try {
+    patchLonghorn(objects, cluster);
+  } catch (error) {
+    assert.ok(error instanceof DeployError);
+    return error;
+  }
+  assert.fail("nothing was thrown");
+}
+
+Deno.test("patchLonghorn() fits the bundle to one node and leaves its input alone", () => {
+  const input = bundle();
+  const patched = patchLonghorn(input, cluster);
+  assert.deepEqual(input, bundle());
+  assert.equal(patched.filter(({ kind }) => /NetworkPolicy|Namespace/.test(kind)).length, 0);
+  assert.equal(byId(patched, `Deployment/${NAMESPACE}/longhorn-ui`).spec.replicas, 1);
+  const service = byId(patched, `Service/${NAMESPACE}/longhorn-frontend`);
+  assert.deepEqual(service.spec.ports, [{ name: "http", port: 80 }]);
+  const driver = byId(patched, `Deployment/${NAMESPACE}/longhorn-driver-deployer`);
+  const { env } = driver.spec.template.spec.containers[0];
+  const added = env.slice(4).map(({ name, value }: Record<string, string>) => `${name}=${value}`);
+  assert.deepEqual(added, [
+    "CSI_ATTACHER_REPLICA_COUNT=1",
+    "CSI_PROVISIONER_REPLICA_COUNT=1",
+    "CSI_RESIZER_REPLICA_COUNT=1",
+    "CSI_SNAPSHOTTER_REPLICA_COUNT=1",
+    "KUBELET_ROOT_DIR=/var/lib/kubelet",
+  ]);
+});
+
+Deno.test("patchLonghorn() gives each cluster a backup path of its own, and no settings for it", async () => {
+  const target = parse(dataOf("longhorn-default-resource", "default-resource.yaml"));
+  assert.deepEqual(target, {
+    "backup-target": "s3://longhorn-backups@us-east-1/cluster-197/",
+    "backup-target-credential-secret": "longhorn-s3-secret",
+    "backupstore-poll-interval": "300",
+  });
+  const other = dataOf(
+    "longhorn-default-resource",
+    "default-resource.yaml",
+    await fixtureCluster("198"),
+  );
+  assert.match(other, /cluster-198\//);
+  const settings = parse(dataOf("longhorn-default-setting", "default-setting.yaml"));
+  // Longhorn logs them as undefined there and skips them.
+  assert.deepEqual(Object.keys(settings).filter((name) => name.startsWith("backup")), []);
+});
+
+Deno.test("patchLonghorn() writes settings as quoted texts and keeps upstream's", () => {
+  const text = dataOf("longhorn-default-setting", "default-setting.yaml");
+  for (const line of text.trim().split("\n")) assert.match(line, /^[a-z0-9-]+: ".*"$/);
+  const settings = parse(text);
+  assert.equal(settings["priority-class"], "longhorn-critical");
+  assert.equal(settings["default-replica-count"], '{"v1":"2","v2":"2"}');
+  assert.equal(settings["default-data-path"], "/var/lib/longhorn/");
+});
+
+Deno.test("patchLonghorn() lets replicas share the node only when there are several", async () => {
+  for (const [replicas, shared] of [["1", "false"], ["2", "true"]] as const) {
+    const of = await fixtureCluster("197", { LONGHORN_REPLICAS: replicas });
+    const settings = parse(dataOf("longhorn-default-setting", "default-setting.yaml", of));
+    assert.equal(settings["replica-soft-anti-affinity"], shared);
+    const storageClass = parse(dataOf("longhorn-storageclass", "storageclass.yaml", of));
+    assert.equal(storageClass.parameters.numberOfReplicas, replicas);
+  }
+});
+
+Deno.test("patchLonghorn() gives a valid StorageClass that is the default", () => {
+  const storageClass = parse(dataOf("longhorn-storageclass", "storageclass.yaml"));
+  new StorageClass(storageClass).validate();
+  assert.equal(storageClass.parameters.disableRevisionCounter, "true");
+  assert.equal(
+    storageClass.metadata.annotations["storageclass.kubernetes.io/is-default-class"],
+    "true",
+  );
+});
+
+Deno.test("A71: patchLonghorn() names every object that upstream no longer has, exit 2", () => {
+  const objects = bundle().filter(({ metadata }) => metadata.name !== "longhorn-ui")
+    .filter(({ kind, metadata }) =>
+      kind !== "NetworkPolicy" || metadata.name !== "longhorn-webhook"
+    );
+  const error = refusal(objects);
+  assert.equal(error.exitCode, 2);
+  assert.equal(error.where.length, 2);
+  assert.match(error.where.join(), /NetworkPolicy\/longhorn-system\/longhorn-webhook/);
+});
+
+Deno.test("A71: patchLonghorn() names a field that upstream no longer has, exit 2", () => {
+  const objects = bundle();
+  byId(objects, `ConfigMap/${NAMESPACE}/longhorn-default-setting`).data = {};
+  const error = refusal(objects);
+  assert.equal(error.exitCode, 2);
+  assert.match(error.where.join(), /longhorn-default-setting: no key default-setting.yaml/);
+});
+
+Deno.test("patchLonghorn() leaves a bundle that could not be had empty", () => {
+  assert.deepEqual(patchLonghorn([], cluster), []);
+});
+
+Deno.test("10-longhorn renders objects that Kubernetes' schemas accept", async () => {
+  const models = { Ingress, Namespace, Secret, ServiceMonitor };
+  const objects = [
+    ...await longhorn.objects(cluster),
+    ...await render("longhorn/monitors", cluster),
+  ];
+  assert.deepEqual(objects.map(({ kind }) => kind).sort(), [
+    "Ingress",
+    "Namespace",
+    "Secret",
+    "Secret",
+    "ServiceMonitor",
+  ]);
+  for (const object of objects) {
+    new models[object.kind as keyof typeof models](object as never).validate();
+  }
+  const ui = byId(objects, `Ingress/${NAMESPACE}/longhorn`);
+  assert.equal(ui.spec.rules[0].host, "longhorn.mkube-197.miribit.lab");
+  const login = ui.metadata.annotations!["nginx.ingress.kubernetes.io/auth-secret"];
+  assert.deepEqual(Object.keys(byId(objects, `Secret/${NAMESPACE}/${login}`).data), ["auth"]);
+});
+
+Deno.test("10-longhorn trims what it hands to Longhorn, which refuses a trailing newline", async () => {
+  const pem = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n";
+  const objects = await longhorn.objects({ ...cluster, s3Ca: pem });
+  const { data } = byId(objects, `Secret/${NAMESPACE}/longhorn-s3-secret`);
+  assert.equal(atob(data.AWS_CERT), pem.trim());
+  assert.equal(atob(data.AWS_ENDPOINTS), "https://172.20.40.21:30001");
+  for (const value of Object.values<string>(data)) assert.equal(atob(value), atob(value).trim());
+  const without = await longhorn.objects({ ...cluster, s3Ca: undefined });
+  assert.ok(!("AWS_CERT" in byId(without, `Secret/${NAMESPACE}/longhorn-s3-secret`).data));
+});
+
+Deno.test("10-longhorn does nothing where storage exists", async () => {
+  const existing = await fixtureCluster("197", { STORAGE: "existing", STORAGE_CLASS: "standard" });
+  assert.match(longhorn.skips!(existing)!, /standard/);
+  assert.equal(longhorn.skips!(cluster), undefined);
+});
+
+async function answering(items: unknown[]): Promise<void> {
+  await fakeKubectl([{ on: "get", stdout: JSON.stringify({ items }) }]);
+}
+
+const ROLLED_OUT = {
+  metadata: { namespace: NAMESPACE, generation: 1 },
+  spec: { replicas: 1 },
+  status: { observedGeneration: 1, replicas: 1, updatedReplicas: 1, availableReplicas: 1 },
+};
+
+Deno.test("driverMissing() names what the driver deployer has not made, and what does not run", async () => {
+  await answering([
+    ...["csi-attacher", "csi-provisioner", "csi-resizer"].map((name) => ({
+      ...ROLLED_OUT,
+      kind: "Deployment",
+      metadata: { ...ROLLED_OUT.metadata, name },
+    })),
+    {
+      kind: "DaemonSet",
+      metadata: { namespace: NAMESPACE, name: "longhorn-csi-plugin", generation: 1 },
+      status: { observedGeneration: 1, updatedNumberScheduled: 1, desiredNumberScheduled: 1 },
+    },
+  ]);
+  const missing = await driverMissing(cluster);
+  assert.equal(missing.length, 2);
+  assert.match(missing[0]!, /csi-snapshotter: not made yet/);
+  assert.match(missing[1]!, /longhorn-csi-plugin: 0 of 1 available/);
+});
+
+Deno.test("nodesMissing() repeats why Longhorn takes no volumes on a node", async () => {
+  await answering([
+    { kind: "EngineImage", metadata: { name: "ei-1" }, status: { state: "deploying" } },
+    {
+      kind: "Node",
+      metadata: { name: "mkube" },
+      status: {
+        conditions: [
+          { type: "Ready", status: "True" },
+          { type: "Schedulable", status: "False", reason: "DiskPressure", message: "disk is full" },
+        ],
+      },
+    },
+  ]);
+  const missing = await nodesMissing(cluster);
+  assert.deepEqual(missing, [
+    "EngineImage/ei-1: state deploying",
+    "Node/mkube of Longhorn is not Schedulable: DiskPressure: disk is full",
+  ]);
+});
+
+Deno.test("backupTargetMissing() gives Longhorn's own words", async () => {
+  const target = {
+    kind: "BackupTarget",
+    metadata: { name: "default" },
+    spec: { backupTargetURL: "s3://longhorn-backups@us-east-1/cluster-197/" },
+    status: { available: false, conditions: [{ type: "Unavailable", message: "AccessDenied" }] },
+  };
+  await answering([target]);
+  assert.match((await backupTargetMissing(cluster))[0]!, /cluster-197\/: AccessDenied/);
+  await answering([{ ...target, status: { available: true } }]);
+  assert.deepEqual(await backupTargetMissing(cluster), []);
+});
