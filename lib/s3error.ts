@@ -1,0 +1,246 @@
+// What an S3 server's refusals and silences mean, and what to do about each.
+import process from "node:process";
+import { connect } from "node:tls";
+import { DeployError, ExitCode } from "./error.ts";
+import { element, type S3, type S3Answer, type S3Call } from "./s3wire.ts";
+
+/** A failed request; exit 8. */
+export class S3Error extends DeployError {
+  /** HTTP status; 0 when there was no answer. */
+  readonly status: number;
+  readonly verb: string;
+
+  constructor(message: string, { status, verb, ...rest }: S3ErrorOptions) {
+    super(message, { exitCode: ExitCode.service, ...rest });
+    this.status = status;
+    this.verb = verb;
+  }
+
+  /** The same failure, which also says that an object could not be removed. */
+  leaving(object: string): S3Error {
+    const { message, status, verb, where, fix, cause } = this;
+    const left = `could not be removed: ${object}`;
+    return new S3Error(message, { status, verb, where: [...where, left], fix, cause });
+  }
+}
+
+interface S3ErrorOptions {
+  status: number;
+  verb: string;
+  where: string[];
+  fix?: string;
+  cause?: unknown;
+}
+
+interface Verdict {
+  why: string;
+  fix: string;
+}
+
+type Asked = Pick<S3Call, "what" | "action" | "bucket"> & { method?: string };
+
+/** The error for an answer that is no success; `why` overrides what its code says. */
+export function refusal(s3: S3, call: Asked, answer: S3Answer, why?: string): S3Error {
+  const code = element(answer.body, "Code").slice(0, 80);
+  const verdict = judge(code, s3, call, answer);
+  const said = s3.redacted(element(answer.body, "Message")).replace(/\s+/g, " ").slice(0, 300);
+  const label = [answer.status, s3.redacted(code)].filter(Boolean).join(" ");
+  return new S3Error(`Cannot ${call.what}: ${why ?? verdict.why}`, {
+    status: answer.status,
+    verb: call.method ?? "",
+    where: [`${s3.endpoint}  ${label}${said && `: ${said}`}`],
+    fix: why ? `ask ${s3.endpoint} directly: does a proxy or cache stand in between?` : verdict.fix,
+  });
+}
+
+function judge(code: string, s3: S3, { action, bucket }: Asked, answer: S3Answer): Verdict {
+  const key = `access key ${endOf(s3.keyId)}`;
+  const skewed = skewOf(code, answer);
+  if (skewed) return skewed;
+  switch (code) {
+    case "InvalidAccessKeyId":
+      return {
+        why: `the server does not know ${key}`,
+        fix: "set S3_ACCESS_KEY in env/secret.env to a key of this server",
+      };
+    case "SignatureDoesNotMatch":
+      return {
+        why: `the secret key does not belong to ${key}`,
+        fix: "set S3_SECRET_KEY in env/secret.env; a proxy in front must keep the Host header",
+      };
+    case "BucketAlreadyExists":
+      return {
+        why: `"${bucket}" belongs to another owner; names are unique on a server`,
+        fix: `choose another bucket name in env/common.env, or let its owner admit ${key}`,
+      };
+    case "AccessDenied":
+    case "AllAccessDisabled":
+      return {
+        why: `${key} lacks ${action}, or another owner has the bucket`,
+        fix: `allow ${action} on "${bucket}" for ${key}`,
+      };
+    case "AuthorizationHeaderMalformed":
+    case "InvalidRegion":
+    case "InvalidLocationConstraint":
+    case "IllegalLocationConstraintException":
+    case "PermanentRedirect":
+    case "TemporaryRedirect": {
+      const region = element(answer.body, "Region");
+      return {
+        why: `the server is not in region "${s3.region}"${region && ` but in "${region}"`}`,
+        fix: `set S3_REGION in env/common.env to ${region || "the server's region"}`,
+      };
+    }
+    case "NoSuchBucket":
+      return { why: "the bucket is gone", fix: "run again: the step makes it" };
+  }
+  if (/quota/i.test(code)) {
+    return {
+      why: `the quota of "${bucket}" is used up`,
+      fix: `raise it (mc quota set ALIAS/${bucket}) or delete objects`,
+    };
+  }
+  if (answer.status === 507 || /StorageFull|InsufficientStorage/.test(code)) {
+    return { why: "the server's disks are full", fix: "free or add disk space on the S3 server" };
+  }
+  if (answer.status >= 500) {
+    return { why: "the server fails", fix: "look at its log, then run again" };
+  }
+  return code
+    ? { why: "the server refuses", fix: "see the server's words above" }
+    : { why: "the answer is not S3's", fix: "check S3_ENDPOINT (a console has another port)" };
+}
+
+const ALLOWED_SKEW_MS = 15 * 60_000;
+
+/** Some servers call a wrong clock AccessDenied; the Date of their answer gives it away. */
+function skewOf(code: string, { status, body, headers, sentAt }: S3Answer): Verdict | undefined {
+  const server = new Date(element(body, "ServerTime") || headers.get("date") || Number.NaN);
+  const known = !Number.isNaN(server.getTime());
+  const skew = known ? Math.abs(server.getTime() - sentAt.getTime()) : 0;
+  const far = status === 403 && skew > ALLOWED_SKEW_MS;
+  if (code !== "RequestTimeTooSkewed" && !far) return undefined;
+  const minutes = known ? ` (${Math.round(skew / 60_000)} min apart)` : "";
+  return {
+    why: `the clocks differ: ${sentAt.toISOString()} here, ` +
+      `${known ? server.toISOString() : "unknown"} on the server${minutes}; 15 min are allowed`,
+    fix: "set the wrong clock right: timedatectl set-ntp true",
+  };
+}
+
+/** `…3f9a`; short ids are not shown at all. */
+function endOf(keyId: string): string {
+  return keyId.length < 8 ? "***" : `…${keyId.slice(-4)}`;
+}
+
+/** The error for a request that got no answer. */
+export async function noAnswer(
+  error: unknown,
+  call: S3Call,
+  at: { endpoint: string; seconds: number; hasCa: boolean },
+): Promise<S3Error> {
+  const { hostname } = new URL(at.endpoint);
+  const text = textOf(error);
+  const certificate = judgeCertificate(text, hostname, at.hasCa);
+  const verdict = certificate ?? judgeSilence(text, hostname, at.seconds);
+  const seen = certificate ? await certificateOf(at.endpoint) : [];
+  return new S3Error(`Cannot ${call.what}: ${verdict.why}`, {
+    status: 0,
+    verb: call.method,
+    where: [at.endpoint, ...seen, ...proxyHint(hostname)],
+    fix: verdict.fix,
+    cause: error,
+  });
+}
+
+/** Deno follows the proxy variables; a server on the site's own network is seldom behind one. */
+function proxyHint(host: string): string[] {
+  const names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+  const name = names.find((name) => process.env[name]);
+  return name ? [`${name} is set: unless ${host} is in NO_PROXY, the request went there`] : [];
+}
+
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return `${error.name} ${error.message} ${
+    error.cause instanceof Error ? error.cause.message : ""
+  }`;
+}
+
+function judgeSilence(text: string, host: string, seconds: number): Verdict {
+  const runs =
+    "check that the S3 server runs and that S3_ENDPOINT in env/common.env is its address";
+  if (/TimeoutError/.test(text)) {
+    return { why: `no answer within ${seconds} s`, fix: `${runs} (a firewall drops silently)` };
+  }
+  if (/dns error|failed to lookup/.test(text)) {
+    return {
+      why: `DNS does not know "${host}"`,
+      fix: "correct S3_ENDPOINT, or add the name to DNS",
+    };
+  }
+  if (/Connection refused/i.test(text)) return { why: "connection refused", fix: runs };
+  if (/unreachable|No route to host/i.test(text)) {
+    return { why: `no route to ${host}`, fix: `check the network: ip route get ${host}` };
+  }
+  if (/corrupt message|InvalidContentType/.test(text)) {
+    return { why: "the port does not speak TLS", fix: "give the S3 server a certificate" };
+  }
+  if (/reset|closed|broken pipe|eof|end of file/i.test(text)) {
+    return { why: "connection closed by the other side", fix: runs };
+  }
+  return { why: text.trim().split(": ").at(-1)!, fix: runs };
+}
+
+// rustls' words. Its checks are stricter than Go's, so other clients of the server may be content.
+function judgeCertificate(text: string, host: string, hasCa: boolean): Verdict | undefined {
+  if (!/invalid peer certificate/.test(text)) return undefined;
+  const kind = /^[\d.]+$|:/.test(host) ? "IP" : "DNS";
+  const leaf = `basicConstraints=CA:FALSE and subjectAltName=${kind}:${host}`;
+  if (/CaUsedAsEndEntity/.test(text)) {
+    return {
+      why: "its certificate is a self-signed CA used as a server certificate",
+      fix: `let that CA sign a server certificate with ${leaf}; S3_CA_FILE stays the CA`,
+    };
+  }
+  if (/not valid for name|NotValidForName/.test(text)) {
+    return {
+      why: `its certificate is not valid for ${kind} ${host}`,
+      fix: `issue it again with ${leaf}, by the CA of S3_CA_FILE`,
+    };
+  }
+  if (/UnsupportedCertVersion/.test(text)) {
+    return { why: "its certificate is X.509 v1", fix: `issue a v3 certificate with ${leaf}` };
+  }
+  if (/expired|not valid after|not valid before|NotValidYet/i.test(text)) {
+    return {
+      why: "its certificate is not valid today",
+      fix: "compare its dates with the clock (date), then renew it",
+    };
+  }
+  return {
+    why: hasCa
+      ? "its certificate is not signed by the CA in S3_CA_FILE"
+      : "its certificate is not signed by a public CA",
+    fix: "set S3_CA_FILE in env/common.env to the PEM file of the CA that signed it",
+  };
+}
+
+/** What the server shows about itself; nothing but a handshake is sent to it. */
+function certificateOf(endpoint: string): Promise<string[]> {
+  const { hostname, port } = new URL(endpoint);
+  const { promise, resolve } = Promise.withResolvers<string[]>();
+  const socket = connect({ host: hostname, port: Number(port || 443), rejectUnauthorized: false });
+  socket.setTimeout(5000, () => socket.destroy());
+  socket.on("error", () => socket.destroy());
+  socket.on("close", () => resolve([]));
+  socket.on("secureConnect", () => {
+    const { subject, issuer, subjectaltname, valid_to } = socket.getPeerCertificate();
+    resolve([
+      `its certificate: ${subject?.CN ?? "?"}, issued by ${issuer?.CN ?? "?"}, until ${valid_to}`,
+      `its names (SAN): ${subjectaltname ?? "none"}`,
+    ]);
+    socket.destroy();
+  });
+  return promise;
+}

@@ -1,0 +1,54 @@
+// What goes to an S3 server and what comes back, as plain data.
+
+/** A server and a key on it; dispose it to close its connections. */
+export interface S3 extends Disposable {
+  /** `https://host:port`. */
+  readonly endpoint: string;
+  readonly region: string;
+  readonly keyId: string;
+  /** Sends one signed request; answers of any status come back, no answer throws exit 8. */
+  send(call: S3Call): Promise<S3Answer>;
+  /** Server text without the keys: some servers repeat the whole request in their answer. */
+  redacted(text: string): string;
+}
+
+/** One request, and how to speak of it. */
+export interface S3Call {
+  method: "HEAD" | "GET" | "PUT" | "DELETE";
+  bucket: string;
+  /** Object in the bucket; default: the bucket itself. */
+  key?: string;
+  /** `list-type=2&prefix=x`, already encoded. */
+  query?: string;
+  body?: string;
+  /** Completes "Cannot ...". */
+  what: string;
+  /** Right that the key needs for it. */
+  action: string;
+}
+
+export interface S3Answer {
+  status: number;
+  headers: Headers;
+  /** At most 1 MiB of it. */
+  body: string;
+  /** When the request was signed, by this machine's clock. */
+  sentAt: Date;
+}
+
+/** Text of the first such element of an XML answer; empty when there is none. */
+export function element(xml: string, name: string): string {
+  // No parser: the answer may come from anything that listens there, and one text is all we want.
+  const found = new RegExp(`<${name}>([^<]{0,1024})</${name}>`).exec(xml)?.[1] ?? "";
+  return found.replace(/&(lt|gt|quot|apos|amp|#39|#34);/g, (_, entity) => ENTITIES[entity]!);
+}
+
+const ENTITIES: Record<string, string> = {
+  lt: "<",
+  gt: ">",
+  quot: '"',
+  apos: "'",
+  amp: "&",
+  "#39": "'",
+  "#34": '"',
+};

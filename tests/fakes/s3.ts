@@ -1,0 +1,163 @@
+// An S3 server over TLS on 127.0.0.1: checks signatures itself, keeps objects in memory.
+import { createHash, createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+export interface FakeS3 extends AsyncDisposable {
+  endpoint: string;
+  /** `PUT /thanos/key?query body`, in the order of arrival; bodies of objects are left out. */
+  calls: string[];
+  buckets: Map<string, Set<string>>;
+  versioned: Set<string>;
+}
+
+/** One request as the fake sees it. */
+export interface Seen {
+  method: string;
+  bucket: string;
+  key: string;
+  query: string;
+}
+
+export interface FakeOptions {
+  /** Name of a certificate in fixtures/tls. */
+  certificate?: string;
+  region?: string;
+  /** Answers instead of the fake when it gives something. */
+  fault?: (seen: Seen) => Response | undefined;
+}
+
+/** The one key the fake knows. */
+export const KEY = { id: "fake-access-key-3f9a", secret: "fake-secret/key+with=signs" };
+
+/** Text of a file in fixtures/tls. */
+export function pem(name: string): string {
+  return readFileSync(new URL(`../fixtures/tls/test-only-${name}`, import.meta.url), "utf8");
+}
+
+/** An S3 error answer. */
+export function s3Error(status: number, code: string, extra = "", headers = {}): Response {
+  const body = `<?xml version="1.0"?>\n<Error><Code>${code}</Code>${extra}</Error>`;
+  return new Response(body, { status, headers });
+}
+
+/** Starts the fake; dispose it to stop. */
+export function fakeS3(options: FakeOptions = {}): FakeS3 {
+  const calls: string[] = [];
+  const objects = new Map<string, Map<string, string>>();
+  const fake = { calls, buckets: new Map<string, Set<string>>(), versioned: new Set<string>() };
+  const server = Deno.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    cert: pem(`${options.certificate ?? "leaf"}.pem`),
+    key: pem("leaf.key"),
+    onListen: () => {},
+  }, async (request) => {
+    const url = new URL(request.url);
+    const [bucket = "", key = ""] = url.pathname.slice(1).split("/").map(decodeURIComponent);
+    const query = url.search.slice(1);
+    const body = await request.text();
+    const shown = key ? "" : body;
+    calls.push(`${request.method} ${url.pathname}${url.search} ${shown}`.trim());
+    const seen = { method: request.method, bucket, key, query };
+    const refused = options.fault?.(seen) ?? checkSignature(request, body, options.region);
+    if (refused) return bodiless(request, refused);
+    return bodiless(request, answer(seen, body));
+  });
+
+  function answer({ method, bucket, key, query }: Seen, body: string): Response {
+    const kept = fake.buckets.get(bucket);
+    if (!key && method === "PUT") {
+      if (kept) return s3Error(409, "BucketAlreadyOwnedByYou");
+      fake.buckets.set(bucket, new Set());
+      objects.set(bucket, new Map());
+      return new Response();
+    }
+    if (!kept) return s3Error(404, "NoSuchBucket");
+    const store = objects.get(bucket)!;
+    if (key) {
+      if (method === "PUT") {
+        kept.add(key);
+        store.set(key, body);
+        return new Response();
+      }
+      if (method === "DELETE") {
+        kept.delete(key);
+        return new Response(null, { status: 204 });
+      }
+      return kept.has(key) ? new Response(store.get(key)) : s3Error(404, "NoSuchKey");
+    }
+    if (query === "versioning") {
+      const status = fake.versioned.has(bucket) ? "<Status>Enabled</Status>" : "";
+      return new Response(`<VersioningConfiguration>${status}</VersioningConfiguration>`);
+    }
+    if (query.startsWith("list-type=2")) {
+      const prefix = new URLSearchParams(query).get("prefix") ?? "";
+      const keys = [...kept].filter((key) => key.startsWith(prefix));
+      const contents = keys.map((key) => `<Contents><Key>${key}</Key></Contents>`).join("");
+      return new Response(`<ListBucketResult>${contents}</ListBucketResult>`);
+    }
+    return new Response();
+  }
+
+  return {
+    ...fake,
+    endpoint: `https://127.0.0.1:${server.addr.port}`,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+/** Answers to HEAD have no body, so no reason either. */
+function bodiless(request: Request, response: Response): Response {
+  if (request.method !== "HEAD") return response;
+  return new Response(null, { status: response.status, headers: response.headers });
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function hmac(key: string | Uint8Array, text: string): Uint8Array {
+  return createHmac("sha256", key).update(text).digest();
+}
+
+/** Signature Version 4 as the server computes it; undefined when the request's own is right. */
+function checkSignature(
+  request: Request,
+  body: string,
+  region = "us-east-1",
+): Response | undefined {
+  const auth = request.headers.get("authorization") ?? "";
+  const [, id, day, scope, names, signature] =
+    /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/s3\/aws4_request, SignedHeaders=([^,]+), Signature=(\w+)$/
+      .exec(auth) ?? [];
+  if (id !== KEY.id) {
+    return s3Error(403, "InvalidAccessKeyId", `<AWSAccessKeyId>${id}</AWSAccessKeyId>`);
+  }
+  if (scope !== region) {
+    return s3Error(400, "AuthorizationHeaderMalformed", `<Region>${region}</Region>`);
+  }
+  const bodyHash = request.headers.get("x-amz-content-sha256");
+  if (bodyHash !== sha256(body)) return s3Error(400, "XAmzContentSHA256Mismatch");
+  const url = new URL(request.url);
+  const encode = (text: string) =>
+    encodeURIComponent(text).replace(
+      /[!'()*]/g,
+      (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
+    );
+  const query = [...url.searchParams].map(([name, value]) => `${encode(name)}=${encode(value)}`);
+  const headers = names!.split(";").map((name) => `${name}:${request.headers.get(name)}\n`);
+  const canonical = [
+    request.method,
+    url.pathname,
+    query.sort().join("&"),
+    headers.join(""),
+    names,
+    bodyHash,
+  ].join("\n");
+  const date = request.headers.get("x-amz-date");
+  const text = ["AWS4-HMAC-SHA256", date, `${day}/${region}/s3/aws4_request`, sha256(canonical)];
+  const dayKey = hmac(`AWS4${KEY.secret}`, day!);
+  const key = hmac(hmac(hmac(dayKey, region), "s3"), "aws4_request");
+  const wanted = new Uint8Array(hmac(key, text.join("\n"))).toHex();
+  return wanted === signature ? undefined : s3Error(403, "SignatureDoesNotMatch");
+}
