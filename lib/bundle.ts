@@ -11,6 +11,7 @@ import { DeployError, ExitCode } from "./error.ts";
 import { generate, type Generator, recipeHash } from "./generate.ts";
 import type { Say } from "./gomodule.ts";
 import type { Manifest } from "./manifest.ts";
+import { Report } from "./report.ts";
 import { parseObjects } from "./yaml.ts";
 
 /** One file of a release. */
@@ -58,7 +59,11 @@ const loaded = new Map<string, Promise<string>>();
  * The objects of a pinned bundle; ALLOW_MISSING_BUNDLES of the cluster decides whether a bundle that
  * cannot be had stops the run. Throws as {@link readBundle} does.
  */
-export async function loadBundle(name: string, cluster: Cluster, say?: Say): Promise<Manifest[]> {
+export async function loadBundle(
+  name: string,
+  cluster: Cluster,
+  say: Say = (line) => new Report().say(line),
+): Promise<Manifest[]> {
   const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES");
   const key = `${name} ${allowMissing}`;
   let text = loaded.get(key);

@@ -1,6 +1,7 @@
 // A command line: strict flags, clusters by id, failures to exit codes.
 import process from "node:process";
 import { parseArgs, type ParseArgsConfig } from "node:util";
+import { missingBundles } from "./bundle.ts";
 import { chooseClusters, type Cluster, loadFleet, secretsOf } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { deployFleet, exitCodeOfFleet, notShown, summary } from "./fleet.ts";
@@ -79,6 +80,9 @@ export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): P
   const hidden = notShown(results);
   if (hidden.length > 0) {
     report.say(`\nNot shown on simulated nodes:\n  ${hidden.join("\n  ")}`);
+  }
+  for (const bundle of missingBundles()) {
+    report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, README.md)`);
   }
   const code = exitCodeOfFleet(results);
   if (code !== ExitCode.done) report.say(`exit code ${code}`);

@@ -64,7 +64,10 @@ Deno.test("only lib/kubectl.ts starts kubectl; only lib/report.ts writes to the 
   const found: string[] = [];
   for (const file of [...lib.keys(), ...scripts.keys()]) {
     const text = await readFile(join(root, file), "utf8");
-    if (file !== "lib/kubectl.ts" && /`\s*(exec )?kubectl |spawn\("kubectl"/.test(text)) {
+    if (
+      file !== "lib/kubectl.ts" &&
+      /\$(\([^`]*\))?`\s*(exec )?kubectl|(Command|spawn)\("kubectl"/.test(text)
+    ) {
       found.push(file);
     }
     if (file !== "lib/report.ts" && /console\.|std(out|err)\.write/.test(text)) found.push(file);
