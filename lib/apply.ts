@@ -164,11 +164,12 @@ async function applyOne(cluster: Cluster, object: Manifest, say: (text: string) 
 
 async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
   const names = crds.map(({ metadata }) => metadata.name);
-  const path = '{range .items[*]}{.metadata.name}{"\\t"}' +
-    '{.status.conditions[?(@.type=="Established")].status}{"\\n"}{end}';
+  // A new CRD has no conditions at all, which a jsonpath filter takes for an error.
+  const template = "{{range .items}}{{.metadata.name}}{{range .status.conditions}}" +
+    '{{if eq .type "Established"}}\t{{.status}}{{end}}{{end}}\n{{end}}';
   await until("CRDs to be established", async () => {
     const output = await kubectl(
-      ["get", "customresourcedefinitions", "-o", `jsonpath=${path}`],
+      ["get", "customresourcedefinitions", "-o", `go-template=${template}`],
       { cluster },
     );
     const ready = new Set(

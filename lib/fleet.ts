@@ -18,47 +18,58 @@ export interface DeployOptions {
   adopt?: boolean;
 }
 
-/** Runs the steps on all clusters side by side; a cluster that fails does not stop the others. */
-export function deployFleet(
+/**
+ * Runs the steps on all clusters side by side; a cluster that fails does not stop the others. Steps
+ * that look at the whole fleet run when every cluster has had the rest.
+ */
+export async function deployFleet(
   steps: Step[],
   clusters: Cluster[],
   options: DeployOptions = {},
 ): Promise<ClusterResult[]> {
-  return Promise.all(clusters.map((cluster) => {
-    const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
-    return deployCluster(steps, cluster, report, options);
+  const own = steps.filter(({ afterFleet }) => !afterFleet);
+  const last = steps.filter(({ afterFleet }) => afterFleet);
+  const runs = clusters.map((cluster) => ({
+    cluster,
+    report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
+    result: { cluster, steps: [] } as ClusterResult,
   }));
+  await Promise.all(runs.map(async ({ cluster, report, result }) => {
+    for (const warning of cluster.warnings) report.warn(warning);
+    result.error = await refusedTarget(steps, cluster, options);
+    if (result.error) report.error(result.error);
+    await runSteps(own, result, report);
+  }));
+  await Promise.all(runs.map(({ report, result }) => runSteps(last, result, report)));
+  return runs.map(({ result }) => result);
 }
 
-async function deployCluster(
+/** The failure of the wrong-cluster guard, if any; a cluster without a marker gets one. */
+async function refusedTarget(
   steps: Step[],
   cluster: Cluster,
-  report: Report,
   options: DeployOptions,
-): Promise<ClusterResult> {
-  const results: StepResult[] = [];
-  for (const warning of cluster.warnings) report.warn(warning);
+): Promise<unknown> {
+  if (!steps.some(({ needsCluster }) => needsCluster)) return undefined;
   try {
-    if (steps.some(({ needsCluster }) => needsCluster)) {
-      const marker = await checkTarget(cluster, options);
-      if (marker) await apply(cluster, [marker]);
-    }
+    const marker = await checkTarget(cluster, options);
+    if (marker) await apply(cluster, [marker]);
   } catch (error) {
-    report.error(error);
-    return { cluster, steps: steps.map(notRun), error };
+    return error;
   }
-  for (const [index, step] of steps.entries()) {
-    const alone = !step.needs.every((need) =>
-      results.some(({ step, state }) => step === need && state === "ok")
-    );
-    const result = await runStep(step, cluster, report, { alone });
-    results.push(result);
-    if (result.state === "failed") {
-      results.push(...steps.slice(index + 1).map(notRun));
-      break;
+}
+
+/** Runs steps in order and adds their results; after a failure the rest is not run. */
+async function runSteps(steps: Step[], result: ClusterResult, report: Report): Promise<void> {
+  const { cluster, steps: done } = result;
+  for (const step of steps) {
+    if (result.error || done.some(({ state }) => state === "failed" || state === "not run")) {
+      done.push(notRun(step));
+      continue;
     }
+    const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
+    done.push(await runStep(step, cluster, report, { alone: !step.needs.every(ran) }));
   }
-  return { cluster, steps: results };
 }
 
 function notRun({ name }: Step): StepResult {

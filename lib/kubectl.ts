@@ -76,6 +76,20 @@ async function within(running: ProcessPromise, seconds: number) {
   return await Promise.race([running, deadline]).finally(() => clearTimeout(timer));
 }
 
+/**
+ * Starts a kubectl command that goes on (`proxy`) until its stdin is closed. That happens too when
+ * this process is killed, so nothing stays behind that still has our access.
+ */
+export function startKubectl(args: string[], cluster: Cluster): ProcessPromise {
+  const all = [...targetArgs(cluster), ...args];
+  const env = { ...process.env, LC_ALL: "C" };
+  return $({ quiet: true, nothrow: true, stdio: "pipe", env })`
+    exec 3<&0
+    ${program} ${all} </dev/null 3<&- & child=$!
+    { cat <&3; kill $child; } >/dev/null 2>&1 &
+    wait $child`;
+}
+
 /** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
   const result = await $({ quiet: true, nothrow: true, env: { ...process.env, LC_ALL: "C" } })`
@@ -163,10 +177,14 @@ function verdict(stderr: string, cluster: Cluster): Verdict {
   return { exitCode: ExitCode.rejected, fix: "correct the object named above, then run again" };
 }
 
+/** Some messages quote whole objects. */
+const LONGEST = 600;
+
 /** kubectl's stderr without its advice on conflicts, warnings and klog lines. */
 function clean(stderr: string): string {
   return stderr.split("\n")
     .filter((line) => !/^(Warning: |[EWI]\d{4} )/.test(line))
+    .map((line) => line.length > LONGEST ? `${line.slice(0, LONGEST)}...` : line)
     .join("\n")
     .replace(/\nPlease review the fields above[\s\S]*?conflicts\)?\.?(?=\n|$)/g, "")
     .trim();

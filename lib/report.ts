@@ -34,7 +34,7 @@ export function print(text: string): void {
 }
 
 /** Longest list of changed objects that is written out object by object. */
-const LISTED = 12;
+const LISTED = 8;
 
 /** Progress of one command, or of one cluster of it: every line carries the cluster's prefix. */
 export class Report {

@@ -55,6 +55,11 @@ const RULES: Rule[] = [
     if (limit === name || !(limit in SETTINGS)) return [];
     return [atMost(name, limit, name.endsWith("_CPU_REQUEST") ? cores : bytesOf)];
   }),
+  {
+    names: ["STORE_INDEX_CACHE"],
+    broken: (size) => bytesOf(size) < bytesOf("125MB"),
+    because: "must be at least 125MB, the largest item it may hold, or Store does not start",
+  },
   atMost("OPENSEARCH_HEAP", "OPENSEARCH_MEMORY_LIMIT", bytesOf),
   {
     names: ["OPENSEARCH_NODES"],
@@ -147,7 +152,17 @@ export function fleetProblems(drafts: Draft[]): string[] {
       problems.push(`${where}: must be unique, or ${because}`);
     }
   }
-  return [...problems, ...centralProblem(drafts)];
+  return [...problems, ...sidecarPortProblem(drafts), ...centralProblem(drafts)];
+}
+
+function sidecarPortProblem(drafts: Draft[]): string[] {
+  const [first, ...others] = drafts.filter(({ bad }) => !bad.has("SIDECAR_NODE_PORT"));
+  const other = others.find(({ vars }) => vars.SIDECAR_NODE_PORT !== first?.vars.SIDECAR_NODE_PORT);
+  if (!first || !other) return [];
+  return [
+    `${other.sources.SIDECAR_NODE_PORT}  SIDECAR_NODE_PORT is ${other.vars.SIDECAR_NODE_PORT}, ` +
+    `elsewhere ${first.vars.SIDECAR_NODE_PORT}: the centre dials every edge at one port`,
+  ];
 }
 
 function centralProblem(drafts: Draft[]): string[] {

@@ -14,6 +14,8 @@ export interface StepDefinition {
   needs?: string[];
   /** false for a step that never talks to the cluster's API. */
   needsCluster?: boolean;
+  /** true for a step that looks at other clusters: it runs when all of them have had the rest. */
+  afterFleet?: boolean;
   /** Why the step has nothing to do on this cluster, as a sentence; undefined when it has. */
   skips?: (cluster: Cluster) => string | undefined;
   /** Pinned upstream objects, patched in code; left out of the golden files. */

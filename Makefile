@@ -1,0 +1,88 @@
+# Names for people; every recipe is one call of a script. `make` lists them.
+# Settings for one run: PROFILE=demo, CLUSTER=197, ARGS=--adopt, or any name of env/README.md.
+
+RUN   := scripts/deno run --frozen --no-prompt --allow-read --allow-write --allow-env --allow-sys --allow-run --allow-net
+STEPS := 00-minio 05-ingress 10-longhorn 20-prometheus 30-thanos 40-logging 50-verify
+IDS   := $(patsubst env/cluster-%.env,%,$(wildcard env/cluster-*.env))
+
+.DEFAULT_GOAL := help
+
+## help              list the targets
+.PHONY: help
+help:
+	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
+	@echo "  clusters: $(IDS)"
+
+## tools             get the pinned tools (PATH, download, or Go build)
+.PHONY: tools
+tools:
+	@$(RUN) scripts/tools.ts
+
+## demo              three local control planes, everything deployed on them
+.PHONY: demo
+demo:
+	@PROFILE=demo $(RUN) scripts/demo.ts up
+
+## demo-down         remove the demo: no process, no file stays
+.PHONY: demo-down
+demo-down:
+	@PROFILE=demo $(RUN) scripts/demo.ts down
+
+## test              format, lint, types and every test; needs no cluster
+.PHONY: test
+test: check
+	@$(RUN) scripts/tools.ts kubectl
+	@scripts/deno test --frozen --no-prompt --parallel --allow-all tests/
+
+## check             format, lint and types only
+.PHONY: check
+check:
+	@scripts/deno task check
+
+## golden            rewrite tests/golden and the table of env/README.md
+.PHONY: golden
+golden:
+	@$(RUN) scripts/settings.ts
+	@UPDATE_GOLDEN=1 scripts/deno test --frozen --no-prompt --quiet --allow-all tests/golden_test.ts
+
+## smoke             the CI job: fresh demo, deploy twice, repair drift, refuse, tear down
+.PHONY: smoke
+smoke:
+	@PROFILE=demo $(RUN) scripts/smoke.ts
+
+## config-196        every effective setting of a cluster and where it comes from
+config-%: FORCE
+	@$(RUN) scripts/config.ts $*
+
+## cluster-196       all steps on one cluster
+cluster-%: FORCE
+	@$(RUN) scripts/fleet.ts deploy $* $(ARGS)
+
+## all               all steps on every cluster, side by side
+.PHONY: all
+all:
+	@$(RUN) scripts/fleet.ts deploy all $(ARGS)
+
+## 30-thanos         one step (any of scripts/NN-*.ts); CLUSTER=197
+.PHONY: $(STEPS)
+$(STEPS):
+	@$(RUN) scripts/$@.ts $(CLUSTER) $(ARGS)
+
+## plan              what a deploy would change, on every cluster (plan-196 for one)
+.PHONY: plan
+plan:
+	@$(RUN) scripts/fleet.ts plan all
+
+plan-%: FORCE
+	@$(RUN) scripts/fleet.ts plan $*
+
+## verify            check every cluster end to end (verify-196 for one)
+.PHONY: verify
+verify:
+	@$(RUN) scripts/fleet.ts verify all
+
+verify-%: FORCE
+	@$(RUN) scripts/fleet.ts verify $*
+
+.PHONY: FORCE
+FORCE:

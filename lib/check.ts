@@ -1,0 +1,79 @@
+// One thing that should be true of a running system, and what to do when it is not.
+import { setTimeout as sleep } from "node:timers/promises";
+import { DeployError, ExitCode } from "./error.ts";
+
+/** One thing that is wrong. */
+export interface Problem {
+  /** What is wrong and where, as a sentence. */
+  what: string;
+  /** The likely cause. */
+  cause: string;
+  /** The next command or edit. */
+  fix: string;
+}
+
+/** A check of a subject `S` (a cluster and the ways into it). */
+export interface Check<S> {
+  /** What is shown to be true: `Prometheus targets`. */
+  name: string;
+  /** The way of the data that is shown: `exporters -> Prometheus`. */
+  hop: string;
+  /** true: it needs running pods. */
+  live: boolean;
+  /** What is wrong; nothing when all is well. A DeployError thrown here is one problem. */
+  run: (subject: S) => Promise<Problem[]>;
+}
+
+export interface Result {
+  name: string;
+  hop: string;
+  problems: Problem[];
+}
+
+export interface Patience {
+  /** Time (as of `Date.now()`) until which a check that fails is run again. */
+  until: number;
+  /** Pause between two runs in seconds. */
+  every?: number;
+  /** Told what is wrong while there is patience left. */
+  say?: (missing: string) => void;
+}
+
+/** Runs a check until it finds nothing wrong, or the patience is over: what is new needs a while. */
+export async function settled<S>(
+  check: Check<S>,
+  subject: S,
+  { until, every = 5, say = () => {} }: Patience,
+): Promise<Result> {
+  const { name, hop } = check;
+  for (let said = "";;) {
+    const problems = await check.run(subject).catch(asProblems);
+    if (problems.length === 0 || Date.now() + every * 1000 > until) return { name, hop, problems };
+    const more = problems.length > 1 ? ` and ${problems.length - 1} more` : "";
+    const now = `${name}: ${problems[0]!.what}${more}`;
+    if (now !== said) say(said = now);
+    await sleep(every * 1000);
+  }
+}
+
+/** What a check could not even ask is a problem as well; anything but a DeployError is a bug. */
+function asProblems(error: unknown): Problem[] {
+  if (!(error instanceof DeployError)) throw error;
+  const cause = error.where.join("; ") || "see above";
+  return [{ what: error.message, cause, fix: error.fix ?? "run again with the cause removed" }];
+}
+
+/** Throws exit 11 with every problem of every check, hop by hop; returns when there is none. */
+export function conclude(cluster: string, results: Result[]): void {
+  const failed = results.filter(({ problems }) => problems.length > 0);
+  if (failed.length === 0) return;
+  throw new DeployError(`${failed.length} of ${results.length} checks failed on ${cluster}`, {
+    exitCode: ExitCode.verification,
+    where: failed.flatMap(({ name, hop, problems }) =>
+      problems.map(({ what, cause, fix }) =>
+        `${name} (${hop}): ${what}\nlikely cause: ${cause}\nfix: ${fix}`
+      )
+    ),
+    fix: "follow the fixes from the top: a broken hop breaks those behind it",
+  });
+}

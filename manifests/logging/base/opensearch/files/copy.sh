@@ -1,0 +1,14 @@
+#!/bin/bash
+# What the image holds and the node needs writable or elsewhere: the configuration folder, the JVM's
+# truststore, and the plugin repository-s3 if the image has it built in.
+set -euo pipefail
+home=/usr/share/opensearch
+
+cp -Rf "$home/config/." /work/config/
+cp -f /opensearch-config/opensearch.yml /work/config/opensearch.yml
+# -L: some distributions make cacerts a link to a file of the system.
+cp -fL "$home/jdk/lib/security/cacerts" /work/truststore/cacerts
+chmod u+w /work/truststore/cacerts
+if [ -d "$home/plugins/repository-s3" ]; then
+  cp -Rf "$home/plugins/repository-s3" /work/plugins/
+fi

@@ -1,0 +1,70 @@
+// 20-prometheus: the operator, Prometheus with its sidecar, Alertmanager, exporters, rules, Grafana.
+// Brings the definitions of monitors and rules, so the monitors of earlier steps come from here too.
+// Needs nothing. Safe to run again: a changed Secret restarts what reads it.
+import { loadBundle } from "../lib/bundle.ts";
+import { type Cluster, flag, text } from "../lib/cluster.ts";
+import { main } from "../lib/command.ts";
+import type { Manifest } from "../lib/manifest.ts";
+import { render } from "../lib/render.ts";
+import { step } from "../lib/step.ts";
+import {
+  alertmanagerSecret,
+  grafanaLimits,
+  grafanaSecret,
+  objstoreSecret,
+  s3CaSecrets,
+} from "./prometheus/access.ts";
+import { packDashboards } from "./prometheus/dashboards.ts";
+import { ensureAdminPassword } from "./prometheus/login.ts";
+import { adaptRules } from "./prometheus/rules.ts";
+
+export const prometheus = step({
+  name: "20-prometheus",
+  bundles: upstream,
+  objects: async (cluster) => [
+    ...await render("prometheus", cluster, { add: builtInCode(cluster) }),
+    ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
+  ],
+  async run({ cluster, objects, phase, live, apply, ready, changed }) {
+    await phase("Apply", () => apply(objects));
+    await phase("Ready", () => ready(objects));
+    await live("Grafana password", async () => {
+      if (await ensureAdminPassword(cluster)) changed("Grafana/admin password");
+    });
+  },
+});
+
+async function upstream(cluster: Cluster): Promise<Manifest[]> {
+  const [definitions, rules, dashboards] = await Promise.all([
+    loadBundle("prometheus-operator-crds", cluster),
+    loadBundle("kube-prometheus-rules", cluster),
+    loadBundle("kube-prometheus-dashboards", cluster),
+  ]);
+  const controlPlane = flag(cluster, "CONTROL_PLANE_METRICS");
+  return [
+    ...definitions,
+    ...adaptRules(rules, cluster),
+    ...packDashboards(dashboards, { controlPlane }),
+  ];
+}
+
+function builtInCode(cluster: Cluster): Manifest[] {
+  return [
+    objstoreSecret(cluster),
+    ...s3CaSecrets(cluster),
+    alertmanagerSecret(),
+    grafanaSecret(cluster),
+    grafanaLimits(cluster),
+  ];
+}
+
+/** Folders of what is scraped only on some clusters. */
+function monitors(cluster: Cluster): string[] {
+  return [
+    ...(text(cluster, "INGRESS") === "nginx" ? ["ingress/monitors"] : []),
+    ...(text(cluster, "STORAGE") === "longhorn" ? ["longhorn/monitors"] : []),
+    ...(flag(cluster, "CONTROL_PLANE_METRICS") ? ["prometheus/control-plane"] : []),
+  ];
+}
+
+if (import.meta.main) await main(prometheus);

@@ -1,0 +1,89 @@
+// 50-verify: proves hop by hop that a cluster does what the other steps built, and changes nothing.
+// Every check runs; one closing error names each failed hop, its likely cause and the fix.
+import { type Check, conclude, type Result, settled } from "../lib/check.ts";
+import { type Cluster, text } from "../lib/cluster.ts";
+import { main } from "../lib/command.ts";
+import type { Manifest } from "../lib/manifest.ts";
+import { type ClusterProxy, openProxy } from "../lib/proxy.ts";
+import { desired, step } from "../lib/step.ts";
+import { minio } from "./00-minio.ts";
+import { ingress } from "./05-ingress.ts";
+import { longhorn } from "./10-longhorn.ts";
+import { prometheus } from "./20-prometheus.ts";
+import { thanos } from "./30-thanos.ts";
+import { logging } from "./40-logging.ts";
+import { alertmanager } from "./verify/alertmanager.ts";
+import { dashboards, login } from "./verify/grafana.ts";
+import { compactor, dropped, indexed, uploads } from "./verify/metrics.ts";
+import { claims, defaultClass, existing, readyObjects } from "./verify/objects.ts";
+import { fresh, health, lifecycle, plugins, repository } from "./verify/opensearch.ts";
+import { rules, targets } from "./verify/prometheus.ts";
+import { bucket } from "./verify/s3.ts";
+import type { Subject } from "./verify/subject.ts";
+import { clusters, endpoints } from "./verify/thanos.ts";
+
+/** Hop by hop, in the order in which the data goes. */
+export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
+  every: [
+    { name: "Objects", hop: "manifests -> API server", live: false, run: existing },
+    { name: "Readiness", hop: "controllers -> pods", live: false, run: readyObjects },
+    { name: "Volume claims", hop: "pods -> volumes", live: false, run: claims },
+    { name: "Default StorageClass", hop: "claims -> provisioner", live: true, run: defaultClass },
+    { name: "Bucket of metrics", hop: "key -> S3", live: false, run: bucket("THANOS_BUCKET") },
+    { name: "Bucket of logs", hop: "key -> S3", live: false, run: bucket("OPENSEARCH_BUCKET") },
+    { name: "Bucket of volumes", hop: "key -> S3", live: false, run: bucket("LONGHORN_BUCKET") },
+    { name: "Targets", hop: "exporters -> Prometheus", live: true, run: targets },
+    { name: "Rules", hop: "PrometheusRule -> Prometheus", live: true, run: rules },
+    { name: "Alerts", hop: "Prometheus -> Alertmanager", live: true, run: alertmanager },
+    { name: "Block upload", hop: "sidecar -> S3", live: true, run: uploads },
+    { name: "OpenSearch", hop: "OpenSearch nodes", live: true, run: health },
+    { name: "OpenSearch plugins", hop: "image -> OpenSearch", live: true, run: plugins },
+    { name: "Log snapshots", hop: "OpenSearch -> S3", live: true, run: repository },
+    { name: "Log lifecycle", hop: "index -> snapshot -> deletion", live: true, run: lifecycle },
+    { name: "Fresh logs", hop: "node -> Fluent Bit -> OpenSearch", live: true, run: fresh },
+    { name: "Dropped logs", hop: "Fluent Bit -> Prometheus", live: true, run: dropped },
+    { name: "OpenSearch metrics", hop: "OpenSearch -> Prometheus", live: true, run: indexed },
+    { name: "Grafana login", hop: "people -> Grafana", live: true, run: login },
+    { name: "Grafana data", hop: "Grafana -> Prometheus", live: true, run: dashboards },
+  ],
+  central: [
+    { name: "Thanos endpoints", hop: "Query -> sidecars", live: true, run: endpoints },
+    { name: "Clusters in Query", hop: "clusters -> Query", live: true, run: clusters },
+    { name: "Compactor", hop: "S3 -> Compactor -> S3", live: true, run: compactor },
+  ],
+  edge: [],
+};
+
+/** Right after a deploy, discovery and first scrapes take their time: shared by all checks. */
+const PATIENCE = 180_000;
+
+export const verify = step({
+  name: "50-verify",
+  afterFleet: true,
+  objects: () => Promise.resolve([]),
+  async run({ cluster, phase, live, report }) {
+    await using resources = new AsyncDisposableStack();
+    let opening: Promise<ClusterProxy> | undefined;
+    const proxy = () => opening ??= openProxy(cluster).then((proxy) => resources.use(proxy));
+    const subject = { cluster, objects: await wanted(cluster), proxy };
+
+    const results: Result[] = [];
+    const until = Date.now() + PATIENCE;
+    const say = (missing: string) => report.waiting(missing);
+    for (const check of [...CHECKS.every, ...CHECKS[cluster.role]]) {
+      await (check.live ? live : phase)(check.name, async () => {
+        const result = await settled(check, subject, { until, say });
+        results.push(result);
+        for (const { what } of result.problems) report.warn(what);
+      });
+    }
+    conclude(text(cluster, "CLUSTER_NAME"), results);
+  },
+});
+
+async function wanted(cluster: Cluster): Promise<Manifest[]> {
+  const steps = [minio, ingress, longhorn, prometheus, thanos, logging];
+  return (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+}
+
+if (import.meta.main) await main(verify);

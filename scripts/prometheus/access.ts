@@ -1,0 +1,99 @@
+// Secrets and settings of the metrics half that are built from variables.
+import { stringify } from "yaml";
+import { type Cluster, text } from "../../lib/cluster.ts";
+import { configMap, type Manifest, secret } from "../../lib/manifest.ts";
+import { durationSeconds } from "../../lib/quantity.ts";
+import { metricsLabels } from "./labels.ts";
+
+const NAMESPACE = "monitoring";
+
+/** Access to the bucket of blocks: for the sidecar of every cluster, and all of Thanos on central. */
+export function objstoreSecret(cluster: Cluster): Manifest {
+  const config = {
+    type: "S3",
+    config: {
+      bucket: text(cluster, "THANOS_BUCKET"),
+      endpoint: text(cluster, "S3_HOST"),
+      region: text(cluster, "S3_REGION"),
+      access_key: text(cluster, "S3_ACCESS_KEY"),
+      secret_key: text(cluster, "S3_SECRET_KEY"),
+      insecure: false, // plain HTTP, that is; certificates are always checked
+      bucket_lookup_type: "path",
+      ...(cluster.s3Ca
+        ? { http_config: { tls_config: { ca_file: "/etc/thanos/ca/ca.crt" } } }
+        : {}),
+    },
+  };
+  const values = { "objstore.yml": stringify(config) };
+  return secret("thanos-s3-config", NAMESPACE, values, {
+    labels: metricsLabels("thanos-objstore", "v0.42.4"),
+  });
+}
+
+/** The private CA of S3, only where there is one. */
+export function s3CaSecrets(cluster: Cluster): Manifest[] {
+  if (!cluster.s3Ca) return [];
+  return [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, {
+    labels: metricsLabels("thanos-objstore", "v0.42.4"),
+  })];
+}
+
+/** Grafana's admin, with the keys that its charts use. */
+export function grafanaSecret(cluster: Cluster): Manifest {
+  const values = {
+    "admin-user": "admin",
+    "admin-password": text(cluster, "GRAFANA_ADMIN_PASSWORD"),
+  };
+  return secret("kube-prometheus-stack-grafana", NAMESPACE, values, {
+    labels: metricsLabels("grafana", "13.2.0"),
+  });
+}
+
+/** What Grafana wants in seconds. Its own limit of 30 s is shorter than a query may take. */
+export function grafanaLimits(cluster: Cluster): Manifest {
+  const seconds = Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10;
+  return configMap("grafana-limits", NAMESPACE, { GF_DATAPROXY_TIMEOUT: String(seconds) }, {
+    labels: metricsLabels("grafana", "13.2.0"),
+  });
+}
+
+/**
+ * Routing of alerts. Nothing is sent anywhere yet; Watchdog and InfoInhibitor, which always fire,
+ * have a receiver of their own. `cluster` stands in every `equal`, or a critical alert of one
+ * cluster would mute the warnings of another.
+ */
+export function alertmanagerSecret(): Manifest {
+  const config = {
+    global: { resolve_timeout: "5m" },
+    route: {
+      receiver: "default",
+      group_by: ["cluster", "namespace", "alertname"],
+      group_wait: "30s",
+      group_interval: "5m",
+      repeat_interval: "12h",
+      routes: [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "silent" }],
+    },
+    receivers: [{ name: "default" }, { name: "silent" }],
+    inhibit_rules: [
+      {
+        source_matchers: ["severity = critical"],
+        target_matchers: ["severity =~ warning|info"],
+        equal: ["cluster", "namespace", "alertname"],
+      },
+      {
+        source_matchers: ["severity = warning"],
+        target_matchers: ["severity = info"],
+        equal: ["cluster", "namespace", "alertname"],
+      },
+      {
+        source_matchers: ["alertname = InfoInhibitor"],
+        target_matchers: ["severity = info"],
+        equal: ["cluster", "namespace"],
+      },
+    ],
+  };
+  const values = { "alertmanager.yaml": stringify(config) };
+  return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, {
+    labels: metricsLabels("alertmanager", "v0.33.1"),
+  });
+}

@@ -1,0 +1,105 @@
+// kube-prometheus' rules, changed to fit what runs here.
+import { type Cluster, flag } from "../../lib/cluster.ts";
+import type { Manifest } from "../../lib/manifest.ts";
+import { metricsLabels } from "./labels.ts";
+
+interface Rule {
+  alert?: string;
+  record?: string;
+  expr: string | number;
+  annotations?: Record<string, string>;
+}
+
+interface Group {
+  name: string;
+  rules: Rule[];
+}
+
+// Upstream's names for the jobs, and ours: a job is named after its Service.
+const JOBS: Record<string, string> = {
+  "prometheus-k8s": "kube-prometheus-stack-prometheus",
+  "alertmanager-main": "kube-prometheus-stack-alertmanager",
+  "prometheus-operator": "kube-prometheus-stack-operator",
+};
+
+// Windows of up to 30 days over data that is here for hours, from buckets that are not scraped.
+const BLIND_GROUPS = [
+  "kube-apiserver-slos",
+  "kube-apiserver-availability.rules",
+  "kube-apiserver-burnrate.rules",
+  "kube-apiserver-histogram.rules",
+];
+
+const CONTROL_PLANE_GROUPS = [
+  "kubernetes-system-scheduler",
+  "kubernetes-system-controller-manager",
+  "kube-scheduler.rules",
+];
+
+// What can never fire, or never anything else, with one node and one replica of each program. Alerts
+// that look 6 h back stay: on less data they are only more nervous.
+const POINTLESS_ALERTS = new Set([
+  "AlertmanagerClusterFailedToSendAlerts",
+  "AlertmanagerConfigInconsistent",
+  "AlertmanagerMembersInconsistent",
+  "KubeStateMetricsShardingMismatch",
+  "KubeStateMetricsShardsMissing",
+  "KubeHpaReplicasMismatch",
+  "KubeHpaMaxedOut",
+  "KubeCPUQuotaOvercommit",
+  "KubeMemoryQuotaOvercommit",
+  "KubeQuotaAlmostFull",
+  "KubeQuotaFullyUsed",
+  "KubeQuotaExceeded",
+  "KubeVersionMismatch",
+  "KubeNodeUnreachable",
+  "NodeRAIDDegraded",
+  "NodeRAIDDiskFailure",
+  "NodeSystemdServiceFailed",
+  "NodeSystemdServiceCrashlooping",
+  "NodeBondingDegraded",
+  "PrometheusRemoteStorageFailures",
+  "PrometheusRemoteWriteBehind",
+  "PrometheusRemoteWriteDesiredShards",
+]);
+
+/**
+ * The PrometheusRules of the bundle for one cluster: jobs by our names, without what is not scraped
+ * or pointless here, in the namespace `monitoring`. Groups that lose all their rules go.
+ */
+export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
+  const dropped = new Set(BLIND_GROUPS);
+  if (!flag(cluster, "CONTROL_PLANE_METRICS")) {
+    CONTROL_PLANE_GROUPS.forEach((name) => dropped.add(name));
+  }
+  return objects.map(({ apiVersion, kind, metadata, spec }) => {
+    const groups = (spec.groups as Group[])
+      .filter(({ name }) => !dropped.has(name))
+      .map((group) => ({ ...group, rules: group.rules.filter(useful).map(withOurJobs) }))
+      .filter(({ rules }) => rules.length > 0);
+    const version = metadata.labels?.["app.kubernetes.io/version"] ?? "v0.18.0";
+    const labels = metricsLabels("kube-prometheus", version);
+    return {
+      apiVersion,
+      kind,
+      metadata: { name: metadata.name, namespace: "monitoring", labels },
+      spec: { groups },
+    };
+  });
+}
+
+function useful({ alert }: Rule): boolean {
+  return !alert || !POINTLESS_ALERTS.has(alert);
+}
+
+function withOurJobs(rule: Rule): Rule {
+  return { ...rule, expr: ourJobs(String(rule.expr)) };
+}
+
+/** Upstream's job names in a PromQL text, or in JSON that holds one, replaced by ours. */
+export function ourJobs(text: string): string {
+  return text.replace(
+    /\bjob=(\\?")([\w-]+)(?=\\?")/g,
+    (all, quote: string, job: string) => JOBS[job] ? `job=${quote}${JOBS[job]}` : all,
+  );
+}

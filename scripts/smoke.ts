@@ -1,0 +1,125 @@
+// The CI smoke job, through the commands that an operator types: fresh demo clusters, deploy, deploy
+// again without a change, a single step, drift repaired, the wrong cluster refused, teardown.
+import { existsSync } from "node:fs";
+import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
+import assert from "node:assert/strict";
+import process from "node:process";
+import { $ } from "zx";
+import { chooseClusters, type Cluster, loadFleet, projectPath } from "../lib/cluster.ts";
+import { command } from "../lib/command.ts";
+import { ExitCode } from "../lib/error.ts";
+import { kubectl } from "../lib/kubectl.ts";
+import { print, Report } from "../lib/report.ts";
+
+const report = new Report();
+
+await command("smoke.ts", {}, async () => {
+  const checks: [title: string, check: () => Promise<unknown>][] = [
+    ["a demo from nothing deploys all clusters", freshDemo],
+    ["a second deploy changes nothing", () => deployed("scripts/fleet.ts", ["deploy", "all"], 0)],
+    [
+      "a single step runs again without a change",
+      () => deployed("scripts/30-thanos.ts", ["196"], 0),
+    ],
+    ["a plan after a deploy is empty", emptyPlan],
+    ["what a person deleted and edited comes back", repairedDrift],
+    ["the env of 197 is refused on the cluster of 196", refusedTarget],
+    ["an unknown cluster and an unknown flag are refused", refusedWords],
+    ["teardown leaves no process and no file", teardown],
+  ];
+  let passed = 0;
+  for (const [title, check] of checks) {
+    const started = performance.now();
+    try {
+      await check();
+      passed += 1;
+      report.phase(`ok      ${title}`, (performance.now() - started) / 1000);
+    } catch (error) {
+      report.say(`  FAILED  ${title}\n${error instanceof Error ? error.message : error}`);
+      break;
+    }
+  }
+  if (passed < checks.length) await script("scripts/demo.ts", ["down"]);
+  print(`smoke: ${passed} passed, ${checks.length - passed} failed`);
+  return passed === checks.length ? ExitCode.done : ExitCode.verification;
+});
+
+/** Runs one of our scripts as an operator would, and gives exit code and everything it wrote. */
+async function script(path: string, words: string[], environment: Record<string, string> = {}) {
+  const env = { ...process.env, PROFILE: "demo", NO_COLOR: "1", ...environment };
+  const result = await $({ quiet: true, nothrow: true, cwd: projectPath("."), env })`
+    ${Deno.execPath()} run --frozen --allow-all ${path} ${words}`;
+  return { code: result.exitCode, output: result.stderr + result.stdout };
+}
+
+async function deployed(path: string, words: string[], changes: number): Promise<void> {
+  const { code, output } = await script(path, words);
+  assert.equal(code, 0, output);
+  const [, count] = /^(\d+) changes?$/m.exec(output) ?? [];
+  assert.equal(Number(count), changes, output);
+}
+
+async function freshDemo(): Promise<void> {
+  await script("scripts/demo.ts", ["down"]);
+  const { code, output } = await script("scripts/demo.ts", ["up"]);
+  assert.equal(code, 0, output);
+  report.say(output.slice(output.indexOf("cluster  step")));
+}
+
+async function emptyPlan(): Promise<void> {
+  const { code, output } = await script("scripts/fleet.ts", ["plan", "all"]);
+  assert.equal(code, 0, output);
+  const empty = output.match(/0 to create, 0 to update, 0 no longer wanted/g) ?? [];
+  assert.equal(empty.length, (await loadFleet()).length, output);
+}
+
+async function demoCluster(id: string): Promise<Cluster> {
+  return chooseClusters(await loadFleet(), [id])[0]!;
+}
+
+async function repairedDrift(): Promise<void> {
+  const cluster = await demoCluster("196");
+  const query = ["deployment", "thanos-query", "-n", "monitoring"];
+  const images = "jsonpath={.spec.template.spec.containers[*].image}";
+  const before = await kubectl(["get", ...query, "-o", images], { cluster });
+  await kubectl(["set", "image", ...query, "*=example.org/other:1"], { cluster });
+  await kubectl(["delete", "service", "thanos-query", "-n", "monitoring"], { cluster });
+  await deployed("scripts/fleet.ts", ["deploy", "196"], 2);
+  assert.equal(await kubectl(["get", ...query, "-o", images], { cluster }), before);
+  await kubectl(["get", "service", "thanos-query", "-n", "monitoring"], { cluster });
+}
+
+/** A kubeconfig whose context of 197 leads to 196: only the marker can tell. */
+async function refusedTarget(): Promise<void> {
+  const swapped = projectPath(".demo/swapped-kubeconfig");
+  await copyFile(projectPath(".demo/kubeconfig"), swapped);
+  const text = await readFile(swapped, "utf8");
+  await writeFile(
+    swapped,
+    text.replaceAll("mkube-196", "was-196").replaceAll("mkube-197", "mkube-198")
+      .replaceAll("was-196", "mkube-197"),
+  );
+  const { code, output } = await script("scripts/30-thanos.ts", ["197"], {
+    KUBECONFIG_FILE: swapped,
+  });
+  await rm(swapped);
+  assert.equal(code, ExitCode.refused, output);
+  assert.match(output, /this is cluster-196-central, refusing cluster-197-edge/);
+}
+
+async function refusedWords(): Promise<void> {
+  for (const words of [["deploy", "199"], ["deploy", "196", "--dryrun"]]) {
+    const { code, output } = await script("scripts/fleet.ts", words);
+    assert.equal(code, ExitCode.config, output);
+    assert.match(output, /196, 197, 198|--adopt/);
+  }
+}
+
+async function teardown(): Promise<void> {
+  const { code, output } = await script("scripts/demo.ts", ["down"]);
+  assert.equal(code, 0, output);
+  assert.ok(!existsSync(projectPath(".demo")), ".demo is still there");
+  const left = await $({ quiet: true, nothrow: true })`ps -eo args`;
+  const ours = left.stdout.split("\n").filter((line) => line.includes(projectPath(".demo")));
+  assert.deepEqual(ours, []);
+}

@@ -1,0 +1,88 @@
+// Checks of Kubernetes itself: objects, readiness, volumes.
+import type { Problem } from "../../lib/check.ts";
+import { type Cluster, text } from "../../lib/cluster.ts";
+import { absent } from "../../lib/inventory.ts";
+import { liveObjects } from "../../lib/live.ts";
+import { idOf, type Manifest, STEP_LABEL } from "../../lib/manifest.ts";
+import { unready } from "../../lib/ready.ts";
+import { defaultClasses, storageClasses } from "../../lib/storageclass.ts";
+import type { Subject } from "./subject.ts";
+
+/** Every object of every step is there. */
+export async function existing({ cluster, objects }: Subject): Promise<Problem[]> {
+  return absenceProblems(await absent(cluster, objects), objects, cluster.id);
+}
+
+/** Absent objects, one line per step that should have made them. */
+export function absenceProblems(ids: string[], objects: Manifest[], cluster: string): Problem[] {
+  const steps = Map.groupBy(
+    objects.filter((object) => ids.includes(idOf(object))),
+    ({ metadata }) => metadata.labels?.[STEP_LABEL],
+  );
+  return [...steps].map(([step, absent]) => {
+    const more = absent.length > 3 ? ` and ${absent.length - 3} more` : "";
+    return {
+      what: `missing of ${step}: ${absent.slice(0, 3).map(idOf).join(", ")}${more}`,
+      cause: "the step has not run, stopped early, or somebody deleted the objects",
+      fix: `make ${step} CLUSTER=${cluster}`,
+    };
+  });
+}
+
+/** Workloads run, claims are bound, the operator says Available and Reconciled. */
+export async function readyObjects({ cluster, objects }: Subject): Promise<Problem[]> {
+  return (await unready(cluster, objects)).map((line) => {
+    const [, namespace, name] = line.split(":")[0]!.split("/");
+    return {
+      what: line,
+      cause: "a pod cannot be scheduled, cannot pull its image, or fails its probe",
+      fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} -n ${namespace} ` +
+        `get pods,events | grep ${name}`,
+    };
+  });
+}
+
+/** Claims that StatefulSets made are bound; those we made ourselves are among the ready objects. */
+export async function claims({ cluster, objects }: Subject): Promise<Problem[]> {
+  const namespaces = [
+    ...new Set(
+      objects.filter(({ kind }) => kind === "StatefulSet" || kind === "Prometheus")
+        .map(({ metadata }) => metadata.namespace!),
+    ),
+  ];
+  const lists = await Promise.all(
+    namespaces.map((namespace) => liveObjects(cluster, "persistentvolumeclaims", namespace)),
+  );
+  return claimProblems(cluster, lists.flat());
+}
+
+/** Claims that are not bound. */
+export function claimProblems(cluster: Cluster, claims: Manifest[]): Problem[] {
+  return claims.filter(({ status }) => status?.phase !== "Bound").map((claim) => ({
+    what: `${idOf(claim)} is ${status(claim)}`,
+    cause: `the class ${claim.spec.storageClassName ?? "(none)"} has no provisioner or no room`,
+    fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} -n ${claim.metadata.namespace} ` +
+      `describe pvc ${claim.metadata.name}`,
+  }));
+}
+
+function status(claim: Manifest): string {
+  return claim.status?.phase ?? "without a phase";
+}
+
+/** Exactly one StorageClass is the default, and it is ours. */
+export async function defaultClass({ cluster }: Subject): Promise<Problem[]> {
+  const wanted = text(cluster, "STORAGE_CLASS");
+  return defaultClassProblems(wanted, cluster.id, await storageClasses(cluster));
+}
+
+/** What is wrong with the default of these classes. */
+export function defaultClassProblems(wanted: string, id: string, classes: Manifest[]): Problem[] {
+  const defaults = defaultClasses(classes);
+  if (defaults.length === 1 && defaults[0] === wanted) return [];
+  return [{
+    what: `the default StorageClass is ${defaults.join(" and ") || "none"}, wanted only ${wanted}`,
+    cause: "Minikube switched its own class on again, or 10-longhorn has not run to its end",
+    fix: `make 10-longhorn CLUSTER=${id}`,
+  }];
+}

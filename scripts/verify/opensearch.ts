@@ -1,0 +1,213 @@
+// Checks of the logs: OpenSearch, its snapshots on S3, the age rules, and lines of the last minutes.
+import { readJson } from "../../lib/answer.ts";
+import type { Problem } from "../../lib/check.ts";
+import { type Cluster, number, text } from "../../lib/cluster.ts";
+import { LOG_INDICES, REPOSITORY } from "../logging/documents.ts";
+import type { Subject } from "./subject.ts";
+
+const OPENSEARCH = { namespace: "logging", name: "opensearch", port: 9200 };
+const POLICY = "logs-retention";
+/** Set as soon as an index is under a policy, before the first run of it. */
+const POLICY_OF_INDEX = "index.plugins.index_state_management.policy_id";
+
+/** Green, with all its nodes. */
+export async function health({ cluster, proxy }: Subject): Promise<Problem[]> {
+  return healthProblems(
+    await readJson(await proxy(), OPENSEARCH, "/_cluster/health"),
+    number(cluster, "OPENSEARCH_NODES"),
+  );
+}
+
+export interface Health {
+  status: "green" | "yellow" | "red";
+  number_of_nodes: number;
+  unassigned_shards: number;
+}
+
+/** What is wrong with a cluster that should have `nodes` nodes. */
+export function healthProblems(health: Health, nodes: number): Problem[] {
+  const problems: Problem[] = [];
+  if (health.number_of_nodes !== nodes) {
+    problems.push({
+      what: `OpenSearch has ${health.number_of_nodes} of ${nodes} nodes`,
+      cause: "a pod is down, or the nodes do not find each other",
+      fix: "kubectl -n logging get pods; kubectl -n logging logs opensearch-0",
+    });
+  }
+  if (health.status !== "green") {
+    problems.push({
+      what: `OpenSearch is ${health.status}: ${health.unassigned_shards} shards have no node`,
+      cause: nodes === 1
+        ? "an index wants replicas, which one node cannot hold"
+        : "a node is away or its disk is full",
+      fix: "ask OpenSearch itself: GET /_cluster/allocation/explain",
+    });
+  }
+  return problems;
+}
+
+/** The plugins that the snapshots and the age rules need. */
+export async function plugins({ proxy }: Subject): Promise<Problem[]> {
+  const path = "/_cat/plugins?h=component,version&format=json";
+  return pluginProblems(await readJson(await proxy(), OPENSEARCH, path));
+}
+
+/** Plugins that are missing. */
+export function pluginProblems(installed: { component: string; version: string }[]): Problem[] {
+  return ["repository-s3", "opensearch-index-management"]
+    .filter((name) => !installed.some(({ component }) => component === name))
+    .map((name) => ({
+      what: `OpenSearch has no plugin ${name}`,
+      cause: "OPENSEARCH_IMAGE lacks it, and it could not be installed at start",
+      fix: "kubectl -n logging logs opensearch-0 --all-containers | grep -i plugin",
+    }));
+}
+
+/** Every node reaches the bucket, in this cluster's own folder. */
+export async function repository({ cluster, proxy }: Subject): Promise<Problem[]> {
+  const way = await proxy();
+  const path = `/_snapshot/${REPOSITORY}`;
+  const found = await readJson<Repositories>(way, OPENSEARCH, path);
+  const verified = await readJson<Verified>(way, OPENSEARCH, `${path}/_verify`, { method: "POST" });
+  return repositoryProblems(found, verified, cluster);
+}
+
+export type Repositories = Record<string, { settings: Record<string, string> }>;
+export interface Verified {
+  nodes: Record<string, unknown>;
+}
+
+/** What is wrong with the repository and its nodes. */
+export function repositoryProblems(
+  found: Repositories,
+  verified: Verified,
+  cluster: Cluster,
+): Problem[] {
+  const { base_path, shard_path_type } = found[REPOSITORY]?.settings ?? {};
+  const wanted = { base_path: text(cluster, "S3_BASE_PATH"), shard_path_type: "FIXED" };
+  const problems: Problem[] = [];
+  if (base_path !== wanted.base_path || shard_path_type !== wanted.shard_path_type) {
+    problems.push({
+      what: `the repository ${REPOSITORY} writes to ${base_path} (${shard_path_type}), ` +
+        `wanted ${wanted.base_path} (${wanted.shard_path_type})`,
+      cause: "somebody registered it by hand; two clusters in one folder overwrite each other",
+      fix: `make 40-logging CLUSTER=${cluster.id}`,
+    });
+  }
+  const nodes = number(cluster, "OPENSEARCH_NODES");
+  const reached = Object.keys(verified.nodes).length;
+  if (reached !== nodes) {
+    problems.push({
+      what: `${reached} of ${nodes} nodes reach the bucket of ${REPOSITORY}`,
+      cause: "a node has another keystore or does not trust the CA of S3",
+      fix: "kubectl -n logging rollout restart statefulset opensearch",
+    });
+  }
+  return problems;
+}
+
+/** Indices are under the policy, and neither it nor the deletion of snapshots has failed. */
+export async function lifecycle({ cluster, proxy }: Subject): Promise<Problem[]> {
+  const way = await proxy();
+  await readJson(way, OPENSEARCH, `/_plugins/_ism/policies/${POLICY}`);
+  return lifecycleProblems(
+    await readJson(way, OPENSEARCH, "/_plugins/_ism/explain/logs-*"),
+    await readJson(way, OPENSEARCH, "/_plugins/_sm/policies/*/_explain"),
+    cluster.id,
+  );
+}
+
+/** One index of ISM's explain. */
+export interface Managed {
+  [POLICY_OF_INDEX]?: string | null;
+  action?: { name: string; failed: boolean };
+  info?: { message?: string };
+}
+
+export interface SnapshotPolicies {
+  policies: {
+    name: string;
+    deletion?: { latest_execution?: { status: string; info?: { message?: string } } };
+  }[];
+}
+
+/** Indices that are not managed or stuck, and snapshot policies that are missing or failed. */
+export function lifecycleProblems(
+  explain: Record<string, Managed | number>,
+  { policies }: SnapshotPolicies,
+  id: string,
+): Problem[] {
+  const problems: Problem[] = [];
+  for (const [index, state] of Object.entries(explain)) {
+    if (typeof state === "number") continue; // total_managed_indices
+    if (!state[POLICY_OF_INDEX]) {
+      problems.push({
+        what: `index ${index} is under no policy and is never deleted`,
+        cause: "it is older than the policy",
+        fix: `make 40-logging CLUSTER=${id}`,
+      });
+    }
+    if (state.action?.failed) {
+      problems.push({
+        what: `index ${index} is stuck at ${state.action.name}: ${state.info?.message ?? ""}`,
+        cause: "S3 was away during its snapshot; ISM does not try again by itself",
+        fix: `POST /_plugins/_ism/retry/${index} to OpenSearch`,
+      });
+    }
+  }
+  if (policies.length === 0) {
+    problems.push({
+      what: "no policy deletes old snapshots",
+      cause: "40-logging has not run to its end",
+      fix: `make 40-logging CLUSTER=${id}`,
+    });
+  }
+  for (const { name, deletion } of policies) {
+    const { status, info } = deletion?.latest_execution ?? {};
+    if (status !== "FAILED") continue;
+    problems.push({
+      what: `snapshot policy ${name} failed to delete: ${info?.message ?? ""}`,
+      cause: "the key lacks s3:DeleteObject, or S3 was away; the next run tries again",
+      fix: "look at the check Bucket of logs above",
+    });
+  }
+  return problems;
+}
+
+/** Lines of the last five minutes from pods and from the host, all of this cluster. */
+export async function fresh({ cluster, proxy }: Subject): Promise<Problem[]> {
+  const way = await proxy();
+  const recent = { range: { "@timestamp": { gte: "now-5m" } } };
+  const count = async (indices: string, query: unknown) => {
+    const init = {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ query }),
+    };
+    const path = `/${indices}/_count`;
+    return (await readJson<{ count: number }>(way, OPENSEARCH, path, init)).count;
+  };
+  const own = { term: { cluster: text(cluster, "CLUSTER_NAME") } };
+  const counts: Record<string, number> = {};
+  for (const stream of LOG_INDICES) counts[stream] = await count(stream, recent);
+  const foreign = await count("logs-*", { bool: { filter: [recent], must_not: [own] } });
+  return freshProblems(counts, foreign);
+}
+
+/** Streams without a line, and lines of another cluster. */
+export function freshProblems(counts: Record<string, number>, foreign: number): Problem[] {
+  const problems: Problem[] = Object.entries(counts).filter(([, count]) => count === 0)
+    .map(([stream]) => ({
+      what: `no line of the last 5 minutes in ${stream}`,
+      cause: "Fluent Bit does not run, finds no files, or OpenSearch refuses its lines",
+      fix: "kubectl -n node-agents logs ds/fluent-bit",
+    }));
+  if (foreign > 0) {
+    problems.push({
+      what: `${foreign} lines of the last 5 minutes carry another cluster's name`,
+      cause: "another cluster's Fluent Bit sends here, or CLUSTER_NAME was changed just now",
+      fix: "kubectl -n node-agents get ds fluent-bit -o yaml | grep -i cluster, on every cluster",
+    });
+  }
+  return problems;
+}

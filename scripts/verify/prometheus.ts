@@ -1,0 +1,110 @@
+// Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
+import { readJson } from "../../lib/answer.ts";
+import type { Problem } from "../../lib/check.ts";
+import type { Manifest } from "../../lib/manifest.ts";
+import type { Subject } from "./subject.ts";
+
+/** The Prometheus of the cluster itself. */
+export const PROMETHEUS = {
+  namespace: "monitoring",
+  name: "kube-prometheus-stack-prometheus",
+  port: 9090,
+};
+
+/** One of `data.activeTargets` of `/api/v1/targets`. */
+export interface Target {
+  scrapePool: string;
+  scrapeUrl: string;
+  health: "up" | "down" | "unknown";
+  lastError: string;
+  labels: Record<string, string>;
+}
+
+/** One of `data.groups` of `/api/v1/rules`. */
+export interface RuleGroup {
+  file: string;
+  name: string;
+  rules: { name: string; health: "ok" | "err" | "unknown"; lastError?: string }[];
+}
+
+/** Every monitor has targets, and every target answers. */
+export async function targets({ objects, proxy }: Subject): Promise<Problem[]> {
+  const path = "/api/v1/targets?state=active";
+  const { data } = await readJson<{ data: { activeTargets: Target[] } }>(
+    await proxy(),
+    PROMETHEUS,
+    path,
+  );
+  return targetProblems(data.activeTargets, objects);
+}
+
+/** Targets that do not answer, and monitors of the rendered objects that found none. */
+export function targetProblems(active: Target[], objects: Manifest[]): Problem[] {
+  const down = active.filter(({ health }) => health !== "up").map((target) => ({
+    what: `target ${target.labels.job} at ${target.scrapeUrl} is ${target.health}: ` +
+      (target.lastError || "not scraped yet"),
+    cause: causeOf(target.lastError),
+    fix: `kubectl -n ${target.labels.namespace ?? "NAMESPACE"} get pods -o wide; ` +
+      `look for the address in the url`,
+  }));
+  const pools = new Set(active.map(({ scrapePool }) => scrapePool));
+  const lost = poolsOf(objects).filter((pool) => !pools.has(pool)).map((pool) => ({
+    what: `${pool} has no targets`,
+    cause: "its selector or port name matches no Service, or the Service has no pod",
+    fix: `kubectl describe ${pool.split("/").slice(0, 3).join(" ").replace(" ", " -n ")}`,
+  }));
+  return [...down, ...lost];
+}
+
+function causeOf(error: string): string {
+  if (/40[13]/.test(error)) {
+    return "Prometheus lacks the right, or the kubelet wants webhook tokens";
+  }
+  if (/refused|no route|timeout|deadline/.test(error)) {
+    return "the program does not listen there: pod down, bound to 127.0.0.1, or a NetworkPolicy";
+  }
+  if (/x509|tls/i.test(error)) return "the certificate does not fit the address or its CA";
+  return "the program starts still, or answers no metrics";
+}
+
+/** Scrape pools that the operator makes of these monitors. */
+export function poolsOf(objects: Manifest[]): string[] {
+  return objects.flatMap(({ kind, metadata: { namespace, name }, spec }) => {
+    if (kind === "ScrapeConfig") return [`scrapeConfig/${namespace}/${name}`];
+    if (kind !== "ServiceMonitor") return [];
+    return spec.endpoints.map((_: unknown, index: number) =>
+      `serviceMonitor/${namespace}/${name}/${index}`
+    );
+  });
+}
+
+/** Every PrometheusRule is loaded, and every rule evaluates. */
+export async function rules({ objects, proxy }: Subject): Promise<Problem[]> {
+  const { data } = await readJson<{ data: { groups: RuleGroup[] } }>(
+    await proxy(),
+    PROMETHEUS,
+    "/api/v1/rules",
+  );
+  return ruleProblems(data.groups, objects);
+}
+
+/** Rules that fail, and PrometheusRules of the rendered objects that Prometheus does not have. */
+export function ruleProblems(groups: RuleGroup[], objects: Manifest[]): Problem[] {
+  const failing = groups.flatMap(({ name, rules }) =>
+    rules.filter(({ health }) => health === "err").map((rule) => ({
+      what: `rule ${rule.name} of group ${name} fails: ${rule.lastError}`,
+      cause: "its expression joins series that are not there once, or the query takes too long",
+      fix: "correct its expression in manifests/, then make 20-prometheus",
+    }))
+  );
+  const lost = objects.filter(({ kind, metadata, spec }) =>
+    kind === "PrometheusRule" && spec.groups.length > 0 &&
+    // The operator names the file after the object: monitoring-thanos-<uid>.yaml.
+    !groups.some(({ file }) => file.includes(`/${metadata.namespace}-${metadata.name}-`))
+  ).map(({ metadata: { namespace, name } }) => ({
+    what: `PrometheusRule ${namespace}/${name} is not loaded`,
+    cause: "the operator rejects a rule with a wrong expression without telling the API",
+    fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-operator | grep -i rule",
+  }));
+  return [...failing, ...lost];
+}

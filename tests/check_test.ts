@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { type Check, conclude, type Problem, settled } from "../lib/check.ts";
+import { DeployError } from "../lib/error.ts";
+
+const PROBLEM: Problem = { what: "no blocks", cause: "S3 is away", fix: "mc ping" };
+
+function check(run: () => Promise<Problem[]>): Check<string> {
+  return { name: "Upload", hop: "sidecar -> S3", live: true, run };
+}
+
+Deno.test("settled() looks again while there is patience", async () => {
+  let runs = 0;
+  const said: string[] = [];
+  const result = await settled(
+    check(() => Promise.resolve(++runs < 3 ? [PROBLEM] : [])),
+    "",
+    { until: Date.now() + 5000, every: 0.001, say: (text) => said.push(text) },
+  );
+  assert.deepEqual([runs, result.problems, said], [3, [], ["Upload: no blocks"]]);
+});
+
+Deno.test("settled() gives the problems when the patience is over", async () => {
+  const result = await settled(check(() => Promise.resolve([PROBLEM])), "", { until: 0 });
+  assert.deepEqual(result, { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM] });
+});
+
+Deno.test("settled() makes a problem of a failure to ask, and lets a bug through", async () => {
+  const failure = new DeployError("Cannot read /x of a", { exitCode: 8, where: "503", fix: "y" });
+  const { problems } = await settled(check(() => Promise.reject(failure)), "", { until: 0 });
+  assert.deepEqual(problems, [{ what: "Cannot read /x of a", cause: "503", fix: "y" }]);
+  await assert.rejects(settled(check(() => Promise.reject(new TypeError())), "", { until: 0 }), {
+    name: "TypeError",
+  });
+});
+
+Deno.test("conclude() lists every problem of every check with hop, cause and fix", () => {
+  const error = (() => {
+    try {
+      conclude("cluster-197-edge", [
+        { name: "Targets", hop: "exporters -> Prometheus", problems: [] },
+        { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM, { ...PROBLEM, what: "x" }] },
+      ]);
+    } catch (error) {
+      return error;
+    }
+  })();
+  assert.ok(error instanceof DeployError);
+  assert.equal(error.exitCode, 11);
+  assert.equal(error.message, "1 of 2 checks failed on cluster-197-edge");
+  assert.equal(error.where.length, 2);
+  assert.equal(
+    error.where[0],
+    "Upload (sidecar -> S3): no blocks\nlikely cause: S3 is away\nfix: mc ping",
+  );
+});
+
+Deno.test("conclude() is silent when all is well", () => {
+  conclude("cluster-197-edge", [{ name: "Upload", hop: "sidecar -> S3", problems: [] }]);
+});
