@@ -23,7 +23,12 @@ export async function apply(
 ): Promise<Change[]> {
   const [definitions, rest] = inWaves(objects);
   const changes = await applyWave(cluster, definitions, say);
-  const crds = definitions.filter(({ kind }) => kind === "CustomResourceDefinition");
+  const changed = new Set(
+    changes.filter(({ action }) => action !== "unchanged").map(({ id }) => id),
+  );
+  const crds = definitions.filter((object) =>
+    object.kind === "CustomResourceDefinition" && changed.has(idOf(object))
+  );
   if (crds.length > 0) await established(cluster, crds);
   return [...changes, ...await applyWave(cluster, rest, say)];
 }

@@ -53,13 +53,11 @@ Deno.test("every object is accepted by the schema of its kind", async () => {
     try {
       new model(object).validate();
     } catch (error) {
-      // The library takes a claim template for a claim and wants what the CRD leaves open.
-      if (
-        /volumeClaimTemplate must have required property '(apiVersion|kind)'/.test(String(error))
-      ) {
-        continue;
-      }
-      refused.push(`${id}: ${error instanceof Error ? error.message : error}`);
+      // The library takes a claim template for a claim, and wants what the CRD leaves open.
+      const open = /volumeClaimTemplate must have required property (apiVersion|kind)$/;
+      const reasons = String(error instanceof Error ? error.message : error).split(", ")
+        .filter((reason) => !open.test(reason));
+      refused.push(...reasons.map((reason) => `${id}: ${reason}`));
     }
   }
   assert.deepEqual(refused, []);
