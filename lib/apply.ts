@@ -15,7 +15,7 @@ export interface ApplyOptions {
 /** How kubectl is told to apply: our manager, strict fields, everything on stdin. */
 export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=strict"];
 
-/** Applies the objects, definitions first, and tells what each call changed. */
+/** Applies the objects, definitions first, and tells what was changed. */
 export async function apply(
   cluster: Cluster,
   objects: Manifest[],
@@ -39,9 +39,9 @@ async function applyWave(
   say: (text: string) => void,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
-  const before = await versions(cluster, objects);
+  const before = await states(cluster, objects);
   const after = await retried(() => applyList(cluster, objects), say)
-    .catch((error) => oneByOne(cluster, objects, error, say));
+    .catch((error) => refusedOnes(cluster, objects, error, say));
   return objects.map((object) => {
     const id = idOf(object);
     const action = !before.has(id)
@@ -53,7 +53,7 @@ async function applyWave(
   });
 }
 
-/** Applies a List and gives id to resourceVersion (kubectl's own words do not tell what changed). */
+/** Applies a List and gives the states after it (kubectl's own words do not tell what changed). */
 async function applyList(
   cluster: Cluster,
   objects: Manifest[],
@@ -61,28 +61,38 @@ async function applyList(
 ): Promise<Map<string, string>> {
   // kubectl prints a List for several objects and the bare object for one.
   const items = objects.length === 1 ? FIELDS : `{range .items[*]}${FIELDS}{end}`;
-  const output = await kubectl([...APPLY, ...flags, "-o", `jsonpath=${items}`, "-f", "-"], {
-    cluster,
-    input: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }),
-    seconds: 300,
-  });
-  return parseVersions(output);
-}
-
-const FIELDS =
-  '{.kind}{"\\t"}{.metadata.namespace}{"\\t"}{.metadata.name}{"\\t"}{.metadata.resourceVersion}{"\\n"}';
-
-function parseVersions(output: string): Map<string, string> {
-  return new Map(
-    output.split("\n").filter(Boolean).map((line) => {
-      const [kind, namespace, name, version] = line.split("\t");
-      return [[kind, namespace, name].filter(Boolean).join("/"), version!];
+  return parseStates(
+    await kubectl([...APPLY, ...flags, "-o", `jsonpath=${items}`, "-f", "-"], {
+      cluster,
+      ...listOf(objects),
     }),
   );
 }
 
-/** resourceVersions of what we own, of the kinds that are about to be applied. */
-async function versions(cluster: Cluster, objects: Manifest[]): Promise<Map<string, string>> {
+function listOf(items: Manifest[]) {
+  return { input: JSON.stringify({ apiVersion: "v1", kind: "List", items }), seconds: 300 };
+}
+
+const FIELDS = ["kind", "metadata.namespace", "metadata.name", "metadata.resourceVersion"]
+  .concat("metadata.generation", "metadata.labels", "metadata.annotations")
+  .map((field) => `{.${field}}`).join('{"\\t"}') + '{"\\n"}';
+
+/**
+ * Id to a text that changes with what people write. Where there is a generation it counts and not the
+ * resourceVersion, which controllers move when they write the status.
+ */
+function parseStates(output: string): Map<string, string> {
+  return new Map(
+    output.split("\n").filter(Boolean).map((line) => {
+      const [kind, namespace, name, version, generation, ...notes] = line.split("\t");
+      const id = [kind, namespace, name].filter(Boolean).join("/");
+      return [id, generation ? [generation, ...notes].join() : version!];
+    }),
+  );
+}
+
+/** States of what we own, of the kinds that are about to be applied. */
+async function states(cluster: Cluster, objects: Manifest[]): Promise<Map<string, string>> {
   const output = await retried(() =>
     kubectl(
       ["get", resources(objects), "--all-namespaces", "--selector", `${MANAGED_BY}=${OWNER}`]
@@ -90,7 +100,7 @@ async function versions(cluster: Cluster, objects: Manifest[]): Promise<Map<stri
       { cluster },
     )
   );
-  return parseVersions(output);
+  return parseStates(output);
 }
 
 const MANAGED_BY = "app.kubernetes.io/managed-by";
@@ -120,37 +130,54 @@ async function retried<T>(call: () => Promise<T>, say: (text: string) => void = 
 }
 
 /**
- * After a refused List (kubectl applied the others and does not name the refused ones): each object
- * alone, so that every refusal names its object. Fields that a person changed with kubectl are
- * taken back; other managers keep theirs and are reported as a conflict.
+ * After a refused List: the refused objects one by one, so that every refusal names its object.
+ * Fields that a person changed with kubectl are taken back; other managers keep theirs and are
+ * reported as a conflict.
  */
-async function oneByOne(
+async function refusedOnes(
   cluster: Cluster,
   objects: Manifest[],
   cause: unknown,
   say: (text: string) => void,
 ): Promise<Map<string, string>> {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
-  const after = new Map<string, string>();
-  const refused: string[] = [];
-  for (const object of objects) {
+  const reasons: string[] = [];
+  for (const object of await refusedOf(cluster, objects)) {
     try {
-      for (const entry of await applyOne(cluster, object, say)) after.set(...entry);
+      await applyOne(cluster, object, say);
     } catch (error) {
       if (!(error instanceof KubectlError)) throw error;
-      refused.push(`${idOf(object)}: ${error.stderr}`);
+      reasons.push(`${idOf(object)}: ${error.stderr}`);
     }
   }
-  if (refused.length === 0) return after;
+  if (reasons.length === 0) return await states(cluster, objects);
   throw new DeployError(
-    `Cannot apply ${refused.length} of ${objects.length} objects on ${cluster.id}`,
+    `Cannot apply ${reasons.length} of ${objects.length} objects on ${cluster.id}`,
     {
       exitCode: ExitCode.rejected,
-      where: refused,
+      where: reasons,
       fix: "correct what the API server refused, then run again; the other objects are applied",
       cause,
     },
   );
+}
+
+/** kubectl applies what it can and names that, in order, but not always what was refused. */
+async function refusedOf(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
+  const output = await kubectl([...APPLY, "-f", "-"], { cluster, ...listOf(objects) })
+    .catch((error) => {
+      if (error instanceof KubectlError) return error.stdout;
+      throw error;
+    });
+  const applied = output.split("\n");
+  return objects.filter(({ apiVersion, kind, metadata }) => {
+    const group = apiVersion.includes("/") ? `.${apiVersion.split("/")[0]}` : "";
+    const position = applied.indexOf(
+      `${kind.toLowerCase()}${group}/${metadata.name} serverside-applied`,
+    );
+    if (position >= 0) applied.splice(0, position + 1);
+    return position < 0;
+  });
 }
 
 async function applyOne(cluster: Cluster, object: Manifest, say: (text: string) => void) {

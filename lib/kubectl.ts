@@ -18,11 +18,14 @@ export interface KubectlOptions {
 /** A failed call; `transient` ones are worth another try. */
 export class KubectlError extends DeployError {
   readonly stderr: string;
+  /** What it wrote before it failed. */
+  readonly stdout: string;
   readonly transient: boolean;
 
-  constructor(message: string, stderr: string, rest: Verdict) {
+  constructor(message: string, stderr: string, rest: Verdict, stdout = "") {
     super(message, { exitCode: rest.exitCode, where: stderr || [], fix: rest.fix });
     this.stderr = stderr;
+    this.stdout = stdout;
     this.transient = rest.transient ?? false;
   }
 }
@@ -61,7 +64,7 @@ export async function kubectl(
     });
   }
   const stderr = clean(result.stderr);
-  throw new KubectlError(what, stderr, verdict(stderr, cluster));
+  throw new KubectlError(what, stderr, verdict(stderr, cluster), result.stdout);
 }
 
 /** The result, or undefined after the deadline; kubectl is ended then (`exec` made it the child). */

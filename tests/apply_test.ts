@@ -3,7 +3,7 @@ import { apply } from "../lib/apply.ts";
 import { DeployError } from "../lib/error.ts";
 import { configMap, type Manifest } from "../lib/manifest.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
-import { fakeKubectl } from "./fake_kubectl.ts";
+import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 const a = configMap("a", "monitoring", { text: SECRETS.S3_SECRET_KEY });
@@ -68,45 +68,63 @@ Deno.test("A32: apply() tries again while the API server restarts", async () => 
   assert.equal((await calls()).length, 3);
 });
 
+const CONFLICT = 'Apply failed with 1 conflict: conflict with "MANAGER" using v1: .data.text';
+
+/** A List of a and b of which the API server refuses a, for the sake of that manager. */
+function refusing(manager: string): Reply[] {
+  const stderr = CONFLICT.replace("MANAGER", manager);
+  return [
+    {
+      on: " get ",
+      stdout: versions(["ConfigMap/monitoring/a", "1"], ["ConfigMap/monitoring/b", "2"]),
+      times: 1,
+    },
+    { on: " apply .*range .items", stderr, code: 1, times: 1 },
+    {
+      on: "strict -f -$",
+      stderr,
+      stdout: "configmap/b serverside-applied\n",
+      code: 1,
+    },
+    { on: "--force-conflicts", stdout: versions(["ConfigMap/monitoring/a", "7"]) },
+    { on: " apply ", stderr, code: 1 },
+    {
+      on: " get ",
+      stdout: versions(["ConfigMap/monitoring/a", "7"], ["ConfigMap/monitoring/b", "2"]),
+    },
+  ];
+}
+
 Deno.test("A34: apply() reports another manager's conflict with its object, and applies the others", async () => {
-  await fakeKubectl([
-    { on: " get " },
-    {
-      on: "range .items.* -f -$",
-      stderr: 'Apply failed with 1 conflict: conflict with "hpa"',
-      code: 1,
-      times: 1,
-    },
-    {
-      on: " apply ",
-      stderr: 'Apply failed with 1 conflict: conflict with "hpa" using v1: .data.text',
-      code: 1,
-      times: 1,
-    },
-    { on: " apply ", stdout: versions(["ConfigMap/monitoring/b", "1"]) },
-  ]);
+  const calls = await fakeKubectl(refusing("hpa"));
   const error = await apply(cluster, [a, b]).catch((error) => error);
   assert.ok(error instanceof DeployError);
   assert.equal(error.exitCode, 6);
   assert.equal(error.message, "Cannot apply 1 of 2 objects on 197");
   assert.match(error.where.join(), /^ConfigMap\/monitoring\/a: .*"hpa".*\.data\.text/);
+  assert.ok((await calls()).every(({ args }) => !args.includes("--force-conflicts")));
 });
 
 Deno.test("apply() takes back what a person changed with kubectl, that object only", async () => {
-  const conflict =
-    'Apply failed with 1 conflict: conflict with "kubectl-edit" using v1: .data.text';
-  const calls = await fakeKubectl([
-    {
-      on: " get ",
-      stdout: versions(["ConfigMap/monitoring/a", "1"], ["ConfigMap/monitoring/b", "2"]),
-    },
-    { on: "--force-conflicts", stdout: versions(["ConfigMap/monitoring/a", "7"]) },
-    { on: " apply ", stderr: conflict, code: 1, times: 2 },
-    { on: " apply ", stdout: versions(["ConfigMap/monitoring/b", "2"]) },
-  ]);
+  const calls = await fakeKubectl(refusing("kubectl-edit"));
   const said: string[] = [];
   const changes = await apply(cluster, [a, b], { say: (text) => said.push(text) });
   assert.deepEqual(changes.map(({ action }) => action), ["configured", "unchanged"]);
   assert.deepEqual(said, ["taking ConfigMap/monitoring/a back from kubectl-edit"]);
-  assert.equal((await calls()).filter(({ args }) => args.includes("--force-conflicts")).length, 1);
+  const forced = (await calls()).filter(({ args }) => args.includes("--force-conflicts"));
+  assert.deepEqual(forced.map(({ stdin }) => JSON.parse(stdin).items.length), [1]);
+});
+
+Deno.test("apply() does not take a controller's status for a change", async () => {
+  const row = (version: string, generation: string) =>
+    `Deployment\tn\td\t${version}\t${generation}\t{}\t{}\n`;
+  const deployment = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "d", namespace: "n" },
+  };
+  for (const [after, action] of [[row("9", "1"), "unchanged"], [row("9", "2"), "configured"]]) {
+    await fakeKubectl([{ on: " get ", stdout: row("1", "1") }, { on: " apply ", stdout: after }]);
+    assert.equal((await apply(cluster, [deployment]))[0]!.action, action);
+  }
 });

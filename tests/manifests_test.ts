@@ -252,6 +252,7 @@ Deno.test("every Service of ours selects a pod template, and every Ingress a Ser
     if (object.kind === "Ingress") {
       // deno-lint-ignore no-explicit-any
       const backends = object.spec.rules.flatMap((rule: any) =>
+        // deno-lint-ignore no-explicit-any
         rule.http.paths.map(({ backend }: any) => backend.service.name)
       );
       return backends.filter((name: string) =>
