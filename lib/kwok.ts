@@ -1,16 +1,15 @@
-// A simulated cluster: a real control plane on the loopback interface whose node and pods only
-// pretend (kwok).
+// Control planes of simulated clusters: real ones, on the loopback interface (kwokctl).
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { parse, stringify } from "yaml";
 import { $ } from "zx";
-import { APPLY } from "./apply.ts";
+import { replaceFile } from "./cache.ts";
 import { type Cluster, text } from "./cluster.ts";
+import { killProcessesOf, processesOf } from "./daemon.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { kubectl } from "./kubectl.ts";
-import type { Manifest } from "./manifest.ts";
+import { freePorts, refuseTaken } from "./port.ts";
 
 /** Where simulated clusters live, and the programs they are made of (absolute paths by name). */
 export interface Playground {
@@ -18,40 +17,106 @@ export interface Playground {
   tools: Record<string, string>;
 }
 
+const PORTS = ["etcdPeerPort", "etcdPort", "kubeApiserverPort", "kubeControllerManagerPort"]
+  .concat("kubeSchedulerPort", "kwokControllerPort");
+const COMPONENTS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+  .concat("kwok-controller");
+
 /**
- * Creates the control plane of a cluster, or starts what has died of it; then it answers. One at a
- * time: kwokctl looks for free ports, and two of them find the same.
+ * Creates control planes, starts what has died of them, and removes first what an interrupted run
+ * left half made, all side by side; afterwards each answers. Give all names that there are: the ports
+ * of one that is not named count as free while it starts.
+ * @throws {DeployError} exit 3 when another program has one of their ports, or one does not start.
  */
-export async function startControlPlane(
+export async function startControlPlanes(playground: Playground, names: string[]): Promise<void> {
+  const places = join(playground.folder, "clusters");
+  await mkdir(places, { recursive: true, mode: 0o700 });
+  const kept: Record<string, Record<string, number>> = {};
+  for (const name of names) {
+    const ports = await portsOf(playground, name);
+    if (ports) kept[name] = ports;
+    else await deleteControlPlane(playground, name);
+  }
+  // kwokctl would look for ports itself, and side by side find the same ones twice.
+  const taken = Object.values(kept).flatMap((ports) => Object.values(ports));
+  const free = await freePorts((names.length - Object.keys(kept).length) * PORTS.length, taken);
+  await Promise.all(names.map((name) => {
+    if (kept[name]) return restart(playground, name, kept[name]);
+    return create(playground, name, free.splice(0, PORTS.length));
+  }));
+}
+
+/** Ports of a control plane that was created to its end. */
+async function portsOf(
   playground: Playground,
   name: string,
-): Promise<"created" | "running"> {
+): Promise<Record<string, number> | undefined> {
+  const written = await readFile(recordOf(playground, name), "utf8").catch(() => undefined);
+  return written === undefined ? undefined : JSON.parse(written);
+}
+
+async function create(playground: Playground, name: string, ports: number[]): Promise<void> {
+  const named = Object.fromEntries(PORTS.map((port, index) => [port, ports[index]!]));
+  const config = join(playground.folder, `${name}.yaml`);
+  await writeFile(config, stringify(configuration(playground.tools, named)));
+  const create = ["create", "cluster", "--name", name, "--config", config, "--kubeconfig", ""];
+  await kwokctl(playground, [...create, "--wait", "90s"]);
+  await checkComponents(playground, name);
+  // Last: without it the next run begins again.
+  await replaceFile(recordOf(playground, name), (path) => writeFile(path, JSON.stringify(named)));
+}
+
+async function restart(
+  playground: Playground,
+  name: string,
+  ports: Record<string, number>,
+): Promise<void> {
   const place = placeOf(playground, name);
-  if (!existsSync(join(place, "kwok.yaml"))) {
-    const config = join(playground.folder, "kwok.yaml");
-    await mkdir(playground.folder, { recursive: true });
-    await writeFile(config, stringify(configuration(playground.tools)));
-    await kwokctl(
-      playground,
-      ["create", "cluster", "--name", name, "--config", config]
-        .concat("--kubeconfig", "", "--wait", "90s"),
+  const alive = await processesOf(place);
+  if (alive.length === COMPONENTS.length) return;
+  if (alive.length === 0) {
+    await refuseTaken(
+      name,
+      Object.values(ports),
+      "end that program, or: make demo-down, make demo",
     );
-    return "created";
   }
-  await forgetDead(join(place, "pids"));
+  // kwokctl takes any process with the pid that it once noted for its own.
+  for (const file of await readdir(join(place, "pids")).catch(() => [])) {
+    const pid = Number(await readFile(join(place, "pids", file), "utf8"));
+    if (!alive.includes(pid)) await rm(join(place, "pids", file));
+  }
   await kwokctl(playground, ["start", "cluster", "--name", name, "--wait", "90s"]);
-  return "running";
+  await checkComponents(playground, name);
 }
 
-/** Ends and removes the control plane of a cluster; nothing happens when there is none. */
+/** kwokctl ends well also when a component did not: a pid that is gone or only a log tells. */
+async function checkComponents(playground: Playground, name: string): Promise<void> {
+  const place = placeOf(playground, name);
+  const alive = await processesOf(place);
+  for (const component of COMPONENTS) {
+    const pid = await readFile(join(place, "pids", `${component}.pid`), "utf8").catch(() => "");
+    if (alive.includes(Number(pid))) continue;
+    const log = join(place, "logs", `${component}.log`);
+    throw new DeployError(`Cannot start ${component} of ${name}: it ended`, {
+      exitCode: ExitCode.prerequisite,
+      where: [...(await readFile(log, "utf8").catch(() => "")).trim().split("\n").slice(-5), log],
+      fix: "correct what the log says, then run again; or: make demo-down, make demo",
+    });
+  }
+}
+
+/** Ends and removes the control plane of a cluster, half made or whole. */
 export async function deleteControlPlane(playground: Playground, name: string): Promise<void> {
-  if (!existsSync(placeOf(playground, name))) return;
-  await kwokctl(playground, ["delete", "cluster", "--name", name]);
+  const place = placeOf(playground, name);
+  await rm(recordOf(playground, name), { force: true });
+  await killProcessesOf(place);
+  await rm(place, { recursive: true, force: true });
 }
 
-/** Names of the control planes that are there, dead or alive. */
-export async function controlPlanes({ folder }: Playground): Promise<string[]> {
-  return await readdir(join(folder, "kwok", "clusters")).catch(() => []);
+/** Ends every process that was started for simulated clusters in the folder, kwokctl included. */
+export async function stopControlPlanes(folder: string): Promise<void> {
+  await killProcessesOf(folder);
 }
 
 /** Address of the API server, and the paths of its CA and of an administrator's certificate. */
@@ -91,82 +156,11 @@ export async function writeKubeconfig(path: string, accesses: [Cluster, Access][
     })),
     contexts: named((_, name) => ({ context: { cluster: name, user: name } })),
   };
-  await writeFile(path, stringify(config), { mode: 0o600 });
+  // Others may be reading it.
+  await replaceFile(path, (path) => writeFile(path, stringify(config), { mode: 0o600 }));
 }
 
-/** Volumes that the claims of a cluster can bind to. */
-const VOLUMES = 16;
-
-/**
- * The cluster's one node, with the address of its env file, its StorageClass (which the storage
- * system would make if it ran) and volumes of it.
- */
-export async function furnish(cluster: Cluster): Promise<void> {
-  const volumes = Array.from({ length: VOLUMES }, (_, index) => volume(cluster, index));
-  const items = [node(cluster), storageClass(cluster), ...volumes];
-  await kubectl([...APPLY, "-f", "-"], {
-    cluster,
-    input: JSON.stringify({ apiVersion: "v1", kind: "List", items }),
-  });
-}
-
-function node(cluster: Cluster): Manifest {
-  const name = text(cluster, "KUBE_CONTEXT");
-  const capacity = { cpu: "16", memory: "64Gi", pods: "500", "ephemeral-storage": "500Gi" };
-  return {
-    apiVersion: "v1",
-    kind: "Node",
-    metadata: {
-      name,
-      annotations: { "kwok.x-k8s.io/node": "fake" },
-      labels: {
-        "kubernetes.io/hostname": name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": "amd64",
-        "node-role.kubernetes.io/control-plane": "",
-      },
-    },
-    status: {
-      addresses: [
-        { type: "InternalIP", address: text(cluster, "NODE_IP") },
-        { type: "Hostname", address: name },
-      ],
-      capacity,
-      allocatable: capacity,
-    },
-  };
-}
-
-function storageClass(cluster: Cluster): Manifest {
-  return {
-    apiVersion: "storage.k8s.io/v1",
-    kind: "StorageClass",
-    metadata: {
-      name: text(cluster, "STORAGE_CLASS"),
-      annotations: { "storageclass.kubernetes.io/is-default-class": "true" },
-    },
-    provisioner: "kubernetes.io/no-provisioner",
-    volumeBindingMode: "Immediate",
-  };
-}
-
-function volume(cluster: Cluster, index: number): Manifest {
-  const name = `simulated-${index}`;
-  return {
-    apiVersion: "v1",
-    kind: "PersistentVolume",
-    metadata: { name },
-    spec: {
-      storageClassName: text(cluster, "STORAGE_CLASS"),
-      capacity: { storage: "100Gi" },
-      accessModes: ["ReadWriteOnce"],
-      persistentVolumeReclaimPolicy: "Retain",
-      hostPath: { path: `/simulated/${index}` },
-    },
-  };
-}
-
-function configuration(tools: Record<string, string>): unknown {
+function configuration(tools: Record<string, string>, ports: Record<string, number>): unknown {
   return {
     kind: "KwokctlConfiguration",
     apiVersion: "config.kwok.x-k8s.io/v1alpha1",
@@ -182,26 +176,22 @@ function configuration(tools: Record<string, string>): unknown {
       kubeControllerManagerBinary: tools["kube-controller-manager"],
       kubeSchedulerBinary: tools["kube-scheduler"],
       kwokControllerBinary: tools.kwok,
+      kubectlBinary: tools.kubectl,
+      ...ports,
     },
   };
 }
 
-/** kwokctl takes a pid file for a living process; the dead ones have to go before a start. */
-async function forgetDead(folder: string): Promise<void> {
-  for (const file of await readdir(folder).catch(() => [])) {
-    const pid = (await readFile(join(folder, file), "utf8")).trim();
-    if (!existsSync(`/proc/${pid}`)) await rm(join(folder, file));
-  }
-}
-
 async function kwokctl({ folder, tools }: Playground, args: string[]): Promise<void> {
-  // Its own kubeconfig, so that it never touches the user's.
-  const env = {
-    ...process.env,
-    KWOK_WORKDIR: join(folder, "kwok"),
-    KUBECONFIG: join(folder, "kwok-kubeconfig"),
-  };
-  const result = await $({ quiet: true, nothrow: true, env })`${tools.kwokctl} ${args}`;
+  // Started from the folder like all it starts, so that one search finds them.
+  const program = join(folder, "kwokctl");
+  if (!existsSync(program)) await replaceFile(program, (path) => symlink(tools.kwokctl!, path));
+  const { PATH, HOME } = process.env;
+  // No KWOK_… of the user's shell, no ~/.kwok and no ~/.kube/config.
+  const env = { PATH, HOME, KWOK_WORKDIR: folder, KUBECONFIG: join(folder, "no-kubeconfig") };
+  // Not detached: a Ctrl-C ends it with us.
+  const result = await $({ quiet: true, nothrow: true, detached: false, env })`
+    exec ${program} ${args}`;
   if (result.exitCode === 0) return;
   throw new DeployError(`Cannot ${args[0]} the simulated cluster ${args[3]}`, {
     exitCode: ExitCode.prerequisite,
@@ -211,5 +201,9 @@ async function kwokctl({ folder, tools }: Playground, args: string[]): Promise<v
 }
 
 function placeOf({ folder }: Playground, name: string): string {
-  return join(folder, "kwok", "clusters", name);
+  return join(folder, "clusters", name);
+}
+
+function recordOf({ folder }: Playground, name: string): string {
+  return join(folder, `${name}.ports.json`);
 }

@@ -13,6 +13,7 @@ import { print, Report } from "../lib/report.ts";
 
 const report = new Report();
 
+process.env.PROFILE = "demo";
 await command("smoke.ts", {}, async () => {
   const checks: [title: string, check: () => Promise<unknown>][] = [
     ["a demo from nothing deploys all clusters", freshDemo],
@@ -46,7 +47,7 @@ await command("smoke.ts", {}, async () => {
 
 /** Runs one of our scripts as an operator would, and gives exit code and everything it wrote. */
 async function script(path: string, words: string[], environment: Record<string, string> = {}) {
-  const env = { ...process.env, PROFILE: "demo", NO_COLOR: "1", ...environment };
+  const env = { ...process.env, NO_COLOR: "1", ...environment };
   const result = await $({ quiet: true, nothrow: true, cwd: projectPath("."), env })`
     ${Deno.execPath()} run --frozen --allow-all ${path} ${words}`;
   return { code: result.exitCode, output: result.stderr + result.stdout };
@@ -94,11 +95,8 @@ async function refusedTarget(): Promise<void> {
   const swapped = projectPath(".demo/swapped-kubeconfig");
   await copyFile(projectPath(".demo/kubeconfig"), swapped);
   const text = await readFile(swapped, "utf8");
-  await writeFile(
-    swapped,
-    text.replaceAll("mkube-196", "was-196").replaceAll("mkube-197", "mkube-198")
-      .replaceAll("was-196", "mkube-197"),
-  );
+  const names: Record<string, string> = { "mkube-196": "mkube-197", "mkube-197": "mkube-196" };
+  await writeFile(swapped, text.replace(/mkube-19[67]/g, (name) => names[name]!));
   const { code, output } = await script("scripts/30-thanos.ts", ["197"], {
     KUBECONFIG_FILE: swapped,
   });
