@@ -25,7 +25,7 @@ export interface Peer {
 export interface Cluster {
   id: string;
   role: Role;
-  /** Every setting, and S3_HOST, S3_BASE_PATH, S3_CHECKSUM, CENTRAL_IP, CENTRAL_DOMAIN; paths as written. */
+  /** Every setting, and S3_HOST, S3_BASE_PATH, S3_CHECKSUM; paths as written. */
   vars: Vars;
   /** Who gave each: `env/cluster-197.env:4`, `default`, `environment` or `computed`. */
   sources: Record<string, string>;
@@ -79,7 +79,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   return drafts.map((draft) => ({
     id: draft.id,
     role: draft.vars.CLUSTER_ROLE as Role,
-    ...withComputed(draft, fleet, authorities.get(String(draft.vars.S3_CA_FILE))),
+    ...withComputed(draft, authorities.get(String(draft.vars.S3_CA_FILE))),
     fleet,
     s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
     warnings: draft.warnings,
@@ -144,15 +144,11 @@ function peer(id: string, vars: Vars): Peer {
 
 function withComputed(
   { id, vars, sources }: Draft,
-  fleet: Peer[],
   s3Ca = "",
 ): Pick<Cluster, "vars" | "sources"> {
-  const central = fleet.find(({ role }) => role === "central")!;
   const computed: Vars = {
     S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
     S3_BASE_PATH: `cluster-${id}`,
-    CENTRAL_IP: central.ip,
-    CENTRAL_DOMAIN: central.domain,
     S3_CHECKSUM: s3Checksum(vars, s3Ca),
   };
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;

@@ -43,8 +43,8 @@ project folder.
 const TAIL = `
 ## Computed
 
-Manifests may also use \`S3_HOST\` (host and port of \`S3_ENDPOINT\`), \`S3_BASE_PATH\` (\`cluster-<id>\`),
-\`CENTRAL_IP\` and \`CENTRAL_DOMAIN\`. They cannot be set.
+Manifests may also use \`S3_HOST\` (host and port of \`S3_ENDPOINT\`), \`S3_BASE_PATH\` (\`cluster-<id>\`)
+and \`S3_CHECKSUM\` (changes with the endpoint, the keys and the CA). They cannot be set.
 `;
 
 /** The text of env/README.md. */

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const secrets = {
+  SECRET_FILE: "tests/fixtures/no-such-secret.env",
+  S3_ACCESS_KEY: "hush-access",
+  S3_SECRET_KEY: "hush-secret-key",
+  UI_BASIC_AUTH: "admin:hush-hash",
+};
+
+async function run(script: string, ...words: string[]) {
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", script, ...words],
+    cwd: root,
+    env: { ...secrets, PROFILE: "", NO_COLOR: "1" },
+    stdin: "null",
+  });
+  const { code, stdout, stderr } = await command.output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+Deno.test("A14: an unknown flag ends with exit 2 and the known ones", async () => {
+  const { code, stderr } = await run("scripts/fleet.ts", "deploy", "196", "--dryrun");
+  assert.equal(code, 2);
+  assert.match(stderr, /--dryrun/);
+  assert.match(stderr, /--adopt/);
+});
+
+Deno.test("A14: an unknown cluster or verb ends with exit 2 and the known ones", async () => {
+  const cluster = await run("scripts/30-thanos.ts", "199");
+  assert.equal(cluster.code, 2);
+  assert.match(cluster.stderr, /196, 197, 198/);
+  const verb = await run("scripts/fleet.ts", "deplyo", "196");
+  assert.equal(verb.code, 2);
+  assert.match(verb.stderr, /deploy, verify, plan/);
+});
+
+Deno.test("A11: config prints every effective setting with its source, secrets masked", async () => {
+  const { code, stdout, stderr } = await run("scripts/config.ts", "197");
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^NODE_IP=192\.168\.101\.197 +# env\/cluster-197\.env:\d+$/m);
+  assert.match(stdout, /^QUERY_TIMEOUT=2m +# default$/m);
+  assert.match(stdout, /^S3_SECRET_KEY=\*\*\* +# environment$/m);
+  assert.doesNotMatch(stdout + stderr, /hush/);
+});
+
+Deno.test("--help lists the flags", async () => {
+  const { code, stdout } = await run("scripts/30-thanos.ts", "--help");
+  assert.equal(code, 0);
+  assert.match(stdout, /usage: scripts\/30-thanos\.ts CLUSTER/);
+});
