@@ -83,6 +83,19 @@ export function configMap(
   };
 }
 
+/** The labels that say what an object is; {@link signed} adds who manages it. */
+export function labelsOf(
+  about: { name: string; component: string; partOf: string; version: string },
+): Record<string, string> {
+  return {
+    "app.kubernetes.io/name": about.name,
+    "app.kubernetes.io/instance": "thanos",
+    "app.kubernetes.io/component": about.component,
+    "app.kubernetes.io/part-of": about.partOf,
+    "app.kubernetes.io/version": about.version,
+  };
+}
+
 /** Signs the objects of a step: who manages them, and which step they come from. */
 export function signed(objects: Manifest[], step: string): Manifest[] {
   return objects.map((object) => ({

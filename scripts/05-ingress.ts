@@ -2,7 +2,7 @@
 // Needs nothing. Safe to run again: it has no admission webhook and no Jobs.
 import { type Cluster, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
-import { configMap, type Manifest } from "../lib/manifest.ts";
+import { configMap, labelsOf, type Manifest } from "../lib/manifest.ts";
 import { durationSeconds } from "../lib/quantity.ts";
 import { render } from "../lib/render.ts";
 import { step } from "../lib/step.ts";
@@ -40,13 +40,12 @@ function controllerOptions(cluster: Cluster): Manifest {
     "worker-processes": "2",
   };
   return configMap("ingress-nginx-controller", "ingress-nginx", options, {
-    labels: {
-      "app.kubernetes.io/name": "ingress-nginx",
-      "app.kubernetes.io/instance": "thanos",
-      "app.kubernetes.io/component": "controller",
-      "app.kubernetes.io/part-of": "ingress",
-      "app.kubernetes.io/version": "v1.15.1",
-    },
+    labels: labelsOf({
+      name: "ingress-nginx",
+      component: "controller",
+      partOf: "ingress",
+      version: "v1.15.1",
+    }),
   });
 }
 

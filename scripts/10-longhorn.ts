@@ -4,7 +4,7 @@
 import { loadBundle } from "../lib/bundle.ts";
 import { type Cluster, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
-import { type Manifest, secret } from "../lib/manifest.ts";
+import { labelsOf, type Manifest, secret } from "../lib/manifest.ts";
 import { render, rewriteImages } from "../lib/render.ts";
 import { step } from "../lib/step.ts";
 import { keepDefaultClass, storageClasses } from "../lib/storageclass.ts";
@@ -88,13 +88,7 @@ function loginSecret(cluster: Cluster): Manifest {
 }
 
 function labels(component: string): Record<string, string> {
-  return {
-    "app.kubernetes.io/name": "longhorn",
-    "app.kubernetes.io/instance": "thanos",
-    "app.kubernetes.io/component": component,
-    "app.kubernetes.io/part-of": "storage",
-    "app.kubernetes.io/version": "v1.12.1",
-  };
+  return labelsOf({ name: "longhorn", component, partOf: "storage", version: "v1.12.1" });
 }
 
 if (import.meta.main) await main(longhorn);

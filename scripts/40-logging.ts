@@ -3,7 +3,13 @@
 import { stringify } from "yaml";
 import { type Cluster, number, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
-import { configMap, type Manifest, secret, SUBSTITUTE_ANNOTATION } from "../lib/manifest.ts";
+import {
+  configMap,
+  labelsOf,
+  type Manifest,
+  secret,
+  SUBSTITUTE_ANNOTATION,
+} from "../lib/manifest.ts";
 import {
   ensureIndexPolicy,
   ensureIndexTemplate,
@@ -182,13 +188,7 @@ function ageAlerts(cluster: Cluster): Manifest {
 }
 
 function labels(name: string, component: string): Record<string, string> {
-  return {
-    "app.kubernetes.io/name": name,
-    "app.kubernetes.io/instance": "thanos",
-    "app.kubernetes.io/component": component,
-    "app.kubernetes.io/part-of": "logging",
-    "app.kubernetes.io/version": "3.9.0",
-  };
+  return labelsOf({ name, component, partOf: "logging", version: "3.9.0" });
 }
 
 if (import.meta.main) await main(logging);

@@ -2,7 +2,7 @@
 // alerts about each cluster. One list gives all three, so a new edge is never left unwatched.
 import { stringify } from "yaml";
 import { type Cluster, number, type Peer } from "../../lib/cluster.ts";
-import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../lib/manifest.ts";
+import { configMap, labelsOf, type Manifest, RELOAD_ANNOTATION } from "../../lib/manifest.ts";
 
 const NAMESPACE = "monitoring";
 
@@ -92,11 +92,5 @@ function missing(alert: string, series: string, annotations: Record<string, stri
 }
 
 function labels(name: string, component: string): Record<string, string> {
-  return {
-    "app.kubernetes.io/name": name,
-    "app.kubernetes.io/instance": "thanos",
-    "app.kubernetes.io/component": component,
-    "app.kubernetes.io/part-of": "metrics",
-    "app.kubernetes.io/version": "v0.42.4",
-  };
+  return labelsOf({ name, component, partOf: "metrics", version: "v0.42.4" });
 }
