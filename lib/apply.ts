@@ -8,7 +8,7 @@ import type { Change } from "./report.ts";
 import { until } from "./wait.ts";
 
 export interface ApplyOptions {
-  /** Told what is being waited for or taken back. */
+  /** Told what is tried again or taken back. */
   say?: (text: string) => void;
 }
 

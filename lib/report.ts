@@ -90,6 +90,11 @@ export class Report {
     this.say(dim(`    waiting    ${what}`));
   }
 
+  /** Something done on the way that is worth a line. */
+  note(text: string): void {
+    this.say(dim(`    note       ${text}`));
+  }
+
   /** Something true that the operator should know and may want to change. */
   warn(text: string): void {
     this.say(`${yellow("  warning")}  ${text}`);

@@ -138,7 +138,7 @@ function contextOf(
       report.notShown(title);
     },
     async apply(objects) {
-      const changes = await apply(cluster, objects, { say: (text) => report.waiting(text) });
+      const changes = await apply(cluster, objects, { say: (text) => report.note(text) });
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },
