@@ -1,6 +1,6 @@
 // Many clusters at once: steps in order on each, clusters side by side, one table, one exit code.
 import { apply } from "./apply.ts";
-import { type Cluster, flag, text } from "./cluster.ts";
+import { type Cluster, text } from "./cluster.ts";
 import { checkTarget } from "./guard.ts";
 import { plan, type Planned } from "./plan.ts";
 import { exitCodeOf, print, Report, table } from "./report.ts";
@@ -78,7 +78,10 @@ function notRun({ name }: Step): StepResult {
 
 /** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
 export function exitCodeOfFleet(results: ClusterResult[]): number {
-  const errors = results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]);
+  return worst(results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]));
+}
+
+function worst(errors: unknown[]): number {
   return Math.max(0, ...errors.filter((error) => error !== undefined).map(exitCodeOf));
 }
 
@@ -126,21 +129,36 @@ export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]>
     );
 }
 
-/** What a deploy would change, per cluster; changes nothing. */
-export async function planFleet(
-  steps: Step[],
-  clusters: Cluster[],
-): Promise<{ cluster: Cluster; entries: Planned[] }[]> {
-  return await Promise.all(clusters.map(async (cluster) => {
-    await checkTarget(cluster);
-    const objects = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
-    return { cluster, entries: await plan(cluster, objects, steps.map(({ name }) => name)) };
+/** What a deploy would change on a cluster, or why that cannot be said. */
+export interface ClusterPlan {
+  cluster: Cluster;
+  entries: Planned[];
+  error?: unknown;
+}
+
+/** Plans of all clusters side by side; changes nothing. A cluster that is away spoils no other. */
+export function planFleet(steps: Step[], clusters: Cluster[]): Promise<ClusterPlan[]> {
+  return Promise.all(clusters.map(async (cluster) => {
+    try {
+      await checkTarget(cluster);
+      const objects = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+      return { cluster, entries: await plan(cluster, objects, steps.map(({ name }) => name)) };
+    } catch (error) {
+      return { cluster, entries: [], error };
+    }
   }));
 }
 
-/** Writes plans to stdout: every create, update (with fields) and deletion; the rest is counted. */
-export function printPlans(plans: { cluster: Cluster; entries: Planned[] }[]): void {
-  for (const { cluster, entries } of plans) {
+/**
+ * Writes plans to stdout (every create, update with its fields, and deletion; the rest is counted) and
+ * failures to stderr; gives the exit code of the worst failure.
+ */
+export function printPlans(plans: ClusterPlan[]): number {
+  for (const { cluster, entries, error } of plans) {
+    if (error) {
+      new Report(`${cluster.id} | `).error(error);
+      continue;
+    }
     print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);
     for (const { id, action, fields } of entries) {
       if (action === "unchanged") continue;
@@ -155,9 +173,5 @@ export function printPlans(plans: { cluster: Cluster; entries: Planned[] }[]): v
         `wanted (not deleted by a deploy), ${count("unchanged")} unchanged\n`,
     );
   }
-}
-
-/** True when pods of the clusters only pretend to run. */
-export function isSimulated(clusters: Cluster[]): boolean {
-  return clusters.some((cluster) => flag(cluster, "SIMULATED_NODES"));
+  return worst(plans.map(({ error }) => error));
 }

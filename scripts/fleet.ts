@@ -19,8 +19,7 @@ const VERBS: Record<string, Verb> = {
   deploy: (ids, flags) => deploy(STEPS, ids, flags),
   verify: (ids, flags) => deploy([verify], ids, flags),
   async plan(ids) {
-    printPlans(await planFleet(STEPS, await clustersFor(ids)));
-    return ExitCode.done;
+    return printPlans(await planFleet(STEPS, await clustersFor(ids)));
   },
 };
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { planFleet, printPlans } from "../lib/fleet.ts";
 import { configMap, secret } from "../lib/manifest.ts";
 import { differences, plan } from "../lib/plan.ts";
-import { fixtureCluster } from "./cluster_fixture.ts";
+import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 
 Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
@@ -47,4 +48,29 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
   ]);
   const applied = (await calls()).filter(({ args }) => args.includes(" apply "));
   assert.ok(applied.every(({ args }) => args.includes("--dry-run=server")));
+});
+
+Deno.test("planFleet() plans the other clusters when one is away, and ends with its code", async () => {
+  const config = {
+    contexts: ["196", "197", "198"].map((id) => ({
+      name: `mkube-${id}`,
+      context: { cluster: id },
+    })),
+    clusters: ["196", "197", "198"].map((id) => ({
+      name: id,
+      cluster: { server: `https://192.168.101.${id}:8443` },
+    })),
+  };
+  await fakeKubectl([
+    { on: "config view", stdout: JSON.stringify(config) },
+    { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
+    { on: "get namespace kube-system", stdout: "uid" },
+    { on: " get " },
+  ]);
+  const plans = await planFleet(
+    [],
+    await fixtureFleet({ KUBECONFIG_FILE: "tests/fixtures/kubeconfig" }),
+  );
+  assert.deepEqual(plans.map(({ error }) => error === undefined), [true, false, true]);
+  assert.equal(printPlans(plans), 5);
 });
