@@ -112,7 +112,7 @@ export function targetArgs(cluster: Cluster): string[] {
 }
 
 /** Path of KUBECONFIG_FILE; undefined leaves the choice to kubectl ($KUBECONFIG, ~/.kube/config). */
-export function kubeconfigOf(cluster: Cluster): string | undefined {
+function kubeconfigOf(cluster: Cluster): string | undefined {
   const file = text(cluster, "KUBECONFIG_FILE");
   if (file) return projectPath(file);
   // Without any file kubectl would talk to localhost:8080.

@@ -107,7 +107,7 @@ async function checkComponents(playground: Playground, name: string): Promise<vo
 }
 
 /** Ends and removes the control plane of a cluster, half made or whole. */
-export async function deleteControlPlane(playground: Playground, name: string): Promise<void> {
+async function deleteControlPlane(playground: Playground, name: string): Promise<void> {
   const place = placeOf(playground, name);
   await rm(recordOf(playground, name), { force: true });
   await killProcessesOf(place);

@@ -138,6 +138,5 @@ function paint(code: number): (text: string) => string {
   return (text) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
 }
 
-/** Text styles; plain when stderr is no terminal or NO_COLOR is set. */
-export const bold = paint(1), dim = paint(2), red = paint(31), green = paint(32);
-const yellow = paint(33);
+// Plain when stderr is no terminal or NO_COLOR is set.
+const bold = paint(1), dim = paint(2), red = paint(31), yellow = paint(33);
