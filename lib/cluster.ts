@@ -167,20 +167,24 @@ function s3Checksum({ S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY }: Vars, s3Ca: s
  * @throws {DeployError} exit 2 naming the known ids.
  */
 export function chooseClusters(fleet: Cluster[], ids: string[]): Cluster[] {
-  const unknown = ids.filter((id) => !fleet.some((cluster) => cluster.id === id));
-  if (unknown.length > 0 || ids.length === 0) {
-    throw new DeployError(
-      ids.length === 0
-        ? "Cannot choose a cluster: none is named"
-        : `Cannot find cluster ${unknown.join(", ")}: no such file in env/`,
-      {
-        exitCode: ExitCode.config,
-        where: `known clusters: ${fleet.map(({ id }) => id).join(", ")}`,
-        fix: "name a known one, or add env/cluster-<id>.env",
-      },
-    );
-  }
+  refuseUnknownIds(fleet.map(({ id }) => id), ids);
   return [...new Set(ids)].map((id) => fleet.find((cluster) => cluster.id === id)!);
+}
+
+/** Throws exit 2, naming the known ids, when one of `ids` is not known or none is given. */
+export function refuseUnknownIds(known: string[], ids: string[]): void {
+  const unknown = ids.filter((id) => !known.includes(id));
+  if (unknown.length === 0 && ids.length > 0) return;
+  throw new DeployError(
+    ids.length === 0
+      ? "Cannot choose a cluster: none is named"
+      : `Cannot find cluster ${unknown.join(", ")}: no such file in env/`,
+    {
+      exitCode: ExitCode.config,
+      where: `known clusters: ${known.join(", ")}`,
+      fix: "name a known one, or add env/cluster-<id>.env",
+    },
+  );
 }
 
 /** Value of a setting as text. @throws a bug when `name` is no setting. */

@@ -2,9 +2,17 @@
 import process from "node:process";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { missingBundles } from "./bundle.ts";
-import { chooseClusters, type Cluster, loadFleet, secretsOf } from "./cluster.ts";
+import {
+  chooseClusters,
+  type Cluster,
+  loadFleet,
+  projectPath,
+  refuseUnknownIds,
+  secretsOf,
+} from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { deployFleet, exitCodeOfFleet, notShown, summary } from "./fleet.ts";
+import { clusterFiles } from "./layers.ts";
 import { exitCodeOf, maskSecrets, print, Report } from "./report.ts";
 import type { Step } from "./step.ts";
 
@@ -65,10 +73,14 @@ function help(usage: string, flags: Record<string, string>): string {
 }
 
 /** The fleet's chosen clusters (all of them for the word `all`), with their secrets masked. */
-export async function clustersFor(ids: string[]): Promise<Cluster[]> {
+export async function clustersFor(words: string[]): Promise<Cluster[]> {
+  const known = (await clusterFiles(projectPath("env"))).ids;
+  const ids = words.includes("all") ? known : words;
+  // A mistyped id is said before anything that the files may lack.
+  refuseUnknownIds(known, ids);
   const fleet = await loadFleet();
   maskSecrets(fleet.flatMap(secretsOf));
-  return ids.includes("all") ? fleet : chooseClusters(fleet, ids);
+  return chooseClusters(fleet, ids);
 }
 
 /** Deploys steps to clusters, writes the closing table, and gives the exit code. */
