@@ -17,10 +17,10 @@ process.env.PROFILE = "demo";
 await command("smoke.ts", {}, async () => {
   const checks: [title: string, check: () => Promise<unknown>][] = [
     ["a demo from nothing deploys all clusters", freshDemo],
-    ["a second deploy changes nothing", () => deployed("scripts/fleet.ts", ["deploy", "all"], 0)],
+    ["a second deploy changes nothing", () => deployed(["all"], 0)],
     [
       "a single step runs again without a change",
-      () => deployed("scripts/30-thanos.ts", ["196"], 0),
+      () => deployed(["30-thanos", "CLUSTER=196"], 0),
     ],
     ["a plan after a deploy is empty", emptyPlan],
     ["what a person deleted and edited comes back", repairedDrift],
@@ -40,35 +40,37 @@ await command("smoke.ts", {}, async () => {
       break;
     }
   }
-  if (passed < checks.length) await script("scripts/demo.ts", ["down"]);
+  if (passed < checks.length) await make(["demo-down"]);
   print(`smoke: ${passed} passed, ${checks.length - passed} failed`);
   return passed === checks.length ? ExitCode.done : ExitCode.verification;
 });
 
-/** Runs one of our scripts as an operator would, and gives exit code and everything it wrote. */
-async function script(path: string, words: string[], environment: Record<string, string> = {}) {
+/** Types a make command as an operator would; its exit code is the one that our scripts print. */
+async function make(words: string[], environment: Record<string, string> = {}) {
   const env = { ...process.env, NO_COLOR: "1", ...environment };
   const result = await $({ quiet: true, nothrow: true, cwd: projectPath("."), env })`
-    ${Deno.execPath()} run --frozen --allow-all ${path} ${words}`;
-  return { code: result.exitCode, output: result.stderr + result.stdout };
+    make --no-print-directory ${words}`;
+  const output = result.stderr + result.stdout;
+  const [, code] = /^exit code (\d+)$/m.exec(output) ?? [];
+  return { code: Number(code ?? result.exitCode), output };
 }
 
-async function deployed(path: string, words: string[], changes: number): Promise<void> {
-  const { code, output } = await script(path, words);
+async function deployed(words: string[], changes: number): Promise<void> {
+  const { code, output } = await make(words);
   assert.equal(code, 0, output);
   const [, count] = /^(\d+) changes?$/m.exec(output) ?? [];
   assert.equal(Number(count), changes, output);
 }
 
 async function freshDemo(): Promise<void> {
-  await script("scripts/demo.ts", ["down"]);
-  const { code, output } = await script("scripts/demo.ts", ["up"]);
+  await make(["demo-down"]);
+  const { code, output } = await make(["demo"]);
   assert.equal(code, 0, output);
   report.say(output.slice(output.indexOf("cluster  step")));
 }
 
 async function emptyPlan(): Promise<void> {
-  const { code, output } = await script("scripts/fleet.ts", ["plan", "all"]);
+  const { code, output } = await make(["plan"]);
   assert.equal(code, 0, output);
   const empty = output.match(/0 to create, 0 to update, 0 no longer wanted/g) ?? [];
   assert.equal(empty.length, (await loadFleet()).length, output);
@@ -85,7 +87,7 @@ async function repairedDrift(): Promise<void> {
   const before = await kubectl(["get", ...query, "-o", images], { cluster });
   await kubectl(["set", "image", ...query, "*=example.org/other:1"], { cluster });
   await kubectl(["delete", "service", "thanos-query", "-n", "monitoring"], { cluster });
-  await deployed("scripts/fleet.ts", ["deploy", "196"], 2);
+  await deployed(["cluster-196"], 2);
   assert.equal(await kubectl(["get", ...query, "-o", images], { cluster }), before);
   await kubectl(["get", "service", "thanos-query", "-n", "monitoring"], { cluster });
 }
@@ -97,7 +99,7 @@ async function refusedTarget(): Promise<void> {
   const text = await readFile(swapped, "utf8");
   const names: Record<string, string> = { "mkube-196": "mkube-197", "mkube-197": "mkube-196" };
   await writeFile(swapped, text.replace(/mkube-19[67]/g, (name) => names[name]!));
-  const { code, output } = await script("scripts/30-thanos.ts", ["197"], {
+  const { code, output } = await make(["30-thanos", "CLUSTER=197"], {
     KUBECONFIG_FILE: swapped,
   });
   await rm(swapped);
@@ -106,15 +108,15 @@ async function refusedTarget(): Promise<void> {
 }
 
 async function refusedWords(): Promise<void> {
-  for (const words of [["deploy", "199"], ["deploy", "196", "--dryrun"]]) {
-    const { code, output } = await script("scripts/fleet.ts", words);
+  for (const words of [["cluster-199"], ["cluster-196", "ARGS=--dryrun"]]) {
+    const { code, output } = await make(words);
     assert.equal(code, ExitCode.config, output);
     assert.match(output, /196, 197, 198|--adopt/);
   }
 }
 
 async function teardown(): Promise<void> {
-  const { code, output } = await script("scripts/demo.ts", ["down"]);
+  const { code, output } = await make(["demo-down"]);
   assert.equal(code, 0, output);
   assert.ok(!existsSync(projectPath(".demo")), ".demo is still there");
   const left = await $({ quiet: true, nothrow: true })`ps -eo args`;
