@@ -35,6 +35,7 @@ export async function startMinio(folder: string, program: string, cluster: Clust
     environment: {
       MINIO_ROOT_USER: text(cluster, "S3_ACCESS_KEY"),
       MINIO_ROOT_PASSWORD: text(cluster, "S3_SECRET_KEY"),
+      HOME: folder, // it makes a folder .minio there, whatever its flags say
       MINIO_BROWSER: "off",
       MINIO_UPDATE: "off",
     },
