@@ -74,6 +74,9 @@ export function repository(cluster: Cluster): Json {
       server_side_encryption_type: "bucket_default",
       // Else shards lie under hashes outside of base_path (OpenSearch#20643).
       shard_path_type: "FIXED",
+      // Its own default client (CRT) trusts the system's CAs only, and a private CA is in the JVM's
+      // truststore: deletes then time out after 30 s (OpenSearch#20501).
+      s3_async_client_type: "netty",
       compress: true,
       max_snapshot_bytes_per_sec: "40mb",
       max_restore_bytes_per_sec: "40mb",
