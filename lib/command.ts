@@ -5,13 +5,14 @@ import { missingBundles } from "./bundle.ts";
 import {
   chooseClusters,
   type Cluster,
+  flag,
   loadFleet,
   projectPath,
   refuseUnknownIds,
   secretsOf,
 } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { deployFleet, exitCodeOfFleet, notShown, summary } from "./fleet.ts";
+import { deployFleet, exitCodeOfFleet, notShown, summary, urlsOf } from "./fleet.ts";
 import { clusterFiles } from "./layers.ts";
 import { exitCodeOf, maskSecrets, print, Report } from "./report.ts";
 import type { Step } from "./step.ts";
@@ -85,10 +86,11 @@ export async function clustersFor(words: string[]): Promise<Cluster[]> {
 
 /** Deploys steps to clusters, writes the closing table, and gives the exit code. */
 export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): Promise<number> {
+  const started = performance.now();
   const clusters = await clustersFor(ids);
   const results = await deployFleet(steps, clusters, { adopt: flags.adopt });
   const report = new Report();
-  report.say(`\n${summary(results)}`);
+  report.say(`\n${summary(results, (performance.now() - started) / 1000)}`);
   const hidden = notShown(results);
   if (hidden.length > 0) {
     report.say(`\nNot shown on simulated nodes:\n  ${hidden.join("\n  ")}`);
@@ -96,9 +98,20 @@ export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): P
   for (const bundle of missingBundles()) {
     report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, README.md)`);
   }
+  for (const { cluster, steps: ran } of results.filter(({ cluster }) => !isSimulated(cluster))) {
+    const done = steps.filter(({ name }) =>
+      ran.some(({ step, state }) => step === name && state === "ok")
+    );
+    const urls = await urlsOf(done, cluster);
+    if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
+  }
   const code = exitCodeOfFleet(results);
   if (code !== ExitCode.done) report.say(`exit code ${code}`);
   return code;
+}
+
+function isSimulated(cluster: Cluster): boolean {
+  return flag(cluster, "SIMULATED_NODES");
 }
 
 /** Runs one step script: `scripts/30-thanos.ts 197 [--adopt]`. */

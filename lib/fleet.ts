@@ -85,8 +85,8 @@ function worst(errors: unknown[]): number {
   return Math.max(0, ...errors.filter((error) => error !== undefined).map(exitCodeOf));
 }
 
-/** The closing table: cluster x step, then what is true now. */
-export function summary(results: ClusterResult[]): string {
+/** The closing table: cluster x step, then what a run of so many seconds came to. */
+export function summary(results: ClusterResult[], seconds: number): string {
   const rows = results.flatMap(({ cluster, steps }) =>
     steps.map(({ step, state, objects, changed, seconds, notShown }) => [
       cluster.id,
@@ -103,9 +103,7 @@ export function summary(results: ClusterResult[]): string {
   const failed = results.filter(({ error, steps }) => error || steps.some(({ error }) => error));
   const verdict = failed.length > 0
     ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
-    : changes === 1
-    ? "1 change"
-    : `${changes} changes`;
+    : `${changes} ${changes === 1 ? "change" : "changes"} in ${seconds.toFixed(0)}s`;
   const heading = ["cluster", "step", "objects", "changed", "seconds", "state", ""];
   return `${table([heading, ...rows])}\n\n${verdict}`;
 }
@@ -121,8 +119,8 @@ export function notShown(results: ClusterResult[]): string[] {
 /** Addresses that the cluster's Ingresses open, as a person types them. */
 export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
   const port = text(cluster, "HTTP_NODE_PORT");
-  const objects = (await Promise.all(steps.map((step) => step.objects(cluster)))).flat();
-  return objects
+  const objects = await Promise.all(steps.map((step) => desired(step, cluster)));
+  return objects.flat()
     .filter(({ kind }) => kind === "Ingress")
     .flatMap(({ spec }) =>
       spec.rules.map(({ host }: { host: string }) => `http://${host}:${port}`)

@@ -58,7 +58,7 @@ async function make(words: string[], environment: Record<string, string> = {}) {
 async function deployed(words: string[], changes: number): Promise<void> {
   const { code, output } = await make(words);
   assert.equal(code, 0, output);
-  const [, count] = /^(\d+) changes?$/m.exec(output) ?? [];
+  const [, count] = /^(\d+) changes? in/m.exec(output) ?? [];
   assert.equal(Number(count), changes, output);
 }
 
