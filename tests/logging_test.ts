@@ -7,8 +7,9 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 import { DeployError } from "../lib/error.ts";
 import { idOf, type Manifest } from "../lib/manifest.ts";
-import { ensureDocuments, logging, opensearchConfig } from "../scripts/40-logging.ts";
+import { ensureDocuments, logging } from "../scripts/40-logging.ts";
 import { indexPolicy, snapshotPolicy } from "../scripts/logging/documents.ts";
+import { opensearchConfig } from "../scripts/logging/objects.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { FakeOpenSearch } from "./fakes/opensearch.ts";
 

@@ -1,0 +1,103 @@
+// Objects of 40-logging that are built in code: opensearch.yml, Secrets, and alerts whose thresholds
+// are settings.
+import { stringify } from "yaml";
+import { type Cluster, number, text } from "../../lib/cluster.ts";
+import {
+  configMap,
+  labelsOf,
+  type Manifest,
+  secret,
+  SUBSTITUTE_ANNOTATION,
+} from "../../lib/manifest.ts";
+import { durationSeconds } from "../../lib/quantity.ts";
+import { replicas } from "./documents.ts";
+
+const NAMESPACE = "logging";
+
+/** opensearch.yml; one node and several differ in how nodes find each other, and in replicas. */
+export function opensearchConfig(cluster: Cluster): Record<string, unknown> {
+  return {
+    // Equal to the external label of Prometheus: the exporter repeats it as label `cluster`.
+    "cluster.name": text(cluster, "CLUSTER_NAME"),
+    "node.name": "${HOSTNAME}",
+    "network.host": "0.0.0.0",
+    ...discovery(number(cluster, "OPENSEARCH_NODES")),
+    "plugins.security.disabled": true,
+    "bootstrap.memory_lock": false,
+    // Spares the host the kernel setting vm.max_map_count.
+    "node.store.allow_mmap": false,
+    "cluster.default_number_of_replicas": replicas(cluster),
+    "plugins.index_state_management.history.number_of_replicas": replicas(cluster),
+    "cluster.routing.allocation.disk.watermark.enable_for_single_data_node": true,
+    "s3.client.default.endpoint": text(cluster, "S3_ENDPOINT"),
+    "s3.client.default.region": text(cluster, "S3_REGION"),
+    "s3.client.default.path_style_access": true,
+  };
+}
+
+function discovery(nodes: number): Record<string, unknown> {
+  if (nodes === 1) return { "discovery.type": "single-node" };
+  return {
+    "discovery.seed_hosts": ["opensearch-headless"],
+    // Read only until a cluster exists: the first node alone may found one, whatever their number.
+    "cluster.initial_cluster_manager_nodes": ["opensearch-0"],
+  };
+}
+
+/** ConfigMap with opensearch.yml. */
+export function openSearchSettings(cluster: Cluster): Manifest {
+  const data = { "opensearch.yml": stringify(opensearchConfig(cluster)) };
+  return configMap("opensearch-config", NAMESPACE, data, {
+    labels: labels("opensearch", "store"),
+    // ${HOSTNAME} in it is for OpenSearch.
+    annotations: { [SUBSTITUTE_ANNOTATION]: "disabled" },
+  });
+}
+
+/** S3 keys for the keystore, the login of the Ingress, and the CA of the S3 when it is private. */
+export function openSearchSecrets(cluster: Cluster): Manifest[] {
+  const extra = { labels: labels("opensearch", "store") };
+  const access = {
+    "s3.client.default.access_key": text(cluster, "S3_ACCESS_KEY"),
+    "s3.client.default.secret_key": text(cluster, "S3_SECRET_KEY"),
+  };
+  const login = { auth: text(cluster, "UI_BASIC_AUTH") };
+  return [
+    secret("opensearch-s3-config", NAMESPACE, access, extra),
+    secret("opensearch-basic-auth", NAMESPACE, login, extra),
+    ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, extra)] : []),
+  ];
+}
+
+/** Alerts on ages that are settings: an index that outlives its policy by two days is stuck. */
+export function ageAlerts(cluster: Cluster): Manifest {
+  const retention = text(cluster, "LOG_RETENTION");
+  const seconds = durationSeconds(retention) + durationSeconds("2d");
+  return {
+    apiVersion: "monitoring.coreos.com/v1",
+    kind: "PrometheusRule",
+    metadata: { name: "logging-ages", namespace: NAMESPACE, labels: labels("logging", "alerts") },
+    spec: {
+      groups: [{
+        name: "opensearch-ages",
+        rules: [{
+          alert: "OpenSearchIndexStuck",
+          expr:
+            `time() - opensearch_indices_settings_creation_timestamp_seconds{index=~"logs-.*"} > ${seconds}`,
+          for: "6h",
+          labels: { severity: "critical" },
+          annotations: {
+            summary: "{{ $labels.index }} should have gone to S3",
+            description:
+              `It is two days older than LOG_RETENTION (${retention}): its snapshot has ` +
+              "failed. Mend S3, then POST _plugins/_ism/retry/{{ $labels.index }}.",
+          },
+        }],
+      }],
+    },
+  };
+}
+
+function labels(name: string, component: string): Record<string, string> {
+  return labelsOf({ name, component, partOf: "logging", version: "3.9.0" });
+}
