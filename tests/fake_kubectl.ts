@@ -47,6 +47,15 @@ export async function fakeKubectl(replies: Reply[]): Promise<() => Promise<Call[
   return () => recorded(folder);
 }
 
+/** `kubectl config view` of a seat that knows every cluster of the fixtures under its own address. */
+export const FLEET_CONFIG = JSON.stringify({
+  contexts: ["196", "197", "198"].map((id) => ({ name: `mkube-${id}`, context: { cluster: id } })),
+  clusters: ["196", "197", "198"].map((id) => ({
+    name: id,
+    cluster: { server: `https://192.168.101.${id}:8443` },
+  })),
+});
+
 const SCRIPT = `#!/bin/bash
 cd FOLDER
 exec 9>lock; flock 9

@@ -238,7 +238,7 @@ async function podFolders(plugin: "in the image" | "to install", ca: string) {
   await put("home/jdk/bin/keytool", `${tool("keytool $1")}${keytool} >>${root}/imported`, 0o755);
   await put("home/plugins/opensearch-knn/knn.jar", "");
   if (plugin === "in the image") await put("home/plugins/repository-s3/s3.jar", "", 0o444);
-  const install = `mkdir ${root}/work/plugins/repository-s3`;
+  const install = `mkdir ${root}/prepared/plugins/repository-s3`;
   await put("home/bin/opensearch-plugin", `${tool("plugin $*")}${install}`, 0o755);
   const keystore = `[[ $1 != create ]] || : >"$OPENSEARCH_PATH_CONF/opensearch.keystore"`;
   const read = `[[ $1 != add ]] || echo "stdin $(cat)" >>${root}/notes`;
@@ -249,17 +249,17 @@ async function podFolders(plugin: "in the image" | "to install", ca: string) {
   await mkdir(join(root, "s3-ca"));
   if (ca) await put("s3-ca/ca.crt", ca);
   for (const name of ["config", "truststore", "plugins"]) {
-    await mkdir(join(root, "work", name), { recursive: true });
+    await mkdir(join(root, "prepared", name), { recursive: true });
   }
   await mkdir(join(root, "tmp"));
   const script = async (name: string) => {
     const text = (await readFile(join(FILES, "opensearch/files", name), "utf8"))
-      .replaceAll(/(?<=["\s<])\/(work|opensearch-config|s3-config|s3-ca|tmp)\b/g, `${root}/$1`)
-      .replaceAll("=/work", `=${root}/work`)
+      .replaceAll(/(?<=["\s<])\/(prepared|opensearch-config|s3-config|s3-ca|tmp)\b/g, `${root}/$1`)
+      .replaceAll("=/prepared", `=${root}/prepared`)
       // The plugin folder is mounted over the image's in the second container.
       .replaceAll(
         '"$home/plugins',
-        name === "prepare.sh" ? `"${root}/work/plugins` : '"$home/plugins',
+        name === "prepare.sh" ? `"${root}/prepared/plugins` : '"$home/plugins',
       )
       .replace("home=/usr/share/opensearch", `home=${root}/home`);
     await promisify(execFile)("bash", ["-c", text]);
@@ -288,9 +288,9 @@ Deno.test("init scripts: the plugin comes from the image, and a repeated start w
   await using pod = await podFolders("in the image", "");
   assert.deepEqual(await pod.run(), KEYSTORE);
   assert.deepEqual(await pod.run(), KEYSTORE);
-  assert.equal(await pod.read("work/config/opensearch.yml"), "cluster.name: x");
-  assert.equal(await pod.read("work/config/jvm.options"), "-Xms1g");
-  assert.equal(await pod.read("work/truststore/cacerts"), "public CAs");
+  assert.equal(await pod.read("prepared/config/opensearch.yml"), "cluster.name: x");
+  assert.equal(await pod.read("prepared/config/jvm.options"), "-Xms1g");
+  assert.equal(await pod.read("prepared/truststore/cacerts"), "public CAs");
 });
 
 Deno.test("init scripts: the plugin is installed once, and every CA of the file is trusted", async () => {

@@ -3,7 +3,7 @@ import { planFleet, printPlans } from "../lib/fleet.ts";
 import { configMap, secret } from "../lib/manifest.ts";
 import { differences, plan } from "../lib/plan.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
-import { fakeKubectl } from "./fake_kubectl.ts";
+import { fakeKubectl, FLEET_CONFIG } from "./fake_kubectl.ts";
 
 Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
   const before = configMap("a", "n", { x: "1", gone: "z" });
@@ -51,18 +51,8 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
 });
 
 Deno.test("planFleet() plans the other clusters when one is away, and ends with its code", async () => {
-  const config = {
-    contexts: ["196", "197", "198"].map((id) => ({
-      name: `mkube-${id}`,
-      context: { cluster: id },
-    })),
-    clusters: ["196", "197", "198"].map((id) => ({
-      name: id,
-      cluster: { server: `https://192.168.101.${id}:8443` },
-    })),
-  };
   await fakeKubectl([
-    { on: "config view", stdout: JSON.stringify(config) },
+    { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     { on: "get namespace kube-system", stdout: "uid" },
     { on: " get " },

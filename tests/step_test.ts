@@ -5,7 +5,7 @@ import { configMap } from "../lib/manifest.ts";
 import { Report } from "../lib/report.ts";
 import { runStep, step, type StepContext } from "../lib/step.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
-import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
+import { fakeKubectl, FLEET_CONFIG, type Reply } from "./fake_kubectl.ts";
 
 const settings = { KUBECONFIG_FILE: "tests/fixtures/kubeconfig", SIMULATED_NODES: "true" };
 const quiet = () => new Report("", () => {});
@@ -63,18 +63,8 @@ Deno.test("runStep() alone names the step that has to run before", async () => {
 });
 
 Deno.test("deployFleet() goes on with the other clusters when one fails, and ends with its code", async () => {
-  const config = {
-    contexts: ["196", "197", "198"].map((id) => ({
-      name: `mkube-${id}`,
-      context: { cluster: id },
-    })),
-    clusters: ["196", "197", "198"].map((id) => ({
-      name: id,
-      cluster: { server: `https://192.168.101.${id}:8443` },
-    })),
-  };
   await fakeKubectl([
-    { on: "config view", stdout: JSON.stringify(config) },
+    { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     { on: "get namespace kube-system", stdout: "uid" },
     { on: " apply .*-f -", stdout: "ConfigMap\tkube-system\tthanos-multi-cluster\t1\n" },

@@ -4,11 +4,11 @@
 set -euo pipefail
 home=/usr/share/opensearch
 
-cp -Rf "$home/config/." /work/config/
-cp -f /opensearch-config/opensearch.yml /work/config/opensearch.yml
+cp -Rf "$home/config/." /prepared/config/
+cp -f /opensearch-config/opensearch.yml /prepared/config/opensearch.yml
 # -L: some distributions make cacerts a link to a file of the system.
-cp -fL "$home/jdk/lib/security/cacerts" /work/truststore/cacerts
-chmod u+w /work/truststore/cacerts
+cp -fL "$home/jdk/lib/security/cacerts" /prepared/truststore/cacerts
+chmod u+w /prepared/truststore/cacerts
 if [ -d "$home/plugins/repository-s3" ]; then
-  cp -Rf "$home/plugins/repository-s3" /work/plugins/
+  cp -Rf "$home/plugins/repository-s3" /prepared/plugins/
 fi

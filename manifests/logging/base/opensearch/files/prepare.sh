@@ -3,7 +3,7 @@
 # installer writes; all of it is made afresh at every start of the pod.
 set -euo pipefail
 home=/usr/share/opensearch
-export OPENSEARCH_PATH_CONF=/work/config
+export OPENSEARCH_PATH_CONF=/prepared/config
 
 # The emptyDir outlives a failed try; the installer refuses a plugin that is there.
 if [ ! -d "$home/plugins/repository-s3" ]; then
@@ -28,8 +28,8 @@ if [ -f /s3-ca/ca.crt ]; then
   done </s3-ca/ca.crt
   for ((number = 1; number <= count; number++)); do
     "$home/jdk/bin/keytool" -delete -alias "s3-ca-$number" \
-      -keystore /work/truststore/cacerts -storepass changeit >/dev/null 2>&1 || true
+      -keystore /prepared/truststore/cacerts -storepass changeit >/dev/null 2>&1 || true
     "$home/jdk/bin/keytool" -importcert -noprompt -trustcacerts -alias "s3-ca-$number" \
-      -file "/tmp/ca-$number.pem" -keystore /work/truststore/cacerts -storepass changeit
+      -file "/tmp/ca-$number.pem" -keystore /prepared/truststore/cacerts -storepass changeit
   done
 fi
