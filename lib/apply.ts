@@ -2,8 +2,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
+import { parseStates, STATE_FIELDS, states } from "./inventory.ts";
 import { kubectl, KubectlError } from "./kubectl.ts";
-import { idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
+import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
 import type { Change } from "./report.ts";
 import { until } from "./wait.ts";
 
@@ -14,6 +15,9 @@ export interface ApplyOptions {
 
 /** How kubectl is told to apply: our manager, strict fields, everything on stdin. */
 export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=strict"];
+
+/** Deadline of one List in seconds; CRDs take the server long. */
+const LONG = 300;
 
 /** Applies the objects, definitions first, and tells what was changed. */
 export async function apply(
@@ -39,7 +43,7 @@ async function applyWave(
   say: (text: string) => void,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
-  const before = await states(cluster, objects);
+  const before = await retried(() => states(cluster, objects));
   const after = await retried(() => applyList(cluster, objects), say)
     .catch((error) => refusedOnes(cluster, objects, error, say));
   return objects.map((object) => {
@@ -60,58 +64,14 @@ async function applyList(
   flags: string[] = [],
 ): Promise<Map<string, string>> {
   // kubectl prints a List for several objects and the bare object for one.
-  const items = objects.length === 1 ? FIELDS : `{range .items[*]}${FIELDS}{end}`;
+  const items = objects.length === 1 ? STATE_FIELDS : `{range .items[*]}${STATE_FIELDS}{end}`;
   return parseStates(
     await kubectl([...APPLY, ...flags, "-o", `jsonpath=${items}`, "-f", "-"], {
       cluster,
-      ...listOf(objects),
+      input: asList(objects),
+      seconds: LONG,
     }),
   );
-}
-
-function listOf(items: Manifest[]) {
-  return { input: JSON.stringify({ apiVersion: "v1", kind: "List", items }), seconds: 300 };
-}
-
-const FIELDS = ["kind", "metadata.namespace", "metadata.name", "metadata.resourceVersion"]
-  .concat("metadata.generation", "metadata.labels", "metadata.annotations")
-  .map((field) => `{.${field}}`).join('{"\\t"}') + '{"\\n"}';
-
-/**
- * Id to a text that changes with what people write. Where there is a generation it counts and not the
- * resourceVersion, which controllers move when they write the status.
- */
-function parseStates(output: string): Map<string, string> {
-  return new Map(
-    output.split("\n").filter(Boolean).map((line) => {
-      const [kind, namespace, name, version, generation, ...notes] = line.split("\t");
-      const id = [kind, namespace, name].filter(Boolean).join("/");
-      return [id, generation ? [generation, ...notes].join() : version!];
-    }),
-  );
-}
-
-/** States of what we own, of the kinds that are about to be applied. */
-async function states(cluster: Cluster, objects: Manifest[]): Promise<Map<string, string>> {
-  const output = await retried(() =>
-    kubectl(
-      ["get", resources(objects), "--all-namespaces", "--selector", `${MANAGED_BY}=${OWNER}`]
-        .concat("--ignore-not-found", "-o", `jsonpath={range .items[*]}${FIELDS}{end}`),
-      { cluster },
-    )
-  );
-  return parseStates(output);
-}
-
-const MANAGED_BY = "app.kubernetes.io/managed-by";
-
-/** `deployment.v1.apps,service.v1.`: the kinds of the objects as kubectl takes them. */
-export function resources(objects: Manifest[]): string {
-  const kinds = objects.map(({ apiVersion, kind }) => {
-    const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
-    return `${kind.toLowerCase()}.${version}.${group}`;
-  });
-  return [...new Set(kinds)].sort().join(",");
 }
 
 /** Runs the call again while its failure is transient, for two minutes at most. */
@@ -150,7 +110,7 @@ async function refusedOnes(
       reasons.push(`${idOf(object)}: ${error.stderr}`);
     }
   }
-  if (reasons.length === 0) return await states(cluster, objects);
+  if (reasons.length === 0) return await retried(() => states(cluster, objects));
   throw new DeployError(
     `Cannot apply ${reasons.length} of ${objects.length} objects on ${cluster.id}`,
     {
@@ -164,7 +124,11 @@ async function refusedOnes(
 
 /** kubectl applies what it can and names that, in order, but not always what was refused. */
 async function refusedOf(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
-  const output = await kubectl([...APPLY, "-f", "-"], { cluster, ...listOf(objects) })
+  const output = await kubectl([...APPLY, "-f", "-"], {
+    cluster,
+    input: asList(objects),
+    seconds: LONG,
+  })
     .catch((error) => {
       if (error instanceof KubectlError) return error.stdout;
       throw error;

@@ -119,7 +119,8 @@ export function notShown(results: ClusterResult[]): string[] {
 /** Addresses that the cluster's Ingresses open, as a person types them. */
 export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
   const port = text(cluster, "HTTP_NODE_PORT");
-  const objects = await Promise.all(steps.map((step) => desired(step, cluster)));
+  // Without the bundles: they bring no Ingress, and patching them again would cost seconds.
+  const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
   return objects.flat()
     .filter(({ kind }) => kind === "Ingress")
     .flatMap(({ spec }) =>

@@ -1,8 +1,9 @@
 // What a deploy would do: live objects against the API server's own dry run of the desired ones.
-import { APPLY, resources } from "./apply.ts";
+import { APPLY } from "./apply.ts";
 import type { Cluster } from "./cluster.ts";
+import { byId, owned } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
-import { idOf, type Manifest, OWNER, STEP_LABEL } from "./manifest.ts";
+import { asList, idOf, type Manifest, OWNED, STEP_LABEL } from "./manifest.ts";
 
 export interface Planned {
   id: string;
@@ -49,12 +50,7 @@ export async function plan(
 
 async function liveObjects(cluster: Cluster, served: Manifest[], steps: string[]) {
   if (served.length === 0) return new Map<string, Manifest>();
-  const selector = `app.kubernetes.io/managed-by=${OWNER},${STEP_LABEL} in (${steps.join(",")})`;
-  const list = await kubectl(
-    ["get", resources(served), "--all-namespaces", "--selector", selector, "-o", "json"],
-    { cluster },
-  );
-  return byId(JSON.parse(list).items);
+  return await owned(cluster, served, `${OWNED},${STEP_LABEL} in (${steps.join(",")})`);
 }
 
 async function dryRunObjects(cluster: Cluster, objects: Manifest[]) {
@@ -64,15 +60,11 @@ async function dryRunObjects(cluster: Cluster, objects: Manifest[]) {
   const output = JSON.parse(
     await kubectl(flags, {
       cluster,
-      input: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }),
+      input: asList(objects),
       seconds: 300,
     }),
   );
   return byId(output.kind === "List" ? output.items : [output]);
-}
-
-function byId(items: Manifest[]): Map<string, Manifest> {
-  return new Map(items.map((item) => [idOf(item), item]));
 }
 
 async function servedKinds(cluster: Cluster): Promise<Set<string>> {

@@ -1,10 +1,10 @@
 // When an object counts as ready: one rule per kind, over the object as the API server shows it.
-import { resources } from "./apply.ts";
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
+import { owned } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
 import { conditionOf } from "./live.ts";
-import { idOf, type Manifest, OWNER } from "./manifest.ts";
+import { idOf, type Manifest } from "./manifest.ts";
 import { until } from "./wait.ts";
 
 /** Ready, or not yet (why), or never (why): waiting longer for the last would be pointless. */
@@ -110,14 +110,7 @@ export async function waitReady(
 export async function unready(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
   const wanted = objects.filter(({ kind }) => kind in RULES);
   if (wanted.length === 0) return [];
-  const selector = `app.kubernetes.io/managed-by=${OWNER}`;
-  const list = await kubectl(
-    ["get", resources(wanted), "--all-namespaces", "--selector", selector, "-o", "json"],
-    { cluster },
-  );
-  const live = new Map<string, Manifest>(
-    JSON.parse(list).items.map((item: Manifest) => [idOf(item), item]),
-  );
+  const live = await owned(cluster, wanted);
   const missing: string[] = [];
   const hopeless: string[] = [];
   for (const object of wanted) {

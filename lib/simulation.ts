@@ -2,7 +2,7 @@
 import { APPLY } from "./apply.ts";
 import { type Cluster, text } from "./cluster.ts";
 import { kubectl } from "./kubectl.ts";
-import type { Manifest } from "./manifest.ts";
+import { asList, type Manifest } from "./manifest.ts";
 
 // More than the claims of a cluster.
 const VOLUMES = 20;
@@ -21,7 +21,7 @@ export async function furnish(cluster: Cluster): Promise<void> {
   if (items.every(({ metadata }) => names.has(metadata.name))) return;
   await kubectl([...APPLY, "-f", "-"], {
     cluster,
-    input: JSON.stringify({ apiVersion: "v1", kind: "List", items }),
+    input: asList(items),
   });
 }
 
