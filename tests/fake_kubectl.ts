@@ -56,6 +56,15 @@ export const FLEET_CONFIG = JSON.stringify({
   })),
 });
 
+/** What the guard reads of a cluster; `marker` is the data of our ConfigMap there, if any. */
+export function identityReply(uid: string, marker?: Record<string, string>): Reply {
+  const items = [
+    { kind: "Namespace", metadata: { uid } },
+    ...(marker ? [{ kind: "ConfigMap", data: marker }] : []),
+  ];
+  return { on: "get namespace/kube-system", stdout: JSON.stringify({ kind: "List", items }) };
+}
+
 const SCRIPT = `#!/bin/bash
 cd FOLDER
 exec 9>lock; flock 9

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DeployError } from "../lib/error.ts";
 import { checkTarget } from "../lib/guard.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
-import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
+import { fakeKubectl, identityReply, type Reply } from "./fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 const UID = "11111111-2222-3333-4444-555555555555";
@@ -21,8 +21,7 @@ function target(
   const data = { id: "197", name: "cluster-197-edge", role: "edge", uid: UID, ...marker };
   return [
     { on: "config view", stdout: JSON.stringify(config) },
-    { on: "get namespace kube-system", stdout: UID },
-    { on: "get configmap", stdout: marker.none ? "" : JSON.stringify({ data }) },
+    identityReply(UID, marker.none ? undefined : data),
   ];
 }
 
@@ -85,6 +84,6 @@ Deno.test("A31: checkTarget() tries three times, then exit 5", async () => {
   const error = await checkTarget(cluster).catch((error) => error);
   assert.equal(error.exitCode, 5);
   assert.match(error.message, /3 tries/);
-  const asked = (await calls()).filter(({ args }) => args.includes("get namespace"));
+  const asked = (await calls()).filter(({ args }) => args.includes("get namespace/"));
   assert.equal(asked.length, 3);
 });

@@ -3,7 +3,7 @@ import { planFleet, printPlans } from "../lib/fleet.ts";
 import { configMap, secret } from "../lib/manifest.ts";
 import { differences, plan } from "../lib/plan.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
-import { fakeKubectl, FLEET_CONFIG } from "./fake_kubectl.ts";
+import { fakeKubectl, FLEET_CONFIG, identityReply } from "./fake_kubectl.ts";
 
 Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
   const before = configMap("a", "n", { x: "1", gone: "z" });
@@ -54,7 +54,7 @@ Deno.test("planFleet() plans the other clusters when one is away, and ends with 
   await fakeKubectl([
     { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
-    { on: "get namespace kube-system", stdout: "uid" },
+    identityReply("uid"),
     { on: " get " },
   ]);
   const plans = await planFleet(
