@@ -186,6 +186,8 @@ const LONGEST = 600;
 /** kubectl's stderr without its advice on conflicts, warnings and klog lines. */
 function clean(stderr: string): string {
   return stderr.split("\n")
+    // kustomize tells its failures in a log line, among others that are noise.
+    .map((line) => /^E\d{4} .*"command failed" err="(.*)"$/.exec(line)?.[1] ?? line)
     .filter((line) => !/^(Warning: |[EWI]\d{4} )/.test(line))
     .map((line) => line.length > LONGEST ? `${line.slice(0, LONGEST)}...` : line)
     .join("\n")

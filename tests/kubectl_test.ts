@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../lib/error.ts";
-import { kubectl, KubectlError } from "../lib/kubectl.ts";
+import { kubectl, KubectlError, kustomize, useKubectl } from "../lib/kubectl.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 
@@ -110,6 +110,15 @@ Deno.test("A15: kubectl() says that kubectl is missing, exit 3", async () => {
   const error = await failure("exec: kubectl: not found", 127);
   assert.equal(error.exitCode, 3);
   assert.equal(error.fix, "make tools");
+});
+
+Deno.test("kustomize() says what is wrong with a folder", async () => {
+  useKubectl("kubectl");
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/kustomization.yaml`, "resources: [absent.yaml]\n");
+  const error = await kustomize(folder).catch((error) => error);
+  assert.equal(error.exitCode, 2);
+  assert.match(error.where.join(), /absent\.yaml/);
 });
 
 Deno.test("kubectl() keeps warnings and advice out of the reason", async () => {
