@@ -10,6 +10,7 @@ import { command } from "../lib/command.ts";
 import { ExitCode } from "../lib/error.ts";
 import { kubectl } from "../lib/kubectl.ts";
 import { print, Report } from "../lib/report.ts";
+import { changesOf, typeMake } from "./smoke/make.ts";
 
 const report = new Report();
 
@@ -40,37 +41,26 @@ await command("smoke.ts", {}, async () => {
       break;
     }
   }
-  if (passed < checks.length) await make(["demo-down"]);
+  if (passed < checks.length) await typeMake(["demo-down"]);
   print(`smoke: ${passed} passed, ${checks.length - passed} failed`);
   return passed === checks.length ? ExitCode.done : ExitCode.verification;
 });
 
-/** Types a make command as an operator would; its exit code is the one that our scripts print. */
-async function make(words: string[], environment: Record<string, string> = {}) {
-  const env = { ...process.env, NO_COLOR: "1", ...environment };
-  const result = await $({ quiet: true, nothrow: true, cwd: projectPath("."), env })`
-    make --no-print-directory ${words}`;
-  const output = result.stderr + result.stdout;
-  const [, code] = /^exit code (\d+)$/m.exec(output) ?? [];
-  return { code: Number(code ?? result.exitCode), output };
-}
-
 async function deployed(words: string[], changes: number): Promise<void> {
-  const { code, output } = await make(words);
-  assert.equal(code, 0, output);
-  const [, count] = /^(\d+) changes? in/m.exec(output) ?? [];
-  assert.equal(Number(count), changes, output);
+  const typed = await typeMake(words);
+  assert.equal(typed.code, 0, typed.output);
+  assert.equal(changesOf(typed), changes, typed.output);
 }
 
 async function freshDemo(): Promise<void> {
-  await make(["demo-down"]);
-  const { code, output } = await make(["demo"]);
+  await typeMake(["demo-down"]);
+  const { code, output } = await typeMake(["demo"]);
   assert.equal(code, 0, output);
   report.say(output.slice(output.indexOf("cluster  step")));
 }
 
 async function emptyPlan(): Promise<void> {
-  const { code, output } = await make(["plan"]);
+  const { code, output } = await typeMake(["plan"]);
   assert.equal(code, 0, output);
   const empty = output.match(/0 to create, 0 to update, 0 no longer wanted/g) ?? [];
   assert.equal(empty.length, (await loadFleet()).length, output);
@@ -99,7 +89,7 @@ async function refusedTarget(): Promise<void> {
   const text = await readFile(swapped, "utf8");
   const names: Record<string, string> = { "mkube-196": "mkube-197", "mkube-197": "mkube-196" };
   await writeFile(swapped, text.replace(/mkube-19[67]/g, (name) => names[name]!));
-  const { code, output } = await make(["30-thanos", "CLUSTER=197"], {
+  const { code, output } = await typeMake(["30-thanos", "CLUSTER=197"], {
     KUBECONFIG_FILE: swapped,
   });
   await rm(swapped);
@@ -109,14 +99,14 @@ async function refusedTarget(): Promise<void> {
 
 async function refusedWords(): Promise<void> {
   for (const words of [["cluster-199"], ["cluster-196", "ARGS=--dryrun"]]) {
-    const { code, output } = await make(words);
+    const { code, output } = await typeMake(words);
     assert.equal(code, ExitCode.config, output);
     assert.match(output, /196, 197, 198|--adopt/);
   }
 }
 
 async function teardown(): Promise<void> {
-  const { code, output } = await make(["demo-down"]);
+  const { code, output } = await typeMake(["demo-down"]);
   assert.equal(code, 0, output);
   assert.ok(!existsSync(projectPath(".demo")), ".demo is still there");
   const left = await $({ quiet: true, nothrow: true })`ps -eo args`;
