@@ -1,5 +1,6 @@
 // What a deploy would do: live objects against the API server's own dry run of the desired ones.
 import { APPLY } from "./apply.ts";
+import { sizeOf, volumeGrowth, withTemplateSizes } from "./claims.ts";
 import type { Cluster } from "./cluster.ts";
 import { byId, owned } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
@@ -18,6 +19,7 @@ const KEPT = new Set(["Namespace", "CustomResourceDefinition", "PersistentVolume
 /**
  * Compares the desired objects of `steps` with the cluster. Tolerates namespaces and kinds that the
  * same run would create. Changes nothing.
+ * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
  */
 export async function plan(
   cluster: Cluster,
@@ -30,22 +32,36 @@ export async function plan(
   const comparable = served.filter(({ metadata: { namespace } }) =>
     !namespace || namespaces.has(namespace)
   );
+  const growth = await volumeGrowth(cluster, comparable);
+  // Refused by the API server, and done by a deploy in another way: left out of the dry run.
+  const outdated = byId(growth.outdated);
+  const accepted = comparable.map((object) => {
+    const set = outdated.get(idOf(object));
+    return set ? withTemplateSizes(object, set) : object;
+  });
   const [live, dryRun] = await Promise.all([
     liveObjects(cluster, served, steps),
-    dryRunObjects(cluster, comparable),
+    dryRunObjects(cluster, accepted),
   ]);
   const desired = new Set(objects.map(idOf));
   const entries = objects.map((object): Planned => {
     const id = idOf(object);
     const before = live.get(id), after = dryRun.get(id);
     if (!before || !after) return { id, action: "create", fields: [] };
-    const fields = differences(before, after);
+    const fields = differences(
+      before,
+      outdated.has(id) ? withTemplateSizes(after, object) : after,
+    );
     return { id, action: fields.length > 0 ? "update" : "unchanged", fields };
   });
   const gone = [...live].filter(([id]) => !desired.has(id)).map(([id, { kind }]): Planned => (
     { id, action: "delete", fields: KEPT.has(kind) ? ["kept: remove it by hand"] : [] }
   ));
-  return [...entries, ...gone];
+  const grown = growth.resizes.filter(({ applied }) => !applied).map(({ claim, size }): Planned => {
+    const fields = [`spec.resources.requests.storage: "${sizeOf(claim)}" -> "${size}"`];
+    return { id: idOf(claim), action: "update", fields };
+  });
+  return [...entries, ...grown, ...gone];
 }
 
 async function liveObjects(cluster: Cluster, served: Manifest[], steps: string[]) {

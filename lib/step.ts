@@ -1,6 +1,7 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
 import { apply } from "./apply.ts";
-import { type Cluster, flag, text } from "./cluster.ts";
+import { growVolumes } from "./claims.ts";
+import { type Cluster, flag, list, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { kubectl } from "./kubectl.ts";
 import { type Manifest, signed, STEP_LABEL } from "./manifest.ts";
@@ -16,6 +17,11 @@ export interface StepDefinition {
   needsCluster?: boolean;
   /** true for a step that looks at other clusters: it runs when all of them have had the rest. */
   afterFleet?: boolean;
+  /**
+   * What central has to know once these edges (ids) had the step and central itself did not: a step of
+   * the same name, which applies a part of central's objects.
+   */
+  tellsCentral?: (edges: string[]) => Step;
   /** Why the step has nothing to do on this cluster, as a sentence; undefined when it has. */
   skips?: (cluster: Cluster) => string | undefined;
   /** Pinned upstream objects, patched in code; left out of the golden files. */
@@ -39,9 +45,12 @@ export interface StepContext {
   report: Report;
   /** A titled, timed phase. */
   phase<T>(title: string, work: () => Promise<T>): Promise<T>;
-  /** A phase that needs running pods: on simulated nodes it is listed as not shown here. */
-  live(title: string, work: () => Promise<void>): Promise<void>;
-  /** Applies objects, reports and counts what changed. */
+  /**
+   * A phase that needs running pods: on simulated nodes it is listed as not shown here, and so it is
+   * where STAND_INS names the `program` it needs.
+   */
+  live(title: string, work: () => Promise<void>, program?: string): Promise<void>;
+  /** Grows volumes where the objects want it, applies them, reports and counts what changed. */
   apply(objects: Manifest[]): Promise<void>;
   /** Waits until the objects are ready; `minutes` at most (10). */
   ready(objects: Manifest[], minutes?: number): Promise<void>;
@@ -56,7 +65,7 @@ export interface StepResult {
   objects: number;
   changed: number;
   seconds: number;
-  /** Phases that simulated nodes could not show. */
+  /** Phases that simulated nodes or stand-ins could not show. */
   notShown: string[];
   error?: unknown;
 }
@@ -71,6 +80,11 @@ export async function desired(step: Step, cluster: Cluster): Promise<Manifest[]>
   if (step.skips?.(cluster)) return [];
   const [bundles, own] = await Promise.all([step.bundles?.(cluster) ?? [], step.objects(cluster)]);
   return signed([...bundles, ...own], step.name);
+}
+
+/** The result of a step that was not begun. */
+export function notRun({ name }: Step): StepResult {
+  return { step: name, state: "not run", objects: 0, changed: 0, seconds: 0, notShown: [] };
 }
 
 /** Runs a step on a cluster; a failure is a result, so that other clusters go on. */
@@ -127,18 +141,25 @@ function contextOf(
     report.phase(title, (performance.now() - started) / 1000);
     return value;
   }
+  function changed(what: string): void {
+    report.say(`    changed    ${what}`);
+    result.changed += 1;
+  }
   return {
     cluster,
     objects,
     report,
     phase,
-    async live(title, work) {
-      if (!flag(cluster, "SIMULATED_NODES")) return await phase(title, work);
+    async live(title, work, program) {
+      const reason = hiddenBy(cluster, program);
+      if (!reason) return await phase(title, work);
       result.notShown.push(title);
-      report.notShown(title);
+      report.notShown(title, reason);
     },
     async apply(objects) {
-      const changes = await apply(cluster, objects, { say: (text) => report.note(text) });
+      const say = (text: string) => report.note(text);
+      for (const growth of await growVolumes(cluster, objects, { say })) changed(growth);
+      const changes = await apply(cluster, objects, { say });
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },
@@ -146,11 +167,14 @@ function contextOf(
       const say = (missing: string) => report.waiting(missing);
       await waitReady(cluster, objects, { seconds: minutes * 60, say });
     },
-    changed(what) {
-      report.say(`    changed    ${what}`);
-      result.changed += 1;
-    },
+    changed,
   };
+}
+
+/** Why a live phase has nothing to look at on this cluster; undefined when it has. */
+function hiddenBy(cluster: Cluster, program?: string): string | undefined {
+  if (flag(cluster, "SIMULATED_NODES")) return "simulated nodes";
+  if (program && list(cluster, "STAND_INS").includes(program)) return `${program} is a stand-in`;
 }
 
 async function checkNeeds(step: Step, cluster: Cluster): Promise<void> {
