@@ -20,6 +20,8 @@ export interface Check<S> {
   hop: string;
   /** true: it needs running pods. */
   live: boolean;
+  /** The program it needs, as STAND_INS names it; only for one that may be a stand-in. */
+  program?: string;
   /** What is wrong; nothing when all is well. A DeployError thrown here is one problem. */
   run: (subject: S) => Promise<Problem[]>;
 }

@@ -101,8 +101,8 @@ export class Report {
   }
 
   /** A check or phase that this environment cannot show. */
-  notShown(what: string): void {
-    this.say(dim(`  ${what.padEnd(28)} not shown here (simulated nodes)`));
+  notShown(what: string, reason: string): void {
+    this.say(dim(`  ${what.padEnd(28)} not shown here (${reason})`));
   }
 
   /** A failure: what, where, why, and the next command. A stack only for bugs. */

@@ -72,6 +72,12 @@ const RULES: Rule[] = [
     because: "Longhorn makes the class longhorn only; another class needs STORAGE=existing",
   },
   {
+    names: ["STAND_INS"],
+    broken: (programs) => programs !== "",
+    because: "programs replaced by stand-ins, so nothing that needs them is set up or shown",
+    warns: true,
+  },
+  {
     names: ["LOG_SNAPSHOT_RETENTION", "LOG_RETENTION"],
     broken: (snapshot, local) => durationSeconds(snapshot) <= durationSeconds(local),
     because: "a snapshot must outlive the index it is taken from",
@@ -85,6 +91,12 @@ const RULES: Rule[] = [
     names: ["GRAFANA_ADMIN_PASSWORD"],
     broken: (password) => password === SETTINGS.GRAFANA_ADMIN_PASSWORD?.default,
     because: "the default is public knowledge: set your own in SECRET_FILE",
+    warns: true,
+  },
+  {
+    names: ["ALERT_WEBHOOK_URL"],
+    broken: (url) => url === "",
+    because: "alerts are sent nowhere until it is set in SECRET_FILE",
     warns: true,
   },
   ...Object.keys(SETTINGS).filter(isSecret).filter((name) => name !== "S3_ACCESS_KEY")
@@ -152,17 +164,28 @@ export function fleetProblems(drafts: Draft[]): string[] {
       problems.push(`${where}: must be unique, or ${because}`);
     }
   }
-  return [...problems, ...sidecarPortProblem(drafts), ...centralProblem(drafts)];
+  return [...problems, ...unequalProblems(drafts), ...centralProblem(drafts)];
 }
 
-function sidecarPortProblem(drafts: Draft[]): string[] {
-  const [first, ...others] = drafts.filter(({ bad }) => !bad.has("SIDECAR_NODE_PORT"));
-  const other = others.find(({ vars }) => vars.SIDECAR_NODE_PORT !== first?.vars.SIDECAR_NODE_PORT);
-  if (!first || !other) return [];
-  return [
-    `${other.sources.SIDECAR_NODE_PORT}  SIDECAR_NODE_PORT is ${other.vars.SIDECAR_NODE_PORT}, ` +
-    `elsewhere ${first.vars.SIDECAR_NODE_PORT}: the centre dials every edge at one port`,
-  ];
+/** Settings that have one value in the whole fleet. */
+const EQUAL: Record<string, string> = {
+  SIDECAR_NODE_PORT: "the centre dials every edge at one port",
+  THANOS_GRPC_MTLS: "the centre dials every edge in one way",
+};
+
+function unequalProblems(drafts: Draft[]): string[] {
+  return Object.entries(EQUAL).flatMap(([name, because]) => {
+    const [first, ...others] = drafts.filter(({ bad }) => !bad.has(name));
+    const other = others.find(({ vars }) => vars[name] !== first?.vars[name]);
+    if (!first || !other) return [];
+    // The one to look at is the one that somebody wrote.
+    const [odd, rest] = other.sources[name] === "default" ? [first, other] : [other, first];
+    return [
+      `${odd.sources[name]}  ${name} is ${odd.vars[name]}, elsewhere ${
+        rest.vars[name]
+      }: ${because}`,
+    ];
+  });
 }
 
 function centralProblem(drafts: Draft[]): string[] {

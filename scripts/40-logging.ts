@@ -28,6 +28,7 @@ import {
 } from "./logging/documents.ts";
 import { ageAlerts, openSearchSecrets, openSearchSettings } from "./logging/objects.ts";
 
+const LOGS = LOG_INDICES.join(",");
 const POLICY = "logs-retention";
 const SERVICE = { namespace: "logging", name: "opensearch", port: "http" };
 
@@ -43,28 +44,33 @@ export const logging = step({
     await phase("Apply OpenSearch", () => apply(store));
     await phase("OpenSearch ready", () => ready(store, 15));
     // Before the first line arrives: a template is in force for later indices only.
-    await live("Index template, repository, policies", async () => {
-      await using proxy = await openProxy(cluster);
-      const os = { fetch: (path: string, init?: RequestInit) => proxy.fetch(SERVICE, path, init) };
-      await ensureDocuments(os, cluster, changed);
+    await live("Index template and repository", () => {
+      return withOpenSearch(cluster, (os) => ensureDocuments(os, cluster, changed));
     });
+    await live("Policies of indices and snapshots", () => {
+      return withOpenSearch(cluster, (os) => ensurePolicies(os, cluster, changed));
+    }, "index-management");
     await phase("Apply Fluent Bit", () => apply(collector));
     await phase("Fluent Bit ready", () => ready(collector));
   },
 });
 
-/** Everything that OpenSearch must know, in the order in which it builds on each other. */
+/** Opens a way into OpenSearch for the time of `work`. */
+async function withOpenSearch(
+  cluster: Cluster,
+  work: (os: OpenSearch) => Promise<void>,
+): Promise<void> {
+  await using proxy = await openProxy(cluster);
+  await work({ fetch: (path, init) => proxy.fetch(SERVICE, path, init) });
+}
+
+/** What OpenSearch itself must know of log indices, and where their snapshots go. */
 export async function ensureDocuments(
   os: OpenSearch,
   cluster: Cluster,
   changed: (what: string) => void,
 ): Promise<void> {
-  const report = (what: string, outcome: Outcome) => {
-    if (outcome !== "unchanged") changed(`${what} ${outcome}`);
-    return outcome;
-  };
-  const copies = replicas(cluster);
-  const indices = LOG_INDICES.join(",");
+  const report = reporter(changed);
   report("index template logs", await ensureIndexTemplate(os, "logs", indexTemplate(cluster)));
   report(
     `snapshot repository ${REPOSITORY}`,
@@ -75,19 +81,38 @@ export async function ensureDocuments(
     REPOSITORY,
     `check S3_ENDPOINT, S3_CA_FILE and the keys (make 00-minio CLUSTER=${cluster.id}), then run again`,
   );
+  const copies = replicas(cluster);
+  report(`replicas of ${LOGS}`, await ensureReplicas(os, LOGS, copies));
+}
+
+/** What its plugin for index management must know; needs the repository of {@link ensureDocuments}. */
+export async function ensurePolicies(
+  os: OpenSearch,
+  cluster: Cluster,
+  changed: (what: string) => void,
+): Promise<void> {
+  const report = reporter(changed);
   const policy = report(
     `index policy ${POLICY}`,
     await ensureIndexPolicy(os, POLICY, indexPolicy(cluster)),
   );
   const renew = policy === "configured";
-  report(`indices under ${POLICY}`, await manageIndices(os, indices, POLICY, { renew }));
+  report(`indices under ${POLICY}`, await manageIndices(os, LOGS, POLICY, { renew }));
   report(
     "snapshot policy logs-snapshots",
     await ensureSnapshotPolicy(os, "logs-snapshots", snapshotPolicy(cluster)),
   );
   // The plugin makes its own index with one replica, whatever the default says.
-  report("replicas of .opendistro-*", await ensureReplicas(os, ".opendistro-*", copies));
-  report(`replicas of ${indices}`, await ensureReplicas(os, indices, copies));
+  const hidden = ".opendistro-*";
+  report(`replicas of ${hidden}`, await ensureReplicas(os, hidden, replicas(cluster)));
+}
+
+/** Tells `changed` of outcomes that are changes, and passes all of them on. */
+function reporter(changed: (what: string) => void): (what: string, outcome: Outcome) => Outcome {
+  return (what, outcome) => {
+    if (outcome !== "unchanged") changed(`${what} ${outcome}`);
+    return outcome;
+  };
 }
 
 /** Objects of OpenSearch and what it needs, and those of the collector. */

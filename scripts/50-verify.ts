@@ -37,14 +37,44 @@ export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
     { name: "Alerts", hop: "Prometheus -> Alertmanager", live: true, run: alertmanager },
     { name: "Block upload", hop: "sidecar -> S3", live: true, run: uploads },
     { name: "OpenSearch", hop: "OpenSearch nodes", live: true, run: health },
-    { name: "OpenSearch plugins", hop: "image -> OpenSearch", live: true, run: plugins },
+    {
+      name: "OpenSearch plugins",
+      hop: "image -> OpenSearch",
+      live: true,
+      program: "index-management",
+      run: plugins,
+    },
     { name: "Log snapshots", hop: "OpenSearch -> S3", live: true, run: repository },
-    { name: "Log lifecycle", hop: "index -> snapshot -> deletion", live: true, run: lifecycle },
-    { name: "Fresh logs", hop: "node -> Fluent Bit -> OpenSearch", live: true, run: fresh },
-    { name: "Dropped logs", hop: "Fluent Bit -> Prometheus", live: true, run: dropped },
+    {
+      name: "Log lifecycle",
+      hop: "index -> snapshot -> deletion",
+      live: true,
+      program: "index-management",
+      run: lifecycle,
+    },
+    {
+      name: "Fresh logs",
+      hop: "node -> Fluent Bit -> OpenSearch",
+      live: true,
+      program: "fluent-bit",
+      run: fresh,
+    },
+    {
+      name: "Dropped logs",
+      hop: "Fluent Bit -> Prometheus",
+      live: true,
+      program: "fluent-bit",
+      run: dropped,
+    },
     { name: "OpenSearch metrics", hop: "OpenSearch -> Prometheus", live: true, run: indexed },
-    { name: "Grafana login", hop: "people -> Grafana", live: true, run: login },
-    { name: "Grafana data", hop: "Grafana -> Prometheus", live: true, run: dashboards },
+    { name: "Grafana login", hop: "people -> Grafana", live: true, program: "grafana", run: login },
+    {
+      name: "Grafana data",
+      hop: "Grafana -> Prometheus",
+      live: true,
+      program: "grafana",
+      run: dashboards,
+    },
   ],
   central: [
     { name: "Thanos endpoints", hop: "Query -> sidecars", live: true, run: endpoints },
@@ -75,7 +105,7 @@ export const verify = step({
         const result = await settled(check, subject, { until, say });
         results.push(result);
         for (const { what } of result.problems) report.warn(what);
-      });
+      }, check.program);
     }
     conclude(text(cluster, "CLUSTER_NAME"), results);
   },

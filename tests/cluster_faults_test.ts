@@ -71,18 +71,19 @@ Deno.test("A5: a wrong value is told with its rule and an example, a wrong secre
   ]);
 });
 
-Deno.test("A6: local retention below 6h and the published password are warnings", async () => {
+Deno.test("A6: local retention below 6h, the published password and no way for alerts are warnings", async () => {
   await using place = await project({
     "common.env": "S3_ENDPOINT=https://s3\nPROMETHEUS_RETENTION=5h\n",
     "secret.env": SECRET_ENV.replace("hush-grafana", "prom-operator"),
   });
   const [cluster] = await place.load();
-  assert.equal(cluster!.warnings.length, 2);
+  assert.equal(cluster!.warnings.length, 3);
   assert.match(cluster!.warnings[0]!, /common.env:2 {2}PROMETHEUS_RETENTION is 5h: .*6h or more/);
   assert.match(
     cluster!.warnings[1]!,
     /secret.env:3 {2}GRAFANA_ADMIN_PASSWORD: the default is public/,
   );
+  assert.match(cluster!.warnings[2]!, /ALERT_WEBHOOK_URL: alerts are sent nowhere/);
 });
 
 Deno.test("A7: what must be unique in the fleet is told with both files and the reason", async () => {

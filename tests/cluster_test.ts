@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { flag, number, text } from "../lib/cluster.ts";
+import { flag, list, number, text } from "../lib/cluster.ts";
 import { bytesOf, cores, durationSeconds } from "../lib/quantity.ts";
 import { SETTINGS } from "../lib/settings.ts";
 import { settingsPage } from "../scripts/settings.ts";
@@ -50,6 +50,19 @@ Deno.test("loadFleet() knows the profile demo", async () => {
   const fleet = await fixtureFleet({ PROFILE: "demo", S3_CA_FILE: "" });
   assert.deepEqual(fleet.map((cluster) => text(cluster, "API_HOST")), Array(3).fill("127.0.0.1"));
   assert.ok(fleet.every((cluster) => flag(cluster, "SIMULATED_NODES")));
+});
+
+Deno.test("loadFleet() knows the profile lab, and warns of its stand-ins", async () => {
+  const fleet = await fixtureFleet({ PROFILE: "lab" });
+  for (const cluster of fleet) {
+    assert.deepEqual(list(cluster, "STAND_INS"), ["grafana", "fluent-bit", "index-management"]);
+    assert.equal(cluster.warnings.filter((line) => /STAND_INS .*replaced/.test(line)).length, 1);
+    for (const name of ["PROMETHEUS_RETENTION", "RETENTION_RAW", "RETENTION_5M", "RETENTION_1H"]) {
+      assert.equal(cluster.vars[name], SETTINGS[name]!.default);
+    }
+    assert.equal(text(cluster, "COMPACTOR_WAIT_INTERVAL"), "3m");
+  }
+  assert.deepEqual(list((await fixtureFleet())[0]!, "STAND_INS"), []);
 });
 
 Deno.test("loadFleet() names the known profiles for an unknown one", async () => {

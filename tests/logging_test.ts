@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 import { DeployError } from "../lib/error.ts";
 import { idOf, type Manifest } from "../lib/manifest.ts";
-import { ensureDocuments, logging } from "../scripts/40-logging.ts";
+import { ensureDocuments, ensurePolicies, logging } from "../scripts/40-logging.ts";
 import { indexPolicy, snapshotPolicy } from "../scripts/logging/documents.ts";
 import { opensearchConfig } from "../scripts/logging/objects.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
@@ -27,7 +27,9 @@ async function objectsOf(environment: Record<string, string> = {}): Promise<Mani
 
 async function deploy(os: FakeOpenSearch, environment: Record<string, string> = {}) {
   const changes: string[] = [];
-  await ensureDocuments(os, await fixtureCluster("196", environment), (what) => changes.push(what));
+  const cluster = await fixtureCluster("196", environment);
+  await ensureDocuments(os, cluster, (what) => changes.push(what));
+  await ensurePolicies(os, cluster, (what) => changes.push(what));
   return changes;
 }
 
@@ -70,14 +72,14 @@ Deno.test("40-logging repairs replicas, the plugin's hidden index included, for 
     });
   }
   assert.deepEqual(await deploy(os), [
-    "replicas of .opendistro-* configured",
     "replicas of logs-k8s-*,logs-host-* configured",
+    "replicas of .opendistro-* configured",
   ]);
   assert.equal(os.indices.get("restored-logs-k8s-1")!.settings["index.number_of_replicas"], "1");
   assert.deepEqual(await deploy(os, { OPENSEARCH_NODES: "3" }), [
     "index template logs configured",
-    "replicas of .opendistro-* configured",
     "replicas of logs-k8s-*,logs-host-* configured",
+    "replicas of .opendistro-* configured",
   ]);
 });
 

@@ -37,6 +37,22 @@ Deno.test("runStep() counts objects, changes and what simulated nodes cannot sho
   );
 });
 
+Deno.test("runStep() shows nothing of a program that is a stand-in, and all of the others", async () => {
+  const ran: string[] = [];
+  const lines: string[] = [];
+  const result = await runStep(
+    example(async ({ live }) => {
+      for (const program of ["grafana", "fluent-bit", undefined]) {
+        await live(`Needs ${program}`, () => Promise.resolve(void ran.push(`${program}`)), program);
+      }
+    }),
+    await fixtureCluster("197", { STAND_INS: "index-management,grafana" }),
+    new Report("", (line) => lines.push(line)),
+  );
+  assert.deepEqual([ran, result.notShown], [["fluent-bit", "undefined"], ["Needs grafana"]]);
+  assert.match(lines.join(""), /Needs grafana +not shown here \(grafana is a stand-in\)/);
+});
+
 Deno.test("runStep() signs the objects of its step", async () => {
   const calls = await fakeKubectl(applied);
   await runStep(

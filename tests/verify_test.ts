@@ -57,6 +57,15 @@ Deno.test("targetProblems() names every endpoint of a monitor that found no targ
   ]);
 });
 
+Deno.test("targetProblems() expects no metrics of a stand-in, and still finds its monitor", () => {
+  const down = target("serviceMonitor/monitoring/grafana/0", "down", "EOF");
+  down.labels.job = "kube-prometheus-stack-grafana";
+  const monitor = object("ServiceMonitor", "grafana", { spec: { endpoints: [{}] } });
+  assert.deepEqual(targetProblems([down], [monitor], ["grafana"]), []);
+  assert.equal(targetProblems([], [monitor], ["grafana"]).length, 1);
+  assert.equal(targetProblems([down], [monitor], ["fluent-bit"]).length, 1);
+});
+
 const LOADED = {
   file: "/etc/prometheus/rules/prometheus-x-rulefiles-0/monitoring-thanos-0a1b.yaml",
   name: "thanos",

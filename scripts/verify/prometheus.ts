@@ -1,6 +1,7 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
 import { readJson } from "../../lib/answer.ts";
 import type { Problem } from "../../lib/check.ts";
+import { list } from "../../lib/cluster.ts";
 import type { Manifest } from "../../lib/manifest.ts";
 import type { Subject } from "./subject.ts";
 
@@ -27,20 +28,28 @@ export interface RuleGroup {
   rules: { name: string; health: "ok" | "err" | "unknown"; lastError?: string }[];
 }
 
-/** Every monitor has targets, and every target answers. */
-export async function targets({ objects, proxy }: Subject): Promise<Problem[]> {
+/** Every monitor has targets, and every target answers; a stand-in has no metrics to answer with. */
+export async function targets({ cluster, objects, proxy }: Subject): Promise<Problem[]> {
   const path = "/api/v1/targets?state=active";
   const { data } = await readJson<{ data: { activeTargets: Target[] } }>(
     await proxy(),
     PROMETHEUS,
     path,
   );
-  return targetProblems(data.activeTargets, objects);
+  return targetProblems(data.activeTargets, objects, list(cluster, "STAND_INS"));
 }
 
 /** Targets that do not answer, and monitors of the rendered objects that found none. */
-export function targetProblems(active: Target[], objects: Manifest[]): Problem[] {
-  const down = active.filter(({ health }) => health !== "up").map((target) => ({
+export function targetProblems(
+  active: Target[],
+  objects: Manifest[],
+  standIns: string[] = [],
+): Problem[] {
+  const isStandIn = ({ labels }: Target) =>
+    standIns.some((program) => labels.job?.includes(program));
+  const down = active.filter((target) => target.health !== "up" && !isStandIn(target)).map((
+    target,
+  ) => ({
     what: `target ${target.labels.job} at ${target.scrapeUrl} is ${target.health}: ` +
       (target.lastError || "not scraped yet"),
     cause: causeOf(target.lastError),
