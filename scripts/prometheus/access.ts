@@ -58,11 +58,13 @@ export function grafanaLimits(cluster: Cluster): Manifest {
 }
 
 /**
- * Routing of alerts. Nothing is sent anywhere yet; Watchdog and InfoInhibitor, which always fire,
- * have a receiver of their own. `cluster` stands in every `equal`, or a critical alert of one
- * cluster would mute the warnings of another.
+ * Routing of alerts: all of them go to ALERT_WEBHOOK_URL, or nowhere without one. `cluster` stands in
+ * every `equal`, or a critical alert of one cluster would mute the warnings of another. Alertmanager
+ * reloads it by itself.
  */
-export function alertmanagerSecret(): Manifest {
+export function alertmanagerSecret(cluster: Cluster): Manifest {
+  const url = text(cluster, "ALERT_WEBHOOK_URL");
+  const { routes, receivers } = url === "" ? NOWHERE : webhook(url);
   const config = {
     global: { resolve_timeout: "5m" },
     route: {
@@ -71,9 +73,9 @@ export function alertmanagerSecret(): Manifest {
       group_wait: "30s",
       group_interval: "5m",
       repeat_interval: "12h",
-      routes: [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "silent" }],
+      routes,
     },
-    receivers: [{ name: "default" }, { name: "silent" }],
+    receivers,
     inhibit_rules: [
       {
         source_matchers: ["severity = critical"],
@@ -96,4 +98,41 @@ export function alertmanagerSecret(): Manifest {
   return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, {
     labels: metricsLabels("alertmanager", "v0.33.1"),
   });
+}
+
+interface Sending {
+  routes: Record<string, unknown>[];
+  receivers: Record<string, unknown>[];
+}
+
+/** What always fires has a receiver of its own, so that `default` can get an address. */
+const NOWHERE: Sending = {
+  routes: [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "silent" }],
+  receivers: [{ name: "default" }, { name: "silent" }],
+};
+
+/**
+ * One address for everything; a receiver knows the heartbeats by their `alertname`. They come at
+ * least every 4 minutes, so that a dead man's switch that waits 5 tells when a Prometheus, an
+ * Alertmanager or the way out of a cluster is gone (fault B20). InfoInhibitor only mutes others.
+ */
+function webhook(url: string): Sending {
+  return {
+    routes: [
+      { matchers: ["alertname = InfoInhibitor"], receiver: "silent" },
+      {
+        matchers: ['alertname =~ ".*Watchdog"'], // the Ruler has one of its own
+        receiver: "heartbeat",
+        group_wait: "0s",
+        group_interval: "1m",
+        repeat_interval: "3m",
+      },
+    ],
+    receivers: [
+      { name: "default", webhook_configs: [{ url, send_resolved: true }] },
+      // The end of a heartbeat would pass for one more.
+      { name: "heartbeat", webhook_configs: [{ url, send_resolved: false }] },
+      { name: "silent" },
+    ],
+  };
 }

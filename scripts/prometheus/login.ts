@@ -1,7 +1,7 @@
 // Grafana reads its admin password from the Secret only when it makes its database.
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
-import { kubectl } from "../../lib/kubectl.ts";
+import { kubectl, KubectlError } from "../../lib/kubectl.ts";
 import { openProxy } from "../../lib/proxy.ts";
 
 const GRAFANA = {
@@ -14,17 +14,25 @@ const GRAFANA = {
 export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
   if (await accepted(cluster)) return false;
   const command = "grafana cli --homepath /usr/share/grafana admin reset-admin-password";
+  const refused = (where: string | string[], fix: string) =>
+    new DeployError(`Cannot set the password of Grafana's admin on ${cluster.id}`, {
+      exitCode: ExitCode.service,
+      where,
+      fix: `${fix}; kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`,
+    });
   await kubectl(
     ["--namespace", GRAFANA.namespace, "exec", "-i", `deployment/${GRAFANA.name}`, "--"]
       .concat(command.split(" "), "--password-from-stdin"),
     { cluster, input: text(cluster, "GRAFANA_ADMIN_PASSWORD") },
-  );
-  if (await accepted(cluster)) return true;
-  throw new DeployError(`Cannot set the password of Grafana's admin on ${cluster.id}`, {
-    exitCode: ExitCode.notReady,
-    where: "the reset went through, but the login is still refused",
-    fix: `kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`,
+  ).catch((error) => {
+    if (!(error instanceof KubectlError)) throw error;
+    throw refused(error.where, "run again (its database may be in use for a moment)");
   });
+  if (await accepted(cluster)) return true;
+  throw refused(
+    "the reset went through, but the login is still refused",
+    "wait five minutes, for so long Grafana locks a user after five wrong logins, and run again",
+  );
 }
 
 /** Whether the admin may log in. Basic auth would be taken by the API server for itself. */
