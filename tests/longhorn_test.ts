@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { Ingress } from "kubernetes-models/networking.k8s.io/v1";
 import { StorageClass } from "kubernetes-models/storage.k8s.io/v1";
 import { Namespace, Secret } from "kubernetes-models/v1";
-import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
+import {
+  PrometheusRule,
+  ServiceMonitor,
+} from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import { parse } from "yaml";
 import type { Cluster } from "../lib/cluster.ts";
 import { DeployError } from "../lib/error.ts";
@@ -185,7 +188,7 @@ Deno.test("patchLonghorn() leaves a bundle that could not be had empty", () => {
 });
 
 Deno.test("10-longhorn renders objects that Kubernetes' schemas accept", async () => {
-  const models = { Ingress, Namespace, Secret, ServiceMonitor };
+  const models = { Ingress, Namespace, PrometheusRule, Secret, ServiceMonitor };
   const objects = [
     ...await longhorn.objects(cluster),
     ...await render("longhorn/monitors", cluster),
@@ -193,6 +196,7 @@ Deno.test("10-longhorn renders objects that Kubernetes' schemas accept", async (
   assert.deepEqual(objects.map(({ kind }) => kind).sort(), [
     "Ingress",
     "Namespace",
+    "PrometheusRule",
     "Secret",
     "Secret",
     "ServiceMonitor",

@@ -91,6 +91,7 @@ export function ageAlerts(cluster: Cluster): Manifest {
             description:
               `It is two days older than LOG_RETENTION (${retention}): its snapshot has ` +
               "failed. Mend S3, then POST _plugins/_ism/retry/{{ $labels.index }}.",
+            runbook_url: `${text(cluster, "RUNBOOK_URL")}/logs.md#opensearchindexstuck`,
           },
         }],
       }],

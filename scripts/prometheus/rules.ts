@@ -7,6 +7,8 @@ interface Rule {
   alert?: string;
   record?: string;
   expr: string | number;
+  for?: string;
+  labels?: Record<string, string>;
   annotations?: Record<string, string>;
 }
 
@@ -63,6 +65,20 @@ const POINTLESS_ALERTS = new Set([
   "PrometheusRemoteWriteDesiredShards",
 ]);
 
+/** What other installations want otherwise. */
+const CHANGED: Record<string, (rule: Rule) => Rule> = {
+  // Four hours are twice what a block has until it is deleted.
+  PrometheusTSDBReloadsFailing: (rule) => ({ ...rule, for: "30m" }),
+  PrometheusTSDBCompactionsFailing: (rule) => ({ ...rule, for: "30m" }),
+  // With one node there is nowhere else to go.
+  KubeNodePressure: (rule) => ({ ...rule, labels: { ...rule.labels, severity: "warning" } }),
+  // Interfaces of pods come and go under the names of other network plugins too.
+  NodeNetworkInterfaceFlapping: (rule) => ({
+    ...rule,
+    expr: String(rule.expr).replace('device!~"veth.+"', 'device!~"(veth|cali|lxc|cni).+"'),
+  }),
+};
+
 /**
  * The PrometheusRules of the bundle for one cluster: jobs by our names, without what is not scraped
  * or pointless here, in the namespace `monitoring`. Groups that lose all their rules go.
@@ -75,7 +91,7 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
   return objects.map(({ apiVersion, kind, metadata, spec }) => {
     const groups = (spec.groups as Group[])
       .filter(({ name }) => !dropped.has(name))
-      .map((group) => ({ ...group, rules: group.rules.filter(useful).map(withOurJobs) }))
+      .map((group) => ({ ...group, rules: group.rules.filter(useful).map(adapted) }))
       .filter(({ rules }) => rules.length > 0);
     const version = metadata.labels?.["app.kubernetes.io/version"] ?? "v0.18.0";
     const labels = metricsLabels("kube-prometheus", version);
@@ -92,8 +108,9 @@ function useful({ alert }: Rule): boolean {
   return !alert || !POINTLESS_ALERTS.has(alert);
 }
 
-function withOurJobs(rule: Rule): Rule {
-  return { ...rule, expr: ourJobs(String(rule.expr)) };
+function adapted(rule: Rule): Rule {
+  const changed = CHANGED[rule.alert ?? ""]?.(rule) ?? rule;
+  return { ...changed, expr: ourJobs(String(changed.expr)) };
 }
 
 /** Upstream's job names in a PromQL text, or in JSON that holds one, replaced by ours. */
