@@ -14,15 +14,17 @@ import {
   objstoreSecret,
   s3CaSecrets,
 } from "./prometheus/access.ts";
-import { packDashboards } from "./prometheus/dashboards.ts";
+import { packOwn, packUpstream } from "./prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./prometheus/login.ts";
 import { adaptRules } from "./prometheus/rules.ts";
+import { grpcSecrets, mutualTls } from "./thanos/grpc.ts";
 
 export const prometheus = step({
   name: "20-prometheus",
   bundles: upstream,
   objects: async (cluster) => [
-    ...await render("prometheus", cluster, { add: builtInCode(cluster) }),
+    ...await render(folder(cluster), cluster, { add: builtInCode(cluster) }),
+    await packOwn(cluster, monitors(cluster)),
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],
   async run({ cluster, objects, phase, live, apply, ready, changed }) {
@@ -30,7 +32,7 @@ export const prometheus = step({
     await phase("Ready", () => ready(objects));
     await live("Grafana password", async () => {
       if (await ensureAdminPassword(cluster)) changed("Grafana/admin password");
-    });
+    }, "grafana");
   },
 });
 
@@ -40,26 +42,27 @@ async function upstream(cluster: Cluster): Promise<Manifest[]> {
     loadBundle("kube-prometheus-rules", cluster),
     loadBundle("kube-prometheus-dashboards", cluster),
   ]);
-  const controlPlane = flag(cluster, "CONTROL_PLANE_METRICS");
-  return [
-    ...definitions,
-    ...adaptRules(rules, cluster),
-    ...packDashboards(dashboards, { controlPlane }),
-  ];
+  return [...definitions, ...adaptRules(rules, cluster), ...packUpstream(dashboards, cluster)];
 }
 
 function builtInCode(cluster: Cluster): Manifest[] {
   return [
     objstoreSecret(cluster),
     ...s3CaSecrets(cluster),
-    alertmanagerSecret(),
+    ...(cluster.role === "edge" ? grpcSecrets(cluster) : []),
+    alertmanagerSecret(cluster),
     grafanaSecret(cluster),
     grafanaLimits(cluster),
   ];
 }
 
-/** Folders of what is scraped only on some clusters. */
-function monitors(cluster: Cluster): string[] {
+/** Only edges are called from outside. */
+function folder(cluster: Cluster): string {
+  return cluster.role === "edge" && mutualTls(cluster) ? "prometheus/edge-mtls" : "prometheus";
+}
+
+/** Folders of what is scraped, and has a dashboard, only on some clusters. */
+export function monitors(cluster: Cluster): string[] {
   return [
     ...(text(cluster, "INGRESS") === "nginx" ? ["ingress/monitors"] : []),
     ...(text(cluster, "STORAGE") === "longhorn" ? ["longhorn/monitors"] : []),

@@ -3,7 +3,6 @@ import { parse } from "yaml";
 import { idOf, type Manifest } from "../lib/manifest.ts";
 import { prometheus } from "../scripts/20-prometheus.ts";
 import { alertmanagerSecret, grafanaLimits, objstoreSecret } from "../scripts/prometheus/access.ts";
-import { packDashboards } from "../scripts/prometheus/dashboards.ts";
 import { adaptRules, ourJobs } from "../scripts/prometheus/rules.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
@@ -32,18 +31,23 @@ function contents([object]: Manifest[]): string[] {
   );
 }
 
+interface Receiver {
+  name: string;
+  webhook_configs?: { url: string; send_resolved: boolean }[];
+}
+
 function decoded(object: Manifest, key: string) {
   return parse(atob(object.data[key]));
 }
 
 Deno.test("adaptRules() leaves out groups that have nothing to look at, and emptied ones", () => {
   const upstream = rule(
-    ["kubernetes-apps", "KubePodCrashLooping", "KubeHpaMaxedOut"],
+    ["kubernetes-apps", "KubePodCrashLooping", "KubeNodeNotReady", "KubeHpaMaxedOut"],
     ["kube-apiserver-slos", "KubeAPIErrorBudgetBurn"],
     ["kubernetes-system-scheduler", "KubeSchedulerDown"],
     ["only-pointless", "NodeRAIDDegraded"],
   );
-  const apps = "kubernetes-apps: KubePodCrashLooping";
+  const apps = "kubernetes-apps: KubePodCrashLooping KubeNodeNotReady";
   assert.deepEqual(contents(adaptRules([upstream], cluster)), [apps]);
   assert.deepEqual(
     contents(adaptRules([upstream], withControlPlane)),
@@ -63,32 +67,24 @@ Deno.test("adaptRules() carries our labels and job names, and changes no input",
   assert.match(upstream.spec.groups[0].rules[0].expr, /prometheus-k8s/);
 });
 
+Deno.test("adaptRules() changes what small clusters want otherwise", () => {
+  const upstream = rule(["some", "PrometheusTSDBReloadsFailing", "KubeNodePressure", "TargetDown"]);
+  for (const one of upstream.spec.groups[0].rules) {
+    Object.assign(one, { for: "4h", labels: { severity: "info" } });
+  }
+  const [adapted] = adaptRules([upstream], cluster);
+  const shown = adapted!.spec.groups[0].rules.map((
+    one: { for: string; labels: { severity: string } },
+  ) => `${one.for} ${one.labels.severity}`);
+  assert.deepEqual(shown, ["30m info", "4h warning", "4h info"]);
+});
+
 Deno.test("ourJobs() knows quotes of PromQL and of JSON, and leaves other jobs", () => {
   assert.equal(
     ourJobs('a{job="alertmanager-main"} "b{job=\\"prometheus-operator\\"}" c{job="kubelet"}'),
     'a{job="kube-prometheus-stack-alertmanager"} ' +
       '"b{job=\\"kube-prometheus-stack-operator\\"}" c{job="kubelet"}',
   );
-});
-
-Deno.test("packDashboards() makes one ConfigMap, shows the cluster, and is nothing of nothing", () => {
-  const hidden = { templating: { list: [{ name: "cluster", hide: 2 }, { name: "job", hide: 2 }] } };
-  const upstream = ["nodes", "nodes-aix", "scheduler", "k8s-resources-windows-pod"].map((name) => ({
-    apiVersion: "v1",
-    kind: "ConfigMap",
-    metadata: { name: `grafana-dashboard-${name}` },
-    data: { [`${name}.json`]: JSON.stringify(hidden, null, 4) },
-  }));
-  const packed = packDashboards(upstream, { controlPlane: false });
-  assert.deepEqual(packed.map(idOf), ["ConfigMap/monitoring/grafana-dashboards-kubernetes"]);
-  assert.deepEqual(Object.keys(packed[0]!.data), ["nodes.json"]);
-  const { list } = JSON.parse(packed[0]!.data["nodes.json"]).templating;
-  assert.deepEqual(list, [{ name: "cluster", hide: 0 }, { name: "job", hide: 2 }]);
-  assert.deepEqual(
-    Object.keys(packDashboards(upstream, { controlPlane: true })[0]!.data),
-    ["nodes.json", "scheduler.json"],
-  );
-  assert.deepEqual(packDashboards([], { controlPlane: true }), []);
 });
 
 Deno.test("objstoreSecret() names host and port, path style, and a CA only where there is one", () => {
@@ -101,12 +97,54 @@ Deno.test("objstoreSecret() names host and port, path style, and a CA only where
   assert.equal(ca, "/etc/thanos/ca/ca.crt");
 });
 
-Deno.test("alertmanagerSecret() never lets one cluster mute another", () => {
-  const { route, receivers, inhibit_rules } = decoded(alertmanagerSecret(), "alertmanager.yaml");
-  assert.ok(route.group_by.includes("cluster"));
-  for (const { equal } of inhibit_rules) assert.ok(equal.includes("cluster"));
-  const names = receivers.map(({ name }: { name: string }) => name);
-  for (const { receiver } of [route, ...route.routes]) assert.ok(names.includes(receiver));
+const URL_SET = { ALERT_WEBHOOK_URL: "https://alerts.example/hook?token=hush-hush" };
+
+Deno.test("alertmanagerSecret() never lets one cluster mute another", async () => {
+  for (const settings of [{}, URL_SET]) {
+    const config = alertmanagerSecret(await fixtureCluster("197", settings));
+    const { route, receivers, inhibit_rules } = decoded(config, "alertmanager.yaml");
+    assert.ok(route.group_by.includes("cluster"));
+    for (const { equal } of inhibit_rules) assert.ok(equal.includes("cluster"));
+    const names = receivers.map(({ name }: { name: string }) => name);
+    for (const { receiver } of [route, ...route.routes]) assert.ok(names.includes(receiver));
+  }
+});
+
+Deno.test("B20: alerts and heartbeats go to ALERT_WEBHOOK_URL, nothing goes out without one", async () => {
+  const silent = decoded(alertmanagerSecret(cluster), "alertmanager.yaml");
+  assert.deepEqual(silent.receivers, [{ name: "default" }, { name: "silent" }]);
+  assert.match(cluster.warnings.join(), /ALERT_WEBHOOK_URL: alerts are sent nowhere/);
+
+  const told = await fixtureCluster("197", URL_SET);
+  assert.doesNotMatch(told.warnings.join(), /ALERT_WEBHOOK_URL/);
+  const { route, receivers } = decoded(alertmanagerSecret(told), "alertmanager.yaml");
+  const addresses = receivers.map(({ name, webhook_configs: [hook] = [] }: Receiver) =>
+    [name, hook?.url, hook?.send_resolved] as const
+  );
+  assert.deepEqual(addresses, [
+    ["default", URL_SET.ALERT_WEBHOOK_URL, true],
+    ["heartbeat", URL_SET.ALERT_WEBHOOK_URL, false],
+    ["silent", undefined, undefined],
+  ]);
+  const [mute, heartbeat] = route.routes;
+  assert.deepEqual([mute.receiver, mute.matchers], ["silent", ["alertname = InfoInhibitor"]]);
+  assert.equal(heartbeat.receiver, "heartbeat");
+  const matches = new RegExp(`^(${/"(.*)"/.exec(heartbeat.matchers[0])![1]})$`);
+  assert.deepEqual(
+    ["Watchdog", "GlobalWatchdog", "ClusterWatchdogMissing"].map((name) => matches.test(name)),
+    [true, true, false],
+  );
+});
+
+Deno.test("20-prometheus: another ALERT_WEBHOOK_URL changes its Secret and restarts nothing", async () => {
+  const before = await prometheus.objects(cluster);
+  const after = await prometheus.objects(await fixtureCluster("197", URL_SET));
+  const changed = after.filter((object, index) =>
+    JSON.stringify(object) !== JSON.stringify(before[index])
+  );
+  assert.deepEqual(changed.map(idOf), [
+    "Secret/monitoring/alertmanager-kube-prometheus-stack-alertmanager",
+  ]);
 });
 
 Deno.test("grafanaLimits() waits longer than a query may take", () => {

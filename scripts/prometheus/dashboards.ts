@@ -1,38 +1,132 @@
-// kube-prometheus' dashboards, packed for one folder of Grafana.
-import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../lib/manifest.ts";
+// The dashboards of Grafana: ours, and kube-prometheus' for Kubernetes itself.
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { parse } from "yaml";
+import { type Cluster, flag, projectPath } from "../../lib/cluster.ts";
+import {
+  configMap,
+  type Manifest,
+  RELOAD_ANNOTATION,
+  SUBSTITUTE_ANNOTATION,
+} from "../../lib/manifest.ts";
+import { type Dashboard, expand, type Source, toJson } from "./grafana.ts";
 import { metricsLabels } from "./labels.ts";
+import type { Place } from "./panel.ts";
 import { ourJobs } from "./rules.ts";
+
+/** Where a cluster's Grafana stands, and where its data comes from (datasources.yaml of its role). */
+export function placeOf({ role, fleet }: Cluster): Place {
+  const central = role === "central";
+  return { central, datasource: central ? "thanos" : "prometheus", clusters: fleet.length };
+}
+
+/**
+ * Our dashboards by file name without ending, from the folders `dashboards` of what a cluster has:
+ * `components` are folders below manifests/, beside the metrics of both and of its own role.
+ */
+export async function ownDashboards(
+  cluster: Cluster,
+  components: string[],
+): Promise<Record<string, Dashboard>> {
+  const folders = ["prometheus/base", `prometheus/${cluster.role}`, ...components]
+    .map((folder) => projectPath(join("manifests", folder, "dashboards")))
+    .filter((folder) => existsSync(folder));
+  const files = (await Promise.all(
+    folders.map(async (folder) => (await readdir(folder)).map((name) => join(folder, name))),
+  )).flat().sort();
+  const place = placeOf(cluster);
+  return Object.fromEntries(
+    await Promise.all(files.map(async (file) => {
+      const source: Source = parse(await readFile(file, "utf8"));
+      return [basename(file, ".yaml"), expand(source, place)] as const;
+    })),
+  );
+}
+
+/** {@link ownDashboards} as the ConfigMap that Grafana mounts, far below the 1 MiB that fit. */
+export async function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
+  const dashboards = Object.entries(await ownDashboards(cluster, components));
+  return packed("own", dashboards.map(([name, one]) => [`${name}.json`, toJson(one)]));
+}
 
 // Other systems, and what the rules and scrapes that are left out would have filled.
 const EMPTY_HERE = /^(.*windows.*|nodes-aix|nodes-darwin|prometheus-remote-write|apiserver)\.json$/;
 const CONTROL_PLANE = /^(controller-manager|scheduler|proxy)\.json$/;
+// Compares clusters, of which an edge's Prometheus knows none.
+const CENTRAL = /^k8s-resources-multicluster\.json$/;
 
-interface Dashboard {
-  templating?: { list?: { name: string; hide?: number }[] };
-}
+// Two of upstream's know no clusters, but select by this everywhere: at the centre their pods'
+// addresses, which are the same in every cluster, would be mixed up.
+const SELECT_BESIDE: Record<string, string> = {
+  "alertmanager-overview.json": 'namespace=~"$namespace"',
+  "grafana-overview.json": 'job=~"$job"',
+};
 
 /**
  * The bundle's ConfigMaps as one that Grafana mounts: 350 kB without the blanks, of the 1 MiB that
- * fit. The variable `cluster`, hidden in some of them upstream, is shown. Nothing of nothing.
+ * fit. At the centre each can choose a cluster; on an edge, whose data has no such label, the
+ * variable is hidden and matches its absence. Nothing of nothing.
  */
-export function packDashboards(
-  objects: Manifest[],
-  { controlPlane }: { controlPlane: boolean },
-): Manifest[] {
+export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] {
+  const place = placeOf(cluster);
+  const controlPlane = flag(cluster, "CONTROL_PLANE_METRICS");
   const files = objects.flatMap(({ data }) => Object.entries<string>(data ?? {}))
-    .filter(([name]) => !EMPTY_HERE.test(name) && (controlPlane || !CONTROL_PLANE.test(name)))
-    .sort(([a], [b]) => a < b ? -1 : 1)
-    .map(([name, json]) => [name, ourJobs(JSON.stringify(withCluster(JSON.parse(json))))]);
-  if (files.length === 0) return [];
-  return [configMap("grafana-dashboards-kubernetes", "monitoring", Object.fromEntries(files), {
-    labels: metricsLabels("grafana", "13.2.0"),
-    annotations: { [RELOAD_ANNOTATION]: "live" },
-  })];
+    .filter(([name]) => !EMPTY_HERE.test(name))
+    .filter(([name]) => controlPlane || !CONTROL_PLANE.test(name))
+    .filter(([name]) => place.central || !CENTRAL.test(name))
+    .map(([name, json]) => [name, ourJobs(JSON.stringify(adapted(name, json, place)))] as const);
+  return files.length > 0 ? [packed("kubernetes", files)] : [];
 }
 
-function withCluster(dashboard: Dashboard): Dashboard {
-  for (const variable of dashboard.templating?.list ?? []) {
-    if (variable.name === "cluster") variable.hide = 0;
+interface Variable {
+  name: string;
+  type: string;
+  [field: string]: unknown;
+}
+
+function adapted(name: string, json: string, { central, datasource }: Place): unknown {
+  const beside = central ? SELECT_BESIDE[name] : undefined;
+  const text = beside
+    ? json.replaceAll(quoted(beside), () => quoted(`cluster="$cluster",${beside}`))
+    : json;
+  const dashboard = JSON.parse(text);
+  const variables: Variable[] = dashboard.templating?.list ?? [];
+  for (const variable of variables) {
+    if (variable.type === "datasource") variable.current = { text: datasource, value: datasource };
+    if (variable.name !== "cluster") continue;
+    variable.hide = central ? 0 : 2;
+    // Upstream's .+ for all would not match data without the label.
+    if (variable.allValue) variable.allValue = ".*";
   }
+  if (beside) variables.splice(1, 0, clusterVariable(name));
   return dashboard;
+}
+
+/** As it stands inside of JSON. */
+function quoted(matcher: string): string {
+  return JSON.stringify(matcher).slice(1, -1);
+}
+
+function clusterVariable(file: string): Variable {
+  const metric = file.startsWith("grafana") ? "grafana_build_info" : "alertmanager_build_info";
+  return {
+    name: "cluster",
+    label: "cluster",
+    type: "query",
+    datasource: { type: "prometheus", uid: "${datasource}" },
+    query: `label_values(${metric}, cluster)`,
+    refresh: 2,
+    sort: 1,
+    hide: 0,
+  };
+}
+
+function packed(set: string, files: (readonly [name: string, json: string])[]): Manifest {
+  const sorted = [...files].sort(([a], [b]) => a < b ? -1 : 1);
+  return configMap(`grafana-dashboards-${set}`, "monitoring", Object.fromEntries(sorted), {
+    labels: metricsLabels("grafana", "13.2.0"),
+    // Dashboards have variables of their own; and Grafana reads them again by itself.
+    annotations: { [SUBSTITUTE_ANNOTATION]: "disabled", [RELOAD_ANNOTATION]: "live" },
+  });
 }
