@@ -33,8 +33,8 @@ demo-down:
 ## test              format, lint, types and every test; needs no cluster
 .PHONY: test
 test: check
-	@$(RUN) scripts/tools.ts kubectl
-	@scripts/deno test --frozen --no-prompt --parallel --allow-all tests/
+	@$(RUN) scripts/tools.ts kubectl promtool
+	@scripts/deno test --frozen --no-prompt --parallel --allow-all --ignore=tests/e2e tests/
 
 ## check             format, lint and types only
 .PHONY: check
@@ -52,6 +52,18 @@ golden:
 smoke:
 	@$(RUN) scripts/smoke.ts
 
+## e2e               deploy a real site (PROFILE=lab) and ask its programs; see README.md
+.PHONY: e2e
+e2e:
+	@$(RUN) scripts/tools.ts kubectl promtool thanos
+	@scripts/deno test --frozen --no-prompt --allow-all --fail-fast tests/e2e/suite.ts
+
+## e2e-faults        break a site that e2e has found well, and watch it heal
+.PHONY: e2e-faults
+e2e-faults:
+	@$(RUN) scripts/tools.ts kubectl promtool thanos
+	@scripts/deno test --frozen --no-prompt --allow-all tests/e2e/drills.ts
+
 ## config-196        every effective setting of a cluster and where it comes from
 config-%: FORCE
 	@$(RUN) scripts/config.ts $*
@@ -64,6 +76,11 @@ cluster-%: FORCE
 .PHONY: all
 all:
 	@$(RUN) scripts/fleet.ts deploy all $(ARGS)
+
+## new-cluster       env file of one more edge; NAME=cluster-199-edge NODE_IP=192.168.101.199
+.PHONY: new-cluster
+new-cluster:
+	@$(RUN) scripts/new-cluster.ts "NAME=$(NAME)" "NODE_IP=$(NODE_IP)" "CONTEXT=$(CONTEXT)" "DOMAIN=$(DOMAIN)"
 
 ## 30-thanos         one step (any of scripts/NN-*.ts); CLUSTER=197
 .PHONY: $(STEPS)

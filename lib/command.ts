@@ -73,27 +73,40 @@ function help(usage: string, flags: Record<string, string>): string {
   return [`usage: ${usage}`, ...lines, ""].join("\n");
 }
 
+/** The clusters that a command works on, and the central one when it is none of them. */
+export interface Choice {
+  clusters: Cluster[];
+  central?: Cluster;
+}
+
 /** The fleet's chosen clusters (all of them for the word `all`), with their secrets masked. */
 export async function clustersFor(words: string[]): Promise<Cluster[]> {
+  return (await choiceFor(words)).clusters;
+}
+
+/** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
+export async function choiceFor(words: string[]): Promise<Choice> {
   const known = (await clusterFiles(projectPath("env"))).ids;
   const ids = words.includes("all") ? known : words;
   // A mistyped id is said before anything that the files may lack.
   refuseUnknownIds(known, ids);
   const fleet = await loadFleet();
   maskSecrets(fleet.flatMap(secretsOf));
-  return chooseClusters(fleet, ids);
+  const clusters = chooseClusters(fleet, ids);
+  const central = fleet.find(({ role }) => role === "central");
+  return { clusters, central: central && clusters.includes(central) ? undefined : central };
 }
 
 /** Deploys steps to clusters, writes the closing table, and gives the exit code. */
 export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): Promise<number> {
   const started = performance.now();
-  const clusters = await clustersFor(ids);
-  const results = await deployFleet(steps, clusters, { adopt: flags.adopt });
+  const { clusters, central } = await choiceFor(ids);
+  const results = await deployFleet(steps, clusters, { adopt: flags.adopt, central });
   const report = new Report();
   report.say(`\n${summary(results, (performance.now() - started) / 1000)}`);
   const hidden = notShown(results);
   if (hidden.length > 0) {
-    report.say(`\nNot shown on simulated nodes:\n  ${hidden.join("\n  ")}`);
+    report.say(`\nNot shown here:\n  ${hidden.join("\n  ")}`);
   }
   for (const bundle of missingBundles()) {
     report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, README.md)`);

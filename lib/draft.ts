@@ -29,8 +29,15 @@ export interface Draft {
 const FILE_ONLY = ["CLUSTER_ID", "CLUSTER_NAME", "CLUSTER_ROLE", "KUBE_CONTEXT", "NODE_IP"]
   .concat(["DOMAIN", "REGION"]);
 
+/** The file of a cluster that is about to be added. */
+export interface PlannedFile {
+  id: string;
+  text: string;
+}
+
 /**
- * Every cluster of `dir`, and the problems of all files as lines of `file:line  what is wrong`.
+ * Every cluster of `dir` and the `planned` one, and the problems of all files as lines of
+ * `file:line  what is wrong`.
  * @throws {DeployError} exit 2 for an unknown profile, exit 4 when git tracks the secrets.
  */
 export async function loadDrafts(
@@ -38,6 +45,7 @@ export async function loadDrafts(
   dir: string,
   profile: string,
   environment: Record<string, string>,
+  planned?: PlannedFile,
 ): Promise<{ drafts: Draft[]; problems: string[] }> {
   const { ids, strange } = await clusterFiles(dir);
   const folder = shown(root, dir);
@@ -49,8 +57,9 @@ export async function loadDrafts(
   const profiles = await profileLayer(dir, profile, read);
   const overrides = environmentValues(environment, problems);
   const drafts: Draft[] = [];
-  for (const id of ids) {
-    const own = await read(resolve(dir, `cluster-${id}.env`));
+  for (const id of planned ? [...ids, planned.id] : ids) {
+    const path = resolve(dir, `cluster-${id}.env`);
+    const own = await read(path, id === planned?.id ? { text: planned.text } : {});
     const files = merge([common, own, ...profiles]);
     const secretPath = new Map([...files, ...overrides]).get("SECRET_FILE")?.value ||
       String(SETTINGS.SECRET_FILE!.default);
@@ -64,7 +73,7 @@ export async function loadDrafts(
   return { drafts, problems };
 }
 
-type Reader = (path: string, options?: { secrets?: boolean }) => Promise<Layer>;
+type Reader = (path: string, options?: { secrets?: boolean; text?: string }) => Promise<Layer>;
 
 /** Reads each file once, and takes its problems. */
 function layerReader(root: string, problems: string[]): Reader {

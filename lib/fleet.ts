@@ -1,10 +1,11 @@
 // Many clusters at once: steps in order on each, clusters side by side, one table, one exit code.
 import { apply } from "./apply.ts";
+import { planCentral, tellCentral } from "./central.ts";
 import { type Cluster, text } from "./cluster.ts";
 import { checkTarget } from "./guard.ts";
 import { plan, type Planned } from "./plan.ts";
 import { exitCodeOf, print, Report, table } from "./report.ts";
-import { desired, runStep, type Step, type StepResult } from "./step.ts";
+import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
 
 export interface ClusterResult {
   cluster: Cluster;
@@ -16,11 +17,13 @@ export interface ClusterResult {
 export interface DeployOptions {
   /** Accept that the cluster was rebuilt (another kube-system UID). */
   adopt?: boolean;
+  /** The central cluster when it is none of those deployed: it is told what it has to know of them. */
+  central?: Cluster;
 }
 
 /**
  * Runs the steps on all clusters side by side; a cluster that fails does not stop the others. Steps
- * that look at the whole fleet run when every cluster has had the rest.
+ * that look at the whole fleet run when every cluster has had the rest, and central knows of it.
  */
 export async function deployFleet(
   steps: Step[],
@@ -40,8 +43,18 @@ export async function deployFleet(
     if (result.error) report.error(result.error);
     await runSteps(own, result, report);
   }));
+  const results = runs.map(({ result }) => result);
+  const { central } = options;
+  const told = central ? await tellCentral(own, (step) => edgesWith(step, results), central) : [];
   await Promise.all(runs.map(({ report, result }) => runSteps(last, result, report)));
-  return runs.map(({ result }) => result);
+  return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
+}
+
+/** Ids of the clusters on which the step ended well. */
+function edgesWith({ name }: Step, results: ClusterResult[]): string[] {
+  return results.filter(({ steps }) =>
+    steps.some(({ step, state }) => step === name && state === "ok")
+  ).map(({ cluster }) => cluster.id);
 }
 
 /** The failure of the wrong-cluster guard, if any; a cluster without a marker gets one. */
@@ -70,10 +83,6 @@ async function runSteps(steps: Step[], result: ClusterResult, report: Report): P
     const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
     done.push(await runStep(step, cluster, report, { alone: !step.needs.every(ran) }));
   }
-}
-
-function notRun({ name }: Step): StepResult {
-  return { step: name, state: "not run", objects: 0, changed: 0, seconds: 0, notShown: [] };
 }
 
 /** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
@@ -108,7 +117,7 @@ export function summary(results: ClusterResult[], seconds: number): string {
   return `${table([heading, ...rows])}\n\n${verdict}`;
 }
 
-/** Phases that simulated nodes could not show, over all clusters, each named once. */
+/** Phases that simulated nodes or stand-ins could not show, over all clusters, each named once. */
 export function notShown(results: ClusterResult[]): string[] {
   const all = results.flatMap(({ steps }) =>
     steps.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`))
@@ -135,9 +144,18 @@ export interface ClusterPlan {
   error?: unknown;
 }
 
-/** Plans of all clusters side by side; changes nothing. A cluster that is away spoils no other. */
-export function planFleet(steps: Step[], clusters: Cluster[]): Promise<ClusterPlan[]> {
-  return Promise.all(clusters.map(async (cluster) => {
+/**
+ * Plans of all clusters side by side; changes nothing. A cluster that is away spoils no other. With
+ * `central`, which is none of them, also what it would be told.
+ */
+export async function planFleet(
+  steps: Step[],
+  clusters: Cluster[],
+  { central }: { central?: Cluster } = {},
+): Promise<ClusterPlan[]> {
+  const ids = clusters.map(({ id }) => id);
+  const told = central ? planCentral(steps, ids, central) : Promise.resolve([]);
+  const plans = await Promise.all(clusters.map(async (cluster) => {
     try {
       await checkTarget(cluster);
       const objects = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
@@ -146,6 +164,8 @@ export function planFleet(steps: Step[], clusters: Cluster[]): Promise<ClusterPl
       return { cluster, entries: [], error };
     }
   }));
+  const entries = await told;
+  return entries.length > 0 ? [...plans, { cluster: central!, entries }] : plans;
 }
 
 /**

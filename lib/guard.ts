@@ -56,28 +56,41 @@ export async function checkTarget(
 
 async function checkServer(cluster: Cluster): Promise<void> {
   const context = text(cluster, "KUBE_CONTEXT");
-  const config = JSON.parse(
-    await kubectl(["config", "view", "-o", "json"], { cluster }),
-  );
-  // deno-lint-ignore no-explicit-any
-  const named = (list: any[] | null, name: string) => list?.find((entry) => entry.name === name);
-  const entry = named(config.contexts, context);
-  if (!entry) {
-    // deno-lint-ignore no-explicit-any
-    const known = (config.contexts ?? []).map(({ name }: any) => name).join(", ") || "none";
+  const servers = await contextServers(cluster);
+  const server = servers.get(context);
+  if (server === undefined) {
+    const known = [...servers.keys()].join(", ") || "none";
     throw refusal(`there is no context ${context}`, {
       where: `KUBE_CONTEXT of env/cluster-${cluster.id}.env; contexts in the kubeconfig: ${known}`,
       fix: "add the context to the kubeconfig, or correct KUBE_CONTEXT or KUBECONFIG_FILE",
     });
   }
-  const server: string = named(config.clusters, entry.context.cluster)?.cluster.server ?? "";
+  refuseOtherServer(cluster, server);
+}
+
+/** Server addresses in the cluster's kubeconfig, by context; "" where a context has none. */
+export async function contextServers(cluster: Cluster): Promise<Map<string, string>> {
+  const config = JSON.parse(
+    await kubectl(["config", "view", "-o", "json"], { cluster }),
+  );
+  const servers = new Map<string, string>(
+    // deno-lint-ignore no-explicit-any
+    config.clusters?.map((entry: any) => [entry.name, entry.cluster.server ?? ""]),
+  );
+  return new Map(
+    // deno-lint-ignore no-explicit-any
+    config.contexts?.map((entry: any) => [entry.name, servers.get(entry.context.cluster) ?? ""]),
+  );
+}
+
+/** Refuses (exit 4) a `server` of the cluster's context that is not at API_HOST. */
+export function refuseOtherServer(cluster: Cluster, server: string): void {
   const host = URL.canParse(server) ? new URL(server).hostname : server;
-  if (host !== text(cluster, "API_HOST")) {
-    throw refusal(`context ${context} leads to another server`, {
-      where: `expected ${text(cluster, "API_HOST")}, the kubeconfig says ${server || "nothing"}`,
-      fix: `correct KUBE_CONTEXT or NODE_IP in env/cluster-${cluster.id}.env (or set API_HOST)`,
-    });
-  }
+  if (host === text(cluster, "API_HOST")) return;
+  throw refusal(`context ${text(cluster, "KUBE_CONTEXT")} leads to another server`, {
+    where: `expected ${text(cluster, "API_HOST")}, the kubeconfig says ${server || "nothing"}`,
+    fix: `correct KUBE_CONTEXT or NODE_IP in env/cluster-${cluster.id}.env (or set API_HOST)`,
+  });
 }
 
 /** What tells this cluster from every other, in one call: the UID of kube-system, and our marker. */

@@ -49,17 +49,20 @@ async function list(dir: string): Promise<string[]> {
   }
 }
 
-/** Reads one env file; an absent one is an empty layer. Secrets belong in no file but SECRET_FILE. */
+/**
+ * Reads one env file, or takes `text` for what stands in it; an absent one is an empty layer. Secrets
+ * belong in no file but SECRET_FILE.
+ */
 export async function readLayer(
   root: string,
   path: string,
-  { secrets = false } = {},
+  { secrets = false, text }: { secrets?: boolean; text?: string } = {},
 ): Promise<Layer> {
   const file = shown(root, path);
   const layer: Layer = { file, entries: new Map(), problems: [], warnings: [] };
-  const text = await readText(path, layer);
-  if (text === undefined) return layer;
-  const { entries, problems } = parseEnv(text, isSecret);
+  const source = text ?? await readText(path, layer);
+  if (source === undefined) return layer;
+  const { entries, problems } = parseEnv(source, isSecret);
   layer.problems.push(...problems.map(({ line, text }) => `${file}:${line}  ${text}`));
   for (const [name, entry] of entries) {
     const where = `${file}:${entry.line}`;
@@ -72,7 +75,7 @@ export async function readLayer(
       layer.problems.push(`${where}  ${name} is a secret: move it to SECRET_FILE, out of git`);
     } else layer.entries.set(name, entry);
   }
-  if (secrets) await guardSecretFile(path, layer);
+  if (secrets) await guardSecretFile(path, file, layer.warnings);
   return layer;
 }
 
@@ -87,18 +90,24 @@ async function readText(path: string, layer: Layer): Promise<string | undefined>
   }
 }
 
-async function guardSecretFile(path: string, layer: Layer): Promise<void> {
+/**
+ * Warns when others may read the file of secrets at `path` (shown to people as `file`).
+ * @throws {DeployError} exit 4 when git tracks it.
+ */
+export async function guardSecretFile(
+  path: string,
+  file: string,
+  warnings: string[],
+): Promise<void> {
   const mode = (await stat(path)).mode & 0o777;
   if (mode & 0o077) {
-    layer.warnings.push(
-      `${layer.file}  mode 0${mode.toString(8)} lets others read secrets: chmod 600 ${layer.file}`,
-    );
+    warnings.push(`${file}  mode 0${mode.toString(8)} lets others read secrets: chmod 600 ${file}`);
   }
   if (!path.endsWith(".example") && await isTracked(path)) {
-    throw new DeployError(`Cannot use ${layer.file}: git tracks this file of secrets`, {
+    throw new DeployError(`Cannot use ${file}: git tracks this file of secrets`, {
       exitCode: ExitCode.refused,
-      where: layer.file,
-      fix: `git rm --cached ${layer.file}, add it to .gitignore, and replace the secrets in it`,
+      where: file,
+      fix: `git rm --cached ${file}, add it to .gitignore, and replace the secrets in it`,
     });
   }
 }

@@ -1,5 +1,5 @@
 // The whole fleet through one entry: deploy, plan and verify, for one cluster, some or all.
-import { clustersFor, command, deploy, DEPLOY_FLAGS } from "../lib/command.ts";
+import { choiceFor, command, deploy, DEPLOY_FLAGS } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { planFleet, printPlans } from "../lib/fleet.ts";
 import { minio } from "./00-minio.ts";
@@ -19,7 +19,8 @@ const VERBS: Record<string, Verb> = {
   deploy: (ids, flags) => deploy(STEPS, ids, flags),
   verify: (ids, flags) => deploy([verify], ids, flags),
   async plan(ids) {
-    return printPlans(await planFleet(STEPS, await clustersFor(ids)));
+    const { clusters, central } = await choiceFor(ids);
+    return printPlans(await planFleet(STEPS, clusters, { central }));
   },
 };
 

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
+import { Prometheus } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import type { Cluster, Peer } from "../lib/cluster.ts";
-import { idOf, type Manifest } from "../lib/manifest.ts";
+import { base64, idOf, type Manifest } from "../lib/manifest.ts";
+import { prometheus } from "../scripts/20-prometheus.ts";
 import { thanos } from "../scripts/30-thanos.ts";
 import { missingEndpoints, type Stores } from "../scripts/thanos/stores.ts";
-import { fixtureCluster } from "./cluster_fixture.ts";
+import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
+import { grpcFile, grpcFolder } from "./grpc_fixture.ts";
 
 function byId(objects: Manifest[], id: string): Manifest {
   const object = objects.find((object) => idOf(object) === id);
@@ -202,4 +205,113 @@ Deno.test("missingEndpoints() misses everything before the first poll", async ()
   const { own, edges } = missingEndpoints({}, await fixtureCluster("196"));
   assert.equal(own.length, 3);
   assert.equal(edges.length, 2);
+});
+
+function endpointsOf(objects: Manifest[]): Record<string, unknown>[] {
+  const file = byId(objects, "ConfigMap/monitoring/thanos-query-endpoints").data["endpoints.yml"];
+  return parse(file).endpoints;
+}
+
+Deno.test("30-thanos dials edges with a certificate and by their name, its own programs plainly", async () => {
+  await using folder = await grpcFolder();
+  const [central, edge] = await fixtureFleet(folder.environment);
+  const objects = await thanos.objects(central!);
+  const [sidecar, store, ruler, ...edges] = endpointsOf(objects);
+  for (const own of [sidecar!, store!, ruler!]) assert.deepEqual(Object.keys(own), ["address"]);
+  assert.deepEqual(
+    edges,
+    ["197", "198"].map((id) => ({
+      address: `192.168.101.${id}:30901`,
+      client_config: {
+        tls_config: {
+          ca_file: "/etc/thanos/grpc/ca.crt",
+          cert_file: "/etc/thanos/grpc/tls.crt",
+          key_file: "/etc/thanos/grpc/tls.key",
+          min_version: "1.3",
+        },
+        server_name: `cluster-${id}-edge`,
+      },
+    })),
+  );
+  const { type, data } = byId(objects, "Secret/monitoring/thanos-grpc-tls");
+  assert.equal(type, "kubernetes.io/tls");
+  assert.equal(data["tls.key"], base64(await grpcFile("196.key")));
+  assert.deepEqual((await thanos.objects(edge!)).filter(({ kind }) => kind === "Secret"), []);
+});
+
+Deno.test("30-thanos mounts at Query what its endpoint file names, and lives without it", async () => {
+  const { spec } = byId(await thanos.objects(await fixtureCluster("196")), QUERY).spec.template;
+  const mount = spec.containers[0].volumeMounts.find(({ name }: { name: string }) =>
+    name === "grpc-tls"
+  );
+  const { projected } = spec.volumes.find(({ name }: { name: string }) => name === "grpc-tls");
+  assert.equal(mount.mountPath, "/etc/thanos/grpc");
+  assert.deepEqual(
+    projected.sources.map(({ secret }: { secret: unknown }) => secret),
+    ["thanos-grpc-tls", "thanos-grpc-ca"].map((name) => ({ name, optional: true })),
+  );
+});
+
+Deno.test("30-thanos: a new client certificate restarts Query and nothing else", async () => {
+  await using before = await grpcFolder();
+  await using after = await grpcFolder({
+    "196.crt": await grpcFile("nameless-197.crt"),
+    "196.key": await grpcFile("nameless-197.key"),
+  });
+  const [first, second] = await Promise.all(
+    [before, after].map(async ({ environment }) =>
+      (await thanos.objects(await fixtureCluster("196", environment))).filter(({ spec }) =>
+        spec?.template
+      )
+    ),
+  );
+  const changed = second!.filter((object) =>
+    JSON.stringify(object) !== JSON.stringify(byId(first!, idOf(object)))
+  );
+  assert.deepEqual(changed.map(idOf), [QUERY]);
+});
+
+const PROMETHEUS = "Prometheus/monitoring/kube-prometheus-stack-prometheus";
+
+Deno.test("20-prometheus: the sidecar of an edge asks for a certificate, that of central does not", async () => {
+  await using folder = await grpcFolder();
+  const [central, edge] = await fixtureFleet(folder.environment);
+  const objects = await prometheus.objects(edge!);
+  const { volumes, thanos: sidecar } = byId(objects, PROMETHEUS).spec;
+  assert.deepEqual(sidecar.grpcServerTlsConfig, {
+    certFile: "/etc/thanos/grpc/tls.crt",
+    keyFile: "/etc/thanos/grpc/tls.key",
+    caFile: "/etc/thanos/grpc/ca.crt",
+    minVersion: "TLS13",
+  });
+  assert.ok(
+    sidecar.volumeMounts.some(({ name, mountPath }: Record<string, string>) =>
+      name === "grpc-tls" && mountPath === "/etc/thanos/grpc"
+    ),
+  );
+  const plain = byId(await prometheus.objects(await fixtureCluster("197")), PROMETHEUS).spec;
+  assert.deepEqual(volumes.slice(0, -1), plain.volumes);
+  assert.equal(plain.thanos.grpcServerTlsConfig, undefined);
+  const valid = structuredClone(byId(objects, PROMETHEUS));
+  delete valid.spec.storage; // the models want more of it than the definition does
+  new Prometheus(valid as never).validate();
+  const own = await prometheus.objects(central!);
+  assert.equal(byId(own, PROMETHEUS).spec.thanos.grpcServerTlsConfig, undefined);
+  assert.ok(!own.some(({ metadata }) => metadata.name.startsWith("thanos-grpc")));
+});
+
+Deno.test("20-prometheus: a new certificate of an edge restarts nothing, a new CA does", async () => {
+  await using good = await grpcFolder();
+  const cluster = await fixtureCluster("197", good.environment);
+  const identity = cluster.grpcIdentity!;
+  const podsWith = async (changes: Partial<typeof identity>) => {
+    const objects = await prometheus.objects({
+      ...cluster,
+      grpcIdentity: { ...identity, ...changes },
+    });
+    return JSON.stringify(objects.filter(({ kind }) => kind !== "Secret"));
+  };
+  const before = await podsWith({});
+  assert.equal(await podsWith({ certificate: "new", key: "new" }), before);
+  assert.notEqual(await podsWith({ authority: "new" }), before);
 });

@@ -1,0 +1,171 @@
+// lib/fleet.ts and lib/central.ts: central catches up with edges that are deployed without it.
+import assert from "node:assert/strict";
+import process from "node:process";
+import { deployFleet, exitCodeOfFleet, planFleet, summary } from "../lib/fleet.ts";
+import type { Cluster } from "../lib/cluster.ts";
+import { DeployError } from "../lib/error.ts";
+import { configMap } from "../lib/manifest.ts";
+import { step, type StepContext } from "../lib/step.ts";
+import { fixtureFleet } from "./cluster_fixture.ts";
+import { fakeKubectl, FLEET_CONFIG, identityReply, type Reply } from "./fake_kubectl.ts";
+
+const [central, edge] = await fixtureFleet({ KUBECONFIG_FILE: "kubeconfig" }) as [Cluster, Cluster];
+
+const UID = "11111111-2222-3333-4444-555555555555";
+
+function marker(id: string, name: string, role: string): Reply {
+  const reply = identityReply(UID, { id, name, role, uid: UID });
+  return { ...reply, on: `mkube-${id} ${reply.on}` };
+}
+
+const TARGETS: Reply[] = [
+  { on: "config view", stdout: FLEET_CONFIG },
+  marker("197", "cluster-197-edge", "edge"),
+];
+const CENTRAL = marker("196", "cluster-196-central", "central");
+
+/** The list of the fleet as it is in the cluster, by its version. */
+function listed(...versions: number[]): Reply[] {
+  const line = (version: number) => `ConfigMap\tmonitoring\tlist\t${version}\n`;
+  return [
+    { on: "mkube-196 get configmap", stdout: line(versions[0]!) },
+    { on: "mkube-196 apply", stdout: line(versions.at(-1)!) },
+  ];
+}
+
+/** A step of edges that central has to hear of; `ran` takes the clusters and who was told of whom. */
+function example(ran: string[], run: (context: StepContext) => Promise<void> = async () => {}) {
+  return step({
+    name: "99-example",
+    objects: () => Promise.resolve([]),
+    async run(context) {
+      ran.push(context.cluster.id);
+      await run(context);
+    },
+    tellsCentral: (edges) =>
+      step({
+        name: "99-example",
+        objects: () => Promise.resolve([configMap("list", "monitoring", { edges: edges.join() })]),
+        async run({ cluster, objects, apply }) {
+          ran.push(`${cluster.id} hears of ${edges}`);
+          await apply(objects);
+        },
+      }),
+  });
+}
+
+const verify = (ran: string[]) =>
+  step({
+    name: "99-verify",
+    needsCluster: false,
+    afterFleet: true,
+    objects: () => Promise.resolve([]),
+    run: ({ cluster }) => Promise.resolve(void ran.push(`verify ${cluster.id}`)),
+  });
+
+Deno.test("deployFleet() tells central of an edge before anything looks at the fleet", async () => {
+  const calls = await fakeKubectl([...TARGETS, CENTRAL, ...listed(1, 2)]);
+  const ran: string[] = [];
+  const results = await deployFleet([example(ran), verify(ran)], [edge], { central });
+  assert.deepEqual(ran, ["197", "196 hears of 197", "verify 197"]);
+  assert.equal(exitCodeOfFleet(results), 0);
+  const table = summary(results, 1);
+  assert.match(table, /^196 +99-example +1 +1 .* ok$/m);
+  assert.match(table, /^1 change in 1s$/m);
+  const [applied] = (await calls()).filter(({ args }) => args.includes(" apply "));
+  const { metadata, data } = JSON.parse(applied!.stdin).items[0];
+  assert.deepEqual(data, { edges: "197" });
+  // As in a whole run of the step: two labels that take turns would be a change each time.
+  assert.equal(metadata.labels["deploy.miribit.lab/step"], "99-example");
+});
+
+Deno.test("deployFleet() changes nothing at a centre that knows the edge already", async () => {
+  await fakeKubectl([...TARGETS, CENTRAL, ...listed(1)]);
+  const results = await deployFleet([example([])], [edge], { central });
+  assert.match(summary(results, 1), /^0 changes in 1s$/m);
+});
+
+const AWAY: [why: string, replies: Reply[]][] = [
+  ["does not answer", [{ on: "mkube-196", stderr: "error: Unauthorized", code: 1 }]],
+  ["is another cluster", [{
+    ...identityReply(UID, { id: "200", name: "cluster-200", role: "central", uid: UID }),
+    on: "mkube-196 get namespace/kube-system",
+  }]],
+  ["was never deployed", [{ ...identityReply(UID), on: "mkube-196 get namespace/kube-system" }]],
+  ["never had the step", [CENTRAL, { on: "mkube-196 get configmap", stdout: "" }]],
+];
+
+for (const [why, replies] of AWAY) {
+  Deno.test(`deployFleet() ends well, with a warning, when central ${why}`, async () => {
+    const calls = await fakeKubectl([...TARGETS, ...replies]);
+    const ran: string[] = [];
+    const said = await spoken(async () => {
+      const results = await deployFleet([example(ran), verify(ran)], [edge], { central });
+      assert.equal(exitCodeOfFleet(results), 0);
+      assert.match(summary(results, 1), /^196 +99-example .*not run$/m);
+      assert.match(summary(results, 1), /^0 changes in 1s$/m);
+    });
+    assert.deepEqual(ran, ["197", "verify 197"]);
+    assert.match(said, /does not know of 197 yet \(.+\): make 99-example CLUSTER=196/);
+    assert.ok((await calls()).every(({ args }) => !/mkube-196 .*apply/.test(args)));
+  });
+}
+
+/** What is written to the terminal meanwhile. */
+async function spoken(work: () => Promise<void>): Promise<string> {
+  const { write } = process.stderr;
+  let text = "";
+  process.stderr.write = (chunk: string | Uint8Array) => {
+    text += chunk;
+    return true;
+  };
+  try {
+    await work();
+  } finally {
+    process.stderr.write = write;
+  }
+  return text;
+}
+
+Deno.test("deployFleet() ends with the code of a centre that refuses what it is told", async () => {
+  const [there] = listed(1);
+  const refused = { on: "mkube-196 apply", stderr: "error: denied", code: 1 };
+  await fakeKubectl([...TARGETS, CENTRAL, there!, refused]);
+  const results = await deployFleet([example([])], [edge], { central });
+  assert.equal(exitCodeOfFleet(results), 6);
+  assert.match(summary(results, 1), /failed on 196$/);
+});
+
+Deno.test("deployFleet() tells central nothing of an edge that failed, nor of itself", async () => {
+  await fakeKubectl([...TARGETS, CENTRAL, ...listed(1, 2)]);
+  const failing = () => Promise.reject(new DeployError("Cannot x", { exitCode: 8 }));
+  const ran: string[] = [];
+  await deployFleet([example(ran, failing)], [edge], { central });
+  await deployFleet([example(ran)], [central, edge]);
+  assert.deepEqual(ran.sort(), ["196", "197", "197"]);
+});
+
+Deno.test("planFleet() shows what central would be told, and not the rest of its step", async () => {
+  const list = (edges: string) => configMap("list", "monitoring", { edges });
+  await fakeKubectl([
+    ...TARGETS,
+    CENTRAL,
+    { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n" },
+    { on: "get namespaces", stdout: "namespace/monitoring\n" },
+    { on: "mkube-196 get configmap.*jsonpath", stdout: "ConfigMap\tmonitoring\tlist\t1\n" },
+    {
+      on: "mkube-196 get configmap",
+      stdout: JSON.stringify({ items: [list(""), configMap("other", "monitoring", {})] }),
+    },
+    { on: "--dry-run=server", stdout: JSON.stringify(list("197")) },
+  ]);
+  const plans = await planFleet([example([])], [edge], { central });
+  assert.deepEqual(plans.map(({ cluster, entries }) => [cluster.id, ...entries]), [
+    ["197"],
+    ["196", {
+      id: "ConfigMap/monitoring/list",
+      action: "update",
+      fields: ['data.edges: "" -> "197"'],
+    }],
+  ]);
+});
