@@ -1,10 +1,10 @@
 // The env files as typed clusters; everything is checked together before anything is contacted.
-import { createHash, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Identity, readAuthorities, readIdentities } from "./certificate.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { type Draft, loadDrafts } from "./draft.ts";
+import { type Draft, loadDrafts, type PlannedFile } from "./draft.ts";
 import { shown } from "./layers.ts";
 import { clusterProblems, fleetProblems } from "./rules.ts";
 import { isSecret, type Vars } from "./settings.ts";
@@ -33,6 +33,8 @@ export interface Cluster {
   fleet: Peer[];
   /** Text of S3_CA_FILE. */
   s3Ca?: string;
+  /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
+  grpcIdentity?: Identity;
   /** Accepted, but worth telling. */
   warnings: string[];
 }
@@ -46,6 +48,8 @@ export interface FleetOptions {
   profile?: string;
   /** Instead of the process environment. */
   environment?: Record<string, string>;
+  /** One more cluster, whose file is not written yet. */
+  planned?: PlannedFile;
 }
 
 const PROJECT = fileURLToPath(new URL("..", import.meta.url));
@@ -65,7 +69,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const dir = resolve(root, options.dir ?? "env");
   const environment = options.environment ?? Deno.env.toObject();
   const profile = options.profile ?? environment.PROFILE ?? "";
-  const { drafts, problems } = await loadDrafts(root, dir, profile, environment);
+  const { drafts, problems } = await loadDrafts(root, dir, profile, environment, options.planned);
   for (const draft of drafts) {
     const found = clusterProblems(draft);
     problems.push(...found.problems);
@@ -73,6 +77,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   }
   problems.push(...fleetProblems(drafts));
   const authorities = await readAuthorities(root, drafts, problems);
+  const identities = await readIdentities(root, drafts, problems);
   if (problems.length > 0) throw refusal(problems, drafts, shown(root, dir));
 
   const fleet = drafts.map(({ id, vars }) => peer(id, vars));
@@ -82,37 +87,9 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     ...withComputed(draft, authorities.get(String(draft.vars.S3_CA_FILE))),
     fleet,
     s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
+    grpcIdentity: identities.get(draft.id),
     warnings: draft.warnings,
   }));
-}
-
-async function readAuthorities(
-  root: string,
-  drafts: Draft[],
-  problems: string[],
-): Promise<Map<string, string>> {
-  const read = new Map<string, string>();
-  for (const { vars, sources } of drafts) {
-    const path = String(vars.S3_CA_FILE);
-    if (path === "" || read.has(path)) continue;
-    const pem = await readFile(resolve(root, path), "utf8").catch(() => undefined);
-    read.set(path, pem ?? "");
-    const problem = pem === undefined
-      ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
-      : certificateProblem(pem);
-    if (problem) problems.push(`${sources.S3_CA_FILE}  S3_CA_FILE is "${path}": ${problem}`);
-  }
-  return read;
-}
-
-function certificateProblem(pem: string): string | undefined {
-  // Its text is copied into the clusters.
-  if (pem.includes("PRIVATE KEY")) return "holds a private key: keep only the certificate in it";
-  try {
-    new X509Certificate(pem);
-  } catch {
-    return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
-  }
 }
 
 function refusal(problems: string[], drafts: Draft[], dir: string): DeployError {
@@ -204,6 +181,11 @@ export function flag(cluster: Cluster, name: string): boolean {
   return typeof found === "boolean" ? found : bug(name, "true or false");
 }
 
+/** Items of a comma-separated setting; none when it is empty. @throws a bug when `name` is no setting. */
+export function list(cluster: Cluster, name: string): string[] {
+  return text(cluster, name).split(",").filter(Boolean);
+}
+
 function value(cluster: Cluster, name: string): string | number | boolean {
   return cluster.vars[name] ?? bug(name, "a setting");
 }
@@ -218,10 +200,17 @@ function bug(name: string, wanted: string): never {
 // Masking shorter ones would damage other text; the schema allows them for access key ids only.
 const MASKABLE = 6;
 
-/** Values to mask in output, longest first; the hash in UI_BASIC_AUTH counts on its own too. */
+/**
+ * Values to mask in output, longest first; the hash in UI_BASIC_AUTH and the lines of a key count on
+ * their own too.
+ */
 export function secretsOf(cluster: Cluster): string[] {
   const values = Object.keys(cluster.vars).filter(isSecret).map((name) => text(cluster, name));
   const hashes = values.flatMap((value) => /^[^:\s]+:(\S+)$/.exec(value)?.[1] ?? []);
-  return [...new Set([...values, ...hashes])].filter(({ length }) => length >= MASKABLE)
+  const key = cluster.grpcIdentity?.key ?? "";
+  const lines = key.split("\n").filter((line) => !line.startsWith("-----"));
+  return [...new Set([...values, ...hashes, key, ...lines])].filter(({ length }) =>
+    length >= MASKABLE
+  )
     .sort((a, b) => b.length - a.length);
 }

@@ -56,16 +56,21 @@ export function secret(
   name: string,
   namespace: string,
   values: Record<string, string>,
-  extra: { type?: string; labels?: Record<string, string> } = {},
+  extra: {
+    type?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+  } = {},
 ): Manifest {
+  const { type = "Opaque", labels = {}, annotations } = extra;
   const data = Object.fromEntries(
     Object.entries(values).map(([key, value]) => [key, base64(value)]),
   );
   return {
     apiVersion: "v1",
     kind: "Secret",
-    metadata: { name, namespace, labels: extra.labels ?? {} },
-    type: extra.type ?? "Opaque",
+    metadata: { name, namespace, labels, ...(annotations ? { annotations } : {}) },
+    type,
     data,
   };
 }

@@ -1,0 +1,160 @@
+// Certificates that settings name as files: read and judged before anything is contacted.
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Draft } from "./draft.ts";
+import { guardSecretFile, shown } from "./layers.ts";
+
+/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
+export interface Identity {
+  authority: string;
+  certificate: string;
+  key: string;
+}
+
+/** Texts of every S3_CA_FILE, by the path in the setting; what is wrong goes to `problems`. */
+export async function readAuthorities(
+  root: string,
+  drafts: Draft[],
+  problems: string[],
+): Promise<Map<string, string>> {
+  const read = new Map<string, string>();
+  for (const { vars, sources } of drafts) {
+    const path = String(vars.S3_CA_FILE);
+    if (path === "" || read.has(path)) continue;
+    const pem = await readFile(resolve(root, path), "utf8").catch(() => undefined);
+    read.set(path, pem ?? "");
+    const problem = pem === undefined
+      ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
+      : certificateProblem(pem);
+    if (problem) problems.push(`${sources.S3_CA_FILE}  S3_CA_FILE is "${path}": ${problem}`);
+  }
+  return read;
+}
+
+function certificateProblem(pem: string): string | undefined {
+  // Its text is copied into the clusters.
+  if (pem.includes("PRIVATE KEY")) return "holds a private key: keep only the certificate in it";
+  if (!parsed(pem)) return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
+}
+
+function parsed(pem: string): X509Certificate | undefined {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Identities of the clusters with THANOS_GRPC_MTLS, by id. What is wrong goes to `problems`, and what
+ * ends within a month to the warnings of its cluster.
+ * @throws {DeployError} exit 4 when git tracks a key.
+ */
+export async function readIdentities(
+  root: string,
+  drafts: Draft[],
+  problems: string[],
+): Promise<Map<string, Identity>> {
+  const identities = new Map<string, Identity>();
+  for (const draft of drafts.filter(({ vars }) => vars.THANOS_GRPC_MTLS === true)) {
+    const folder = resolve(root, String(draft.vars.GRPC_TLS_DIR));
+    const [authority, certificate, key] = await Promise.all(
+      ["ca.crt", `${draft.id}.crt`, `${draft.id}.key`].map((name) =>
+        readText(root, resolve(folder, name))
+      ),
+    ) as [PemFile, PemFile, PemFile];
+    const found = identityProblems(draft, authority, certificate, key);
+    problems.push(...found);
+    if (found.length > 0) continue;
+    await guardSecretFile(key.path, key.file, draft.warnings);
+    for (const one of [authority, certificate]) draft.warnings.push(...endsSoon(one));
+    identities.set(draft.id, {
+      authority: authority.pem!,
+      certificate: certificate.pem!,
+      key: key.pem!,
+    });
+  }
+  return identities;
+}
+
+interface PemFile {
+  path: string;
+  /** As shown to people. */
+  file: string;
+  pem?: string;
+}
+
+async function readText(root: string, path: string): Promise<PemFile> {
+  const pem = await readFile(path, "utf8").catch(() => undefined);
+  return { path, file: shown(root, path), pem };
+}
+
+/** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
+function identityProblems(
+  draft: Draft,
+  authority: PemFile,
+  certificate: PemFile,
+  key: PemFile,
+): string[] {
+  const absent = [authority, certificate, key].filter(({ pem }) => pem === undefined);
+  if (absent.length > 0) {
+    return absent.map(({ file }) =>
+      `${file}  cannot be read: THANOS_GRPC_MTLS needs it; README.md shows how to make it`
+    );
+  }
+  const unfit = [authority, certificate].flatMap(({ file, pem }) => {
+    const problem = certificateProblem(pem!);
+    return problem ? [`${file}  ${problem}`] : [];
+  });
+  const secret = privateKey(key.pem!);
+  if (!secret) unfit.push(`${key.file}  is not a PEM private key without a passphrase`);
+  if (unfit.length > 0) return unfit;
+
+  const ca = parsed(authority.pem!)!, own = parsed(certificate.pem!)!;
+  const problems = [...periodProblems(authority, ca), ...periodProblems(certificate, own)];
+  const refuse = (file: string, what: string) => problems.push(`${file}  ${what}`);
+  if (!ca.ca) refuse(authority.file, "is not the certificate of a CA (basicConstraints CA:TRUE)");
+  if (!own.checkPrivateKey(secret!)) {
+    refuse(key.file, `is not the key of ${certificate.file}: make both again`);
+  }
+  if (!own.checkIssued(ca) || !own.verify(ca.publicKey)) {
+    refuse(certificate.file, `is not signed by ${authority.file}: make it again with that CA`);
+  }
+  const name = String(draft.vars.CLUSTER_NAME);
+  // Go does not look at the common name.
+  const names = own.subjectAltName?.split(", ") ?? [];
+  if (draft.vars.CLUSTER_ROLE === "edge" && !names.includes(`DNS:${name}`)) {
+    const state = names.join(", ") || "it has none";
+    refuse(
+      certificate.file,
+      `lacks the DNS name ${name} (${state}): make it again with subjectAltName=DNS:${name}`,
+    );
+  }
+  return problems;
+}
+
+function privateKey(pem: string): KeyObject | undefined {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    return undefined;
+  }
+}
+
+function periodProblems({ file }: PemFile, { validFrom, validTo }: X509Certificate): string[] {
+  if (Date.parse(validTo) < Date.now()) return [`${file}  expired on ${validTo}: make a new one`];
+  if (Date.parse(validFrom) > Date.now()) {
+    return [`${file}  is valid from ${validFrom} only: compare this machine's clock (date)`];
+  }
+  return [];
+}
+
+const MONTH = 30 * 24 * 3600 * 1000;
+
+function endsSoon({ file, pem }: PemFile): string[] {
+  const { validTo } = parsed(pem!)!;
+  return Date.parse(validTo) < Date.now() + MONTH
+    ? [`${file}  ends on ${validTo}, and then the centre loses the edges: make a new one`]
+    : [];
+}
