@@ -1,0 +1,167 @@
+// The fleet grows by one file, and its links can be closed to strangers.
+import assert from "node:assert/strict";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { $ } from "zx";
+import { type Cluster, projectPath, text } from "../../lib/cluster.ts";
+import { changesOf, type Typed, typeMake } from "../../scripts/smoke/make.ts";
+import { readStores } from "../../scripts/thanos/stores.ts";
+import {
+  central,
+  check,
+  edges,
+  eventually,
+  figure,
+  fleet,
+  make,
+  names,
+  pods,
+  seconds,
+  way,
+} from "./site.ts";
+
+const newest = edges.at(-1)!;
+
+/** Clusters whose sidecars Query is in touch with. */
+async function seen(): Promise<string[]> {
+  const { sidecar = [] } = await readStores(await way(central));
+  return sidecar.filter(({ lastError }) => !lastError)
+    .flatMap(({ labelSets }) => labelSets.map(({ cluster }) => cluster!)).sort();
+}
+
+const queryPods = async () =>
+  (await pods(central, "app.kubernetes.io/name=thanos-query")).map((
+    { uid, restarts },
+  ) => [uid, restarts]);
+
+check("a new edge is one file: Query sees it without a restart", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "fleet-"));
+  const there = async (words: string[]): Promise<Typed> => {
+    const typed = await typeMake(words, {}, folder);
+    assert.equal(typed.code, 0, `make ${words.join(" ")}\n${typed.output}`);
+    return typed;
+  };
+  try {
+    // The same project as it was before this edge came.
+    await copyProject(folder);
+    const file = `env/cluster-${newest.id}.env`;
+    const before = await readFile(join(folder, file), "utf8");
+    await rm(join(folder, file));
+    const unmoved = await queryPods();
+    await there(["30-thanos", `CLUSTER=${central.id}`]);
+    const without = names.filter((name) => name !== text(newest, "CLUSTER_NAME"));
+    await eventually(5, async () => assert.deepEqual(await seen(), without));
+
+    await there([
+      "new-cluster",
+      `NAME=${text(newest, "CLUSTER_NAME")}`,
+      `NODE_IP=${text(newest, "NODE_IP")}`,
+    ]);
+    assert.deepEqual(settings(await readFile(join(folder, file), "utf8")), settings(before));
+    const started = performance.now();
+    const noticed = eventually(10, async () => {
+      assert.deepEqual(await seen(), names);
+      return performance.now();
+    });
+    await there(["30-thanos", `CLUSTER=${newest.id}`]);
+    figure(
+      "a new edge is seen by Query after",
+      `${((await noticed - started) / 1000).toFixed(0)} s`,
+    );
+    assert.deepEqual(await queryPods(), unmoved);
+    assert.equal(changesOf(await make(["30-thanos", "CLUSTER=all"])), 0);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+/** What git tracks and what it does not, but for its own folder and what is fetched or running. */
+async function copyProject(folder: string): Promise<void> {
+  const skipped = [".git", ".demo"].map((name) => projectPath(name));
+  await cp(projectPath("."), folder, {
+    recursive: true,
+    verbatimSymlinks: true,
+    filter: (source) => !skipped.includes(source.replace(/\/$/, "")),
+  });
+}
+
+function settings(file: string): string[] {
+  return file.split("\n").filter((line) => /^[A-Z]/.test(line)).sort();
+}
+
+check(
+  "mutual TLS on the edges: Query with its certificate goes on, a stranger is turned away",
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "grpc-tls-"));
+    try {
+      await certificates(folder);
+      const closed = { THANOS_GRPC_MTLS: "true", GRPC_TLS_DIR: folder };
+      await make(["20-prometheus", "CLUSTER=all"], closed);
+      await make(["30-thanos", "CLUSTER=all"], closed);
+      const took = await seconds(() =>
+        eventually(5, async () => assert.deepEqual(await seen(), names))
+      );
+      figure("mutual TLS: all edges seen after the deploy", `${took.toFixed(0)} s`);
+      for (const edge of edges) {
+        assert.match(
+          await greeting(edge),
+          /certificate required|bad certificate|alert/i,
+        );
+      }
+
+      await make(["20-prometheus", "CLUSTER=all"]);
+      await make(["30-thanos", "CLUSTER=all"]);
+      await eventually(5, async () => assert.deepEqual(await seen(), names));
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+);
+
+/** A CA and one certificate per cluster, as README.md makes them. */
+async function certificates(folder: string): Promise<void> {
+  const openssl = (...words: string[]) => $({ quiet: true, cwd: folder })`openssl ${words}`;
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  await openssl(
+    "req",
+    "-x509",
+    ...key,
+    "-days",
+    "30",
+    "-subj",
+    "/CN=e2e CA",
+    "-keyout",
+    "ca.key",
+    "-out",
+    "ca.crt",
+  );
+  for (const { id, vars } of fleet) {
+    const name = String(vars.CLUSTER_NAME);
+    await openssl(
+      ...[
+        "req",
+        "-x509",
+        ...key,
+        "-days",
+        "30",
+        "-subj",
+        `/CN=${name}`,
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+      ],
+      ...["-addext", `subjectAltName=DNS:${name}`, "-addext", "basicConstraints=critical,CA:FALSE"],
+      ...["-keyout", `${id}.key`, "-out", `${id}.crt`],
+    );
+  }
+}
+
+/** What an edge says to somebody who calls without a certificate. */
+async function greeting(edge: Cluster): Promise<string> {
+  const door = `${text(edge, "NODE_IP")}:${text(edge, "SIDECAR_NODE_PORT")}`;
+  const { stdout, stderr } = await $({ quiet: true, nothrow: true, input: "\n", timeout: "10s" })`
+    openssl s_client -connect ${door} -alpn h2 -ign_eof`;
+  return stdout + stderr;
+}

@@ -1,0 +1,127 @@
+// The long term: blocks in the bucket, merged, thinned out and aged by the one Compactor, and answered
+// by Store where no Prometheus has samples.
+import assert from "node:assert/strict";
+import { text } from "../../lib/cluster.ts";
+import { blocks, METRIC, span, STREAM, uploadHistory } from "./history.ts";
+import {
+  ask,
+  central,
+  check,
+  eventually,
+  figure,
+  fleet,
+  kube,
+  labelValues,
+  names,
+  pods,
+  QUERY,
+  seconds,
+} from "./site.ts";
+
+const DAY = 86_400;
+
+async function history() {
+  const all = await blocks(central);
+  return all.filter(({ thanos }) => thanos.labels.prometheus_replica === STREAM);
+}
+
+check("a hundred days of blocks of every cluster reach the bucket", async () => {
+  const there = new Set((await history()).map(({ thanos }) => thanos.labels.cluster));
+  for (const cluster of fleet.filter(({ vars }) => !there.has(String(vars.CLUSTER_NAME)))) {
+    const took = await seconds(() => uploadHistory(cluster));
+    figure(`${cluster.id}: making and uploading 100 days`, `${took.toFixed(0)} s`);
+  }
+  assert.deepEqual(
+    [...new Set((await history()).map(({ thanos }) => thanos.labels.cluster))].sort(),
+    names,
+  );
+});
+
+check("Store serves them, where no Prometheus holds anything", async () => {
+  const time = span().to - DAY;
+  const took = await seconds(() =>
+    eventually(20, async () => {
+      const { result } = await ask(central, QUERY, METRIC, { time: String(time) });
+      assert.deepEqual(result.map(({ metric }) => metric.cluster).sort(), names);
+      for (const { value } of result) assert.ok(Math.abs(Number(value[1]) - time) <= 120, value[1]);
+    })
+  );
+  figure("a block uploaded is visible in Store after", `${took.toFixed(0)} s`);
+  const { result } = await ask(central, QUERY, "min(prometheus_tsdb_lowest_timestamp_seconds)");
+  assert.ok(Number(result[0]!.value[1]) > time, "a Prometheus holds that time itself");
+});
+
+check("the Compactor merges, thins out and ages them: 14d raw, 30d of 5m, 90d of 1h", async () => {
+  await eventually(45, async () => {
+    const now = Date.now();
+    const found = await history();
+    for (const name of names) {
+      const own = found.filter(({ thanos }) => thanos.labels.cluster === name);
+      const of = (resolution: number) =>
+        own.filter(({ thanos }) => thanos.downsample.resolution === resolution * 1000);
+      const oldest = (resolution: number) =>
+        (now - Math.min(...of(resolution).map(({ maxTime }) => maxTime))) / 1000 / DAY;
+      assert.ok(own.some(({ compaction }) => compaction.level > 1), `${name}: nothing is merged`);
+      assert.ok(oldest(0) <= 14, `${name}: raw blocks of ${oldest(0).toFixed(1)} days ago`);
+      assert.ok(oldest(300) <= 30, `${name}: 5m blocks of ${oldest(300).toFixed(1)} days ago`);
+      const hours = oldest(3600);
+      assert.ok(hours > 60 && hours <= 90, `${name}: oldest 1h block ${hours.toFixed(1)} days`);
+    }
+  });
+  const { result } = await ask(central, QUERY, "max(thanos_compact_halted)");
+  assert.equal(result[0]?.value[1], "0");
+});
+
+// Blocks of 14 days go as a whole: by then finer samples of that day are gone for certain.
+for (const [days, resolution, finest] of [[29, "5m", 300], [60, "1h", 3600]] as const) {
+  check(`${days} days ago is answered by samples of ${resolution}`, async () => {
+    const time = Math.floor(Date.now() / 1000 / DAY - days) * DAY;
+    const there = (await history())
+      .filter(({ minTime, maxTime }) => minTime <= time * 1000 && time * 1000 < maxTime)
+      .map(({ thanos }) => thanos.downsample.resolution / 1000);
+    assert.equal(Math.min(...there), finest);
+    await eventually(20, async () => {
+      const { result } = await ask(central, QUERY, METRIC, {
+        time: String(time),
+        max_source_resolution: resolution,
+      });
+      assert.deepEqual(result.map(({ metric }) => metric.cluster).sort(), names);
+      for (const { value } of result) {
+        assert.ok(Math.abs(Number(value[1]) - time) <= finest, `${value[1]} at ${time}`);
+      }
+    });
+  });
+}
+
+check("there is one Compactor in the fleet, and it looks every three minutes", async () => {
+  assert.deepEqual(await labelValues("thanos_compact_iterations_total", "cluster"), [
+    text(central, "CLUSTER_NAME"),
+  ]);
+  assert.equal((await pods(central, "app.kubernetes.io/name=thanos-compactor")).length, 1);
+  const { spec } = await kube(central, "statefulset/thanos-compactor", "--namespace", "monitoring");
+  const { args } = spec.template.spec.containers[0];
+  assert.ok(args.includes("--wait-interval=3m"), args.join(" "));
+  for (const flag of ["raw=14d", "5m=30d", "1h=90d"]) {
+    assert.ok(args.includes(`--retention.resolution-${flag}`), args.join(" "));
+  }
+});
+
+check("the sidecars ship the blocks that Prometheus cuts", async () => {
+  const shipped = (await blocks(central)).filter(({ thanos }) => thanos.source === "sidecar");
+  for (const name of names) {
+    const own = shipped.filter(({ thanos }) => thanos.labels.cluster === name);
+    const newest = Math.max(...own.map(({ maxTime }) => maxTime));
+    figure(
+      `${name}: blocks shipped by its sidecar`,
+      own.length > 0
+        ? `${own.length}, newest until ${new Date(newest).toISOString()}`
+        : "none yet: the first is cut three hours after the first start",
+    );
+  }
+  const failed = await ask(
+    central,
+    QUERY,
+    "sum(increase(thanos_shipper_dir_sync_failures_total[10m]))",
+  );
+  assert.equal(Number(failed.result[0]?.value[1]), 0);
+});

@@ -1,0 +1,42 @@
+// An HTTP server on this machine that takes what Alertmanager sends to a webhook.
+import assert from "node:assert/strict";
+import process from "node:process";
+import { $ } from "zx";
+import { text } from "../../lib/cluster.ts";
+import { central } from "./site.ts";
+
+/** One alert of a notification. */
+export interface Notified {
+  status: "firing" | "resolved";
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+}
+
+/** Everything that has come in, oldest first. */
+export const received: Notified[] = [];
+
+// Always the same port: another one would be a change of every cluster's Alertmanager.
+const PORT = Number(process.env.E2E_WEBHOOK_PORT ?? 39099);
+const server = Deno.serve({ port: PORT, onListen() {} }, async (request) => {
+  received.push(...(await request.json()).alerts);
+  return new Response();
+});
+server.unref();
+
+/** The server's address as the clusters reach it: this machine's own on the way to them. */
+export const address = `http://${await ownAddress()}:${PORT}/hook`;
+
+async function ownAddress(): Promise<string> {
+  const route = await $({ quiet: true })`ip -json route get ${text(central, "NODE_IP")}`;
+  const [{ prefsrc }] = JSON.parse(route.stdout);
+  return prefsrc;
+}
+
+/** A received alert with these labels; fails while there is none. */
+export function arrived(labels: Record<string, string>): Notified {
+  const found = received.find((alert) =>
+    Object.entries(labels).every(([name, value]) => alert.labels[name] === value)
+  );
+  assert.ok(found, `no ${JSON.stringify(labels)} among ${received.length} alerts received`);
+  return found;
+}
