@@ -154,18 +154,26 @@ export async function planFleet(
   { central }: { central?: Cluster } = {},
 ): Promise<ClusterPlan[]> {
   const ids = clusters.map(({ id }) => id);
-  const told = central ? planCentral(steps, ids, central) : Promise.resolve([]);
-  const plans = await Promise.all(clusters.map(async (cluster) => {
-    try {
+  const own = clusters.map((cluster) =>
+    planned(cluster, async () => {
       await checkTarget(cluster);
       const objects = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
-      return { cluster, entries: await plan(cluster, objects, steps.map(({ name }) => name)) };
-    } catch (error) {
-      return { cluster, entries: [], error };
-    }
-  }));
-  const entries = await told;
-  return entries.length > 0 ? [...plans, { cluster: central!, entries }] : plans;
+      return await plan(cluster, objects, steps.map(({ name }) => name));
+    })
+  );
+  const told = central ? [planned(central, () => planCentral(steps, ids, central))] : [];
+  const plans = await Promise.all([...own, ...told]);
+  return plans.filter(({ cluster, entries, error }) =>
+    cluster !== central || entries.length > 0 || error
+  );
+}
+
+async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promise<ClusterPlan> {
+  try {
+    return { cluster, entries: await look() };
+  } catch (error) {
+    return { cluster, entries: [], error };
+  }
 }
 
 /**

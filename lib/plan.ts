@@ -104,7 +104,7 @@ const SERVER_FIELDS =
 
 /** Field paths in which two versions of an object differ, as `path: old -> new`. */
 export function differences(before: Manifest, after: Manifest): string[] {
-  const hidden = before.kind === "Secret" ? /^(data|stringData)\./ : undefined;
+  const hidden = before.kind === "Secret" ? /^(data|stringData)(\.|$)/ : undefined;
   const found: string[] = [];
   compare(before, after, "");
   return found;
