@@ -38,9 +38,11 @@ function certificateProblem(pem: string): string | undefined {
   if (!parsed(pem)) return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
 }
 
-function parsed(pem: string): X509Certificate | undefined {
+/** All certificates of a file: while a CA is replaced, ca.crt holds the old and the new one. */
+function parsed(pem: string): X509Certificate[] | undefined {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
   try {
-    return new X509Certificate(pem);
+    return blocks?.map((block) => new X509Certificate(block));
   } catch {
     return undefined;
   }
@@ -111,14 +113,19 @@ function identityProblems(
   if (!secret) unfit.push(`${key.file}  is not a PEM private key without a passphrase`);
   if (unfit.length > 0) return unfit;
 
-  const ca = parsed(authority.pem!)!, own = parsed(certificate.pem!)!;
-  const problems = [...periodProblems(authority, ca), ...periodProblems(certificate, own)];
+  const authorities = parsed(authority.pem!)!, own = parsed(certificate.pem!)![0]!;
+  const problems = [
+    ...authorities.flatMap((ca) => periodProblems(authority, ca)),
+    ...periodProblems(certificate, own),
+  ];
   const refuse = (file: string, what: string) => problems.push(`${file}  ${what}`);
-  if (!ca.ca) refuse(authority.file, "is not the certificate of a CA (basicConstraints CA:TRUE)");
+  if (!authorities.every(({ ca }) => ca)) {
+    refuse(authority.file, "is not the certificate of a CA (basicConstraints CA:TRUE)");
+  }
   if (!own.checkPrivateKey(secret!)) {
     refuse(key.file, `is not the key of ${certificate.file}: make both again`);
   }
-  if (!own.checkIssued(ca) || !own.verify(ca.publicKey)) {
+  if (!authorities.some((ca) => own.checkIssued(ca) && own.verify(ca.publicKey))) {
     refuse(certificate.file, `is not signed by ${authority.file}: make it again with that CA`);
   }
   const name = String(draft.vars.CLUSTER_NAME);
@@ -153,8 +160,8 @@ function periodProblems({ file }: PemFile, { validFrom, validTo }: X509Certifica
 const MONTH = 30 * 24 * 3600 * 1000;
 
 function endsSoon({ file, pem }: PemFile): string[] {
-  const { validTo } = parsed(pem!)!;
-  return Date.parse(validTo) < Date.now() + MONTH
-    ? [`${file}  ends on ${validTo}, and then the centre loses the edges: make a new one`]
-    : [];
+  return parsed(pem!)!.filter(({ validTo }) => Date.parse(validTo) < Date.now() + MONTH)
+    .map(({ validTo }) =>
+      `${file}  ends on ${validTo}, and then the centre loses the edges: make a new one`
+    );
 }

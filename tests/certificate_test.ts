@@ -24,6 +24,16 @@ Deno.test("loadFleet() reads the identity of every cluster, only with THANOS_GRP
   assert.ok(plain.every(({ grpcIdentity }) => grpcIdentity === undefined));
 });
 
+Deno.test("loadFleet() takes certificates of both CAs while one replaces the other", async () => {
+  await using folder = await grpcFolder({
+    "ca.crt": await grpcFile("ca.crt") + await grpcFile("foreign-ca.crt"),
+    "197.crt": await grpcFile("foreign-197.crt"),
+    "197.key": await grpcFile("foreign-197.key"),
+  });
+  const fleet = await fixtureFleet(folder.environment);
+  assert.ok(fleet.every(({ grpcIdentity }) => grpcIdentity));
+});
+
 const PROBLEMS: [what: string, changes: Record<string, string | null>, told: RegExp][] = [
   ["a missing CA", { "ca.crt": null }, /ca\.crt {2}cannot be read: THANOS_GRPC_MTLS needs it/],
   ["a missing certificate", { "198.crt": null }, /198\.crt {2}cannot be read/],
