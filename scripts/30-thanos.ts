@@ -9,13 +9,13 @@ import { type Step, step } from "../lib/step.ts";
 import { fleetAlerts, fleetRules } from "./thanos/alerts.ts";
 import { edgesOf, endpointsConfig } from "./thanos/fleet.ts";
 import { grpcSecrets } from "./thanos/grpc.ts";
-import { awaitEdges, awaitOwn } from "./thanos/stores.ts";
+import { awaitEdges, awaitOwn, dialsOtherwise } from "./thanos/stores.ts";
 
 export const thanos = step({
   name: "30-thanos",
   needs: ["20-prometheus"],
   tellsCentral: fleetLists,
-  objects: (cluster) => render("thanos", cluster, { add: fleetObjects(cluster) }),
+  objects: (cluster) => render("thanos", cluster, { add: builtInCode(cluster) }),
   async run({ cluster, objects, phase, live, apply, ready, report }) {
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
@@ -28,12 +28,26 @@ export const thanos = step({
   },
 });
 
-/** The part of central that a deployed edge changes: Query reads its endpoints again by itself. */
+/** Only central knows the other clusters, and dials them. */
+function builtInCode(cluster: Cluster): Manifest[] {
+  return cluster.role === "edge" ? [] : [...grpcSecrets(cluster), ...lists(cluster)];
+}
+
+/** What names the clusters of the fleet: Query and the rules read it again by themselves. */
+function lists(central: Cluster): Manifest[] {
+  return [endpointsConfig(central), fleetAlerts(central), fleetRules(central)];
+}
+
+/** The part of central that a deployed edge changes. */
 function fleetLists(edges: string[]): Step {
   return step({
     name: "30-thanos",
-    objects: (central) => Promise.resolve(fleetObjects(central)),
+    objects: (central) => Promise.resolve(lists(central)),
     async run({ cluster, objects, phase, live, apply, report }) {
+      if (await dialsOtherwise(cluster)) {
+        report.warn("THANOS_GRPC_MTLS is being switched, which takes all clusters: make all");
+        return;
+      }
       await phase("Lists of the fleet", () => apply(objects));
       const deployed = edgesOf(cluster).filter(({ id }) => edges.includes(id));
       await live(`Query sees ${edges.join(", ")}`, async () => {
@@ -42,17 +56,6 @@ function fleetLists(edges: string[]): Step {
       });
     },
   });
-}
-
-/** What names the clusters of the fleet, and how they are dialled; only central knows the others. */
-function fleetObjects(cluster: Cluster): Manifest[] {
-  if (cluster.role === "edge") return [];
-  return [
-    ...grpcSecrets(cluster),
-    endpointsConfig(cluster),
-    fleetAlerts(cluster),
-    fleetRules(cluster),
-  ];
 }
 
 if (import.meta.main) await main(thanos);

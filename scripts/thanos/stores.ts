@@ -2,9 +2,11 @@
 import { type Cluster, number, type Peer, text } from "../../lib/cluster.ts";
 import { readJson } from "../../lib/answer.ts";
 import { DeployError } from "../../lib/error.ts";
+import { kubectl } from "../../lib/kubectl.ts";
 import { type ClusterProxy, openProxy } from "../../lib/proxy.ts";
 import { until } from "../../lib/wait.ts";
 import { edgeAddress, edgesOf } from "./fleet.ts";
+import { mutualTls } from "./grpc.ts";
 
 /** One endpoint as `/api/v1/stores` shows it. */
 export interface StoreStatus {
@@ -87,4 +89,14 @@ export async function awaitEdges(cluster: Cluster, edges: Peer[], say: Say): Pro
 function silent(error: unknown): string[] {
   if (error instanceof DeployError) return [`${error.message}: ${error.where.join("; ")}`];
   throw error;
+}
+
+/** Whether Query dials edges in another way than the settings want: with TLS, or without. */
+export async function dialsOtherwise(central: Cluster): Promise<boolean> {
+  const [name, namespace] = ["configmap/thanos-query-endpoints", "monitoring"];
+  const live = await kubectl(
+    ["get", name, "--namespace", namespace, "--ignore-not-found", "--output", "yaml"],
+    { cluster: central },
+  );
+  return live !== "" && live.includes("client_config") !== mutualTls(central);
 }
