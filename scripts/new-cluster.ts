@@ -1,7 +1,7 @@
 // new-cluster: writes env/cluster-<id>.env for one more edge, after every check that needs no deploy:
 // `scripts/new-cluster.ts NAME=cluster-199-edge NODE_IP=192.168.101.199 [CONTEXT=...] [DOMAIN=...]`.
 // What is not given follows the pattern of the edges there are. A host that is not up yet is a warning.
-import { link, rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { resolve } from "node:path";
 import process from "node:process";
@@ -141,13 +141,10 @@ function answers({ hostname, port }: URL): Promise<boolean> {
   });
 }
 
-/** Writes a file that must not be there, whole or not at all. */
+/** Writes a file that must not be there. */
 async function writeNew(root: string, file: string, text: string): Promise<void> {
-  const path = resolve(root, file);
-  const temporary = `${path}.${process.pid}.part`;
   try {
-    await writeFile(temporary, text, { flag: "wx" });
-    await link(temporary, path);
+    await writeFile(resolve(root, file), text, { flag: "wx" });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "EEXIST") throw taken(file);
@@ -156,8 +153,6 @@ async function writeNew(root: string, file: string, text: string): Promise<void>
       fix: "look at the folder's owner, mode and room, and type it again",
       cause: error,
     });
-  } finally {
-    await rm(temporary, { force: true });
   }
 }
 

@@ -33,7 +33,10 @@ export async function ownDashboards(
     .map((folder) => projectPath(join("manifests", folder, "dashboards")))
     .filter((folder) => existsSync(folder));
   const files = (await Promise.all(
-    folders.map(async (folder) => (await readdir(folder)).map((name) => join(folder, name))),
+    folders.map(async (folder) =>
+      (await readdir(folder)).filter((name) => name.endsWith(".yaml"))
+        .map((name) => join(folder, name))
+    ),
   )).flat().sort();
   const place = placeOf(cluster);
   return Object.fromEntries(

@@ -21,7 +21,7 @@ export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
       fix: `${fix}; kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`,
     });
   await kubectl(
-    ["--namespace", GRAFANA.namespace, "exec", "-i", `deployment/${GRAFANA.name}`, "--"]
+    ["exec", "-i", `deployment/${GRAFANA.name}`, "--namespace", GRAFANA.namespace, "--"]
       .concat(command.split(" "), "--password-from-stdin"),
     { cluster, input: text(cluster, "GRAFANA_ADMIN_PASSWORD") },
   ).catch((error) => {
