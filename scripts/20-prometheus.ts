@@ -13,6 +13,7 @@ import {
   grafanaSecret,
   objstoreSecret,
   s3CaSecrets,
+  trustingS3,
 } from "./prometheus/access.ts";
 import { packOwn, packUpstream } from "./prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./prometheus/login.ts";
@@ -23,7 +24,7 @@ export const prometheus = step({
   name: "20-prometheus",
   bundles: upstream,
   objects: async (cluster) => [
-    ...await render(folder(cluster), cluster, { add: builtInCode(cluster) }),
+    ...trustingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
     await packOwn(cluster, monitors(cluster)),
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],

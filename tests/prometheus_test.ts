@@ -40,6 +40,13 @@ function decoded(object: Manifest, key: string) {
   return parse(atob(object.data[key]));
 }
 
+Deno.test("20-prometheus checks the certificate of S3 in its scrape, with the private CA if there is one", async () => {
+  const tls = async (one: typeof cluster) =>
+    (await prometheus.objects(one)).find(({ kind }) => kind === "ScrapeConfig")!.spec.tlsConfig;
+  assert.equal(await tls(cluster), undefined);
+  assert.deepEqual(await tls(withCa), { ca: { secret: { name: "s3-ca", key: "ca.crt" } } });
+});
+
 Deno.test("adaptRules() leaves out groups that have nothing to look at, and emptied ones", () => {
   const upstream = rule(
     ["kubernetes-apps", "KubePodCrashLooping", "KubeNodeNotReady", "KubeHpaMaxedOut"],

@@ -38,6 +38,15 @@ export function s3CaSecrets(cluster: Cluster): Manifest[] {
   })];
 }
 
+/** The objects, of which the scrape of S3 trusts its private CA, where there is one. */
+export function trustingS3(objects: Manifest[], cluster: Cluster): Manifest[] {
+  if (!cluster.s3Ca) return objects;
+  const tlsConfig = { ca: { secret: { name: "s3-ca", key: "ca.crt" } } };
+  return objects.map((object) =>
+    object.kind === "ScrapeConfig" ? { ...object, spec: { ...object.spec, tlsConfig } } : object
+  );
+}
+
 /** Grafana's admin, with the keys that its charts use. */
 export function grafanaSecret(cluster: Cluster): Manifest {
   const values = {
