@@ -2,6 +2,7 @@
 // by Store where no Prometheus has samples.
 import assert from "node:assert/strict";
 import { text } from "../../lib/cluster.ts";
+import { durationSeconds } from "../../lib/quantity.ts";
 import { blocks, METRIC, span, STREAM, uploadHistory } from "./history.ts";
 import {
   ask,
@@ -10,7 +11,6 @@ import {
   eventually,
   figure,
   fleet,
-  kube,
   labelValues,
   names,
   pods,
@@ -56,26 +56,33 @@ check("Store serves them, where no Prometheus holds anything", async () => {
   assert.ok(Number(result[0]!.value[1]) > time, "a Prometheus holds that time itself");
 });
 
-check("the Compactor merges, thins out and ages them: 14d raw, 30d of 5m, 90d of 1h", async () => {
-  await eventually(45, async () => {
-    const now = Date.now();
-    const found = await history();
-    for (const name of names) {
-      const own = found.filter(({ thanos }) => thanos.labels.cluster === name);
-      const of = (resolution: number) =>
-        own.filter(({ thanos }) => thanos.downsample.resolution === resolution * 1000);
-      const oldest = (resolution: number) =>
-        (now - Math.min(...of(resolution).map(({ maxTime }) => maxTime))) / 1000 / DAY;
-      assert.ok(own.some(({ compaction }) => compaction.level > 1), `${name}: nothing is merged`);
-      assert.ok(oldest(0) <= 14, `${name}: raw blocks of ${oldest(0).toFixed(1)} days ago`);
-      assert.ok(oldest(300) <= 30, `${name}: 5m blocks of ${oldest(300).toFixed(1)} days ago`);
-      const hours = oldest(3600);
-      assert.ok(hours > 60 && hours <= 90, `${name}: oldest 1h block ${hours.toFixed(1)} days`);
-    }
-  });
-  const { result } = await ask(central, QUERY, "max(thanos_compact_halted)");
-  assert.equal(result[0]?.value[1], "0");
-});
+const [raw, fives, hours] = ["RAW", "5M", "1H"].map((name) =>
+  durationSeconds(text(central, `RETENTION_${name}`)) / DAY
+) as [number, number, number];
+
+check(
+  `the Compactor merges and ages them: ${raw}d raw, ${fives}d of 5m, ${hours}d of 1h`,
+  async () => {
+    await eventually(45, async () => {
+      const now = Date.now();
+      const found = await history();
+      for (const name of names) {
+        const own = found.filter(({ thanos }) => thanos.labels.cluster === name);
+        const of = (resolution: number) =>
+          own.filter(({ thanos }) => thanos.downsample.resolution === resolution * 1000);
+        const oldest = (resolution: number) =>
+          (now - Math.min(...of(resolution).map(({ maxTime }) => maxTime))) / 1000 / DAY;
+        assert.ok(own.some(({ compaction }) => compaction.level > 1), `${name}: nothing is merged`);
+        assert.ok(oldest(0) <= raw, `${name}: raw blocks of ${oldest(0).toFixed(1)} days ago`);
+        assert.ok(oldest(300) <= fives, `${name}: 5m blocks of ${oldest(300).toFixed(1)} days ago`);
+        const last = oldest(3600);
+        assert.ok(last > 60 && last <= hours, `${name}: oldest 1h block ${last.toFixed(1)} days`);
+      }
+    });
+    const { result } = await ask(central, QUERY, "max(thanos_compact_halted)");
+    assert.equal(result[0]?.value[1], "0");
+  },
+);
 
 // Blocks of 14 days go as a whole: by then finer samples of that day are gone for certain.
 for (const [days, resolution, finest] of [[29, "5m", 300], [60, "1h", 3600]] as const) {
@@ -98,18 +105,23 @@ for (const [days, resolution, finest] of [[29, "5m", 300], [60, "1h", 3600]] as 
   });
 }
 
-check("there is one Compactor in the fleet, and it looks every three minutes", async () => {
-  assert.deepEqual(await labelValues("thanos_compact_iterations_total", "cluster"), [
-    text(central, "CLUSTER_NAME"),
-  ]);
-  assert.equal((await pods(central, "app.kubernetes.io/name=thanos-compactor")).length, 1);
-  const { spec } = await kube(central, "statefulset/thanos-compactor", "--namespace", "monitoring");
-  const { args } = spec.template.spec.containers[0];
-  assert.ok(args.includes("--wait-interval=3m"), args.join(" "));
-  for (const flag of ["raw=14d", "5m=30d", "1h=90d"]) {
-    assert.ok(args.includes(`--retention.resolution-${flag}`), args.join(" "));
-  }
-});
+check(
+  "there is one Compactor in the fleet, and it looks as often as the settings say",
+  async () => {
+    assert.deepEqual(await labelValues("thanos_compact_iterations_total", "cluster"), [
+      text(central, "CLUSTER_NAME"),
+    ]);
+    assert.equal((await pods(central, "app.kubernetes.io/name=thanos-compactor")).length, 1);
+    const interval = durationSeconds(text(central, "COMPACTOR_WAIT_INTERVAL"));
+    const { result } = await ask(
+      central,
+      QUERY,
+      `increase(thanos_compact_iterations_total[${4 * interval}s])`,
+    );
+    const rounds = Number(result[0]?.value[1] ?? 0);
+    assert.ok(rounds >= 1, `${rounds} rounds within ${4 * interval} s`);
+  },
+);
 
 check("the sidecars ship the blocks that Prometheus cuts", async () => {
   const shipped = (await blocks(central)).filter(({ thanos }) => thanos.source === "sidecar");

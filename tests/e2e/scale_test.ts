@@ -66,8 +66,10 @@ check("the limits of Query are those of the settings", async () => {
 check("back to the settings of the files, without a trace", async () => {
   await make(thanos);
   await eventually(5, async () => {
-    assert.equal((await pods(central, "app.kubernetes.io/name=thanos-query")).length, 1);
-    assert.equal((await pods(central, "app.kubernetes.io/name=thanos-store")).length, 1);
+    for (const [name, setting] of [["query", "QUERY_REPLICAS"], ["store", "STORE_REPLICAS"]]) {
+      const found = await pods(central, `app.kubernetes.io/name=thanos-${name}`);
+      assert.equal(found.length, central.vars[setting!]);
+    }
   });
   assert.equal(changesOf(await make(thanos)), 0);
 });
