@@ -113,32 +113,11 @@ check(
     ]);
     assert.equal((await pods(central, "app.kubernetes.io/name=thanos-compactor")).length, 1);
     const interval = durationSeconds(text(central, "COMPACTOR_WAIT_INTERVAL"));
-    const { result } = await ask(
-      central,
-      QUERY,
-      `increase(thanos_compact_iterations_total[${4 * interval}s])`,
-    );
-    const rounds = Number(result[0]?.value[1] ?? 0);
-    assert.ok(rounds >= 1, `${rounds} rounds within ${4 * interval} s`);
+    // It may have been started a moment ago.
+    await eventually(3 * interval / 60, async () => {
+      const rounds = `increase(thanos_compact_iterations_total[${3 * interval}s])`;
+      const { result } = await ask(central, QUERY, rounds);
+      assert.ok(Number(result[0]?.value[1] ?? 0) >= 1, `no round within ${3 * interval} s`);
+    });
   },
 );
-
-check("the sidecars ship the blocks that Prometheus cuts", async () => {
-  const shipped = (await blocks(central)).filter(({ thanos }) => thanos.source === "sidecar");
-  for (const name of names) {
-    const own = shipped.filter(({ thanos }) => thanos.labels.cluster === name);
-    const newest = Math.max(...own.map(({ maxTime }) => maxTime));
-    figure(
-      `${name}: blocks shipped by its sidecar`,
-      own.length > 0
-        ? `${own.length}, newest until ${new Date(newest).toISOString()}`
-        : "none yet: the first is cut three hours after the first start",
-    );
-  }
-  const failed = await ask(
-    central,
-    QUERY,
-    "sum(increase(thanos_shipper_dir_sync_failures_total[10m]))",
-  );
-  assert.equal(Number(failed.result[0]?.value[1]), 0);
-});
