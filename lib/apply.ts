@@ -75,7 +75,10 @@ async function applyList(
 }
 
 /** Runs the call again while its failure is transient, for two minutes at most. */
-async function retried<T>(call: () => Promise<T>, say: (text: string) => void = () => {}) {
+export async function retried<T>(
+  call: () => Promise<T>,
+  say: (text: string) => void = () => {},
+): Promise<T> {
   const deadline = Date.now() + 120_000;
   for (let pause = 1000;; pause = Math.min(pause * 2, 15_000)) {
     try {

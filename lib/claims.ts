@@ -1,12 +1,13 @@
 // Sizes of volumes. A claim may grow, but the template it was made from (of a StatefulSet) is immutable,
 // and an operator that meets that deletes the StatefulSet and its pods with it. So the claims are grown
 // here, and the StatefulSet is taken away from its pods, which go on, to be made again for them.
-import { apply, type ApplyOptions } from "./apply.ts";
+import { APPLY, apply, type ApplyOptions, retried } from "./apply.ts";
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
+import { byId } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
 import { liveObjects } from "./live.ts";
-import { idOf, type Manifest, OWNER } from "./manifest.ts";
+import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
 import { bytesOf } from "./quantity.ts";
 import { storageClasses } from "./storageclass.ts";
 
@@ -75,34 +76,57 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
 
 /**
  * Grows volumes as far as the objects want it, so that they can be applied next; one sentence for each
- * claim that was told to grow. When a run ends in the middle, the next one goes on from there: a
- * StatefulSet that is away is simply made by its apply, and a held operator is let go by it.
- * @throws {DeployError} as {@link volumeGrowth} does, with nothing touched.
+ * claim that was told to grow, and for each definition that had to be applied before. When a run ends
+ * in the middle, the next one goes on from there: a StatefulSet that is away is simply made by its
+ * apply, and a held operator is let go by it.
+ * @throws {DeployError} as {@link volumeGrowth} does, or for an object that the API server would
+ *   refuse, with no volume and no StatefulSet touched.
  */
 export async function growVolumes(
   cluster: Cluster,
   objects: Manifest[],
   { say = () => {} }: ApplyOptions = {},
 ): Promise<string[]> {
-  const { resizes, outdated, operated } = await volumeGrowth(cluster, objects);
+  const { resizes, outdated, operated } = await retried(() => volumeGrowth(cluster, objects), say);
   const told = resizes.filter(({ applied }) => !applied);
-  for (const { claim, size } of told) await request(cluster, claim, size);
   // Our own field: the apply that follows does not have it, so the API server takes it away again.
-  await apply(
-    cluster,
-    operated.map((object) => ({ ...object, spec: { ...object.spec, paused: true } })),
-    { say },
-  );
+  const held = operated.map((object) => ({ ...object, spec: { ...object.spec, paused: true } }));
+  // The resources may have fields that only the definitions of the same step know.
+  const changes = held.length > 0 ? await apply(cluster, inWaves(objects)[0], { say }) : [];
+  await tryOut(cluster, [...withLiveSizes(objects, outdated), ...held], say);
+  for (const { claim, size } of told) await retried(() => request(cluster, claim, size), say);
+  await apply(cluster, held, { say });
   for (const { metadata: { namespace, name } } of outdated) {
     say(`StatefulSet/${namespace}/${name} is made again for larger volumes; its pods go on`);
-    await kubectl(
-      ["delete", "statefulset", name, "-n", namespace!, "--cascade=orphan", "--ignore-not-found"],
-      { cluster },
-    );
+    const away = ["delete", "statefulset", name, "-n", namespace!, "--cascade=orphan"];
+    await retried(() => kubectl([...away, "--ignore-not-found"], { cluster }), say);
   }
-  return told.map(({ claim, size }) =>
-    `volume ${claim.metadata.name} grows from ${sizeOf(claim)} to ${size}`
-  );
+  const defined = changes.filter(({ action }) => action !== "unchanged");
+  return [
+    ...defined.map(({ id, action }) => `${id} ${action}, before the volumes that need it`),
+    ...told.map(({ claim, size }) =>
+      `volume ${claim.metadata.name} grows from ${sizeOf(claim)} to ${size}`
+    ),
+  ];
+}
+
+/** The outdated ones of our own StatefulSets as wanted, but for the sizes, which nobody can change. */
+function withLiveSizes(objects: Manifest[], outdated: Manifest[]): Manifest[] {
+  const sets = byId(outdated);
+  return objects.filter((object) => sets.has(idOf(object)))
+    .map((object) => withTemplateSizes(object, sets.get(idOf(object))!));
+}
+
+/** Throws when the API server would refuse one of the objects. */
+async function tryOut(
+  cluster: Cluster,
+  objects: Manifest[],
+  say: (text: string) => void,
+): Promise<void> {
+  if (objects.length === 0) return;
+  // Forced: a conflict is the business of the apply, and a StatefulSet that is made anew has none.
+  const flags = [...APPLY, "--dry-run=server", "--force-conflicts", "-f", "-"];
+  await retried(() => kubectl(flags, { cluster, input: asList(objects) }), say);
 }
 
 /** A copy of a StatefulSet with the sizes that the templates of another one ask for. */
@@ -139,11 +163,11 @@ function templatesOf(object: Manifest, live: Manifest[]): Template[] {
     one.kind === "StatefulSet" && one.metadata.namespace === namespace
   );
   if (kind === "StatefulSet") {
-    const own = sets.find(({ metadata }) =>
-      metadata.name === name && metadata.labels?.["app.kubernetes.io/managed-by"] === OWNER
-    );
+    const found = sets.find(({ metadata }) => metadata.name === name);
+    // Somebody else's, and so are its claims.
+    if (found && found.metadata.labels?.["app.kubernetes.io/managed-by"] !== OWNER) return [];
     return (spec.volumeClaimTemplates ?? []).map((template: Manifest) => (
-      { object, set: name, name: template.metadata.name, size: sizeOf(template), live: own }
+      { object, set: name, name: template.metadata.name, size: sizeOf(template), live: found }
     ));
   }
   const size = sizeOf(spec?.storage?.volumeClaimTemplate);

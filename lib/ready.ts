@@ -58,6 +58,8 @@ const RULES: Record<string, (object: Manifest) => Readiness> = {
 };
 
 function operated(object: Manifest): Readiness {
+  // A held operator does nothing, and its old verdict stays as it is.
+  if (object.spec?.paused) return waiting("held by a run that was cut off: run the step again");
   for (const type of ["Reconciled", "Available"]) {
     const verdict = conditionOf(object, type);
     if (!verdict) return waiting(`the operator has not said ${type} yet`);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { growVolumes, volumeGrowth } from "../lib/claims.ts";
 import { DeployError } from "../lib/error.ts";
+import { KubectlError } from "../lib/kubectl.ts";
 import { type Manifest, OWNER } from "../lib/manifest.ts";
 import { plan } from "../lib/plan.ts";
 import { Report } from "../lib/report.ts";
@@ -50,6 +51,7 @@ function site(live: Manifest[], allowVolumeExpansion = true): Reply[] {
     { on: "get storageclasses", stdout: JSON.stringify({ items: classes }) },
     { on: " patch | delete " },
     { on: " get " },
+    { on: "--dry-run=server" },
     { on: " apply ", stdout: "Prometheus\tmonitoring\tmain\t1\t2\t{}\t{}\n" },
   ];
 }
@@ -58,7 +60,7 @@ function site(live: Manifest[], allowVolumeExpansion = true): Reply[] {
 function deeds(calls: Call[]): string[] {
   return calls.map(({ args }) => args.replace(/^.*?--context=\S+ /, ""))
     .filter((args) => !args.startsWith("get "))
-    .map((args) => args.replace(/^apply .*/, "apply"));
+    .map((args) => args.replace(/^apply .*/, args.includes("dry-run") ? "dry run" : "apply"));
 }
 
 const PATCH = (name: string, size: string) =>
@@ -87,6 +89,7 @@ Deno.test("growVolumes() grows every claim of a StatefulSet, then takes it away 
     "volume data-store-1 grows from 10Gi to 20Gi",
   ]);
   assert.deepEqual(deeds(await calls()), [
+    "dry run",
     PATCH("data-store-0", "20Gi"),
     PATCH("data-store-1", "20Gi"),
     ORPHAN("store"),
@@ -99,6 +102,7 @@ Deno.test("growVolumes() holds the operator before it takes a StatefulSet away f
   const calls = await fakeKubectl(site(live));
   await growVolumes(cluster, [resource("20Gi")]);
   assert.deepEqual(deeds(await calls()), [
+    "dry run",
     PATCH("main-db-prometheus-main-0", "20Gi"),
     "apply",
     ORPHAN("prometheus-main"),
@@ -138,7 +142,8 @@ Deno.test("growVolumes() does nothing where sizes are equal, however they are wr
 Deno.test("growVolumes() leaves a claim of its own to the apply, and a foreign StatefulSet alone", async () => {
   const foreign = set("10Gi");
   foreign.metadata.labels = {};
-  const calls = await fakeKubectl(site([claim("grafana", "5Gi"), foreign]));
+  const theirs = claim("data-store-0", "10Gi");
+  const calls = await fakeKubectl(site([claim("grafana", "5Gi"), foreign, theirs]));
   assert.deepEqual(await growVolumes(cluster, [claim("grafana", "6Gi"), set("20Gi")]), []);
   assert.deepEqual(deeds(await calls()), []);
 });
@@ -147,10 +152,77 @@ Deno.test("growVolumes() goes on where a run that was cut off ended", async () =
   const grown = claim("data-store-0", "20Gi");
   const first = await fakeKubectl(site([set("10Gi"), grown]));
   assert.deepEqual(await growVolumes(cluster, [set("20Gi")]), []);
-  assert.deepEqual(deeds(await first()), [ORPHAN("store")]);
+  assert.deepEqual(deeds(await first()), ["dry run", ORPHAN("store")]);
   const second = await fakeKubectl(site([grown]));
   await growVolumes(cluster, [set("20Gi")]);
   assert.deepEqual(deeds(await second()), []);
+});
+
+Deno.test("growVolumes() tries what the API server may refuse before it touches a volume", async () => {
+  const live = [set("10Gi"), claim("data-store-0", "10Gi")];
+  const stderr = 'The StatefulSet "store" is invalid: spec.replicas: must not be negative';
+  const calls = await fakeKubectl([{ on: "--dry-run=server", stderr, code: 1 }, ...site(live)]);
+  const wanted = set("20Gi");
+  wanted.spec.replicas = -1;
+  await assert.rejects(growVolumes(cluster, [wanted]), KubectlError);
+  assert.deepEqual(deeds(await calls()), ["dry run"]);
+  const [tried] = JSON.parse((await calls()).find(({ stdin }) => stdin)!.stdin).items;
+  assert.deepEqual(tried.spec, { ...set("10Gi").spec, replicas: -1 });
+});
+
+Deno.test("growVolumes() patches and deletes again after a transient failure", async () => {
+  const live = [set("10Gi"), claim("data-store-0", "10Gi")];
+  const broken = { stderr: "dial tcp: connection refused", code: 1, times: 1 };
+  const replies = [{ on: " patch ", ...broken }, { on: " delete ", ...broken }, ...site(live)];
+  const calls = await fakeKubectl(replies);
+  await growVolumes(cluster, [set("20Gi")]);
+  const patch = PATCH("data-store-0", "20Gi");
+  assert.deepEqual(deeds(await calls()), [
+    "dry run",
+    patch,
+    patch,
+    ORPHAN("store"),
+    ORPHAN("store"),
+  ]);
+});
+
+Deno.test("growVolumes() applies new definitions before a resource that may need them", async () => {
+  const crd = object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "prometheuses", {});
+  delete crd.metadata.namespace;
+  const live = [operatorsSet("10Gi"), claim("main-db-prometheus-main-0", "10Gi")];
+  const row = "CustomResourceDefinition\t\tprometheuses\t1\t2\t{}\t{}\n";
+  const calls = await fakeKubectl([
+    { on: "get customresourcedefinitions -o", stdout: "prometheuses\tTrue\n" },
+    ...site(live).slice(0, 5),
+    { on: " apply ", stdout: row, times: 1 },
+    ...site(live).slice(5),
+  ]);
+  const told = await growVolumes(cluster, [resource("20Gi"), crd]);
+  assert.match(told[0]!, /^CustomResourceDefinition\/prometheuses created/);
+  assert.deepEqual(deeds(await calls()).slice(0, 3), [
+    "apply",
+    "dry run",
+    PATCH("main-db-prometheus-main-0", "20Gi"),
+  ]);
+  const sent = (await calls()).filter(({ stdin }) => stdin).map(({ stdin }) =>
+    JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join()
+  );
+  assert.deepEqual(sent, ["CustomResourceDefinition", "Prometheus", "Prometheus"]);
+});
+
+Deno.test("the step after a cut lets the operator go, also when no volume is left to grow", async () => {
+  const grown = [operatorsSet("20Gi"), claim("main-db-prometheus-main-0", "20Gi")];
+  const calls = await fakeKubectl(site(grown));
+  const again = step({
+    name: "99-example",
+    objects: () => Promise.resolve([resource("20Gi")]),
+    run: ({ objects, apply }) => apply(objects),
+  });
+  await runStep(again, cluster, new Report("", () => {}));
+  assert.deepEqual(deeds(await calls()), ["apply"]);
+  const { args, stdin } = (await calls()).find(({ stdin }) => stdin)!;
+  assert.match(args, new RegExp(`--server-side --field-manager=${OWNER} `)); // as the pause was
+  assert.equal("paused" in JSON.parse(stdin).items[0].spec, false);
 });
 
 Deno.test("volumeGrowth() asks nothing for objects without volumes", async () => {
@@ -163,7 +235,7 @@ Deno.test("volumeGrowth() asks nothing for objects without volumes", async () =>
 Deno.test("runStep() counts volumes that grow, before it applies what asks for them", async () => {
   const row = "StatefulSet\tmonitoring\tstore\t1\t1\t{}\t{}\n";
   const calls = await fakeKubectl([
-    ...site([set("10Gi"), claim("data-store-0", "10Gi")]).slice(0, 4),
+    ...site([set("10Gi"), claim("data-store-0", "10Gi")]).slice(0, 5),
     { on: " apply ", stdout: row },
   ]);
   const growing = step({

@@ -160,6 +160,17 @@ const cases: [title: string, object: Manifest, state: string][] = [
     }),
     "waiting",
   ],
+  [
+    "a Prometheus that is held",
+    live("Prometheus", { paused: true }, {
+      conditions: [{ type: "Reconciled", status: "True", observedGeneration: 2 }, {
+        type: "Available",
+        status: "True",
+        observedGeneration: 2,
+      }],
+    }),
+    "waiting",
+  ],
   ["a kind without a rule", live("ConfigMap", undefined, undefined), "ready"],
 ];
 

@@ -8,7 +8,12 @@ import type { ClusterProxy } from "../lib/proxy.ts";
 import { alertProblems } from "../scripts/verify/alertmanager.ts";
 import { dashboardProblems, loginProblems } from "../scripts/verify/grafana.ts";
 import { uploads } from "../scripts/verify/metrics.ts";
-import { absenceProblems, claimProblems, defaultClassProblems } from "../scripts/verify/objects.ts";
+import {
+  absenceProblems,
+  claimProblems,
+  claims,
+  defaultClassProblems,
+} from "../scripts/verify/objects.ts";
 import {
   freshProblems,
   healthProblems,
@@ -18,7 +23,9 @@ import {
 } from "../scripts/verify/opensearch.ts";
 import { ruleProblems, type Target, targetProblems } from "../scripts/verify/prometheus.ts";
 import { clusterProblems, endpointProblems } from "../scripts/verify/thanos.ts";
+import type { Subject } from "../scripts/verify/subject.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
+import { fakeKubectl } from "./fake_kubectl.ts";
 
 function whats(problems: Problem[]): string[] {
   for (const { what, cause, fix } of problems) assert.ok(what && cause && fix);
@@ -231,6 +238,28 @@ Deno.test("claimProblems() names a claim that waits", async () => {
   assert.deepEqual(whats(claimProblems(await fixtureCluster("196"), claims)), [
     "PersistentVolumeClaim/monitoring/data-thanos-store-0 is Pending",
   ]);
+});
+
+Deno.test("claimProblems() names a claim that has less than it asks for", async () => {
+  const claim = (name: string, storage: string) =>
+    object("PersistentVolumeClaim", name, {
+      spec: { storageClassName: "longhorn", resources: { requests: { storage: "20Gi" } } },
+      status: { phase: "Bound", capacity: { storage } },
+    });
+  const claims = [claim("db-0", "10Gi"), claim("db-1", "20Gi"), claim("db-2", "21474836480")];
+  assert.deepEqual(whats(claimProblems(await fixtureCluster("196"), claims)), [
+    "PersistentVolumeClaim/monitoring/db-0 asked for 20Gi, has 10Gi",
+  ]);
+});
+
+Deno.test("claims() looks where only an Alertmanager has volumes", async () => {
+  const spec = { storageClassName: "longhorn" };
+  const items = [object("PersistentVolumeClaim", "db-0", { spec, status: { phase: "Lost" } })];
+  await fakeKubectl([{ on: "get persistentvolumeclaims", stdout: JSON.stringify({ items }) }]);
+  const cluster = await fixtureCluster("196", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const objects = [object("Alertmanager", "main", {})];
+  const problems = await claims({ cluster, objects } as unknown as Subject);
+  assert.deepEqual(whats(problems), ["PersistentVolumeClaim/monitoring/db-0 is Lost"]);
 });
 
 Deno.test("defaultClassProblems() wants exactly one default, and ours", () => {

@@ -1,9 +1,11 @@
 // Checks of Kubernetes itself: objects, readiness, volumes.
 import type { Problem } from "../../lib/check.ts";
+import { sizeOf } from "../../lib/claims.ts";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { absent } from "../../lib/inventory.ts";
 import { liveObjects } from "../../lib/live.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/manifest.ts";
+import { bytesOf } from "../../lib/quantity.ts";
 import { unready } from "../../lib/ready.ts";
 import { defaultClasses, storageClasses } from "../../lib/storageclass.ts";
 import type { Subject } from "./subject.ts";
@@ -42,12 +44,13 @@ export async function readyObjects({ cluster, objects }: Subject): Promise<Probl
   });
 }
 
-/** Claims that StatefulSets made are bound; those we made ourselves are among the ready objects. */
+const CLAIMING = new Set(["StatefulSet", "Prometheus", "Alertmanager"]);
+
+/** Claims that StatefulSets made are bound and as large as they ask; those we made ourselves are among the ready objects. */
 export async function claims({ cluster, objects }: Subject): Promise<Problem[]> {
   const namespaces = [
     ...new Set(
-      objects.filter(({ kind }) => kind === "StatefulSet" || kind === "Prometheus")
-        .map(({ metadata }) => metadata.namespace!),
+      objects.filter(({ kind }) => CLAIMING.has(kind)).map(({ metadata }) => metadata.namespace!),
     ),
   ];
   const lists = await Promise.all(
@@ -56,14 +59,21 @@ export async function claims({ cluster, objects }: Subject): Promise<Problem[]> 
   return claimProblems(cluster, lists.flat());
 }
 
-/** Claims that are not bound. */
+/** Claims that are not bound, or have less than they ask for. */
 export function claimProblems(cluster: Cluster, claims: Manifest[]): Problem[] {
-  return claims.filter(({ status }) => status?.phase !== "Bound").map((claim) => ({
-    what: `${idOf(claim)} is ${status(claim)}`,
-    cause: `the class ${claim.spec.storageClassName ?? "(none)"} has no provisioner or no room`,
-    fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} -n ${claim.metadata.namespace} ` +
-      `describe pvc ${claim.metadata.name}`,
-  }));
+  return claims.flatMap((claim) => {
+    const name = `the class ${claim.spec.storageClassName ?? "(none)"}`;
+    const fix = `kubectl --context ${text(cluster, "KUBE_CONTEXT")} ` +
+      `-n ${claim.metadata.namespace} describe pvc ${claim.metadata.name}`;
+    if (claim.status?.phase !== "Bound") {
+      const what = `${idOf(claim)} is ${status(claim)}`;
+      return [{ what, cause: `${name} has no provisioner or no room`, fix }];
+    }
+    const asked = sizeOf(claim), has = claim.status.capacity?.storage;
+    if (!asked || !has || bytesOf(has) >= bytesOf(asked)) return [];
+    const what = `${idOf(claim)} asked for ${asked}, has ${has}`;
+    return [{ what, cause: `${name} has not grown it yet, or has no room`, fix }];
+  });
 }
 
 function status(claim: Manifest): string {
