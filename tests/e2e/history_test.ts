@@ -14,6 +14,7 @@ import {
   labelValues,
   names,
   pods,
+  PROMETHEUS,
   QUERY,
   seconds,
 } from "./site.ts";
@@ -121,3 +122,28 @@ check(
     });
   },
 );
+
+check("the sidecars ship the blocks that Prometheus cuts", async () => {
+  const cut = new Set(
+    await labelValues(`prometheus_tsdb_blocks_loaded{job="${PROMETHEUS.name}"} > 0`, "cluster"),
+  );
+  const shipped = await eventually(5, async () => {
+    const all = (await blocks(central)).filter(({ thanos }) => thanos.source === "sidecar");
+    const from = new Set(all.map(({ thanos }) => thanos.labels.cluster!));
+    assert.deepEqual([...cut].filter((name) => !from.has(name)), [], "cut, but not in the bucket");
+    return all;
+  });
+  for (const name of names) {
+    const own = shipped.filter(({ thanos }) => thanos.labels.cluster === name);
+    const newest = Math.max(...own.map(({ maxTime }) => maxTime));
+    figure(
+      `${name}: blocks shipped by its sidecar`,
+      own.length > 0
+        ? `${own.length}, newest until ${new Date(newest).toISOString()}`
+        : "none yet: the first is cut three hours after the first start",
+    );
+  }
+  const failures = "sum(increase(thanos_shipper_dir_sync_failures_total[10m]))";
+  const { result } = await ask(central, QUERY, failures);
+  assert.equal(Number(result[0]?.value[1]), 0);
+});
