@@ -2,8 +2,9 @@
 // endpoints of Thanos Query, so a new edge is never left unwatched.
 import { stringify } from "yaml";
 import { type Cluster, type Peer, text } from "../../lib/cluster.ts";
-import { configMap, labelsOf, type Manifest, RELOAD_ANNOTATION } from "../../lib/manifest.ts";
+import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../lib/manifest.ts";
 import { edgeAddress, edgesOf } from "./fleet.ts";
+import { thanosLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
 
@@ -28,7 +29,11 @@ export function fleetAlerts(cluster: Cluster): Manifest {
   return {
     apiVersion: "monitoring.coreos.com/v1",
     kind: "PrometheusRule",
-    metadata: { name: "thanos-fleet", namespace: NAMESPACE, labels: labels("thanos", "rules") },
+    metadata: {
+      name: "thanos-fleet",
+      namespace: NAMESPACE,
+      labels: thanosLabels("thanos", "rules"),
+    },
     spec: { groups: rules.length > 0 ? [{ name: "thanos-fleet", rules }] : [] },
   };
 }
@@ -70,15 +75,11 @@ export function fleetRules(cluster: Cluster): Manifest {
   const groups = [{ name: "clusters", partial_response_strategy: "warn", rules }];
   const file = { "fleet.yaml": stringify({ groups }, { lineWidth: 0 }) };
   return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, {
-    labels: labels("thanos-ruler", "ruler"),
+    labels: thanosLabels("thanos-ruler", "ruler"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
   });
 }
 
 function runbook(cluster: Cluster, alert: string): string {
   return `${text(cluster, "RUNBOOK_URL")}/clusters.md#${alert.toLowerCase()}`;
-}
-
-function labels(name: string, component: string): Record<string, string> {
-  return labelsOf({ name, component, partOf: "metrics", version: "v0.42.4" });
 }

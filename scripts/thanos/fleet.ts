@@ -2,8 +2,9 @@
 // alerts about each cluster come from the same list (alerts.ts), so no edge is left unwatched.
 import { stringify } from "yaml";
 import { type Cluster, number, type Peer } from "../../lib/cluster.ts";
-import { configMap, labelsOf, type Manifest, RELOAD_ANNOTATION } from "../../lib/manifest.ts";
+import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../lib/manifest.ts";
 import { clientConfig, mutualTls } from "./grpc.ts";
+import { thanosLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
 
@@ -30,11 +31,7 @@ export function endpointsConfig(cluster: Cluster): Manifest {
   }));
   const file = stringify({ endpoints: [...LOCAL.map((address) => ({ address })), ...edges] });
   return configMap("thanos-query-endpoints", NAMESPACE, { "endpoints.yml": file }, {
-    labels: labels("thanos-query", "query"),
+    labels: thanosLabels("thanos-query", "query"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
   });
-}
-
-function labels(name: string, component: string): Record<string, string> {
-  return labelsOf({ name, component, partOf: "metrics", version: "v0.42.4" });
 }

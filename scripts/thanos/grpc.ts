@@ -2,7 +2,8 @@
 // shows of itself. Inside a cluster gRPC stays plain. Query goes on dialling an address as it began to
 // until it was away for five minutes; switching on or off needs the restart that these Secrets bring.
 import { type Cluster, flag, type Peer } from "../../lib/cluster.ts";
-import { labelsOf, type Manifest, RELOAD_ANNOTATION, secret } from "../../lib/manifest.ts";
+import { type Manifest, RELOAD_ANNOTATION, secret } from "../../lib/manifest.ts";
+import { thanosLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
 /** Where the manifests mount both Secrets. */
@@ -21,12 +22,7 @@ export function mutualTls(cluster: Cluster): boolean {
 export function grpcSecrets(cluster: Cluster): Manifest[] {
   const identity = cluster.grpcIdentity;
   if (!identity) return [];
-  const labels = labelsOf({
-    name: "thanos-grpc",
-    component: "grpc",
-    partOf: "metrics",
-    version: "v0.42.4",
-  });
+  const labels = thanosLabels("thanos-grpc", "grpc");
   const pair = { "tls.crt": identity.certificate, "tls.key": identity.key };
   return [
     secret("thanos-grpc-tls", NAMESPACE, pair, {

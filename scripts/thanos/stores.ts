@@ -8,6 +8,9 @@ import { until } from "../../lib/wait.ts";
 import { edgeAddress, edgesOf } from "./fleet.ts";
 import { mutualTls } from "./grpc.ts";
 
+/** The Thanos Query of the central cluster. */
+export const QUERY = { namespace: "monitoring", name: "thanos-query", port: 9090 };
+
 /** One endpoint as `/api/v1/stores` shows it. */
 export interface StoreStatus {
   /** Address after discovery. */
@@ -21,8 +24,7 @@ export type Stores = Record<string, StoreStatus[]>;
 
 /** Asks Thanos Query for its endpoints. */
 export async function readStores(proxy: ClusterProxy): Promise<Stores> {
-  const query = { namespace: "monitoring", name: "thanos-query", port: 9090 };
-  const { data } = await readJson<{ data: Stores }>(proxy, query, "/api/v1/stores");
+  const { data } = await readJson<{ data: Stores }>(proxy, QUERY, "/api/v1/stores");
   return data;
 }
 

@@ -3,7 +3,8 @@ import { readJson } from "../../lib/answer.ts";
 import type { Problem } from "../../lib/check.ts";
 import type { Subject } from "./subject.ts";
 
-const ALERTMANAGER = {
+/** The Alertmanager of the cluster itself. */
+export const ALERTMANAGER = {
   namespace: "monitoring",
   name: "kube-prometheus-stack-alertmanager",
   port: 9093,

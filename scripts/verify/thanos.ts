@@ -2,10 +2,8 @@
 import type { Problem } from "../../lib/check.ts";
 import type { Cluster } from "../../lib/cluster.ts";
 import type { Subject } from "./subject.ts";
-import { missingEndpoints, readStores, type Stores } from "../thanos/stores.ts";
+import { missingEndpoints, QUERY, readStores, type Stores } from "../thanos/stores.ts";
 import { ask, type Sample } from "./metrics.ts";
-
-const QUERY = { namespace: "monitoring", name: "thanos-query", port: 9090 };
 
 /** Query is in touch with its own programs and with every edge. */
 export async function endpoints({ cluster, proxy }: Subject): Promise<Problem[]> {

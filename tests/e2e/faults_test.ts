@@ -82,11 +82,7 @@ for (
 ) {
   check(`${name} is killed: its pod comes back and so do the answers`, async () => {
     const started = performance.now();
-    const [before] = await kill(central, selector);
-    await eventually(5, async () => {
-      const [now] = await pods(central, selector);
-      assert.ok(now?.ready && now.uid !== before!.uid, `${name} is not ready`);
-    });
+    await replaced(central, selector, 5);
     const ready = ((performance.now() - started) / 1000).toFixed(0);
     figure(
       `${name} killed: ready again after`,
@@ -104,14 +100,19 @@ async function kill(cluster: Cluster, selector: string) {
   return before;
 }
 
+/** Kills the pod of a selector, and waits so many minutes until another one is ready. */
+async function replaced(cluster: Cluster, selector: string, minutes: number): Promise<void> {
+  const [before] = await kill(cluster, selector);
+  await eventually(minutes, async () => {
+    const [now] = await pods(cluster, selector);
+    assert.ok(now?.ready && now.uid !== before!.uid, `the pod of ${selector} is not ready`);
+  });
+}
+
 check("B2: Prometheus of an edge is killed: what it had on disk is still there", async () => {
   const selector = "app.kubernetes.io/name=prometheus";
   const from = now();
-  const [killed] = await kill(edge!, selector);
-  await eventually(10, async () => {
-    const [pod] = await pods(edge!, selector);
-    assert.ok(pod?.ready && pod.uid !== killed!.uid, "Prometheus is not ready");
-  });
+  await replaced(edge!, selector, 10);
   const ready = now() - from;
   const whole = await untilWhole(5);
   await sleep(60_000);

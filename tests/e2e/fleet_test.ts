@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { type Cluster, projectPath, text } from "../../lib/cluster.ts";
-import { changesOf, type Typed, typeMake } from "../../scripts/smoke/make.ts";
+import { changesOf } from "../../scripts/smoke/make.ts";
 import { readStores } from "../../scripts/thanos/stores.ts";
 import {
   central,
@@ -38,11 +38,7 @@ const queryPods = async () =>
 
 check("a new edge is one file: Query sees it without a restart", async () => {
   const folder = await mkdtemp(join(tmpdir(), "fleet-"));
-  const there = async (words: string[]): Promise<Typed> => {
-    const typed = await typeMake(words, {}, folder);
-    assert.equal(typed.code, 0, `make ${words.join(" ")}\n${typed.output}`);
-    return typed;
-  };
+  const there = (words: string[]) => make(words, {}, folder);
   try {
     // The same project as it was before this edge came.
     await copyProject(folder);
@@ -126,40 +122,18 @@ check(
 
 /** A CA and one certificate per cluster, as README.md makes them. */
 async function certificates(folder: string): Promise<void> {
-  const openssl = (...words: string[]) => $({ quiet: true, cwd: folder })`openssl ${words}`;
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-  await openssl(
-    "req",
-    "-x509",
-    ...key,
-    "-days",
-    "30",
-    "-subj",
-    "/CN=e2e CA",
-    "-keyout",
-    "ca.key",
-    "-out",
-    "ca.crt",
-  );
+  const certificate = (file: string, name: string, ...more: string[]) => {
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    const out = ["-keyout", `${file}.key`, "-out", `${file}.crt`];
+    const words = ["-x509", ...key, "-days", "30", "-subj", `/CN=${name}`, ...more, ...out];
+    return $({ quiet: true, cwd: folder })`openssl req ${words}`;
+  };
+  await certificate("ca", "e2e CA");
+  const signed = ["-CA", "ca.crt", "-CAkey", "ca.key"];
+  const leaf = ["-addext", "basicConstraints=critical,CA:FALSE"];
   for (const { id, vars } of fleet) {
     const name = String(vars.CLUSTER_NAME);
-    await openssl(
-      ...[
-        "req",
-        "-x509",
-        ...key,
-        "-days",
-        "30",
-        "-subj",
-        `/CN=${name}`,
-        "-CA",
-        "ca.crt",
-        "-CAkey",
-        "ca.key",
-      ],
-      ...["-addext", `subjectAltName=DNS:${name}`, "-addext", "basicConstraints=critical,CA:FALSE"],
-      ...["-keyout", `${id}.key`, "-out", `${id}.crt`],
-    );
+    await certificate(id, name, ...signed, ...leaf, "-addext", `subjectAltName=DNS:${name}`);
   }
 }
 

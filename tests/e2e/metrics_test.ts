@@ -1,6 +1,6 @@
 // What Prometheus scrapes on each cluster, and what the centre sees of all of them.
 import assert from "node:assert/strict";
-import { type Cluster, text } from "../../lib/cluster.ts";
+import { type Cluster, list, text } from "../../lib/cluster.ts";
 import { desired } from "../../lib/step.ts";
 import { STEPS } from "../../scripts/fleet.ts";
 import { readStores } from "../../scripts/thanos/stores.ts";
@@ -65,7 +65,7 @@ for (const cluster of fleet) {
 }
 
 function isStandIn(cluster: Cluster, job: string): boolean {
-  return text(cluster, "STAND_INS").split(",").some((program) => program && job.includes(program));
+  return list(cluster, "STAND_INS").some((program) => job.includes(program));
 }
 
 check("Query is in touch with every program and edge, under the right labels", async () => {

@@ -1,13 +1,19 @@
 // The site under test: its clusters as env/, the profile and the process environment describe them.
 // Nothing here knows what kind of site it is.
 import assert from "node:assert/strict";
-import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { readJson } from "../../lib/answer.ts";
-import { chooseClusters, type Cluster, loadFleet, secretsOf } from "../../lib/cluster.ts";
+import { type Cluster, loadFleet, secretsOf } from "../../lib/cluster.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { type ClusterProxy, openProxy, type ServicePort } from "../../lib/proxy.ts";
 import { maskSecrets, print, table } from "../../lib/report.ts";
 import { type Typed, typeMake } from "../../scripts/smoke/make.ts";
+import { QUERY } from "../../scripts/thanos/stores.ts";
+import type { Sample } from "../../scripts/verify/metrics.ts";
+
+export { QUERY };
+export { ALERTMANAGER } from "../../scripts/verify/alertmanager.ts";
+export { PROMETHEUS } from "../../scripts/verify/prometheus.ts";
 
 /** All clusters of the site, with the settings that the commands of this run use. */
 export const fleet = await loadFleet();
@@ -18,15 +24,6 @@ export const edges = fleet.filter(({ role }) => role === "edge");
 
 /** Names of all clusters, as their series carry them. */
 export const names = fleet.map(({ vars }) => String(vars.CLUSTER_NAME)).sort();
-
-const monitoring = (name: string, port: number): ServicePort => ({
-  namespace: "monitoring",
-  name,
-  port,
-});
-export const QUERY = monitoring("thanos-query", 9090);
-export const PROMETHEUS = monitoring("kube-prometheus-stack-prometheus", 9090);
-export const ALERTMANAGER = monitoring("kube-prometheus-stack-alertmanager", 9093);
 
 /** Registers a test; what it opens (proxies) may stay open for the next ones. */
 export function check(name: string, run: () => Promise<unknown>, ignore = false): void {
@@ -59,12 +56,6 @@ export async function get<T>(cluster: Cluster, service: ServicePort, path: strin
   return await readJson<T>(await way(cluster), service, path);
 }
 
-/** One series of an instant query: its labels and value. */
-export interface Sample {
-  metric: Record<string, string>;
-  value: [time: number, value: string];
-}
-
 interface QueryAnswer {
   data: { result: Sample[] };
   warnings?: string[];
@@ -92,12 +83,16 @@ export async function labelValues(query: string, label: string): Promise<string[
   return [...new Set(result.map(({ metric }) => metric[label] ?? ""))].sort();
 }
 
-/** Types a make command as an operator does; fails with its whole output unless it ends with 0. */
+/**
+ * Types a make command as an operator does, in the project or a copy of it; fails with its whole
+ * output unless it ends with 0.
+ */
 export async function make(
   words: string[],
   environment: Record<string, string> = {},
+  folder?: string,
 ): Promise<Typed> {
-  const typed = await typeMake(words, environment);
+  const typed = await typeMake(words, environment, folder);
   assert.equal(typed.code, 0, `make ${words.join(" ")}\n${typed.output}`);
   return typed;
 }
@@ -110,7 +105,7 @@ export async function eventually<T>(minutes: number, look: () => Promise<T>): Pr
       return await look();
     } catch (error) {
       if (Date.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 2000));
+      await sleep(2000);
     }
   }
 }
@@ -153,14 +148,6 @@ export interface Pod {
   ready: boolean;
   restarts: number;
 }
-
-/** The cluster of an id, with settings as if `environment` were set in the shell. */
-export async function as(id: string, environment: Record<string, string>): Promise<Cluster> {
-  const all = await loadFleet({ environment: { ...process.env, ...environment } as Env });
-  return chooseClusters(all, [id])[0]!;
-}
-
-type Env = Record<string, string>;
 
 const figures: [what: string, figure: string][] = [];
 
