@@ -102,7 +102,8 @@ export function indexPolicy(cluster: Cluster): Json {
         name: "snapshot",
         actions: [{
           timeout: "12h",
-          retry: { count: 5, backoff: "exponential", delay: "10m" },
+          // ISM's own retries ask after the same failed snapshot; the keeper's take a new one.
+          retry: { count: 1, backoff: "constant", delay: "1m" },
           snapshot: { repository: REPOSITORY, snapshot: "{{ctx.index}}" },
         }],
         transitions: [{ state_name: "delete" }],

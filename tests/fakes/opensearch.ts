@@ -76,6 +76,8 @@ export class FakeOpenSearch implements OpenSearch {
 
   #answer(call: string, body: Body, query: URLSearchParams): Reply {
     const routes: [RegExp, Handler][] = [
+      [/^GET \/_cluster\/settings$/, () => ok({ persistent: {}, transient: {} })],
+      [/^GET \/_cluster\/state\/metadata$/, () => ok({})], // filtered to what is not there
       [/^GET \/_index_template\/(\S+)$/, ([name]) => this.#getTemplate(name!)],
       [/^PUT \/_index_template\/(\S+)$/, ([name], body) => this.#putTemplate(name!, body)],
       [/^GET \/_snapshot\/(\w[\w-]*)$/, ([name]) => this.#getRepository(name!)],
@@ -183,7 +185,8 @@ export class FakeOpenSearch implements OpenSearch {
   #putIndexPolicy(name: string, body: Body, query: URLSearchParams): Reply {
     const fault = unknown(body, ["policy"]) ?? indexPolicyFault(body.policy);
     if (fault) return fault;
-    const conflict = this.#conflict(this.policies.get(name), query, true);
+    const conflict = this.#conflict(this.policies.get(name), query, true) ??
+      this.#overlap(name, body.policy);
     if (conflict) return conflict;
     const policy = structuredClone(body.policy);
     for (const { actions } of policy.states) {
@@ -223,6 +226,27 @@ export class FakeOpenSearch implements OpenSearch {
     return this.#store(this.snapshotPolicies, name, { ...body, ...added }, (stored) => ({
       sm_policy: stored,
     }));
+  }
+
+  /** Two policies of one priority may not want the same index. */
+  #overlap(name: string, policy: Body): Reply | undefined {
+    for (const [other, { body }] of this.policies) {
+      if (other === name) continue;
+      for (const mine of policy.ism_template ?? []) {
+        for (const theirs of body.ism_template ?? []) {
+          if (mine.priority !== theirs.priority) continue;
+          const shared = mine.index_patterns.find((pattern: string) =>
+            theirs.index_patterns.some((their: string) =>
+              wildcard(pattern).test(their) || wildcard(their).test(pattern)
+            )
+          );
+          if (!shared) continue;
+          const reason = `New policy ${name} has an ISM template with index pattern [${shared}] ` +
+            `matching existing policy templates, please use a different priority than ${theirs.priority}`;
+          return refused(400, "illegal_argument_exception", reason);
+        }
+      }
+    }
   }
 
   /** `creates`: whether this method without a seq_no means a new document. */
@@ -303,11 +327,13 @@ export class FakeOpenSearch implements OpenSearch {
   }
 
   #matching(patterns: string): [string, Index][] {
-    const tests = patterns.split(",").map((pattern) =>
-      new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", ".*")}$`)
-    );
+    const tests = patterns.split(",").map(wildcard);
     return [...this.indices].filter(([name]) => tests.some((test) => test.test(name)));
   }
+}
+
+function wildcard(pattern: string): RegExp {
+  return new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", ".*")}$`);
 }
 
 function unknown(body: Body, known: string[]): Reply | undefined {
