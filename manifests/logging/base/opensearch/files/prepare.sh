@@ -5,9 +5,28 @@ set -euo pipefail
 home=/usr/share/opensearch
 export OPENSEARCH_PATH_CONF=/prepared/config
 
-# The emptyDir outlives a failed try; the installer refuses a plugin that is there.
-if [ ! -d "$home/plugins/repository-s3" ]; then
-  "$home/bin/opensearch-plugin" install --batch repository-s3
+# The emptyDir outlives a failed try; the installer refuses a plugin that is there. What was installed
+# once is kept on the volume, so that a later start needs nobody outside.
+plugins=$home/plugins
+version=$(basename "$home"/lib/opensearch-[0-9]*.jar .jar)
+kept=/data/plugins/$version
+if [ ! -d "$plugins/repository-s3" ] && [ -d "$kept" ]; then
+  cp -R "$kept" "$plugins/repository-s3"
+elif [ ! -d "$plugins/repository-s3" ]; then
+  source=repository-s3 # the official release, which the installer checks by its signature
+  if [ -n "$S3_PLUGIN" ]; then
+    source=file:///tmp/repository-s3.zip
+    authority=()
+    if [ -f /s3-ca/ca.crt ]; then authority=(--cacert /s3-ca/ca.crt); fi
+    curl --fail --silent --show-error --location --retry 3 "${authority[@]}" \
+      --output /tmp/repository-s3.zip "${S3_PLUGIN%#sha256=*}"
+    echo "${S3_PLUGIN##*#sha256=}  /tmp/repository-s3.zip" | sha256sum --check --quiet
+  fi
+  "$home/bin/opensearch-plugin" install --batch "$source"
+  rm -rf /data/plugins
+  mkdir /data/plugins
+  cp -R "$plugins/repository-s3" "$kept.new"
+  mv "$kept.new" "$kept"
 fi
 
 # The only place that the plugin reads credentials from.
