@@ -103,5 +103,16 @@ verify:
 verify-%: FORCE
 	@$(RUN) scripts/fleet.ts verify $*
 
+## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
+.PHONY: logs
+logs: override export QUERY := $(value QUERY)  # as typed: make would expand its $
+logs:
+	@$(RUN) scripts/logs.ts $(CLUSTER)
+
+## restore-logs      days of logs on S3: CLUSTER=197; DAY=2026.11.08 brings one back, ARGS=--drop away
+.PHONY: restore-logs
+restore-logs:
+	@$(RUN) scripts/restore-logs.ts $(CLUSTER) $(ARGS)
+
 .PHONY: FORCE
 FORCE:

@@ -1,0 +1,15 @@
+// The way into OpenSearch.
+import type { Cluster } from "../../lib/cluster.ts";
+import type { OpenSearch } from "../../lib/opensearch.ts";
+import { openProxy } from "../../lib/proxy.ts";
+
+const SERVICE = { namespace: "logging", name: "opensearch", port: "http" };
+
+/** Opens a way into OpenSearch for the time of `work`. */
+export async function withOpenSearch<T>(
+  cluster: Cluster,
+  work: (os: OpenSearch) => Promise<T>,
+): Promise<T> {
+  await using proxy = await openProxy(cluster);
+  return await work({ fetch: (path, init) => proxy.fetch(SERVICE, path, init) });
+}
