@@ -50,6 +50,7 @@ export function concrete(expr: string): string {
 const NO_EVENTS = "shows events that a healthy system has none of";
 const FIRST_BLOCK = "the first block is cut and uploaded two to four hours after the first start";
 const ON_USE = "needs somebody who asks";
+const NO_ISM = "the keeper sees nothing where the plugin index-management is a stand-in";
 const NO_VOLUME_STATISTICS = "hostPath volumes have no statistics; Longhorn's have";
 
 /** Expressions that may have no data on a healthy system, as `dashboard/panel`, and why. */
@@ -74,6 +75,9 @@ export const MAY_BE_EMPTY: Record<string, string> = {
   "thanos-uploads/S3 operations": "a sidecar asks S3 for nothing between two blocks",
   "thanos-uploads/S3 operations that fail": NO_EVENTS,
   "thanos-uploads/Bytes to and from S3": "without new blocks nothing is transferred",
+  "opensearch/Log indices under the policy": NO_ISM,
+  "opensearch/Failed in the last hour": NO_ISM,
+  "opensearch/Oldest log index": "nobody writes logs where Fluent Bit is a stand-in",
   "opensearch/Newest snapshot": "no index is old enough for a snapshot before LOG_RETENTION",
   "longhorn/Oldest last backup": "the recurring job makes the first backup at night",
   "ingress/Requests by host": ON_USE,

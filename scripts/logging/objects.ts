@@ -1,5 +1,4 @@
-// Objects of 40-logging that are built in code: opensearch.yml, Secrets, and alerts whose thresholds
-// are settings.
+// Objects of 40-logging that are built in code: opensearch.yml and Secrets.
 import { stringify } from "yaml";
 import { type Cluster, number, text } from "../../lib/cluster.ts";
 import {
@@ -9,7 +8,6 @@ import {
   secret,
   SUBSTITUTE_ANNOTATION,
 } from "../../lib/manifest.ts";
-import { durationSeconds } from "../../lib/quantity.ts";
 import { replicas } from "./documents.ts";
 
 const NAMESPACE = "logging";
@@ -67,36 +65,6 @@ export function openSearchSecrets(cluster: Cluster): Manifest[] {
     secret("opensearch-basic-auth", NAMESPACE, login, extra),
     ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, extra)] : []),
   ];
-}
-
-/** Alerts on ages that are settings: an index that outlives its policy by two days is stuck. */
-export function ageAlerts(cluster: Cluster): Manifest {
-  const retention = text(cluster, "LOG_RETENTION");
-  const seconds = durationSeconds(retention) + durationSeconds("2d");
-  return {
-    apiVersion: "monitoring.coreos.com/v1",
-    kind: "PrometheusRule",
-    metadata: { name: "logging-ages", namespace: NAMESPACE, labels: labels("logging", "alerts") },
-    spec: {
-      groups: [{
-        name: "opensearch-ages",
-        rules: [{
-          alert: "OpenSearchIndexStuck",
-          expr:
-            `time() - opensearch_indices_settings_creation_timestamp_seconds{index=~"logs-.*"} > ${seconds}`,
-          for: "6h",
-          labels: { severity: "critical" },
-          annotations: {
-            summary: "{{ $labels.index }} should have gone to S3",
-            description:
-              `It is two days older than LOG_RETENTION (${retention}): its snapshot has ` +
-              "failed. Mend S3, then POST _plugins/_ism/retry/{{ $labels.index }}.",
-            runbook_url: `${text(cluster, "RUNBOOK_URL")}/logs.md#opensearchindexstuck`,
-          },
-        }],
-      }],
-    },
-  };
 }
 
 function labels(name: string, component: string): Record<string, string> {
