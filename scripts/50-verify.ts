@@ -13,10 +13,12 @@ import { prometheus } from "./20-prometheus.ts";
 import { thanos } from "./30-thanos.ts";
 import { logging } from "./40-logging.ts";
 import { alertmanager } from "./verify/alertmanager.ts";
+import { archive, headroom } from "./verify/archive.ts";
 import { dashboards, login } from "./verify/grafana.ts";
+import { fresh, marker } from "./verify/logs.ts";
 import { compactor, dropped, indexed, uploads } from "./verify/metrics.ts";
 import { claims, defaultClass, existing, readyObjects } from "./verify/objects.ts";
-import { fresh, health, lifecycle, plugins, repository } from "./verify/opensearch.ts";
+import { health, lifecycle, plugins, repository } from "./verify/opensearch.ts";
 import { rules, targets } from "./verify/prometheus.ts";
 import { bucket } from "./verify/s3.ts";
 import type { Subject } from "./verify/subject.ts";
@@ -44,13 +46,22 @@ export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
       program: "index-management",
       run: plugins,
     },
+    { name: "Room for logs", hop: "OpenSearch -> volume", live: true, run: headroom },
     { name: "Log snapshots", hop: "OpenSearch -> S3", live: true, run: repository },
+    { name: "Log archive", hop: "index -> S3", live: true, run: archive },
     {
       name: "Log lifecycle",
       hop: "index -> snapshot -> deletion",
       live: true,
       program: "index-management",
       run: lifecycle,
+    },
+    {
+      name: "Marker line",
+      hop: "pod -> Fluent Bit -> OpenSearch",
+      live: true,
+      program: "fluent-bit",
+      run: marker,
     },
     {
       name: "Fresh logs",
@@ -95,16 +106,19 @@ export const verify = step({
     await using resources = new AsyncDisposableStack();
     let opening: Promise<ClusterProxy> | undefined;
     const proxy = () => opening ??= openProxy(cluster).then((proxy) => resources.use(proxy));
-    const subject = { cluster, objects: await wanted(cluster), proxy };
+    const objects = await wanted(cluster);
 
     const results: Result[] = [];
     const until = Date.now() + PATIENCE;
     const say = (missing: string) => report.waiting(missing);
     for (const check of [...CHECKS.every, ...CHECKS[cluster.role]]) {
       await (check.live ? live : phase)(check.name, async () => {
-        const result = await settled(check, subject, { until, say });
+        let fact = ""; // of the last try
+        const tell = (text: string) => fact = text;
+        const result = await settled(check, { cluster, objects, proxy, tell }, { until, say });
         results.push(result);
         for (const { what } of result.problems) report.warn(what);
+        if (fact) report.note(fact);
       }, check.program);
     }
     conclude(text(cluster, "CLUSTER_NAME"), results);

@@ -1,11 +1,12 @@
-// Checks of the logs: OpenSearch, its snapshots on S3, the age rules, and lines of the last minutes.
+// Checks of OpenSearch: its nodes and plugins, the bucket, and the life cycle of log indices.
 import { readJson } from "../../lib/answer.ts";
 import type { Problem } from "../../lib/check.ts";
 import { type Cluster, number, text } from "../../lib/cluster.ts";
-import { LOG_INDICES, REPOSITORY } from "../logging/documents.ts";
+import { REPOSITORY } from "../logging/documents.ts";
 import type { Subject } from "./subject.ts";
 
-const OPENSEARCH = { namespace: "logging", name: "opensearch", port: 9200 };
+/** Its HTTP inside the cluster. */
+export const OPENSEARCH = { namespace: "logging", name: "opensearch", port: 9200 };
 const POLICY = "logs-retention";
 /** Set as soon as an index is under a policy, before the first run of it. */
 const POLICY_OF_INDEX = "index.plugins.index_state_management.policy_id";
@@ -150,8 +151,9 @@ export function lifecycleProblems(
     if (state.action?.failed) {
       problems.push({
         what: `index ${index} is stuck at ${state.action.name}: ${state.info?.message ?? ""}`,
-        cause: "S3 was away during its snapshot; ISM does not try again by itself",
-        fix: `POST /_plugins/_ism/retry/${index} to OpenSearch`,
+        cause: "S3 was away during its snapshot, or has no repository; the index is kept",
+        fix: "mend what the check Log snapshots names; the keeper then has it tried again within " +
+          "five minutes: kubectl -n logging logs deploy/opensearch-exporter -c keeper",
       });
     }
   }
@@ -169,44 +171,6 @@ export function lifecycleProblems(
       what: `snapshot policy ${name} failed to delete: ${info?.message ?? ""}`,
       cause: "the key lacks s3:DeleteObject, or S3 was away; the next run tries again",
       fix: "look at the check Bucket of logs above",
-    });
-  }
-  return problems;
-}
-
-/** Lines of the last five minutes from pods and from the host, all of this cluster. */
-export async function fresh({ cluster, proxy }: Subject): Promise<Problem[]> {
-  const way = await proxy();
-  const recent = { range: { "@timestamp": { gte: "now-5m" } } };
-  const count = async (indices: string, query: unknown) => {
-    const init = {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ query }),
-    };
-    const path = `/${indices}/_count`;
-    return (await readJson<{ count: number }>(way, OPENSEARCH, path, init)).count;
-  };
-  const own = { term: { cluster: text(cluster, "CLUSTER_NAME") } };
-  const counts: Record<string, number> = {};
-  for (const stream of LOG_INDICES) counts[stream] = await count(stream, recent);
-  const foreign = await count("logs-*", { bool: { filter: [recent], must_not: [own] } });
-  return freshProblems(counts, foreign);
-}
-
-/** Streams without a line, and lines of another cluster. */
-export function freshProblems(counts: Record<string, number>, foreign: number): Problem[] {
-  const problems: Problem[] = Object.entries(counts).filter(([, count]) => count === 0)
-    .map(([stream]) => ({
-      what: `no line of the last 5 minutes in ${stream}`,
-      cause: "Fluent Bit does not run, finds no files, or OpenSearch refuses its lines",
-      fix: "kubectl -n node-agents logs ds/fluent-bit",
-    }));
-  if (foreign > 0) {
-    problems.push({
-      what: `${foreign} lines of the last 5 minutes carry another cluster's name`,
-      cause: "another cluster's Fluent Bit sends here, or CLUSTER_NAME was changed just now",
-      fix: "kubectl -n node-agents get ds fluent-bit -o yaml | grep -i cluster, on every cluster",
     });
   }
   return problems;
