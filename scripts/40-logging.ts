@@ -1,6 +1,6 @@
 // 40-logging: OpenSearch with its snapshot repository and life cycle, then Fluent Bit on every node.
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
-import type { Cluster } from "../lib/cluster.ts";
+import { type Cluster, number } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import {
@@ -14,9 +14,11 @@ import {
   type Outcome,
   verifyRepository,
 } from "../lib/opensearch.ts";
-import { openProxy } from "../lib/proxy.ts";
 import { render } from "../lib/render.ts";
+import type { Report } from "../lib/report.ts";
 import { step } from "../lib/step.ts";
+import { withOpenSearch } from "./logging/access.ts";
+import { logAlerts } from "./logging/alerts.ts";
 import {
   indexPolicy,
   indexTemplate,
@@ -26,21 +28,25 @@ import {
   repository,
   snapshotPolicy,
 } from "./logging/documents.ts";
-import { ageAlerts, openSearchSecrets, openSearchSettings } from "./logging/objects.ts";
+import { clearExclusions, leavingNodes, moveShards, withdrawVotes } from "./logging/nodes.ts";
+import { openSearchSecrets, openSearchSettings } from "./logging/objects.ts";
 
 const LOGS = LOG_INDICES.join(",");
 const POLICY = "logs-retention";
-const SERVICE = { namespace: "logging", name: "opensearch", port: "http" };
 
 export const logging = step({
   name: "40-logging",
   needs: ["20-prometheus"],
   objects: (cluster) =>
     render("logging", cluster, {
-      add: [openSearchSettings(cluster), ageAlerts(cluster), ...openSearchSecrets(cluster)],
+      add: [openSearchSettings(cluster), logAlerts(cluster), ...openSearchSecrets(cluster)],
     }),
-  async run({ cluster, objects, phase, live, apply, ready, changed }) {
+  async run({ cluster, objects, report, phase, live, apply, ready, changed }) {
     const [store, collector] = split(objects);
+    const leaving = await leavingNodes(cluster);
+    if (leaving.length > 0) {
+      await live(`Empty ${leaving.join(", ")}`, () => empty(cluster, leaving, report));
+    }
     await phase("Apply OpenSearch", () => apply(store));
     await phase("OpenSearch ready", () => ready(store, 15));
     // Before the first line arrives: a template is in force for later indices only.
@@ -55,13 +61,13 @@ export const logging = step({
   },
 });
 
-/** Opens a way into OpenSearch for the time of `work`. */
-async function withOpenSearch(
-  cluster: Cluster,
-  work: (os: OpenSearch) => Promise<void>,
-): Promise<void> {
-  await using proxy = await openProxy(cluster);
-  await work({ fetch: (path, init) => proxy.fetch(SERVICE, path, init) });
+/** Nodes that go keep no shard and no vote; until then nothing is taken away. */
+async function empty(cluster: Cluster, leaving: string[], report: Report): Promise<void> {
+  await withOpenSearch(cluster, async (os) => {
+    const say = (missing: string) => report.waiting(missing);
+    await moveShards(os, leaving, number(cluster, "OPENSEARCH_NODES"), { say });
+    await withdrawVotes(os, leaving);
+  });
 }
 
 /** What OpenSearch itself must know of log indices, and where their snapshots go. */
@@ -71,6 +77,8 @@ export async function ensureDocuments(
   changed: (what: string) => void,
 ): Promise<void> {
   const report = reporter(changed);
+  const nodes = number(cluster, "OPENSEARCH_NODES");
+  report("exclusions of removed nodes", await clearExclusions(os, nodes));
   report("index template logs", await ensureIndexTemplate(os, "logs", indexTemplate(cluster)));
   report(
     `snapshot repository ${REPOSITORY}`,

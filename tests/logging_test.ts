@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 import { DeployError } from "../lib/error.ts";
 import { idOf, type Manifest } from "../lib/manifest.ts";
+import { ensureIndexPolicy } from "../lib/opensearch.ts";
 import { ensureDocuments, ensurePolicies, logging } from "../scripts/40-logging.ts";
 import { indexPolicy, snapshotPolicy } from "../scripts/logging/documents.ts";
 import { opensearchConfig } from "../scripts/logging/objects.ts";
@@ -98,6 +99,15 @@ Deno.test("B37: a repository that cannot be used ends with exit 8, also on the s
   assert.equal((await deploy(os)).length, 2);
 });
 
+Deno.test("40-logging: another policy for the same indices is an error with OpenSearch's reason", async () => {
+  const os = new FakeOpenSearch();
+  const policy = indexPolicy(await fixtureCluster("196"));
+  await ensureIndexPolicy(os, "by-hand", policy);
+  const error = await deploy(os).catch((error) => error);
+  assert.equal(error.exitCode, 8);
+  assert.match(error.where.join(), /use a different priority than 100/);
+});
+
 Deno.test("40-logging: a snapshot outlives its index, which is deleted only after it", async () => {
   const cluster = await fixtureCluster("196", { LOG_RETENTION: "3w" });
   // deno-lint-ignore no-explicit-any
@@ -160,8 +170,9 @@ Deno.test("40-logging keeps the keys in Secrets, under the names that the keysto
 
 Deno.test("40-logging gives the specification's metric name to both endpoints", async () => {
   const { spec } = byId(await objectsOf(), "ServiceMonitor/logging/opensearch");
-  for (const { metricRelabelings } of spec.endpoints) {
-    assert.deepEqual(metricRelabelings.at(-1), {
+  for (const port of ["http", "snapshots"]) { // the keeper's own names need no change
+    const endpoint = spec.endpoints.find((endpoint: { port: string }) => endpoint.port === port);
+    assert.deepEqual(endpoint.metricRelabelings.at(-1), {
       action: "replace",
       sourceLabels: ["__name__"],
       regex: "elasticsearch_(.*)",
@@ -206,6 +217,9 @@ Deno.test("B40, B42, B44: Fluent Bit keeps lines on disk for ever, and never rea
     ["logs-k8s", "logs-host"],
   );
   assert.ok(service["scheduler.cap"] <= 300);
+  // It sends what it joined through the filters again: behind others they would work on it twice.
+  assert.equal(pipeline.filters[0].name, "multiline");
+  assert.equal(pipeline.filters[0]["emitter_storage.type"], "filesystem");
 
   const daemons = byId(objects, "DaemonSet/node-agents/fluent-bit").spec.template.spec;
   assert.ok(daemons.terminationGracePeriodSeconds > service.grace);
@@ -225,7 +239,7 @@ Deno.test("B40, B42, B44: Fluent Bit keeps lines on disk for ever, and never rea
 });
 
 /** An OpenSearch home, mounts and tools that note how they were called; `run` gives what they noted. */
-async function podFolders(plugin: "in the image" | "to install", ca: string) {
+async function podFolders(plugin: "in the image" | "to install", ca: string, from = "") {
   const root = await mkdtemp(join(tmpdir(), "opensearch-init-"));
   const put = async (path: string, text: string, mode = 0o644) => {
     await mkdir(join(root, dirname(path)), { recursive: true });
@@ -241,6 +255,8 @@ async function podFolders(plugin: "in the image" | "to install", ca: string) {
   await put("home/plugins/opensearch-knn/knn.jar", "");
   if (plugin === "in the image") await put("home/plugins/repository-s3/s3.jar", "", 0o444);
   const install = `mkdir ${root}/prepared/plugins/repository-s3`;
+  await put("home/lib/opensearch-3.9.0.jar", "");
+  await mkdir(join(root, "data"));
   await put("home/bin/opensearch-plugin", `${tool("plugin $*")}${install}`, 0o755);
   const keystore = `[[ $1 != create ]] || : >"$OPENSEARCH_PATH_CONF/opensearch.keystore"`;
   const read = `[[ $1 != add ]] || echo "stdin $(cat)" >>${root}/notes`;
@@ -256,18 +272,27 @@ async function podFolders(plugin: "in the image" | "to install", ca: string) {
   await mkdir(join(root, "tmp"));
   const script = async (name: string) => {
     const text = (await readFile(join(FILES, "opensearch/files", name), "utf8"))
-      .replaceAll(/(?<=["\s<])\/(prepared|opensearch-config|s3-config|s3-ca|tmp)\b/g, `${root}/$1`)
-      .replaceAll("=/prepared", `=${root}/prepared`)
+      .replaceAll(
+        /(?<=["\s<])\/(prepared|opensearch-config|s3-config|s3-ca|data|tmp)\b/g,
+        `${root}/$1`,
+      )
+      .replaceAll(/=(file:\/\/)?\/(prepared|data|tmp)/g, `=$1${root}/$2`)
       // The plugin folder is mounted over the image's in the second container.
       .replaceAll(
-        '"$home/plugins',
-        name === "prepare.sh" ? `"${root}/prepared/plugins` : '"$home/plugins',
+        "plugins=$home/plugins",
+        `plugins=${root}/prepared/plugins`,
       )
       .replace("home=/usr/share/opensearch", `home=${root}/home`);
-    await promisify(execFile)("bash", ["-c", text]);
+    const env = { ...Deno.env.toObject(), S3_PLUGIN: from };
+    await promisify(execFile)("bash", ["-c", text], { env });
   };
   return {
     read: (path: string) => readFile(join(root, path), "utf8").catch(() => ""),
+    /** A pod made anew has its volume and nothing else. */
+    async renew() {
+      await rm(join(root, "prepared/plugins"), { recursive: true });
+      await mkdir(join(root, "prepared/plugins"));
+    },
     async run() {
       await rm(join(root, "notes"), { force: true });
       await script("copy.sh");
@@ -312,4 +337,25 @@ Deno.test("init scripts: the plugin is installed once, and every CA of the file 
   ]);
   assert.equal(await pod.read("imported"), `${one}\n${two}\n`);
   assert.deepEqual(await pod.run(), [...KEYSTORE, ...trusted]);
+  await pod.renew();
+  assert.deepEqual(await pod.run(), [...KEYSTORE, ...trusted]); // from the volume
+});
+
+Deno.test("init scripts: the plugin comes from a place of the site, if it is the one meant", async () => {
+  const zip = new TextEncoder().encode("the zip");
+  const site = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+    () => new Response(zip),
+  );
+  await using _ = { [Symbol.asyncDispose]: () => site.shutdown() };
+  const url = `http://127.0.0.1:${(site.addr as Deno.NetAddr).port}/repository-s3.zip`;
+  const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", zip)).toHex();
+  await using pod = await podFolders("to install", "", `${url}#sha256=${sum}`);
+  const [first, ...rest] = await pod.run();
+  assert.match(first!, /^plugin install --batch file:\/\/.*\/tmp\/repository-s3\.zip$/);
+  assert.deepEqual(rest, KEYSTORE);
+
+  const other = `${url}#sha256=${sum.replace(/^./, (digit) => digit === "0" ? "1" : "0")}`;
+  await using wrong = await podFolders("to install", "", other);
+  await assert.rejects(wrong.run(), /did NOT match/);
 });
