@@ -217,9 +217,9 @@ Deno.test("B40, B42, B44: Fluent Bit keeps lines on disk for ever, and never rea
     ["logs-k8s", "logs-host"],
   );
   assert.ok(service["scheduler.cap"] <= 300);
-  // It sends what it joined through the filters again: behind others they would work on it twice.
+  // With a buffer it loses lines under load (seen in the e2e test of a burst).
   assert.equal(pipeline.filters[0].name, "multiline");
-  assert.equal(pipeline.filters[0]["emitter_storage.type"], "filesystem");
+  assert.equal(pipeline.filters[0].buffer, "off");
 
   const daemons = byId(objects, "DaemonSet/node-agents/fluent-bit").spec.template.spec;
   assert.ok(daemons.terminationGracePeriodSeconds > service.grace);
