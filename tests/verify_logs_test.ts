@@ -66,9 +66,9 @@ Deno.test("markerProblems(): a line with its origin and time is well; none, or a
   );
 });
 
-Deno.test("diskProblems() names the volumes that are more than 80 % full", () => {
-  assert.deepEqual(diskProblems([disk(30 * GIB, 7 * GIB)]), []);
-  assert.deepEqual(whats(diskProblems([disk(30 * GIB, 7 * GIB), disk(30 * GIB, 3 * GIB)])), [
+Deno.test("diskProblems() names the volumes that are more than 85 % full", () => {
+  assert.deepEqual(diskProblems([disk(30 * GIB, 5 * GIB)]), []);
+  assert.deepEqual(whats(diskProblems([disk(30 * GIB, 5 * GIB), disk(30 * GIB, 3 * GIB)])), [
     "the volume of opensearch-0 is 90 % full",
   ]);
 });

@@ -1,2 +1,2 @@
 // The fault drills, on a site that `make e2e` has found well; `make e2e-faults` runs them.
-for (const part of ["faults", "closing"]) await import(`./${part}_test.ts`);
+for (const part of ["faults", "logfaults", "closing"]) await import(`./${part}_test.ts`);

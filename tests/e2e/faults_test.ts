@@ -1,19 +1,12 @@
-// Fault drills: what breaks, what is lost, how long until all is well again. What needs hands on the
-// site's machines is done by commands from the environment, `{id}` standing for a cluster's:
-//   E2E_CUT, E2E_HEAL           pull and plug the network cable of a node
-//   E2E_RESTART                 power cut and boot of a node
-//   E2E_S3_STOP, E2E_S3_START   stop and start the S3 server
-//   E2E_EMPTY_BUCKET=yes        the bucket of metrics may be emptied
-// A drill whose command is not given is ignored.
+// Fault drills of the metrics: what breaks, what is lost, how long until all is well again.
 import assert from "node:assert/strict";
-import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { $ } from "zx";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { durationSeconds } from "../../lib/quantity.ts";
 import { type S3, s3Of } from "../../lib/s3.ts";
 import { blocks } from "./history.ts";
+import { hook, run } from "./hooks.ts";
 import {
   ALERTMANAGER,
   ask,
@@ -34,13 +27,6 @@ import {
 } from "./site.ts";
 
 const [edge] = edges;
-const hook = (name: string) => process.env[name] ?? "";
-
-/** Runs the command of a hook; for a drill that was not ignored it is there. */
-async function run(name: string, id = ""): Promise<void> {
-  await $({ quiet: true })`bash -c ${hook(name).replaceAll("{id}", id)}`;
-}
-
 /** Seconds until a query at the centre has every cluster again. */
 async function untilWhole(minutes: number): Promise<string> {
   const started = performance.now();

@@ -4,6 +4,8 @@ for (
   const part of [
     "deploy",
     "metrics",
+    "logs",
+    "lifecycle",
     "history",
     "alerts",
     "dashboards",

@@ -1,0 +1,16 @@
+// What needs hands on the machines of the site is done by commands from the environment, `{id}`
+// standing for a cluster's. A drill whose command is not given is ignored.
+//   E2E_CUT, E2E_HEAL           pull and plug the network cable of a node
+//   E2E_RESTART                 power cut and boot of a node
+//   E2E_S3_STOP, E2E_S3_START   stop and start the S3 server
+//   E2E_EMPTY_BUCKET=yes        the bucket of metrics may be emptied
+import process from "node:process";
+import { $ } from "zx";
+
+/** The command of a hook; empty when there is none. */
+export const hook = (name: string) => process.env[name] ?? "";
+
+/** Runs the command of a hook; for a drill that was not ignored it is there. */
+export async function run(name: string, id = ""): Promise<void> {
+  await $({ quiet: true })`bash -c ${hook(name).replaceAll("{id}", id)}`;
+}

@@ -1,0 +1,187 @@
+// Logs: what a pod or the host writes is found with its origin, an old day comes back from S3, and
+// one OpenSearch node takes what a cluster writes.
+import assert from "node:assert/strict";
+import { text } from "../../lib/cluster.ts";
+import { changesOf } from "../../scripts/smoke/make.ts";
+import { REPOSITORY } from "../../scripts/logging/documents.ts";
+import { ask, check, edges, eventually, figure, fleet, make, PROMETHEUS, seconds } from "./site.ts";
+import {
+  bulks,
+  call,
+  checkWith,
+  count,
+  forget,
+  load,
+  numbered,
+  startWriter,
+  stopWriter,
+} from "./logs.ts";
+
+const [edge] = edges;
+const run = `e2e${Date.now().toString(36)}`;
+/** A day of its own, older than every real one. */
+const DAY = "2001.02.03";
+const INDEX = `logs-k8s-${DAY}`;
+const DOCUMENTS = 200_000;
+
+/** One record of each kind that a container may write, with what must be found of it. */
+const FORMS = {
+  plain: [`echo "${run} plain"`, { log: `${run} plain` }],
+  json: [
+    `echo '{"level":"warn","msg":"${run} json","took":1.5}'`,
+    { "app.level": "warn", "app.took": 1.5 },
+  ],
+  java: [
+    `printf '%s\\n' 'Exception in thread "main" java.lang.IllegalStateException: ${run} java' ` +
+    `'    at com.example.Main.run(Main.java:12)' '    at com.example.Main.main(Main.java:3)'`,
+    {
+      log:
+        /IllegalStateException.*\n\s+at com\.example\.Main\.run.*\n\s+at com\.example\.Main\.main/,
+    },
+  ],
+  python: [
+    `printf '%s\\n' 'Traceback (most recent call last):' '  File "a.py", line 1, in <module>' ` +
+    `'    main()' 'ValueError: ${run} python'`,
+    { log: /^Traceback.*\n.*line 1.*\n.*main\(\)\n.*ValueError/ },
+  ],
+  go: [
+    `printf '%s\\n' 'panic: ${run} go' '' 'goroutine 1 [running]:' 'main.main()' ` +
+    `'	/src/main.go:4 +0x39'`,
+    { log: /^panic: .*\n\n?goroutine 1.*\nmain\.main.*\n.*main\.go:4/ },
+  ],
+  // The runtime cuts lines at 16 KiB; what the CRI marks as partial is one line again.
+  long: [
+    `echo "${run} long $(head -c 40000 /dev/zero | tr '\\0' x) ends"`,
+    { log: /long x{40000} ends\s*$/ },
+  ],
+} as const;
+
+checkWith(
+  "fluent-bit",
+  "every form of a container's lines is one document with its origin",
+  async () => {
+    const script = Object.values(FORMS).map(([command]) => command).join("\nsleep 3\n");
+    await startWriter(edge!, "e2e-forms", `${script}\nsleep 30`);
+    try {
+      for (const [form, [, wanted]] of Object.entries(FORMS)) {
+        // Fluent Bit repeats the last line of a Python trace.
+        const query = `log:"${run} ${form}"${form === "python" ? " AND log:Traceback" : ""}`;
+        const found = await eventually(3, async () => {
+          const path = `/logs-k8s-*/_search?q=${encodeURIComponent(query)}`;
+          const { hits } = await call(edge!, "GET", path);
+          assert.equal(hits.total.value, 1, `${form}: ${JSON.stringify(hits).slice(0, 2000)}`);
+          return hits.hits[0]._source;
+        });
+        for (const [field, value] of Object.entries(wanted)) {
+          const got = field.split(".").reduce((node, name) => node?.[name], found);
+          if (value instanceof RegExp) assert.match(got, value, form);
+          else assert.equal(String(got).trim(), String(value), `${form}: ${field}`);
+        }
+        assert.equal(found.cluster, text(edge!, "CLUSTER_NAME"));
+        assert.equal(found.stream, "stdout");
+        assert.equal(found.kubernetes.namespace_name, "default");
+        assert.equal(found.kubernetes.pod_name, "e2e-forms");
+        assert.equal(found.kubernetes.container_name, "writer");
+        assert.equal(found.kubernetes.labels.app, "e2e-writer");
+        assert.ok(
+          Math.abs(Date.parse(found["@timestamp"]) - Date.now()) < 300_000,
+          "the time is wrong",
+        );
+      }
+    } finally {
+      await stopWriter(edge!, "e2e-forms");
+    }
+  },
+);
+
+checkWith(
+  "fluent-bit",
+  "a burst of lines arrives whole, without duplicates, and fast",
+  async () => {
+    const lines = 20_000;
+    await startWriter(edge!, "e2e-burst", `${numbered(`${run}burst`, lines, 2000)}; sleep 60`);
+    try {
+      const took = await seconds(() =>
+        eventually(5, async () => {
+          assert.equal(await count(edge!, "logs-k8s-*", `log:${run}burst`), lines);
+        })
+      );
+      figure("a pod's 20,000 lines until all are found", `${took.toFixed(0)} s`);
+    } finally {
+      await stopWriter(edge!, "e2e-burst");
+    }
+  },
+);
+
+checkWith("fluent-bit", "lines of the host carry its name and where they come from", async () => {
+  for (const cluster of fleet) {
+    const { hits } = await call(cluster, "GET", "/logs-host-*/_search?q=message:*&size=1");
+    const [found] = hits.hits;
+    assert.ok(found, `${cluster.id} has no line of its host`);
+    assert.ok(found._source.hostname && found._source.cluster === text(cluster, "CLUSTER_NAME"));
+  }
+});
+
+check("one node takes documents, snapshots them and gives the day back", async () => {
+  await forget(edge!, `${INDEX},restored-${INDEX}`);
+  const time = "2001-02-03T04:05:06.789Z";
+  const took = await load(edge!, bulks(INDEX, { documents: DOCUMENTS, size: 2000, time }));
+  figure("OpenSearch: documents indexed", `${(DOCUMENTS / took).toFixed(0)} in a second`);
+  await call(edge!, "POST", `/${INDEX}/_forcemerge?max_num_segments=1`);
+  const { _all } = await call(edge!, "GET", `/${INDEX}/_stats/store`);
+  const gib = _all.primaries.store.size_in_bytes / 2 ** 30;
+
+  // Named as ISM names its own.
+  const snapshot = `${INDEX}-2001.02.17-00:00:00.000`;
+  const path = `/_snapshot/${REPOSITORY}/${encodeURIComponent(snapshot)}`;
+  await call(edge!, "DELETE", path).catch(() => {});
+  const body = { indices: INDEX, include_global_state: false };
+  const away = await seconds(() => call(edge!, "PUT", `${path}?wait_for_completion=true`, body));
+  figure(
+    "OpenSearch: snapshot to S3",
+    `${(away / gib).toFixed(0)} s per GiB (${gib.toFixed(2)} GiB)`,
+  );
+  try {
+    await forget(edge!, INDEX);
+    const words = ["restore-logs", `CLUSTER=${edge!.id}`, `DAY=${DAY}`];
+    const back = await seconds(async () => assert.equal(changesOf(await make(words)), 1));
+    figure("make restore-logs", `${back.toFixed(0)} s for ${gib.toFixed(2)} GiB`);
+    assert.equal(changesOf(await make(words)), 0);
+    assert.equal(await count(edge!, `restored-${INDEX}`, "*"), DOCUMENTS);
+    const { output } = await make([
+      "logs",
+      `CLUSTER=${edge!.id}`,
+      `DAY=${DAY}`,
+      'QUERY="e2e-4711"',
+    ]);
+    assert.match(output, /e2e-4711 /);
+    await make([...words, "ARGS=--drop"]);
+    await assert.rejects(call(edge!, "GET", `/restored-${INDEX}`));
+  } finally {
+    await call(edge!, "DELETE", path);
+  }
+});
+
+check("three OpenSearch nodes are accepted by the API server", async () => {
+  const { output } = await make([`plan-${edge!.id}`], { OPENSEARCH_NODES: "3" });
+  assert.match(output, /StatefulSet\/logging\/opensearch/);
+});
+
+check("what OpenSearch takes of memory", async () => {
+  for (const cluster of fleet) {
+    const { nodes } = await call(cluster, "GET", "/_nodes/stats/jvm,process");
+    for (const { name, jvm } of Object.values<Json>(nodes)) {
+      const rss = 'container_memory_rss{container="opensearch",namespace="logging"}';
+      const { result } = await ask(cluster, PROMETHEUS, rss);
+      const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
+      figure(
+        `${cluster.id} ${name}: heap used of heap, RSS`,
+        `${mib(jvm.mem.heap_used_in_bytes)} of ${mib(jvm.mem.heap_max_in_bytes)}, ` +
+          `${mib(Number(result[0]?.value[1]))} MiB`,
+      );
+    }
+  }
+});
+
+// deno-lint-ignore no-explicit-any
+type Json = any;
