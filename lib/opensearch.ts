@@ -118,13 +118,24 @@ export async function manageIndices(
   return free.length > 0 || renew && managed.length > 0 ? "configured" : "unchanged";
 }
 
+/** Names that fit into one request line, of which OpenSearch reads 4 KiB. */
+function* handfuls(names: string[], size = 50): Generator<string> {
+  for (let first = 0; first < names.length; first += size) {
+    yield names.slice(first, first + size).join(",");
+  }
+}
+
 async function hand(os: OpenSearch, verb: string, indices: string[], policy: string) {
-  if (indices.length === 0) return;
-  const path = `/_plugins/_ism/${verb}/${indices.join(",")}`;
-  const body = await write(os, "POST", path, { policy_id: policy });
+  for (const names of handfuls(indices)) {
+    const path = `/_plugins/_ism/${verb}/${names}`;
+    refuseFailures(path, await write(os, "POST", path, { policy_id: policy }));
+  }
+}
+
+function refuseFailures(path: string, body: { failed_indices?: Json[] }): void {
   // These calls answer 200 with failures inside. The policy's own template may have been faster.
-  const failed = (body.failed_indices ?? []).filter(({ reason }: { reason: string }) =>
-    !/already has a policy/.test(reason)
+  const failed = (body.failed_indices ?? []).filter(({ reason }) =>
+    !/already has a policy/.test(String(reason))
   );
   if (failed.length === 0) return;
   const reasons = failed.map(({ index_name, reason }: Json) => `${index_name}: ${reason}`);
@@ -147,7 +158,9 @@ export async function ensureReplicas(
   ).map(([index]) => index);
   if (wrong.length === 0) return "unchanged";
   const body = { index: { number_of_replicas: replicas } };
-  await write(os, "PUT", `/${wrong.join(",")}/_settings?expand_wildcards=all`, body);
+  for (const names of handfuls(wrong)) {
+    await write(os, "PUT", `/${names}/_settings?expand_wildcards=all`, body);
+  }
   return "configured";
 }
 

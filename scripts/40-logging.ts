@@ -15,7 +15,6 @@ import {
   verifyRepository,
 } from "../lib/opensearch.ts";
 import { render } from "../lib/render.ts";
-import type { Report } from "../lib/report.ts";
 import { step } from "../lib/step.ts";
 import { withOpenSearch } from "./logging/access.ts";
 import { logAlerts } from "./logging/alerts.ts";
@@ -43,15 +42,16 @@ export const logging = step({
     }),
   async run({ cluster, objects, report, phase, live, apply, ready, changed }) {
     const [store, collector] = split(objects);
+    const waiting = (missing: string) => report.waiting(missing);
     const leaving = await leavingNodes(cluster);
     if (leaving.length > 0) {
-      await live(`Empty ${leaving.join(", ")}`, () => empty(cluster, leaving, report));
+      await live(`Empty ${leaving.join(", ")}`, () => empty(cluster, leaving, waiting));
     }
     await phase("Apply OpenSearch", () => apply(store));
     await phase("OpenSearch ready", () => ready(store, 15));
     // Before the first line arrives: a template is in force for later indices only.
     await live("Index template and repository", () => {
-      return withOpenSearch(cluster, (os) => ensureDocuments(os, cluster, changed));
+      return withOpenSearch(cluster, (os) => ensureDocuments(os, cluster, changed, waiting));
     });
     await live("Policies of indices and snapshots", () => {
       return withOpenSearch(cluster, (os) => ensurePolicies(os, cluster, changed));
@@ -62,9 +62,12 @@ export const logging = step({
 });
 
 /** Nodes that go keep no shard and no vote; until then nothing is taken away. */
-async function empty(cluster: Cluster, leaving: string[], report: Report): Promise<void> {
+async function empty(
+  cluster: Cluster,
+  leaving: string[],
+  say: (missing: string) => void,
+): Promise<void> {
   await withOpenSearch(cluster, async (os) => {
-    const say = (missing: string) => report.waiting(missing);
     await moveShards(os, leaving, number(cluster, "OPENSEARCH_NODES"), { say });
     await withdrawVotes(os, leaving);
   });
@@ -75,10 +78,11 @@ export async function ensureDocuments(
   os: OpenSearch,
   cluster: Cluster,
   changed: (what: string) => void,
+  say?: (missing: string) => void,
 ): Promise<void> {
   const report = reporter(changed);
   const nodes = number(cluster, "OPENSEARCH_NODES");
-  report("exclusions of removed nodes", await clearExclusions(os, nodes));
+  report("exclusions of removed nodes", await clearExclusions(os, nodes, { say }));
   report("index template logs", await ensureIndexTemplate(os, "logs", indexTemplate(cluster)));
   report(
     `snapshot repository ${REPOSITORY}`,

@@ -227,3 +227,20 @@ Deno.test("covers() forgives what a server adds, and no other difference", () =>
   assert.ok(!covers({ a: "x" }, { a: { b: 1 } }));
   assert.ok(!covers(undefined, { a: 1 }));
 });
+
+Deno.test("manageIndices() and ensureReplicas() keep to request lines of 4 KiB, however many indices", async () => {
+  const os = new FakeOpenSearch();
+  const long = "logs-k8s-".padEnd(60, "x");
+  for (let number = 0; number < 120; number++) {
+    os.indices.set(`${long}-${number}`, { settings: { "index.number_of_replicas": "1" } });
+  }
+  await ensureIndexPolicy(os, "logs", INDEX_POLICY);
+  assert.equal(await manageIndices(os, "logs-k8s-*", "logs"), "configured");
+  assert.equal(await ensureReplicas(os, "logs-k8s-*", 0), "configured");
+  assert.ok(os.writes.every((call) => call.length < 4096));
+  assert.ok(
+    [...os.indices.values()].every(({ policy, settings }) =>
+      policy === "logs" && settings["index.number_of_replicas"] === "0"
+    ),
+  );
+});
