@@ -9,7 +9,7 @@ export OPENSEARCH_PATH_CONF=/prepared/config
 # once is kept on the volume, so that a later start needs nobody outside.
 plugins=$home/plugins
 version=$(basename "$home"/lib/opensearch-[0-9]*.jar .jar)
-kept=/data/plugins/$version
+kept=/data/plugins/$version${S3_PLUGIN:+-${S3_PLUGIN##*=}} # another pin is another plugin
 if [ ! -d "$plugins/repository-s3" ] && [ -d "$kept" ]; then
   cp -R "$kept" "$plugins/repository-s3"
 elif [ ! -d "$plugins/repository-s3" ]; then
