@@ -115,7 +115,12 @@ export const verify = step({
       await (check.live ? live : phase)(check.name, async () => {
         let fact = ""; // of the last try
         const tell = (text: string) => fact = text;
-        const result = await settled(check, { cluster, objects, proxy, tell }, { until, say });
+        const run = (subject: Subject) => {
+          fact = "";
+          return check.run(subject);
+        };
+        const subject = { cluster, objects, proxy, tell };
+        const result = await settled({ ...check, run }, subject, { until, say });
         results.push(result);
         for (const { what } of result.problems) report.warn(what);
         if (fact) report.note(fact);

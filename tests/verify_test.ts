@@ -179,7 +179,7 @@ Deno.test("lifecycleProblems() names stuck and unmanaged indices and failed dele
   };
   const failed = { name: "logs-snapshots", deletion: { latest_execution: { status: "FAILED" } } };
   assert.deepEqual(whats(lifecycleProblems(explain, { policies: [failed] }, "197")), [
-    "index logs-k8s-2026.11.01 is stuck at snapshot: Snapshot failed",
+    "index logs-k8s-2026.11.01 is stuck at snapshot (no step): Snapshot failed",
     "index logs-k8s-2026.11.22 is under no policy and is never deleted",
     "snapshot policy logs-snapshots failed to delete: ",
   ]);

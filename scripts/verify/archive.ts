@@ -106,16 +106,15 @@ export async function archive({ cluster, proxy, tell }: Subject): Promise<Proble
   const path = `/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`;
   const { snapshots } = await readJson<{ snapshots: Snapshot[] }>(way, OPENSEARCH, path);
   const now = Date.now();
-  const [oldest, newest] = ageSpan(snapshots, now);
-  if (oldest !== undefined) tell(`${snapshots.length} snapshots, ${newest} to ${oldest} days old`);
+  const whole = snapshots.filter(({ state }) => state === "SUCCESS");
+  const ages = whole.map(({ start_time_in_millis: start }) => (now - start) / 1000 / DAY);
+  if (ages.length > 0) {
+    const [newest, oldest] = [Math.min(...ages), Math.max(...ages)].map((days) => days.toFixed(1));
+    tell(
+      `${ages.length} whole snapshots on S3, the newest ${newest} and the oldest ${oldest} days old`,
+    );
+  }
   return archiveProblems(snapshots, await indicesOf(way), cluster, now);
-}
-
-function ageSpan(snapshots: Snapshot[], now: number): (number | undefined)[] {
-  const ages = snapshots.map(({ start_time_in_millis: start }) =>
-    Math.floor((now - start) / 1000 / DAY)
-  );
-  return ages.length === 0 ? [] : [Math.max(...ages), Math.min(...ages)];
 }
 
 /** Indices that should be gone, a newest snapshot that failed, and snapshots that should be gone. */

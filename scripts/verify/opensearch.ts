@@ -2,7 +2,7 @@
 import { readJson } from "../../lib/answer.ts";
 import type { Problem } from "../../lib/check.ts";
 import { type Cluster, number, text } from "../../lib/cluster.ts";
-import { REPOSITORY } from "../logging/documents.ts";
+import { LOG_INDICES, REPOSITORY } from "../logging/documents.ts";
 import type { Subject } from "./subject.ts";
 
 /** Its HTTP inside the cluster. */
@@ -111,8 +111,12 @@ export function repositoryProblems(
 export async function lifecycle({ cluster, proxy }: Subject): Promise<Problem[]> {
   const way = await proxy();
   await readJson(way, OPENSEARCH, `/_plugins/_ism/policies/${POLICY}`);
+  const logs = LOG_INDICES.join(",");
+  const list = `/_cat/indices/${logs}?format=json&h=index`;
+  // Explain answers 400 while there is no index.
+  const young = (await readJson<unknown[]>(way, OPENSEARCH, list)).length === 0;
   return lifecycleProblems(
-    await readJson(way, OPENSEARCH, "/_plugins/_ism/explain/logs-*"),
+    young ? {} : await readJson(way, OPENSEARCH, `/_plugins/_ism/explain/${logs}`),
     await readJson(way, OPENSEARCH, "/_plugins/_sm/policies/*/_explain"),
     cluster.id,
   );
@@ -121,8 +125,11 @@ export async function lifecycle({ cluster, proxy }: Subject): Promise<Problem[]>
 /** One index of ISM's explain. */
 export interface Managed {
   [POLICY_OF_INDEX]?: string | null;
+  /** false: ISM does not look at it any more. */
+  enabled?: boolean | null;
   action?: { name: string; failed: boolean };
-  info?: { message?: string };
+  step?: { name: string };
+  info?: { message?: string; cause?: string };
 }
 
 export interface SnapshotPolicies {
@@ -138,25 +145,10 @@ export function lifecycleProblems(
   { policies }: SnapshotPolicies,
   id: string,
 ): Problem[] {
-  const problems: Problem[] = [];
-  for (const [index, state] of Object.entries(explain)) {
-    if (typeof state === "number") continue; // total_managed_indices
-    if (!state[POLICY_OF_INDEX]) {
-      problems.push({
-        what: `index ${index} is under no policy and is never deleted`,
-        cause: "it is older than the policy",
-        fix: `make 40-logging CLUSTER=${id}`,
-      });
-    }
-    if (state.action?.failed) {
-      problems.push({
-        what: `index ${index} is stuck at ${state.action.name}: ${state.info?.message ?? ""}`,
-        cause: "S3 was away during its snapshot, or has no repository; the index is kept",
-        fix: "mend what the check Log snapshots names; the keeper then has it tried again within " +
-          "five minutes: kubectl -n logging logs deploy/opensearch-exporter -c keeper",
-      });
-    }
-  }
+  const problems = Object.entries(explain).flatMap(([index, state]) =>
+    // total_managed_indices is a number
+    typeof state === "number" ? [] : indexProblem(index, state, id) ?? []
+  );
   if (policies.length === 0) {
     problems.push({
       what: "no policy deletes old snapshots",
@@ -174,4 +166,32 @@ export function lifecycleProblems(
     });
   }
   return problems;
+}
+
+function indexProblem(index: string, state: Managed, id: string): Problem | undefined {
+  const { [POLICY_OF_INDEX]: policy, enabled, action, step, info } = state;
+  const said = [info?.message, info?.cause].filter(Boolean).join(": ") || "ISM does not say why";
+  const again = `make 40-logging CLUSTER=${id}`;
+  if (!policy) {
+    const what = `index ${index} is under no policy and is never deleted`;
+    return { what, cause: "it is older than the policy", fix: again };
+  }
+  if (action?.failed) {
+    return {
+      what: `index ${index} is stuck at ${action.name} (${step?.name ?? "no step"}): ${said}`,
+      cause: "S3 was away during its snapshot, or has no repository; the index is kept",
+      fix: "mend what the check Log snapshots names; the keeper has it tried again every five " +
+        "minutes. Still stuck after half an hour, it needs a person: kubectl -n logging logs " +
+        "deploy/opensearch-exporter -c keeper",
+    };
+  }
+  if (policy === POLICY && enabled !== false) return undefined;
+  return {
+    what: policy === POLICY
+      ? `index ${index} is left alone by ISM and is never deleted: ${said}`
+      : `index ${index} is under the policy ${policy}, wanted ${POLICY}`,
+    cause: "its policy was changed or deleted by hand; the keeper retries only what failed",
+    fix: `kubectl -n logging exec opensearch-0 -- curl -s -X POST ` +
+      `localhost:9200/_plugins/_ism/remove/${index}; ${again}`,
+  };
 }
