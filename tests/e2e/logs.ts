@@ -101,7 +101,12 @@ export function numbered(marker: string, lines: number, perSecond: number): stri
     sleep 0.1; done`;
 }
 
-/** Documents as Fluent Bit makes them, as bodies of bulk requests of `size` each. */
+/** Text that no codec makes smaller, so that an index has a size; slices of it differ. */
+const NOISE = Array.from({ length: 2 ** 17 }, () => Math.random().toString(36).slice(2, 10)).join(
+  "",
+);
+
+/** Documents as Fluent Bit makes them, about 1.5 KB each, as bodies of bulk requests of `size`. */
 export function* bulks(
   index: string,
   { documents, size, time }: { documents: number; size: number; time: string },
@@ -115,7 +120,8 @@ export function* bulks(
         JSON.stringify({ create: { _index: index } }),
         JSON.stringify({
           "@timestamp": time,
-          log: `e2e-${number} ${text.join(" ")} ${Math.random().toString(36)}`,
+          log: `e2e-${number} ${text.join(" ")}`,
+          app: { noise: NOISE.slice((number * 997) % (NOISE.length - 1000)).slice(0, 1000) },
           stream: "stdout",
           cluster: "e2e",
           kubernetes: {
