@@ -104,8 +104,9 @@ verify-%: FORCE
 	@$(RUN) scripts/fleet.ts verify $*
 
 ## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
+# The query as it was typed: make would expand its $.
 .PHONY: logs
-logs: override export QUERY := $(value QUERY)  # as typed: make would expand its $
+logs: override export QUERY := $(value QUERY)
 logs:
 	@$(RUN) scripts/logs.ts $(CLUSTER)
 
