@@ -13,6 +13,7 @@ import { replicas } from "./logging/documents.ts";
 import { dropDay, restoreDay, restoredIndices } from "./logging/restore.ts";
 import { utcDay } from "./logging/search.ts";
 import {
+  closeSource,
   type Day,
   incomplete,
   openSource,
@@ -37,9 +38,13 @@ if (import.meta.main) {
     await checkTarget(cluster);
     await withOpenSearch(cluster, async (os) => {
       // Without S3: what is back can be dropped while that is away.
-      if (drop) return await drops(os, day!, FROM ? prefixOf(cluster, writer) : undefined);
+      if (drop) return await drops(os, day!, prefixOf(cluster, writer));
       const source = await openSource(os, cluster, writer);
-      await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
+      try {
+        await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
+      } finally {
+        await closeSource(os, source);
+      }
     });
     return ExitCode.done;
   });
@@ -109,7 +114,7 @@ async function restores(
   report.say(summary(changes, started));
 }
 
-async function drops(os: OpenSearch, day: string, prefix?: string): Promise<void> {
+async function drops(os: OpenSearch, day: string, prefix: string): Promise<void> {
   const started = performance.now();
   const changes = await dropDay(os, day, prefix);
   report.changes(changes);

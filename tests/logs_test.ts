@@ -49,7 +49,7 @@ Deno.test("searchOf() reads the environment and has defaults", () => {
   const nothing = { query: undefined, day: undefined, namespace: undefined, pod: undefined };
   assert.deepEqual(searchOf({}), { ...nothing, since: "15m", limit: 200 });
   assert.deepEqual(
-    searchOf({ QUERY: "", SINCE: "", LIMIT: "", DAY: "", NAMESPACE: "", POD: "" }),
+    searchOf({ QUERY: "  ", SINCE: "", LIMIT: "", DAY: "", NAMESPACE: "", POD: "" }),
     { ...nothing, since: "15m", limit: 200 },
   );
   assert.deepEqual(

@@ -68,10 +68,10 @@ export async function restoreDay(
   return { changes, lines: (await read(os, `/${targets}/_count`)).count };
 }
 
-/** Deletes what is back of a day, of one {@link prefixOf} or of every cluster. S3 keeps it. */
-export async function dropDay(os: OpenSearch, day: string, prefix?: string): Promise<Change[]> {
+/** Deletes what is back of a day under a prefix, see `prefixOf`. S3 keeps it. */
+export async function dropDay(os: OpenSearch, day: string, prefix: string): Promise<Change[]> {
   const names = (await restoredIndices(os, day)).filter((name) =>
-    prefix === undefined || name.startsWith(`${prefix}logs-`)
+    name.startsWith(`${prefix}logs-`)
   );
   return await Promise.all(names.map((name) => remove(os, name)));
 }

@@ -57,7 +57,7 @@ export function searchOf(environment: Record<string, string | undefined>): Searc
     throw unreadable("SINCE", SINCE, "a number with s, m, h, d or w", "SINCE=2h");
   }
   return {
-    query: QUERY || undefined,
+    query: QUERY?.trim() || undefined,
     since: SINCE || "15m",
     day: DAY ? utcDay(DAY) : undefined,
     limit,

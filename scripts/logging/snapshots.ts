@@ -2,7 +2,7 @@
 import type { Cluster } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
 import { ensureRepository, type Json, type OpenSearch } from "../../lib/opensearch.ts";
-import { read } from "../../lib/opensearchwire.ts";
+import { read, request } from "../../lib/opensearchwire.ts";
 import { REPOSITORY, repository } from "./documents.ts";
 
 /** Where a day comes from, and how its indices are named when they are back. */
@@ -59,6 +59,15 @@ export async function openSource(
   const name = `${REPOSITORY}-${writer.id}`;
   await ensureRepository(os, name, { type, settings: { ...settings, readonly: true } });
   return { repository: name, prefix, folder, words: `${words} FROM=${writer.id}` };
+}
+
+/**
+ * Forgets another cluster's folder again: the exporter would go on to count its snapshots as ours.
+ * Refused while a restore from it still runs; the next call does it then.
+ */
+export async function closeSource(os: OpenSearch, source: Source): Promise<void> {
+  if (source.repository === REPOSITORY) return;
+  await request(os, "DELETE", `/_snapshot/${source.repository}`);
 }
 
 /** How the names of indices begin that `writer` wrote and `cluster` has back. */

@@ -156,7 +156,7 @@ check("one node takes documents, snapshots them and gives the day back", async (
     ]);
     assert.match(output, /e2e-4711 /);
     await make([...words, "ARGS=--drop"]);
-    await assert.rejects(call(edge!, "GET", `/restored-${INDEX}`));
+    await assert.rejects(call(edge!, "GET", `/restored-${INDEX}`), /404/);
   } finally {
     await call(edge!, "DELETE", path);
   }
@@ -173,6 +173,7 @@ check("what OpenSearch takes of memory", async () => {
     for (const { name, jvm } of Object.values<Json>(nodes)) {
       const rss = 'container_memory_rss{container="opensearch",namespace="logging"}';
       const { result } = await ask(cluster, PROMETHEUS, rss);
+      assert.ok(result[0], `${cluster.id} has no metric of its container`);
       const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
       figure(
         `${cluster.id} ${name}: heap used of heap, RSS`,

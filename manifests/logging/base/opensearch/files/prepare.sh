@@ -11,13 +11,19 @@ plugins=$home/plugins
 version=$(basename "$home"/lib/opensearch-[0-9]*.jar .jar)
 kept=/data/plugins/$version${S3_PLUGIN:+-${S3_PLUGIN##*=}} # another pin is another plugin
 if [ ! -d "$plugins/repository-s3" ] && [ -d "$kept" ]; then
-  cp -R "$kept" "$plugins/repository-s3"
+  rm -rf "$plugins/.new"
+  cp -R "$kept" "$plugins/.new"
+  mv "$plugins/.new" "$plugins/repository-s3"
 elif [ ! -d "$plugins/repository-s3" ]; then
   source=repository-s3 # the official release, which the installer checks by its signature
   if [ -n "$S3_PLUGIN" ]; then
     source=file:///tmp/repository-s3.zip
     authority=()
-    if [ -f /s3-ca/ca.crt ]; then authority=(--cacert /s3-ca/ca.crt); fi
+    if [ -f /s3-ca/ca.crt ]; then # beside the public CAs, which images keep in different places
+      cat /etc/ssl/certs/ca-bundle.crt /etc/ssl/certs/ca-certificates.crt /s3-ca/ca.crt \
+        >/tmp/authorities.pem 2>/dev/null || true
+      authority=(--cacert /tmp/authorities.pem)
+    fi
     curl --fail --silent --show-error --location --retry 3 "${authority[@]}" \
       --output /tmp/repository-s3.zip "${S3_PLUGIN%#sha256=*}"
     echo "${S3_PLUGIN##*#sha256=}  /tmp/repository-s3.zip" | sha256sum --check --quiet
@@ -26,6 +32,7 @@ elif [ ! -d "$plugins/repository-s3" ]; then
   rm -rf /data/plugins
   mkdir /data/plugins
   cp -R "$plugins/repository-s3" "$kept.new"
+  sync
   mv "$kept.new" "$kept"
 fi
 
