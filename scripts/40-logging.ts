@@ -22,6 +22,7 @@ import {
   indexPolicy,
   indexTemplate,
   LOG_INDICES,
+  POLICY,
   replicas,
   REPOSITORY,
   repository,
@@ -31,7 +32,6 @@ import { clearExclusions, leavingNodes, moveShards, withdrawVotes } from "./logg
 import { openSearchSecrets, openSearchSettings } from "./logging/objects.ts";
 
 const LOGS = LOG_INDICES.join(",");
-const POLICY = "logs-retention";
 
 export const logging = step({
   name: "40-logging",

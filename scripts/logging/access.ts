@@ -3,7 +3,8 @@ import type { Cluster } from "../../lib/cluster.ts";
 import type { OpenSearch } from "../../lib/opensearch.ts";
 import { openProxy } from "../../lib/proxy.ts";
 
-const SERVICE = { namespace: "logging", name: "opensearch", port: "http" };
+/** Its Service. */
+export const OPENSEARCH = { namespace: "logging", name: "opensearch", port: "http" };
 
 /** Opens a way into OpenSearch for the time of `work`. */
 export async function withOpenSearch<T>(
@@ -11,5 +12,5 @@ export async function withOpenSearch<T>(
   work: (os: OpenSearch) => Promise<T>,
 ): Promise<T> {
   await using proxy = await openProxy(cluster);
-  return await work({ fetch: (path, init) => proxy.fetch(SERVICE, path, init) });
+  return await work({ fetch: (path, init) => proxy.fetch(OPENSEARCH, path, init) });
 }

@@ -7,6 +7,8 @@ import type { Json } from "../../lib/opensearch.ts";
 export const LOG_INDICES = ["logs-k8s-*", "logs-host-*"];
 /** The repository that both policies name. */
 export const REPOSITORY = "opensearch-logs";
+/** The policy that log indices are under. */
+export const POLICY = "logs-retention";
 
 /** Copies of every index: none on a single node, which could not hold them. */
 export function replicas(cluster: Cluster): number {

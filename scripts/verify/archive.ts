@@ -4,8 +4,8 @@ import type { Problem } from "../../lib/check.ts";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import type { ClusterProxy } from "../../lib/proxy.ts";
 import { durationSeconds } from "../../lib/quantity.ts";
+import { OPENSEARCH } from "../logging/access.ts";
 import { REPOSITORY } from "../logging/documents.ts";
-import { OPENSEARCH } from "./opensearch.ts";
 import type { Subject } from "./subject.ts";
 
 const DAY = 86_400;

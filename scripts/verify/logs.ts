@@ -7,9 +7,9 @@ import { type Cluster, text } from "../../lib/cluster.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import type { ClusterProxy } from "../../lib/proxy.ts";
 import { unready } from "../../lib/ready.ts";
+import { OPENSEARCH } from "../logging/access.ts";
 import { LOG_INDICES } from "../logging/documents.ts";
 import { ask } from "./metrics.ts";
-import { OPENSEARCH } from "./opensearch.ts";
 import { PROMETHEUS } from "./prometheus.ts";
 import type { Subject } from "./subject.ts";
 

@@ -2,12 +2,10 @@
 import { readJson } from "../../lib/answer.ts";
 import type { Problem } from "../../lib/check.ts";
 import { type Cluster, number, text } from "../../lib/cluster.ts";
-import { LOG_INDICES, REPOSITORY } from "../logging/documents.ts";
+import { OPENSEARCH } from "../logging/access.ts";
+import { LOG_INDICES, POLICY, REPOSITORY } from "../logging/documents.ts";
 import type { Subject } from "./subject.ts";
 
-/** Its HTTP inside the cluster. */
-export const OPENSEARCH = { namespace: "logging", name: "opensearch", port: 9200 };
-const POLICY = "logs-retention";
 /** Set as soon as an index is under a policy, before the first run of it. */
 const POLICY_OF_INDEX = "index.plugins.index_state_management.policy_id";
 

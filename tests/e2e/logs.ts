@@ -4,13 +4,12 @@ import assert from "node:assert/strict";
 import { type Cluster, list } from "../../lib/cluster.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import type { Json, OpenSearch } from "../../lib/opensearch.ts";
+import { OPENSEARCH } from "../../scripts/logging/access.ts";
 import { check, fleet, kube, way } from "./site.ts";
-
-const SERVICE = { namespace: "logging", name: "opensearch", port: "http" };
 
 /** A way into a cluster's OpenSearch for the functions of lib/opensearch.ts. */
 export function openSearch(cluster: Cluster): OpenSearch {
-  return { fetch: async (path, init) => await (await way(cluster)).fetch(SERVICE, path, init) };
+  return { fetch: async (path, init) => await (await way(cluster)).fetch(OPENSEARCH, path, init) };
 }
 
 /** JSON of a call that must succeed. */
