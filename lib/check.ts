@@ -12,6 +12,9 @@ export interface Problem {
   fix: string;
 }
 
+/** Notes a fact for the operator beside the verdict: how long, how much. */
+export type Tell = (fact: string) => void;
+
 /** A check of a subject `S` (a cluster and the ways into it). */
 export interface Check<S> {
   /** What is shown to be true: `Prometheus targets`. */
@@ -23,13 +26,15 @@ export interface Check<S> {
   /** The program it needs, as STAND_INS names it; only for one that may be a stand-in. */
   program?: string;
   /** What is wrong; nothing when all is well. A DeployError thrown here is one problem. */
-  run: (subject: S) => Promise<Problem[]>;
+  run: (subject: S, tell: Tell) => Promise<Problem[]>;
 }
 
 export interface Result {
   name: string;
   hop: string;
   problems: Problem[];
+  /** What the last try told. */
+  fact?: string;
 }
 
 export interface Patience {
@@ -49,8 +54,10 @@ export async function settled<S>(
 ): Promise<Result> {
   const { name, hop } = check;
   for (let said = "";;) {
-    const problems = await check.run(subject).catch(asProblems);
-    if (problems.length === 0 || Date.now() + every * 1000 > until) return { name, hop, problems };
+    const result: Result = { name, hop, problems: [] };
+    const tell = (fact: string) => void (result.fact = fact);
+    const problems = result.problems = await check.run(subject, tell).catch(asProblems);
+    if (problems.length === 0 || Date.now() + every * 1000 > until) return result;
     const more = problems.length > 1 ? ` and ${problems.length - 1} more` : "";
     const now = `${name}: ${problems[0]!.what}${more}`;
     if (now !== said) say(said = now);

@@ -106,24 +106,17 @@ export const verify = step({
     await using resources = new AsyncDisposableStack();
     let opening: Promise<ClusterProxy> | undefined;
     const proxy = () => opening ??= openProxy(cluster).then((proxy) => resources.use(proxy));
-    const objects = await wanted(cluster);
+    const subject = { cluster, objects: await wanted(cluster), proxy };
 
     const results: Result[] = [];
     const until = Date.now() + PATIENCE;
     const say = (missing: string) => report.waiting(missing);
     for (const check of [...CHECKS.every, ...CHECKS[cluster.role]]) {
       await (check.live ? live : phase)(check.name, async () => {
-        let fact = ""; // of the last try
-        const tell = (text: string) => fact = text;
-        const run = (subject: Subject) => {
-          fact = "";
-          return check.run(subject);
-        };
-        const subject = { cluster, objects, proxy, tell };
-        const result = await settled({ ...check, run }, subject, { until, say });
+        const result = await settled(check, subject, { until, say });
         results.push(result);
         for (const { what } of result.problems) report.warn(what);
-        if (fact) report.note(fact);
+        if (result.fact) report.note(result.fact);
       }, check.program);
     }
     conclude(text(cluster, "CLUSTER_NAME"), results);

@@ -10,6 +10,7 @@ import { withOpenSearch } from "./logging/access.ts";
 import {
   type Found,
   type Line,
+  MOST,
   printable,
   type Search,
   searchLogs,
@@ -97,5 +98,5 @@ export function closing(search: Search, ids: string[], shown: number, total: num
   if (total === 0) return `no line ${scope}; ${back}`;
   const lines = total === 1 ? "1 line" : `${total} lines`;
   if (shown === total) return `${lines} ${scope}${day ? "" : `; ${back}`}`;
-  return `the newest ${shown} of ${lines} ${scope}; more: LIMIT=${Math.min(limit * 5, 10_000)}`;
+  return `the newest ${shown} of ${lines} ${scope}; more: LIMIT=${Math.min(limit * 5, MOST)}`;
 }

@@ -57,3 +57,19 @@ Deno.test("conclude() lists every problem of every check with hop, cause and fix
 Deno.test("conclude() is silent when all is well", () => {
   conclude("cluster-197-edge", [{ name: "Upload", hop: "sidecar -> S3", problems: [] }]);
 });
+
+Deno.test("settled() keeps the fact of the last try, and of that one only", async () => {
+  let tries = 0;
+  const check: Check<string> = {
+    name: "Line",
+    hop: "pod -> index",
+    live: true,
+    run: (_, tell) => {
+      if (++tries === 1) tell("found late");
+      return Promise.resolve(tries === 1 ? [{ what: "w", cause: "c", fix: "f" }] : []);
+    },
+  };
+  const result = await settled(check, "", { until: Date.now() + 10_000, every: 0.01 });
+  assert.equal(tries, 2);
+  assert.equal(result.fact, undefined);
+});

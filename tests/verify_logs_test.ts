@@ -83,8 +83,7 @@ Deno.test("marker() has the keeper write one new word, finds it and tells the de
     cluster,
     objects: [],
     proxy: () => Promise.resolve(proxy),
-    tell: (fact) => told.push(fact),
-  });
+  }, (fact) => told.push(fact));
   assert.deepEqual(problems, []);
   assert.match(told.join(), /^a line was found \d+ s after it was written$/);
   const { args } = (await calls())[0]!;

@@ -291,7 +291,7 @@ Deno.test("uploads() fails when Prometheus has no value for its question", async
   const cluster = await fixtureCluster("197");
   const asked = (result: unknown[]) => {
     const proxy = answering(JSON.stringify({ status: "success", data: { result } }));
-    return uploads({ cluster, objects: [], proxy: () => Promise.resolve(proxy), tell: () => {} });
+    return uploads({ cluster, objects: [], proxy: () => Promise.resolve(proxy) });
   };
   assert.deepEqual(await asked([{ metric: {}, value: [1, "0"] }]), []);
   assert.match(whats(await asked([]))[0]!, /does not upload/);

@@ -6,7 +6,7 @@ import { type Answer, refusal, request } from "../../lib/opensearchwire.ts";
 /** What OpenSearch holds itself, and what came back from S3. */
 const INDICES = "logs-*,restored-*";
 /** OpenSearch gives no more at once (index.max_result_window). */
-const MOST = 10_000;
+export const MOST = 10_000;
 
 /** What to look for. */
 export interface Search {

@@ -1,6 +1,6 @@
 // Checks of log lines at rest: the days fit the disk, and those that are over are on S3.
 import { readJson } from "../../lib/answer.ts";
-import type { Problem } from "../../lib/check.ts";
+import type { Problem, Tell } from "../../lib/check.ts";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import type { ClusterProxy } from "../../lib/proxy.ts";
 import { durationSeconds } from "../../lib/quantity.ts";
@@ -23,7 +23,7 @@ export interface Disk {
 }
 
 /** The disks have room, and will have it when every day that is to be kept is there. */
-export async function headroom({ cluster, proxy, tell }: Subject): Promise<Problem[]> {
+export async function headroom({ cluster, proxy }: Subject, tell: Tell): Promise<Problem[]> {
   const way = await proxy();
   const stats = await readJson<{ nodes: Record<string, Disk> }>(
     way,
@@ -101,7 +101,7 @@ export interface Snapshot {
 }
 
 /** Days that are over are on S3, and go from there when they are old. */
-export async function archive({ cluster, proxy, tell }: Subject): Promise<Problem[]> {
+export async function archive({ cluster, proxy }: Subject, tell: Tell): Promise<Problem[]> {
   const way = await proxy();
   const path = `/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`;
   const { snapshots } = await readJson<{ snapshots: Snapshot[] }>(way, OPENSEARCH, path);

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readJson } from "../../lib/answer.ts";
-import type { Problem } from "../../lib/check.ts";
+import type { Problem, Tell } from "../../lib/check.ts";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import type { ClusterProxy } from "../../lib/proxy.ts";
@@ -32,8 +32,8 @@ export interface Marker {
 }
 
 /** A pod writes a line that nobody has written before, and it is found under its origin. */
-export async function marker(subject: Subject): Promise<Problem[]> {
-  const { cluster, proxy, tell } = subject;
+export async function marker(subject: Subject, tell: Tell): Promise<Problem[]> {
+  const { cluster, proxy } = subject;
   const id = randomUUID().replaceAll("-", ""); // one word for the analyzer
   const written = Date.now();
   const pod = await write(`verify-marker ${id}`, cluster);

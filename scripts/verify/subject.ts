@@ -9,6 +9,4 @@ export interface Subject {
   objects: Manifest[];
   /** The way to the Services of the cluster; opened by the first check that needs it. */
   proxy: () => Promise<ClusterProxy>;
-  /** Notes a fact for the operator beside the verdict: how long, how much. */
-  tell: (fact: string) => void;
 }
