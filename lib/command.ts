@@ -22,6 +22,7 @@ type Flags = Record<string, boolean | undefined>;
 /** What every deploying command understands. */
 export const DEPLOY_FLAGS = {
   adopt: "accept a rebuilt cluster (its kube-system UID changed)",
+  prune: "delete what no step wants any more; volumes, claims and namespaces stay",
 };
 
 /**
@@ -101,7 +102,11 @@ export async function choiceFor(words: string[]): Promise<Choice> {
 export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): Promise<number> {
   const started = performance.now();
   const { clusters, central } = await choiceFor(ids);
-  const results = await deployFleet(steps, clusters, { adopt: flags.adopt, central });
+  const results = await deployFleet(steps, clusters, {
+    adopt: flags.adopt,
+    prune: flags.prune,
+    central,
+  });
   const report = new Report();
   report.say(`\n${summary(results, (performance.now() - started) / 1000)}`);
   const hidden = notShown(results);

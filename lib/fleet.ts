@@ -6,6 +6,7 @@ import { checkTarget } from "./guard.ts";
 import { plan, type Planned } from "./plan.ts";
 import { exitCodeOf, print, Report, table } from "./report.ts";
 import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
+import { tidy } from "./tidy.ts";
 
 export interface ClusterResult {
   cluster: Cluster;
@@ -17,6 +18,8 @@ export interface ClusterResult {
 export interface DeployOptions {
   /** Accept that the cluster was rebuilt (another kube-system UID). */
   adopt?: boolean;
+  /** Delete what no step wants any more; without it such objects are named. */
+  prune?: boolean;
   /** The central cluster when it is none of those deployed: it is told what it has to know of them. */
   central?: Cluster;
 }
@@ -42,6 +45,7 @@ export async function deployFleet(
     result.error = await refusedTarget(steps, cluster, options);
     if (result.error) report.error(result.error);
     await runSteps(own, result, report);
+    result.steps.push(...await tidy(own, result.steps, cluster, report, options));
   }));
   const results = runs.map(({ result }) => result);
   const { central } = options;
@@ -197,7 +201,7 @@ export function printPlans(plans: ClusterPlan[]): number {
       `  ${count("create")} to create, ${count("update")} to update, ${
         count("delete")
       } no longer ` +
-        `wanted (not deleted by a deploy), ${count("unchanged")} unchanged\n`,
+        `wanted (deleted with ARGS=--prune only), ${count("unchanged")} unchanged\n`,
     );
   }
   return worst(plans.map(({ error }) => error));

@@ -5,6 +5,7 @@ import type { Cluster } from "./cluster.ts";
 import { byId, owned } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
 import { asList, idOf, type Manifest, OWNED, STEP_LABEL } from "./manifest.ts";
+import { isKept, unwanted } from "./prune.ts";
 
 export interface Planned {
   id: string;
@@ -12,9 +13,6 @@ export interface Planned {
   /** For an update: `spec.replicas: 1 -> 2`; values of Secrets are never shown. */
   fields: string[];
 }
-
-/** Kinds whose loss would lose data or other people's objects; a plan names them and keeps them. */
-const KEPT = new Set(["Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"]);
 
 /**
  * Compares the desired objects of `steps` with the cluster. Tolerates namespaces and kinds that the
@@ -26,7 +24,6 @@ export async function plan(
   objects: Manifest[],
   steps: string[],
 ): Promise<Planned[]> {
-  if (objects.length === 0) return [];
   const [kinds, namespaces] = await Promise.all([servedKinds(cluster), namespaceNames(cluster)]);
   const served = objects.filter((object) => kinds.has(kindOf(object)));
   const comparable = served.filter(({ metadata: { namespace } }) =>
@@ -39,11 +36,11 @@ export async function plan(
     const set = outdated.get(idOf(object));
     return set ? withTemplateSizes(object, set) : object;
   });
-  const [live, dryRun] = await Promise.all([
+  const [live, dryRun, surplus] = await Promise.all([
     liveObjects(cluster, served, steps),
     dryRunObjects(cluster, accepted),
+    unwanted(cluster, steps, new Set(objects.map(idOf))),
   ]);
-  const desired = new Set(objects.map(idOf));
   const entries = objects.map((object): Planned => {
     const id = idOf(object);
     const before = live.get(id), after = dryRun.get(id);
@@ -54,8 +51,12 @@ export async function plan(
     );
     return { id, action: fields.length > 0 ? "update" : "unchanged", fields };
   });
-  const gone = [...live].filter(([id]) => !desired.has(id)).map(([id, { kind }]): Planned => (
-    { id, action: "delete", fields: KEPT.has(kind) ? ["kept: remove it by hand"] : [] }
+  const gone = surplus.map((object): Planned => (
+    {
+      id: idOf(object),
+      action: "delete",
+      fields: isKept(object) ? ["kept: remove it by hand"] : [],
+    }
   ));
   const grown = growth.resizes.filter(({ applied }) => !applied).map(({ claim, size }): Planned => {
     const fields = [`spec.resources.requests.storage: "${sizeOf(claim)}" -> "${size}"`];

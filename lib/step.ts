@@ -4,7 +4,7 @@ import { growVolumes } from "./claims.ts";
 import { type Cluster, flag, list, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { kubectl } from "./kubectl.ts";
-import { type Manifest, signed, STEP_LABEL } from "./manifest.ts";
+import { idOf, type Manifest, signed, STEP_LABEL } from "./manifest.ts";
 import { waitReady } from "./ready.ts";
 import type { Report } from "./report.ts";
 
@@ -24,6 +24,8 @@ export interface StepDefinition {
   tellsCentral?: (edges: string[]) => Step;
   /** Why the step has nothing to do on this cluster, as a sentence; undefined when it has. */
   skips?: (cluster: Cluster) => string | undefined;
+  /** Why what the step has left on the cluster may not be deleted yet, as a sentence. */
+  keeps?: (cluster: Cluster) => Promise<string | undefined>;
   /** Pinned upstream objects, patched in code; left out of the golden files. */
   bundles?: (cluster: Cluster) => Promise<Manifest[]>;
   /** Our own desired objects; pure, so that plan and golden files use the same. */
@@ -63,6 +65,8 @@ export interface StepResult {
   step: string;
   state: "ok" | "failed" | "skipped" | "not run";
   objects: number;
+  /** Ids of the objects that the step wants there. */
+  wanted: string[];
   changed: number;
   seconds: number;
   /** Phases that simulated nodes or stand-ins could not show. */
@@ -84,7 +88,12 @@ export async function desired(step: Step, cluster: Cluster): Promise<Manifest[]>
 
 /** The result of a step that was not begun. */
 export function notRun({ name }: Step): StepResult {
-  return { step: name, state: "not run", objects: 0, changed: 0, seconds: 0, notShown: [] };
+  return { ...begun(name), state: "not run" };
+}
+
+/** The result of a step (or of another part of a deploy) that has only just begun. */
+export function begun(step: string): StepResult {
+  return { step, state: "ok", objects: 0, wanted: [], changed: 0, seconds: 0, notShown: [] };
 }
 
 /** Runs a step on a cluster; a failure is a result, so that other clusters go on. */
@@ -95,14 +104,7 @@ export async function runStep(
   { alone = false }: { alone?: boolean } = {},
 ): Promise<StepResult> {
   const started = performance.now();
-  const result: StepResult = {
-    step: step.name,
-    state: "ok",
-    objects: 0,
-    changed: 0,
-    seconds: 0,
-    notShown: [],
-  };
+  const result = begun(step.name);
   const context = text(cluster, "KUBE_CONTEXT");
   report.heading(`${step.name}  ${text(cluster, "CLUSTER_NAME")}  context ${context}`);
   try {
@@ -114,6 +116,7 @@ export async function runStep(
     if (alone) await checkNeeds(step, cluster);
     const objects = await desired(step, cluster);
     result.objects = objects.length;
+    result.wanted = objects.map(idOf);
     await step.run(contextOf(cluster, objects, report, result));
   } catch (error) {
     report.error(error);

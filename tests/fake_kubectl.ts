@@ -56,6 +56,9 @@ export const FLEET_CONFIG = JSON.stringify({
   })),
 });
 
+/** A cluster that lists no kinds, so that nothing on it can be surplus. */
+export const NOTHING_LISTED: Reply = { on: "api-resources --verbs=list,delete" };
+
 /** What the guard reads of a cluster; `marker` is the data of our ConfigMap there, if any. */
 export function identityReply(uid: string, marker?: Record<string, string>): Reply {
   const items = [

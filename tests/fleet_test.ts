@@ -7,7 +7,13 @@ import { DeployError } from "../lib/error.ts";
 import { configMap } from "../lib/manifest.ts";
 import { step, type StepContext } from "../lib/step.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
-import { fakeKubectl, FLEET_CONFIG, identityReply, type Reply } from "./fake_kubectl.ts";
+import {
+  fakeKubectl,
+  FLEET_CONFIG,
+  identityReply,
+  NOTHING_LISTED,
+  type Reply,
+} from "./fake_kubectl.ts";
 
 const [central, edge] = await fixtureFleet({ KUBECONFIG_FILE: "kubeconfig" }) as [Cluster, Cluster];
 
@@ -21,6 +27,7 @@ function marker(id: string, name: string, role: string): Reply {
 const TARGETS: Reply[] = [
   { on: "config view", stdout: FLEET_CONFIG },
   marker("197", "cluster-197-edge", "edge"),
+  NOTHING_LISTED,
 ];
 const CENTRAL = marker("196", "cluster-196-central", "central");
 

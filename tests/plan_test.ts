@@ -3,7 +3,7 @@ import { planFleet, printPlans } from "../lib/fleet.ts";
 import { configMap, secret } from "../lib/manifest.ts";
 import { differences, plan } from "../lib/plan.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
-import { fakeKubectl, FLEET_CONFIG, identityReply } from "./fake_kubectl.ts";
+import { fakeKubectl, FLEET_CONFIG, identityReply, NOTHING_LISTED } from "./fake_kubectl.ts";
 
 Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
   const before = configMap("a", "n", { x: "1", gone: "z" });
@@ -22,7 +22,12 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
   const kept = configMap("kept", "monitoring", { x: "new" });
   const live = [configMap("kept", "monitoring", { x: "old" }), configMap("gone", "monitoring", {})];
+  for (const { metadata } of live) {
+    metadata.managedFields = [{ manager: "thanos-multi-cluster" }];
+  }
   const calls = await fakeKubectl([
+    { on: "api-resources --verbs", stdout: "configmaps\nnetworkpolicies.networking.k8s.io\n" },
+    { on: "get configmaps,networkpolicies", stdout: JSON.stringify({ items: live }) },
     {
       on: "api-resources",
       stdout: "configmaps cm v1 true ConfigMap\nnamespaces ns v1 false Namespace\n",
@@ -55,7 +60,8 @@ Deno.test("planFleet() plans the other clusters when one is away, and ends with 
     { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     identityReply("uid"),
-    { on: " get " },
+    NOTHING_LISTED,
+    { on: "api-resources|get namespaces" },
   ]);
   const plans = await planFleet(
     [],

@@ -1,0 +1,82 @@
+// The end of a deploy: what its steps have on a cluster and no longer want, deleted or only named.
+import { missingBundles } from "./bundle.ts";
+import type { Cluster } from "./cluster.ts";
+import { idOf, type Manifest, STEP_LABEL } from "./manifest.ts";
+import { isKept, prune, unwanted } from "./prune.ts";
+import type { Report } from "./report.ts";
+import { begun, type Step, type StepResult } from "./step.ts";
+
+/**
+ * Deletes what the steps of a deploy that went well (`results`) no longer want, or warns of it
+ * without `prune`. Volumes, claims, namespaces and definitions always stay, and so does everything of
+ * a step that says why (`keeps`). Gives a row for the closing table when something was deleted or the
+ * look failed.
+ */
+export async function tidy(
+  steps: Step[],
+  results: StepResult[],
+  cluster: Cluster,
+  report: Report,
+  { prune: deletes = false }: { prune?: boolean } = {},
+): Promise<StepResult[]> {
+  // A bundle that could not be had is wanted all the same.
+  if (missingBundles().length > 0) return [];
+  const started = performance.now();
+  const row = begun("prune");
+  try {
+    const surplus = await deletable(steps, results, cluster, report);
+    if (surplus.length === 0) return [];
+    if (!deletes) {
+      report.warn(sentence(surplus, cluster));
+      return [];
+    }
+    report.heading("prune  what no step wants any more");
+    const changes = await prune(cluster, surplus);
+    report.changes(changes);
+    row.changed = row.objects = changes.length;
+  } catch (error) {
+    report.error(error);
+    row.state = "failed";
+    row.error = error;
+  }
+  row.seconds = (performance.now() - started) / 1000;
+  return [row];
+}
+
+/** What may be deleted; what may not is said. */
+async function deletable(
+  steps: Step[],
+  results: StepResult[],
+  cluster: Cluster,
+  report: Report,
+): Promise<Manifest[]> {
+  const done = steps.filter(({ name, needsCluster }) =>
+    needsCluster && results.some(({ step, state }) => step === name && isDone(state))
+  );
+  const wanted = new Set(results.flatMap(({ wanted }) => wanted));
+  const surplus = await unwanted(cluster, done.map(({ name }) => name), wanted);
+  const found = surplus.filter((object) => !isKept(object));
+  const parts = [...Map.groupBy(found, stepOf)].map(async ([name, objects]) => {
+    const reason = await done.find((step) => step.name === name)?.keeps?.(cluster);
+    if (!reason) return objects;
+    report.warn(`${objects.length} objects of ${name} stay: ${reason}`);
+    return [];
+  });
+  return (await Promise.all(parts)).flat();
+}
+
+function isDone(state: StepResult["state"]): boolean {
+  return state === "ok" || state === "skipped";
+}
+
+function stepOf({ metadata }: Manifest): string {
+  return metadata.labels?.[STEP_LABEL] ?? "";
+}
+
+function sentence(objects: Manifest[], { id }: Cluster): string {
+  const names = objects.slice(0, 3).map(idOf).join(", ");
+  const more = objects.length > 3 ? ` and ${objects.length - 3} more` : "";
+  const steps = [...new Set(objects.map(stepOf))];
+  const command = steps.length === 1 ? `make ${steps[0]} CLUSTER=${id}` : `make cluster-${id}`;
+  return `no step wants any more: ${names}${more}; delete with: ${command} ARGS=--prune`;
+}

@@ -1,0 +1,122 @@
+// lib/prune.ts and lib/tidy.ts: what a component leaves behind when it is switched off.
+import assert from "node:assert/strict";
+import { configMap, type Manifest, OWNER, STEP_LABEL } from "../lib/manifest.ts";
+import { prune, unwanted } from "../lib/prune.ts";
+import { Report } from "../lib/report.ts";
+import { begun, step } from "../lib/step.ts";
+import { tidy } from "../lib/tidy.ts";
+import { fixtureCluster } from "./cluster_fixture.ts";
+import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
+
+const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+
+function live(kind: string, name: string, more: Record<string, unknown> = {}): Manifest {
+  return {
+    apiVersion: kind === "NetworkPolicy" ? "networking.k8s.io/v1" : "v1",
+    kind,
+    metadata: {
+      name,
+      namespace: "monitoring",
+      labels: { [STEP_LABEL]: "20-prometheus" },
+      managedFields: [{ manager: "kubelet" }, { manager: OWNER }],
+      ...more,
+    },
+  };
+}
+
+function listing(...items: Manifest[]): Reply[] {
+  return [
+    {
+      on: "api-resources --verbs=list,delete",
+      stdout:
+        "configmaps\nendpoints\npods\nsecrets\ncustomresourcedefinitions.apiextensions.k8s.io\n" +
+        "endpointslices.discovery.k8s.io\nnetworkpolicies.networking.k8s.io\n",
+    },
+    { on: " get ", stdout: JSON.stringify({ items }) },
+    { on: " delete " },
+  ];
+}
+
+Deno.test("unwanted() asks for every kind, also those that no manifest has any more", async () => {
+  const calls = await fakeKubectl(listing());
+  await unwanted(cluster, ["20-prometheus", "40-logging"], new Set());
+  const [, get] = await calls();
+  assert.match(get!.args, /get configmaps,secrets,networkpolicies\.networking\.k8s\.io /);
+  assert.match(get!.args, new RegExp(`managed-by=${OWNER},.*in \\(20-prometheus,40-logging\\)`));
+});
+
+Deno.test("A59: unwanted() is exactly what is ours and not wanted", async () => {
+  await fakeKubectl(listing(
+    live("ConfigMap", "wanted"),
+    live("NetworkPolicy", "surplus"),
+    live("ConfigMap", "copied-labels", { managedFields: [{ manager: "kube-controller-manager" }] }),
+    live("ConfigMap", "made-by-another", { ownerReferences: [{ kind: "Prometheus", name: "k" }] }),
+    live("ConfigMap", "going", { deletionTimestamp: "2026-11-23T00:00:00Z" }),
+  ));
+  const found = await unwanted(
+    cluster,
+    ["20-prometheus"],
+    new Set(["ConfigMap/monitoring/wanted"]),
+  );
+  assert.deepEqual(found.map(({ metadata }) => metadata.name), ["surplus"]);
+});
+
+Deno.test("A59: prune() never deletes claims, volumes, namespaces or classes", async () => {
+  const kinds = ["PersistentVolumeClaim", "PersistentVolume", "Namespace", "StorageClass"];
+  const calls = await fakeKubectl(listing());
+  assert.deepEqual(await prune(cluster, kinds.map((kind) => live(kind, "x"))), []);
+  assert.deepEqual(await calls(), []);
+  const changes = await prune(cluster, [live("PersistentVolumeClaim", "x"), live("Secret", "y")]);
+  assert.deepEqual(changes, [{ id: "Secret/monitoring/y", action: "deleted" }]);
+  const [deletion] = await calls();
+  const items = JSON.parse(deletion!.stdin).items;
+  assert.deepEqual(items, [
+    { apiVersion: "v1", kind: "Secret", metadata: { name: "y", namespace: "monitoring" } },
+  ]);
+});
+
+const prometheus = step({
+  name: "20-prometheus",
+  objects: () => Promise.resolve([configMap("wanted", "monitoring", {})]),
+  run: () => Promise.resolve(),
+});
+
+async function tidied(reason: string | undefined, options: { prune?: boolean }, state = "ok") {
+  const calls = await fakeKubectl(listing(live("ConfigMap", "wanted"), live("Secret", "left")));
+  const lines: string[] = [];
+  const result = { ...begun("20-prometheus"), wanted: ["ConfigMap/monitoring/wanted"] };
+  const rows = await tidy(
+    [{ ...prometheus, keeps: () => Promise.resolve(reason) }],
+    [{ ...result, state: state as "ok" }],
+    cluster,
+    new Report("", (line) => void lines.push(line)),
+    options,
+  );
+  const deletions = (await calls()).filter(({ args }) => args.includes(" delete "));
+  return { rows, said: lines.join(""), deletions: deletions.length };
+}
+
+Deno.test("A59: tidy() names what is surplus and deletes nothing, until it is asked to", async () => {
+  const named = await tidied(undefined, {});
+  assert.deepEqual([named.rows, named.deletions], [[], 0]);
+  assert.match(
+    named.said,
+    /no step wants any more: Secret\/monitoring\/left; delete with: make 20-prometheus CLUSTER=197 ARGS=--prune/,
+  );
+  const pruned = await tidied(undefined, { prune: true });
+  assert.equal(pruned.deletions, 1);
+  assert.deepEqual(pruned.rows.map(({ step, state, changed }) => [step, state, changed]), [
+    ["prune", "ok", 1],
+  ]);
+});
+
+Deno.test("tidy() leaves everything of a step that says why", async () => {
+  const { rows, said, deletions } = await tidied("3 volumes are still there", { prune: true });
+  assert.deepEqual([rows, deletions], [[], 0]);
+  assert.match(said, /1 objects? of 20-prometheus stay: 3 volumes are still there/);
+});
+
+Deno.test("tidy() looks at a switched-off step, but not at one that failed", async () => {
+  assert.equal((await tidied(undefined, { prune: true }, "skipped")).deletions, 1);
+  assert.equal((await tidied(undefined, { prune: true }, "failed")).deletions, 0);
+});
