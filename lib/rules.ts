@@ -72,6 +72,12 @@ const RULES: Rule[] = [
     because: "Longhorn makes the class longhorn only; another class needs STORAGE=existing",
   },
   {
+    names: ["ADMIN_CIDR", "INGRESS", "TRAEFIK_IMAGE"],
+    broken: (networks, ingress, image) =>
+      networks !== "0.0.0.0/0" && ingress === "traefik" && /:v?3\.[0-6](\.|$|@)/.test(image),
+    because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
+  },
+  {
     names: ["STAND_INS"],
     broken: (programs) => programs !== "",
     because: "programs replaced by stand-ins, so nothing that needs them is set up or shown",
@@ -82,7 +88,12 @@ const RULES: Rule[] = [
     broken: (snapshot, local) => durationSeconds(snapshot) <= durationSeconds(local),
     because: "a snapshot must outlive the index it is taken from",
   },
-  ...["S3_ACCESS_KEY", "S3_SECRET_KEY"].map((name) => ({
+  ...Object.keys(SETTINGS).filter((name) => /_S3_ACCESS_KEY$/.test(name)).map((name) => ({
+    names: [name, name.replace("ACCESS", "SECRET")],
+    broken: (id: string, secret: string) => (id === "") !== (secret === ""),
+    because: "a key has two parts: set both, or none to use S3_ACCESS_KEY",
+  })),
+  ...Object.keys(SETTINGS).filter((name) => /S3_(ACCESS|SECRET)_KEY$/.test(name)).map((name) => ({
     names: [name],
     broken: (value: string) => value === "minioadmin",
     because: "minioadmin is known to everybody: make a user of its own for these buckets",
@@ -99,7 +110,7 @@ const RULES: Rule[] = [
     because: "alerts are sent nowhere until it is set in SECRET_FILE",
     warns: true,
   },
-  ...Object.keys(SETTINGS).filter(isSecret).filter((name) => name !== "S3_ACCESS_KEY")
+  ...Object.keys(SETTINGS).filter(isSecret).filter((name) => !/S3_ACCESS_KEY$/.test(name))
     .map((name) => ({
       names: [name],
       // Shorter texts cannot be masked in output without damaging it.

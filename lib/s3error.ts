@@ -2,7 +2,7 @@
 import process from "node:process";
 import { connect } from "node:tls";
 import { DeployError, ExitCode } from "./error.ts";
-import { element, type S3, type S3Answer, type S3Call } from "./s3wire.ts";
+import { codeOf, element, messageOf, type S3, type S3Answer, type S3Call } from "./s3wire.ts";
 
 /** A failed request; exit 8. */
 export class S3Error extends DeployError {
@@ -37,13 +37,14 @@ interface Verdict {
   fix: string;
 }
 
+/** A request as far as words about it need it; no bucket for what concerns none. */
 type Asked = Pick<S3Call, "what" | "action" | "bucket"> & { method?: string };
 
 /** The error for an answer that is no success; `why` overrides what its code says. */
 export function refusal(s3: S3, call: Asked, answer: S3Answer, why?: string): S3Error {
-  const code = element(answer.body, "Code").slice(0, 80);
+  const code = codeOf(answer).slice(0, 80);
   const verdict = judge(code, s3, call, answer);
-  const said = s3.redacted(element(answer.body, "Message")).replace(/\s+/g, " ").slice(0, 300);
+  const said = s3.redacted(messageOf(answer)).replace(/\s+/g, " ").slice(0, 300);
   const label = [answer.status, s3.redacted(code)].filter(Boolean).join(" ");
   return new S3Error(`Cannot ${call.what}: ${why ?? verdict.why}`, {
     status: answer.status,
@@ -54,19 +55,27 @@ export function refusal(s3: S3, call: Asked, answer: S3Answer, why?: string): S3
 }
 
 function judge(code: string, s3: S3, { action, bucket }: Asked, answer: S3Answer): Verdict {
-  const key = `access key ${endOf(s3.keyId)}`;
+  const key = `access key ${endOf(s3.key.accessKey)}`;
   const skewed = skewOf(code, answer);
   if (skewed) return skewed;
   switch (code) {
     case "InvalidAccessKeyId":
+      if (/disabled/.test(messageOf(answer))) {
+        return {
+          why: `${key} is disabled`,
+          fix: `set ${s3.key.setting} in env/secret.env to a key that is in use, or enable it: ` +
+            "mc admin user enable ALIAS KEY",
+        };
+      }
       return {
         why: `the server does not know ${key}`,
-        fix: "set S3_ACCESS_KEY in env/secret.env to a key of this server",
+        fix: `set ${s3.key.setting} in env/secret.env to a key of this server`,
       };
     case "SignatureDoesNotMatch":
       return {
         why: `the secret key does not belong to ${key}`,
-        fix: "set S3_SECRET_KEY in env/secret.env; a proxy in front must keep the Host header",
+        fix: `set ${s3.key.setting.replace("ACCESS", "SECRET")} in env/secret.env; ` +
+          "a proxy in front must keep the Host header",
       };
     case "BucketAlreadyExists":
       return {
@@ -76,8 +85,8 @@ function judge(code: string, s3: S3, { action, bucket }: Asked, answer: S3Answer
     case "AccessDenied":
     case "AllAccessDisabled":
       return {
-        why: `${key} lacks ${action}, or another owner has the bucket`,
-        fix: `allow ${action} on "${bucket}" for ${key}`,
+        why: `${key} lacks ${action}${bucket && ", or another owner has the bucket"}`,
+        fix: `allow ${action}${bucket && ` on "${bucket}"`} for ${key}`,
       };
     case "AuthorizationHeaderMalformed":
     case "InvalidRegion":
@@ -94,7 +103,7 @@ function judge(code: string, s3: S3, { action, bucket }: Asked, answer: S3Answer
     case "NoSuchBucket":
       return { why: "the bucket is gone", fix: "run again: the step makes it" };
   }
-  if (/quota/i.test(code)) {
+  if (/QuotaExceeded/.test(code)) {
     return {
       why: `the quota of "${bucket}" is used up`,
       fix: `raise it (mc quota set ALIAS/${bucket}) or delete objects`,
@@ -102,6 +111,12 @@ function judge(code: string, s3: S3, { action, bucket }: Asked, answer: S3Answer
   }
   if (answer.status === 507 || /StorageFull|InsufficientStorage/.test(code)) {
     return { why: "the server's disks are full", fix: "free or add disk space on the S3 server" };
+  }
+  if (answer.status === 501 || code === "NotImplemented") {
+    return {
+      why: "the server does not know this",
+      fix: "do without it, or take another S3 server",
+    };
   }
   if (answer.status >= 500) {
     return { why: "the server fails", fix: "look at its log, then run again" };

@@ -1,11 +1,19 @@
 // What goes to an S3 server and what comes back, as plain data.
 
+/** One user of an S3 server. */
+export interface S3Key {
+  accessKey: string;
+  secretKey: string;
+  /** The setting that holds `accessKey`; default: S3_ACCESS_KEY. */
+  setting?: string;
+}
+
 /** A server and a key on it; dispose it to close its connections. */
 export interface S3 extends Disposable {
   /** `https://host:port`. */
   readonly endpoint: string;
   readonly region: string;
-  readonly keyId: string;
+  readonly key: Required<S3Key>;
   /** Sends one signed request; answers of any status come back, no answer throws exit 8. */
   send(call: S3Call): Promise<S3Answer>;
   /** Server text without the keys: some servers repeat the whole request in their answer. */
@@ -14,13 +22,15 @@ export interface S3 extends Disposable {
 
 /** One request, and how to speak of it. */
 export interface S3Call {
-  method: "HEAD" | "GET" | "PUT" | "DELETE";
+  method: "HEAD" | "GET" | "PUT" | "POST" | "DELETE";
+  /** Bucket, or where a server has more than buckets its path: `minio/admin/v3/info`. */
   bucket: string;
   /** Object in the bucket; default: the bucket itself. */
   key?: string;
   /** `list-type=2&prefix=x`, already encoded. */
   query?: string;
-  body?: string;
+  body?: string | Uint8Array<ArrayBuffer>;
+  headers?: Record<string, string>;
   /** Completes "Cannot ...". */
   what: string;
   /** Right that the key needs for it. */
@@ -34,6 +44,16 @@ export interface S3Answer {
   body: string;
   /** When the request was signed, by this machine's clock. */
   sentAt: Date;
+}
+
+/** Why a server refuses: the code of its answer, in XML or (MinIO's administration) in JSON. */
+export function codeOf({ body }: S3Answer): string {
+  return element(body, "Code") || (/^\s*\{.*?"Code":\s*"(\w+)"/s.exec(body)?.[1] ?? "");
+}
+
+/** The server's words beside its code. */
+export function messageOf({ body }: S3Answer): string {
+  return element(body, "Message") || (/^\s*\{.*?"Message":\s*"([^"\\]*)"/s.exec(body)?.[1] ?? "");
 }
 
 /** Text of the first such element of an XML answer; empty when there is none. */

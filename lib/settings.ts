@@ -96,6 +96,7 @@ export function kindOf({ type, pattern = "", minimum, maximum }: Setting): strin
   if (pattern.includes("(ms|s|m|h|d|w)")) return "a duration in ms, s, m, h, d or w";
   if (pattern.includes("(Ki|Mi|Gi|Ti)")) return "a size in Ki, Mi, Gi or Ti";
   if (pattern.includes("(KB|MB|GB|TB)")) return "a size in KB, MB, GB or TB";
+  if (pattern.includes("/(3[0-2]")) return "networks in CIDR notation, with commas";
   if (pattern.includes("(25[0-5]|2[0-4]")) return "an IPv4 address";
   if (pattern.includes("m|[1-9][0-9]*(\\.")) return "an amount of CPU in cores or m";
 }

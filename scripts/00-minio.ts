@@ -1,9 +1,15 @@
-// 00-minio: the three buckets on the external S3, and proof that the key may use them.
-// Needs no cluster: works before one exists. Safe to run again, and for all clusters at once.
-import { type Cluster, text } from "../lib/cluster.ts";
+// 00-minio: the three buckets on the external S3, who may use them and how much of it, and proof that
+// every program's key works. Needs no cluster: works before one exists. Safe to run again, and for all
+// clusters at once.
+import { ensureBucket, probeBucket } from "../lib/bucket.ts";
+import { ensureVersions } from "../lib/bucketversions.ts";
+import { number } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
-import { assertUnversioned, ensureBucket, probeBucket, s3Of } from "../lib/s3.ts";
+import { administration } from "../lib/minio.ts";
+import { s3Of } from "../lib/s3.ts";
 import { step } from "../lib/step.ts";
+import { type Done, ensureQuotas, ensureUsers, leftToOperator } from "./minio/administer.ts";
+import { bucketsOf } from "./minio/buckets.ts";
 
 export const minio = step({
   name: "00-minio",
@@ -12,26 +18,40 @@ export const minio = step({
   async run({ cluster, phase, changed, report }) {
     using s3 = s3Of(cluster);
     const buckets = bucketsOf(cluster);
+    const tell = ({ changes, notes, warnings }: Done) => {
+      for (const change of changes) changed(change);
+      for (const note of notes) report.note(note);
+      for (const warning of warnings) report.warn(warning);
+    };
+
     await phase("Buckets", async () => {
-      for (const bucket of buckets) {
-        if (await ensureBucket(s3, bucket) === "created") changed(`bucket ${bucket} created`);
+      for (const { name } of buckets) {
+        if (await ensureBucket(s3, name) === "created") changed(`bucket ${name} created`);
       }
     });
-    await phase("Access", async () => {
-      for (const bucket of buckets) await probeBucket(s3, bucket);
+    const may = await administration(s3);
+    if (may === "yes") {
+      await phase("Quotas", async () => tell(await ensureQuotas(s3, cluster)));
+      await phase("Users", async () => tell(await ensureUsers(s3, cluster)));
+    } else {
+      tell(leftToOperator(cluster, may));
+    }
+    await phase("Deleted objects", async () => {
+      const days = number(cluster, "S3_KEEP_DELETED_DAYS");
+      for (const { name } of buckets) {
+        const isMinio = may !== "no MinIO";
+        const { changes, problems } = await ensureVersions(s3, name, { days, isMinio });
+        tell({ changes, notes: [], warnings: problems });
+      }
+      if (may !== "no MinIO") report.note("aborted uploads: MinIO removes them itself after 24 h");
     });
-    await phase("Versioning", async () => {
-      for (const bucket of buckets) {
-        const problem = await assertUnversioned(s3, bucket);
-        if (problem) report.warn(problem);
+    await phase("Access", async () => {
+      for (const { name, key } of buckets) {
+        using user = s3Of(cluster, { key });
+        await probeBucket(user, name);
       }
     });
   },
 });
-
-function bucketsOf(cluster: Cluster): string[] {
-  const names = ["THANOS_BUCKET", "OPENSEARCH_BUCKET", "LONGHORN_BUCKET"];
-  return [...new Set(names.map((name) => text(cluster, name)))];
-}
 
 if (import.meta.main) await main(minio);

@@ -6,6 +6,7 @@ import { type Cluster, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
 import { labelsOf, type Manifest, secret } from "../lib/manifest.ts";
 import { render, rewriteImages } from "../lib/render.ts";
+import { keyOf } from "../lib/s3.ts";
 import { step } from "../lib/step.ts";
 import { keepDefaultClass, storageClasses } from "../lib/storageclass.ts";
 import { until } from "../lib/wait.ts";
@@ -61,9 +62,10 @@ async function classMissing(cluster: Cluster): Promise<string[]> {
 
 /** Access to the backup bucket. It must be right before the manager starts, or it does not start. */
 function backupSecret(cluster: Cluster): Manifest {
+  const { accessKey, secretKey } = keyOf(cluster, "LONGHORN");
   const values = {
-    AWS_ACCESS_KEY_ID: text(cluster, "S3_ACCESS_KEY"),
-    AWS_SECRET_ACCESS_KEY: text(cluster, "S3_SECRET_KEY"),
+    AWS_ACCESS_KEY_ID: accessKey,
+    AWS_SECRET_ACCESS_KEY: secretKey,
     AWS_ENDPOINTS: text(cluster, "S3_ENDPOINT"),
     VIRTUAL_HOSTED_STYLE: "false",
     ...(cluster.s3Ca ? { AWS_CERT: cluster.s3Ca } : {}),

@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
+import { ensureBucket, probeBucket } from "../lib/bucket.ts";
+import { ensureVersions } from "../lib/bucketversions.ts";
 import type { Cluster } from "../lib/cluster.ts";
 import { DeployError } from "../lib/error.ts";
 import { Report } from "../lib/report.ts";
-import { assertUnversioned, ensureBucket, probeBucket, type S3, s3Of } from "../lib/s3.ts";
+import { keyOf, type S3, s3Of } from "../lib/s3.ts";
 import { runStep } from "../lib/step.ts";
 import { minio } from "../scripts/00-minio.ts";
+import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { type FakeOptions, type FakeS3, fakeS3, KEY, pem, s3Error, type Seen } from "./fakes/s3.ts";
+import { type Rendered, renderedFleet } from "./rendered_fixture.ts";
 
 function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("ca.pem")): Cluster {
   return {
@@ -22,6 +26,14 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
       THANOS_BUCKET: "thanos",
       OPENSEARCH_BUCKET: "opensearch-logs",
       LONGHORN_BUCKET: "longhorn-backups",
+      S3_KEEP_DELETED_DAYS: 0,
+      ...Object.fromEntries(
+        ["THANOS", "OPENSEARCH", "LONGHORN"].flatMap((program) => [
+          [`${program}_S3_ACCESS_KEY`, ""],
+          [`${program}_S3_SECRET_KEY`, ""],
+          [`${program}_BUCKET_QUOTA`, ""],
+        ]),
+      ),
       ...vars,
     },
     sources: {},
@@ -362,16 +374,85 @@ Deno.test("probeBucket() leaves nothing behind", () =>
     assert.deepEqual(verbs, ["PUT", "GET", "GET", "DELETE"]);
   }));
 
-Deno.test("assertUnversioned() warns of a versioned bucket and of a look it is refused", async () => {
-  await against({}, async (s3, fake) => {
+Deno.test("B24: deleted objects are kept as long as the settings say, and old rules are found", () =>
+  against({}, async (s3, fake) => {
     await ensureBucket(s3, "thanos");
-    assert.equal(await assertUnversioned(s3, "thanos"), undefined);
-    fake.versioned.add("thanos");
-    assert.match(await assertUnversioned(s3, "thanos") ?? "", /bucket "thanos" is versioned/);
+    const sevenDays = { days: 7, isMinio: false };
+    const { changes, problems } = await ensureVersions(s3, "thanos", sevenDays);
+    assert.deepEqual(problems, []);
+    assert.deepEqual(changes, [
+      "bucket thanos: old versions go after 7 days, aborted uploads go after 7 days",
+      "bucket thanos: deleted objects are kept as old versions",
+    ]);
+    const puts = fake.calls.filter((call) => call.startsWith("PUT /thanos?"));
+    assert.match(puts[0]!, /lifecycle/, "no version may be made before the rule that ends it");
+    assert.doesNotMatch(puts[0]!, /<Expiration><(Days|Date)>/, "current objects are the programs'");
+    assert.deepEqual(await ensureVersions(s3, "thanos", sevenDays), { changes: [], problems: [] });
+  }));
+
+Deno.test("B24: without S3_KEEP_DELETED_DAYS versions are a warning, and the rule that ends them stays", () =>
+  against({}, async (s3) => {
+    await ensureBucket(s3, "thanos");
+    const none = { days: 0, isMinio: true };
+    assert.deepEqual(await ensureVersions(s3, "thanos", none), { changes: [], problems: [] });
+    await ensureVersions(s3, "thanos", { days: 7, isMinio: true });
+    const { changes, problems } = await ensureVersions(s3, "thanos", none);
+    assert.deepEqual(changes, []);
+    assert.match(problems[0]!, /bucket "thanos" is versioned: .*mc version suspend ALIAS\/thanos/);
+  }));
+
+Deno.test("B25: aborted uploads go after a week where the server does not see to it itself", () =>
+  against({}, async (s3, fake) => {
+    await ensureBucket(s3, "thanos");
+    const { changes } = await ensureVersions(s3, "thanos", { days: 0, isMinio: false });
+    assert.deepEqual(changes, ["bucket thanos: aborted uploads go after 7 days"]);
+    assert.ok(!fake.versioned.has("thanos"));
+  }));
+
+Deno.test("ensureVersions() leaves the rules of others, and tells of one that deletes what is in use", () =>
+  against({}, async (s3, fake) => {
+    await ensureBucket(s3, "thanos");
+    const theirs = `<Rule><ID>tidy</ID><Status>Enabled</Status>` +
+      `<Expiration><Days>30</Days></Expiration></Rule>`;
+    fake.lifecycles.set("thanos", theirs);
+    const { changes, problems } = await ensureVersions(s3, "thanos", { days: 7, isMinio: true });
+    assert.deepEqual(changes, []);
+    assert.match(problems[0]!, /rule tidy of bucket "thanos" deletes objects that are in use/);
+    assert.match(problems[1]!, /rules of somebody else \(tidy\), so it gets none of ours/);
+    assert.equal(fake.lifecycles.get("thanos"), theirs);
+    assert.ok(!fake.versioned.has("thanos"), "nothing would end the versions");
+  }));
+
+Deno.test("ensureVersions() tells what a key or a server does not allow", async (t) => {
+  const cases: [string, FakeOptions["fault"], RegExp][] = [
+    ["no right", denied(({ query }) => query !== ""), /lacks s3:GetBucketVersioning/],
+    [
+      "no versions",
+      ({ method, query }) =>
+        method === "PUT" && query === "versioning" ? s3Error(501, "NotImplemented") : undefined,
+      /^Cannot turn on the versioning of bucket "thanos": the server does not know this/,
+    ],
+  ];
+  for (const [name, fault, words] of cases) {
+    await t.step(name, () =>
+      against({ fault }, async (s3) => {
+        await ensureBucket(s3, "thanos");
+        const { problems } = await ensureVersions(s3, "thanos", { days: 7, isMinio: false });
+        assert.equal(problems.length, 1);
+        assert.match(problems[0]!, words);
+      }));
+  }
+});
+
+Deno.test("keyOf() is the program's own key where it is set, else the one of the site", () => {
+  const own = { THANOS_S3_ACCESS_KEY: "thanos-user", THANOS_S3_SECRET_KEY: "thanos-secret" };
+  const cluster = clusterFor("https://s3.invalid", own);
+  assert.deepEqual(keyOf(cluster, "THANOS"), {
+    accessKey: "thanos-user",
+    secretKey: "thanos-secret",
+    setting: "THANOS_S3_ACCESS_KEY",
   });
-  await against({ fault: denied(() => true) }, async (s3) => {
-    assert.match(await assertUnversioned(s3, "thanos") ?? "", /lacks s3:GetBucketVersioning/);
-  });
+  assert.equal(keyOf(cluster, "LONGHORN").setting, "S3_ACCESS_KEY");
 });
 
 Deno.test("00-minio makes three buckets once, whoever runs it and however many at once", async () => {
@@ -382,10 +463,59 @@ Deno.test("00-minio makes three buckets once, whoever runs it and however many a
   const fleet = ["196", "197", "198"].map((id) => ({ ...cluster, id }));
   const first = await Promise.all(fleet.map((cluster) => runStep(minio, cluster, report)));
   assert.deepEqual(first.map(({ state }) => state), ["ok", "ok", "ok"], lines.join(""));
-  assert.equal(first.reduce((sum, { changed }) => sum + changed, 0), 3);
+  assert.equal(lines.filter((line) => / created$/m.test(line)).length, 3);
   assert.deepEqual([...fake.buckets.keys()], ["thanos", "opensearch-logs", "longhorn-backups"]);
 
   const second = await runStep(minio, cluster, report, { alone: true });
   assert.deepEqual([second.state, second.changed, second.objects], ["ok", 0, 0]);
   for (const keys of fake.buckets.values()) assert.equal(keys.size, 0);
+});
+
+const OWN_KEYS = Object.fromEntries(
+  ["THANOS", "OPENSEARCH", "LONGHORN"].flatMap((program) => [
+    [`${program}_S3_ACCESS_KEY`, `${program.toLowerCase()}-user-hush`],
+    [`${program}_S3_SECRET_KEY`, `${program.toLowerCase()}-secret-hush`],
+  ]),
+);
+
+Deno.test("00-minio on another S3 says what it left to the operator, and tries each program's key", async () => {
+  await using fake = fakeS3({ keys: { "thanos-user-hush": "thanos-secret-hush" } });
+  const lines: string[] = [];
+  const report = new Report("", (line) => lines.push(line));
+  const cluster = clusterFor(fake.endpoint, { ...OWN_KEYS, THANOS_BUCKET_QUOTA: "1Gi" });
+  const { state } = await runStep(minio, cluster, report);
+  const output = lines.join("");
+  assert.equal(state, "failed", output);
+  assert.match(output, /no quota is set, as the server is no MinIO: limit thanos there/);
+  assert.match(output, /no user is made, .* key of each program may use its bucket alone/);
+  assert.match(output, /bucket "opensearch-logs": the server does not know access key …hush/);
+  assert.match(output, /fix: set OPENSEARCH_S3_ACCESS_KEY/, "that of Thanos works");
+});
+
+Deno.test("S3_ACCESS_KEY never enters a cluster whose programs have keys of their own", async () => {
+  const site = Object.values(SECRETS).slice(0, 2);
+  const found = (rendered: Rendered[]) => {
+    const text = JSON.stringify(rendered.map(({ objects }) => objects));
+    return site.filter((secret) => text.includes(secret) || text.includes(btoa(secret)));
+  };
+  assert.deepEqual(found(await renderedFleet()), site, "the test would see it");
+  assert.deepEqual(found(await renderedFleet(OWN_KEYS)), []);
+});
+
+Deno.test("B29: a slow S3 is told by alerts on central", async () => {
+  const rules = (await renderedFleet()).filter(({ cluster }) => cluster.role === "central")
+    .flatMap(({ objects }) => objects.filter(({ kind }) => kind === "PrometheusRule"));
+  const groups: { rules: { alert?: string }[] }[] = rules.flatMap(({ spec }) => spec.groups);
+  const names = groups.flatMap(({ rules }) => rules.map(({ alert }) => alert));
+  assert.ok(names.includes("ThanosStoreObjstoreOperationLatencyHigh"));
+  assert.ok(names.includes("ThanosObjstoreErrors"), "in place of ThanosStoreBucketHigh…");
+});
+
+Deno.test("S3_CHECKSUM follows the key that Thanos uses", async () => {
+  const checksum = async (vars = {}) =>
+    (await fixtureCluster("197", { ...OWN_KEYS, ...vars })).vars.S3_CHECKSUM;
+  const now = await checksum();
+  assert.equal(await checksum({ S3_SECRET_KEY: "another-hush" }), now);
+  assert.equal(await checksum({ LONGHORN_S3_SECRET_KEY: "another-hush" }), now);
+  assert.notEqual(await checksum({ THANOS_S3_SECRET_KEY: "another-hush" }), now);
 });

@@ -15,6 +15,10 @@ export async function writeSecrets(file: string): Promise<void> {
     `UI_BASIC_AUTH='admin:{SHA}${hash}'`,
     `S3_ACCESS_KEY=demo-${random()}`,
     `S3_SECRET_KEY=${random()}`,
+    ...["THANOS", "OPENSEARCH", "LONGHORN"].flatMap((program) => [
+      `${program}_S3_ACCESS_KEY=demo-${random()}`,
+      `${program}_S3_SECRET_KEY=${random()}`,
+    ]),
     `GRAFANA_ADMIN_PASSWORD=${random()}`,
   ];
   await replaceFile(file, (path) => writeFile(path, lines.join("\n") + "\n", { mode: 0o600 }));

@@ -8,6 +8,7 @@ import {
   secret,
   SUBSTITUTE_ANNOTATION,
 } from "../../lib/manifest.ts";
+import { keyOf } from "../../lib/s3.ts";
 import { replicas } from "./documents.ts";
 
 const NAMESPACE = "logging";
@@ -55,9 +56,10 @@ export function openSearchSettings(cluster: Cluster): Manifest {
 /** S3 keys for the keystore, the login of the Ingress, and the CA of the S3 when it is private. */
 export function openSearchSecrets(cluster: Cluster): Manifest[] {
   const extra = { labels: labels("opensearch", "store") };
+  const { accessKey, secretKey } = keyOf(cluster, "OPENSEARCH");
   const access = {
-    "s3.client.default.access_key": text(cluster, "S3_ACCESS_KEY"),
-    "s3.client.default.secret_key": text(cluster, "S3_SECRET_KEY"),
+    "s3.client.default.access_key": accessKey,
+    "s3.client.default.secret_key": secretKey,
   };
   const login = { auth: text(cluster, "UI_BASIC_AUTH") };
   return [

@@ -1,22 +1,25 @@
 // Secrets and settings of the metrics half that are built from variables.
 import { stringify } from "yaml";
-import { type Cluster, text } from "../../lib/cluster.ts";
+import { type Cluster, flag, text } from "../../lib/cluster.ts";
 import { configMap, type Manifest, secret } from "../../lib/manifest.ts";
+import { metricsToken } from "../../lib/minio.ts";
 import { durationSeconds } from "../../lib/quantity.ts";
+import { keyOf } from "../../lib/s3.ts";
 import { metricsLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
 
 /** Access to the bucket of blocks: for the sidecar of every cluster, and all of Thanos on central. */
 export function objstoreSecret(cluster: Cluster): Manifest {
+  const { accessKey, secretKey } = keyOf(cluster, "THANOS");
   const config = {
     type: "S3",
     config: {
       bucket: text(cluster, "THANOS_BUCKET"),
       endpoint: text(cluster, "S3_HOST"),
       region: text(cluster, "S3_REGION"),
-      access_key: text(cluster, "S3_ACCESS_KEY"),
-      secret_key: text(cluster, "S3_SECRET_KEY"),
+      access_key: accessKey,
+      secret_key: secretKey,
       insecure: false, // plain HTTP, that is; certificates are always checked
       bucket_lookup_type: "path",
       ...(cluster.s3Ca
@@ -28,6 +31,35 @@ export function objstoreSecret(cluster: Cluster): Manifest {
   return secret("thanos-s3-config", NAMESPACE, values, {
     labels: metricsLabels("thanos-objstore", "v0.42.4"),
   });
+}
+
+/**
+ * With MINIO_METRICS, the scrape of how full MinIO is. One server serves the whole site: central asks
+ * for all, and for what the alert needs only.
+ */
+export function minioMetrics(cluster: Cluster): Manifest[] {
+  if (!flag(cluster, "MINIO_METRICS") || cluster.role !== "central") return [];
+  const name = "minio-metrics";
+  const labels = metricsLabels("thanos-objstore", "v0.42.4");
+  const scrape = {
+    apiVersion: "monitoring.coreos.com/v1alpha1",
+    kind: "ScrapeConfig",
+    metadata: { name, namespace: NAMESPACE, labels },
+    spec: {
+      jobName: name,
+      scheme: "HTTPS",
+      metricsPath: "/minio/v2/metrics/cluster",
+      authorization: { type: "Bearer", credentials: { name, key: "token" } },
+      staticConfigs: [{ targets: [text(cluster, "S3_HOST")] }],
+      metricRelabelings: [{
+        sourceLabels: ["__name__"],
+        regex: "minio_cluster_capacity_usable_(free|total)_bytes",
+        action: "keep",
+      }],
+    },
+  };
+  const token = metricsToken(keyOf(cluster, "THANOS"));
+  return [scrape, secret(name, NAMESPACE, { token }, { labels })];
 }
 
 /** The private CA of S3, only where there is one. */

@@ -1,13 +1,15 @@
-// Checks of the buckets: the key of the settings may do what the programs do with it.
+// Checks of the buckets: the key of each program may do what it does with its bucket.
+import { probeBucket } from "../../lib/bucket.ts";
 import type { Problem } from "../../lib/check.ts";
 import { text } from "../../lib/cluster.ts";
-import { probeBucket, s3Of } from "../../lib/s3.ts";
+import { keyOf, type Program, s3Of } from "../../lib/s3.ts";
 import type { Subject } from "./subject.ts";
 
 /** The bucket of that setting takes, gives back, lists and deletes an object; a refusal is thrown. */
-export function bucket(setting: string) {
+export function bucket(setting: `${Program}_BUCKET`) {
   return async ({ cluster }: Subject): Promise<Problem[]> => {
-    using s3 = s3Of(cluster);
+    const program = setting.replace("_BUCKET", "") as Program;
+    using s3 = s3Of(cluster, { key: keyOf(cluster, program) });
     await probeBucket(s3, text(cluster, setting));
     return [];
   };

@@ -8,6 +8,8 @@ export interface FakeS3 extends AsyncDisposable {
   calls: string[];
   buckets: Map<string, Set<string>>;
   versioned: Set<string>;
+  /** Lifecycle rules of buckets, as XML. */
+  lifecycles: Map<string, string>;
 }
 
 /** One request as the fake sees it. */
@@ -22,11 +24,13 @@ export interface FakeOptions {
   /** Name of a certificate in fixtures/tls. */
   certificate?: string;
   region?: string;
+  /** More keys that it knows: secrets by id. */
+  keys?: Record<string, string>;
   /** Answers instead of the fake when it gives something. */
   fault?: (seen: Seen) => Response | undefined;
 }
 
-/** The one key the fake knows. */
+/** The first key the fake knows; it has all rights. */
 export const KEY = { id: "fake-access-key-3f9a", secret: "fake-secret/key+with=signs" };
 
 /** Text of a file in fixtures/tls. */
@@ -44,7 +48,12 @@ export function s3Error(status: number, code: string, extra = "", headers = {}):
 export function fakeS3(options: FakeOptions = {}): FakeS3 {
   const calls: string[] = [];
   const objects = new Map<string, Map<string, string>>();
-  const fake = { calls, buckets: new Map<string, Set<string>>(), versioned: new Set<string>() };
+  const fake = {
+    calls,
+    buckets: new Map<string, Set<string>>(),
+    versioned: new Set<string>(),
+    lifecycles: new Map<string, string>(),
+  };
   const server = Deno.serve({
     hostname: "127.0.0.1",
     port: 0,
@@ -59,14 +68,14 @@ export function fakeS3(options: FakeOptions = {}): FakeS3 {
     const shown = key ? "" : body;
     calls.push(`${request.method} ${url.pathname}${url.search} ${shown}`.trim());
     const seen = { method: request.method, bucket, key, query };
-    const refused = options.fault?.(seen) ?? checkSignature(request, body, options.region);
+    const refused = options.fault?.(seen) ?? checkSignature(request, body, options);
     if (refused) return bodiless(request, refused);
     return bodiless(request, answer(seen, body));
   });
 
   function answer({ method, bucket, key, query }: Seen, body: string): Response {
     const kept = fake.buckets.get(bucket);
-    if (!key && method === "PUT") {
+    if (!key && !query && method === "PUT") {
       if (kept) return s3Error(409, "BucketAlreadyOwnedByYou");
       fake.buckets.set(bucket, new Set());
       objects.set(bucket, new Map());
@@ -87,8 +96,14 @@ export function fakeS3(options: FakeOptions = {}): FakeS3 {
       return kept.has(key) ? new Response(store.get(key)) : s3Error(404, "NoSuchKey");
     }
     if (query === "versioning") {
+      if (method === "PUT") fake.versioned.add(bucket);
       const status = fake.versioned.has(bucket) ? "<Status>Enabled</Status>" : "";
       return new Response(`<VersioningConfiguration>${status}</VersioningConfiguration>`);
+    }
+    if (query === "lifecycle") {
+      if (method === "PUT") fake.lifecycles.set(bucket, body);
+      const rules = fake.lifecycles.get(bucket);
+      return rules ? new Response(rules) : s3Error(404, "NoSuchLifecycleConfiguration");
     }
     if (query.startsWith("list-type=2")) {
       const prefix = new URLSearchParams(query).get("prefix") ?? "";
@@ -124,13 +139,14 @@ function hmac(key: string | Uint8Array, text: string): Uint8Array {
 function checkSignature(
   request: Request,
   body: string,
-  region = "us-east-1",
+  { region = "us-east-1", keys = {} }: FakeOptions,
 ): Response | undefined {
   const auth = request.headers.get("authorization") ?? "";
   const [, id, day, scope, names, signature] =
     /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/s3\/aws4_request, SignedHeaders=([^,]+), Signature=(\w+)$/
       .exec(auth) ?? [];
-  if (id !== KEY.id) {
+  const secret = id === KEY.id ? KEY.secret : keys[id ?? ""];
+  if (secret === undefined) {
     return s3Error(403, "InvalidAccessKeyId", `<AWSAccessKeyId>${id}</AWSAccessKeyId>`);
   }
   if (scope !== region) {
@@ -156,7 +172,7 @@ function checkSignature(
   ].join("\n");
   const date = request.headers.get("x-amz-date");
   const text = ["AWS4-HMAC-SHA256", date, `${day}/${region}/s3/aws4_request`, sha256(canonical)];
-  const dayKey = hmac(`AWS4${KEY.secret}`, day!);
+  const dayKey = hmac(`AWS4${secret}`, day!);
   const key = hmac(hmac(hmac(dayKey, region), "s3"), "aws4_request");
   const wanted = new Uint8Array(hmac(key, text.join("\n"))).toHex();
   return wanted === signature ? undefined : s3Error(403, "SignatureDoesNotMatch");
