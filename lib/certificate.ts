@@ -70,7 +70,9 @@ export async function readIdentities(
     problems.push(...found);
     if (found.length > 0) continue;
     await guardSecretFile(key.path, key.file, draft.warnings);
-    for (const one of [authority, certificate]) draft.warnings.push(...endsSoon(one));
+    for (const one of [authority, certificate]) {
+      draft.warnings.push(...endsSoon(one, "the centre loses the edges"));
+    }
     identities.set(draft.id, {
       authority: authority.pem!,
       certificate: certificate.pem!,
@@ -90,6 +92,69 @@ interface PemFile {
 async function readText(root: string, path: string): Promise<PemFile> {
   const pem = await readFile(path, "utf8").catch(() => undefined);
   return { path, file: shown(root, path), pem };
+}
+
+/** What a cluster's ingress shows of itself; both PEM. */
+export interface DoorCertificate {
+  certificate: string;
+  key: string;
+}
+
+/**
+ * Certificates of the clusters with INGRESS_TLS, by id. What is wrong goes to `problems`, and what
+ * ends within a month to the warnings of its cluster.
+ * @throws {DeployError} exit 4 when git tracks a key.
+ */
+export async function readDoorCertificates(
+  root: string,
+  drafts: Draft[],
+  problems: string[],
+): Promise<Map<string, DoorCertificate>> {
+  const found = new Map<string, DoorCertificate>();
+  for (const draft of drafts.filter(({ vars }) => vars.INGRESS_TLS === true)) {
+    const folder = resolve(root, String(draft.vars.INGRESS_TLS_DIR));
+    const [certificate, key] = await Promise.all(
+      [`${draft.id}.crt`, `${draft.id}.key`].map((name) => readText(root, resolve(folder, name))),
+    ) as [PemFile, PemFile];
+    const unfit = doorProblems(String(draft.vars.DOMAIN), certificate, key);
+    problems.push(...unfit);
+    if (unfit.length > 0) continue;
+    await guardSecretFile(key.path, key.file, draft.warnings);
+    draft.warnings.push(...endsSoon(certificate, "browsers refuse the doors"));
+    found.set(draft.id, { certificate: certificate.pem!, key: key.pem! });
+  }
+  return found;
+}
+
+const DOORS_FIX = "make certificates, or put your own there";
+
+/** Lines of `file  what is wrong`; `domain` is the one whose hosts the certificate is for. */
+function doorProblems(domain: string, certificate: PemFile, key: PemFile): string[] {
+  const absent = [certificate, key].filter(({ pem }) => pem === undefined);
+  if (absent.length > 0) {
+    return absent.map(({ file }) => `${file}  cannot be read: INGRESS_TLS needs it; ${DOORS_FIX}`);
+  }
+  const problem = certificateProblem(certificate.pem!);
+  if (problem) return [`${certificate.file}  ${problem}`];
+  const secret = privateKey(key.pem!);
+  if (!secret) return [`${key.file}  is not a PEM private key without a passphrase`];
+  const own = parsed(certificate.pem!)![0]!;
+  const host = `grafana.${domain}`;
+  return [
+    ...periodProblems(certificate, own),
+    ...(own.checkPrivateKey(secret) ? [] : [`${key.file}  is not the key of ${certificate.file}`]),
+    ...(isFor(own, host) ? [] : [
+      `${certificate.file}  is not valid for ${host} (${own.subjectAltName ?? "no names"}): ` +
+      `it needs subjectAltName=DNS:*.${domain}`,
+    ]),
+  ];
+}
+
+/** Whether a browser takes the certificate for that host. (Deno's `checkHost` knows no wildcards.) */
+export function isFor({ subjectAltName = "" }: X509Certificate, host: string): boolean {
+  const above = host.slice(host.indexOf("."));
+  const names = subjectAltName.split(", ");
+  return names.includes(`DNS:${host}`) || names.includes(`DNS:*${above}`);
 }
 
 /** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
@@ -159,9 +224,7 @@ function periodProblems({ file }: PemFile, { validFrom, validTo }: X509Certifica
 
 const MONTH = 30 * 24 * 3600 * 1000;
 
-function endsSoon({ file, pem }: PemFile): string[] {
+function endsSoon({ file, pem }: PemFile, then: string): string[] {
   return parsed(pem!)!.filter(({ validTo }) => Date.parse(validTo) < Date.now() + MONTH)
-    .map(({ validTo }) =>
-      `${file}  ends on ${validTo}, and then the centre loses the edges: make a new one`
-    );
+    .map(({ validTo }) => `${file}  ends on ${validTo}, and then ${then}: make a new one`);
 }

@@ -2,7 +2,13 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Identity, readAuthorities, readIdentities } from "./certificate.ts";
+import {
+  type DoorCertificate,
+  type Identity,
+  readAuthorities,
+  readDoorCertificates,
+  readIdentities,
+} from "./certificate.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { type Draft, loadDrafts, type PlannedFile } from "./draft.ts";
 import { shown } from "./layers.ts";
@@ -35,6 +41,8 @@ export interface Cluster {
   s3Ca?: string;
   /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
   grpcIdentity?: Identity;
+  /** What INGRESS_TLS_DIR holds for it; only with INGRESS_TLS. */
+  doorCertificate?: DoorCertificate;
   /** Accepted, but worth telling. */
   warnings: string[];
 }
@@ -78,6 +86,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   problems.push(...fleetProblems(drafts));
   const authorities = await readAuthorities(root, drafts, problems);
   const identities = await readIdentities(root, drafts, problems);
+  const doors = await readDoorCertificates(root, drafts, problems);
   if (problems.length > 0) throw refusal(problems, drafts, shown(root, dir));
 
   const fleet = drafts.map(({ id, vars }) => peer(id, vars));
@@ -88,6 +97,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     fleet,
     s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
     grpcIdentity: identities.get(draft.id),
+    doorCertificate: doors.get(draft.id),
     warnings: draft.warnings,
   }));
 }
@@ -133,9 +143,12 @@ function withComputed(
   return { vars: { ...vars, ...computed }, sources: { ...sources, ...marks } };
 }
 
-/** Changes with anything that pods read of the S3 at start only, so that they restart for it. */
-function s3Checksum({ S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY }: Vars, s3Ca: string): string {
-  const text = JSON.stringify([S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, s3Ca]);
+/** Changes with anything that pods of Thanos read of the S3 at start only, so that they restart for it. */
+function s3Checksum(vars: Vars, s3Ca: string): string {
+  // Thanos alone carries it; the key of the others may change without it.
+  const id = vars.THANOS_S3_ACCESS_KEY || vars.S3_ACCESS_KEY;
+  const secret = vars.THANOS_S3_SECRET_KEY || vars.S3_SECRET_KEY;
+  const text = JSON.stringify([vars.S3_ENDPOINT, id, secret, s3Ca]);
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
@@ -201,15 +214,15 @@ function bug(name: string, wanted: string): never {
 const MASKABLE = 6;
 
 /**
- * Values to mask in output, longest first; the hash in UI_BASIC_AUTH and the lines of a key count on
+ * Values to mask in output, longest first; the hash in UI_BASIC_AUTH and the lines of keys count on
  * their own too.
  */
 export function secretsOf(cluster: Cluster): string[] {
   const values = Object.keys(cluster.vars).filter(isSecret).map((name) => text(cluster, name));
   const hashes = values.flatMap((value) => /^[^:\s]+:(\S+)$/.exec(value)?.[1] ?? []);
-  const key = cluster.grpcIdentity?.key ?? "";
-  const lines = key.split("\n").filter((line) => !line.startsWith("-----"));
-  return [...new Set([...values, ...hashes, key, ...lines])].filter(({ length }) =>
+  const keys = [cluster.grpcIdentity?.key ?? "", cluster.doorCertificate?.key ?? ""];
+  const lines = keys.flatMap((key) => key.split("\n")).filter((line) => !line.startsWith("-----"));
+  return [...new Set([...values, ...hashes, ...keys, ...lines])].filter(({ length }) =>
     length >= MASKABLE
   )
     .sort((a, b) => b.length - a.length);

@@ -11,6 +11,7 @@ import {
   alertmanagerSecret,
   grafanaLimits,
   grafanaSecret,
+  minioMetrics,
   objstoreSecret,
   s3CaSecrets,
   trustingS3,
@@ -50,6 +51,7 @@ function builtInCode(cluster: Cluster): Manifest[] {
   return [
     objstoreSecret(cluster),
     ...s3CaSecrets(cluster),
+    ...minioMetrics(cluster),
     ...(cluster.role === "edge" ? grpcSecrets(cluster) : []),
     alertmanagerSecret(cluster),
     grafanaSecret(cluster),
@@ -65,7 +67,9 @@ function folder(cluster: Cluster): string {
 /** Folders of what is scraped, and has a dashboard, only on some clusters. */
 export function monitors(cluster: Cluster): string[] {
   return [
-    ...(text(cluster, "INGRESS") === "nginx" ? ["ingress/monitors"] : []),
+    ...(text(cluster, "INGRESS") === "existing"
+      ? []
+      : [`ingress/${text(cluster, "INGRESS")}-monitors`]),
     ...(text(cluster, "STORAGE") === "longhorn" ? ["longhorn/monitors"] : []),
     ...(flag(cluster, "CONTROL_PLANE_METRICS") ? ["prometheus/control-plane"] : []),
   ];

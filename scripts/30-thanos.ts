@@ -1,21 +1,22 @@
 // 30-thanos: on central Query, Query Frontend, Store, Compactor and Ruler over the whole fleet; on
 // an edge the alerts about its sidecar. Needs 20-prometheus (sidecars, bucket access, definitions).
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
-import type { Cluster } from "../lib/cluster.ts";
+import { type Cluster, flag, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
-import type { Manifest } from "../lib/manifest.ts";
+import { type Manifest, secret } from "../lib/manifest.ts";
 import { render } from "../lib/render.ts";
 import { type Step, step } from "../lib/step.ts";
 import { fleetAlerts, fleetRules } from "./thanos/alerts.ts";
 import { edgesOf, endpointsConfig } from "./thanos/fleet.ts";
 import { grpcSecrets } from "./thanos/grpc.ts";
+import { thanosLabels } from "./thanos/labels.ts";
 import { awaitEdges, awaitOwn, dialsOtherwise } from "./thanos/stores.ts";
 
 export const thanos = step({
   name: "30-thanos",
   needs: ["20-prometheus"],
   tellsCentral: fleetLists,
-  objects: (cluster) => render("thanos", cluster, { add: builtInCode(cluster) }),
+  objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),
   async run({ cluster, objects, phase, live, apply, ready, report }) {
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
@@ -30,7 +31,24 @@ export const thanos = step({
 
 /** Only central knows the other clusters, and dials them. */
 function builtInCode(cluster: Cluster): Manifest[] {
-  return cluster.role === "edge" ? [] : [...grpcSecrets(cluster), ...lists(cluster)];
+  if (cluster.role === "edge") return [];
+  return [...grpcSecrets(cluster), ...loginSecret(cluster), ...lists(cluster)];
+}
+
+function folder(cluster: Cluster): string {
+  return cluster.role === "central" && asksForLogin(cluster) ? "thanos/central-login" : "thanos";
+}
+
+function asksForLogin(cluster: Cluster): boolean {
+  return flag(cluster, "THANOS_UI_AUTH");
+}
+
+/** Who may open the page of Thanos Query; the ingress wants the key `auth`. */
+function loginSecret(cluster: Cluster): Manifest[] {
+  if (!asksForLogin(cluster)) return [];
+  const login = { auth: text(cluster, "UI_BASIC_AUTH") };
+  const labels = thanosLabels("thanos-frontend", "query-frontend");
+  return [secret("thanos-basic-auth", "monitoring", login, { labels })];
 }
 
 /** What names the clusters of the fleet: Query and the rules read it again by themselves. */

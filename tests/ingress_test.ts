@@ -8,11 +8,12 @@ import {
   Role,
   RoleBinding,
 } from "kubernetes-models/rbac.authorization.k8s.io/v1";
-import { ConfigMap, Namespace, Service, ServiceAccount } from "kubernetes-models/v1";
+import { ConfigMap, Namespace, Secret, Service, ServiceAccount } from "kubernetes-models/v1";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import { idOf, type Manifest } from "../lib/manifest.ts";
 import { render } from "../lib/render.ts";
 import { ingress } from "../scripts/05-ingress.ts";
+import { thanos } from "../scripts/30-thanos.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const MODELS: Record<string, new (object: never) => { validate(): void }> = {
@@ -26,6 +27,7 @@ const MODELS: Record<string, new (object: never) => { validate(): void }> = {
   PodDisruptionBudget,
   Role,
   RoleBinding,
+  Secret,
   Service,
   ServiceAccount,
   ServiceMonitor,
@@ -43,7 +45,7 @@ Deno.test("05-ingress renders objects that Kubernetes' schemas accept, on every 
   for (const id of ["196", "197", "198"]) {
     const cluster = await fixtureCluster(id);
     const objects = await ingress.objects(cluster);
-    const monitors = await render("ingress/monitors", cluster);
+    const monitors = await render("ingress/nginx-monitors", cluster);
     for (const object of [...objects, ...monitors]) {
       new MODELS[object.kind]!(object as never).validate();
     }
@@ -65,7 +67,7 @@ Deno.test("05-ingress publishes the node's address and the NodePorts of the sett
   assert.ok(args.includes("--configmap=$(POD_NAMESPACE)/ingress-nginx-controller"));
 });
 
-Deno.test("05-ingress has no admission webhook, no Job, and no write access but to status", async () => {
+Deno.test("B53: 05-ingress has no admission webhook, no Job, and no write access but to status", async () => {
   const objects = await ingress.objects(await fixtureCluster("196"));
   const kinds = new Set(objects.map(({ kind }) => kind));
   assert.ok(!kinds.has("Job") && !kinds.has("ValidatingWebhookConfiguration"));
@@ -94,6 +96,74 @@ Deno.test("05-ingress: Services and the disruption budget select the controller'
     const selector = spec.selector.matchLabels ?? spec.selector;
     for (const [key, value] of Object.entries(selector)) assert.equal(labels[key], value);
   }
+});
+
+Deno.test("05-ingress with Traefik: the same class and NodePorts, and no rights but to read", async () => {
+  const cluster = await fixtureCluster("197", {
+    INGRESS: "traefik",
+    TRAEFIK_IMAGE: "r/traefik:v3",
+  });
+  const objects = await ingress.objects(cluster);
+  const monitors = await render("ingress/traefik-monitors", cluster);
+  for (const object of [...objects, ...monitors]) {
+    new MODELS[object.kind]!(object as never).validate();
+  }
+  assert.equal(byId(objects, "IngressClass/nginx").spec.controller, "k8s.io/ingress-nginx");
+  const { spec } = byId(objects, "Service/ingress-nginx/ingress-nginx-controller");
+  const pod = byId(objects, "Deployment/ingress-nginx/traefik").spec.template;
+  assert.deepEqual(
+    spec.ports.map(({ nodePort }: { nodePort: number }) => nodePort),
+    [30080, 30443],
+  );
+  for (const [key, value] of Object.entries(spec.selector)) {
+    assert.equal(pod.metadata.labels[key], value);
+  }
+  assert.equal(pod.spec.containers[0].image, "r/traefik:v3");
+  const { rules } = byId(objects, "ClusterRole/ingress-traefik");
+  const writes = rules.filter(({ verbs }: { verbs: string[] }) => verbs.includes("update"));
+  assert.deepEqual(writes.map(({ resources }: { resources: string[] }) => resources), [[
+    "ingresses/status",
+  ]]);
+});
+
+Deno.test("INGRESS_TLS gives either controller the certificate, and restarts Traefik for a new one", async () => {
+  const doorCertificate = { certificate: "PEM", key: "KEY" };
+  const of = async (vars: Record<string, string>, pair = doorCertificate) => {
+    const cluster = await fixtureCluster("196", vars);
+    return await ingress.objects({
+      ...cluster,
+      vars: { ...cluster.vars, INGRESS_TLS: true },
+      doorCertificate: pair,
+    });
+  };
+  const nginx = await of({});
+  assert.equal(byId(nginx, "Secret/ingress-nginx/ingress-tls").type, "kubernetes.io/tls");
+  const { args } = byId(nginx, CONTROLLER).spec.template.spec.containers[0];
+  assert.ok(args.includes("--default-ssl-certificate=$(POD_NAMESPACE)/ingress-tls"));
+  const pods = await Promise.all(
+    [doorCertificate, { certificate: "NEW", key: "KEY" }].map(async (pair) =>
+      byId(await of({ INGRESS: "traefik" }, pair), "Deployment/ingress-nginx/traefik").spec.template
+    ),
+  );
+  const data = byId(await of({ INGRESS: "traefik" }), "ConfigMap/ingress-nginx/traefik").data;
+  assert.match(data["dynamic.json"], /"certFile": "\/etc\/traefik\/tls\/tls.crt"/);
+  assert.notDeepEqual(pods[0].metadata.annotations, pods[1].metadata.annotations);
+  const plain = await ingress.objects(await fixtureCluster("196"));
+  assert.ok(plain.every(({ kind }) => kind !== "Secret"));
+});
+
+Deno.test("THANOS_UI_AUTH puts the login before Thanos, on the centre only", async () => {
+  const door = async (id: string, vars: Record<string, string>) =>
+    (await thanos.objects(await fixtureCluster(id, vars))).filter(({ kind, metadata }) =>
+      kind === "Ingress" || metadata.name === "thanos-basic-auth"
+    );
+  const [open] = await door("196", {});
+  assert.equal(open!.metadata.annotations!["nginx.ingress.kubernetes.io/auth-type"], undefined);
+  const shut = await door("196", { THANOS_UI_AUTH: "true" });
+  const annotations = byId(shut, "Ingress/monitoring/thanos-frontend").metadata.annotations!;
+  assert.equal(annotations["nginx.ingress.kubernetes.io/auth-secret"], "thanos-basic-auth");
+  assert.deepEqual(Object.keys(byId(shut, "Secret/monitoring/thanos-basic-auth").data), ["auth"]);
+  assert.deepEqual(await door("197", { THANOS_UI_AUTH: "true" }), []);
 });
 
 Deno.test("05-ingress does nothing where a controller exists", async () => {

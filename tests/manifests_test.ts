@@ -302,6 +302,26 @@ Deno.test("every host name of the specification is served", () => {
   }
 });
 
+Deno.test("B54: doors without a login of their own are for ADMIN_CIDR, and no Ingress has a snippet", () => {
+  for (const { object, id } of objects.filter(({ object }) => object.kind === "Ingress")) {
+    const annotations = object.metadata.annotations ?? {};
+    assert.deepEqual(Object.keys(annotations).filter((name) => /snippet/.test(name)), [], id);
+    if (/grafana/.test(id)) continue;
+    const range = annotations["nginx.ingress.kubernetes.io/whitelist-source-range"];
+    assert.equal(range, "0.0.0.0/0", id);
+  }
+});
+
+Deno.test("B55: a NodePort keeps the client's address, or a source range would mean nothing", () => {
+  const open = objects.filter(({ object }) =>
+    object.kind === "Service" && object.spec.type === "NodePort"
+  );
+  assert.ok(open.length >= 5);
+  for (const { object, id } of open) {
+    assert.equal(object.spec.externalTrafficPolicy, "Local", id);
+  }
+});
+
 Deno.test("every setting of env/schema.json is used", async () => {
   const texts: string[] = [];
   for (const folder of ["manifests", "scripts", "lib"]) {

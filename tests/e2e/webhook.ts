@@ -26,7 +26,8 @@ server.unref();
 /** The server's address as the clusters reach it: this machine's own on the way to them. */
 export const address = `http://${await ownAddress()}:${PORT}/hook`;
 
-async function ownAddress(): Promise<string> {
+/** This machine as the clusters reach it: its address on the way to them. */
+export async function ownAddress(): Promise<string> {
   const route = await $({ quiet: true })`ip -json route get ${text(central, "NODE_IP")}`;
   const [{ prefsrc }] = JSON.parse(route.stdout);
   return prefsrc;
