@@ -33,7 +33,7 @@ demo-down:
 ## test              format, lint, types and every test; needs no cluster
 .PHONY: test
 test: check
-	@$(RUN) scripts/tools.ts kubectl promtool
+	@$(RUN) scripts/tools.ts kubectl promtool minio
 	@scripts/deno test --frozen --no-prompt --parallel --allow-all --ignore=tests/e2e tests/
 
 ## check             format, lint and types only
@@ -67,6 +67,23 @@ e2e-faults:
 ## config-196        every effective setting of a cluster and where it comes from
 config-%: FORCE
 	@$(RUN) scripts/config.ts $*
+
+## bootstrap-196     shell script that makes the host a Minikube; YES=1 runs it over ssh
+bootstrap-%: FORCE
+	@$(RUN) scripts/bootstrap.ts $* "YES=$(YES)"
+
+## preflight         what a deploy would meet, as a table with the fix for each thing (preflight-196 for one)
+.PHONY: preflight
+preflight:
+	@$(RUN) scripts/preflight.ts all
+
+preflight-%: FORCE
+	@$(RUN) scripts/preflight.ts $*
+
+## certificates      site CA and one certificate per cluster for INGRESS_TLS, in INGRESS_TLS_DIR
+.PHONY: certificates
+certificates:
+	@$(RUN) scripts/certificates.ts
 
 ## cluster-196       all steps on one cluster
 cluster-%: FORCE
@@ -114,6 +131,16 @@ logs:
 .PHONY: restore-logs
 restore-logs:
 	@$(RUN) scripts/restore-logs.ts $(CLUSTER) $(ARGS)
+
+## rotate-s3         the S3 keys of env/secret.env everywhere, proof, then the old ones off; ARGS=--keep-old
+.PHONY: rotate-s3
+rotate-s3:
+	@$(RUN) scripts/rotate-s3.ts $(ARGS)
+
+## restore-volume    backups of Longhorn volumes: CLUSTER=196; CLAIM=monitoring/grafana restores one
+.PHONY: restore-volume
+restore-volume:
+	@$(RUN) scripts/restore-volume.ts $(CLUSTER) $(ARGS)
 
 .PHONY: FORCE
 FORCE:

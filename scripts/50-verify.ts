@@ -14,6 +14,8 @@ import { thanos } from "./30-thanos.ts";
 import { logging } from "./40-logging.ts";
 import { alertmanager } from "./verify/alertmanager.ts";
 import { archive, headroom } from "./verify/archive.ts";
+import { certificates } from "./verify/certificates.ts";
+import { doors } from "./verify/doors.ts";
 import { dashboards, login } from "./verify/grafana.ts";
 import { fresh, marker } from "./verify/logs.ts";
 import { compactor, dropped, indexed, uploads } from "./verify/metrics.ts";
@@ -34,6 +36,8 @@ export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
     { name: "Bucket of metrics", hop: "key -> S3", live: false, run: bucket("THANOS_BUCKET") },
     { name: "Bucket of logs", hop: "key -> S3", live: false, run: bucket("OPENSEARCH_BUCKET") },
     { name: "Bucket of volumes", hop: "key -> S3", live: false, run: bucket("LONGHORN_BUCKET") },
+    { name: "Certificates", hop: "clients -> S3, API server", live: false, run: certificates },
+    { name: "Doors", hop: "people -> ingress -> programs", live: true, run: doors },
     { name: "Targets", hop: "exporters -> Prometheus", live: true, run: targets },
     { name: "Rules", hop: "PrometheusRule -> Prometheus", live: true, run: rules },
     { name: "Alerts", hop: "Prometheus -> Alertmanager", live: true, run: alertmanager },

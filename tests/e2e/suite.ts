@@ -3,6 +3,8 @@
 for (
   const part of [
     "deploy",
+    "preflight",
+    "ingress",
     "metrics",
     "logs",
     "lifecycle",

@@ -1,0 +1,122 @@
+// Certificates that end: of the S3 server and its CA, of the API server, and ours for the API.
+import { X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
+import { connect } from "node:tls";
+import type { Problem, Tell } from "../../lib/check.ts";
+import { type Cluster, text } from "../../lib/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/error.ts";
+import { contextServers } from "../../lib/guard.ts";
+import { kubectl } from "../../lib/kubectl.ts";
+import type { Subject } from "./subject.ts";
+
+/** A certificate, whose it is, and who makes a new one. */
+export interface Dated {
+  whose: string;
+  /** Times as of `Date.now()`. */
+  from: number;
+  until: number;
+  fix: string;
+}
+
+/** Days that are left when somebody should act. */
+export const SOON = 30;
+
+const DAY = 24 * 3600 * 1000;
+
+/** Whole days until a certificate ends; negative when it has ended. */
+export function daysLeft({ until }: Dated, now = Date.now()): number {
+  return Math.floor((until - now) / DAY);
+}
+
+/** None of them ends within a month; tells the one that ends first. */
+export async function certificates({ cluster }: Subject, tell: Tell): Promise<Problem[]> {
+  const read = [s3Certificates(cluster), clientCertificates(cluster), apiCertificates(cluster)];
+  const all = (await Promise.all(read)).flat().sort((a, b) => a.until - b.until);
+  if (all[0]) tell(`${daysLeft(all[0])} days left for ${all[0].whose}, which ends first`);
+  return all.filter((one) => daysLeft(one) < SOON).map(endsSoon);
+}
+
+function endsSoon(one: Dated): Problem {
+  const days = daysLeft(one);
+  const end = new Date(one.until).toISOString().slice(0, 16).replace("T", " ");
+  return {
+    what: `${one.whose} ${days < 0 ? "ended" : `ends in ${days} days,`} on ${end} UTC`,
+    cause: "nobody has renewed it",
+    fix: one.fix,
+  };
+}
+
+/** What the S3 server shows, and the CA by which it is known. */
+export async function s3Certificates(cluster: Cluster): Promise<Dated[]> {
+  const { hostname, port } = new URL(text(cluster, "S3_ENDPOINT"));
+  const again = "then make all: pods restart with it";
+  const shown = await handshake(hostname, Number(port || 443), ExitCode.service);
+  return [
+    dated("the certificate of the S3 server", shown, "give the S3 server a new one from its CA"),
+    ...certificatesOf(cluster.s3Ca ?? "").map((one) =>
+      dated("the CA of the S3 (S3_CA_FILE)", one, `put the new CA beside the old one, ${again}`)
+    ),
+  ];
+}
+
+/** The kubeconfig's own; none where it holds a token or calls a plugin. */
+export async function clientCertificates(cluster: Cluster): Promise<Dated[]> {
+  const view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
+  const { users } = JSON.parse(await kubectl(view, { cluster, seconds: 15 }));
+  const data: string = users?.[0]?.user?.["client-certificate-data"] ?? "";
+  const whose = `the client certificate of context ${text(cluster, "KUBE_CONTEXT")}`;
+  // Others of the file are the CAs that have signed it.
+  return certificatesOf(atob(data)).slice(0, 1).map((one) => dated(whose, one, renewal(cluster)));
+}
+
+/** What the API server shows. */
+export async function apiCertificates(cluster: Cluster): Promise<Dated[]> {
+  const server = (await contextServers(cluster)).get(text(cluster, "KUBE_CONTEXT")) ?? "";
+  const { protocol, hostname, port } = new URL(server);
+  if (protocol !== "https:") return [];
+  const shown = await handshake(hostname, Number(port || 443));
+  return [dated("the certificate of the API server", shown, renewal(cluster))];
+}
+
+function renewal(cluster: Cluster): string {
+  return `on ${text(cluster, "NODE_IP")}: minikube start renews it; then take its kubeconfig again`;
+}
+
+function dated(whose: string, { validFrom, validTo }: X509Certificate, fix: string): Dated {
+  return { whose, from: Date.parse(validFrom), until: Date.parse(validTo), fix };
+}
+
+function certificatesOf(pem: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.map((block) => new X509Certificate(block));
+}
+
+/**
+ * The certificate that a server shows, whoever has signed it: nothing is sent there.
+ * @throws {DeployError} `exitCode` (5) when there is none within five seconds.
+ */
+export async function handshake(
+  host: string,
+  port: number,
+  exitCode: number = ExitCode.unreachable,
+): Promise<X509Certificate> {
+  // An address is no name to ask for.
+  const servername = isIP(host) ? "" : host;
+  const { promise, resolve, reject } = Promise.withResolvers<X509Certificate>();
+  const socket = connect({ host, port, servername, rejectUnauthorized: false }, () => {
+    resolve(new X509Certificate(socket.getPeerCertificate().raw));
+  });
+  socket.setTimeout(5000, () => socket.destroy(new Error("no answer within 5 s")));
+  socket.on("error", reject);
+  try {
+    return await promise;
+  } catch (error) {
+    throw new DeployError(`Cannot see the certificate of ${host}:${port}`, {
+      exitCode,
+      where: error instanceof Error ? error.message : String(error),
+      fix: `check that a server with TLS answers there: openssl s_client -connect ${host}:${port}`,
+    });
+  } finally {
+    socket.destroy();
+  }
+}
