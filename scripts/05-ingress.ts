@@ -6,6 +6,7 @@ import { main } from "../lib/command.ts";
 import { render } from "../lib/render.ts";
 import { step } from "../lib/step.ts";
 import { certificateSecret, nginxOptions, traefikOptions } from "./ingress/options.ts";
+import { networkPolicies } from "./network/policies.ts";
 
 export const ingress = step({
   name: "05-ingress",
@@ -15,7 +16,9 @@ export const ingress = step({
       : undefined,
   objects(cluster) {
     const options = isTraefik(cluster) ? traefikOptions(cluster) : nginxOptions(cluster);
-    return render(folder(cluster), cluster, { add: [options, ...certificateSecret(cluster)] });
+    const policies = networkPolicies(cluster, "ingress-nginx");
+    const add = [options, ...certificateSecret(cluster), ...policies];
+    return render(folder(cluster), cluster, { add });
   },
   async run({ objects, phase, apply, ready }) {
     await phase("Apply", () => apply(objects));

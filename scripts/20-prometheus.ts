@@ -7,6 +7,8 @@ import { main } from "../lib/command.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import { render } from "../lib/render.ts";
 import { step } from "../lib/step.ts";
+import { networkPolicies } from "./network/policies.ts";
+import { enforcesPolicies } from "./preflight/cni.ts";
 import {
   alertmanagerSecret,
   grafanaLimits,
@@ -29,7 +31,10 @@ export const prometheus = step({
     await packOwn(cluster, monitors(cluster)),
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],
-  async run({ cluster, objects, phase, live, apply, ready, changed }) {
+  async run({ cluster, objects, phase, live, apply, ready, changed, report }) {
+    if (flag(cluster, "NETWORK_POLICIES") && !await enforcesPolicies(cluster)) {
+      report.warn("NETWORK_POLICIES: no CNI is seen that enforces them, so nothing is refused");
+    }
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
     await live("Grafana password", async () => {
@@ -56,6 +61,7 @@ function builtInCode(cluster: Cluster): Manifest[] {
     alertmanagerSecret(cluster),
     grafanaSecret(cluster),
     grafanaLimits(cluster),
+    ...networkPolicies(cluster, "monitoring"),
   ];
 }
 

@@ -30,6 +30,7 @@ import {
 } from "./logging/documents.ts";
 import { clearExclusions, leavingNodes, moveShards, withdrawVotes } from "./logging/nodes.ts";
 import { openSearchSecrets, openSearchSettings } from "./logging/objects.ts";
+import { networkPolicies } from "./network/policies.ts";
 
 const LOGS = LOG_INDICES.join(",");
 
@@ -38,7 +39,13 @@ export const logging = step({
   needs: ["20-prometheus"],
   objects: (cluster) =>
     render("logging", cluster, {
-      add: [openSearchSettings(cluster), logAlerts(cluster), ...openSearchSecrets(cluster)],
+      add: [
+        openSearchSettings(cluster),
+        logAlerts(cluster),
+        ...openSearchSecrets(cluster),
+        ...networkPolicies(cluster, "logging"),
+        ...networkPolicies(cluster, "node-agents"),
+      ],
     }),
   async run({ cluster, objects, report, phase, live, apply, ready, changed }) {
     const [store, collector] = split(objects);

@@ -146,7 +146,7 @@ Deno.test("INGRESS_TLS gives either controller the certificate, and restarts Tra
     ),
   );
   const data = byId(await of({ INGRESS: "traefik" }), "ConfigMap/ingress-nginx/traefik").data;
-  assert.match(data["dynamic.json"], /"certFile": "\/etc\/traefik\/tls\/tls.crt"/);
+  assert.match(data["dynamic.yaml"], /certFile: \/etc\/traefik\/tls\/tls.crt/);
   assert.notDeepEqual(pods[0].metadata.annotations, pods[1].metadata.annotations);
   const plain = await ingress.objects(await fixtureCluster("196"));
   assert.ok(plain.every(({ kind }) => kind !== "Secret"));

@@ -1,4 +1,5 @@
 // The configuration of the controllers, and the certificate that either shows.
+import { stringify } from "yaml";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { configMap, labelsOf, type Manifest, secret } from "../../lib/manifest.ts";
 import { durationSeconds } from "../../lib/quantity.ts";
@@ -36,7 +37,7 @@ export function traefikOptions(cluster: Cluster): Manifest {
     ? { stores: { default: { defaultCertificate: pair } } }
     : {};
   const file = { tls: { options: { default: { minVersion: "VersionTLS12" } }, ...stores } };
-  return configMap("traefik", NAMESPACE, { "dynamic.json": JSON.stringify(file, null, 2) }, {
+  return configMap("traefik", NAMESPACE, { "dynamic.yaml": stringify(file) }, {
     labels: labels("traefik", "v3.7.9"),
   });
 }

@@ -155,7 +155,7 @@ function echoed(message: string): Promise<string> {
     socket.on("data", (part) => {
       if (seen === "") socket.write(frame);
       seen += part.toString("latin1");
-      const [, end] = /^HTTP\/1.1 101 [\s\S]*\r\n\r\n\x81.([\s\S]+)$/.exec(seen) ?? [];
+      const [, end] = /^HTTP\/1.1 101 [\s\S]*\r\n\r\n\x81[\s\S]([\s\S]+)$/.exec(seen) ?? [];
       if (!end) return;
       resolve(end);
       socket.destroy();
