@@ -5,6 +5,7 @@ for (
     "deploy",
     "preflight",
     "ingress",
+    "network",
     "metrics",
     "logs",
     "lifecycle",

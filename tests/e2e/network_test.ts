@@ -1,0 +1,63 @@
+// NETWORK_POLICIES: with them everything still works, strangers are refused where the site's network
+// plugin carries them out, and switched off again nothing of them stays.
+import assert from "node:assert/strict";
+import { type Cluster, flag } from "../../lib/cluster.ts";
+import { kubectl } from "../../lib/kubectl.ts";
+import { enforcesPolicies } from "../../scripts/preflight/cni.ts";
+import { check, eventually, figure, fleet, kube, make } from "./site.ts";
+
+const on = { NETWORK_POLICIES: "true" };
+const NAMES = "networkpolicies.networking.k8s.io";
+// Where the settings want policies anyway, the rest of the suite has run with them.
+const always = fleet.some((cluster) => flag(cluster, "NETWORK_POLICIES"));
+
+check("NETWORK_POLICIES=true: every check of verify passes on every cluster", async () => {
+  for (const cluster of fleet) assert.equal(await strangerReaches(cluster), true);
+  await make(["all"], on);
+  for (const cluster of fleet) {
+    const { items } = await kube(cluster, NAMES, "--all-namespaces");
+    assert.ok(items.length >= 12, `${cluster.id} has ${items.length} policies`);
+  }
+  // Once more, when nothing stands open from before.
+  await make(["verify"], on);
+}, always);
+
+for (const cluster of fleet) {
+  check(
+    `${cluster.id}: a pod of another namespace is refused, where policies are enforced`,
+    async () => {
+      const reaches = await strangerReaches(cluster);
+      figure(`${cluster.id}: NetworkPolicies enforced`, reaches ? "no" : "yes");
+      if (await enforcesPolicies(cluster)) assert.equal(reaches, false);
+    },
+    always,
+  );
+}
+
+check("NETWORK_POLICIES=false and --prune leave none, and everything open", async () => {
+  await make(["all", "ARGS=--prune"]);
+  for (const cluster of fleet) {
+    const { items } = await kube(cluster, NAMES, "--all-namespaces");
+    assert.deepEqual(
+      items.map(({ metadata }: { metadata: { name: string } }) => metadata.name),
+      [],
+    );
+    await eventually(1, async () => assert.equal(await strangerReaches(cluster), true));
+  }
+}, always);
+
+/** Whether a pod in the namespace default gets an answer from OpenSearch, which asks for no login. */
+async function strangerReaches(cluster: Cluster): Promise<boolean> {
+  const [{ spec }] = (await kube(cluster, "deployments", "-n", "logging")).items;
+  const { image } = spec.template.spec.containers.find(({ name }: { name: string }) =>
+    name === "lifecycle" // busybox
+  );
+  const url = "http://opensearch.logging.svc:9200/";
+  const script = `wget -q -T 5 -O - ${url} >/dev/null && echo reached || echo refused`;
+  const answer = await kubectl(
+    ["run", `stranger-${Date.now()}`, "--namespace=default", `--image=${image}`, "--restart=Never"]
+      .concat("--rm", "--attach", "--quiet", "--command", "--", "sh", "-c", script),
+    { cluster, seconds: 120 },
+  );
+  return /reached/.test(answer);
+}
