@@ -85,7 +85,7 @@ Deno.test("INGRESS_TLS: every unfit file is told before anything is contacted", 
     await copyFile(join(folder, "198.key"), join(swapped, "197.key"));
     assert.match(await refusal(swapped), /197.key +is not the key of/);
     await copyFile(join(folder, "198.crt"), join(swapped, "197.crt"));
-    assert.match(await refusal(swapped), /197.crt +is not valid for grafana.mkube-197.miribit.lab/);
+    assert.match(await refusal(swapped), /197.crt +is not for hosts of mkube-197.miribit.lab/);
     await writeFile(join(swapped, "197.key"), "nonsense");
     assert.match(await refusal(swapped), /197.key +is not a PEM private key/);
   });

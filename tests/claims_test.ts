@@ -8,7 +8,7 @@ import { plan } from "../lib/plan.ts";
 import { Report } from "../lib/report.ts";
 import { runStep, step } from "../lib/step.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
-import { type Call, fakeKubectl, type Reply } from "./fake_kubectl.ts";
+import { type Call, fakeKubectl, NOTHING_LISTED, type Reply } from "./fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 
@@ -253,6 +253,7 @@ Deno.test("runStep() counts volumes that grow, before it applies what asks for t
 Deno.test("plan() shows volumes that grow, although the API server refuses the template", async () => {
   const live = set("10Gi");
   const calls = await fakeKubectl([
+    NOTHING_LISTED,
     { on: "api-resources", stdout: "statefulsets sts apps/v1 true StatefulSet\n" },
     { on: "get namespaces", stdout: "namespace/monitoring\n" },
     ...site([live, claim("data-store-0", "10Gi")]).slice(0, 2),

@@ -27,6 +27,7 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
       OPENSEARCH_BUCKET: "opensearch-logs",
       LONGHORN_BUCKET: "longhorn-backups",
       S3_KEEP_DELETED_DAYS: 0,
+      MINIO_METRICS: false,
       ...Object.fromEntries(
         ["THANOS", "OPENSEARCH", "LONGHORN"].flatMap((program) => [
           [`${program}_S3_ACCESS_KEY`, ""],

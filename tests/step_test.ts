@@ -5,7 +5,13 @@ import { configMap } from "../lib/manifest.ts";
 import { Report } from "../lib/report.ts";
 import { runStep, step, type StepContext } from "../lib/step.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
-import { fakeKubectl, FLEET_CONFIG, identityReply, type Reply } from "./fake_kubectl.ts";
+import {
+  fakeKubectl,
+  FLEET_CONFIG,
+  identityReply,
+  NOTHING_LISTED,
+  type Reply,
+} from "./fake_kubectl.ts";
 
 const settings = { KUBECONFIG_FILE: "tests/fixtures/kubeconfig", SIMULATED_NODES: "true" };
 const quiet = () => new Report("", () => {});
@@ -83,6 +89,7 @@ Deno.test("deployFleet() goes on with the other clusters when one fails, and end
     { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     identityReply("uid"),
+    NOTHING_LISTED,
     { on: " apply .*-f -", stdout: "ConfigMap\tkube-system\tthanos-multi-cluster\t1\n" },
     { on: " get " },
   ]);
