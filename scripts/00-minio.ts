@@ -1,5 +1,5 @@
 // 00-minio: the three buckets on the external S3, who may use them and how much of it, and proof that
-// every program's key works. Needs no cluster: works before one exists. Safe to run again, and for all
+// every program's key works, from here and from inside the cluster. Safe to run again, and for all
 // clusters at once.
 import { ensureBucket, probeBucket } from "../lib/bucket.ts";
 import { ensureVersions } from "../lib/bucketversions.ts";
@@ -10,12 +10,12 @@ import { s3Of } from "../lib/s3.ts";
 import { step } from "../lib/step.ts";
 import { type Done, ensureQuotas, ensureUsers, leftToOperator } from "./minio/administer.ts";
 import { bucketsOf } from "./minio/buckets.ts";
+import { reachFromInside } from "./minio/inside.ts";
 
 export const minio = step({
   name: "00-minio",
-  needsCluster: false,
   objects: () => Promise.resolve([]),
-  async run({ cluster, phase, changed, report }) {
+  async run({ cluster, phase, live, changed, report }) {
     using s3 = s3Of(cluster);
     const buckets = bucketsOf(cluster);
     const tell = ({ changes, notes, warnings }: Done) => {
@@ -50,6 +50,9 @@ export const minio = step({
         using user = s3Of(cluster, { key });
         await probeBucket(user, name);
       }
+    });
+    await live("Access from the cluster", () => {
+      return reachFromInside(cluster, (missing) => report.waiting(missing));
     });
   },
 });

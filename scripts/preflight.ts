@@ -10,6 +10,7 @@ import { print, Report } from "../lib/report.ts";
 import { desired } from "../lib/step.ts";
 import { storageClasses } from "../lib/storageclass.ts";
 import { STEPS } from "./fleet.ts";
+import { reachFromInside } from "./minio/inside.ts";
 import { policyRow } from "./preflight/cni.ts";
 import { ingressRow, nameRow, portRow } from "./preflight/doors.ts";
 import {
@@ -30,6 +31,7 @@ import {
   hidden,
   type Look,
   looked,
+  ok,
   type Row,
   type Seen,
   tableOf,
@@ -129,6 +131,13 @@ function looksAt(
     "Clock of the node": onNodes(nodeClock),
     "Clock of the S3": async () => s3Clock(await buckets().catch(() => [])),
     "S3 from here": async () => judgeBuckets(await buckets()),
+    "S3 from inside": inside(async () => {
+      if (flag(cluster, "SIMULATED_NODES")) return SIMULATED;
+      // Its pod lists the buckets.
+      if (!(await buckets()).every(({ there }) => there)) return hidden("00-minio has not run yet");
+      await reachFromInside(cluster, say);
+      return ok("pods list every bucket");
+    }),
     "Names": async () => nameRow(cluster, await objects()),
     "NodePorts": inside(async () => portRow(cluster, await objects())),
     "Ingress controller": inside(() => ingressRow(cluster)),

@@ -104,6 +104,7 @@ async function isReady(address: string): Promise<boolean> {
 async function site(name: string, vars: Record<string, string> = {}): Promise<Cluster> {
   const cluster = await fixtureCluster("197", {
     S3_ENDPOINT: endpoint,
+    SIMULATED_NODES: "true", // the cluster is none
     S3_ACCESS_KEY: ROOT.accessKey,
     S3_SECRET_KEY: ROOT.secretKey,
     THANOS_BUCKET: `${name}-thanos`,

@@ -18,7 +18,7 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
     vars: {
       CLUSTER_NAME: "cluster-197-edge",
       KUBE_CONTEXT: "mkube-197",
-      SIMULATED_NODES: false,
+      SIMULATED_NODES: true,
       S3_ENDPOINT: endpoint,
       S3_REGION: "us-east-1",
       S3_ACCESS_KEY: KEY.id,

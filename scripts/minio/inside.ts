@@ -1,0 +1,171 @@
+// Whether the pods of a cluster reach S3, which this machine reaches on another way: a short Job in which
+// Thanos lists each bucket with its program's key. Of what it needs nothing stays.
+import { stringify } from "yaml";
+import { type Cluster, text } from "../../lib/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/error.ts";
+import { kubectl } from "../../lib/kubectl.ts";
+import { labelsOf, type Manifest, secret } from "../../lib/manifest.ts";
+import { readiness, troubleOf } from "../../lib/ready.ts";
+import { rewriteImages } from "../../lib/render.ts";
+import { until } from "../../lib/wait.ts";
+import { type Bucket, bucketsOf } from "./buckets.ts";
+
+const NAMESPACE = "default";
+const NAME = "s3-reach";
+const VERSION = "v0.42.4";
+/** Seconds that the Job may take, the pull of its image included. */
+const PATIENCE = 120;
+/** Seconds that a Job that failed stays to be looked at. */
+const KEPT = 600;
+const FOLDER = "/etc/s3-reach";
+
+/**
+ * Lists every bucket from inside the cluster; `say` is told what is waited for.
+ * @throws {DeployError} exit 8 with the log of each bucket that could not be listed; the Job stays for
+ * ten minutes then. Exit 7 when its pod does not start.
+ */
+export async function reachFromInside(
+  cluster: Cluster,
+  say: (text: string) => void = () => {},
+): Promise<void> {
+  const buckets = bucketsOf(cluster);
+  const remove = () =>
+    kubectl(["delete", "job", NAME, "--namespace", NAMESPACE, "--ignore-not-found"], { cluster });
+  await remove();
+  const [job] = rewriteImages([jobOf(buckets)], cluster);
+  const { metadata } = JSON.parse(await create(cluster, job!));
+  // Owned by the Job: whatever happens to us, the keys go with it.
+  await create(cluster, keysOf(cluster, buckets, metadata.uid));
+  if (await succeeded(cluster, say)) return void await remove();
+  throw await refusal(cluster, buckets);
+}
+
+async function create(cluster: Cluster, object: Manifest): Promise<string> {
+  const input = JSON.stringify(object);
+  return await kubectl(["create", "--filename", "-", "--output", "json"], { cluster, input });
+}
+
+/** One container per bucket, so that each has a result and a log of its own. */
+function jobOf(buckets: Bucket[]): Manifest {
+  const labels = labelsOf({ name: NAME, component: "check", partOf: "storage", version: VERSION });
+  return {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: { name: NAME, namespace: NAMESPACE, labels },
+    spec: {
+      backoffLimit: 0,
+      activeDeadlineSeconds: PATIENCE,
+      ttlSecondsAfterFinished: KEPT,
+      template: {
+        metadata: { labels },
+        spec: {
+          restartPolicy: "Never",
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: 65534,
+            runAsGroup: 65534,
+            seccompProfile: { type: "RuntimeDefault" },
+          },
+          containers: buckets.map(containerOf),
+          volumes: [{ name: "keys", secret: { secretName: NAME } }],
+        },
+      },
+    },
+  };
+}
+
+function containerOf(bucket: Bucket): Record<string, unknown> {
+  return {
+    name: containerName(bucket),
+    image: `quay.io/thanos/thanos:${VERSION}`,
+    imagePullPolicy: "IfNotPresent",
+    args: [
+      "tools",
+      "bucket",
+      "ls",
+      `--objstore.config-file=${FOLDER}/${containerName(bucket)}.yml`,
+    ],
+    resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    },
+    volumeMounts: [{ name: "keys", mountPath: FOLDER, readOnly: true }],
+  };
+}
+
+function containerName({ program }: Bucket): string {
+  return program.toLowerCase();
+}
+
+function keysOf(cluster: Cluster, buckets: Bucket[], uid: string): Manifest {
+  const files = buckets.map((bucket) => [`${containerName(bucket)}.yml`, access(cluster, bucket)]);
+  const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
+  const keys = secret(NAME, NAMESPACE, { ...Object.fromEntries(files), ...ca });
+  keys.metadata.ownerReferences = [{ apiVersion: "batch/v1", kind: "Job", name: NAME, uid }];
+  return keys;
+}
+
+function access(cluster: Cluster, { name, key }: Bucket): string {
+  const ca = cluster.s3Ca ? { http_config: { tls_config: { ca_file: `${FOLDER}/ca.crt` } } } : {};
+  return stringify({
+    type: "S3",
+    config: {
+      bucket: name,
+      endpoint: text(cluster, "S3_HOST"),
+      region: text(cluster, "S3_REGION"),
+      access_key: key.accessKey,
+      secret_key: key.secretKey,
+      bucket_lookup_type: "path",
+      ...ca,
+    },
+  });
+}
+
+/** Waits for the end of the Job; true when every bucket was listed. */
+async function succeeded(cluster: Cluster, say: (text: string) => void): Promise<boolean> {
+  let state = "waiting";
+  await until("the pod that looks for S3", async () => {
+    const words = ["get", "job,pods", "--namespace", NAMESPACE, "--output", "json"];
+    const selector = `app.kubernetes.io/name=${NAME}`;
+    const answer = await kubectl([...words, "--selector", selector], { cluster });
+    const items: Manifest[] = JSON.parse(answer).items;
+    const job = items.find(({ kind }) => kind === "Job");
+    const verdict = job ? readiness(job) : { state: "waiting" as const, reason: "not there yet" };
+    state = verdict.state;
+    if (verdict.state !== "waiting") return [];
+    const pod = items.find(({ kind }) => kind === "Pod");
+    const trouble = pod && troubleOf(pod);
+    return [`Job ${NAMESPACE}/${NAME}: ${trouble ? trouble.reason : verdict.reason}`];
+  }, { seconds: PATIENCE + 15, say });
+  return state === "ready";
+}
+
+/** The failure, with the end of each log that speaks of an error. */
+async function refusal(cluster: Cluster, buckets: Bucket[]): Promise<DeployError> {
+  const where = await Promise.all(buckets.map(async (bucket) => {
+    const words = ["logs", `job/${NAME}`, "--namespace", NAMESPACE, "--tail=3"];
+    const log = await kubectl([...words, "--container", containerName(bucket)], { cluster })
+      .catch((error) => error.message);
+    const reason = reasonIn(log);
+    return reason ? `${bucket.name}: ${reason}` : "";
+  }));
+  const context = text(cluster, "KUBE_CONTEXT");
+  return new DeployError(`Pods of ${cluster.id} cannot list every bucket, and this machine can`, {
+    exitCode: ExitCode.service,
+    where: where.filter(Boolean),
+    fix:
+      "see to route, firewall, DNS and clock of the nodes, and S3_CA_FILE; the log, for ten minutes: " +
+      `kubectl --context ${context} -n ${NAMESPACE} logs job/${NAME} --all-containers`,
+  });
+}
+
+/** The error in a log of Thanos, without its stack; the last line where there is none. */
+export function reasonIn(log: string): string {
+  const error = /\berr="((?:[^"\\]|\\.)*)"/.exec(log)?.[1];
+  if (error) return error.split("\\n")[0]!.replaceAll('\\"', '"');
+  return /level=info/.test(log) ? "" : log.trim().split("\n").at(-1)!;
+}
