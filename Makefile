@@ -137,10 +137,5 @@ restore-logs:
 rotate-s3:
 	@$(RUN) scripts/rotate-s3.ts $(ARGS)
 
-## restore-volume    backups of Longhorn volumes: CLUSTER=196; CLAIM=monitoring/grafana restores one
-.PHONY: restore-volume
-restore-volume:
-	@$(RUN) scripts/restore-volume.ts $(CLUSTER) $(ARGS)
-
 .PHONY: FORCE
 FORCE:

@@ -119,7 +119,9 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
     const found = live.get(idOf(object));
     const result = found ? readiness(found) : waiting("does not exist");
     if (result.state === "ready") continue;
-    const trouble = found ? await podTrouble(cluster, found) : undefined;
+    const trouble = found
+      ? await claimTrouble(cluster, found) ?? await podTrouble(cluster, found)
+      : undefined;
     const line = `${idOf(object)}: ${trouble?.reason ?? result.reason}`;
     (result.state === "failed" || trouble?.final ? hopeless : missing).push(line);
   }
@@ -138,6 +140,37 @@ interface Trouble {
 
 /** Restarts after which a crashing container is not waited for any longer. */
 const CRASHES = 3;
+
+/**
+ * Why a claim, or a claim that a StatefulSet's pods wait for, has no volume: its class and the last
+ * thing that was said about it (fault A50).
+ */
+async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
+  const { kind, metadata: { name, namespace } } = object;
+  const names: string[] = kind === "PersistentVolumeClaim"
+    ? [name]
+    : (object.spec?.volumeClaimTemplates ?? []).flatMap(({ metadata }: Manifest) =>
+      Array.from({ length: object.spec.replicas ?? 1 }, (_, n) => `${metadata.name}-${name}-${n}`)
+    );
+  if (names.length === 0) return undefined;
+  const list = await kubectl(["get", "pvc,events", "-n", namespace!, "-o", "json"], { cluster });
+  const items: Manifest[] = JSON.parse(list).items;
+  const claim = items.find((item) =>
+    item.kind === "PersistentVolumeClaim" && names.includes(item.metadata.name) &&
+    item.status?.phase === "Pending"
+  );
+  if (!claim) return undefined;
+  const event = items.filter(({ kind, involvedObject }) =>
+    kind === "Event" && involvedObject?.kind === "PersistentVolumeClaim" &&
+    involvedObject.name === claim.metadata.name
+  ).sort((a, b) => String(a.lastTimestamp).localeCompare(String(b.lastTimestamp))).at(-1);
+  const said = event ? `${event.reason}: ${event.message}` : "nothing was said about it";
+  const storageClass = claim.spec.storageClassName || "no class: there is no default one";
+  return {
+    reason: `claim ${claim.metadata.name} (${storageClass}) has no volume: ${said}`,
+    final: false,
+  };
+}
 
 async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
   const selector = object.spec?.selector?.matchLabels;

@@ -10,13 +10,19 @@ import { keyOf } from "../lib/s3.ts";
 import { step } from "../lib/step.ts";
 import { keepDefaultClass, storageClasses } from "../lib/storageclass.ts";
 import { until } from "../lib/wait.ts";
+import { backupJobs } from "./longhorn/backups.ts";
+import { keepsFromPrune } from "./longhorn/keep.ts";
 import {
   backupTargetMissing,
   driverMissing,
   nodeComplaints,
   nodesMissing,
 } from "./longhorn/ladder.ts";
+import { replicasOf } from "./longhorn/nodes.ts";
 import { patchLonghorn } from "./longhorn/patch.ts";
+import { longhornPolicies } from "./longhorn/policies.ts";
+import { checkUpgrade } from "./longhorn/version.ts";
+import { refuseUnfitNodes } from "./preflight/host.ts";
 
 export const longhorn = step({
   name: "10-longhorn",
@@ -24,10 +30,12 @@ export const longhorn = step({
     text(cluster, "STORAGE") === "existing"
       ? `STORAGE=existing: volumes use the class ${text(cluster, "STORAGE_CLASS")} that is there`
       : undefined,
-  bundles: async (cluster) =>
-    rewriteImages(patchLonghorn(await loadBundle("longhorn", cluster), cluster), cluster),
+  bundles: upstream,
   objects: (cluster) =>
-    render("longhorn", cluster, { add: [backupSecret(cluster), loginSecret(cluster)] }),
+    render("longhorn", cluster, {
+      add: [backupSecret(cluster), loginSecret(cluster), ...longhornPolicies(cluster)],
+    }),
+  keeps: keepsFromPrune,
   async run({ cluster, objects, phase, live, apply, ready, changed, report }) {
     const wait = (what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
       until(what, () => missing(cluster), {
@@ -35,13 +43,23 @@ export const longhorn = step({
         say: (missing) => report.waiting(missing),
       });
 
-    await phase("Apply", () => apply(objects));
-    await phase("Ready", () => ready(objects));
+    const upgrade = await checkUpgrade(cluster, objects);
+    if (upgrade) report.note(upgrade);
+    // A look at the nodes costs seconds: where the driver runs, they are fit.
+    if ((await driverMissing(cluster)).length > 0) {
+      await live("Nodes", () => refuseUnfitNodes(cluster, (missing) => report.waiting(missing)));
+    }
+    // Longhorn's webhook judges them, so they wait for it.
+    const jobs = objects.filter(({ kind }) => kind === "RecurringJob");
+    const rest = objects.filter((object) => !jobs.includes(object));
+    await phase("Apply", () => apply(rest));
+    await phase("Ready", () => ready(rest));
     await live("CSI driver", () => wait("the CSI driver of Longhorn", driverMissing));
     await live("Engine and nodes", async () => {
       await wait("Longhorn's engine and nodes", nodesMissing);
       for (const complaint of await nodeComplaints(cluster)) report.warn(complaint);
     });
+    if (jobs.length > 0) await phase("Backup schedule", () => apply(jobs));
     await live("Default StorageClass", async () => {
       await wait("the StorageClass", classMissing);
       for (const change of await keepDefaultClass(cluster, text(cluster, "STORAGE_CLASS"))) {
@@ -51,6 +69,14 @@ export const longhorn = step({
     await live("Backup target", () => wait("the backup target of Longhorn", backupTargetMissing));
   },
 });
+
+/** The bundle fitted to the cluster, and the backups that need its definitions. */
+async function upstream(cluster: Cluster): Promise<Manifest[]> {
+  const bundle = await loadBundle("longhorn", cluster);
+  if (bundle.length === 0) return [];
+  const patched = patchLonghorn(bundle, cluster, await replicasOf(cluster));
+  return [...rewriteImages(patched, cluster), ...backupJobs(cluster)];
+}
 
 async function classMissing(cluster: Cluster): Promise<string[]> {
   const wanted = text(cluster, "STORAGE_CLASS");

@@ -17,6 +17,7 @@ import { archive, headroom } from "./verify/archive.ts";
 import { certificates } from "./verify/certificates.ts";
 import { doors } from "./verify/doors.ts";
 import { dashboards, login } from "./verify/grafana.ts";
+import { backupTarget } from "./verify/longhorn.ts";
 import { fresh, marker } from "./verify/logs.ts";
 import { compactor, dropped, indexed, uploads } from "./verify/metrics.ts";
 import { claims, defaultClass, existing, readyObjects } from "./verify/objects.ts";
@@ -36,6 +37,7 @@ export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
     { name: "Bucket of metrics", hop: "key -> S3", live: false, run: bucket("THANOS_BUCKET") },
     { name: "Bucket of logs", hop: "key -> S3", live: false, run: bucket("OPENSEARCH_BUCKET") },
     { name: "Bucket of volumes", hop: "key -> S3", live: false, run: bucket("LONGHORN_BUCKET") },
+    { name: "Backup target", hop: "Longhorn -> S3", live: true, run: backupTarget },
     { name: "Certificates", hop: "clients -> S3, API server", live: false, run: certificates },
     { name: "Doors", hop: "people -> ingress -> programs", live: true, run: doors },
     { name: "Targets", hop: "exporters -> Prometheus", live: true, run: targets },

@@ -25,6 +25,7 @@ await command("smoke.ts", {}, async () => {
     ],
     ["a plan after a deploy is empty", emptyPlan],
     ["what a person deleted and edited comes back", repairedDrift],
+    ["what a switch leaves behind goes with --prune, and no volume", prunedSwitch],
     ["the env of 197 is refused on the cluster of 196", refusedTarget],
     ["an unknown cluster and an unknown flag are refused", refusedWords],
     ["teardown leaves no process and no file", teardown],
@@ -80,6 +81,30 @@ async function repairedDrift(): Promise<void> {
   await deployed(["cluster-196"], 2);
   assert.equal(await kubectl(["get", ...query, "-o", images], { cluster }), before);
   await kubectl(["get", "service", "thanos-query", "-n", "monitoring"], { cluster });
+}
+
+/** Policies are on and then off again: named first, then deleted, and with them nothing else. */
+async function prunedSwitch(): Promise<void> {
+  const cluster = await demoCluster("197");
+  const step = ["40-logging", "CLUSTER=197"];
+  const names = async (kinds: string) => {
+    const list = await kubectl(["get", kinds, "-n", "logging", "-o", "name"], { cluster });
+    return list.split("\n").filter(Boolean).sort();
+  };
+  const [before, volumes] = [await names("all,secrets,configmaps"), await names("pvc")];
+  const on = await typeMake(step, { NETWORK_POLICIES: "true" });
+  assert.equal(on.code, 0, on.output);
+  const policies = await names("networkpolicies");
+  assert.ok(policies.length >= 3, policies.join());
+
+  const off = await typeMake(step);
+  assert.match(off.output, /no step wants any more: NetworkPolicy.*ARGS=--prune/);
+  assert.deepEqual(await names("networkpolicies"), policies);
+  await typeMake([...step, "ARGS=--prune"]);
+  assert.deepEqual(await names("networkpolicies"), []);
+  assert.deepEqual(await names("pvc"), volumes);
+  assert.deepEqual(await names("all,secrets,configmaps"), before);
+  await deployed([...step, "ARGS=--prune"], 0);
 }
 
 /** A kubeconfig whose context of 197 leads to 196: only the marker can tell. */

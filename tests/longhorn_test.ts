@@ -12,8 +12,13 @@ import { DeployError } from "../lib/error.ts";
 import { idOf, type Manifest } from "../lib/manifest.ts";
 import { render } from "../lib/render.ts";
 import { longhorn } from "../scripts/10-longhorn.ts";
+import { backupJobs } from "../scripts/longhorn/backups.ts";
+import { keepsFromPrune } from "../scripts/longhorn/keep.ts";
 import { backupTargetMissing, driverMissing, nodesMissing } from "../scripts/longhorn/ladder.ts";
+import { replicasFor, schedulable } from "../scripts/longhorn/nodes.ts";
 import { patchLonghorn } from "../scripts/longhorn/patch.ts";
+import { longhornPolicies } from "../scripts/longhorn/policies.ts";
+import { checkUpgrade } from "../scripts/longhorn/version.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 
@@ -82,14 +87,14 @@ function byId(objects: Manifest[], id: string): Manifest {
   return object;
 }
 
-function dataOf(name: string, key: string, of: Cluster = cluster): string {
-  const patched = patchLonghorn(bundle(), of);
+function dataOf(name: string, key: string, of: Cluster = cluster, replicas = 2): string {
+  const patched = patchLonghorn(bundle(), of, replicas);
   return byId(patched, `ConfigMap/${NAMESPACE}/${name}`).data[key];
 }
 
 function refusal(objects: Manifest[]): DeployError {
   try {
-    patchLonghorn(objects, cluster);
+    patchLonghorn(objects, cluster, 1);
   } catch (error) {
     assert.ok(error instanceof DeployError);
     return error;
@@ -99,7 +104,7 @@ function refusal(objects: Manifest[]): DeployError {
 
 Deno.test("patchLonghorn() fits the bundle to one node and leaves its input alone", () => {
   const input = bundle();
-  const patched = patchLonghorn(input, cluster);
+  const patched = patchLonghorn(input, cluster, 1);
   assert.deepEqual(input, bundle());
   assert.equal(patched.filter(({ kind }) => /NetworkPolicy|Namespace/.test(kind)).length, 0);
   assert.equal(byId(patched, `Deployment/${NAMESPACE}/longhorn-ui`).spec.replicas, 1);
@@ -144,14 +149,36 @@ Deno.test("patchLonghorn() writes settings as quoted texts and keeps upstream's"
   assert.equal(settings["default-data-path"], "/var/lib/longhorn/");
 });
 
-Deno.test("patchLonghorn() lets replicas share the node only when there are several", async () => {
-  for (const [replicas, shared] of [["1", "false"], ["2", "true"]] as const) {
-    const of = await fixtureCluster("197", { LONGHORN_REPLICAS: replicas });
-    const settings = parse(dataOf("longhorn-default-setting", "default-setting.yaml", of));
-    assert.equal(settings["replica-soft-anti-affinity"], shared);
-    const storageClass = parse(dataOf("longhorn-storageclass", "storageclass.yaml", of));
-    assert.equal(storageClass.parameters.numberOfReplicas, replicas);
-  }
+Deno.test("B45: never more replicas than schedulable nodes, and none share a node", () => {
+  assert.deepEqual([[2, 1], [2, 3], [3, 2], [2, 0]].map(([w, n]) => replicasFor(w!, n!)), [
+    1,
+    2,
+    2,
+    1,
+  ]);
+  const node = (spec: unknown) => ({ ...object("Node", "n"), spec });
+  const taints = [{ key: "node-role.kubernetes.io/control-plane", effect: "NoSchedule" }];
+  assert.equal(schedulable([node({}), node({ unschedulable: true }), node({ taints })]), 1);
+  const settings = parse(dataOf("longhorn-default-setting", "default-setting.yaml", cluster, 1));
+  assert.equal(settings["default-replica-count"], '{"v1":"1","v2":"1"}');
+  assert.equal(settings["replica-soft-anti-affinity"], "false");
+  const storageClass = parse(dataOf("longhorn-storageclass", "storageclass.yaml", cluster, 1));
+  assert.equal(storageClass.parameters.numberOfReplicas, "1");
+});
+
+Deno.test("backupJobs() writes every field, and nothing without a time", async () => {
+  const [job] = backupJobs(cluster);
+  assert.deepEqual(job!.spec, {
+    name: "backup",
+    task: "backup",
+    cron: "0 3 * * *",
+    retain: 14,
+    concurrency: 1,
+    groups: ["default"],
+    labels: {},
+    parameters: {},
+  });
+  assert.deepEqual(backupJobs(await fixtureCluster("197", { LONGHORN_BACKUP_CRON: "never" })), []);
 });
 
 Deno.test("patchLonghorn() gives a valid StorageClass that is the default", () => {
@@ -184,7 +211,7 @@ Deno.test("A71: patchLonghorn() names a field that upstream no longer has, exit 
 });
 
 Deno.test("patchLonghorn() leaves a bundle that could not be had empty", () => {
-  assert.deepEqual(patchLonghorn([], cluster), []);
+  assert.deepEqual(patchLonghorn([], cluster, 1), []);
 });
 
 Deno.test("10-longhorn renders objects that Kubernetes' schemas accept", async () => {
@@ -288,4 +315,47 @@ Deno.test("backupTargetMissing() gives Longhorn's own words", async () => {
   assert.match((await backupTargetMissing(cluster))[0]!, /cluster-197\/: AccessDenied/);
   await answering([{ ...target, status: { available: true } }]);
   assert.deepEqual(await backupTargetMissing(cluster), []);
+});
+
+Deno.test("keepsFromPrune() counts Longhorn's volumes, then names the way to uninstall", async () => {
+  const volume = { spec: { csi: { driver: "driver.longhorn.io" } } };
+  await answering([volume, volume, { spec: { hostPath: {} } }]);
+  assert.equal(await keepsFromPrune(cluster), "2 volumes are still there");
+  await answering([{ spec: { hostPath: {} } }]);
+  assert.match((await keepsFromPrune(cluster))!, /storage.md#uninstall-longhorn/);
+});
+
+Deno.test("checkUpgrade() refuses to go back, or over a minor version, and notes what is left to do", async () => {
+  const manager = (image: string) => ({
+    ...object("DaemonSet", "longhorn-manager"),
+    spec: { template: { spec: { containers: [{ image }] } } },
+  });
+  const to = (live: string) => async () => {
+    await fakeKubectl([{
+      on: "get daemonset longhorn-manager",
+      stdout: JSON.stringify(manager(live)),
+    }]);
+    return await checkUpgrade(cluster, [manager("longhornio/longhorn-manager:v1.12.1")]);
+  };
+  for (const live of ["v1.12.1", "v1.12.1@sha256:0"]) {
+    assert.equal(await to(`r:5000/longhorn-manager:${live}`)(), undefined);
+  }
+  assert.match((await to("longhornio/longhorn-manager:v1.11.3")())!, /from v1.11.3 to v1.12.1/);
+  for (const live of ["v1.10.2", "v1.12.2", "v1.13.0", "v2.0.0"]) {
+    await assert.rejects(
+      to(`longhornio/longhorn-manager:${live}`),
+      (error: DeployError) => error.exitCode === 4,
+    );
+  }
+});
+
+Deno.test("B50: with NETWORK_POLICIES Prometheus still reaches Longhorn, and upstream's policies stay", async () => {
+  const fenced = await fixtureCluster("197", { NETWORK_POLICIES: "true" });
+  const kept = patchLonghorn(bundle(), fenced, 1).filter(({ kind }) => kind === "NetworkPolicy");
+  assert.equal(kept.length, 6);
+  const [scrape, iscsi] = longhornPolicies(fenced);
+  assert.deepEqual(scrape!.spec.podSelector.matchLabels, { app: "longhorn-manager" });
+  assert.equal(scrape!.spec.ingress[0].ports[0].port, 9500);
+  assert.deepEqual(iscsi!.spec.ingress[0].from, [{ ipBlock: { cidr: "192.168.101.197/32" } }]);
+  assert.deepEqual(longhornPolicies(cluster), []);
 });

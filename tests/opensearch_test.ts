@@ -83,7 +83,7 @@ for (const [name, ensure, change] of DOCUMENTS) {
     assert.equal(os.writes.length, 2);
   });
 
-  Deno.test(`${name} waits for a server that is busy or not there yet`, async () => {
+  Deno.test(`A67: ${name} waits for a server that is busy or not there yet`, async () => {
     const os = new FakeOpenSearch();
     const busy = { status: 503, body: { message: 'no endpoints available for service "x"' } };
     os.before.push(busy, { status: 429, body: {} });
@@ -101,7 +101,7 @@ for (const [name, ensure, change] of DOCUMENTS) {
 }
 
 for (const [name, ensure, change] of DOCUMENTS.slice(2)) {
-  Deno.test(`${name} looks again when somebody else wrote in between`, async () => {
+  Deno.test(`A67: ${name} looks again when somebody else wrote in between`, async () => {
     const os = new FakeOpenSearch();
     await ensure(os);
     const store = os.policies.size > 0 ? os.policies : os.snapshotPolicies;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Manifest } from "../lib/manifest.ts";
-import { readiness, troubleOf, waitReady } from "../lib/ready.ts";
+import { readiness, troubleOf, unready, waitReady } from "../lib/ready.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 
@@ -198,6 +198,45 @@ Deno.test("A51: troubleOf() names container, exit code and restarts, and gives u
     final: false,
   });
   assert.equal(troubleOf(crashing(3))?.final, true);
+});
+
+Deno.test("A50: unready() names the claim that has no volume, its class and what was last said", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  const set: Manifest = {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: { name: "store", namespace: "monitoring", generation: 1 },
+    spec: { replicas: 1, volumeClaimTemplates: [{ metadata: { name: "data" } }] },
+    status: { observedGeneration: 1 },
+  };
+  const claim = {
+    kind: "PersistentVolumeClaim",
+    metadata: { name: "data-store-0", namespace: "monitoring" },
+    spec: { storageClassName: "longhorn" },
+    status: { phase: "Pending" },
+  };
+  const event = (lastTimestamp: string, message: string, name = "data-store-0") => ({
+    kind: "Event",
+    metadata: { name: message },
+    reason: "ProvisioningFailed",
+    message,
+    lastTimestamp,
+    involvedObject: { kind: "PersistentVolumeClaim", name },
+  });
+  const items = [
+    claim,
+    event("2026-11-23T10:00:02Z", "insufficient storage"),
+    event("2026-11-23T10:00:01Z", "waiting"),
+    event("2026-11-23T10:00:03Z", "of another", "data-other-0"),
+  ];
+  await fakeKubectl([
+    { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
+    { on: "get pvc,events", stdout: JSON.stringify({ items }) },
+  ]);
+  assert.deepEqual(await unready(cluster, [set]), [
+    "StatefulSet/monitoring/store: claim data-store-0 (longhorn) has no volume: " +
+    "ProvisioningFailed: insufficient storage",
+  ]);
 });
 
 Deno.test("A49: troubleOf() shows an image that cannot be pulled", () => {

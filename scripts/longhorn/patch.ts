@@ -1,6 +1,6 @@
 // The upstream bundle of Longhorn, changed for one cluster. Every change must find its object.
 import { parse, stringify } from "yaml";
-import { type Cluster, number, text } from "../../lib/cluster.ts";
+import { type Cluster, flag, number, text } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
 import { idOf, type Manifest } from "../../lib/manifest.ts";
 import { nearest } from "../../lib/settings.ts";
@@ -8,11 +8,9 @@ import { nearest } from "../../lib/settings.ts";
 /** Changes a copy of the object; undefined leaves the object out. */
 type Change = (object: Manifest) => Manifest | undefined;
 
-const REMOVED = [
-  // Ours has the Pod Security labels (manifests/longhorn/base/namespace.yaml).
-  "Namespace/longhorn-system",
-  // All traffic is allowed here. Where a CNI enforces them these would cut Prometheus off from port
-  // 9500, silently (longhorn#13740), and the host from iSCSI on 3260 (longhorn#13802).
+// Without NETWORK_POLICIES all traffic is allowed. Where a CNI enforces them these would cut Prometheus
+// off from port 9500, silently (longhorn#13740), and the host from iSCSI on 3260 (longhorn#13802).
+const POLICIES = [
   "NetworkPolicy/longhorn-system/backing-image-data-source",
   "NetworkPolicy/longhorn-system/backing-image-manager",
   "NetworkPolicy/longhorn-system/instance-manager",
@@ -22,22 +20,34 @@ const REMOVED = [
 ];
 
 /**
- * The bundle for one cluster; an empty bundle (one that could not be had) stays empty. Throws exit 2
- * naming every object or field that upstream no longer has.
+ * The bundle for one cluster, its volumes with so many replicas; an empty bundle (one that could not
+ * be had) stays empty. Throws exit 2 naming every object or field that upstream no longer has.
  */
-export function patchLonghorn(objects: Manifest[], cluster: Cluster): Manifest[] {
+export function patchLonghorn(
+  objects: Manifest[],
+  cluster: Cluster,
+  replicas: number,
+): Manifest[] {
   if (objects.length === 0) return [];
   const changes: Record<string, Change> = {
-    ...Object.fromEntries(REMOVED.map((id) => [id, () => undefined])),
+    // Ours has the Pod Security labels (manifests/longhorn/base/namespace.yaml).
+    "Namespace/longhorn-system": () => undefined,
+    ...Object.fromEntries(
+      (flag(cluster, "NETWORK_POLICIES") ? [] : POLICIES).map((id) => [id, () => undefined]),
+    ),
     "Service/longhorn-system/longhorn-frontend": withoutNodePort,
     "Deployment/longhorn-system/longhorn-ui": oneReplica,
     "Deployment/longhorn-system/longhorn-driver-deployer": smallDriver,
     "ConfigMap/longhorn-system/longhorn-default-setting": (object) =>
-      withText(object, "default-setting.yaml", (values) => ({ ...values, ...settings(cluster) })),
+      withText(
+        object,
+        "default-setting.yaml",
+        (values) => ({ ...values, ...settings(cluster, replicas) }),
+      ),
     "ConfigMap/longhorn-system/longhorn-default-resource": (object) =>
       withText(object, "default-resource.yaml", () => backupTarget(cluster)),
     "ConfigMap/longhorn-system/longhorn-storageclass": (object) =>
-      withText(object, "storageclass.yaml", (values) => storageClass(values, cluster)),
+      withText(object, "storageclass.yaml", (values) => storageClass(values, replicas)),
   };
   const ids = objects.map(idOf);
   const unmatched = Object.keys(changes).filter((id) => !ids.includes(id));
@@ -75,14 +85,13 @@ function smallDriver(deployment: Manifest): Manifest {
 }
 
 /** Settings that hold on every start of the manager, whatever was clicked in the UI since. */
-function settings(cluster: Cluster): Record<string, string> {
-  const replicas = number(cluster, "LONGHORN_REPLICAS");
+function settings(cluster: Cluster, replicas: number): Record<string, string> {
   return {
     "default-data-path": text(cluster, "LONGHORN_DATA_PATH"),
     "default-replica-count": perEngine(replicas),
-    // On one node replicas share it, or a volume would stay degraded for ever. They share the disk
-    // too: this protects from a broken replica, not from a broken node.
-    "replica-soft-anti-affinity": String(replicas > 1),
+    // Never more replicas than nodes are asked for, so each finds a node of its own. Two on one disk
+    // would cost twice the room and protect from nothing.
+    "replica-soft-anti-affinity": "false",
     "storage-over-provisioning-percentage": text(cluster, "LONGHORN_OVER_PROVISIONING"),
     "storage-minimal-available-percentage": text(cluster, "LONGHORN_MINIMAL_AVAILABLE"),
     "storage-reserved-percentage-for-default-disk": text(cluster, "LONGHORN_RESERVED"),
@@ -111,7 +120,7 @@ function backupTarget(cluster: Cluster): Record<string, string> {
 }
 
 // deno-lint-ignore no-explicit-any
-function storageClass(upstream: any, cluster: Cluster): unknown {
+function storageClass(upstream: any, replicas: number): unknown {
   const { metadata, parameters } = upstream;
   if (metadata?.name !== "longhorn" || !parameters?.numberOfReplicas) {
     throw mismatch(["storageclass.yaml: no class longhorn with the parameter numberOfReplicas"]);
@@ -125,7 +134,7 @@ function storageClass(upstream: any, cluster: Cluster): unknown {
         "storageclass.kubernetes.io/is-default-class": "true",
       },
     },
-    parameters: { ...parameters, numberOfReplicas: text(cluster, "LONGHORN_REPLICAS") },
+    parameters: { ...parameters, numberOfReplicas: String(replicas) },
   };
 }
 
