@@ -143,7 +143,8 @@ function doorProblems(domain: string, certificate: PemFile, key: PemFile): strin
   return [
     ...periodProblems(certificate, own),
     ...(own.checkPrivateKey(secret) ? [] : [`${key.file}  is not the key of ${certificate.file}`]),
-    ...(names.some((name) => name.endsWith(`.${domain}`)) ? [] : [
+    // A wildcard stands for one label: *.sub.DOMAIN is for none of the doors.
+    ...(names.some((name) => name.slice(name.indexOf(".") + 1) === domain) ? [] : [
       `${certificate.file}  is not for hosts of ${domain} (${names.join(", ") || "no names"}): ` +
       `it needs subjectAltName=DNS:*.${domain}`,
     ]),

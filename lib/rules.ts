@@ -74,7 +74,8 @@ const RULES: Rule[] = [
   {
     names: ["ADMIN_CIDR", "INGRESS", "TRAEFIK_IMAGE"],
     broken: (networks, ingress, image) =>
-      networks !== "0.0.0.0/0" && ingress === "traefik" && /:v?3\.[0-6](\.|$|@)/.test(image),
+      networks !== "0.0.0.0/0" && ingress === "traefik" &&
+      !/:v?(3\.([7-9]|[1-9][0-9])|[4-9])/.test(image),
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
   },
   {

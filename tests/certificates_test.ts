@@ -90,3 +90,51 @@ Deno.test("INGRESS_TLS: every unfit file is told before anything is contacted", 
     assert.match(await refusal(swapped), /197.key +is not a PEM private key/);
   });
 });
+
+/** Runs `work` as if it were so many days later. */
+async function later<T>(days: number, work: () => Promise<T>): Promise<T> {
+  const { now } = Date;
+  Date.now = () => now() + days * 24 * 3600 * 1000;
+  return await work().finally(() => Date.now = now);
+}
+
+Deno.test("a certificate that ends within a month is warned of and made anew, a dead one is refused", async () => {
+  await withFolder(async (folder) => {
+    const doors = ["196", "197", "198"].map((id) => ({
+      id,
+      domain: `mkube-${id}.miribit.lab`,
+      folder,
+    }));
+    await ensureCertificates(doors);
+    const warnings = async () => {
+      const [, edge] = await fixtureFleet({ INGRESS_TLS: "true", INGRESS_TLS_DIR: folder });
+      return edge!.warnings.filter((line) => /197\.crt {2}ends on .* browsers refuse/.test(line));
+    };
+    assert.equal((await warnings()).length, 0);
+    assert.equal((await later(800, warnings)).length, 1);
+    assert.match(await later(830, () => refusal(folder)), /197\.crt {2}expired on/);
+    assert.deepEqual(await later(790, () => ensureCertificates(doors)), []);
+    const renewed = await later(800, () => ensureCertificates(doors));
+    assert.equal(renewed.length, 3);
+    assert.match(renewed[1]!, /certificate of 197 made .*the old one ends/);
+  });
+});
+
+Deno.test("INGRESS_TLS: a wildcard of another level is for none of the doors", async () => {
+  await withFolder(async (folder) => {
+    const domains = ["mkube-196.miribit.lab", `sub.${DOMAIN}`, "mkube-198.miribit.lab"];
+    await ensureCertificates(
+      domains.map((domain, index) => ({ id: String(196 + index), domain, folder })),
+    );
+    // Its second name is the bare sub.DOMAIN, one label below: a host, so it is taken away here.
+    const pair = join(folder, "197");
+    const names = `subjectAltName=DNS:*.sub.${DOMAIN}`;
+    const { success } = await new Deno.Command("openssl", {
+      args: ["req", "-x509", "-key", `${pair}.key`, "-out", `${pair}.crt`, "-days", "90"]
+        .concat("-subj", "/CN=x", "-addext", names),
+      stderr: "null",
+    }).output();
+    assert.ok(success);
+    assert.match(await refusal(folder), /197\.crt {2}is not for hosts of mkube-197/);
+  });
+});

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Deployment } from "kubernetes-models/apps/v1";
 import { Ingress, IngressClass } from "kubernetes-models/networking.k8s.io/v1";
 import { PodDisruptionBudget } from "kubernetes-models/policy/v1";
@@ -10,10 +13,14 @@ import {
 } from "kubernetes-models/rbac.authorization.k8s.io/v1";
 import { ConfigMap, Namespace, Secret, Service, ServiceAccount } from "kubernetes-models/v1";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
+import type { DoorCertificate } from "../lib/certificate.ts";
+import type { Cluster } from "../lib/cluster.ts";
 import { idOf, type Manifest } from "../lib/manifest.ts";
 import { render } from "../lib/render.ts";
 import { ingress } from "../scripts/05-ingress.ts";
 import { thanos } from "../scripts/30-thanos.ts";
+import { ensureCertificates } from "../scripts/certificates.ts";
+import { doors } from "../scripts/verify/doors.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const MODELS: Record<string, new (object: never) => { validate(): void }> = {
@@ -172,4 +179,90 @@ Deno.test("05-ingress does nothing where a controller exists", async () => {
     /INGRESS=existing/,
   );
   assert.equal(ingress.skips!(await fixtureCluster("196")), undefined);
+});
+
+const DOMAIN = "mkube-197.miribit.lab";
+
+/** An Ingress of the host `name`, with the annotation of a login when it asks for one. */
+function door(name: string, annotations: Record<string, string> = {}): Manifest {
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "Ingress",
+    metadata: { name, namespace: "x", annotations },
+    spec: { rules: [{ host: `${name}.${DOMAIN}` }] },
+  };
+}
+
+const LOGIN = { "nginx.ingress.kubernetes.io/auth-type": "basic" };
+const OBJECTS = [door("grafana"), door("opensearch", LOGIN), door("thanos")];
+
+/** What the check Doors finds and says of OBJECTS, where the ports of this machine are the ingress. */
+async function told(more: Partial<Cluster["vars"]>, pair?: DoorCertificate): Promise<string[]> {
+  const cluster = await fixtureCluster("197");
+  const vars = { ...cluster.vars, NODE_IP: "127.0.0.1", ...more } as Cluster["vars"];
+  const facts: string[] = [];
+  const problems = await doors({
+    cluster: { ...cluster, vars, doorCertificate: pair },
+    objects: OBJECTS,
+    proxy: () => assert.fail("people have no proxy"),
+  }, (fact) => facts.push(fact));
+  return [...facts, ...problems.map(({ what }) => what)];
+}
+
+const LISTEN = { port: 0, hostname: "127.0.0.1", onListen() {} };
+
+Deno.test("Doors: a host that nobody serves, a program that is away, and a door without its login", async () => {
+  let statuses: Record<string, number> = {};
+  await using server = Deno.serve(LISTEN, (request) => {
+    const status = statuses[request.headers.get("host")!.split(".")[0]!];
+    return new Response(status ? "the program" : "nobody", { status: status ?? 404 });
+  });
+  const saying = (answers: Record<string, number>) => {
+    statuses = answers;
+    return told({ HTTP_NODE_PORT: server.addr.port });
+  };
+  const well = { grafana: 302, opensearch: 401, thanos: 403 };
+  assert.deepEqual(await saying(well), []);
+  // A program's own 404 is an answer; the controller's is none.
+  assert.deepEqual(await saying({ ...well, grafana: 404 }), []);
+  assert.deepEqual(await saying({ opensearch: 401, thanos: 503 }), [
+    `grafana.${DOMAIN} gives 404`,
+    `thanos.${DOMAIN} gives 503`,
+  ]);
+  assert.deepEqual(await saying({ ...well, opensearch: 200 }), [
+    `opensearch.${DOMAIN} lets people in without a login (200)`,
+  ]);
+});
+
+Deno.test("Doors: a controller that is away, and one that is not ours", async () => {
+  const away = await told({ HTTP_NODE_PORT: 1 });
+  assert.equal(away.length, OBJECTS.length);
+  assert.match(away[0]!, /^grafana\.\S+ does not answer: ./);
+  assert.deepEqual(await told({ INGRESS: "existing" }), ["not looked at: INGRESS=existing"]);
+});
+
+Deno.test("Doors: another certificate on the port, and one that is not for every host", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "doors-"));
+  try {
+    await ensureCertificates([
+      { id: "shown", domain: DOMAIN, folder },
+      { id: "narrow", domain: `grafana.${DOMAIN}`, folder },
+    ]);
+    const pair = async (id: string) => ({
+      certificate: await readFile(join(folder, `${id}.crt`), "utf8"),
+      key: await readFile(join(folder, `${id}.key`), "utf8"),
+    });
+    const shown = await pair("shown");
+    const answer = () => new Response("the program", { status: 401 });
+    await using plain = Deno.serve(LISTEN, answer);
+    await using tls = Deno.serve({ ...LISTEN, cert: shown.certificate, key: shown.key }, answer);
+    const ports = { HTTP_NODE_PORT: plain.addr.port, HTTPS_NODE_PORT: tls.addr.port };
+    assert.deepEqual(await told(ports, shown), []);
+    assert.deepEqual(await told(ports, await pair("narrow")), [
+      `the certificate of INGRESS_TLS_DIR is not for opensearch.${DOMAIN}, thanos.${DOMAIN}`,
+      `port ${tls.addr.port} does not show the certificate of INGRESS_TLS_DIR`,
+    ]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

@@ -322,7 +322,7 @@ Deno.test("keepsFromPrune() counts Longhorn's volumes, then names the way to uni
   await answering([volume, volume, { spec: { hostPath: {} } }]);
   assert.equal(await keepsFromPrune(cluster), "2 volumes are still there");
   await answering([{ spec: { hostPath: {} } }]);
-  assert.match((await keepsFromPrune(cluster))!, /storage.md#uninstall-longhorn/);
+  assert.match((await keepsFromPrune(cluster))!, /longhorn.md#uninstall-longhorn/);
 });
 
 Deno.test("checkUpgrade() refuses to go back, or over a minor version, and notes what is left to do", async () => {

@@ -12,5 +12,5 @@ export async function keepsFromPrune(cluster: Cluster): Promise<string | undefin
     ).length;
   if (volumes === 1) return "1 volume is still there";
   if (volumes > 0) return `${volumes} volumes are still there`;
-  return "Longhorn is uninstalled by its own Job: docs/runbooks/storage.md#uninstall-longhorn";
+  return "Longhorn is uninstalled by its own Job: docs/longhorn.md#uninstall-longhorn";
 }

@@ -27,7 +27,7 @@ export async function checkUpgrade(
   const why = obstacle(live, wanted);
   if (!why) {
     return `Longhorn goes from ${live} to ${wanted}; attached volumes keep their old engine until ` +
-      "they are upgraded (docs/runbooks/storage.md#upgrade-longhorn)";
+      "they are upgraded (docs/longhorn.md#upgrade-longhorn)";
   }
   throw new DeployError(`Refused: Longhorn cannot go from ${live} to ${wanted}`, {
     exitCode: ExitCode.refused,

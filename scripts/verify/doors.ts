@@ -2,6 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { request } from "node:http";
 import { connect } from "node:tls";
+import { isFor } from "../../lib/certificate.ts";
 import type { Problem, Tell } from "../../lib/check.ts";
 import { type Cluster, number, text } from "../../lib/cluster.ts";
 import { idOf, type Manifest } from "../../lib/manifest.ts";
@@ -25,11 +26,11 @@ export async function doors({ cluster, objects }: Subject, tell: Tell): Promise<
   }
   const stranger = await frontPage(`no-such-host.${text(cluster, "DOMAIN")}`, cluster);
   const ingresses = objects.filter(({ kind }) => kind === "Ingress");
-  const problems = ingresses.map(async (ingress) => {
-    const host: string = ingress.spec.rules[0].host;
-    return doorProblems(ingress, await frontPage(host, cluster), stranger, cluster);
-  });
-  return [...(await Promise.all(problems)).flat(), ...await certificateProblems(cluster)];
+  const hosts: string[] = ingresses.map(({ spec }) => spec.rules[0].host);
+  const problems = ingresses.map(async (ingress, index) =>
+    doorProblems(ingress, await frontPage(hosts[index]!, cluster), stranger, cluster)
+  );
+  return [...(await Promise.all(problems)).flat(), ...await certificateProblems(cluster, hosts)];
 }
 
 /** What is wrong with the answer of a host; `stranger` is the answer to a host that nobody serves. */
@@ -82,11 +83,20 @@ function frontPage(host: string, cluster: Cluster): Promise<Answer> {
 }
 
 /** What is wrong with the certificate on HTTPS_NODE_PORT; only with INGRESS_TLS. */
-async function certificateProblems(cluster: Cluster): Promise<Problem[]> {
+async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<Problem[]> {
   if (!cluster.doorCertificate) return [];
+  const own = new X509Certificate(cluster.doorCertificate.certificate);
+  const foreign = hosts.filter((host) => !isFor(own, host));
+  const problems = foreign.length === 0 ? [] : [{
+    what: `the certificate of INGRESS_TLS_DIR is not for ${foreign.join(", ")}`,
+    cause: "its subjectAltName lacks them: browsers warn of these doors",
+    fix: `put one for *.${
+      text(cluster, "DOMAIN")
+    } there, then make 05-ingress CLUSTER=${cluster.id}`,
+  }];
   const seen = await fingerprintAt(cluster);
-  if (seen === new X509Certificate(cluster.doorCertificate.certificate).fingerprint256) return [];
-  return [{
+  if (seen === own.fingerprint256) return problems;
+  return [...problems, {
     what: `port ${
       text(cluster, "HTTPS_NODE_PORT")
     } does not show the certificate of INGRESS_TLS_DIR`,

@@ -6,6 +6,7 @@ for (
     "preflight",
     "ingress",
     "network",
+    "s3",
     "metrics",
     "logs",
     "lifecycle",
