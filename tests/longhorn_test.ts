@@ -19,6 +19,8 @@ import { replicasFor, schedulable } from "../scripts/longhorn/nodes.ts";
 import { patchLonghorn } from "../scripts/longhorn/patch.ts";
 import { longhornPolicies } from "../scripts/longhorn/policies.ts";
 import { checkUpgrade } from "../scripts/longhorn/version.ts";
+import { backupTarget } from "../scripts/verify/longhorn.ts";
+import type { Subject } from "../scripts/verify/subject.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 
@@ -317,6 +319,26 @@ Deno.test("backupTargetMissing() gives Longhorn's own words", async () => {
   assert.deepEqual(await backupTargetMissing(cluster), []);
 });
 
+Deno.test("B46, B47, B48, B49: what can befall a volume has an alert, and pods of a dead node go by themselves", async () => {
+  const [rules] = (await render("longhorn/monitors", cluster))
+    .filter(({ kind }) => kind === "PrometheusRule");
+  const expressions = Object.fromEntries(
+    rules!.spec.groups[0].rules.map(({ alert, expr }: Record<string, string>) => [alert, expr]),
+  );
+  assert.equal(
+    expressions.LonghornVolumeFaulted,
+    'longhorn_volume_robustness{state="faulted"} == 1',
+  );
+  assert.equal(expressions.LonghornVolumeReadOnly, "longhorn_volume_file_system_read_only == 1");
+  assert.match(expressions.LonghornDiskAlmostFull, /longhorn_disk_usage_bytes/);
+  assert.equal(expressions.LonghornBackupFailed, "longhorn_backup_state == 4");
+  const settings = parse(dataOf("longhorn-default-setting", "default-setting.yaml"));
+  assert.equal(
+    settings["node-down-pod-deletion-policy"],
+    "delete-both-statefulset-and-deployment-pod",
+  );
+});
+
 Deno.test("keepsFromPrune() counts Longhorn's volumes, then names the way to uninstall", async () => {
   const volume = { spec: { csi: { driver: "driver.longhorn.io" } } };
   await answering([volume, volume, { spec: { hostPath: {} } }]);
@@ -358,4 +380,17 @@ Deno.test("B50: with NETWORK_POLICIES Prometheus still reaches Longhorn, and ups
   assert.equal(scrape!.spec.ingress[0].ports[0].port, 9500);
   assert.deepEqual(iscsi!.spec.ingress[0].from, [{ ipBlock: { cidr: "192.168.101.197/32" } }]);
   assert.deepEqual(longhornPolicies(cluster), []);
+});
+
+Deno.test("B49: verify repeats why Longhorn does not reach its backups, and asks nothing of other storage", async () => {
+  await answering([{
+    kind: "BackupTarget",
+    metadata: { name: "default" },
+    spec: { backupTargetURL: "s3://longhorn-backups@us-east-1/cluster-197/" },
+    status: { available: false, conditions: [{ type: "Unavailable", message: "AccessDenied" }] },
+  }]);
+  const [problem] = await backupTarget({ cluster } as Subject);
+  assert.match(problem!.what, /s3:\/\/longhorn-backups.*AccessDenied/);
+  const existing = await fixtureCluster("197", { STORAGE: "existing", STORAGE_CLASS: "standard" });
+  assert.deepEqual(await backupTarget({ cluster: existing } as Subject), []);
 });
