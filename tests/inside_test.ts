@@ -71,3 +71,23 @@ Deno.test("A66: reachFromInside() shows the log of the bucket that pods do not r
   const made = JSON.parse(all.find(({ args }) => args.includes(" create "))!.stdin);
   assert.equal(made.spec.ttlSecondsAfterFinished, 600);
 });
+
+Deno.test("A66: reachFromInside() says why its pod never started", async () => {
+  const waiting = { reason: "ImagePullBackOff", message: "no such host quay.io" };
+  const status = {
+    containerStatuses: [{ name: "thanos", restartCount: 0, state: { waiting }, lastState: {} }],
+  };
+  const items = [
+    { kind: "Job", metadata: { name: "s3-reach" }, status: {} },
+    { kind: "Pod", metadata: { name: "s3-reach-abcde" }, status },
+  ];
+  const pulling = { on: " get job,pods ", stdout: JSON.stringify({ items }), times: 1 };
+  await fakeKubectl([...MADE, pulling, job("Failed")]);
+  await assert.rejects(reachFromInside(cluster), (error: DeployError) => {
+    assert.equal(error.exitCode, 7);
+    assert.deepEqual(error.where, [
+      "pod s3-reach-abcde, container thanos: ImagePullBackOff no such host quay.io",
+    ]);
+    return true;
+  });
+});

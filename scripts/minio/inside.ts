@@ -125,9 +125,10 @@ function access(cluster: Cluster, { name, key }: Bucket): string {
   });
 }
 
-/** Waits for the end of the Job; true when every bucket was listed. */
+/** Waits for the end of the Job; true when every bucket was listed. Throws exit 7 when no pod ran. */
 async function succeeded(cluster: Cluster, say: (text: string) => void): Promise<boolean> {
   let state = "waiting";
+  let stuck: string | undefined;
   await until("the pod that looks for S3", async () => {
     const words = ["get", "job,pods", "--namespace", NAMESPACE, "--output", "json"];
     const selector = `app.kubernetes.io/name=${NAME}`;
@@ -138,9 +139,17 @@ async function succeeded(cluster: Cluster, say: (text: string) => void): Promise
     state = verdict.state;
     if (verdict.state !== "waiting") return [];
     const pod = items.find(({ kind }) => kind === "Pod");
-    const trouble = pod && troubleOf(pod);
-    return [`Job ${NAMESPACE}/${NAME}: ${trouble ? trouble.reason : verdict.reason}`];
+    stuck = pod && troubleOf(pod)?.reason;
+    return [`Job ${NAMESPACE}/${NAME}: ${stuck ?? verdict.reason}`];
   }, { seconds: PATIENCE + 15, say });
+  // A Job whose time is over takes its pod along, and the reason with it.
+  if (state === "failed" && stuck) {
+    throw new DeployError(`The pod that looks for S3 did not start within ${PATIENCE} s`, {
+      exitCode: ExitCode.notReady,
+      where: stuck,
+      fix: "mend what is named above (an image that cannot be pulled: IMAGE_REGISTRY), run again",
+    });
+  }
   return state === "ready";
 }
 
