@@ -40,12 +40,18 @@ function certificateProblem(pem: string): string | undefined {
 
 /** All certificates of a file: while a CA is replaced, ca.crt holds the old and the new one. */
 function parsed(pem: string): X509Certificate[] | undefined {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
   try {
-    return blocks?.map((block) => new X509Certificate(block));
+    const found = certificatesIn(pem);
+    return found.length > 0 ? found : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Every certificate of a PEM text, whatever else is in it; throws on one that is broken. */
+export function certificatesIn(pem: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.map((block) => new X509Certificate(block));
 }
 
 /**
@@ -223,7 +229,8 @@ function periodProblems({ file }: PemFile, { validFrom, validTo }: X509Certifica
   return [];
 }
 
-const MONTH = 30 * 24 * 3600 * 1000;
+/** Time before the end of a certificate at which somebody should act. */
+export const MONTH = 30 * 24 * 3600 * 1000;
 
 function endsSoon({ file, pem }: PemFile, then: string): string[] {
   return parsed(pem!)!.filter(({ validTo }) => Date.parse(validTo) < Date.now() + MONTH)

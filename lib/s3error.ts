@@ -1,7 +1,7 @@
 // What an S3 server's refusals and silences mean, and what to do about each.
 import process from "node:process";
-import { connect } from "node:tls";
 import { DeployError, ExitCode } from "./error.ts";
+import { shownCertificate } from "./handshake.ts";
 import { codeOf, element, messageOf, type S3, type S3Answer, type S3Call } from "./s3wire.ts";
 
 /** A failed request; exit 8. */
@@ -241,21 +241,14 @@ function judgeCertificate(text: string, host: string, hasCa: boolean): Verdict |
   };
 }
 
-/** What the server shows about itself; nothing but a handshake is sent to it. */
-function certificateOf(endpoint: string): Promise<string[]> {
+/** What the server shows about itself. */
+async function certificateOf(endpoint: string): Promise<string[]> {
   const { hostname, port } = new URL(endpoint);
-  const { promise, resolve } = Promise.withResolvers<string[]>();
-  const socket = connect({ host: hostname, port: Number(port || 443), rejectUnauthorized: false });
-  socket.setTimeout(5000, () => socket.destroy());
-  socket.on("error", () => socket.destroy());
-  socket.on("close", () => resolve([]));
-  socket.on("secureConnect", () => {
-    const { subject, issuer, subjectaltname, valid_to } = socket.getPeerCertificate();
-    resolve([
-      `its certificate: ${subject?.CN ?? "?"}, issued by ${issuer?.CN ?? "?"}, until ${valid_to}`,
-      `its names (SAN): ${subjectaltname ?? "none"}`,
-    ]);
-    socket.destroy();
-  });
-  return promise;
+  const shown = await shownCertificate(hostname, Number(port || 443)).catch(() => undefined);
+  if (!shown) return [];
+  const { subject, issuer, subjectaltname, valid_to } = shown;
+  return [
+    `its certificate: ${subject?.CN ?? "?"}, issued by ${issuer?.CN ?? "?"}, until ${valid_to}`,
+    `its names (SAN): ${subjectaltname ?? "none"}`,
+  ];
 }

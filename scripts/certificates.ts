@@ -5,13 +5,12 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
-import { isFor } from "../lib/certificate.ts";
+import { isFor, MONTH } from "../lib/certificate.ts";
 import { type Cluster, loadFleet, projectPath, secretsOf, text } from "../lib/cluster.ts";
 import { command } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { maskSecrets, Report } from "../lib/report.ts";
 
-const MONTH = 30 * 24 * 3600 * 1000;
 const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
 /** Who gets a certificate, and where it is kept. */

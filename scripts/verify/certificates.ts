@@ -1,11 +1,11 @@
 // Certificates that end: of the S3 server and its CA, of the API server, and ours for the API.
 import { X509Certificate } from "node:crypto";
-import { isIP } from "node:net";
-import { connect } from "node:tls";
+import { certificatesIn } from "../../lib/certificate.ts";
 import type { Problem, Tell } from "../../lib/check.ts";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
 import { contextServers } from "../../lib/guard.ts";
+import { shownCertificate } from "../../lib/handshake.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import type { Subject } from "./subject.ts";
 
@@ -53,7 +53,7 @@ export async function s3Certificates(cluster: Cluster): Promise<Dated[]> {
   const shown = await handshake(hostname, Number(port || 443), ExitCode.service);
   return [
     dated("the certificate of the S3 server", shown, "give the S3 server a new one from its CA"),
-    ...certificatesOf(cluster.s3Ca ?? "").map((one) =>
+    ...certificatesIn(cluster.s3Ca ?? "").map((one) =>
       dated("the CA of the S3 (S3_CA_FILE)", one, `put the new CA beside the old one, ${again}`)
     ),
   ];
@@ -66,7 +66,7 @@ export async function clientCertificates(cluster: Cluster): Promise<Dated[]> {
   const data: string = users?.[0]?.user?.["client-certificate-data"] ?? "";
   const whose = `the client certificate of context ${text(cluster, "KUBE_CONTEXT")}`;
   // Others of the file are the CAs that have signed it.
-  return certificatesOf(atob(data)).slice(0, 1).map((one) => dated(whose, one, renewal(cluster)));
+  return certificatesIn(atob(data)).slice(0, 1).map((one) => dated(whose, one, renewal(cluster)));
 }
 
 /** What the API server shows. */
@@ -86,11 +86,6 @@ function dated(whose: string, { validFrom, validTo }: X509Certificate, fix: stri
   return { whose, from: Date.parse(validFrom), until: Date.parse(validTo), fix };
 }
 
-function certificatesOf(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => new X509Certificate(block));
-}
-
 /**
  * The certificate that a server shows, whoever has signed it: nothing is sent there.
  * @throws {DeployError} `exitCode` (5) when there is none within five seconds.
@@ -100,23 +95,13 @@ export async function handshake(
   port: number,
   exitCode: number = ExitCode.unreachable,
 ): Promise<X509Certificate> {
-  // An address is no name to ask for.
-  const servername = isIP(host) ? "" : host;
-  const { promise, resolve, reject } = Promise.withResolvers<X509Certificate>();
-  const socket = connect({ host, port, servername, rejectUnauthorized: false }, () => {
-    resolve(new X509Certificate(socket.getPeerCertificate().raw));
-  });
-  socket.setTimeout(5000, () => socket.destroy(new Error("no answer within 5 s")));
-  socket.on("error", reject);
   try {
-    return await promise;
+    return new X509Certificate((await shownCertificate(host, port)).raw);
   } catch (error) {
     throw new DeployError(`Cannot see the certificate of ${host}:${port}`, {
       exitCode,
       where: error instanceof Error ? error.message : String(error),
       fix: `check that a server with TLS answers there: openssl s_client -connect ${host}:${port}`,
     });
-  } finally {
-    socket.destroy();
   }
 }

@@ -1,10 +1,10 @@
 // Checks of the doors: every Ingress from this machine, by host name on the NodePorts.
 import { X509Certificate } from "node:crypto";
 import { request } from "node:http";
-import { connect } from "node:tls";
 import { isFor } from "../../lib/certificate.ts";
 import type { Problem, Tell } from "../../lib/check.ts";
 import { type Cluster, number, text } from "../../lib/cluster.ts";
+import { shownCertificate } from "../../lib/handshake.ts";
 import { idOf, type Manifest } from "../../lib/manifest.ts";
 import type { Subject } from "./subject.ts";
 
@@ -106,21 +106,9 @@ async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<P
 }
 
 /** Fingerprint of what a browser is shown; undefined when there is no TLS. */
-function fingerprintAt(cluster: Cluster): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect({
-      host: text(cluster, "NODE_IP"),
-      port: number(cluster, "HTTPS_NODE_PORT"),
-      servername: `grafana.${text(cluster, "DOMAIN")}`,
-      // Only looked at: nothing is sent.
-      rejectUnauthorized: false,
-    });
-    socket.setTimeout(PATIENCE, () => socket.destroy());
-    socket.on("error", () => socket.destroy());
-    socket.on("close", () => resolve(undefined));
-    socket.on("secureConnect", () => {
-      resolve(socket.getPeerCertificate().fingerprint256);
-      socket.destroy();
-    });
-  });
+async function fingerprintAt(cluster: Cluster): Promise<string | undefined> {
+  const [host, port] = [text(cluster, "NODE_IP"), number(cluster, "HTTPS_NODE_PORT")];
+  const servername = `grafana.${text(cluster, "DOMAIN")}`;
+  const shown = shownCertificate(host, port, { servername, seconds: PATIENCE / 1000 });
+  return await shown.then(({ fingerprint256 }) => fingerprint256, () => undefined);
 }

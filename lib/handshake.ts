@@ -1,0 +1,28 @@
+// What a TLS server shows of itself, whoever has signed it; nothing is sent there.
+import { isIP } from "node:net";
+import { connect, type PeerCertificate } from "node:tls";
+
+export interface HandshakeOptions {
+  /** Name that is asked for; default: the host, unless that is an address. */
+  servername?: string;
+  /** Longest wait (5). */
+  seconds?: number;
+}
+
+/** The certificate that a server shows; rejects when there is none in time. */
+export function shownCertificate(
+  host: string,
+  port: number,
+  { servername = isIP(host) ? "" : host, seconds = 5 }: HandshakeOptions = {},
+): Promise<PeerCertificate> {
+  const { promise, resolve, reject } = Promise.withResolvers<PeerCertificate>();
+  const socket = connect({ host, port, servername, rejectUnauthorized: false }, () => {
+    resolve(socket.getPeerCertificate());
+  });
+  socket.setTimeout(seconds * 1000, () => {
+    socket.destroy(new Error(`no answer within ${seconds} s`));
+  });
+  socket.on("error", reject);
+  socket.on("close", () => reject(new Error("connection closed")));
+  return promise.finally(() => socket.destroy());
+}
