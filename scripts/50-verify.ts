@@ -1,10 +1,9 @@
 // 50-verify: proves hop by hop that a cluster does what the other steps built, and changes nothing.
 // Every check runs; one closing error names each failed hop, its likely cause and the fix.
-import { type Check, conclude, type Result, settled } from "../lib/check.ts";
-import { type Cluster, text } from "../lib/cluster.ts";
+import type { Check } from "../lib/check.ts";
+import type { Cluster } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
 import type { Manifest } from "../lib/manifest.ts";
-import { type ClusterProxy, openProxy } from "../lib/proxy.ts";
 import { desired, step } from "../lib/step.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
@@ -23,6 +22,7 @@ import { compactor, dropped, indexed, uploads } from "./verify/metrics.ts";
 import { claims, defaultClass, existing, readyObjects } from "./verify/objects.ts";
 import { health, lifecycle, plugins, repository } from "./verify/opensearch.ts";
 import { rules, targets } from "./verify/prometheus.ts";
+import { runChecks } from "./verify/run.ts";
 import { bucket } from "./verify/s3.ts";
 import type { Subject } from "./verify/subject.ts";
 import { clusters, endpoints } from "./verify/thanos.ts";
@@ -108,24 +108,11 @@ export const verify = step({
   name: "50-verify",
   afterFleet: true,
   objects: () => Promise.resolve([]),
-  async run({ cluster, phase, live, report }) {
-    await using resources = new AsyncDisposableStack();
-    let opening: Promise<ClusterProxy> | undefined;
-    const proxy = () => opening ??= openProxy(cluster).then((proxy) => resources.use(proxy));
-    const subject = { cluster, objects: await wanted(cluster), proxy };
-
-    const results: Result[] = [];
-    const until = Date.now() + PATIENCE;
-    const say = (missing: string) => report.waiting(missing);
-    for (const check of [...CHECKS.every, ...CHECKS[cluster.role]]) {
-      await (check.live ? live : phase)(check.name, async () => {
-        const result = await settled(check, subject, { until, say });
-        results.push(result);
-        for (const { what } of result.problems) report.warn(what);
-        if (result.fact) report.note(result.fact);
-      }, check.program);
-    }
-    conclude(text(cluster, "CLUSTER_NAME"), results);
+  async run(context) {
+    const checks = [...CHECKS.every, ...CHECKS[context.cluster.role]];
+    const objects = await wanted(context.cluster);
+    const deadline = Date.now() + PATIENCE;
+    await runChecks(checks, context, { objects, until: () => deadline });
   },
 });
 

@@ -1,13 +1,13 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
 import { readJson } from "../../lib/answer.ts";
-import { type Check, conclude, type Problem, type Result, settled } from "../../lib/check.ts";
+import type { Check, Problem } from "../../lib/check.ts";
 import { type Cluster, text } from "../../lib/cluster.ts";
-import { type ClusterProxy, openProxy } from "../../lib/proxy.ts";
 import { durationSeconds } from "../../lib/quantity.ts";
 import { type Step, step } from "../../lib/step.ts";
 import { CHECKS } from "../50-verify.ts";
 import { ask } from "../verify/metrics.ts";
 import { PROMETHEUS } from "../verify/prometheus.ts";
+import { runChecks } from "../verify/run.ts";
 import type { Subject } from "../verify/subject.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
 
@@ -52,26 +52,14 @@ export function proofSince(
     name: "rotate-s3",
     afterFleet: true,
     objects: () => Promise.resolve([]),
-    async run({ cluster, phase, live, report }) {
-      await using resources = new AsyncDisposableStack();
-      let opening: Promise<ClusterProxy> | undefined;
-      const proxy = () => opening ??= openProxy(cluster).then((way) => resources.use(way));
+    async run(context) {
+      const { cluster } = context;
       const figures: Figures = { holdings: [] };
       told.set(cluster.id, figures);
-      const results: Result[] = [];
       const deadline = Date.now() + patience * 1000;
-      const say = (missing: string) => report.waiting(missing);
-      for (const check of checksOf(cluster, started, figures)) {
-        // Only what runs needs a while: a key is right at once, or not at all.
-        const until = check.live ? deadline : 0;
-        await (check.live ? live : phase)(check.name, async () => {
-          const result = await settled(check, { cluster, objects: [], proxy }, { until, say });
-          results.push(result);
-          for (const { what } of result.problems) report.warn(what);
-          if (result.fact) report.note(result.fact);
-        }, check.program);
-      }
-      conclude(text(cluster, "CLUSTER_NAME"), results);
+      // Only what runs needs a while: a key is right at once, or not at all.
+      const until = ({ live }: Check<Subject>) => live ? deadline : 0;
+      await runChecks(checksOf(cluster, started, figures), context, { until });
     },
   });
 }

@@ -1,0 +1,37 @@
+// Checks of one cluster as phases of a step.
+import { type Check, conclude, type Result, settled } from "../../lib/check.ts";
+import { text } from "../../lib/cluster.ts";
+import type { Manifest } from "../../lib/manifest.ts";
+import { type ClusterProxy, openProxy } from "../../lib/proxy.ts";
+import type { StepContext } from "../../lib/step.ts";
+import type { Subject } from "./subject.ts";
+
+export interface RunOptions {
+  /** Everything that the steps want there, for checks that ask for it. */
+  objects?: Manifest[];
+  /** Time (as of `Date.now()`) until which a check that fails is run again. */
+  until: (check: Check<Subject>) => number;
+}
+
+/** Runs every check, whatever the others say; throws exit 11 with all that is wrong. */
+export async function runChecks(
+  checks: Check<Subject>[],
+  { cluster, phase, live, report }: StepContext,
+  { objects = [], until }: RunOptions,
+): Promise<void> {
+  await using resources = new AsyncDisposableStack();
+  let opening: Promise<ClusterProxy> | undefined;
+  const proxy = () => opening ??= openProxy(cluster).then((proxy) => resources.use(proxy));
+  const results: Result[] = [];
+  const say = (missing: string) => report.waiting(missing);
+  for (const check of checks) {
+    await (check.live ? live : phase)(check.name, async () => {
+      const subject = { cluster, objects, proxy };
+      const result = await settled(check, subject, { until: until(check), say });
+      results.push(result);
+      for (const { what } of result.problems) report.warn(what);
+      if (result.fact) report.note(result.fact);
+    }, check.program);
+  }
+  conclude(text(cluster, "CLUSTER_NAME"), results);
+}
