@@ -119,9 +119,7 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
     const found = live.get(idOf(object));
     const result = found ? readiness(found) : waiting("does not exist");
     if (result.state === "ready") continue;
-    const trouble = found
-      ? await claimTrouble(cluster, found) ?? await podTrouble(cluster, found)
-      : undefined;
+    const trouble = found ? await troubleWith(cluster, found) : undefined;
     const line = `${idOf(object)}: ${trouble?.reason ?? result.reason}`;
     (result.state === "failed" || trouble?.final ? hopeless : missing).push(line);
   }
@@ -136,10 +134,20 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
 interface Trouble {
   reason: string;
   final: boolean;
+  /** A pod has no node yet. */
+  unscheduled?: boolean;
 }
 
 /** Restarts after which a crashing container is not waited for any longer. */
 const CRASHES = 3;
+
+/** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
+async function troubleWith(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
+  if (object.kind === "PersistentVolumeClaim") return await claimTrouble(cluster, object);
+  const trouble = await podTrouble(cluster, object);
+  // Of a pod without its volume the scheduler says only that a claim is not bound.
+  return trouble?.unscheduled ? await claimTrouble(cluster, object) ?? trouble : trouble;
+}
 
 /**
  * Why a claim, or a claim that a StatefulSet's pods wait for, has no volume: its class and the last
@@ -188,7 +196,8 @@ export function troubleOf(pod: Manifest): Trouble | undefined {
   const name = pod.metadata.name;
   const scheduled = conditionOf(pod, "PodScheduled");
   if (scheduled?.status === "False") {
-    return { reason: `pod ${name} is not scheduled: ${scheduled.message}`, final: false };
+    const reason = `pod ${name} is not scheduled: ${scheduled.message}`;
+    return { reason, final: false, unscheduled: true };
   }
   const containers = [
     ...pod.status?.initContainerStatuses ?? [],

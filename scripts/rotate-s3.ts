@@ -7,7 +7,6 @@ import { ExitCode } from "../lib/error.ts";
 import { type ClusterResult, deployFleet, exitCodeOfFleet, summary } from "../lib/fleet.ts";
 import { checkTarget } from "../lib/guard.ts";
 import { maskSecrets, print, Report, table } from "../lib/report.ts";
-import type { Program } from "../lib/s3.ts";
 import type { Step } from "../lib/step.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
@@ -15,6 +14,7 @@ import { longhorn } from "./10-longhorn.ts";
 import { prometheus } from "./20-prometheus.ts";
 import { thanos } from "./30-thanos.ts";
 import { logging } from "./40-logging.ts";
+import { PROGRAMS } from "./minio/buckets.ts";
 import {
   forget,
   type Holding,
@@ -44,7 +44,7 @@ export interface RotateOptions {
 
 /** Rotates the keys of the fleet and gives the exit code. */
 export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Promise<number> {
-  const { report = new Report(), prepare = [minio], steps = PROGRAMS } = options;
+  const { report = new Report(), prepare = [minio], steps = HOLDERS } = options;
   const started = Date.now();
   const seats = await Promise.all(fleet.map(look));
   const clusters = seats.filter(({ holdings }) => holdings.length > 0).map((seat) => seat.cluster);
@@ -97,7 +97,7 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
 }
 
 /** Every step that gives a program its key, in order. */
-const PROGRAMS = [ingress, longhorn, prometheus, thanos, logging];
+const HOLDERS = [ingress, longhorn, prometheus, thanos, logging];
 
 interface Seat {
   cluster: Cluster;
@@ -139,12 +139,11 @@ function stopped(
 
 /** What the rotation came to, one line per cluster; "-" is what could not be measured. */
 export function figuresTable(figures: (readonly [id: string, Figures])[]): string {
-  const programs: Program[] = ["THANOS", "OPENSEARCH", "LONGHORN"];
   return table([
     ["CLUSTER", "METRICS", "LOGS", "VOLUMES", "LONGEST GAP", "FAILED UPLOADS", "LINES DROPPED"],
     ...figures.map(([id, { holdings, gap, failures, dropped }]) => [
       id,
-      ...programs.map((program) => {
+      ...PROGRAMS.map((program) => {
         const found = holdings.find((holding) => holding.program === program);
         return found ? lastFour(found.key.accessKey) : "-";
       }),

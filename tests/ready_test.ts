@@ -206,9 +206,15 @@ Deno.test("A50: unready() names the claim that has no volume, its class and what
     apiVersion: "apps/v1",
     kind: "StatefulSet",
     metadata: { name: "store", namespace: "monitoring", generation: 1 },
-    spec: { replicas: 1, volumeClaimTemplates: [{ metadata: { name: "data" } }] },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: { app: "store" } },
+      volumeClaimTemplates: [{ metadata: { name: "data" } }],
+    },
     status: { observedGeneration: 1 },
   };
+  const message = "pod has unbound immediate PersistentVolumeClaims";
+  const waiting = pod({ conditions: [{ type: "PodScheduled", status: "False", message }] });
   const claim = {
     kind: "PersistentVolumeClaim",
     metadata: { name: "data-store-0", namespace: "monitoring" },
@@ -231,6 +237,7 @@ Deno.test("A50: unready() names the claim that has no volume, its class and what
   ];
   await fakeKubectl([
     { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
+    { on: "get pods", stdout: JSON.stringify({ items: [waiting] }) },
     { on: "get pvc,events", stdout: JSON.stringify({ items }) },
   ]);
   assert.deepEqual(await unready(cluster, [set]), [

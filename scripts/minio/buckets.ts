@@ -16,7 +16,8 @@ export interface Bucket {
   watches: boolean;
 }
 
-const PROGRAMS: Program[] = ["THANOS", "OPENSEARCH", "LONGHORN"];
+/** Programs that keep something on S3, in the order in which they are shown. */
+export const PROGRAMS: Program[] = ["THANOS", "OPENSEARCH", "LONGHORN"];
 
 /** The bucket of each program. */
 export function bucketsOf(cluster: Cluster): Bucket[] {

@@ -1,6 +1,5 @@
 // Whether the pods of a cluster reach S3, which this machine reaches on another way: a short Job in which
 // Thanos lists each bucket with its program's key. Of what it needs nothing stays.
-import { stringify } from "yaml";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
 import { kubectl } from "../../lib/kubectl.ts";
@@ -9,6 +8,7 @@ import { readiness, troubleOf } from "../../lib/ready.ts";
 import { rewriteImages } from "../../lib/render.ts";
 import { until } from "../../lib/wait.ts";
 import { type Bucket, bucketsOf } from "./buckets.ts";
+import { objstoreConfig } from "./objstore.ts";
 
 const NAMESPACE = "default";
 const NAME = "s3-reach";
@@ -102,27 +102,15 @@ function containerName({ program }: Bucket): string {
 }
 
 function keysOf(cluster: Cluster, buckets: Bucket[], uid: string): Manifest {
-  const files = buckets.map((bucket) => [`${containerName(bucket)}.yml`, access(cluster, bucket)]);
+  const caFile = `${FOLDER}/ca.crt`;
+  const files = buckets.map((bucket) => [
+    `${containerName(bucket)}.yml`,
+    objstoreConfig(cluster, bucket.name, bucket.key, { caFile }),
+  ]);
   const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
   const keys = secret(NAME, NAMESPACE, { ...Object.fromEntries(files), ...ca });
   keys.metadata.ownerReferences = [{ apiVersion: "batch/v1", kind: "Job", name: NAME, uid }];
   return keys;
-}
-
-function access(cluster: Cluster, { name, key }: Bucket): string {
-  const ca = cluster.s3Ca ? { http_config: { tls_config: { ca_file: `${FOLDER}/ca.crt` } } } : {};
-  return stringify({
-    type: "S3",
-    config: {
-      bucket: name,
-      endpoint: text(cluster, "S3_HOST"),
-      region: text(cluster, "S3_REGION"),
-      access_key: key.accessKey,
-      secret_key: key.secretKey,
-      bucket_lookup_type: "path",
-      ...ca,
-    },
-  });
 }
 
 /** Waits for the end of the Job; true when every bucket was listed. Throws exit 7 when no pod ran. */

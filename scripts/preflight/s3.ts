@@ -3,6 +3,7 @@ import { type Cluster, text } from "../../lib/cluster.ts";
 import { keyOf, type Program, type S3Key, s3Of, siteKey } from "../../lib/s3.ts";
 import { refusal } from "../../lib/s3error.ts";
 import type { S3Answer } from "../../lib/s3wire.ts";
+import { PROGRAMS } from "../minio/buckets.ts";
 import { clock } from "./host.ts";
 import { hidden, ok, type Row, warn } from "./row.ts";
 
@@ -18,8 +19,7 @@ export interface BucketAnswer {
 
 /** The answers for every bucket. */
 export function askBuckets(cluster: Cluster): Promise<BucketAnswer[]> {
-  const programs: Program[] = ["THANOS", "OPENSEARCH", "LONGHORN"];
-  return Promise.all(programs.map((program) => askBucket(cluster, program)));
+  return Promise.all(PROGRAMS.map((program) => askBucket(cluster, program)));
 }
 
 /**

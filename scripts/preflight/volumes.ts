@@ -4,6 +4,7 @@ import { kubectl } from "../../lib/kubectl.ts";
 import type { Manifest } from "../../lib/manifest.ts";
 import { bytesOf } from "../../lib/quantity.ts";
 import { defaultClasses, storageClasses } from "../../lib/storageclass.ts";
+import { replicasFor } from "../longhorn/nodes.ts";
 import type { NodeFacts } from "./node.ts";
 import { ok, type Row, stop, warn } from "./row.ts";
 
@@ -102,7 +103,7 @@ export function judgeDisks(
   claims: Map<string, number>,
   { path, replicas, reserved, overProvisioning, minimalAvailable }: DiskSettings,
 ): Row {
-  const copies = Math.max(1, Math.min(replicas, facts.length));
+  const copies = replicasFor(replicas, facts.length);
   const asked = total(claims) * copies;
   const sum = (field: "diskBytes" | "diskFreeBytes") =>
     facts.reduce((total, node) => total + node[field], 0);

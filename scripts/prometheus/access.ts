@@ -5,29 +5,18 @@ import { configMap, type Manifest, secret } from "../../lib/manifest.ts";
 import { metricsToken } from "../../lib/minio.ts";
 import { durationSeconds } from "../../lib/quantity.ts";
 import { keyOf } from "../../lib/s3.ts";
+import { objstoreConfig } from "../minio/objstore.ts";
 import { metricsLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
 
 /** Access to the bucket of blocks: for the sidecar of every cluster, and all of Thanos on central. */
 export function objstoreSecret(cluster: Cluster): Manifest {
-  const { accessKey, secretKey } = keyOf(cluster, "THANOS");
-  const config = {
-    type: "S3",
-    config: {
-      bucket: text(cluster, "THANOS_BUCKET"),
-      endpoint: text(cluster, "S3_HOST"),
-      region: text(cluster, "S3_REGION"),
-      access_key: accessKey,
-      secret_key: secretKey,
-      insecure: false, // plain HTTP, that is; certificates are always checked
-      bucket_lookup_type: "path",
-      ...(cluster.s3Ca
-        ? { http_config: { tls_config: { ca_file: "/etc/thanos/ca/ca.crt" } } }
-        : {}),
-    },
+  const key = keyOf(cluster, "THANOS");
+  const options = { caFile: "/etc/thanos/ca/ca.crt" };
+  const values = {
+    "objstore.yml": objstoreConfig(cluster, text(cluster, "THANOS_BUCKET"), key, options),
   };
-  const values = { "objstore.yml": stringify(config) };
   return secret("thanos-s3-config", NAMESPACE, values, {
     labels: metricsLabels("thanos-objstore", "v0.42.4"),
   });

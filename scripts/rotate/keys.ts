@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { parse } from "yaml";
 import { apply } from "../../lib/apply.ts";
-import { type Cluster, text } from "../../lib/cluster.ts";
+import type { Cluster } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { OWNER, secret } from "../../lib/manifest.ts";
@@ -140,10 +140,4 @@ export async function remember(cluster: Cluster, ids: string[]): Promise<void> {
 export async function forget(cluster: Cluster): Promise<void> {
   const words = ["delete", "secret", MEMORY.name, "--namespace", MEMORY.namespace];
   await kubectl([...words, "--ignore-not-found"], { cluster });
-}
-
-/** Clusters by their S3 server. */
-export function servers(fleet: Cluster[]): Cluster[] {
-  return [...Map.groupBy(fleet, (cluster) => text(cluster, "S3_ENDPOINT")).values()]
-    .map(([first]) => first!);
 }

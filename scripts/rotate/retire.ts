@@ -1,8 +1,8 @@
 // What becomes of keys that no cluster holds any longer.
-import type { Cluster } from "../../lib/cluster.ts";
+import { type Cluster, text } from "../../lib/cluster.ts";
 import { administration, disableUser, isUser } from "../../lib/minio.ts";
 import { s3Of, siteKey } from "../../lib/s3.ts";
-import { lastFour, servers } from "./keys.ts";
+import { lastFour } from "./keys.ts";
 
 /** What was done with the old keys, and what is left to the operator, as sentences. */
 export interface Retired {
@@ -41,4 +41,10 @@ export async function retire(old: string[], fleet: Cluster[]): Promise<Retired> 
     );
   }
   return done;
+}
+
+/** One cluster of each S3 server. */
+function servers(fleet: Cluster[]): Cluster[] {
+  return [...Map.groupBy(fleet, (cluster) => text(cluster, "S3_ENDPOINT")).values()]
+    .map(([first]) => first!);
 }
