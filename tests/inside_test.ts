@@ -14,7 +14,7 @@ const cluster = await fixtureCluster("197", {
 function job(condition: string): Reply {
   const status = { conditions: [{ type: condition, status: "True", message: "backoff limit" }] };
   const items = [{ kind: "Job", metadata: { name: "s3-reach" }, status }];
-  return { on: " get job,pods ", stdout: JSON.stringify({ items }) };
+  return { on: " get jobs,pods ", stdout: JSON.stringify({ items }) };
 }
 
 const MADE: Reply[] = [
@@ -75,18 +75,43 @@ Deno.test("A66: reachFromInside() shows the log of the bucket that pods do not r
 Deno.test("A66: reachFromInside() says why its pod never started", async () => {
   const waiting = { reason: "ImagePullBackOff", message: "no such host quay.io" };
   const status = {
+    phase: "Pending",
     containerStatuses: [{ name: "thanos", restartCount: 0, state: { waiting }, lastState: {} }],
   };
   const items = [
     { kind: "Job", metadata: { name: "s3-reach" }, status: {} },
-    { kind: "Pod", metadata: { name: "s3-reach-abcde" }, status },
+    {
+      kind: "Pod",
+      metadata: { name: "s3-reach-abcde", labels: { "batch.kubernetes.io/job-name": "s3-reach" } },
+      status,
+    },
   ];
-  const pulling = { on: " get job,pods ", stdout: JSON.stringify({ items }), times: 1 };
-  await fakeKubectl([...MADE, pulling, job("Failed")]);
+  const pulling = { on: " get jobs,pods ", stdout: JSON.stringify({ items }), times: 1 };
+  const event = (type: string, name: string, message: string) => ({
+    kind: "Event",
+    metadata: { name: message },
+    type,
+    reason: "Failed",
+    message,
+    involvedObject: { kind: "Pod", name },
+  });
+  const events = {
+    on: " get events ",
+    stdout: JSON.stringify({
+      items: [
+        event("Warning", "s3-reach-abcde", "first try"),
+        event("Warning", "s3-reach-abcde", "last try"),
+        event("Normal", "s3-reach-abcde", "pulling"),
+        event("Warning", "another", "not ours"),
+      ],
+    }),
+  };
+  await fakeKubectl([...MADE, pulling, job("Failed"), events]);
   await assert.rejects(reachFromInside(cluster), (error: DeployError) => {
     assert.equal(error.exitCode, 7);
     assert.deepEqual(error.where, [
       "pod s3-reach-abcde, container thanos: ImagePullBackOff no such host quay.io",
+      "Pod s3-reach-abcde: Failed: last try",
     ]);
     return true;
   });

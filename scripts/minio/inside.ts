@@ -2,11 +2,9 @@
 // Thanos lists each bucket with its program's key. Of what it needs nothing stays.
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
+import { runJob } from "../../lib/job.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { labelsOf, type Manifest, secret } from "../../lib/manifest.ts";
-import { readiness, troubleOf } from "../../lib/ready.ts";
-import { rewriteImages } from "../../lib/render.ts";
-import { until } from "../../lib/wait.ts";
 import { type Bucket, bucketsOf } from "./buckets.ts";
 import { objstoreConfig } from "./objstore.ts";
 
@@ -29,20 +27,9 @@ export async function reachFromInside(
   say: (text: string) => void = () => {},
 ): Promise<void> {
   const buckets = bucketsOf(cluster);
-  const remove = () =>
-    kubectl(["delete", "job", NAME, "--namespace", NAMESPACE, "--ignore-not-found"], { cluster });
-  await remove();
-  const [job] = rewriteImages([jobOf(buckets)], cluster);
-  const { metadata } = JSON.parse(await create(cluster, job!));
-  // Owned by the Job: whatever happens to us, the keys go with it.
-  await create(cluster, keysOf(cluster, buckets, metadata.uid));
-  if (await succeeded(cluster, say)) return void await remove();
+  const needs = [keysOf(cluster, buckets)];
+  if (await runJob(cluster, jobOf(buckets), { does: "looks for S3", needs, say })) return;
   throw await refusal(cluster, buckets);
-}
-
-async function create(cluster: Cluster, object: Manifest): Promise<string> {
-  const input = JSON.stringify(object);
-  return await kubectl(["create", "--filename", "-", "--output", "json"], { cluster, input });
 }
 
 /** One container per bucket, so that each has a result and a log of its own. */
@@ -101,44 +88,14 @@ function containerName({ program }: Bucket): string {
   return program.toLowerCase();
 }
 
-function keysOf(cluster: Cluster, buckets: Bucket[], uid: string): Manifest {
+function keysOf(cluster: Cluster, buckets: Bucket[]): Manifest {
   const caFile = `${FOLDER}/ca.crt`;
   const files = buckets.map((bucket) => [
     `${containerName(bucket)}.yml`,
     objstoreConfig(cluster, bucket.name, bucket.key, { caFile }),
   ]);
   const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
-  const keys = secret(NAME, NAMESPACE, { ...Object.fromEntries(files), ...ca });
-  keys.metadata.ownerReferences = [{ apiVersion: "batch/v1", kind: "Job", name: NAME, uid }];
-  return keys;
-}
-
-/** Waits for the end of the Job; true when every bucket was listed. Throws exit 7 when no pod ran. */
-async function succeeded(cluster: Cluster, say: (text: string) => void): Promise<boolean> {
-  let state = "waiting";
-  let stuck: string | undefined;
-  await until("the pod that looks for S3", async () => {
-    const words = ["get", "job,pods", "--namespace", NAMESPACE, "--output", "json"];
-    const selector = `app.kubernetes.io/name=${NAME}`;
-    const answer = await kubectl([...words, "--selector", selector], { cluster });
-    const items: Manifest[] = JSON.parse(answer).items;
-    const job = items.find(({ kind }) => kind === "Job");
-    const verdict = job ? readiness(job) : { state: "waiting" as const, reason: "not there yet" };
-    state = verdict.state;
-    if (verdict.state !== "waiting") return [];
-    const pod = items.find(({ kind }) => kind === "Pod");
-    stuck = pod && troubleOf(pod)?.reason;
-    return [`Job ${NAMESPACE}/${NAME}: ${stuck ?? verdict.reason}`];
-  }, { seconds: PATIENCE + 15, say });
-  // A Job whose time is over takes its pod along, and the reason with it.
-  if (state === "failed" && stuck) {
-    throw new DeployError(`The pod that looks for S3 did not start within ${PATIENCE} s`, {
-      exitCode: ExitCode.notReady,
-      where: stuck,
-      fix: "mend what is named above (an image that cannot be pulled: IMAGE_REGISTRY), run again",
-    });
-  }
-  return state === "ready";
+  return secret(NAME, NAMESPACE, { ...Object.fromEntries(files), ...ca });
 }
 
 /** The failure, with the end of each log that speaks of an error. */

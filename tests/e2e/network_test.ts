@@ -2,7 +2,8 @@
 // plugin carries them out, and switched off again nothing of them stays.
 import assert from "node:assert/strict";
 import { type Cluster, flag } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
+import { runJob } from "../../lib/job.ts";
+import type { Manifest } from "../../lib/manifest.ts";
 import { enforcesPolicies } from "../../scripts/preflight/cni.ts";
 import { check, eventually, figure, fleet, kube, make } from "./site.ts";
 
@@ -48,16 +49,21 @@ check("NETWORK_POLICIES=false and --prune leave none, and everything open", asyn
 
 /** Whether a pod in the namespace default gets an answer from OpenSearch, which asks for no login. */
 async function strangerReaches(cluster: Cluster): Promise<boolean> {
-  const [{ spec }] = (await kube(cluster, "deployments", "-n", "logging")).items;
-  const { image } = spec.template.spec.containers.find(({ name }: { name: string }) =>
-    name === "lifecycle" // busybox
-  );
-  const url = "http://opensearch.logging.svc:9200/";
-  const script = `wget -q -T 5 -O - ${url} >/dev/null && echo reached || echo refused`;
-  const answer = await kubectl(
-    ["run", `stranger-${Date.now()}`, "--namespace=default", `--image=${image}`, "--restart=Never"]
-      .concat("--rm", "--attach", "--quiet", "--command", "--", "sh", "-c", script),
-    { cluster, seconds: 120 },
-  );
-  return /reached/.test(answer);
+  const { items: services } = await kube(cluster, "services", "-n", "logging");
+  const service = services.find(({ metadata }: Manifest) => metadata.name === "opensearch");
+  const { items: [exporter] } = await kube(cluster, "deployments", "-n", "logging");
+  const [{ image }] = exporter.spec.template.spec.containers; // it has BusyBox
+  const url = `http://${service.spec.clusterIP}:9200/`;
+  const container = { name: "stranger", image, command: ["wget", "-q", "-T", "5", "-O", "-", url] };
+  return await runJob(cluster, {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: { name: "stranger", namespace: "default" },
+    spec: {
+      backoffLimit: 0,
+      activeDeadlineSeconds: 60,
+      ttlSecondsAfterFinished: 60,
+      template: { spec: { restartPolicy: "Never", containers: [container] } },
+    },
+  }, { does: "looks for OpenSearch" });
 }

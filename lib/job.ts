@@ -1,0 +1,99 @@
+// A short Job that shows something from inside a cluster, and what it needs for that.
+import type { Cluster } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
+import { kubectl } from "./kubectl.ts";
+import { liveObjects } from "./live.ts";
+import type { Manifest } from "./manifest.ts";
+import { readiness, troubleOf } from "./ready.ts";
+import { rewriteImages } from "./render.ts";
+import { until } from "./wait.ts";
+
+export interface JobOptions {
+  /** What its pod does, for messages: `looks for S3`. */
+  does: string;
+  /** Objects of the Job's namespace that live as long as it does. */
+  needs?: Manifest[];
+  /** Told what is waited for. */
+  say?: (text: string) => void;
+}
+
+/**
+ * Runs the Job, in place of an earlier one of its name, for `spec.activeDeadlineSeconds`. True when it
+ * succeeded: it is removed then. A Job that failed stays for its `ttlSecondsAfterFinished`.
+ * @throws {DeployError} exit 7 when its pod did not start, with the reason.
+ */
+export async function runJob(
+  cluster: Cluster,
+  job: Manifest,
+  { does, needs = [], say = () => {} }: JobOptions,
+): Promise<boolean> {
+  const { name, namespace } = job.metadata;
+  const remove = () =>
+    kubectl(["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"], { cluster });
+  await remove();
+  const [fitted] = rewriteImages([job], cluster);
+  const { metadata: { uid } } = JSON.parse(await create(cluster, fitted!));
+  // Owned by the Job: whatever happens to us, they go with it.
+  const owner = { apiVersion: "batch/v1", kind: "Job", name, uid };
+  for (const object of needs) {
+    const metadata = { ...object.metadata, ownerReferences: [owner] };
+    await create(cluster, { ...object, metadata });
+  }
+  const succeeded = await end(cluster, job, does, say);
+  if (succeeded) await remove();
+  return succeeded;
+}
+
+async function create(cluster: Cluster, object: Manifest): Promise<string> {
+  const input = JSON.stringify(object);
+  return await kubectl(["create", "--filename", "-", "--output", "json"], { cluster, input });
+}
+
+async function end(
+  cluster: Cluster,
+  { metadata: { name, namespace = "default" }, spec }: Manifest,
+  does: string,
+  say: (text: string) => void,
+): Promise<boolean> {
+  const seconds: number = spec.activeDeadlineSeconds;
+  let state = "waiting";
+  let stuck: string | undefined;
+  await until(`the pod that ${does}`, async () => {
+    const items = await liveObjects(cluster, "jobs,pods", namespace);
+    const job = items.find(({ kind, metadata }) => kind === "Job" && metadata.name === name);
+    const verdict = job ? readiness(job) : { state: "waiting" as const, reason: "not there yet" };
+    state = verdict.state;
+    if (verdict.state !== "waiting") return [];
+    const pod = items.find(({ kind, metadata }) =>
+      kind === "Pod" && metadata.labels?.["batch.kubernetes.io/job-name"] === name
+    );
+    stuck = pod && reasonOf(pod);
+    return [`Job ${namespace}/${name}: ${stuck ?? verdict.reason}`];
+  }, { seconds: seconds + 15, every: 1, say });
+  // A Job whose time is over takes its pod along, and the reason with it.
+  if (state !== "failed" || !stuck) return state === "ready";
+  throw new DeployError(`The pod that ${does} did not start within ${seconds} s`, {
+    exitCode: ExitCode.notReady,
+    where: [stuck, ...await warnings(cluster, namespace, name)],
+    fix: "mend what is named above (an image that cannot be pulled: IMAGE_REGISTRY), run again",
+  });
+}
+
+/** Why a pod does not run yet; undefined once it does. */
+function reasonOf(pod: Manifest): string | undefined {
+  if (pod.status?.phase !== "Pending") return undefined;
+  return troubleOf(pod)?.reason ?? `pod ${pod.metadata.name} waits for its volumes or its network`;
+}
+
+/** The last thing that was said of each object whose name begins like the Job's. */
+async function warnings(cluster: Cluster, namespace: string, name: string): Promise<string[]> {
+  const events = await liveObjects(cluster, "events", namespace);
+  const own = events.filter(({ type, involvedObject }) =>
+    type === "Warning" && involvedObject?.name.startsWith(name)
+  );
+  const last = new Map(own.map(({ involvedObject: { kind, name }, reason, message }) => [
+    `${kind}/${name}`,
+    `${kind} ${name}: ${reason}: ${message}`,
+  ]));
+  return [...last.values()];
+}
