@@ -1,4 +1,4 @@
-// 50-verify: proves hop by hop that a cluster does what the other steps built, and changes nothing.
+// 50-verify: proves hop by hop that a cluster does what the other steps built, and leaves nothing behind.
 // Every check runs; one closing error names each failed hop, its likely cause and the fix.
 import type { Check } from "../lib/check.ts";
 import type { Cluster } from "../lib/cluster.ts";
@@ -26,6 +26,7 @@ import { runChecks } from "./verify/run.ts";
 import { bucket } from "./verify/s3.ts";
 import type { Subject } from "./verify/subject.ts";
 import { clusters, endpoints } from "./verify/thanos.ts";
+import { volume } from "./verify/volume.ts";
 
 /** Hop by hop, in the order in which the data goes. */
 export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
@@ -34,6 +35,7 @@ export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
     { name: "Readiness", hop: "controllers -> pods", live: false, run: readyObjects },
     { name: "Volume claims", hop: "pods -> volumes", live: false, run: claims },
     { name: "Default StorageClass", hop: "claims -> provisioner", live: true, run: defaultClass },
+    { name: "New volume", hop: "claim -> volume -> pod", live: true, run: volume },
     { name: "Bucket of metrics", hop: "key -> S3", live: false, run: bucket("THANOS_BUCKET") },
     { name: "Bucket of logs", hop: "key -> S3", live: false, run: bucket("OPENSEARCH_BUCKET") },
     { name: "Bucket of volumes", hop: "key -> S3", live: false, run: bucket("LONGHORN_BUCKET") },

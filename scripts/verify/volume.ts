@@ -1,0 +1,91 @@
+// Check of storage itself: a volume is made, mounted, written and read.
+import { randomUUID } from "node:crypto";
+import type { Problem, Tell } from "../../lib/check.ts";
+import { text } from "../../lib/cluster.ts";
+import { runJob } from "../../lib/job.ts";
+import { labelsOf, type Manifest } from "../../lib/manifest.ts";
+import type { Subject } from "./subject.ts";
+
+const NAME = "volume-probe";
+const NAMESPACE = "default";
+const VERSION = "v1.11.0";
+/** Seconds that it may take: Longhorn needs about twenty for a new volume. */
+const PATIENCE = 120;
+
+/** A new claim gets a volume that keeps what a pod writes; both are gone afterwards. */
+export async function volume({ cluster }: Subject, tell: Tell): Promise<Problem[]> {
+  const storageClass = text(cluster, "STORAGE_CLASS");
+  const started = Date.now();
+  const does = "writes a volume";
+  if (await runJob(cluster, probeJob(randomUUID()), { does, needs: [probeClaim(storageClass)] })) {
+    const seconds = ((Date.now() - started) / 1000).toFixed(0);
+    tell(`a volume of ${storageClass} was made, written and read in ${seconds} s`);
+    return [];
+  }
+  return [{
+    what: `a new volume of the class ${storageClass} does not keep what is written to it`,
+    cause: "the volume is read-only, full or faulted, or its disk is",
+    fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} -n ${NAMESPACE} logs job/${NAME}`,
+  }];
+}
+
+function labels(): Record<string, string> {
+  return labelsOf({ name: NAME, component: "check", partOf: "storage", version: VERSION });
+}
+
+function probeClaim(storageClassName: string): Manifest {
+  return {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: NAME, namespace: NAMESPACE, labels: labels() },
+    spec: {
+      storageClassName,
+      accessModes: ["ReadWriteOnce"],
+      resources: { requests: { storage: "1Gi" } }, // the smallest that clouds and file systems give
+    },
+  };
+}
+
+function probeJob(word: string): Manifest {
+  const script = `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe`;
+  return {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: { name: NAME, namespace: NAMESPACE, labels: labels() },
+    spec: {
+      backoffLimit: 0,
+      activeDeadlineSeconds: PATIENCE,
+      ttlSecondsAfterFinished: 600,
+      template: {
+        metadata: { labels: labels() },
+        spec: {
+          restartPolicy: "Never",
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: 65534,
+            runAsGroup: 65534,
+            fsGroup: 65534,
+            seccompProfile: { type: "RuntimeDefault" },
+          },
+          containers: [{
+            name: "probe",
+            // An image of 40-logging; it is here for its BusyBox.
+            image: `quay.io/prometheuscommunity/elasticsearch-exporter:${VERSION}`,
+            imagePullPolicy: "IfNotPresent",
+            command: ["/bin/busybox", "sh", "-c", script],
+            resources: { requests: { cpu: "10m", memory: "16Mi" }, limits: { memory: "64Mi" } },
+            securityContext: {
+              allowPrivilegeEscalation: false,
+              readOnlyRootFilesystem: true,
+              capabilities: { drop: ["ALL"] },
+            },
+            volumeMounts: [{ name: "volume", mountPath: "/volume" }],
+          }],
+          volumes: [{ name: "volume", persistentVolumeClaim: { claimName: NAME } }],
+        },
+      },
+    },
+  };
+}
