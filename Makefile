@@ -132,6 +132,11 @@ logs:
 restore-logs:
 	@$(RUN) scripts/restore-logs.ts $(CLUSTER) $(ARGS)
 
+## restore-volume    backups of volumes on S3: CLUSTER=197; CLAIM=monitoring/data restores one, AS=name beside it
+.PHONY: restore-volume
+restore-volume:
+	@$(RUN) scripts/restore-volume.ts $(CLUSTER)
+
 ## rotate-s3         the S3 keys of env/secret.env everywhere, proof, then the old ones off; ARGS=--keep-old
 .PHONY: rotate-s3
 rotate-s3:

@@ -85,6 +85,16 @@ export async function clustersFor(words: string[]): Promise<Cluster[]> {
   return (await choiceFor(words)).clusters;
 }
 
+/** The one cluster that a command works on; exit 2 for several, with `what` as the command to type. */
+export async function onlyOf(words: string[], what: string): Promise<Cluster> {
+  const clusters = await clustersFor(words);
+  if (clusters.length === 1) return clusters[0]!;
+  throw new DeployError("Cannot do this on several clusters at once", {
+    exitCode: ExitCode.config,
+    fix: `${what} CLUSTER=${clusters[0]!.id}`,
+  });
+}
+
 /** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
 export async function choiceFor(words: string[]): Promise<Choice> {
   const known = (await clusterFiles(projectPath("env"))).ids;

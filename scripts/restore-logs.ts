@@ -3,7 +3,7 @@
 // Safe to run again: what is there stays.
 import process from "node:process";
 import { type Cluster, text } from "../lib/cluster.ts";
-import { clustersFor, command } from "../lib/command.ts";
+import { command, onlyOf } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { checkTarget } from "../lib/guard.ts";
 import type { OpenSearch } from "../lib/opensearch.ts";
@@ -33,8 +33,8 @@ if (import.meta.main) {
     const { DAY, FROM } = process.env;
     const day = DAY ? utcDay(DAY) : undefined;
     if (drop && !day) throw dayless();
-    const cluster = await only(ids);
-    const writer = FROM ? await only([FROM]) : cluster;
+    const cluster = await onlyOf(ids, "make restore-logs");
+    const writer = FROM ? await onlyOf([FROM], "make restore-logs") : cluster;
     await checkTarget(cluster);
     await withOpenSearch(cluster, async (os) => {
       // Without S3: what is back can be dropped while that is away.
@@ -47,15 +47,6 @@ if (import.meta.main) {
       }
     });
     return ExitCode.done;
-  });
-}
-
-async function only(ids: string[]): Promise<Cluster> {
-  const clusters = await clustersFor(ids);
-  if (clusters.length === 1) return clusters[0]!;
-  throw new DeployError("Cannot restore to several clusters at once", {
-    exitCode: ExitCode.config,
-    fix: `make restore-logs CLUSTER=${clusters[0]!.id}`,
   });
 }
 

@@ -389,8 +389,8 @@ Deno.test("B49: verify repeats why Longhorn does not reach its backups, and asks
     spec: { backupTargetURL: "s3://longhorn-backups@us-east-1/cluster-197/" },
     status: { available: false, conditions: [{ type: "Unavailable", message: "AccessDenied" }] },
   }]);
-  const [problem] = await backupTarget({ cluster } as Subject);
+  const [problem] = await backupTarget({ cluster } as Subject, () => {});
   assert.match(problem!.what, /s3:\/\/longhorn-backups.*AccessDenied/);
   const existing = await fixtureCluster("197", { STORAGE: "existing", STORAGE_CLASS: "standard" });
-  assert.deepEqual(await backupTarget({ cluster: existing } as Subject), []);
+  assert.deepEqual(await backupTarget({ cluster: existing } as Subject, () => {}), []);
 });

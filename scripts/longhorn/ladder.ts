@@ -4,7 +4,8 @@ import { conditionOf, liveObjects } from "../../lib/live.ts";
 import { idOf, type Manifest } from "../../lib/manifest.ts";
 import { readiness } from "../../lib/ready.ts";
 
-const NAMESPACE = "longhorn-system";
+/** Where Longhorn lives, with all objects of its own. */
+export const NAMESPACE = "longhorn-system";
 
 // Made by the driver deployer, so they are in no bundle.
 const DRIVER = ["csi-attacher", "csi-provisioner", "csi-resizer", "csi-snapshotter"]
