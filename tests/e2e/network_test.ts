@@ -47,14 +47,15 @@ check("NETWORK_POLICIES=false and --prune leave none, and everything open", asyn
   }
 }, always);
 
-/** Whether a pod in the namespace default gets an answer from OpenSearch, which asks for no login. */
+/** Whether a pod in the namespace default gets a connection to OpenSearch, which asks for no login. */
 async function strangerReaches(cluster: Cluster): Promise<boolean> {
   const { items: services } = await kube(cluster, "services", "-n", "logging");
   const service = services.find(({ metadata }: Manifest) => metadata.name === "opensearch");
   const { items: [exporter] } = await kube(cluster, "deployments", "-n", "logging");
   const [{ image }] = exporter.spec.template.spec.containers; // it has BusyBox
-  const url = `http://${service.spec.clusterIP}:9200/`;
-  const container = { name: "stranger", image, command: ["wget", "-q", "-T", "5", "-O", "-", url] };
+  const { clusterIP } = service.spec;
+  const command = ["/bin/busybox", "nc", "-w", "5", clusterIP, "9200"];
+  const container = { name: "stranger", image, command };
   return await runJob(cluster, {
     apiVersion: "batch/v1",
     kind: "Job",
