@@ -112,6 +112,14 @@ plan:
 plan-%: FORCE
 	@$(RUN) scripts/fleet.ts plan $*
 
+## drift             the same, ending with 0 (all as wanted), 12 (not) or a failure: for a timer (drift-196 for one)
+.PHONY: drift
+drift:
+	@$(RUN) scripts/fleet.ts drift all
+
+drift-%: FORCE
+	@$(RUN) scripts/fleet.ts drift $*
+
 ## verify            check every cluster end to end (verify-196 for one)
 .PHONY: verify
 verify:
@@ -119,6 +127,10 @@ verify:
 
 verify-%: FORCE
 	@$(RUN) scripts/fleet.ts verify $*
+
+## remove-197        what the steps made, last one first; shows it only, YES=1 deletes it; data stays
+remove-%: FORCE
+	@$(RUN) scripts/fleet.ts remove $* $(ARGS)
 
 ## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
 # The query as it was typed: make would expand its $.

@@ -1,8 +1,10 @@
-// Desired state sent to the cluster: one JSON List per wave, server-side apply, what changed.
+// Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
+// what changed.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "./cluster.ts";
+import { hashed, hashOf, isCurrent } from "./current.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { parseStates, STATE_FIELDS, states } from "./inventory.ts";
+import { byId, isUnserved, liveOf, lookAgain, noteApplied } from "./inventory.ts";
 import { kubectl, KubectlError } from "./kubectl.ts";
 import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
 import type { Change } from "./report.ts";
@@ -19,22 +21,47 @@ export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--v
 /** Deadline of one List in seconds; CRDs take the server long. */
 const LONG = 300;
 
-/** Applies the objects, definitions first, and tells what was changed. */
+/**
+ * Applies the objects that are not there as wanted, definitions first, and tells what was changed. What
+ * does not need a new definition goes on while the API server takes that in.
+ */
 export async function apply(
   cluster: Cluster,
   objects: Manifest[],
   { say = () => {} }: ApplyOptions = {},
 ): Promise<Change[]> {
-  const [definitions, rest] = inWaves(objects);
-  const changes = await applyWave(cluster, definitions, say);
+  const [definitions, rest] = inWaves(objects.map(hashed));
+  const defined = await applyWave(cluster, definitions, say);
   const changed = new Set(
-    changes.filter(({ action }) => action !== "unchanged").map(({ id }) => id),
+    defined.filter(({ action }) => action !== "unchanged").map(({ id }) => id),
   );
   const crds = definitions.filter((object) =>
     object.kind === "CustomResourceDefinition" && changed.has(idOf(object))
   );
-  if (crds.length > 0) await established(cluster, crds);
-  return [...changes, ...await applyWave(cluster, rest, say)];
+  const { custom = [], plain = [] } = Object.groupBy(
+    rest,
+    (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
+  );
+  const [applied] = await Promise.all([
+    applyWave(cluster, plain, say),
+    crds.length > 0 ? established(cluster, crds) : undefined,
+  ]);
+  return [...defined, ...applied, ...await applyWave(cluster, custom, say)];
+}
+
+/** Whether an {@link apply} of the objects would have nothing to send. */
+export async function isApplied(cluster: Cluster, objects: Manifest[]): Promise<boolean> {
+  try {
+    const live = await retried(() => liveOf(cluster, objects));
+    return objects.map(hashed).every((object) => isCurrent(live.get(idOf(object)), object));
+  } catch (error) {
+    if (isUnserved(error)) return false;
+    throw error;
+  }
+}
+
+function defines({ spec }: Manifest, { apiVersion, kind }: Manifest): boolean {
+  return spec?.names?.kind === kind && apiVersion.startsWith(`${spec.group}/`);
 }
 
 async function applyWave(
@@ -43,35 +70,46 @@ async function applyWave(
   say: (text: string) => void,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
-  const before = await retried(() => states(cluster, objects));
-  const after = await retried(() => applyList(cluster, objects), say)
-    .catch((error) => refusedOnes(cluster, objects, error, say));
+  const before = await retried(() => liveOf(cluster, objects));
+  const stale = objects.filter((object) => !isCurrent(before.get(idOf(object)), object));
+  const after = stale.length === 0
+    ? new Map<string, Manifest>()
+    : await retried(() => applyList(cluster, stale), say)
+      .catch((error) => refusedOnes(cluster, stale, error, say));
+  await noteApplied(cluster, after.values());
+  const sent = new Set(stale);
   return objects.map((object) => {
-    const id = idOf(object);
-    const action = !before.has(id)
-      ? "created"
-      : before.get(id) === after.get(id)
-      ? "unchanged"
-      : "configured";
-    return { id, action };
+    const id = idOf(object), old = before.get(id);
+    if (!old) return { id, action: "created" };
+    const same = !sent.has(object) || stateOf(old) === stateOf(after.get(id));
+    return { id, action: same ? "unchanged" : "configured" };
   });
 }
 
-/** Applies a List and gives the states after it (kubectl's own words do not tell what changed). */
+/**
+ * A text that changes with what people write. Where there is a generation it counts and not the
+ * resourceVersion, which controllers move when they write the status.
+ */
+export function stateOf(object?: Partial<Manifest>): string {
+  const { resourceVersion, generation, labels, annotations } = object?.metadata ?? { name: "" };
+  return generation ? hashOf([generation, labels, annotations]) : String(resourceVersion);
+}
+
+/** Applies a List and gives the objects after it (kubectl's own words do not tell what changed). */
 async function applyList(
   cluster: Cluster,
   objects: Manifest[],
   flags: string[] = [],
-): Promise<Map<string, string>> {
-  // kubectl prints a List for several objects and the bare object for one.
-  const items = objects.length === 1 ? STATE_FIELDS : `{range .items[*]}${STATE_FIELDS}{end}`;
-  return parseStates(
-    await kubectl([...APPLY, ...flags, "-o", `jsonpath=${items}`, "-f", "-"], {
+): Promise<Map<string, Manifest>> {
+  const output = JSON.parse(
+    await kubectl([...APPLY, ...flags, "-o", "json", "-f", "-"], {
       cluster,
       input: asList(objects),
       seconds: LONG,
     }),
   );
+  // kubectl prints a List for several objects and the bare object for one.
+  return byId(output.kind === "List" ? output.items : [output]);
 }
 
 /** Runs the call again while its failure is transient, for two minutes at most. */
@@ -102,7 +140,7 @@ async function refusedOnes(
   objects: Manifest[],
   cause: unknown,
   say: (text: string) => void,
-): Promise<Map<string, string>> {
+): Promise<Map<string, Manifest>> {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
   const reasons: string[] = [];
   for (const object of await refusedOf(cluster, objects)) {
@@ -113,7 +151,8 @@ async function refusedOnes(
       reasons.push(`${idOf(object)}: ${error.stderr}`);
     }
   }
-  if (reasons.length === 0) return await retried(() => states(cluster, objects));
+  lookAgain(cluster);
+  if (reasons.length === 0) return await retried(() => liveOf(cluster, objects));
   throw new DeployError(
     `Cannot apply ${reasons.length} of ${objects.length} objects on ${cluster.id}`,
     {

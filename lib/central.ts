@@ -3,7 +3,7 @@
 import { type Cluster, text } from "./cluster.ts";
 import { DeployError } from "./error.ts";
 import { checkTarget } from "./guard.ts";
-import { absent } from "./inventory.ts";
+import { absent, shareLooks } from "./inventory.ts";
 import { plan, type Planned } from "./plan.ts";
 import { Report } from "./report.ts";
 import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
@@ -55,6 +55,7 @@ async function hears(
     // A marker to write means that no deploy has been there.
     const marker = await checkTarget(central);
     if (!marker) {
+      shareLooks(central);
       const objects = await desired(part, central);
       if ((await absent(central, objects)).length < objects.length) return true;
     }

@@ -1,6 +1,7 @@
 // One thing that should be true of a running system, and what to do when it is not.
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "./error.ts";
+import { refuseInterrupted } from "./interrupt.ts";
 
 /** One thing that is wrong. */
 export interface Problem {
@@ -54,6 +55,7 @@ export async function settled<S>(
 ): Promise<Result> {
   const { name, hop } = check;
   for (let said = "";;) {
+    refuseInterrupted();
     const result: Result = { name, hop, problems: [] };
     const tell = (fact: string) => void (result.fact = fact);
     const problems = result.problems = await check.run(subject, tell).catch(asProblems);

@@ -14,6 +14,11 @@ export const ExitCode = {
   integrity: 9,
   locked: 10,
   verification: 11,
+  /** `make drift` alone: the cluster is not as wanted. */
+  drift: 12,
+  /** Ctrl-C, and SIGTERM: as shells tell them. */
+  interrupted: 130,
+  terminated: 143,
 } as const;
 
 export interface DeployErrorOptions {

@@ -1,11 +1,12 @@
 // Many clusters at once: steps in order on each, clusters side by side, one table, one exit code.
 import { apply } from "./apply.ts";
-import { planCentral, tellCentral } from "./central.ts";
+import { tellCentral } from "./central.ts";
 import { type Cluster, text } from "./cluster.ts";
 import { checkTarget } from "./guard.ts";
-import { plan, type Planned } from "./plan.ts";
-import { exitCodeOf, print, Report, table } from "./report.ts";
-import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
+import { shareLooks } from "./inventory.ts";
+import { lock } from "./lock.ts";
+import { Report, table, worstCode } from "./report.ts";
+import { notRun, runStep, type Step, type StepResult } from "./step.ts";
 import { tidy } from "./tidy.ts";
 
 export interface ClusterResult {
@@ -20,6 +21,10 @@ export interface DeployOptions {
   adopt?: boolean;
   /** Delete what no step wants any more; without it such objects are named. */
   prune?: boolean;
+  /** Throws when a cluster, which is locked by then, is not what the operator has approved. */
+  approve?: (cluster: Cluster) => Promise<void>;
+  /** Deploy though another run holds the cluster's lock. */
+  stealLock?: boolean;
   /** The central cluster when it is none of those deployed: it is told what it has to know of them. */
   central?: Cluster;
 }
@@ -42,7 +47,8 @@ export async function deployFleet(
   }));
   await Promise.all(runs.map(async ({ cluster, report, result }) => {
     for (const warning of cluster.warnings) report.warn(warning);
-    result.error = await refusedTarget(steps, cluster, options);
+    await using _held = await begin(steps, cluster, report, options)
+      .catch((error) => void (result.error = error));
     if (result.error) report.error(result.error);
     await runSteps(own, result, report);
     result.steps.push(...await tidy(own, result.steps, cluster, report, options));
@@ -61,18 +67,26 @@ function edgesWith({ name }: Step, results: ClusterResult[]): string[] {
   ).map(({ cluster }) => cluster.id);
 }
 
-/** The failure of the wrong-cluster guard, if any; a cluster without a marker gets one. */
-async function refusedTarget(
+/** Makes sure that it is the right cluster, marks a new one, and locks it where steps write to it. */
+async function begin(
   steps: Step[],
   cluster: Cluster,
+  report: Report,
   options: DeployOptions,
-): Promise<unknown> {
+): Promise<AsyncDisposable | undefined> {
   if (!steps.some(({ needsCluster }) => needsCluster)) return undefined;
+  const marker = await checkTarget(cluster, options);
+  shareLooks(cluster);
+  if (steps.every(({ afterFleet }) => afterFleet)) return undefined;
+  const say = (text: string) => report.warn(text);
+  const held = await lock(cluster, { steal: options.stealLock, say });
   try {
-    const marker = await checkTarget(cluster, options);
+    await options.approve?.(cluster);
     if (marker) await apply(cluster, [marker]);
+    return held;
   } catch (error) {
-    return error;
+    await held[Symbol.asyncDispose]();
+    throw error;
   }
 }
 
@@ -91,11 +105,8 @@ async function runSteps(steps: Step[], result: ClusterResult, report: Report): P
 
 /** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
 export function exitCodeOfFleet(results: ClusterResult[]): number {
-  return worst(results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]));
-}
-
-function worst(errors: unknown[]): number {
-  return Math.max(0, ...errors.filter((error) => error !== undefined).map(exitCodeOf));
+  const errors = results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]);
+  return worstCode(errors);
 }
 
 /** The closing table: cluster x step, then what a run of so many seconds came to. */
@@ -121,6 +132,19 @@ export function summary(results: ClusterResult[], seconds: number): string {
   return `${table([heading, ...rows])}\n\n${verdict}`;
 }
 
+/** The results for programs; `schema` names the format. */
+export function resultsJson(results: ClusterResult[], exitCode: number): string {
+  const told = (error: unknown) =>
+    error === undefined ? {} : { error: error instanceof Error ? error.message : String(error) };
+  const clusters = results.map(({ cluster, steps, error }) => ({
+    id: cluster.id,
+    name: text(cluster, "CLUSTER_NAME"),
+    steps: steps.map(({ wanted: _, error, ...rest }) => ({ ...rest, ...told(error) })),
+    ...told(error),
+  }));
+  return JSON.stringify({ schema: "thanos-multi-cluster/deploy/v1", exitCode, clusters }, null, 2);
+}
+
 /** Phases that simulated nodes or stand-ins could not show, over all clusters, each named once. */
 export function notShown(results: ClusterResult[]): string[] {
   const all = results.flatMap(({ steps }) =>
@@ -139,70 +163,4 @@ export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]>
     .flatMap(({ spec }) =>
       spec.rules.map(({ host }: { host: string }) => `http://${host}:${port}`)
     );
-}
-
-/** What a deploy would change on a cluster, or why that cannot be said. */
-export interface ClusterPlan {
-  cluster: Cluster;
-  entries: Planned[];
-  error?: unknown;
-}
-
-/**
- * Plans of all clusters side by side; changes nothing. A cluster that is away spoils no other. With
- * `central`, which is none of them, also what it would be told.
- */
-export async function planFleet(
-  steps: Step[],
-  clusters: Cluster[],
-  { central }: { central?: Cluster } = {},
-): Promise<ClusterPlan[]> {
-  const ids = clusters.map(({ id }) => id);
-  const own = clusters.map((cluster) =>
-    planned(cluster, async () => {
-      await checkTarget(cluster);
-      const objects = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
-      return await plan(cluster, objects, steps.map(({ name }) => name));
-    })
-  );
-  const told = central ? [planned(central, () => planCentral(steps, ids, central))] : [];
-  const plans = await Promise.all([...own, ...told]);
-  return plans.filter(({ cluster, entries, error }) =>
-    cluster !== central || entries.length > 0 || error
-  );
-}
-
-async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promise<ClusterPlan> {
-  try {
-    return { cluster, entries: await look() };
-  } catch (error) {
-    return { cluster, entries: [], error };
-  }
-}
-
-/**
- * Writes plans to stdout (every create, update with its fields, and deletion; the rest is counted) and
- * failures to stderr; gives the exit code of the worst failure.
- */
-export function printPlans(plans: ClusterPlan[]): number {
-  for (const { cluster, entries, error } of plans) {
-    if (error) {
-      new Report(`${cluster.id} | `).error(error);
-      continue;
-    }
-    print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);
-    for (const { id, action, fields } of entries) {
-      if (action === "unchanged") continue;
-      print(`  ${action.padEnd(8)} ${id}`);
-      for (const field of fields) print(`             ${field}`);
-    }
-    const count = (wanted: string) => entries.filter(({ action }) => action === wanted).length;
-    print(
-      `  ${count("create")} to create, ${count("update")} to update, ${
-        count("delete")
-      } no longer ` +
-        `wanted (deleted with ARGS=--prune only), ${count("unchanged")} unchanged\n`,
-    );
-  }
-  return worst(plans.map(({ error }) => error));
 }

@@ -1,69 +1,146 @@
-// What the cluster has of ours: ids and states, or whole objects, of the kinds in question.
+// What the cluster has of ours: the objects that carry our label, of the kinds in question.
 import type { Cluster } from "./cluster.ts";
-import { kubectl } from "./kubectl.ts";
+import { HASH_LABEL } from "./current.ts";
+import { kindsOf, rememberedKinds } from "./kinds.ts";
+import { kubectl, KubectlError } from "./kubectl.ts";
 import { idOf, type Manifest, OWNED } from "./manifest.ts";
 
-/** jsonpath of one line that {@link parseStates} reads. */
-export const STATE_FIELDS =
-  ["kind", "metadata.namespace", "metadata.name", "metadata.resourceVersion"]
-    .concat("metadata.generation", "metadata.labels", "metadata.annotations")
-    .map((field) => `{.${field}}`).join('{"\\t"}') + '{"\\n"}';
+type ById = Map<string, Manifest>;
+
+/** One look at all that is ours. */
+interface Look {
+  /** When it was begun, as of `Date.now()`. */
+  at: number;
+  kinds: Set<string>;
+  objects: Promise<ById>;
+  definitions?: Promise<ById>;
+}
+
+/** How long a look is good for, in ms: steps with nothing to do follow each other within seconds. */
+const YOUNG = 20_000;
+
+const looks = new WeakMap<Cluster, Look>();
+const sharing = new WeakSet<Cluster>();
+
+/** From now on {@link liveOf} looks at all kinds of a cluster at once, and again only after a while. */
+export function shareLooks(cluster: Cluster): void {
+  sharing.add(cluster);
+}
+
+/** What was looked at counts no longer. */
+export function lookAgain(cluster: Cluster): void {
+  looks.delete(cluster);
+}
+
+/** The objects as they are now that they were applied. */
+export async function noteApplied(cluster: Cluster, applied: Iterable<Manifest>): Promise<void> {
+  const look = looks.get(cluster);
+  if (!look) return;
+  const [objects, definitions] = await Promise.all([look.objects, look.definitions]);
+  for (const object of applied) {
+    (isDefinition(object) ? definitions : objects)?.set(idOf(object), object);
+  }
+}
 
 /**
- * Id to a text that changes with what people write. Where there is a generation it counts and not the
- * resourceVersion, which controllers move when they write the status.
+ * What the cluster has of the kinds of these objects, by id. Definitions are megabytes, so of them only
+ * name and hash are listed.
  */
-export function parseStates(output: string): Map<string, string> {
-  return new Map(
-    output.split("\n").filter(Boolean).map((line) => {
-      const [kind, namespace, name, version, generation, ...notes] = line.split("\t");
-      const id = [kind, namespace, name].filter(Boolean).join("/");
-      return [id, generation ? [generation, ...notes].join() : version!];
+export async function liveOf(cluster: Cluster, objects: Manifest[]): Promise<ById> {
+  const rest = objects.filter((object) => !isDefinition(object));
+  const look = sharing.has(cluster) ? await lookAt(cluster) : undefined;
+  const seen = look && kindsOf(rest).every((kind) => look.kinds.has(kind)) ? look : undefined;
+  const [listed, whole] = await Promise.all([
+    objects.some(isDefinition) ? definitionsSeen(cluster, look) : undefined,
+    rest.length > 0 ? seen?.objects ?? owned(cluster, rest) : undefined,
+  ]);
+  return new Map([...listed ?? [], ...whole ?? []]);
+}
+
+function isDefinition({ kind }: Manifest): boolean {
+  return kind === "CustomResourceDefinition";
+}
+
+/** A look that is young; undefined where the kinds are not known, or one is no longer served. */
+async function lookAt(cluster: Cluster): Promise<Look | undefined> {
+  const last = looks.get(cluster);
+  if (last && sharing.has(cluster) && Date.now() - last.at < YOUNG) return last;
+  const names = await rememberedKinds(cluster);
+  if (!names) return undefined;
+  const kinds = names.filter((name) => !name.startsWith("customresourcedefinition."));
+  const objects = list(cluster, kinds, OWNED);
+  const look = { at: Date.now(), kinds: new Set(kinds), objects };
+  looks.set(cluster, look);
+  try {
+    await objects;
+    return look;
+  } catch (error) {
+    looks.delete(cluster);
+    if (isUnserved(error)) return undefined;
+    throw error;
+  }
+}
+
+/** All that is ours but definitions; undefined where {@link lookAt} cannot tell. */
+export async function allOurs(cluster: Cluster): Promise<Manifest[] | undefined> {
+  const objects = await (await lookAt(cluster))?.objects;
+  return objects && [...objects.values()];
+}
+
+/** Whether a call failed because the cluster does not serve a kind (any longer). */
+export function isUnserved(error: unknown): boolean {
+  return error instanceof KubectlError && /doesn't have a resource type/.test(error.stderr);
+}
+
+function definitionsSeen(cluster: Cluster, look?: Look): Promise<ById> {
+  if (!look) return definitionsOf(cluster);
+  return look.definitions ??= definitionsOf(cluster);
+}
+
+async function definitionsOf(cluster: Cluster): Promise<ById> {
+  // The server makes this table of names and labels: a tenth of the time of the whole objects.
+  const words = ["get", "customresourcedefinitions", "--selector", OWNED];
+  const rows = await kubectl([...words, "--label-columns", HASH_LABEL, "--no-headers"], {
+    cluster,
+  });
+  // NAME CREATED [HASH]
+  return byId(
+    rows.split("\n").filter(Boolean).map((row): Manifest => {
+      const [name, , hash] = row.trim().split(/\s+/);
+      return {
+        apiVersion: "apiextensions.k8s.io/v1",
+        kind: "CustomResourceDefinition",
+        metadata: { name: name!, labels: hash ? { [HASH_LABEL]: hash } : {} },
+      };
     }),
   );
 }
 
-/** States of what we own, of the kinds of `objects`; one cheap list call. */
-export async function states(cluster: Cluster, objects: Manifest[]): Promise<Map<string, string>> {
-  return parseStates(
-    await kubectl(
-      ["get", resources(objects), "--all-namespaces", "--selector", OWNED]
-        .concat("--ignore-not-found", "-o", `jsonpath={range .items[*]}${STATE_FIELDS}{end}`),
-      { cluster },
-    ),
-  );
+/** Whole objects that we own, by id, of the kinds of `objects`, as they are at this moment. */
+export async function owned(cluster: Cluster, objects: Manifest[]): Promise<ById> {
+  return await list(cluster, kindsOf(objects), OWNED);
 }
 
-/** Whole objects that we own, by id, of the kinds of `objects`; `selector` narrows them further. */
-export async function owned(
+/** Whole objects of these kinds that the selector finds, by id; `flags` for more of them. */
+export async function list(
   cluster: Cluster,
-  objects: Manifest[],
-  selector = OWNED,
-): Promise<Map<string, Manifest>> {
-  const list = await kubectl(
-    ["get", resources(objects), "--all-namespaces", "--selector", selector, "-o", "json"],
-    { cluster },
-  );
-  return byId(JSON.parse(list).items);
+  kinds: string[],
+  selector: string,
+  flags: string[] = [],
+): Promise<ById> {
+  if (kinds.length === 0) return new Map();
+  const words = ["get", kinds.join(","), "--all-namespaces", "--selector", selector, ...flags];
+  return byId(JSON.parse(await kubectl([...words, "--output", "json"], { cluster })).items);
 }
 
 /** Objects by their id. */
-export function byId(items: Manifest[]): Map<string, Manifest> {
+export function byId(items: Manifest[]): ById {
   return new Map(items.map((item) => [idOf(item), item]));
 }
 
 /** Ids of the objects that the cluster does not have, or has from somebody else. */
 export async function absent(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
   if (objects.length === 0) return [];
-  const live = await states(cluster, objects);
+  const live = await liveOf(cluster, objects);
   return objects.map(idOf).filter((id) => !live.has(id));
-}
-
-/** `deployment.v1.apps,service.v1.`: the kinds of the objects as kubectl takes them. */
-function resources(objects: Manifest[]): string {
-  const kinds = objects.map(({ apiVersion, kind }) => {
-    const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
-    return `${kind.toLowerCase()}.${version}.${group}`;
-  });
-  return [...new Set(kinds)].sort().join(",");
 }

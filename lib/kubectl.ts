@@ -6,6 +6,7 @@ import process from "node:process";
 import { $, type ProcessPromise } from "zx";
 import { type Cluster, projectPath, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
+import { endable, refuseInterrupted } from "./interrupt.ts";
 
 export interface KubectlOptions {
   cluster: Cluster;
@@ -13,6 +14,8 @@ export interface KubectlOptions {
   input?: string;
   /** Deadline of the whole call in seconds; a half-open connection must not hang a deploy. */
   seconds?: number;
+  /** true: also when the run is to end, to give back what it holds. */
+  afterInterrupt?: boolean;
 }
 
 /** A failed call; `transient` ones are worth another try. */
@@ -40,16 +43,20 @@ export function useKubectl(path: string): void {
 /** Runs kubectl against the cluster's own context and gives its stdout. */
 export async function kubectl(
   args: string[],
-  { cluster, input, seconds = 120 }: KubectlOptions,
+  { cluster, input, seconds = 120, afterInterrupt = false }: KubectlOptions,
 ): Promise<string> {
+  if (!afterInterrupt) refuseInterrupted();
   const all = [...targetArgs(cluster), ...args];
   const running = $({
     quiet: true,
     nothrow: true,
+    // A process group of its own: the terminal sends Ctrl-C to all of ours, and a write should end well.
+    detached: true,
     // LC_ALL: kubectl has translated messages, and we read them.
     env: { ...process.env, LC_ALL: "C" },
     ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
   })`exec ${program} ${all}`;
+  using _ = endable(() => running.child?.kill("SIGTERM"));
   const what = `Cannot ${describe(args)} on ${cluster.id}`;
   const result = await within(running, seconds);
   if (!result) {
@@ -57,6 +64,7 @@ export async function kubectl(
     throw new KubectlError(what, stderr, verdict(stderr, cluster));
   }
   if (result.exitCode === 0) return result.stdout;
+  if (result.signal) refuseInterrupted();
   if (result.exitCode === 127) {
     throw new KubectlError(what, "kubectl is not on PATH", {
       exitCode: ExitCode.prerequisite,

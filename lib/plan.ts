@@ -1,10 +1,11 @@
-// What a deploy would do: live objects against the API server's own dry run of the desired ones.
-import { APPLY } from "./apply.ts";
+// What a deploy would do: the live objects that are not as wanted against the API server's own dry run of the desired ones.
+import { APPLY, stateOf } from "./apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "./claims.ts";
 import type { Cluster } from "./cluster.ts";
-import { byId, owned } from "./inventory.ts";
+import { HASH_LABEL, hashed, hashOf, isCurrent } from "./current.ts";
+import { byId, liveOf, owned, shareLooks } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
-import { asList, idOf, type Manifest, OWNED, STEP_LABEL } from "./manifest.ts";
+import { asList, idOf, type Manifest } from "./manifest.ts";
 import { isKept, unwanted } from "./prune.ts";
 
 export interface Planned {
@@ -12,6 +13,8 @@ export interface Planned {
   action: "create" | "update" | "delete" | "unchanged";
   /** For an update: `spec.replicas: 1 -> 2`; values of Secrets are never shown. */
   fields: string[];
+  /** Hash of what is wanted and of the live state that this speaks of; of an unchanged one "". */
+  mark: string;
 }
 
 /**
@@ -24,50 +27,62 @@ export async function plan(
   objects: Manifest[],
   steps: string[],
 ): Promise<Planned[]> {
+  const wanted = objects.map(hashed);
+  shareLooks(cluster);
   const [kinds, namespaces] = await Promise.all([servedKinds(cluster), namespaceNames(cluster)]);
-  const served = objects.filter((object) => kinds.has(kindOf(object)));
+  const served = wanted.filter((object) => kinds.has(kindOf(object)));
   const comparable = served.filter(({ metadata: { namespace } }) =>
     !namespace || namespaces.has(namespace)
   );
-  const growth = await volumeGrowth(cluster, comparable);
+  const [listed, growth, surplus] = await Promise.all([
+    liveOf(cluster, served),
+    volumeGrowth(cluster, comparable),
+    unwanted(cluster, steps, new Set(objects.map(idOf))),
+  ]);
+  const stale = comparable.filter((object) => !isCurrent(listed.get(idOf(object)), object));
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
-  const accepted = comparable.map((object) => {
+  const accepted = stale.map((object) => {
     const set = outdated.get(idOf(object));
     return set ? withTemplateSizes(object, set) : object;
   });
-  const [live, dryRun, surplus] = await Promise.all([
-    liveObjects(cluster, served, steps),
+  const [definitions, dryRun] = await Promise.all([
+    definitionsAmong(cluster, stale),
     dryRunObjects(cluster, accepted),
-    unwanted(cluster, steps, new Set(objects.map(idOf))),
   ]);
-  const entries = objects.map((object): Planned => {
+  const live = new Map([...listed, ...definitions]);
+  const entries = wanted.map((object): Planned => {
     const id = idOf(object);
     const before = live.get(id), after = dryRun.get(id);
-    if (!before || !after) return { id, action: "create", fields: [] };
+    if (!before) return { id, action: "create", fields: [], mark: hashOf([object]) };
+    if (!after) return { id, action: "unchanged", fields: [], mark: "" };
     const fields = differences(
       before,
       outdated.has(id) ? withTemplateSizes(after, object) : after,
     );
-    return { id, action: fields.length > 0 ? "update" : "unchanged", fields };
+    const remarked = before.metadata.labels?.[HASH_LABEL] !== after.metadata.labels?.[HASH_LABEL];
+    if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
+    if (fields.length === 0) return { id, action: "unchanged", fields, mark: "" };
+    return { id, action: "update", fields, mark: hashOf([object, stateOf(before)]) };
   });
-  const gone = surplus.map((object): Planned => (
-    {
-      id: idOf(object),
-      action: "delete",
-      fields: isKept(object) ? ["kept: remove it by hand"] : [],
-    }
-  ));
+  const gone = surplus.map((object): Planned => {
+    const fields = isKept(object) ? ["kept: remove it by hand"] : [];
+    return { id: idOf(object), action: "delete", fields, mark: stateOf(object) };
+  });
   const grown = growth.resizes.filter(({ applied }) => !applied).map(({ claim, size }): Planned => {
     const fields = [`spec.resources.requests.storage: "${sizeOf(claim)}" -> "${size}"`];
-    return { id: idOf(claim), action: "update", fields };
+    return { id: idOf(claim), action: "update", fields, mark: hashOf([sizeOf(claim), size]) };
   });
   return [...entries, ...grown, ...gone];
 }
 
-async function liveObjects(cluster: Cluster, served: Manifest[], steps: string[]) {
-  if (served.length === 0) return new Map<string, Manifest>();
-  return await owned(cluster, served, `${OWNED},${STEP_LABEL} in (${steps.join(",")})`);
+/** The definitions among the objects with their whole content, which no list shows. */
+async function definitionsAmong(
+  cluster: Cluster,
+  objects: Manifest[],
+): Promise<Map<string, Manifest>> {
+  const definitions = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
+  return definitions.length > 0 ? await owned(cluster, definitions) : new Map();
 }
 
 async function dryRunObjects(cluster: Cluster, objects: Manifest[]) {
@@ -101,7 +116,7 @@ async function namespaceNames(cluster: Cluster): Promise<Set<string>> {
 }
 
 const SERVER_FIELDS =
-  /^(status|metadata\.(managedFields|resourceVersion|generation|uid|creationTimestamp|selfLink))([.[]|$)/;
+  /^(status|metadata\.(managedFields|resourceVersion|generation|uid|creationTimestamp|selfLink|labels\.deploy\.miribit\.lab\/hash))([.[]|$)/;
 
 /** Field paths in which two versions of an object differ, as `path: old -> new`. */
 export function differences(before: Manifest, after: Manifest): string[] {

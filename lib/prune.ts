@@ -1,5 +1,7 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
 import type { Cluster } from "./cluster.ts";
+import { allOurs, list, lookAgain } from "./inventory.ts";
+import { kindsOf } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { asList, idOf, type Manifest, OWNED, OWNER, STEP_LABEL } from "./manifest.ts";
 import type { Change } from "./report.ts";
@@ -22,22 +24,22 @@ export async function unwanted(
   wanted: Set<string>,
 ): Promise<Manifest[]> {
   if (steps.length === 0) return [];
-  const kinds = await listedKinds(cluster);
-  if (kinds.length === 0) return [];
-  const selector = `${OWNED},${STEP_LABEL} in (${steps.join(",")})`;
-  const list = await kubectl(
-    ["get", kinds.join(","), "--all-namespaces", "--selector", selector]
-      .concat("--show-managed-fields", "--output", "json"),
-    { cluster, seconds: 120 },
+  const ours = await allOurs(cluster) ??
+    [...(await list(cluster, await everyKind(cluster), OWNED)).values()];
+  const surplus = ours.filter((object) =>
+    steps.includes(object.metadata.labels?.[STEP_LABEL] ?? "") && !wanted.has(idOf(object)) &&
+    !object.metadata.deletionTimestamp && !object.metadata.ownerReferences?.length
   );
-  return (JSON.parse(list).items as Manifest[]).filter((object) =>
-    isOurs(object) && !wanted.has(idOf(object))
-  );
+  if (surplus.length === 0) return [];
+  // Who wrote them is half of every object, so that is asked of these alone.
+  const whole = await list(cluster, kindsOf(surplus), OWNED, ["--show-managed-fields"]);
+  return surplus.filter((object) => isWrittenByUs(whole.get(idOf(object))));
 }
 
-function isOurs({ metadata }: Manifest): boolean {
-  return !metadata.deletionTimestamp && !metadata.ownerReferences?.length &&
-    metadata.managedFields?.some(({ manager }: { manager: string }) => manager === OWNER);
+function isWrittenByUs(object: Manifest | undefined): boolean {
+  return object?.metadata.managedFields?.some(({ manager }: { manager: string }) =>
+    manager === OWNER
+  );
 }
 
 // Made by controllers only, many, or (definitions) large and never deleted here.
@@ -45,26 +47,37 @@ const SKIPPED =
   /^(customresourcedefinitions|endpoints|endpointslices|events|pods|replicasets|controllerrevisions|leases)(\.|$)/;
 
 /** Every kind that the cluster can list and delete: what is gone from the manifests may be of any. */
-async function listedKinds(cluster: Cluster): Promise<string[]> {
+async function everyKind(cluster: Cluster): Promise<string[]> {
   const names = await kubectl(["api-resources", "--verbs=list,delete", "--output", "name"], {
     cluster,
   });
   return names.split("\n").filter((name) => name && !SKIPPED.test(name));
 }
 
-/** Deletes the objects but those of a kept kind, and waits until they are gone (2 min at most). */
+/**
+ * Deletes the objects but those of a kept kind, and waits until they are gone (2 min at most each):
+ * custom resources first, while the operators that clean up after them still run.
+ */
 export async function prune(cluster: Cluster, objects: Manifest[]): Promise<Change[]> {
   const doomed = objects.filter((object) => !isKept(object));
-  if (doomed.length === 0) return [];
-  const input = asList(doomed.map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
-    apiVersion,
-    kind,
-    metadata: { name, namespace },
-  })));
-  await kubectl(["delete", "--ignore-not-found", "--timeout=120s", "--filename", "-"], {
-    cluster,
-    input,
-    seconds: 130,
-  });
+  for (const wave of [doomed.filter(isCustom), doomed.filter((object) => !isCustom(object))]) {
+    if (wave.length === 0) continue;
+    const input = asList(wave.map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
+      apiVersion,
+      kind,
+      metadata: { name, namespace },
+    })));
+    await kubectl(["delete", "--ignore-not-found", "--timeout=120s", "--filename", "-"], {
+      cluster,
+      input,
+      seconds: 130,
+    });
+  }
+  lookAgain(cluster);
   return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
+}
+
+function isCustom({ apiVersion }: Manifest): boolean {
+  const [group] = apiVersion.split("/") as [string];
+  return group.includes(".") && !group.endsWith(".k8s.io");
 }

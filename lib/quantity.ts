@@ -22,6 +22,18 @@ export function cores(text: string): number {
   return unit === "m" ? amount / 1000 : amount;
 }
 
+const AMOUNTS: Record<string, number> = { "": 1, n: 1e-9, u: 1e-6, m: 1e-3 };
+for (const [power, unit] of ["k", "M", "G", "T", "P", "E"].entries()) {
+  AMOUNTS[unit] = 1000 ** (power + 1);
+  AMOUNTS[`${unit.toUpperCase()}i`] = 1024 ** (power + 1);
+}
+
+/** Value of a Kubernetes quantity (`500m`, `1Gi`, `1e3`), the way the API server counts; else NaN. */
+export function amountOf(text: string): number {
+  const [, amount, unit] = /^([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)$/.exec(text) ?? [];
+  return Number(amount ?? NaN) * (AMOUNTS[unit ?? ""] ?? NaN);
+}
+
 function split(text: string): [amount: number, unit: string] {
   const [, amount, unit] = /^([0-9.]+)([A-Za-z]*)$/.exec(text) ?? [];
   return [Number(amount ?? NaN), unit ?? ""];

@@ -1,7 +1,7 @@
 // When an object counts as ready: one rule per kind, over the object as the API server shows it.
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { owned } from "./inventory.ts";
+import { liveOf, owned } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
 import { conditionOf } from "./live.ts";
 import { idOf, type Manifest } from "./manifest.ts";
@@ -101,11 +101,18 @@ export async function waitReady(
 ): Promise<void> {
   const wanted = objects.filter(({ kind }) => kind in RULES);
   if (wanted.length === 0) return;
+  // The look of a moment ago is enough where nothing was changed since.
+  const live = await liveOf(cluster, wanted);
+  if (wanted.every((object) => isReady(live.get(idOf(object))))) return;
   await until("objects to become ready", () => unready(cluster, wanted), {
     seconds,
     every: 1,
     say,
   });
+}
+
+function isReady(object: Manifest | undefined): boolean {
+  return object !== undefined && readiness(object).state === "ready";
 }
 
 /** Objects that are not ready, one line each with the reason; throws when one has failed for good. */

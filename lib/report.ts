@@ -122,6 +122,11 @@ export function exitCodeOf(error: unknown): number {
   return error instanceof DeployError ? error.exitCode : ExitCode.bug;
 }
 
+/** Exit code of several parts: 0, or that of the worst failure (the highest number). */
+export function worstCode(errors: unknown[]): number {
+  return Math.max(0, ...errors.filter((error) => error !== undefined).map(exitCodeOf));
+}
+
 /** Rows as an aligned text table; the first row is the heading. */
 export function table(rows: string[][]): string {
   const widths = rows[0]!.map((_, column) =>

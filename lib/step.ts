@@ -1,8 +1,9 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
-import { apply } from "./apply.ts";
+import { apply, isApplied } from "./apply.ts";
 import { growVolumes } from "./claims.ts";
 import { type Cluster, flag, list, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
+import { kindsToKeep } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { idOf, type Manifest, signed, STEP_LABEL } from "./manifest.ts";
 import { waitReady } from "./ready.ts";
@@ -160,7 +161,10 @@ function contextOf(
       report.notShown(title, reason);
     },
     async apply(objects) {
+      if (await isApplied(cluster, objects)) return;
       const say = (text: string) => report.note(text);
+      const kinds = await kindsToKeep(cluster, objects);
+      if (kinds) await apply(cluster, [kinds]);
       for (const growth of await growVolumes(cluster, objects, { say })) changed(growth);
       const changes = await apply(cluster, objects, { say });
       report.changes(changes);

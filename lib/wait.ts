@@ -1,6 +1,7 @@
 // A condition over time.
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "./error.ts";
+import { refuseInterrupted } from "./interrupt.ts";
 
 export interface UntilOptions {
   /** Longest wait in seconds. */
@@ -23,6 +24,7 @@ export async function until(
   const deadline = Date.now() + seconds * 1000;
   let said = "", saidAt = Date.now();
   for (;;) {
+    refuseInterrupted();
     const missing = await probe();
     if (missing.length === 0) return;
     if (Date.now() > deadline) {

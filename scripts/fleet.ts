@@ -1,7 +1,12 @@
-// The whole fleet through one entry: deploy, plan and verify, for one cluster, some or all.
+// The whole fleet through one entry: deploy, plan, drift, verify and remove, for one cluster, some or all.
+import process from "node:process";
 import { choiceFor, command, deploy, DEPLOY_FLAGS } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
-import { planFleet, printPlans } from "../lib/fleet.ts";
+import { exitCodeOfFleet, summary } from "../lib/fleet.ts";
+import { writePlan } from "../lib/planfile.ts";
+import { type ClusterPlan, driftCode, planFleet, printPlans } from "../lib/plans.ts";
+import { removeFleet } from "../lib/remove.ts";
+import { Report } from "../lib/report.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
 import { longhorn } from "./10-longhorn.ts";
@@ -19,10 +24,40 @@ const VERBS: Record<string, Verb> = {
   deploy: (ids, flags) => deploy(STEPS, ids, flags),
   verify: (ids, flags) => deploy([verify], ids, flags),
   async plan(ids) {
-    const { clusters, central } = await choiceFor(ids);
-    return printPlans(await planFleet(STEPS, clusters, { central }));
+    const plans = await plansOf(ids);
+    const code = printPlans(plans);
+    const { PLAN } = process.env;
+    if (PLAN && code === ExitCode.done) {
+      await writePlan(PLAN, plans);
+      new Report().say(`kept in ${PLAN}: PLAN=${PLAN} makes it binding for a deploy`);
+    }
+    return code;
+  },
+  async remove(ids, flags) {
+    const started = performance.now();
+    const { clusters } = await choiceFor(ids);
+    const really = process.env.YES === "1";
+    const results = await removeFleet(STEPS, clusters, { really, stealLock: flags["steal-lock"] });
+    const report = new Report();
+    report.say(`\n${summary(results, (performance.now() - started) / 1000)}`);
+    report.say(really ? FORGET : "\nnothing is deleted yet: the same with YES=1 does it");
+    return exitCodeOfFleet(results);
+  },
+  async drift(ids) {
+    const plans = await plansOf(ids);
+    printPlans(plans);
+    return driftCode(plans);
   },
 };
+
+async function plansOf(ids: string[]): Promise<ClusterPlan[]> {
+  const { clusters, central } = await choiceFor(ids);
+  return await planFleet(STEPS, clusters, { central });
+}
+
+const FORGET = `
+volumes, claims, namespaces and definitions stay; kubectl delete them when their data may go.
+An edge that will not come back: delete its env file, then deploy the centre`;
 
 function verbOf(word = ""): Verb {
   const verb = VERBS[word];

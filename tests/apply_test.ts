@@ -14,8 +14,12 @@ const namespace: Manifest = {
   metadata: { name: "monitoring" },
 };
 
-function versions(...rows: [id: string, version: string][]): string {
-  return rows.map(([id, version]) => `${id.split("/").join("\t")}\t${version}\n`).join("");
+/** What kubectl prints of these ConfigMaps, by name and resourceVersion. */
+function versions(...rows: [name: string, version: string][]): string {
+  const items = rows.map(([name, resourceVersion]) => (
+    { kind: "ConfigMap", metadata: { name, namespace: "monitoring", resourceVersion } }
+  ));
+  return JSON.stringify({ kind: "List", items });
 }
 
 Deno.test("apply() tells created, configured and unchanged apart by resourceVersion", async () => {
@@ -23,12 +27,12 @@ Deno.test("apply() tells created, configured and unchanged apart by resourceVers
   await fakeKubectl([
     {
       on: " get ",
-      stdout: versions(["ConfigMap/monitoring/a", "1"], ["ConfigMap/monitoring/b", "2"]),
+      stdout: versions(["a", "1"], ["b", "2"]),
     },
     {
       on: " apply ",
-      stdout: versions(["ConfigMap/monitoring/a", "1"], ["ConfigMap/monitoring/b", "9"], [
-        "ConfigMap/monitoring/c",
+      stdout: versions(["a", "1"], ["b", "9"], [
+        "c",
         "10",
       ]),
     },
@@ -38,7 +42,10 @@ Deno.test("apply() tells created, configured and unchanged apart by resourceVers
 });
 
 Deno.test("A39: apply() is server-side, strict and ours; A72: secrets go by stdin only", async () => {
-  const calls = await fakeKubectl([{ on: " get " }, { on: " apply " }]);
+  const calls = await fakeKubectl([{ on: " get ", stdout: versions() }, {
+    on: " apply ",
+    stdout: versions(),
+  }]);
   await apply(cluster, [a]);
   const [, call] = await calls();
   assert.match(
@@ -50,7 +57,10 @@ Deno.test("A39: apply() is server-side, strict and ours; A72: secrets go by stdi
 });
 
 Deno.test("apply() sends definitions in a List of their own before the rest", async () => {
-  const calls = await fakeKubectl([{ on: " get " }, { on: " apply " }]);
+  const calls = await fakeKubectl([{ on: " get ", stdout: versions() }, {
+    on: " apply ",
+    stdout: versions(),
+  }]);
   await apply(cluster, [a, namespace]);
   const lists = (await calls()).filter(({ args }) => args.includes(" apply ")).map(({ stdin }) =>
     JSON.parse(stdin).items.map(({ kind }: Manifest) => kind)
@@ -60,9 +70,9 @@ Deno.test("apply() sends definitions in a List of their own before the rest", as
 
 Deno.test("A32: apply() tries again while the API server restarts", async () => {
   const calls = await fakeKubectl([
-    { on: " get " },
+    { on: " get ", stdout: versions() },
     { on: " apply ", stderr: "dial tcp: connection refused", code: 1, times: 1 },
-    { on: " apply ", stdout: versions(["ConfigMap/monitoring/a", "1"]) },
+    { on: " apply ", stdout: versions(["a", "1"]) },
   ]);
   assert.deepEqual((await apply(cluster, [a])).map(({ action }) => action), ["created"]);
   assert.equal((await calls()).length, 3);
@@ -76,21 +86,21 @@ function refusing(manager: string): Reply[] {
   return [
     {
       on: " get ",
-      stdout: versions(["ConfigMap/monitoring/a", "1"], ["ConfigMap/monitoring/b", "2"]),
+      stdout: versions(["a", "1"], ["b", "2"]),
       times: 1,
     },
-    { on: " apply .*range .items", stderr, code: 1, times: 1 },
+    { on: " apply .*-o json", stderr, code: 1, times: 1 },
     {
       on: "strict -f -$",
       stderr,
       stdout: "configmap/b serverside-applied\n",
       code: 1,
     },
-    { on: "--force-conflicts", stdout: versions(["ConfigMap/monitoring/a", "7"]) },
+    { on: "--force-conflicts", stdout: versions(["a", "7"]) },
     { on: " apply ", stderr, code: 1 },
     {
       on: " get ",
-      stdout: versions(["ConfigMap/monitoring/a", "7"], ["ConfigMap/monitoring/b", "2"]),
+      stdout: versions(["a", "7"], ["b", "2"]),
     },
   ];
 }
@@ -116,15 +126,17 @@ Deno.test("apply() takes back what a person changed with kubectl, that object on
 });
 
 Deno.test("apply() does not take a controller's status for a change", async () => {
-  const row = (version: string, generation: string) =>
-    `Deployment\tn\td\t${version}\t${generation}\t{}\t{}\n`;
+  const row = (resourceVersion: string, generation: number) => {
+    const metadata = { name: "d", namespace: "n", resourceVersion, generation };
+    return JSON.stringify({ kind: "List", items: [{ kind: "Deployment", metadata }] });
+  };
   const deployment = {
     apiVersion: "apps/v1",
     kind: "Deployment",
     metadata: { name: "d", namespace: "n" },
   };
-  for (const [after, action] of [[row("9", "1"), "unchanged"], [row("9", "2"), "configured"]]) {
-    await fakeKubectl([{ on: " get ", stdout: row("1", "1") }, { on: " apply ", stdout: after }]);
+  for (const [after, action] of [[row("9", 1), "unchanged"], [row("9", 2), "configured"]]) {
+    await fakeKubectl([{ on: " get ", stdout: row("1", 1) }, { on: " apply ", stdout: after }]);
     assert.equal((await apply(cluster, [deployment]))[0]!.action, action);
   }
 });

@@ -8,7 +8,14 @@ import { plan } from "../lib/plan.ts";
 import { Report } from "../lib/report.ts";
 import { runStep, step } from "../lib/step.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
-import { type Call, fakeKubectl, NOTHING_LISTED, type Reply } from "./fake_kubectl.ts";
+import {
+  type Call,
+  fakeKubectl,
+  listOf,
+  NO_KINDS,
+  NOTHING_LISTED,
+  type Reply,
+} from "./fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 
@@ -50,9 +57,10 @@ function site(live: Manifest[], allowVolumeExpansion = true): Reply[] {
     { on: "get statefulsets.apps,persistentvolumeclaims", stdout: JSON.stringify({ items: live }) },
     { on: "get storageclasses", stdout: JSON.stringify({ items: classes }) },
     { on: " patch | delete " },
-    { on: " get " },
+    NO_KINDS,
+    { on: " get ", stdout: listOf() },
     { on: "--dry-run=server" },
-    { on: " apply ", stdout: "Prometheus\tmonitoring\tmain\t1\t2\t{}\t{}\n" },
+    { on: " apply ", stdout: listOf(resource("20Gi")) },
   ];
 }
 
@@ -190,12 +198,12 @@ Deno.test("growVolumes() applies new definitions before a resource that may need
   const crd = object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "prometheuses", {});
   delete crd.metadata.namespace;
   const live = [operatorsSet("10Gi"), claim("main-db-prometheus-main-0", "10Gi")];
-  const row = "CustomResourceDefinition\t\tprometheuses\t1\t2\t{}\t{}\n";
   const calls = await fakeKubectl([
     { on: "get customresourcedefinitions -o", stdout: "prometheuses\tTrue\n" },
-    ...site(live).slice(0, 5),
-    { on: " apply ", stdout: row, times: 1 },
-    ...site(live).slice(5),
+    { on: "get customresourcedefinitions --selector", stdout: "" },
+    ...site(live).slice(0, 6),
+    { on: " apply ", stdout: listOf(crd), times: 1 },
+    ...site(live).slice(6),
   ]);
   const told = await growVolumes(cluster, [resource("20Gi"), crd]);
   assert.match(told[0]!, /^CustomResourceDefinition\/prometheuses created/);
@@ -219,8 +227,8 @@ Deno.test("the step after a cut lets the operator go, also when no volume is lef
     run: ({ objects, apply }) => apply(objects),
   });
   await runStep(again, cluster, new Report("", () => {}));
-  assert.deepEqual(deeds(await calls()), ["apply"]);
-  const { args, stdin } = (await calls()).find(({ stdin }) => stdin)!;
+  assert.deepEqual(deeds(await calls()), ["apply", "apply"]);
+  const { args, stdin } = (await calls()).findLast(({ stdin }) => stdin)!;
   assert.match(args, new RegExp(`--server-side --field-manager=${OWNER} `)); // as the pause was
   assert.equal("paused" in JSON.parse(stdin).items[0].spec, false);
 });
@@ -233,10 +241,9 @@ Deno.test("volumeGrowth() asks nothing for objects without volumes", async () =>
 });
 
 Deno.test("runStep() counts volumes that grow, before it applies what asks for them", async () => {
-  const row = "StatefulSet\tmonitoring\tstore\t1\t1\t{}\t{}\n";
   const calls = await fakeKubectl([
-    ...site([set("10Gi"), claim("data-store-0", "10Gi")]).slice(0, 5),
-    { on: " apply ", stdout: row },
+    ...site([set("10Gi"), claim("data-store-0", "10Gi")]).slice(0, 6),
+    { on: " apply ", stdout: listOf(set("20Gi")) },
   ]);
   const growing = step({
     name: "99-example",

@@ -59,6 +59,21 @@ export const FLEET_CONFIG = JSON.stringify({
 /** A cluster that lists no kinds, so that nothing on it can be surplus. */
 export const NOTHING_LISTED: Reply = { on: "api-resources --verbs=list,delete" };
 
+/** A cluster whose lock nobody holds. */
+export const FREE: Reply[] = [
+  { on: "get lease " },
+  { on: "create --filename -" },
+  { on: "patch lease " },
+];
+
+/** A cluster on which the kinds of what was deployed have not been kept. */
+export const NO_KINDS: Reply = { on: "get configmap thanos-multi-cluster-kinds " };
+
+/** What kubectl prints of objects. */
+export function listOf(...items: unknown[]): string {
+  return JSON.stringify({ kind: "List", items });
+}
+
 /** What the guard reads of a cluster; `marker` is the data of our ConfigMap there, if any. */
 export function identityReply(uid: string, marker?: Record<string, string>): Reply {
   const items = [

@@ -1,7 +1,8 @@
 // lib/fleet.ts and lib/central.ts: central catches up with edges that are deployed without it.
 import assert from "node:assert/strict";
 import process from "node:process";
-import { deployFleet, exitCodeOfFleet, planFleet, summary } from "../lib/fleet.ts";
+import { deployFleet, exitCodeOfFleet, summary } from "../lib/fleet.ts";
+import { planFleet } from "../lib/plans.ts";
 import type { Cluster } from "../lib/cluster.ts";
 import { DeployError } from "../lib/error.ts";
 import { configMap } from "../lib/manifest.ts";
@@ -10,7 +11,10 @@ import { fixtureFleet } from "./cluster_fixture.ts";
 import {
   fakeKubectl,
   FLEET_CONFIG,
+  FREE,
   identityReply,
+  listOf,
+  NO_KINDS,
   NOTHING_LISTED,
   type Reply,
 } from "./fake_kubectl.ts";
@@ -27,13 +31,18 @@ function marker(id: string, name: string, role: string): Reply {
 const TARGETS: Reply[] = [
   { on: "config view", stdout: FLEET_CONFIG },
   marker("197", "cluster-197-edge", "edge"),
+  ...FREE,
+  NO_KINDS,
   NOTHING_LISTED,
 ];
 const CENTRAL = marker("196", "cluster-196-central", "central");
 
 /** The list of the fleet as it is in the cluster, by its version. */
 function listed(...versions: number[]): Reply[] {
-  const line = (version: number) => `ConfigMap\tmonitoring\tlist\t${version}\n`;
+  const line = (version: number) => {
+    const metadata = { name: "list", namespace: "monitoring", resourceVersion: String(version) };
+    return listOf({ kind: "ConfigMap", metadata });
+  };
   return [
     { on: "mkube-196 get configmap", stdout: line(versions[0]!) },
     { on: "mkube-196 apply", stdout: line(versions.at(-1)!) },
@@ -79,7 +88,7 @@ Deno.test("deployFleet() tells central of an edge before anything looks at the f
   const table = summary(results, 1);
   assert.match(table, /^196 +99-example +1 +1 .* ok$/m);
   assert.match(table, /^1 change in 1s$/m);
-  const [applied] = (await calls()).filter(({ args }) => args.includes(" apply "));
+  const applied = (await calls()).filter(({ args }) => args.includes(" apply ")).at(-1);
   const { metadata, data } = JSON.parse(applied!.stdin).items[0];
   assert.deepEqual(data, { edges: "197" });
   // As in a whole run of the step: two labels that take turns would be a change each time.
@@ -99,7 +108,7 @@ const AWAY: [why: string, replies: Reply[]][] = [
     on: "mkube-196 get namespace/kube-system",
   }]],
   ["was never deployed", [{ ...identityReply(UID), on: "mkube-196 get namespace/kube-system" }]],
-  ["never had the step", [CENTRAL, { on: "mkube-196 get configmap", stdout: "" }]],
+  ["never had the step", [CENTRAL, { on: "mkube-196 get configmap", stdout: listOf() }]],
 ];
 
 for (const [why, replies] of AWAY) {
@@ -159,7 +168,6 @@ Deno.test("planFleet() shows what central would be told, and not the rest of its
     CENTRAL,
     { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n" },
     { on: "get namespaces", stdout: "namespace/monitoring\n" },
-    { on: "mkube-196 get configmap.*jsonpath", stdout: "ConfigMap\tmonitoring\tlist\t1\n" },
     {
       on: "mkube-196 get configmap",
       stdout: JSON.stringify({ items: [list(""), configMap("other", "monitoring", {})] }),
@@ -167,12 +175,12 @@ Deno.test("planFleet() shows what central would be told, and not the rest of its
     { on: "--dry-run=server", stdout: JSON.stringify(list("197")) },
   ]);
   const plans = await planFleet([example([])], [edge], { central });
-  assert.deepEqual(plans.map(({ cluster, entries }) => [cluster.id, ...entries]), [
+  const told = plans.map(({ cluster, entries }) => [
+    cluster.id,
+    ...entries.map(({ id, action, fields }) => [id, action, ...fields]),
+  ]);
+  assert.deepEqual(told, [
     ["197"],
-    ["196", {
-      id: "ConfigMap/monitoring/list",
-      action: "update",
-      fields: ['data.edges: "" -> "197"'],
-    }],
+    ["196", ["ConfigMap/monitoring/list", "update", 'data.edges: "" -> "197"']],
   ]);
 });

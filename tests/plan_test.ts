@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
-import { planFleet, printPlans } from "../lib/fleet.ts";
-import { configMap, secret } from "../lib/manifest.ts";
+import { planFleet, printPlans } from "../lib/plans.ts";
+import { configMap, secret, STEP_LABEL } from "../lib/manifest.ts";
 import { differences, plan } from "../lib/plan.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
-import { fakeKubectl, FLEET_CONFIG, identityReply, NOTHING_LISTED } from "./fake_kubectl.ts";
+import {
+  fakeKubectl,
+  FLEET_CONFIG,
+  identityReply,
+  NO_KINDS,
+  NOTHING_LISTED,
+} from "./fake_kubectl.ts";
 
 Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
   const before = configMap("a", "n", { x: "1", gone: "z" });
@@ -23,9 +29,11 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
   const kept = configMap("kept", "monitoring", { x: "new" });
   const live = [configMap("kept", "monitoring", { x: "old" }), configMap("gone", "monitoring", {})];
   for (const { metadata } of live) {
+    metadata.labels = { [STEP_LABEL]: "20-prometheus" };
     metadata.managedFields = [{ manager: "thanos-multi-cluster" }];
   }
   const calls = await fakeKubectl([
+    NO_KINDS,
     { on: "api-resources --verbs", stdout: "configmaps\nnetworkpolicies.networking.k8s.io\n" },
     { on: "get configmaps,networkpolicies", stdout: JSON.stringify({ items: live }) },
     {
@@ -46,7 +54,12 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
     },
   ], ["20-prometheus"]);
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
-    ["ConfigMap/monitoring/kept", "update", 'data.x: "old" -> "new"'],
+    [
+      "ConfigMap/monitoring/kept",
+      "update",
+      'metadata.labels.deploy.miribit.lab/step: "20-prometheus" -> (none)',
+      'data.x: "old" -> "new"',
+    ],
     ["ConfigMap/not-there-yet/new", "create"],
     ["Prometheus/monitoring/p", "create"],
     ["ConfigMap/monitoring/gone", "delete"],
@@ -60,6 +73,7 @@ Deno.test("planFleet() plans the other clusters when one is away, and ends with 
     { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     identityReply("uid"),
+    NO_KINDS,
     NOTHING_LISTED,
     { on: "api-resources|get namespaces" },
   ]);

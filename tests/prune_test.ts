@@ -6,7 +6,7 @@ import { Report } from "../lib/report.ts";
 import { begun, step } from "../lib/step.ts";
 import { tidy } from "../lib/tidy.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
-import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
+import { fakeKubectl, NO_KINDS, type Reply } from "./fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
 
@@ -26,6 +26,7 @@ function live(kind: string, name: string, more: Record<string, unknown> = {}): M
 
 function listing(...items: Manifest[]): Reply[] {
   return [
+    NO_KINDS,
     {
       on: "api-resources --verbs=list,delete",
       stdout:
@@ -34,15 +35,30 @@ function listing(...items: Manifest[]): Reply[] {
     },
     { on: " get ", stdout: JSON.stringify({ items }) },
     { on: " delete " },
+    { on: " apply ", stdout: JSON.stringify({ kind: "List", items: [] }) },
   ];
 }
 
 Deno.test("unwanted() asks for every kind, also those that no manifest has any more", async () => {
   const calls = await fakeKubectl(listing());
   await unwanted(cluster, ["20-prometheus", "40-logging"], new Set());
-  const [, get] = await calls();
+  const [, , get] = await calls();
   assert.match(get!.args, /get configmaps,secrets,networkpolicies\.networking\.k8s\.io /);
-  assert.match(get!.args, new RegExp(`managed-by=${OWNER},.*in \\(20-prometheus,40-logging\\)`));
+  assert.match(get!.args, new RegExp(`managed-by=${OWNER} `));
+});
+
+Deno.test("unwanted() asks for the kinds that the cluster has kept, and for no others", async () => {
+  const kinds = { data: { kinds: "configmap.v1.\nsecret.v1." } };
+  const calls = await fakeKubectl([
+    { ...NO_KINDS, stdout: JSON.stringify(kinds) },
+    ...listing(live("Secret", "left")),
+  ]);
+  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  const found = await unwanted(site, ["20-prometheus"], new Set());
+  assert.deepEqual(found.map(({ metadata }) => metadata.name), ["left"]);
+  const asked = (await calls()).map(({ args }) => / get (\S+) --all-namespaces/.exec(args)?.[1]);
+  // The second call is about who wrote what was found.
+  assert.deepEqual(asked.filter(Boolean), ["configmap.v1.,secret.v1.", "secret.v1."]);
 });
 
 Deno.test("A59: unwanted() is exactly what is ours and not wanted", async () => {

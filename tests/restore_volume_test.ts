@@ -118,14 +118,19 @@ async function during(claims: unknown[], statuses: Record<string, unknown>[]) {
   };
   return await fakeKubectl([
     { on: "get persistentvolumeclaims", stdout: JSON.stringify({ items: claims }) },
-    { on: "^.*get .*jsonpath", stdout: "" },
-    { on: "apply", stdout: "" },
+    // Nothing is there when it is applied; each later look is at the volume.
+    {
+      on: "get volume.v1beta2.longhorn.io",
+      stdout: JSON.stringify({ items: [] }),
+      times: 1,
+    },
+    { on: "apply", stdout: JSON.stringify({ items: [], kind: "List" }) },
     ...statuses.map((status, index) => ({
       on: "get volume.v1beta2.longhorn.io",
       stdout: JSON.stringify({ items: [{ ...volume, status }] }),
       times: index < statuses.length - 1 ? 1 : 1e6,
     })),
-    { on: "get persistentvolume.*-o json", stdout: JSON.stringify({ items: [bound] }) },
+    { on: "get persistentvolume", stdout: JSON.stringify({ items: [bound] }) },
   ]);
 }
 

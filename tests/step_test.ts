@@ -8,7 +8,10 @@ import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import {
   fakeKubectl,
   FLEET_CONFIG,
+  FREE,
   identityReply,
+  listOf,
+  NO_KINDS,
   NOTHING_LISTED,
   type Reply,
 } from "./fake_kubectl.ts";
@@ -22,8 +25,9 @@ function example(run: (context: StepContext) => Promise<void>, needs: string[] =
 }
 
 const applied: Reply[] = [
-  { on: " get configmap", stdout: "" },
-  { on: " apply ", stdout: "ConfigMap\tmonitoring\ta\t1\n" },
+  NO_KINDS,
+  { on: " get configmap", stdout: listOf() },
+  { on: " apply ", stdout: listOf(configMap("a", "monitoring", {})) },
 ];
 
 Deno.test("runStep() counts objects, changes and what simulated nodes cannot show", async () => {
@@ -90,8 +94,10 @@ Deno.test("deployFleet() goes on with the other clusters when one fails, and end
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     identityReply("uid"),
     NOTHING_LISTED,
-    { on: " apply .*-f -", stdout: "ConfigMap\tkube-system\tthanos-multi-cluster\t1\n" },
-    { on: " get " },
+    ...FREE,
+    NO_KINDS,
+    { on: " apply .*-f -", stdout: listOf() },
+    { on: " get ", stdout: listOf() },
   ]);
   const ran: string[] = [];
   const results = await deployFleet(

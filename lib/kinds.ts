@@ -1,0 +1,61 @@
+// The kinds of everything that was ever deployed to a cluster, kept there: one cheap list call over them
+// shows all that is ours, also of kinds that the manifests no longer have.
+import type { Cluster } from "./cluster.ts";
+import { kubectl } from "./kubectl.ts";
+import { configMap, type Manifest, OWNER } from "./manifest.ts";
+
+const NAMESPACE = "kube-system";
+const NAME = `${OWNER}-kinds`;
+
+interface Kinds {
+  names: Set<string>;
+  /** false: nothing was kept there when this process began, so others may be there, too. */
+  complete: boolean;
+}
+
+// What this process knows of each cluster.
+const known = new WeakMap<Cluster, Promise<Kinds>>();
+
+function kindsOn(cluster: Cluster): Promise<Kinds> {
+  let kinds = known.get(cluster);
+  if (!kinds) known.set(cluster, kinds = read(cluster));
+  return kinds;
+}
+
+async function read(cluster: Cluster): Promise<Kinds> {
+  const words = ["get", "configmap", NAME, "--namespace", NAMESPACE, "--ignore-not-found"];
+  const answer = await kubectl([...words, "--output", "json"], { cluster });
+  if (!answer.trim()) return { names: new Set(), complete: false };
+  return { names: new Set(JSON.parse(answer).data.kinds.split("\n")), complete: true };
+}
+
+/** Every kind that was deployed; undefined for a cluster on which they have not been kept so far. */
+export async function rememberedKinds(cluster: Cluster): Promise<string[] | undefined> {
+  const { names, complete } = await kindsOn(cluster);
+  return complete ? [...names] : undefined;
+}
+
+/**
+ * The ConfigMap that keeps the kinds of these objects as well, to be applied before the first of them;
+ * undefined when it has them all.
+ */
+export async function kindsToKeep(
+  cluster: Cluster,
+  objects: Manifest[],
+): Promise<Manifest | undefined> {
+  const { names } = await kindsOn(cluster);
+  const more = kindsOf(objects).filter((kind) => !names.has(kind));
+  if (more.length === 0) return undefined;
+  for (const kind of more) names.add(kind);
+  const labels = { "app.kubernetes.io/managed-by": OWNER };
+  return configMap(NAME, NAMESPACE, { kinds: [...names].sort().join("\n") }, { labels });
+}
+
+/** `deployment.v1.apps`, `service.v1.`: the kinds of the objects, each once, as kubectl takes them. */
+export function kindsOf(objects: Manifest[]): string[] {
+  const kinds = objects.map(({ apiVersion, kind }) => {
+    const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
+    return `${kind.toLowerCase()}.${version}.${group}`;
+  });
+  return [...new Set(kinds)].sort();
+}

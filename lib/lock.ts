@@ -1,0 +1,123 @@
+// One deploy at a time per cluster, from whatever machine: a Lease in kube-system names its holder.
+import { hostname, userInfo } from "node:os";
+import process from "node:process";
+import { type Cluster, text } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
+import { interrupt } from "./interrupt.ts";
+import { kubectl, KubectlError } from "./kubectl.ts";
+import { type Manifest, OWNER } from "./manifest.ts";
+
+const NAMESPACE = "kube-system";
+/** Seconds after which a holder that has told nothing more counts as gone. */
+const EXPIRY = 900;
+const RENEWAL = 300;
+
+export interface LockOptions {
+  /** Take it from whoever holds it. */
+  steal?: boolean;
+  /** Told of a run before that did not end well. */
+  say?: (text: string) => void;
+}
+
+/**
+ * Takes the lock of a cluster until the result is disposed. One whose holder has died (a process of this
+ * machine that is gone, or no sign of life for 15 minutes) is taken over.
+ * @throws {DeployError} exit 10 when another run holds it.
+ */
+export async function lock(
+  cluster: Cluster,
+  { steal = false, say = () => {} }: LockOptions = {},
+): Promise<AsyncDisposable> {
+  const found = await read(cluster);
+  const holder = found?.spec.holderIdentity;
+  if (holder) {
+    const since = `since ${found.spec.acquireTime}`;
+    if (steal) say(`the lock is taken from ${holder}, who had it ${since}`);
+    else if (isDead(found)) say(`the run of ${holder} ${since} did not finish; this one goes on`);
+    else throw held(cluster, holder, since);
+  }
+  const me = `${userInfo().username}@${hostname()}/${process.pid}`;
+  await write(cluster, lease(me, found?.metadata.resourceVersion));
+  const timer = setInterval(() => {
+    swap(cluster, me, "renewTime", now())
+      .catch(() => interrupt(`the lock of ${cluster.id} went to another run`, ExitCode.locked));
+  }, RENEWAL * 1000);
+  return {
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer);
+      // Stolen or unreachable: either way there is nothing more for us to give back.
+      await swap(cluster, me, "holderIdentity", "").catch(() => {});
+    },
+  };
+}
+
+async function read(cluster: Cluster): Promise<Manifest | undefined> {
+  const words = ["get", "lease", OWNER, "--namespace", NAMESPACE, "--ignore-not-found"];
+  const answer = await kubectl([...words, "--output", "json"], { cluster });
+  return answer.trim() ? JSON.parse(answer) : undefined;
+}
+
+/** With a `resourceVersion` it replaces that very state of the Lease, else there must be none. */
+function lease(holderIdentity: string, resourceVersion?: string): Manifest {
+  return {
+    apiVersion: "coordination.k8s.io/v1",
+    kind: "Lease",
+    metadata: { name: OWNER, namespace: NAMESPACE, ...resourceVersion ? { resourceVersion } : {} },
+    spec: {
+      holderIdentity,
+      leaseDurationSeconds: EXPIRY,
+      acquireTime: now(),
+      renewTime: now(),
+    },
+  };
+}
+
+/** The time as a Lease has it, in microseconds. */
+function now(): string {
+  return new Date().toISOString().replace("Z", "000Z");
+}
+
+async function write(cluster: Cluster, object: Manifest): Promise<void> {
+  const verb = object.metadata.resourceVersion ? "replace" : "create";
+  const input = JSON.stringify(object);
+  try {
+    await kubectl([verb, "--filename", "-"], { cluster, input });
+  } catch (error) {
+    // Another run was quicker by a moment.
+    const lost = error instanceof KubectlError && /AlreadyExists|Conflict/.test(error.stderr);
+    if (!lost) throw error;
+    throw held(cluster, "another run", "since this moment");
+  }
+}
+
+/** Changes one field while the lock is ours. */
+async function swap(cluster: Cluster, me: string, field: string, value: string): Promise<void> {
+  const patch = JSON.stringify([
+    { op: "test", path: "/spec/holderIdentity", value: me },
+    { op: "replace", path: `/spec/${field}`, value },
+  ]);
+  const words = ["patch", "lease", OWNER, "--namespace", NAMESPACE, "--type=json"];
+  await kubectl([...words, "--patch", patch], { cluster, afterInterrupt: true });
+}
+
+function isDead({ spec }: Manifest): boolean {
+  const [, host, pid] = /@(.+)\/(\d+)$/.exec(spec.holderIdentity) ?? [];
+  if (host === hostname() && !isRunning(Number(pid))) return true;
+  return Date.parse(spec.renewTime) + spec.leaseDurationSeconds * 1000 < Date.now();
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
+
+function held(cluster: Cluster, holder: string, since: string): DeployError {
+  return new DeployError(`Cannot deploy to ${text(cluster, "CLUSTER_NAME")}: another run does`, {
+    exitCode: ExitCode.locked,
+    where: `held by ${holder}, ${since}`,
+    fix: "wait for it; or, if that run is surely gone, add ARGS=--steal-lock",
+  });
+}

@@ -1,0 +1,80 @@
+// A plan that was looked at and approved: kept in a file, and binding for the deploy that is given it.
+import { readFile, writeFile } from "node:fs/promises";
+import { replaceFile } from "./cache.ts";
+import type { Cluster } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
+import type { Planned } from "./plan.ts";
+import { type ClusterPlan, pending } from "./plans.ts";
+
+/** Written into every file; another one is another format. */
+const SCHEMA = "thanos-multi-cluster/plan/v1";
+
+interface PlanFile {
+  schema: string;
+  /** When it was made, ISO 8601. */
+  made: string;
+  /** What is to be changed, by cluster id; no values of Secrets. */
+  clusters: Record<string, Planned[]>;
+}
+
+/** Keeps what the plans want changed. */
+export async function writePlan(path: string, plans: ClusterPlan[]): Promise<void> {
+  const clusters = Object.fromEntries(
+    plans.map(({ cluster, entries }) => [cluster.id, pending(entries)]),
+  );
+  const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };
+  const text = JSON.stringify(file, null, 2);
+  await replaceFile(path, (temporary) => writeFile(temporary, `${text}\n`));
+}
+
+/** Reads a file of {@link writePlan}. Throws exit 2 for anything else. */
+export async function readPlan(path: string): Promise<PlanFile> {
+  const text = await readFile(path, "utf8").catch((error) => error as Error);
+  const fix = `make plan PLAN=${path} makes one`;
+  if (text instanceof Error) throw unusable(path, text.message, fix);
+  try {
+    const file = JSON.parse(text);
+    if (file?.schema === SCHEMA) return file;
+  } catch {
+    // Told below, like any other text.
+  }
+  throw unusable(path, `it is no plan of the format ${SCHEMA}`, fix);
+}
+
+function unusable(path: string, where: string, fix: string): DeployError {
+  return new DeployError(`Cannot use the plan "${path}"`, {
+    exitCode: ExitCode.config,
+    where,
+    fix,
+  });
+}
+
+/**
+ * Refuses (exit 4) a cluster whose plan is `now` another one than in the file: it has moved, or the
+ * manifests or settings have.
+ */
+export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now: Planned[]): void {
+  const approved = clusters[cluster.id];
+  if (!approved) {
+    throw new DeployError(`Refused: the plan does not speak of ${cluster.id}`, {
+      exitCode: ExitCode.refused,
+      where: `it speaks of ${Object.keys(clusters).join(", ")}`,
+      fix: "make a plan of every cluster that is to be deployed",
+    });
+  }
+  const text = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
+  const before = new Set(approved.map(text)), after = new Set(pending(now).map(text));
+  const moved = [
+    ...pending(now).filter((entry) => !before.has(text(entry))),
+    ...approved.filter((entry) => !after.has(text(entry))),
+  ];
+  if (moved.length === 0) return;
+  throw new DeployError(`Refused: ${cluster.id} is not as it was when the plan was made`, {
+    exitCode: ExitCode.refused,
+    where: [
+      `the plan is of ${made}; since then another thing to do:`,
+      ...new Set(moved.map(({ id }) => id)),
+    ],
+    fix: "make the plan again, read it, then deploy with it",
+  });
+}

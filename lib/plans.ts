@@ -1,0 +1,90 @@
+// Plans of many clusters at once.
+import { planCentral } from "./central.ts";
+import { type Cluster, text } from "./cluster.ts";
+import { ExitCode } from "./error.ts";
+import { checkTarget } from "./guard.ts";
+import { plan, type Planned } from "./plan.ts";
+import { print, Report, worstCode } from "./report.ts";
+import { desired, type Step } from "./step.ts";
+
+/** What a deploy would change on a cluster, or why that cannot be said. */
+export interface ClusterPlan {
+  cluster: Cluster;
+  entries: Planned[];
+  error?: unknown;
+}
+
+/**
+ * Plans of all clusters side by side; changes nothing. A cluster that is away spoils no other. With
+ * `central`, which is none of them, also what it would be told.
+ */
+export async function planFleet(
+  steps: Step[],
+  clusters: Cluster[],
+  { central }: { central?: Cluster } = {},
+): Promise<ClusterPlan[]> {
+  const ids = clusters.map(({ id }) => id);
+  const own = clusters.map((cluster) =>
+    planned(cluster, async () => {
+      await checkTarget(cluster);
+      return await planSteps(steps, cluster);
+    })
+  );
+  const told = central ? [planned(central, () => planCentral(steps, ids, central))] : [];
+  const plans = await Promise.all([...own, ...told]);
+  return plans.filter(({ cluster, entries, error }) =>
+    cluster !== central || entries.length > 0 || error
+  );
+}
+
+async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promise<ClusterPlan> {
+  try {
+    return { cluster, entries: await look() };
+  } catch (error) {
+    return { cluster, entries: [], error };
+  }
+}
+
+/** The plan of these steps on one cluster. */
+export async function planSteps(steps: Step[], cluster: Cluster): Promise<Planned[]> {
+  const objects = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+  return await plan(cluster, objects, steps.map(({ name }) => name));
+}
+
+/**
+ * Writes plans to stdout (every create, update with its fields, and deletion; the rest is counted) and
+ * failures to stderr; gives the exit code of the worst failure.
+ */
+export function printPlans(plans: ClusterPlan[]): number {
+  for (const { cluster, entries, error } of plans) {
+    if (error) {
+      new Report(`${cluster.id} | `).error(error);
+      continue;
+    }
+    print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);
+    for (const { id, action, fields } of pending(entries)) {
+      print(`  ${action.padEnd(8)} ${id}`);
+      for (const field of fields) print(`             ${field}`);
+    }
+    const count = (wanted: string) => entries.filter(({ action }) => action === wanted).length;
+    print(
+      `  ${count("create")} to create, ${count("update")} to update, ${
+        count("delete")
+      } no longer ` +
+        `wanted (deleted with ARGS=--prune only), ${count("unchanged")} unchanged\n`,
+    );
+  }
+  return worstCode(plans.map(({ error }) => error));
+}
+
+/** What a deploy would do something about. */
+export function pending(entries: Planned[]): Planned[] {
+  return entries.filter(({ action }) => action !== "unchanged");
+}
+
+/** Exit code that tells a fleet as wanted (0) from one that is not (12), and both from a failure. */
+export function driftCode(plans: ClusterPlan[]): number {
+  const failure = worstCode(plans.map(({ error }) => error));
+  if (failure !== ExitCode.done) return failure;
+  return plans.some(({ entries }) => pending(entries).length > 0) ? ExitCode.drift : ExitCode.done;
+}

@@ -1,0 +1,67 @@
+// lib/planfile.ts: a plan that was approved binds the deploy.
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { DeployError } from "../lib/error.ts";
+import type { Planned } from "../lib/plan.ts";
+import { readPlan, refuseMoved, writePlan } from "../lib/planfile.ts";
+import { driftCode } from "../lib/plans.ts";
+import { fixtureCluster } from "./cluster_fixture.ts";
+
+const cluster = await fixtureCluster("197");
+const path = join(await mkdtemp(join(tmpdir(), "plan-")), "plan.json");
+
+function planned(id: string, mark: string, action: Planned["action"] = "update"): Planned {
+  return { id, action, fields: [], mark };
+}
+
+const entries = [planned("Deployment/n/a", "1"), planned("Service/n/b", "", "unchanged")];
+await writePlan(path, [{ cluster, entries }]);
+const file = await readPlan(path);
+
+Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () => {
+  assert.deepEqual(file.clusters, { 197: [entries[0]] });
+  assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v1");
+});
+
+Deno.test("refuseMoved() lets a cluster pass that is as it was", () => {
+  refuseMoved(file, cluster, entries);
+});
+
+const MOVES: [what: string, now: Planned[]][] = [
+  ["whose object has changed", [planned("Deployment/n/a", "2")]],
+  ["that has one more thing to do", [...entries, planned("Service/n/b", "3")]],
+  ["that somebody else has brought up to date", [planned("Deployment/n/a", "", "unchanged")]],
+];
+
+for (const [what, now] of MOVES) {
+  Deno.test(`refuseMoved() refuses (4) a cluster ${what}, and names the object`, () => {
+    assert.throws(() => refuseMoved(file, cluster, now), (error: DeployError) => {
+      assert.equal(error.exitCode, 4);
+      assert.match(error.where.at(-1)!, /^(Deployment\/n\/a|Service\/n\/b)$/);
+      return true;
+    });
+  });
+}
+
+Deno.test("refuseMoved() refuses a cluster that the plan does not speak of", async () => {
+  const other = await fixtureCluster("198");
+  assert.throws(() => refuseMoved(file, other, []), { exitCode: 4 });
+});
+
+Deno.test("readPlan() refuses (2) what is no plan", async () => {
+  await assert.rejects(readPlan(`${path}.missing`), { exitCode: 2 });
+  for (const text of ["", "{}", '{"schema":"thanos-multi-cluster/plan/v9"}']) {
+    await writeFile(`${path}.other`, text);
+    await assert.rejects(readPlan(`${path}.other`), { exitCode: 2 });
+  }
+});
+
+Deno.test("driftCode() tells as wanted (0), not as wanted (12) and a failure apart", async () => {
+  const { DeployError } = await import("../lib/error.ts");
+  const away = { cluster, entries: [], error: new DeployError("Cannot x", { exitCode: 5 }) };
+  assert.equal(driftCode([{ cluster, entries: [entries[1]!] }]), 0);
+  assert.equal(driftCode([{ cluster, entries }]), 12);
+  assert.equal(driftCode([{ cluster, entries }, away]), 5);
+});
