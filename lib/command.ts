@@ -54,7 +54,9 @@ export async function command(
       Deno.exit(ExitCode.done);
     }
     obeySignals((text) => new Report().say(text));
-    Deno.exit(await run(words, values));
+    const code = await run(words, values);
+    if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
+    Deno.exit(code);
   } catch (error) {
     new Report().error(error);
     const code = exitCodeOf(error);
@@ -151,7 +153,6 @@ export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): P
   await close(steps, results, (performance.now() - started) / 1000);
   const code = exitCodeOfFleet(results);
   if (flags.json) print(resultsJson(results, code));
-  if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
   return code;
 }
 

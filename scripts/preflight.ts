@@ -4,7 +4,6 @@
 import { setInterval } from "node:timers";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
 import { clustersFor, command } from "../lib/command.ts";
-import { ExitCode } from "../lib/error.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import { print, Report } from "../lib/report.ts";
 import { desired } from "../lib/step.ts";
@@ -52,9 +51,7 @@ if (import.meta.main) {
     clusters.forEach((cluster, index) => {
       print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}\n${tableOf(rows[index]!)}\n\n`);
     });
-    const code = exitCodeOfRows(rows.flat());
-    if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
-    return code;
+    return exitCodeOfRows(rows.flat());
   });
 }
 

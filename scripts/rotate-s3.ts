@@ -133,7 +133,6 @@ function stopped(
 ): number {
   const code = exitCodeOfFleet(results);
   report.say(`\n${summary(results, (Date.now() - started) / 1000)}\n\n${sentence}`);
-  report.say(`exit code ${code}`);
   return code;
 }
 

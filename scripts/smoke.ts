@@ -1,5 +1,6 @@
 // The CI smoke job, through the commands that an operator types: fresh demo clusters, deploy, deploy
-// again without a change, a single step, drift repaired, the wrong cluster refused, teardown.
+// again without a change, a single step, drift repaired, a killed run finished, the wrong cluster refused,
+// teardown.
 import { existsSync } from "node:fs";
 import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
 import assert from "node:assert/strict";
@@ -9,6 +10,7 @@ import { chooseClusters, type Cluster, loadFleet, projectPath } from "../lib/clu
 import { command } from "../lib/command.ts";
 import { ExitCode } from "../lib/error.ts";
 import { kubectl } from "../lib/kubectl.ts";
+import type { Manifest } from "../lib/manifest.ts";
 import { print, Report } from "../lib/report.ts";
 import { changesOf, typeMake } from "./smoke/make.ts";
 
@@ -26,6 +28,11 @@ await command("smoke.ts", {}, async () => {
     ["a plan after a deploy is empty", emptyPlan],
     ["what a person deleted and edited comes back", repairedDrift],
     ["what a switch leaves behind goes with --prune, and no volume", prunedSwitch],
+    [
+      "what is not as wanted is told by a code, and a plan that is no longer true is refused",
+      drift,
+    ],
+    ["a cluster that is removed and killed on its way back is finished by the next run", comesBack],
     ["the env of 197 is refused on the cluster of 196", refusedTarget],
     ["an unknown cluster and an unknown flag are refused", refusedWords],
     ["teardown leaves no process and no file", teardown],
@@ -81,6 +88,61 @@ async function repairedDrift(): Promise<void> {
   await deployed(["cluster-196"], 2);
   assert.equal(await kubectl(["get", ...query, "-o", images], { cluster }), before);
   await kubectl(["get", "service", "thanos-query", "-n", "monitoring"], { cluster });
+}
+
+/** The plan is approved, then the cluster moves on. */
+async function drift(): Promise<void> {
+  const cluster = await demoCluster("198");
+  const scale = (replicas: number) =>
+    kubectl(
+      ["scale", "deployment/opensearch-exporter", "-n", "logging", `--replicas=${replicas}`],
+      {
+        cluster,
+      },
+    );
+  const PLAN = projectPath(".demo/plan.json");
+  assert.equal((await typeMake(["drift-198"])).code, ExitCode.done);
+  await scale(2);
+  const { code, output } = await typeMake(["drift-198"]);
+  assert.equal(code, ExitCode.drift, output);
+  assert.match(output, /update +Deployment\/logging\/opensearch-exporter\n +spec.replicas: 2 -> 1/);
+  await typeMake(["plan-198"], { PLAN });
+  await scale(3);
+  const moved = await typeMake(["cluster-198"], { PLAN });
+  assert.equal(moved.code, ExitCode.refused, moved.output);
+  await scale(2);
+  await typeMake(["plan-198"], { PLAN });
+  const bound = await typeMake(["cluster-198"], { PLAN });
+  assert.deepEqual([bound.code, changesOf(bound)], [ExitCode.done, 1], bound.output);
+}
+
+/** Removed but for its data, deployed again with a SIGKILL in the middle, and once more. */
+async function comesBack(): Promise<void> {
+  const cluster = await demoCluster("198");
+  const volumes = () => kubectl(["get", "pv,pvc", "-A", "-o", "name"], { cluster });
+  const state = async () => {
+    const kinds = "deployments,statefulsets,daemonsets,services,configmaps,secrets,prometheusrules";
+    const selector = ["-l", "deploy.miribit.lab/step", "-A", "-o", "json"];
+    const { items } = JSON.parse(await kubectl(["get", kinds, ...selector], { cluster }));
+    return items.map(({ kind, metadata: { name, labels } }: Manifest) => [kind, name, labels]);
+  };
+  const [kept, before] = [await volumes(), await state()];
+  const removed = await typeMake(["remove-198"], { YES: "1" });
+  assert.equal(removed.code, ExitCode.done, removed.output);
+  assert.ok(changesOf(removed)! > 100, removed.output);
+  assert.equal(await volumes(), kept);
+
+  const killed = $({ quiet: true, nothrow: true })`make --no-print-directory cluster-198`;
+  await new Promise<void>((resolve) => {
+    killed.stderr.on("data", (text) => /30-thanos/.test(text) && resolve());
+  });
+  await $({ quiet: true })`pkill -9 -f ${"fleet.ts deploy 198"}`;
+  await killed;
+  const again = await typeMake(["cluster-198"]);
+  assert.equal(again.code, ExitCode.done, again.output);
+  assert.match(again.output, /the run of .* did not finish; this one goes on/);
+  assert.deepEqual(await state(), before);
+  await deployed(["cluster-198"], 0);
 }
 
 /** Policies are on and then off again: named first, then deleted, and with them nothing else. */
