@@ -8,6 +8,7 @@ import { byId, isUnserved, liveOf, lookAgain, noteApplied } from "./inventory.ts
 import { kubectl, KubectlError } from "./kubectl.ts";
 import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
 import type { Change } from "./report.ts";
+import { takeOver, wasAppliedByHand } from "./takeover.ts";
 import { until } from "./wait.ts";
 
 export interface ApplyOptions {
@@ -76,6 +77,15 @@ async function applyWave(
     ? new Map<string, Manifest>()
     : await retried(() => applyList(cluster, stale), say)
       .catch((error) => refusedOnes(cluster, stale, error, say));
+  const byHand = stale.filter((object) => wasAppliedByHand(after.get(idOf(object)) ?? object));
+  for (const object of byHand) {
+    say(`taking ${idOf(object)} over from a plain kubectl apply`);
+    await takeOver(cluster, object);
+  }
+  if (byHand.length > 0) {
+    const taken = await retried(() => applyList(cluster, byHand), say);
+    for (const [id, object] of taken) after.set(id, object);
+  }
   await noteApplied(cluster, after.values());
   const sent = new Set(stale);
   return objects.map((object) => {

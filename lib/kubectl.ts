@@ -46,6 +46,7 @@ export async function kubectl(
   { cluster, input, seconds = 120, afterInterrupt = false }: KubectlOptions,
 ): Promise<string> {
   if (!afterInterrupt) refuseInterrupted();
+  refuseWithoutBash();
   const all = [...targetArgs(cluster), ...args];
   const running = $({
     quiet: true,
@@ -73,6 +74,15 @@ export async function kubectl(
   }
   const stderr = clean(result.stderr);
   throw new KubectlError(what, stderr, verdict(stderr, cluster), result.stdout);
+}
+
+/** zx quotes arguments for bash only, and looks for it once. */
+function refuseWithoutBash(): void {
+  if ($.quote as unknown) return;
+  throw new DeployError("Cannot start kubectl: there is no bash on PATH", {
+    exitCode: ExitCode.prerequisite,
+    fix: "install bash (apt install bash, apk add bash)",
+  });
 }
 
 /** The result, or undefined after the deadline; kubectl is ended then (`exec` made it the child). */
@@ -103,6 +113,7 @@ export function startKubectl(args: string[], cluster: Cluster): ProcessPromise {
 
 /** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
+  refuseWithoutBash();
   const result = await $({ quiet: true, nothrow: true, env: { ...process.env, LC_ALL: "C" } })`
     exec ${program} kustomize ${folder}`;
   if (result.exitCode === 0) return result.stdout;

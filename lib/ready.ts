@@ -3,7 +3,7 @@ import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { liveOf, owned } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
-import { conditionOf } from "./live.ts";
+import { conditionOf, liveObjects } from "./live.ts";
 import { idOf, type Manifest } from "./manifest.ts";
 import { until } from "./wait.ts";
 
@@ -24,6 +24,8 @@ const RULES: Record<string, (object: Manifest) => Readiness> = {
     status?.phase === "Bound" ? READY : waiting(`phase ${status?.phase ?? "unknown"}`),
   Deployment(object) {
     const { spec, status = {} } = object;
+    const refused = conditionOf(object, "ReplicaFailure");
+    if (refused?.status === "True") return waiting(`${refused.reason}: ${refused.message}`);
     const progressing = conditionOf(object, "Progressing");
     if (progressing?.reason === "ProgressDeadlineExceeded") return failed(progressing.message);
     return observed(object) ??
@@ -195,7 +197,22 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
     ["get", "pods", "-n", object.metadata.namespace!, "-l", labels, "-o", "json"],
     { cluster },
   );
-  return JSON.parse(list).items.map(troubleOf).find(Boolean);
+  const pods: Manifest[] = JSON.parse(list).items;
+  return pods.length > 0
+    ? pods.map(troubleOf).find(Boolean)
+    : await creationTrouble(cluster, object);
+}
+
+/** Why the controller of an object cannot even make its pods: a quota, an admission webhook (A48). */
+async function creationTrouble(
+  cluster: Cluster,
+  { kind, metadata: { name, namespace } }: Manifest,
+): Promise<Trouble | undefined> {
+  const events = await liveObjects(cluster, "events", namespace!);
+  const last = events.findLast(({ reason, involvedObject }) =>
+    reason === "FailedCreate" && involvedObject?.kind === kind && involvedObject.name === name
+  );
+  return last && { reason: `FailedCreate: ${last.message}`, final: false };
 }
 
 /** Why a pod does not run, from its conditions and container states; undefined when it just starts. */

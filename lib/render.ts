@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { isMap, parse, parseAllDocuments } from "yaml";
 import { type Cluster, projectPath, text, type Vars } from "./cluster.ts";
+import { refuseDuplicates } from "./duplicates.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { kustomize } from "./kubectl.ts";
 import { idOf, type Manifest, SUBSTITUTE_ANNOTATION, withChecksums } from "./manifest.ts";
@@ -37,7 +38,9 @@ export async function render(
       },
     );
   }
-  return rewriteImages(withChecksums([...objects, ...add]), cluster);
+  const whole = [...objects, ...add];
+  refuseDuplicates(whole);
+  return rewriteImages(withChecksums(whole), cluster);
 }
 
 // Kustomize output does not depend on the cluster: built once per folder and process.

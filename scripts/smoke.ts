@@ -26,13 +26,16 @@ await command("smoke.ts", {}, async () => {
       () => deployed(["30-thanos", "CLUSTER=196"], 0),
     ],
     ["a plan after a deploy is empty", emptyPlan],
-    ["what a person deleted and edited comes back", repairedDrift],
+    ["A35: what a person deleted, edited and applied is again as wanted", repairedDrift],
     ["what a switch leaves behind goes with --prune, and no volume", prunedSwitch],
     [
       "what is not as wanted is told by a code, and a plan that is no longer true is refused",
       drift,
     ],
-    ["a cluster that is removed and killed on its way back is finished by the next run", comesBack],
+    [
+      "A43, A46: a cluster that is removed and killed on its way back is finished by the next run",
+      comesBack,
+    ],
     ["the env of 197 is refused on the cluster of 196", refusedTarget],
     ["an unknown cluster and an unknown flag are refused", refusedWords],
     ["teardown leaves no process and no file", teardown],
@@ -85,7 +88,17 @@ async function repairedDrift(): Promise<void> {
   const before = await kubectl(["get", ...query, "-o", images], { cluster });
   await kubectl(["set", "image", ...query, "*=example.org/other:1"], { cluster });
   await kubectl(["delete", "service", "thanos-query", "-n", "monitoring"], { cluster });
-  await deployed(["cluster-196"], 2);
+  // A person's plain apply, which knows nothing of ours (fault A35).
+  const limits = ["configmap/grafana-limits", "-n", "monitoring"];
+  await kubectl(["delete", ...limits], { cluster });
+  const metadata = { name: "grafana-limits", namespace: "monitoring" };
+  const data = { GF_DATAPROXY_TIMEOUT: "1", EXTRA: "x" };
+  const input = JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata, data });
+  await kubectl(["apply", "-f", "-"], { cluster, input });
+  await deployed(["cluster-196"], 3);
+  const own = JSON.parse(await kubectl(["get", ...limits, "-o", "json"], { cluster }));
+  assert.deepEqual(Object.keys(own.data), ["GF_DATAPROXY_TIMEOUT"]);
+  assert.equal(own.metadata.annotations, undefined);
   assert.equal(await kubectl(["get", ...query, "-o", images], { cluster }), before);
   await kubectl(["get", "service", "thanos-query", "-n", "monitoring"], { cluster });
 }

@@ -68,6 +68,31 @@ Deno.test("apply() sends definitions in a List of their own before the rest", as
   assert.deepEqual(lists, [["Namespace"], ["ConfigMap"]]);
 });
 
+Deno.test("A38: apply() waits for a new definition, and sends only afterwards what needs it", async () => {
+  const crd: Manifest = {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "things.example.org" },
+    spec: { group: "example.org", names: { kind: "Thing" } },
+  };
+  const thing = { apiVersion: "example.org/v1", kind: "Thing", metadata: { name: "t" } };
+  const calls = await fakeKubectl([
+    { on: "get customresourcedefinitions --selector" },
+    { on: "get customresourcedefinitions -o", stdout: "things.example.org\tFalse\n", times: 1 },
+    { on: "get customresourcedefinitions -o", stdout: "things.example.org\tTrue\n" },
+    { on: " get ", stdout: versions() },
+    { on: " apply ", stdout: versions() },
+  ]);
+  await apply(cluster, [thing, a, crd]);
+  const told = (await calls()).map(({ args, stdin }) =>
+    stdin ? JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join() : args
+  );
+  const looks = told.findLastIndex((args) => args.includes("get customresourcedefinitions -o"));
+  assert.ok(told.indexOf("CustomResourceDefinition") < looks);
+  assert.ok(looks < told.indexOf("Thing"));
+  assert.ok(told.indexOf("ConfigMap") < told.indexOf("Thing"), "it does not wait for that");
+});
+
 Deno.test("A32: apply() tries again while the API server restarts", async () => {
   const calls = await fakeKubectl([
     { on: " get ", stdout: versions() },

@@ -34,7 +34,7 @@ Deno.test("A14: an unknown cluster or verb ends with exit 2 and the known ones",
   assert.match(cluster.stderr, /196, 197, 198/);
   const verb = await run("scripts/fleet.ts", "deplyo", "196");
   assert.equal(verb.code, 2);
-  assert.match(verb.stderr, /deploy, verify, plan/);
+  assert.match(verb.stderr, /deploy, verify, plan, remove, drift/);
 });
 
 Deno.test("A11: config prints every effective setting with its source, secrets masked", async () => {

@@ -90,6 +90,18 @@ const verdicts: [title: string, stderr: string, exitCode: number, transient: boo
     true,
   ],
   [
+    "A42: webhook of an old install",
+    'Error from server (InternalError): failed calling webhook "prometheusrulemutate.monitoring.coreos.com": no endpoints available for service "old-operator"',
+    6,
+    true,
+  ],
+  [
+    "A48: quota",
+    'Error from server (Forbidden): pods "a" is forbidden: exceeded quota: small, requested: requests.cpu=2, used: requests.cpu=1, limited: requests.cpu=2',
+    6,
+    false,
+  ],
+  [
     "A33: too many requests",
     "Error from server (TooManyRequests): the server has received too many requests",
     5,

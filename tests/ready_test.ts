@@ -285,3 +285,39 @@ Deno.test("A57: waitReady() waits for objects that do not exist yet, then exit 7
   assert.equal(error.exitCode, 7);
   assert.deepEqual(error.where, ["Deployment/n/x: does not exist"]);
 });
+
+Deno.test("A48: readiness() repeats what keeps a Deployment from making pods", () => {
+  const message = 'pods "d-1" is forbidden: exceeded quota: q, used: cpu=1, limited: cpu=1';
+  const conditions = [{ type: "ReplicaFailure", status: "True", reason: "FailedCreate", message }];
+  const object = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "d", namespace: "n", generation: 1 },
+    spec: { replicas: 1 },
+    status: { observedGeneration: 1, conditions },
+  };
+  assert.deepEqual(readiness(object), { state: "waiting", reason: `FailedCreate: ${message}` });
+});
+
+Deno.test("A48: unready() says why a StatefulSet has no pods", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  const set = {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: { name: "store", namespace: "n", generation: 1 },
+    spec: { replicas: 1, selector: { matchLabels: { app: "store" } } },
+    status: { observedGeneration: 1 },
+  };
+  const event = (name: string, message: string) => (
+    { reason: "FailedCreate", message, involvedObject: { kind: "StatefulSet", name } }
+  );
+  const events = [event("store", "exceeded quota: q"), event("other", "not ours")];
+  await fakeKubectl([
+    { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
+    { on: "get pods", stdout: JSON.stringify({ items: [] }) },
+    { on: "get events", stdout: JSON.stringify({ items: events }) },
+  ]);
+  assert.deepEqual(await unready(cluster, [set]), [
+    "StatefulSet/n/store: FailedCreate: exceeded quota: q",
+  ]);
+});
