@@ -73,19 +73,7 @@ async function applyWave(
   if (objects.length === 0) return [];
   const before = await retried(() => liveOf(cluster, objects));
   const stale = objects.filter((object) => !isCurrent(before.get(idOf(object)), object));
-  const after = stale.length === 0
-    ? new Map<string, Manifest>()
-    : await retried(() => applyList(cluster, stale), say)
-      .catch((error) => refusedOnes(cluster, stale, error, say));
-  const byHand = stale.filter((object) => wasAppliedByHand(after.get(idOf(object)) ?? object));
-  for (const object of byHand) {
-    say(`taking ${idOf(object)} over from a plain kubectl apply`);
-    await takeOver(cluster, object);
-  }
-  if (byHand.length > 0) {
-    const taken = await retried(() => applyList(cluster, byHand), say);
-    for (const [id, object] of taken) after.set(id, object);
-  }
+  const after = stale.length > 0 ? await send(cluster, stale, say) : new Map<string, Manifest>();
   await noteApplied(cluster, after.values());
   const sent = new Set(stale);
   return objects.map((object) => {
@@ -94,6 +82,23 @@ async function applyWave(
     const same = !sent.has(object) || stateOf(old) === stateOf(after.get(id));
     return { id, action: same ? "unchanged" : "configured" };
   });
+}
+
+/** Sends the objects, and once more those that plain `kubectl apply` has had before. */
+async function send(
+  cluster: Cluster,
+  objects: Manifest[],
+  say: (text: string) => void,
+): Promise<Map<string, Manifest>> {
+  const after = await retried(() => applyList(cluster, objects), say)
+    .catch((error) => refusedOnes(cluster, objects, error, say));
+  const byHand = objects.filter((object) => wasAppliedByHand(after.get(idOf(object)) ?? object));
+  if (byHand.length === 0) return after;
+  for (const object of byHand) {
+    say(`taking ${idOf(object)} over from a plain kubectl apply`);
+    await takeOver(cluster, object);
+  }
+  return new Map([...after, ...await retried(() => applyList(cluster, byHand), say)]);
 }
 
 /**

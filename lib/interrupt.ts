@@ -1,5 +1,5 @@
-// Ctrl-C and SIGTERM: what is under way ends, nothing new begins, locks are given back. A second one ends
-// the programs under way as well.
+// Ctrl-C and SIGTERM: calls under way end well, nothing new begins, locks are given back. A second one ends
+// the calls as well, and whatever else still goes on after ten seconds.
 import process from "node:process";
 import { DeployError, ExitCode } from "./error.ts";
 
@@ -12,18 +12,19 @@ const CODES: Record<Signal, number> = {
 
 let code: number | undefined;
 let why = "";
-const running = new Set<{ kill: () => void }>();
+const held = new Set<{ end: () => void }>();
 
 /** From now on the two signals are obeyed as above; `say` tells the operator. */
 export function obeySignals(say: (text: string) => void): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
-      if (code !== undefined) {
-        for (const program of running) program.kill();
-        return;
+      if (held.size === 0) process.exit(CODES[signal]);
+      if (code === undefined) {
+        say("stopping when the calls under way have ended; once more stops them, too");
+        return interrupt(`${signal} came`, CODES[signal]);
       }
-      say("stopping when the calls under way have ended; once more stops them, too");
-      interrupt(`${signal} came`, CODES[signal]);
+      for (const { end } of held) end();
+      setTimeout(() => process.exit(code), 10_000);
     });
   }
 }
@@ -43,9 +44,9 @@ export function refuseInterrupted(): void {
   });
 }
 
-/** Lets a second signal end a program that has been started, until the result is disposed. */
-export function endable(kill: () => void): Disposable {
-  const entry = { kill };
-  running.add(entry);
-  return { [Symbol.dispose]: () => void running.delete(entry) };
+/** Keeps a first signal from ending the process until the result is disposed; a second one calls `end`. */
+export function hold(end: () => void = () => {}): Disposable {
+  const entry = { end };
+  held.add(entry);
+  return { [Symbol.dispose]: () => void held.delete(entry) };
 }

@@ -6,7 +6,7 @@ import process from "node:process";
 import { $, type ProcessPromise } from "zx";
 import { type Cluster, projectPath, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { endable, refuseInterrupted } from "./interrupt.ts";
+import { hold, refuseInterrupted } from "./interrupt.ts";
 
 export interface KubectlOptions {
   cluster: Cluster;
@@ -57,7 +57,7 @@ export async function kubectl(
     env: { ...process.env, LC_ALL: "C" },
     ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
   })`exec ${program} ${all}`;
-  using _ = endable(() => running.child?.kill("SIGTERM"));
+  using _ = hold(() => running.child?.kill("SIGTERM"));
   const what = `Cannot ${describe(args)} on ${cluster.id}`;
   const result = await within(running, seconds);
   if (!result) {

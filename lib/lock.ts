@@ -3,7 +3,7 @@ import { hostname, userInfo } from "node:os";
 import process from "node:process";
 import { type Cluster, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { interrupt } from "./interrupt.ts";
+import { hold, interrupt } from "./interrupt.ts";
 import { kubectl, KubectlError } from "./kubectl.ts";
 import { type Manifest, OWNER } from "./manifest.ts";
 
@@ -38,6 +38,7 @@ export async function lock(
   }
   const me = `${userInfo().username}@${hostname()}/${process.pid}`;
   await write(cluster, lease(me, found?.metadata.resourceVersion));
+  const holding = hold();
   const timer = setInterval(() => {
     swap(cluster, me, "renewTime", now())
       .catch(() => interrupt(`the lock of ${cluster.id} went to another run`, ExitCode.locked));
@@ -47,6 +48,7 @@ export async function lock(
       clearInterval(timer);
       // Stolen or unreachable: either way there is nothing more for us to give back.
       await swap(cluster, me, "holderIdentity", "").catch(() => {});
+      holding[Symbol.dispose]();
     },
   };
 }
