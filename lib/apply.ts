@@ -10,6 +10,7 @@ import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
 import type { Change } from "./report.ts";
 import { takeOver, wasAppliedByHand } from "./takeover.ts";
 import { until } from "./wait.ts";
+import { webhooksBehind } from "./webhook.ts";
 
 export interface ApplyOptions {
   /** Told what is tried again or taken back. */
@@ -157,22 +158,26 @@ async function refusedOnes(
   say: (text: string) => void,
 ): Promise<Map<string, Manifest>> {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
-  const reasons: string[] = [];
+  const reasons = new Set<string>();
+  let refused = 0;
   for (const object of await refusedOf(cluster, objects)) {
     try {
-      await applyOne(cluster, object, say);
+      // What the List has waited for need not be waited for again with each of them.
+      await applyOne(cluster, object, say, cause.transient);
     } catch (error) {
       if (!(error instanceof KubectlError)) throw error;
-      reasons.push(`${idOf(object)}: ${error.stderr}`);
+      refused += 1;
+      reasons.add(`${idOf(object)}: ${error.stderr}`);
+      for (const webhook of await webhooksBehind(cluster, error.stderr)) reasons.add(webhook);
     }
   }
   lookAgain(cluster);
-  if (reasons.length === 0) return await retried(() => liveOf(cluster, objects));
+  if (reasons.size === 0) return await retried(() => liveOf(cluster, objects));
   throw new DeployError(
-    `Cannot apply ${reasons.length} of ${objects.length} objects on ${cluster.id}`,
+    `Cannot apply ${refused} of ${objects.length} objects on ${cluster.id}`,
     {
       exitCode: ExitCode.rejected,
-      where: reasons,
+      where: [...reasons],
       fix: "correct what the API server refused, then run again; the other objects are applied",
       cause,
     },
@@ -201,9 +206,15 @@ async function refusedOf(cluster: Cluster, objects: Manifest[]): Promise<Manifes
   });
 }
 
-async function applyOne(cluster: Cluster, object: Manifest, say: (text: string) => void) {
+async function applyOne(
+  cluster: Cluster,
+  object: Manifest,
+  say: (text: string) => void,
+  waited: boolean,
+) {
+  const call = () => applyList(cluster, [object]);
   try {
-    return await retried(() => applyList(cluster, [object]), say);
+    return await (waited ? call() : retried(call, say));
   } catch (error) {
     if (!(error instanceof KubectlError)) throw error;
     const conflicts = [...error.stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) =>

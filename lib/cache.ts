@@ -1,8 +1,8 @@
 // Files kept outside the project: where they are, and how one is replaced without half-written state.
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { DeployError, ExitCode } from "./error.ts";
@@ -28,16 +28,29 @@ export async function replaceFile(
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    throw diskError(path, error);
+    throw diskError(path, error, "set TMC_CACHE to a folder that can be written");
   }
 }
 
-function diskError(path: string, error: unknown): unknown {
+/**
+ * Makes a folder below TMPDIR that nobody else can look into.
+ * @throws {DeployError} exit 3 when the disk refuses.
+ */
+export async function temporaryFolder(prefix: string): Promise<string> {
+  const path = join(tmpdir(), prefix);
+  try {
+    return await mkdtemp(path);
+  } catch (error) {
+    throw diskError(path, error, "set TMPDIR to a folder that can be written");
+  }
+}
+
+function diskError(path: string, error: unknown, remedy: string): unknown {
   const code = (error as NodeJS.ErrnoException).code ?? "";
   if (!/^E[A-Z]+$/.test(code)) return error;
   return new DeployError(`Cannot write "${path}": ${code}`, {
     exitCode: ExitCode.prerequisite,
-    fix: "make room there, or set TMC_CACHE to a folder that can be written",
+    fix: `make room there, or ${remedy}`,
     cause: error,
   });
 }

@@ -1,10 +1,10 @@
 // Definitions generated from the Go types they are published from, when their files cannot be had.
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
+import { temporaryFolder } from "./cache.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { goEnvironment, type GoModule, moduleFolder, type Say } from "./gomodule.ts";
 import type { Manifest } from "./manifest.ts";
@@ -36,7 +36,7 @@ export async function generate(generator: Generator, say: Say): Promise<Manifest
   const { tool, module, packages, options, annotations } = generator;
   const tools = await ensureTools([tool], { say });
   const folder = await moduleFolder(generator);
-  const output = await mkdtemp(join(tmpdir(), "tmc-generate-"));
+  const output = await temporaryFolder("tmc-generate-");
   try {
     const paths = packages.map((name) => `paths=${module}/${name}`);
     const run = $({

@@ -46,7 +46,6 @@ export async function kubectl(
   { cluster, input, seconds = 120, afterInterrupt = false }: KubectlOptions,
 ): Promise<string> {
   if (!afterInterrupt) refuseInterrupted();
-  refuseWithoutBash();
   const all = [...targetArgs(cluster), ...args];
   const running = $({
     quiet: true,
@@ -57,6 +56,8 @@ export async function kubectl(
     env: { ...process.env, LC_ALL: "C" },
     ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
   })`exec ${program} ${all}`;
+  // One that ends before it has read everything: its exit code and its words say why.
+  running.child?.stdin?.on("error", () => {});
   using _ = hold(() => running.child?.kill("SIGTERM"));
   const what = `Cannot ${describe(args)} on ${cluster.id}`;
   const result = await within(running, seconds);
@@ -74,15 +75,6 @@ export async function kubectl(
   }
   const stderr = clean(result.stderr);
   throw new KubectlError(what, stderr, verdict(stderr, cluster), result.stdout);
-}
-
-/** zx quotes arguments for bash only, and looks for it once. */
-function refuseWithoutBash(): void {
-  if ($.quote as unknown) return;
-  throw new DeployError("Cannot start kubectl: there is no bash on PATH", {
-    exitCode: ExitCode.prerequisite,
-    fix: "install bash (apt install bash, apk add bash)",
-  });
 }
 
 /** The result, or undefined after the deadline; kubectl is ended then (`exec` made it the child). */
@@ -113,7 +105,6 @@ export function startKubectl(args: string[], cluster: Cluster): ProcessPromise {
 
 /** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
-  refuseWithoutBash();
   const result = await $({ quiet: true, nothrow: true, env: { ...process.env, LC_ALL: "C" } })`
     exec ${program} kustomize ${folder}`;
   if (result.exitCode === 0) return result.stdout;

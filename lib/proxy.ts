@@ -1,9 +1,9 @@
 // HTTP to Services inside the cluster, through the API server: no port of the cluster is opened.
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { temporaryFolder } from "./cache.ts";
 import { type Cluster, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { startKubectl } from "./kubectl.ts";
@@ -34,7 +34,7 @@ const PATIENCE = 60_000;
  * @throws {DeployError} exit 5 with kubectl's words when it does not start.
  */
 export async function openProxy(cluster: Cluster): Promise<ClusterProxy> {
-  const folder = await mkdtemp(join(tmpdir(), "proxy-")); // mkdtemp makes it 0700
+  const folder = await temporaryFolder("proxy-");
   const socket = join(folder, "s"); // short: the system allows about 100 characters
   const running = startKubectl(["proxy", `--unix-socket=${socket}`], cluster);
   const client = Deno.createHttpClient({ proxy: { transport: "unix", path: socket } });

@@ -180,7 +180,7 @@ async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble
   const event = items.filter(({ kind, involvedObject }) =>
     kind === "Event" && involvedObject?.kind === "PersistentVolumeClaim" &&
     involvedObject.name === claim.metadata.name
-  ).sort((a, b) => String(a.lastTimestamp).localeCompare(String(b.lastTimestamp))).at(-1);
+  ).sort(byTime).at(-1);
   const said = event ? `${event.reason}: ${event.message}` : "nothing was said about it";
   const storageClass = claim.spec.storageClassName || "no class: there is no default one";
   return {
@@ -198,9 +198,13 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
     { cluster },
   );
   const pods: Manifest[] = JSON.parse(list).items;
-  return pods.length > 0
-    ? pods.map(troubleOf).find(Boolean)
-    : await creationTrouble(cluster, object);
+  const wanted = object.spec.replicas ?? object.status?.desiredNumberScheduled ?? 1;
+  return pods.map(troubleOf).find(Boolean) ??
+    (pods.length < wanted ? await creationTrouble(cluster, object) : undefined);
+}
+
+function byTime(a: Manifest, b: Manifest): number {
+  return String(a.lastTimestamp).localeCompare(String(b.lastTimestamp));
 }
 
 /** Why the controller of an object cannot even make its pods: a quota, an admission webhook (A48). */
@@ -209,9 +213,9 @@ async function creationTrouble(
   { kind, metadata: { name, namespace } }: Manifest,
 ): Promise<Trouble | undefined> {
   const events = await liveObjects(cluster, "events", namespace!);
-  const last = events.findLast(({ reason, involvedObject }) =>
+  const last = events.filter(({ reason, involvedObject }) =>
     reason === "FailedCreate" && involvedObject?.kind === kind && involvedObject.name === name
-  );
+  ).sort(byTime).at(-1);
   return last && { reason: `FailedCreate: ${last.message}`, final: false };
 }
 

@@ -107,6 +107,12 @@ export class Report {
 
   /** A failure: what, where, why, and the next command. A stack only for bugs. */
   error(error: unknown): void {
+    if (error instanceof Deno.errors.NotCapable) {
+      this.say(`${red("Error")}  ${error.message}`);
+      return this.say(
+        "  fix: use make, which gives every permission; or add that flag to deno run",
+      );
+    }
     if (!(error instanceof DeployError)) {
       this.say(`${red("Bug")}  ${error instanceof Error ? error.stack : String(error)}`);
       return;
@@ -119,6 +125,7 @@ export class Report {
 
 /** Exit code of a failure; what is no {@link DeployError} is a bug. */
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof Deno.errors.NotCapable) return ExitCode.prerequisite;
   return error instanceof DeployError ? error.exitCode : ExitCode.bug;
 }
 

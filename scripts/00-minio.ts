@@ -1,6 +1,7 @@
 // 00-minio: the three buckets on the external S3, who may use them and how much of it, and proof that
 // every program's key works, from here and from inside the cluster. Safe to run again, and for all
 // clusters at once.
+import "./needs.ts";
 import { ensureBucket, probeBucket } from "../lib/bucket.ts";
 import { ensureVersions } from "../lib/bucketversions.ts";
 import { number } from "../lib/cluster.ts";

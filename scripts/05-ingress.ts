@@ -1,6 +1,7 @@
 // 05-ingress: the controller on the two NodePorts, serving every Ingress of the class nginx: ingress-nginx,
 // or Traefik, which reads the same objects. Needs nothing. Safe to run again: neither has an admission
 // webhook or Jobs. From one to the other: INGRESS, this step, and then once more with --prune.
+import "./needs.ts";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
 import { render } from "../lib/render.ts";

@@ -1,6 +1,7 @@
 // 10-longhorn: Longhorn, its UI behind a password, volumes of the class longhorn, backups to S3.
 // Needs open-iscsi on the node. Safe to run again: settings, backup target and class are given by
 // Longhorn's three ConfigMaps, which its manager carries out.
+import "./needs.ts";
 import { loadBundle } from "../lib/bundle.ts";
 import { type Cluster, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";

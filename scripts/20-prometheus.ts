@@ -1,6 +1,7 @@
 // 20-prometheus: the operator, Prometheus with its sidecar, Alertmanager, exporters, rules, Grafana.
 // Brings the definitions of monitors and rules, so the monitors of earlier steps come from here too.
 // Needs nothing. Safe to run again: a changed Secret restarts what reads it.
+import "./needs.ts";
 import { loadBundle } from "../lib/bundle.ts";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";

@@ -1,6 +1,7 @@
 // 30-thanos: on central Query, Query Frontend, Store, Compactor and Ruler over the whole fleet; on
 // an edge the alerts about its sidecar. Needs 20-prometheus (sidecars, bucket access, definitions).
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
+import "./needs.ts";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
 import { type Manifest, secret } from "../lib/manifest.ts";

@@ -1,5 +1,6 @@
 // 40-logging: OpenSearch with its snapshot repository and life cycle, then Fluent Bit on every node.
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
+import "./needs.ts";
 import { type Cluster, number } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
 import type { Manifest } from "../lib/manifest.ts";

@@ -1,5 +1,6 @@
 // 50-verify: proves hop by hop that a cluster does what the other steps built, and leaves nothing behind.
 // Every check runs; one closing error names each failed hop, its likely cause and the fix.
+import "./needs.ts";
 import type { Check } from "../lib/check.ts";
 import type { Cluster } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";

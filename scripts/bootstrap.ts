@@ -1,10 +1,12 @@
 // The commands that make a host a one-node Kubernetes which the steps can be deployed to: written out
 // as one shell script, or with YES=1 run there over ssh. Safe to run again: what is well stays.
+import "./needs.ts";
 import { spawn } from "node:child_process";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { replaceFile } from "../lib/cache.ts";
 import { type Cluster, flag, projectPath, text } from "../lib/cluster.ts";
 import { clustersFor, command } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
@@ -92,7 +94,9 @@ export async function bootstrap(
   const content = `${lines.join("\n")}\n`;
   const before = await readFile(file, "utf8").catch(() => undefined);
   if (before !== undefined && before !== content) await rename(file, `${file}.before`);
-  if (before !== content) await writeFile(file, content, { mode: 0o600 });
+  if (before !== content) {
+    await replaceFile(file, (temporary) => writeFile(temporary, content, { mode: 0o600 }));
+  }
   report.say(`  kubeconfig: env/kubeconfig-${cluster.id} (for you alone)`);
   report.say(
     `  use it:     KUBECONFIG_FILE=env/kubeconfig-${cluster.id} in env/cluster-${cluster.id}.env`,

@@ -1,5 +1,6 @@
 // certificates: a CA of the site, made once, and a certificate of it for the doors of every cluster, where
 // INGRESS_TLS looks for them. Safe to run again: what is valid for another month stays. Needs openssl.
+import "./needs.ts";
 import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile } from "node:fs/promises";

@@ -1,5 +1,6 @@
 // Every effective setting of a cluster and who gave it, one `NAME=value  # source` per line.
 // Contacts nothing; secrets are shown as ***.
+import "./needs.ts";
 import { type Cluster, text } from "../lib/cluster.ts";
 import { clustersFor, command } from "../lib/command.ts";
 import { ExitCode } from "../lib/error.ts";

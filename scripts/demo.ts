@@ -1,6 +1,7 @@
 // demo: the three clusters of env/ on this machine, without any set-up. Real control planes with
 // simulated nodes, a real prometheus-operator beside each, a real MinIO over TLS; then the same
 // deploy that a site gets. Everything it keeps lies in .demo/; `down` removes it.
+import "./needs.ts";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";

@@ -1,4 +1,5 @@
 // The whole fleet through one entry: deploy, plan, drift, verify and remove, for one cluster, some or all.
+import "./needs.ts";
 import process from "node:process";
 import { choiceFor, command, deploy, DEPLOY_FLAGS } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";

@@ -1,6 +1,7 @@
 // The newest log lines that match, of one cluster or several: pods and hosts, what OpenSearch holds
 // and what restore-logs.ts brought back. What to look for is in the environment, where no shell
 // reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
+import "./needs.ts";
 import { type Cluster, text } from "../lib/cluster.ts";
 import { clustersFor, command } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";

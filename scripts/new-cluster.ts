@@ -1,7 +1,8 @@
 // new-cluster: writes env/cluster-<id>.env for one more edge, after every check that needs no deploy:
 // `scripts/new-cluster.ts NAME=cluster-199-edge NODE_IP=192.168.101.199 [CONTEXT=...] [DOMAIN=...]`.
 // What is not given follows the pattern of the edges there are. A host that is not up yet is a warning.
-import { writeFile } from "node:fs/promises";
+import "./needs.ts";
+import { link, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { resolve } from "node:path";
 import process from "node:process";
@@ -141,10 +142,13 @@ function answers({ hostname, port }: URL): Promise<boolean> {
   });
 }
 
-/** Writes a file that must not be there. */
+/** Writes a file that must not be there, whole or not at all. */
 async function writeNew(root: string, file: string, text: string): Promise<void> {
+  const path = resolve(root, file), temporary = `${path}.${process.pid}.part`;
   try {
-    await writeFile(resolve(root, file), text, { flag: "wx" });
+    await writeFile(temporary, text);
+    // Unlike a rename, it refuses where another run was quicker.
+    await link(temporary, path);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "EEXIST") throw taken(file);
@@ -153,6 +157,8 @@ async function writeNew(root: string, file: string, text: string): Promise<void>
       fix: "look at the folder's owner, mode and room, and type it again",
       cause: error,
     });
+  } finally {
+    await rm(temporary, { force: true });
   }
 }
 

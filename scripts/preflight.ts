@@ -1,6 +1,7 @@
 // What a deploy would meet: this machine, the cluster, its nodes and the S3, one row for each thing with
 // the fix for what is not well. Every thing is looked at, whatever the others say, and nothing is
 // changed: the short pods that look at the nodes and at the S3 are removed again.
+import "./needs.ts";
 import { setInterval } from "node:timers";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
 import { clustersFor, command } from "../lib/command.ts";

@@ -1,6 +1,7 @@
 // Backups of Longhorn's volumes: a list of them, or with CLAIM the newest of one as a volume again, under
 // its old claim or another name (AS). Needs 10-longhorn. Safe to run again: a restore goes on, and no
 // volume is ever written over.
+import "./needs.ts";
 import process from "node:process";
 import { type Cluster, text } from "../lib/cluster.ts";
 import { command, onlyOf } from "../lib/command.ts";

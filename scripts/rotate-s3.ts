@@ -1,6 +1,7 @@
 // The S3 keys of the settings for the whole fleet: made where they can be, proved before anything is
 // touched, given to every program, proved again; only then the old ones are disabled. Needs a deployed
 // fleet. Safe to run again: a run that was cut off goes on.
+import "./needs.ts";
 import { type Cluster, text } from "../lib/cluster.ts";
 import { clustersFor, command } from "../lib/command.ts";
 import { ExitCode } from "../lib/error.ts";

@@ -1,4 +1,5 @@
 // Writes env/README.md from env/schema.json: `deno run -A scripts/settings.ts`.
+import "./needs.ts";
 import { writeFile } from "node:fs/promises";
 import { projectPath } from "../lib/cluster.ts";
 import { command } from "../lib/command.ts";

@@ -1,6 +1,7 @@
 // The CI smoke job, through the commands that an operator types: fresh demo clusters, deploy, deploy
 // again without a change, a single step, drift repaired, a killed run finished, the wrong cluster refused,
 // teardown.
+import "./needs.ts";
 import { existsSync } from "node:fs";
 import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
 import assert from "node:assert/strict";

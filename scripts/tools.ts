@@ -1,4 +1,5 @@
 // Gets every tool of tools.json and shows where each came from: `make tools [names...]`.
+import "./needs.ts";
 import { command } from "../lib/command.ts";
 import { ExitCode } from "../lib/error.ts";
 import { print, Report, table } from "../lib/report.ts";

@@ -37,7 +37,10 @@ async function start(seconds: number): Promise<Run> {
   return {
     calls,
     async signal(name) {
-      while (!(await calls()).includes("apply")) await sleep(50);
+      while (!(await calls()).includes("apply")) {
+        assert.equal(run.exitCode, null, said);
+        await sleep(50);
+      }
       process.kill(run.pid!, name);
     },
     ended: new Promise((resolve) => run.on("close", (code) => resolve({ code, said }))),

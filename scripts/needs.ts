@@ -1,0 +1,44 @@
+// What every script needs of this machine: Deno's permissions, and bash. A script imports this before
+// anything else, because libraries look for both as soon as they are loaded, and Deno would end with a
+// stack and exit 1.
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { DeployError, ExitCode } from "../lib/error.ts";
+import { Report } from "../lib/report.ts";
+
+// Writing and the network are asked for when it comes to that, and not by every script.
+const PERMISSIONS = ["read", "env", "sys", "run"] as const;
+
+refuse(withoutPermission() ?? withoutBash());
+
+function withoutPermission(): DeployError | undefined {
+  // Asking for the state never prompts, whatever the terminal.
+  const missing = PERMISSIONS.filter((name) =>
+    Deno.permissions.querySync({ name }).state !== "granted"
+  );
+  if (missing.length === 0) return undefined;
+  return new DeployError("Cannot start: Deno may not do all that is needed", {
+    exitCode: ExitCode.prerequisite,
+    where: `missing: ${missing.map((name) => `--allow-${name}`).join(" ")}`,
+    fix: "use make, which gives them; or add the flags above after `deno run`",
+  });
+}
+
+/** zx quotes arguments for bash alone. */
+function withoutBash(): DeployError | undefined {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  if (folders.some((folder) => existsSync(join(folder, "bash")))) return undefined;
+  return new DeployError("Cannot start: there is no bash on PATH", {
+    exitCode: ExitCode.prerequisite,
+    fix: "install bash (apt install bash, apk add bash)",
+  });
+}
+
+function refuse(error?: DeployError): void {
+  if (!error) return;
+  const report = new Report();
+  report.error(error);
+  report.say(`exit code ${error.exitCode}`);
+  Deno.exit(error.exitCode);
+}
