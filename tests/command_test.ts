@@ -10,10 +10,14 @@ const secrets = {
 };
 
 async function run(script: string, ...words: string[]) {
+  return await runWith({}, script, ...words);
+}
+
+async function runWith(environment: Record<string, string>, script: string, ...words: string[]) {
   const command = new Deno.Command(Deno.execPath(), {
     args: ["run", "--allow-all", script, ...words],
     cwd: root,
-    env: { ...secrets, PROFILE: "", NO_COLOR: "1" },
+    env: { ...secrets, PROFILE: "", NO_COLOR: "1", ...environment },
     stdin: "null",
   });
   const { code, stdout, stderr } = await command.output();
@@ -50,4 +54,36 @@ Deno.test("--help lists the flags", async () => {
   const { code, stdout } = await run("scripts/30-thanos.ts", "--help");
   assert.equal(code, 0);
   assert.match(stdout, /usage: scripts\/30-thanos\.ts CLUSTER/);
+});
+
+// Its contexts lead nowhere near the clusters, so every deploy is refused.
+const KUBECONFIG_FILE = "tests/fixtures/kubeconfig";
+
+Deno.test("CANARY: a canary that is not well keeps the others as they are, and --json says so", async () => {
+  const environment = { KUBECONFIG_FILE, CANARY: "197" };
+  const { code, stdout } = await runWith(
+    environment,
+    "scripts/fleet.ts",
+    "deploy",
+    "all",
+    "--json",
+  );
+  const { schema, exitCode, clusters } = JSON.parse(stdout);
+  assert.deepEqual([code, exitCode, schema], [4, 4, "thanos-multi-cluster/deploy/v1"]);
+  const told = clusters.map(({ id, error, steps }: Record<string, unknown>) => [
+    id,
+    typeof error,
+    ...new Set((steps as { state: string }[]).map(({ state }) => state)),
+  ]);
+  assert.deepEqual(told, [
+    ["197", "string", "not run"],
+    ["196", "undefined", "not run"],
+    ["198", "undefined", "not run"],
+  ]);
+});
+
+Deno.test("CANARY and PLAN: what cannot be meant is refused (2) before anything is asked", async () => {
+  const deploy = ["scripts/fleet.ts", "deploy", "197"] as const;
+  assert.equal((await runWith({ KUBECONFIG_FILE, CANARY: "199" }, ...deploy)).code, 2);
+  assert.equal((await runWith({ KUBECONFIG_FILE, PLAN: "no-such-plan.json" }, ...deploy)).code, 2);
 });
