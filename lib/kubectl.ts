@@ -1,7 +1,8 @@
 // The only place that starts kubectl: target, timeout, locale and error classes are set once.
 import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import process from "node:process";
 import { $, type ProcessPromise } from "zx";
 import { type Cluster, projectPath, text } from "./cluster.ts";
@@ -113,6 +114,17 @@ export async function kustomize(folder: string): Promise<string> {
     where: clean(result.stderr),
     fix: result.exitCode === 127 ? "make tools" : "correct the file named above",
   });
+}
+
+/** What tells this kubectl program from another version of it: path, size and time. */
+export async function kubectlMark(): Promise<string> {
+  const folders = program.includes("/") ? [""] : (process.env.PATH ?? "").split(delimiter);
+  for (const folder of folders) {
+    const path = join(folder, program);
+    const found = await stat(path).catch(() => undefined);
+    if (found?.isFile()) return `${path} ${found.size} ${found.mtimeMs}`;
+  }
+  return "";
 }
 
 /** Arguments that name the target: never the current context, never another kubeconfig. */

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { isMap, parse, parseAllDocuments } from "yaml";
+import { builtOnce } from "./built.ts";
 import { type Cluster, projectPath, text, type Vars } from "./cluster.ts";
 import { refuseDuplicates } from "./duplicates.ts";
 import { DeployError, ExitCode } from "./error.ts";
@@ -25,7 +26,9 @@ export async function render(
   const plain = join(root, component);
   const folder = existsSync(join(plain, "kustomization.yaml")) ? plain : join(plain, cluster.role);
   const problems: string[] = [];
-  const objects = (await built(folder)).map((object) => substitute(object, cluster.vars, problems));
+  const objects = (await built(root, folder)).map((object) =>
+    substitute(object, cluster.vars, problems)
+  );
   if (problems.length > 0) {
     throw new DeployError(
       `Cannot render ${component} for ${cluster.id}: ${problems.length} ` +
@@ -46,9 +49,9 @@ export async function render(
 // Kustomize output does not depend on the cluster: built once per folder and process.
 const cache = new Map<string, Promise<Manifest[]>>();
 
-function built(folder: string): Promise<Manifest[]> {
+function built(root: string, folder: string): Promise<Manifest[]> {
   let result = cache.get(folder);
-  if (!result) cache.set(folder, result = build(folder));
+  if (!result) cache.set(folder, result = builtOnce(root, folder, () => build(folder)));
   return result;
 }
 

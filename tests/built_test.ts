@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { builtOnce } from "../lib/built.ts";
+import { configMap } from "../lib/manifest.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "built-"));
+process.env.TMC_CACHE = join(folder, "cache");
+
+/** A root with one file, new for each test: what is below one is looked at once per process. */
+async function root(name: string, text: string) {
+  const path = await mkdtemp(join(folder, `${name}-`));
+  await writeFile(join(path, "kustomization.yaml"), text);
+  return path;
+}
+
+Deno.test("builtOnce() builds a folder once, and keeps folders apart", async () => {
+  const path = await root("once", "resources: []\n");
+  let builds = 0;
+  const build = (of: string) =>
+    builtOnce(path, join(path, of), () => Promise.resolve([configMap(of, `${++builds}`, {})]));
+  const first = await build("a");
+  assert.deepEqual(await build("a"), first);
+  assert.notDeepEqual(await build("b"), first);
+  assert.equal(builds, 2);
+});
+
+Deno.test("builtOnce() builds again when a file below the root has changed", async () => {
+  const path = await root("changed", "resources: []\n");
+  const script = `import { builtOnce } from ${
+    JSON.stringify(import.meta.resolve("../lib/built.ts"))
+  };
+    const [path] = Deno.args;
+    await builtOnce(path, path, () => Promise.resolve(console.log("built") ?? []));`;
+  const file = join(folder, "script.ts");
+  await writeFile(file, script);
+  const config = new URL("../deno.json", import.meta.url).pathname;
+  const run = async () => {
+    const args = ["run", "--allow-all", `--config=${config}`, file, path];
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return text(stdout).trim() || text(stderr).replace(/^Check.*\n/gm, "").trim();
+  };
+  assert.deepEqual([await run(), await run()], ["built", ""]);
+  await writeFile(join(path, "kustomization.yaml"), "resources: [a.yaml]\n");
+  assert.equal(await run(), "built");
+});
+
+Deno.test("A18: builtOnce() goes on without a cache that cannot be written", async () => {
+  const path = await root("full", "");
+  const before = process.env.TMC_CACHE;
+  process.env.TMC_CACHE = join(path, "kustomization.yaml", "below-a-file");
+  assert.deepEqual(await builtOnce(path, path, () => Promise.resolve([])), []);
+  process.env.TMC_CACHE = before;
+});
