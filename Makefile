@@ -52,6 +52,11 @@ golden:
 smoke:
 	@$(RUN) scripts/smoke.ts
 
+## bench             how fast a deploy is, beside plain kubectl; ROUNDS=3
+.PHONY: bench
+bench:
+	@$(DEMO) scripts/bench.ts
+
 ## e2e               deploy a real site (PROFILE=lab) and ask its programs; see README.md
 .PHONY: e2e
 e2e:
