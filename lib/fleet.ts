@@ -4,6 +4,7 @@ import { tellCentral } from "./central.ts";
 import { type Cluster, text } from "./cluster.ts";
 import { checkTarget } from "./guard.ts";
 import { shareLooks } from "./inventory.ts";
+import { nothingBefore } from "./kinds.ts";
 import { lock } from "./lock.ts";
 import { Report, table, worstCode } from "./report.ts";
 import { notRun, runStep, type Step, type StepResult } from "./step.ts";
@@ -82,7 +83,10 @@ async function begin(
   const held = await lock(cluster, { steal: options.stealLock, say });
   try {
     await options.approve?.(cluster);
-    if (marker) await apply(cluster, [marker]);
+    if (marker) {
+      await nothingBefore(cluster);
+      await apply(cluster, [marker]);
+    }
     return held;
   } catch (error) {
     await held[Symbol.asyncDispose]();

@@ -29,6 +29,11 @@ async function read(cluster: Cluster): Promise<Kinds> {
   return { names: new Set(JSON.parse(answer).data.kinds.split("\n")), complete: true };
 }
 
+/** To be called for a cluster that was never deployed to: what is deployed from now on is all there is. */
+export async function nothingBefore(cluster: Cluster): Promise<void> {
+  (await kindsOn(cluster)).complete = true;
+}
+
 /** Every kind that was deployed; undefined for a cluster on which they have not been kept so far. */
 export async function rememberedKinds(cluster: Cluster): Promise<string[] | undefined> {
   const { names, complete } = await kindsOn(cluster);

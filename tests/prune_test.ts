@@ -1,5 +1,6 @@
 // lib/prune.ts and lib/tidy.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
+import { nothingBefore } from "../lib/kinds.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../lib/manifest.ts";
 import { prune, unwanted } from "../lib/prune.ts";
 import { Report } from "../lib/report.ts";
@@ -59,6 +60,14 @@ Deno.test("unwanted() asks for the kinds that the cluster has kept, and for no o
   const asked = (await calls()).map(({ args }) => / get (\S+) --all-namespaces/.exec(args)?.[1]);
   // The second call is about who wrote what was found.
   assert.deepEqual(asked.filter(Boolean), ["configmap.v1.,secret.v1.", "secret.v1."]);
+});
+
+Deno.test("unwanted() looks for no other kinds on a cluster that was never deployed to", async () => {
+  const calls = await fakeKubectl(listing(live("ConfigMap", "left")));
+  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  await nothingBefore(site);
+  assert.deepEqual(await unwanted(site, ["20-prometheus"], new Set()), []);
+  assert.equal((await calls()).length, 1, "only whether kinds have been kept");
 });
 
 Deno.test("A59: unwanted() is exactly what is ours and not wanted", async () => {
