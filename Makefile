@@ -125,6 +125,15 @@ drift:
 drift-%: FORCE
 	@$(RUN) scripts/fleet.ts drift $*
 
+## explain-197       why an object, or a field of it, is as it is; OBJ=Kind/namespace/name FIELD=spec.replicas
+explain-%: FORCE
+	@$(RUN) scripts/explain.ts $*
+
+## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
+.PHONY: compare
+compare:
+	@$(RUN) scripts/compare.ts $(CLUSTERS)
+
 ## verify            check every cluster end to end (verify-196 for one)
 .PHONY: verify
 verify:

@@ -25,6 +25,7 @@ export async function render(
 ): Promise<Manifest[]> {
   const plain = join(root, component);
   const folder = existsSync(join(plain, "kustomization.yaml")) ? plain : join(plain, cluster.role);
+  noteFolder(cluster, folder, root);
   const problems: string[] = [];
   const objects = (await built(root, folder)).map((object) =>
     substitute(object, cluster.vars, problems)
@@ -44,6 +45,28 @@ export async function render(
   const whole = [...objects, ...add];
   refuseDuplicates(whole);
   return rewriteImages(withChecksums(whole), cluster);
+}
+
+/** An object before `${NAME}`, and the folder that kustomize built it from. */
+export interface Template {
+  object: Manifest;
+  folder: string;
+}
+
+// The folders that each cluster has had its objects from so far, and their roots.
+const folders = new WeakMap<Cluster, Map<string, string>>();
+
+function noteFolder(cluster: Cluster, folder: string, root: string): void {
+  folders.set(cluster, (folders.get(cluster) ?? new Map()).set(folder, root));
+}
+
+/** The objects of every folder that {@link render} was asked for on behalf of this cluster. */
+export async function templatesOf(cluster: Cluster): Promise<Template[]> {
+  const asked = [...folders.get(cluster) ?? []];
+  const objects = asked.map(async ([folder, root]) =>
+    (await built(root, folder)).map((object) => ({ object, folder }))
+  );
+  return (await Promise.all(objects)).flat();
 }
 
 // Kustomize output does not depend on the cluster: built once per folder and process.
@@ -91,7 +114,8 @@ async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Prom
   for (const parent of parents) await refuseUnmatchedPatches(parent, objects);
 }
 
-interface Target {
+/** What the patch of a kustomization is for. */
+export interface Target {
   group?: string;
   version?: string;
   kind?: string;
@@ -100,7 +124,8 @@ interface Target {
   labelSelector?: string;
 }
 
-function matches(object: Manifest, target: Target): boolean {
+/** Whether a patch with this target is for the object. */
+export function matches(object: Manifest, target: Target): boolean {
   const [group, version] = object.apiVersion.includes("/")
     ? object.apiVersion.split("/")
     : ["", object.apiVersion];
@@ -113,7 +138,8 @@ function matches(object: Manifest, target: Target): boolean {
     labels.every(([key, value]) => object.metadata.labels?.[key!] === value);
 }
 
-const VARIABLE = /(\$?)\$\{([^}]*)\}/g;
+/** `${NAME}` in a text; after one more `$` it stays as it is. */
+export const VARIABLE = /(\$?)\$\{([^}]*)\}/g;
 // Kubernetes wants text here, whatever type the setting has.
 const ALWAYS_TEXT =
   /(\.|^)(annotations|labels|matchLabels|data|stringData|args|command|parameters|externalLabels)[.[]|\.env\[\d+\]\.value$/;
