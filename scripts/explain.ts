@@ -47,17 +47,6 @@ export interface Subject {
   live?: Manifest;
 }
 
-if (import.meta.main) {
-  await command(USAGE, {}, async (ids) => {
-    const { OBJ = "", FIELD = "" } = Deno.env.toObject();
-    const cluster = await onlyOf(ids, "make explain");
-    await checkTarget(cluster);
-    const subject = await subjectOf(cluster, OBJ);
-    print(FIELD ? explainField(subject, FIELD) : explainObject(subject));
-    return ExitCode.done;
-  });
-}
-
 /**
  * Finds the object among those that the steps want on the cluster, and looks at the live one.
  * @throws {DeployError} exit 2 with the nearest id when no step wants it.
@@ -237,4 +226,15 @@ function ownerLine({ manager, operation, subresource, time, fields }: Owner): st
 /** Paths as people know them: from the project folder. */
 function short(path: string): string {
   return path.replaceAll(`${projectPath(".")}/`, "");
+}
+
+if (import.meta.main) {
+  await command(USAGE, {}, async (ids) => {
+    const { OBJ = "", FIELD = "" } = Deno.env.toObject();
+    const cluster = await onlyOf(ids, "make explain");
+    await checkTarget(cluster);
+    const subject = await subjectOf(cluster, OBJ);
+    print(FIELD ? explainField(subject, FIELD) : explainObject(subject));
+    return ExitCode.done;
+  });
 }

@@ -27,6 +27,7 @@ await command("smoke.ts", {}, async () => {
       () => deployed(["30-thanos", "CLUSTER=196"], 0),
     ],
     ["a plan after a deploy is empty", emptyPlan],
+    ["edges differ only as their env files say, and a field is explained", explained],
     ["A35: what a person deleted, edited and applied is again as wanted", repairedDrift],
     ["what a switch leaves behind goes with --prune, and no volume", prunedSwitch],
     [
@@ -76,6 +77,15 @@ async function emptyPlan(): Promise<void> {
   assert.equal(code, 0, output);
   const empty = output.match(/0 to create, 0 to update, 0 no longer wanted/g) ?? [];
   assert.equal(empty.length, (await loadFleet()).length, output);
+}
+
+async function explained(): Promise<void> {
+  const { code, output } = await typeMake(["compare"]);
+  assert.equal(code, 0, output);
+  assert.match(output, /not explained: 0 fields of 0 objects/);
+  const words = ["OBJ=Deployment/monitoring/thanos-query", "FIELD=spec.replicas"];
+  const field = await typeMake(["explain-196", ...words]);
+  assert.match(field.output, /setting +QUERY_REPLICAS=1/);
 }
 
 async function demoCluster(id: string): Promise<Cluster> {
