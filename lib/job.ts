@@ -8,6 +8,63 @@ import { readiness, troubleOf } from "./ready.ts";
 import { rewriteImages } from "./render.ts";
 import { until } from "./wait.ts";
 
+/** Where {@link shortJob} puts a Job; what it needs belongs there, too. */
+export const NAMESPACE = "default";
+
+/** A short Job as {@link shortJob} makes it; containers without what is the same for all of them. */
+export interface ShortJob {
+  name: string;
+  labels: Record<string, string>;
+  /** Seconds that it may take, the pull of its images included. */
+  seconds: number;
+  containers: Record<string, unknown>[];
+  volumes: Record<string, unknown>[];
+  /** Group that owns what is in the volumes. */
+  fsGroup?: number;
+}
+
+/** A Job that tries once, without any right, and stays for ten minutes when it fails. */
+export function shortJob(
+  { name, labels, seconds, containers, volumes, fsGroup }: ShortJob,
+): Manifest {
+  const nobody = 65534;
+  return {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: { name, namespace: NAMESPACE, labels },
+    spec: {
+      backoffLimit: 0,
+      activeDeadlineSeconds: seconds,
+      ttlSecondsAfterFinished: 600,
+      template: {
+        metadata: { labels },
+        spec: {
+          restartPolicy: "Never",
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: nobody,
+            runAsGroup: nobody,
+            ...fsGroup === undefined ? {} : { fsGroup },
+            seccompProfile: { type: "RuntimeDefault" },
+          },
+          containers: containers.map((container) => ({
+            imagePullPolicy: "IfNotPresent",
+            securityContext: {
+              allowPrivilegeEscalation: false,
+              readOnlyRootFilesystem: true,
+              capabilities: { drop: ["ALL"] },
+            },
+            ...container,
+          })),
+          volumes,
+        },
+      },
+    },
+  };
+}
+
 export interface JobOptions {
   /** What its pod does, for messages: `looks for S3`. */
   does: string;

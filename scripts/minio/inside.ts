@@ -2,19 +2,16 @@
 // Thanos lists each bucket with its program's key. Of what it needs nothing stays.
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
-import { runJob } from "../../lib/job.ts";
+import { NAMESPACE, runJob, shortJob } from "../../lib/job.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { labelsOf, type Manifest, secret } from "../../lib/manifest.ts";
 import { type Bucket, bucketsOf } from "./buckets.ts";
 import { objstoreConfig } from "./objstore.ts";
 
-const NAMESPACE = "default";
 const NAME = "s3-reach";
 const VERSION = "v0.42.4";
 /** Seconds that the Job may take, the pull of its image included. */
 const PATIENCE = 120;
-/** Seconds that a Job that failed stays to be looked at. */
-const KEPT = 600;
 const FOLDER = "/etc/s3-reach";
 
 /**
@@ -34,52 +31,22 @@ export async function reachFromInside(
 
 /** One container per bucket, so that each has a result and a log of its own. */
 function jobOf(buckets: Bucket[]): Manifest {
-  const labels = labelsOf({ name: NAME, component: "check", partOf: "storage", version: VERSION });
-  return {
-    apiVersion: "batch/v1",
-    kind: "Job",
-    metadata: { name: NAME, namespace: NAMESPACE, labels },
-    spec: {
-      backoffLimit: 0,
-      activeDeadlineSeconds: PATIENCE,
-      ttlSecondsAfterFinished: KEPT,
-      template: {
-        metadata: { labels },
-        spec: {
-          restartPolicy: "Never",
-          automountServiceAccountToken: false,
-          enableServiceLinks: false,
-          securityContext: {
-            runAsNonRoot: true,
-            runAsUser: 65534,
-            runAsGroup: 65534,
-            seccompProfile: { type: "RuntimeDefault" },
-          },
-          containers: buckets.map(containerOf),
-          volumes: [{ name: "keys", secret: { secretName: NAME } }],
-        },
-      },
-    },
-  };
+  return shortJob({
+    name: NAME,
+    labels: labelsOf({ name: NAME, component: "check", partOf: "storage", version: VERSION }),
+    seconds: PATIENCE,
+    containers: buckets.map(containerOf),
+    volumes: [{ name: "keys", secret: { secretName: NAME } }],
+  });
 }
 
 function containerOf(bucket: Bucket): Record<string, unknown> {
+  const file = `${FOLDER}/${containerName(bucket)}.yml`;
   return {
     name: containerName(bucket),
     image: `quay.io/thanos/thanos:${VERSION}`,
-    imagePullPolicy: "IfNotPresent",
-    args: [
-      "tools",
-      "bucket",
-      "ls",
-      `--objstore.config-file=${FOLDER}/${containerName(bucket)}.yml`,
-    ],
+    args: ["tools", "bucket", "ls", `--objstore.config-file=${file}`],
     resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ["ALL"] },
-    },
     volumeMounts: [{ name: "keys", mountPath: FOLDER, readOnly: true }],
   };
 }

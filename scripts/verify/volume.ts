@@ -2,12 +2,11 @@
 import { randomUUID } from "node:crypto";
 import type { Problem, Tell } from "../../lib/check.ts";
 import { text } from "../../lib/cluster.ts";
-import { runJob } from "../../lib/job.ts";
+import { NAMESPACE, runJob, shortJob } from "../../lib/job.ts";
 import { labelsOf, type Manifest } from "../../lib/manifest.ts";
 import type { Subject } from "./subject.ts";
 
 const NAME = "volume-probe";
-const NAMESPACE = "default";
 const VERSION = "v1.11.0";
 /** Seconds that it may take: Longhorn needs about twenty for a new volume. */
 const PATIENCE = 120;
@@ -48,44 +47,19 @@ function probeClaim(storageClassName: string): Manifest {
 
 function probeJob(word: string): Manifest {
   const script = `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe`;
-  return {
-    apiVersion: "batch/v1",
-    kind: "Job",
-    metadata: { name: NAME, namespace: NAMESPACE, labels: labels() },
-    spec: {
-      backoffLimit: 0,
-      activeDeadlineSeconds: PATIENCE,
-      ttlSecondsAfterFinished: 600,
-      template: {
-        metadata: { labels: labels() },
-        spec: {
-          restartPolicy: "Never",
-          automountServiceAccountToken: false,
-          enableServiceLinks: false,
-          securityContext: {
-            runAsNonRoot: true,
-            runAsUser: 65534,
-            runAsGroup: 65534,
-            fsGroup: 65534,
-            seccompProfile: { type: "RuntimeDefault" },
-          },
-          containers: [{
-            name: "probe",
-            // An image of 40-logging; it is here for its BusyBox.
-            image: `quay.io/prometheuscommunity/elasticsearch-exporter:${VERSION}`,
-            imagePullPolicy: "IfNotPresent",
-            command: ["/bin/busybox", "sh", "-c", script],
-            resources: { requests: { cpu: "10m", memory: "16Mi" }, limits: { memory: "64Mi" } },
-            securityContext: {
-              allowPrivilegeEscalation: false,
-              readOnlyRootFilesystem: true,
-              capabilities: { drop: ["ALL"] },
-            },
-            volumeMounts: [{ name: "volume", mountPath: "/volume" }],
-          }],
-          volumes: [{ name: "volume", persistentVolumeClaim: { claimName: NAME } }],
-        },
-      },
-    },
-  };
+  return shortJob({
+    name: NAME,
+    labels: labels(),
+    seconds: PATIENCE,
+    containers: [{
+      name: "probe",
+      // An image of 40-logging; it is here for its BusyBox.
+      image: `quay.io/prometheuscommunity/elasticsearch-exporter:${VERSION}`,
+      command: ["/bin/busybox", "sh", "-c", script],
+      resources: { requests: { cpu: "10m", memory: "16Mi" }, limits: { memory: "64Mi" } },
+      volumeMounts: [{ name: "volume", mountPath: "/volume" }],
+    }],
+    volumes: [{ name: "volume", persistentVolumeClaim: { claimName: NAME } }],
+    fsGroup: 65534,
+  });
 }
