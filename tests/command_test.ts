@@ -1,28 +1,16 @@
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
+import { type Ended, ended } from "./script_fixture.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-const secrets = {
-  SECRET_FILE: "tests/fixtures/no-such-secret.env",
-  S3_ACCESS_KEY: "hush-access",
-  S3_SECRET_KEY: "hush-secret-key",
-  UI_BASIC_AUTH: "admin:hush-hash",
-};
-
-async function run(script: string, ...words: string[]) {
-  return await runWith({}, script, ...words);
+function run(script: string, ...words: string[]): Promise<Ended> {
+  return runWith({}, script, ...words);
 }
 
-async function runWith(environment: Record<string, string>, script: string, ...words: string[]) {
-  const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", script, ...words],
-    cwd: root,
-    env: { ...secrets, PROFILE: "", NO_COLOR: "1", ...environment },
-    stdin: "null",
-  });
-  const { code, stdout, stderr } = await command.output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, stdout: text(stdout), stderr: text(stderr) };
+function runWith(
+  environment: Record<string, string>,
+  script: string,
+  ...words: string[]
+): Promise<Ended> {
+  return ended([Deno.execPath(), "run", "--allow-all", script, ...words], environment);
 }
 
 Deno.test("A14: an unknown flag ends with exit 2 and the known ones", async () => {

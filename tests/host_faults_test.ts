@@ -4,42 +4,13 @@ import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { openProxy } from "../lib/proxy.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
+import { type Ended, ended, root } from "./script_fixture.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-const ENVIRONMENT = {
-  SECRET_FILE: "tests/fixtures/no-such-secret.env",
-  S3_ACCESS_KEY: "hush-access",
-  S3_SECRET_KEY: "hush-secret-key",
-  UI_BASIC_AUTH: "admin:hush-hash",
-  PROFILE: "",
-  NO_COLOR: "1",
-};
 const FLAGS = ["read", "write", "env", "sys", "run", "net"].map((name) => `--allow-${name}`);
 const RUN = [Deno.execPath(), "run", "--frozen", "--no-prompt"];
 const CONFIG = [...RUN, ...FLAGS, "scripts/config.ts", "all"];
-
-interface Ended {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs a program in the project folder, without a terminal and with nothing to read. */
-async function ended(words: string[], env: Record<string, string> = {}): Promise<Ended> {
-  const command = new Deno.Command(words[0]!, {
-    args: words.slice(1),
-    cwd: root,
-    env: { ...ENVIRONMENT, ...env },
-    stdin: "null",
-    signal: AbortSignal.timeout(60_000), // what waits for an answer would wait for ever
-  });
-  const { code, stdout, stderr } = await command.output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, stdout: text(stdout), stderr: text(stderr) };
-}
 
 /** Runs bash with the words as its `"$@"`. */
 function shell(line: string, words: string[], env: Record<string, string> = {}): Promise<Ended> {
