@@ -112,7 +112,7 @@ export function stateOf(object?: Partial<Manifest>): string {
 }
 
 /** Applies a List and gives the objects after it (kubectl's own words do not tell what changed). */
-async function applyList(
+export async function applyList(
   cluster: Cluster,
   objects: Manifest[],
   flags: string[] = [],

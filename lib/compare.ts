@@ -1,5 +1,6 @@
 // In what the live objects of two clusters differ, and whether what is wanted there differs, too.
-import { idOf, type Manifest } from "./manifest.ts";
+import { byId } from "./inventory.ts";
+import type { Manifest } from "./manifest.ts";
 import { differences } from "./plan.ts";
 
 /** What a cluster should have and what it has, by id. */
@@ -98,9 +99,7 @@ function forget(live: unknown, wanted: unknown): void {
   }
 }
 
-/** Objects by id, for a {@link Side}. */
-export function sideOf(wanted: Manifest[], live: Iterable<Manifest>): Side {
-  const byId = (objects: Iterable<Manifest>) =>
-    new Map([...objects].map((object) => [idOf(object), object]));
+/** What a cluster should have, and has. */
+export function sideOf(wanted: Manifest[], live: Manifest[]): Side {
   return { wanted: byId(wanted), live: byId(live) };
 }

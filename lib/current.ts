@@ -33,8 +33,11 @@ export function isCurrent(live: Manifest | undefined, wanted: Manifest): boolean
   return wanted.kind === "CustomResourceDefinition" || covers(live, wanted);
 }
 
-/** Whether `live` has every field of `wanted`; fields beside them are other people's. */
-function covers(live: unknown, wanted: unknown): boolean {
+/**
+ * Whether a live value has all of the wanted one, though the API server may write it in another way; fields
+ * beside them are other people's.
+ */
+export function covers(live: unknown, wanted: unknown): boolean {
   if (live === undefined || live === null) return isEmpty(wanted);
   if (Array.isArray(wanted)) {
     return Array.isArray(live) && live.length === wanted.length &&

@@ -3,9 +3,9 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
-import { isCurrent } from "./current.ts";
 import { idOf, type Manifest, SUBSTITUTE_ANNOTATION, walk } from "./manifest.ts";
 import { matches, type Target, type Template, VARIABLE } from "./render.ts";
+import { LAST_APPLIED } from "./takeover.ts";
 
 /** Keys and indices from an object down to one of its fields. */
 export type Path = (string | number)[];
@@ -130,17 +130,6 @@ export function settingsIn({ object }: Template, value: unknown = object): strin
   return [...names].sort();
 }
 
-/** Whether a live value has all of the wanted one, as the API server may write it in another way. */
-export function isAsWanted(live: unknown, wanted: unknown): boolean {
-  const holding = (value: unknown) => ({
-    apiVersion: "v1",
-    kind: "Value",
-    metadata: { name: "" },
-    value,
-  });
-  return isCurrent(holding(live), holding(wanted));
-}
-
 /** A copy in which the values of a Secret, and what kubectl keeps of them, are "(secret)". */
 export function withoutSecrets(object: Manifest): Manifest {
   if (object.kind !== "Secret") return object;
@@ -152,8 +141,6 @@ export function withoutSecrets(object: Manifest): Manifest {
   if (annotations?.[LAST_APPLIED]) annotations[LAST_APPLIED] = "(secret)";
   return copy;
 }
-
-const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
 /** The files that say something about an object. */
 export interface Home {

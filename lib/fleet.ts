@@ -6,7 +6,7 @@ import { checkTarget } from "./guard.ts";
 import { shareLooks } from "./inventory.ts";
 import { nothingBefore } from "./kinds.ts";
 import { lock } from "./lock.ts";
-import { Report, table, worstCode } from "./report.ts";
+import { changeCount, Report, table, worstCode } from "./report.ts";
 import { notRun, runStep, type Step, type StepResult } from "./step.ts";
 import { tidy } from "./tidy.ts";
 
@@ -131,7 +131,7 @@ export function summary(results: ClusterResult[], seconds: number): string {
   const failed = results.filter(({ error, steps }) => error || steps.some(({ error }) => error));
   const verdict = failed.length > 0
     ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
-    : `${changes} ${changes === 1 ? "change" : "changes"} in ${seconds.toFixed(0)}s`;
+    : `${changeCount(changes)} in ${seconds.toFixed(0)}s`;
   const heading = ["cluster", "step", "objects", "changed", "seconds", "state", ""];
   return `${table([heading, ...rows])}\n\n${verdict}`;
 }

@@ -56,11 +56,13 @@ export async function kindsToKeep(
   return configMap(NAME, NAMESPACE, { kinds: [...names].sort().join("\n") }, { labels });
 }
 
-/** `deployment.v1.apps`, `service.v1.`: the kinds of the objects, each once, as kubectl takes them. */
+/** The kinds of the objects, each once, as kubectl takes them. */
 export function kindsOf(objects: Manifest[]): string[] {
-  const kinds = objects.map(({ apiVersion, kind }) => {
-    const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
-    return `${kind.toLowerCase()}.${version}.${group}`;
-  });
-  return [...new Set(kinds)].sort();
+  return [...new Set(objects.map(kindOf))].sort();
+}
+
+/** `deployment.v1.apps`, `service.v1.`: the kind of an object as kubectl takes it. */
+export function kindOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "kind">): string {
+  const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
+  return `${kind.toLowerCase()}.${version}.${group}`;
 }

@@ -17,6 +17,10 @@ export interface Playground {
   tools: Record<string, string>;
 }
 
+/** Names of the programs that a {@link Playground} needs. */
+export const PLAYGROUND_TOOLS = ["kubectl", "kwokctl", "kwok", "etcd", "kube-apiserver"]
+  .concat("kube-controller-manager", "kube-scheduler");
+
 const PORTS = ["etcdPeerPort", "etcdPort", "kubeApiserverPort", "kubeControllerManagerPort"]
   .concat("kubeSchedulerPort", "kwokControllerPort");
 const COMPONENTS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]

@@ -1,11 +1,12 @@
-// What a deploy would do: the live objects that are not as wanted against the API server's own dry run of the desired ones.
-import { APPLY, stateOf } from "./apply.ts";
+// What a deploy would do: the live objects that are not as wanted against the API server's own dry run of
+// the desired ones.
+import { applyList, stateOf } from "./apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "./claims.ts";
 import type { Cluster } from "./cluster.ts";
 import { HASH_LABEL, hashed, hashOf, isCurrent } from "./current.ts";
 import { byId, liveOf, owned, shareLooks } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
-import { asList, idOf, type Manifest } from "./manifest.ts";
+import { idOf, type Manifest } from "./manifest.ts";
 import { isKept, unwanted } from "./prune.ts";
 
 export interface Planned {
@@ -88,15 +89,7 @@ async function definitionsAmong(
 async function dryRunObjects(cluster: Cluster, objects: Manifest[]) {
   if (objects.length === 0) return new Map<string, Manifest>();
   // Forced: the plan shows what a deploy would take back from a person's kubectl edit.
-  const flags = [...APPLY, "--dry-run=server", "--force-conflicts", "-o", "json", "-f", "-"];
-  const output = JSON.parse(
-    await kubectl(flags, {
-      cluster,
-      input: asList(objects),
-      seconds: 300,
-    }),
-  );
-  return byId(output.kind === "List" ? output.items : [output]);
+  return await applyList(cluster, objects, ["--dry-run=server", "--force-conflicts"]);
 }
 
 async function servedKinds(cluster: Cluster): Promise<Set<string>> {

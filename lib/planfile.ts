@@ -63,9 +63,10 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
     });
   }
   const text = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
-  const before = new Set(approved.map(text)), after = new Set(pending(now).map(text));
+  const wanted = pending(now);
+  const before = new Set(approved.map(text)), after = new Set(wanted.map(text));
   const moved = [
-    ...pending(now).filter((entry) => !before.has(text(entry))),
+    ...wanted.filter((entry) => !before.has(text(entry))),
     ...approved.filter((entry) => !after.has(text(entry))),
   ];
   if (moved.length === 0) return;

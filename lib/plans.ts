@@ -5,7 +5,7 @@ import { ExitCode } from "./error.ts";
 import { checkTarget } from "./guard.ts";
 import { plan, type Planned } from "./plan.ts";
 import { print, Report, worstCode } from "./report.ts";
-import { desired, type Step } from "./step.ts";
+import { desiredOf, type Step } from "./step.ts";
 
 /** What a deploy would change on a cluster, or why that cannot be said. */
 export interface ClusterPlan {
@@ -47,7 +47,7 @@ async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promis
 
 /** The plan of these steps on one cluster. */
 export async function planSteps(steps: Step[], cluster: Cluster): Promise<Planned[]> {
-  const objects = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+  const objects = await desiredOf(steps, cluster);
   return await plan(cluster, objects, steps.map(({ name }) => name));
 }
 

@@ -7,7 +7,7 @@ import { kindsToKeep } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { idOf, type Manifest, signed, STEP_LABEL } from "./manifest.ts";
 import { waitReady } from "./ready.ts";
-import type { Report } from "./report.ts";
+import { changeCount, type Report } from "./report.ts";
 
 export interface StepDefinition {
   /** `30-thanos`; also the label of everything the step owns. */
@@ -87,6 +87,11 @@ export async function desired(step: Step, cluster: Cluster): Promise<Manifest[]>
   return signed([...bundles, ...own], step.name);
 }
 
+/** Everything that several steps want on a cluster. */
+export async function desiredOf(steps: Step[], cluster: Cluster): Promise<Manifest[]> {
+  return (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+}
+
 /** The result of a step that was not begun. */
 export function notRun({ name }: Step): StepResult {
   return { ...begun(name), state: "not run" };
@@ -125,9 +130,10 @@ export async function runStep(
     result.error = error;
   }
   result.seconds = (performance.now() - started) / 1000;
-  const changes = result.changed === 1 ? "1 change" : `${result.changed} changes`;
   report.say(
-    `  ${result.state === "ok" ? "done" : "FAILED"}: ${changes}, ${result.objects} objects, ` +
+    `  ${result.state === "ok" ? "done" : "FAILED"}: ${
+      changeCount(result.changed)
+    }, ${result.objects} objects, ` +
       `${result.seconds.toFixed(1)}s`,
   );
   return result;

@@ -1,11 +1,12 @@
 // Objects that a person has made with plain `kubectl apply`: what was applied that way becomes ours, so that
 // an apply of ours takes away what we do not want (kubectl does that for its own manager alone).
 import type { Cluster } from "./cluster.ts";
+import { kindOf } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { type Manifest, OWNER } from "./manifest.ts";
 
 /** Plain `kubectl apply` leaves what it applied here. */
-const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+export const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 const CLIENT_SIDE = "kubectl-client-side-apply";
 
 /** Whether plain `kubectl apply` has had the object. */
@@ -16,10 +17,10 @@ export function wasAppliedByHand({ metadata }: Manifest): boolean {
 /** Makes the fields that plain `kubectl apply` has set those of our manager. */
 export async function takeOver(
   cluster: Cluster,
-  { apiVersion, kind, metadata: { name, namespace } }: Manifest,
+  wanted: Manifest,
 ): Promise<void> {
-  const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
-  const object = [`${kind.toLowerCase()}.${version}.${group}`, name];
+  const { name, namespace } = wanted.metadata;
+  const object = [kindOf(wanted), name];
   const where = namespace ? ["--namespace", namespace] : [];
   const flags = ["--show-managed-fields", "--output", "json"];
   const live = JSON.parse(await kubectl(["get", ...object, ...where, ...flags], { cluster }));

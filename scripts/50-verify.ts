@@ -4,8 +4,7 @@ import "./needs.ts";
 import type { Check } from "../lib/check.ts";
 import type { Cluster } from "../lib/cluster.ts";
 import { main } from "../lib/command.ts";
-import type { Manifest } from "../lib/manifest.ts";
-import { desired, step } from "../lib/step.ts";
+import { desiredOf, step } from "../lib/step.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
 import { longhorn } from "./10-longhorn.ts";
@@ -113,15 +112,13 @@ export const verify = step({
   objects: () => Promise.resolve([]),
   async run(context) {
     const checks = [...CHECKS.every, ...CHECKS[context.cluster.role]];
-    const objects = await wanted(context.cluster);
+    const objects = await desiredOf(STEPS, context.cluster);
     const deadline = Date.now() + PATIENCE;
     await runChecks(checks, context, { objects, until: () => deadline });
   },
 });
 
-async function wanted(cluster: Cluster): Promise<Manifest[]> {
-  const steps = [minio, ingress, longhorn, prometheus, thanos, logging];
-  return (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
-}
+/** Every step before this one. */
+const STEPS = [minio, ingress, longhorn, prometheus, thanos, logging];
 
 if (import.meta.main) await main(verify);

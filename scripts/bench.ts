@@ -9,22 +9,23 @@ import { $ } from "zx";
 import { projectPath, text } from "../lib/cluster.ts";
 import { command } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
-import { accessTo, startControlPlanes, stopControlPlanes, writeKubeconfig } from "../lib/kwok.ts";
+import {
+  accessTo,
+  PLAYGROUND_TOOLS,
+  startControlPlanes,
+  stopControlPlanes,
+  writeKubeconfig,
+} from "../lib/kwok.ts";
 import { print, Report, table } from "../lib/report.ts";
 import { ensureTools } from "../lib/tool.ts";
 import { benchCluster, FOLDER } from "./bench/corpus.ts";
 
 const NAME = "bench";
-const TOOLS = ["kubectl", "kwokctl", "kwok", "etcd", "kube-apiserver", "kube-controller-manager"]
-  .concat("kube-scheduler");
 const folder = projectPath(FOLDER);
-const [list, program, calls] = ["list.json", "kubectl", "calls"].map((name) =>
-  join(folder, name)
-) as [
-  string,
-  string,
-  string,
-];
+const list = join(folder, "list.json");
+const program = join(folder, "kubectl");
+/** What kubectl has asked the API server since a case began. */
+const calls = join(folder, "calls");
 const report = new Report();
 
 /** Figures of one case, one per round. */
@@ -180,7 +181,7 @@ function median(values: number[]): number {
 
 await command("bench.ts", {}, async () => {
   const rounds = Number(process.env.ROUNDS || 3);
-  const tools = await ensureTools(TOOLS, { say: (line) => report.say(line) });
+  const tools = await ensureTools(PLAYGROUND_TOOLS, { say: (line) => report.say(line) });
   try {
     for (let index = 1; index <= rounds; index++) {
       report.heading(`round ${index} of ${rounds}`);

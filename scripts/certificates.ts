@@ -10,7 +10,7 @@ import { isFor, MONTH } from "../lib/certificate.ts";
 import { type Cluster, loadFleet, projectPath, secretsOf, text } from "../lib/cluster.ts";
 import { command } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
-import { maskSecrets, Report } from "../lib/report.ts";
+import { changeCount, maskSecrets, Report } from "../lib/report.ts";
 
 const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
@@ -110,7 +110,7 @@ async function certificates(): Promise<number> {
   const report = new Report();
   const done = await ensureCertificates(doorsOf(fleet));
   for (const line of done) report.say(`  changed    ${line}`);
-  report.say(`${done.length} ${done.length === 1 ? "change" : "changes"}`);
+  report.say(changeCount(done.length));
   if (done.length > 0) report.say("next  INGRESS_TLS=true in env/common.env, then: make all");
   return ExitCode.done;
 }

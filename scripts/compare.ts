@@ -17,7 +17,7 @@ import { checkTarget } from "../lib/guard.ts";
 import { owned } from "../lib/inventory.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../lib/manifest.ts";
 import { print, Report, worstCode } from "../lib/report.ts";
-import { desired, type Step } from "../lib/step.ts";
+import { desiredOf, type Step } from "../lib/step.ts";
 import { STEPS } from "./fleet.ts";
 
 const USAGE = "compare.ts [CLUSTER CLUSTER...]; without any: every edge against the first";
@@ -71,7 +71,7 @@ interface Look {
 async function look(steps: Step[], cluster: Cluster): Promise<Look> {
   try {
     await checkTarget(cluster);
-    const wanted = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+    const wanted = await desiredOf(steps, cluster);
     const ids = new Set(wanted.map(idOf));
     // What has our label and comes from no step is what a deploy keeps for itself.
     const ofSteps = (object: Manifest) =>

@@ -13,6 +13,7 @@ import { urlsOf } from "../lib/fleet.ts";
 import {
   accessTo,
   type Playground,
+  PLAYGROUND_TOOLS,
   startControlPlanes,
   stopControlPlanes,
   writeKubeconfig,
@@ -28,8 +29,7 @@ import { writeSecrets } from "./demo/secrets.ts";
 import { STEPS } from "./fleet.ts";
 
 const FOLDER = projectPath(".demo");
-const TOOLS = ["kubectl", "kwokctl", "kwok", "etcd", "kube-apiserver", "kube-controller-manager"]
-  .concat("kube-scheduler", "prometheus-operator", "minio");
+const TOOLS = [...PLAYGROUND_TOOLS, "prometheus-operator", "minio"];
 const report = new Report();
 
 /** Control planes, nodes, S3 and operators; running ones are left alone, dead ones repaired. */

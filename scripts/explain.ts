@@ -4,12 +4,11 @@
 import "./needs.ts";
 import { type Cluster, projectPath, text } from "../lib/cluster.ts";
 import { command, onlyOf } from "../lib/command.ts";
-import { hashed } from "../lib/current.ts";
+import { covers, hashed } from "../lib/current.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import {
   type Home,
   homeOf,
-  isAsWanted,
   type Lookup,
   lookUp,
   type Owner,
@@ -21,7 +20,7 @@ import {
 } from "../lib/explain.ts";
 import { checkTarget } from "../lib/guard.ts";
 import { isUnserved } from "../lib/inventory.ts";
-import { kindsOf } from "../lib/kinds.ts";
+import { kindOf } from "../lib/kinds.ts";
 import { kubectl } from "../lib/kubectl.ts";
 import { idOf, type Manifest } from "../lib/manifest.ts";
 import { substitute, type Template, templatesOf } from "../lib/render.ts";
@@ -90,7 +89,7 @@ async function liveOne(cluster: Cluster, object: Manifest): Promise<Manifest | u
   const scope = namespace ? ["--namespace", namespace] : [];
   const flags = ["--show-managed-fields", "--ignore-not-found", "--output", "json"];
   try {
-    const words = ["get", kindsOf([object])[0]!, name, ...scope, ...flags];
+    const words = ["get", kindOf(object), name, ...scope, ...flags];
     const answer = await kubectl(words, { cluster });
     return answer.trim() ? JSON.parse(answer) : undefined;
   } catch (error) {
@@ -106,7 +105,7 @@ export function explainField(subject: Subject, field: string): string {
   const found = want.found ? want : have?.found ? have : undefined;
   if (!found) throw unknownField(subject, field, have ? [want, have] : [want]);
   const differs = want.found && live &&
-    !(have?.found && isAsWanted(have.value, want.value));
+    !(have?.found && covers(have.value, want.value));
   const patches = home?.patches.filter((patch) => touches(patch, wanted, found.path)) ?? [];
   const owners = live && have?.found ? ownersOf(live, have.path) : [];
   return table([

@@ -7,7 +7,7 @@ import { type Cluster, flag, text } from "../lib/cluster.ts";
 import { clustersFor, command } from "../lib/command.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import { print, Report } from "../lib/report.ts";
-import { desired } from "../lib/step.ts";
+import { desiredOf } from "../lib/step.ts";
 import { storageClasses } from "../lib/storageclass.ts";
 import { STEPS } from "./fleet.ts";
 import { reachFromInside } from "./minio/inside.ts";
@@ -145,7 +145,7 @@ function looksAt(
 }
 
 async function wantedOn(cluster: Cluster): Promise<Manifest[]> {
-  return (await Promise.all(STEPS.map((step) => desired(step, cluster)))).flat();
+  return await desiredOf(STEPS, cluster);
 }
 
 /** The same promise for everybody who asks. */

@@ -8,7 +8,7 @@ import { command, onlyOf } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { checkTarget } from "../lib/guard.ts";
 import type { OpenSearch } from "../lib/opensearch.ts";
-import { type Change, print, Report, table } from "../lib/report.ts";
+import { type Change, changeCount, print, Report, table } from "../lib/report.ts";
 import { withOpenSearch } from "./logging/access.ts";
 import { replicas } from "./logging/documents.ts";
 import { dropDay, restoreDay, restoredIndices } from "./logging/restore.ts";
@@ -117,5 +117,5 @@ async function drops(os: OpenSearch, day: string, prefix: string): Promise<void>
 /** As the one of a deploy. */
 function summary({ length }: Change[], started: number): string {
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  return `${length} ${length === 1 ? "change" : "changes"} in ${seconds}s`;
+  return `${changeCount(length)} in ${seconds}s`;
 }

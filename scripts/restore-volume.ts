@@ -7,7 +7,7 @@ import { type Cluster, text } from "../lib/cluster.ts";
 import { command, onlyOf } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { checkTarget } from "../lib/guard.ts";
-import { print, Report, table } from "../lib/report.ts";
+import { changeCount, print, Report, table } from "../lib/report.ts";
 import { replicasOf } from "./longhorn/nodes.ts";
 import { type Backup, backupsOf, restoreVolume } from "./longhorn/restore.ts";
 import { inGi } from "./preflight/volumes.ts";
@@ -100,5 +100,5 @@ async function restores(cluster: Cluster, backup: Backup, name: string): Promise
   report.changes(changes);
   const { length } = changes.filter(({ action }) => action !== "unchanged");
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  report.say(`${length} ${length === 1 ? "change" : "changes"} in ${seconds}s`);
+  report.say(`${changeCount(length)} in ${seconds}s`);
 }

@@ -1,9 +1,9 @@
 // lib/explain.ts and scripts/explain.ts: where a field comes from and who owns it.
 import assert from "node:assert/strict";
+import { covers } from "../lib/current.ts";
 import { DeployError } from "../lib/error.ts";
 import {
   homeOf,
-  isAsWanted,
   lookUp,
   ownersOf,
   pathText,
@@ -232,10 +232,10 @@ Deno.test("settingsIn() names what is substituted, and nothing else", () => {
   assert.deepEqual(settingsIn(template("${A}", kept)), []);
 });
 
-Deno.test("isAsWanted() takes another way of writing an amount for the same", () => {
-  assert.equal(isAsWanted({ cpu: "500m", extra: 1 }, { cpu: 0.5 }), true);
-  assert.equal(isAsWanted(5, 2), false);
-  assert.equal(isAsWanted(undefined, []), true);
+Deno.test("covers() takes another way of writing an amount for the same", () => {
+  assert.equal(covers({ cpu: "500m", extra: 1 }, { cpu: 0.5 }), true);
+  assert.equal(covers(5, 2), false);
+  assert.equal(covers(undefined, []), true);
 });
 
 Deno.test("withoutSecrets() also hides what plain kubectl apply keeps of a Secret", () => {

@@ -1,8 +1,8 @@
 // What make bench deploys: the 251 objects that the figures of other tools were measured with in number and
 // kind, made of what this project deploys to a centre and of plain ones until there are enough.
 import { type Cluster, loadFleet } from "../../lib/cluster.ts";
-import { configMap, idOf, type Manifest } from "../../lib/manifest.ts";
-import { desired, type Step, step } from "../../lib/step.ts";
+import { configMap, type Manifest } from "../../lib/manifest.ts";
+import { desiredOf, type Step, step } from "../../lib/step.ts";
 import { STEPS } from "../fleet.ts";
 
 /** Definitions among the objects, and all others. */
@@ -38,14 +38,11 @@ export async function benchCluster(): Promise<Cluster> {
 /** The objects; `revision` is a value of one of them. Workloads have no pods, so nothing else is busy. */
 export async function corpus(cluster: Cluster, revision = "1"): Promise<Manifest[]> {
   const steps = STEPS.filter(({ afterFleet }) => !afterFleet);
-  const real = (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+  const real = await desiredOf(steps, cluster);
   const isDefinition = ({ kind }: Manifest) => kind === "CustomResourceDefinition";
   const definitions = real.filter(isDefinition).slice(0, SIZE.definitions);
   const others = real.filter((object) => !isDefinition(object)).slice(0, SIZE.others - 1);
-  const namespaces = ["Namespace/monitoring", "Namespace/logging"].filter((id) =>
-    others.some((object) => idOf(object) === id)
-  );
-  const namespace = namespaces[0]!.split("/")[1]!;
+  const namespace = others.find(({ kind }) => kind === "Namespace")!.metadata.name;
   while (definitions.length < SIZE.definitions) definitions.push(definition(definitions.length));
   while (others.length < SIZE.others - 1) others.push(plain(namespace, others.length));
   const changing = configMap("bench-revision", namespace, { revision });
@@ -101,10 +98,8 @@ function plain(namespace: string, index: number): Manifest {
       spec: { type: "ClusterIP", selector: { app: name }, ports },
     };
   }
-  if (index % 3 === 1) return { ...account(name, namespace) };
+  if (index % 3 === 1) {
+    return { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } };
+  }
   return configMap(name, namespace, { text: `line ${index}\n`.repeat(500) });
-}
-
-function account(name: string, namespace: string): Manifest {
-  return { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } };
 }

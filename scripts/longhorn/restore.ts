@@ -53,6 +53,9 @@ export interface Target {
   replicas: number;
 }
 
+/** Minutes after which Longhorn gives up a copy that has failed; its class has the same. */
+const STALE_TIMEOUT = 30;
+
 /**
  * Longhorn's volume, made from the backup; then its PersistentVolume and the claim, which exclude all
  * others. The names follow from backup and target, so that a run that was cut off goes on.
@@ -65,7 +68,6 @@ export function restoredObjects(
   const volume = `restored-${hash.slice(0, 16)}`;
   const labels = { "app.kubernetes.io/managed-by": OWNER };
   const common = { storageClassName: storageClass, accessModes: ["ReadWriteOnce"] };
-  const spec = { replicas: String(replicas), stale: 30 };
   return {
     volume: {
       apiVersion: "longhorn.io/v1beta2",
@@ -78,7 +80,7 @@ export function restoredObjects(
         accessMode: "rwo",
         dataEngine: "v1",
         numberOfReplicas: replicas,
-        staleReplicaTimeout: spec.stale,
+        staleReplicaTimeout: STALE_TIMEOUT,
       },
     },
     claimed: [{
@@ -96,8 +98,8 @@ export function restoredObjects(
           fsType: "ext4",
           volumeHandle: volume,
           volumeAttributes: {
-            numberOfReplicas: spec.replicas,
-            staleReplicaTimeout: String(spec.stale),
+            numberOfReplicas: String(replicas),
+            staleReplicaTimeout: String(STALE_TIMEOUT),
           },
         },
       },
@@ -115,7 +117,7 @@ export function restoredObjects(
 }
 
 /** The claim of that name whoever made it, or undefined. */
-export async function claimOf(
+async function claimOf(
   cluster: Cluster,
   { namespace, name }: Pick<Target, "namespace" | "name">,
 ): Promise<Manifest | undefined> {
