@@ -1,27 +1,22 @@
 // Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
 // what changed.
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "./cluster.ts";
 import { hashed, hashOf, isCurrent } from "./current.ts";
-import { DeployError, ExitCode } from "./error.ts";
-import { byId, isUnserved, liveOf, lookAgain, noteApplied } from "./inventory.ts";
-import { kubectl, KubectlError } from "./kubectl.ts";
-import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
+import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
+import { kubectl } from "./kubectl.ts";
+import { idOf, inWaves, type Manifest } from "./manifest.ts";
+import { applyRefused } from "./refused.ts";
 import type { Change } from "./report.ts";
+import { applyList, retried } from "./send.ts";
 import { takeOver, wasAppliedByHand } from "./takeover.ts";
 import { until } from "./wait.ts";
-import { webhooksBehind } from "./webhook.ts";
 
 export interface ApplyOptions {
-  /** Told what is tried again or taken back. */
+  /** Told what is tried again, taken back or replaced. */
   say?: (text: string) => void;
+  /** Ids of the objects that may be deleted and created where a field of them cannot change. */
+  replace?: ReadonlySet<string>;
 }
-
-/** How kubectl is told to apply: our manager, strict fields, everything on stdin. */
-export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=strict"];
-
-/** Deadline of one List in seconds; CRDs take the server long. */
-const LONG = 300;
 
 /**
  * Applies the objects that are not there as wanted, definitions first, and tells what was changed. What
@@ -30,10 +25,10 @@ const LONG = 300;
 export async function apply(
   cluster: Cluster,
   objects: Manifest[],
-  { say = () => {} }: ApplyOptions = {},
+  options: ApplyOptions = {},
 ): Promise<Change[]> {
   const [definitions, rest] = inWaves(objects.map(hashed));
-  const defined = await applyWave(cluster, definitions, say);
+  const defined = await applyWave(cluster, definitions, options);
   const changed = new Set(
     defined.filter(({ action }) => action !== "unchanged").map(({ id }) => id),
   );
@@ -45,10 +40,10 @@ export async function apply(
     (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
   );
   const [applied] = await Promise.all([
-    applyWave(cluster, plain, say),
+    applyWave(cluster, plain, options),
     crds.length > 0 ? established(cluster, crds) : undefined,
   ]);
-  return [...defined, ...applied, ...await applyWave(cluster, custom, say)];
+  return [...defined, ...applied, ...await applyWave(cluster, custom, options)];
 }
 
 /** Whether an {@link apply} of the objects would have nothing to send. */
@@ -69,12 +64,14 @@ function defines({ spec }: Manifest, { apiVersion, kind }: Manifest): boolean {
 async function applyWave(
   cluster: Cluster,
   objects: Manifest[],
-  say: (text: string) => void,
+  options: ApplyOptions,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
   const before = await retried(() => liveOf(cluster, objects));
   const stale = objects.filter((object) => !isCurrent(before.get(idOf(object)), object));
-  const after = stale.length > 0 ? await send(cluster, stale, say) : new Map<string, Manifest>();
+  const after = stale.length > 0
+    ? await send(cluster, stale, options)
+    : new Map<string, Manifest>();
   await noteApplied(cluster, after.values());
   const sent = new Set(stale);
   return objects.map((object) => {
@@ -89,10 +86,10 @@ async function applyWave(
 async function send(
   cluster: Cluster,
   objects: Manifest[],
-  say: (text: string) => void,
+  { say = () => {}, replace = new Set() }: ApplyOptions,
 ): Promise<Map<string, Manifest>> {
   const after = await retried(() => applyList(cluster, objects), say)
-    .catch((error) => refusedOnes(cluster, objects, error, say));
+    .catch((error) => applyRefused(cluster, objects, error, { say, replace }));
   const byHand = objects.filter((object) => wasAppliedByHand(after.get(idOf(object)) ?? object));
   if (byHand.length === 0) return after;
   for (const object of byHand) {
@@ -109,121 +106,6 @@ async function send(
 export function stateOf(object?: Partial<Manifest>): string {
   const { resourceVersion, generation, labels, annotations } = object?.metadata ?? { name: "" };
   return generation ? hashOf([generation, labels, annotations]) : String(resourceVersion);
-}
-
-/** Applies a List and gives the objects after it (kubectl's own words do not tell what changed). */
-export async function applyList(
-  cluster: Cluster,
-  objects: Manifest[],
-  flags: string[] = [],
-): Promise<Map<string, Manifest>> {
-  const output = JSON.parse(
-    await kubectl([...APPLY, ...flags, "-o", "json", "-f", "-"], {
-      cluster,
-      input: asList(objects),
-      seconds: LONG,
-    }),
-  );
-  // kubectl prints a List for several objects and the bare object for one.
-  return byId(output.kind === "List" ? output.items : [output]);
-}
-
-/** Runs the call again while its failure is transient, for two minutes at most. */
-export async function retried<T>(
-  call: () => Promise<T>,
-  say: (text: string) => void = () => {},
-): Promise<T> {
-  const deadline = Date.now() + 120_000;
-  for (let pause = 1000;; pause = Math.min(pause * 2, 15_000)) {
-    try {
-      return await call();
-    } catch (error) {
-      const again = error instanceof KubectlError && error.transient;
-      if (!again || Date.now() + pause > deadline) throw error;
-      say(`trying again in ${pause / 1000} s: ${error.stderr.split("\n")[0]}`);
-      await sleep(pause);
-    }
-  }
-}
-
-/**
- * After a refused List: the refused objects one by one, so that every refusal names its object.
- * Fields that a person changed with kubectl are taken back; other managers keep theirs and are
- * reported as a conflict.
- */
-async function refusedOnes(
-  cluster: Cluster,
-  objects: Manifest[],
-  cause: unknown,
-  say: (text: string) => void,
-): Promise<Map<string, Manifest>> {
-  if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
-  const reasons = new Set<string>();
-  let refused = 0;
-  for (const object of await refusedOf(cluster, objects)) {
-    try {
-      // What the List has waited for need not be waited for again with each of them.
-      await applyOne(cluster, object, say, cause.transient);
-    } catch (error) {
-      if (!(error instanceof KubectlError)) throw error;
-      refused += 1;
-      reasons.add(`${idOf(object)}: ${error.stderr}`);
-      for (const webhook of await webhooksBehind(cluster, error.stderr)) reasons.add(webhook);
-    }
-  }
-  lookAgain(cluster);
-  if (reasons.size === 0) return await retried(() => liveOf(cluster, objects));
-  throw new DeployError(
-    `Cannot apply ${refused} of ${objects.length} objects on ${cluster.id}`,
-    {
-      exitCode: ExitCode.rejected,
-      where: [...reasons],
-      fix: "correct what the API server refused, then run again; the other objects are applied",
-      cause,
-    },
-  );
-}
-
-/** kubectl applies what it can and names that, in order, but not always what was refused. */
-async function refusedOf(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
-  const output = await kubectl([...APPLY, "-f", "-"], {
-    cluster,
-    input: asList(objects),
-    seconds: LONG,
-  })
-    .catch((error) => {
-      if (error instanceof KubectlError) return error.stdout;
-      throw error;
-    });
-  const applied = output.split("\n");
-  return objects.filter(({ apiVersion, kind, metadata }) => {
-    const group = apiVersion.includes("/") ? `.${apiVersion.split("/")[0]}` : "";
-    const position = applied.indexOf(
-      `${kind.toLowerCase()}${group}/${metadata.name} serverside-applied`,
-    );
-    if (position >= 0) applied.splice(0, position + 1);
-    return position < 0;
-  });
-}
-
-async function applyOne(
-  cluster: Cluster,
-  object: Manifest,
-  say: (text: string) => void,
-  waited: boolean,
-) {
-  const call = () => applyList(cluster, [object]);
-  try {
-    return await (waited ? call() : retried(call, say));
-  } catch (error) {
-    if (!(error instanceof KubectlError)) throw error;
-    const conflicts = [...error.stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) =>
-      who!
-    );
-    if (conflicts.length === 0 || !conflicts.every((who) => who.startsWith("kubectl"))) throw error;
-    say(`taking ${idOf(object)} back from ${[...new Set(conflicts)].join(", ")}`);
-    return await retried(() => applyList(cluster, [object], ["--force-conflicts"]), say);
-  }
 }
 
 async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {

@@ -1,7 +1,8 @@
 // Sizes of volumes. A claim may grow, but the template it was made from (of a StatefulSet) is immutable,
 // and an operator that meets that deletes the StatefulSet and its pods with it. So the claims are grown
 // here, and the StatefulSet is taken away from its pods, which go on, to be made again for them.
-import { APPLY, apply, type ApplyOptions, retried } from "./apply.ts";
+import { apply, type ApplyOptions } from "./apply.ts";
+import { APPLY, retried } from "./send.ts";
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { byId } from "./inventory.ts";

@@ -45,3 +45,8 @@ export class DeployError extends Error {
     this.fix = fix;
   }
 }
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

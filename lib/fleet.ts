@@ -2,6 +2,7 @@
 import { apply } from "./apply.ts";
 import { tellCentral } from "./central.ts";
 import { type Cluster, text } from "./cluster.ts";
+import { messageOf } from "./error.ts";
 import { checkTarget } from "./guard.ts";
 import { shareLooks } from "./inventory.ts";
 import { nothingBefore } from "./kinds.ts";
@@ -26,6 +27,10 @@ export interface DeployOptions {
   approve?: (cluster: Cluster) => Promise<void>;
   /** Deploy though another run holds the cluster's lock. */
   stealLock?: boolean;
+  /** Ids of objects that may be deleted and created where a field of them cannot change. */
+  replace?: ReadonlySet<string>;
+  /** Clusters that may fail before the others begin no further step. */
+  maxFailures?: number;
   /** The central cluster when it is none of those deployed: it is told what it has to know of them. */
   central?: Cluster;
 }
@@ -46,18 +51,20 @@ export async function deployFleet(
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
     result: { cluster, steps: [] } as ClusterResult,
   }));
+  const { maxFailures = Infinity, replace } = options;
+  const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
   await Promise.all(runs.map(async ({ cluster, report, result }) => {
     for (const warning of cluster.warnings) report.warn(warning);
     await using _held = await begin(steps, cluster, report, options)
       .catch((error) => void (result.error = error));
     if (result.error) report.error(result.error);
-    await runSteps(own, result, report);
+    await runSteps(own, result, report, { replace, stopped });
     result.steps.push(...await tidy(own, result.steps, cluster, report, options));
   }));
   const results = runs.map(({ result }) => result);
   const { central } = options;
   const told = central ? await tellCentral(own, (step) => edgesWith(step, results), central) : [];
-  await Promise.all(runs.map(({ report, result }) => runSteps(last, result, report)));
+  await Promise.all(runs.map(({ report, result }) => runSteps(last, result, report, { stopped })));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 
@@ -94,17 +101,26 @@ async function begin(
   }
 }
 
-/** Runs steps in order and adds their results; after a failure the rest is not run. */
-async function runSteps(steps: Step[], result: ClusterResult, report: Report): Promise<void> {
+/** Runs steps in order and adds their results; after a failure (or once `stopped`) the rest is not run. */
+async function runSteps(
+  steps: Step[],
+  result: ClusterResult,
+  report: Report,
+  { stopped, replace }: { stopped: () => boolean; replace?: ReadonlySet<string> },
+): Promise<void> {
   const { cluster, steps: done } = result;
   for (const step of steps) {
-    if (result.error || done.some(({ state }) => state === "failed" || state === "not run")) {
+    if (stopped() || hasFailed(result) || done.some(({ state }) => state === "not run")) {
       done.push(notRun(step));
       continue;
     }
     const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
-    done.push(await runStep(step, cluster, report, { alone: !step.needs.every(ran) }));
+    done.push(await runStep(step, cluster, report, { alone: !step.needs.every(ran), replace }));
   }
+}
+
+function hasFailed({ error, steps }: ClusterResult): boolean {
+  return error !== undefined || steps.some(({ state }) => state === "failed");
 }
 
 /** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
@@ -128,7 +144,7 @@ export function summary(results: ClusterResult[], seconds: number): string {
   );
   const all = results.flatMap(({ steps }) => steps);
   const changes = all.reduce((sum, { changed }) => sum + changed, 0);
-  const failed = results.filter(({ error, steps }) => error || steps.some(({ error }) => error));
+  const failed = results.filter(hasFailed);
   const verdict = failed.length > 0
     ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
     : `${changeCount(changes)} in ${seconds.toFixed(0)}s`;
@@ -138,8 +154,7 @@ export function summary(results: ClusterResult[], seconds: number): string {
 
 /** The results for programs; `schema` names the format. */
 export function resultsJson(results: ClusterResult[], exitCode: number): string {
-  const told = (error: unknown) =>
-    error === undefined ? {} : { error: error instanceof Error ? error.message : String(error) };
+  const told = (error: unknown) => error === undefined ? {} : { error: messageOf(error) };
   const clusters = results.map(({ cluster, steps, error }) => ({
     id: cluster.id,
     name: text(cluster, "CLUSTER_NAME"),

@@ -34,6 +34,12 @@ export function idOf({ kind, metadata }: Manifest): string {
   return [kind, metadata.namespace, metadata.name].filter(Boolean).join("/");
 }
 
+/** Whether the object is of a kind that came with a definition, so that an operator minds it. */
+export function isCustom({ apiVersion }: Manifest): boolean {
+  const [group] = apiVersion.split("/") as [string];
+  return group.includes(".") && !group.endsWith(".k8s.io");
+}
+
 /** Definitions (namespaces, CRDs, classes) first: the rest can only be accepted after them. */
 export function inWaves(objects: Manifest[]): [definitions: Manifest[], rest: Manifest[]] {
   const definitions = objects.filter((object) => DEFINITIONS.has(object.kind));

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { temporaryFolder } from "./cache.ts";
 import { type Cluster, text } from "./cluster.ts";
-import { DeployError, ExitCode } from "./error.ts";
+import { DeployError, ExitCode, messageOf } from "./error.ts";
 import { startKubectl } from "./kubectl.ts";
 
 /** A Service and one of its ports, by name or number. */
@@ -87,7 +87,7 @@ async function listening(socket: string, running: ReturnType<typeof startKubectl
 function unreachable(cluster: Cluster, cause: unknown): DeployError {
   return new DeployError(`Cannot reach the Services of ${cluster.id} through its API server`, {
     exitCode: ExitCode.unreachable,
-    where: cause instanceof Error ? cause.message : String(cause),
+    where: messageOf(cause),
     fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} get --raw /readyz`,
     cause,
   });

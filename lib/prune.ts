@@ -3,7 +3,7 @@ import type { Cluster } from "./cluster.ts";
 import { allOurs, list, lookAgain } from "./inventory.ts";
 import { kindsOf } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
-import { asList, idOf, type Manifest, OWNED, OWNER, STEP_LABEL } from "./manifest.ts";
+import { asList, idOf, isCustom, type Manifest, OWNED, OWNER, STEP_LABEL } from "./manifest.ts";
 import type { Change } from "./report.ts";
 
 /** Kinds whose loss would lose data or other people's objects; they are named and stay. */
@@ -75,9 +75,4 @@ export async function prune(cluster: Cluster, objects: Manifest[]): Promise<Chan
   }
   lookAgain(cluster);
   return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
-}
-
-function isCustom({ apiVersion }: Manifest): boolean {
-  const [group] = apiVersion.split("/") as [string];
-  return group.includes(".") && !group.endsWith(".k8s.io");
 }

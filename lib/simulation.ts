@@ -1,5 +1,5 @@
 // What a simulated cluster has besides its control plane: a node, a StorageClass, volumes.
-import { APPLY } from "./apply.ts";
+import { APPLY } from "./send.ts";
 import { type Cluster, text } from "./cluster.ts";
 import { kubectl } from "./kubectl.ts";
 import { asList, type Manifest } from "./manifest.ts";

@@ -107,7 +107,7 @@ export async function runStep(
   step: Step,
   cluster: Cluster,
   report: Report,
-  { alone = false }: { alone?: boolean } = {},
+  { alone = false, replace }: { alone?: boolean; replace?: ReadonlySet<string> } = {},
 ): Promise<StepResult> {
   const started = performance.now();
   const result = begun(step.name);
@@ -123,7 +123,7 @@ export async function runStep(
     const objects = await desired(step, cluster);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    await step.run(contextOf(cluster, objects, report, result));
+    await step.run(contextOf(cluster, objects, report, result, replace));
   } catch (error) {
     report.error(error);
     result.state = "failed";
@@ -144,6 +144,7 @@ function contextOf(
   objects: Manifest[],
   report: Report,
   result: StepResult,
+  replace?: ReadonlySet<string>,
 ): StepContext {
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
@@ -172,7 +173,7 @@ function contextOf(
       const kinds = await kindsToKeep(cluster, objects);
       if (kinds) await apply(cluster, [kinds]);
       for (const growth of await growVolumes(cluster, objects, { say })) changed(growth);
-      const changes = await apply(cluster, objects, { say });
+      const changes = await apply(cluster, objects, { say, replace });
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },

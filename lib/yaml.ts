@@ -1,6 +1,6 @@
 // YAML of others, read strictly: what would be silently dropped or blown up is an error with its place.
 import { type Document, parseAllDocuments, visit } from "yaml";
-import { DeployError, ExitCode } from "./error.ts";
+import { DeployError, ExitCode, messageOf } from "./error.ts";
 import type { Manifest } from "./manifest.ts";
 
 /** An honest file needs far fewer; an alias bomb has millions. */
@@ -47,7 +47,7 @@ function plain(document: Document, text: string, file: string): unknown {
         return visit.BREAK;
       },
     });
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     throw refusal([`${file}:${placeOf(text, offset)}  ${message}`]);
   }
 }

@@ -5,7 +5,7 @@ import "./needs.ts";
 import { ensureBucket, probeBucket } from "../lib/bucket.ts";
 import { ensureVersions } from "../lib/bucketversions.ts";
 import { number } from "../lib/cluster.ts";
-import { main } from "../lib/command.ts";
+import { main } from "../lib/deploy.ts";
 import { administration } from "../lib/minio.ts";
 import { s3Of } from "../lib/s3.ts";
 import { step } from "../lib/step.ts";

@@ -3,7 +3,7 @@
 // webhook or Jobs. From one to the other: INGRESS, this step, and then once more with --prune.
 import "./needs.ts";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
-import { main } from "../lib/command.ts";
+import { main } from "../lib/deploy.ts";
 import { render } from "../lib/render.ts";
 import { step } from "../lib/step.ts";
 import { certificateSecret, nginxOptions, traefikOptions } from "./ingress/options.ts";

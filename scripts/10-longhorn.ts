@@ -4,7 +4,7 @@
 import "./needs.ts";
 import { loadBundle } from "../lib/bundle.ts";
 import { type Cluster, text } from "../lib/cluster.ts";
-import { main } from "../lib/command.ts";
+import { main } from "../lib/deploy.ts";
 import { labelsOf, type Manifest, secret } from "../lib/manifest.ts";
 import { render, rewriteImages } from "../lib/render.ts";
 import { keyOf } from "../lib/s3.ts";

@@ -4,7 +4,7 @@
 import "./needs.ts";
 import { loadBundle } from "../lib/bundle.ts";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
-import { main } from "../lib/command.ts";
+import { main } from "../lib/deploy.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import { render } from "../lib/render.ts";
 import { step } from "../lib/step.ts";

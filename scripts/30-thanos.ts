@@ -3,7 +3,7 @@
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
 import "./needs.ts";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
-import { main } from "../lib/command.ts";
+import { main } from "../lib/deploy.ts";
 import { type Manifest, secret } from "../lib/manifest.ts";
 import { render } from "../lib/render.ts";
 import { type Step, step } from "../lib/step.ts";

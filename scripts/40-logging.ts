@@ -2,7 +2,7 @@
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
 import "./needs.ts";
 import { type Cluster, number } from "../lib/cluster.ts";
-import { main } from "../lib/command.ts";
+import { main } from "../lib/deploy.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import {
   ensureIndexPolicy,

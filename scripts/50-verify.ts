@@ -3,7 +3,7 @@
 import "./needs.ts";
 import type { Check } from "../lib/check.ts";
 import type { Cluster } from "../lib/cluster.ts";
-import { main } from "../lib/command.ts";
+import { main } from "../lib/deploy.ts";
 import { desiredOf, step } from "../lib/step.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";

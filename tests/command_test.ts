@@ -70,8 +70,9 @@ Deno.test("CANARY: a canary that is not well keeps the others as they are, and -
   ]);
 });
 
-Deno.test("CANARY and PLAN: what cannot be meant is refused (2) before anything is asked", async () => {
+Deno.test("CANARY, PLAN, MAX_FAILURES: what cannot be meant is refused (2) before anything is asked", async () => {
   const deploy = ["scripts/fleet.ts", "deploy", "197"] as const;
   assert.equal((await runWith({ KUBECONFIG_FILE, CANARY: "199" }, ...deploy)).code, 2);
   assert.equal((await runWith({ KUBECONFIG_FILE, PLAN: "no-such-plan.json" }, ...deploy)).code, 2);
+  assert.equal((await runWith({ KUBECONFIG_FILE, MAX_FAILURES: "0" }, ...deploy)).code, 2);
 });

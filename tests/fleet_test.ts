@@ -95,6 +95,31 @@ Deno.test("deployFleet() tells central of an edge before anything looks at the f
   assert.equal(metadata.labels["deploy.miribit.lab/step"], "99-example");
 });
 
+Deno.test("MAX_FAILURES: when so many have failed the others begin no further step", async () => {
+  for (const [maxFailures, left] of [[1, "not run"], [2, "ok"]] as const) {
+    await fakeKubectl([CENTRAL, ...TARGETS]);
+    const [begun, failed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const first = step({
+      name: "98-first",
+      objects: () => Promise.resolve([]),
+      async run({ cluster }) {
+        if (cluster !== central) {
+          begun.resolve();
+          return await failed.promise;
+        }
+        // The edge is in the middle of its first step by then, and ends it.
+        await begun.promise;
+        setTimeout(failed.resolve, 300);
+        throw new DeployError("Cannot go on", { exitCode: 7 });
+      },
+    });
+    const results = await deployFleet([first, example([])], [central, edge], { maxFailures });
+    const states = results[1]!.steps.map(({ state }) => state);
+    assert.deepEqual(states, ["ok", left], `MAX_FAILURES=${maxFailures}`);
+    assert.equal(exitCodeOfFleet(results), 7);
+  }
+});
+
 Deno.test("deployFleet() changes nothing at a centre that knows the edge already", async () => {
   await fakeKubectl([...TARGETS, CENTRAL, ...listed(1)]);
   const results = await deployFleet([example([])], [edge], { central });

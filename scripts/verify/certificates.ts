@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { certificatesIn } from "../../lib/certificate.ts";
 import type { Problem, Tell } from "../../lib/check.ts";
 import { type Cluster, text } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
+import { DeployError, ExitCode, messageOf } from "../../lib/error.ts";
 import { contextServers } from "../../lib/guard.ts";
 import { shownCertificate } from "../../lib/handshake.ts";
 import { kubectl } from "../../lib/kubectl.ts";
@@ -100,7 +100,7 @@ export async function handshake(
   } catch (error) {
     throw new DeployError(`Cannot see the certificate of ${host}:${port}`, {
       exitCode,
-      where: error instanceof Error ? error.message : String(error),
+      where: messageOf(error),
       fix: `check that a server with TLS answers there: openssl s_client -connect ${host}:${port}`,
     });
   }
