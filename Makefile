@@ -112,18 +112,18 @@ $(STEPS):
 ## plan              what a deploy would change, on every cluster (plan-196 for one)
 .PHONY: plan
 plan:
-	@$(RUN) scripts/fleet.ts plan all
+	@$(RUN) scripts/fleet.ts plan all $(ARGS)
 
 plan-%: FORCE
-	@$(RUN) scripts/fleet.ts plan $*
+	@$(RUN) scripts/fleet.ts plan $* $(ARGS)
 
 ## drift             the same, ending with 0 (all as wanted), 12 (not) or a failure: for a timer (drift-196 for one)
 .PHONY: drift
 drift:
-	@$(RUN) scripts/fleet.ts drift all
+	@$(RUN) scripts/fleet.ts drift all $(ARGS)
 
 drift-%: FORCE
-	@$(RUN) scripts/fleet.ts drift $*
+	@$(RUN) scripts/fleet.ts drift $* $(ARGS)
 
 ## explain-197       why an object, or a field of it, is as it is; OBJ=Kind/namespace/name FIELD=spec.replicas
 explain-%: FORCE

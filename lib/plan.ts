@@ -1,8 +1,9 @@
 // What a deploy would do: the live objects that are not as wanted against the API server's own dry run of
 // the desired ones.
-import { applyList, stateOf } from "./apply.ts";
+import { stateOf } from "./apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "./claims.ts";
 import type { Cluster } from "./cluster.ts";
+import { dryRun } from "./dryrun.ts";
 import { HASH_LABEL, hashed, hashOf, isCurrent } from "./current.ts";
 import { byId, liveOf, owned, shareLooks } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
@@ -11,8 +12,8 @@ import { isKept, unwanted } from "./prune.ts";
 
 export interface Planned {
   id: string;
-  action: "create" | "update" | "delete" | "unchanged";
-  /** For an update: `spec.replicas: 1 -> 2`; values of Secrets are never shown. */
+  action: "create" | "update" | "delete" | "refused" | "unchanged";
+  /** For an update: `spec.replicas: 1 -> 2` (never values of Secrets); why the API server refuses it. */
   fields: string[];
   /** Hash of what is wanted and of the live state that this speaks of; of an unchanged one "". */
   mark: string;
@@ -47,15 +48,18 @@ export async function plan(
     const set = outdated.get(idOf(object));
     return set ? withTemplateSizes(object, set) : object;
   });
-  const [definitions, dryRun] = await Promise.all([
+  const [definitions, answer] = await Promise.all([
     definitionsAmong(cluster, stale),
-    dryRunObjects(cluster, accepted),
+    dryRun(cluster, accepted),
   ]);
   const live = new Map([...listed, ...definitions]);
   const entries = wanted.map((object): Planned => {
     const id = idOf(object);
-    const before = live.get(id), after = dryRun.get(id);
-    if (!before) return { id, action: "create", fields: [], mark: hashOf([object]) };
+    const before = live.get(id), after = answer.after.get(id);
+    const mark = hashOf([object, ...(before ? [stateOf(before)] : [])]);
+    const reasons = answer.refused.get(id);
+    if (reasons) return { id, action: "refused", fields: reasons, mark };
+    if (!before) return { id, action: "create", fields: [], mark };
     if (!after) return { id, action: "unchanged", fields: [], mark: "" };
     const fields = differences(
       before,
@@ -64,7 +68,7 @@ export async function plan(
     const remarked = before.metadata.labels?.[HASH_LABEL] !== after.metadata.labels?.[HASH_LABEL];
     if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
     if (fields.length === 0) return { id, action: "unchanged", fields, mark: "" };
-    return { id, action: "update", fields, mark: hashOf([object, stateOf(before)]) };
+    return { id, action: "update", fields, mark };
   });
   const gone = surplus.map((object): Planned => {
     const fields = isKept(object) ? ["kept: remove it by hand"] : [];
@@ -84,12 +88,6 @@ async function definitionsAmong(
 ): Promise<Map<string, Manifest>> {
   const definitions = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
   return definitions.length > 0 ? await owned(cluster, definitions) : new Map();
-}
-
-async function dryRunObjects(cluster: Cluster, objects: Manifest[]) {
-  if (objects.length === 0) return new Map<string, Manifest>();
-  // Forced: the plan shows what a deploy would take back from a person's kubectl edit.
-  return await applyList(cluster, objects, ["--dry-run=server", "--force-conflicts"]);
 }
 
 async function servedKinds(cluster: Cluster): Promise<Set<string>> {

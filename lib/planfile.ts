@@ -1,30 +1,46 @@
 // A plan that was looked at and approved: kept in a file, and binding for the deploy that is given it.
 import { readFile, writeFile } from "node:fs/promises";
 import { replaceFile } from "./cache.ts";
-import type { Cluster } from "./cluster.ts";
-import { DeployError, ExitCode } from "./error.ts";
+import { type Cluster, text } from "./cluster.ts";
+import { DeployError, ExitCode, messageOf } from "./error.ts";
 import type { Planned } from "./plan.ts";
 import { type ClusterPlan, pending } from "./plans.ts";
 
 /** Written into every file; another one is another format. */
-const SCHEMA = "thanos-multi-cluster/plan/v1";
+const SCHEMA = "thanos-multi-cluster/plan/v2";
 
 interface PlanFile {
   schema: string;
   /** When it was made, ISO 8601. */
   made: string;
-  /** What is to be changed, by cluster id; no values of Secrets. */
-  clusters: Record<string, Planned[]>;
+  clusters: {
+    id: string;
+    name: string;
+    /** What is to be done; no values of Secrets. */
+    changes: Planned[];
+    /** Number of objects that are as wanted. */
+    unchanged: number;
+    /** Why there is no plan of this cluster. */
+    error?: string;
+  }[];
+}
+
+/** The plans for programs, as they are kept in a file. */
+export function plansJson(plans: ClusterPlan[]): string {
+  const clusters = plans.map(({ cluster, entries, error }) => {
+    const changes = pending(entries);
+    const unchanged = entries.length - changes.length;
+    const told = error === undefined ? {} : { error: messageOf(error) };
+    return { id: cluster.id, name: text(cluster, "CLUSTER_NAME"), changes, unchanged, ...told };
+  });
+  const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };
+  return JSON.stringify(file, null, 2);
 }
 
 /** Keeps what the plans want changed. */
 export async function writePlan(path: string, plans: ClusterPlan[]): Promise<void> {
-  const clusters = Object.fromEntries(
-    plans.map(({ cluster, entries }) => [cluster.id, pending(entries)]),
-  );
-  const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };
-  const text = JSON.stringify(file, null, 2);
-  await replaceFile(path, (temporary) => writeFile(temporary, `${text}\n`));
+  const json = plansJson(plans);
+  await replaceFile(path, (temporary) => writeFile(temporary, `${json}\n`));
 }
 
 /** Reads a file of {@link writePlan}. Throws exit 2 for anything else. */
@@ -54,20 +70,20 @@ function unusable(path: string, where: string, fix: string): DeployError {
  * manifests or settings have.
  */
 export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now: Planned[]): void {
-  const approved = clusters[cluster.id];
+  const approved = clusters.find(({ id }) => id === cluster.id)?.changes;
   if (!approved) {
     throw new DeployError(`Refused: the plan does not speak of ${cluster.id}`, {
       exitCode: ExitCode.refused,
-      where: `it speaks of ${Object.keys(clusters).join(", ")}`,
+      where: `it speaks of ${clusters.map(({ id }) => id).join(", ")}`,
       fix: "make a plan of every cluster that is to be deployed",
     });
   }
-  const text = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
+  const line = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
   const wanted = pending(now);
-  const before = new Set(approved.map(text)), after = new Set(wanted.map(text));
+  const before = new Set(approved.map(line)), after = new Set(wanted.map(line));
   const moved = [
-    ...wanted.filter((entry) => !before.has(text(entry))),
-    ...approved.filter((entry) => !after.has(text(entry))),
+    ...wanted.filter((entry) => !before.has(line(entry))),
+    ...approved.filter((entry) => !after.has(line(entry))),
   ];
   if (moved.length === 0) return;
   throw new DeployError(`Refused: ${cluster.id} is not as it was when the plan was made`, {

@@ -52,10 +52,10 @@ export async function planSteps(steps: Step[], cluster: Cluster): Promise<Planne
 }
 
 /**
- * Writes plans to stdout (every create, update with its fields, and deletion; the rest is counted) and
- * failures to stderr; gives the exit code of the worst failure.
+ * Writes plans to stdout (every create, update with its fields, deletion and refusal; the rest is
+ * counted) and failures to stderr.
  */
-export function printPlans(plans: ClusterPlan[]): number {
+export function printPlans(plans: ClusterPlan[]): void {
   for (const { cluster, entries, error } of plans) {
     if (error) {
       new Report(`${cluster.id} | `).error(error);
@@ -64,17 +64,30 @@ export function printPlans(plans: ClusterPlan[]): number {
     print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);
     for (const { id, action, fields } of pending(entries)) {
       print(`  ${action.padEnd(8)} ${id}`);
-      for (const field of fields) print(`             ${field}`);
+      for (const field of fields) print(indented(field));
     }
     const count = (wanted: string) => entries.filter(({ action }) => action === wanted).length;
+    const refused = count("refused");
     print(
       `  ${count("create")} to create, ${count("update")} to update, ${
         count("delete")
       } no longer ` +
-        `wanted (deleted with ARGS=--prune only), ${count("unchanged")} unchanged\n`,
+        `wanted (deleted with ARGS=--prune only), ${count("unchanged")} unchanged${
+          refused > 0 ? `, ${refused} refused by the API server` : ""
+        }\n`,
     );
   }
-  return worstCode(plans.map(({ error }) => error));
+}
+
+function indented(text: string): string {
+  return text.split("\n").map((line) => `             ${line}`).join("\n");
+}
+
+/** Exit code of plans: of the worst failure, 6 when the API server refuses an object, else 0. */
+export function planCode(plans: ClusterPlan[]): number {
+  const isRefused = plans.some(({ entries }) => entries.some(({ action }) => action === "refused"));
+  const refusal = isRefused ? ExitCode.rejected : ExitCode.done;
+  return Math.max(refusal, worstCode(plans.map(({ error }) => error)));
 }
 
 /** What a deploy would do something about. */
@@ -84,7 +97,7 @@ export function pending(entries: Planned[]): Planned[] {
 
 /** Exit code that tells a fleet as wanted (0) from one that is not (12), and both from a failure. */
 export function driftCode(plans: ClusterPlan[]): number {
-  const failure = worstCode(plans.map(({ error }) => error));
+  const failure = planCode(plans);
   if (failure !== ExitCode.done) return failure;
   return plans.some(({ entries }) => pending(entries).length > 0) ? ExitCode.drift : ExitCode.done;
 }

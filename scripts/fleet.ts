@@ -1,13 +1,14 @@
 // The whole fleet through one entry: deploy, plan, drift, verify and remove, for one cluster, some or all.
 import "./needs.ts";
 import process from "node:process";
-import { choiceFor, command, deploy, DEPLOY_FLAGS } from "../lib/command.ts";
+import { choiceFor, command, type Flags } from "../lib/command.ts";
+import { deploy, DEPLOY_FLAGS } from "../lib/deploy.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/fleet.ts";
-import { writePlan } from "../lib/planfile.ts";
-import { type ClusterPlan, driftCode, planFleet, printPlans } from "../lib/plans.ts";
+import { plansJson, writePlan } from "../lib/planfile.ts";
+import { type ClusterPlan, driftCode, planCode, planFleet, printPlans } from "../lib/plans.ts";
 import { removeFleet } from "../lib/remove.ts";
-import { Report } from "../lib/report.ts";
+import { print, Report } from "../lib/report.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
 import { longhorn } from "./10-longhorn.ts";
@@ -19,20 +20,19 @@ import { verify } from "./50-verify.ts";
 /** Every step, in the order in which a cluster is built. */
 export const STEPS = [minio, ingress, longhorn, prometheus, thanos, logging, verify];
 
-type Verb = (ids: string[], flags: Record<string, boolean | undefined>) => Promise<number>;
+type Verb = (ids: string[], flags: Flags) => Promise<number>;
 
 const VERBS: Record<string, Verb> = {
   deploy: (ids, flags) => deploy(STEPS, ids, flags),
   verify: (ids, flags) => deploy([verify], ids, flags),
-  async plan(ids) {
-    const plans = await plansOf(ids);
-    const code = printPlans(plans);
+  async plan(ids, flags) {
+    const plans = await plansOf(ids, flags);
     const { PLAN } = process.env;
-    if (PLAN && code === ExitCode.done) {
+    if (PLAN && plans.every(({ error }) => error === undefined)) {
       await writePlan(PLAN, plans);
       new Report().say(`kept in ${PLAN}: PLAN=${PLAN} makes it binding for a deploy`);
     }
-    return code;
+    return planCode(plans);
   },
   async remove(ids, flags) {
     const started = performance.now();
@@ -44,16 +44,18 @@ const VERBS: Record<string, Verb> = {
     report.say(really ? FORGET : "\nnothing is deleted yet: the same with YES=1 does it");
     return exitCodeOfFleet(results);
   },
-  async drift(ids) {
-    const plans = await plansOf(ids);
-    printPlans(plans);
-    return driftCode(plans);
+  async drift(ids, flags) {
+    return driftCode(await plansOf(ids, flags));
   },
 };
 
-async function plansOf(ids: string[]): Promise<ClusterPlan[]> {
+/** Makes plans and writes them to stdout. */
+async function plansOf(ids: string[], { json }: Flags): Promise<ClusterPlan[]> {
   const { clusters, central } = await choiceFor(ids);
-  return await planFleet(STEPS, clusters, { central });
+  const plans = await planFleet(STEPS, clusters, { central });
+  if (json) print(plansJson(plans));
+  else printPlans(plans);
+  return plans;
 }
 
 const FORGET = `

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { planFleet, printPlans } from "../lib/plans.ts";
+import { planCode, planFleet } from "../lib/plans.ts";
 import { configMap, secret, STEP_LABEL } from "../lib/manifest.ts";
 import { differences, plan } from "../lib/plan.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
@@ -82,5 +82,5 @@ Deno.test("planFleet() plans the other clusters when one is away, and ends with 
     await fixtureFleet({ KUBECONFIG_FILE: "tests/fixtures/kubeconfig" }),
   );
   assert.deepEqual(plans.map(({ error }) => error === undefined), [true, false, true]);
-  assert.equal(printPlans(plans), 5);
+  assert.equal(planCode(plans), 5);
 });

@@ -21,8 +21,10 @@ await writePlan(path, [{ cluster, entries }]);
 const file = await readPlan(path);
 
 Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () => {
-  assert.deepEqual(file.clusters, { 197: [entries[0]] });
-  assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v1");
+  assert.deepEqual(file.clusters, [
+    { id: "197", name: "cluster-197-edge", changes: [entries[0]], unchanged: 1 },
+  ]);
+  assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v2");
 });
 
 Deno.test("refuseMoved() lets a cluster pass that is as it was", () => {

@@ -1,0 +1,41 @@
+// What the API server would make of objects, and which of them it would refuse: nothing is changed.
+import type { Cluster } from "./cluster.ts";
+import { ExitCode } from "./error.ts";
+import { KubectlError } from "./kubectl.ts";
+import { idOf, type Manifest } from "./manifest.ts";
+import { whyRefused } from "./refused.ts";
+import { applyList, refusedOf } from "./send.ts";
+
+export interface DryRun {
+  /** The objects as they would be, by id. */
+  after: Map<string, Manifest>;
+  /** By id, why an object would be refused. */
+  refused: Map<string, string[]>;
+}
+
+// Forced: a deploy takes back what a person has edited with kubectl.
+const FLAGS = ["--dry-run=server", "--force-conflicts"];
+
+/** Asks the API server; a refused object does not hide the others. */
+export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<DryRun> {
+  const refused = new Map<string, string[]>();
+  if (objects.length === 0) return { after: new Map(), refused };
+  try {
+    return { after: await applyList(cluster, objects, FLAGS), refused };
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+  }
+  for (const object of await refusedOf(cluster, objects, FLAGS)) {
+    await applyList(cluster, [object], FLAGS).catch((error) => {
+      if (!isRefusal(error)) throw error;
+      refused.set(idOf(object), whyRefused(object, error));
+    });
+  }
+  const accepted = objects.filter((object) => !refused.has(idOf(object)));
+  const after = accepted.length > 0 ? await applyList(cluster, accepted, FLAGS) : new Map();
+  return { after, refused };
+}
+
+function isRefusal(error: unknown): error is KubectlError {
+  return error instanceof KubectlError && error.exitCode === ExitCode.rejected && !error.transient;
+}
