@@ -7,12 +7,13 @@ import { kubectl } from "./kubectl.ts";
 import { idOf, inWaves, type Manifest } from "./manifest.ts";
 import { applyRefused } from "./refused.ts";
 import type { Change } from "./report.ts";
-import { applyList, retried } from "./send.ts";
+import { retried } from "./retry.ts";
+import { applyAll, applyList } from "./send.ts";
 import { takeOver, wasAppliedByHand } from "./takeover.ts";
 import { until } from "./wait.ts";
 
 export interface ApplyOptions {
-  /** Told what is tried again, taken back or replaced. */
+  /** Told what is taken back or replaced. */
   say?: (text: string) => void;
   /** Ids of the objects that may be deleted and created where a field of them cannot change. */
   replace?: ReadonlySet<string>;
@@ -49,7 +50,7 @@ export async function apply(
 /** Whether an {@link apply} of the objects would have nothing to send. */
 export async function isApplied(cluster: Cluster, objects: Manifest[]): Promise<boolean> {
   try {
-    const live = await retried(() => liveOf(cluster, objects));
+    const live = await liveOf(cluster, objects);
     return objects.map(hashed).every((object) => isCurrent(live.get(idOf(object)), object));
   } catch (error) {
     if (isUnserved(error)) return false;
@@ -67,7 +68,7 @@ async function applyWave(
   options: ApplyOptions,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
-  const before = await retried(() => liveOf(cluster, objects));
+  const before = await liveOf(cluster, objects);
   const stale = objects.filter((object) => !isCurrent(before.get(idOf(object)), object));
   const after = stale.length > 0
     ? await send(cluster, stale, options)
@@ -88,15 +89,15 @@ async function send(
   objects: Manifest[],
   { say = () => {}, replace = new Set() }: ApplyOptions,
 ): Promise<Map<string, Manifest>> {
-  const after = await retried(() => applyList(cluster, objects), say)
+  const after = await applyAll(cluster, objects)
     .catch((error) => applyRefused(cluster, objects, error, { say, replace }));
   const byHand = objects.filter((object) => wasAppliedByHand(after.get(idOf(object)) ?? object));
   if (byHand.length === 0) return after;
   for (const object of byHand) {
     say(`taking ${idOf(object)} over from a plain kubectl apply`);
-    await takeOver(cluster, object);
+    await retried(() => takeOver(cluster, object));
   }
-  return new Map([...after, ...await retried(() => applyList(cluster, byHand), say)]);
+  return new Map([...after, ...await retried(() => applyList(cluster, byHand))]);
 }
 
 /**

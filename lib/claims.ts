@@ -2,7 +2,8 @@
 // and an operator that meets that deletes the StatefulSet and its pods with it. So the claims are grown
 // here, and the StatefulSet is taken away from its pods, which go on, to be made again for them.
 import { apply, type ApplyOptions } from "./apply.ts";
-import { APPLY, retried } from "./send.ts";
+import { retried } from "./retry.ts";
+import { APPLY } from "./send.ts";
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { byId } from "./inventory.ts";
@@ -88,19 +89,19 @@ export async function growVolumes(
   objects: Manifest[],
   { say = () => {} }: ApplyOptions = {},
 ): Promise<string[]> {
-  const { resizes, outdated, operated } = await retried(() => volumeGrowth(cluster, objects), say);
+  const { resizes, outdated, operated } = await volumeGrowth(cluster, objects);
   const told = resizes.filter(({ applied }) => !applied);
   // Our own field: the apply that follows does not have it, so the API server takes it away again.
   const held = operated.map((object) => ({ ...object, spec: { ...object.spec, paused: true } }));
   // The resources may have fields that only the definitions of the same step know.
   const changes = held.length > 0 ? await apply(cluster, inWaves(objects)[0], { say }) : [];
-  await tryOut(cluster, [...withLiveSizes(objects, outdated), ...held], say);
-  for (const { claim, size } of told) await retried(() => request(cluster, claim, size), say);
+  await tryOut(cluster, [...withLiveSizes(objects, outdated), ...held]);
+  for (const { claim, size } of told) await retried(() => request(cluster, claim, size));
   await apply(cluster, held, { say });
   for (const { metadata: { namespace, name } } of outdated) {
     say(`StatefulSet/${namespace}/${name} is made again for larger volumes; its pods go on`);
     const away = ["delete", "statefulset", name, "-n", namespace!, "--cascade=orphan"];
-    await retried(() => kubectl([...away, "--ignore-not-found"], { cluster }), say);
+    await kubectl([...away, "--ignore-not-found"], { cluster });
   }
   const defined = changes.filter(({ action }) => action !== "unchanged");
   return [
@@ -122,12 +123,11 @@ function withLiveSizes(objects: Manifest[], outdated: Manifest[]): Manifest[] {
 async function tryOut(
   cluster: Cluster,
   objects: Manifest[],
-  say: (text: string) => void,
 ): Promise<void> {
   if (objects.length === 0) return;
   // Forced: a conflict is the business of the apply, and a StatefulSet that is made anew has none.
   const flags = [...APPLY, "--dry-run=server", "--force-conflicts", "-f", "-"];
-  await retried(() => kubectl(flags, { cluster, input: asList(objects) }), say);
+  await retried(() => kubectl(flags, { cluster, input: asList(objects) }));
 }
 
 /** A copy of a StatefulSet with the sizes that the templates of another one ask for. */

@@ -13,6 +13,7 @@ import { DeployError, ExitCode } from "./error.ts";
 import { obeySignals } from "./interrupt.ts";
 import { clusterFiles } from "./layers.ts";
 import { exitCodeOf, maskSecrets, print, Report } from "./report.ts";
+import { tellRetries } from "./retry.ts";
 
 /** The flags that were given. */
 export type Flags = Record<string, boolean | undefined>;
@@ -33,6 +34,7 @@ export async function command(
       Deno.exit(ExitCode.done);
     }
     obeySignals((text) => new Report().say(text));
+    tellRetries((text) => new Report().note(text));
     const code = await run(words, values);
     if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
     Deno.exit(code);

@@ -1,9 +1,10 @@
 // What the API server would make of objects, and which of them it would refuse: nothing is changed.
 import type { Cluster } from "./cluster.ts";
 import { ExitCode } from "./error.ts";
-import { KubectlError } from "./kubectl.ts";
+import { KubectlError } from "./kubectlerror.ts";
 import { idOf, type Manifest } from "./manifest.ts";
 import { whyRefused } from "./refused.ts";
+import { retried } from "./retry.ts";
 import { applyList, refusedOf } from "./send.ts";
 
 export interface DryRun {
@@ -21,19 +22,19 @@ export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<Dry
   const refused = new Map<string, string[]>();
   if (objects.length === 0) return { after: new Map(), refused };
   try {
-    return { after: await applyList(cluster, objects, FLAGS), refused };
+    return { after: await retried(() => applyList(cluster, objects, FLAGS)), refused };
   } catch (error) {
     if (!isRefusal(error)) throw error;
   }
   for (const object of await refusedOf(cluster, objects, FLAGS)) {
-    await applyList(cluster, [object], FLAGS).catch((error) => {
+    await retried(() => applyList(cluster, [object], FLAGS)).catch((error) => {
       if (!isRefusal(error)) throw error;
       refused.set(idOf(object), whyRefused(object, error));
     });
   }
   const accepted = objects.filter((object) => !refused.has(idOf(object)));
-  const after = accepted.length > 0 ? await applyList(cluster, accepted, FLAGS) : new Map();
-  return { after, refused };
+  if (accepted.length === 0) return { after: new Map(), refused };
+  return { after: await retried(() => applyList(cluster, accepted, FLAGS)), refused };
 }
 
 function isRefusal(error: unknown): error is KubectlError {

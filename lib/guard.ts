@@ -2,8 +2,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { kubectl, KubectlError } from "./kubectl.ts";
+import { kubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "./manifest.ts";
+import { isTransient } from "./retry.ts";
 
 /** The marker that the first deploy leaves in kube-system. */
 interface Marker {
@@ -98,7 +99,7 @@ async function identity(cluster: Cluster): Promise<[uid: string, marker: Marker 
   const answer = await kubectl(
     ["get", "namespace/kube-system", `configmap/${OWNER}`, "--namespace", "kube-system"]
       .concat("--ignore-not-found", "--output", "json"),
-    { cluster, seconds: 9 },
+    { cluster, seconds: 9, once: true },
   );
   const items: Manifest[] = JSON.parse(answer).items;
   const found = (kind: string) => items.find((item) => item.kind === kind);
@@ -111,7 +112,7 @@ async function reached<T>(call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
-      if (!(error instanceof KubectlError) || !error.transient) throw error;
+      if (!isTransient(error)) throw error;
       if (attempt === 3) {
         throw new DeployError(`${error.message} (3 tries)`, {
           exitCode: ExitCode.unreachable,

@@ -2,7 +2,8 @@
 import type { Cluster } from "./cluster.ts";
 import { HASH_LABEL } from "./current.ts";
 import { kindsOf, rememberedKinds } from "./kinds.ts";
-import { kubectl, KubectlError } from "./kubectl.ts";
+import { kubectl } from "./kubectl.ts";
+import { KubectlError } from "./kubectlerror.ts";
 import { idOf, type Manifest, OWNED } from "./manifest.ts";
 
 type ById = Map<string, Manifest>;

@@ -6,6 +6,7 @@ import { liveObjects } from "./live.ts";
 import type { Manifest } from "./manifest.ts";
 import { readiness, troubleOf } from "./ready.ts";
 import { rewriteImages } from "./render.ts";
+import { retried } from "./retry.ts";
 import { until } from "./wait.ts";
 
 /** Where {@link shortJob} puts a Job; what it needs belongs there, too. */
@@ -87,9 +88,11 @@ export async function runJob(
   const { name, namespace } = job.metadata;
   const remove = () =>
     kubectl(["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"], { cluster });
-  await remove();
   const [fitted] = rewriteImages([job], cluster);
-  const { metadata: { uid } } = JSON.parse(await create(cluster, fitted!));
+  const { metadata: { uid } } = await retried(async () => {
+    await remove();
+    return JSON.parse(await create(cluster, fitted!));
+  });
   // Owned by the Job: whatever happens to us, they go with it.
   const owner = { apiVersion: "batch/v1", kind: "Job", name, uid };
   for (const object of needs) {

@@ -8,30 +8,19 @@ import { $, type ProcessPromise } from "zx";
 import { type Cluster, projectPath, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { hold, refuseInterrupted } from "./interrupt.ts";
+import { clean, KubectlError, verdict } from "./kubectlerror.ts";
+import { retried } from "./retry.ts";
 
 export interface KubectlOptions {
   cluster: Cluster;
   /** Sent on stdin, which is closed otherwise (kubectl would ask for a user name). */
   input?: string;
-  /** Deadline of the whole call in seconds; a half-open connection must not hang a deploy. */
+  /** Deadline in seconds, of all tries together; a half-open connection must not hang a deploy. */
   seconds?: number;
+  /** true: one try, for a caller that has its own way to go on. */
+  once?: boolean;
   /** true: also when the run is to end, to give back what it holds. */
   afterInterrupt?: boolean;
-}
-
-/** A failed call; `transient` ones are worth another try. */
-export class KubectlError extends DeployError {
-  readonly stderr: string;
-  /** What it wrote before it failed. */
-  readonly stdout: string;
-  readonly transient: boolean;
-
-  constructor(message: string, stderr: string, rest: Verdict, stdout = "") {
-    super(message, { exitCode: rest.exitCode, where: stderr || [], fix: rest.fix });
-    this.stderr = stderr;
-    this.stdout = stdout;
-    this.transient = rest.transient ?? false;
-  }
 }
 
 let program = "kubectl";
@@ -41,10 +30,24 @@ export function useKubectl(path: string): void {
   program = path;
 }
 
-/** Runs kubectl against the cluster's own context and gives its stdout. */
-export async function kubectl(
+/**
+ * Runs kubectl against the cluster's own context and gives its stdout. What does the same when it is
+ * done twice is tried again while the API server is away.
+ */
+export async function kubectl(args: string[], options: KubectlOptions): Promise<string> {
+  const { seconds = 120, once = false } = options;
+  if (once || !isRepeatable(args)) return await call(args, { ...options, seconds });
+  return await retried((left) => call(args, { ...options, seconds: left }), seconds);
+}
+
+function isRepeatable(args: string[]): boolean {
+  return ["get", "api-resources", "annotate"].includes(args[0]!) ||
+    args.includes("--ignore-not-found");
+}
+
+async function call(
   args: string[],
-  { cluster, input, seconds = 120, afterInterrupt = false }: KubectlOptions,
+  { cluster, input, seconds, afterInterrupt = false }: KubectlOptions & { seconds: number },
 ): Promise<string> {
   if (!afterInterrupt) refuseInterrupted();
   const all = [...targetArgs(cluster), ...args];
@@ -146,75 +149,6 @@ function kubeconfigOf(cluster: Cluster): string | undefined {
     });
   }
   return undefined;
-}
-
-interface Verdict {
-  exitCode: number;
-  fix?: string;
-  transient?: boolean;
-}
-
-// What kapp and others learnt to retry, in kubectl's words; everything else is final.
-const TRANSIENT = new RegExp([
-  "no answer within",
-  "connection refused",
-  "connection reset",
-  "i/o timeout",
-  "TLS handshake timeout",
-  "unexpected EOF|: EOF",
-  "http2: .*GOAWAY",
-  "etcdserver: (request timed out|leader changed)",
-  "the server is currently unable to handle the request",
-  "Too many requests|TooManyRequests|rate limit",
-  "failed calling webhook",
-  "conversion webhook .* failed",
-  "Operation cannot be fulfilled on resourcequotas",
-].join("|"));
-
-function verdict(stderr: string, cluster: Cluster): Verdict {
-  const context = text(cluster, "KUBE_CONTEXT");
-  const host = text(cluster, "API_HOST");
-  if (/context .* does not exist|no context exists/.test(stderr)) {
-    return { exitCode: ExitCode.refused, fix: `kubectl config get-contexts (wanted: ${context})` };
-  }
-  if (/x509:|certificate has expired|certificate signed by unknown authority/.test(stderr)) {
-    const fix =
-      `compare the certificate with the clock (date); minikube start -p ${context} renews`;
-    return { exitCode: ExitCode.unreachable, fix };
-  }
-  if (/Unauthorized|must be logged in|provide credentials/.test(stderr)) {
-    return { exitCode: ExitCode.unreachable, fix: `kubectl --context ${context} auth whoami` };
-  }
-  if (/\(Forbidden\)/.test(stderr) && /cannot (\w+) resource/.test(stderr)) {
-    const fix = `give the user of context ${context} the verb and resource named above`;
-    return { exitCode: ExitCode.unreachable, fix };
-  }
-  if (TRANSIENT.test(stderr) || /Unable to connect|no such host/.test(stderr)) {
-    const webhook = /webhook/.test(stderr);
-    return {
-      exitCode: webhook ? ExitCode.rejected : ExitCode.unreachable,
-      fix: webhook
-        ? "look at the webhook's Service and pods, then run again"
-        : `check that the API server of ${context} at ${host} runs, then run again`,
-      transient: true,
-    };
-  }
-  return { exitCode: ExitCode.rejected, fix: "correct the object named above, then run again" };
-}
-
-/** Some messages quote whole objects. */
-const LONGEST = 600;
-
-/** kubectl's stderr without its advice on conflicts, warnings and klog lines. */
-function clean(stderr: string): string {
-  return stderr.split("\n")
-    // kustomize tells its failures in a log line, among others that are noise.
-    .map((line) => /^E\d{4} .*"command failed" err="(.*)"$/.exec(line)?.[1] ?? line)
-    .filter((line) => !/^(Warning: |[EWI]\d{4} )/.test(line))
-    .map((line) => line.length > LONGEST ? `${line.slice(0, LONGEST)}...` : line)
-    .join("\n")
-    .replace(/\nPlease review the fields above[\s\S]*?conflicts\)?\.?(?=\n|$)/g, "")
-    .trim();
 }
 
 /** The verb and kind of a call, for messages: `apply`, `get deployment`. */

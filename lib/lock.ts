@@ -4,8 +4,10 @@ import process from "node:process";
 import { type Cluster, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { hold, interrupt } from "./interrupt.ts";
-import { kubectl, KubectlError } from "./kubectl.ts";
+import { kubectl } from "./kubectl.ts";
+import { KubectlError } from "./kubectlerror.ts";
 import { type Manifest, OWNER } from "./manifest.ts";
+import { isTransient, retried } from "./retry.ts";
 
 const NAMESPACE = "kube-system";
 /** Seconds after which a holder that has told nothing more counts as gone. */
@@ -28,29 +30,43 @@ export async function lock(
   cluster: Cluster,
   { steal = false, say = () => {} }: LockOptions = {},
 ): Promise<AsyncDisposable> {
+  const me = `${userInfo().username}@${hostname()}/${process.pid}`;
+  await retried(() => take(cluster, me, steal, say));
+  const holding = hold();
+  const timer = setInterval(() => {
+    retried(() => swap(cluster, me, "renewTime", now())).catch((error) => {
+      // There is time for two renewals more before anybody takes it.
+      if (isTransient(error)) return;
+      interrupt(`the lock of ${cluster.id} went to another run`, ExitCode.locked);
+    });
+  }, RENEWAL * 1000);
+  return {
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer);
+      // Stolen or unreachable: either way there is nothing more for us to give back.
+      await retried(() => swap(cluster, me, "holderIdentity", ""), 10).catch(() => {});
+      holding[Symbol.dispose]();
+    },
+  };
+}
+
+async function take(
+  cluster: Cluster,
+  me: string,
+  steal: boolean,
+  say: (text: string) => void,
+): Promise<void> {
   const found = await read(cluster);
   const holder = found?.spec.holderIdentity;
+  // Taken by a try before this one, whose answer was lost.
+  if (holder === me) return;
   if (holder) {
     const since = `since ${found.spec.acquireTime}`;
     if (steal) say(`the lock is taken from ${holder}, who had it ${since}`);
     else if (isDead(found)) say(`the run of ${holder} ${since} did not finish; this one goes on`);
     else throw held(cluster, holder, since);
   }
-  const me = `${userInfo().username}@${hostname()}/${process.pid}`;
   await write(cluster, lease(me, found?.metadata.resourceVersion));
-  const holding = hold();
-  const timer = setInterval(() => {
-    swap(cluster, me, "renewTime", now())
-      .catch(() => interrupt(`the lock of ${cluster.id} went to another run`, ExitCode.locked));
-  }, RENEWAL * 1000);
-  return {
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer);
-      // Stolen or unreachable: either way there is nothing more for us to give back.
-      await swap(cluster, me, "holderIdentity", "").catch(() => {});
-      holding[Symbol.dispose]();
-    },
-  };
 }
 
 async function read(cluster: Cluster): Promise<Manifest | undefined> {

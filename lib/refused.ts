@@ -2,10 +2,11 @@
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { liveOf, lookAgain } from "./inventory.ts";
-import { KubectlError } from "./kubectl.ts";
+import { KubectlError } from "./kubectlerror.ts";
 import { idOf, type Manifest } from "./manifest.ts";
 import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
-import { applyList, refusedOf, retried } from "./send.ts";
+import { retried } from "./retry.ts";
+import { applyList, refusedOf } from "./send.ts";
 import { webhooksBehind } from "./webhook.ts";
 
 /** How refused objects are dealt with; see {@link ApplyOptions} of apply.ts. */
@@ -43,7 +44,7 @@ export async function applyRefused(
     }
   }
   lookAgain(cluster);
-  if (refused === 0) return await retried(() => liveOf(cluster, objects));
+  if (refused === 0) return await liveOf(cluster, objects);
   throw new DeployError(
     `Cannot apply ${refused} of ${objects.length} objects on ${cluster.id}`,
     {
@@ -83,12 +84,12 @@ async function applyOrTakeBack(
 ): Promise<void> {
   const call = () => applyList(cluster, [object]);
   try {
-    await (waited ? call() : retried(call, say));
+    await (waited ? call() : retried(call));
   } catch (error) {
     if (!(error instanceof KubectlError)) throw error;
     const others = [...error.stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) => who!);
     if (others.length === 0 || !others.every((who) => who.startsWith("kubectl"))) throw error;
     say(`taking ${idOf(object)} back from ${[...new Set(others)].join(", ")}`);
-    await retried(() => applyList(cluster, [object], ["--force-conflicts"]), say);
+    await retried(() => applyList(cluster, [object], ["--force-conflicts"]));
   }
 }

@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { type Cluster, projectPath, text } from "./cluster.ts";
 import { DeployError, ExitCode, messageOf } from "./error.ts";
 import { kindOf } from "./kinds.ts";
-import { kubectl, type KubectlError } from "./kubectl.ts";
+import { kubectl } from "./kubectl.ts";
+import type { KubectlError } from "./kubectlerror.ts";
 import { idOf, isCustom, type Manifest } from "./manifest.ts";
-import { applyList, retried } from "./send.ts";
+import { retried } from "./retry.ts";
+import { applyList } from "./send.ts";
 import { nearest } from "./settings.ts";
 
 /** Where replaced objects are kept as they were, below the project: `.replaced/196/...json`. */
@@ -86,17 +88,17 @@ export async function replaced(
   object: Manifest,
   say: (text: string) => void,
 ): Promise<void> {
-  await retried(() => applyList(cluster, [proof(object)], ["--dry-run=server"]), say);
+  await retried(() => applyList(cluster, [proof(object)], ["--dry-run=server"]));
   const { name, namespace } = object.metadata;
   const target = [kindOf(object), name, ...(namespace ? ["--namespace", namespace] : [])];
-  const live = await retried(() => kubectl(["get", ...target, "-o", "json"], { cluster }), say);
+  const live = await kubectl(["get", ...target, "-o", "json"], { cluster });
   const file = await keep(cluster, JSON.parse(live));
   const undo = `kubectl --context ${text(cluster, "KUBE_CONTEXT")} replace --force -f ${file}`;
   say(`replacing ${idOf(object)}; back to what it was: ${undo}`);
   const away = ["delete", ...target, "--ignore-not-found", "--timeout=120s"];
-  await retried(() => kubectl(away, { cluster, seconds: 130 }), say);
+  await kubectl(away, { cluster, seconds: 130 });
   try {
-    await retried(() => applyList(cluster, [object]), say);
+    await retried(() => applyList(cluster, [object]));
   } catch (cause) {
     throw new DeployError(`Cannot create ${idOf(object)} after it was deleted`, {
       exitCode: ExitCode.rejected,

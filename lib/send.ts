@@ -1,9 +1,11 @@
-// Objects handed to kubectl: one JSON List, server-side apply, tried again while the API server is away.
-import { setTimeout as sleep } from "node:timers/promises";
+// Objects handed to kubectl: one JSON List, server-side apply.
 import type { Cluster } from "./cluster.ts";
-import { byId } from "./inventory.ts";
-import { kubectl, KubectlError } from "./kubectl.ts";
-import { asList, type Manifest, OWNER } from "./manifest.ts";
+import { isCurrent } from "./current.ts";
+import { byId, liveOf, lookAgain } from "./inventory.ts";
+import { kubectl } from "./kubectl.ts";
+import { KubectlError } from "./kubectlerror.ts";
+import { asList, idOf, type Manifest, OWNER } from "./manifest.ts";
+import { isTransient, retried } from "./retry.ts";
 
 /** How kubectl is told to apply: our manager, strict fields, everything on stdin. */
 export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=strict"];
@@ -28,22 +30,32 @@ export async function applyList(
   return byId(output.kind === "List" ? output.items : [output]);
 }
 
-/** Runs the call again while its failure is transient, for two minutes at most. */
-export async function retried<T>(
-  call: () => Promise<T>,
-  say: (text: string) => void = () => {},
-): Promise<T> {
-  const deadline = Date.now() + 120_000;
-  for (let pause = 1000;; pause = Math.min(pause * 2, 15_000)) {
+/**
+ * Applies a List, and after a failure that passes only what has not arrived: of a long one something is
+ * always lost on a bad line. Gives the objects after it.
+ */
+export async function applyAll(
+  cluster: Cluster,
+  objects: Manifest[],
+): Promise<Map<string, Manifest>> {
+  const arrived = new Map<string, Manifest>();
+  let left = objects;
+  return await retried(async () => {
     try {
-      return await call();
+      return new Map([...arrived, ...await applyList(cluster, left)]);
     } catch (error) {
-      const again = error instanceof KubectlError && error.transient;
-      if (!again || Date.now() + pause > deadline) throw error;
-      say(`trying again in ${pause / 1000} s: ${error.stderr.split("\n")[0]}`);
-      await sleep(pause);
+      if (!isTransient(error)) throw error;
+      lookAgain(cluster);
+      const live = await liveOf(cluster, objects);
+      for (const object of left) {
+        const now = live.get(idOf(object));
+        if (isCurrent(now, object)) arrived.set(idOf(object), now!);
+      }
+      left = objects.filter((object) => !arrived.has(idOf(object)));
+      if (left.length === 0) return arrived;
+      throw error;
     }
-  }
+  });
 }
 
 /**

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { growVolumes, volumeGrowth } from "../lib/claims.ts";
 import { DeployError } from "../lib/error.ts";
-import { KubectlError } from "../lib/kubectl.ts";
+import { KubectlError } from "../lib/kubectlerror.ts";
 import { type Manifest, OWNER } from "../lib/manifest.ts";
 import { plan } from "../lib/plan.ts";
 import { Report } from "../lib/report.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../lib/error.ts";
-import { kubectl, KubectlError, kustomize, useKubectl } from "../lib/kubectl.ts";
+import { kubectl, kustomize, useKubectl } from "../lib/kubectl.ts";
+import { KubectlError } from "../lib/kubectlerror.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 
@@ -8,7 +9,7 @@ const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/k
 
 async function failure(stderr: string, code = 1): Promise<KubectlError> {
   await fakeKubectl([{ on: ".", stderr, code }]);
-  const error = await kubectl(["get", "pods"], { cluster }).catch((error) => error);
+  const error = await kubectl(["get", "pods"], { cluster, once: true }).catch((error) => error);
   assert.ok(error instanceof KubectlError);
   return error;
 }
@@ -104,6 +105,12 @@ const verdicts: [title: string, stderr: string, exitCode: number, transient: boo
   [
     "A33: too many requests",
     "Error from server (TooManyRequests): the server has received too many requests",
+    5,
+    true,
+  ],
+  [
+    "A31: nothing listens",
+    "The connection to the server 10.0.0.1:8443 was refused - did you specify the right host or port?",
     5,
     true,
   ],

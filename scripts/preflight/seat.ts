@@ -3,7 +3,8 @@ import { $ } from "zx";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { ExitCode } from "../../lib/error.ts";
 import { checkTarget } from "../../lib/guard.ts";
-import { kubectl, KubectlError } from "../../lib/kubectl.ts";
+import { kubectl } from "../../lib/kubectl.ts";
+import { KubectlError } from "../../lib/kubectlerror.ts";
 import { type Dated, daysLeft, SOON } from "../verify/certificates.ts";
 import { ok, type Row, stop, warn, worstOf } from "./row.ts";
 

@@ -1,7 +1,8 @@
 // Grafana reads its admin password from the Secret only when it makes its database.
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
-import { kubectl, KubectlError } from "../../lib/kubectl.ts";
+import { kubectl } from "../../lib/kubectl.ts";
+import { KubectlError } from "../../lib/kubectlerror.ts";
 import { openProxy } from "../../lib/proxy.ts";
 
 const GRAFANA = {
