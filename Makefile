@@ -34,7 +34,7 @@ demo-down:
 .PHONY: test
 test: check
 	@$(RUN) scripts/tools.ts kubectl promtool minio
-	@scripts/deno test --frozen --no-prompt --parallel --allow-all --ignore=tests/e2e tests/
+	@scripts/deno test --frozen --no-prompt --parallel --allow-all --ignore=tests/e2e,tests/apiserver tests/
 
 ## check             format, lint and types only
 .PHONY: check
@@ -51,6 +51,12 @@ golden:
 .PHONY: smoke
 smoke:
 	@$(RUN) scripts/smoke.ts
+
+## apiserver         what a real API server refuses, and a deploy over a bad line to it; part of smoke
+.PHONY: apiserver
+apiserver:
+	@$(RUN) scripts/tools.ts kubectl kwokctl etcd kube-apiserver
+	@scripts/deno test --frozen --no-prompt --allow-all tests/apiserver/
 
 ## bench             how fast a deploy is, beside plain kubectl; ROUNDS=3
 .PHONY: bench

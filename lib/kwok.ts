@@ -15,6 +15,8 @@ import { freePorts, refuseTaken } from "./port.ts";
 export interface Playground {
   folder: string;
   tools: Record<string, string>;
+  /** Only etcd and the API server, which writes down every request as this audit policy (a file) says. */
+  auditPolicy?: string;
 }
 
 /** Names of the programs that a {@link Playground} needs. */
@@ -23,8 +25,11 @@ export const PLAYGROUND_TOOLS = ["kubectl", "kwokctl", "kwok", "etcd", "kube-api
 
 const PORTS = ["etcdPeerPort", "etcdPort", "kubeApiserverPort", "kubeControllerManagerPort"]
   .concat("kubeSchedulerPort", "kwokControllerPort");
-const COMPONENTS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
-  .concat("kwok-controller");
+const CONTROLLERS = ["kube-controller-manager", "kube-scheduler", "kwok-controller"];
+
+function componentsOf({ auditPolicy }: Playground): string[] {
+  return ["etcd", "kube-apiserver", ...(auditPolicy ? [] : CONTROLLERS)];
+}
 
 /**
  * Creates control planes, starts what has died of them, and removes first what an interrupted run
@@ -62,9 +67,10 @@ async function portsOf(
 async function create(playground: Playground, name: string, ports: number[]): Promise<void> {
   const named = Object.fromEntries(PORTS.map((port, index) => [port, ports[index]!]));
   const config = join(playground.folder, `${name}.yaml`);
-  await writeFile(config, stringify(configuration(playground.tools, named)));
+  await writeFile(config, stringify(configuration(playground, named)));
   const create = ["create", "cluster", "--name", name, "--config", config, "--kubeconfig", ""];
-  await kwokctl(playground, [...create, "--wait", "90s"]);
+  const without = playground.auditPolicy ? ["--disable", CONTROLLERS.join(",")] : [];
+  await kwokctl(playground, [...create, ...without, "--wait", "90s"]);
   await checkComponents(playground, name);
   // Last: without it the next run begins again.
   await replaceFile(recordOf(playground, name), (path) => writeFile(path, JSON.stringify(named)));
@@ -77,7 +83,7 @@ async function restart(
 ): Promise<void> {
   const place = placeOf(playground, name);
   const alive = await processesOf(place);
-  if (alive.length === COMPONENTS.length) return;
+  if (alive.length === componentsOf(playground).length) return;
   if (alive.length === 0) {
     await refuseTaken(
       name,
@@ -98,7 +104,7 @@ async function restart(
 async function checkComponents(playground: Playground, name: string): Promise<void> {
   const place = placeOf(playground, name);
   const alive = await processesOf(place);
-  for (const component of COMPONENTS) {
+  for (const component of componentsOf(playground)) {
     const pid = await readFile(join(place, "pids", `${component}.pid`), "utf8").catch(() => "");
     if (alive.includes(Number(pid))) continue;
     const log = join(place, "logs", `${component}.log`);
@@ -129,6 +135,11 @@ export interface Access {
   ca: string;
   certificate: string;
   key: string;
+}
+
+/** Path of what its API server was asked, one JSON object per line; only with an audit policy. */
+export function auditLogOf(playground: Playground, name: string): string {
+  return join(placeOf(playground, name), "logs", "audit.log");
 }
 
 /** How to reach a control plane; the certificate serves 127.0.0.1, too. */
@@ -164,7 +175,10 @@ export async function writeKubeconfig(path: string, accesses: [Cluster, Access][
   await replaceFile(path, (path) => writeFile(path, stringify(config), { mode: 0o600 }));
 }
 
-function configuration(tools: Record<string, string>, ports: Record<string, number>): unknown {
+function configuration(
+  { tools, auditPolicy }: Playground,
+  ports: Record<string, number>,
+): unknown {
   return {
     kind: "KwokctlConfiguration",
     apiVersion: "config.kwok.x-k8s.io/v1alpha1",
@@ -181,6 +195,7 @@ function configuration(tools: Record<string, string>, ports: Record<string, numb
       kubeSchedulerBinary: tools["kube-scheduler"],
       kwokControllerBinary: tools.kwok,
       kubectlBinary: tools.kubectl,
+      ...(auditPolicy ? { kubeAuditPolicy: auditPolicy } : {}),
       ...ports,
     },
   };

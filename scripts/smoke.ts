@@ -20,6 +20,7 @@ const report = new Report();
 process.env.PROFILE = "demo";
 await command("smoke.ts", {}, async () => {
   const checks: [title: string, check: () => Promise<unknown>][] = [
+    ["a bare API server refuses, replaces, and hears all over a bad line", bareServer],
     ["a demo from nothing deploys all clusters", freshDemo],
     ["a second deploy changes nothing", () => deployed(["all"], 0)],
     [
@@ -63,6 +64,11 @@ async function deployed(words: string[], changes: number): Promise<void> {
   const typed = await typeMake(words);
   assert.equal(typed.code, 0, typed.output);
   assert.equal(changesOf(typed), changes, typed.output);
+}
+
+async function bareServer(): Promise<void> {
+  const { code, output } = await typeMake(["apiserver"]);
+  assert.equal(code, 0, output);
 }
 
 async function freshDemo(): Promise<void> {

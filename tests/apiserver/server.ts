@@ -1,0 +1,47 @@
+// A bare API server for a test file: started by its import, ended after its last test.
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { Cluster } from "../../lib/cluster.ts";
+import { kubectl, useKubectl } from "../../lib/kubectl.ts";
+import { type Manifest, OWNER } from "../../lib/manifest.ts";
+import { ensureTools } from "../../lib/tool.ts";
+import { Servers, TOOLS } from "../../scripts/bench/server.ts";
+import { fixtureCluster } from "../cluster_fixture.ts";
+
+export const folder = join(tmpdir(), `apiserver-${process.pid}`);
+const tools = await ensureTools(TOOLS, { say: () => {} });
+useKubectl(tools.kubectl!);
+
+export const servers = new Servers(folder, tools);
+
+/** Our cluster on the server; `kubeconfig` leads there by another way. */
+export function clusterAt(kubeconfig: string): Promise<Cluster> {
+  return fixtureCluster("196", { KUBECONFIG_FILE: kubeconfig, API_HOST: "127.0.0.1" });
+}
+
+export const cluster = await clusterAt(servers.kubeconfig);
+await servers.start([cluster]);
+
+Deno.test.afterAll(async () => {
+  await servers.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** An object as it is, with the managers of its fields. */
+export async function live(kind: string, name: string, namespace = "default"): Promise<Manifest> {
+  const words = ["get", kind, name, "--namespace", namespace, "--show-managed-fields"];
+  return JSON.parse(await kubectl([...words, "--output", "json"], { cluster }));
+}
+
+/** What a person types. */
+export function typed(words: string[], input?: unknown): Promise<string> {
+  return kubectl(words, { cluster, ...(input ? { input: JSON.stringify(input) } : {}) });
+}
+
+/** The object with our label, as every object of a step has it. */
+export function ours(object: Manifest): Manifest {
+  const labels = { ...object.metadata.labels, "app.kubernetes.io/managed-by": OWNER };
+  return { ...object, metadata: { ...object.metadata, labels } };
+}
