@@ -2,6 +2,8 @@
 // what changed.
 import type { Cluster } from "./cluster.ts";
 import { hashed, hashOf, isCurrent } from "./current.ts";
+import { DeployError, ExitCode } from "./error.ts";
+import { foreignAmong, whyForeign } from "./foreign.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
 import { idOf, inWaves, type Manifest } from "./manifest.ts";
@@ -69,6 +71,12 @@ async function applyWave(
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
   const before = await liveOf(cluster, objects);
+  const missing = objects.filter((object) => !before.has(idOf(object)));
+  for (const [id, object] of await adopted(cluster, missing)) {
+    // Of these it is said when it is done.
+    if (!wasAppliedByHand(object)) options.say?.(`${id} was here before, and is ours from now on`);
+    before.set(id, object);
+  }
   const stale = objects.filter((object) => !isCurrent(before.get(idOf(object)), object));
   const after = stale.length > 0
     ? await send(cluster, stale, options)
@@ -80,6 +88,21 @@ async function applyWave(
     if (!old) return { id, action: "created" };
     const same = !sent.has(object) || stateOf(old) === stateOf(after.get(id));
     return { id, action: same ? "unchanged" : "configured" };
+  });
+}
+
+/** Objects that were there before us. Throws exit 6 when another deployer has one. */
+async function adopted(cluster: Cluster, missing: Manifest[]): Promise<Map<string, Manifest>> {
+  const found = await foreignAmong(cluster, missing);
+  const others = [...found].flatMap(([id, object]) => {
+    const [reason, ...advice] = whyForeign(object) ?? [];
+    return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];
+  });
+  if (others.length === 0) return found;
+  throw new DeployError(`Refused: another deployer has what is wanted on ${cluster.id}`, {
+    exitCode: ExitCode.rejected,
+    where: others,
+    fix: "one deployer to an object: do one of the two, then run again",
   });
 }
 

@@ -5,6 +5,7 @@ import { sizeOf, volumeGrowth, withTemplateSizes } from "./claims.ts";
 import type { Cluster } from "./cluster.ts";
 import { dryRun } from "./dryrun.ts";
 import { HASH_LABEL, hashed, hashOf, isCurrent } from "./current.ts";
+import { foreignAmong, whyForeign } from "./foreign.ts";
 import { byId, liveOf, owned, shareLooks } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
 import { idOf, type Manifest } from "./manifest.ts";
@@ -41,10 +42,14 @@ export async function plan(
     volumeGrowth(cluster, comparable),
     unwanted(cluster, steps, new Set(objects.map(idOf))),
   ]);
+  const missing = comparable.filter((object) => !listed.has(idOf(object)));
+  const foreign = await foreignAmong(cluster, missing);
   const stale = comparable.filter((object) => !isCurrent(listed.get(idOf(object)), object));
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
-  const accepted = stale.map((object) => {
+  const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(object)]));
+  const ours = stale.filter((object) => !others.get(idOf(object)));
+  const accepted = ours.map((object) => {
     const set = outdated.get(idOf(object));
     return set ? withTemplateSizes(object, set) : object;
   });
@@ -52,12 +57,12 @@ export async function plan(
     definitionsAmong(cluster, stale),
     dryRun(cluster, accepted),
   ]);
-  const live = new Map([...listed, ...definitions]);
+  const live = new Map([...listed, ...definitions, ...foreign]);
   const entries = wanted.map((object): Planned => {
     const id = idOf(object);
     const before = live.get(id), after = answer.after.get(id);
     const mark = hashOf([object, ...(before ? [stateOf(before)] : [])]);
-    const reasons = answer.refused.get(id);
+    const reasons = others.get(id) ?? answer.refused.get(id);
     if (reasons) return { id, action: "refused", fields: reasons, mark };
     if (!before) return { id, action: "create", fields: [], mark };
     if (!after) return { id, action: "unchanged", fields: [], mark: "" };

@@ -40,7 +40,7 @@ Deno.test("A35: apply() takes over what a plain apply has had, once, and applies
   const said: string[] = [];
   await apply(cluster, [wanted], { say: (text) => said.push(text) });
   const verbs = (await calls()).map(({ args }) => / (get|apply|patch) /.exec(args)![1]);
-  assert.deepEqual(verbs, ["get", "apply", "get", "patch", "apply"]);
-  assert.match((await calls())[3]!.args, /"path":"\/metadata\/resourceVersion","value":"7"/);
+  assert.deepEqual(verbs, ["get", "get", "apply", "get", "patch", "apply"]);
+  assert.match((await calls())[4]!.args, /"path":"\/metadata\/resourceVersion","value":"7"/);
   assert.deepEqual(said, ["taking ConfigMap/n/a over from a plain kubectl apply"]);
 });
