@@ -7,7 +7,7 @@ import { checkTarget } from "./guard.ts";
 import { shareLooks } from "./inventory.ts";
 import { nothingBefore } from "./kinds.ts";
 import { lock } from "./lock.ts";
-import { changeCount, Report, table, worstCode } from "./report.ts";
+import { changeCount, openLiveView, Report, table, worstCode } from "./report.ts";
 import { notRun, runStep, type Step, type StepResult } from "./step.ts";
 import { tidy } from "./tidy.ts";
 
@@ -46,6 +46,7 @@ export async function deployFleet(
 ): Promise<ClusterResult[]> {
   const own = steps.filter(({ afterFleet }) => !afterFleet);
   const last = steps.filter(({ afterFleet }) => afterFleet);
+  using _view = openLiveView();
   const runs = clusters.map((cluster) => ({
     cluster,
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),

@@ -1,6 +1,7 @@
 // The only writer to the terminal: progress on stderr, data on stdout, secrets masked in both.
 import process from "node:process";
 import { DeployError, ExitCode } from "./error.ts";
+import { LiveView } from "./liveview.ts";
 import { base64 } from "./manifest.ts";
 
 /** What happened to one object. */
@@ -33,6 +34,31 @@ export function print(text: string): void {
   process.stdout.write(masked(text.endsWith("\n") ? text : text + "\n"));
 }
 
+let view: LiveView | undefined;
+
+/**
+ * On a terminal: until it is disposed, the last lines say what each cluster does ({@link Report.now}).
+ * Elsewhere, and where `CI` is set, there are only the lines that stay.
+ */
+export function openLiveView(): Disposable {
+  const { stderr, env: { CI, TERM } } = process;
+  if (stderr.isTTY && !CI && TERM !== "dumb") {
+    const write = (text: string) => void stderr.write(text);
+    view ??= new LiveView({ write, columns: () => stderr.columns || 80 });
+  }
+  return {
+    [Symbol.dispose]() {
+      view?.end();
+      view = undefined;
+    },
+  };
+}
+
+function writeLine(line: string): void {
+  if (view) view.above(line);
+  else process.stderr.write(line);
+}
+
 /** Longest list of changed objects that is written out object by object. */
 const LISTED = 8;
 
@@ -40,12 +66,10 @@ const LISTED = 8;
 export class Report {
   readonly #prefix: string;
   readonly #write: (line: string) => void;
+  #now = "";
 
   /** `prefix` stands before every line when several clusters share the terminal. */
-  constructor(
-    prefix = "",
-    write: (line: string) => void = (line) => void process.stderr.write(line),
-  ) {
+  constructor(prefix = "", write: (line: string) => void = writeLine) {
     this.#prefix = prefix;
     this.#write = write;
   }
@@ -60,6 +84,12 @@ export class Report {
   /** A heading: a step, and the cluster it runs against. */
   heading(text: string): void {
     this.say(bold(text));
+  }
+
+  /** What goes on from now on: a line of the live view, where there is one. */
+  now(text: string): void {
+    this.#now = masked(text);
+    view?.show(this.#prefix, this.#now);
   }
 
   /** A phase that ended well; `note` says what came of it. */
@@ -87,6 +117,7 @@ export class Report {
 
   /** What a wait still misses; called when that changes, and as a reminder. */
   waiting(what: string): void {
+    if (view) return view.show(this.#prefix, `${this.#now}: waiting for ${masked(what)}`);
     this.say(dim(`    waiting    ${what}`));
   }
 

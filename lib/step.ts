@@ -113,6 +113,7 @@ export async function runStep(
   const result = begun(step.name);
   const context = text(cluster, "KUBE_CONTEXT");
   report.heading(`${step.name}  ${text(cluster, "CLUSTER_NAME")}  context ${context}`);
+  report.now(step.name);
   try {
     const reason = step.skips?.(cluster);
     if (reason) {
@@ -130,6 +131,7 @@ export async function runStep(
     result.error = error;
   }
   result.seconds = (performance.now() - started) / 1000;
+  report.now(`${step.name}  ${result.state}`);
   report.say(
     `  ${result.state === "ok" ? "done" : "FAILED"}: ${
       changeCount(result.changed)
@@ -148,6 +150,7 @@ function contextOf(
 ): StepContext {
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
+    report.now(`${result.step}  ${title}`);
     const value = await work();
     report.phase(title, (performance.now() - started) / 1000);
     return value;
