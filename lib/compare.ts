@@ -1,5 +1,6 @@
 // In what the live objects of two clusters differ, and whether what is wanted there differs, too.
 import { byId } from "./inventory.ts";
+import { asMaps, isObject, withoutLists } from "./lists.ts";
 import type { Manifest } from "./manifest.ts";
 import { differences } from "./plan.ts";
 
@@ -39,8 +40,8 @@ export function compareSides(left: Side, right: Side): Comparison {
       comparison[isExplained ? "explained" : "unexplained"].push({ id, fields });
       continue;
     }
-    const fields = differences(comparable(before, wanted[0]), comparable(after, wanted[1]));
-    const said = wanted[0] && wanted[1] ? differences(wanted[0], wanted[1]).map(pathOf) : [];
+    const fields = linesOf(comparable(before, wanted[0]), comparable(after, wanted[1]));
+    const said = wanted[0] && wanted[1] ? linesOf(wanted[0], wanted[1]).map(pathOf) : [];
     const { true: explained = [], false: unexplained = [] } = Object.groupBy(
       fields,
       (field) => String(said.some((path) => overlap(path, pathOf(field)))) as "true" | "false",
@@ -56,7 +57,15 @@ export function fieldsOf(found: Difference[]): number {
   return found.reduce((sum, { fields }) => sum + fields.length, 0);
 }
 
-/** The path of a line of {@link differences}; the key of a map may have no colon in it. */
+/** {@link differences} in which the items of lists go by their names, as in `ports[http].port: 80 -> 81`. */
+function linesOf(left: Manifest, right: Manifest): string[] {
+  return differences(...withoutLists(left, right)).map((line) => {
+    const path = pathOf(line);
+    return path.replaceAll(".[", "[") + line.slice(path.length);
+  });
+}
+
+/** The path of a line of {@link differences}; a key may have no colon with a blank in it. */
 function pathOf(line: string): string {
   return line.slice(0, line.indexOf(": "));
 }
@@ -90,9 +99,10 @@ export function comparable(live: Manifest, wanted?: Manifest): Manifest {
 }
 
 function forget(live: unknown, wanted: unknown): void {
-  if (typeof live !== "object" || live === null) return;
-  const fields = live as Record<string, unknown>;
-  const asked = (wanted ?? {}) as Record<string, unknown>;
+  if (!isObject(live)) return;
+  const [fields, asked] = Array.isArray(live) && Array.isArray(wanted)
+    ? asMaps(live, wanted)
+    : [live, isObject(wanted) ? wanted : {}];
   for (const [key, value] of Object.entries(fields)) {
     if (FILLED_IN.includes(key) && asked[key] === undefined) delete fields[key];
     else forget(value, asked[key]);

@@ -1,10 +1,6 @@
-// Where a field of an object comes from, and who owns it on the cluster.
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { parse, parseAllDocuments } from "yaml";
-import { idOf, type Manifest, SUBSTITUTE_ANNOTATION, walk } from "./manifest.ts";
-import { matches, type Target, type Template, VARIABLE } from "./render.ts";
+// A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
+import type { Manifest } from "./manifest.ts";
+import { nearest } from "./settings.ts";
 import { LAST_APPLIED } from "./takeover.ts";
 
 /** Keys and indices from an object down to one of its fields. */
@@ -119,17 +115,6 @@ function sizeOf(set: FieldSet): number {
   return below.length === 0 ? 1 : below.reduce((sum, element) => sum + sizeOf(set[element]!), 0);
 }
 
-/** Names of the settings that the texts of a template's object (or of a field of it) are made with. */
-export function settingsIn({ object }: Template, value: unknown = object): string[] {
-  if (object.metadata.annotations?.[SUBSTITUTE_ANNOTATION] === "disabled") return [];
-  const names = new Set<string>();
-  walk({ value }, (node) => {
-    if (typeof node !== "string") return;
-    for (const [, dollar, name] of node.matchAll(VARIABLE)) if (!dollar) names.add(name!);
-  });
-  return [...names].sort();
-}
-
 /** A copy in which the values of a Secret, and what kubectl keeps of them, are "(secret)". */
 export function withoutSecrets(object: Manifest): Manifest {
   if (object.kind !== "Secret") return object;
@@ -142,88 +127,24 @@ export function withoutSecrets(object: Manifest): Manifest {
   return copy;
 }
 
-/** The files that say something about an object. */
-export interface Home {
-  /** The file that has it, or the kustomization that makes it, and of which files. */
-  file: string;
-  /** As it stands in that file; undefined for one that is made of files. */
-  written?: Manifest;
-  /** Patches that are for it, from the folder that is built downwards. */
-  patches: Patch[];
-}
-
-interface Patch {
-  /** The kustomization and the patch's own file. */
-  where: string;
-  /** Operations (RFC 6902), or a piece of the object that is merged into it. */
-  content: Operation[] | Manifest;
-}
-
-interface Operation {
-  op: string;
-  path: string;
-}
-
 /**
- * Looks through the kustomization of the template's folder and those that it builds on. kustomize itself
- * tells origins only where the folder that is built asks for them.
+ * At most three of the ids, which the one asked for may have meant: those of its name, the one that a
+ * slip of the pen may have spoilt, those with its name in theirs; only without any, others of its kind.
  */
-export async function homeOf({ object, folder }: Template): Promise<Home> {
-  const file = join(folder, "kustomization.yaml");
-  const kustomization = parse(await readFile(file, "utf8")) ?? {};
-  const home: Home = { file: "", patches: [] };
-  for (const { path, patch, target } of kustomization.patches ?? []) {
-    const content = parse(patch ?? await readFile(join(folder, path), "utf8"));
-    if (!matches(object, target ?? targetOf(content))) continue;
-    home.patches.push({ where: `${file} (${path ?? "inline patch"})`, content });
-  }
-  const id = idOf(object);
-  for (const { name, namespace, files = [] } of kustomization.configMapGenerator ?? []) {
-    if (id === `ConfigMap/${namespace}/${name}`) home.file = `${file} (${files.join(", ")})`;
-  }
-  for (const entry of [...kustomization.resources ?? [], ...kustomization.components ?? []]) {
-    const path = join(folder, entry);
-    if (existsSync(join(path, "kustomization.yaml"))) {
-      const below = await homeOf({ object, folder: path });
-      home.patches.push(...below.patches);
-      home.file ||= below.file;
-      home.written ??= below.written;
-      continue;
-    }
-    const written = parseAllDocuments(await readFile(path, "utf8"))
-      .map((document) => document.toJS() as Manifest | null)
-      .find((one) => one && idOf(one) === id);
-    if (written) Object.assign(home, { file: path, written });
-  }
-  return home;
+export function nearestIds(id: string, ids: string[]): string[] {
+  const [kind, name] = [kindIn(id), nameIn(id)];
+  const ofKind = ids.filter((one) => kindIn(one) === kind);
+  const ofKindFirst = [...new Set([...ofKind, ...ids])];
+  const named = ofKindFirst.filter((one) => nameIn(one) === name);
+  const within = name ? ofKindFirst.filter((one) => nameIn(one).includes(name)) : [];
+  const alike = new Set([...named, nearest(id, ids) ?? [], ...within].flat());
+  return [...alike.size > 0 ? alike : ofKind].slice(0, 3);
 }
 
-/** A merge without a target names the object itself. */
-function targetOf({ kind, metadata: { name, namespace } }: Manifest): Target {
-  return { kind, name, namespace };
+function kindIn(id: string): string {
+  return id.split("/")[0]!.toLowerCase();
 }
 
-/** Whether a patch says something about the field, something above it or something below. */
-export function touches({ content }: Patch, object: Manifest, path: Path): boolean {
-  if (Array.isArray(content)) {
-    return content.some((operation) => {
-      const keys = operation.path.split("/").slice(1)
-        .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
-      const length = Math.min(keys.length, path.length);
-      return keys.slice(0, length).every((key, depth) =>
-        key === "-" || key === String(path[depth])
-      );
-    });
-  }
-  let patch: unknown = content, node: unknown = object;
-  for (const key of path) {
-    // A value or a whole list that the patch gives.
-    if (typeof patch !== "object" || patch === null) return true;
-    node = (node as Record<string, unknown> | undefined)?.[key];
-    patch = Array.isArray(patch)
-      ? patch.find((item) => item?.name === (node as { name?: string } | undefined)?.name)
-      : (patch as Record<string, unknown>)[key];
-    if (patch === undefined) return false;
-  }
-  return true;
+function nameIn(id: string): string {
+  return id.split("/").at(-1)!.toLowerCase();
 }

@@ -2,30 +2,29 @@
 // setting that say so, and who owns it now. OBJ and FIELD come by the environment, where no shell
 // reads them. Changes nothing.
 import "./needs.ts";
-import { type Cluster, projectPath, text } from "../lib/cluster.ts";
+import { isDeepStrictEqual } from "node:util";
+import { type Cluster, text } from "../lib/cluster.ts";
 import { command, onlyOf } from "../lib/command.ts";
 import { covers, hashed } from "../lib/current.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import {
-  type Home,
-  homeOf,
   type Lookup,
   lookUp,
+  nearestIds,
   type Owner,
   ownersOf,
   pathText,
-  settingsIn,
-  touches,
   withoutSecrets,
 } from "../lib/explain.ts";
 import { checkTarget } from "../lib/guard.ts";
+import { type Home, homeOf, settingsIn, sourceOf, touches } from "../lib/home.ts";
 import { isUnserved } from "../lib/inventory.ts";
 import { kindOf } from "../lib/kinds.ts";
 import { kubectl } from "../lib/kubectl.ts";
 import { idOf, type Manifest } from "../lib/manifest.ts";
-import { substitute, type Template, templatesOf } from "../lib/render.ts";
+import { substitute, templatesOf } from "../lib/render.ts";
 import { print, table } from "../lib/report.ts";
-import { isSecret, nearest } from "../lib/settings.ts";
+import { isSecret } from "../lib/settings.ts";
 import { desired, type Step } from "../lib/step.ts";
 import { STEPS } from "./fleet.ts";
 
@@ -39,8 +38,7 @@ export interface Subject {
   wanted: Manifest;
   /** Whether it is one of a pinned upstream release. */
   upstream: boolean;
-  /** Before `${NAME}`, with the files that say so; undefined for one that is built in code. */
-  template?: Template;
+  /** The files that say so; undefined for one that is built in code. */
   home?: Home;
   /** undefined while the cluster has none. */
   live?: Manifest;
@@ -48,39 +46,35 @@ export interface Subject {
 
 /**
  * Finds the object among those that the steps want on the cluster, and looks at the live one.
- * @throws {DeployError} exit 2 with the nearest id when no step wants it.
+ * @throws {DeployError} exit 2 with the nearest ids when no step wants it.
  */
 export async function subjectOf(
   cluster: Cluster,
   id: string,
   steps: Step[] = STEPS,
 ): Promise<Subject> {
+  const own = steps.map((step): Step => ({ ...step, bundles: undefined }));
+  const bundles = steps.map((step): Step => ({ ...step, objects: () => Promise.resolve([]) }));
   const known: string[] = [];
   // Our own first: the upstream ones cost seconds, and are seldom asked for.
-  for (const upstream of [false, true]) {
-    for (const step of steps) {
-      const part: Step = upstream
-        ? { ...step, objects: () => Promise.resolve([]) }
-        : { ...step, bundles: undefined };
-      const objects = await desired(part, cluster);
-      known.push(...objects.map(idOf));
-      const found = objects.find((object) => idOf(object) === id);
-      if (!found) continue;
-      const template = upstream
-        ? undefined
-        : (await templatesOf(cluster)).find(({ object }) => idOf(object) === id);
-      const home = template && await homeOf(template);
-      const live = await liveOne(cluster, found);
-      return { cluster, step, wanted: hashed(found), upstream, template, home, live };
-    }
+  for (const step of [...own, ...bundles]) {
+    const objects = await desired(step, cluster);
+    known.push(...objects.map(idOf));
+    const found = objects.find((object) => idOf(object) === id);
+    if (!found) continue;
+    const template = (await templatesOf(cluster)).find(({ object }) => idOf(object) === id);
+    const home = template && await homeOf(template);
+    const live = await liveOne(cluster, found);
+    return { cluster, step, wanted: hashed(found), upstream: bundles.includes(step), home, live };
   }
-  const near = nearest(id, known);
-  const alike = known.filter((one) => one.split("/").at(-1) === id.split("/").at(-1));
-  const others = alike.length > 0 ? [`of that name there is ${alike.join(", ")}`] : [];
+  const near = nearestIds(id, known);
+  const kinds = [...new Set(known.map((one) => one.split("/")[0]!))].sort();
   throw new DeployError(`Cannot explain ${id || "an object"} on ${cluster.id}: no step wants it`, {
     exitCode: ExitCode.config,
-    where: near ? [`did you mean ${near}?`] : others,
-    fix: `make explain-${cluster.id} OBJ=${near ?? alike[0] ?? known[0]}`,
+    where: near.length > 0
+      ? `did you mean ${near.join(" or ")}?`
+      : `the steps want: ${kinds.join(", ")}`,
+    fix: `make explain-${cluster.id} OBJ=${near[0] ?? "Kind/namespace/name"}`,
   });
 }
 
@@ -89,8 +83,7 @@ async function liveOne(cluster: Cluster, object: Manifest): Promise<Manifest | u
   const scope = namespace ? ["--namespace", namespace] : [];
   const flags = ["--show-managed-fields", "--ignore-not-found", "--output", "json"];
   try {
-    const words = ["get", kindOf(object), name, ...scope, ...flags];
-    const answer = await kubectl(words, { cluster });
+    const answer = await kubectl(["get", kindOf(object), name, ...scope, ...flags], { cluster });
     return answer.trim() ? JSON.parse(answer) : undefined;
   } catch (error) {
     if (isUnserved(error)) return undefined;
@@ -104,26 +97,23 @@ export function explainField(subject: Subject, field: string): string {
   const want = lookUp(wanted, field), have = live && lookUp(live, field);
   const found = want.found ? want : have?.found ? have : undefined;
   if (!found) throw unknownField(subject, field, have ? [want, have] : [want]);
-  const differs = want.found && live &&
-    !(have?.found && covers(have.value, want.value));
-  const patches = home?.patches.filter((patch) => touches(patch, wanted, found.path)) ?? [];
-  const owners = live && have?.found ? ownersOf(live, have.path) : [];
+  const differs = live && want.found && !(have?.found && covers(have.value, want.value));
+  const holder = want.found ? wanted : live!;
+  const patches = home?.patches.filter((patch) => touches(patch, holder, found.path)) ?? [];
+  const owners = live && have?.found ? ownersOf(live, have.path).map(ownerLine) : undefined;
   return table([
-    ["object", `${idOf(wanted)}  on ${cluster.id} (${text(cluster, "CLUSTER_NAME")})`],
+    titleOf(subject),
     ["field", pathText(found.path)],
-    ["wanted", shown(wanted, want.found ? field : undefined, "(nothing is said about it)")],
-    [
-      "live",
-      shown(live, have?.found ? field : undefined, "(not there)") +
-      (differs ? "  not as wanted" : ""),
-    ],
-    ["from", originOf(subject, field, want)],
-    ...titled("patch", patches.map(({ where }) => short(where))),
-    ...titled("setting", settingsOf(subject, field).map((name) => settingLine(cluster, name))),
-    ...titled("owner", have?.found && owners.length === 0 ? [NOBODY] : owners.map(ownerLine)),
+    ["wanted", want.found ? shown(wanted, field) : "(nothing is said about it)"],
+    ["live", (have?.found ? shown(live!, field) : "(not there)") + (differs ? DIFFERS : "")],
+    ["from", want.found ? originOf(subject, field, want.value) : "none of our steps"],
+    ...titled("patch", patches.map(({ where }) => where)),
+    ...titled("setting", home ? settingLines(cluster, settingsIn(home, field)) : []),
+    ...titled("owner", owners?.length === 0 ? [NOBODY] : owners ?? []),
   ]);
 }
 
+const DIFFERS = "  not as wanted";
 const NOBODY = "nobody: a default of the API server, or what it never shares out";
 
 function unknownField({ cluster, wanted }: Subject, field: string, looks: Lookup[]): DeployError {
@@ -132,19 +122,19 @@ function unknownField({ cluster, wanted }: Subject, field: string, looks: Lookup
   const depth = Math.max(...ways.map(({ reached }) => reached.length));
   const deepest = ways.filter(({ reached }) => reached.length === depth);
   const keys = [...new Set(deepest.flatMap((way) => way.keys))].sort();
-  const at = pathText(deepest[0]!.reached) || "the object";
+  const reached = pathText(deepest[0]!.reached);
+  const at = reached || "the object";
   return new DeployError(`Cannot explain ${field} of ${idOf(wanted)}: no such field`, {
     exitCode: ExitCode.config,
     where: keys.length > 0 ? `${at} has: ${keys.join(", ")}` : `${at} is a value, with no keys`,
-    fix: `make explain-${cluster.id} OBJ=${idOf(wanted)} FIELD='${pathText(deepest[0]!.reached)}'`,
+    fix: `make explain-${cluster.id} OBJ=${idOf(wanted)} FIELD='${reached}'`,
   });
 }
 
 /** Longest value that is written out. */
 const LONGEST = 600;
 
-function shown(object: Manifest | undefined, field: string | undefined, otherwise: string): string {
-  if (!object || field === undefined) return otherwise;
+function shown(object: Manifest, field: string): string {
   const look = lookUp(withoutSecrets(object), field);
   // A Secret's data is known to be there by the look at the object as it is.
   if (!look.found || look.value === "(secret)") return "(secret)";
@@ -154,26 +144,15 @@ function shown(object: Manifest | undefined, field: string | undefined, otherwis
     : value;
 }
 
-/** Which file, kustomization or step gives the field its value. */
-function originOf(subject: Subject, field: string, want: Lookup): string {
-  const { cluster, template, home, wanted } = subject;
-  if (!want.found) return "none of our steps";
-  if (!template || !home) return builtBy(subject);
-  const before = lookUp(template.object, field);
-  if (!before.found) return `added in code by ${subject.step.name}`;
-  const written = lookUp(home.written ?? {}, field);
-  const file = short(home.file);
-  const patched = home.patches.some((patch) => touches(patch, wanted, before.path));
-  const source = !home.written
-    ? file
-    : written.found && same(written.value, before.value)
-    ? `${file}: ${JSON.stringify(written.value).slice(0, LONGEST)}`
-    : patched
-    ? `${file}, with the patch below`
-    : `${file}, with the labels of a kustomization.yaml`;
-  const after = lookUp(substitute(template.object, cluster.vars, []), field);
-  const changed = !after.found || !same(after.value, want.value);
-  return changed ? `${source}, then changed in code by ${subject.step.name}` : source;
+/** Which file, kustomization or step gives the field the value that is wanted. */
+function originOf(subject: Subject, field: string, value: unknown): string {
+  const { cluster, home, step } = subject;
+  if (!home) return builtBy(subject);
+  const source = sourceOf(home, field);
+  if (!source) return `added in code by ${step.name}`;
+  const rendered = lookUp(substitute(home.object, cluster.vars, []), field);
+  const isSame = rendered.found && isDeepStrictEqual(rendered.value, value);
+  return isSame ? source : `${source}, then changed in code by ${step.name}`;
 }
 
 function builtBy({ upstream, step }: Subject): string {
@@ -182,29 +161,22 @@ function builtBy({ upstream, step }: Subject): string {
     : `built in code by ${step.name}`;
 }
 
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
-}
-
-function settingsOf({ template }: Subject, field: string): string[] {
-  const before = template && lookUp(template.object, field);
-  return before?.found ? settingsIn(template!, before.value) : [];
-}
-
 /** The facts of a whole object, as lines. */
 export function explainObject(subject: Subject): string {
-  const { cluster, step, wanted, template, home, live } = subject;
-  const owners = live ? ownersOf(live, []) : [];
-  const settings = template ? settingsIn(template) : [];
+  const { cluster, step, wanted, home, live } = subject;
   return table([
-    ["object", `${idOf(wanted)}  on ${cluster.id} (${text(cluster, "CLUSTER_NAME")})`],
+    titleOf(subject),
     ["step", step.name],
-    ["file", home ? short(home.file) : builtBy(subject)],
-    ...titled("patch", home?.patches.map(({ where }) => short(where)) ?? []),
-    ...titled("setting", settings.map((name) => settingLine(cluster, name))),
-    ...live ? titled("owner", owners.map(ownerLine)) : [["live", "(not there)"]],
+    ["file", home ? home.file : builtBy(subject)],
+    ...titled("patch", home?.patches.map(({ where }) => where) ?? []),
+    ...titled("setting", home ? settingLines(cluster, settingsIn(home)) : []),
+    ...live ? titled("owner", ownersOf(live, []).map(ownerLine)) : [["live", "(not there)"]],
     ["fields", Object.keys(wanted).join(", ")],
   ]);
+}
+
+function titleOf({ cluster, wanted }: Subject): string[] {
+  return ["object", `${idOf(wanted)}  on ${cluster.id} (${text(cluster, "CLUSTER_NAME")})`];
 }
 
 /** Rows of which the first alone has the title. */
@@ -212,19 +184,15 @@ function titled(title: string, lines: string[]): string[][] {
   return lines.map((line, index) => [index === 0 ? title : "", line]);
 }
 
-function settingLine(cluster: Cluster, name: string): string {
-  const value = isSecret(name) ? "(secret)" : text(cluster, name);
-  return `${name}=${value}  # ${cluster.sources[name]}`;
+function settingLines(cluster: Cluster, names: string[]): string[] {
+  return names.map((name) =>
+    `${name}=${isSecret(name) ? "(secret)" : text(cluster, name)}  # ${cluster.sources[name]}`
+  );
 }
 
 function ownerLine({ manager, operation, subresource, time, fields }: Owner): string {
   const how = [operation, subresource && `of ${subresource}`].filter(Boolean).join(" ");
   return `${manager}  ${how}, ${fields === 1 ? "1 field" : `${fields} fields`}, ${time ?? "-"}`;
-}
-
-/** Paths as people know them: from the project folder. */
-function short(path: string): string {
-  return path.replaceAll(`${projectPath(".")}/`, "");
 }
 
 if (import.meta.main) {

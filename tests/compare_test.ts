@@ -137,6 +137,101 @@ Deno.test("compareSides() finds a person's edit beside what env files explain", 
   }]);
 });
 
+/** In which lines two Services of such a spec differ, that are wanted alike. */
+function changed(before: Record<string, unknown>, after: Record<string, unknown>): string[] {
+  const wanted = service(before);
+  const { unexplained } = sides([[wanted], [wanted]], (live) => {
+    Object.assign(live.get("Service/n/door")!.spec, structuredClone(after));
+  });
+  return unexplained.flatMap(({ fields }) => fields);
+}
+
+Deno.test("compareSides() names an item that only one has, and not those behind it", () => {
+  const [http, grpc] = [{ name: "http", port: 80 }, { name: "grpc", port: 90 }];
+  const added = { name: "debug", port: 70 };
+  assert.deepEqual(changed({ ports: [http, grpc] }, { ports: [added, http, grpc] }), [
+    'spec.ports[debug]: (none) -> {"name":"debug","port":70}',
+  ]);
+  assert.deepEqual(changed({ env: [http, grpc] }, { env: [{ ...grpc, port: 91 }] }), [
+    'spec.env[http]: {"name":"http","port":80} -> (none)',
+    "spec.env[grpc].port: 90 -> 91",
+  ]);
+  // An apply puts an item behind the others where it came later.
+  assert.deepEqual(changed({ env: [http, grpc] }, { env: [grpc, http] }), []);
+});
+
+Deno.test("compareSides() tells ports and mounts without a name of their own apart", () => {
+  const ports = [{ containerPort: 1, protocol: "TCP" }, { containerPort: 2, protocol: "TCP" }];
+  const open = [{ containerPort: 3, protocol: "TCP" }, ports[0], { ...ports[1], protocol: "UDP" }];
+  assert.deepEqual(changed({ list: ports }, { list: open }), [
+    'spec.list[2].protocol: "TCP" -> "UDP"',
+    'spec.list[3]: (none) -> {"containerPort":3,"protocol":"TCP"}',
+  ]);
+  const mounts = [{ name: "data", mountPath: "/a" }, { name: "data", mountPath: "/b" }];
+  assert.deepEqual(changed({ list: mounts }, { list: [mounts[1]] }), [
+    'spec.list[/a]: {"name":"data","mountPath":"/a"} -> (none)',
+  ]);
+});
+
+Deno.test("compareSides() goes by position where an item has no key, or shares it", () => {
+  const list = [{ name: "a", x: 1 }, { name: "a", x: 2 }];
+  assert.deepEqual(changed({ list }, { list: [{ name: "a", x: 3 }, ...list] }), [
+    "spec.list[0].x: 1 -> 3",
+    "spec.list[1].x: 2 -> 1",
+    'spec.list[2]: (none) -> {"name":"a","x":2}',
+  ]);
+  assert.deepEqual(changed({ list: [{ host: "a" }] }, { list: [{ host: "b" }] }), [
+    'spec.list[0].host: "a" -> "b"',
+  ]);
+  assert.deepEqual(changed({ list: [[1, 2]] }, { list: [[0, 1, 2]] }), [
+    "spec.list[0][0]: (none) -> 0",
+  ]);
+});
+
+Deno.test("compareSides() takes texts for a set, but says when they are in another order", () => {
+  const list = ["query", "--a=1", "--b=2"];
+  assert.deepEqual(changed({ list }, { list: ["--debug", ...list] }), [
+    'spec.list[--debug]: (none) -> "--debug"',
+  ]);
+  assert.deepEqual(changed({ list }, { list: ["query", "--a=3", "--b=2"] }), [
+    'spec.list[--a]: "--a=1" -> "--a=3"',
+  ]);
+  const peers = ["--peer=a", "--peer=b"];
+  assert.deepEqual(changed({ list: peers }, { list: ["--peer=b"] }), [
+    'spec.list[--peer=a]: "--peer=a" -> (none)',
+  ]);
+  assert.deepEqual(changed({ list: ["a", "b"] }, { list: ["b", "a"] }), [
+    'spec.list[0]: "a" -> "b"',
+    'spec.list[1]: "b" -> "a"',
+  ]);
+  const script = (wait: number) => ["-c", `echo: go\nsleep ${wait}`];
+  assert.deepEqual(changed({ list: script(1) }, { list: script(2) }), [
+    'spec.list[1]: "echo: go\\nsleep 1" -> "echo: go\\nsleep 2"',
+  ]);
+});
+
+Deno.test("compareSides() finds what env files explain behind an item that a person added", () => {
+  const wanted = (value: string) => service({ env: [{ name: "ID", value }] });
+  const { explained, unexplained } = sides([[wanted("a")], [wanted("b")]], (live) => {
+    live.get("Service/n/door")!.spec.env.unshift({ name: "DEBUG", value: "1" });
+  });
+  assert.deepEqual(explained[0]!.fields, ['spec.env[ID].value: "a" -> "b"']);
+  assert.deepEqual(unexplained[0]!.fields, [
+    'spec.env[DEBUG]: (none) -> {"name":"DEBUG","value":"1"}',
+  ]);
+});
+
+Deno.test("comparable() finds the nodePort that was asked for behind a port that a person added", () => {
+  const wanted = service({ ports: [{ name: "http", port: 80, nodePort: 30080 }] });
+  const live = stored(wanted, "11");
+  live.spec.ports.unshift({ name: "debug", port: 70, nodePort: 31234 });
+  const ports = comparable(live, wanted).spec.ports;
+  assert.deepEqual(ports, [
+    { name: "debug", port: 70 },
+    { name: "http", port: 80, nodePort: 30080 },
+  ]);
+});
+
 Deno.test("compareSides() judges an object that only one cluster has by what is wanted there", () => {
   const other = { ...service(), metadata: { name: "other", namespace: "n" } };
   const wantedOnce = sides([[service(), other], [service()]]);

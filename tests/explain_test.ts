@@ -1,24 +1,27 @@
-// lib/explain.ts and scripts/explain.ts: where a field comes from and who owns it.
+// lib/explain.ts, lib/home.ts and scripts/explain.ts: where a field comes from and who owns it.
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { parseAllDocuments } from "yaml";
+import { projectPath } from "../lib/cluster.ts";
 import { covers } from "../lib/current.ts";
 import { DeployError } from "../lib/error.ts";
-import {
-  homeOf,
-  lookUp,
-  ownersOf,
-  pathText,
-  settingsIn,
-  touches,
-  withoutSecrets,
-} from "../lib/explain.ts";
+import { lookUp, nearestIds, ownersOf, pathText, withoutSecrets } from "../lib/explain.ts";
+import { homeOf, settingsIn, sourceOf, touches } from "../lib/home.ts";
+import { kustomize } from "../lib/kubectl.ts";
 import { idOf, type Manifest, secret } from "../lib/manifest.ts";
-import { templatesOf } from "../lib/render.ts";
+import { substitute, templatesOf } from "../lib/render.ts";
 import { step } from "../lib/step.ts";
 import { explainField, explainObject, subjectOf } from "../scripts/explain.ts";
 import { STEPS } from "../scripts/fleet.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 import { grpcFolder } from "./grpc_fixture.ts";
+
+/** Folders that are little more than another one below them. */
+const ROLES = ["ingress/nginx-tls", "logging/central", "logging/edge", "longhorn/central"].concat(
+  ["longhorn/edge", "prometheus/central", "prometheus/edge", "prometheus/edge-mtls"],
+  ["thanos/central-login", "thanos/edge"],
+);
 
 const central = await fixtureCluster("196", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 const tls = await grpcFolder();
@@ -31,6 +34,12 @@ await tls[Symbol.asyncDispose]();
 const steps = STEPS.filter(({ name }) => ["20-prometheus", "30-thanos"].includes(name))
   .map((one) => ({ ...one, bundles: undefined }));
 for (const one of steps) await Promise.all([one.objects(central), one.objects(edge)]);
+const root = projectPath("manifests");
+const folders = ROLES.map((folder) => join(root, folder));
+const built = await Promise.all(folders.map(async (folder) => {
+  const documents = parseAllDocuments(await kustomize(folder));
+  return documents.map((document) => ({ object: document.toJS() as Manifest, folder }));
+}));
 
 const QUERY = "Deployment/monitoring/thanos-query";
 
@@ -225,7 +234,6 @@ Deno.test("settingsIn() names what is substituted, and nothing else", () => {
       metadata: { name: "a", annotations },
       data: { text },
     },
-    folder: "",
   });
   assert.deepEqual(settingsIn(template("${B} ${A} ${B} $${C} $(D) $E")), ["A", "B"]);
   const kept = { "deploy.miribit.lab/substitute": "disabled" };
@@ -254,10 +262,10 @@ async function home(cluster: typeof central, id: string) {
 
 Deno.test("homeOf() finds the file of an object in the folder itself and in those below it", async () => {
   const query = await home(central, QUERY);
-  assert.match(query.file, /\/manifests\/thanos\/central\/query\.yaml$/);
+  assert.match(query.file, /^manifests\/thanos\/central\/query\.yaml$/);
   assert.equal(query.written?.spec.replicas, "${QUERY_REPLICAS}");
   const grafana = await home(central, "Deployment/monitoring/kube-prometheus-stack-grafana");
-  assert.match(grafana.file, /\/manifests\/prometheus\/base\/grafana\/grafana\.yaml$/);
+  assert.match(grafana.file, /^manifests\/prometheus\/base\/grafana\/grafana\.yaml$/);
   assert.deepEqual(grafana.patches, []);
 });
 
@@ -278,6 +286,41 @@ Deno.test("homeOf() finds the patches for an object, and touches() the fields th
   assert.equal(set("spec.thanos.volumeMounts[2]"), true);
   assert.equal(set("spec.thanos"), true);
   assert.equal(set("spec.retention"), false);
+});
+
+Deno.test("homeOf() finds the file of what a role has, and what is written there", async () => {
+  // All of them take ten seconds.
+  for (const { object, folder } of built.flatMap((all) => [all.at(0)!, all.at(-1)!])) {
+    const { file, written } = await homeOf({ object, folder });
+    assert.match(file, /^manifests\/[\w/-]+\.yaml$/);
+    assert.equal(written && idOf(written), idOf(object));
+  }
+});
+
+Deno.test("an unknown variable is told with its file in the folder of every role", () => {
+  for (const templates of built) {
+    const problems: string[] = [];
+    // Of a generated ConfigMap the key is the name of the file.
+    const generated = /^ConfigMap\/\S+ {2}data\./;
+    for (const { object } of templates) substitute(object, {}, problems);
+    const fileless = problems.filter((line) =>
+      !/ {2}\([\w./-]+\.yaml\) {2}/.test(line) && !generated.test(line)
+    );
+    assert.deepEqual(fileless, [], templates[0]!.folder);
+  }
+});
+
+Deno.test("homeOf() leaves out what kustomize notes of an object's origin", async () => {
+  const origin = "config.kubernetes.io/origin";
+  const templates = built.flat();
+  const plain = templates.find(({ object }) => object.kind === "Service")!;
+  assert.ok(plain.object.metadata.annotations![origin]);
+  assert.equal((await homeOf(plain)).object.metadata.annotations, undefined);
+  const annotated = templates.find(({ object }) =>
+    object.kind === "Ingress" && Object.keys(object.metadata.annotations!).length > 1
+  )!;
+  const home = await homeOf(annotated);
+  assert.match(sourceOf(home, "metadata.annotations")!, new RegExp(`^${home.file}: {"nginx`));
 });
 
 Deno.test("touches() follows a merge through lists by the names of items", () => {
@@ -413,7 +456,7 @@ Deno.test("subjectOf() looks at the own objects of every step before any upstrea
   assert.match(explainObject(subject), /^file +a pinned upstream release .* in code by 10-x$/m);
 });
 
-Deno.test("subjectOf() ends with exit 2 and the nearest id of an object that no step wants", async () => {
+Deno.test("subjectOf() ends with exit 2 and the nearest ids of an object that no step wants", async () => {
   const refused = async (id: string) => {
     const error = await subjectOf(central, id, steps).catch((error) => error);
     assert.ok(error instanceof DeployError);
@@ -423,7 +466,35 @@ Deno.test("subjectOf() ends with exit 2 and the nearest id of an object that no 
   const near = await refused("Deployment/monitoring/thanos-qurey");
   assert.deepEqual(near.where, [`did you mean ${QUERY}?`]);
   assert.equal(near.fix, `make explain-196 OBJ=${QUERY}`);
-  assert.match((await refused("")).message, /Cannot explain an object on 196/);
+  const short = await refused("thanos-query");
+  assert.match(short.where[0]!, /^did you mean (\w+\/monitoring\/thanos-query( or |\?$)){2,3}/);
+  const nothing = await refused("");
+  assert.match(nothing.message, /Cannot explain an object on 196/);
+  assert.match(nothing.where[0]!, /^the steps want: Alertmanager, ClusterRole, /);
+  assert.equal(nothing.fix, "make explain-196 OBJ=Kind/namespace/name");
+});
+
+Deno.test("nearestIds() gives those of the name, then similar ones, then those of the kind", () => {
+  const ids = [
+    "Service/n/web",
+    "Deployment/n/web",
+    "Deployment/n/web-cache",
+    "Deployment/n/mail",
+    "Deployment/n/database",
+    "Namespace/n",
+  ];
+  const wanted: Record<string, string[]> = {
+    "Deployment/n/wbe-cache": ["Deployment/n/web-cache"],
+    "deployment/n/web": ["Deployment/n/web", "Service/n/web", "Deployment/n/web-cache"],
+    "web": ["Service/n/web", "Deployment/n/web", "Deployment/n/web-cache"],
+    "StatefulSet/other/mail": ["Deployment/n/mail"],
+    "Deployment/n/cache": ["Deployment/n/web-cache"],
+    "Deployment": ["Deployment/n/web", "Deployment/n/web-cache", "Deployment/n/mail"],
+    "Deployment/": ["Deployment/n/web", "Deployment/n/web-cache", "Deployment/n/mail"],
+    "Ingress/elsewhere/something": [],
+    "": [],
+  };
+  for (const [id, near] of Object.entries(wanted)) assert.deepEqual(nearestIds(id, ids), near, id);
 });
 
 Deno.test("subjectOf() takes a kind that the cluster does not serve for an object that is not there", async () => {

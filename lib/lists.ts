@@ -1,0 +1,66 @@
+// Lists of two objects whose items are told apart by what they are, and not by where they stand.
+
+/** Both with lists as maps from `[name]`, so that an item that only one has moves none of the others. */
+export function withoutLists<T>(left: T, right: T): [T, T] {
+  if (!isObject(left) || !isObject(right)) return [left, right];
+  if (Array.isArray(left) !== Array.isArray(right)) return [left, right];
+  const [a, b] = Array.isArray(left) && Array.isArray(right) ? asMaps(left, right) : [left, right];
+  const pairs = Object.keys({ ...a, ...b }).map((key) =>
+    [key, withoutLists(a[key], b[key])] as const
+  );
+  const side = (which: 0 | 1) => Object.fromEntries(pairs.map(([key, pair]) => [key, pair[which]]));
+  return [side(0) as T, side(1) as T];
+}
+
+/** Two lists as maps from `[name]`, as {@link withoutLists} has them. */
+export function asMaps(left: unknown[], right: unknown[]): [Fields, Fields] {
+  const [a, b] = namesIn(left, right);
+  const map = (list: unknown[], names: string[]) =>
+    Object.fromEntries(list.map((item, index) => [`[${names[index]}]`, item]));
+  return [map(left, a), map(right, b)];
+}
+
+type Fields = Record<string, unknown>;
+type Names = [string[], string[]];
+
+/** What tells the items of a list apart, where all have it. */
+const KEYS = ["mountPath", "name", "containerPort", "port"];
+
+/** A name for every item of two lists: a field of it, its text when no text has moved, or its position. */
+function namesIn(left: unknown[], right: unknown[]): Names {
+  const by = (nameOf: (item: unknown, index: number) => string): Names => [
+    left.map(nameOf),
+    right.map(nameOf),
+  ];
+  return KEYS.map((key) => by((item) => isObject(item) ? String(item[key] ?? "") : ""))
+    .find(areNames) ??
+    [by(flagOf), by(textOf)].find((names) => areNames(names) && isSameOrder(names)) ??
+    by((_, index) => String(index));
+}
+
+function textOf(item: unknown): string {
+  return isObject(item) ? "" : String(item);
+}
+
+/** `--retention` of `--retention=2h`, so that another value is one line and not two. */
+function flagOf(item: unknown): string {
+  return textOf(item).replace(/^(--[^=]+)=.*$/s, "$1");
+}
+
+/** Whether all are short texts without blanks, and none stands twice in a list. */
+function areNames(names: Names): boolean {
+  return names.every((list) =>
+    list.every((name) => /^\S{1,80}$/.test(name)) && new Set(list).size === list.length
+  );
+}
+
+function isSameOrder([left, right]: Names): boolean {
+  const shared = (list: string[], other: string[]) =>
+    list.filter((name) => other.includes(name)).join(" ");
+  return shared(left, right) === shared(right, left);
+}
+
+/** Whether a value has fields or items. */
+export function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null;
+}
