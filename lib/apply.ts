@@ -5,7 +5,7 @@ import { hashed, hashOf, isCurrent } from "./current.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { foreignAmong, whyForeign } from "./foreign.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
-import { kubectl } from "./kubectl.ts";
+import { servedKinds } from "./kinds.ts";
 import { idOf, inWaves, type Manifest } from "./manifest.ts";
 import { applyRefused } from "./refused.ts";
 import type { Change } from "./report.ts";
@@ -31,22 +31,20 @@ export async function apply(
   options: ApplyOptions = {},
 ): Promise<Change[]> {
   const [definitions, rest] = inWaves(objects.map(hashed));
-  const defined = await applyWave(cluster, definitions, options);
-  const changed = new Set(
-    defined.filter(({ action }) => action !== "unchanged").map(({ id }) => id),
-  );
-  const crds = definitions.filter((object) =>
-    object.kind === "CustomResourceDefinition" && changed.has(idOf(object))
+  const before = await thereBefore(cluster, definitions, rest, options);
+  const defined = await applyWave(cluster, definitions, before, options);
+  const crds = definitions.filter(({ kind }, index) =>
+    kind === "CustomResourceDefinition" && defined[index]!.action !== "unchanged"
   );
   const { custom = [], plain = [] } = Object.groupBy(
     rest,
     (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
   );
   const [applied] = await Promise.all([
-    applyWave(cluster, plain, options),
+    applyWave(cluster, plain, before, options),
     crds.length > 0 ? established(cluster, crds) : undefined,
   ]);
-  return [...defined, ...applied, ...await applyWave(cluster, custom, options)];
+  return [...defined, ...applied, ...await applyWave(cluster, custom, before, options)];
 }
 
 /** Whether an {@link apply} of the objects would have nothing to send. */
@@ -67,16 +65,10 @@ function defines({ spec }: Manifest, { apiVersion, kind }: Manifest): boolean {
 async function applyWave(
   cluster: Cluster,
   objects: Manifest[],
+  before: Map<string, Manifest>,
   options: ApplyOptions,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
-  const before = await liveOf(cluster, objects);
-  const missing = objects.filter((object) => !before.has(idOf(object)));
-  for (const [id, object] of await adopted(cluster, missing)) {
-    // Of these it is said when it is done.
-    if (!wasAppliedByHand(object)) options.say?.(`${id} was here before, and is ours from now on`);
-    before.set(id, object);
-  }
   const stale = objects.filter((object) => !isCurrent(before.get(idOf(object)), object));
   const after = stale.length > 0
     ? await send(cluster, stale, options)
@@ -91,19 +83,39 @@ async function applyWave(
   });
 }
 
-/** Objects that were there before us. Throws exit 6 when another deployer has one. */
-async function adopted(cluster: Cluster, missing: Manifest[]): Promise<Map<string, Manifest>> {
-  const found = await foreignAmong(cluster, missing);
-  const others = [...found].flatMap(([id, object]) => {
+/**
+ * What is there of the objects, by id: ours, and what is ours from now on.
+ * @throws {DeployError} exit 6, before anything is sent, when another deployer has something.
+ */
+async function thereBefore(
+  cluster: Cluster,
+  definitions: Manifest[],
+  rest: Manifest[],
+  { say = () => {} }: ApplyOptions,
+): Promise<Map<string, Manifest>> {
+  const defined = definitions.length > 0 ? await liveOf(cluster, definitions) : new Map();
+  const undefinedYet = definitions.filter((object) => !defined.has(idOf(object)));
+  // Of a kind that is not defined yet nobody has anything.
+  const possible = rest.filter((object) => !undefinedYet.some((crd) => defines(crd, object)));
+  const live = possible.length > 0 ? await liveOf(cluster, possible) : new Map();
+  const missing = possible.filter((object) => !live.has(idOf(object)));
+  const found = await foreignAmong(cluster, [...undefinedYet, ...missing]);
+  const refusals = [...found].flatMap(([id, object]) => {
     const [reason, ...advice] = whyForeign(object) ?? [];
     return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];
   });
-  if (others.length === 0) return found;
-  throw new DeployError(`Refused: another deployer has what is wanted on ${cluster.id}`, {
-    exitCode: ExitCode.rejected,
-    where: others,
-    fix: "one deployer to an object: do one of the two, then run again",
-  });
+  if (refusals.length > 0) {
+    throw new DeployError(`Refused: another deployer has what is wanted on ${cluster.id}`, {
+      exitCode: ExitCode.rejected,
+      where: refusals,
+      fix: "one deployer to an object: do one of the two, then run again",
+    });
+  }
+  for (const [id, object] of found) {
+    // Of the others it is said when it is done.
+    if (!wasAppliedByHand(object)) say(`${id} was here before, and is ours from now on`);
+  }
+  return new Map([...defined, ...live, ...found]);
 }
 
 /** Sends the objects, and once more those that plain `kubectl apply` has had before. */
@@ -132,21 +144,14 @@ export function stateOf(object?: Partial<Manifest>): string {
   return generation ? hashOf([generation, labels, annotations]) : String(resourceVersion);
 }
 
+/** Waits for definitions until the kinds that they define are served. */
 async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
-  const names = crds.map(({ metadata }) => metadata.name);
-  // A new CRD has no conditions at all, which a jsonpath filter takes for an error.
-  const template = "{{range .items}}{{.metadata.name}}{{range .status.conditions}}" +
-    '{{if eq .type "Established"}}\t{{.status}}{{end}}{{end}}\n{{end}}';
   await until("CRDs to be established", async () => {
-    const output = await kubectl(
-      ["get", "customresourcedefinitions", "-o", `go-template=${template}`],
-      { cluster },
-    );
-    const ready = new Set(
-      output.split("\n").filter((line) => line.endsWith("\tTrue")).map((line) =>
-        line.split("\t")[0]
-      ),
-    );
-    return names.filter((name) => !ready.has(name));
+    const served = await servedKinds(cluster);
+    return crds.filter(({ spec: { group, names, versions } }) =>
+      versions.some(({ name, served: wanted }: { name: string; served: boolean }) =>
+        wanted && !served.has(`${group}/${name} ${names.kind}`)
+      )
+    ).map(({ metadata }) => metadata.name);
   }, { seconds: 120, every: 0.5 });
 }

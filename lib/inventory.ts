@@ -10,17 +10,21 @@ type ById = Map<string, Manifest>;
 
 /** One look at all that is ours. */
 interface Look {
-  /** When it was begun, as of `Date.now()`. */
+  objects: ById;
+  /** Of them name and hash alone. */
+  definitions: ById;
+}
+
+/** A look, under way or done, and when it was begun, as of `Date.now()`. */
+interface Begun {
   at: number;
-  kinds: Set<string>;
-  objects: Promise<ById>;
-  definitions?: Promise<ById>;
+  look: Promise<Look | undefined>;
 }
 
 /** How long a look is good for, in ms: steps with nothing to do follow each other within seconds. */
 const YOUNG = 20_000;
 
-const looks = new WeakMap<Cluster, Look>();
+const looks = new WeakMap<Cluster, Begun>();
 const sharing = new WeakSet<Cluster>();
 
 /** From now on {@link liveOf} looks at all kinds of a cluster at once, and again only after a while. */
@@ -35,25 +39,24 @@ export function lookAgain(cluster: Cluster): void {
 
 /** The objects as they are now that they were applied. */
 export async function noteApplied(cluster: Cluster, applied: Iterable<Manifest>): Promise<void> {
-  const look = looks.get(cluster);
-  if (!look) return;
-  const [objects, definitions] = await Promise.all([look.objects, look.definitions]);
+  const look = await looks.get(cluster)?.look;
   for (const object of applied) {
-    (isDefinition(object) ? definitions : objects)?.set(idOf(object), object);
+    look?.[isDefinition(object) ? "definitions" : "objects"].set(idOf(object), object);
   }
 }
 
 /**
- * What the cluster has of the kinds of these objects, by id. Definitions are megabytes, so of them only
- * name and hash are listed.
+ * What is ours of the kinds of these objects (or of more), by id. Definitions are megabytes, so of them
+ * only name and hash are listed.
  */
 export async function liveOf(cluster: Cluster, objects: Manifest[]): Promise<ById> {
-  const rest = objects.filter((object) => !isDefinition(object));
   const look = sharing.has(cluster) ? await lookAt(cluster) : undefined;
-  const seen = look && kindsOf(rest).every((kind) => look.kinds.has(kind)) ? look : undefined;
+  // What is of other kinds was never deployed, or is there since: see noteApplied().
+  if (look) return new Map([...look.definitions, ...look.objects]);
+  const rest = objects.filter((object) => !isDefinition(object));
   const [listed, whole] = await Promise.all([
-    objects.some(isDefinition) ? definitionsSeen(cluster, look) : undefined,
-    rest.length > 0 ? seen?.objects ?? owned(cluster, rest) : undefined,
+    objects.some(isDefinition) ? definitionsOf(cluster) : undefined,
+    rest.length > 0 ? owned(cluster, rest) : undefined,
   ]);
   return new Map([...listed ?? [], ...whole ?? []]);
 }
@@ -65,18 +68,27 @@ function isDefinition({ kind }: Manifest): boolean {
 /** A look that is young; undefined where the kinds are not known, or one is no longer served. */
 async function lookAt(cluster: Cluster): Promise<Look | undefined> {
   const last = looks.get(cluster);
-  if (last && sharing.has(cluster) && Date.now() - last.at < YOUNG) return last;
+  if (last && sharing.has(cluster) && Date.now() - last.at < YOUNG) return await last.look;
+  const look = newLook(cluster);
+  looks.set(cluster, { at: Date.now(), look });
+  // One that failed, or told nothing, is no look that others could share.
+  const seen = await look.catch(() => undefined);
+  if (!seen) looks.delete(cluster);
+  return await look;
+}
+
+async function newLook(cluster: Cluster): Promise<Look | undefined> {
   const names = await rememberedKinds(cluster);
   if (!names) return undefined;
-  const kinds = names.filter((name) => !name.startsWith("customresourcedefinition."));
-  const objects = list(cluster, kinds, OWNED);
-  const look = { at: Date.now(), kinds: new Set(kinds), objects };
-  looks.set(cluster, look);
+  const isDefinitions = (name: string) => name.startsWith("customresourcedefinition.");
+  const kinds = names.filter((name) => !isDefinitions(name));
   try {
-    await objects;
-    return look;
+    const [objects, definitions] = await Promise.all([
+      list(cluster, kinds, OWNED),
+      names.some(isDefinitions) ? definitionsOf(cluster) : new Map(),
+    ]);
+    return { objects, definitions };
   } catch (error) {
-    looks.delete(cluster);
     if (isUnserved(error)) return undefined;
     throw error;
   }
@@ -84,18 +96,13 @@ async function lookAt(cluster: Cluster): Promise<Look | undefined> {
 
 /** All that is ours but definitions; undefined where {@link lookAt} cannot tell. */
 export async function allOurs(cluster: Cluster): Promise<Manifest[] | undefined> {
-  const objects = await (await lookAt(cluster))?.objects;
+  const objects = (await lookAt(cluster))?.objects;
   return objects && [...objects.values()];
 }
 
 /** Whether a call failed because the cluster does not serve a kind (any longer). */
 export function isUnserved(error: unknown): boolean {
   return error instanceof KubectlError && /doesn't have a resource type/.test(error.stderr);
-}
-
-function definitionsSeen(cluster: Cluster, look?: Look): Promise<ById> {
-  if (!look) return definitionsOf(cluster);
-  return look.definitions ??= definitionsOf(cluster);
 }
 
 async function definitionsOf(cluster: Cluster): Promise<ById> {

@@ -56,6 +56,14 @@ export async function kindsToKeep(
   return configMap(NAME, NAMESPACE, { kinds: [...names].sort().join("\n") }, { labels });
 }
 
+/** Every kind that the cluster serves at this moment, as `apps/v1 Deployment`. */
+export async function servedKinds(cluster: Cluster): Promise<Set<string>> {
+  const output = await kubectl(["api-resources", "--no-headers"], { cluster });
+  // NAME [SHORTNAMES] APIVERSION NAMESPACED KIND
+  const rows = output.split("\n").filter(Boolean).map((line) => line.trim().split(/\s+/));
+  return new Set(rows.map((row) => `${row.at(-3)} ${row.at(-1)}`));
+}
+
 /** The kinds of the objects, each once, as kubectl takes them. */
 export function kindsOf(objects: Manifest[]): string[] {
   return [...new Set(objects.map(kindOf))].sort();

@@ -9,6 +9,7 @@ import { foreignAmong, whyForeign } from "./foreign.ts";
 import { byId, liveOf, owned, shareLooks } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
 import { idOf, type Manifest } from "./manifest.ts";
+import { servedKinds } from "./kinds.ts";
 import { isKept, unwanted } from "./prune.ts";
 
 export interface Planned {
@@ -33,7 +34,7 @@ export async function plan(
   const wanted = objects.map(hashed);
   shareLooks(cluster);
   const [kinds, namespaces] = await Promise.all([servedKinds(cluster), namespaceNames(cluster)]);
-  const served = wanted.filter((object) => kinds.has(kindOf(object)));
+  const served = wanted.filter((object) => kinds.has(`${object.apiVersion} ${object.kind}`));
   const comparable = served.filter(({ metadata: { namespace } }) =>
     !namespace || namespaces.has(namespace)
   );
@@ -93,17 +94,6 @@ async function definitionsAmong(
 ): Promise<Map<string, Manifest>> {
   const definitions = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
   return definitions.length > 0 ? await owned(cluster, definitions) : new Map();
-}
-
-async function servedKinds(cluster: Cluster): Promise<Set<string>> {
-  const output = await kubectl(["api-resources", "--no-headers"], { cluster });
-  // NAME [SHORTNAMES] APIVERSION NAMESPACED KIND
-  const rows = output.split("\n").filter(Boolean).map((line) => line.trim().split(/\s+/));
-  return new Set(rows.map((row) => `${row.at(-3)} ${row.at(-1)}`));
-}
-
-function kindOf({ apiVersion, kind }: Manifest): string {
-  return `${apiVersion} ${kind}`;
 }
 
 async function namespaceNames(cluster: Cluster): Promise<Set<string>> {

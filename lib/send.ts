@@ -41,21 +41,34 @@ export async function applyAll(
   const arrived = new Map<string, Manifest>();
   let left = objects;
   return await retried(async () => {
-    try {
-      return new Map([...arrived, ...await applyList(cluster, left)]);
-    } catch (error) {
-      if (!isTransient(error)) throw error;
-      lookAgain(cluster);
-      const live = await liveOf(cluster, objects);
-      for (const object of left) {
-        const now = live.get(idOf(object));
-        if (isCurrent(now, object)) arrived.set(idOf(object), now!);
+    for (;;) {
+      try {
+        return new Map([...arrived, ...await applyList(cluster, left)]);
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        const before = left.length;
+        left = await missing(cluster, left, arrived);
+        if (left.length === 0) return arrived;
+        // While some arrive there is no need for a pause, nor for an end.
+        if (left.length === before) throw error;
       }
-      left = objects.filter((object) => !arrived.has(idOf(object)));
-      if (left.length === 0) return arrived;
-      throw error;
     }
   });
+}
+
+/** Which of the objects have not arrived; those that have, though nobody heard, are added there. */
+async function missing(
+  cluster: Cluster,
+  objects: Manifest[],
+  arrived: Map<string, Manifest>,
+): Promise<Manifest[]> {
+  lookAgain(cluster);
+  const live = await liveOf(cluster, objects);
+  for (const object of objects) {
+    const now = live.get(idOf(object));
+    if (isCurrent(now, object)) arrived.set(idOf(object), now!);
+  }
+  return objects.filter((object) => !arrived.has(idOf(object)));
 }
 
 /**

@@ -74,13 +74,17 @@ Deno.test("A38: apply() waits for a new definition, and sends only afterwards wh
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
     metadata: { name: "things.example.org" },
-    spec: { group: "example.org", names: { kind: "Thing" } },
+    spec: {
+      group: "example.org",
+      names: { kind: "Thing" },
+      versions: [{ name: "v1", served: true }, { name: "v1alpha1", served: false }],
+    },
   };
   const thing = { apiVersion: "example.org/v1", kind: "Thing", metadata: { name: "t" } };
   const calls = await fakeKubectl([
     { on: "get customresourcedefinitions --selector" },
-    { on: "get customresourcedefinitions -o", stdout: "things.example.org\tFalse\n", times: 1 },
-    { on: "get customresourcedefinitions -o", stdout: "things.example.org\tTrue\n" },
+    { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n", times: 1 },
+    { on: "api-resources", stdout: "things example.org/v1 true Thing\n" },
     { on: " get ", stdout: versions() },
     { on: " apply ", stdout: versions() },
   ]);
@@ -88,7 +92,7 @@ Deno.test("A38: apply() waits for a new definition, and sends only afterwards wh
   const told = (await calls()).map(({ args, stdin }) =>
     stdin ? JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join() : args
   );
-  const looks = told.findLastIndex((args) => args.includes("get customresourcedefinitions -o"));
+  const looks = told.findLastIndex((args) => args.includes("api-resources"));
   assert.ok(told.indexOf("CustomResourceDefinition") < looks);
   assert.ok(looks < told.indexOf("Thing"));
   assert.ok(told.indexOf("ConfigMap") < told.indexOf("Thing"), "it does not wait for that");

@@ -67,7 +67,7 @@ function site(live: Manifest[], allowVolumeExpansion = true): Reply[] {
 /** What the calls did, without their common arguments; reading is left out. */
 function deeds(calls: Call[]): string[] {
   return calls.map(({ args }) => args.replace(/^.*?--context=\S+ /, ""))
-    .filter((args) => !args.startsWith("get "))
+    .filter((args) => !/^(get|api-resources) /.test(args))
     .map((args) => args.replace(/^apply .*/, args.includes("dry-run") ? "dry run" : "apply"));
 }
 
@@ -195,11 +195,17 @@ Deno.test("growVolumes() patches and deletes again after a transient failure", a
 });
 
 Deno.test("growVolumes() applies new definitions before a resource that may need them", async () => {
-  const crd = object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "prometheuses", {});
+  const crd = object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "prometheuses", {
+    spec: {
+      group: "monitoring.coreos.com",
+      names: { kind: "Prometheus" },
+      versions: [{ name: "v1", served: true }],
+    },
+  });
   delete crd.metadata.namespace;
   const live = [operatorsSet("10Gi"), claim("main-db-prometheus-main-0", "10Gi")];
   const calls = await fakeKubectl([
-    { on: "get customresourcedefinitions -o", stdout: "prometheuses\tTrue\n" },
+    { on: "api-resources", stdout: "prometheuses monitoring.coreos.com/v1 true Prometheus\n" },
     { on: "get customresourcedefinitions --selector", stdout: "" },
     ...site(live).slice(0, 6),
     { on: " apply ", stdout: listOf(crd), times: 1 },

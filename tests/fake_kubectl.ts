@@ -62,7 +62,7 @@ export const NOTHING_LISTED: Reply = { on: "api-resources --verbs=list,delete" }
 /** A cluster whose lock nobody holds. */
 export const FREE: Reply[] = [
   { on: "get lease " },
-  { on: "create --filename -" },
+  { on: "create --validate=false --filename -" },
   { on: "patch lease " },
 ];
 

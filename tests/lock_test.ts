@@ -15,7 +15,7 @@ function heldBy(holderIdentity: string, age = 10): Reply {
   return { on: "get lease ", stdout: JSON.stringify({ metadata: { resourceVersion: "7" }, spec }) };
 }
 
-const REST: Reply[] = [{ on: "replace --filename -" }, { on: "patch lease " }];
+const REST: Reply[] = [{ on: "replace --validate=false --filename -" }, { on: "patch lease " }];
 
 Deno.test("lock() names its holder, and gives the Lease back only while it is still its own", async () => {
   const calls = await fakeKubectl(FREE);
