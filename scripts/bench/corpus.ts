@@ -1,5 +1,6 @@
-// What make bench deploys: the 251 objects that the figures of other tools were measured with in number and
-// kind, made of what this project deploys to a centre and of plain ones until there are enough.
+// What make bench deploys to each of our clusters: as many definitions and other objects (251) as the figures
+// of other tools were measured with, made of what this project deploys there and of plain ones.
+import process from "node:process";
 import { type Cluster, loadFleet } from "../../lib/cluster.ts";
 import { configMap, type Manifest } from "../../lib/manifest.ts";
 import { desiredOf, type Step, step } from "../../lib/step.ts";
@@ -8,16 +9,16 @@ import { STEPS } from "../fleet.ts";
 /** Definitions among the objects, and all others. */
 const SIZE = { definitions: 35, others: 216 };
 
-/** Where the bench keeps its control plane, below the project. */
+/** Where the bench keeps its API servers, below the project. */
 export const FOLDER = ".bench";
 
-/** The env files (of `root`) as they are for the control plane of the bench; its S3 is never asked. */
+/** The env files (of `root`) as they are for the servers of the bench; their S3 is never asked. */
 export async function benchFleet(root?: string): Promise<Cluster[]> {
   return await loadFleet({
     root,
     profile: "",
     environment: {
-      KUBECONFIG_FILE: `${FOLDER}/kubeconfig`,
+      KUBECONFIG_FILE: process.env.BENCH_KUBECONFIG || `${FOLDER}/kubeconfig`,
       API_HOST: "127.0.0.1",
       SECRET_FILE: `${FOLDER}/no-secrets.env`,
       S3_ACCESS_KEY: "bench-access",
@@ -28,11 +29,6 @@ export async function benchFleet(root?: string): Promise<Cluster[]> {
       ALLOW_MISSING_BUNDLES: "true",
     },
   });
-}
-
-/** The cluster that is deployed: the centre. */
-export async function benchCluster(): Promise<Cluster> {
-  return (await benchFleet()).find(({ role }) => role === "central")!;
 }
 
 /** The objects; `revision` is a value of one of them. Workloads have no pods, so nothing else is busy. */

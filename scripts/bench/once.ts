@@ -1,49 +1,84 @@
-// One measured command of make bench, in a process of its own: deploy, plan or render.
+// One measured command of make bench, in a process of its own. Its last line on stdout says what came of it.
 import { cp, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
-import { projectPath } from "../../lib/cluster.ts";
+import { chooseClusters, type Cluster, projectPath } from "../../lib/cluster.ts";
 import { command } from "../../lib/command.ts";
+import { hashOf } from "../../lib/current.ts";
 import { DeployError, ExitCode } from "../../lib/error.ts";
-import { deployFleet, exitCodeOfFleet } from "../../lib/fleet.ts";
+import { deployFleet } from "../../lib/fleet.ts";
+import { list } from "../../lib/inventory.ts";
+import { kindsOf } from "../../lib/kinds.ts";
 import { useKubectl } from "../../lib/kubectl.ts";
-import { asList } from "../../lib/manifest.ts";
-import { planFleet } from "../../lib/plans.ts";
-import { print, worstCode } from "../../lib/report.ts";
-import { benchCluster, benchFleet, benchStep, corpus, FOLDER } from "./corpus.ts";
+import { asList, type Manifest, OWNED } from "../../lib/manifest.ts";
+import { pending, planFleet } from "../../lib/plans.ts";
+import { print } from "../../lib/report.ts";
 import { STEPS } from "../fleet.ts";
+import { benchFleet, benchStep, corpus, FOLDER } from "./corpus.ts";
+import { ownPeak } from "./memory.ts";
 
-const VERBS: Record<string, (word?: string) => Promise<number>> = {
-  async deploy(revision) {
-    return exitCodeOfFleet(await deployFleet([benchStep(revision)], [await benchCluster()]));
+/** What a command did. */
+interface Outcome {
+  /** Objects that it changed, or would change. */
+  changed?: number;
+  /** Hash of what the cluster has. */
+  state?: string;
+}
+
+/** The first word is a cluster (or `all`) or a number of clusters, the second a value of one object. */
+type Verb = (which: string, revision?: string) => Promise<Outcome>;
+
+const VERBS: Record<string, Verb> = {
+  async deploy(which, revision) {
+    const results = await deployFleet([benchStep(revision)], await clusters(which));
+    const steps = results.flatMap(({ steps }) => steps);
+    for (const error of results.map(({ error }) => error)) if (error) throw error;
+    for (const { error } of steps) if (error) throw error;
+    return { changed: steps.reduce((sum, { changed }) => sum + changed, 0) };
   },
-  async plan(revision) {
-    const plans = await planFleet([benchStep(revision)], [await benchCluster()]);
-    return worstCode(plans.map(({ error }) => error));
+  async plan(which, revision) {
+    const plans = await planFleet([benchStep(revision)], await clusters(which));
+    for (const { error } of plans) if (error) throw error;
+    return { changed: plans.flatMap(({ entries }) => pending(entries)).length };
   },
-  /** The corpus as kubectl takes it. */
-  async list() {
-    print(asList(await corpus(await benchCluster())));
-    return ExitCode.done;
+  /** What the cluster has of the corpus. */
+  async state(which) {
+    const [cluster] = await clusters(which);
+    const live = await list(cluster!, kindsOf(await corpus(cluster!)), OWNED);
+    return { state: hashOf([...live].sort().map(([id, object]) => [id, asWritten(object)])) };
   },
-  /** Everything of our own for as many clusters; the bundles are the same for all of them. */
+  /** Everything of our own for so many clusters; the bundles are the same for all of them. */
   async render(count) {
     for (const cluster of await benchFleet(await site(Number(count)))) {
       for (const { objects, afterFleet } of STEPS) if (!afterFleet) await objects(cluster);
     }
-    return ExitCode.done;
+    return {};
   },
-  /** The env files of as many clusters, checked against each other. */
+  /** The env files of so many clusters, checked against each other. */
   async check(count) {
     await benchFleet(await site(Number(count)));
-    return ExitCode.done;
+    return {};
   },
 };
+
+async function clusters(which: string): Promise<Cluster[]> {
+  const fleet = await benchFleet();
+  return which === "all" ? fleet : chooseClusters(fleet, [which]);
+}
+
+/** An object without what the server makes up anew for each. */
+function asWritten({ status: _, metadata: { labels, annotations }, spec, ...rest }: Manifest) {
+  if (rest.kind !== "Service") return [labels, annotations, spec, rest];
+  const { clusterIP: __, clusterIPs: ___, ports: ____, ...kept } = spec;
+  return [labels, annotations, kept, rest];
+}
 
 /** A project folder with the env files of one centre and edges, so many in all. */
 async function site(count: number): Promise<string> {
   const root = projectPath(join(FOLDER, `site-${count}`)), env = join(root, "env");
-  await cp(projectPath("env"), env, { recursive: true });
+  // No secret of the operator is copied.
+  const filter = (path: string) => !/secret|kubeconfig|tls/.test(basename(path));
+  await cp(projectPath("env"), env, { recursive: true, filter });
   const edge = await readFile(projectPath("env/cluster-197.env"), "utf8");
   for (let id = 200; id < 200 + count - 3; id++) {
     const text = edge.replaceAll("197", String(id));
@@ -53,13 +88,17 @@ async function site(count: number): Promise<string> {
   return root;
 }
 
-await command("once.ts VERB [WORD]", {}, async ([verb = "", word]) => {
+await command("once.ts VERB WHICH [REVISION]", {}, async ([name = "", which = "all", revision]) => {
   const { BENCH_KUBECTL } = process.env;
   if (BENCH_KUBECTL) useKubectl(BENCH_KUBECTL);
-  const run = VERBS[verb];
-  if (!run) throw new DeployError(`Cannot ${verb}: no such verb`, { exitCode: ExitCode.config });
-  const code = await run(word);
-  const [, peak] = /VmHWM:\s+(\d+) kB/.exec(await readFile("/proc/self/status", "utf8")) ?? [];
-  if (verb !== "list") print(JSON.stringify({ mebibytes: Number(peak) / 1024 }));
-  return code;
+  if (name === "list") {
+    // The corpus as kubectl takes it.
+    print(asList(await corpus((await clusters(which))[0]!, revision)));
+    return ExitCode.done;
+  }
+  const verb = VERBS[name];
+  if (!verb) throw new DeployError(`Cannot ${name}: no such verb`, { exitCode: ExitCode.config });
+  const outcome = await verb(which, revision);
+  print(JSON.stringify({ ...outcome, mebibytes: await ownPeak() }));
+  return ExitCode.done;
 });
