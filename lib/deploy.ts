@@ -27,6 +27,7 @@ export const DEPLOY_FLAGS = {
   json: "the results as JSON on stdout",
   "steal-lock": "deploy though another run holds the cluster (its process must be gone)",
   prune: "delete what no step wants any more; volumes, claims and namespaces stay",
+  "prune-most": "the same, also when that is more than stays",
 };
 
 /**
@@ -52,6 +53,7 @@ export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): P
         ? await deployFleet(steps, group, {
           adopt: flags.adopt,
           prune: flags.prune,
+          pruneMost: flags["prune-most"],
           stealLock: flags["steal-lock"],
           replace,
           maxFailures,

@@ -9,7 +9,7 @@ import { nothingBefore } from "./kinds.ts";
 import { lock } from "./lock.ts";
 import { changeCount, openLiveView, Report, table, worstCode } from "./report.ts";
 import { notRun, runStep, type Step, type StepResult } from "./step.ts";
-import { tidy } from "./tidy.ts";
+import { tidy, type TidyOptions } from "./tidy.ts";
 
 export interface ClusterResult {
   cluster: Cluster;
@@ -18,11 +18,9 @@ export interface ClusterResult {
   error?: unknown;
 }
 
-export interface DeployOptions {
+export interface DeployOptions extends TidyOptions {
   /** Accept that the cluster was rebuilt (another kube-system UID). */
   adopt?: boolean;
-  /** Delete what no step wants any more; without it such objects are named. */
-  prune?: boolean;
   /** Throws when a cluster, which is locked by then, is not what the operator has approved. */
   approve?: (cluster: Cluster) => Promise<void>;
   /** Deploy though another run holds the cluster's lock. */

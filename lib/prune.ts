@@ -7,11 +7,14 @@ import { asList, idOf, isCustom, type Manifest, OWNED, OWNER, STEP_LABEL } from 
 import type { Change } from "./report.ts";
 
 /** Kinds whose loss would lose data or other people's objects; they are named and stay. */
-const KEPT = new Set(["Namespace", "PersistentVolumeClaim", "PersistentVolume", "StorageClass"]);
+const KEPT = ["Namespace", "PersistentVolumeClaim", "PersistentVolume", "StorageClass"]
+  .concat("CustomResourceDefinition");
+/** With this annotation, "true" on the cluster, a person keeps any other object. */
+const KEEP_ANNOTATION = "deploy.miribit.lab/keep";
 
 /** True for an object that no deploy deletes, wanted or not. */
-export function isKept({ kind }: Manifest): boolean {
-  return KEPT.has(kind);
+export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
+  return KEPT.includes(kind) || annotations?.[KEEP_ANNOTATION] === "true";
 }
 
 /**
@@ -55,7 +58,7 @@ async function everyKind(cluster: Cluster): Promise<string[]> {
 }
 
 /**
- * Deletes the objects but those of a kept kind, and waits until they are gone (2 min at most each):
+ * Deletes the objects but those that are kept, and waits until they are gone (2 min at most each):
  * custom resources first, while the operators that clean up after them still run.
  */
 export async function prune(cluster: Cluster, objects: Manifest[]): Promise<Change[]> {

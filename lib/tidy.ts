@@ -2,11 +2,22 @@
 import { apply } from "./apply.ts";
 import { missingBundles } from "./bundle.ts";
 import type { Cluster } from "./cluster.ts";
+import { DeployError, ExitCode } from "./error.ts";
 import { idOf, type Manifest, STEP_LABEL } from "./manifest.ts";
 import { kindsToKeep } from "./kinds.ts";
 import { isKept, prune, unwanted } from "./prune.ts";
 import type { Report } from "./report.ts";
 import { begun, type Step, type StepResult } from "./step.ts";
+
+export interface TidyOptions {
+  /** Delete what is surplus, and not only name it. */
+  prune?: boolean;
+  /** The same, also when it is the greater part of what is there. */
+  pruneMost?: boolean;
+}
+
+/** Fewer objects than these may be any part of what is there. */
+const MANY = 10;
 
 /**
  * Deletes what the steps of a deploy that went well (`results`) no longer want, or warns of it
@@ -19,7 +30,7 @@ export async function tidy(
   results: StepResult[],
   cluster: Cluster,
   report: Report,
-  { prune: deletes = false }: { prune?: boolean } = {},
+  { prune: deletes = false, pruneMost = false }: TidyOptions = {},
 ): Promise<StepResult[]> {
   // A bundle that could not be had is wanted all the same.
   if (missingBundles().length > 0) return [];
@@ -28,11 +39,12 @@ export async function tidy(
   try {
     const surplus = await deletable(steps, results, cluster, report);
     if (surplus.length === 0) return [];
-    if (!deletes) {
+    if (!deletes && !pruneMost) {
       report.warn(sentence(surplus, cluster));
       return [];
     }
     report.heading("prune  what no step wants any more");
+    if (!pruneMost) refuseMost(surplus, results, cluster);
     const changes = await prune(cluster, surplus);
     report.changes(changes);
     row.changed = row.objects = changes.length;
@@ -43,6 +55,17 @@ export async function tidy(
   }
   row.seconds = (performance.now() - started) / 1000;
   return [row];
+}
+
+/** Refuses (exit 4) to delete more than stays: settings or files are rather lost than meant so. */
+function refuseMost(surplus: Manifest[], results: StepResult[], { id }: Cluster): void {
+  const stays = results.reduce((sum, { wanted }) => sum + wanted.length, 0);
+  if (surplus.length < MANY || surplus.length <= stays) return;
+  throw new DeployError(`Refused: to delete ${surplus.length} objects on ${id} and keep ${stays}`, {
+    exitCode: ExitCode.refused,
+    where: surplus.slice(0, 5).map(idOf).concat(`and ${surplus.length - 5} more`),
+    fix: "make plan names them all; if they are to go: ARGS=--prune-most",
+  });
 }
 
 /** What may be deleted; what may not is said. */

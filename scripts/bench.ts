@@ -30,12 +30,9 @@ import { Servers, TOOLS } from "./bench/server.ts";
 const folder = projectPath(FOLDER);
 const report = new Report();
 
-async function prepared(): Promise<Bench> {
-  const tools = await ensureTools(TOOLS, { say: (line) => report.say(line) });
+async function prepared(servers: Servers, kubectl: string): Promise<Bench> {
   const fleet = await benchFleet();
   const cluster = fleet.find(({ role }) => role === "central")!;
-  const servers = new Servers(folder, tools);
-  const kubectl = tools.kubectl!;
   useKubectl(kubectl);
   // How many copies a volume gets is asked of the nodes.
   await servers.start([cluster]);
@@ -54,16 +51,26 @@ async function prepared(): Promise<Bench> {
   };
 }
 
+function tell({ figures }: Bench, rounds: number, load: string): void {
+  const memory = (totalmem() / 2 ** 30).toFixed(0);
+  print(
+    `\n${availableParallelism()} cores (load ${load} before), ${memory} GiB, Deno ${Deno.version.deno}`,
+  );
+  print(`${rounds} ${rounds === 1 ? "round" : "rounds, medians"}\n\n${resultTable(figures)}`);
+}
+
 await command("bench.ts", {}, async () => {
-  const rounds = Number(process.env.ROUNDS || 3);
+  const rounds = Math.max(1, Number(process.env.ROUNDS) || 3);
   const load = loadavg()[0]!.toFixed(1);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const bench = await prepared();
+  const tools = await ensureTools(TOOLS, { say: (line) => report.say(line) });
+  const servers = new Servers(folder, tools);
   // kubectl keeps what it once saw of a server.
   process.env.KUBECACHEDIR = join(folder, "kubectl-cache");
   // A signal ends the run between two cases, so that the servers go with it.
   using _ = hold();
   try {
+    const bench = await prepared(servers, tools.kubectl!);
     for (let index = 1; index <= rounds; index++) {
       report.heading(`round ${index} of ${rounds}`);
       await rendering(bench);
@@ -74,14 +81,10 @@ await command("bench.ts", {}, async () => {
       await fleetWide(bench);
       if (index === 1) await overBadLine(bench);
     }
+    tell(bench, rounds, load);
   } finally {
-    await bench.servers.stop();
+    await servers.stop();
     await rm(folder, { recursive: true, force: true });
   }
-  const memory = (totalmem() / 2 ** 30).toFixed(0);
-  print(
-    `\n${availableParallelism()} cores (load ${load} before), ${memory} GiB, Deno ${Deno.version.deno}`,
-  );
-  print(`${rounds} ${rounds === 1 ? "round" : "rounds, medians"}\n\n${resultTable(bench.figures)}`);
   return ExitCode.done;
 });

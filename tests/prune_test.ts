@@ -1,11 +1,12 @@
 // lib/prune.ts and lib/tidy.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
+import type { DeployError } from "../lib/error.ts";
 import { nothingBefore } from "../lib/kinds.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../lib/manifest.ts";
 import { prune, unwanted } from "../lib/prune.ts";
 import { Report } from "../lib/report.ts";
 import { begun, step } from "../lib/step.ts";
-import { tidy } from "../lib/tidy.ts";
+import { tidy, type TidyOptions } from "../lib/tidy.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, NO_KINDS, type Reply } from "./fake_kubectl.ts";
 
@@ -106,8 +107,15 @@ const prometheus = step({
   run: () => Promise.resolve(),
 });
 
-async function tidied(reason: string | undefined, options: { prune?: boolean }, state = "ok") {
-  const calls = await fakeKubectl(listing(live("ConfigMap", "wanted"), live("Secret", "left")));
+async function tidied(
+  reason: string | undefined,
+  options: TidyOptions,
+  { state = "ok", left = 1 } = {},
+) {
+  const names = Array.from({ length: left }, (_, index) => index === 0 ? "left" : `left-${index}`);
+  const calls = await fakeKubectl(
+    listing(live("ConfigMap", "wanted"), ...names.map((name) => live("Secret", name))),
+  );
   const lines: string[] = [];
   const result = { ...begun("20-prometheus"), wanted: ["ConfigMap/monitoring/wanted"] };
   const rows = await tidy(
@@ -135,6 +143,23 @@ Deno.test("A59: tidy() names what is surplus and deletes nothing, until it is as
   ]);
 });
 
+Deno.test("A59: tidy() refuses (4) to delete more than stays, until it is told so", async () => {
+  const refused = await tidied(undefined, { prune: true }, { left: 12 });
+  assert.equal(refused.deletions, 0);
+  assert.match(refused.said, /Refused: to delete 12 objects on 197 and keep 1\n[^]*--prune-most/);
+  assert.equal((refused.rows[0]!.error as DeployError).exitCode, 4);
+  assert.equal((await tidied(undefined, { prune: true }, { left: 9 })).deletions, 1);
+  const told = await tidied(undefined, { pruneMost: true }, { left: 12 });
+  assert.deepEqual([told.deletions, told.rows[0]!.changed], [1, 12]);
+});
+
+Deno.test("A59: what a person marks to be kept stays, also with --prune", async () => {
+  const marked = live("Secret", "marked", { annotations: { "deploy.miribit.lab/keep": "true" } });
+  const calls = await fakeKubectl(listing());
+  assert.deepEqual(await prune(cluster, [marked]), []);
+  assert.deepEqual(await calls(), []);
+});
+
 Deno.test("tidy() leaves everything of a step that says why", async () => {
   const { rows, said, deletions } = await tidied("3 volumes are still there", { prune: true });
   assert.deepEqual([rows, deletions], [[], 0]);
@@ -142,6 +167,6 @@ Deno.test("tidy() leaves everything of a step that says why", async () => {
 });
 
 Deno.test("tidy() looks at a switched-off step, but not at one that failed", async () => {
-  assert.equal((await tidied(undefined, { prune: true }, "skipped")).deletions, 1);
-  assert.equal((await tidied(undefined, { prune: true }, "failed")).deletions, 0);
+  assert.equal((await tidied(undefined, { prune: true }, { state: "skipped" })).deletions, 1);
+  assert.equal((await tidied(undefined, { prune: true }, { state: "failed" })).deletions, 0);
 });
