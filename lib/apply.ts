@@ -140,8 +140,9 @@ async function send(
  * resourceVersion, which controllers move when they write the status.
  */
 export function stateOf(object?: Partial<Manifest>): string {
-  const { resourceVersion, generation, labels, annotations } = object?.metadata ?? { name: "" };
-  return generation ? hashOf([generation, labels, annotations]) : String(resourceVersion);
+  const { uid, resourceVersion, generation, labels, annotations } = object?.metadata ??
+    { name: "" };
+  return generation ? hashOf([uid, generation, labels, annotations]) : String(resourceVersion);
 }
 
 /** Waits for definitions until the kinds that they define are served. */

@@ -186,3 +186,17 @@ Deno.test("apply() does not take a controller's status for a change", async () =
     assert.equal((await apply(cluster, [deployment]))[0]!.action, action);
   }
 });
+
+Deno.test("apply() tells an object that was made anew from the one before it", async () => {
+  const row = (uid: string) => {
+    const metadata = { name: "d", namespace: "n", uid, resourceVersion: "1", generation: 1 };
+    return JSON.stringify({ kind: "List", items: [{ kind: "Deployment", metadata }] });
+  };
+  const deployment = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "d", namespace: "n" },
+  };
+  await fakeKubectl([{ on: " get ", stdout: row("old") }, { on: " apply ", stdout: row("new") }]);
+  assert.equal((await apply(cluster, [deployment]))[0]!.action, "configured");
+});
