@@ -69,7 +69,7 @@ export function wayOut(object: Manifest): string {
   const { kind, metadata: { name, namespace } } = object;
   const reason = neverReplaced(object);
   if (!reason) {
-    return `REPLACE=${idOf(object)} with the same command deletes it and creates it anew`;
+    return `a deploy with REPLACE=${idOf(object)} deletes it and creates it anew`;
   }
   if (kind === "StatefulSet") {
     return `kubectl delete statefulset ${name} --namespace ${namespace} --cascade=orphan leaves its ` +
