@@ -101,7 +101,7 @@ async function thereBefore(
   const missing = possible.filter((object) => !live.has(idOf(object)));
   const found = await foreignAmong(cluster, [...undefinedYet, ...missing]);
   const refusals = [...found].flatMap(([id, object]) => {
-    const [reason, ...advice] = whyForeign(object) ?? [];
+    const [reason, ...advice] = whyForeign(cluster, object) ?? [];
     return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];
   });
   if (refusals.length > 0) {

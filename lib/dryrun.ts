@@ -29,7 +29,7 @@ export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<Dry
   for (const object of await refusedOf(cluster, objects, FLAGS)) {
     await retried(() => applyList(cluster, [object], FLAGS)).catch((error) => {
       if (!isRefusal(error)) throw error;
-      refused.set(idOf(object), whyRefused(object, error));
+      refused.set(idOf(object), whyRefused(cluster, object, error));
     });
   }
   const accepted = objects.filter((object) => !refused.has(idOf(object)));

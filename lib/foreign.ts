@@ -1,6 +1,6 @@
 // Wanted objects that are on the cluster already and do not carry our label: a person's become ours, those
 // of another deployer stay its own.
-import type { Cluster } from "./cluster.ts";
+import { type Cluster, text } from "./cluster.ts";
 import { byId } from "./inventory.ts";
 import { kindsOf } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
@@ -28,7 +28,10 @@ export async function foreignAmong(
     { apiVersion, kind, metadata: { name, namespace } }
   )));
   const flags = ["--ignore-not-found", "--show-managed-fields", "--output", "json"];
-  const whole = JSON.parse(await kubectl(["get", "--filename", "-", ...flags], { cluster, input }));
+  const answer = await kubectl(["get", "--filename", "-", ...flags], { cluster, input });
+  // Gone meanwhile.
+  if (!answer.trim()) return new Map();
+  const whole = JSON.parse(answer);
   return byId(whole.items ?? [whole]);
 }
 
@@ -58,7 +61,7 @@ function deployerOf({ kind, metadata }: Manifest): string | undefined {
 }
 
 /** Why an object is left alone, and the two ways on; undefined where it may become ours. */
-export function whyForeign(object: Manifest): string[] | undefined {
+export function whyForeign(cluster: Cluster, object: Manifest): string[] | undefined {
   const deployer = deployerOf(object);
   if (!deployer) return undefined;
   const { kind, metadata: { name, namespace } } = object;
@@ -66,6 +69,7 @@ export function whyForeign(object: Manifest): string[] | undefined {
   return [
     `it is there already, and ${deployer} has it`,
     `remove it with ${deployer}; or hand it over: ` +
-    `kubectl label ${kind.toLowerCase()} ${name}${where} ${OWNED} --overwrite`,
+    `kubectl --context ${text(cluster, "KUBE_CONTEXT")} label ${kind.toLowerCase()} ${name}` +
+    `${where} ${OWNED} --overwrite`,
   ];
 }

@@ -48,7 +48,7 @@ export async function plan(
   const stale = comparable.filter((object) => !isCurrent(listed.get(idOf(object)), object));
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
-  const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(object)]));
+  const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(cluster, object)]));
   const ours = stale.filter((object) => !others.get(idOf(object)));
   const accepted = ours.map((object) => {
     const set = outdated.get(idOf(object));

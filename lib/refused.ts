@@ -37,7 +37,7 @@ export async function applyRefused(
     } catch (error) {
       if (!(error instanceof KubectlError)) throw error;
       refused += 1;
-      const [words, ...advice] = whyRefused(object, error);
+      const [words, ...advice] = whyRefused(cluster, object, error);
       reasons.add(`${idOf(object)}: ${words}`);
       for (const text of advice) reasons.add(`  ${text}`);
       for (const webhook of await webhooksBehind(cluster, error.stderr)) reasons.add(webhook);
@@ -57,8 +57,8 @@ export async function applyRefused(
 }
 
 /** The API server's words, and the way out where there is one. */
-export function whyRefused(object: Manifest, error: KubectlError): string[] {
-  return [error.stderr, ...(cannotChange(error) ? [wayOut(object)] : [])];
+export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlError): string[] {
+  return [error.stderr, ...(cannotChange(error) ? [wayOut(cluster, object)] : [])];
 }
 
 async function applyOne(

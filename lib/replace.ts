@@ -58,22 +58,22 @@ export function chosenToReplace(words: string, objects?: Manifest[]): Set<string
     if (!reason) continue;
     throw new DeployError(`Refused: ${id} is never replaced: ${reason}`, {
       exitCode: ExitCode.refused,
-      fix: wayOut(object),
+      fix: "leave it out of REPLACE: the deploy says what can be done",
     });
   }
   return ids;
 }
 
 /** What an operator can do about an object that cannot change. */
-export function wayOut(object: Manifest): string {
+export function wayOut(cluster: Cluster, object: Manifest): string {
   const { kind, metadata: { name, namespace } } = object;
   const reason = neverReplaced(object);
   if (!reason) {
     return `a deploy with REPLACE=${idOf(object)} deletes it and creates it anew`;
   }
   if (kind === "StatefulSet") {
-    return `kubectl delete statefulset ${name} --namespace ${namespace} --cascade=orphan leaves its ` +
-      "pods and volumes; then run again";
+    return `kubectl --context ${text(cluster, "KUBE_CONTEXT")} delete statefulset ${name} ` +
+      `--namespace ${namespace} --cascade=orphan leaves its pods and volumes; then run again`;
   }
   return "change it back, or move its content and delete it by hand";
 }

@@ -127,5 +127,8 @@ Deno.test("A36: a StatefulSet is never replaced: the command that leaves its pod
   const options = { replace: new Set([idOf(before)]) };
   const error = await apply(cluster, [wanted], options).catch((error) => error);
   assert.equal(error.exitCode, 6);
-  assert.match(error.where.join("\n"), /kubectl delete statefulset web .*--cascade=orphan/);
+  assert.match(
+    error.where.join("\n"),
+    /kubectl --context mkube-196 delete statefulset web .*--cascade=orphan/,
+  );
 });
