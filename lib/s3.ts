@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AwsClient } from "aws4fetch";
 import { type Cluster, text } from "./cluster.ts";
-import { noAnswer } from "./s3error.ts";
+import { noAnswer } from "./s3silence.ts";
 import { codeOf, type S3, type S3Answer, type S3Call, type S3Key } from "./s3wire.ts";
 
 export type { S3, S3Key } from "./s3wire.ts";
