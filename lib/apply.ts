@@ -6,7 +6,7 @@ import { DeployError, ExitCode } from "./error.ts";
 import { foreignAmong, whyForeign } from "./foreign.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
 import { servedKinds } from "./kinds.ts";
-import { idOf, inWaves, type Manifest } from "./manifest.ts";
+import { defines, idOf, inWaves, type Manifest } from "./manifest.ts";
 import { applyRefused } from "./refused.ts";
 import type { Change } from "./report.ts";
 import { retried } from "./retry.ts";
@@ -56,10 +56,6 @@ export async function isApplied(cluster: Cluster, objects: Manifest[]): Promise<
     if (isUnserved(error)) return false;
     throw error;
   }
-}
-
-function defines({ spec }: Manifest, { apiVersion, kind }: Manifest): boolean {
-  return spec?.names?.kind === kind && apiVersion.startsWith(`${spec.group}/`);
 }
 
 async function applyWave(

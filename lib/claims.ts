@@ -2,8 +2,6 @@
 // and an operator that meets that deletes the StatefulSet and its pods with it. So the claims are grown
 // here, and the StatefulSet is taken away from its pods, which go on, to be made again for them.
 import { apply, type ApplyOptions } from "./apply.ts";
-import { retried } from "./retry.ts";
-import { APPLY } from "./send.ts";
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { byId } from "./inventory.ts";
@@ -11,6 +9,8 @@ import { kubectl } from "./kubectl.ts";
 import { liveObjects } from "./live.ts";
 import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
 import { bytesOf } from "./quantity.ts";
+import { retried } from "./retry.ts";
+import { APPLY, DRY_RUN } from "./send.ts";
 import { storageClasses } from "./storageclass.ts";
 
 /** A live claim, and the larger size that it should ask for. */
@@ -120,13 +120,10 @@ function withLiveSizes(objects: Manifest[], outdated: Manifest[]): Manifest[] {
 }
 
 /** Throws when the API server would refuse one of the objects. */
-async function tryOut(
-  cluster: Cluster,
-  objects: Manifest[],
-): Promise<void> {
+async function tryOut(cluster: Cluster, objects: Manifest[]): Promise<void> {
   if (objects.length === 0) return;
   // Forced: a conflict is the business of the apply, and a StatefulSet that is made anew has none.
-  const flags = [...APPLY, "--dry-run=server", "--force-conflicts", "-f", "-"];
+  const flags = [...APPLY, ...DRY_RUN, "-f", "-"];
   await retried(() => kubectl(flags, { cluster, input: asList(objects) }));
 }
 

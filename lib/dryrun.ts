@@ -5,7 +5,7 @@ import { KubectlError } from "./kubectlerror.ts";
 import { idOf, type Manifest } from "./manifest.ts";
 import { whyRefused } from "./refused.ts";
 import { retried } from "./retry.ts";
-import { applyList, refusedOf } from "./send.ts";
+import { applyList, DRY_RUN, refusedOf } from "./send.ts";
 
 export interface DryRun {
   /** The objects as they would be, by id. */
@@ -14,27 +14,24 @@ export interface DryRun {
   refused: Map<string, string[]>;
 }
 
-// Forced: a deploy takes back what a person has edited with kubectl.
-const FLAGS = ["--dry-run=server", "--force-conflicts"];
-
 /** Asks the API server; a refused object does not hide the others. */
 export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<DryRun> {
   const refused = new Map<string, string[]>();
   if (objects.length === 0) return { after: new Map(), refused };
   try {
-    return { after: await retried(() => applyList(cluster, objects, FLAGS)), refused };
+    return { after: await retried(() => applyList(cluster, objects, DRY_RUN)), refused };
   } catch (error) {
     if (!isRefusal(error)) throw error;
   }
-  for (const object of await refusedOf(cluster, objects, FLAGS)) {
-    await retried(() => applyList(cluster, [object], FLAGS)).catch((error) => {
+  for (const object of await refusedOf(cluster, objects, DRY_RUN)) {
+    await retried(() => applyList(cluster, [object], DRY_RUN)).catch((error) => {
       if (!isRefusal(error)) throw error;
       refused.set(idOf(object), whyRefused(cluster, object, error));
     });
   }
   const accepted = objects.filter((object) => !refused.has(idOf(object)));
   if (accepted.length === 0) return { after: new Map(), refused };
-  return { after: await retried(() => applyList(cluster, accepted, FLAGS)), refused };
+  return { after: await retried(() => applyList(cluster, accepted, DRY_RUN)), refused };
 }
 
 function isRefusal(error: unknown): error is KubectlError {

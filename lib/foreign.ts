@@ -2,7 +2,7 @@
 // of another deployer stay its own.
 import { type Cluster, text } from "./cluster.ts";
 import { byId } from "./inventory.ts";
-import { kindsOf } from "./kinds.ts";
+import { kindsOf, printedName } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { asList, type Manifest, OWNED } from "./manifest.ts";
 
@@ -41,10 +41,8 @@ function nameOf(row: string): string {
   return first.includes("/") ? first : `${first} ${second}`;
 }
 
-function nameIn({ apiVersion, kind, metadata: { name, namespace } }: Manifest): string {
-  const group = apiVersion.includes("/") ? `.${apiVersion.split("/")[0]}` : "";
-  const own = `${kind.toLowerCase()}${group}/${name}`;
-  return namespace ? `${namespace} ${own}` : own;
+function nameIn(object: Manifest): string {
+  return [object.metadata.namespace, printedName(object)].filter(Boolean).join(" ");
 }
 
 /**

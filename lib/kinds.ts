@@ -69,6 +69,12 @@ export function kindsOf(objects: Manifest[]): string[] {
   return [...new Set(objects.map(kindOf))].sort();
 }
 
+/** `deployment.apps/web`, `service/web`: an object as kubectl prints it. */
+export function printedName({ apiVersion, kind, metadata: { name } }: Manifest): string {
+  const group = apiVersion.includes("/") ? `.${apiVersion.split("/")[0]}` : "";
+  return `${kind.toLowerCase()}${group}/${name}`;
+}
+
 /** `deployment.v1.apps`, `service.v1.`: the kind of an object as kubectl takes it. */
 export function kindOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "kind">): string {
   const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];

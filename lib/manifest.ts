@@ -40,6 +40,11 @@ export function isCustom({ apiVersion }: Manifest): boolean {
   return group.includes(".") && !group.endsWith(".k8s.io");
 }
 
+/** Whether the first object is the definition of the other one's kind. */
+export function defines({ spec }: Manifest, { apiVersion, kind }: Manifest): boolean {
+  return spec?.names?.kind === kind && apiVersion.startsWith(`${spec.group}/`);
+}
+
 /** Definitions (namespaces, CRDs, classes) first: the rest can only be accepted after them. */
 export function inWaves(objects: Manifest[]): [definitions: Manifest[], rest: Manifest[]] {
   const definitions = objects.filter((object) => DEFINITIONS.has(object.kind));

@@ -3,13 +3,14 @@
 import { stateOf } from "./apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "./claims.ts";
 import type { Cluster } from "./cluster.ts";
-import { dryRun } from "./dryrun.ts";
 import { HASH_LABEL, hashed, hashOf, isCurrent } from "./current.ts";
+import { dryRun } from "./dryrun.ts";
 import { foreignAmong, whyForeign } from "./foreign.ts";
 import { byId, liveOf, owned, shareLooks } from "./inventory.ts";
-import { kubectl } from "./kubectl.ts";
-import { idOf, type Manifest } from "./manifest.ts";
 import { servedKinds } from "./kinds.ts";
+import { kubectl } from "./kubectl.ts";
+import { isObject } from "./lists.ts";
+import { idOf, type Manifest } from "./manifest.ts";
 import { isKept, unwanted } from "./prune.ts";
 
 export interface Planned {
@@ -123,10 +124,6 @@ export function differences(before: Manifest, after: Manifest): string[] {
     if (old === now) return;
     found.push(hidden?.test(path) ? `${path}: changed` : `${path}: ${short(old)} -> ${short(now)}`);
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
 }
 
 function short(value: unknown): string {

@@ -2,6 +2,7 @@
 import type { Cluster } from "./cluster.ts";
 import { isCurrent } from "./current.ts";
 import { byId, liveOf, lookAgain } from "./inventory.ts";
+import { printedName } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { KubectlError } from "./kubectlerror.ts";
 import { asList, idOf, type Manifest, OWNER } from "./manifest.ts";
@@ -9,6 +10,9 @@ import { isTransient, retried } from "./retry.ts";
 
 /** How kubectl is told to apply: our manager, strict fields, everything on stdin. */
 export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=strict"];
+
+/** Flags of an apply that only tells what would come of it, also where it would take a field back. */
+export const DRY_RUN = ["--dry-run=server", "--force-conflicts"];
 
 /** Deadline of one List in seconds; CRDs take the server long. */
 const LONG = 300;
@@ -90,9 +94,8 @@ export async function refusedOf(
       throw error;
     });
   const applied = output.split("\n");
-  return objects.filter(({ apiVersion, kind, metadata }) => {
-    const group = apiVersion.includes("/") ? `.${apiVersion.split("/")[0]}` : "";
-    const line = `${kind.toLowerCase()}${group}/${metadata.name} serverside-applied`;
+  return objects.filter((object) => {
+    const line = `${printedName(object)} serverside-applied`;
     // A dry run says so at the end of the line.
     const position = applied.findIndex((text) => text === line || text.startsWith(`${line} (`));
     if (position >= 0) applied.splice(0, position + 1);

@@ -1,11 +1,11 @@
 // A bad line to an API server: slow, cut now and then, and the server behind it too busy. kubectl speaks
 // plain HTTP to it, so that its faults are those of real answers; the same seed makes the same ones.
-import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { Agent, request } from "node:https";
+import { request } from "node:https";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Access } from "../../lib/kwok.ts";
+import { agentTo } from "./server.ts";
 
 export interface Faults {
   /** Share of requests whose connection is cut: every other one only when the server has done its work. */
@@ -30,11 +30,8 @@ export interface BadLine extends AsyncDisposable {
 
 /** Opens a line to the API server with its administrator's rights; it listens on the loopback interface. */
 export async function badLine(access: Access, faults: Faults, seed = 1): Promise<BadLine> {
-  const [ca, cert, key] = await Promise.all(
-    [access.ca, access.certificate, access.key].map((path) => readFile(path)),
-  );
   // Not kept: Deno now and then writes a large body to a kept connection and hears nothing any more.
-  const agent = new Agent({ ca, cert, key, keepAlive: false });
+  const agent = await agentTo(access, { keepAlive: false });
   const random = randomFrom(seed);
   const until = Date.now() + (faults.webhook?.seconds ?? 0) * 1000;
   const { cut = 0, busy = 0, away = 0, latency = 0, webhook } = faults;

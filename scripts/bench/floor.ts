@@ -1,10 +1,10 @@
 // What the API server alone takes for the same objects: server-side apply over a few kept connections, as
 // fast as it answers. No deployer can be faster.
-import { readFile } from "node:fs/promises";
-import { Agent, request } from "node:https";
+import { request } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Access } from "../../lib/kwok.ts";
-import { idOf, inWaves, type Manifest } from "../../lib/manifest.ts";
+import { defines, idOf, inWaves, type Manifest } from "../../lib/manifest.ts";
+import { agentTo } from "./server.ts";
 
 const CONNECTIONS = 8;
 
@@ -16,10 +16,7 @@ interface Answer {
 
 /** Applies the objects, definitions first, and waits for what needs them. */
 export async function applyRaw(access: Access, objects: Manifest[]): Promise<void> {
-  const [ca, cert, key] = await Promise.all(
-    [access.ca, access.certificate, access.key].map((path) => readFile(path)),
-  );
-  const agent = new Agent({ ca, cert, key, keepAlive: true, maxSockets: CONNECTIONS });
+  const agent = await agentTo(access, { keepAlive: true, maxSockets: CONNECTIONS });
   const served = new Map<string, { name: string; namespaced: boolean }>();
 
   function ask(method: string, path: string, body?: string): Promise<Answer> {
@@ -67,9 +64,7 @@ export async function applyRaw(access: Access, objects: Manifest[]): Promise<voi
   }
 
   const [definitions, rest] = inWaves(objects);
-  const kinds = new Set(definitions.map(({ spec }) => `${spec?.group} ${spec?.names?.kind}`));
-  const isCustom = ({ apiVersion, kind }: Manifest) =>
-    kinds.has(`${apiVersion.split("/")[0]} ${kind}`);
+  const isCustom = (object: Manifest) => definitions.some((crd) => defines(crd, object));
   for (const wave of [definitions, rest.filter((one) => !isCustom(one)), rest.filter(isCustom)]) {
     await Promise.all(wave.map(apply));
   }

@@ -53,11 +53,6 @@ export class Ours {
     return { seconds, own: mebibytes, tree, requests: asked, ...rest };
   }
 
-  /** What a verb writes to stdout. */
-  async text(words: string[]): Promise<string> {
-    return (await this.#start(words, {})).stdout;
-  }
-
   /** Starts a verb and kills it, and all that it has started, after so many seconds. */
   async killed(words: string[], seconds: number): Promise<void> {
     const running = this.#start(words, {});

@@ -10,7 +10,7 @@ import { deployFleet } from "../../lib/fleet.ts";
 import { list } from "../../lib/inventory.ts";
 import { kindsOf } from "../../lib/kinds.ts";
 import { useKubectl } from "../../lib/kubectl.ts";
-import { asList, type Manifest, OWNED } from "../../lib/manifest.ts";
+import { type Manifest, OWNED } from "../../lib/manifest.ts";
 import { pending, planFleet } from "../../lib/plans.ts";
 import { print } from "../../lib/report.ts";
 import { STEPS } from "../fleet.ts";
@@ -91,11 +91,6 @@ async function site(count: number): Promise<string> {
 await command("once.ts VERB WHICH [REVISION]", {}, async ([name = "", which = "all", revision]) => {
   const { BENCH_KUBECTL } = process.env;
   if (BENCH_KUBECTL) useKubectl(BENCH_KUBECTL);
-  if (name === "list") {
-    // The corpus as kubectl takes it.
-    print(asList(await corpus((await clusters(which))[0]!, revision)));
-    return ExitCode.done;
-  }
   const verb = VERBS[name];
   if (!verb) throw new DeployError(`Cannot ${name}: no such verb`, { exitCode: ExitCode.config });
   const outcome = await verb(which, revision);

@@ -1,7 +1,8 @@
 // Bare API servers: etcd and kube-apiserver alone, fresh, with a log of every request. For make bench and
 // make apiserver, where nothing else may take time or change an object.
 import { Buffer } from "node:buffer";
-import { mkdir, open, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { Agent, type AgentOptions } from "node:https";
 import { join } from "node:path";
 import type { Cluster } from "../../lib/cluster.ts";
 import {
@@ -23,6 +24,14 @@ omitStages: [RequestReceived]
 rules:
   - level: Metadata
 `;
+
+/** Connections to a server with its administrator's rights. */
+export async function agentTo(access: Access, options: AgentOptions): Promise<Agent> {
+  const [ca, cert, key] = await Promise.all(
+    [access.ca, access.certificate, access.key].map((path) => readFile(path)),
+  );
+  return new Agent({ ca, cert, key, ...options });
+}
 
 /** API servers below one folder, each with the id of the cluster whose place it takes. */
 export class Servers {
