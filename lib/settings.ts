@@ -38,15 +38,24 @@ export interface Finding {
   text: string;
 }
 
+const OPTIONS = {
+  allErrors: true,
+  coerceTypes: true,
+  useDefaults: true,
+  // The schema itself is a test's to check: that and a smaller validator would cost every command a
+  // quarter of its start.
+  validateSchema: false,
+  code: { optimize: false },
+};
+
+// Not before it is needed: it takes tens of milliseconds.
 let compiled: ValidateFunction | undefined;
 
 /** Checks texts against the schema; gives typed values with defaults, and all findings at once. */
 export function validate(texts: Record<string, string>): { vars: Vars; findings: Finding[] } {
   const given = Object.entries(texts).filter(([, value]) => value !== "");
   const vars: Vars = Object.fromEntries(given);
-  // Compiling takes tens of milliseconds, and `--help` needs none of it.
-  compiled ??= new Ajv2020({ allErrors: true, coerceTypes: true, useDefaults: true })
-    .compile(schema);
+  compiled ??= new Ajv2020(OPTIONS).compile(schema);
   compiled(vars);
   const findings = new Map<string, Finding>();
   for (const error of compiled.errors ?? []) {

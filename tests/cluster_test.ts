@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import schema from "../env/schema.json" with { type: "json" };
 import { flag, list, number, text } from "../lib/cluster.ts";
 import { bytesOf, cores, durationSeconds } from "../lib/quantity.ts";
 import { SETTINGS } from "../lib/settings.ts";
@@ -91,6 +93,11 @@ Deno.test("loadFleet() wants a cluster file", async () => {
 Deno.test("env/README.md lists the settings of env/schema.json", async () => {
   const page = await readFile(new URL("../env/README.md", import.meta.url), "utf8");
   assert.ok(page === settingsPage(), "env/README.md is stale: deno run -A scripts/settings.ts");
+});
+
+Deno.test("env/schema.json is a schema, which no command checks again", () => {
+  const ajv = new Ajv2020();
+  assert.ok(ajv.validateSchema(schema), ajv.errorsText());
 });
 
 Deno.test("env/schema.json describes every setting", () => {
