@@ -15,7 +15,7 @@ const KEYS: Record<string, string[]> = {
 /** Refuses (exit 2) objects of which a list has a key twice, with all of them. */
 export function refuseDuplicates(objects: Manifest[]): void {
   const where = objects.flatMap((object) =>
-    duplicates(object.spec, "spec").map((path) => `${idOf(object)}  ${path}`)
+    duplicates(object.spec).map((path) => `${idOf(object)}  spec${path}`)
   );
   if (where.length === 0) return;
   throw new DeployError("Cannot apply lists that name a thing twice", {
@@ -25,16 +25,19 @@ export function refuseDuplicates(objects: Manifest[]): void {
   });
 }
 
-function duplicates(node: unknown, path: string): string[] {
-  if (Array.isArray(node)) {
-    return node.flatMap((item, index) => duplicates(item, `${path}[${item?.name ?? index}]`));
-  }
+/** Paths from the node down to what stands there twice. */
+function duplicates(node: unknown): string[] {
   if (typeof node !== "object" || node === null) return [];
-  return Object.entries(node).flatMap(([field, value]) => {
-    const below = `${path}.${field}`;
-    const found = Array.isArray(value) && KEYS[field] ? twice(value, KEYS[field]) : [];
-    return [...found.map((key) => `${below}: ${key} twice`), ...duplicates(value, below)];
-  });
+  const found: string[] = [];
+  for (const [field, value] of Object.entries(node)) {
+    if (typeof value !== "object") continue;
+    const key = Array.isArray(node) ? `[${value?.name ?? field}]` : `.${field}`;
+    if (Array.isArray(value) && KEYS[field]) {
+      for (const name of twice(value, KEYS[field])) found.push(`${key}: ${name} twice`);
+    }
+    for (const path of duplicates(value)) found.push(key + path);
+  }
+  return found;
 }
 
 function twice(items: Record<string, unknown>[], fields: string[]): string[] {

@@ -46,7 +46,7 @@ export async function ownDashboards(
   );
 }
 
-// The same for every cluster, and half of what rendering one takes.
+// The same for both roles, and parsing them is half of what rendering takes.
 const sources = new Map<string, Promise<Source>>();
 
 function sourceOf(file: string): Promise<Source> {
@@ -55,10 +55,21 @@ function sourceOf(file: string): Promise<Source> {
   return source;
 }
 
+// The same for every cluster of a role.
+const packs = new Map<string, Promise<Manifest>>();
+
 /** {@link ownDashboards} as the ConfigMap that Grafana mounts, far below the 1 MiB that fit. */
-export async function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
-  const dashboards = Object.entries(await ownDashboards(cluster, components));
-  return packed("own", dashboards.map(([name, one]) => [`${name}.json`, toJson(one)]));
+export function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
+  const key = JSON.stringify([placeOf(cluster), components]);
+  let pack = packs.get(key);
+  if (!pack) {
+    pack = ownDashboards(cluster, components).then((dashboards) => {
+      const files = Object.entries(dashboards);
+      return packed("own", files.map(([name, one]) => [`${name}.json`, toJson(one)]));
+    });
+    packs.set(key, pack);
+  }
+  return pack;
 }
 
 // Other systems, and what the rules and scrapes that are left out would have filled.
