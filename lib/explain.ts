@@ -1,10 +1,7 @@
 // A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
-import type { Manifest } from "./manifest.ts";
+import type { Manifest, Path } from "./manifest.ts";
 import { nearest } from "./settings.ts";
 import { LAST_APPLIED } from "./takeover.ts";
-
-/** Keys and indices from an object down to one of its fields. */
-export type Path = (string | number)[];
 
 /** What a field path led to, or how far it went and which keys are there. */
 export type Lookup =

@@ -5,9 +5,10 @@ import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, parseAllDocuments } from "yaml";
 import { projectPath } from "./cluster.ts";
-import { lookUp, type Path } from "./explain.ts";
-import { idOf, type Manifest, SUBSTITUTE_ANNOTATION, walk } from "./manifest.ts";
-import { matches, type Target, type Template, VARIABLE } from "./render.ts";
+import { lookUp } from "./explain.ts";
+import { idOf, type Manifest, type Path, SUBSTITUTE_ANNOTATION, walk } from "./manifest.ts";
+import { VARIABLE } from "./substitute.ts";
+import { matches, type Target, type Template } from "./templates.ts";
 
 /** The files that say something about an object, as paths from the project folder. */
 export interface Home {
@@ -38,7 +39,7 @@ interface Operation {
  * origins that kustomize itself tells have neither patches nor what stands in the file.
  */
 export async function homeOf({ object, folder }: Template): Promise<Home> {
-  const home: Home = { object: withoutOrigin(object), file: "", patches: [] };
+  const home: Home = { object, file: "", patches: [] };
   await lookInto(folder, home);
   return home;
 }
@@ -72,14 +73,6 @@ async function lookInto(folder: string, home: Home): Promise<void> {
 /** A merge without a target names the object itself. */
 function targetOf({ kind, metadata: { name, namespace } }: Manifest): Target {
   return { kind, name, namespace };
-}
-
-/** kustomize's note on where an object is from stands in no file, and is never sent. */
-function withoutOrigin(object: Manifest): Manifest {
-  const copy = structuredClone(object);
-  delete copy.metadata.annotations?.["config.kubernetes.io/origin"];
-  if (Object.keys(copy.metadata.annotations ?? {}).length === 0) delete copy.metadata.annotations;
-  return copy;
 }
 
 function short(path: string): string {

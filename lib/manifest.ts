@@ -17,6 +17,9 @@ export interface Manifest {
   [field: string]: any;
 }
 
+/** Keys and indices from an object down to one of its fields. */
+export type Path = (string | number)[];
+
 /** Field manager, managed-by label and marker name: how this deployer signs its work. */
 export const OWNER = "thanos-multi-cluster";
 /** Selector of everything that this deployer manages. */
@@ -149,12 +152,11 @@ export function withChecksums(objects: Manifest[]): Manifest[] {
   return objects.map((object) => {
     const used = references(object).flatMap((id) => sources.get(id) ?? []);
     if (used.length === 0) return object;
-    const copy = structuredClone(object);
-    const metadata = copy.kind === "Prometheus" || copy.kind === "Alertmanager"
-      ? (copy.spec.podMetadata ??= {})
-      : (copy.spec.template.metadata ??= {});
-    metadata.annotations = { ...metadata.annotations, [CHECKSUM_ANNOTATION]: digest(used.sort()) };
-    return copy;
+    const metadata = object.kind === "Prometheus" || object.kind === "Alertmanager"
+      ? ["podMetadata"]
+      : ["template", "metadata"];
+    const path = ["spec", ...metadata, "annotations", CHECKSUM_ANNOTATION];
+    return withValue(object, path, digest(used.sort()));
   });
 }
 
@@ -184,6 +186,18 @@ export function walk(node: unknown, visit: (value: unknown, key: string) => void
     visit(value, key);
     walk(value, visit);
   }
+}
+
+/** A copy with the value at the path, which may be new; what does not lead there is shared with the copy. */
+export function withValue(object: Manifest, path: Path, value: unknown): Manifest {
+  return put(object, path, value) as Manifest;
+}
+
+function put(node: unknown, [key, ...rest]: Path, value: unknown): unknown {
+  if (key === undefined) return value;
+  const below = (node as Record<string, unknown> | undefined)?.[key];
+  if (Array.isArray(node)) return node.with(Number(key), put(below, rest, value));
+  return { ...node as object | undefined, [key]: put(below, rest, value) };
 }
 
 function digest(parts: string[]): string {

@@ -22,7 +22,8 @@ import { isUnserved } from "../lib/inventory.ts";
 import { kindOf } from "../lib/kinds.ts";
 import { kubectl } from "../lib/kubectl.ts";
 import { idOf, type Manifest } from "../lib/manifest.ts";
-import { substitute, templatesOf } from "../lib/render.ts";
+import { templatesOf } from "../lib/render.ts";
+import { substitute } from "../lib/substitute.ts";
 import { print, table } from "../lib/report.ts";
 import { isSecret } from "../lib/settings.ts";
 import { desired, type Step } from "../lib/step.ts";
@@ -150,7 +151,7 @@ function originOf(subject: Subject, field: string, value: unknown): string {
   if (!home) return builtBy(subject);
   const source = sourceOf(home, field);
   if (!source) return `added in code by ${step.name}`;
-  const rendered = lookUp(substitute(home.object, cluster.vars, []), field);
+  const rendered = lookUp(substitute(home, cluster.vars, []), field);
   const isSame = rendered.found && isDeepStrictEqual(rendered.value, value);
   return isSame ? source : `${source}, then changed in code by ${step.name}`;
 }

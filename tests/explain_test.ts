@@ -1,15 +1,15 @@
 // lib/explain.ts, lib/home.ts and scripts/explain.ts: where a field comes from and who owns it.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { parseAllDocuments } from "yaml";
 import { projectPath } from "../lib/cluster.ts";
 import { covers } from "../lib/current.ts";
 import { DeployError } from "../lib/error.ts";
 import { lookUp, nearestIds, ownersOf, pathText, withoutSecrets } from "../lib/explain.ts";
 import { homeOf, settingsIn, sourceOf, touches } from "../lib/home.ts";
-import { kustomize } from "../lib/kubectl.ts";
 import { idOf, type Manifest, secret } from "../lib/manifest.ts";
-import { substitute, templatesOf } from "../lib/render.ts";
+import { templatesOf } from "../lib/render.ts";
+import { substitute } from "../lib/substitute.ts";
+import { templatesIn } from "../lib/templates.ts";
 import { step } from "../lib/step.ts";
 import { explainField, explainObject, subjectOf } from "../scripts/explain.ts";
 import { STEPS } from "../scripts/fleet.ts";
@@ -36,10 +36,7 @@ const steps = STEPS.filter(({ name }) => ["20-prometheus", "30-thanos"].includes
 for (const one of steps) await Promise.all([one.objects(central), one.objects(edge)]);
 const root = projectPath("manifests");
 const folders = ROLES.map((folder) => join(root, folder));
-const built = await Promise.all(folders.map(async (folder) => {
-  const documents = parseAllDocuments(await kustomize(folder));
-  return documents.map((document) => ({ object: document.toJS() as Manifest, folder }));
-}));
+const built = await Promise.all(folders.map((folder) => templatesIn(root, folder)));
 
 const QUERY = "Deployment/monitoring/thanos-query";
 
@@ -290,36 +287,37 @@ Deno.test("homeOf() finds the patches for an object, and touches() the fields th
 
 Deno.test("homeOf() finds the file of what a role has, and what is written there", async () => {
   // All of them take ten seconds.
-  for (const { object, folder } of built.flatMap((all) => [all.at(0)!, all.at(-1)!])) {
-    const { file, written } = await homeOf({ object, folder });
+  for (const template of built.flatMap((all) => [all.at(0)!, all.at(-1)!])) {
+    const { file, written } = await homeOf(template);
     assert.match(file, /^manifests\/[\w/-]+\.yaml$/);
-    assert.equal(written && idOf(written), idOf(object));
+    assert.equal(written && idOf(written), idOf(template.object));
   }
 });
 
 Deno.test("an unknown variable is told with its file in the folder of every role", () => {
   for (const templates of built) {
     const problems: string[] = [];
-    // Of a generated ConfigMap the key is the name of the file.
-    const generated = /^ConfigMap\/\S+ {2}data\./;
-    for (const { object } of templates) substitute(object, {}, problems);
-    const fileless = problems.filter((line) =>
-      !/ {2}\([\w./-]+\.yaml\) {2}/.test(line) && !generated.test(line)
-    );
+    for (const template of templates) substitute(template, {}, problems);
+    const fileless = problems.filter((line) => !/ {2}\([\w./-]+\.yaml\) {2}/.test(line));
     assert.deepEqual(fileless, [], templates[0]!.folder);
   }
 });
 
-Deno.test("homeOf() leaves out what kustomize notes of an object's origin", async () => {
-  const origin = "config.kubernetes.io/origin";
+Deno.test("a template has no note of kustomize on where it is from, and cannot be changed", () => {
   const templates = built.flat();
-  const plain = templates.find(({ object }) => object.kind === "Service")!;
-  assert.ok(plain.object.metadata.annotations![origin]);
-  assert.equal((await homeOf(plain)).object.metadata.annotations, undefined);
-  const annotated = templates.find(({ object }) =>
-    object.kind === "Ingress" && Object.keys(object.metadata.annotations!).length > 1
+  const noted = templates.filter(({ object }) => JSON.stringify(object).includes("/origin"));
+  assert.deepEqual(noted, []);
+  const { object, file } = templates.find(({ object }) => object.kind === "Service")!;
+  assert.equal(object.metadata.annotations, undefined);
+  assert.match(file, /\.yaml$/);
+  assert.throws(() => object.spec.ports.push({}), TypeError);
+});
+
+Deno.test("annotations are the file's own", async () => {
+  const ingress = built.flat().find(({ object: { kind, metadata } }) =>
+    kind === "Ingress" && metadata.annotations
   )!;
-  const home = await homeOf(annotated);
+  const home = await homeOf(ingress);
   assert.match(sourceOf(home, "metadata.annotations")!, new RegExp(`^${home.file}: {"nginx`));
 });
 

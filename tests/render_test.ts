@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../lib/error.ts";
 import type { Manifest } from "../lib/manifest.ts";
-import { render, rewriteImages, substitute } from "../lib/render.ts";
+import { render, rewriteImages } from "../lib/render.ts";
+import { substitute } from "../lib/substitute.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const root = new URL("fixtures/render", import.meta.url).pathname;
@@ -13,7 +14,7 @@ function object(spec: unknown, annotations?: Record<string, string>): Manifest {
 
 function substituted(spec: unknown, values: Record<string, string | number | boolean> = vars) {
   const problems: string[] = [];
-  return { spec: substitute(object(spec), values, problems).spec, problems };
+  return { spec: substitute({ object: object(spec), file: "" }, values, problems).spec, problems };
 }
 
 Deno.test("substitute() gives a whole value the setting's type and splices into longer text", () => {
@@ -44,7 +45,7 @@ Deno.test("substitute() leaves $${NAME}, shell and dashboards' dollars alone", (
 Deno.test("substitute() skips an object marked disabled", () => {
   const marked = object({ text: "${UNKNOWN}" }, { "deploy.miribit.lab/substitute": "disabled" });
   const problems: string[] = [];
-  assert.equal(substitute(marked, vars, problems).spec.text, "${UNKNOWN}");
+  assert.equal(substitute({ object: marked, file: "" }, vars, problems).spec.text, "${UNKNOWN}");
   assert.deepEqual(problems, []);
 });
 
@@ -59,7 +60,7 @@ Deno.test("substitute() refuses variables in keys, names and selectors", () => {
   const problems: string[] = [];
   const bad = object({ "${NAME}": 1, selector: { app: "${NAME}" } });
   bad.metadata.name = "${NAME}";
-  substitute(bad, vars, problems);
+  substitute({ object: bad, file: "" }, vars, problems);
   assert.equal(problems.length, 3, problems.join("\n"));
 });
 
