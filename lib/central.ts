@@ -53,7 +53,7 @@ async function hears(
   let reason = "it was never deployed";
   try {
     // A marker to write means that no deploy has been there.
-    const marker = await checkTarget(central);
+    const { marker } = await checkTarget(central);
     if (!marker) {
       shareLooks(central);
       const objects = await desired(part, central);

@@ -7,8 +7,9 @@ import { checkTarget } from "./guard.ts";
 import { shareLooks } from "./inventory.ts";
 import { nothingBefore } from "./kinds.ts";
 import { lock } from "./lock.ts";
+import type { Manifest } from "./manifest.ts";
 import { changeCount, openLiveView, Report, table, worstCode } from "./report.ts";
-import { notRun, runStep, type Step, type StepResult } from "./step.ts";
+import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
 import { tidy, type TidyOptions } from "./tidy.ts";
 
 export interface ClusterResult {
@@ -54,10 +55,10 @@ export async function deployFleet(
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
   await Promise.all(runs.map(async ({ cluster, report, result }) => {
     for (const warning of cluster.warnings) report.warn(warning);
-    await using _held = await begin(steps, cluster, report, options)
+    await using begun = await begin(steps, cluster, report, options)
       .catch((error) => void (result.error = error));
     if (result.error) report.error(result.error);
-    await runSteps(own, result, report, { replace, stopped });
+    await runSteps(own, result, report, { replace, stopped, wanted: begun?.wanted });
     result.steps.push(...await tidy(own, result.steps, cluster, report, options));
   }));
   const results = runs.map(({ result }) => result);
@@ -74,26 +75,38 @@ function edgesWith({ name }: Step, results: ClusterResult[]): string[] {
   ).map(({ cluster }) => cluster.id);
 }
 
+/** What the steps want, so that a bad manifest of the last is known before the first; holds the lock. */
+interface Begun extends AsyncDisposable {
+  wanted: Map<Step, Manifest[]>;
+}
+
 /** Makes sure that it is the right cluster, marks a new one, and locks it where steps write to it. */
 async function begin(
   steps: Step[],
   cluster: Cluster,
   report: Report,
   options: DeployOptions,
-): Promise<AsyncDisposable | undefined> {
+): Promise<Begun | undefined> {
   if (!steps.some(({ needsCluster }) => needsCluster)) return undefined;
-  const marker = await checkTarget(cluster, options);
+  const { marker, lease } = await checkTarget(cluster, options);
   shareLooks(cluster);
-  if (steps.every(({ afterFleet }) => afterFleet)) return undefined;
+  const own = steps.filter(({ afterFleet }) => !afterFleet);
+  if (own.length === 0) return undefined;
+  const rendering = Promise.all(
+    own.map(async (step) => [step, await desired(step, cluster)] as const),
+  );
+  // Before the lock is there nobody waits for it.
+  rendering.catch(() => {});
   const say = (text: string) => report.warn(text);
-  const held = await lock(cluster, { steal: options.stealLock, say });
+  const held = await lock(cluster, lease, { steal: options.stealLock, say });
   try {
+    const wanted = new Map(await rendering);
     await options.approve?.(cluster);
     if (marker) {
       await nothingBefore(cluster);
       await apply(cluster, [marker]);
     }
-    return held;
+    return { wanted, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
   } catch (error) {
     await held[Symbol.asyncDispose]();
     throw error;
@@ -105,7 +118,11 @@ async function runSteps(
   steps: Step[],
   result: ClusterResult,
   report: Report,
-  { stopped, replace }: { stopped: () => boolean; replace?: ReadonlySet<string> },
+  { stopped, replace, wanted }: {
+    stopped: () => boolean;
+    replace?: ReadonlySet<string>;
+    wanted?: Map<Step, Manifest[]>;
+  },
 ): Promise<void> {
   const { cluster, steps: done } = result;
   for (const step of steps) {
@@ -114,7 +131,8 @@ async function runSteps(
       continue;
     }
     const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
-    done.push(await runStep(step, cluster, report, { alone: !step.needs.every(ran), replace }));
+    const alone = !step.needs.every(ran);
+    done.push(await runStep(step, cluster, report, { alone, replace, objects: wanted?.get(step) }));
   }
 }
 

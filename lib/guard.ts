@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
+import { KINDS, noteKinds } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "./manifest.ts";
 import { isTransient } from "./retry.ts";
@@ -14,17 +15,28 @@ interface Marker {
   uid: string;
 }
 
+/** What the guard has seen of ours in kube-system. */
+export interface Seen {
+  /** The marker to write: the cluster has none, or (adopted) that of another. */
+  marker?: Manifest;
+  /** What lock.ts goes by. */
+  lease?: Manifest;
+}
+
 /**
  * Refuses (exit 4) unless the context exists, its server is API_HOST, and the cluster is the one the
- * env file means; exit 5 when it does not answer. `adopt` accepts another cluster UID (a rebuilt
- * VM). Gives the marker to write on a cluster that has none (or an adopted one), else undefined.
+ * env file means; exit 5 when it does not answer. `adopt` accepts another cluster UID (a rebuilt VM).
  */
 export async function checkTarget(
   cluster: Cluster,
   { adopt = false }: { adopt?: boolean } = {},
-): Promise<Manifest | undefined> {
+): Promise<Seen> {
+  const looking = reached(() => look(cluster));
+  // Of two reasons to refuse, the wrong server is the better one.
+  looking.catch(() => {});
   await checkServer(cluster);
-  const [uid, marker] = await reached(() => identity(cluster));
+  const { uid, marker, lease, kinds } = await looking;
+  noteKinds(cluster, kinds);
   const wanted = {
     id: cluster.id,
     name: text(cluster, "CLUSTER_NAME"),
@@ -50,9 +62,9 @@ export async function checkTarget(
         fix: `if the cluster was rebuilt on purpose: make cluster-${cluster.id} ARGS=--adopt`,
       });
     }
-    if (marker.uid === uid) return undefined;
+    if (marker.uid === uid) return { lease };
   }
-  return configMap(OWNER, "kube-system", { ...wanted });
+  return { lease, marker: configMap(OWNER, "kube-system", { ...wanted }) };
 }
 
 async function checkServer(cluster: Cluster): Promise<void> {
@@ -94,16 +106,26 @@ export function refuseOtherServer(cluster: Cluster, server: string): void {
   });
 }
 
-/** What tells this cluster from every other, in one call: the UID of kube-system, and our marker. */
-async function identity(cluster: Cluster): Promise<[uid: string, marker: Marker | undefined]> {
-  const answer = await kubectl(
-    ["get", "namespace/kube-system", `configmap/${OWNER}`, "--namespace", "kube-system"]
-      .concat("--ignore-not-found", "--output", "json"),
-    { cluster, seconds: 9, once: true },
-  );
+/** What tells this cluster from every other (the UID of kube-system), and all that we keep about it there. */
+async function look(
+  cluster: Cluster,
+): Promise<{ uid: string; marker?: Marker; kinds?: Manifest; lease?: Manifest }> {
+  const names = ["namespace/kube-system", `configmap/${OWNER}`, `configmap/${KINDS}`];
+  const words = ["get", ...names, `lease/${OWNER}`, "--namespace", "kube-system"];
+  const answer = await kubectl([...words, "--ignore-not-found", "--output", "json"], {
+    cluster,
+    seconds: 9,
+    once: true,
+  });
   const items: Manifest[] = JSON.parse(answer).items;
-  const found = (kind: string) => items.find((item) => item.kind === kind);
-  return [found("Namespace")!.metadata.uid, found("ConfigMap")?.data];
+  const found = (wanted: string) =>
+    items.find(({ kind, metadata: { name } }) => `${kind}/${name}` === wanted);
+  return {
+    uid: found("Namespace/kube-system")!.metadata.uid,
+    marker: found(`ConfigMap/${OWNER}`)?.data,
+    kinds: found(`ConfigMap/${KINDS}`),
+    lease: found(`Lease/${OWNER}`),
+  };
 }
 
 /** Three tries, thirty seconds at most: a cluster that is down should not look like a slow one. */

@@ -27,9 +27,14 @@ const YOUNG = 20_000;
 const looks = new WeakMap<Cluster, Begun>();
 const sharing = new WeakSet<Cluster>();
 
-/** From now on {@link liveOf} looks at all kinds of a cluster at once, and again only after a while. */
+/**
+ * From now on {@link liveOf} looks at all kinds of a cluster at once, and again only after a while. The first
+ * look begins here, beside whatever else there is to do.
+ */
 export function shareLooks(cluster: Cluster): void {
   sharing.add(cluster);
+  // Its failure is for those who want it.
+  lookAt(cluster).catch(() => {});
 }
 
 /** What was looked at counts no longer. */

@@ -5,7 +5,8 @@ import { kubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "./manifest.ts";
 
 const NAMESPACE = "kube-system";
-const NAME = `${OWNER}-kinds`;
+/** Name of the ConfigMap in kube-system that keeps them. */
+export const KINDS = `${OWNER}-kinds`;
 
 interface Kinds {
   names: Set<string>;
@@ -23,10 +24,18 @@ function kindsOn(cluster: Cluster): Promise<Kinds> {
 }
 
 async function read(cluster: Cluster): Promise<Kinds> {
-  const words = ["get", "configmap", NAME, "--namespace", NAMESPACE, "--ignore-not-found"];
+  const words = ["get", "configmap", KINDS, "--namespace", NAMESPACE, "--ignore-not-found"];
   const answer = await kubectl([...words, "--output", "json"], { cluster });
-  if (!answer.trim()) return { names: new Set(), complete: false };
-  return { names: new Set(JSON.parse(answer).data.kinds.split("\n")), complete: true };
+  return kindsIn(answer.trim() ? JSON.parse(answer) : undefined);
+}
+
+function kindsIn(kept?: Manifest): Kinds {
+  return { names: new Set(kept?.data.kinds.split("\n")), complete: kept !== undefined };
+}
+
+/** What is kept on a cluster, as somebody has just read it there. */
+export function noteKinds(cluster: Cluster, kept?: Manifest): void {
+  known.set(cluster, Promise.resolve(kindsIn(kept)));
 }
 
 /** To be called for a cluster that was never deployed to: what is deployed from now on is all there is. */
@@ -53,7 +62,7 @@ export async function kindsToKeep(
   if (more.length === 0) return undefined;
   for (const kind of more) names.add(kind);
   const labels = { "app.kubernetes.io/managed-by": OWNER };
-  return configMap(NAME, NAMESPACE, { kinds: [...names].sort().join("\n") }, { labels });
+  return configMap(KINDS, NAMESPACE, { kinds: [...names].sort().join("\n") }, { labels });
 }
 
 /** Every kind that the cluster serves at this moment, as `apps/v1 Deployment`. */

@@ -22,16 +22,25 @@ export interface LockOptions {
 }
 
 /**
- * Takes the lock of a cluster until the result is disposed. One whose holder has died (a process of this
+ * Takes the lock of a cluster until the result is disposed; `lease` is what was there a moment ago, and only
+ * that very state is replaced. One whose holder has died (a process of this
  * machine that is gone, or no sign of life for 15 minutes) is taken over.
  * @throws {DeployError} exit 10 when another run holds it.
  */
 export async function lock(
   cluster: Cluster,
+  lease: Manifest | undefined,
   { steal = false, say = () => {} }: LockOptions = {},
 ): Promise<AsyncDisposable> {
   const me = `${userInfo().username}@${hostname()}/${process.pid}`;
-  await retried(() => take(cluster, me, steal, say));
+  let tries = 0;
+  await retried(async () => {
+    const found = tries++ === 0 ? lease : await read(cluster);
+    // Taken by a try before this one, whose answer was lost.
+    if (found?.spec.holderIdentity === me) return;
+    refuseHeld(cluster, found, steal, say);
+    await write(cluster, leaseOf(me, found?.metadata.resourceVersion));
+  });
   const holding = hold();
   const timer = setInterval(() => {
     retried(() => swap(cluster, me, "renewTime", now())).catch((error) => {
@@ -50,23 +59,18 @@ export async function lock(
   };
 }
 
-async function take(
+function refuseHeld(
   cluster: Cluster,
-  me: string,
+  lease: Manifest | undefined,
   steal: boolean,
   say: (text: string) => void,
-): Promise<void> {
-  const found = await read(cluster);
-  const holder = found?.spec.holderIdentity;
-  // Taken by a try before this one, whose answer was lost.
-  if (holder === me) return;
-  if (holder) {
-    const since = `since ${found.spec.acquireTime}`;
-    if (steal) say(`the lock is taken from ${holder}, who had it ${since}`);
-    else if (isDead(found)) say(`the run of ${holder} ${since} did not finish; this one goes on`);
-    else throw held(cluster, holder, since);
-  }
-  await write(cluster, lease(me, found?.metadata.resourceVersion));
+): void {
+  const holder = lease?.spec.holderIdentity;
+  if (!holder) return;
+  const since = `since ${lease.spec.acquireTime}`;
+  if (steal) say(`the lock is taken from ${holder}, who had it ${since}`);
+  else if (isDead(lease)) say(`the run of ${holder} ${since} did not finish; this one goes on`);
+  else throw held(cluster, holder, since);
 }
 
 async function read(cluster: Cluster): Promise<Manifest | undefined> {
@@ -76,7 +80,7 @@ async function read(cluster: Cluster): Promise<Manifest | undefined> {
 }
 
 /** With a `resourceVersion` it replaces that very state of the Lease, else there must be none. */
-function lease(holderIdentity: string, resourceVersion?: string): Manifest {
+function leaseOf(holderIdentity: string, resourceVersion?: string): Manifest {
   return {
     apiVersion: "coordination.k8s.io/v1",
     kind: "Lease",

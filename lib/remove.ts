@@ -27,11 +27,11 @@ export async function removeFleet(
     const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
     const result: ClusterResult = { cluster, steps: [] };
     try {
-      await checkTarget(cluster);
+      const { lease } = await checkTarget(cluster);
       shareLooks(cluster);
       const say = (text: string) => report.warn(text);
       await using _held = options.really
-        ? await lock(cluster, { steal: options.stealLock, say })
+        ? await lock(cluster, lease, { steal: options.stealLock, say })
         : undefined;
       for (const step of steps.filter(({ afterFleet }) => !afterFleet).toReversed()) {
         result.steps.push(await removeStep(step, cluster, report, options));

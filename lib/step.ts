@@ -102,12 +102,19 @@ export function begun(step: string): StepResult {
   return { step, state: "ok", objects: 0, wanted: [], changed: 0, seconds: 0, notShown: [] };
 }
 
-/** Runs a step on a cluster; a failure is a result, so that other clusters go on. */
+/**
+ * Runs a step on a cluster; a failure is a result, so that other clusters go on. `objects` are what it wants
+ * there, when that is known already.
+ */
 export async function runStep(
   step: Step,
   cluster: Cluster,
   report: Report,
-  { alone = false, replace }: { alone?: boolean; replace?: ReadonlySet<string> } = {},
+  { alone = false, replace, objects: known }: {
+    alone?: boolean;
+    replace?: ReadonlySet<string>;
+    objects?: Manifest[];
+  } = {},
 ): Promise<StepResult> {
   const started = performance.now();
   const result = begun(step.name);
@@ -121,7 +128,7 @@ export async function runStep(
       return { ...result, state: "skipped" };
     }
     if (alone) await checkNeeds(step, cluster);
-    const objects = await desired(step, cluster);
+    const objects = known ?? await desired(step, cluster);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
     await step.run(contextOf(cluster, objects, report, result, replace));

@@ -2,7 +2,9 @@
 import { chmod, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { KINDS } from "../lib/kinds.ts";
 import { useKubectl } from "../lib/kubectl.ts";
+import { OWNER } from "../lib/manifest.ts";
 
 export interface Reply {
   /** Extended regular expression over the arguments, joined by blanks. */
@@ -61,12 +63,11 @@ export const NOTHING_LISTED: Reply = { on: "api-resources --verbs=list,delete" }
 
 /** A cluster whose lock nobody holds. */
 export const FREE: Reply[] = [
-  { on: "get lease " },
   { on: "create --validate=false --filename -" },
   { on: "patch lease " },
 ];
 
-/** A cluster on which the kinds of what was deployed have not been kept. */
+/** A cluster without a guard before, on which the kinds of what was deployed have not been kept. */
 export const NO_KINDS: Reply = { on: "get configmap thanos-multi-cluster-kinds " };
 
 /** What kubectl prints of objects. */
@@ -74,11 +75,21 @@ export function listOf(...items: unknown[]): string {
   return JSON.stringify({ kind: "List", items });
 }
 
-/** What the guard reads of a cluster; `marker` is the data of our ConfigMap there, if any. */
-export function identityReply(uid: string, marker?: Record<string, string>): Reply {
+/**
+ * What the guard reads of a cluster; `marker` is the data of our ConfigMap there, if any, and `kinds` what
+ * was deployed.
+ */
+export function identityReply(
+  uid: string,
+  marker?: Record<string, string>,
+  kinds?: string[],
+): Reply {
   const items = [
-    { kind: "Namespace", metadata: { uid } },
-    ...(marker ? [{ kind: "ConfigMap", data: marker }] : []),
+    { kind: "Namespace", metadata: { name: "kube-system", uid } },
+    ...(marker ? [{ kind: "ConfigMap", metadata: { name: OWNER }, data: marker }] : []),
+    ...(kinds
+      ? [{ kind: "ConfigMap", metadata: { name: KINDS }, data: { kinds: kinds.join("\n") } }]
+      : []),
   ];
   return { on: "get namespace/kube-system", stdout: JSON.stringify({ kind: "List", items }) };
 }

@@ -14,7 +14,6 @@ import {
   FREE,
   identityReply,
   listOf,
-  NO_KINDS,
   NOTHING_LISTED,
   type Reply,
 } from "./fake_kubectl.ts";
@@ -32,7 +31,6 @@ const TARGETS: Reply[] = [
   { on: "config view", stdout: FLEET_CONFIG },
   marker("197", "cluster-197-edge", "edge"),
   ...FREE,
-  NO_KINDS,
   NOTHING_LISTED,
 ];
 const CENTRAL = marker("196", "cluster-196-central", "central");

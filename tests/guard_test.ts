@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../lib/error.ts";
 import { checkTarget } from "../lib/guard.ts";
+import { rememberedKinds } from "../lib/kinds.ts";
+import { OWNER } from "../lib/manifest.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
-import { fakeKubectl, identityReply, type Reply } from "./fake_kubectl.ts";
+import { fakeKubectl, identityReply, listOf, type Reply } from "./fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 const UID = "11111111-2222-3333-4444-555555555555";
@@ -34,13 +36,27 @@ async function refusal(replies: Reply[]): Promise<DeployError> {
 
 Deno.test("checkTarget() accepts the cluster it deployed before and writes nothing", async () => {
   const calls = await fakeKubectl(target());
-  assert.equal(await checkTarget(cluster), undefined);
+  assert.equal((await checkTarget(cluster)).marker, undefined);
   assert.ok((await calls()).every(({ args }) => / (get|config view) /.test(args)));
+});
+
+Deno.test("checkTarget() reads all that is kept there in one call", async () => {
+  const [config, identity] = target();
+  const { items } = JSON.parse(identity!.stdout!);
+  const lease = { kind: "Lease", metadata: { name: OWNER, resourceVersion: "7" } };
+  const kinds = {
+    kind: "ConfigMap",
+    metadata: { name: `${OWNER}-kinds` },
+    data: { kinds: "service.v1." },
+  };
+  await fakeKubectl([config!, { ...identity!, stdout: listOf(...items, kinds, lease) }]);
+  assert.deepEqual((await checkTarget(cluster)).lease, lease);
+  assert.deepEqual(await rememberedKinds(cluster), ["service.v1."]);
 });
 
 Deno.test("checkTarget() gives the marker for a cluster that has none", async () => {
   await fakeKubectl(target({ marker: { none: "yes" } }));
-  const marker = await checkTarget(cluster);
+  const { marker } = await checkTarget(cluster);
   assert.deepEqual(marker?.data, { id: "197", name: "cluster-197-edge", role: "edge", uid: UID });
 });
 
@@ -63,7 +79,7 @@ Deno.test("A25: checkTarget() refuses a rebuilt cluster, and accepts it with ado
   assert.equal(error.exitCode, 4);
   assert.match(`${error.where} ${error.fix}`, new RegExp(`${UID}.*other.*--adopt`));
   await fakeKubectl(replies);
-  assert.equal((await checkTarget(cluster, { adopt: true }))?.data.uid, UID);
+  assert.equal((await checkTarget(cluster, { adopt: true })).marker?.data.uid, UID);
 });
 
 Deno.test("A26: checkTarget() refuses the env of 197 on the cluster of 196", async () => {

@@ -4,14 +4,7 @@ import { type Manifest, OWNER, STEP_LABEL } from "../lib/manifest.ts";
 import { removeFleet } from "../lib/remove.ts";
 import { type Step, step } from "../lib/step.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
-import {
-  fakeKubectl,
-  FLEET_CONFIG,
-  FREE,
-  identityReply,
-  listOf,
-  NO_KINDS,
-} from "./fake_kubectl.ts";
+import { fakeKubectl, FLEET_CONFIG, FREE, identityReply, listOf } from "./fake_kubectl.ts";
 
 function live(of: string, apiVersion: string, kind: string, name: string): Manifest {
   return {
@@ -47,12 +40,11 @@ const STEPS = [
 ];
 
 async function removed(really: boolean) {
-  const kinds = "deployment.v1.apps\npersistentvolumeclaim.v1.\nservice.v1.";
+  const kinds = ["deployment.v1.apps", "persistentvolumeclaim.v1.", "service.v1."];
   const calls = await fakeKubectl([
     { on: "config view", stdout: FLEET_CONFIG },
-    identityReply("uid"),
+    identityReply("uid", undefined, kinds),
     ...FREE,
-    { ...NO_KINDS, stdout: JSON.stringify({ data: { kinds } }) },
     { on: " get .*--selector", stdout: listOf(...LIVE) },
     { on: " delete " },
   ]);

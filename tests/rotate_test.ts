@@ -22,7 +22,6 @@ import {
   FREE,
   identityReply,
   listOf,
-  NO_KINDS,
   NOTHING_LISTED,
   type Reply,
 } from "./fake_kubectl.ts";
@@ -174,7 +173,6 @@ const TARGET: Reply[] = [
     uid: "1-2-3",
   }),
   ...FREE,
-  NO_KINDS,
   NOTHING_LISTED,
   { on: " get secret.v1. ", stdout: listOf() },
   { on: " apply ", stdout: listOf() },

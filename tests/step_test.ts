@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
+import { DeployError, ExitCode } from "../lib/error.ts";
 import { deployFleet, exitCodeOfFleet, summary } from "../lib/fleet.ts";
 import { configMap } from "../lib/manifest.ts";
 import { Report } from "../lib/report.ts";
@@ -88,6 +88,31 @@ Deno.test("runStep() alone names the step that has to run before", async () => {
   ]);
 });
 
+Deno.test("deployFleet() renders every step before the first one changes anything", async () => {
+  const calls = await fakeKubectl([
+    { on: "config view", stdout: FLEET_CONFIG },
+    identityReply("uid"),
+    ...FREE,
+  ]);
+  const ran: string[] = [];
+  const bad = new DeployError("Cannot render it", { exitCode: ExitCode.config });
+  const steps = [
+    step({ ...example(() => Promise.resolve(void ran.push("first"))), name: "10-first" }),
+    step({
+      ...example(() => Promise.resolve()),
+      name: "20-last",
+      objects: () => Promise.reject(bad),
+    }),
+  ];
+  const results = await deployFleet(steps, [await fixtureCluster("197", settings)]);
+  assert.deepEqual([exitCodeOfFleet(results), results[0]!.error, ran], [2, bad, []]);
+  const writes = (await calls()).filter(({ args }) => / (apply|create|patch) /.test(args));
+  assert.deepEqual(writes.map(({ args }) => args.match(/apply|create|patch lease/)![0]), [
+    "create",
+    "patch lease",
+  ]);
+});
+
 Deno.test("deployFleet() goes on with the other clusters when one fails, and ends with its code", async () => {
   await fakeKubectl([
     { on: "config view", stdout: FLEET_CONFIG },
@@ -95,7 +120,6 @@ Deno.test("deployFleet() goes on with the other clusters when one fails, and end
     identityReply("uid"),
     NOTHING_LISTED,
     ...FREE,
-    NO_KINDS,
     { on: " apply .*-f -", stdout: listOf() },
     { on: " get ", stdout: listOf() },
   ]);

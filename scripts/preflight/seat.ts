@@ -46,7 +46,7 @@ function minorOf(version: string): number {
 
 /** Context, address and identity of the cluster, as before every deploy. */
 export async function targetRow(cluster: Cluster): Promise<Row> {
-  const marker = await checkTarget(cluster);
+  const { marker } = await checkTarget(cluster);
   const where = `${text(cluster, "KUBE_CONTEXT")} at ${text(cluster, "API_HOST")}`;
   return ok(`${where}, ${marker ? "not deployed to yet" : text(cluster, "CLUSTER_NAME")}`);
 }
