@@ -47,13 +47,13 @@ export async function apply(
   return [...defined, ...applied, ...await applyWave(cluster, custom, before, options)];
 }
 
-/** Whether an {@link apply} of the objects would have nothing to send. */
-export async function isApplied(cluster: Cluster, objects: Manifest[]): Promise<boolean> {
+/** Those of the objects that an {@link apply} would send. */
+export async function staleAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
   try {
     const live = await liveOf(cluster, objects);
-    return objects.map(hashed).every((object) => isCurrent(live.get(idOf(object)), object));
+    return objects.filter((object) => !isCurrent(live.get(idOf(object)), hashed(object)));
   } catch (error) {
-    if (isUnserved(error)) return false;
+    if (isUnserved(error)) return objects;
     throw error;
   }
 }

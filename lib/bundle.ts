@@ -10,7 +10,7 @@ import { download, DownloadError } from "./download.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { generate, type Generator, recipeHash } from "./generate.ts";
 import type { Say } from "./gomodule.ts";
-import type { Manifest } from "./manifest.ts";
+import { frozen, type Manifest } from "./manifest.ts";
 import { Report } from "./report.ts";
 import { parseObjects } from "./yaml.ts";
 
@@ -52,26 +52,23 @@ export function missingBundles(): string[] {
   return [...missing];
 }
 
-// All clusters of a run want the same bundles; a fresh copy is parsed for each.
-const loaded = new Map<string, Promise<string>>();
+// All clusters of a run want the same bundles.
+const loaded = new Map<string, Promise<Manifest[]>>();
 
 /**
- * The objects of a pinned bundle; ALLOW_MISSING_BUNDLES of the cluster decides whether a bundle that
- * cannot be had stops the run. Throws as {@link readBundle} does.
+ * The objects of a pinned bundle, which cannot be changed; ALLOW_MISSING_BUNDLES of the cluster decides
+ * whether a bundle that cannot be had stops the run. Throws as {@link readBundle} does.
  */
-export async function loadBundle(
+export function loadBundle(
   name: string,
   cluster: Cluster,
   say: Say = (line) => new Report().say(line),
 ): Promise<Manifest[]> {
   const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES");
   const key = `${name} ${allowMissing}`;
-  let text = loaded.get(key);
-  if (!text) {
-    text = readBundle(name, { allowMissing, say }).then((objects) => JSON.stringify(objects));
-    loaded.set(key, text);
-  }
-  return JSON.parse(await text);
+  let bundle = loaded.get(key);
+  if (!bundle) loaded.set(key, bundle = readBundle(name, { allowMissing, say }).then(frozen));
+  return bundle;
 }
 
 /**

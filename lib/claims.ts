@@ -6,7 +6,6 @@ import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { byId } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
-import { liveObjects } from "./live.ts";
 import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
 import { bytesOf } from "./quantity.ts";
 import { retried } from "./retry.ts";
@@ -46,10 +45,7 @@ interface Template {
  */
 export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promise<Growth> {
   const wanting = objects.filter((object) => sizesOf(object).length > 0);
-  const namespaces = [...new Set(wanting.map(({ metadata }) => metadata.namespace!))];
-  const kinds = "statefulsets.apps,persistentvolumeclaims";
-  const live = (await Promise.all(namespaces.map((name) => liveObjects(cluster, kinds, name))))
-    .flat();
+  const live = wanting.length > 0 ? await setsAndClaims(cluster) : [];
   const templates = wanting.flatMap((object) => templatesOf(object, live));
   const plain = wanting.filter(({ kind }) => kind === "PersistentVolumeClaim");
   const differing = [
@@ -74,6 +70,11 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
       kind !== "StatefulSet"
     ),
   };
+}
+
+async function setsAndClaims(cluster: Cluster): Promise<Manifest[]> {
+  const words = ["get", "statefulsets.apps,persistentvolumeclaims", "--all-namespaces"];
+  return JSON.parse(await kubectl([...words, "--output", "json"], { cluster })).items;
 }
 
 /**

@@ -1,7 +1,7 @@
 // What the cluster has of ours: the objects that carry our label, of the kinds in question.
 import type { Cluster } from "./cluster.ts";
 import { HASH_LABEL } from "./current.ts";
-import { kindsOf, rememberedKinds } from "./kinds.ts";
+import { kindOf, kindsOf, rememberedKinds, servedKinds } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { KubectlError } from "./kubectlerror.ts";
 import { idOf, type Manifest, OWNED } from "./manifest.ts";
@@ -97,6 +97,14 @@ async function newLook(cluster: Cluster): Promise<Look | undefined> {
     if (isUnserved(error)) return undefined;
     throw error;
   }
+}
+
+/** Those of the objects whose kinds the cluster serves: what a look has listed is, for the rest it is asked. */
+export async function servedAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
+  const listed = new Set(await lookAt(cluster) && await rememberedKinds(cluster));
+  if (objects.every((object) => listed.has(kindOf(object)))) return objects;
+  const served = await servedKinds(cluster);
+  return objects.filter(({ apiVersion, kind }) => served.has(`${apiVersion} ${kind}`));
 }
 
 /** All that is ours but definitions; undefined where {@link lookAt} cannot tell. */

@@ -188,6 +188,12 @@ export function walk(node: unknown, visit: (value: unknown, key: string) => void
   }
 }
 
+/** The value itself, in which nothing can be changed from now on: many clusters may share it. */
+export function frozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null) Object.values(value).forEach(frozen);
+  return Object.freeze(value);
+}
+
 /** A copy with the value at the path, which may be new; what does not lead there is shared with the copy. */
 export function withValue(object: Manifest, path: Path, value: unknown): Manifest {
   return put(object, path, value) as Manifest;

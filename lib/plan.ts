@@ -6,9 +6,7 @@ import type { Cluster } from "./cluster.ts";
 import { HASH_LABEL, hashed, hashOf, isCurrent } from "./current.ts";
 import { dryRun } from "./dryrun.ts";
 import { foreignAmong, whyForeign } from "./foreign.ts";
-import { byId, liveOf, owned, shareLooks } from "./inventory.ts";
-import { servedKinds } from "./kinds.ts";
-import { kubectl } from "./kubectl.ts";
+import { byId, liveOf, owned, servedAmong, shareLooks } from "./inventory.ts";
 import { isObject } from "./lists.ts";
 import { idOf, type Manifest } from "./manifest.ts";
 import { isKept, unwanted } from "./prune.ts";
@@ -34,18 +32,21 @@ export async function plan(
 ): Promise<Planned[]> {
   const wanted = objects.map(hashed);
   shareLooks(cluster);
-  const [kinds, namespaces] = await Promise.all([servedKinds(cluster), namespaceNames(cluster)]);
-  const served = wanted.filter((object) => kinds.has(`${object.apiVersion} ${object.kind}`));
-  const comparable = served.filter(({ metadata: { namespace } }) =>
-    !namespace || namespaces.has(namespace)
-  );
-  const [listed, growth, surplus] = await Promise.all([
-    liveOf(cluster, served),
-    volumeGrowth(cluster, comparable),
+  const [served, growth, surplus] = await Promise.all([
+    servedAmong(cluster, wanted),
+    volumeGrowth(cluster, wanted),
     unwanted(cluster, steps, new Set(objects.map(idOf))),
   ]);
-  const missing = comparable.filter((object) => !listed.has(idOf(object)));
+  const listed = await liveOf(cluster, served);
+  const missing = served.filter((object) => !listed.has(idOf(object)));
   const foreign = await foreignAmong(cluster, missing);
+  const created = missing.filter((object) => !foreign.has(idOf(object)));
+  const newNamespaces = new Set(
+    created.filter(({ kind }) => kind === "Namespace").map(({ metadata }) => metadata.name),
+  );
+  const comparable = served.filter(({ metadata: { namespace } }) =>
+    !namespace || !newNamespaces.has(namespace)
+  );
   const stale = comparable.filter((object) => !isCurrent(listed.get(idOf(object)), object));
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
@@ -95,11 +96,6 @@ async function definitionsAmong(
 ): Promise<Map<string, Manifest>> {
   const definitions = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
   return definitions.length > 0 ? await owned(cluster, definitions) : new Map();
-}
-
-async function namespaceNames(cluster: Cluster): Promise<Set<string>> {
-  const output = await kubectl(["get", "namespaces", "-o", "name"], { cluster });
-  return new Set(output.split("\n").map((line) => line.replace("namespace/", "")));
 }
 
 const SERVER_FIELDS =

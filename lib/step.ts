@@ -1,5 +1,5 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
-import { apply, isApplied } from "./apply.ts";
+import { apply, staleAmong } from "./apply.ts";
 import { growVolumes } from "./claims.ts";
 import { type Cluster, flag, list, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
@@ -178,11 +178,12 @@ function contextOf(
       report.notShown(title, reason);
     },
     async apply(objects) {
-      if (await isApplied(cluster, objects)) return;
+      const stale = await staleAmong(cluster, objects);
+      if (stale.length === 0) return;
       const say = (text: string) => report.note(text);
       const kinds = await kindsToKeep(cluster, objects);
       if (kinds) await apply(cluster, [kinds]);
-      for (const growth of await growVolumes(cluster, objects, { say })) changed(growth);
+      for (const growth of await growVolumes(cluster, stale, { say })) changed(growth);
       const changes = await apply(cluster, objects, { say, replace });
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;

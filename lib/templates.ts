@@ -7,7 +7,7 @@ import { builtOnce } from "./built.ts";
 import { projectPath } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { kustomize } from "./kubectl.ts";
-import { idOf, type Manifest } from "./manifest.ts";
+import { frozen, idOf, type Manifest } from "./manifest.ts";
 import { nearest } from "./settings.ts";
 
 /** An object before `${NAME}`. All clusters share it, so it cannot be changed. */
@@ -44,11 +44,6 @@ function templateOf(object: Manifest, folder: string): Template {
   const { path, configuredIn } = parseAllDocuments(origin)[0]?.toJS() ?? {};
   const file = String(path ?? configuredIn ?? "").replace(/^(\.\.\/)+/, "");
   return { object: frozen({ ...object, metadata: kept }), file, folder };
-}
-
-function frozen<T>(value: T): T {
-  if (typeof value === "object" && value !== null) Object.values(value).forEach(frozen);
-  return Object.freeze(value);
 }
 
 async function build(folder: string): Promise<Manifest[]> {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { planCode, planFleet } from "../lib/plans.ts";
-import { configMap, secret, STEP_LABEL } from "../lib/manifest.ts";
+import { configMap, idOf, type Manifest, secret, STEP_LABEL } from "../lib/manifest.ts";
 import { differences, plan } from "../lib/plan.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import {
@@ -40,11 +40,12 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
       on: "api-resources",
       stdout: "configmaps cm v1 true ConfigMap\nnamespaces ns v1 false Namespace\n",
     },
-    { on: "get namespaces", stdout: "namespace/monitoring\n" },
+    { on: "--show-kind --no-headers" },
     { on: "get configmap", stdout: JSON.stringify({ items: live }) },
     { on: "--dry-run=server", stdout: JSON.stringify(kept) },
   ]);
   const entries = await plan(cluster, [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: "not-there-yet" } },
     kept,
     configMap("new", "not-there-yet", {}),
     {
@@ -54,6 +55,7 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
     },
   ], ["20-prometheus"]);
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
+    ["Namespace/not-there-yet", "create"],
     [
       "ConfigMap/monitoring/kept",
       "update",
@@ -65,7 +67,11 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
     ["ConfigMap/monitoring/gone", "delete"],
   ]);
   const applied = (await calls()).filter(({ args }) => args.includes(" apply "));
-  assert.ok(applied.every(({ args }) => args.includes("--dry-run=server")));
+  assert.equal(applied.length, 1);
+  assert.match(applied[0]!.args, /--dry-run=server/);
+  // The API server would refuse what is in a namespace, or of a kind, that is not there.
+  const tried = JSON.parse(applied[0]!.stdin).items.map((item: Manifest) => idOf(item));
+  assert.deepEqual(tried, ["Namespace/not-there-yet", "ConfigMap/monitoring/kept"]);
 });
 
 Deno.test("planFleet() plans the other clusters when one is away, and ends with its code", async () => {
@@ -75,7 +81,7 @@ Deno.test("planFleet() plans the other clusters when one is away, and ends with 
     identityReply("uid"),
     NO_KINDS,
     NOTHING_LISTED,
-    { on: "api-resources|get namespaces" },
+    { on: "api-resources" },
   ]);
   const plans = await planFleet(
     [],
