@@ -1,10 +1,12 @@
-// How fast a deploy is, beside plain kubectl and the API server alone in the same run: fresh servers for each
-// cold case, the medians of ROUNDS (3). Machines are noisy: the ratio tells more than the seconds.
+// How fast a deploy is, beside plain kubectl, kapp (where it is on PATH) and the API server alone in the same
+// run: fresh servers for each cold case, the medians of ROUNDS (3). Machines are noisy: the ratio tells more
+// than the seconds.
 import "./needs.ts";
 import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism, loadavg, totalmem } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { $, which } from "zx";
 import { projectPath } from "../lib/cluster.ts";
 import { command } from "../lib/command.ts";
 import { ExitCode } from "../lib/error.ts";
@@ -12,18 +14,11 @@ import { hold } from "../lib/interrupt.ts";
 import { useKubectl } from "../lib/kubectl.ts";
 import { print, Report } from "../lib/report.ts";
 import { ensureTools } from "../lib/tool.ts";
-import {
-  type Bench,
-  coldKubectl,
-  everyday,
-  fleetWide,
-  floors,
-  killed,
-  overBadLine,
-  rendering,
-} from "./bench/cases.ts";
+import { everyday, fleetWide, floors, killed, overBadLine, rendering } from "./bench/cases.ts";
+import type { Bench } from "./bench/context.ts";
 import { benchFleet, corpus, FOLDER } from "./bench/corpus.ts";
 import { Figures, Ours } from "./bench/measure.ts";
+import { kapp, kustomize, plainKubectl } from "./bench/peers.ts";
 import { resultTable } from "./bench/result.ts";
 import { Servers, TOOLS } from "./bench/server.ts";
 
@@ -42,6 +37,7 @@ async function prepared(servers: Servers, kubectl: string): Promise<Bench> {
     servers,
     ours,
     kubectl,
+    kapp: await which("kapp", { nothrow: true }) ?? undefined,
     folder,
     fleet,
     cluster,
@@ -51,11 +47,19 @@ async function prepared(servers: Servers, kubectl: string): Promise<Bench> {
   };
 }
 
-function tell({ figures }: Bench, rounds: number, load: string): void {
+async function tell(
+  { figures, kubectl, kapp }: Bench,
+  rounds: number,
+  load: string,
+): Promise<void> {
   const memory = (totalmem() / 2 ** 30).toFixed(0);
-  print(
-    `\n${availableParallelism()} cores (load ${load} before), ${memory} GiB, Deno ${Deno.version.deno}`,
+  const { clientVersion } = JSON.parse(
+    (await $({ quiet: true })`${kubectl} version --client --output json`).stdout,
   );
+  const peer = kapp ? (await $({ quiet: true })`${kapp} version`).lines()[0]! : "kapp not on PATH";
+  const machine = `${availableParallelism()} cores (load ${load} before), ${memory} GiB`;
+  const programs = `Deno ${Deno.version.deno}, kubectl ${clientVersion.gitVersion}, ${peer}`;
+  print(`\n${machine}\n${programs}`);
   print(`${rounds} ${rounds === 1 ? "round" : "rounds, medians"}\n\n${resultTable(figures)}`);
 }
 
@@ -74,14 +78,16 @@ await command("bench.ts", {}, async () => {
     for (let index = 1; index <= rounds; index++) {
       report.heading(`round ${index} of ${rounds}`);
       await rendering(bench);
+      await kustomize(bench);
       const state = await everyday(bench, index + 1);
-      await coldKubectl(bench);
+      await plainKubectl(bench);
+      await kapp(bench);
       await floors(bench);
       await killed(bench, state);
       await fleetWide(bench);
       if (index === 1) await overBadLine(bench);
     }
-    tell(bench, rounds, load);
+    await tell(bench, rounds, load);
   } finally {
     await servers.stop();
     await rm(folder, { recursive: true, force: true });

@@ -1,56 +1,11 @@
-// The cases of make bench: fresh servers, a command, and what must have come of it.
-import { writeFile } from "node:fs/promises";
+// What make bench measures of ours: fresh servers, a command, and what must have come of it.
 import { join } from "node:path";
-import { $ } from "zx";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { refuseInterrupted } from "../../lib/interrupt.ts";
 import { writeKubeconfig } from "../../lib/kwok.ts";
-import { asList, inWaves, type Manifest } from "../../lib/manifest.ts";
-import type { Report } from "../../lib/report.ts";
 import { badLine } from "./badline.ts";
+import { type Bench, measure, timed } from "./context.ts";
 import { corpus } from "./corpus.ts";
 import { applyRaw } from "./floor.ts";
-import { failed, type Figures, type Ours, type Sample } from "./measure.ts";
-import { watchMemory } from "./memory.ts";
-import type { Servers } from "./server.ts";
-
-/** What all cases share. */
-export interface Bench {
-  servers: Servers;
-  ours: Ours;
-  kubectl: string;
-  fleet: Cluster[];
-  /** The central cluster, which most cases are about, and what is deployed there. */
-  cluster: Cluster;
-  objects: Manifest[];
-  /** The bench's own, absolute. */
-  folder: string;
-  figures: Figures;
-  report: Report;
-}
-
-async function measure<T extends Partial<Sample>>(
-  { figures, report }: Bench,
-  name: string,
-  work: () => Promise<T>,
-): Promise<T> {
-  refuseInterrupted();
-  const sample = await work();
-  figures.add(name, sample);
-  const { requests, tree } = sample;
-  const about = [
-    requests ? `${requests} requests` : "",
-    tree ? `${tree.toFixed(0)} MiB` : "",
-  ].filter(Boolean).join(", ");
-  report.phase(name, sample.seconds ?? 0, about);
-  return sample;
-}
-
-async function timed(work: () => Promise<unknown>): Promise<{ seconds: number }> {
-  const started = performance.now();
-  await work();
-  return { seconds: (performance.now() - started) / 1000 };
-}
+import { failed, type Sample } from "./measure.ts";
 
 /** One of our commands on the central cluster, which has to change so many objects. */
 async function own(
@@ -58,69 +13,26 @@ async function own(
   name: string,
   words: string[],
   changes: number,
+  { memory = false } = {},
 ): Promise<Sample> {
   const { ours, cluster } = bench;
   return await measure(bench, name, async () => {
-    const sample = await ours.run(words, { clusters: [cluster] });
+    const sample = await ours.run(words, { clusters: [cluster], memory });
     if (sample.changed === changes) return sample;
     throw failed(name, `it changed ${sample.changed} objects and not ${changes}`);
   });
 }
 
-async function theirs(bench: Bench, name: string, ...calls: string[][]): Promise<void> {
-  const { kubectl, servers, cluster } = bench;
-  const target = [
-    `--kubeconfig=${servers.kubeconfig}`,
-    `--context=${text(cluster, "KUBE_CONTEXT")}`,
-  ];
-  const mark = await servers.mark(cluster);
-  await measure(bench, name, async () => {
-    let peak = 0;
-    const { seconds } = await timed(async () => {
-      for (const words of calls) {
-        const running = $({ quiet: true, nothrow: true })`exec ${kubectl} ${target} ${words}`;
-        const memory = watchMemory(running.pid!);
-        const { exitCode, stderr } = await running;
-        peak = Math.max(peak, await memory());
-        // diff ends with 1 when it has found something.
-        if (exitCode !== 0 && !(words[0] === "diff" && exitCode === 1)) throw failed(name, stderr);
-      }
-    });
-    return { seconds, tree: peak, requests: await servers.requestsSince(mark, cluster) };
-  });
-}
-
-const SERVER_SIDE = ["--server-side", "--force-conflicts", "--field-manager=bench", "-f"];
-
-/** Ours and theirs on a cluster that changes little; gives the hash of what a deploy leaves. */
+/** A cluster from nothing and then changing little; gives the hash of what the deploy leaves. */
 export async function everyday(bench: Bench, revision: number): Promise<string> {
-  const { servers, ours, cluster: { id }, cluster, objects, folder } = bench;
+  const { servers, ours, cluster: { id }, cluster, objects } = bench;
   await servers.start([cluster]);
-  await own(bench, "cold", ["deploy", id], objects.length);
+  await own(bench, "cold", ["deploy", id], objects.length, { memory: true });
   const { state } = await ours.run(["state", id]);
   await own(bench, "no-op", ["deploy", id], 0);
   await own(bench, "plan", ["plan", id, `${revision}`], 1);
   await own(bench, "one field", ["deploy", id, `${revision}`], 1);
-  const list = join(folder, "list.json");
-  await writeFile(list, asList(objects));
-  // The first one becomes the manager of all fields, which is more than nothing to do.
-  await theirs(bench, "kubectl adopts", ["apply", ...SERVER_SIDE, list]);
-  await theirs(bench, "kubectl no-op", ["apply", ...SERVER_SIDE, list]);
-  await theirs(bench, "kubectl diff", ["diff", ...SERVER_SIDE, list]);
   return state!;
-}
-
-/** Definitions, the wait for them, and the rest. */
-export async function coldKubectl(bench: Bench): Promise<void> {
-  const { servers, cluster, objects, folder } = bench;
-  await servers.start([cluster]);
-  const [first, second] = [join(folder, "definitions.json"), join(folder, "others.json")];
-  const [definitions, others] = inWaves(objects);
-  await writeFile(first, asList(definitions));
-  await writeFile(second, asList(others));
-  const wait = ["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"];
-  const calls = [["apply", ...SERVER_SIDE, first], wait, ["apply", ...SERVER_SIDE, second]];
-  await theirs(bench, "kubectl cold", ...calls);
 }
 
 /** The servers alone: one, and three at once on this machine. */

@@ -45,6 +45,12 @@ export async function corpus(cluster: Cluster, revision = "1"): Promise<Manifest
   return [...definitions, ...others, changing].map(idle);
 }
 
+/** Everything of our own for a cluster; the bundles are the same for all of them. */
+export async function ownOf(cluster: Cluster): Promise<Manifest[]> {
+  const steps = STEPS.filter(({ afterFleet }) => !afterFleet);
+  return (await Promise.all(steps.map(({ objects }) => objects(cluster)))).flat();
+}
+
 /** A step that deploys the corpus. */
 export function benchStep(revision?: string): Step {
   return step({

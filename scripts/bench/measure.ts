@@ -10,9 +10,10 @@ import type { Servers } from "./server.ts";
 /** One run of a command. */
 export interface Sample {
   seconds: number;
-  /** Highest resident set of the process itself, and of it with all that it started, in MiB. */
+  /** Highest resident set of the process itself in MiB. */
   own: number;
-  tree: number;
+  /** The same of it with all that it started. To watch that takes time, so only some cases have it. */
+  tree?: number;
   /** What the API servers were asked. */
   requests: number;
   /** Objects that it changed, or would change. */
@@ -33,15 +34,19 @@ export class Ours {
   /** Runs a verb of once.ts; what it asks `clusters` is counted. */
   async run(
     words: string[],
-    { clusters = [], env = {} }: { clusters?: Cluster[]; env?: Record<string, string> } = {},
+    { clusters = [], env = {}, memory = false }: {
+      clusters?: Cluster[];
+      env?: Record<string, string>;
+      memory?: boolean;
+    } = {},
   ): Promise<Sample> {
     const marks = await Promise.all(clusters.map((one) => this.#servers.mark(one)));
     const started = performance.now();
     const running = this.#start(words, env);
-    const memory = watchMemory(running.pid!);
+    const watched = memory ? watchMemory(running.pid!) : undefined;
     const { exitCode, stdout, stderr } = await running;
     const seconds = (performance.now() - started) / 1000;
-    const tree = await memory();
+    const tree = await watched?.();
     if (exitCode !== ExitCode.done) throw failed(words.join(" "), stderr);
     // The log is written in time, but not by us.
     await sleep(200);

@@ -13,8 +13,7 @@ import { useKubectl } from "../../lib/kubectl.ts";
 import { type Manifest, OWNED } from "../../lib/manifest.ts";
 import { pending, planFleet } from "../../lib/plans.ts";
 import { print } from "../../lib/report.ts";
-import { STEPS } from "../fleet.ts";
-import { benchFleet, benchStep, corpus, FOLDER } from "./corpus.ts";
+import { benchFleet, benchStep, corpus, FOLDER, ownOf } from "./corpus.ts";
 import { ownPeak } from "./memory.ts";
 
 /** What a command did. */
@@ -47,11 +46,9 @@ const VERBS: Record<string, Verb> = {
     const live = await list(cluster!, kindsOf(await corpus(cluster!)), OWNED);
     return { state: hashOf([...live].sort().map(([id, object]) => [id, asWritten(object)])) };
   },
-  /** Everything of our own for so many clusters; the bundles are the same for all of them. */
+  /** Everything of our own for so many clusters. */
   async render(count) {
-    for (const cluster of await benchFleet(await site(Number(count)))) {
-      for (const { objects, afterFleet } of STEPS) if (!afterFleet) await objects(cluster);
-    }
+    for (const cluster of await benchFleet(await site(Number(count)))) await ownOf(cluster);
     return {};
   },
   /** The env files of so many clusters, checked against each other. */
