@@ -7,7 +7,7 @@ import { DeployError, ExitCode } from "../../lib/error.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { conditionOf } from "../../lib/live.ts";
 import { asList, type Manifest } from "../../lib/manifest.ts";
-import { troubleOf } from "../../lib/ready.ts";
+import { troubleOf } from "../../lib/trouble.ts";
 import { rewriteImages } from "../../lib/render.ts";
 import { until } from "../../lib/wait.ts";
 
