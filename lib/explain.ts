@@ -1,4 +1,5 @@
 // A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
+import { isNamed } from "./lists.ts";
 import type { Manifest, Path } from "./manifest.ts";
 import { nearest } from "./settings.ts";
 import { LAST_APPLIED } from "./takeover.ts";
@@ -10,7 +11,7 @@ export type Lookup =
 
 /**
  * Follows a path such as `spec.template.spec.containers[0].image`. An item is named by its index or
- * its `name`; a key with dots may stand as it is, as `make plan` prints it, or as `["a.b/c"]`.
+ * as `make compare` names it (`name`, `mountPath`, port, `--flag`); a key with dots may stand as it is, as `make plan` prints it, or as `["a.b/c"]`.
  */
 export function lookUp(object: unknown, field: string): Lookup {
   const path: Path = [];
@@ -29,9 +30,8 @@ function nextOf(node: unknown, text: string): { key: string | number; rest: stri
   const [bracket, inside] = /^\[("[^"]*"|[^\]]*)\]/.exec(text) ?? [];
   if (Array.isArray(node)) {
     if (bracket === undefined) return undefined;
-    const key = /^\d+$/.test(inside!)
-      ? Number(inside)
-      : node.findIndex((item) => item?.name === inside);
+    const index = /^\d+$/.test(inside!) ? Number(inside) : -1;
+    const key = index in node ? index : node.findIndex((item) => isNamed(item, inside!));
     return key in node ? { key, rest: text.slice(bracket.length) } : undefined;
   }
   if (typeof node !== "object" || node === null) return undefined;

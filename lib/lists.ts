@@ -47,6 +47,12 @@ function flagOf(item: unknown): string {
   return textOf(item).replace(/^(--[^=]+)=.*$/s, "$1");
 }
 
+/** Whether the name may be the one that an item of a list has in {@link asMaps}. */
+export function isNamed(item: unknown, name: string): boolean {
+  if (isObject(item)) return KEYS.some((key) => String(item[key] ?? "") === name);
+  return [flagOf(item), textOf(item)].includes(name);
+}
+
 /** Whether all are short texts without blanks, and none stands twice in a list. */
 function areNames(names: Names): boolean {
   return names.every((list) =>

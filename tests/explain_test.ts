@@ -149,6 +149,18 @@ Deno.test("lookUp() follows keys, indices, names of items and keys with dots", (
   }
 });
 
+Deno.test("lookUp() knows an item by the name that make compare gives it", () => {
+  const container = {
+    args: ["query", "--query.timeout=2m"],
+    volumeMounts: [{ name: "data", mountPath: "/data" }, { name: "data", mountPath: "/x" }],
+    ports: [{ containerPort: 10902 }, { containerPort: 10901 }],
+  };
+  assert.deepEqual(found(container, "args[--query.timeout]").path, ["args", 1]);
+  assert.deepEqual(found(container, "args[query]").path, ["args", 0]);
+  assert.deepEqual(found(container, "volumeMounts[/x].name").path, ["volumeMounts", 1, "name"]);
+  assert.deepEqual(found(container, "ports[10901]").path, ["ports", 1]);
+});
+
 Deno.test("lookUp() says how far it came, and which keys are there", () => {
   assert.deepEqual(lookUp(LIVE_QUERY, "spec.replica"), {
     found: false,
