@@ -4,21 +4,21 @@ import { missingBundles } from "./bundle.ts";
 import { type Cluster, flag, refuseUnknownIds } from "./cluster.ts";
 import { choiceFor, command, type Flags } from "./command.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import {
-  type ClusterResult,
-  deployFleet,
-  exitCodeOfFleet,
-  notShown,
-  resultsJson,
-  summary,
-  urlsOf,
-} from "./fleet.ts";
+import { deployFleet } from "./fleet.ts";
 import { checkTarget } from "./guard.ts";
 import type { Manifest } from "./manifest.ts";
 import { readPlan, refuseMoved } from "./planfile.ts";
 import { planSteps } from "./plans.ts";
 import { chosenToReplace } from "./replace.ts";
 import { print, Report } from "./report.ts";
+import {
+  type ClusterResult,
+  exitCodeOfFleet,
+  notShown,
+  resultsJson,
+  summary,
+  urlsOf,
+} from "./results.ts";
 import { desiredOf, notRun, type Step } from "./step.ts";
 
 /** What every deploying command understands. */

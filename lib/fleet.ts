@@ -1,23 +1,16 @@
-// Many clusters at once: steps in order on each, clusters side by side, one table, one exit code.
+// Many clusters at once: steps in order on each, clusters side by side.
 import { apply } from "./apply.ts";
 import { tellCentral } from "./central.ts";
-import { type Cluster, text } from "./cluster.ts";
-import { messageOf } from "./error.ts";
+import type { Cluster } from "./cluster.ts";
 import { checkTarget } from "./guard.ts";
 import { shareLooks } from "./inventory.ts";
 import { nothingBefore } from "./kinds.ts";
 import { lock } from "./lock.ts";
 import type { Manifest } from "./manifest.ts";
-import { changeCount, openLiveView, Report, table, worstCode } from "./report.ts";
-import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
+import { openLiveView, Report } from "./report.ts";
+import { type ClusterResult, hasFailed } from "./results.ts";
+import { desired, notRun, runStep, type Step } from "./step.ts";
 import { tidy, type TidyOptions } from "./tidy.ts";
-
-export interface ClusterResult {
-  cluster: Cluster;
-  steps: StepResult[];
-  /** A failure before the first step (wrong cluster, unreachable). */
-  error?: unknown;
-}
 
 export interface DeployOptions extends TidyOptions {
   /** Accept that the cluster was rebuilt (another kube-system UID). */
@@ -134,69 +127,4 @@ async function runSteps(
     const alone = !step.needs.every(ran);
     done.push(await runStep(step, cluster, report, { alone, replace, objects: wanted?.get(step) }));
   }
-}
-
-function hasFailed({ error, steps }: ClusterResult): boolean {
-  return error !== undefined || steps.some(({ state }) => state === "failed");
-}
-
-/** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
-export function exitCodeOfFleet(results: ClusterResult[]): number {
-  const errors = results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]);
-  return worstCode(errors);
-}
-
-/** The closing table: cluster x step, then what a run of so many seconds came to. */
-export function summary(results: ClusterResult[], seconds: number): string {
-  const rows = results.flatMap(({ cluster, steps }) =>
-    steps.map(({ step, state, objects, changed, seconds, notShown }) => [
-      cluster.id,
-      step,
-      String(objects),
-      String(changed),
-      seconds.toFixed(1),
-      state,
-      notShown.length > 0 ? `${notShown.length} live phases not shown here` : "",
-    ])
-  );
-  const all = results.flatMap(({ steps }) => steps);
-  const changes = all.reduce((sum, { changed }) => sum + changed, 0);
-  const failed = results.filter(hasFailed);
-  const verdict = failed.length > 0
-    ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
-    : `${changeCount(changes)} in ${seconds.toFixed(0)}s`;
-  const heading = ["cluster", "step", "objects", "changed", "seconds", "state", ""];
-  return `${table([heading, ...rows])}\n\n${verdict}`;
-}
-
-/** The results for programs; `schema` names the format. */
-export function resultsJson(results: ClusterResult[], exitCode: number): string {
-  const told = (error: unknown) => error === undefined ? {} : { error: messageOf(error) };
-  const clusters = results.map(({ cluster, steps, error }) => ({
-    id: cluster.id,
-    name: text(cluster, "CLUSTER_NAME"),
-    steps: steps.map(({ wanted: _, error, ...rest }) => ({ ...rest, ...told(error) })),
-    ...told(error),
-  }));
-  return JSON.stringify({ schema: "thanos-multi-cluster/deploy/v1", exitCode, clusters }, null, 2);
-}
-
-/** Phases that simulated nodes or stand-ins could not show, over all clusters, each named once. */
-export function notShown(results: ClusterResult[]): string[] {
-  const all = results.flatMap(({ steps }) =>
-    steps.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`))
-  );
-  return [...new Set(all)];
-}
-
-/** Addresses that the cluster's Ingresses open, as a person types them. */
-export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
-  const port = text(cluster, "HTTP_NODE_PORT");
-  // Without the bundles: they bring no Ingress, and patching them again would cost seconds.
-  const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
-  return objects.flat()
-    .filter(({ kind }) => kind === "Ingress")
-    .flatMap(({ spec }) =>
-      spec.rules.map(({ host }: { host: string }) => `http://${host}:${port}`)
-    );
 }

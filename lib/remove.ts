@@ -1,13 +1,13 @@
 // A cluster without us: everything that the steps made is deleted, last step first. Data stays: volumes,
 // claims, namespaces, definitions, and all that lies in the buckets.
 import { type Cluster, text } from "./cluster.ts";
-import type { ClusterResult } from "./fleet.ts";
 import { checkTarget } from "./guard.ts";
 import { shareLooks } from "./inventory.ts";
 import { lock } from "./lock.ts";
 import { idOf, type Manifest } from "./manifest.ts";
 import { isKept, prune, unwanted } from "./prune.ts";
 import { Report } from "./report.ts";
+import type { ClusterResult } from "./results.ts";
 import { begun, type Step, type StepResult } from "./step.ts";
 
 export interface RemoveOptions {

@@ -10,7 +10,7 @@ import { command } from "../lib/command.ts";
 import { deploy } from "../lib/deploy.ts";
 import { stopDaemons } from "../lib/daemon.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
-import { urlsOf } from "../lib/fleet.ts";
+import { urlsOf } from "../lib/results.ts";
 import {
   accessTo,
   type Playground,

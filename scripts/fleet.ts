@@ -4,7 +4,7 @@ import process from "node:process";
 import { choiceFor, command, type Flags } from "../lib/command.ts";
 import { deploy, DEPLOY_FLAGS } from "../lib/deploy.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
-import { exitCodeOfFleet, summary } from "../lib/fleet.ts";
+import { exitCodeOfFleet, summary } from "../lib/results.ts";
 import { plansJson, writePlan } from "../lib/planfile.ts";
 import { type ClusterPlan, driftCode, planCode, planFleet, printPlans } from "../lib/plans.ts";
 import { removeFleet } from "../lib/remove.ts";

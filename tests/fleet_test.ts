@@ -1,7 +1,8 @@
 // lib/fleet.ts and lib/central.ts: central catches up with edges that are deployed without it.
 import assert from "node:assert/strict";
 import process from "node:process";
-import { deployFleet, exitCodeOfFleet, summary } from "../lib/fleet.ts";
+import { deployFleet } from "../lib/fleet.ts";
+import { exitCodeOfFleet, summary } from "../lib/results.ts";
 import { planFleet } from "../lib/plans.ts";
 import type { Cluster } from "../lib/cluster.ts";
 import { DeployError } from "../lib/error.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { DeployError, ExitCode } from "../lib/error.ts";
-import { deployFleet, exitCodeOfFleet, summary } from "../lib/fleet.ts";
+import { deployFleet } from "../lib/fleet.ts";
+import { exitCodeOfFleet, summary } from "../lib/results.ts";
 import { configMap } from "../lib/manifest.ts";
 import { Report } from "../lib/report.ts";
 import { runStep, step, type StepContext } from "../lib/step.ts";
