@@ -5,7 +5,7 @@ import { hashed, hashOf, isCurrent } from "./current.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { foreignAmong, whyForeign } from "./foreign.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
-import { servedKinds } from "./kinds.ts";
+import { kindOf, servedKinds } from "./kinds.ts";
 import { defines, idOf, inWaves, type Manifest } from "./manifest.ts";
 import { applyRefused } from "./refused.ts";
 import type { Change } from "./report.ts";
@@ -147,7 +147,7 @@ async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
     const served = await servedKinds(cluster);
     return crds.filter(({ spec: { group, names, versions } }) =>
       versions.some(({ name, served: wanted }: { name: string; served: boolean }) =>
-        wanted && !served.has(`${group}/${name} ${names.kind}`)
+        wanted && !served.has(kindOf({ apiVersion: `${group}/${name}`, kind: names.kind }))
       )
     ).map(({ metadata }) => metadata.name);
   }, { seconds: 120, every: 0.5 });

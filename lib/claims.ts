@@ -6,7 +6,7 @@ import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { byId } from "./inventory.ts";
 import { kubectl } from "./kubectl.ts";
-import { asList, idOf, inWaves, type Manifest, OWNER } from "./manifest.ts";
+import { asList, idOf, inWaves, isOurs, type Manifest, OWNER } from "./manifest.ts";
 import { bytesOf } from "./quantity.ts";
 import { retried } from "./retry.ts";
 import { APPLY, DRY_RUN } from "./send.ts";
@@ -164,7 +164,7 @@ function templatesOf(object: Manifest, live: Manifest[]): Template[] {
   if (kind === "StatefulSet") {
     const found = sets.find(({ metadata }) => metadata.name === name);
     // Somebody else's, and so are its claims.
-    if (found && found.metadata.labels?.["app.kubernetes.io/managed-by"] !== OWNER) return [];
+    if (found && !isOurs(found)) return [];
     return (spec.volumeClaimTemplates ?? []).map((template: Manifest) => (
       { object, set: name, name: template.metadata.name, size: sizeOf(template), live: found }
     ));

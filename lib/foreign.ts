@@ -16,11 +16,10 @@ export async function foreignAmong(
   objects: Manifest[],
 ): Promise<Map<string, Manifest>> {
   if (objects.length === 0) return new Map();
-  // The server makes this table of names: a fraction of the time of whole objects.
+  // The server makes this table of names: a fraction of the time of whole objects. With a selector the
+  // first list of a kind that was defined a moment ago takes a second: the server has no cache of it yet.
   const words = ["get", kindsOf(objects).join(","), "--all-namespaces", "--show-kind"];
-  const rows = await kubectl([...words, "--no-headers", "--selector", OWNED.replace("=", "!=")], {
-    cluster,
-  });
+  const rows = await kubectl([...words, "--no-headers"], { cluster });
   const there = new Set(rows.split("\n").map(nameOf));
   const found = objects.filter((object) => there.has(nameIn(object)));
   if (found.length === 0) return new Map();

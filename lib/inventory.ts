@@ -10,6 +10,8 @@ type ById = Map<string, Manifest>;
 
 /** One look at all that is ours. */
 interface Look {
+  /** The kinds that were looked at: all that were ever deployed, as far as they are served. */
+  kinds: Set<string>;
   objects: ById;
   /** Of them name and hash alone. */
   definitions: ById;
@@ -70,15 +72,14 @@ function isDefinition({ kind }: Manifest): boolean {
   return kind === "CustomResourceDefinition";
 }
 
-/** A look that is young; undefined where the kinds are not known, or one is no longer served. */
+/** A look that is young; undefined where the kinds are not known. */
 async function lookAt(cluster: Cluster): Promise<Look | undefined> {
   const last = looks.get(cluster);
   if (last && sharing.has(cluster) && Date.now() - last.at < YOUNG) return await last.look;
   const look = newLook(cluster);
   looks.set(cluster, { at: Date.now(), look });
-  // One that failed, or told nothing, is no look that others could share.
-  const seen = await look.catch(() => undefined);
-  if (!seen) looks.delete(cluster);
+  // One that failed is none that others could share.
+  look.catch(() => looks.delete(cluster));
   return await look;
 }
 
@@ -86,25 +87,35 @@ async function newLook(cluster: Cluster): Promise<Look | undefined> {
   const names = await rememberedKinds(cluster);
   if (!names) return undefined;
   const isDefinitions = (name: string) => name.startsWith("customresourcedefinition.");
-  const kinds = names.filter((name) => !isDefinitions(name));
+  const rest = names.filter((name) => !isDefinitions(name));
+  const [[kinds, objects], definitions] = await Promise.all([
+    servedOf(cluster, rest),
+    names.some(isDefinitions) ? definitionsOf(cluster) : new Map(),
+  ]);
+  return { kinds: new Set([...kinds, ...names.filter(isDefinitions)]), objects, definitions };
+}
+
+/** What is ours of these kinds, and which of them are served: of the others there is nothing. */
+async function servedOf(
+  cluster: Cluster,
+  kinds: string[],
+): Promise<[kinds: string[], objects: ById]> {
   try {
-    const [objects, definitions] = await Promise.all([
-      list(cluster, kinds, OWNED),
-      names.some(isDefinitions) ? definitionsOf(cluster) : new Map(),
-    ]);
-    return { objects, definitions };
+    return [kinds, await list(cluster, kinds, OWNED)];
   } catch (error) {
-    if (isUnserved(error)) return undefined;
-    throw error;
+    if (!isUnserved(error)) throw error;
+    const served = await servedKinds(cluster);
+    const rest = kinds.filter((kind) => served.has(kind));
+    return [rest, await list(cluster, rest, OWNED)];
   }
 }
 
-/** Those of the objects whose kinds the cluster serves: what a look has listed is, for the rest it is asked. */
+/** Those of the objects whose kinds the cluster serves: what a look has seen is, for the rest it is asked. */
 export async function servedAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
-  const listed = new Set(await lookAt(cluster) && await rememberedKinds(cluster));
-  if (objects.every((object) => listed.has(kindOf(object)))) return objects;
+  const kinds = (await lookAt(cluster))?.kinds;
+  if (objects.every((object) => kinds?.has(kindOf(object)))) return objects;
   const served = await servedKinds(cluster);
-  return objects.filter(({ apiVersion, kind }) => served.has(`${apiVersion} ${kind}`));
+  return objects.filter((object) => served.has(kindOf(object)));
 }
 
 /** All that is ours but definitions; undefined where {@link lookAt} cannot tell. */

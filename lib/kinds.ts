@@ -65,12 +65,12 @@ export async function kindsToKeep(
   return configMap(KINDS, NAMESPACE, { kinds: [...names].sort().join("\n") }, { labels });
 }
 
-/** Every kind that the cluster serves at this moment, as `apps/v1 Deployment`. */
+/** Every kind that the cluster serves at this moment, as {@link kindOf} names it. */
 export async function servedKinds(cluster: Cluster): Promise<Set<string>> {
   const output = await kubectl(["api-resources", "--no-headers"], { cluster });
   // NAME [SHORTNAMES] APIVERSION NAMESPACED KIND
   const rows = output.split("\n").filter(Boolean).map((line) => line.trim().split(/\s+/));
-  return new Set(rows.map((row) => `${row.at(-3)} ${row.at(-1)}`));
+  return new Set(rows.map((row) => kindOf({ apiVersion: row.at(-3)!, kind: row.at(-1)! })));
 }
 
 /** The kinds of the objects, each once, as kubectl takes them. */

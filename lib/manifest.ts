@@ -37,6 +37,11 @@ export function idOf({ kind, metadata }: Manifest): string {
   return [kind, metadata.namespace, metadata.name].filter(Boolean).join("/");
 }
 
+/** Whether the object has our label, as {@link OWNED} asks for it. */
+export function isOurs({ metadata: { labels } }: Manifest): boolean {
+  return labels?.["app.kubernetes.io/managed-by"] === OWNER;
+}
+
 /** Whether the object is of a kind that came with a definition, so that an operator minds it. */
 export function isCustom({ apiVersion }: Manifest): boolean {
   const [group] = apiVersion.split("/") as [string];

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { ExitCode } from "../../lib/error.ts";
 import { kubectl } from "../../lib/kubectl.ts";
-import { idOf, type Manifest, OWNER } from "../../lib/manifest.ts";
+import { idOf, isOurs, type Manifest } from "../../lib/manifest.ts";
 import { ok, type Row, stop, warn } from "./row.ts";
 
 /** NodePorts of the steps against the Services of the cluster. */
@@ -51,8 +51,8 @@ export async function ingressRow(cluster: Cluster): Promise<Row> {
 /** Stops for a Deployment with our controller's name that others made or have changed since. */
 export function judgeIngress(kind: string, controller: Manifest | undefined): Row {
   if (!controller) return ok(`INGRESS=${kind}: nothing in its way`);
-  const { labels, annotations } = controller.metadata;
-  const ours = labels?.["app.kubernetes.io/managed-by"] === OWNER;
+  const { annotations } = controller.metadata;
+  const ours = isOurs(controller);
   // Only a client-side apply leaves this, and we make none: the addon was put over ours.
   const overwritten = "kubectl.kubernetes.io/last-applied-configuration" in (annotations ?? {});
   if (ours && !overwritten) return ok(`INGRESS=${kind}: ours runs`);
