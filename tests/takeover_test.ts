@@ -31,7 +31,7 @@ Deno.test("A35: oursNow() adds the fields of a plain apply to ours, and leaves o
 Deno.test("A35: apply() takes over what a plain apply has had, once, and applies again", async () => {
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
   const calls = await fakeKubectl([
-    { on: " get .*--selector", stdout: listOf() },
+    { on: " get .*(--selector|--show-kind)", stdout: listOf() },
     { on: " get configmap.v1. a ", stdout: JSON.stringify(live(ours, byHand)) },
     { on: " patch configmap.v1. a " },
     { on: " apply ", stdout: listOf(live()), times: 1 },
