@@ -16,7 +16,7 @@ export interface Faults {
   away?: number;
   /** Milliseconds that every request takes longer. */
   latency?: number;
-  /** Seconds from now on in which the webhook of objects of this path (`/services/`) is not up. */
+  /** Seconds from the first of them on in which the webhook of objects of this path (`/services/`) is not up. */
   webhook?: { path: string; seconds: number };
 }
 
@@ -33,7 +33,7 @@ export async function badLine(access: Access, faults: Faults, seed = 1): Promise
   // Not kept: Deno now and then writes a large body to a kept connection and hears nothing any more.
   const agent = await agentTo(access, { keepAlive: false });
   const random = randomFrom(seed);
-  const until = Date.now() + (faults.webhook?.seconds ?? 0) * 1000;
+  let webhookUp = 0;
   const { cut = 0, busy = 0, away = 0, latency = 0, webhook } = faults;
 
   const listener = createServer(async (asked, answer) => {
@@ -42,8 +42,9 @@ export async function badLine(access: Access, faults: Faults, seed = 1): Promise
     const late = random() < 0.5;
     if (latency > 0) await sleep(latency);
     const writes = asked.method !== "GET";
-    if (webhook && writes && asked.url!.includes(webhook.path) && Date.now() < until) {
-      return refuse(asked, answer, 500, WEBHOOK);
+    if (webhook && writes && asked.url!.includes(webhook.path)) {
+      webhookUp ||= Date.now() + webhook.seconds * 1000;
+      if (Date.now() < webhookUp) return refuse(asked, answer, 500, WEBHOOK);
     }
     if (luck < cut) {
       line.faults += 1;
