@@ -78,8 +78,9 @@ async function lookAt(cluster: Cluster): Promise<Look | undefined> {
   if (last && sharing.has(cluster) && Date.now() - last.at < YOUNG) return await last.look;
   const look = newLook(cluster);
   looks.set(cluster, { at: Date.now(), look });
-  // One that failed is none that others could share.
-  look.catch(() => looks.delete(cluster));
+  // One that failed, or told nothing, is no look that others could share.
+  const seen = await look.catch(() => undefined);
+  if (!seen) looks.delete(cluster);
   return await look;
 }
 

@@ -1,6 +1,7 @@
 // lib/prune.ts and lib/tidy.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
 import type { DeployError } from "../lib/error.ts";
+import { liveOf, shareLooks } from "../lib/inventory.ts";
 import { nothingBefore } from "../lib/kinds.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../lib/manifest.ts";
 import { prune, unwanted } from "../lib/prune.ts";
@@ -66,6 +67,9 @@ Deno.test("unwanted() asks for the kinds that the cluster has kept, and for no o
 Deno.test("unwanted() looks for no other kinds on a cluster that was never deployed to", async () => {
   const calls = await fakeKubectl(listing(live("ConfigMap", "left")));
   const site = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  // As a deploy does it; the look that begins here cannot know yet.
+  shareLooks(site);
+  await liveOf(site, []);
   await nothingBefore(site);
   assert.deepEqual(await unwanted(site, ["20-prometheus"], new Set()), []);
   assert.equal((await calls()).length, 1, "only whether kinds have been kept");
