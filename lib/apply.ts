@@ -5,7 +5,7 @@ import { hashed, hashOf, isCurrent } from "./current.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { foreignAmong, whyForeign } from "./foreign.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
-import { kindOf, servedKinds } from "./kinds.ts";
+import { kindOf, kindsToKeep, servedKinds } from "./kinds.ts";
 import { defines, idOf, inWaves, type Manifest } from "./manifest.ts";
 import { applyRefused } from "./refused.ts";
 import type { Change } from "./report.ts";
@@ -19,6 +19,8 @@ export interface ApplyOptions {
   say?: (text: string) => void;
   /** Ids of the objects that may be deleted and created where a field of them cannot change. */
   replace?: ReadonlySet<string>;
+  /** true: a later run finds by their kinds what is sent now, also when nothing wants it any more. */
+  keepKinds?: boolean;
 }
 
 /**
@@ -32,19 +34,32 @@ export async function apply(
 ): Promise<Change[]> {
   const [definitions, rest] = inWaves(objects.map(hashed));
   const before = await thereBefore(cluster, definitions, rest, options);
-  const defined = await applyWave(cluster, definitions, before, options);
-  const crds = definitions.filter(({ kind }, index) =>
-    kind === "CustomResourceDefinition" && defined[index]!.action !== "unchanged"
+  const crds = definitions.filter((object) =>
+    object.kind === "CustomResourceDefinition" && !isCurrent(before.get(idOf(object)), object)
   );
   const { custom = [], plain = [] } = Object.groupBy(
     rest,
     (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
   );
+  await keepKinds(cluster, [...definitions, ...plain], options);
+  const defined = await applyWave(cluster, definitions, before, options);
   const [applied] = await Promise.all([
     applyWave(cluster, plain, before, options),
     crds.length > 0 ? established(cluster, crds) : undefined,
   ]);
+  // Not earlier: to list a kind that was only defined is slow, should this run end here.
+  await keepKinds(cluster, custom, options);
   return [...defined, ...applied, ...await applyWave(cluster, custom, before, options)];
+}
+
+/** Keeps the kinds of what is sent next. */
+async function keepKinds(
+  cluster: Cluster,
+  objects: Manifest[],
+  options: ApplyOptions,
+): Promise<void> {
+  const kinds = options.keepKinds ? await kindsToKeep(cluster, objects) : undefined;
+  if (kinds) await send(cluster, [hashed(kinds)], options);
 }
 
 /** Those of the objects that an {@link apply} would send. */

@@ -3,7 +3,6 @@ import { apply, staleAmong } from "./apply.ts";
 import { growVolumes } from "./claims.ts";
 import { type Cluster, flag, list, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { kindsToKeep } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { idOf, type Manifest, signed, STEP_LABEL } from "./manifest.ts";
 import { waitReady } from "./ready.ts";
@@ -181,10 +180,8 @@ function contextOf(
       const stale = await staleAmong(cluster, objects);
       if (stale.length === 0) return;
       const say = (text: string) => report.note(text);
-      const kinds = await kindsToKeep(cluster, objects);
-      if (kinds) await apply(cluster, [kinds]);
       for (const growth of await growVolumes(cluster, stale, { say })) changed(growth);
-      const changes = await apply(cluster, objects, { say, replace });
+      const changes = await apply(cluster, objects, { say, replace, keepKinds: true });
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },
