@@ -3,6 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
 import { text } from "../../lib/cluster.ts";
+import { DeployError } from "../../lib/error.ts";
 import { asList, inWaves, type Manifest } from "../../lib/manifest.ts";
 import { type Bench, measure, timed } from "./context.ts";
 import { corpus, ownOf } from "./corpus.ts";
@@ -72,10 +73,19 @@ export async function plainKubectl(bench: Bench): Promise<void> {
   await theirs(bench, "kubectl diff", [diff], { codes: [1] });
 }
 
-/** kapp, which keeps a list of what it has deployed as we do: the same cases as ours. */
+/** kapp, which keeps a list of what it has deployed as we do; a failure of it is said, and ends its round. */
 export async function kapp(bench: Bench): Promise<void> {
-  const { servers, cluster, objects, kapp } = bench;
-  if (!kapp) return;
+  try {
+    if (bench.kapp) await kappCases(bench, bench.kapp);
+  } catch (error) {
+    if (!(error instanceof DeployError)) throw error;
+    bench.report.warn(`${error.message}: ${error.where.join(" ")}`);
+  }
+}
+
+/** The same cases as ours. */
+async function kappCases(bench: Bench, kapp: string): Promise<void> {
+  const { servers, cluster, objects } = bench;
   const target = [
     `--kubeconfig=${servers.kubeconfig}`,
     `--kubeconfig-context=${text(cluster, "KUBE_CONTEXT")}`,
