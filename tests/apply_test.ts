@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { apply } from "../lib/apply.ts";
 import { hashed } from "../lib/current.ts";
 import { DeployError } from "../lib/error.ts";
+import { KINDS, noteKinds } from "../lib/kinds.ts";
 import { configMap, type Manifest } from "../lib/manifest.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { fakeKubectl, listOf, type Reply } from "./fake_kubectl.ts";
@@ -69,25 +70,30 @@ Deno.test("apply() sends definitions in a List of their own before the rest", as
   assert.deepEqual(lists, [["Namespace"], ["ConfigMap"]]);
 });
 
+/** A definition, and an object that needs it. */
+const crd: Manifest = {
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: "things.example.org" },
+  spec: {
+    group: "example.org",
+    names: { kind: "Thing" },
+    versions: [{ name: "v1", served: true }, { name: "v1alpha1", served: false }],
+  },
+};
+const thing = { apiVersion: "example.org/v1", kind: "Thing", metadata: { name: "t" } };
+
+/** A cluster that serves the new kind at the second look. */
+const DEFINING: Reply[] = [
+  { on: "get customresourcedefinitions --selector" },
+  { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n", times: 1 },
+  { on: "api-resources", stdout: "things example.org/v1 true Thing\n" },
+  { on: " get ", stdout: versions() },
+  { on: " apply ", stdout: versions() },
+];
+
 Deno.test("A38: apply() waits for a new definition, and sends only afterwards what needs it", async () => {
-  const crd: Manifest = {
-    apiVersion: "apiextensions.k8s.io/v1",
-    kind: "CustomResourceDefinition",
-    metadata: { name: "things.example.org" },
-    spec: {
-      group: "example.org",
-      names: { kind: "Thing" },
-      versions: [{ name: "v1", served: true }, { name: "v1alpha1", served: false }],
-    },
-  };
-  const thing = { apiVersion: "example.org/v1", kind: "Thing", metadata: { name: "t" } };
-  const calls = await fakeKubectl([
-    { on: "get customresourcedefinitions --selector" },
-    { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n", times: 1 },
-    { on: "api-resources", stdout: "things example.org/v1 true Thing\n" },
-    { on: " get ", stdout: versions() },
-    { on: " apply ", stdout: versions() },
-  ]);
+  const calls = await fakeKubectl(DEFINING);
   await apply(cluster, [thing, a, crd]);
   const told = (await calls()).map(({ args, stdin }) =>
     stdin ? JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join() : args
@@ -96,6 +102,26 @@ Deno.test("A38: apply() waits for a new definition, and sends only afterwards wh
   assert.ok(told.indexOf("CustomResourceDefinition") < looks);
   assert.ok(looks < told.indexOf("Thing"));
   assert.ok(told.indexOf("ConfigMap") < told.indexOf("Thing"), "it does not wait for that");
+});
+
+Deno.test("A43: apply() keeps the kinds of custom objects only when it sends them", async () => {
+  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  noteKinds(site);
+  const calls = await fakeKubectl(DEFINING);
+  await apply(site, [thing, a, crd], { keepKinds: true });
+  const sent = (await calls()).filter(({ stdin }) => stdin).flatMap(({ stdin }) =>
+    JSON.parse(stdin).items.map(({ kind, metadata, data }: Manifest) =>
+      metadata.name === KINDS ? data.kinds.split("\n").join(" ") : kind
+    )
+  );
+  const before = "configmap.v1. customresourcedefinition.v1.apiextensions.k8s.io";
+  assert.deepEqual(sent, [
+    before,
+    "CustomResourceDefinition",
+    "ConfigMap",
+    `${before} thing.v1.example.org`,
+    "Thing",
+  ]);
 });
 
 Deno.test("A32: apply() tries again while the API server restarts", async () => {
