@@ -113,7 +113,8 @@ async function servedOf(
 
 /** Those of the objects whose kinds the cluster serves: what a look has seen is, for the rest it is asked. */
 export async function servedAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
-  const kinds = (await lookAt(cluster))?.kinds;
+  if (objects.length === 0) return [];
+  const kinds = sharing.has(cluster) ? (await lookAt(cluster))?.kinds : undefined;
   if (objects.every((object) => kinds?.has(kindOf(object)))) return objects;
   const served = await servedKinds(cluster);
   return objects.filter((object) => served.has(kindOf(object)));

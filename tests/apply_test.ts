@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { apply } from "../lib/apply.ts";
-import { hashed } from "../lib/current.ts";
+import { HASH_LABEL, hashed } from "../lib/current.ts";
 import { DeployError } from "../lib/error.ts";
+import { shareLooks } from "../lib/inventory.ts";
 import { KINDS, noteKinds } from "../lib/kinds.ts";
 import { configMap, type Manifest } from "../lib/manifest.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
@@ -102,6 +103,35 @@ Deno.test("A38: apply() waits for a new definition, and sends only afterwards wh
   assert.ok(told.indexOf("CustomResourceDefinition") < looks);
   assert.ok(looks < told.indexOf("Thing"));
   assert.ok(told.indexOf("ConfigMap") < told.indexOf("Thing"), "it does not wait for that");
+});
+
+Deno.test("A43: apply() waits for a definition that a run which was cut off has sent", async () => {
+  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const { name, labels } = hashed(crd).metadata;
+  const calls = await fakeKubectl([
+    {
+      on: "get customresourcedefinitions --selector",
+      stdout: `${name} 2026-11-24T00:00:00Z ${labels![HASH_LABEL]}\n`,
+    },
+    { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n", times: 2 },
+    { on: "api-resources", stdout: "things example.org/v1 true Thing\n" },
+    {
+      on: "get .*thing",
+      stderr: `error: the server doesn't have a resource type "thing"`,
+      code: 1,
+    },
+    { on: " get ", stdout: versions() },
+    { on: " apply ", stdout: versions() },
+  ]);
+  const kinds = "configmap.v1.\ncustomresourcedefinition.v1.apiextensions.k8s.io";
+  noteKinds(site, configMap(KINDS, "kube-system", { kinds }));
+  shareLooks(site);
+  await apply(site, [thing, a, crd]);
+  const told = (await calls()).map(({ args, stdin }) =>
+    stdin ? JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join() : args
+  );
+  assert.ok(told.findLastIndex((args) => args.includes("api-resources")) < told.indexOf("Thing"));
+  assert.ok(!told.includes("CustomResourceDefinition"), "it is as wanted");
 });
 
 Deno.test("A43: apply() keeps the kinds of custom objects only when it sends them", async () => {
