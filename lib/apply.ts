@@ -1,12 +1,11 @@
 // Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
 // what changed.
+import { thereBefore } from "./before.ts";
 import type { Cluster } from "./cluster.ts";
 import { hashed, hashOf, isCurrent } from "./current.ts";
-import { DeployError, ExitCode } from "./error.ts";
-import { foreignAmong, whyForeign } from "./foreign.ts";
-import { isUnserved, liveOf, noteApplied, servedAmong } from "./inventory.ts";
+import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
 import { kindOf, kindsToKeep, servedKinds } from "./kinds.ts";
-import { defines, idOf, inWaves, isCustom, type Manifest } from "./manifest.ts";
+import { defines, idOf, inWaves, type Manifest } from "./manifest.ts";
 import { applyRefused } from "./refused.ts";
 import type { Change } from "./report.ts";
 import { retried } from "./retry.ts";
@@ -33,7 +32,7 @@ export async function apply(
   options: ApplyOptions = {},
 ): Promise<Change[]> {
   const [definitions, rest] = inWaves(objects.map(hashed));
-  const { live: before, unserved } = await thereBefore(cluster, definitions, rest, options);
+  const { live: before, unserved } = await thereBefore(cluster, definitions, rest, options.say);
   const crds = definitions.filter((object) =>
     object.kind === "CustomResourceDefinition" &&
     (!isCurrent(before.get(idOf(object)), object) || unserved.some((one) => defines(object, one)))
@@ -93,53 +92,6 @@ async function applyWave(
     const same = !sent.has(object) || stateOf(old) === stateOf(after.get(id));
     return { id, action: same ? "unchanged" : "configured" };
   });
-}
-
-/** What an apply finds. */
-interface Before {
-  /** What is there of the objects, by id: ours, and what is ours from now on. */
-  live: Map<string, Manifest>;
-  /** Those whose definition is there, from a run that was cut off, and in force in a moment. */
-  unserved: Manifest[];
-}
-
-/**
- * Looks at what is there.
- * @throws {DeployError} exit 6, before anything is sent, when another deployer has something.
- */
-async function thereBefore(
-  cluster: Cluster,
-  definitions: Manifest[],
-  rest: Manifest[],
-  { say = () => {} }: ApplyOptions,
-): Promise<Before> {
-  const defined = definitions.length > 0 ? await liveOf(cluster, definitions) : new Map();
-  const undefinedYet = definitions.filter((object) => !defined.has(idOf(object)));
-  // Of a kind that is not defined yet nobody has anything.
-  const possible = rest.filter((object) => !undefinedYet.some((crd) => defines(crd, object)));
-  const live = possible.length > 0 ? await liveOf(cluster, possible) : new Map();
-  const missing = possible.filter((object) => !live.has(idOf(object)));
-  const custom = missing.filter(isCustom);
-  const served = new Set(await servedAmong(cluster, custom));
-  const unserved = custom.filter((object) => !served.has(object));
-  const others = missing.filter((object) => !unserved.includes(object));
-  const found = await foreignAmong(cluster, [...undefinedYet, ...others]);
-  const refusals = [...found].flatMap(([id, object]) => {
-    const [reason, ...advice] = whyForeign(cluster, object) ?? [];
-    return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];
-  });
-  if (refusals.length > 0) {
-    throw new DeployError(`Refused: another deployer has what is wanted on ${cluster.id}`, {
-      exitCode: ExitCode.rejected,
-      where: refusals,
-      fix: "one deployer to an object: do one of the two, then run again",
-    });
-  }
-  for (const [id, object] of found) {
-    // Of the others it is said when it is done.
-    if (!wasAppliedByHand(object)) say(`${id} was here before, and is ours from now on`);
-  }
-  return { live: new Map([...defined, ...live, ...found]), unserved };
 }
 
 /** Sends the objects, and once more those that plain `kubectl apply` has had before. */
