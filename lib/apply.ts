@@ -5,7 +5,7 @@ import type { Cluster } from "./cluster.ts";
 import { hashed, hashOf, isCurrent } from "./current.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
 import { kindOf, kindsToKeep, servedKinds } from "./kinds.ts";
-import { defines, idOf, inWaves, type Manifest } from "./manifest.ts";
+import { defines, idOf, inWaves, isDefinition, type Manifest } from "./manifest.ts";
 import { applyRefused } from "./refused.ts";
 import type { Change } from "./report.ts";
 import { retried } from "./retry.ts";
@@ -34,31 +34,31 @@ export async function apply(
   const [definitions, rest] = inWaves(objects.map(hashed));
   const { live: before, unserved } = await thereBefore(cluster, definitions, rest, options.say);
   const crds = definitions.filter((object) =>
-    object.kind === "CustomResourceDefinition" &&
+    isDefinition(object) &&
     (!isCurrent(before.get(idOf(object)), object) || unserved.some((one) => defines(object, one)))
   );
   const { custom = [], plain = [] } = Object.groupBy(
     rest,
     (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
   );
-  await keepKinds(cluster, [...definitions, ...plain], options);
+  if (options.keepKinds) await keepKinds(cluster, [...definitions, ...plain], options);
   const defined = await applyWave(cluster, definitions, before, options);
   const [applied] = await Promise.all([
     applyWave(cluster, plain, before, options),
     crds.length > 0 ? established(cluster, crds) : undefined,
   ]);
   // Not earlier: to list a kind that was only defined is slow, should this run end here.
-  await keepKinds(cluster, custom, options);
+  if (options.keepKinds) await keepKinds(cluster, custom, options);
   return [...defined, ...applied, ...await applyWave(cluster, custom, before, options)];
 }
 
-/** Keeps the kinds of what is sent next. */
-async function keepKinds(
+/** Keeps the kinds of the objects on the cluster, for later runs to find them by. */
+export async function keepKinds(
   cluster: Cluster,
   objects: Manifest[],
-  options: ApplyOptions,
+  options: ApplyOptions = {},
 ): Promise<void> {
-  const kinds = options.keepKinds ? await kindsToKeep(cluster, objects) : undefined;
+  const kinds = await kindsToKeep(cluster, objects);
   if (kinds) await send(cluster, [hashed(kinds)], options);
 }
 

@@ -1,6 +1,6 @@
 // Whether a live object is already what we want, told from what a list call shows: nothing need be sent.
 import { createHash } from "node:crypto";
-import type { Manifest } from "./manifest.ts";
+import { isDefinition, type Manifest } from "./manifest.ts";
 import { amountOf } from "./quantity.ts";
 
 /** Label with the hash of the desired object as it was last applied. */
@@ -30,7 +30,7 @@ function sortedKeys(_: string, value: unknown): unknown {
  */
 export function isCurrent(live: Manifest | undefined, wanted: Manifest): boolean {
   if (live?.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL]) return false;
-  return wanted.kind === "CustomResourceDefinition" || covers(live, wanted);
+  return isDefinition(wanted) || covers(live, wanted);
 }
 
 /**

@@ -4,7 +4,7 @@ import { HASH_LABEL } from "./current.ts";
 import { kindOf, kindsOf, rememberedKinds, servedKinds } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { KubectlError } from "./kubectlerror.ts";
-import { idOf, type Manifest, OWNED } from "./manifest.ts";
+import { idOf, isDefinition, type Manifest, OWNED } from "./manifest.ts";
 
 type ById = Map<string, Manifest>;
 
@@ -66,10 +66,6 @@ export async function liveOf(cluster: Cluster, objects: Manifest[]): Promise<ByI
     rest.length > 0 ? owned(cluster, rest) : undefined,
   ]);
   return new Map([...listed ?? [], ...whole ?? []]);
-}
-
-function isDefinition({ kind }: Manifest): boolean {
-  return kind === "CustomResourceDefinition";
 }
 
 /** A look that is young; undefined where the kinds are not known. */

@@ -48,6 +48,11 @@ export function isCustom({ apiVersion }: Manifest): boolean {
   return group.includes(".") && !group.endsWith(".k8s.io");
 }
 
+/** Whether the object defines a kind. */
+export function isDefinition({ kind }: Manifest): boolean {
+  return kind === "CustomResourceDefinition";
+}
+
 /** Whether the first object is the definition of the other one's kind. */
 export function defines({ spec }: Manifest, { apiVersion, kind }: Manifest): boolean {
   return spec?.names?.kind === kind && apiVersion.startsWith(`${spec.group}/`);

@@ -8,7 +8,7 @@ import { dryRun } from "./dryrun.ts";
 import { foreignAmong, whyForeign } from "./foreign.ts";
 import { byId, liveOf, owned, servedAmong, shareLooks } from "./inventory.ts";
 import { isObject } from "./lists.ts";
-import { idOf, type Manifest } from "./manifest.ts";
+import { idOf, isDefinition, type Manifest } from "./manifest.ts";
 import { isKept, unwanted } from "./prune.ts";
 
 export interface Planned {
@@ -94,7 +94,7 @@ async function definitionsAmong(
   cluster: Cluster,
   objects: Manifest[],
 ): Promise<Map<string, Manifest>> {
-  const definitions = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
+  const definitions = objects.filter(isDefinition);
   return definitions.length > 0 ? await owned(cluster, definitions) : new Map();
 }
 

@@ -1,10 +1,9 @@
 // The end of a deploy: what its steps have on a cluster and no longer want, deleted or only named.
-import { apply } from "./apply.ts";
+import { keepKinds } from "./apply.ts";
 import { missingBundles } from "./bundle.ts";
 import type { Cluster } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { idOf, type Manifest, STEP_LABEL } from "./manifest.ts";
-import { kindsToKeep } from "./kinds.ts";
 import { isKept, prune, unwanted } from "./prune.ts";
 import type { Report } from "./report.ts";
 import { begun, type Step, type StepResult } from "./step.ts";
@@ -81,8 +80,7 @@ async function deletable(
   const wanted = new Set(results.flatMap(({ wanted }) => wanted));
   const surplus = await unwanted(cluster, done.map(({ name }) => name), wanted);
   const found = surplus.filter((object) => !isKept(object));
-  const kinds = found.length > 0 ? await kindsToKeep(cluster, found) : undefined;
-  if (kinds) await apply(cluster, [kinds]);
+  if (found.length > 0) await keepKinds(cluster, found);
   const parts = [...Map.groupBy(found, stepOf)].map(async ([name, objects]) => {
     const reason = await done.find((step) => step.name === name)?.keeps?.(cluster);
     if (!reason) return objects;

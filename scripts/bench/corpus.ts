@@ -2,9 +2,12 @@
 // of other tools were measured with, made of what this project deploys there and of plain ones.
 import process from "node:process";
 import { type Cluster, loadFleet } from "../../lib/cluster.ts";
-import { configMap, type Manifest } from "../../lib/manifest.ts";
+import { configMap, isDefinition, type Manifest } from "../../lib/manifest.ts";
 import { desiredOf, type Step, step } from "../../lib/step.ts";
 import { STEPS } from "../fleet.ts";
+
+/** The steps that want objects. */
+const DEPLOYING = STEPS.filter(({ afterFleet }) => !afterFleet);
 
 /** Definitions among the objects, and all others. */
 const SIZE = { definitions: 35, others: 216 };
@@ -33,9 +36,7 @@ export async function benchFleet(root?: string): Promise<Cluster[]> {
 
 /** The objects; `revision` is a value of one of them. Workloads have no pods, so nothing else is busy. */
 export async function corpus(cluster: Cluster, revision = "1"): Promise<Manifest[]> {
-  const steps = STEPS.filter(({ afterFleet }) => !afterFleet);
-  const real = await desiredOf(steps, cluster);
-  const isDefinition = ({ kind }: Manifest) => kind === "CustomResourceDefinition";
+  const real = await desiredOf(DEPLOYING, cluster);
   const definitions = real.filter(isDefinition).slice(0, SIZE.definitions);
   const others = real.filter((object) => !isDefinition(object)).slice(0, SIZE.others - 1);
   const namespace = others.find(({ kind }) => kind === "Namespace")!.metadata.name;
@@ -47,8 +48,7 @@ export async function corpus(cluster: Cluster, revision = "1"): Promise<Manifest
 
 /** Everything of our own for a cluster; the bundles are the same for all of them. */
 export async function ownOf(cluster: Cluster): Promise<Manifest[]> {
-  const steps = STEPS.filter(({ afterFleet }) => !afterFleet);
-  return (await Promise.all(steps.map(({ objects }) => objects(cluster)))).flat();
+  return (await Promise.all(DEPLOYING.map(({ objects }) => objects(cluster)))).flat();
 }
 
 /** A step that deploys the corpus. */
