@@ -1,4 +1,4 @@
-// Which test shows what the deployer does about each fault (A1 to A72): `deno task faults`. Ends with 11
+// Which test shows what the deployer does about each fault of the table: `deno task faults`. Ends with 11
 // when a fault has none. Tests are found by their names; none is run.
 import "./needs.ts";
 import { readdir, readFile } from "node:fs/promises";
@@ -18,15 +18,15 @@ export interface FaultTest {
 }
 
 // A text that begins with ids, up to its own quote: "A28, A52: every row is tried".
-const NAMES = /(["'`])((?:[AB]\d+, )*[AB]\d+: (?:(?!\1).)+)\1/g;
+const NAMES = /(["'`])((?:[A-Z]\d+, )*[A-Z]\d+: (?:(?!\1).)+)\1/g;
 
 /** What a file says it shows: a name may speak of several faults (`A39: ...; A72: ...`). */
 export function testsIn(file: string, text: string): FaultTest[] {
-  const parts = [...text.matchAll(NAMES)].flatMap(([, , name]) => name!.split(/; (?=[AB]\d+: )/));
+  const parts = [...text.matchAll(NAMES)].flatMap(([, , name]) => name!.split(/; (?=[A-Z]\d+: )/));
   return parts.flatMap((part) => {
-    const [, ids, name] = /^([AB\d, ]+): (.*)/.exec(part)!;
+    const [, ids, name] = /^([A-Z\d, ]+): (.*)/.exec(part)!;
     // B are faults of the deployed system, which is another table.
-    return ids!.split(", ").filter((id) => id.startsWith("A"))
+    return ids!.split(", ").filter((id) => !id.startsWith("B"))
       .map((id) => ({ id, name: name!, file }));
   });
 }
