@@ -11,6 +11,8 @@ export interface Problem {
   cause: string;
   /** The next command or edit. */
   fix: string;
+  /** Seconds from the first look in which it may still go by itself, where that is known. */
+  patience?: number;
 }
 
 /** Notes a fact for the operator beside the verdict: how long, how much. */
@@ -47,19 +49,25 @@ export interface Patience {
   say?: (missing: string) => void;
 }
 
-/** Runs a check until it finds nothing wrong, or the patience is over: what is new needs a while. */
+/**
+ * Runs a check until it finds nothing wrong, or the patience is over, that of its problems too: what is new
+ * needs a while.
+ */
 export async function settled<S>(
   check: Check<S>,
   subject: S,
   { until, every = 5, say = () => {} }: Patience,
 ): Promise<Result> {
   const { name, hop } = check;
+  const started = Date.now();
   for (let said = "";;) {
     refuseInterrupted();
     const result: Result = { name, hop, problems: [] };
     const tell = (fact: string) => void (result.fact = fact);
     const problems = result.problems = await check.run(subject, tell).catch(asProblems);
-    if (problems.length === 0 || Date.now() + every * 1000 > until) return result;
+    const longest = Math.max(0, ...problems.map(({ patience = 0 }) => patience));
+    const last = Math.max(until, started + longest * 1000);
+    if (problems.length === 0 || Date.now() + every * 1000 > last) return result;
     const more = problems.length > 1 ? ` and ${problems.length - 1} more` : "";
     const now = `${name}: ${problems[0]!.what}${more}`;
     if (now !== said) say(said = now);

@@ -71,9 +71,10 @@ function help(usage: string, flags: Record<string, string>): string {
   return [`usage: ${usage}`, ...lines, ""].join("\n");
 }
 
-/** The clusters that a command works on, and the central one when it is none of them. */
+/** The clusters that a command works on, all of the site, and the central one when it is not chosen. */
 export interface Choice {
   clusters: Cluster[];
+  fleet: Cluster[];
   central?: Cluster;
 }
 
@@ -102,5 +103,5 @@ export async function choiceFor(words: string[]): Promise<Choice> {
   maskSecrets(fleet.flatMap(secretsOf));
   const clusters = chooseClusters(fleet, ids);
   const central = fleet.find(({ role }) => role === "central");
-  return { clusters, central: central && clusters.includes(central) ? undefined : central };
+  return { clusters, fleet, central: central && clusters.includes(central) ? undefined : central };
 }

@@ -40,7 +40,7 @@ export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): P
   const started = performance.now();
   const { PLAN, CANARY, REPLACE, MAX_FAILURES } = process.env;
   const maxFailures = MAX_FAILURES ? countOf("MAX_FAILURES", MAX_FAILURES) : undefined;
-  const { clusters, central } = await choiceFor(ids);
+  const { clusters, fleet, central } = await choiceFor(ids);
   const approved = PLAN ? await readPlan(PLAN) : undefined;
   const replace = REPLACE
     ? chosenToReplace(REPLACE, await desiredOfAll(steps, clusters))
@@ -60,6 +60,7 @@ export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): P
           approve: approved &&
             (async (cluster) => refuseMoved(approved, cluster, await planSteps(steps, cluster))),
           central,
+          fleet,
         })
         : group.map((cluster) => ({ cluster, steps: steps.map(notRun) })),
     );

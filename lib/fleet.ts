@@ -25,6 +25,8 @@ export interface DeployOptions extends TidyOptions {
   maxFailures?: number;
   /** The central cluster when it is none of those deployed: it is told what it has to know of them. */
   central?: Cluster;
+  /** All clusters of the site; default: those deployed. */
+  fleet?: Cluster[];
 }
 
 /**
@@ -44,20 +46,22 @@ export async function deployFleet(
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
     result: { cluster, steps: [] } as ClusterResult,
   }));
-  const { maxFailures = Infinity, replace } = options;
+  const { maxFailures = Infinity, replace, fleet = clusters } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
   await Promise.all(runs.map(async ({ cluster, report, result }) => {
     for (const warning of cluster.warnings) report.warn(warning);
     await using begun = await begin(steps, cluster, report, options)
       .catch((error) => void (result.error = error));
     if (result.error) report.error(result.error);
-    await runSteps(own, result, report, { replace, stopped, wanted: begun?.wanted });
+    await runSteps(own, result, report, { fleet, replace, stopped, wanted: begun?.wanted });
     result.steps.push(...await tidy(own, result.steps, cluster, report, options));
   }));
   const results = runs.map(({ result }) => result);
   const { central } = options;
   const told = central ? await tellCentral(own, (step) => edgesWith(step, results), central) : [];
-  await Promise.all(runs.map(({ report, result }) => runSteps(last, result, report, { stopped })));
+  await Promise.all(
+    runs.map(({ report, result }) => runSteps(last, result, report, { fleet, stopped })),
+  );
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 
@@ -111,7 +115,8 @@ async function runSteps(
   steps: Step[],
   result: ClusterResult,
   report: Report,
-  { stopped, replace, wanted }: {
+  { fleet, stopped, replace, wanted }: {
+    fleet: Cluster[];
     stopped: () => boolean;
     replace?: ReadonlySet<string>;
     wanted?: Map<Step, Manifest[]>;
@@ -125,6 +130,8 @@ async function runSteps(
     }
     const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
     const alone = !step.needs.every(ran);
-    done.push(await runStep(step, cluster, report, { alone, replace, objects: wanted?.get(step) }));
+    done.push(
+      await runStep(step, cluster, report, { alone, fleet, replace, objects: wanted?.get(step) }),
+    );
   }
 }

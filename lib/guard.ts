@@ -31,12 +31,21 @@ export async function checkTarget(
   cluster: Cluster,
   { adopt = false }: { adopt?: boolean } = {},
 ): Promise<Seen> {
+  const { kinds, ...seen } = await identify(cluster, { adopt });
+  noteKinds(cluster, kinds);
+  return seen;
+}
+
+/** As {@link checkTarget}, for a cluster that this run only asks: nothing of it is remembered. */
+export async function identify(
+  cluster: Cluster,
+  { adopt = false }: { adopt?: boolean } = {},
+): Promise<Seen & { kinds?: Manifest }> {
   const looking = reached(() => look(cluster));
   // Of two reasons to refuse, the wrong server is the better one.
   looking.catch(() => {});
   await checkServer(cluster);
   const { uid, marker, lease, kinds } = await looking;
-  noteKinds(cluster, kinds);
   const wanted = {
     id: cluster.id,
     name: text(cluster, "CLUSTER_NAME"),
@@ -62,9 +71,9 @@ export async function checkTarget(
         fix: `if the cluster was rebuilt on purpose: make cluster-${cluster.id} ARGS=--adopt`,
       });
     }
-    if (marker.uid === uid) return { lease };
+    if (marker.uid === uid) return { lease, kinds };
   }
-  return { lease, marker: configMap(OWNER, "kube-system", { ...wanted }) };
+  return { lease, kinds, marker: configMap(OWNER, "kube-system", { ...wanted }) };
 }
 
 async function checkServer(cluster: Cluster): Promise<void> {

@@ -59,6 +59,12 @@ export async function lock(
   };
 }
 
+/** Who holds this Lease, if it is held by a run that may still be alive. */
+export function holderOf(lease?: Manifest): string | undefined {
+  const holder = lease?.spec.holderIdentity;
+  return holder && !isDead(lease) ? holder : undefined;
+}
+
 function refuseHeld(
   cluster: Cluster,
   lease: Manifest | undefined,

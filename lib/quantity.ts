@@ -3,10 +3,14 @@
 const SECONDS: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
 const POWER = ["", "k", "m", "g", "t"];
 
-/** Seconds of a duration such as `90s`, `2h` or `14d`. */
+/** Seconds of a duration such as `90s`, `14d` or, as programs print it, `1m30s`; NaN of anything else. */
 export function durationSeconds(text: string): number {
-  const [amount, unit] = split(text);
-  return amount * (SECONDS[unit] ?? NaN);
+  const parts = text.match(/[0-9.]+[a-z]+/g) ?? [];
+  const seconds = parts.map((part) => {
+    const [amount, unit] = split(part);
+    return amount * (SECONDS[unit] ?? NaN);
+  });
+  return parts.join("") === text && text ? seconds.reduce((sum, one) => sum + one, 0) : NaN;
 }
 
 /** Bytes of a size such as `2Gi`, `500MB` (Thanos counts it in 1024s too) or `1g` (Java). */

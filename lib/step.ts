@@ -3,15 +3,15 @@ import { apply, staleAmong } from "./apply.ts";
 import { growVolumes } from "./claims.ts";
 import { type Cluster, flag, list, text } from "./cluster.ts";
 import { DeployError, ExitCode } from "./error.ts";
-import { kubectl } from "./kubectl.ts";
-import { idOf, type Manifest, signed, STEP_LABEL } from "./manifest.ts";
+import { hasRun } from "./deployed.ts";
+import { idOf, type Manifest, signed } from "./manifest.ts";
 import { waitReady } from "./ready.ts";
 import { changeCount, type Report } from "./report.ts";
 
 export interface StepDefinition {
   /** `30-thanos`; also the label of everything the step owns. */
   name: string;
-  /** Steps that must have run before: checked by the namespaces they leave. */
+  /** Steps that must have run before: checked by the Services they leave. */
   needs?: string[];
   /** false for a step that never talks to the cluster's API. */
   needsCluster?: boolean;
@@ -42,6 +42,8 @@ export interface Step extends StepDefinition {
 /** What a step's runbook may use. */
 export interface StepContext {
   cluster: Cluster;
+  /** All clusters of the site, this one included. */
+  fleet: Cluster[];
   /** Bundles and own objects, signed as this step's. */
   objects: Manifest[];
   report: Report;
@@ -109,8 +111,9 @@ export async function runStep(
   step: Step,
   cluster: Cluster,
   report: Report,
-  { alone = false, replace, objects: known }: {
+  { alone = false, fleet = [cluster], replace, objects: known }: {
     alone?: boolean;
+    fleet?: Cluster[];
     replace?: ReadonlySet<string>;
     objects?: Manifest[];
   } = {},
@@ -130,7 +133,7 @@ export async function runStep(
     const objects = known ?? await desired(step, cluster);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    await step.run(contextOf(cluster, objects, report, result, replace));
+    await step.run(contextOf(cluster, fleet, objects, report, result, replace));
   } catch (error) {
     report.error(error);
     result.state = "failed";
@@ -149,6 +152,7 @@ export async function runStep(
 
 function contextOf(
   cluster: Cluster,
+  fleet: Cluster[],
   objects: Manifest[],
   report: Report,
   result: StepResult,
@@ -167,6 +171,7 @@ function contextOf(
   }
   return {
     cluster,
+    fleet,
     objects,
     report,
     phase,
@@ -201,11 +206,7 @@ function hiddenBy(cluster: Cluster, program?: string): string | undefined {
 
 async function checkNeeds(step: Step, cluster: Cluster): Promise<void> {
   for (const need of step.needs) {
-    const found = await kubectl(
-      ["get", "namespaces", "--selector", `${STEP_LABEL}=${need}`, "-o", "name"],
-      { cluster },
-    );
-    if (found.trim()) continue;
+    if (await hasRun(need, cluster)) continue;
     throw new DeployError(`Cannot run ${step.name} on ${cluster.id}: ${need} has not run there`, {
       exitCode: ExitCode.prerequisite,
       fix: `make ${need} CLUSTER=${cluster.id}`,

@@ -7,6 +7,7 @@ import { main } from "../lib/deploy.ts";
 import { type Manifest, secret } from "../lib/manifest.ts";
 import { render } from "../lib/render.ts";
 import { type Step, step } from "../lib/step.ts";
+import { absenceOf } from "./thanos/absence.ts";
 import { fleetAlerts, fleetRules } from "./thanos/alerts.ts";
 import { edgesOf, endpointsConfig } from "./thanos/fleet.ts";
 import { grpcSecrets } from "./thanos/grpc.ts";
@@ -18,14 +19,17 @@ export const thanos = step({
   needs: ["20-prometheus"],
   tellsCentral: fleetLists,
   objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),
-  async run({ cluster, objects, phase, live, apply, ready, report }) {
+  async run({ cluster, fleet, objects, phase, live, apply, ready, report }) {
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
     if (cluster.role === "edge") return;
     const say = (missing: string) => report.waiting(missing);
     await live("Endpoints of Query", async () => {
-      await awaitOwn(cluster, say);
-      for (const edge of await awaitEdges(cluster, edgesOf(cluster), say)) report.warn(edge);
+      const stores = await awaitOwn(cluster, say);
+      const { lost, notes } = await absenceOf(stores, edgesOf(cluster), fleet);
+      for (const note of notes) report.note(note);
+      const deployed = lost.map(({ edge }) => edge);
+      for (const edge of await awaitEdges(cluster, deployed, say)) report.warn(edge);
     });
   },
 });

@@ -2,8 +2,9 @@
 // Every check runs; one closing error names each failed hop, its likely cause and the fix.
 import "./needs.ts";
 import type { Check } from "../lib/check.ts";
-import type { Cluster } from "../lib/cluster.ts";
+import { type Cluster, text } from "../lib/cluster.ts";
 import { main } from "../lib/deploy.ts";
+import { durationSeconds } from "../lib/quantity.ts";
 import { desiredOf, step } from "../lib/step.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
@@ -103,8 +104,13 @@ export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
   edge: [],
 };
 
-/** Right after a deploy, discovery and first scrapes take their time: shared by all checks. */
-const PATIENCE = 180_000;
+/**
+ * Right after a deploy, discovery and first scrapes take their time: in ms, shared by all checks. A rate
+ * needs two scrapes, and an alert on it two evaluations more.
+ */
+function patienceOf(cluster: Cluster): number {
+  return Math.max(180, 60 + 4 * durationSeconds(text(cluster, "SCRAPE_INTERVAL"))) * 1000;
+}
 
 export const verify = step({
   name: "50-verify",
@@ -113,7 +119,7 @@ export const verify = step({
   async run(context) {
     const checks = [...CHECKS.every, ...CHECKS[context.cluster.role]];
     const objects = await desiredOf(STEPS, context.cluster);
-    const deadline = Date.now() + PATIENCE;
+    const deadline = Date.now() + patienceOf(context.cluster);
     await runChecks(checks, context, { objects, until: () => deadline });
   },
 });

@@ -24,6 +24,14 @@ Deno.test("settled() gives the problems when the patience is over", async () => 
   assert.deepEqual(result, { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM] });
 });
 
+Deno.test("V1: settled() has at least the patience of the problem itself", async () => {
+  let runs = 0;
+  const slow = { ...PROBLEM, patience: 5 };
+  const run = () => Promise.resolve(++runs < 3 ? [PROBLEM, slow] : []);
+  const { problems } = await settled(check(run), "", { until: 0, every: 0.001 });
+  assert.deepEqual([runs, problems], [3, []]);
+});
+
 Deno.test("settled() makes a problem of a failure to ask, and lets a bug through", async () => {
   const failure = new DeployError("Cannot read /x of a", { exitCode: 8, where: "503", fix: "y" });
   const { problems } = await settled(check(() => Promise.reject(failure)), "", { until: 0 });

@@ -268,7 +268,7 @@ Deno.test("plan() shows volumes that grow, although the API server refuses the t
   const calls = await fakeKubectl([
     NOTHING_LISTED,
     { on: "api-resources", stdout: "statefulsets sts apps/v1 true StatefulSet\n" },
-    { on: "get namespaces", stdout: "namespace/monitoring\n" },
+    { on: "get services --all-namespaces", stdout: "service/prometheus\n" },
     ...site([live, claim("data-store-0", "10Gi")]).slice(0, 2),
     { on: "get statefulset.v1.apps", stdout: JSON.stringify({ items: [live] }) },
     { on: "--dry-run=server", stdout: JSON.stringify(live) },

@@ -191,7 +191,7 @@ Deno.test("planFleet() shows what central would be told, and not the rest of its
     ...TARGETS,
     CENTRAL,
     { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n" },
-    { on: "get namespaces", stdout: "namespace/monitoring\n" },
+    { on: "get services --all-namespaces", stdout: "service/prometheus\n" },
     {
       on: "mkube-196 get configmap",
       stdout: JSON.stringify({ items: [list(""), configMap("other", "monitoring", {})] }),

@@ -203,6 +203,7 @@ async function told(more: Partial<Cluster["vars"]>, pair?: DoorCertificate): Pro
   const facts: string[] = [];
   const problems = await doors({
     cluster: { ...cluster, vars, doorCertificate: pair },
+    fleet: [],
     objects: OBJECTS,
     proxy: () => assert.fail("people have no proxy"),
   }, (fact) => facts.push(fact));

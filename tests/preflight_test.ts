@@ -590,7 +590,12 @@ Deno.test("B28, B52: the check Certificates tells the one that ends first, and a
   const check = async (cluster: Cluster, client: string) => {
     await fakeKubectl(seat(api.port, client));
     let fact = "";
-    const subject = { cluster, objects: [], proxy: () => assert.fail("no way in is needed") };
+    const subject = {
+      cluster,
+      fleet: [],
+      objects: [],
+      proxy: () => assert.fail("no way in is needed"),
+    };
     const problems = await certificates(subject, (told) => fact = told);
     return { problems, fact };
   };
@@ -621,7 +626,12 @@ Deno.test("B28: the check Certificates says when no server is there", async () =
     KUBECONFIG_FILE: "kubeconfig",
     S3_ENDPOINT: "https://127.0.0.1:1",
   });
-  const subject = { cluster, objects: [], proxy: () => assert.fail("no way in is needed") };
+  const subject = {
+    cluster,
+    fleet: [],
+    objects: [],
+    proxy: () => assert.fail("no way in is needed"),
+  };
   const error = await certificates(subject, () => {}).catch((error) => error);
   assert.match(error.message, /Cannot see the certificate of 127\.0\.0\.1:1/);
   assert.equal(error.exitCode, 8);

@@ -76,7 +76,9 @@ Deno.test("runStep() signs the objects of its step", async () => {
 });
 
 Deno.test("runStep() alone names the step that has to run before", async () => {
-  await fakeKubectl([{ on: "get namespaces --selector deploy.miribit.lab/step=20-prometheus" }]);
+  await fakeKubectl([{
+    on: "get services --all-namespaces --selector deploy.miribit.lab/step=20-prometheus",
+  }]);
   const cluster = await fixtureCluster("197", settings);
   const result = await runStep(example(async () => {}, ["20-prometheus"]), cluster, quiet(), {
     alone: true,

@@ -5,7 +5,13 @@ import type { Cluster, Peer } from "../lib/cluster.ts";
 import { base64, idOf, type Manifest } from "../lib/manifest.ts";
 import { prometheus } from "../scripts/20-prometheus.ts";
 import { thanos } from "../scripts/30-thanos.ts";
-import { missingEndpoints, type Stores } from "../scripts/thanos/stores.ts";
+import { edgesOf } from "../scripts/thanos/fleet.ts";
+import {
+  missingEdges,
+  missingPrograms,
+  type Stores,
+  whyMissing,
+} from "../scripts/thanos/stores.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import { grpcFile, grpcFolder } from "./grpc_fixture.ts";
 
@@ -174,37 +180,39 @@ const CONNECTED: Stores = {
   rule: [endpoint("10.244.0.12:10901", [{ ruler_cluster: "cluster-196-central" }], null)],
 };
 
-Deno.test("missingEndpoints() is empty when everything is connected", async () => {
+Deno.test("missingPrograms() and missingEdges() are empty when everything is connected", async () => {
   const cluster = await fixtureCluster("196");
-  assert.deepEqual(missingEndpoints(CONNECTED, cluster), { own: [], edges: [] });
+  assert.deepEqual(missingPrograms(CONNECTED, cluster), []);
+  assert.deepEqual(missingEdges(CONNECTED, edgesOf(cluster)), []);
 });
 
-Deno.test("missingEndpoints() names an edge with its address and last error", async () => {
+Deno.test("whyMissing() names an edge with its address and last error", async () => {
   const cluster = await fixtureCluster("196");
   const [own, first] = CONNECTED.sidecar!;
   const refused = {
     ...first!,
     lastError: "rpc error: code = Unavailable desc = connection refused",
   };
-  const { edges } = missingEndpoints({ ...CONNECTED, sidecar: [own!, refused] }, cluster);
+  const stores = { ...CONNECTED, sidecar: [own!, refused] };
+  const edges = missingEdges(stores, edgesOf(cluster)).map((edge) =>
+    whyMissing(stores, cluster, edge)
+  );
   assert.equal(edges.length, 2);
   assert.match(edges[0]!, /cluster-197-edge at 192\.168\.101\.197:30901: .*connection refused/);
   assert.match(edges[1]!, /cluster-198-edge at 192\.168\.101\.198:30901: not connected/);
 });
 
-Deno.test("missingEndpoints() counts shards and misses the Ruler", async () => {
+Deno.test("missingPrograms() counts shards and misses the Ruler", async () => {
   const cluster = await fixtureCluster("196", { STORE_REPLICAS: "2" });
-  const { own } = missingEndpoints(
-    { sidecar: CONNECTED.sidecar!, store: CONNECTED.store! },
-    cluster,
-  );
+  const stores = { sidecar: CONNECTED.sidecar!, store: CONNECTED.store! };
+  const own = missingPrograms(stores, cluster);
   assert.deepEqual(own, ["store: 1 of 2 shards connected", "ruler: not connected"]);
 });
 
-Deno.test("missingEndpoints() misses everything before the first poll", async () => {
-  const { own, edges } = missingEndpoints({}, await fixtureCluster("196"));
-  assert.equal(own.length, 3);
-  assert.equal(edges.length, 2);
+Deno.test("missingPrograms() and missingEdges() miss everything before the first poll", async () => {
+  const cluster = await fixtureCluster("196");
+  assert.equal(missingPrograms({}, cluster).length, 3);
+  assert.equal(missingEdges({}, edgesOf(cluster)).length, 2);
 });
 
 function endpointsOf(objects: Manifest[]): Record<string, unknown>[] {

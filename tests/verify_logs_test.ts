@@ -81,6 +81,7 @@ Deno.test("marker() has the keeper write one new word, finds it and tells the de
   );
   const problems = await marker({
     cluster,
+    fleet: [],
     objects: [],
     proxy: () => Promise.resolve(proxy),
   }, (fact) => told.push(fact));
@@ -178,7 +179,13 @@ Deno.test("lifecycle() does not ask ISM to explain while there is no log index: 
     "/_plugins/_sm/policies/*/_explain": SM,
   });
   const cluster = await fixtureCluster("197");
-  const subject = { cluster, objects: [], proxy: () => Promise.resolve(proxy), tell: () => {} };
+  const subject = {
+    cluster,
+    fleet: [],
+    objects: [],
+    proxy: () => Promise.resolve(proxy),
+    tell: () => {},
+  };
   assert.deepEqual(await lifecycle(subject), []);
 });
 

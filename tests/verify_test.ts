@@ -38,7 +38,9 @@ function object(kind: string, name: string, rest: Record<string, unknown>): Mani
 
 function target(scrapePool: string, health: Target["health"], lastError = ""): Target {
   const labels = { job: "kubelet", namespace: "kube-system" };
-  return { scrapePool, scrapeUrl: "https://10.0.0.1:10250/metrics", health, lastError, labels };
+  const times = { scrapeInterval: "30s", scrapeTimeout: "10s" };
+  const scrapeUrl = "https://10.0.0.1:10250/metrics";
+  return { scrapePool, scrapeUrl, health, lastError, labels, ...times };
 }
 
 const MONITOR = object("ServiceMonitor", "kubelet", { spec: { endpoints: [{}, {}] } });
@@ -53,6 +55,15 @@ Deno.test("targetProblems() names a target that is down with its error", () => {
     "target kubelet at https://10.0.0.1:10250/metrics is down: server returned HTTP status 403",
   ]);
   assert.match(problems[0]!.cause, /right/);
+});
+
+Deno.test("V1: targetProblems() has patience for one more scrape, whatever the target's interval", () => {
+  const slow = {
+    ...target("serviceMonitor/monitoring/kubelet/1", "unknown"),
+    scrapeInterval: "4m",
+  };
+  const active = [target("serviceMonitor/monitoring/kubelet/0", "down"), slow];
+  assert.deepEqual(targetProblems(active, [MONITOR]).map(({ patience }) => patience), [50, 260]);
 });
 
 Deno.test("targetProblems() names every endpoint of a monitor that found no target", () => {
@@ -111,10 +122,14 @@ Deno.test("endpointProblems() tells local programs from edges", async () => {
     lastError: null,
     labelSets: [{ cluster: "cluster-197-edge" }],
   };
-  const problems = endpointProblems({ sidecar: [sidecar] }, cluster);
+  const edge = cluster.fleet.at(-1)!;
+  const lost = (reason?: string) => ({ lost: [{ edge, reason }], excused: [], notes: [] });
+  const problems = endpointProblems({ sidecar: [sidecar] }, lost(), cluster);
   assert.equal(problems.length, 4);
   assert.match(problems.at(-1)!.what, /cluster-198-edge at 192\.168\.101\.198:30901/);
   assert.match(problems.at(-1)!.cause, /firewall/);
+  const [unasked] = endpointProblems({ sidecar: [sidecar] }, lost("no route"), cluster).slice(-1);
+  assert.match(unasked!.cause, /cannot be asked either: no route/);
 });
 
 Deno.test("clusterProblems() misses clusters, and sees replicas only by their label", async () => {
@@ -122,11 +137,11 @@ Deno.test("clusterProblems() misses clusters, and sees replicas only by their la
   const counts = ["cluster-196-central", "cluster-198-edge"]
     .map((name) => ({ metric: { cluster: name }, value: [1, "9"] as [number, string] }));
   const merged = [{ metric: {}, value: [1, "9"] as [number, string] }];
-  assert.deepEqual(whats(clusterProblems(counts, merged, cluster)), [
+  assert.deepEqual(whats(clusterProblems(counts, merged, cluster.fleet)), [
     "Thanos Query has no samples of cluster-197-edge",
   ]);
   const visible = [{ metric: { prometheus_replica: "prometheus-0" }, value: merged[0]!.value }];
-  assert.equal(clusterProblems(counts, visible, cluster).length, 2);
+  assert.equal(clusterProblems(counts, visible, cluster.fleet).length, 2);
 });
 
 Deno.test("healthProblems() counts nodes and wants green", () => {
@@ -291,7 +306,7 @@ Deno.test("uploads() fails when Prometheus has no value for its question", async
   const cluster = await fixtureCluster("197");
   const asked = (result: unknown[]) => {
     const proxy = answering(JSON.stringify({ status: "success", data: { result } }));
-    return uploads({ cluster, objects: [], proxy: () => Promise.resolve(proxy) });
+    return uploads({ cluster, fleet: [], objects: [], proxy: () => Promise.resolve(proxy) });
   };
   assert.deepEqual(await asked([{ metric: {}, value: [1, "0"] }]), []);
   assert.match(whats(await asked([]))[0]!, /does not upload/);

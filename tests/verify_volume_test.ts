@@ -5,7 +5,12 @@ import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
-const subject = { cluster, objects: [], proxy: () => Promise.reject(new Error("not needed")) };
+const subject = {
+  cluster,
+  fleet: [],
+  objects: [],
+  proxy: () => Promise.reject(new Error("not needed")),
+};
 const MADE: Reply[] = [
   { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
   { on: " delete job volume-probe .*--ignore-not-found" },

@@ -69,6 +69,7 @@ export const FAULTS: Fault[] = [
   { id: "A54", fault: "no open-iscsi on the node", exit: "3 or 7" },
   { id: "A55", fault: "kernel limits of the node too low", exit: "3 or warn" },
   { id: "A56", fault: "node too small", exit: "3" },
+  { id: "V1", fault: "edge that nobody has deployed yet, target not scraped yet", exit: "0" },
   { id: "A57", fault: "wait for what does not exist yet", exit: "0 or 7" },
   { id: "A58", fault: "kubectl hangs", exit: "5" },
   { id: "A59", fault: "object that is no longer wanted", exit: "0" },

@@ -5,7 +5,7 @@ import { DeployError } from "../../lib/error.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { type ClusterProxy, openProxy } from "../../lib/proxy.ts";
 import { until } from "../../lib/wait.ts";
-import { edgeAddress, edgesOf } from "./fleet.ts";
+import { edgeAddress } from "./fleet.ts";
 import { mutualTls } from "./grpc.ts";
 
 /** The Thanos Query of the central cluster. */
@@ -28,60 +28,71 @@ export async function readStores(proxy: ClusterProxy): Promise<Stores> {
   return data;
 }
 
-/** What Query should be in touch with and is not: programs of its own cluster, and these edges. */
-export function missingEndpoints(
-  stores: Stores,
-  cluster: Cluster,
-  wanted: Peer[] = edgesOf(cluster),
-): { own: string[]; edges: string[] } {
-  const healthy = (component: string) =>
-    (stores[component] ?? []).filter(({ lastError }) => !lastError);
-  const errorAt = (address: string) =>
-    Object.values(stores).flat().find(({ name }) => name === address)?.lastError;
-  const sees = (name: string) =>
-    healthy("sidecar").some(({ labelSets }) => labelSets.some(({ cluster }) => cluster === name));
+/** Endpoints of a component that answer. */
+function healthy(stores: Stores, component: string): StoreStatus[] {
+  return (stores[component] ?? []).filter(({ lastError }) => !lastError);
+}
 
-  const own: string[] = [];
+/** Whether a component (`sidecar`, `store`) that answers has series of the cluster of that name. */
+export function shows(stores: Stores, component: string, name: string): boolean {
+  return healthy(stores, component)
+    .some(({ labelSets }) => labelSets.some(({ cluster }) => cluster === name));
+}
+
+/** Programs of its own cluster that Query should be in touch with and is not. */
+export function missingPrograms(stores: Stores, cluster: Cluster): string[] {
+  const missing: string[] = [];
   const name = text(cluster, "CLUSTER_NAME");
-  if (!sees(name)) own.push(`sidecar of ${name}: not connected`);
+  if (!shows(stores, "sidecar", name)) missing.push(`sidecar of ${name}: not connected`);
   const shards = number(cluster, "STORE_REPLICAS");
-  const found = healthy("store").length;
-  if (found < shards) own.push(`store: ${found} of ${shards} shards connected`);
-  if (healthy("rule").length === 0) own.push("ruler: not connected");
+  const found = healthy(stores, "store").length;
+  if (found < shards) missing.push(`store: ${found} of ${shards} shards connected`);
+  if (healthy(stores, "rule").length === 0) missing.push("ruler: not connected");
+  return missing;
+}
 
-  const edges = wanted.filter(({ name }) => !sees(name)).map((edge) => {
-    const address = edgeAddress(cluster, edge);
-    const reason = errorAt(address) ??
-      `not connected (make cluster-${edge.id}, if it is not deployed)`;
-    return `sidecar of ${edge.name} at ${address}: ${reason}`;
-  });
-  return { own, edges };
+/** Edges of which Query has no sidecar. */
+export function missingEdges(stores: Stores, edges: Peer[]): Peer[] {
+  return edges.filter(({ name }) => !shows(stores, "sidecar", name));
+}
+
+/** Why Query has no sidecar of an edge, as a sentence. */
+export function whyMissing(stores: Stores, cluster: Cluster, edge: Peer): string {
+  const address = edgeAddress(cluster, edge);
+  const error = Object.values(stores).flat().find(({ name }) => name === address)?.lastError;
+  return `sidecar of ${edge.name} at ${address}: ${error ?? "not connected"}`;
 }
 
 type Say = (missing: string) => void;
 
-/** Waits until Query is in touch with the programs of its own cluster: ten minutes at most. */
-export async function awaitOwn(cluster: Cluster, say: Say): Promise<void> {
+/**
+ * Waits until Query is in touch with the programs of its own cluster, ten minutes at most; gives all that it
+ * is in touch with by then.
+ */
+export async function awaitOwn(cluster: Cluster, say: Say): Promise<Stores> {
   await using proxy = await openProxy(cluster);
-  const probe = async () => missingEndpoints(await readStores(proxy), cluster, []).own;
+  let stores: Stores = {};
+  const probe = async () => missingPrograms(stores = await readStores(proxy), cluster);
   await until("the endpoints of Thanos Query", probe, { seconds: 600, say });
+  return stores;
 }
 
 // An edited endpoint file reaches the process after 90 s (kubelet), 5 s (reload) and 5 s (poll).
 const EDGE_PATIENCE = 120_000;
 
 /**
- * Waits until Query is in touch with these edges. Those that are still missing after two minutes are
- * given back, one line each: they may be deployed later, and a link that is down heals by itself.
+ * Waits until Query is in touch with these edges, which are deployed. Those that are still missing after
+ * two minutes are given back, one line each: a link that is down heals by itself.
  */
 export async function awaitEdges(cluster: Cluster, edges: Peer[], say: Say): Promise<string[]> {
   await using proxy = await openProxy(cluster);
   const enough = Date.now() + EDGE_PATIENCE;
   let missing: string[] = [];
   await until("Thanos Query to see the edges", async () => {
-    missing = await readStores(proxy)
-      .then((stores) => missingEndpoints(stores, cluster, edges).edges)
-      .catch(silent);
+    missing = await readStores(proxy).then(
+      (stores) => missingEdges(stores, edges).map((edge) => whyMissing(stores, cluster, edge)),
+      silent,
+    );
     return Date.now() < enough ? missing : [];
   }, { seconds: 600, say });
   return missing;

@@ -3,6 +3,7 @@ import { readJson } from "../../lib/answer.ts";
 import type { Problem } from "../../lib/check.ts";
 import { list } from "../../lib/cluster.ts";
 import type { Manifest } from "../../lib/manifest.ts";
+import { durationSeconds } from "../../lib/quantity.ts";
 import type { Subject } from "./subject.ts";
 
 /** The Prometheus of the cluster itself. */
@@ -19,6 +20,10 @@ export interface Target {
   health: "up" | "down" | "unknown";
   lastError: string;
   labels: Record<string, string>;
+  /** `30s`; Prometheus spreads the first scrapes over it. */
+  scrapeInterval: string;
+  /** `10s`. */
+  scrapeTimeout: string;
 }
 
 /** One of `data.groups` of `/api/v1/rules`. */
@@ -55,6 +60,8 @@ export function targetProblems(
     cause: causeOf(target.lastError),
     fix: `kubectl -n ${target.labels.namespace ?? "NAMESPACE"} get pods -o wide; ` +
       `look for the address in the url`,
+    // By then it was scraped once more.
+    patience: durationSeconds(target.scrapeInterval) + durationSeconds(target.scrapeTimeout) + 10,
   }));
   const pools = new Set(active.map(({ scrapePool }) => scrapePool));
   const lost = poolsOf(objects).filter((pool) => !pools.has(pool)).map((pool) => ({

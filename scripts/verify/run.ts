@@ -16,7 +16,7 @@ export interface RunOptions {
 /** Runs every check, whatever the others say; throws exit 11 with all that is wrong. */
 export async function runChecks(
   checks: Check<Subject>[],
-  { cluster, phase, live, report }: StepContext,
+  { cluster, fleet, phase, live, report }: StepContext,
   { objects = [], until }: RunOptions,
 ): Promise<void> {
   await using resources = new AsyncDisposableStack();
@@ -26,7 +26,7 @@ export async function runChecks(
   const say = (missing: string) => report.waiting(missing);
   for (const check of checks) {
     await (check.live ? live : phase)(check.name, async () => {
-      const subject = { cluster, objects, proxy };
+      const subject = { cluster, fleet, objects, proxy };
       const result = await settled(check, subject, { until: until(check), say });
       results.push(result);
       for (const { what } of result.problems) report.warn(what);

@@ -5,6 +5,8 @@ import type { ClusterProxy } from "../../lib/proxy.ts";
 
 export interface Subject {
   cluster: Cluster;
+  /** All clusters of the site. */
+  fleet: Cluster[];
   /** Objects of all steps. */
   objects: Manifest[];
   /** The way to the Services of the cluster; opened by the first check that needs it. */

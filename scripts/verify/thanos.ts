@@ -1,50 +1,62 @@
 // Checks of the fleet as the central Thanos Query sees it.
-import type { Problem } from "../../lib/check.ts";
-import type { Cluster } from "../../lib/cluster.ts";
+import type { Problem, Tell } from "../../lib/check.ts";
+import type { Cluster, Peer } from "../../lib/cluster.ts";
 import type { Subject } from "./subject.ts";
-import { missingEndpoints, QUERY, readStores, type Stores } from "../thanos/stores.ts";
+import { type Absence, absenceOf } from "../thanos/absence.ts";
+import { edgeAddress, edgesOf } from "../thanos/fleet.ts";
+import { missingPrograms, QUERY, readStores, type Stores, whyMissing } from "../thanos/stores.ts";
 import { ask, type Sample } from "./metrics.ts";
 
-/** Query is in touch with its own programs and with every edge. */
-export async function endpoints({ cluster, proxy }: Subject): Promise<Problem[]> {
-  return endpointProblems(await readStores(await proxy()), cluster);
+/** Query is in touch with its own programs and with every edge that is deployed. */
+export async function endpoints(subject: Subject, tell: Tell): Promise<Problem[]> {
+  const stores = await readStores(await subject.proxy());
+  const absence = await absenceOf(stores, edgesOf(subject.cluster), subject.fleet);
+  if (absence.notes.length > 0) tell(absence.notes.join("; "));
+  return endpointProblems(stores, absence, subject.cluster);
 }
 
 /** Endpoints that Query lacks. */
-export function endpointProblems(stores: Stores, cluster: Cluster): Problem[] {
-  const { own, edges } = missingEndpoints(stores, cluster);
+export function endpointProblems(
+  stores: Stores,
+  { lost }: Absence,
+  cluster: Cluster,
+): Problem[] {
   return [
-    ...own.map((line) => ({
+    ...missingPrograms(stores, cluster).map((line) => ({
       what: line,
       cause: "its pod is not ready, or the headless Service has no port grpc",
       fix: "kubectl -n monitoring get pods,endpointslices; logs of deploy/thanos-query",
     })),
-    ...edges.map((line) => ({
-      what: line,
-      cause: "the edge is not deployed or down, or a firewall closes the NodePort",
-      fix: "nc -vz ADDRESS PORT from the central node, then make verify on the edge",
+    ...lost.map(({ edge, reason }) => ({
+      what: whyMissing(stores, cluster, edge),
+      cause: reason
+        ? `the edge, or the way to it, is down; it cannot be asked either: ${reason}`
+        : "the edge is down, or a firewall closes the NodePort",
+      fix: `nc -vz ${edgeAddress(cluster, edge).replace(":", " ")} from the central node, then ` +
+        `make verify-${edge.id}`,
     })),
   ];
 }
 
-/** Samples of every cluster are visible, and replicas are merged. */
-export async function clusters({ cluster, proxy }: Subject): Promise<Problem[]> {
+/** Samples of every cluster that is deployed are visible, and replicas are merged. */
+export async function clusters({ cluster, fleet, proxy }: Subject): Promise<Problem[]> {
   const way = await proxy();
+  const { excused } = await absenceOf(await readStores(way), edgesOf(cluster), fleet);
   return clusterProblems(
     await ask(way, QUERY, "count by (cluster) (up)"),
     await ask(way, QUERY, "count by (prometheus_replica) (up)"),
-    cluster,
+    cluster.fleet.filter(({ id }) => !excused.some((edge) => edge.id === id)),
   );
 }
 
-/** Clusters without samples, and replica labels that are still visible. */
+/** Clusters of these without samples, and replica labels that are still visible. */
 export function clusterProblems(
   counts: Sample[],
   replicas: Sample[],
-  { fleet }: Cluster,
+  wanted: Peer[],
 ): Problem[] {
   const seen = new Set(counts.map(({ metric }) => metric.cluster));
-  const problems = fleet.filter(({ name }) => !seen.has(name)).map(({ id, name }) => ({
+  const problems = wanted.filter(({ name }) => !seen.has(name)).map(({ id, name }) => ({
     what: `Thanos Query has no samples of ${name}`,
     cause: "its sidecar is not connected, or its external label cluster is another",
     fix: `make verify-${id}, then look at the check Thanos endpoints`,
