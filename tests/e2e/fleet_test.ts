@@ -1,15 +1,16 @@
 // The fleet grows by one file, and its links can be closed to strangers.
 import assert from "node:assert/strict";
-import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
-import { type Cluster, projectPath, text } from "../../lib/cluster.ts";
+import { type Cluster, text } from "../../lib/cluster.ts";
 import { changesOf } from "../../scripts/smoke/make.ts";
 import { readStores } from "../../scripts/thanos/stores.ts";
 import {
   central,
   check,
+  copyProject,
   edges,
   eventually,
   figure,
@@ -76,16 +77,6 @@ check("a new edge is one file: Query sees it without a restart", async () => {
     await rm(folder, { recursive: true, force: true });
   }
 });
-
-/** What git tracks and what it does not, but for its own folder and what is fetched or running. */
-async function copyProject(folder: string): Promise<void> {
-  const skipped = [".git", ".demo"].map((name) => projectPath(name));
-  await cp(projectPath("."), folder, {
-    recursive: true,
-    verbatimSymlinks: true,
-    filter: (source) => !skipped.includes(source.replace(/\/$/, "")),
-  });
-}
 
 function settings(file: string): string[] {
   return file.split("\n").filter((line) => /^[A-Z]/.test(line)).sort();

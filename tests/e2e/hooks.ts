@@ -2,6 +2,7 @@
 // standing for a cluster's. A drill whose command is not given is ignored.
 //   E2E_CUT, E2E_HEAL           pull and plug the network cable of a node
 //   E2E_RESTART                 power cut and boot of a node
+//   E2E_RENEW                   forget all clusters and boot new ones in their place
 //   E2E_S3_STOP, E2E_S3_START   stop and start the S3 server
 //   E2E_EMPTY_BUCKET=yes        the bucket of metrics may be emptied
 import process from "node:process";

@@ -1,9 +1,10 @@
 // The site under test: its clusters as env/, the profile and the process environment describe them.
 // Nothing here knows what kind of site it is.
 import assert from "node:assert/strict";
+import { cp } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readJson } from "../../lib/answer.ts";
-import { type Cluster, loadFleet, secretsOf } from "../../lib/cluster.ts";
+import { type Cluster, loadFleet, projectPath, secretsOf } from "../../lib/cluster.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { type ClusterProxy, openProxy, type ServicePort } from "../../lib/proxy.ts";
 import { maskSecrets, print, table } from "../../lib/report.ts";
@@ -33,6 +34,16 @@ export function check(name: string, run: () => Promise<unknown>, ignore = false)
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => void await run(),
+  });
+}
+
+/** What git tracks and what it does not, but for its own folder and what is fetched or running. */
+export async function copyProject(folder: string): Promise<void> {
+  const skipped = [".git", ".demo"].map((name) => projectPath(name));
+  await cp(projectPath("."), folder, {
+    recursive: true,
+    verbatimSymlinks: true,
+    filter: (source) => !skipped.includes(source.replace(/\/$/, "")),
   });
 }
 
