@@ -1,9 +1,17 @@
 # Names for people; every recipe is one call of a script. `make` lists them.
 # Settings for one run: PROFILE=demo, CLUSTER=197, ARGS=--adopt, or any name of env/README.md.
 
-RUN   := scripts/deno run --frozen --no-prompt --allow-read --allow-write --allow-env --allow-sys --allow-run --allow-net
+# What is typed on the command line reaches the scripts as it was typed: make would expand its $. A recipe
+# names such values by $$NAME only, so that the shell takes them from the environment and never reads them
+# as commands; -f keeps it from looking for files that fit them.
+$(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),\
+  $(eval override export $(name) := $$(value $(name)))))
+# The 196 of plan-196, for the same reason.
+export STEM = $*
+
+RUN   := set -f; scripts/deno run --frozen --no-prompt --allow-read --allow-write --allow-env --allow-sys --allow-run --allow-net
 # The demo finds its own processes in /proc, which Deno opens to nothing less than everything.
-DEMO  := scripts/deno run --frozen --no-prompt --allow-all
+DEMO  := set -f; scripts/deno run --frozen --no-prompt --allow-all
 STEPS := 00-minio 05-ingress 10-longhorn 20-prometheus 30-thanos 40-logging 50-verify
 IDS   := $(patsubst env/cluster-%.env,%,$(wildcard env/cluster-*.env))
 
@@ -77,11 +85,11 @@ e2e-faults:
 
 ## config-196        every effective setting of a cluster and where it comes from
 config-%: FORCE
-	@$(RUN) scripts/config.ts $*
+	@$(RUN) scripts/config.ts "$$STEM"
 
 ## bootstrap-196     shell script that makes the host a Minikube; YES=1 runs it over ssh
 bootstrap-%: FORCE
-	@$(RUN) scripts/bootstrap.ts $* "YES=$(YES)"
+	@$(RUN) scripts/bootstrap.ts "$$STEM" "YES=$$YES"
 
 ## preflight         what a deploy would meet, as a table with the fix for each thing (preflight-196 for one)
 .PHONY: preflight
@@ -89,7 +97,7 @@ preflight:
 	@$(RUN) scripts/preflight.ts all
 
 preflight-%: FORCE
-	@$(RUN) scripts/preflight.ts $*
+	@$(RUN) scripts/preflight.ts "$$STEM"
 
 ## certificates      site CA and one certificate per cluster for INGRESS_TLS, in INGRESS_TLS_DIR
 .PHONY: certificates
@@ -98,47 +106,47 @@ certificates:
 
 ## cluster-196       all steps on one cluster
 cluster-%: FORCE
-	@$(RUN) scripts/fleet.ts deploy $* $(ARGS)
+	@$(RUN) scripts/fleet.ts deploy "$$STEM" $$ARGS
 
 ## all               all steps on every cluster, side by side
 .PHONY: all
 all:
-	@$(RUN) scripts/fleet.ts deploy all $(ARGS)
+	@$(RUN) scripts/fleet.ts deploy all $$ARGS
 
 ## new-cluster       env file of one more edge; NAME=cluster-199-edge NODE_IP=192.168.101.199
 .PHONY: new-cluster
 new-cluster:
-	@$(RUN) scripts/new-cluster.ts "NAME=$(NAME)" "NODE_IP=$(NODE_IP)" "CONTEXT=$(CONTEXT)" "DOMAIN=$(DOMAIN)"
+	@$(RUN) scripts/new-cluster.ts "NAME=$$NAME" "NODE_IP=$$NODE_IP" "CONTEXT=$$CONTEXT" "DOMAIN=$$DOMAIN"
 
 ## 30-thanos         one step (any of scripts/NN-*.ts); CLUSTER=197
 .PHONY: $(STEPS)
 $(STEPS):
-	@$(RUN) scripts/$@.ts $(CLUSTER) $(ARGS)
+	@$(RUN) scripts/$@.ts $$CLUSTER $$ARGS
 
 ## plan              what a deploy would change, on every cluster (plan-196 for one)
 .PHONY: plan
 plan:
-	@$(RUN) scripts/fleet.ts plan all $(ARGS)
+	@$(RUN) scripts/fleet.ts plan all $$ARGS
 
 plan-%: FORCE
-	@$(RUN) scripts/fleet.ts plan $* $(ARGS)
+	@$(RUN) scripts/fleet.ts plan "$$STEM" $$ARGS
 
 ## drift             the same, ending with 0 (all as wanted), 12 (not) or a failure: for a timer (drift-196 for one)
 .PHONY: drift
 drift:
-	@$(RUN) scripts/fleet.ts drift all $(ARGS)
+	@$(RUN) scripts/fleet.ts drift all $$ARGS
 
 drift-%: FORCE
-	@$(RUN) scripts/fleet.ts drift $* $(ARGS)
+	@$(RUN) scripts/fleet.ts drift "$$STEM" $$ARGS
 
 ## explain-197       why an object, or a field of it, is as it is; OBJ=Kind/namespace/name FIELD=spec.replicas
 explain-%: FORCE
-	@$(RUN) scripts/explain.ts $*
+	@$(RUN) scripts/explain.ts "$$STEM"
 
 ## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
 .PHONY: compare
 compare:
-	@$(RUN) scripts/compare.ts $(CLUSTERS)
+	@$(RUN) scripts/compare.ts $$CLUSTERS
 
 ## verify            check every cluster end to end (verify-196 for one)
 .PHONY: verify
@@ -146,33 +154,31 @@ verify:
 	@$(RUN) scripts/fleet.ts verify all
 
 verify-%: FORCE
-	@$(RUN) scripts/fleet.ts verify $*
+	@$(RUN) scripts/fleet.ts verify "$$STEM"
 
 ## remove-197        what the steps made, last one first; shows it only, YES=1 deletes it; data stays
 remove-%: FORCE
-	@$(RUN) scripts/fleet.ts remove $* $(ARGS)
+	@$(RUN) scripts/fleet.ts remove "$$STEM" $$ARGS
 
 ## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
-# The query as it was typed: make would expand its $.
 .PHONY: logs
-logs: override export QUERY := $(value QUERY)
 logs:
-	@$(RUN) scripts/logs.ts $(CLUSTER)
+	@$(RUN) scripts/logs.ts $$CLUSTER
 
 ## restore-logs      days of logs on S3: CLUSTER=197; DAY=2026.11.08 brings one back, ARGS=--drop away
 .PHONY: restore-logs
 restore-logs:
-	@$(RUN) scripts/restore-logs.ts $(CLUSTER) $(ARGS)
+	@$(RUN) scripts/restore-logs.ts $$CLUSTER $$ARGS
 
 ## restore-volume    backups of volumes on S3: CLUSTER=197; CLAIM=monitoring/data restores one, AS=name beside it
 .PHONY: restore-volume
 restore-volume:
-	@$(RUN) scripts/restore-volume.ts $(CLUSTER)
+	@$(RUN) scripts/restore-volume.ts $$CLUSTER
 
 ## rotate-s3         the S3 keys of env/secret.env everywhere, proof, then the old ones off; ARGS=--keep-old
 .PHONY: rotate-s3
 rotate-s3:
-	@$(RUN) scripts/rotate-s3.ts $(ARGS)
+	@$(RUN) scripts/rotate-s3.ts $$ARGS
 
 .PHONY: FORCE
 FORCE:
