@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, readFile, readlink, writeFile } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { isOlder, requirements } from "../lib/gomodule.ts";
 import { allTools, ensureTools, findTools, type Tool } from "../lib/tool.ts";
@@ -262,6 +263,7 @@ Deno.test("scripts/tools.json pins every tool and names known placeholders only"
 /** Runs scripts/deno in a project of its own, with these programs first on PATH. */
 async function bootstrap(
   programs: Record<string, string>,
+  { env = {}, without = [] }: { env?: Record<string, string>; without?: string[] } = {},
 ): Promise<{ code: number; stdout: string; stderr: string; folder: string }> {
   let result;
   await withSite({}, async (_, folder) => {
@@ -272,9 +274,16 @@ async function bootstrap(
     for (const [name, text] of Object.entries(programs)) {
       await script(join(folder, "path", name), `#!/bin/sh\n${text}\n`);
     }
+    const all = { ...Deno.env.toObject(), DENO_DIR: "", ...env };
+    const left = Object.entries(all).filter(([name]) => !without.includes(name));
     const { code, stdout, stderr } = await new Deno.Command(join(folder, "scripts", "deno"), {
       args: ["run", "x y"],
-      env: { PATH: `${join(folder, "path")}:${Deno.env.get("PATH")}`, DENO_DIR: "" },
+      cwd: folder,
+      clearEnv: true,
+      env: {
+        ...Object.fromEntries(left),
+        PATH: `${join(folder, "path")}:${Deno.env.get("PATH")}`,
+      },
     }).output();
     const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
     result = { code, stdout: out!, stderr: err!, folder };
@@ -291,6 +300,40 @@ Deno.test("scripts/deno runs a Deno of PATH that fits, with a DENO_DIR in the ca
   const { code, stdout, folder } = await bootstrap({ deno: NEW_DENO });
   assert.equal(code, 0);
   assert.equal(stdout, `${folder}/cache/deno|run x y\n`);
+});
+
+const HOMES = { deno: NEW_DENO.replace("$DENO_DIR", "$HOME|$DENO_DIR") };
+
+Deno.test("E19: scripts/deno without a HOME takes that of the user, who may have none", async () => {
+  const without = ["HOME", "TMC_CACHE"];
+  const { code, stdout, stderr } = await bootstrap(HOMES, { without });
+  assert.equal(code, 0, stderr);
+  assert.equal(
+    stdout,
+    `${userInfo().homedir}|${userInfo().homedir}/.cache/thanos-multi-cluster/deno|run x y\n`,
+  );
+  // A user id that the system has no name for.
+  const stranger = { ...HOMES, id: "exit 1" };
+  const given = await bootstrap(stranger, { without: ["HOME"] });
+  assert.equal(given.stdout, `${given.folder}/cache|${given.folder}/cache/deno|run x y\n`);
+});
+
+Deno.test("E19: scripts/deno takes a relative TMC_CACHE as one of the folder it is called in", async () => {
+  const { code, stdout, folder } = await bootstrap(HOMES, {
+    env: { TMC_CACHE: "a b/c", HOME: "/h" },
+  });
+  assert.deepEqual([code, stdout], [0, `/h|${folder}/a b/c/deno|run x y\n`]);
+});
+
+Deno.test("E19: scripts/deno ends with 3 and the fix where the cache cannot be written", async () => {
+  for (const place of ["/proc/cache", "/dev/null", "/dev/null/cache"]) {
+    const { code, stderr } = await bootstrap(HOMES, { env: { TMC_CACHE: place } });
+    assert.equal(code, 3);
+    assert.match(
+      stderr,
+      new RegExp(`^Error {2}Cannot keep files in "${place}".*\n +fix: TMC_CACHE=/`),
+    );
+  }
 });
 
 Deno.test("scripts/deno gets Deno from npm when Deno is too old and the release is out of reach", async () => {

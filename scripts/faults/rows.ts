@@ -31,6 +31,7 @@ export const FAULTS: Fault[] = [
   { id: "A16", fault: "kubectl too old, or too far from the server", exit: "3 or warn" },
   { id: "A17", fault: "no bash on PATH", exit: "3" },
   { id: "A18", fault: "read-only or full disk, no TMPDIR", exit: "0 or 3" },
+  { id: "E19", fault: "no HOME, relative or unwritable cache folder", exit: "0 or 3" },
   { id: "A19", fault: "reader of the output goes away", exit: "its own" },
   { id: "A20", fault: "no terminal, CI", exit: "4" },
   { id: "A21", fault: "Deno permission missing", exit: "3" },
