@@ -1,13 +1,14 @@
 // A plan that was looked at and approved: kept in a file, and binding for the deploy that is given it.
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { replaceFile } from "./cache.ts";
 import { type Cluster, text } from "./cluster.ts";
 import { DeployError, ExitCode, messageOf } from "./error.ts";
 import type { Planned } from "./plan.ts";
 import { type ClusterPlan, pending } from "./plans.ts";
 
-/** Written into every file; another one is another format. */
-const SCHEMA = "thanos-multi-cluster/plan/v2";
+const FORMAT = "thanos-multi-cluster/plan/";
+/** Written into every file; another version is another format. */
+const SCHEMA = `${FORMAT}v2`;
 
 interface PlanFile {
   schema: string;
@@ -37,10 +38,35 @@ export function plansJson(plans: ClusterPlan[]): string {
   return JSON.stringify(file, null, 2);
 }
 
-/** Keeps what the plans want changed. */
+/**
+ * Refuses (exit 4) a path at which something stands that is no plan: keeping one there would destroy it. A new
+ * file, an empty one and an older plan are fine.
+ */
+export async function refuseOtherFile(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found || found.isFile() && (found.size === 0 || await isPlan(path))) return;
+  throw new DeployError(`Refused: "${path}" is no plan, and keeping one there would overwrite it`, {
+    exitCode: ExitCode.refused,
+    where: found.isFile() ? `it holds ${found.size} bytes of something else` : "it is no file",
+    fix: "name a new file, or one that make plan has written: PLAN=change.json",
+  });
+}
+
+async function isPlan(path: string): Promise<boolean> {
+  try {
+    return String(JSON.parse(await readFile(path, "utf8")).schema).startsWith(FORMAT);
+  } catch {
+    return false;
+  }
+}
+
+/** Keeps what the plans want changed, in a file that {@link refuseOtherFile} lets pass. */
 export async function writePlan(path: string, plans: ClusterPlan[]): Promise<void> {
+  await refuseOtherFile(path);
   const json = plansJson(plans);
-  await replaceFile(path, (temporary) => writeFile(temporary, `${json}\n`));
+  // A link goes on leading to the plan.
+  const file = await realpath(path).catch(() => path);
+  await replaceFile(file, (temporary) => writeFile(temporary, `${json}\n`));
 }
 
 /** Reads a file of {@link writePlan}. Throws exit 2 for anything else. */

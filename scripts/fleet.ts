@@ -5,7 +5,7 @@ import { choiceFor, command, type Flags } from "../lib/command.ts";
 import { deploy, DEPLOY_FLAGS } from "../lib/deploy.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/results.ts";
-import { plansJson, writePlan } from "../lib/planfile.ts";
+import { plansJson, refuseOtherFile, writePlan } from "../lib/planfile.ts";
 import { type ClusterPlan, driftCode, planCode, planFleet, printPlans } from "../lib/plans.ts";
 import { removeFleet } from "../lib/remove.ts";
 import { print, Report } from "../lib/report.ts";
@@ -26,8 +26,9 @@ const VERBS: Record<string, Verb> = {
   deploy: (ids, flags) => deploy(STEPS, ids, flags),
   verify: (ids, flags) => deploy([verify], ids, flags),
   async plan(ids, flags) {
-    const plans = await plansOf(ids, flags);
     const { PLAN } = process.env;
+    if (PLAN) await refuseOtherFile(PLAN);
+    const plans = await plansOf(ids, flags);
     if (PLAN && plans.every(({ error }) => error === undefined)) {
       await writePlan(PLAN, plans);
       new Report().say(`kept in ${PLAN}: PLAN=${PLAN} makes it binding for a deploy`);

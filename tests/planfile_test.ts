@@ -1,11 +1,11 @@
 // lib/planfile.ts: a plan that was approved binds the deploy.
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { lstat, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DeployError } from "../lib/error.ts";
 import type { Planned } from "../lib/plan.ts";
-import { readPlan, refuseMoved, writePlan } from "../lib/planfile.ts";
+import { readPlan, refuseMoved, refuseOtherFile, writePlan } from "../lib/planfile.ts";
 import { driftCode } from "../lib/plans.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
@@ -25,6 +25,37 @@ Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () =>
     { id: "197", name: "cluster-197-edge", changes: [entries[0]], unchanged: 1 },
   ]);
   assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v2");
+});
+
+Deno.test("X6: writePlan() and refuseOtherFile() leave alone what is no plan", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "plan-"));
+  const texts = ["S3_SECRET_KEY=hush\n", "{}", '{"schema":"other/v1"}', "null", "\u0000", "["];
+  for (const [index, text] of texts.entries()) {
+    const other = join(folder, `other-${index}`), link = join(folder, `link-${index}`);
+    await writeFile(other, text);
+    await symlink(other, link);
+    for (const one of [other, link]) {
+      const refusal = await writePlan(one, []).catch((error) => error) as DeployError;
+      assert.deepEqual([refusal.exitCode, await readFile(other, "utf8")], [4, text]);
+      assert.match(refusal.fix!, /PLAN=change\.json/);
+    }
+  }
+  for (const one of [folder, "/dev/null"]) {
+    await assert.rejects(refuseOtherFile(one), { exitCode: 4, where: ["it is no file"] });
+  }
+});
+
+Deno.test("writePlan() makes a new file, and replaces an empty one and a plan of any version", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "plan-"));
+  const [fresh, empty, old, link] = ["new/a", "empty", "old", "link"].map((x) => join(folder, x));
+  await writeFile(empty!, "");
+  await writeFile(old!, '{"schema":"thanos-multi-cluster/plan/v1"}');
+  await symlink(old!, link!);
+  for (const one of [fresh!, empty!, link!]) {
+    await writePlan(one, [{ cluster, entries }]);
+    assert.equal((await readPlan(one)).clusters.length, 1);
+  }
+  assert.ok((await lstat(link!)).isSymbolicLink());
 });
 
 Deno.test("refuseMoved() lets a cluster pass that is as it was", () => {

@@ -92,4 +92,5 @@ export const FAULTS: Fault[] = [
   { id: "A71", fault: "target of a patch is gone upstream", exit: "2" },
   // Output
   { id: "A72", fault: "a secret in any output", exit: "never" },
+  { id: "X6", fault: "PLAN= names a file that is no plan", exit: "4" },
 ];
