@@ -1,16 +1,17 @@
 // Kustomizations as they were built, kept between runs: kustomize takes a tenth of a second for each folder,
-// and its output depends on nothing but the files and kubectl itself.
+// and its output depends on nothing but the files and kubectl itself. They lie in the project, not in the
+// cache that others may fill: who can write there can write to the manifests, too.
 import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
-import { join, relative } from "node:path";
-import { cacheDir, replaceFile } from "./cache.ts";
+import { basename, dirname, join, relative } from "node:path";
+import { replaceFile } from "./cache.ts";
 import { hashOf } from "./current.ts";
 import { kubectlMark } from "./kubectl.ts";
 import type { Manifest } from "./manifest.ts";
 
 /**
- * What `build` gives for a folder below `root`; from the cache while no file below `root` and no other
- * kubectl is there. A cache that cannot be written is none.
+ * What `build` gives for a folder below `root`; what it gave before while no other file below `root` and no other
+ * kubectl is there. Where it cannot be kept (`.tools` beside `root`), it is built each time.
  */
 export async function builtOnce(
   root: string,
@@ -18,7 +19,8 @@ export async function builtOnce(
   build: () => Promise<Manifest[]>,
 ): Promise<Manifest[]> {
   const mark = await markOf(root);
-  const path = join(cacheDir(), "kustomize", `${hashOf([root, relative(root, folder)])}.json`);
+  const name = `${hashOf(relative(root, folder))}.json`;
+  const path = join(dirname(root), ".tools", "kustomize", basename(root), name);
   const text = await readFile(path, "utf8").catch(() => "");
   // The first line says what it was built from, so there is one file per folder and never an old one.
   if (text.startsWith(`${mark}\n`)) return JSON.parse(text.slice(mark.length + 1));

@@ -19,6 +19,8 @@ interface PinnedFile {
   url: string;
   bytes: number;
   sha256: string;
+  /** sha256 of its objects as JSON: what a parsed copy must hash to. */
+  parsed: string;
 }
 
 /** An entry of manifests/upstream.lock.json. */
@@ -30,6 +32,8 @@ interface Bundle {
   files: PinnedFile[];
   /** How to make the same objects when the files cannot be had. */
   generator?: Generator;
+  /** sha256 of what the generator makes, as JSON. */
+  generated?: string;
 }
 
 export interface BundleOptions {
@@ -63,11 +67,14 @@ export function loadBundle(
   name: string,
   cluster: Cluster,
   say: Say = (line) => new Report().say(line),
+  lockFile?: string,
 ): Promise<Manifest[]> {
   const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES");
   const key = `${name} ${allowMissing}`;
   let bundle = loaded.get(key);
-  if (!bundle) loaded.set(key, bundle = readBundle(name, { allowMissing, say }).then(frozen));
+  if (!bundle) {
+    loaded.set(key, bundle = readBundle(name, { allowMissing, say, lockFile }).then(frozen));
+  }
   return bundle;
 }
 
@@ -81,11 +88,11 @@ export async function readBundle(name: string, options: BundleOptions = {}): Pro
   const { bundles }: { bundles: Bundle[] } = JSON.parse(await readFile(lockFile, "utf8"));
   const bundle = bundles.find((bundle) => bundle.name === name);
   if (!bundle) throw new Error(`${basename(lockFile)} has no bundle "${name}"`);
-  const { generator } = bundle;
+  const { generator, generated: pin = "" } = bundle;
   const kept = generator && join(folder(), `${recipeHash(generator)}.json`);
   try {
     const files: Manifest[][] = [];
-    const generated = kept ? await readKept(kept) : undefined;
+    const generated = kept ? await readKept(kept, pin) : undefined;
     for (const file of bundle.files) {
       // A generated set is as good as the release: no need to ask the network again.
       if (!await fromNearby(file, options) && generated) return generated;
@@ -196,26 +203,19 @@ async function objectsOf(file: PinnedFile): Promise<Manifest[]> {
   const path = pathOf(file);
   await check(path, file);
   const kept = `${path}.json`;
-  const before = await readKept(kept);
+  const before = await readKept(kept, file.parsed);
   if (before) return before;
   const objects = parseObjects(await readFile(path, "utf8"), basename(file.url));
   await keep(kept, objects);
   return objects;
 }
 
-/** Kept files begin with the sha256 of the rest, so that a damaged one is made again. */
 async function keep(path: string, objects: Manifest[]): Promise<void> {
-  const text = JSON.stringify(objects);
-  await replaceFile(path, (temporary) => writeFile(temporary, `${digest(text)}\n${text}`));
+  await replaceFile(path, (temporary) => writeFile(temporary, JSON.stringify(objects)));
 }
 
-async function readKept(path: string): Promise<Manifest[] | undefined> {
-  const text = await readFile(path, "utf8").catch(() => "");
-  const end = text.indexOf("\n");
-  const json = text.slice(end + 1);
-  return end > 0 && text.slice(0, end) === digest(json) ? JSON.parse(json) : undefined;
-}
-
-function digest(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
+/** Kept objects if they are the pinned ones: who can write to the cache could change any other mark, too. */
+async function readKept(path: string, pin: string): Promise<Manifest[] | undefined> {
+  const json = await readFile(path, "utf8").catch(() => "");
+  return createHash("sha256").update(json).digest("hex") === pin ? JSON.parse(json) : undefined;
 }

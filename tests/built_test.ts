@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { builtOnce } from "../lib/built.ts";
 import { configMap } from "../lib/manifest.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "built-"));
-process.env.TMC_CACHE = join(folder, "cache");
 
 /** A root with one file, new for each test: what is below one is looked at once per process. */
 async function root(name: string, text: string) {
@@ -48,10 +47,19 @@ Deno.test("builtOnce() builds again when a file below the root has changed", asy
   assert.equal(await run(), "built");
 });
 
-Deno.test("A18: builtOnce() goes on without a cache that cannot be written", async () => {
-  const path = await root("full", "");
-  const before = process.env.TMC_CACHE;
-  process.env.TMC_CACHE = join(path, "kustomization.yaml", "below-a-file");
+Deno.test("A18: builtOnce() goes on where nothing can be kept", async () => {
+  const project = await root("full", "");
+  await writeFile(join(project, ".tools"), "no folder");
+  const path = join(project, "manifests");
+  await mkdir(path);
   assert.deepEqual(await builtOnce(path, path, () => Promise.resolve([])), []);
-  process.env.TMC_CACHE = before;
+});
+
+Deno.test("X4: builtOnce() keeps nothing in the cache, which others may fill", async () => {
+  const cache = join(folder, "cache");
+  Deno.env.set("TMC_CACHE", cache);
+  const path = await root("cache", "resources: []\n");
+  await builtOnce(path, path, () => Promise.resolve([]));
+  assert.ok(existsSync(join(folder, ".tools/kustomize")));
+  assert.ok(!existsSync(cache));
 });

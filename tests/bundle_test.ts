@@ -30,14 +30,19 @@ const GENERATOR = {
   annotations: { "up.test/version": "1.0.0" },
 };
 
+const MADE: Manifest[] = [{ apiVersion: "v1", kind: "Made", metadata: { name: "made" } }];
+
 /** A lock file with one bundle of one file; gives what readBundle wants. */
 async function locked(
   folder: string,
   { host = "up.test", ...rest }: { host?: string; generator?: typeof GENERATOR } = {},
 ): Promise<BundleOptions & { say: (line: string) => void; lines: string[] }> {
-  const file = { url: `https://${host}/v1/file.yaml`, bytes: TEXT.length, sha256: sha256(TEXT) };
+  const parsed = sha256(JSON.stringify(parseObjects(TEXT, "file.yaml")));
+  const url = `https://${host}/v1/file.yaml`;
+  const file = { url, bytes: TEXT.length, sha256: sha256(TEXT), parsed };
   const lockFile = join(folder, "lock.json");
-  const bundle = { name: "up", title: "Up", version: "v1", files: [file], ...rest };
+  const generated = sha256(JSON.stringify(MADE));
+  const bundle = { name: "up", title: "Up", version: "v1", files: [file], generated, ...rest };
   await writeFile(lockFile, JSON.stringify({ bundles: [bundle] }));
   const lines: string[] = [];
   return { lockFile, lines, say: (line) => lines.push(line) };
@@ -68,9 +73,38 @@ Deno.test("readBundle() takes a file from the network once, then from the cache"
     const kept = join(cache, `${sha256(TEXT)}.yaml.json`);
     assert.deepEqual((await readdir(cache)).length, 2);
 
-    // A damaged copy of the parsed objects is made again from the file.
-    await writeFile(kept, (await readFile(kept, "utf8")).replace("second", "edited"));
+    // As the parser of another version would leave it: made again from the file.
+    await writeFile(kept, "[]");
     assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
+    assert.notEqual(await readFile(kept, "utf8"), "[]");
+  });
+});
+
+Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to its copies in the cache", async () => {
+  await withSite({ "/v1/file.yaml": TEXT }, async ({ fetch }, folder) => {
+    const options = { ...await locked(folder), fetch };
+    await readBundle("up", options);
+    const copy = join(folder, "cache", "bundles", `${sha256(TEXT)}.yaml.json`);
+    const edited = (await readFile(copy, "utf8")).replace("second", "edited");
+    // Bare, and with the mark by which such copies were known once.
+    for (const text of [edited, `${sha256(edited)}\n${edited}`]) {
+      await writeFile(copy, text);
+      assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
+    }
+  });
+  await withSite({}, async (_, folder) => {
+    const generating = {
+      ...await locked(folder, { host: "nowhere.test", generator: GENERATOR }),
+      fetch: offline as typeof fetch,
+      generate: () => Promise.resolve(MADE),
+    };
+    await readBundle("up", generating);
+    const made = join(folder, "cache", "bundles", `${recipeHash(GENERATOR)}.json`);
+    const other = (await readFile(made, "utf8")).replace("made", "edited");
+    for (const text of [other, `${sha256(other)}\n${other}`]) {
+      await writeFile(made, text);
+      assert.deepEqual(await readBundle("up", generating), MADE);
+    }
   });
 });
 
@@ -168,15 +202,14 @@ Deno.test("readBundle() goes on without a bundle when that is allowed, and says 
 
 Deno.test("readBundle() generates what cannot be downloaded, once for each recipe", async () => {
   await withSite({}, async (_, folder) => {
-    const made: Manifest[] = [{ apiVersion: "v1", kind: "Made", metadata: { name: "made" } }];
     let runs = 0;
     const options = {
       ...await locked(folder, { host: "nowhere.test", generator: GENERATOR }),
       fetch: offline as typeof fetch,
-      generate: () => Promise.resolve((runs++, made)),
+      generate: () => Promise.resolve((runs++, MADE)),
     };
-    assert.deepEqual(await readBundle("up", options), made);
-    assert.deepEqual(await readBundle("up", options), made);
+    assert.deepEqual(await readBundle("up", options), MADE);
+    assert.deepEqual(await readBundle("up", options), MADE);
     assert.equal(runs, 1);
     const other = { ...GENERATOR, version: "v1.0.1" };
     const { lockFile } = await locked(folder, { host: "nowhere.test", generator: other });
@@ -244,10 +277,12 @@ Deno.test("manifests/upstream.lock.json pins https files by size and sha256", as
     await readFile(projectPath("manifests/upstream.lock.json"), "utf8"),
   );
   const urls: string[] = [];
-  for (const { name, title, version, files } of bundles) {
+  for (const { name, title, version, files, generator, generated } of bundles) {
     assert.match(version, /^v\d+\.\d+\.\d+$/, name);
     assert.ok(title && files.length > 0, name);
-    for (const { url, bytes, sha256 } of files) {
+    if (generator) assert.match(generated, /^[0-9a-f]{64}$/, name);
+    for (const { url, bytes, sha256, parsed } of files) {
+      assert.match(parsed, /^[0-9a-f]{64}$/, url);
       assert.ok(url.startsWith("https://") && url.includes(`/${version}/`), url);
       assert.ok(Number.isInteger(bytes) && /^[0-9a-f]{64}$/.test(sha256), url);
       urls.push(url);
@@ -256,21 +291,31 @@ Deno.test("manifests/upstream.lock.json pins https files by size and sha256", as
   assert.equal(new Set(urls).size, urls.length);
 });
 
+const mirror = Deno.env.get("UPSTREAM_MIRROR");
+
+Deno.test({
+  name:
+    "manifests/upstream.lock.json pins what the parser makes of each file (needs UPSTREAM_MIRROR)",
+  ignore: !mirror,
+  fn: async () => {
+    const { bundles } = JSON.parse(
+      await readFile(projectPath("manifests/upstream.lock.json"), "utf8"),
+    );
+    for (const { url, parsed } of bundles.flatMap(({ files }: { files: unknown[] }) => files)) {
+      const text = await readFile(join(mirror!, url.replace("https://", "")), "utf8");
+      assert.equal(sha256(JSON.stringify(parseObjects(text, url))), parsed, url);
+    }
+  },
+});
+
 Deno.test("loadBundle() reads a bundle once for all callers, none of whom can change it", async () => {
   const cluster = await fixtureCluster("196");
-  const { bundles } = JSON.parse(
-    await readFile(projectPath("manifests/upstream.lock.json"), "utf8"),
-  );
-  const { name, generator } = bundles.find((bundle: { generator?: object }) => bundle.generator);
   await withSite({}, async (_, folder) => {
-    const kept = join(folder, "cache", "bundles", `${recipeHash(generator)}.json`);
-    const text = JSON.stringify(parseObjects(TEXT, "file.yaml"));
-    await mkdir(dirname(kept), { recursive: true });
-    await writeFile(kept, `${sha256(text)}\n${text}`);
-    const [first, second] = await Promise.all([
-      loadBundle(name, cluster),
-      loadBundle(name, cluster),
-    ]);
+    Deno.env.set("UPSTREAM_MIRROR", await mirrorWith(folder, TEXT));
+    const { lockFile } = await locked(folder);
+    const load = () => loadBundle("up", cluster, () => {}, lockFile);
+    const [first, second] = await Promise.all([load(), load()]);
+    Deno.env.delete("UPSTREAM_MIRROR");
     assert.throws(() => first![0]!.metadata.name = "patched", TypeError);
     assert.equal(first, second);
   });

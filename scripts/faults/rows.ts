@@ -87,6 +87,7 @@ export const FAULTS: Fault[] = [
   { id: "A67", fault: "OpenSearch refuses a document for a moment", exit: "0 or 8" },
   // Upstream files
   { id: "A68", fault: "bundle truncated or edited", exit: "9" },
+  { id: "X4", fault: "parsed copy of a bundle edited in the cache", exit: "0" },
   { id: "A69", fault: "download offline or of something else", exit: "9" },
   { id: "A70", fault: "malformed or hostile YAML", exit: "2" },
   { id: "A71", fault: "target of a patch is gone upstream", exit: "2" },
