@@ -1,6 +1,6 @@
 // One thing that should be true of a running system, and what to do when it is not.
 import { setTimeout as sleep } from "node:timers/promises";
-import { DeployError, ExitCode } from "./error.ts";
+import { DeployError, ExitCode, messageOf, stackOf } from "./error.ts";
 import { refuseInterrupted } from "./interrupt.ts";
 
 /** One thing that is wrong. */
@@ -75,9 +75,16 @@ export async function settled<S>(
   }
 }
 
-/** What a check could not even ask is a problem as well; anything but a DeployError is a bug. */
+/** What a check could not even ask is a problem as well, and so is a bug of ours: the others still count. */
 function asProblems(error: unknown): Problem[] {
-  if (!(error instanceof DeployError)) throw error;
+  if (!(error instanceof DeployError)) {
+    const what = `cannot be asked: ${messageOf(error)}`;
+    return [{
+      what,
+      cause: stackOf(error),
+      fix: "this is a bug of ours: report it with these lines",
+    }];
+  }
   const cause = error.where.join("; ") || "see above";
   return [{ what: error.message, cause, fix: error.fix ?? "run again with the cause removed" }];
 }

@@ -46,6 +46,18 @@ export class DeployError extends Error {
   }
 }
 
+/** Something took longer than it was waited for, and nothing was wrong: it may be well in a moment. */
+export class SlowError extends DeployError {
+  constructor(message: string, { where, fix }: Pick<DeployErrorOptions, "where" | "fix">) {
+    super(message, { exitCode: ExitCode.notReady, where, fix });
+  }
+}
+
+/** What to show of a failure that no code of ours foresaw: message, then the stack. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? error.stack ?? error.message : String(error);
+}
+
 /** The message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,6 +1,6 @@
 // A short Job that shows something from inside a cluster, and what it needs for that.
 import type { Cluster } from "./cluster.ts";
-import { DeployError, ExitCode } from "./error.ts";
+import { DeployError, ExitCode, SlowError } from "./error.ts";
 import { kubectl } from "./kubectl.ts";
 import { liveObjects } from "./live.ts";
 import type { Manifest } from "./manifest.ts";
@@ -79,7 +79,8 @@ export interface JobOptions {
 /**
  * Runs the Job, in place of an earlier one of its name, for `spec.activeDeadlineSeconds`. True when it
  * succeeded: it is removed then. A Job that failed stays for its `ttlSecondsAfterFinished`.
- * @throws {DeployError} exit 7 when its pod did not start, with the reason.
+ * @throws {DeployError} exit 7 when its pod did not start, with the reason; a {@link SlowError} when nothing
+ * was wrong with it.
  */
 export async function runJob(
   cluster: Cluster,
@@ -118,7 +119,7 @@ async function end(
 ): Promise<boolean> {
   const seconds: number = spec.activeDeadlineSeconds;
   let state = "waiting";
-  let stuck: string | undefined;
+  let stuck: Stuck | undefined;
   await until(`the pod that ${does}`, async () => {
     const items = await liveObjects(cluster, "jobs,pods", namespace);
     const job = items.find(({ kind, metadata }) => kind === "Job" && metadata.name === name);
@@ -129,21 +130,35 @@ async function end(
       kind === "Pod" && metadata.labels?.["batch.kubernetes.io/job-name"] === name
     );
     stuck = pod && reasonOf(pod);
-    return [`Job ${namespace}/${name}: ${stuck ?? verdict.reason}`];
+    return [`Job ${namespace}/${name}: ${stuck?.reason ?? verdict.reason}`];
   }, { seconds: seconds + 15, every: 1, say });
   // A Job whose time is over takes its pod along, and the reason with it.
   if (state !== "failed" || !stuck) return state === "ready";
-  throw new DeployError(`The pod that ${does} did not start within ${seconds} s`, {
+  const what = `The pod that ${does} did not start within ${seconds} s`;
+  const said = await warnings(cluster, namespace, name);
+  if (stuck.slow && said.length === 0) {
+    const fix = "the node may still be pulling its image: run again in a moment";
+    throw new SlowError(what, { where: stuck.reason, fix });
+  }
+  throw new DeployError(what, {
     exitCode: ExitCode.notReady,
-    where: [stuck, ...await warnings(cluster, namespace, name)],
+    where: [stuck.reason, ...said],
     fix: "mend what is named above (an image that cannot be pulled: IMAGE_REGISTRY), run again",
   });
 }
 
-/** Why a pod does not run yet; undefined once it does. */
-function reasonOf(pod: Manifest): string | undefined {
+/** Why a pod does not run yet; `slow`: nothing is known to be wrong. */
+interface Stuck {
+  reason: string;
+  slow: boolean;
+}
+
+function reasonOf(pod: Manifest): Stuck | undefined {
   if (pod.status?.phase !== "Pending") return undefined;
-  return troubleOf(pod)?.reason ?? `pod ${pod.metadata.name} waits for its volumes or its network`;
+  const trouble = troubleOf(pod);
+  if (trouble) return { reason: trouble.reason, slow: false };
+  const what = "waits for its image, its volumes or its network";
+  return { reason: `pod ${pod.metadata.name} ${what}`, slow: true };
 }
 
 /** The last thing that was said of each object whose name begins like the Job's. */

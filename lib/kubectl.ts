@@ -119,6 +119,20 @@ export async function kustomize(folder: string): Promise<string> {
   });
 }
 
+/** Version of the kubectl program, as `v1.36.3`; needs no cluster. Throws exit 3 when it has none to tell. */
+export async function kubectlVersion(): Promise<string> {
+  const stdio = ["ignore", "pipe", "pipe"] as const;
+  const { stdout, stderr } = await $({ quiet: true, nothrow: true, stdio: [...stdio] })`
+    exec ${program} version --client --output json`;
+  const version = /"gitVersion": *"([^"]+)"/.exec(stdout)?.[1];
+  if (version) return version;
+  throw new DeployError("Cannot run kubectl", {
+    exitCode: ExitCode.prerequisite,
+    where: clean(stderr),
+    fix: "make tools",
+  });
+}
+
 /** What tells this kubectl program from another version of it: path, size and time. */
 export async function kubectlMark(): Promise<string> {
   const folders = program.includes("/") ? [""] : (process.env.PATH ?? "").split(delimiter);

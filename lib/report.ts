@@ -1,6 +1,6 @@
 // The only writer to the terminal: progress on stderr, data on stdout, secrets masked in both.
 import process from "node:process";
-import { DeployError, ExitCode } from "./error.ts";
+import { DeployError, ExitCode, stackOf } from "./error.ts";
 import { LiveView } from "./liveview.ts";
 import { base64 } from "./manifest.ts";
 
@@ -145,7 +145,7 @@ export class Report {
       );
     }
     if (!(error instanceof DeployError)) {
-      this.say(`${red("Bug")}  ${error instanceof Error ? error.stack : String(error)}`);
+      this.say(`${red("Bug")}  ${stackOf(error)}`);
       return;
     }
     this.say(`${red("Error")}  ${error.message}`);

@@ -5,6 +5,7 @@ import "./needs.ts";
 import { setInterval } from "node:timers";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
 import { clustersFor, command } from "../lib/command.ts";
+import { contextServers } from "../lib/guard.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import { print, Report } from "../lib/report.ts";
 import { desiredOf } from "../lib/step.ts";
@@ -93,22 +94,38 @@ function looksAt(
   const facts = once(() => nodeFacts(cluster, say));
   const buckets = once(() => askBuckets(cluster));
 
+  /** Of the way to it: without a context there is none. */
+  const onTheWay = (look: () => Promise<Row>) => async () => {
+    const server = await contextServers(cluster).then(
+      (servers) => servers.get(text(cluster, "KUBE_CONTEXT")),
+      () => undefined,
+    );
+    return server ? await look() : UNSEEN;
+  };
   /** Of the cluster: nothing is asked of one that is not meant, and of one that is away only once. */
   const inside = (look: () => Promise<Row>) => async () => {
     const reached = await target().then(() => true, () => false);
-    return reached ? await look() : hidden("not looked at: see Context and address");
+    return reached ? await look() : UNSEEN;
   };
-  const onNodes = (judge: (facts: NodeFacts, cluster: Cluster) => Row) =>
-    inside(async () =>
-      flag(cluster, "SIMULATED_NODES") ? SIMULATED : overNodes(judge, await facts(), cluster)
-    );
+  const onNodes = (judge: (facts: NodeFacts, cluster: Cluster) => Row, first = false) =>
+    inside(async () => {
+      if (flag(cluster, "SIMULATED_NODES")) return SIMULATED;
+      const told = await facts().then(() => true, () => false);
+      // Why they are not known is said once.
+      if (!told && !first) return hidden("not looked at: see Kernel settings");
+      return overNodes(judge, await facts(), cluster);
+    });
 
   const things: Record<string, () => Promise<Row>> = {
     "Tools": () => toolRow(cluster),
     "Context and address": target,
     "Rights": inside(() => rightsRow(cluster)),
-    "Client certificate": async () => judgeCertificates(await clientCertificates(cluster)),
-    "API server certificate": async () => judgeCertificates(await apiCertificates(cluster)),
+    "Client certificate": onTheWay(async () =>
+      judgeCertificates(await clientCertificates(cluster))
+    ),
+    "API server certificate": onTheWay(async () =>
+      judgeCertificates(await apiCertificates(cluster))
+    ),
     "S3 certificates": async () => judgeCertificates(await s3Certificates(cluster)),
     "Room for pods": inside(async () => roomRow(cluster, await objects())),
     "Room for volumes": inside(async () => {
@@ -120,7 +137,7 @@ function looksAt(
     ),
     "Kernel settings": inside(async () => {
       const maps = mapsFiles(await objects());
-      return await onNodes((facts) => sysctls(facts, { maps }))();
+      return await onNodes((facts) => sysctls(facts, { maps }), true)();
     }),
     "iSCSI": onNodes(iscsi),
     "Mount propagation": onNodes(mounts),
@@ -143,6 +160,8 @@ function looksAt(
   };
   return Object.entries(things).map(([thing, look]) => ({ thing, look }));
 }
+
+const UNSEEN = hidden("not looked at: see Context and address");
 
 async function wantedOn(cluster: Cluster): Promise<Manifest[]> {
   return await desiredOf(STEPS, cluster);

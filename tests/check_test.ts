@@ -32,13 +32,15 @@ Deno.test("V1: settled() has at least the patience of the problem itself", async
   assert.deepEqual([runs, problems], [3, []]);
 });
 
-Deno.test("settled() makes a problem of a failure to ask, and lets a bug through", async () => {
+Deno.test("V5: settled() makes a problem of a failure to ask, and of a bug with its stack", async () => {
   const failure = new DeployError("Cannot read /x of a", { exitCode: 8, where: "503", fix: "y" });
   const { problems } = await settled(check(() => Promise.reject(failure)), "", { until: 0 });
   assert.deepEqual(problems, [{ what: "Cannot read /x of a", cause: "503", fix: "y" }]);
-  await assert.rejects(settled(check(() => Promise.reject(new TypeError())), "", { until: 0 }), {
-    name: "TypeError",
-  });
+  const bug = check(() => Promise.reject(new TypeError("x of undefined")));
+  const [problem] = (await settled(bug, "", { until: 0 })).problems;
+  assert.equal(problem!.what, "cannot be asked: x of undefined");
+  assert.match(problem!.cause, /^TypeError: x of undefined\n +at /);
+  assert.match(problem!.fix, /bug of ours/);
 });
 
 Deno.test("conclude() lists every problem of every check with hop, cause and fix", () => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { $ } from "zx";
 import type { Cluster } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
+import { DeployError, SlowError } from "../lib/error.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import { Report } from "../lib/report.ts";
 import { preflight } from "../scripts/preflight.ts";
@@ -650,7 +650,7 @@ const items = (...list: unknown[]) => JSON.stringify({ items: list });
 /** A cluster in order; replies of a test stand before. */
 const HEALTHY: Reply[] = [
   {
-    on: "version --client",
+    on: "^version --client",
     stdout: JSON.stringify({ clientVersion: { gitVersion: "v1.35.1" } }),
   },
   { on: "get --raw /version", stdout: JSON.stringify({ gitVersion: "v1.35.1" }) },
@@ -716,7 +716,7 @@ Deno.test("make preflight: a cluster in order has no stop, and keeps nothing of 
   ]);
   const [job] = JSON.parse(created[0]!.stdin).items;
   assert.equal(job.metadata.namespace, "kube-system");
-  assert.equal(job.spec.ttlSecondsAfterFinished, 60);
+  assert.equal(job.spec.ttlSecondsAfterFinished, 240);
   const { spec } = job.spec.template;
   assert.equal(spec.nodeName, "mkube-197");
   assert.equal(spec.containers[0].volumeMounts[0].readOnly, true);
@@ -751,6 +751,80 @@ Deno.test("a wrong cluster is told nothing and gets no pod, but the rest is look
   const seen = Object.fromEntries(rows.map(({ thing, state }) => [thing, state]));
   assert.equal(seen["S3 from here"], "ok");
   assert.equal(seen["NodePorts"], "hidden");
+});
+
+/** Things that a run says are not well, with their state. */
+const unwell = (rows: Seen[]) =>
+  rows.filter(({ state }) => state === "stop" || state === "warn").map(({ thing }) => thing);
+
+Deno.test("V5: make preflight with a missing context costs one row and ends with 4", async () => {
+  for (
+    const config of [
+      { contexts: [{ name: "other", context: { cluster: "c" } }], clusters: [] },
+      { contexts: null, clusters: null, users: null },
+      { contexts: [{ name: "mkube-197", context: { cluster: "gone" } }], clusters: null },
+    ]
+  ) {
+    const { rows, calls } = await run([
+      { on: "config view -o json", stdout: JSON.stringify(config) },
+      { on: "context=mkube-197 ", stderr: 'error: context "mkube-197" does not exist', code: 1 },
+    ]);
+    assert.deepEqual(unwell(rows), ["Context and address"], tableOf(rows));
+    assert.equal(exitCodeOfRows(rows), 4);
+    const tools = rows.find(({ thing }) => thing === "Tools")!;
+    assert.match(tools.seen, /^kubectl v1\.35\.1; bash/);
+    assert.ok(!calls.some(({ args }) => /create|delete/.test(args)));
+  }
+});
+
+Deno.test("V5: make preflight without any kubeconfig costs one row and ends with 4", async () => {
+  const { KUBECONFIG, HOME } = Deno.env.toObject();
+  Deno.env.delete("KUBECONFIG");
+  Deno.env.set("HOME", "/nonexistent");
+  const { rows } = await run([], { KUBECONFIG_FILE: "" });
+  assert.deepEqual(unwell(rows), ["Context and address"], tableOf(rows));
+  assert.equal(exitCodeOfRows(rows), 4);
+  if (KUBECONFIG) Deno.env.set("KUBECONFIG", KUBECONFIG);
+  if (HOME) Deno.env.set("HOME", HOME);
+});
+
+Deno.test("V5: an error that nobody foresaw is a row with its stack, and the others are there", async () => {
+  const { rows } = await run([{ on: "get deployments.apps", stdout: "{no json" }]);
+  assert.deepEqual(stopped(rows), ["Ingress controller"], tableOf(rows));
+  assert.equal(exitCodeOfRows(rows), 1);
+  assert.match(
+    tableOf(rows),
+    /Ingress controller +cannot be looked at: .*JSON.*\n +SyntaxError[^]*fix: this is a bug of ours/,
+  );
+  assert.equal(rows.find(({ thing }) => thing === "NodePorts")!.state, "ok");
+});
+
+Deno.test("V5: looked() hides what is merely slow, with the way to go on", async () => {
+  const slow = new SlowError("The pod has told nothing", { where: "pulling", fix: "run again" });
+  const row = await looked({ thing: "Clock", look: () => Promise.reject(slow) });
+  assert.deepEqual([row.state, row.seen], ["hidden", "The pod has told nothing: pulling"]);
+  assert.match(tableOf([row]), /^ +- +Clock .*\n +fix: run again$/);
+  assert.equal(exitCodeOfRows([row]), 0);
+});
+
+Deno.test("V5: nodeFacts() tells a pod that is slow from one that cannot run", async () => {
+  for (const [reason, isSlow] of [["ContainerCreating", true], ["ErrImagePull", false]] as const) {
+    const status = {
+      phase: "Pending",
+      containerStatuses: [{ name: "facts", state: { waiting: { reason } } }],
+    };
+    await fakeKubectl([
+      { on: "get nodes", stdout: items(READY_NODE) },
+      { on: "create -f -" },
+      { on: "get pods", stdout: items({ metadata: { name: "facts" }, status }) },
+      { on: "delete jobs" },
+    ]);
+    const error = await nodeFacts(EXISTING, () => {}, 1).then(
+      () => assert.fail(),
+      (error) => error,
+    );
+    assert.deepEqual([error instanceof SlowError, error.exitCode], [isSlow, isSlow ? 7 : 3]);
+  }
 });
 
 Deno.test("simulated nodes are not looked at", async () => {

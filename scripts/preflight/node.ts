@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Cluster, projectPath, text } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
+import { DeployError, ExitCode, SlowError } from "../../lib/error.ts";
 import { kubectl } from "../../lib/kubectl.ts";
 import { conditionOf } from "../../lib/live.ts";
 import { asList, type Manifest } from "../../lib/manifest.ts";
@@ -39,7 +39,8 @@ export interface NodeFacts {
 
 /**
  * The facts of every Linux node that is ready.
- * @throws {DeployError} exit 3 when a pod cannot tell them in time (a minute).
+ * @throws {DeployError} exit 3 when a pod cannot tell them, a {@link SlowError} when it has not yet after two
+ * minutes.
  */
 export async function nodeFacts(
   cluster: Cluster,
@@ -64,14 +65,16 @@ export async function nodeFacts(
     await kubectl(["delete", "jobs.batch", "-n", NAMESPACE, "-l", `${RUN}=${run}`, ...gone], {
       cluster,
       seconds: 20,
-    }).catch(() => say("the pods of the preflight go by themselves in two minutes"));
+    }).catch(() => say("the pods of the preflight go by themselves in ten minutes"));
   }
 }
 
 const NAMESPACE = "kube-system";
 const RUN = "deploy.miribit.lab/preflight";
-/** Deadline of a pod in seconds. */
-const PATIENCE = 60;
+/** Seconds that a pod is waited for, the pull of its image included. */
+const PATIENCE = 120;
+/** Seconds after which the cluster ends and removes what we could not. */
+const DEADLINE = 2 * PATIENCE;
 
 async function readyNodes(cluster: Cluster): Promise<string[]> {
   const answer = await kubectl(["get", "nodes", "-o", "json"], { cluster, seconds: 15 });
@@ -97,8 +100,8 @@ function jobOf(
     metadata: { name, namespace: NAMESPACE, labels },
     spec: {
       backoffLimit: 0,
-      activeDeadlineSeconds: PATIENCE,
-      ttlSecondsAfterFinished: PATIENCE,
+      activeDeadlineSeconds: DEADLINE,
+      ttlSecondsAfterFinished: DEADLINE,
       template: {
         metadata: { labels },
         spec: {
@@ -155,7 +158,12 @@ async function output(
       return [(pod && troubleOf(pod)?.reason) ?? `pod of ${job} has not run yet`];
     }, { seconds, every: 0.5, say });
   } catch (error) {
-    throw unseen(error instanceof DeployError ? error.where : [String(error)]);
+    if (!(error instanceof DeployError) || error.exitCode !== ExitCode.notReady) throw error;
+    if (pod && troubleOf(pod)) throw unseen(error.where);
+    throw new SlowError(`The pod that looks at the node has told nothing in ${seconds} s`, {
+      where: error.where,
+      fix: "the node may still be pulling its image: run again in a moment",
+    });
   }
   const words = ["logs", "-n", NAMESPACE, pod!.metadata.name];
   return await kubectl(words, { cluster, seconds: 20 });

@@ -1,5 +1,5 @@
 // One line of the preflight table, and how several become the table and an exit code.
-import { DeployError, ExitCode } from "../../lib/error.ts";
+import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../../lib/error.ts";
 import { table } from "../../lib/report.ts";
 
 /** `hidden` is for what cannot be looked at here. */
@@ -62,12 +62,22 @@ export function worstOf(rows: Row[]): Row {
   };
 }
 
-/** Looks; what could not even be asked stops, with the reason. */
+/**
+ * Looks; what could not even be asked stops, with the reason. A mere delay hides the thing, and an error of ours
+ * is a row as well: the others count all the same.
+ */
 export async function looked({ thing, look }: Look): Promise<Seen> {
   try {
     return { thing, ...await look() };
   } catch (error) {
-    if (!(error instanceof DeployError)) throw error;
+    if (error instanceof SlowError) {
+      return { thing, ...hidden([error.message, ...error.where].join(": ")), fix: error.fix };
+    }
+    if (!(error instanceof DeployError)) {
+      const fix = "this is a bug of ours: report it with the lines above";
+      const row = stop(`cannot be looked at: ${messageOf(error)}`, fix, ExitCode.bug);
+      return { thing, ...row, detail: [stackOf(error)] };
+    }
     const { message, where, fix, exitCode } = error;
     return {
       thing,

@@ -3,21 +3,21 @@ import { $ } from "zx";
 import { type Cluster, text } from "../../lib/cluster.ts";
 import { ExitCode } from "../../lib/error.ts";
 import { checkTarget } from "../../lib/guard.ts";
-import { kubectl } from "../../lib/kubectl.ts";
+import { kubectl, kubectlVersion } from "../../lib/kubectl.ts";
 import { KubectlError } from "../../lib/kubectlerror.ts";
 import { type Dated, daysLeft, SOON } from "../verify/certificates.ts";
 import { ok, type Row, stop, warn, worstOf } from "./row.ts";
 
 /** kubectl against the server, and the shell that everything is started with. */
 export async function toolRow(cluster: Cluster): Promise<Row> {
-  const answer = JSON.parse(await kubectl(["version", "--client", "-o", "json"], { cluster }));
+  const client = await kubectlVersion();
   // Another row says why a server does not answer.
   const server = await kubectl(["get", "--raw", "/version"], { cluster, seconds: 10 })
     .then((text) => JSON.parse(text).gitVersion as string, () => undefined);
   const bash = await $({ quiet: true, nothrow: true })`bash --version`;
   const shell = /version ([0-9.]+)/.exec(bash.stdout)?.[1];
   return worstOf([
-    judgeKubectl(answer.clientVersion.gitVersion, server),
+    judgeKubectl(client, server),
     shell ? ok(`bash ${shell}`) : stop("no bash", "install bash"),
   ]);
 }
