@@ -45,6 +45,8 @@ export interface Cluster {
   doorCertificate?: DoorCertificate;
   /** Accepted, but worth telling. */
   warnings: string[];
+  /** Secrets that nobody gave; only where the fleet was loaded without need of them. */
+  missing: string[];
 }
 
 export interface FleetOptions {
@@ -58,6 +60,8 @@ export interface FleetOptions {
   environment?: Record<string, string>;
   /** One more cluster, whose file is not written yet. */
   planned?: PlannedFile;
+  /** true: secrets may be missing; using one that is missing ends with 2. */
+  withoutSecrets?: boolean;
 }
 
 const PROJECT = fileURLToPath(new URL("..", import.meta.url));
@@ -79,6 +83,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const profile = options.profile ?? environment.PROFILE ?? "";
   const { drafts, problems } = await loadDrafts(root, dir, profile, environment, options.planned);
   for (const draft of drafts) {
+    if (!options.withoutSecrets) problems.push(...draft.missing.values());
     const found = clusterProblems(draft);
     problems.push(...found.problems);
     draft.warnings.push(...found.warnings);
@@ -99,6 +104,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     grpcIdentity: identities.get(draft.id),
     doorCertificate: doors.get(draft.id),
     warnings: draft.warnings,
+    missing: [...draft.missing.keys()],
   }));
 }
 
@@ -106,17 +112,19 @@ function refusal(problems: string[], drafts: Draft[], dir: string): DeployError 
   // What is wrong in a shared file is found once for each cluster.
   const where = [...new Set(problems)];
   const count = where.length === 1 ? "1 problem" : `${where.length} problems`;
-  const unfilled = drafts.find(({ bad, vars }) =>
-    [...bad].some((name) => isSecret(name) && !(name in vars))
-  );
+  const unfilled = drafts.find(({ missing }) => missing.size > 0);
   return new DeployError(`Cannot load the clusters of ${dir}: ${count}`, {
     exitCode: ExitCode.config,
     where,
     fix: unfilled
-      ? `fill in ${unfilled.secretFile}; if it is not there: ` +
-        `install -m 600 env/secret.env.example ${unfilled.secretFile}`
+      ? fillIn(unfilled.secretFile)
       : "correct the lines above; env/README.md lists every setting",
   });
+}
+
+/** How a file of secrets comes about. */
+export function fillIn(file: string): string {
+  return `fill in ${file}; if it is not there: install -m 600 env/secret.env.example ${file}`;
 }
 
 function peer(id: string, vars: Vars): Peer {
@@ -130,14 +138,14 @@ function peer(id: string, vars: Vars): Peer {
 }
 
 function withComputed(
-  { id, vars, sources }: Draft,
+  { id, vars, sources, missing }: Draft,
   s3Ca = "",
 ): Pick<Cluster, "vars" | "sources"> {
   const computed: Vars = {
     S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
     S3_BASE_PATH: `cluster-${id}`,
-    S3_CHECKSUM: s3Checksum(vars, s3Ca),
   };
+  if (missing.size === 0) computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;
   const marks = Object.fromEntries(Object.keys(computed).map((name) => [name, "computed"]));
   return { vars: { ...vars, ...computed }, sources: { ...sources, ...marks } };
@@ -200,7 +208,16 @@ export function list(cluster: Cluster, name: string): string[] {
 }
 
 function value(cluster: Cluster, name: string): string | number | boolean {
-  return cluster.vars[name] ?? bug(name, "a setting");
+  return cluster.vars[name] ??
+    (cluster.missing.length > 0 ? lacking(cluster) : bug(name, "a setting"));
+}
+
+function lacking({ id, missing, vars }: Cluster): never {
+  throw new DeployError(`Cannot do this for ${id} without its secrets`, {
+    exitCode: ExitCode.config,
+    where: `missing: ${missing.join(", ")}`,
+    fix: fillIn(String(vars.SECRET_FILE)),
+  });
 }
 
 function bug(name: string, wanted: string): never {

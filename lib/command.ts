@@ -4,6 +4,7 @@ import { parseArgs, type ParseArgsConfig } from "node:util";
 import {
   chooseClusters,
   type Cluster,
+  type FleetOptions,
   loadFleet,
   projectPath,
   refuseUnknownIds,
@@ -78,14 +79,21 @@ export interface Choice {
   central?: Cluster;
 }
 
+/** For a command that works without any secret. */
+export const WITHOUT_SECRETS: FleetOptions = { withoutSecrets: true };
+
 /** The fleet's chosen clusters (all of them for the word `all`), with their secrets masked. */
-export async function clustersFor(words: string[]): Promise<Cluster[]> {
-  return (await choiceFor(words)).clusters;
+export async function clustersFor(words: string[], options?: FleetOptions): Promise<Cluster[]> {
+  return (await choiceFor(words, options)).clusters;
 }
 
 /** The one cluster that a command works on; exit 2 for several, with `what` as the command to type. */
-export async function onlyOf(words: string[], what: string): Promise<Cluster> {
-  const clusters = await clustersFor(words);
+export async function onlyOf(
+  words: string[],
+  what: string,
+  options?: FleetOptions,
+): Promise<Cluster> {
+  const clusters = await clustersFor(words, options);
   if (clusters.length === 1) return clusters[0]!;
   throw new DeployError("Cannot do this on several clusters at once", {
     exitCode: ExitCode.config,
@@ -94,14 +102,25 @@ export async function onlyOf(words: string[], what: string): Promise<Cluster> {
 }
 
 /** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
-export async function choiceFor(words: string[]): Promise<Choice> {
+export async function choiceFor(words: string[], options?: FleetOptions): Promise<Choice> {
   const known = (await clusterFiles(projectPath("env"))).ids;
   const ids = words.includes("all") ? known : words;
   // A mistyped id is said before anything that the files may lack.
   refuseUnknownIds(known, ids);
-  const fleet = await loadFleet();
+  const fleet = await loadFleet(options);
   maskSecrets(fleet.flatMap(secretsOf));
   const clusters = chooseClusters(fleet, ids);
   const central = fleet.find(({ role }) => role === "central");
   return { clusters, fleet, central: central && clusters.includes(central) ? undefined : central };
+}
+
+/** Says what is accepted in the settings of these clusters but worth telling: once what several share. */
+export function tellWarnings(clusters: Cluster[]): void {
+  const ids = new Map<string, string[]>();
+  for (const { id, warnings } of clusters) {
+    for (const warning of warnings) ids.set(warning, [...ids.get(warning) ?? [], id]);
+  }
+  for (const [warning, those] of ids) {
+    new Report(those.length < clusters.length ? `${those.join(", ")} | ` : "").warn(warning);
+  }
 }

@@ -2,7 +2,7 @@
 import process from "node:process";
 import { missingBundles } from "./bundle.ts";
 import { type Cluster, flag, refuseUnknownIds } from "./cluster.ts";
-import { choiceFor, command, type Flags } from "./command.ts";
+import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "./error.ts";
 import { deployFleet } from "./fleet.ts";
 import { checkTarget } from "./guard.ts";
@@ -41,6 +41,7 @@ export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): P
   const { PLAN, CANARY, REPLACE, MAX_FAILURES } = process.env;
   const maxFailures = MAX_FAILURES ? countOf("MAX_FAILURES", MAX_FAILURES) : undefined;
   const { clusters, fleet, central } = await choiceFor(ids);
+  tellWarnings(clusters);
   const approved = PLAN ? await readPlan(PLAN) : undefined;
   const replace = REPLACE
     ? chosenToReplace(REPLACE, await desiredOfAll(steps, clusters))

@@ -10,7 +10,7 @@ import {
   readLayer,
   shown,
 } from "./layers.ts";
-import { isSecret, SETTINGS, validate, type Vars } from "./settings.ts";
+import { type Finding, isSecret, SETTINGS, validate, type Vars } from "./settings.ts";
 
 /** A cluster before the rules that compare settings and clusters. */
 export interface Draft {
@@ -22,6 +22,8 @@ export interface Draft {
   sources: Record<string, string>;
   /** Settings whose value is missing or wrong; rules about them wait until they are right. */
   bad: Set<string>;
+  /** Secrets that nobody gave, with the line for people that says so. */
+  missing: Map<string, string>;
   warnings: string[];
 }
 
@@ -120,16 +122,19 @@ function environmentValues(
 function check(
   given: Map<string, Given>,
   [common, own, secrets]: string[],
-): Pick<Draft, "vars" | "sources" | "bad"> & { problems: string[] } {
+): Pick<Draft, "vars" | "sources" | "bad" | "missing"> & { problems: string[] } {
   const texts = Object.fromEntries([...given].map(([name, { value }]) => [name, value]));
   const { vars, findings } = validate(texts);
   // Where a setting that nobody gave should be written.
   const home = (name: string) => isSecret(name) ? secrets : FILE_ONLY.includes(name) ? own : common;
   const source = (name: string) => texts[name] ? given.get(name)!.source : "default";
+  const line = ({ name, text }: Finding) => `${given.get(name)?.source ?? home(name)}  ${text}`;
+  const lacks = findings.filter(({ name, missing }) => missing && isSecret(name));
   return {
     vars,
     sources: Object.fromEntries(Object.keys(vars).map((name) => [name, source(name)])),
     bad: new Set(findings.map(({ name }) => name)),
-    problems: findings.map(({ name, text }) => `${given.get(name)?.source ?? home(name)}  ${text}`),
+    missing: new Map(lacks.map((finding) => [finding.name, line(finding)])),
+    problems: findings.filter((finding) => !lacks.includes(finding)).map(line),
   };
 }

@@ -49,7 +49,6 @@ export async function deployFleet(
   const { maxFailures = Infinity, replace, fleet = clusters } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
   await Promise.all(runs.map(async ({ cluster, report, result }) => {
-    for (const warning of cluster.warnings) report.warn(warning);
     await using begun = await begin(steps, cluster, report, options)
       .catch((error) => void (result.error = error));
     if (result.error) report.error(result.error);

@@ -36,6 +36,8 @@ export function isSecret(name: string): boolean {
 export interface Finding {
   name: string;
   text: string;
+  /** Nobody gave a required setting. */
+  missing?: boolean;
 }
 
 const OPTIONS = {
@@ -80,7 +82,7 @@ function findingOf(error: ErrorObject, texts: Record<string, string>): Finding {
   if (error.keyword === "required") {
     const name = error.params.missingProperty;
     const state = name in texts ? "is empty, and empty means missing" : "is missing";
-    return { name, text: `${name} ${state}: ${SETTINGS[name]!.description}` };
+    return { name, text: `${name} ${state}: ${SETTINGS[name]!.description}`, missing: true };
   }
   const name = error.instancePath.slice(1);
   const setting = SETTINGS[name]!;

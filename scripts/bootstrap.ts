@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { replaceFile } from "../lib/cache.ts";
 import { type Cluster, flag, projectPath, text } from "../lib/cluster.ts";
-import { clustersFor, command } from "../lib/command.ts";
+import { clustersFor, command, WITHOUT_SECRETS } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { print, Report } from "../lib/report.ts";
 
@@ -18,7 +18,7 @@ const MINIKUBE_VERSION = "v1.38.1";
 if (import.meta.main) {
   await command("bootstrap.ts CLUSTER [YES=1]", {}, async (words) => {
     const ids = words.filter((word) => !word.startsWith("YES="));
-    const [cluster, ...others] = await clustersFor(ids);
+    const [cluster, ...others] = await clustersFor(ids, WITHOUT_SECRETS);
     if (others.length > 0) throw several(cluster!);
     const report = new Report();
     if (words.includes("YES=1")) {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { $ } from "zx";
 import { isFor, MONTH } from "../lib/certificate.ts";
 import { type Cluster, loadFleet, projectPath, secretsOf, text } from "../lib/cluster.ts";
-import { command } from "../lib/command.ts";
+import { command, WITHOUT_SECRETS } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { changeCount, maskSecrets, Report } from "../lib/report.ts";
 
@@ -105,7 +105,10 @@ function keyless(authority: string, { id, folder }: Door): DeployError {
 
 async function certificates(): Promise<number> {
   // Without this the certificates that are missing would be the first problem.
-  const fleet = await loadFleet({ environment: { ...Deno.env.toObject(), INGRESS_TLS: "false" } });
+  const fleet = await loadFleet({
+    ...WITHOUT_SECRETS,
+    environment: { ...Deno.env.toObject(), INGRESS_TLS: "false" },
+  });
   maskSecrets(fleet.flatMap(secretsOf));
   const report = new Report();
   const done = await ensureCertificates(doorsOf(fleet));

@@ -1,15 +1,16 @@
 // Every effective setting of a cluster and who gave it, one `NAME=value  # source` per line.
-// Contacts nothing; secrets are shown as ***.
+// Contacts nothing; secrets are shown as ***, and may be missing: that is said at the end.
 import "./needs.ts";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { clustersFor, command } from "../lib/command.ts";
+import { type Cluster, fillIn, text } from "../lib/cluster.ts";
+import { clustersFor, command, tellWarnings, WITHOUT_SECRETS } from "../lib/command.ts";
 import { ExitCode } from "../lib/error.ts";
-import { print } from "../lib/report.ts";
+import { print, Report } from "../lib/report.ts";
 import { isSecret } from "../lib/settings.ts";
 
 /** The lines for one cluster, sorted by name; no secret value is in them. */
 export function settingLines(cluster: Cluster): string[] {
-  return Object.keys(cluster.vars).sort().map((name) => {
+  return [...Object.keys(cluster.vars), ...cluster.missing].sort().map((name) => {
+    if (cluster.missing.includes(name)) return `${name}=  # missing`;
     const value = isSecret(name) ? "***" : text(cluster, name);
     return `${name}=${value}  # ${cluster.sources[name]}`;
   });
@@ -17,8 +18,16 @@ export function settingLines(cluster: Cluster): string[] {
 
 if (import.meta.main) {
   await command("config.ts CLUSTER... | all", {}, async (ids) => {
-    for (const cluster of await clustersFor(ids)) {
+    const clusters = await clustersFor(ids, WITHOUT_SECRETS);
+    for (const cluster of clusters) {
       print(`# ${cluster.id}\n${settingLines(cluster).join("\n")}\n`);
+    }
+    tellWarnings(clusters);
+    const report = new Report();
+    for (
+      const { missing, vars } of clusters.filter(({ missing }) => missing.length > 0).slice(0, 1)
+    ) {
+      report.warn(`a deploy needs ${missing.join(", ")}: ${fillIn(String(vars.SECRET_FILE))}`);
     }
     return ExitCode.done;
   });

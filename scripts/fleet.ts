@@ -1,7 +1,7 @@
 // The whole fleet through one entry: deploy, plan, drift, verify and remove, for one cluster, some or all.
 import "./needs.ts";
 import process from "node:process";
-import { choiceFor, command, type Flags } from "../lib/command.ts";
+import { choiceFor, command, type Flags, tellWarnings, WITHOUT_SECRETS } from "../lib/command.ts";
 import { deploy, DEPLOY_FLAGS } from "../lib/deploy.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/results.ts";
@@ -37,7 +37,8 @@ const VERBS: Record<string, Verb> = {
   },
   async remove(ids, flags) {
     const started = performance.now();
-    const { clusters } = await choiceFor(ids);
+    const { clusters } = await choiceFor(ids, WITHOUT_SECRETS);
+    tellWarnings(clusters);
     const really = process.env.YES === "1";
     const results = await removeFleet(STEPS, clusters, { really, stealLock: flags["steal-lock"] });
     const report = new Report();
@@ -53,6 +54,7 @@ const VERBS: Record<string, Verb> = {
 /** Makes plans and writes them to stdout. */
 async function plansOf(ids: string[], { json }: Flags): Promise<ClusterPlan[]> {
   const { clusters, central } = await choiceFor(ids);
+  tellWarnings(clusters);
   const plans = await planFleet(STEPS, clusters, { central });
   if (json) print(plansJson(plans));
   else printPlans(plans);

@@ -3,7 +3,7 @@
 // reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
 import "./needs.ts";
 import { type Cluster, text } from "../lib/cluster.ts";
-import { clustersFor, command } from "../lib/command.ts";
+import { clustersFor, command, WITHOUT_SECRETS } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { checkTarget } from "../lib/guard.ts";
 import { print, Report } from "../lib/report.ts";
@@ -31,7 +31,9 @@ interface Answer {
 if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const search = searchOf(Deno.env.toObject());
-    const answers = await Promise.all((await clustersFor(ids)).map((one) => ask(one, search)));
+    const answers = await Promise.all(
+      (await clustersFor(ids, WITHOUT_SECRETS)).map((one) => ask(one, search)),
+    );
     show(search, answers);
     return answers.find(({ error }) => error)?.error?.exitCode ?? ExitCode.done;
   });

@@ -95,7 +95,7 @@ export async function addCluster(
   const file = `env/cluster-${id}.env`;
   if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) throw taken(file);
 
-  const fleet = await loadFleet({ root, environment });
+  const fleet = await loadFleet({ root, environment, withoutSecrets: true });
   maskSecrets(fleet.flatMap(secretsOf));
   const model = fleet.find(({ role }) => role === "edge") ?? fleet[0]!;
   const text = envFile(wish, model);
@@ -108,7 +108,7 @@ export async function addCluster(
 /** The new cluster as the fleet would have it. */
 async function planned(file: PlannedFile, options: FleetOptions): Promise<Cluster> {
   try {
-    const fleet = await loadFleet({ ...options, planned: file });
+    const fleet = await loadFleet({ ...options, planned: file, withoutSecrets: true });
     return chooseClusters(fleet, [file.id])[0]!;
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;

@@ -4,7 +4,7 @@
 import "./needs.ts";
 import { setInterval } from "node:timers";
 import { type Cluster, flag, text } from "../lib/cluster.ts";
-import { clustersFor, command } from "../lib/command.ts";
+import { clustersFor, command, tellWarnings } from "../lib/command.ts";
 import { contextServers } from "../lib/guard.ts";
 import type { Manifest } from "../lib/manifest.ts";
 import { print, Report } from "../lib/report.ts";
@@ -45,9 +45,9 @@ import { apiCertificates, clientCertificates, s3Certificates } from "./verify/ce
 if (import.meta.main) {
   await command("preflight.ts CLUSTER... | all", {}, async (ids) => {
     const clusters = await clustersFor(ids);
+    tellWarnings(clusters);
     const rows = await Promise.all(clusters.map(async (cluster) => {
       const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
-      for (const warning of cluster.warnings) report.warn(warning);
       return await preflight(cluster, report);
     }));
     clusters.forEach((cluster, index) => {

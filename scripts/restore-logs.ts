@@ -4,7 +4,7 @@
 import "./needs.ts";
 import process from "node:process";
 import { type Cluster, text } from "../lib/cluster.ts";
-import { command, onlyOf } from "../lib/command.ts";
+import { command, onlyOf, WITHOUT_SECRETS } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { checkTarget } from "../lib/guard.ts";
 import type { OpenSearch } from "../lib/opensearch.ts";
@@ -34,8 +34,8 @@ if (import.meta.main) {
     const { DAY, FROM } = process.env;
     const day = DAY ? utcDay(DAY) : undefined;
     if (drop && !day) throw dayless();
-    const cluster = await onlyOf(ids, "make restore-logs");
-    const writer = FROM ? await onlyOf([FROM], "make restore-logs") : cluster;
+    const cluster = await onlyOf(ids, "make restore-logs", WITHOUT_SECRETS);
+    const writer = FROM ? await onlyOf([FROM], "make restore-logs", WITHOUT_SECRETS) : cluster;
     await checkTarget(cluster);
     await withOpenSearch(cluster, async (os) => {
       // Without S3: what is back can be dropped while that is away.

@@ -4,7 +4,7 @@
 import "./needs.ts";
 import process from "node:process";
 import { type Cluster, text } from "../lib/cluster.ts";
-import { command, onlyOf } from "../lib/command.ts";
+import { command, onlyOf, WITHOUT_SECRETS } from "../lib/command.ts";
 import { DeployError, ExitCode } from "../lib/error.ts";
 import { checkTarget } from "../lib/guard.ts";
 import { changeCount, print, Report, table } from "../lib/report.ts";
@@ -18,7 +18,7 @@ const USAGE =
 if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const { CLAIM, BACKUP, AS } = process.env;
-    const cluster = await onlyOf(ids, "make restore-volume");
+    const cluster = await onlyOf(ids, "make restore-volume", WITHOUT_SECRETS);
     if (text(cluster, "STORAGE") === "existing") throw foreign();
     await checkTarget(cluster);
     const backups = await backupsOf(cluster);

@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import { chmod, mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadFleet, text } from "../lib/cluster.ts";
+import type { DeployError } from "../lib/error.ts";
 import { type Ended, ended } from "./script_fixture.ts";
 
 function run(script: string, ...words: string[]): Promise<Ended> {
@@ -75,4 +80,85 @@ Deno.test("CANARY, PLAN, MAX_FAILURES: what cannot be meant is refused (2) befor
   assert.equal((await runWith({ KUBECONFIG_FILE, CANARY: "199" }, ...deploy)).code, 2);
   assert.equal((await runWith({ KUBECONFIG_FILE, PLAN: "no-such-plan.json" }, ...deploy)).code, 2);
   assert.equal((await runWith({ KUBECONFIG_FILE, MAX_FAILURES: "0" }, ...deploy)).code, 2);
+});
+
+const NO_SECRETS = { S3_ACCESS_KEY: "", S3_SECRET_KEY: "", UI_BASIC_AUTH: "" };
+
+Deno.test("V9: config shows every setting without any secret, and says at the end which are missing", async () => {
+  const { code, stdout, stderr } = await runWith(NO_SECRETS, "scripts/config.ts", "all");
+  assert.equal(code, 0, stderr);
+  for (const name of Object.keys(NO_SECRETS)) {
+    assert.equal(stdout.match(new RegExp(`^${name}=  # missing$`, "gm"))?.length, 3);
+  }
+  assert.equal(stdout.match(/^NODE_IP=/gm)?.length, 3);
+  assert.match(
+    stderr.trimEnd().split("\n").at(-1)!,
+    /a deploy needs S3_ACCESS_KEY, S3_SECRET_KEY, UI_BASIC_AUTH: fill in .*install -m 600 env\/secret\.env\.example/,
+  );
+});
+
+Deno.test("V9: a command that needs no secret asks for none; one that does names them all", async () => {
+  const kubeconfig = { KUBECONFIG_FILE };
+  for (
+    const words of [
+      ["scripts/fleet.ts", "remove", "197"],
+      ["scripts/logs.ts", "197"],
+      ["scripts/restore-logs.ts", "197"],
+      ["scripts/restore-volume.ts", "197"],
+    ] as [string, ...string[]][]
+  ) {
+    const { code, stderr } = await runWith({ ...NO_SECRETS, ...kubeconfig }, ...words);
+    // It gets as far as the cluster, which is not there.
+    assert.ok([4, 5].includes(code), `${words}: ${stderr}`);
+    assert.doesNotMatch(stderr, /S3_ACCESS_KEY|secret\.env\.example/);
+  }
+  const { code, stderr } = await runWith(NO_SECRETS, "scripts/fleet.ts", "plan", "197");
+  assert.equal(code, 2);
+  for (const name of Object.keys(NO_SECRETS)) assert.match(stderr, new RegExp(`${name} is empty`));
+});
+
+Deno.test("V9: a secret that is missing after all ends with 2, its name and the fix", async () => {
+  const root = new URL("..", import.meta.url).pathname;
+  const environment = { SECRET_FILE: "tests/fixtures/no-such-secret.env" };
+  const [cluster] = await loadFleet({ root, environment, withoutSecrets: true });
+  assert.throws(() => text(cluster!, "S3_SECRET_KEY"), (error: DeployError) => {
+    assert.deepEqual([error.exitCode, error.where], [2, [
+      `missing: ${cluster!.missing.join(", ")}`,
+    ]]);
+    return /install -m 600 .* tests\/fixtures\/no-such-secret\.env/.test(error.fix!);
+  });
+  assert.throws(() => text(cluster!, "S3_CHECKSUM"), { exitCode: 2 });
+});
+
+Deno.test("V9: config, plan, drift and remove warn", async () => {
+  const settings = { KUBECONFIG_FILE };
+  for (
+    const words of [
+      ["scripts/config.ts", "all"],
+      ["scripts/fleet.ts", "plan", "all"],
+      ["scripts/fleet.ts", "drift", "all"],
+      ["scripts/fleet.ts", "remove", "all"],
+    ] as [string, ...string[]][]
+  ) {
+    const { stderr } = await runWith(settings, ...words);
+    const warnings = stderr.match(/.*GRAFANA_ADMIN_PASSWORD.*/g) ?? [];
+    assert.equal(warnings.length, 3, `${words}: ${stderr}`);
+    assert.match(warnings[0]!, /^196 \| {3}warning {2}env\/cluster-196\.env /);
+  }
+});
+
+Deno.test("V9: tellWarnings() says once what all clusters share", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "secrets-"));
+  const file = join(folder, "secret.env");
+  await writeFile(file, "S3_SECRET_KEY='hush-secret-key'\n");
+  await chmod(file, 0o644);
+  const { code, stderr } = await runWith(
+    { SECRET_FILE: file, S3_SECRET_KEY: "hush-secret-key" },
+    "scripts/config.ts",
+    "all",
+  );
+  assert.equal(code, 0, stderr);
+  const warnings = stderr.match(/.*lets others read secrets.*/g)!;
+  assert.equal(warnings.length, 1, stderr);
+  assert.match(warnings[0]!, /^ {2}warning {2}/);
 });

@@ -40,6 +40,7 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
     sources: {},
     fleet: [],
     warnings: [],
+    missing: [],
     s3Ca: ca,
   };
 }

@@ -21,6 +21,7 @@ export const FAULTS: Fault[] = [
   { id: "A9", fault: "secret with any character", exit: "0 or 2" },
   { id: "A10", fault: "value that YAML would retype", exit: "0" },
   { id: "A11", fault: "environment overrides a file; empty value", exit: "0 or 2" },
+  { id: "V9", fault: "command that needs no secret, without any", exit: "0" },
   { id: "E15", fault: "value with $ typed on make's command line", exit: "0" },
   { id: "X3", fault: "value in the environment that a shell would run", exit: "0 or 2" },
   { id: "A12", fault: "env file unreadable, open to others, tracked by git", exit: "2, warn or 4" },
