@@ -7,10 +7,11 @@ import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
 import { projectPath } from "../../lib/cluster.ts";
+import { print, table } from "../../lib/report.ts";
 import { STEPS } from "../../scripts/fleet.ts";
 import { changesOf } from "../../scripts/smoke/make.ts";
 import { hook, run } from "./hooks.ts";
-import { central, check, copyProject, edges, figure, make, seconds } from "./site.ts";
+import { central, check, copyProject, edges, make, seconds } from "./site.ts";
 
 const [first, second] = edges.map(({ id }) => id);
 const NOT_YET = /not deployed yet: (.*)/;
@@ -23,6 +24,7 @@ function drill(name: string, work: (type: Type, folder: string) => Promise<void>
   check(name, async () => {
     await run("E2E_RENEW");
     const folder = await mkdtemp(join(tmpdir(), "first-hour-"));
+    const times: string[][] = [];
     try {
       await copyProject(folder);
       await fillIn(folder);
@@ -32,13 +34,11 @@ function drill(name: string, work: (type: Type, folder: string) => Promise<void>
         const took = await seconds(async () => {
           ({ output } = await make(words, { SECRET_FILE: "" }, folder));
         });
-        figure(
-          `${name.slice("V1: ".length).split(",")[0]}: make ${words.join(" ")}`,
-          `${took.toFixed(0)} s`,
-        );
+        times.push([`make ${words.join(" ")}`, `${took.toFixed(0)} s`]);
         return output;
       }, folder);
     } finally {
+      print(`\n${table([[name, ""], ...times])}\n`);
       await rm(folder, { recursive: true, force: true });
     }
   }, hook("E2E_RENEW") === "");
