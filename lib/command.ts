@@ -28,6 +28,8 @@ export async function command(
   flags: Record<string, string>,
   run: (words: string[], flags: Flags) => Promise<number>,
 ): Promise<never> {
+  // A reader that goes away ends no run: it goes on to its own exit code.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   try {
     const { words, values } = parse(usage, flags);
     if (values.help) {
