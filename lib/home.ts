@@ -6,8 +6,8 @@ import { isDeepStrictEqual } from "node:util";
 import { parse, parseAllDocuments } from "yaml";
 import { projectPath } from "./cluster.ts";
 import { lookUp } from "./explain.ts";
-import { idOf, type Manifest, type Path, SUBSTITUTE_ANNOTATION, walk } from "./manifest.ts";
-import { VARIABLE } from "./substitute.ts";
+import { idOf, type Manifest, type Path } from "./manifest.ts";
+import { placesIn, VARIABLE } from "./substitute.ts";
 import { matches, type Target, type Template } from "./templates.ts";
 
 /** The files that say something about an object, as paths from the project folder. */
@@ -126,12 +126,12 @@ export function sourceOf(
 
 /** Names of the settings that a field is made with; without `field` those of the whole object. */
 export function settingsIn({ object }: Pick<Home, "object">, field = ""): string[] {
-  if (object.metadata.annotations?.[SUBSTITUTE_ANNOTATION] === "disabled") return [];
   const look = lookUp(object, field);
-  const names = new Set<string>();
-  walk({ value: look.found && look.value }, (node) => {
-    if (typeof node !== "string") return;
-    for (const [, dollar, name] of node.matchAll(VARIABLE)) if (!dollar) names.add(name!);
-  });
-  return [...names].sort();
+  if (!look.found) return [];
+  const inside = placesIn(object).filter(({ keys }) =>
+    look.path.every((key, depth) => keys[depth] === key)
+  );
+  const names = inside.flatMap(({ text }) => [...text.matchAll(VARIABLE)])
+    .flatMap(([, dollar, name]) => dollar ? [] : name!);
+  return [...new Set(names)].sort();
 }

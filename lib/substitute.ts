@@ -13,7 +13,7 @@ const ALWAYS_TEXT =
 const FIXED = /^(apiVersion|kind|metadata\.name|metadata\.namespace)$|selector(\.|$)|matchLabels/i;
 
 /** A text or a key with `${` in it. */
-interface Place {
+export interface Place {
   keys: Path;
   /** The same for people: `spec.ports[0].nodePort`. */
   path: string;
@@ -62,9 +62,15 @@ export function substitute(
 // They are the same for every cluster.
 const known = new WeakMap<Manifest, Place[]>();
 
-function placesIn(object: Manifest): Place[] {
+/** Where an object may have variables; one that keeps its text has them in its metadata only. */
+export function placesIn(object: Manifest): Place[] {
   let places = known.get(object);
-  if (!places) known.set(object, places = isLiteral(object) ? [] : find(object, [], ""));
+  if (!places) {
+    places = isLiteral(object)
+      ? find(object.metadata, ["metadata"], "metadata")
+      : find(object, [], "");
+    known.set(object, places);
+  }
   return places;
 }
 

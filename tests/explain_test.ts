@@ -246,7 +246,7 @@ Deno.test("settingsIn() names what is substituted, and nothing else", () => {
   });
   assert.deepEqual(settingsIn(template("${B} ${A} ${B} $${C} $(D) $E")), ["A", "B"]);
   const kept = { "deploy.miribit.lab/substitute": "disabled" };
-  assert.deepEqual(settingsIn(template("${A}", kept)), []);
+  assert.deepEqual(settingsIn(template("${A}", { ...kept, by: "${B}" })), ["B"]);
 });
 
 Deno.test("covers() takes another way of writing an amount for the same", () => {

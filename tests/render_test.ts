@@ -42,10 +42,12 @@ Deno.test("substitute() leaves $${NAME}, shell and dashboards' dollars alone", (
   assert.deepEqual([spec, problems], [{ script: "${NAME} $1 $(POD) $x", log: "$" }, []]);
 });
 
-Deno.test("substitute() skips an object marked disabled", () => {
+Deno.test("substitute() keeps the text of an object marked disabled, but not in its metadata", () => {
   const marked = object({ text: "${UNKNOWN}" }, { "deploy.miribit.lab/substitute": "disabled" });
+  marked.metadata.labels = { version: "${PORT}" };
   const problems: string[] = [];
-  assert.equal(substitute({ object: marked, file: "" }, vars, problems).spec.text, "${UNKNOWN}");
+  const { spec, metadata } = substitute({ object: marked, file: "" }, vars, problems);
+  assert.deepEqual([spec.text, metadata.labels], ["${UNKNOWN}", { version: "30901" }]);
   assert.deepEqual(problems, []);
 });
 
