@@ -14,6 +14,7 @@ import { type Draft, loadDrafts, type PlannedFile } from "./draft.ts";
 import { shown } from "./layers.ts";
 import { clusterProblems, fleetProblems } from "./rules.ts";
 import { isSecret, type Vars } from "./settings.ts";
+import { versionsOf } from "./versions.ts";
 
 export type { Vars } from "./settings.ts";
 export type Role = "central" | "edge";
@@ -31,9 +32,9 @@ export interface Peer {
 export interface Cluster {
   id: string;
   role: Role;
-  /** Every setting, and S3_HOST, S3_BASE_PATH, S3_CHECKSUM; paths as written. */
+  /** Every setting, S3_HOST, S3_BASE_PATH, S3_CHECKSUM, and versions; paths as written. */
   vars: Vars;
-  /** Who gave each: `env/cluster-197.env:4`, `default`, `environment` or `computed`. */
+  /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */
   sources: Record<string, string>;
   /** All clusters, this one included, by number. */
   fleet: Peer[];
@@ -148,7 +149,11 @@ function withComputed(
   if (missing.size === 0) computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;
   const marks = Object.fromEntries(Object.keys(computed).map((name) => [name, "computed"]));
-  return { vars: { ...vars, ...computed }, sources: { ...sources, ...marks } };
+  const versions = versionsOf(vars, sources);
+  return {
+    vars: { ...vars, ...computed, ...versions.vars },
+    sources: { ...sources, ...marks, ...versions.sources },
+  };
 }
 
 /** Changes with anything that pods of Thanos read of the S3 at start only, so that they restart for it. */

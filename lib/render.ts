@@ -33,7 +33,8 @@ export async function render(
         exitCode: ExitCode.config,
         where: problems,
         fix:
-          `name it in env/schema.json, and set it in env/common.env or env/cluster-${cluster.id}.env`,
+          `name it in env/schema.json, and set it in env/common.env or env/cluster-${cluster.id}.env; ` +
+          "a version in manifests/versions.json",
       },
     );
   }

@@ -46,7 +46,7 @@ export const prometheus = step({
 
 async function upstream(cluster: Cluster): Promise<Manifest[]> {
   const [definitions, rules, dashboards] = await Promise.all([
-    loadBundle("prometheus-operator-crds", cluster),
+    loadBundle("prometheus-operator", cluster),
     loadBundle("kube-prometheus-rules", cluster),
     loadBundle("kube-prometheus-dashboards", cluster),
   ]);

@@ -46,6 +46,10 @@ const TAIL = `
 
 Manifests may also use \`S3_HOST\` (host and port of \`S3_ENDPOINT\`), \`S3_BASE_PATH\` (\`cluster-<id>\`)
 and \`S3_CHECKSUM\` (changes with the endpoint, the keys and the CA). They cannot be set.
+
+Versions are not set here either: \`THANOS_VERSION\` and the like stand in \`manifests/versions.json\`, those
+of upstream bundles (\`LONGHORN_VERSION\`) in \`manifests/upstream.lock.json\`, and that of an image above
+(\`TRAEFIK_VERSION\`) is its tag. \`THANOS_SEMVER\` is the same without the v.
 `;
 
 /** The text of env/README.md. */
