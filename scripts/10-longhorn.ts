@@ -100,7 +100,7 @@ function backupSecret(cluster: Cluster): Manifest {
   // Longhorn refuses a value that ends with a newline, as every PEM file does.
   const trimmed = Object.entries(values).map(([key, value]) => [key, value.trim()]);
   return secret("longhorn-s3-secret", "longhorn-system", Object.fromEntries(trimmed), {
-    labels: labels("backup"),
+    labels: labels(cluster, "backup"),
   });
 }
 
@@ -111,13 +111,14 @@ function loginSecret(cluster: Cluster): Manifest {
     "longhorn-system",
     { auth: text(cluster, "UI_BASIC_AUTH") },
     {
-      labels: labels("ui"),
+      labels: labels(cluster, "ui"),
     },
   );
 }
 
-function labels(component: string): Record<string, string> {
-  return labelsOf({ name: "longhorn", component, partOf: "storage", version: "v1.12.1" });
+function labels(cluster: Cluster, component: string): Record<string, string> {
+  const version = text(cluster, "LONGHORN_VERSION");
+  return labelsOf({ name: "longhorn", component, partOf: "storage", version });
 }
 
 if (import.meta.main) await main(longhorn);

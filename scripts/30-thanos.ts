@@ -52,7 +52,7 @@ function asksForLogin(cluster: Cluster): boolean {
 function loginSecret(cluster: Cluster): Manifest[] {
   if (!asksForLogin(cluster)) return [];
   const login = { auth: text(cluster, "UI_BASIC_AUTH") };
-  const labels = thanosLabels("thanos-frontend", "query-frontend");
+  const labels = thanosLabels(cluster, "thanos-frontend", "query-frontend");
   return [secret("thanos-basic-auth", "monitoring", login, { labels })];
 }
 

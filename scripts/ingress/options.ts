@@ -26,7 +26,7 @@ export function nginxOptions(cluster: Cluster): Manifest {
     "worker-processes": "2",
   };
   return configMap("ingress-nginx-controller", NAMESPACE, options, {
-    labels: labels("ingress-nginx", "v1.15.1"),
+    labels: labels("ingress-nginx", text(cluster, "INGRESS_NGINX_VERSION")),
   });
 }
 
@@ -38,7 +38,7 @@ export function traefikOptions(cluster: Cluster): Manifest {
     : {};
   const file = { tls: { options: { default: { minVersion: "VersionTLS12" } }, ...stores } };
   return configMap("traefik", NAMESPACE, { "dynamic.yaml": stringify(file) }, {
-    labels: labels("traefik", "v3.7.9"),
+    labels: labels("traefik", text(cluster, "TRAEFIK_VERSION")),
   });
 }
 

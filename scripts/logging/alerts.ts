@@ -26,7 +26,7 @@ export function logAlerts(cluster: Cluster): Manifest {
         name: "logging",
         component: "alerts",
         partOf: "logging",
-        version: "3.9.0",
+        version: text(cluster, "OPENSEARCH_VERSION"),
       }),
     },
     spec: { groups: [{ name: "logging-ages", rules }] },

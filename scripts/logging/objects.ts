@@ -47,7 +47,7 @@ function discovery(nodes: number): Record<string, unknown> {
 export function openSearchSettings(cluster: Cluster): Manifest {
   const data = { "opensearch.yml": stringify(opensearchConfig(cluster)) };
   return configMap("opensearch-config", NAMESPACE, data, {
-    labels: labels("opensearch", "store"),
+    labels: labels(cluster),
     // ${HOSTNAME} in it is for OpenSearch.
     annotations: { [SUBSTITUTE_ANNOTATION]: "disabled" },
   });
@@ -55,7 +55,7 @@ export function openSearchSettings(cluster: Cluster): Manifest {
 
 /** S3 keys for the keystore, the login of the Ingress, and the CA of the S3 when it is private. */
 export function openSearchSecrets(cluster: Cluster): Manifest[] {
-  const extra = { labels: labels("opensearch", "store") };
+  const extra = { labels: labels(cluster) };
   const { accessKey, secretKey } = keyOf(cluster, "OPENSEARCH");
   const access = {
     "s3.client.default.access_key": accessKey,
@@ -69,6 +69,7 @@ export function openSearchSecrets(cluster: Cluster): Manifest[] {
   ];
 }
 
-function labels(name: string, component: string): Record<string, string> {
-  return labelsOf({ name, component, partOf: "logging", version: "3.9.0" });
+function labels(cluster: Cluster): Record<string, string> {
+  const version = text(cluster, "OPENSEARCH_VERSION");
+  return labelsOf({ name: "opensearch", component: "store", partOf: "logging", version });
 }

@@ -17,7 +17,7 @@ export function backupJobs(cluster: Cluster): Manifest[] {
         name: "longhorn",
         component: name,
         partOf: "storage",
-        version: "v1.12.1",
+        version: text(cluster, "LONGHORN_VERSION"),
       }),
     },
     // Longhorn's webhook fills in what is left out, and every apply would find a difference.

@@ -9,7 +9,6 @@ import { type Bucket, bucketsOf } from "./buckets.ts";
 import { objstoreConfig } from "./objstore.ts";
 
 const NAME = "s3-reach";
-const VERSION = "v0.42.4";
 /** Seconds that the Job may take, the pull of its image included. */
 const PATIENCE = 120;
 const FOLDER = "/etc/s3-reach";
@@ -25,26 +24,27 @@ export async function reachFromInside(
 ): Promise<void> {
   const buckets = bucketsOf(cluster);
   const needs = [keysOf(cluster, buckets)];
-  if (await runJob(cluster, jobOf(buckets), { does: "looks for S3", needs, say })) return;
+  if (await runJob(cluster, reachJob(cluster), { does: "looks for S3", needs, say })) return;
   throw await refusal(cluster, buckets);
 }
 
 /** One container per bucket, so that each has a result and a log of its own. */
-function jobOf(buckets: Bucket[]): Manifest {
+export function reachJob(cluster: Cluster): Manifest {
+  const version = text(cluster, "THANOS_VERSION");
   return shortJob({
     name: NAME,
-    labels: labelsOf({ name: NAME, component: "check", partOf: "storage", version: VERSION }),
+    labels: labelsOf({ name: NAME, component: "check", partOf: "storage", version }),
     seconds: PATIENCE,
-    containers: buckets.map(containerOf),
+    containers: bucketsOf(cluster).map((bucket) => containerOf(bucket, version)),
     volumes: [{ name: "keys", secret: { secretName: NAME } }],
   });
 }
 
-function containerOf(bucket: Bucket): Record<string, unknown> {
+function containerOf(bucket: Bucket, version: string): Record<string, unknown> {
   const file = `${FOLDER}/${containerName(bucket)}.yml`;
   return {
     name: containerName(bucket),
-    image: `quay.io/thanos/thanos:${VERSION}`,
+    image: `quay.io/thanos/thanos:${version}`,
     args: ["tools", "bucket", "ls", `--objstore.config-file=${file}`],
     resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
     volumeMounts: [{ name: "keys", mountPath: FOLDER, readOnly: true }],

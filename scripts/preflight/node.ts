@@ -51,7 +51,7 @@ export async function nodeFacts(
   if (nodes.length === 0) return [];
   const run = `preflight-${randomUUID().slice(0, 8)}`;
   const script = await readFile(projectPath("scripts/preflight/node.sh"), "utf8");
-  const jobs = nodes.map((node, index) => jobOf(cluster, `${run}-${index}`, run, node, script));
+  const jobs = nodes.map((node, index) => factsJob(cluster, `${run}-${index}`, run, node, script));
   const startedAt = Date.now();
   try {
     const input = asList(rewriteImages(jobs, cluster));
@@ -86,7 +86,7 @@ async function readyNodes(cluster: Cluster): Promise<string[]> {
 }
 
 /** No network of its own, so that it works where the one of pods does not. */
-function jobOf(
+export function factsJob(
   cluster: Cluster,
   name: string,
   run: string,
@@ -94,6 +94,7 @@ function jobOf(
   script: string,
 ): Manifest {
   const labels = { [RUN]: run };
+  const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
   return {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -117,7 +118,7 @@ function jobOf(
           containers: [{
             name: "facts",
             // An image of 40-logging; it is here for its BusyBox.
-            image: "quay.io/prometheuscommunity/elasticsearch-exporter:v1.11.0",
+            image: `quay.io/prometheuscommunity/elasticsearch-exporter:${version}`,
             imagePullPolicy: "IfNotPresent",
             command: ["/bin/busybox", "sh", "-c", script, "node.sh"],
             args: [text(cluster, "LONGHORN_DATA_PATH")],

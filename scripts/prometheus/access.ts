@@ -18,7 +18,7 @@ export function objstoreSecret(cluster: Cluster): Manifest {
     "objstore.yml": objstoreConfig(cluster, text(cluster, "THANOS_BUCKET"), key, options),
   };
   return secret("thanos-s3-config", NAMESPACE, values, {
-    labels: metricsLabels("thanos-objstore", "v0.42.4"),
+    labels: objstoreLabels(cluster),
   });
 }
 
@@ -29,7 +29,7 @@ export function objstoreSecret(cluster: Cluster): Manifest {
 export function minioMetrics(cluster: Cluster): Manifest[] {
   if (!flag(cluster, "MINIO_METRICS") || cluster.role !== "central") return [];
   const name = "minio-metrics";
-  const labels = metricsLabels("thanos-objstore", "v0.42.4");
+  const labels = objstoreLabels(cluster);
   const scrape = {
     apiVersion: "monitoring.coreos.com/v1alpha1",
     kind: "ScrapeConfig",
@@ -55,8 +55,12 @@ export function minioMetrics(cluster: Cluster): Manifest[] {
 export function s3CaSecrets(cluster: Cluster): Manifest[] {
   if (!cluster.s3Ca) return [];
   return [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, {
-    labels: metricsLabels("thanos-objstore", "v0.42.4"),
+    labels: objstoreLabels(cluster),
   })];
+}
+
+function objstoreLabels(cluster: Cluster): Record<string, string> {
+  return metricsLabels("thanos-objstore", text(cluster, "THANOS_VERSION"));
 }
 
 /** The objects, of which the scrape of S3 trusts its private CA, where there is one. */
@@ -75,7 +79,7 @@ export function grafanaSecret(cluster: Cluster): Manifest {
     "admin-password": text(cluster, "GRAFANA_ADMIN_PASSWORD"),
   };
   return secret("kube-prometheus-stack-grafana", NAMESPACE, values, {
-    labels: metricsLabels("grafana", "13.2.0"),
+    labels: metricsLabels("grafana", text(cluster, "GRAFANA_VERSION")),
   });
 }
 
@@ -83,7 +87,7 @@ export function grafanaSecret(cluster: Cluster): Manifest {
 export function grafanaLimits(cluster: Cluster): Manifest {
   const seconds = Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10;
   return configMap("grafana-limits", NAMESPACE, { GF_DATAPROXY_TIMEOUT: String(seconds) }, {
-    labels: metricsLabels("grafana", "13.2.0"),
+    labels: metricsLabels("grafana", text(cluster, "GRAFANA_VERSION")),
   });
 }
 
@@ -126,7 +130,7 @@ export function alertmanagerSecret(cluster: Cluster): Manifest {
   };
   const values = { "alertmanager.yaml": stringify(config) };
   return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, {
-    labels: metricsLabels("alertmanager", "v0.33.1"),
+    labels: metricsLabels("alertmanager", text(cluster, "ALERTMANAGER_VERSION")),
   });
 }
 

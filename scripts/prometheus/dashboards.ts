@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { type Cluster, flag, projectPath } from "../../lib/cluster.ts";
+import { type Cluster, flag, projectPath, text } from "../../lib/cluster.ts";
 import {
   configMap,
   type Manifest,
@@ -60,12 +60,13 @@ const packs = new Map<string, Promise<Manifest>>();
 
 /** {@link ownDashboards} as the ConfigMap that Grafana mounts, far below the 1 MiB that fit. */
 export function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
-  const key = JSON.stringify([placeOf(cluster), components]);
+  const version = text(cluster, "GRAFANA_VERSION");
+  const key = JSON.stringify([placeOf(cluster), components, version]);
   let pack = packs.get(key);
   if (!pack) {
     pack = ownDashboards(cluster, components).then((dashboards) => {
       const files = Object.entries(dashboards);
-      return packed("own", files.map(([name, one]) => [`${name}.json`, toJson(one)]));
+      return packed("own", version, files.map(([name, one]) => [`${name}.json`, toJson(one)]));
     });
     packs.set(key, pack);
   }
@@ -98,7 +99,7 @@ export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] 
     .filter(([name]) => controlPlane || !CONTROL_PLANE.test(name))
     .filter(([name]) => place.central || !CENTRAL.test(name))
     .map(([name, json]) => [name, ourJobs(JSON.stringify(adapted(name, json, place)))] as const);
-  return files.length > 0 ? [packed("kubernetes", files)] : [];
+  return files.length > 0 ? [packed("kubernetes", text(cluster, "GRAFANA_VERSION"), files)] : [];
 }
 
 interface Variable {
@@ -144,10 +145,14 @@ function clusterVariable(file: string): Variable {
   };
 }
 
-function packed(set: string, files: (readonly [name: string, json: string])[]): Manifest {
+function packed(
+  set: string,
+  version: string,
+  files: (readonly [name: string, json: string])[],
+): Manifest {
   const sorted = [...files].sort(([a], [b]) => a < b ? -1 : 1);
   return configMap(`grafana-dashboards-${set}`, "monitoring", Object.fromEntries(sorted), {
-    labels: metricsLabels("grafana", "13.2.0"),
+    labels: metricsLabels("grafana", version),
     // Dashboards have variables of their own; and Grafana reads them again by itself.
     annotations: { [SUBSTITUTE_ANNOTATION]: "disabled", [RELOAD_ANNOTATION]: "live" },
   });

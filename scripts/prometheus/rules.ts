@@ -1,5 +1,5 @@
 // kube-prometheus' rules, changed to fit what runs here.
-import { type Cluster, flag } from "../../lib/cluster.ts";
+import { type Cluster, flag, text } from "../../lib/cluster.ts";
 import type { Manifest } from "../../lib/manifest.ts";
 import { metricsLabels } from "./labels.ts";
 
@@ -88,13 +88,12 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
   if (!flag(cluster, "CONTROL_PLANE_METRICS")) {
     CONTROL_PLANE_GROUPS.forEach((name) => dropped.add(name));
   }
+  const labels = metricsLabels("kube-prometheus", text(cluster, "KUBE_PROMETHEUS_RULES_VERSION"));
   return objects.map(({ apiVersion, kind, metadata, spec }) => {
     const groups = (spec.groups as Group[])
       .filter(({ name }) => !dropped.has(name))
       .map((group) => ({ ...group, rules: group.rules.filter(useful).map(adapted) }))
       .filter(({ rules }) => rules.length > 0);
-    const version = metadata.labels?.["app.kubernetes.io/version"] ?? "v0.18.0";
-    const labels = metricsLabels("kube-prometheus", version);
     return {
       apiVersion,
       kind,

@@ -32,7 +32,7 @@ export function fleetAlerts(cluster: Cluster): Manifest {
     metadata: {
       name: "thanos-fleet",
       namespace: NAMESPACE,
-      labels: thanosLabels("thanos", "rules"),
+      labels: thanosLabels(cluster, "thanos", "rules"),
     },
     spec: { groups: rules.length > 0 ? [{ name: "thanos-fleet", rules }] : [] },
   };
@@ -75,7 +75,7 @@ export function fleetRules(cluster: Cluster): Manifest {
   const groups = [{ name: "clusters", partial_response_strategy: "warn", rules }];
   const file = { "fleet.yaml": stringify({ groups }, { lineWidth: 0 }) };
   return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, {
-    labels: thanosLabels("thanos-ruler", "ruler"),
+    labels: thanosLabels(cluster, "thanos-ruler", "ruler"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
   });
 }

@@ -31,7 +31,7 @@ export function endpointsConfig(cluster: Cluster): Manifest {
   }));
   const file = stringify({ endpoints: [...LOCAL.map((address) => ({ address })), ...edges] });
   return configMap("thanos-query-endpoints", NAMESPACE, { "endpoints.yml": file }, {
-    labels: thanosLabels("thanos-query", "query"),
+    labels: thanosLabels(cluster, "thanos-query", "query"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
   });
 }

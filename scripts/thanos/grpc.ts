@@ -22,7 +22,7 @@ export function mutualTls(cluster: Cluster): boolean {
 export function grpcSecrets(cluster: Cluster): Manifest[] {
   const identity = cluster.grpcIdentity;
   if (!identity) return [];
-  const labels = thanosLabels("thanos-grpc", "grpc");
+  const labels = thanosLabels(cluster, "thanos-grpc", "grpc");
   const pair = { "tls.crt": identity.certificate, "tls.key": identity.key };
   return [
     secret("thanos-grpc-tls", NAMESPACE, pair, {

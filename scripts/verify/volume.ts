@@ -1,13 +1,12 @@
 // Check of storage itself: a volume is made, mounted, written and read.
 import { randomUUID } from "node:crypto";
 import type { Problem, Tell } from "../../lib/check.ts";
-import { text } from "../../lib/cluster.ts";
+import { type Cluster, text } from "../../lib/cluster.ts";
 import { NAMESPACE, runJob, shortJob } from "../../lib/job.ts";
 import { labelsOf, type Manifest } from "../../lib/manifest.ts";
 import type { Subject } from "./subject.ts";
 
 const NAME = "volume-probe";
-const VERSION = "v1.11.0";
 /** Seconds that it may take: Longhorn needs about twenty for a new volume. */
 const PATIENCE = 120;
 
@@ -16,7 +15,8 @@ export async function volume({ cluster }: Subject, tell: Tell): Promise<Problem[
   const storageClass = text(cluster, "STORAGE_CLASS");
   const started = Date.now();
   const does = "writes a volume";
-  if (await runJob(cluster, probeJob(randomUUID()), { does, needs: [probeClaim(storageClass)] })) {
+  const needs = [probeClaim(cluster)];
+  if (await runJob(cluster, probeJob(cluster, randomUUID()), { does, needs })) {
     const seconds = ((Date.now() - started) / 1000).toFixed(0);
     tell(`a volume of ${storageClass} was made, written and read in ${seconds} s`);
     return [];
@@ -28,33 +28,36 @@ export async function volume({ cluster }: Subject, tell: Tell): Promise<Problem[
   }];
 }
 
-function labels(): Record<string, string> {
-  return labelsOf({ name: NAME, component: "check", partOf: "storage", version: VERSION });
+function labels(cluster: Cluster): Record<string, string> {
+  const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
+  return labelsOf({ name: NAME, component: "check", partOf: "storage", version });
 }
 
-function probeClaim(storageClassName: string): Manifest {
+function probeClaim(cluster: Cluster): Manifest {
   return {
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
-    metadata: { name: NAME, namespace: NAMESPACE, labels: labels() },
+    metadata: { name: NAME, namespace: NAMESPACE, labels: labels(cluster) },
     spec: {
-      storageClassName,
+      storageClassName: text(cluster, "STORAGE_CLASS"),
       accessModes: ["ReadWriteOnce"],
       resources: { requests: { storage: "1Gi" } }, // the smallest that clouds and file systems give
     },
   };
 }
 
-function probeJob(word: string): Manifest {
+/** Writes the word to the claim, and reads it again. */
+export function probeJob(cluster: Cluster, word: string): Manifest {
+  const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
   const script = `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe`;
   return shortJob({
     name: NAME,
-    labels: labels(),
+    labels: labels(cluster),
     seconds: PATIENCE,
     containers: [{
       name: "probe",
       // An image of 40-logging; it is here for its BusyBox.
-      image: `quay.io/prometheuscommunity/elasticsearch-exporter:${VERSION}`,
+      image: `quay.io/prometheuscommunity/elasticsearch-exporter:${version}`,
       command: ["/bin/busybox", "sh", "-c", script],
       resources: { requests: { cpu: "10m", memory: "16Mi" }, limits: { memory: "64Mi" } },
       volumeMounts: [{ name: "volume", mountPath: "/volume" }],
