@@ -93,6 +93,7 @@ export const FAULTS: Fault[] = [
   { id: "A69", fault: "download offline or of something else", exit: "9" },
   { id: "A70", fault: "malformed or hostile YAML", exit: "2" },
   { id: "A71", fault: "target of a patch is gone upstream", exit: "2" },
+  { id: "U1", fault: "a program's version changed in its one place", exit: "0" },
   // Output
   { id: "A72", fault: "a secret in any output", exit: "never" },
   { id: "X6", fault: "PLAN= names a file that is no plan", exit: "4" },
