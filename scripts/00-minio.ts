@@ -2,13 +2,13 @@
 // every program's key works, from here and from inside the cluster. Safe to run again, and for all
 // clusters at once.
 import "./needs.ts";
-import { ensureBucket, probeBucket } from "../lib/bucket.ts";
-import { ensureVersions } from "../lib/bucketversions.ts";
-import { number } from "../lib/cluster.ts";
-import { main } from "../lib/deploy.ts";
-import { administration } from "../lib/minio.ts";
-import { s3Of } from "../lib/s3.ts";
-import { step } from "../lib/step.ts";
+import { ensureBucket, probeBucket } from "../lib/s3/bucket.ts";
+import { ensureVersions } from "../lib/s3/lifecycle.ts";
+import { number } from "../lib/config/cluster.ts";
+import { main } from "../lib/cli/deploy.ts";
+import { administration } from "./components/minio/admin.ts";
+import { s3Of } from "../lib/s3/client.ts";
+import { step } from "../lib/deploy/step.ts";
 import { type Done, ensureQuotas, ensureUsers, leftToOperator } from "./minio/administer.ts";
 import { bucketsOf } from "./minio/buckets.ts";
 import { reachFromInside } from "./minio/inside.ts";

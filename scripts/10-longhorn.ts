@@ -2,15 +2,15 @@
 // Needs open-iscsi on the node. Safe to run again: settings, backup target and class are given by
 // Longhorn's three ConfigMaps, which its manager carries out.
 import "./needs.ts";
-import { loadBundle } from "../lib/bundle.ts";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { main } from "../lib/deploy.ts";
-import { labelsOf, type Manifest, secret } from "../lib/manifest.ts";
-import { render, rewriteImages } from "../lib/render.ts";
-import { keyOf } from "../lib/s3.ts";
-import { step } from "../lib/step.ts";
-import { keepDefaultClass, storageClasses } from "../lib/storageclass.ts";
-import { until } from "../lib/wait.ts";
+import { loadBundle } from "../lib/render/bundle.ts";
+import { type Cluster, text } from "../lib/config/cluster.ts";
+import { main } from "../lib/cli/deploy.ts";
+import { labelsOf, type Manifest, secret } from "../lib/core/object.ts";
+import { render, rewriteImages } from "../lib/render/render.ts";
+import { keyOf } from "../lib/s3/client.ts";
+import { step } from "../lib/deploy/step.ts";
+import { keepDefaultClass, storageClasses } from "../lib/kube/storage_class.ts";
+import { until } from "../lib/io/wait.ts";
 import { backupJobs } from "./longhorn/backups.ts";
 import { keepsFromPrune } from "./longhorn/keep.ts";
 import {

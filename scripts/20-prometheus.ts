@@ -2,12 +2,12 @@
 // Brings the definitions of monitors and rules, so the monitors of earlier steps come from here too.
 // Needs nothing. Safe to run again: a changed Secret restarts what reads it.
 import "./needs.ts";
-import { loadBundle } from "../lib/bundle.ts";
-import { type Cluster, flag, text } from "../lib/cluster.ts";
-import { main } from "../lib/deploy.ts";
-import type { Manifest } from "../lib/manifest.ts";
-import { render } from "../lib/render.ts";
-import { step } from "../lib/step.ts";
+import { loadBundle } from "../lib/render/bundle.ts";
+import { type Cluster, flag, text } from "../lib/config/cluster.ts";
+import { main } from "../lib/cli/deploy.ts";
+import type { Manifest } from "../lib/core/object.ts";
+import { render } from "../lib/render/render.ts";
+import { step } from "../lib/deploy/step.ts";
 import { networkPolicies } from "./network/policies.ts";
 import { enforcesPolicies } from "./preflight/cni.ts";
 import {

@@ -2,11 +2,11 @@
 // an edge the alerts about its sidecar. Needs 20-prometheus (sidecars, bucket access, definitions).
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
 import "./needs.ts";
-import { type Cluster, flag, text } from "../lib/cluster.ts";
-import { main } from "../lib/deploy.ts";
-import { type Manifest, secret } from "../lib/manifest.ts";
-import { render } from "../lib/render.ts";
-import { type Step, step } from "../lib/step.ts";
+import { type Cluster, flag, text } from "../lib/config/cluster.ts";
+import { main } from "../lib/cli/deploy.ts";
+import { type Manifest, secret } from "../lib/core/object.ts";
+import { render } from "../lib/render/render.ts";
+import { type Step, step } from "../lib/deploy/step.ts";
 import { absenceOf } from "./thanos/absence.ts";
 import { fleetAlerts, fleetRules } from "./thanos/alerts.ts";
 import { edgesOf, endpointsConfig } from "./thanos/fleet.ts";

@@ -1,9 +1,9 @@
 // 40-logging: OpenSearch with its snapshot repository and life cycle, then Fluent Bit on every node.
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
 import "./needs.ts";
-import { type Cluster, number } from "../lib/cluster.ts";
-import { main } from "../lib/deploy.ts";
-import type { Manifest } from "../lib/manifest.ts";
+import { type Cluster, number } from "../lib/config/cluster.ts";
+import { main } from "../lib/cli/deploy.ts";
+import type { Manifest } from "../lib/core/object.ts";
 import {
   ensureIndexPolicy,
   ensureIndexTemplate,
@@ -14,9 +14,9 @@ import {
   type OpenSearch,
   type Outcome,
   verifyRepository,
-} from "../lib/opensearch.ts";
-import { render } from "../lib/render.ts";
-import { step } from "../lib/step.ts";
+} from "../lib/opensearch/documents.ts";
+import { render } from "../lib/render/render.ts";
+import { step } from "../lib/deploy/step.ts";
 import { withOpenSearch } from "./logging/access.ts";
 import { logAlerts } from "./logging/alerts.ts";
 import {

@@ -1,11 +1,11 @@
 // 50-verify: proves hop by hop that a cluster does what the other steps built, and leaves nothing behind.
 // Every check runs; one closing error names each failed hop, its likely cause and the fix.
 import "./needs.ts";
-import type { Check } from "../lib/check.ts";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { main } from "../lib/deploy.ts";
-import { durationSeconds } from "../lib/quantity.ts";
-import { desiredOf, step } from "../lib/step.ts";
+import type { Check } from "../lib/probe/check.ts";
+import { type Cluster, text } from "../lib/config/cluster.ts";
+import { main } from "../lib/cli/deploy.ts";
+import { durationSeconds } from "../lib/core/quantity.ts";
+import { desiredOf, step } from "../lib/deploy/step.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
 import { longhorn } from "./10-longhorn.ts";

@@ -6,11 +6,11 @@ import { readFile, rename, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { replaceFile } from "../lib/cache.ts";
-import { type Cluster, flag, projectPath, text } from "../lib/cluster.ts";
-import { clustersFor, command, WITHOUT_SECRETS } from "../lib/command.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { print, Report } from "../lib/report.ts";
+import { replaceFile } from "../lib/io/files.ts";
+import { type Cluster, flag, projectPath, text } from "../lib/config/cluster.ts";
+import { clustersFor, command, WITHOUT_SECRETS } from "../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { print, Report } from "../lib/io/report.ts";
 
 /** The newest that makes KUBERNETES_VERSION's default and whose flags are known to us. */
 const MINIKUBE_VERSION = "v1.38.1";

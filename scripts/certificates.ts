@@ -6,11 +6,11 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
-import { isFor, MONTH } from "../lib/certificate.ts";
-import { type Cluster, loadFleet, projectPath, secretsOf, text } from "../lib/cluster.ts";
-import { command, WITHOUT_SECRETS } from "../lib/command.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { changeCount, maskSecrets, Report } from "../lib/report.ts";
+import { isFor, MONTH } from "../lib/config/certificates.ts";
+import { type Cluster, loadFleet, projectPath, secretsOf, text } from "../lib/config/cluster.ts";
+import { command, WITHOUT_SECRETS } from "../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { changeCount, maskSecrets, Report } from "../lib/io/report.ts";
 
 const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 

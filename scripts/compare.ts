@@ -1,9 +1,9 @@
 // Whether clusters that should be alike are: the live objects of each against those of the first,
 // field by field, in two groups: what their env files explain, and what they do not. Changes nothing.
 import "./needs.ts";
-import { missingBundles } from "../lib/bundle.ts";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { clustersFor, command } from "../lib/command.ts";
+import { missingBundles } from "../lib/render/bundle.ts";
+import { type Cluster, text } from "../lib/config/cluster.ts";
+import { clustersFor, command } from "../lib/cli/command.ts";
 import {
   compareSides,
   type Comparison,
@@ -11,13 +11,13 @@ import {
   fieldsOf,
   type Side,
   sideOf,
-} from "../lib/compare.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { checkTarget } from "../lib/guard.ts";
-import { owned } from "../lib/inventory.ts";
-import { idOf, type Manifest, STEP_LABEL } from "../lib/manifest.ts";
-import { print, Report, worstCode } from "../lib/report.ts";
-import { desiredOf, type Step } from "../lib/step.ts";
+} from "./operate/inspect/compare.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { checkTarget } from "../lib/kube/target.ts";
+import { owned } from "../lib/apply/inventory.ts";
+import { idOf, type Manifest, STEP_LABEL } from "../lib/core/object.ts";
+import { print, Report, worstCode } from "../lib/io/report.ts";
+import { desiredOf, type Step } from "../lib/deploy/step.ts";
 import { STEPS } from "./fleet.ts";
 
 const USAGE = "compare.ts [CLUSTER CLUSTER...]; without any: every edge against the first";

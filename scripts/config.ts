@@ -1,11 +1,11 @@
 // Every effective setting of a cluster and who gave it, one `NAME=value  # source` per line.
 // Contacts nothing; secrets are shown as ***, and may be missing: that is said at the end.
 import "./needs.ts";
-import { type Cluster, fillIn, text } from "../lib/cluster.ts";
-import { clustersFor, command, tellWarnings, WITHOUT_SECRETS } from "../lib/command.ts";
-import { ExitCode } from "../lib/error.ts";
-import { print, Report } from "../lib/report.ts";
-import { isSecret } from "../lib/settings.ts";
+import { type Cluster, fillIn, text } from "../lib/config/cluster.ts";
+import { clustersFor, command, tellWarnings, WITHOUT_SECRETS } from "../lib/cli/command.ts";
+import { ExitCode } from "../lib/core/error.ts";
+import { print, Report } from "../lib/io/report.ts";
+import { isSecret } from "../lib/config/schema.ts";
 
 /** The lines for one cluster, sorted by name; no secret value is in them. */
 export function settingLines(cluster: Cluster): string[] {

@@ -5,12 +5,12 @@ import "./needs.ts";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { loadFleet, projectPath } from "../lib/cluster.ts";
-import { command } from "../lib/command.ts";
-import { deploy } from "../lib/deploy.ts";
-import { stopDaemons } from "../lib/daemon.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { urlsOf } from "../lib/results.ts";
+import { loadFleet, projectPath } from "../lib/config/cluster.ts";
+import { command } from "../lib/cli/command.ts";
+import { deploy } from "../lib/cli/deploy.ts";
+import { stopDaemons } from "./demo/daemon.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { urlsOf } from "../lib/deploy/results.ts";
 import {
   accessTo,
   type Playground,
@@ -18,12 +18,12 @@ import {
   startControlPlanes,
   stopControlPlanes,
   writeKubeconfig,
-} from "../lib/kwok.ts";
-import { useKubectl } from "../lib/kubectl.ts";
-import { clusterFiles } from "../lib/layers.ts";
-import { Report } from "../lib/report.ts";
-import { furnish } from "../lib/simulation.ts";
-import { ensureTools } from "../lib/tool.ts";
+} from "./demo/control_plane.ts";
+import { useKubectl } from "../lib/kube/kubectl.ts";
+import { clusterFiles } from "../lib/config/files.ts";
+import { Report } from "../lib/io/report.ts";
+import { furnish } from "./demo/nodes.ts";
+import { ensureTools } from "./tools/tool.ts";
 import { copyCertificates, startMinio } from "./demo/minio.ts";
 import { startOperator } from "./demo/operator.ts";
 import { writeSecrets } from "./demo/secrets.ts";

@@ -3,10 +3,10 @@
 // reads them. Changes nothing.
 import "./needs.ts";
 import { isDeepStrictEqual } from "node:util";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { command, onlyOf } from "../lib/command.ts";
-import { covers, hashed } from "../lib/current.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
+import { type Cluster, text } from "../lib/config/cluster.ts";
+import { command, onlyOf } from "../lib/cli/command.ts";
+import { covers, hashed } from "../lib/apply/diff.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
 import {
   type Lookup,
   lookUp,
@@ -15,18 +15,18 @@ import {
   ownersOf,
   pathText,
   withoutSecrets,
-} from "../lib/explain.ts";
-import { checkTarget } from "../lib/guard.ts";
-import { type Home, homeOf, settingsIn, sourceOf, touches } from "../lib/home.ts";
-import { isUnserved } from "../lib/inventory.ts";
-import { kindOf } from "../lib/kinds.ts";
-import { kubectl } from "../lib/kubectl.ts";
-import { idOf, type Manifest } from "../lib/manifest.ts";
-import { templatesOf } from "../lib/render.ts";
-import { substitute } from "../lib/substitute.ts";
-import { print, table } from "../lib/report.ts";
-import { isSecret } from "../lib/settings.ts";
-import { desired, type Step } from "../lib/step.ts";
+} from "./operate/inspect/field.ts";
+import { checkTarget } from "../lib/kube/target.ts";
+import { type Home, homeOf, settingsIn, sourceOf, touches } from "./operate/inspect/origin.ts";
+import { isUnserved } from "../lib/apply/inventory.ts";
+import { kindOf } from "../lib/kube/kinds.ts";
+import { kubectl } from "../lib/kube/kubectl.ts";
+import { idOf, type Manifest } from "../lib/core/object.ts";
+import { templatesOf } from "../lib/render/render.ts";
+import { substitute } from "../lib/render/substitute.ts";
+import { print, table } from "../lib/io/report.ts";
+import { isSecret } from "../lib/config/schema.ts";
+import { desired, type Step } from "../lib/deploy/step.ts";
 import { STEPS } from "./fleet.ts";
 
 const USAGE = "OBJ=Deployment/monitoring/NAME [FIELD=spec.replicas] explain.ts CLUSTER";

@@ -2,10 +2,10 @@
 // when a fault has none. Tests are found by their names; none is run.
 import "./needs.ts";
 import { readdir, readFile } from "node:fs/promises";
-import { projectPath } from "../lib/cluster.ts";
-import { command } from "../lib/command.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { print, table } from "../lib/report.ts";
+import { projectPath } from "../lib/config/cluster.ts";
+import { command } from "../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { print, table } from "../lib/io/report.ts";
 import { type Fault, FAULTS } from "./faults/rows.ts";
 
 /** A test that says which fault it is about. */

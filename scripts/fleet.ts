@@ -1,14 +1,26 @@
 // The whole fleet through one entry: deploy, plan, drift, verify and remove, for one cluster, some or all.
 import "./needs.ts";
 import process from "node:process";
-import { choiceFor, command, type Flags, tellWarnings, WITHOUT_SECRETS } from "../lib/command.ts";
-import { deploy, DEPLOY_FLAGS } from "../lib/deploy.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { exitCodeOfFleet, summary } from "../lib/results.ts";
-import { plansJson, refuseOtherFile, writePlan } from "../lib/planfile.ts";
-import { type ClusterPlan, driftCode, planCode, planFleet, printPlans } from "../lib/plans.ts";
-import { removeFleet } from "../lib/remove.ts";
-import { print, Report } from "../lib/report.ts";
+import {
+  choiceFor,
+  command,
+  type Flags,
+  tellWarnings,
+  WITHOUT_SECRETS,
+} from "../lib/cli/command.ts";
+import { deploy, DEPLOY_FLAGS } from "../lib/cli/deploy.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
+import { plansJson, refuseOtherFile, writePlan } from "../lib/deploy/planfile.ts";
+import {
+  type ClusterPlan,
+  driftCode,
+  planCode,
+  planFleet,
+  printPlans,
+} from "../lib/deploy/plan_fleet.ts";
+import { removeFleet } from "../lib/deploy/remove.ts";
+import { print, Report } from "../lib/io/report.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
 import { longhorn } from "./10-longhorn.ts";

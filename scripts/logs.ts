@@ -2,11 +2,11 @@
 // and what restore-logs.ts brought back. What to look for is in the environment, where no shell
 // reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
 import "./needs.ts";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { clustersFor, command, WITHOUT_SECRETS } from "../lib/command.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { checkTarget } from "../lib/guard.ts";
-import { print, Report } from "../lib/report.ts";
+import { type Cluster, text } from "../lib/config/cluster.ts";
+import { clustersFor, command, WITHOUT_SECRETS } from "../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { checkTarget } from "../lib/kube/target.ts";
+import { print, Report } from "../lib/io/report.ts";
 import { withOpenSearch } from "./logging/access.ts";
 import {
   type Found,

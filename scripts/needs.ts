@@ -4,8 +4,8 @@
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { Report } from "../lib/report.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { Report } from "../lib/io/report.ts";
 
 // Writing and the network are asked for when it comes to that, and not by every script.
 const PERMISSIONS = ["read", "env", "sys", "run"] as const;

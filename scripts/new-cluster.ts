@@ -14,13 +14,13 @@ import {
   projectPath,
   secretsOf,
   text,
-} from "../lib/cluster.ts";
-import { command } from "../lib/command.ts";
-import type { PlannedFile } from "../lib/draft.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { contextServers, refuseOtherServer } from "../lib/guard.ts";
-import { clusterFiles } from "../lib/layers.ts";
-import { maskSecrets, print, Report } from "../lib/report.ts";
+} from "../lib/config/cluster.ts";
+import { command } from "../lib/cli/command.ts";
+import type { PlannedFile } from "../lib/config/merge.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { contextServers, refuseOtherServer } from "../lib/kube/target.ts";
+import { clusterFiles } from "../lib/config/files.ts";
+import { maskSecrets, print, Report } from "../lib/io/report.ts";
 
 const WORDS = ["NAME", "NODE_IP", "CONTEXT", "DOMAIN"];
 const EXAMPLE = "make new-cluster NAME=cluster-199-edge NODE_IP=192.168.101.199";

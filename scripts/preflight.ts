@@ -3,13 +3,13 @@
 // changed: the short pods that look at the nodes and at the S3 are removed again.
 import "./needs.ts";
 import { setInterval } from "node:timers";
-import { type Cluster, flag, text } from "../lib/cluster.ts";
-import { clustersFor, command, tellWarnings } from "../lib/command.ts";
-import { contextServers } from "../lib/guard.ts";
-import type { Manifest } from "../lib/manifest.ts";
-import { print, Report } from "../lib/report.ts";
-import { desiredOf } from "../lib/step.ts";
-import { storageClasses } from "../lib/storageclass.ts";
+import { type Cluster, flag, text } from "../lib/config/cluster.ts";
+import { clustersFor, command, tellWarnings } from "../lib/cli/command.ts";
+import { contextServers } from "../lib/kube/target.ts";
+import type { Manifest } from "../lib/core/object.ts";
+import { print, Report } from "../lib/io/report.ts";
+import { desiredOf } from "../lib/deploy/step.ts";
+import { storageClasses } from "../lib/kube/storage_class.ts";
 import { STEPS } from "./fleet.ts";
 import { reachFromInside } from "./minio/inside.ts";
 import { policyRow } from "./preflight/cni.ts";

@@ -3,12 +3,12 @@
 // Safe to run again: what is there stays.
 import "./needs.ts";
 import process from "node:process";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { command, onlyOf, WITHOUT_SECRETS } from "../lib/command.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { checkTarget } from "../lib/guard.ts";
-import type { OpenSearch } from "../lib/opensearch.ts";
-import { type Change, changeCount, print, Report, table } from "../lib/report.ts";
+import { type Cluster, text } from "../lib/config/cluster.ts";
+import { command, onlyOf, WITHOUT_SECRETS } from "../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { checkTarget } from "../lib/kube/target.ts";
+import type { OpenSearch } from "../lib/opensearch/documents.ts";
+import { type Change, changeCount, print, Report, table } from "../lib/io/report.ts";
 import { withOpenSearch } from "./logging/access.ts";
 import { replicas } from "./logging/documents.ts";
 import { dropDay, restoreDay, restoredIndices } from "./logging/restore.ts";

@@ -3,11 +3,11 @@
 // volume is ever written over.
 import "./needs.ts";
 import process from "node:process";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { command, onlyOf, WITHOUT_SECRETS } from "../lib/command.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { checkTarget } from "../lib/guard.ts";
-import { changeCount, print, Report, table } from "../lib/report.ts";
+import { type Cluster, text } from "../lib/config/cluster.ts";
+import { command, onlyOf, WITHOUT_SECRETS } from "../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { checkTarget } from "../lib/kube/target.ts";
+import { changeCount, print, Report, table } from "../lib/io/report.ts";
 import { replicasOf } from "./longhorn/nodes.ts";
 import { type Backup, backupsOf, restoreVolume } from "./longhorn/restore.ts";
 import { inGi } from "./preflight/volumes.ts";

@@ -2,14 +2,14 @@
 // touched, given to every program, proved again; only then the old ones are disabled. Needs a deployed
 // fleet. Safe to run again: a run that was cut off goes on.
 import "./needs.ts";
-import { type Cluster, text } from "../lib/cluster.ts";
-import { clustersFor, command } from "../lib/command.ts";
-import { ExitCode } from "../lib/error.ts";
-import { deployFleet } from "../lib/fleet.ts";
-import { checkTarget } from "../lib/guard.ts";
-import { maskSecrets, print, Report, table } from "../lib/report.ts";
-import { type ClusterResult, exitCodeOfFleet, summary } from "../lib/results.ts";
-import type { Step } from "../lib/step.ts";
+import { type Cluster, text } from "../lib/config/cluster.ts";
+import { clustersFor, command } from "../lib/cli/command.ts";
+import { ExitCode } from "../lib/core/error.ts";
+import { deployFleet } from "../lib/deploy/fleet.ts";
+import { checkTarget } from "../lib/kube/target.ts";
+import { maskSecrets, print, Report, table } from "../lib/io/report.ts";
+import { type ClusterResult, exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
+import type { Step } from "../lib/deploy/step.ts";
 import { minio } from "./00-minio.ts";
 import { ingress } from "./05-ingress.ts";
 import { longhorn } from "./10-longhorn.ts";

@@ -1,11 +1,11 @@
 // Writes env/README.md from env/schema.json: `deno run -A scripts/settings.ts`.
 import "./needs.ts";
 import { writeFile } from "node:fs/promises";
-import { projectPath } from "../lib/cluster.ts";
-import { command } from "../lib/command.ts";
-import { ExitCode } from "../lib/error.ts";
-import { print } from "../lib/report.ts";
-import { isRequired, kindOf, type Setting, SETTINGS } from "../lib/settings.ts";
+import { projectPath } from "../lib/config/cluster.ts";
+import { command } from "../lib/cli/command.ts";
+import { ExitCode } from "../lib/core/error.ts";
+import { print } from "../lib/io/report.ts";
+import { isRequired, kindOf, type Setting, SETTINGS } from "../lib/config/schema.ts";
 
 const HEAD = `<!-- Written by scripts/settings.ts from env/schema.json; edit those. -->
 # Settings

@@ -7,12 +7,12 @@ import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
 import assert from "node:assert/strict";
 import process from "node:process";
 import { $ } from "zx";
-import { chooseClusters, type Cluster, loadFleet, projectPath } from "../lib/cluster.ts";
-import { command } from "../lib/command.ts";
-import { ExitCode } from "../lib/error.ts";
-import { kubectl } from "../lib/kubectl.ts";
-import type { Manifest } from "../lib/manifest.ts";
-import { print, Report } from "../lib/report.ts";
+import { chooseClusters, type Cluster, loadFleet, projectPath } from "../lib/config/cluster.ts";
+import { command } from "../lib/cli/command.ts";
+import { ExitCode } from "../lib/core/error.ts";
+import { kubectl } from "../lib/kube/kubectl.ts";
+import type { Manifest } from "../lib/core/object.ts";
+import { print, Report } from "../lib/io/report.ts";
 import { changesOf, typeMake } from "./smoke/make.ts";
 
 const report = new Report();

@@ -1,9 +1,9 @@
 // Gets every tool of tools.json and shows where each came from: `make tools [names...]`.
 import "./needs.ts";
-import { command } from "../lib/command.ts";
-import { ExitCode } from "../lib/error.ts";
-import { print, Report, table } from "../lib/report.ts";
-import { allTools, findTools } from "../lib/tool.ts";
+import { command } from "../lib/cli/command.ts";
+import { ExitCode } from "../lib/core/error.ts";
+import { print, Report, table } from "../lib/io/report.ts";
+import { allTools, findTools } from "./tools/tool.ts";
 
 await command("tools [NAME...]", {}, async (words) => {
   const names = words.length > 0 ? words : (await allTools()).map(({ name }) => name);

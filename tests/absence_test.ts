@@ -1,7 +1,7 @@
 // Edges that Query lacks, by what their own API servers tell: nothing, their marker, or a deploy under way.
 import assert from "node:assert/strict";
-import type { Cluster } from "../lib/cluster.ts";
-import { OWNER, STEP_LABEL } from "../lib/manifest.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { OWNER, STEP_LABEL } from "../lib/core/object.ts";
 import { absenceOf } from "../scripts/thanos/absence.ts";
 import { edgesOf } from "../scripts/thanos/fleet.ts";
 import type { Stores } from "../scripts/thanos/stores.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { apply } from "../lib/apply.ts";
-import { HASH_LABEL, hashed } from "../lib/current.ts";
-import { DeployError } from "../lib/error.ts";
-import { shareLooks } from "../lib/inventory.ts";
-import { KINDS, noteKinds } from "../lib/kinds.ts";
-import { configMap, type Manifest } from "../lib/manifest.ts";
+import { apply } from "../lib/apply/apply.ts";
+import { HASH_LABEL, hashed } from "../lib/apply/diff.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { shareLooks } from "../lib/apply/inventory.ts";
+import { KINDS, noteKinds } from "../lib/kube/kinds.ts";
+import { configMap, type Manifest } from "../lib/core/object.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { fakeKubectl, listOf, type Reply } from "./fake_kubectl.ts";
 

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import { DeployError } from "../lib/error.ts";
-import { Report } from "../lib/report.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { Report } from "../lib/io/report.ts";
 import { bootstrap, hostScript } from "../scripts/bootstrap.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 

@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { builtOnce } from "../lib/built.ts";
-import { configMap } from "../lib/manifest.ts";
+import { builtOnce } from "../lib/render/built.ts";
+import { configMap } from "../lib/core/object.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "built-"));
 
@@ -29,7 +29,7 @@ Deno.test("builtOnce() builds a folder once, and keeps folders apart", async () 
 Deno.test("builtOnce() builds again when a file below the root has changed", async () => {
   const path = await root("changed", "resources: []\n");
   const script = `import { builtOnce } from ${
-    JSON.stringify(import.meta.resolve("../lib/built.ts"))
+    JSON.stringify(import.meta.resolve("../lib/render/built.ts"))
   };
     const [path] = Deno.args;
     await builtOnce(path, path, () => Promise.resolve(console.log("built") ?? []));`;

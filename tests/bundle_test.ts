@@ -1,12 +1,17 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type BundleOptions, loadBundle, missingBundles, readBundle } from "../lib/bundle.ts";
-import { projectPath } from "../lib/cluster.ts";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { recipeHash } from "../lib/generate.ts";
-import type { Manifest } from "../lib/manifest.ts";
-import { parseObjects } from "../lib/yaml.ts";
+import {
+  type BundleOptions,
+  loadBundle,
+  missingBundles,
+  readBundle,
+} from "../lib/render/bundle.ts";
+import { projectPath } from "../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { recipeHash } from "../scripts/tools/crd_generator.ts";
+import type { Manifest } from "../lib/core/object.ts";
+import { parseObjects } from "../lib/render/yaml.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { rejected, sha256, withSite } from "./download_fixture.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
-import { secretsOf } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
-import { masked, maskSecrets } from "../lib/report.ts";
+import { secretsOf } from "../lib/config/cluster.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { masked, maskSecrets } from "../lib/io/report.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 import { grpcFile, grpcFolder } from "./grpc_fixture.ts";
 import { wording } from "./project_fixture.ts";

@@ -4,9 +4,9 @@ import { X509Certificate } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isFor } from "../lib/certificate.ts";
+import { isFor } from "../lib/config/certificates.ts";
 import { ensureCertificates } from "../scripts/certificates.ts";
-import { DeployError } from "../lib/error.ts";
+import { DeployError } from "../lib/core/error.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 
 async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {

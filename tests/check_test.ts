@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { type Check, conclude, type Problem, settled } from "../lib/check.ts";
-import { DeployError } from "../lib/error.ts";
+import { type Check, conclude, type Problem, settled } from "../lib/probe/check.ts";
+import { DeployError } from "../lib/core/error.ts";
 
 const PROBLEM: Problem = { what: "no blocks", cause: "S3 is away", fix: "mc ping" };
 

@@ -1,12 +1,12 @@
-// lib/claims.ts: which volumes grow, in which order, and what is refused before anything is touched.
+// lib/apply/volumes.ts: which volumes grow, in which order, and what is refused before anything is touched.
 import assert from "node:assert/strict";
-import { growVolumes, volumeGrowth } from "../lib/claims.ts";
-import { DeployError } from "../lib/error.ts";
-import { KubectlError } from "../lib/kubectlerror.ts";
-import { type Manifest, OWNER } from "../lib/manifest.ts";
-import { plan } from "../lib/plan.ts";
-import { Report } from "../lib/report.ts";
-import { runStep, step } from "../lib/step.ts";
+import { growVolumes, volumeGrowth } from "../lib/apply/volumes.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { KubectlError } from "../lib/kube/kubectl_error.ts";
+import { type Manifest, OWNER } from "../lib/core/object.ts";
+import { plan } from "../lib/deploy/plan.ts";
+import { Report } from "../lib/io/report.ts";
+import { runStep, step } from "../lib/deploy/step.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import {
   type Call,

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { chmod, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { chooseClusters, secretsOf, text } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
+import { chooseClusters, secretsOf, text } from "../lib/config/cluster.ts";
+import { DeployError } from "../lib/core/error.ts";
 import { settingLines } from "../scripts/config.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 import { FIXTURES, project, SECRET_ENV, wording } from "./project_fixture.ts";

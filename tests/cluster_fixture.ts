@@ -1,5 +1,5 @@
 // The three clusters of env/ with made-up secrets: what golden files and unit tests render.
-import { chooseClusters, type Cluster, loadFleet } from "../lib/cluster.ts";
+import { chooseClusters, type Cluster, loadFleet } from "../lib/config/cluster.ts";
 
 /** Made-up secrets; no test may find them in output or argv. */
 export const SECRETS = {

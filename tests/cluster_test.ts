@@ -1,12 +1,12 @@
-// lib/cluster.ts: layers, rules, accessors, and the page written from the schema.
+// lib/config/cluster.ts: layers, rules, accessors, and the page written from the schema.
 import assert from "node:assert/strict";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import schema from "../env/schema.json" with { type: "json" };
-import { flag, list, number, text } from "../lib/cluster.ts";
-import { bytesOf, cores, durationSeconds } from "../lib/quantity.ts";
-import { SETTINGS } from "../lib/settings.ts";
+import { flag, list, number, text } from "../lib/config/cluster.ts";
+import { bytesOf, cores, durationSeconds } from "../lib/core/quantity.ts";
+import { SETTINGS } from "../lib/config/schema.ts";
 import { settingsPage } from "../scripts/settings.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 import { cases, FIXTURES, project, wording } from "./project_fixture.ts";

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { chmod, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadFleet, text } from "../lib/cluster.ts";
-import type { DeployError } from "../lib/error.ts";
+import { loadFleet, text } from "../lib/config/cluster.ts";
+import type { DeployError } from "../lib/core/error.ts";
 import { type Ended, ended } from "./script_fixture.ts";
 
 function run(script: string, ...words: string[]): Promise<Ended> {

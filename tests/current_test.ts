@@ -1,7 +1,7 @@
-// lib/current.ts: what need not be sent.
+// lib/apply/diff.ts: what need not be sent.
 import assert from "node:assert/strict";
-import { HASH_LABEL, hashed, hashOf, isCurrent } from "../lib/current.ts";
-import { configMap, type Manifest } from "../lib/manifest.ts";
+import { HASH_LABEL, hashed, hashOf, isCurrent } from "../lib/apply/diff.ts";
+import { configMap, type Manifest } from "../lib/core/object.ts";
 
 const wanted = hashed({
   apiVersion: "apps/v1",

@@ -9,8 +9,8 @@ import {
   processesOf,
   startDaemon,
   stopDaemons,
-} from "../lib/daemon.ts";
-import type { DeployError } from "../lib/error.ts";
+} from "../scripts/demo/daemon.ts";
+import type { DeployError } from "../lib/core/error.ts";
 
 async function folder(): Promise<string> {
   return await mkdtemp(join(tmpdir(), "daemon-"));

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DeployError } from "../lib/error.ts";
+import { DeployError } from "../lib/core/error.ts";
 
 export interface Site {
   /** For {@link DownloadOptions.fetch}: every https host leads to the server. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { download, DownloadError, sumOf } from "../lib/download.ts";
-import { DeployError } from "../lib/error.ts";
+import { download, DownloadError, sumOf } from "../lib/render/download.ts";
+import { DeployError } from "../lib/core/error.ts";
 import { sha256, withSite } from "./download_fixture.ts";
 
 const GOOD = "kind: Namespace\n";

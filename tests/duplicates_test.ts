@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
-import { refuseDuplicates } from "../lib/duplicates.ts";
-import type { Manifest } from "../lib/manifest.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { refuseDuplicates } from "../lib/render/validate.ts";
+import type { Manifest } from "../lib/core/object.ts";
 
 function deployment(container: Record<string, unknown>): Manifest {
   return {

@@ -1,16 +1,22 @@
-// lib/explain.ts, lib/home.ts and scripts/explain.ts: where a field comes from and who owns it.
+// scripts/operate/inspect/field.ts, scripts/operate/inspect/origin.ts and scripts/explain.ts: where a field comes from and who owns it.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { projectPath } from "../lib/cluster.ts";
-import { covers } from "../lib/current.ts";
-import { DeployError } from "../lib/error.ts";
-import { lookUp, nearestIds, ownersOf, pathText, withoutSecrets } from "../lib/explain.ts";
-import { homeOf, settingsIn, sourceOf, touches } from "../lib/home.ts";
-import { idOf, type Manifest, secret } from "../lib/manifest.ts";
-import { templatesOf } from "../lib/render.ts";
-import { substitute } from "../lib/substitute.ts";
-import { templatesIn } from "../lib/templates.ts";
-import { step } from "../lib/step.ts";
+import { projectPath } from "../lib/config/cluster.ts";
+import { covers } from "../lib/apply/diff.ts";
+import { DeployError } from "../lib/core/error.ts";
+import {
+  lookUp,
+  nearestIds,
+  ownersOf,
+  pathText,
+  withoutSecrets,
+} from "../scripts/operate/inspect/field.ts";
+import { homeOf, settingsIn, sourceOf, touches } from "../scripts/operate/inspect/origin.ts";
+import { idOf, type Manifest, secret } from "../lib/core/object.ts";
+import { templatesOf } from "../lib/render/render.ts";
+import { substitute } from "../lib/render/substitute.ts";
+import { templatesIn } from "../lib/render/kustomize.ts";
+import { step } from "../lib/deploy/step.ts";
 import { explainField, explainObject, subjectOf } from "../scripts/explain.ts";
 import { STEPS } from "../scripts/fleet.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";

@@ -2,9 +2,9 @@
 import { chmod, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { KINDS } from "../lib/kinds.ts";
-import { useKubectl } from "../lib/kubectl.ts";
-import { OWNER } from "../lib/manifest.ts";
+import { KINDS } from "../lib/kube/kinds.ts";
+import { useKubectl } from "../lib/kube/kubectl.ts";
+import { OWNER } from "../lib/core/object.ts";
 
 export interface Reply {
   /** Extended regular expression over the arguments, joined by blanks. */

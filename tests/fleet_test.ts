@@ -1,13 +1,13 @@
-// lib/fleet.ts and lib/central.ts: central catches up with edges that are deployed without it.
+// lib/deploy/fleet.ts and lib/deploy/central.ts: central catches up with edges that are deployed without it.
 import assert from "node:assert/strict";
 import process from "node:process";
-import { deployFleet } from "../lib/fleet.ts";
-import { exitCodeOfFleet, summary } from "../lib/results.ts";
-import { planFleet } from "../lib/plans.ts";
-import type { Cluster } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
-import { configMap } from "../lib/manifest.ts";
-import { step, type StepContext } from "../lib/step.ts";
+import { deployFleet } from "../lib/deploy/fleet.ts";
+import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
+import { planFleet } from "../lib/deploy/plan_fleet.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { configMap } from "../lib/core/object.ts";
+import { step, type StepContext } from "../lib/deploy/step.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 import {
   fakeKubectl,

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { idOf, type Manifest } from "../lib/manifest.ts";
+import { idOf, type Manifest } from "../lib/core/object.ts";
 import { renderedFleet } from "./rendered_fixture.ts";
 
 const folder = new URL("golden", import.meta.url).pathname;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
-import { checkTarget } from "../lib/guard.ts";
-import { rememberedKinds } from "../lib/kinds.ts";
-import { OWNER } from "../lib/manifest.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { checkTarget } from "../lib/kube/target.ts";
+import { rememberedKinds } from "../lib/kube/kinds.ts";
+import { OWNER } from "../lib/core/object.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, identityReply, listOf, type Reply } from "./fake_kubectl.ts";
 

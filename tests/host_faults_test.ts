@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openProxy } from "../lib/proxy.ts";
+import { openProxy } from "../lib/probe/http.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { type Ended, ended, root } from "./script_fixture.ts";
 

@@ -60,17 +60,17 @@ Deno.test("lib/ knows no component and no cluster", async () => {
   assert.deepEqual(found, []);
 });
 
-Deno.test("only lib/kubectl.ts starts kubectl; only lib/report.ts writes to the terminal", async () => {
+Deno.test("only lib/kube/kubectl.ts starts kubectl; only lib/io/report.ts writes to the terminal", async () => {
   const found: string[] = [];
   for (const file of [...lib.keys(), ...scripts.keys()]) {
     const text = await readFile(join(root, file), "utf8");
     if (
-      file !== "lib/kubectl.ts" &&
+      file !== "lib/kube/kubectl.ts" &&
       /\$(\([^`]*\))?`\s*(exec )?kubectl|(Command|spawn)\("kubectl"/.test(text)
     ) {
       found.push(file);
     }
-    if (file !== "lib/report.ts" && /console\.|std(out|err)\.write/.test(text)) found.push(file);
+    if (file !== "lib/io/report.ts" && /console\.|std(out|err)\.write/.test(text)) found.push(file);
   }
   assert.deepEqual(found, []);
 });

@@ -13,10 +13,10 @@ import {
 } from "kubernetes-models/rbac.authorization.k8s.io/v1";
 import { ConfigMap, Namespace, Secret, Service, ServiceAccount } from "kubernetes-models/v1";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
-import type { DoorCertificate } from "../lib/certificate.ts";
-import type { Cluster } from "../lib/cluster.ts";
-import { idOf, type Manifest } from "../lib/manifest.ts";
-import { render } from "../lib/render.ts";
+import type { DoorCertificate } from "../lib/config/certificates.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { idOf, type Manifest } from "../lib/core/object.ts";
+import { render } from "../lib/render/render.ts";
 import { ingress } from "../scripts/05-ingress.ts";
 import { thanos } from "../scripts/30-thanos.ts";
 import { ensureCertificates } from "../scripts/certificates.ts";

@@ -1,4 +1,4 @@
-// lib/interrupt.ts with real processes: what a run leaves behind when it is stopped.
+// lib/io/interrupt.ts with real processes: what a run leaves behind when it is stopped.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";

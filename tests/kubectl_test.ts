@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
-import { kubectl, kustomize, useKubectl } from "../lib/kubectl.ts";
-import { KubectlError } from "../lib/kubectlerror.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { kubectl, kustomize, useKubectl } from "../lib/kube/kubectl.ts";
+import { KubectlError } from "../lib/kube/kubectl_error.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 

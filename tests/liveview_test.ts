@@ -1,6 +1,6 @@
-// lib/liveview.ts, on a terminal that understands what it writes.
+// lib/io/live_view.ts, on a terminal that understands what it writes.
 import assert from "node:assert/strict";
-import { LiveView } from "../lib/liveview.ts";
+import { LiveView } from "../lib/io/live_view.ts";
 
 /** A terminal of so many columns: what it shows, line by line, and how often it was written to. */
 function terminal(columns: number) {

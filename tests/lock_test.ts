@@ -1,10 +1,10 @@
-// lib/lock.ts: one deploy at a time per cluster.
+// lib/kube/lock.ts: one deploy at a time per cluster.
 import assert from "node:assert/strict";
 import { hostname } from "node:os";
 import process from "node:process";
-import type { DeployError } from "../lib/error.ts";
-import { lock } from "../lib/lock.ts";
-import type { Manifest } from "../lib/manifest.ts";
+import type { DeployError } from "../lib/core/error.ts";
+import { lock } from "../lib/kube/lock.ts";
+import type { Manifest } from "../lib/core/object.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, FREE, type Reply } from "./fake_kubectl.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { Json, OpenSearch } from "../lib/opensearch.ts";
-import { DeployError } from "../lib/error.ts";
+import type { Json, OpenSearch } from "../lib/opensearch/documents.ts";
+import { DeployError } from "../lib/core/error.ts";
 import { closing, linesOf, newest } from "../scripts/logs.ts";
 import {
   lineOf,

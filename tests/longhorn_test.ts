@@ -7,10 +7,10 @@ import {
   ServiceMonitor,
 } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import { parse } from "yaml";
-import type { Cluster } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
-import { idOf, type Manifest } from "../lib/manifest.ts";
-import { render } from "../lib/render.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { idOf, type Manifest } from "../lib/core/object.ts";
+import { render } from "../lib/render/render.ts";
 import { longhorn } from "../scripts/10-longhorn.ts";
 import { backupJobs } from "../scripts/longhorn/backups.ts";
 import { keepsFromPrune } from "../scripts/longhorn/keep.ts";

@@ -7,7 +7,7 @@ import {
   secret,
   signed,
   withChecksums,
-} from "../lib/manifest.ts";
+} from "../lib/core/object.ts";
 
 function deployment(volumes: unknown[]): Manifest {
   return {

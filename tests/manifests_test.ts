@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { idOf, type Manifest, walk } from "../lib/manifest.ts";
-import { bytesOf, cores } from "../lib/quantity.ts";
-import { SETTINGS } from "../lib/settings.ts";
+import { idOf, type Manifest, walk } from "../lib/core/object.ts";
+import { bytesOf, cores } from "../lib/core/quantity.ts";
+import { SETTINGS } from "../lib/config/schema.ts";
 import { renderedFleet } from "./rendered_fixture.ts";
 
 const root = new URL("..", import.meta.url).pathname;
@@ -331,7 +331,7 @@ Deno.test("every setting of env/schema.json is used", async () => {
     }
   }
   const all = texts.join("\n");
-  // Of each program that has a bucket: scripts/minio/buckets.ts and lib/s3.ts put these names together.
+  // Of each program that has a bucket: scripts/minio/buckets.ts and lib/s3/client.ts put these names together.
   const composed = /^(THANOS|OPENSEARCH|LONGHORN)_(S3_(ACCESS|SECRET)_KEY|BUCKET_QUOTA)$/;
   assert.match(all, /\$\{program\}_BUCKET_QUOTA/);
   assert.match(all, /\$\{prefix\}_ACCESS_KEY[\s\S]*\$\{prefix\}_SECRET_KEY/);

@@ -5,11 +5,11 @@ import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
-import { ensureBucket, probeBucket } from "../lib/bucket.ts";
-import { ensureVersions } from "../lib/bucketversions.ts";
-import type { Cluster } from "../lib/cluster.ts";
-import { startDaemon, stopDaemons } from "../lib/daemon.ts";
-import { DeployError } from "../lib/error.ts";
+import { ensureBucket, probeBucket } from "../lib/s3/bucket.ts";
+import { ensureVersions } from "../lib/s3/lifecycle.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { startDaemon, stopDaemons } from "../scripts/demo/daemon.ts";
+import { DeployError } from "../lib/core/error.ts";
 import {
   administration,
   disableUser,
@@ -21,12 +21,12 @@ import {
   quotaOf,
   removeUser,
   setQuota,
-} from "../lib/minio.ts";
-import { freePorts, isFree } from "../lib/port.ts";
-import { Report } from "../lib/report.ts";
-import { keyOf, type S3, type S3Key, s3Of } from "../lib/s3.ts";
-import { runStep } from "../lib/step.ts";
-import { ensureTools } from "../lib/tool.ts";
+} from "../scripts/components/minio/admin.ts";
+import { freePorts, isFree } from "../scripts/demo/port.ts";
+import { Report } from "../lib/io/report.ts";
+import { keyOf, type S3, type S3Key, s3Of } from "../lib/s3/client.ts";
+import { runStep } from "../lib/deploy/step.ts";
+import { ensureTools } from "../scripts/tools/tool.ts";
 import { minio } from "../scripts/00-minio.ts";
 import { bucketsOf, policyOf } from "../scripts/minio/buckets.ts";
 import { minioMetrics } from "../scripts/prometheus/access.ts";

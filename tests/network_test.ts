@@ -1,8 +1,8 @@
 // scripts/network: the policies let through what the rendered objects need, and nothing else.
 import assert from "node:assert/strict";
 import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1";
-import type { Cluster } from "../lib/cluster.ts";
-import { idOf, type Manifest } from "../lib/manifest.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { idOf, type Manifest } from "../lib/core/object.ts";
 import { ingress } from "../scripts/05-ingress.ts";
 import { longhorn } from "../scripts/10-longhorn.ts";
 import { prometheus } from "../scripts/20-prometheus.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { DeployError } from "../lib/error.ts";
+import { DeployError } from "../lib/core/error.ts";
 import { addCluster } from "../scripts/new-cluster.ts";
 import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
 import { type Project, project, wording } from "./project_fixture.ts";

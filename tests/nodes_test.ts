@@ -1,8 +1,8 @@
 // scripts/logging/nodes.ts: nothing is lost when nodes go, and nothing is left behind by their going.
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
-import type { Manifest } from "../lib/manifest.ts";
-import type { OpenSearch } from "../lib/opensearch.ts";
+import { DeployError } from "../lib/core/error.ts";
+import type { Manifest } from "../lib/core/object.ts";
+import type { OpenSearch } from "../lib/opensearch/documents.ts";
 import {
   clearExclusions,
   type Copy,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
+import { DeployError } from "../lib/core/error.ts";
 import {
   covers,
   ensureIndexPolicy,
@@ -10,7 +10,7 @@ import {
   manageIndices,
   type Outcome,
   verifyRepository,
-} from "../lib/opensearch.ts";
+} from "../lib/opensearch/documents.ts";
 import { FakeOpenSearch } from "./fakes/opensearch.ts";
 
 const TEMPLATE = {

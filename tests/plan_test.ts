@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { planCode, planFleet } from "../lib/plans.ts";
-import { configMap, idOf, type Manifest, secret, STEP_LABEL } from "../lib/manifest.ts";
-import { differences, plan } from "../lib/plan.ts";
+import { planCode, planFleet } from "../lib/deploy/plan_fleet.ts";
+import { configMap, idOf, type Manifest, secret, STEP_LABEL } from "../lib/core/object.ts";
+import { differences, plan } from "../lib/deploy/plan.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import {
   fakeKubectl,

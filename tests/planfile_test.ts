@@ -1,12 +1,12 @@
-// lib/planfile.ts: a plan that was approved binds the deploy.
+// lib/deploy/planfile.ts: a plan that was approved binds the deploy.
 import assert from "node:assert/strict";
 import { lstat, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { DeployError } from "../lib/error.ts";
-import type { Planned } from "../lib/plan.ts";
-import { readPlan, refuseMoved, refuseOtherFile, writePlan } from "../lib/planfile.ts";
-import { driftCode } from "../lib/plans.ts";
+import type { DeployError } from "../lib/core/error.ts";
+import type { Planned } from "../lib/deploy/plan.ts";
+import { readPlan, refuseMoved, refuseOtherFile, writePlan } from "../lib/deploy/planfile.ts";
+import { driftCode } from "../lib/deploy/plan_fleet.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const cluster = await fixtureCluster("197");
@@ -92,7 +92,7 @@ Deno.test("readPlan() refuses (2) what is no plan", async () => {
 });
 
 Deno.test("driftCode() tells as wanted (0), not as wanted (12) and a failure apart", async () => {
-  const { DeployError } = await import("../lib/error.ts");
+  const { DeployError } = await import("../lib/core/error.ts");
   const away = { cluster, entries: [], error: new DeployError("Cannot x", { exitCode: 5 }) };
   assert.equal(driftCode([{ cluster, entries: [entries[1]!] }]), 0);
   assert.equal(driftCode([{ cluster, entries }]), 12);

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Cluster, loadFleet } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
+import { type Cluster, loadFleet } from "../lib/config/cluster.ts";
+import { DeployError } from "../lib/core/error.ts";
 
 /** Folder of the env fixtures. */
 export const FIXTURES = fileURLToPath(new URL("fixtures/env", import.meta.url));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
-import { idOf, type Manifest } from "../lib/manifest.ts";
+import { idOf, type Manifest } from "../lib/core/object.ts";
 import { prometheus } from "../scripts/20-prometheus.ts";
 import { alertmanagerSecret, grafanaLimits, objstoreSecret } from "../scripts/prometheus/access.ts";
 import { adaptRules, ourJobs } from "../scripts/prometheus/rules.ts";

@@ -4,10 +4,10 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Cluster } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
-import { useKubectl } from "../lib/kubectl.ts";
-import { openProxy, proxyPath } from "../lib/proxy.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { useKubectl } from "../lib/kube/kubectl.ts";
+import { openProxy, proxyPath } from "../lib/probe/http.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const SERVICE = { namespace: "logging", name: "opensearch", port: "http" };

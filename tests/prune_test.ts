@@ -1,13 +1,13 @@
-// lib/prune.ts and lib/tidy.ts: what a component leaves behind when it is switched off.
+// lib/apply/prune.ts and lib/deploy/tidy.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
-import type { DeployError } from "../lib/error.ts";
-import { liveOf, shareLooks } from "../lib/inventory.ts";
-import { nothingBefore } from "../lib/kinds.ts";
-import { configMap, type Manifest, OWNER, STEP_LABEL } from "../lib/manifest.ts";
-import { prune, unwanted } from "../lib/prune.ts";
-import { Report } from "../lib/report.ts";
-import { begun, step } from "../lib/step.ts";
-import { tidy, type TidyOptions } from "../lib/tidy.ts";
+import type { DeployError } from "../lib/core/error.ts";
+import { liveOf, shareLooks } from "../lib/apply/inventory.ts";
+import { nothingBefore } from "../lib/kube/kinds.ts";
+import { configMap, type Manifest, OWNER, STEP_LABEL } from "../lib/core/object.ts";
+import { prune, unwanted } from "../lib/apply/prune.ts";
+import { Report } from "../lib/io/report.ts";
+import { begun, step } from "../lib/deploy/step.ts";
+import { tidy, type TidyOptions } from "../lib/deploy/tidy.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, NO_KINDS, type Reply } from "./fake_kubectl.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import type { Manifest } from "../lib/manifest.ts";
-import { readiness, unready, waitReady } from "../lib/ready.ts";
-import { troubleOf } from "../lib/trouble.ts";
+import type { Manifest } from "../lib/core/object.ts";
+import { readiness, unready, waitReady } from "../lib/apply/readiness.ts";
+import { troubleOf } from "../lib/apply/diagnose.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 

@@ -1,8 +1,8 @@
-// lib/remove.ts: what goes, in which order, and what stays.
+// lib/deploy/remove.ts: what goes, in which order, and what stays.
 import assert from "node:assert/strict";
-import { type Manifest, OWNER, STEP_LABEL } from "../lib/manifest.ts";
-import { removeFleet } from "../lib/remove.ts";
-import { type Step, step } from "../lib/step.ts";
+import { type Manifest, OWNER, STEP_LABEL } from "../lib/core/object.ts";
+import { removeFleet } from "../lib/deploy/remove.ts";
+import { type Step, step } from "../lib/deploy/step.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, FLEET_CONFIG, FREE, identityReply, listOf } from "./fake_kubectl.ts";
 

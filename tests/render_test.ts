@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
-import type { Manifest } from "../lib/manifest.ts";
-import { render, rewriteImages } from "../lib/render.ts";
-import { substitute } from "../lib/substitute.ts";
+import { DeployError } from "../lib/core/error.ts";
+import type { Manifest } from "../lib/core/object.ts";
+import { render, rewriteImages } from "../lib/render/render.ts";
+import { substitute } from "../lib/render/substitute.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const root = new URL("fixtures/render", import.meta.url).pathname;

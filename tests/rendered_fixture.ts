@@ -1,6 +1,6 @@
 // Everything we render for the three clusters, step by step, without upstream bundles.
-import type { Cluster } from "../lib/cluster.ts";
-import { type Manifest, signed } from "../lib/manifest.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { type Manifest, signed } from "../lib/core/object.ts";
 import { STEPS } from "../scripts/fleet.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 

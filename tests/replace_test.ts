@@ -1,7 +1,7 @@
-// lib/replace.ts: which objects may be named, before anything is asked.
+// lib/apply/replace.ts: which objects may be named, before anything is asked.
 import assert from "node:assert/strict";
-import { configMap, type Manifest, secret } from "../lib/manifest.ts";
-import { chosenToReplace } from "../lib/replace.ts";
+import { configMap, type Manifest, secret } from "../lib/core/object.ts";
+import { chosenToReplace } from "../lib/apply/replace.ts";
 
 const claim: Manifest = {
   apiVersion: "v1",

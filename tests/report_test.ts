@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
-import { maskSecrets, Report, table } from "../lib/report.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { maskSecrets, Report, table } from "../lib/io/report.ts";
 
 function lines(prefix = ""): [Report, string[]] {
   const written: string[] = [];

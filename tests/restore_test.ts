@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
+import { DeployError } from "../lib/core/error.ts";
 import { dayTable } from "../scripts/restore-logs.ts";
 import { dropDay, restoreDay, restoredIndices } from "../scripts/logging/restore.ts";
 import { roomOf, sizeText } from "../scripts/logging/room.ts";

@@ -1,8 +1,8 @@
 // make restore-volume, against Longhorn's objects as its manager writes them.
 import assert from "node:assert/strict";
 import { PersistentVolume, PersistentVolumeClaim } from "kubernetes-models/v1";
-import { DeployError } from "../lib/error.ts";
-import type { Manifest } from "../lib/manifest.ts";
+import { DeployError } from "../lib/core/error.ts";
+import type { Manifest } from "../lib/core/object.ts";
 import {
   type Backup,
   backupsOf,

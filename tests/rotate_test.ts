@@ -1,12 +1,12 @@
 // make rotate-s3: its judgements, and the whole command against a kubectl and an S3 of ours.
 import assert from "node:assert/strict";
-import { ensureBucket } from "../lib/bucket.ts";
-import type { Cluster } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
-import { secret } from "../lib/manifest.ts";
-import { Report } from "../lib/report.ts";
-import { s3Of } from "../lib/s3.ts";
-import { type Step, step } from "../lib/step.ts";
+import { ensureBucket } from "../lib/s3/bucket.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { secret } from "../lib/core/object.ts";
+import { Report } from "../lib/io/report.ts";
+import { s3Of } from "../lib/s3/client.ts";
+import { type Step, step } from "../lib/deploy/step.ts";
 import { CHECKS } from "../scripts/50-verify.ts";
 import { bucketsOf } from "../scripts/minio/buckets.ts";
 import { openSearchSecrets } from "../scripts/logging/objects.ts";

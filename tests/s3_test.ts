@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { ensureBucket, probeBucket } from "../lib/bucket.ts";
-import { ensureVersions } from "../lib/bucketversions.ts";
-import type { Cluster } from "../lib/cluster.ts";
-import { DeployError } from "../lib/error.ts";
-import { Report } from "../lib/report.ts";
-import { keyOf, type S3, s3Of } from "../lib/s3.ts";
-import { runStep } from "../lib/step.ts";
+import { ensureBucket, probeBucket } from "../lib/s3/bucket.ts";
+import { ensureVersions } from "../lib/s3/lifecycle.ts";
+import type { Cluster } from "../lib/config/cluster.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { Report } from "../lib/io/report.ts";
+import { keyOf, type S3, s3Of } from "../lib/s3/client.ts";
+import { runStep } from "../lib/deploy/step.ts";
 import { minio } from "../scripts/00-minio.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { type FakeOptions, type FakeS3, fakeS3, KEY, pem, s3Error, type Seen } from "./fakes/s3.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { DeployError, ExitCode } from "../lib/error.ts";
-import { deployFleet } from "../lib/fleet.ts";
-import { exitCodeOfFleet, summary } from "../lib/results.ts";
-import { configMap } from "../lib/manifest.ts";
-import { Report } from "../lib/report.ts";
-import { runStep, step, type StepContext } from "../lib/step.ts";
+import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { deployFleet } from "../lib/deploy/fleet.ts";
+import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
+import { configMap } from "../lib/core/object.ts";
+import { Report } from "../lib/io/report.ts";
+import { runStep, step, type StepContext } from "../lib/deploy/step.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import {
   fakeKubectl,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { DeployError } from "../lib/error.ts";
-import { keepDefaultClass } from "../lib/storageclass.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { keepDefaultClass } from "../lib/kube/storage_class.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 

@@ -1,8 +1,8 @@
-// lib/takeover.ts: what a person has made with plain `kubectl apply` (the smoke job does it for real).
+// lib/apply/takeover.ts: what a person has made with plain `kubectl apply` (the smoke job does it for real).
 import assert from "node:assert/strict";
-import { apply } from "../lib/apply.ts";
-import { configMap, OWNER } from "../lib/manifest.ts";
-import { oursNow } from "../lib/takeover.ts";
+import { apply } from "../lib/apply/apply.ts";
+import { configMap, OWNER } from "../lib/core/object.ts";
+import { oursNow } from "../lib/apply/takeover.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, listOf } from "./fake_kubectl.ts";
 

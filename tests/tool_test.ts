@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
-import { isOlder, requirements } from "../lib/gomodule.ts";
-import { allTools, ensureTools, findTools, type Tool } from "../lib/tool.ts";
+import { isOlder, requirements } from "../scripts/tools/go_build.ts";
+import { allTools, ensureTools, findTools, type Tool } from "../scripts/tools/tool.ts";
 import { rejected, sha256, type Site, withSite } from "./download_fixture.ts";
 
 const PROGRAM = "#!/bin/sh\necho tmc-tool version v1.2.3\n";

@@ -1,10 +1,10 @@
 // The verdicts of 50-verify over answers in the shape that the programs give them.
 import assert from "node:assert/strict";
-import { idOf, type Manifest, signed } from "../lib/manifest.ts";
-import { DeployError } from "../lib/error.ts";
-import { readJson } from "../lib/answer.ts";
-import type { Problem } from "../lib/check.ts";
-import type { ClusterProxy } from "../lib/proxy.ts";
+import { idOf, type Manifest, signed } from "../lib/core/object.ts";
+import { DeployError } from "../lib/core/error.ts";
+import { readJson } from "../lib/probe/answer.ts";
+import type { Problem } from "../lib/probe/check.ts";
+import type { ClusterProxy } from "../lib/probe/http.ts";
 import { alertProblems } from "../scripts/verify/alertmanager.ts";
 import { dashboardProblems, loginProblems } from "../scripts/verify/grafana.ts";
 import { uploads } from "../scripts/verify/metrics.ts";

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { request } from "node:https";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Access } from "../../lib/kwok.ts";
+import type { Access } from "../demo/control_plane.ts";
 import { agentTo } from "./server.ts";
 
 export interface Faults {

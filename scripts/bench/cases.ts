@@ -1,6 +1,6 @@
 // What make bench measures of ours: fresh servers, a command, and what must have come of it.
 import { join } from "node:path";
-import { writeKubeconfig } from "../../lib/kwok.ts";
+import { writeKubeconfig } from "../demo/control_plane.ts";
 import { badLine } from "./badline.ts";
 import { type Bench, measure, timed } from "./context.ts";
 import { corpus } from "./corpus.ts";

@@ -1,8 +1,8 @@
 // What the cases of make bench share, and how a case is measured.
-import type { Cluster } from "../../lib/cluster.ts";
-import { refuseInterrupted } from "../../lib/interrupt.ts";
-import type { Manifest } from "../../lib/manifest.ts";
-import type { Report } from "../../lib/report.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { refuseInterrupted } from "../../lib/io/interrupt.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import type { Report } from "../../lib/io/report.ts";
 import type { Figures, Ours, Sample } from "./measure.ts";
 import type { Servers } from "./server.ts";
 

@@ -2,8 +2,8 @@
 // fast as it answers. No deployer can be faster.
 import { request } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Access } from "../../lib/kwok.ts";
-import { defines, idOf, inWaves, type Manifest } from "../../lib/manifest.ts";
+import type { Access } from "../demo/control_plane.ts";
+import { defines, idOf, inWaves, type Manifest } from "../../lib/core/object.ts";
 import { agentTo } from "./server.ts";
 
 const CONNECTIONS = 8;

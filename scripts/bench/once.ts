@@ -2,17 +2,17 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import process from "node:process";
-import { chooseClusters, type Cluster, projectPath } from "../../lib/cluster.ts";
-import { command } from "../../lib/command.ts";
-import { hashOf } from "../../lib/current.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import { deployFleet } from "../../lib/fleet.ts";
-import { list } from "../../lib/inventory.ts";
-import { kindsOf } from "../../lib/kinds.ts";
-import { useKubectl } from "../../lib/kubectl.ts";
-import { type Manifest, OWNED } from "../../lib/manifest.ts";
-import { pending, planFleet } from "../../lib/plans.ts";
-import { print } from "../../lib/report.ts";
+import { chooseClusters, type Cluster, projectPath } from "../../lib/config/cluster.ts";
+import { command } from "../../lib/cli/command.ts";
+import { hashOf } from "../../lib/apply/diff.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { deployFleet } from "../../lib/deploy/fleet.ts";
+import { list } from "../../lib/apply/inventory.ts";
+import { kindsOf } from "../../lib/kube/kinds.ts";
+import { useKubectl } from "../../lib/kube/kubectl.ts";
+import { type Manifest, OWNED } from "../../lib/core/object.ts";
+import { pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
+import { print } from "../../lib/io/report.ts";
 import { benchFleet, benchStep, corpus, FOLDER, ownOf } from "./corpus.ts";
 import { ownPeak } from "./memory.ts";
 

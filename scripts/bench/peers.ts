@@ -2,9 +2,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
-import { text } from "../../lib/cluster.ts";
-import { DeployError } from "../../lib/error.ts";
-import { asList, inWaves, type Manifest } from "../../lib/manifest.ts";
+import { text } from "../../lib/config/cluster.ts";
+import { DeployError } from "../../lib/core/error.ts";
+import { asList, inWaves, type Manifest } from "../../lib/core/object.ts";
 import { type Bench, measure, timed } from "./context.ts";
 import { corpus, ownOf } from "./corpus.ts";
 import { failed } from "./measure.ts";

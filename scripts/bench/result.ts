@@ -1,6 +1,6 @@
 // The closing table of make bench: ours beside plain kubectl, kapp, the server alone, and the target of the
 // design.
-import { table } from "../../lib/report.ts";
+import { table } from "../../lib/io/report.ts";
 import type { Figures } from "./measure.ts";
 
 interface Row {

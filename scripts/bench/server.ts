@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import { mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { Agent, type AgentOptions } from "node:https";
 import { join } from "node:path";
-import type { Cluster } from "../../lib/cluster.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
 import {
   type Access,
   accessTo,
@@ -13,7 +13,7 @@ import {
   startControlPlanes,
   stopControlPlanes,
   writeKubeconfig,
-} from "../../lib/kwok.ts";
+} from "../demo/control_plane.ts";
 
 /** The programs that are needed. */
 export const TOOLS = ["kubectl", "kwokctl", "etcd", "kube-apiserver"];

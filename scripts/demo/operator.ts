@@ -1,9 +1,9 @@
 // The prometheus-operator of the demo: its pod only pretends, so the program runs beside the cluster.
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { startDaemon } from "../../lib/daemon.ts";
-import type { Access } from "../../lib/kwok.ts";
-import { targetArgs } from "../../lib/kubectl.ts";
-import type { Manifest } from "../../lib/manifest.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { startDaemon } from "./daemon.ts";
+import type { Access } from "./control_plane.ts";
+import { targetArgs } from "../../lib/kube/kubectl.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 import { prometheus } from "../20-prometheus.ts";
 
 // Like a kubelet: starts the program when its pod is, and again when it ends. It looks for its

@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { replaceFile } from "../../lib/cache.ts";
+import { replaceFile } from "../../lib/io/files.ts";
 
 /** Writes a file of random secrets with mode 0600, unless it is there. */
 export async function writeSecrets(file: string): Promise<void> {

@@ -1,8 +1,8 @@
 // The configuration of the controllers, and the certificate that either shows.
 import { stringify } from "yaml";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { configMap, labelsOf, type Manifest, secret } from "../../lib/manifest.ts";
-import { durationSeconds } from "../../lib/quantity.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { configMap, labelsOf, type Manifest, secret } from "../../lib/core/object.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
 
 const NAMESPACE = "ingress-nginx";
 

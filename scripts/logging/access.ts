@@ -1,7 +1,7 @@
 // The way into OpenSearch.
-import type { Cluster } from "../../lib/cluster.ts";
-import type { OpenSearch } from "../../lib/opensearch.ts";
-import { openProxy } from "../../lib/proxy.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import type { OpenSearch } from "../../lib/opensearch/documents.ts";
+import { openProxy } from "../../lib/probe/http.ts";
 
 /** Its Service. */
 export const OPENSEARCH = { namespace: "logging", name: "opensearch", port: "http" };

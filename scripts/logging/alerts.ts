@@ -1,8 +1,8 @@
 // The rules of 40-logging whose thresholds are settings: how old indices and snapshots may become,
 // and how long the buffer of Fluent Bit lasts.
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { labelsOf, type Manifest } from "../../lib/manifest.ts";
-import { durationSeconds } from "../../lib/quantity.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { labelsOf, type Manifest } from "../../lib/core/object.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
 import { REPOSITORY } from "./documents.ts";
 
 const CREATED = 'opensearch_indices_settings_creation_timestamp_seconds{index=~"logs-.*"}';

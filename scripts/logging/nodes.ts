@@ -1,12 +1,12 @@
 // Fewer nodes of OpenSearch. Kubernetes takes the pods with the highest numbers away and asks nobody, so
 // their shards and then their votes go before it is told; what did that is cleared when they are gone.
-import { type Cluster, number } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import { liveObjects } from "../../lib/live.ts";
-import type { Manifest } from "../../lib/manifest.ts";
-import { ensureReplicas, type OpenSearch, type Outcome } from "../../lib/opensearch.ts";
-import { read, request, write } from "../../lib/opensearchwire.ts";
-import { until } from "../../lib/wait.ts";
+import { type Cluster, number } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { liveObjects } from "../../lib/kube/list.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import { ensureReplicas, type OpenSearch, type Outcome } from "../../lib/opensearch/documents.ts";
+import { read, request, write } from "../../lib/opensearch/client.ts";
+import { until } from "../../lib/io/wait.ts";
 
 /** One copy of a shard, as `_cat/shards` lists it. */
 export interface Copy {

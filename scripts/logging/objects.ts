@@ -1,14 +1,14 @@
 // Objects of 40-logging that are built in code: opensearch.yml and Secrets.
 import { stringify } from "yaml";
-import { type Cluster, number, text } from "../../lib/cluster.ts";
+import { type Cluster, number, text } from "../../lib/config/cluster.ts";
 import {
   configMap,
   labelsOf,
   type Manifest,
   secret,
   SUBSTITUTE_ANNOTATION,
-} from "../../lib/manifest.ts";
-import { keyOf } from "../../lib/s3.ts";
+} from "../../lib/core/object.ts";
+import { keyOf } from "../../lib/s3/client.ts";
 import { replicas } from "./documents.ts";
 
 const NAMESPACE = "logging";

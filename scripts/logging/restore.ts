@@ -1,10 +1,10 @@
 // A day of logs comes back from S3 to be searched. Its indices get another name: as logs-* their old age
 // would have them sent to S3 and deleted again.
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import type { OpenSearch } from "../../lib/opensearch.ts";
-import { read, request, write } from "../../lib/opensearchwire.ts";
-import type { Change } from "../../lib/report.ts";
-import { until } from "../../lib/wait.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import type { OpenSearch } from "../../lib/opensearch/documents.ts";
+import { read, request, write } from "../../lib/opensearch/client.ts";
+import type { Change } from "../../lib/io/report.ts";
+import { until } from "../../lib/io/wait.ts";
 import { refuseWithoutRoom, sizeText } from "./room.ts";
 import { type Pick, picksOf, type Source } from "./snapshots.ts";
 

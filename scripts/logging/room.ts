@@ -1,7 +1,7 @@
 // Room for restored indices on the disks of OpenSearch.
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import type { OpenSearch } from "../../lib/opensearch.ts";
-import { read } from "../../lib/opensearchwire.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import type { OpenSearch } from "../../lib/opensearch/documents.ts";
+import { read } from "../../lib/opensearch/client.ts";
 
 /** A data node's disk, in bytes. */
 export interface Disk {

@@ -1,7 +1,7 @@
 // Looking for log lines as a person does: words, a time, a namespace; lines that a terminal can show.
-import type { Json, OpenSearch } from "../../lib/opensearch.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import { type Answer, refusal, request } from "../../lib/opensearchwire.ts";
+import type { Json, OpenSearch } from "../../lib/opensearch/documents.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { type Answer, refusal, request } from "../../lib/opensearch/client.ts";
 
 /** What OpenSearch holds itself, and what came back from S3. */
 const INDICES = "logs-*,restored-*";

@@ -1,8 +1,8 @@
 // What of a cluster's logs is on S3: its days, and the snapshot that holds each index best.
-import type { Cluster } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import { ensureRepository, type Json, type OpenSearch } from "../../lib/opensearch.ts";
-import { read, request } from "../../lib/opensearchwire.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { ensureRepository, type Json, type OpenSearch } from "../../lib/opensearch/documents.ts";
+import { read, request } from "../../lib/opensearch/client.ts";
 import { REPOSITORY, repository } from "./documents.ts";
 
 /** Where a day comes from, and how its indices are named when they are back. */

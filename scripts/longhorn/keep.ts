@@ -1,7 +1,7 @@
 // Why Longhorn may not be taken off a cluster by deleting its objects.
-import type { Cluster } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import type { Manifest } from "../../lib/manifest.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 
 /** The reason as a sentence. There is always one: without its own Job Longhorn leaves a stuck namespace. */
 export async function keepsFromPrune(cluster: Cluster): Promise<string | undefined> {

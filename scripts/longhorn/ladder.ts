@@ -1,8 +1,8 @@
 // What still keeps Longhorn from serving volumes, rung by rung: one line per missing thing.
-import type { Cluster } from "../../lib/cluster.ts";
-import { conditionOf, liveObjects } from "../../lib/live.ts";
-import { idOf, type Manifest } from "../../lib/manifest.ts";
-import { readiness } from "../../lib/ready.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { conditionOf, liveObjects } from "../../lib/kube/list.ts";
+import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { readiness } from "../../lib/apply/readiness.ts";
 
 /** Where Longhorn lives, with all objects of its own. */
 export const NAMESPACE = "longhorn-system";

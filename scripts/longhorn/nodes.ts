@@ -1,7 +1,7 @@
 // How many copies of a volume the nodes of a cluster can hold.
-import { type Cluster, number } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import type { Manifest } from "../../lib/manifest.ts";
+import { type Cluster, number } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 
 /** Copies of a volume: as many as wanted, never more than nodes (fault B45), at least one. */
 export function replicasFor(wanted: number, nodes: number): number {

@@ -1,9 +1,9 @@
 // The upstream bundle of Longhorn, changed for one cluster. Every change must find its object.
 import { parse, stringify } from "yaml";
-import { type Cluster, flag, number, text } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import { idOf, type Manifest } from "../../lib/manifest.ts";
-import { nearest } from "../../lib/settings.ts";
+import { type Cluster, flag, number, text } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { nearest } from "../../lib/config/schema.ts";
 
 /** Changes a copy of the object; undefined leaves the object out. */
 type Change = (object: Manifest) => Manifest | undefined;

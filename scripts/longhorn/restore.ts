@@ -1,15 +1,15 @@
 // Backups of volumes on S3, and one of them as a volume again. Everything is asked of Longhorn's own
 // objects: it alone reads its store.
 import { createHash } from "node:crypto";
-import { apply } from "../../lib/apply.ts";
-import type { Cluster } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import { owned } from "../../lib/inventory.ts";
-import { conditionOf, liveObjects } from "../../lib/live.ts";
-import { idOf, type Manifest, OWNER } from "../../lib/manifest.ts";
-import { unready } from "../../lib/ready.ts";
-import type { Change } from "../../lib/report.ts";
-import { until } from "../../lib/wait.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { owned } from "../../lib/apply/inventory.ts";
+import { conditionOf, liveObjects } from "../../lib/kube/list.ts";
+import { idOf, type Manifest, OWNER } from "../../lib/core/object.ts";
+import { unready } from "../../lib/apply/readiness.ts";
+import type { Change } from "../../lib/io/report.ts";
+import { until } from "../../lib/io/wait.ts";
 import { NAMESPACE } from "./ladder.ts";
 
 /** A volume of that age, whole and on S3. */

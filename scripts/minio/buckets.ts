@@ -1,8 +1,8 @@
 // The three buckets: who uses which, how much it may hold, and what its user may do.
-import { type Cluster, flag, text } from "../../lib/cluster.ts";
-import type { Policy } from "../../lib/minio.ts";
-import { bytesOf } from "../../lib/quantity.ts";
-import { keyOf, type Program, type S3Key, siteKey } from "../../lib/s3.ts";
+import { type Cluster, flag, text } from "../../lib/config/cluster.ts";
+import type { Policy } from "../components/minio/admin.ts";
+import { bytesOf } from "../../lib/core/quantity.ts";
+import { keyOf, type Program, type S3Key, siteKey } from "../../lib/s3/client.ts";
 
 export interface Bucket {
   name: string;

@@ -1,7 +1,7 @@
 // A bucket as Thanos is told of it.
 import { stringify } from "yaml";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import type { S3Key } from "../../lib/s3.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import type { S3Key } from "../../lib/s3/client.ts";
 
 export interface ObjstoreOptions {
   /** Where the certificates lie that the program shall trust; used when the site has a private CA. */

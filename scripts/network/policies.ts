@@ -1,7 +1,7 @@
 // The flows of a cluster as NetworkPolicies: in each namespace one that refuses everything, and one for
 // each workload that lets its flows in and out.
-import { type Cluster, flag } from "../../lib/cluster.ts";
-import { labelsOf, type Manifest } from "../../lib/manifest.ts";
+import { type Cluster, flag } from "../../lib/config/cluster.ts";
+import { labelsOf, type Manifest } from "../../lib/core/object.ts";
 import { type End, type Flow, flows, type Workload, workloads } from "./flows.ts";
 
 const NAME = "app.kubernetes.io/name";

@@ -1,7 +1,7 @@
 // Whether somebody on the cluster carries NetworkPolicies out; the API server only keeps them.
-import type { Cluster } from "../../lib/cluster.ts";
-import { flag } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { flag } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
 import { ok, type Row, warn } from "./row.ts";
 
 /** DaemonSets of the programs that do: none of them means that policies have no effect. */

@@ -1,10 +1,10 @@
 // The doors of a cluster: NodePorts that others hold, Minikube's own ingress, names that lead there.
 import { lookup } from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { ExitCode } from "../../lib/error.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import { idOf, isOurs, type Manifest } from "../../lib/manifest.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { ExitCode } from "../../lib/core/error.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
 import { ok, type Row, stop, warn } from "./row.ts";
 
 /** NodePorts of the steps against the Services of the cluster. */

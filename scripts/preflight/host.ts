@@ -1,8 +1,8 @@
 // What the facts of a node mean: for every cluster, and for Longhorn.
-import type { Cluster } from "../../lib/cluster.ts";
-import { text } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import type { Manifest } from "../../lib/manifest.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 import { type NodeFacts, nodeFacts } from "./node.ts";
 import { hidden, ok, type Row, stop, warn, worstOf } from "./row.ts";
 

@@ -2,14 +2,14 @@
 // cluster removes by itself when we cannot.
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { type Cluster, projectPath, text } from "../../lib/cluster.ts";
-import { DeployError, ExitCode, SlowError } from "../../lib/error.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import { conditionOf } from "../../lib/live.ts";
-import { asList, type Manifest } from "../../lib/manifest.ts";
-import { troubleOf } from "../../lib/trouble.ts";
-import { rewriteImages } from "../../lib/render.ts";
-import { until } from "../../lib/wait.ts";
+import { type Cluster, projectPath, text } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { conditionOf } from "../../lib/kube/list.ts";
+import { asList, type Manifest } from "../../lib/core/object.ts";
+import { troubleOf } from "../../lib/apply/diagnose.ts";
+import { rewriteImages } from "../../lib/render/render.ts";
+import { until } from "../../lib/io/wait.ts";
 
 /** What node.sh found on a node. */
 export interface NodeFacts {

@@ -1,8 +1,8 @@
 // Whether the nodes have room for the pods of all steps beside those that are there already.
-import { type Cluster, number, text } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import { idOf, type Manifest } from "../../lib/manifest.ts";
-import { bytesOf, cores } from "../../lib/quantity.ts";
+import { type Cluster, number, text } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { bytesOf, cores } from "../../lib/core/quantity.ts";
 import { ok, type Row, stop, warn } from "./row.ts";
 import { inGi } from "./volumes.ts";
 

@@ -1,10 +1,10 @@
 // This machine, its access to the cluster, and the certificates on the way.
 import { $ } from "zx";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { ExitCode } from "../../lib/error.ts";
-import { checkTarget } from "../../lib/guard.ts";
-import { kubectl, kubectlVersion } from "../../lib/kubectl.ts";
-import { KubectlError } from "../../lib/kubectlerror.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { ExitCode } from "../../lib/core/error.ts";
+import { checkTarget } from "../../lib/kube/target.ts";
+import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
+import { KubectlError } from "../../lib/kube/kubectl_error.ts";
 import { type Dated, daysLeft, SOON } from "../verify/certificates.ts";
 import { ok, type Row, stop, warn, worstOf } from "./row.ts";
 

@@ -1,9 +1,9 @@
 // Whether there is disk for the volumes that the steps claim.
-import { type Cluster, number, text } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import type { Manifest } from "../../lib/manifest.ts";
-import { bytesOf } from "../../lib/quantity.ts";
-import { defaultClasses, storageClasses } from "../../lib/storageclass.ts";
+import { type Cluster, number, text } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import { bytesOf } from "../../lib/core/quantity.ts";
+import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor } from "../longhorn/nodes.ts";
 import type { NodeFacts } from "./node.ts";
 import { ok, type Row, stop, warn } from "./row.ts";

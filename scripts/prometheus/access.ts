@@ -1,10 +1,10 @@
 // Secrets and settings of the metrics half that are built from variables.
 import { stringify } from "yaml";
-import { type Cluster, flag, text } from "../../lib/cluster.ts";
-import { configMap, type Manifest, secret } from "../../lib/manifest.ts";
-import { metricsToken } from "../../lib/minio.ts";
-import { durationSeconds } from "../../lib/quantity.ts";
-import { keyOf } from "../../lib/s3.ts";
+import { type Cluster, flag, text } from "../../lib/config/cluster.ts";
+import { configMap, type Manifest, secret } from "../../lib/core/object.ts";
+import { metricsToken } from "../components/minio/admin.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
+import { keyOf } from "../../lib/s3/client.ts";
 import { objstoreConfig } from "../minio/objstore.ts";
 import { metricsLabels } from "./labels.ts";
 

@@ -3,13 +3,13 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { type Cluster, flag, projectPath, text } from "../../lib/cluster.ts";
+import { type Cluster, flag, projectPath, text } from "../../lib/config/cluster.ts";
 import {
   configMap,
   type Manifest,
   RELOAD_ANNOTATION,
   SUBSTITUTE_ANNOTATION,
-} from "../../lib/manifest.ts";
+} from "../../lib/core/object.ts";
 import { type Dashboard, expand, type Source, toJson } from "./grafana.ts";
 import { metricsLabels } from "./labels.ts";
 import type { Place } from "./panel.ts";

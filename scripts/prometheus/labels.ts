@@ -1,5 +1,5 @@
 // Labels of the objects of 20-prometheus that are built in code.
-import { labelsOf } from "../../lib/manifest.ts";
+import { labelsOf } from "../../lib/core/object.ts";
 
 /** Labels of an object of `name` at `version` (its image tag). */
 export function metricsLabels(name: string, version: string): Record<string, string> {

@@ -1,9 +1,9 @@
 // Grafana reads its admin password from the Secret only when it makes its database.
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import { KubectlError } from "../../lib/kubectlerror.ts";
-import { openProxy } from "../../lib/proxy.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { KubectlError } from "../../lib/kube/kubectl_error.ts";
+import { openProxy } from "../../lib/probe/http.ts";
 
 const GRAFANA = {
   namespace: "monitoring",

@@ -1,6 +1,6 @@
 // kube-prometheus' rules, changed to fit what runs here.
-import { type Cluster, flag, text } from "../../lib/cluster.ts";
-import type { Manifest } from "../../lib/manifest.ts";
+import { type Cluster, flag, text } from "../../lib/config/cluster.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 import { metricsLabels } from "./labels.ts";
 
 interface Rule {

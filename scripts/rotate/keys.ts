@@ -1,12 +1,12 @@
 // The S3 keys that the Secrets of a cluster hold, and those that the settings want there.
 import { Buffer } from "node:buffer";
 import { parse } from "yaml";
-import { apply } from "../../lib/apply.ts";
-import type { Cluster } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import { OWNER, secret } from "../../lib/manifest.ts";
-import { keyOf, type Program, type S3Key } from "../../lib/s3.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { OWNER, secret } from "../../lib/core/object.ts";
+import { keyOf, type Program, type S3Key } from "../../lib/s3/client.ts";
 
 /** The key that the Secret of a program holds. */
 export interface Holding {

@@ -1,9 +1,9 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
-import { readJson } from "../../lib/answer.ts";
-import type { Check, Problem } from "../../lib/check.ts";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { durationSeconds } from "../../lib/quantity.ts";
-import { type Step, step } from "../../lib/step.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Check, Problem } from "../../lib/probe/check.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
+import { type Step, step } from "../../lib/deploy/step.ts";
 import { CHECKS } from "../50-verify.ts";
 import { ask } from "../verify/metrics.ts";
 import { PROMETHEUS } from "../verify/prometheus.ts";

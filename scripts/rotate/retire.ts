@@ -1,7 +1,7 @@
 // What becomes of keys that no cluster holds any longer.
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { administration, disableUser, isUser } from "../../lib/minio.ts";
-import { s3Of, siteKey } from "../../lib/s3.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { administration, disableUser, isUser } from "../components/minio/admin.ts";
+import { s3Of, siteKey } from "../../lib/s3/client.ts";
 import { lastFour } from "./keys.ts";
 
 /** What was done with the old keys, and what is left to the operator, as sentences. */

@@ -1,6 +1,6 @@
 // Edges that Thanos Query lacks: those that are lost, and those that nobody has deployed yet.
-import type { Cluster, Peer } from "../../lib/cluster.ts";
-import { type Deployed, deployedOn } from "../../lib/deployed.ts";
+import type { Cluster, Peer } from "../../lib/config/cluster.ts";
+import { type Deployed, deployedOn } from "../../lib/kube/deployed.ts";
 import { missingEdges, shows, type Stores } from "./stores.ts";
 
 /** An edge that should be there; `reason` says why it could not be asked itself. */

@@ -1,6 +1,6 @@
 // Labels of the objects of Thanos that are built in code.
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { labelsOf } from "../../lib/manifest.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { labelsOf } from "../../lib/core/object.ts";
 
 /** Labels of an object of `name`, with the version of Thanos' image. */
 export function thanosLabels(

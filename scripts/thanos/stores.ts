@@ -1,10 +1,10 @@
 // The endpoints that Thanos Query is in touch with, compared with those it should be.
-import { type Cluster, number, type Peer, text } from "../../lib/cluster.ts";
-import { readJson } from "../../lib/answer.ts";
-import { DeployError } from "../../lib/error.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import { type ClusterProxy, openProxy } from "../../lib/proxy.ts";
-import { until } from "../../lib/wait.ts";
+import { type Cluster, number, type Peer, text } from "../../lib/config/cluster.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import { DeployError } from "../../lib/core/error.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { type ClusterProxy, openProxy } from "../../lib/probe/http.ts";
+import { until } from "../../lib/io/wait.ts";
 import { edgeAddress } from "./fleet.ts";
 import { mutualTls } from "./grpc.ts";
 

@@ -1,6 +1,6 @@
 // Check of Alertmanager: it runs, and an alert of Prometheus arrives there.
-import { readJson } from "../../lib/answer.ts";
-import type { Problem } from "../../lib/check.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem } from "../../lib/probe/check.ts";
 import type { Subject } from "./subject.ts";
 
 /** The Alertmanager of the cluster itself. */

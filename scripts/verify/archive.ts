@@ -1,9 +1,9 @@
 // Checks of log lines at rest: the days fit the disk, and those that are over are on S3.
-import { readJson } from "../../lib/answer.ts";
-import type { Problem, Tell } from "../../lib/check.ts";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import type { ClusterProxy } from "../../lib/proxy.ts";
-import { durationSeconds } from "../../lib/quantity.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem, Tell } from "../../lib/probe/check.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import type { ClusterProxy } from "../../lib/probe/http.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
 import { OPENSEARCH } from "../logging/access.ts";
 import { REPOSITORY } from "../logging/documents.ts";
 import type { Subject } from "./subject.ts";

@@ -1,12 +1,12 @@
 // Certificates that end: of the S3 server and its CA, of the API server, and ours for the API.
 import { X509Certificate } from "node:crypto";
-import { certificatesIn } from "../../lib/certificate.ts";
-import type { Problem, Tell } from "../../lib/check.ts";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { DeployError, ExitCode, messageOf } from "../../lib/error.ts";
-import { contextServers } from "../../lib/guard.ts";
-import { shownCertificate } from "../../lib/handshake.ts";
-import { kubectl } from "../../lib/kubectl.ts";
+import { certificatesIn } from "../../lib/config/certificates.ts";
+import type { Problem, Tell } from "../../lib/probe/check.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
+import { contextServers } from "../../lib/kube/target.ts";
+import { shownCertificate } from "../../lib/io/tls.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Subject } from "./subject.ts";
 
 /** A certificate, whose it is, and who makes a new one. */

@@ -1,11 +1,11 @@
 // Checks of the doors: every Ingress from this machine, by host name on the NodePorts.
 import { X509Certificate } from "node:crypto";
 import { request } from "node:http";
-import { isFor } from "../../lib/certificate.ts";
-import type { Problem, Tell } from "../../lib/check.ts";
-import { type Cluster, number, text } from "../../lib/cluster.ts";
-import { shownCertificate } from "../../lib/handshake.ts";
-import { idOf, type Manifest } from "../../lib/manifest.ts";
+import { isFor } from "../../lib/config/certificates.ts";
+import type { Problem, Tell } from "../../lib/probe/check.ts";
+import { type Cluster, number, text } from "../../lib/config/cluster.ts";
+import { shownCertificate } from "../../lib/io/tls.ts";
+import { idOf, type Manifest } from "../../lib/core/object.ts";
 import type { Subject } from "./subject.ts";
 
 const PATIENCE = 10_000;

@@ -1,9 +1,9 @@
 // Checks of Grafana: people can log in, and its data sources answer.
-import { readJson } from "../../lib/answer.ts";
-import type { Problem } from "../../lib/check.ts";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/error.ts";
-import type { ClusterProxy } from "../../lib/proxy.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem } from "../../lib/probe/check.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import type { ClusterProxy } from "../../lib/probe/http.ts";
 import type { Subject } from "./subject.ts";
 
 const GRAFANA = { namespace: "monitoring", name: "kube-prometheus-stack-grafana", port: 80 };

@@ -1,12 +1,12 @@
 // Checks of log lines on their way: one that is written now is found, and every stream flows.
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readJson } from "../../lib/answer.ts";
-import type { Problem, Tell } from "../../lib/check.ts";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import type { ClusterProxy } from "../../lib/proxy.ts";
-import { unready } from "../../lib/ready.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem, Tell } from "../../lib/probe/check.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import type { ClusterProxy } from "../../lib/probe/http.ts";
+import { unready } from "../../lib/apply/readiness.ts";
 import { OPENSEARCH } from "../logging/access.ts";
 import { LOG_INDICES } from "../logging/documents.ts";
 import { ask } from "./metrics.ts";

@@ -1,6 +1,6 @@
 // Checks of Longhorn, where it is ours.
-import type { Problem, Tell } from "../../lib/check.ts";
-import { text } from "../../lib/cluster.ts";
+import type { Problem, Tell } from "../../lib/probe/check.ts";
+import { text } from "../../lib/config/cluster.ts";
 import { backupTargetMissing } from "../longhorn/ladder.ts";
 import { backupsOf } from "../longhorn/restore.ts";
 import type { Subject } from "./subject.ts";

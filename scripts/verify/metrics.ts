@@ -1,7 +1,7 @@
 // Checks that are one question to Prometheus: it must have an answer.
-import { readJson } from "../../lib/answer.ts";
-import type { Problem } from "../../lib/check.ts";
-import type { ClusterProxy, ServicePort } from "../../lib/proxy.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem } from "../../lib/probe/check.ts";
+import type { ClusterProxy, ServicePort } from "../../lib/probe/http.ts";
 import type { Subject } from "./subject.ts";
 import { PROMETHEUS } from "./prometheus.ts";
 

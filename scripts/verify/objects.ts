@@ -1,13 +1,13 @@
 // Checks of Kubernetes itself: objects, readiness, volumes.
-import type { Problem } from "../../lib/check.ts";
-import { sizeOf } from "../../lib/claims.ts";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { absent } from "../../lib/inventory.ts";
-import { liveObjects } from "../../lib/live.ts";
-import { idOf, type Manifest, STEP_LABEL } from "../../lib/manifest.ts";
-import { bytesOf } from "../../lib/quantity.ts";
-import { unready } from "../../lib/ready.ts";
-import { defaultClasses, storageClasses } from "../../lib/storageclass.ts";
+import type { Problem } from "../../lib/probe/check.ts";
+import { sizeOf } from "../../lib/apply/volumes.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { absent } from "../../lib/apply/inventory.ts";
+import { liveObjects } from "../../lib/kube/list.ts";
+import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
+import { bytesOf } from "../../lib/core/quantity.ts";
+import { unready } from "../../lib/apply/readiness.ts";
+import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 import type { Subject } from "./subject.ts";
 
 /** Every object of every step is there. */

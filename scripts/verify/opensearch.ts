@@ -1,7 +1,7 @@
 // Checks of OpenSearch: its nodes and plugins, the bucket, and the life cycle of log indices.
-import { readJson } from "../../lib/answer.ts";
-import type { Problem } from "../../lib/check.ts";
-import { type Cluster, number, text } from "../../lib/cluster.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem } from "../../lib/probe/check.ts";
+import { type Cluster, number, text } from "../../lib/config/cluster.ts";
 import { OPENSEARCH } from "../logging/access.ts";
 import { LOG_INDICES, POLICY, REPOSITORY } from "../logging/documents.ts";
 import type { Subject } from "./subject.ts";

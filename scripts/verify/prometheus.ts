@@ -1,9 +1,9 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
-import { readJson } from "../../lib/answer.ts";
-import type { Problem } from "../../lib/check.ts";
-import { list } from "../../lib/cluster.ts";
-import type { Manifest } from "../../lib/manifest.ts";
-import { durationSeconds } from "../../lib/quantity.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem } from "../../lib/probe/check.ts";
+import { list } from "../../lib/config/cluster.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
 import type { Subject } from "./subject.ts";
 
 /** The Prometheus of the cluster itself. */

@@ -1,9 +1,9 @@
 // Checks of one cluster as phases of a step.
-import { type Check, conclude, type Result, settled } from "../../lib/check.ts";
-import { text } from "../../lib/cluster.ts";
-import type { Manifest } from "../../lib/manifest.ts";
-import { type ClusterProxy, openProxy } from "../../lib/proxy.ts";
-import type { StepContext } from "../../lib/step.ts";
+import { type Check, conclude, type Result, settled } from "../../lib/probe/check.ts";
+import { text } from "../../lib/config/cluster.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import { type ClusterProxy, openProxy } from "../../lib/probe/http.ts";
+import type { StepContext } from "../../lib/deploy/step.ts";
 import type { Subject } from "./subject.ts";
 
 export interface RunOptions {

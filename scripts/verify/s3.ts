@@ -1,8 +1,8 @@
 // Checks of the buckets: the key of each program may do what it does with its bucket.
-import { probeBucket } from "../../lib/bucket.ts";
-import type { Problem } from "../../lib/check.ts";
-import { text } from "../../lib/cluster.ts";
-import { keyOf, type Program, s3Of } from "../../lib/s3.ts";
+import { probeBucket } from "../../lib/s3/bucket.ts";
+import type { Problem } from "../../lib/probe/check.ts";
+import { text } from "../../lib/config/cluster.ts";
+import { keyOf, type Program, s3Of } from "../../lib/s3/client.ts";
 import type { Subject } from "./subject.ts";
 
 /** The bucket of that setting takes, gives back, lists and deletes an object; a refusal is thrown. */

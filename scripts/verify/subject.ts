@@ -1,7 +1,7 @@
 // What the checks of 50-verify look at.
-import type { Cluster } from "../../lib/cluster.ts";
-import type { Manifest } from "../../lib/manifest.ts";
-import type { ClusterProxy } from "../../lib/proxy.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import type { ClusterProxy } from "../../lib/probe/http.ts";
 
 export interface Subject {
   cluster: Cluster;

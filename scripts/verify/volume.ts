@@ -1,9 +1,9 @@
 // Check of storage itself: a volume is made, mounted, written and read.
 import { randomUUID } from "node:crypto";
-import type { Problem, Tell } from "../../lib/check.ts";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { NAMESPACE, runJob, shortJob } from "../../lib/job.ts";
-import { labelsOf, type Manifest } from "../../lib/manifest.ts";
+import type { Problem, Tell } from "../../lib/probe/check.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { NAMESPACE, runJob, shortJob } from "../../lib/probe/job.ts";
+import { labelsOf, type Manifest } from "../../lib/core/object.ts";
 import type { Subject } from "./subject.ts";
 
 const NAME = "volume-probe";

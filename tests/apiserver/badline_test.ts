@@ -1,11 +1,11 @@
 // A deploy over a bad line, to a real API server.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { apply } from "../../lib/apply.ts";
-import type { Cluster } from "../../lib/cluster.ts";
-import { checkTarget } from "../../lib/guard.ts";
-import { writeKubeconfig } from "../../lib/kwok.ts";
-import { configMap, type Manifest } from "../../lib/manifest.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { checkTarget } from "../../lib/kube/target.ts";
+import { writeKubeconfig } from "../../scripts/demo/control_plane.ts";
+import { configMap, type Manifest } from "../../lib/core/object.ts";
 import { type BadLine, badLine, type Faults } from "../../scripts/bench/badline.ts";
 import { cluster, clusterAt, folder, live, ours, servers } from "./server.ts";
 

@@ -1,8 +1,8 @@
 // Objects that were there before us, on a real API server.
 import assert from "node:assert/strict";
-import { apply } from "../../lib/apply.ts";
-import { configMap, type Manifest } from "../../lib/manifest.ts";
-import { plan } from "../../lib/plan.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import { configMap, type Manifest } from "../../lib/core/object.ts";
+import { plan } from "../../lib/deploy/plan.ts";
 import { cluster, live, ours, typed } from "./server.ts";
 
 const role: Manifest = ours({

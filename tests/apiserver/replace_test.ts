@@ -1,11 +1,11 @@
 // Fields that cannot change, on a real API server.
 import assert from "node:assert/strict";
 import { rm, stat } from "node:fs/promises";
-import { apply } from "../../lib/apply.ts";
-import type { DeployError } from "../../lib/error.ts";
-import { configMap, idOf, type Manifest } from "../../lib/manifest.ts";
-import { plan } from "../../lib/plan.ts";
-import type { Change } from "../../lib/report.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import type { DeployError } from "../../lib/core/error.ts";
+import { configMap, idOf, type Manifest } from "../../lib/core/object.ts";
+import { plan } from "../../lib/deploy/plan.ts";
+import type { Change } from "../../lib/io/report.ts";
 import { cluster, live, ours, typed } from "./server.ts";
 
 /** Objects with a field that cannot change, and a change of it. */

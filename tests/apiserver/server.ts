@@ -3,10 +3,10 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import type { Cluster } from "../../lib/cluster.ts";
-import { kubectl, useKubectl } from "../../lib/kubectl.ts";
-import { type Manifest, OWNER } from "../../lib/manifest.ts";
-import { ensureTools } from "../../lib/tool.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { kubectl, useKubectl } from "../../lib/kube/kubectl.ts";
+import { type Manifest, OWNER } from "../../lib/core/object.ts";
+import { ensureTools } from "../../scripts/tools/tool.ts";
 import { Servers, TOOLS } from "../../scripts/bench/server.ts";
 import { fixtureCluster } from "../cluster_fixture.ts";
 

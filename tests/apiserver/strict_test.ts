@@ -1,7 +1,7 @@
 // What the API server refuses of a server-side apply by itself, with kubectl's own check turned off.
 import assert from "node:assert/strict";
-import { apply } from "../../lib/apply.ts";
-import { configMap, type Manifest } from "../../lib/manifest.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import { configMap, type Manifest } from "../../lib/core/object.ts";
 import { cluster, live, ours } from "./server.ts";
 
 const definition: Manifest = ours({

@@ -1,10 +1,10 @@
 // Fault drills of the metrics: what breaks, what is lost, how long until all is well again.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Cluster, text } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import { durationSeconds } from "../../lib/quantity.ts";
-import { type S3, s3Of } from "../../lib/s3.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
+import { type S3, s3Of } from "../../lib/s3/client.ts";
 import { blocks } from "./history.ts";
 import { hook, run } from "./hooks.ts";
 import {

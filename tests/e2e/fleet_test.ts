@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
-import { type Cluster, text } from "../../lib/cluster.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
 import { changesOf } from "../../scripts/smoke/make.ts";
 import { readStores } from "../../scripts/thanos/stores.ts";
 import {

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { $ } from "zx";
-import { type Cluster, projectPath, text } from "../../lib/cluster.ts";
-import { ensureTools } from "../../lib/tool.ts";
+import { type Cluster, projectPath, text } from "../../lib/config/cluster.ts";
+import { ensureTools } from "../../scripts/tools/tool.ts";
 import { objstoreSecret } from "../../scripts/prometheus/access.ts";
 
 const { promtool, thanos } = await ensureTools(["promtool", "thanos"]);

@@ -1,8 +1,12 @@
 // The life of a log index on the site under test: with the policies of 40-logging but for ages of a
 // minute, and indices of their own, so that the site's logs stay.
 import assert from "node:assert/strict";
-import type { Cluster } from "../../lib/cluster.ts";
-import { ensureIndexPolicy, ensureSnapshotPolicy, type Json } from "../../lib/opensearch.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import {
+  ensureIndexPolicy,
+  ensureSnapshotPolicy,
+  type Json,
+} from "../../lib/opensearch/documents.ts";
 import { indexPolicy, REPOSITORY, snapshotPolicy } from "../../scripts/logging/documents.ts";
 import { bulks, call, load, openSearch } from "./logs.ts";
 

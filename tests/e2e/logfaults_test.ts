@@ -2,7 +2,7 @@
 // away during a snapshot. In all of them a pod goes on writing numbered lines, and none may be lost.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { kubectl } from "../../lib/kubectl.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
 import { hook, run } from "./hooks.ts";
 import { begin, gone, tidy } from "./lifecycle.ts";
 import { call, checkWith, count, numbered, startWriter, stopWriter } from "./logs.ts";

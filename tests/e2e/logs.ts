@@ -1,13 +1,13 @@
 // Logs of the site under test: a way into each OpenSearch, pods that write lines, and documents by
 // the thousand.
 import assert from "node:assert/strict";
-import { type Cluster, list } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import type { Json, OpenSearch } from "../../lib/opensearch.ts";
+import { type Cluster, list } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import type { Json, OpenSearch } from "../../lib/opensearch/documents.ts";
 import { OPENSEARCH } from "../../scripts/logging/access.ts";
 import { check, fleet, kube, way } from "./site.ts";
 
-/** A way into a cluster's OpenSearch for the functions of lib/opensearch.ts. */
+/** A way into a cluster's OpenSearch for the functions of lib/opensearch/documents.ts. */
 export function openSearch(cluster: Cluster): OpenSearch {
   return { fetch: async (path, init) => await (await way(cluster)).fetch(OPENSEARCH, path, init) };
 }

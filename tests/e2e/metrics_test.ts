@@ -1,7 +1,7 @@
 // What Prometheus scrapes on each cluster, and what the centre sees of all of them.
 import assert from "node:assert/strict";
-import { type Cluster, list, text } from "../../lib/cluster.ts";
-import { desired } from "../../lib/step.ts";
+import { type Cluster, list, text } from "../../lib/config/cluster.ts";
+import { desired } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/fleet.ts";
 import { readStores } from "../../scripts/thanos/stores.ts";
 import { poolsOf, type Target } from "../../scripts/verify/prometheus.ts";

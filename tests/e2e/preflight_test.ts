@@ -1,8 +1,8 @@
 // The preflight finds a good site good, and tells what would stop a deploy.
 import assert from "node:assert/strict";
-import { apply } from "../../lib/apply.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import type { Manifest } from "../../lib/manifest.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 import { typeMake } from "../../scripts/smoke/make.ts";
 import { nodeFacts } from "../../scripts/preflight/node.ts";
 import { check, edges, figure, fleet, kube, make, seconds } from "./site.ts";

@@ -2,10 +2,10 @@
 // Needs an S3_ACCESS_KEY that may administrate a MinIO.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { type Cluster, loadFleet } from "../../lib/cluster.ts";
-import { probeBucket } from "../../lib/bucket.ts";
-import { administration, isUser, removeUser } from "../../lib/minio.ts";
-import { keyOf, s3Of } from "../../lib/s3.ts";
+import { type Cluster, loadFleet } from "../../lib/config/cluster.ts";
+import { probeBucket } from "../../lib/s3/bucket.ts";
+import { administration, isUser, removeUser } from "../../scripts/components/minio/admin.ts";
+import { keyOf, s3Of } from "../../lib/s3/client.ts";
 import { bucketsOf } from "../../scripts/minio/buckets.ts";
 import { holdingsOf } from "../../scripts/rotate/keys.ts";
 import type { Typed } from "../../scripts/smoke/make.ts";

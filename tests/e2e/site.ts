@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { cp } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readJson } from "../../lib/answer.ts";
-import { type Cluster, loadFleet, projectPath, secretsOf } from "../../lib/cluster.ts";
-import { kubectl } from "../../lib/kubectl.ts";
-import { type ClusterProxy, openProxy, type ServicePort } from "../../lib/proxy.ts";
-import { maskSecrets, print, table } from "../../lib/report.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import { type Cluster, loadFleet, projectPath, secretsOf } from "../../lib/config/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { type ClusterProxy, openProxy, type ServicePort } from "../../lib/probe/http.ts";
+import { maskSecrets, print, table } from "../../lib/io/report.ts";
 import { type Typed, typeMake } from "../../scripts/smoke/make.ts";
 import { QUERY } from "../../scripts/thanos/stores.ts";
 import type { Sample } from "../../scripts/verify/metrics.ts";

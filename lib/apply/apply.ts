@@ -1,0 +1,134 @@
+// Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
+// what changed.
+import { thereBefore } from "./before.ts";
+import type { Cluster } from "../config/cluster.ts";
+import { hashed, hashOf, isCurrent } from "./diff.ts";
+import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
+import { kindOf, kindsToKeep, servedKinds } from "../kube/kinds.ts";
+import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";
+import { applyRefused } from "./rejection.ts";
+import type { Change } from "../io/report.ts";
+import { retried } from "../kube/retry.ts";
+import { applyAll, applyList } from "./send.ts";
+import { takeOver, wasAppliedByHand } from "./takeover.ts";
+import { until } from "../io/wait.ts";
+
+export interface ApplyOptions {
+  /** Told what is taken back or replaced. */
+  say?: (text: string) => void;
+  /** Ids of the objects that may be deleted and created where a field of them cannot change. */
+  replace?: ReadonlySet<string>;
+  /** true: a later run finds by their kinds what is sent now, also when nothing wants it any more. */
+  keepKinds?: boolean;
+}
+
+/**
+ * Applies the objects that are not there as wanted, definitions first, and tells what was changed. What
+ * does not need a new definition goes on while the API server takes that in.
+ */
+export async function apply(
+  cluster: Cluster,
+  objects: Manifest[],
+  options: ApplyOptions = {},
+): Promise<Change[]> {
+  const [definitions, rest] = inWaves(objects.map(hashed));
+  const { live: before, unserved } = await thereBefore(cluster, definitions, rest, options.say);
+  const crds = definitions.filter((object) =>
+    isDefinition(object) &&
+    (!isCurrent(before.get(idOf(object)), object) || unserved.some((one) => defines(object, one)))
+  );
+  const { custom = [], plain = [] } = Object.groupBy(
+    rest,
+    (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
+  );
+  if (options.keepKinds) await keepKinds(cluster, [...definitions, ...plain], options);
+  const defined = await applyWave(cluster, definitions, before, options);
+  const [applied] = await Promise.all([
+    applyWave(cluster, plain, before, options),
+    crds.length > 0 ? established(cluster, crds) : undefined,
+  ]);
+  // Not earlier: to list a kind that was only defined is slow, should this run end here.
+  if (options.keepKinds) await keepKinds(cluster, custom, options);
+  return [...defined, ...applied, ...await applyWave(cluster, custom, before, options)];
+}
+
+/** Keeps the kinds of the objects on the cluster, for later runs to find them by. */
+export async function keepKinds(
+  cluster: Cluster,
+  objects: Manifest[],
+  options: ApplyOptions = {},
+): Promise<void> {
+  const kinds = await kindsToKeep(cluster, objects);
+  if (kinds) await send(cluster, [hashed(kinds)], options);
+}
+
+/** Those of the objects that an {@link apply} would send. */
+export async function staleAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
+  try {
+    const live = await liveOf(cluster, objects);
+    return objects.filter((object) => !isCurrent(live.get(idOf(object)), hashed(object)));
+  } catch (error) {
+    if (isUnserved(error)) return objects;
+    throw error;
+  }
+}
+
+async function applyWave(
+  cluster: Cluster,
+  objects: Manifest[],
+  before: Map<string, Manifest>,
+  options: ApplyOptions,
+): Promise<Change[]> {
+  if (objects.length === 0) return [];
+  const stale = objects.filter((object) => !isCurrent(before.get(idOf(object)), object));
+  const after = stale.length > 0
+    ? await send(cluster, stale, options)
+    : new Map<string, Manifest>();
+  await noteApplied(cluster, after.values());
+  const sent = new Set(stale);
+  return objects.map((object) => {
+    const id = idOf(object), old = before.get(id);
+    if (!old) return { id, action: "created" };
+    const same = !sent.has(object) || stateOf(old) === stateOf(after.get(id));
+    return { id, action: same ? "unchanged" : "configured" };
+  });
+}
+
+/** Sends the objects, and once more those that plain `kubectl apply` has had before. */
+async function send(
+  cluster: Cluster,
+  objects: Manifest[],
+  { say = () => {}, replace = new Set() }: ApplyOptions,
+): Promise<Map<string, Manifest>> {
+  const after = await applyAll(cluster, objects)
+    .catch((error) => applyRefused(cluster, objects, error, { say, replace }));
+  const byHand = objects.filter((object) => wasAppliedByHand(after.get(idOf(object)) ?? object));
+  if (byHand.length === 0) return after;
+  for (const object of byHand) {
+    say(`taking ${idOf(object)} over from a plain kubectl apply`);
+    await retried(() => takeOver(cluster, object));
+  }
+  return new Map([...after, ...await retried(() => applyList(cluster, byHand))]);
+}
+
+/**
+ * A text that changes with what people write. Where there is a generation it counts and not the
+ * resourceVersion, which controllers move when they write the status.
+ */
+export function stateOf(object?: Partial<Manifest>): string {
+  const { uid, resourceVersion, generation, labels, annotations } = object?.metadata ??
+    { name: "" };
+  return generation ? hashOf([uid, generation, labels, annotations]) : String(resourceVersion);
+}
+
+/** Waits for definitions until the kinds that they define are served. */
+async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
+  await until("CRDs to be established", async () => {
+    const served = await servedKinds(cluster);
+    return crds.filter(({ spec: { group, names, versions } }) =>
+      versions.some(({ name, served: wanted }: { name: string; served: boolean }) =>
+        wanted && !served.has(kindOf({ apiVersion: `${group}/${name}`, kind: names.kind }))
+      )
+    ).map(({ metadata }) => metadata.name);
+  }, { seconds: 120, every: 0.5 });
+}

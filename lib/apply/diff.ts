@@ -1,0 +1,62 @@
+// Whether a live object is already what we want, told from what a list call shows: nothing need be sent.
+import { createHash } from "node:crypto";
+import { isDefinition, type Manifest } from "../core/object.ts";
+import { amountOf } from "../core/quantity.ts";
+
+/** Label with the hash of the desired object as it was last applied. */
+export const HASH_LABEL = "deploy.miribit.lab/hash";
+
+/** The object with its own hash as a label; whatever changes in it, also what it no longer has, shows there. */
+export function hashed(object: Manifest): Manifest {
+  const { metadata } = object;
+  const labels = { ...metadata.labels, [HASH_LABEL]: hashOf(object) };
+  return { ...object, metadata: { ...metadata, labels } };
+}
+
+/** Hash of an object, the same for any order of its keys; short enough for a label. */
+export function hashOf(value: unknown): string {
+  return createHash("sha256").update(JSON.stringify(value, sortedKeys)).digest("hex").slice(0, 32);
+}
+
+function sortedKeys(_: string, value: unknown): unknown {
+  if (!isMap(value)) return value;
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, value[key]]));
+}
+
+/**
+ * Whether the live object was last applied as `wanted` (which is {@link hashed}) and still has every
+ * field of it. Of a definition, whose content is not listed, the hash alone counts. A "no" may be
+ * mistaken, for the API server writes some values in another way: then an apply changes nothing.
+ */
+export function isCurrent(live: Manifest | undefined, wanted: Manifest): boolean {
+  if (live?.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL]) return false;
+  return isDefinition(wanted) || covers(live, wanted);
+}
+
+/**
+ * Whether a live value has all of the wanted one, though the API server may write it in another way; fields
+ * beside them are other people's.
+ */
+export function covers(live: unknown, wanted: unknown): boolean {
+  if (live === undefined || live === null) return isEmpty(wanted);
+  if (Array.isArray(wanted)) {
+    return Array.isArray(live) && live.length === wanted.length &&
+      wanted.every((item, index) => covers(live[index], item));
+  }
+  if (isMap(wanted)) {
+    return isMap(live) && Object.entries(wanted).every(([key, value]) => covers(live[key], value));
+  }
+  if (live === wanted || String(live) === String(wanted)) return true;
+  return amountOf(String(live)) === amountOf(String(wanted));
+}
+
+/** What the API server leaves out when it stores an object. */
+function isEmpty(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  if (isMap(value)) return Object.values(value).every(isEmpty);
+  return value === undefined || value === null || value === "" || value === 0 || value === false;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,81 @@
+// Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
+import type { Cluster } from "../config/cluster.ts";
+import { allOurs, list, lookAgain } from "./inventory.ts";
+import { kindsOf } from "../kube/kinds.ts";
+import { kubectl } from "../kube/kubectl.ts";
+import { asList, idOf, isCustom, type Manifest, OWNED, OWNER, STEP_LABEL } from "../core/object.ts";
+import type { Change } from "../io/report.ts";
+
+/** Kinds whose loss would lose data or other people's objects; they are named and stay. */
+const KEPT = ["Namespace", "PersistentVolumeClaim", "PersistentVolume", "StorageClass"]
+  .concat("CustomResourceDefinition");
+/** With this annotation, "true" on the cluster, a person keeps any other object. */
+const KEEP_ANNOTATION = "deploy.miribit.lab/keep";
+
+/** True for an object that no deploy deletes, wanted or not. */
+export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
+  return KEPT.includes(kind) || annotations?.[KEEP_ANNOTATION] === "true";
+}
+
+/**
+ * What these steps have on the cluster and is not `wanted` (ids). An object counts as theirs by its
+ * labels, by our field manager, and by having no owner: controllers copy labels to what they make.
+ */
+export async function unwanted(
+  cluster: Cluster,
+  steps: string[],
+  wanted: Set<string>,
+): Promise<Manifest[]> {
+  if (steps.length === 0) return [];
+  const ours = await allOurs(cluster) ??
+    [...(await list(cluster, await everyKind(cluster), OWNED)).values()];
+  const surplus = ours.filter((object) =>
+    steps.includes(object.metadata.labels?.[STEP_LABEL] ?? "") && !wanted.has(idOf(object)) &&
+    !object.metadata.deletionTimestamp && !object.metadata.ownerReferences?.length
+  );
+  if (surplus.length === 0) return [];
+  // Who wrote them is half of every object, so that is asked of these alone.
+  const whole = await list(cluster, kindsOf(surplus), OWNED, ["--show-managed-fields"]);
+  return surplus.filter((object) => isWrittenByUs(whole.get(idOf(object))));
+}
+
+function isWrittenByUs(object: Manifest | undefined): boolean {
+  return object?.metadata.managedFields?.some(({ manager }: { manager: string }) =>
+    manager === OWNER
+  );
+}
+
+// Made by controllers only, many, or (definitions) large and never deleted here.
+const SKIPPED =
+  /^(customresourcedefinitions|endpoints|endpointslices|events|pods|replicasets|controllerrevisions|leases)(\.|$)/;
+
+/** Every kind that the cluster can list and delete: what is gone from the manifests may be of any. */
+async function everyKind(cluster: Cluster): Promise<string[]> {
+  const names = await kubectl(["api-resources", "--verbs=list,delete", "--output", "name"], {
+    cluster,
+  });
+  return names.split("\n").filter((name) => name && !SKIPPED.test(name));
+}
+
+/**
+ * Deletes the objects but those that are kept, and waits until they are gone (2 min at most each):
+ * custom resources first, while the operators that clean up after them still run.
+ */
+export async function prune(cluster: Cluster, objects: Manifest[]): Promise<Change[]> {
+  const doomed = objects.filter((object) => !isKept(object));
+  for (const wave of [doomed.filter(isCustom), doomed.filter((object) => !isCustom(object))]) {
+    if (wave.length === 0) continue;
+    const input = asList(wave.map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
+      apiVersion,
+      kind,
+      metadata: { name, namespace },
+    })));
+    await kubectl(["delete", "--ignore-not-found", "--timeout=120s", "--filename", "-"], {
+      cluster,
+      input,
+      seconds: 130,
+    });
+  }
+  lookAgain(cluster);
+  return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
+}

@@ -1,0 +1,95 @@
+// After a refused List: which objects the API server refuses, why, and what may be done about it.
+import type { Cluster } from "../config/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { liveOf, lookAgain } from "./inventory.ts";
+import { KubectlError } from "../kube/kubectl_error.ts";
+import { idOf, type Manifest } from "../core/object.ts";
+import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
+import { retried } from "../kube/retry.ts";
+import { applyList, refusedOf } from "./send.ts";
+import { webhooksBehind } from "./webhook.ts";
+
+/** How refused objects are dealt with; see {@link ApplyOptions} of apply.ts. */
+interface Options {
+  say: (text: string) => void;
+  replace: ReadonlySet<string>;
+}
+
+/**
+ * Applies the refused ones of a List one by one and gives all of it as it is then. Fields that a person
+ * changed with kubectl are taken back; other managers keep theirs.
+ * @throws {DeployError} exit 6 with every object that is still refused and the reason; `cause` itself
+ * when the List was not refused but lost.
+ */
+export async function applyRefused(
+  cluster: Cluster,
+  objects: Manifest[],
+  cause: unknown,
+  options: Options,
+): Promise<Map<string, Manifest>> {
+  if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
+  const reasons = new Set<string>();
+  let refused = 0;
+  for (const object of await refusedOf(cluster, objects)) {
+    try {
+      // What the List has waited for need not be waited for again with each of them.
+      await applyOne(cluster, object, options, cause.transient);
+    } catch (error) {
+      if (!(error instanceof KubectlError)) throw error;
+      refused += 1;
+      const [words, ...advice] = whyRefused(cluster, object, error);
+      reasons.add(`${idOf(object)}: ${words}`);
+      for (const text of advice) reasons.add(`  ${text}`);
+      for (const webhook of await webhooksBehind(cluster, error.stderr)) reasons.add(webhook);
+    }
+  }
+  lookAgain(cluster);
+  if (refused === 0) return await liveOf(cluster, objects);
+  throw new DeployError(
+    `Cannot apply ${refused} of ${objects.length} objects on ${cluster.id}`,
+    {
+      exitCode: ExitCode.rejected,
+      where: [...reasons],
+      fix: "correct what the API server refused, then run again; the other objects are applied",
+      cause,
+    },
+  );
+}
+
+/** The API server's words, and the way out where there is one. */
+export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlError): string[] {
+  return [error.stderr, ...(cannotChange(error) ? [wayOut(cluster, object)] : [])];
+}
+
+async function applyOne(
+  cluster: Cluster,
+  object: Manifest,
+  { say, replace }: Options,
+  waited: boolean,
+): Promise<void> {
+  try {
+    await applyOrTakeBack(cluster, object, say, waited);
+  } catch (error) {
+    if (!(error instanceof KubectlError) || !cannotChange(error)) throw error;
+    if (!replace.has(idOf(object)) || neverReplaced(object)) throw error;
+    await replaced(cluster, object, say);
+  }
+}
+
+async function applyOrTakeBack(
+  cluster: Cluster,
+  object: Manifest,
+  say: (text: string) => void,
+  waited: boolean,
+): Promise<void> {
+  const call = () => applyList(cluster, [object]);
+  try {
+    await (waited ? call() : retried(call));
+  } catch (error) {
+    if (!(error instanceof KubectlError)) throw error;
+    const others = [...error.stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) => who!);
+    if (others.length === 0 || !others.every((who) => who.startsWith("kubectl"))) throw error;
+    say(`taking ${idOf(object)} back from ${[...new Set(others)].join(", ")}`);
+    await retried(() => applyList(cluster, [object], ["--force-conflicts"]));
+  }
+}

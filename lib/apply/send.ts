@@ -1,0 +1,107 @@
+// Objects handed to kubectl: one JSON List, server-side apply.
+import type { Cluster } from "../config/cluster.ts";
+import { isCurrent } from "./diff.ts";
+import { byId, liveOf, lookAgain } from "./inventory.ts";
+import { printedName } from "../kube/kinds.ts";
+import { kubectl } from "../kube/kubectl.ts";
+import { KubectlError } from "../kube/kubectl_error.ts";
+import { asList, idOf, type Manifest, OWNER } from "../core/object.ts";
+import { isTransient, retried } from "../kube/retry.ts";
+
+/**
+ * How kubectl is told to apply. The API server refuses unknown fields and double keys of a server-side apply
+ * by itself; for the same check kubectl would first read the schema of everything (seconds, after new CRDs).
+ */
+export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=false"];
+
+/** Flags of an apply that only tells what would come of it, also where it would take a field back. */
+export const DRY_RUN = ["--dry-run=server", "--force-conflicts"];
+
+/** Deadline of one List in seconds; CRDs take the server long. */
+const LONG = 300;
+
+/** Applies a List and gives the objects after it (kubectl's own words do not tell what changed). */
+export async function applyList(
+  cluster: Cluster,
+  objects: Manifest[],
+  flags: string[] = [],
+): Promise<Map<string, Manifest>> {
+  const output = JSON.parse(
+    await kubectl([...APPLY, ...flags, "-o", "json", "-f", "-"], {
+      cluster,
+      input: asList(objects),
+      seconds: LONG,
+    }),
+  );
+  // kubectl prints a List for several objects and the bare object for one.
+  return byId(output.kind === "List" ? output.items : [output]);
+}
+
+/**
+ * Applies a List, and after a failure that passes only what has not arrived: of a long one something is
+ * always lost on a bad line. Gives the objects after it.
+ */
+export async function applyAll(
+  cluster: Cluster,
+  objects: Manifest[],
+): Promise<Map<string, Manifest>> {
+  const arrived = new Map<string, Manifest>();
+  let left = objects;
+  return await retried(async () => {
+    for (;;) {
+      try {
+        return new Map([...arrived, ...await applyList(cluster, left)]);
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        const before = left.length;
+        left = await missing(cluster, left, arrived);
+        if (left.length === 0) return arrived;
+        // While some arrive there is no need for a pause, nor for an end.
+        if (left.length === before) throw error;
+      }
+    }
+  });
+}
+
+/** Which of the objects have not arrived; those that have, though nobody heard, are added there. */
+async function missing(
+  cluster: Cluster,
+  objects: Manifest[],
+  arrived: Map<string, Manifest>,
+): Promise<Manifest[]> {
+  lookAgain(cluster);
+  const live = await liveOf(cluster, objects);
+  for (const object of objects) {
+    const now = live.get(idOf(object));
+    if (isCurrent(now, object)) arrived.set(idOf(object), now!);
+  }
+  return objects.filter((object) => !arrived.has(idOf(object)));
+}
+
+/**
+ * Applies a List that is refused, and gives what the API server refuses of it: kubectl applies what it
+ * can and names that, in order, but not always what was refused.
+ */
+export async function refusedOf(
+  cluster: Cluster,
+  objects: Manifest[],
+  flags: string[] = [],
+): Promise<Manifest[]> {
+  const output = await kubectl([...APPLY, ...flags, "-f", "-"], {
+    cluster,
+    input: asList(objects),
+    seconds: LONG,
+  })
+    .catch((error) => {
+      if (error instanceof KubectlError) return error.stdout;
+      throw error;
+    });
+  const applied = output.split("\n");
+  return objects.filter((object) => {
+    const line = `${printedName(object)} serverside-applied`;
+    // A dry run says so at the end of the line.
+    const position = applied.findIndex((text) => text === line || text.startsWith(`${line} (`));
+    if (position >= 0) applied.splice(0, position + 1);
+    return position < 0;
+  });
+}

@@ -1,0 +1,128 @@
+// A command line: strict flags, clusters by id, failures to exit codes.
+import process from "node:process";
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import {
+  chooseClusters,
+  type Cluster,
+  type FleetOptions,
+  loadFleet,
+  projectPath,
+  refuseUnknownIds,
+  secretsOf,
+} from "../config/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { obeySignals } from "../io/interrupt.ts";
+import { clusterFiles } from "../config/files.ts";
+import { exitCodeOf, maskSecrets, print, Report } from "../io/report.ts";
+import { tellRetries } from "../kube/retry.ts";
+
+/** The flags that were given. */
+export type Flags = Record<string, boolean | undefined>;
+
+/**
+ * Runs a command and ends the process with its exit code. `flags` maps each known flag to its help;
+ * an unknown one ends with exit 2 and the known ones.
+ */
+export async function command(
+  usage: string,
+  flags: Record<string, string>,
+  run: (words: string[], flags: Flags) => Promise<number>,
+): Promise<never> {
+  // A reader that goes away ends no run: it goes on to its own exit code.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  try {
+    const { words, values } = parse(usage, flags);
+    if (values.help) {
+      print(help(usage, flags));
+      Deno.exit(ExitCode.done);
+    }
+    obeySignals((text) => new Report().say(text));
+    tellRetries((text) => new Report().note(text));
+    const code = await run(words, values);
+    if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
+    Deno.exit(code);
+  } catch (error) {
+    new Report().error(error);
+    const code = exitCodeOf(error);
+    new Report().say(`exit code ${code}`);
+    Deno.exit(code);
+  }
+}
+
+function parse(usage: string, flags: Record<string, string>): { words: string[]; values: Flags } {
+  const options: ParseArgsConfig["options"] = { help: { type: "boolean" } };
+  for (const name of Object.keys(flags)) options[name] = { type: "boolean" };
+  try {
+    const { positionals, values } = parseArgs({
+      args: process.argv.slice(2),
+      options,
+      allowPositionals: true,
+    });
+    return { words: positionals, values: values as Flags };
+  } catch (error) {
+    throw new DeployError("Cannot understand the command line", {
+      exitCode: ExitCode.config,
+      where: error instanceof Error ? error.message.split(". ")[0]! : String(error),
+      fix: help(usage, flags).trimEnd().replaceAll("\n", "\n  "),
+    });
+  }
+}
+
+function help(usage: string, flags: Record<string, string>): string {
+  const lines = Object.entries({ ...flags, help: "this text" })
+    .map(([name, text]) => `  --${name.padEnd(10)} ${text}`);
+  return [`usage: ${usage}`, ...lines, ""].join("\n");
+}
+
+/** The clusters that a command works on, all of the site, and the central one when it is not chosen. */
+export interface Choice {
+  clusters: Cluster[];
+  fleet: Cluster[];
+  central?: Cluster;
+}
+
+/** For a command that works without any secret. */
+export const WITHOUT_SECRETS: FleetOptions = { withoutSecrets: true };
+
+/** The fleet's chosen clusters (all of them for the word `all`), with their secrets masked. */
+export async function clustersFor(words: string[], options?: FleetOptions): Promise<Cluster[]> {
+  return (await choiceFor(words, options)).clusters;
+}
+
+/** The one cluster that a command works on; exit 2 for several, with `what` as the command to type. */
+export async function onlyOf(
+  words: string[],
+  what: string,
+  options?: FleetOptions,
+): Promise<Cluster> {
+  const clusters = await clustersFor(words, options);
+  if (clusters.length === 1) return clusters[0]!;
+  throw new DeployError("Cannot do this on several clusters at once", {
+    exitCode: ExitCode.config,
+    fix: `${what} CLUSTER=${clusters[0]!.id}`,
+  });
+}
+
+/** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
+export async function choiceFor(words: string[], options?: FleetOptions): Promise<Choice> {
+  const known = (await clusterFiles(projectPath("env"))).ids;
+  const ids = words.includes("all") ? known : words;
+  // A mistyped id is said before anything that the files may lack.
+  refuseUnknownIds(known, ids);
+  const fleet = await loadFleet(options);
+  maskSecrets(fleet.flatMap(secretsOf));
+  const clusters = chooseClusters(fleet, ids);
+  const central = fleet.find(({ role }) => role === "central");
+  return { clusters, fleet, central: central && clusters.includes(central) ? undefined : central };
+}
+
+/** Says what is accepted in the settings of these clusters but worth telling: once what several share. */
+export function tellWarnings(clusters: Cluster[]): void {
+  const ids = new Map<string, string[]>();
+  for (const { id, warnings } of clusters) {
+    for (const warning of warnings) ids.set(warning, [...ids.get(warning) ?? [], id]);
+  }
+  for (const [warning, those] of ids) {
+    new Report(those.length < clusters.length ? `${those.join(", ")} | ` : "").warn(warning);
+  }
+}

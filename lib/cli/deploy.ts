@@ -1,0 +1,133 @@
+// The deploying commands: what they understand, in which order clusters have their turn, and the closing words.
+import process from "node:process";
+import { missingBundles } from "../render/bundle.ts";
+import { type Cluster, flag, refuseUnknownIds } from "../config/cluster.ts";
+import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { deployFleet } from "../deploy/fleet.ts";
+import { checkTarget } from "../kube/target.ts";
+import type { Manifest } from "../core/object.ts";
+import { readPlan, refuseMoved } from "../deploy/planfile.ts";
+import { planSteps } from "../deploy/plan_fleet.ts";
+import { chosenToReplace } from "../apply/replace.ts";
+import { print, Report } from "../io/report.ts";
+import {
+  type ClusterResult,
+  exitCodeOfFleet,
+  notShown,
+  resultsJson,
+  summary,
+  urlsOf,
+} from "../deploy/results.ts";
+import { desiredOf, notRun, type Step } from "../deploy/step.ts";
+
+/** What every deploying command understands. */
+export const DEPLOY_FLAGS = {
+  adopt: "accept a rebuilt cluster (its kube-system UID changed)",
+  json: "the results as JSON on stdout",
+  "steal-lock": "deploy though another run holds the cluster (its process must be gone)",
+  prune: "delete what no step wants any more; volumes, claims and namespaces stay",
+  "prune-most": "the same, also when that is more than stays",
+};
+
+/**
+ * Deploys steps to clusters, writes the closing table (or, with `--json`, the results to stdout), and
+ * gives the exit code. Of the environment it obeys `CANARY` (the cluster that goes first: the others
+ * follow when it is well), `MAX_FAILURES` (so many may fail before the others begin no further step),
+ * `PLAN` (an approved plan) and `REPLACE` (ids of objects that may be deleted and created).
+ */
+export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): Promise<number> {
+  const started = performance.now();
+  const { PLAN, CANARY, REPLACE, MAX_FAILURES } = process.env;
+  const maxFailures = MAX_FAILURES ? countOf("MAX_FAILURES", MAX_FAILURES) : undefined;
+  const { clusters, fleet, central } = await choiceFor(ids);
+  tellWarnings(clusters);
+  const approved = PLAN ? await readPlan(PLAN) : undefined;
+  const replace = REPLACE
+    ? chosenToReplace(REPLACE, await desiredOfAll(steps, clusters))
+    : undefined;
+  const results: ClusterResult[] = [];
+  for (const group of CANARY ? canaryFirst(clusters, CANARY) : [clusters]) {
+    const goes = exitCodeOfFleet(results) === ExitCode.done;
+    results.push(
+      ...goes
+        ? await deployFleet(steps, group, {
+          adopt: flags.adopt,
+          prune: flags.prune,
+          pruneMost: flags["prune-most"],
+          stealLock: flags["steal-lock"],
+          replace,
+          maxFailures,
+          approve: approved &&
+            (async (cluster) => refuseMoved(approved, cluster, await planSteps(steps, cluster))),
+          central,
+          fleet,
+        })
+        : group.map((cluster) => ({ cluster, steps: steps.map(notRun) })),
+    );
+  }
+  await close(steps, results, (performance.now() - started) / 1000);
+  const code = exitCodeOfFleet(results);
+  if (flags.json) print(resultsJson(results, code));
+  return code;
+}
+
+/** What the steps want there; undefined when a cluster cannot be asked, of which its deploy will tell. */
+async function desiredOfAll(steps: Step[], clusters: Cluster[]): Promise<Manifest[] | undefined> {
+  try {
+    const objects = clusters.map(async (cluster) => {
+      await checkTarget(cluster);
+      return await desiredOf(steps, cluster);
+    });
+    return (await Promise.all(objects)).flat();
+  } catch (error) {
+    if (error instanceof DeployError) return undefined;
+    throw error;
+  }
+}
+
+function countOf(name: string, value: string): number {
+  if (/^[1-9]\d*$/.test(value)) return Number(value);
+  throw new DeployError(`Cannot use ${name}=${value}`, {
+    exitCode: ExitCode.config,
+    fix: `a number of clusters, at least 1: ${name}=1`,
+  });
+}
+
+function canaryFirst(clusters: Cluster[], id: string): Cluster[][] {
+  refuseUnknownIds(clusters.map(({ id }) => id), [id]);
+  return [clusters.filter((one) => one.id === id), clusters.filter((one) => one.id !== id)];
+}
+
+/** What a run of so many seconds came to, what it could not show, and where to look now. */
+async function close(steps: Step[], results: ClusterResult[], seconds: number): Promise<void> {
+  const report = new Report();
+  report.say(`\n${summary(results, seconds)}`);
+  const hidden = notShown(results);
+  if (hidden.length > 0) {
+    report.say(`\nNot shown here:\n  ${hidden.join("\n  ")}`);
+  }
+  for (const bundle of missingBundles()) {
+    report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, README.md)`);
+  }
+  for (const { cluster, steps: ran } of results.filter(({ cluster }) => !isSimulated(cluster))) {
+    const done = steps.filter(({ name }) =>
+      ran.some(({ step, state }) => step === name && state === "ok")
+    );
+    const urls = await urlsOf(done, cluster);
+    if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
+  }
+}
+
+function isSimulated(cluster: Cluster): boolean {
+  return flag(cluster, "SIMULATED_NODES");
+}
+
+/** Runs one step script: `scripts/30-thanos.ts 197 [--adopt]`. */
+export function main(step: Step): Promise<never> {
+  return command(
+    `scripts/${step.name}.ts CLUSTER... | all`,
+    DEPLOY_FLAGS,
+    (words, flags) => deploy([step], words, flags),
+  );
+}

@@ -1,0 +1,251 @@
+// The env files as typed clusters; everything is checked together before anything is contacted.
+import { createHash } from "node:crypto";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  type DoorCertificate,
+  type Identity,
+  readAuthorities,
+  readDoorCertificates,
+  readIdentities,
+} from "./certificates.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { type Draft, loadDrafts, type PlannedFile } from "./merge.ts";
+import { shown } from "./files.ts";
+import { clusterProblems, fleetProblems } from "./rules.ts";
+import { isSecret, type Vars } from "./schema.ts";
+import { versionsOf } from "./versions.ts";
+
+export type { Vars } from "./schema.ts";
+export type Role = "central" | "edge";
+
+/** What every cluster may know of another one. */
+export interface Peer {
+  id: string;
+  name: string;
+  role: Role;
+  ip: string;
+  domain: string;
+}
+
+/** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
+export interface Cluster {
+  id: string;
+  role: Role;
+  /** Every setting, S3_HOST, S3_BASE_PATH, S3_CHECKSUM, and versions; paths as written. */
+  vars: Vars;
+  /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */
+  sources: Record<string, string>;
+  /** All clusters, this one included, by number. */
+  fleet: Peer[];
+  /** Text of S3_CA_FILE. */
+  s3Ca?: string;
+  /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
+  grpcIdentity?: Identity;
+  /** What INGRESS_TLS_DIR holds for it; only with INGRESS_TLS. */
+  doorCertificate?: DoorCertificate;
+  /** Accepted, but worth telling. */
+  warnings: string[];
+  /** Secrets that nobody gave; only where the fleet was loaded without need of them. */
+  missing: string[];
+}
+
+export interface FleetOptions {
+  /** Folder of the env files. */
+  dir?: string;
+  /** Folder that relative paths in settings start at. */
+  root?: string;
+  /** A file of `profiles/`; default: PROFILE of the environment. */
+  profile?: string;
+  /** Instead of the process environment. */
+  environment?: Record<string, string>;
+  /** One more cluster, whose file is not written yet. */
+  planned?: PlannedFile;
+  /** true: secrets may be missing; using one that is missing ends with 2. */
+  withoutSecrets?: boolean;
+}
+
+const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A path of a setting (`*_FILE`) as an absolute one: relative paths start at the project folder. */
+export function projectPath(path: string): string {
+  return resolve(PROJECT, path);
+}
+
+/**
+ * Loads every cluster of `env/`: schema defaults < common.env < cluster-<id>.env < profile <
+ * SECRET_FILE < environment.
+ * @throws {DeployError} exit 2 with all problems of all files; exit 4 when git tracks the secrets.
+ */
+export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {
+  const root = options.root ?? PROJECT;
+  const dir = resolve(root, options.dir ?? "env");
+  const environment = options.environment ?? Deno.env.toObject();
+  const profile = options.profile ?? environment.PROFILE ?? "";
+  const { drafts, problems } = await loadDrafts(root, dir, profile, environment, options.planned);
+  for (const draft of drafts) {
+    if (!options.withoutSecrets) problems.push(...draft.missing.values());
+    const found = clusterProblems(draft);
+    problems.push(...found.problems);
+    draft.warnings.push(...found.warnings);
+  }
+  problems.push(...fleetProblems(drafts));
+  const authorities = await readAuthorities(root, drafts, problems);
+  const identities = await readIdentities(root, drafts, problems);
+  const doors = await readDoorCertificates(root, drafts, problems);
+  if (problems.length > 0) throw refusal(problems, drafts, shown(root, dir));
+
+  const fleet = drafts.map(({ id, vars }) => peer(id, vars));
+  return drafts.map((draft) => ({
+    id: draft.id,
+    role: draft.vars.CLUSTER_ROLE as Role,
+    ...withComputed(draft, authorities.get(String(draft.vars.S3_CA_FILE))),
+    fleet,
+    s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
+    grpcIdentity: identities.get(draft.id),
+    doorCertificate: doors.get(draft.id),
+    warnings: draft.warnings,
+    missing: [...draft.missing.keys()],
+  }));
+}
+
+function refusal(problems: string[], drafts: Draft[], dir: string): DeployError {
+  // What is wrong in a shared file is found once for each cluster.
+  const where = [...new Set(problems)];
+  const count = where.length === 1 ? "1 problem" : `${where.length} problems`;
+  const unfilled = drafts.find(({ missing }) => missing.size > 0);
+  return new DeployError(`Cannot load the clusters of ${dir}: ${count}`, {
+    exitCode: ExitCode.config,
+    where,
+    fix: unfilled
+      ? fillIn(unfilled.secretFile)
+      : "correct the lines above; env/README.md lists every setting",
+  });
+}
+
+/** How a file of secrets comes about. */
+export function fillIn(file: string): string {
+  return `fill in ${file}; if it is not there: install -m 600 env/secret.env.example ${file}`;
+}
+
+function peer(id: string, vars: Vars): Peer {
+  return {
+    id,
+    name: String(vars.CLUSTER_NAME),
+    role: vars.CLUSTER_ROLE as Role,
+    ip: String(vars.NODE_IP),
+    domain: String(vars.DOMAIN),
+  };
+}
+
+function withComputed(
+  { id, vars, sources, missing }: Draft,
+  s3Ca = "",
+): Pick<Cluster, "vars" | "sources"> {
+  const computed: Vars = {
+    S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
+    S3_BASE_PATH: `cluster-${id}`,
+  };
+  if (missing.size === 0) computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
+  if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;
+  const marks = Object.fromEntries(Object.keys(computed).map((name) => [name, "computed"]));
+  const versions = versionsOf(vars, sources);
+  return {
+    vars: { ...vars, ...computed, ...versions.vars },
+    sources: { ...sources, ...marks, ...versions.sources },
+  };
+}
+
+/** Changes with anything that pods of Thanos read of the S3 at start only, so that they restart for it. */
+function s3Checksum(vars: Vars, s3Ca: string): string {
+  // Thanos alone carries it; the key of the others may change without it.
+  const id = vars.THANOS_S3_ACCESS_KEY || vars.S3_ACCESS_KEY;
+  const secret = vars.THANOS_S3_SECRET_KEY || vars.S3_SECRET_KEY;
+  const text = JSON.stringify([vars.S3_ENDPOINT, id, secret, s3Ca]);
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
+
+/**
+ * The clusters with these ids, in the order asked, each once.
+ * @throws {DeployError} exit 2 naming the known ids.
+ */
+export function chooseClusters(fleet: Cluster[], ids: string[]): Cluster[] {
+  refuseUnknownIds(fleet.map(({ id }) => id), ids);
+  return [...new Set(ids)].map((id) => fleet.find((cluster) => cluster.id === id)!);
+}
+
+/** Throws exit 2, naming the known ids, when one of `ids` is not known or none is given. */
+export function refuseUnknownIds(known: string[], ids: string[]): void {
+  const unknown = ids.filter((id) => !known.includes(id));
+  if (unknown.length === 0 && ids.length > 0) return;
+  throw new DeployError(
+    ids.length === 0
+      ? "Cannot choose a cluster: none is named"
+      : `Cannot find cluster ${unknown.join(", ")}: no such file in env/`,
+    {
+      exitCode: ExitCode.config,
+      where: `known clusters: ${known.join(", ")}`,
+      fix: "name a known one, or add env/cluster-<id>.env",
+    },
+  );
+}
+
+/** Value of a setting as text. @throws a bug when `name` is no setting. */
+export function text(cluster: Cluster, name: string): string {
+  return String(value(cluster, name));
+}
+
+/** Value of an integer setting. @throws a bug when `name` is none. */
+export function number(cluster: Cluster, name: string): number {
+  const found = value(cluster, name);
+  return typeof found === "number" ? found : bug(name, "a number");
+}
+
+/** Value of a boolean setting. @throws a bug when `name` is none. */
+export function flag(cluster: Cluster, name: string): boolean {
+  const found = value(cluster, name);
+  return typeof found === "boolean" ? found : bug(name, "true or false");
+}
+
+/** Items of a comma-separated setting; none when it is empty. @throws a bug when `name` is no setting. */
+export function list(cluster: Cluster, name: string): string[] {
+  return text(cluster, name).split(",").filter(Boolean);
+}
+
+function value(cluster: Cluster, name: string): string | number | boolean {
+  return cluster.vars[name] ??
+    (cluster.missing.length > 0 ? lacking(cluster) : bug(name, "a setting"));
+}
+
+function lacking({ id, missing, vars }: Cluster): never {
+  throw new DeployError(`Cannot do this for ${id} without its secrets`, {
+    exitCode: ExitCode.config,
+    where: `missing: ${missing.join(", ")}`,
+    fix: fillIn(String(vars.SECRET_FILE)),
+  });
+}
+
+function bug(name: string, wanted: string): never {
+  throw new DeployError(`Cannot use the setting ${name}: it is not ${wanted}`, {
+    exitCode: ExitCode.bug,
+    where: "env/schema.json",
+  });
+}
+
+// Masking shorter ones would damage other text; the schema allows them for access key ids only.
+const MASKABLE = 6;
+
+/**
+ * Values to mask in output, longest first; the hash in UI_BASIC_AUTH and the lines of keys count on
+ * their own too.
+ */
+export function secretsOf(cluster: Cluster): string[] {
+  const values = Object.keys(cluster.vars).filter(isSecret).map((name) => text(cluster, name));
+  const hashes = values.flatMap((value) => /^[^:\s]+:(\S+)$/.exec(value)?.[1] ?? []);
+  const keys = [cluster.grpcIdentity?.key ?? "", cluster.doorCertificate?.key ?? ""];
+  const lines = keys.flatMap((key) => key.split("\n")).filter((line) => !line.startsWith("-----"));
+  return [...new Set([...values, ...hashes, ...keys, ...lines])].filter(({ length }) =>
+    length >= MASKABLE
+  )
+    .sort((a, b) => b.length - a.length);
+}

@@ -1,0 +1,148 @@
+// Which files and variables say something about a cluster, in which order, and who said it.
+import { readdir, readFile, stat } from "node:fs/promises";
+import { dirname, relative, resolve } from "node:path";
+import { type Entry, parseEnv } from "./parse.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { isSecret, nearest, SETTINGS } from "./schema.ts";
+
+/** One file: what it sets, and `file:line` for each. Problems are lines for people. */
+export interface Layer {
+  file: string;
+  entries: Map<string, Entry>;
+  problems: string[];
+  warnings: string[];
+}
+
+/** A setting's text and who gave it. */
+export interface Given {
+  value: string;
+  source: string;
+}
+
+/** `path` as shown to people: relative to the project where it lies inside. */
+export function shown(root: string, path: string): string {
+  const short = relative(root, path);
+  return short === "" || short.startsWith("..") ? path : short;
+}
+
+/** Ids of the `cluster-<id>.env` files in `dir`, in the order of their numbers. */
+export async function clusterFiles(dir: string): Promise<{ ids: string[]; strange: string[] }> {
+  const names = (await list(dir)).filter((name) => /^cluster-.*\.env$/.test(name));
+  const ids = names.flatMap((name) => /^cluster-([1-9][0-9]*)\.env$/.exec(name)?.[1] ?? []);
+  return {
+    ids: ids.sort((a, b) => Number(a) - Number(b)),
+    strange: names.filter((name) => !/^cluster-[1-9][0-9]*\.env$/.test(name)),
+  };
+}
+
+/** Names of the profiles in `dir`. */
+export async function profileNames(dir: string): Promise<string[]> {
+  const names = (await list(resolve(dir, "profiles"))).filter((name) => name.endsWith(".env"));
+  return names.map((name) => name.slice(0, -".env".length)).sort();
+}
+
+async function list(dir: string): Promise<string[]> {
+  try {
+    return await readdir(dir);
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * Reads one env file, or takes `text` for what stands in it; an absent one is an empty layer. Secrets
+ * belong in no file but SECRET_FILE.
+ */
+export async function readLayer(
+  root: string,
+  path: string,
+  { secrets = false, text }: { secrets?: boolean; text?: string } = {},
+): Promise<Layer> {
+  const file = shown(root, path);
+  const layer: Layer = { file, entries: new Map(), problems: [], warnings: [] };
+  const source = text ?? await readText(path, layer);
+  if (source === undefined) return layer;
+  const { entries, problems } = parseEnv(source, isSecret);
+  layer.problems.push(...problems.map(({ line, text }) => `${file}:${line}  ${text}`));
+  for (const [name, entry] of entries) {
+    const where = `${file}:${entry.line}`;
+    if (!(name in SETTINGS)) {
+      const guess = nearest(name, Object.keys(SETTINGS));
+      layer.problems.push(
+        `${where}  ${name} is not a known name${guess ? `: did you mean ${guess}?` : ""}`,
+      );
+    } else if (isSecret(name) && !secrets) {
+      layer.problems.push(`${where}  ${name} is a secret: move it to SECRET_FILE, out of git`);
+    } else layer.entries.set(name, entry);
+  }
+  if (secrets) await guardSecretFile(path, file, layer.warnings);
+  return layer;
+}
+
+async function readText(path: string, layer: Layer): Promise<string | undefined> {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
+  } catch (error) {
+    const { code, name } = error as { code?: string; name: string };
+    if (code === "ENOENT") return undefined;
+    const why = code === "EISDIR" ? "is a directory" : `cannot be read: ${code ?? name}`;
+    layer.problems.push(`${layer.file}  ${code ? why : "is not UTF-8 text"}: expected a file`);
+  }
+}
+
+/**
+ * Warns when others may read the file of secrets at `path` (shown to people as `file`).
+ * @throws {DeployError} exit 4 when git tracks it.
+ */
+export async function guardSecretFile(
+  path: string,
+  file: string,
+  warnings: string[],
+): Promise<void> {
+  const mode = (await stat(path)).mode & 0o777;
+  if (mode & 0o077) {
+    warnings.push(`${file}  mode 0${mode.toString(8)} lets others read secrets: chmod 600 ${file}`);
+  }
+  if (!path.endsWith(".example") && await isTracked(path)) {
+    throw new DeployError(`Cannot use ${file}: git tracks this file of secrets`, {
+      exitCode: ExitCode.refused,
+      where: file,
+      fix: `git rm --cached ${file}, add it to .gitignore, and replace the secrets in it`,
+    });
+  }
+}
+
+async function isTracked(path: string): Promise<boolean> {
+  if (!await isInRepository(dirname(path))) return false;
+  try {
+    const { success } = await new Deno.Command("git", {
+      args: ["ls-files", "--error-unmatch", "--", path],
+      cwd: dirname(path),
+      // Inside a git hook, GIT_DIR and friends would point elsewhere.
+      clearEnv: true,
+      env: { PATH: Deno.env.get("PATH") ?? "", HOME: Deno.env.get("HOME") ?? "" },
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return success;
+  } catch {
+    return false; // no git here: nothing can be tracked by mistake
+  }
+}
+
+async function isInRepository(dir: string): Promise<boolean> {
+  if ((await list(dir)).includes(".git")) return true;
+  return dirname(dir) === dir ? false : await isInRepository(dirname(dir));
+}
+
+/** Later layers win; gives each setting's text and its `file:line`. */
+export function merge(layers: Layer[]): Map<string, Given> {
+  return new Map(
+    layers.flatMap(({ file, entries }) =>
+      [...entries].map(([name, { value, line }]): [string, Given] => [
+        name,
+        { value, source: `${file}:${line}` },
+      ])
+    ),
+  );
+}

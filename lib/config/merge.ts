@@ -1,0 +1,140 @@
+// A cluster while it is being loaded: all layers merged and checked one setting at a time.
+import { resolve } from "node:path";
+import { DeployError, ExitCode } from "../core/error.ts";
+import {
+  clusterFiles,
+  type Given,
+  type Layer,
+  merge,
+  profileNames,
+  readLayer,
+  shown,
+} from "./files.ts";
+import { type Finding, isSecret, SETTINGS, validate, type Vars } from "./schema.ts";
+
+/** A cluster before the rules that compare settings and clusters. */
+export interface Draft {
+  id: string;
+  /** Its env file and its file of secrets, as shown to people. */
+  file: string;
+  secretFile: string;
+  vars: Vars;
+  sources: Record<string, string>;
+  /** Settings whose value is missing or wrong; rules about them wait until they are right. */
+  bad: Set<string>;
+  /** Secrets that nobody gave, with the line for people that says so. */
+  missing: Map<string, string>;
+  warnings: string[];
+}
+
+// A shell that happens to have one of these set must not turn every cluster into the same one.
+const FILE_ONLY = ["CLUSTER_ID", "CLUSTER_NAME", "CLUSTER_ROLE", "KUBE_CONTEXT", "NODE_IP"]
+  .concat(["DOMAIN", "REGION"]);
+
+/** The file of a cluster that is about to be added. */
+export interface PlannedFile {
+  id: string;
+  text: string;
+}
+
+/**
+ * Every cluster of `dir` and the `planned` one, and the problems of all files as lines of
+ * `file:line  what is wrong`.
+ * @throws {DeployError} exit 2 for an unknown profile, exit 4 when git tracks the secrets.
+ */
+export async function loadDrafts(
+  root: string,
+  dir: string,
+  profile: string,
+  environment: Record<string, string>,
+  planned?: PlannedFile,
+): Promise<{ drafts: Draft[]; problems: string[] }> {
+  const { ids, strange } = await clusterFiles(dir);
+  const folder = shown(root, dir);
+  const problems = strange.map((name) => `${folder}/${name}  expected a cluster-<number>.env`);
+  if (ids.length === 0) problems.push(`${folder}  has no cluster-<number>.env`);
+
+  const read = layerReader(root, problems);
+  const common = await read(resolve(dir, "common.env"));
+  const profiles = await profileLayer(dir, profile, read);
+  const overrides = environmentValues(environment, problems);
+  const drafts: Draft[] = [];
+  for (const id of planned ? [...ids, planned.id] : ids) {
+    const path = resolve(dir, `cluster-${id}.env`);
+    const own = await read(path, id === planned?.id ? { text: planned.text } : {});
+    const files = merge([common, own, ...profiles]);
+    const secretPath = new Map([...files, ...overrides]).get("SECRET_FILE")?.value ||
+      String(SETTINGS.SECRET_FILE!.default);
+    const secrets = await read(resolve(root, secretPath), { secrets: true });
+    const given = new Map([...files, ...merge([secrets]), ...overrides]);
+    const { problems: found, ...checked } = check(given, [common.file, own.file, secrets.file]);
+    problems.push(...found);
+    const warnings = [...secrets.warnings];
+    drafts.push({ id, file: own.file, secretFile: secrets.file, warnings, ...checked });
+  }
+  return { drafts, problems };
+}
+
+type Reader = (path: string, options?: { secrets?: boolean; text?: string }) => Promise<Layer>;
+
+/** Reads each file once, and takes its problems. */
+function layerReader(root: string, problems: string[]): Reader {
+  const layers = new Map<string, Promise<Layer>>();
+  return (path, options) => {
+    const layer = layers.get(path) ?? readLayer(root, path, options).then((read) => {
+      problems.push(...read.problems);
+      return read;
+    });
+    layers.set(path, layer);
+    return layer;
+  };
+}
+
+async function profileLayer(dir: string, profile: string, read: Reader): Promise<Layer[]> {
+  if (profile === "") return [];
+  const known = await profileNames(dir);
+  if (known.includes(profile)) return [await read(resolve(dir, "profiles", `${profile}.env`))];
+  throw new DeployError(`Cannot use the profile "${profile}": no such file in profiles/`, {
+    exitCode: ExitCode.config,
+    where: `known profiles: ${known.join(", ") || "none"}`,
+    fix: "set PROFILE to a known one, or unset it",
+  });
+}
+
+function environmentValues(
+  environment: Record<string, string>,
+  problems: string[],
+): Map<string, Given> {
+  const values = new Map<string, Given>();
+  for (const name of Object.keys(SETTINGS)) {
+    const value = environment[name];
+    if (value === undefined) continue;
+    if (!FILE_ONLY.includes(name)) values.set(name, { value, source: "environment" });
+    else {
+      problems.push(
+        `environment  ${name} would hold for every cluster: unset it, and set it in env/ only`,
+      );
+    }
+  }
+  return values;
+}
+
+function check(
+  given: Map<string, Given>,
+  [common, own, secrets]: string[],
+): Pick<Draft, "vars" | "sources" | "bad" | "missing"> & { problems: string[] } {
+  const texts = Object.fromEntries([...given].map(([name, { value }]) => [name, value]));
+  const { vars, findings } = validate(texts);
+  // Where a setting that nobody gave should be written.
+  const home = (name: string) => isSecret(name) ? secrets : FILE_ONLY.includes(name) ? own : common;
+  const source = (name: string) => texts[name] ? given.get(name)!.source : "default";
+  const line = ({ name, text }: Finding) => `${given.get(name)?.source ?? home(name)}  ${text}`;
+  const lacks = findings.filter(({ name, missing }) => missing && isSecret(name));
+  return {
+    vars,
+    sources: Object.fromEntries(Object.keys(vars).map((name) => [name, source(name)])),
+    bad: new Set(findings.map(({ name }) => name)),
+    missing: new Map(lacks.map((finding) => [finding.name, line(finding)])),
+    problems: findings.filter((finding) => !lacks.includes(finding)).map(line),
+  };
+}

@@ -1,0 +1,128 @@
+// What a deploy would do: the live objects that are not as wanted against the API server's own dry run of
+// the desired ones.
+import { stateOf } from "../apply/apply.ts";
+import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
+import type { Cluster } from "../config/cluster.ts";
+import { HASH_LABEL, hashed, hashOf, isCurrent } from "../apply/diff.ts";
+import { dryRun } from "./dryrun.ts";
+import { foreignAmong, whyForeign } from "../apply/ownership.ts";
+import { byId, liveOf, owned, servedAmong, shareLooks } from "../apply/inventory.ts";
+import { isObject } from "../../scripts/operate/inspect/lists.ts";
+import { idOf, isDefinition, type Manifest } from "../core/object.ts";
+import { isKept, unwanted } from "../apply/prune.ts";
+
+export interface Planned {
+  id: string;
+  action: "create" | "update" | "delete" | "refused" | "unchanged";
+  /** For an update: `spec.replicas: 1 -> 2` (never values of Secrets); why the API server refuses it. */
+  fields: string[];
+  /** Hash of what is wanted and of the live state that this speaks of; of an unchanged one "". */
+  mark: string;
+}
+
+/**
+ * Compares the desired objects of `steps` with the cluster. Tolerates namespaces and kinds that the
+ * same run would create. Changes nothing.
+ * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
+ */
+export async function plan(
+  cluster: Cluster,
+  objects: Manifest[],
+  steps: string[],
+): Promise<Planned[]> {
+  const wanted = objects.map(hashed);
+  shareLooks(cluster);
+  const [served, growth, surplus] = await Promise.all([
+    servedAmong(cluster, wanted),
+    volumeGrowth(cluster, wanted),
+    unwanted(cluster, steps, new Set(objects.map(idOf))),
+  ]);
+  const listed = await liveOf(cluster, served);
+  const missing = served.filter((object) => !listed.has(idOf(object)));
+  const foreign = await foreignAmong(cluster, missing);
+  const created = missing.filter((object) => !foreign.has(idOf(object)));
+  const newNamespaces = new Set(
+    created.filter(({ kind }) => kind === "Namespace").map(({ metadata }) => metadata.name),
+  );
+  const comparable = served.filter(({ metadata: { namespace } }) =>
+    !namespace || !newNamespaces.has(namespace)
+  );
+  const stale = comparable.filter((object) => !isCurrent(listed.get(idOf(object)), object));
+  // Refused by the API server, and done by a deploy in another way: left out of the dry run.
+  const outdated = byId(growth.outdated);
+  const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(cluster, object)]));
+  const ours = stale.filter((object) => !others.get(idOf(object)));
+  const accepted = ours.map((object) => {
+    const set = outdated.get(idOf(object));
+    return set ? withTemplateSizes(object, set) : object;
+  });
+  const [definitions, answer] = await Promise.all([
+    definitionsAmong(cluster, stale),
+    dryRun(cluster, accepted),
+  ]);
+  const live = new Map([...listed, ...definitions, ...foreign]);
+  const entries = wanted.map((object): Planned => {
+    const id = idOf(object);
+    const before = live.get(id), after = answer.after.get(id);
+    const mark = hashOf([object, ...(before ? [stateOf(before)] : [])]);
+    const reasons = others.get(id) ?? answer.refused.get(id);
+    if (reasons) return { id, action: "refused", fields: reasons, mark };
+    if (!before) return { id, action: "create", fields: [], mark };
+    if (!after) return { id, action: "unchanged", fields: [], mark: "" };
+    const fields = differences(
+      before,
+      outdated.has(id) ? withTemplateSizes(after, object) : after,
+    );
+    const remarked = before.metadata.labels?.[HASH_LABEL] !== after.metadata.labels?.[HASH_LABEL];
+    if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
+    if (fields.length === 0) return { id, action: "unchanged", fields, mark: "" };
+    return { id, action: "update", fields, mark };
+  });
+  const gone = surplus.map((object): Planned => {
+    const fields = isKept(object) ? ["kept: remove it by hand"] : [];
+    return { id: idOf(object), action: "delete", fields, mark: stateOf(object) };
+  });
+  const grown = growth.resizes.filter(({ applied }) => !applied).map(({ claim, size }): Planned => {
+    const fields = [`spec.resources.requests.storage: "${sizeOf(claim)}" -> "${size}"`];
+    return { id: idOf(claim), action: "update", fields, mark: hashOf([sizeOf(claim), size]) };
+  });
+  return [...entries, ...grown, ...gone];
+}
+
+/** The definitions among the objects with their whole content, which no list shows. */
+async function definitionsAmong(
+  cluster: Cluster,
+  objects: Manifest[],
+): Promise<Map<string, Manifest>> {
+  const definitions = objects.filter(isDefinition);
+  return definitions.length > 0 ? await owned(cluster, definitions) : new Map();
+}
+
+const SERVER_FIELDS =
+  /^(status|metadata\.(managedFields|resourceVersion|generation|uid|creationTimestamp|selfLink|labels\.deploy\.miribit\.lab\/hash))([.[]|$)/;
+
+/** Field paths in which two versions of an object differ, as `path: old -> new`. */
+export function differences(before: Manifest, after: Manifest): string[] {
+  const hidden = before.kind === "Secret" ? /^(data|stringData)(\.|$)/ : undefined;
+  const found: string[] = [];
+  compare(before, after, "");
+  return found;
+
+  function compare(old: unknown, now: unknown, path: string): void {
+    if (SERVER_FIELDS.test(path)) return;
+    if (isObject(old) && isObject(now)) {
+      for (const key of new Set([...Object.keys(old), ...Object.keys(now)])) {
+        const below = Array.isArray(old) ? `${path}[${key}]` : path ? `${path}.${key}` : key;
+        compare(old[key], now[key], below);
+      }
+      return;
+    }
+    if (old === now) return;
+    found.push(hidden?.test(path) ? `${path}: changed` : `${path}: ${short(old)} -> ${short(now)}`);
+  }
+}
+
+function short(value: unknown): string {
+  const text = value === undefined ? "(none)" : JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

@@ -1,0 +1,103 @@
+// Plans of many clusters at once.
+import { planCentral } from "./central.ts";
+import { type Cluster, text } from "../config/cluster.ts";
+import { ExitCode } from "../core/error.ts";
+import { checkTarget } from "../kube/target.ts";
+import { plan, type Planned } from "./plan.ts";
+import { print, Report, worstCode } from "../io/report.ts";
+import { desiredOf, type Step } from "./step.ts";
+
+/** What a deploy would change on a cluster, or why that cannot be said. */
+export interface ClusterPlan {
+  cluster: Cluster;
+  entries: Planned[];
+  error?: unknown;
+}
+
+/**
+ * Plans of all clusters side by side; changes nothing. A cluster that is away spoils no other. With
+ * `central`, which is none of them, also what it would be told.
+ */
+export async function planFleet(
+  steps: Step[],
+  clusters: Cluster[],
+  { central }: { central?: Cluster } = {},
+): Promise<ClusterPlan[]> {
+  const ids = clusters.map(({ id }) => id);
+  const own = clusters.map((cluster) =>
+    planned(cluster, async () => {
+      await checkTarget(cluster);
+      return await planSteps(steps, cluster);
+    })
+  );
+  const told = central ? [planned(central, () => planCentral(steps, ids, central))] : [];
+  const plans = await Promise.all([...own, ...told]);
+  return plans.filter(({ cluster, entries, error }) =>
+    cluster !== central || entries.length > 0 || error
+  );
+}
+
+async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promise<ClusterPlan> {
+  try {
+    return { cluster, entries: await look() };
+  } catch (error) {
+    return { cluster, entries: [], error };
+  }
+}
+
+/** The plan of these steps on one cluster. */
+export async function planSteps(steps: Step[], cluster: Cluster): Promise<Planned[]> {
+  const objects = await desiredOf(steps, cluster);
+  return await plan(cluster, objects, steps.map(({ name }) => name));
+}
+
+/**
+ * Writes plans to stdout (every create, update with its fields, deletion and refusal; the rest is
+ * counted) and failures to stderr.
+ */
+export function printPlans(plans: ClusterPlan[]): void {
+  for (const { cluster, entries, error } of plans) {
+    if (error) {
+      new Report(`${cluster.id} | `).error(error);
+      continue;
+    }
+    print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);
+    for (const { id, action, fields } of pending(entries)) {
+      print(`  ${action.padEnd(8)} ${id}`);
+      for (const field of fields) print(indented(field));
+    }
+    const count = (wanted: string) => entries.filter(({ action }) => action === wanted).length;
+    const refused = count("refused");
+    print(
+      `  ${count("create")} to create, ${count("update")} to update, ${
+        count("delete")
+      } no longer ` +
+        `wanted (deleted with ARGS=--prune only), ${count("unchanged")} unchanged${
+          refused > 0 ? `, ${refused} refused by the API server` : ""
+        }\n`,
+    );
+  }
+}
+
+function indented(text: string): string {
+  return text.split("\n").map((line) => `             ${line}`).join("\n");
+}
+
+/** Exit code of plans: of the worst failure, 6 when the API server refuses an object, else 0. */
+export function planCode(plans: ClusterPlan[]): number {
+  const isRefused = plans.some(({ entries }) => entries.some(({ action }) => action === "refused"));
+  const refusal = isRefused ? ExitCode.rejected : ExitCode.done;
+  return Math.max(refusal, worstCode(plans.map(({ error }) => error)));
+}
+
+/** What a deploy would do something about. */
+export function pending(entries: Planned[]): Planned[] {
+  return entries.filter(({ action }) => action !== "unchanged");
+}
+
+/** Exit code that tells a fleet as wanted (0) from one that is not (12), and both from a failure. */
+export function driftCode(plans: ClusterPlan[]): number {
+  const failure = planCode(plans);
+  if (failure !== ExitCode.done) return failure;
+  return plans.some(({ entries }) => pending(entries).length > 0) ? ExitCode.drift : ExitCode.done;
+}

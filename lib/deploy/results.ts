@@ -1,0 +1,79 @@
+// How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
+import { type Cluster, text } from "../config/cluster.ts";
+import { messageOf } from "../core/error.ts";
+import { changeCount, table, worstCode } from "../io/report.ts";
+import type { Step, StepResult } from "./step.ts";
+
+/** How a run ended on one cluster. */
+export interface ClusterResult {
+  cluster: Cluster;
+  steps: StepResult[];
+  /** A failure before the first step (wrong cluster, unreachable). */
+  error?: unknown;
+}
+
+/** Whether something went wrong on the cluster. */
+export function hasFailed({ error, steps }: ClusterResult): boolean {
+  return error !== undefined || steps.some(({ state }) => state === "failed");
+}
+
+/** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
+export function exitCodeOfFleet(results: ClusterResult[]): number {
+  const errors = results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]);
+  return worstCode(errors);
+}
+
+/** The closing table: cluster x step, then what a run of so many seconds came to. */
+export function summary(results: ClusterResult[], seconds: number): string {
+  const rows = results.flatMap(({ cluster, steps }) =>
+    steps.map(({ step, state, objects, changed, seconds, notShown }) => [
+      cluster.id,
+      step,
+      String(objects),
+      String(changed),
+      seconds.toFixed(1),
+      state,
+      notShown.length > 0 ? `${notShown.length} live phases not shown here` : "",
+    ])
+  );
+  const all = results.flatMap(({ steps }) => steps);
+  const changes = all.reduce((sum, { changed }) => sum + changed, 0);
+  const failed = results.filter(hasFailed);
+  const verdict = failed.length > 0
+    ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
+    : `${changeCount(changes)} in ${seconds.toFixed(0)}s`;
+  const heading = ["cluster", "step", "objects", "changed", "seconds", "state", ""];
+  return `${table([heading, ...rows])}\n\n${verdict}`;
+}
+
+/** The results for programs; `schema` names the format. */
+export function resultsJson(results: ClusterResult[], exitCode: number): string {
+  const told = (error: unknown) => error === undefined ? {} : { error: messageOf(error) };
+  const clusters = results.map(({ cluster, steps, error }) => ({
+    id: cluster.id,
+    name: text(cluster, "CLUSTER_NAME"),
+    steps: steps.map(({ wanted: _, error, ...rest }) => ({ ...rest, ...told(error) })),
+    ...told(error),
+  }));
+  return JSON.stringify({ schema: "thanos-multi-cluster/deploy/v1", exitCode, clusters }, null, 2);
+}
+
+/** Phases that simulated nodes or stand-ins could not show, over all clusters, each named once. */
+export function notShown(results: ClusterResult[]): string[] {
+  const all = results.flatMap(({ steps }) =>
+    steps.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`))
+  );
+  return [...new Set(all)];
+}
+
+/** Addresses that the cluster's Ingresses open, as a person types them. */
+export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
+  const port = text(cluster, "HTTP_NODE_PORT");
+  // Without the bundles: they bring no Ingress, and patching them again would cost seconds.
+  const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
+  return objects.flat()
+    .filter(({ kind }) => kind === "Ingress")
+    .flatMap(({ spec }) =>
+      spec.rules.map(({ host }: { host: string }) => `http://${host}:${port}`)
+    );
+}

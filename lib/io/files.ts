@@ -1,0 +1,63 @@
+// Files kept outside the project: where they are, and how one is replaced without half-written state.
+import { createHash, randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import process from "node:process";
+import { DeployError, ExitCode } from "../core/error.ts";
+
+/** The cache folder: TMC_CACHE, or `~/.cache/thanos-multi-cluster`. */
+export function cacheDir(environment: Record<string, string | undefined> = process.env): string {
+  return resolve(environment.TMC_CACHE || join(homedir(), ".cache", "thanos-multi-cluster"));
+}
+
+/**
+ * Lets `write` make a temporary file beside `path` and renames it into place: whatever fails, `path`
+ * is the old file or the whole new one. Folders are made.
+ * @throws {DeployError} exit 3 when the disk refuses (full, read-only, no permission).
+ */
+export async function replaceFile(
+  path: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> {
+  const temporary = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.part`;
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await write(temporary);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {});
+    throw diskError(path, error, "set TMC_CACHE to a folder that can be written");
+  }
+}
+
+/**
+ * Makes a folder below TMPDIR that nobody else can look into.
+ * @throws {DeployError} exit 3 when the disk refuses.
+ */
+export async function temporaryFolder(prefix: string): Promise<string> {
+  const path = join(tmpdir(), prefix);
+  try {
+    return await mkdtemp(path);
+  } catch (error) {
+    throw diskError(path, error, "set TMPDIR to a folder that can be written");
+  }
+}
+
+function diskError(path: string, error: unknown, remedy: string): unknown {
+  const code = (error as NodeJS.ErrnoException).code ?? "";
+  if (!/^E[A-Z]+$/.test(code)) return error;
+  return new DeployError(`Cannot write "${path}": ${code}`, {
+    exitCode: ExitCode.prerequisite,
+    fix: `make room there, or ${remedy}`,
+    cause: error,
+  });
+}
+
+/** sha256 of a file's bytes, in hex. */
+export async function sha256Of(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return hash.digest("hex");
+}

@@ -1,0 +1,52 @@
+// Ctrl-C and SIGTERM: calls under way end well, nothing new begins, locks are given back. A second one ends
+// the calls as well, and whatever else still goes on after ten seconds.
+import process from "node:process";
+import { DeployError, ExitCode } from "../core/error.ts";
+
+type Signal = "SIGINT" | "SIGTERM";
+
+const CODES: Record<Signal, number> = {
+  SIGINT: ExitCode.interrupted,
+  SIGTERM: ExitCode.terminated,
+};
+
+let code: number | undefined;
+let why = "";
+const held = new Set<{ end: () => void }>();
+
+/** From now on the two signals are obeyed as above; `say` tells the operator. */
+export function obeySignals(say: (text: string) => void): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      if (held.size === 0) process.exit(CODES[signal]);
+      if (code === undefined) {
+        say("stopping when the calls under way have ended; once more stops them, too");
+        return interrupt(`${signal} came`, CODES[signal]);
+      }
+      for (const { end } of held) end();
+      setTimeout(() => process.exit(code), 10_000);
+    });
+  }
+}
+
+/** Nothing new begins from now on; `reason` is a sentence. */
+export function interrupt(reason: string, exitCode: number): void {
+  code ??= exitCode;
+  why ||= reason;
+}
+
+/** Throws once the run is to end, with exit 130 after Ctrl-C and 143 after SIGTERM. */
+export function refuseInterrupted(): void {
+  if (code === undefined) return;
+  throw new DeployError(`Interrupted: ${why}`, {
+    exitCode: code,
+    fix: "run the same command again: what is done stays done and costs nothing",
+  });
+}
+
+/** Keeps a first signal from ending the process until the result is disposed; a second one calls `end`. */
+export function hold(end: () => void = () => {}): Disposable {
+  const entry = { end };
+  held.add(entry);
+  return { [Symbol.dispose]: () => void held.delete(entry) };
+}

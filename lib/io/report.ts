@@ -1,0 +1,190 @@
+// The only writer to the terminal: progress on stderr, data on stdout, secrets masked in both.
+import process from "node:process";
+import { DeployError, ExitCode, stackOf } from "../core/error.ts";
+import { LiveView } from "./live_view.ts";
+import { base64 } from "../core/object.ts";
+
+/** What happened to one object. */
+export interface Change {
+  /** `Kind/namespace/name`, or a sentence for what is not a Kubernetes object. */
+  id: string;
+  action: "created" | "configured" | "unchanged" | "deleted";
+}
+
+const masks = new Set<string>();
+
+/** From now on these values, and their base64, URL and JSON forms, are written as `***`. */
+export function maskSecrets(values: string[]): void {
+  for (const value of values.filter((value) => value.length >= 4)) {
+    masks.add(value);
+    masks.add(base64(value));
+    masks.add(encodeURIComponent(value));
+    masks.add(JSON.stringify(value).slice(1, -1));
+  }
+}
+
+/** The text without any registered secret; the longest forms go first. */
+export function masked(text: string): string {
+  return [...masks].sort((a, b) => b.length - a.length)
+    .reduce((result, secret) => result.replaceAll(secret, "***"), text);
+}
+
+/** Writes data (rendered YAML, tables, settings) to stdout. */
+export function print(text: string): void {
+  process.stdout.write(masked(text.endsWith("\n") ? text : text + "\n"));
+}
+
+let view: LiveView | undefined;
+
+/**
+ * On a terminal: until it is disposed, the last lines say what each cluster does ({@link Report.now}).
+ * Elsewhere, and where `CI` is set, there are only the lines that stay.
+ */
+export function openLiveView(): Disposable {
+  const { stderr, env: { CI, TERM } } = process;
+  if (stderr.isTTY && !CI && TERM !== "dumb") {
+    const write = (text: string) => void stderr.write(text);
+    view ??= new LiveView({ write, columns: () => stderr.columns || 80 });
+  }
+  return {
+    [Symbol.dispose]() {
+      view?.end();
+      view = undefined;
+    },
+  };
+}
+
+function writeLine(line: string): void {
+  if (view) view.above(line);
+  else process.stderr.write(line);
+}
+
+/** Longest list of changed objects that is written out object by object. */
+const LISTED = 8;
+
+/** Progress of one command, or of one cluster of it: every line carries the cluster's prefix. */
+export class Report {
+  readonly #prefix: string;
+  readonly #write: (line: string) => void;
+  #now = "";
+
+  /** `prefix` stands before every line when several clusters share the terminal. */
+  constructor(prefix = "", write: (line: string) => void = writeLine) {
+    this.#prefix = prefix;
+    this.#write = write;
+  }
+
+  /** One line of progress as it is. */
+  say(text: string): void {
+    for (const line of masked(text).split("\n")) {
+      this.#write(`${this.#prefix}${line}`.trimEnd() + "\n");
+    }
+  }
+
+  /** A heading: a step, and the cluster it runs against. */
+  heading(text: string): void {
+    this.say(bold(text));
+  }
+
+  /** What goes on from now on: a line of the live view, where there is one. */
+  now(text: string): void {
+    this.#now = masked(text);
+    view?.show(this.#prefix, this.#now);
+  }
+
+  /** A phase that ended well; `note` says what came of it. */
+  phase(title: string, seconds: number, note = ""): void {
+    this.say(`  ${title.padEnd(28)} ${note}${note && "  "}${dim(`${seconds.toFixed(1)}s`)}`);
+  }
+
+  /** Changed objects one by one (or by kind when there are many); unchanged ones are counted. */
+  changes(changes: Change[]): void {
+    const changed = changes.filter(({ action }) => action !== "unchanged");
+    if (changed.length <= LISTED) {
+      for (const { id, action } of changed) this.say(`    ${action.padEnd(10)} ${id}`);
+      return;
+    }
+    for (const action of ["created", "configured", "deleted"] as const) {
+      const kinds = new Map<string, number>();
+      for (const { id } of changed.filter((change) => change.action === action)) {
+        const kind = id.split("/")[0]!;
+        kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+      }
+      const list = [...kinds].map(([kind, count]) => `${count} ${kind}`).join(", ");
+      if (list) this.say(`    ${action.padEnd(10)} ${list}`);
+    }
+  }
+
+  /** What a wait still misses; called when that changes, and as a reminder. */
+  waiting(what: string): void {
+    if (view) return view.show(this.#prefix, `${this.#now}: waiting for ${masked(what)}`);
+    this.say(dim(`    waiting    ${what}`));
+  }
+
+  /** Something done on the way that is worth a line. */
+  note(text: string): void {
+    this.say(dim(`    note       ${text}`));
+  }
+
+  /** Something true that the operator should know and may want to change. */
+  warn(text: string): void {
+    this.say(`${yellow("  warning")}  ${text}`);
+  }
+
+  /** A check or phase that this environment cannot show. */
+  notShown(what: string, reason: string): void {
+    this.say(dim(`  ${what.padEnd(28)} not shown here (${reason})`));
+  }
+
+  /** A failure: what, where, why, and the next command. A stack only for bugs. */
+  error(error: unknown): void {
+    if (error instanceof Deno.errors.NotCapable) {
+      this.say(`${red("Error")}  ${error.message}`);
+      return this.say(
+        "  fix: use make, which gives every permission; or add that flag to deno run",
+      );
+    }
+    if (!(error instanceof DeployError)) {
+      this.say(`${red("Bug")}  ${stackOf(error)}`);
+      return;
+    }
+    this.say(`${red("Error")}  ${error.message}`);
+    for (const line of error.where) this.say(`  ${line.replaceAll("\n", "\n    ")}`);
+    if (error.fix) this.say(`  fix: ${error.fix}`);
+  }
+}
+
+/** Exit code of a failure; what is no {@link DeployError} is a bug. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof Deno.errors.NotCapable) return ExitCode.prerequisite;
+  return error instanceof DeployError ? error.exitCode : ExitCode.bug;
+}
+
+/** Exit code of several parts: 0, or that of the worst failure (the highest number). */
+export function worstCode(errors: unknown[]): number {
+  return Math.max(0, ...errors.filter((error) => error !== undefined).map(exitCodeOf));
+}
+
+/** `1 change`, `3 changes`. */
+export function changeCount(count: number): string {
+  return `${count} ${count === 1 ? "change" : "changes"}`;
+}
+
+/** Rows as an aligned text table; the first row is the heading. */
+export function table(rows: string[][]): string {
+  const widths = rows[0]!.map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? "").length))
+  );
+  return rows.map((row) =>
+    row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd()
+  ).join("\n");
+}
+
+const colour = process.stderr.isTTY && !process.env.NO_COLOR;
+
+function paint(code: number): (text: string) => string {
+  return (text) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
+}
+
+// Plain when stderr is no terminal or NO_COLOR is set.
+const bold = paint(1), dim = paint(2), red = paint(31), yellow = paint(33);

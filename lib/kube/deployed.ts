@@ -1,0 +1,40 @@
+// Whether a step has been on a cluster, as that cluster tells: nobody waits for what never came.
+import { type Cluster, text } from "../config/cluster.ts";
+import { DeployError } from "../core/error.ts";
+import { contextServers, identify } from "./target.ts";
+import { kubectl } from "./kubectl.ts";
+import { holderOf } from "./lock.ts";
+import { STEP_LABEL } from "../core/object.ts";
+
+/**
+ * `running`: a deploy is there at this moment. `no access`: this machine has no context for the cluster.
+ * `unknown`: it cannot be asked, and `reason` says why.
+ */
+export interface Deployed {
+  state: "deployed" | "running" | "not deployed" | "no access" | "unknown";
+  reason?: string;
+}
+
+/** Asks a cluster whether a step was deployed there; never throws but for a bug. */
+export async function deployedOn(cluster: Cluster, step: string): Promise<Deployed> {
+  try {
+    const context = text(cluster, "KUBE_CONTEXT");
+    if (!(await contextServers(cluster)).has(context)) {
+      return { state: "no access", reason: `no context ${context} in the kubeconfig` };
+    }
+    // A marker to write means that no deploy has been there.
+    const { marker, lease } = await identify(cluster);
+    if (holderOf(lease)) return { state: "running" };
+    const there = !marker && await hasRun(step, cluster);
+    return { state: there ? "deployed" : "not deployed" };
+  } catch (error) {
+    if (!(error instanceof DeployError)) throw error;
+    return { state: "unknown", reason: [error.message, ...error.where].join("; ") };
+  }
+}
+
+/** Whether a step has run on a cluster, by the Services of it that are there: removal leaves none. */
+export async function hasRun(step: string, cluster: Cluster): Promise<boolean> {
+  const words = ["get", "services", "--all-namespaces", "--selector", `${STEP_LABEL}=${step}`];
+  return (await kubectl([...words, "--output", "name"], { cluster })).trim() !== "";
+}

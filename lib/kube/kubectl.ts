@@ -1,0 +1,171 @@
+// The only place that starts kubectl: target, timeout, locale and error classes are set once.
+import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { $, type ProcessPromise } from "zx";
+import { type Cluster, projectPath, text } from "../config/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { hold, refuseInterrupted } from "../io/interrupt.ts";
+import { clean, KubectlError, verdict } from "./kubectl_error.ts";
+import { retried } from "./retry.ts";
+
+export interface KubectlOptions {
+  cluster: Cluster;
+  /** Sent on stdin, which is closed otherwise (kubectl would ask for a user name). */
+  input?: string;
+  /** Deadline in seconds, of all tries together; a half-open connection must not hang a deploy. */
+  seconds?: number;
+  /** true: one try, for a caller that has its own way to go on. */
+  once?: boolean;
+  /** true: also when the run is to end, to give back what it holds. */
+  afterInterrupt?: boolean;
+}
+
+let program = "kubectl";
+
+/** Names another kubectl program than the first on PATH (tests give a fake one). */
+export function useKubectl(path: string): void {
+  program = path;
+}
+
+/**
+ * Runs kubectl against the cluster's own context and gives its stdout. What does the same when it is
+ * done twice is tried again while the API server is away.
+ */
+export async function kubectl(args: string[], options: KubectlOptions): Promise<string> {
+  const { seconds = 120, once = false } = options;
+  if (once || !isRepeatable(args)) return await call(args, { ...options, seconds });
+  return await retried((left) => call(args, { ...options, seconds: left }), seconds);
+}
+
+function isRepeatable(args: string[]): boolean {
+  return ["get", "api-resources", "annotate"].includes(args[0]!) ||
+    args.includes("--ignore-not-found");
+}
+
+async function call(
+  args: string[],
+  { cluster, input, seconds, afterInterrupt = false }: KubectlOptions & { seconds: number },
+): Promise<string> {
+  if (!afterInterrupt) refuseInterrupted();
+  const all = [...targetArgs(cluster), ...args];
+  const running = $({
+    quiet: true,
+    nothrow: true,
+    // A process group of its own: the terminal sends Ctrl-C to all of ours, and a write should end well.
+    detached: true,
+    // LC_ALL: kubectl has translated messages, and we read them.
+    env: { ...process.env, LC_ALL: "C" },
+    ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
+  })`exec ${program} ${all}`;
+  // One that ends before it has read everything: its exit code and its words say why.
+  running.child?.stdin?.on("error", () => {});
+  using _ = hold(() => running.child?.kill("SIGTERM"));
+  const what = `Cannot ${describe(args)} on ${cluster.id}`;
+  const result = await within(running, seconds);
+  if (!result) {
+    const stderr = `no answer within ${seconds} s`;
+    throw new KubectlError(what, stderr, verdict(stderr, cluster));
+  }
+  if (result.exitCode === 0) return result.stdout;
+  if (result.signal) refuseInterrupted();
+  if (result.exitCode === 127) {
+    throw new KubectlError(what, "kubectl is not on PATH", {
+      exitCode: ExitCode.prerequisite,
+      fix: "make tools",
+    });
+  }
+  const stderr = clean(result.stderr);
+  throw new KubectlError(what, stderr, verdict(stderr, cluster), result.stdout);
+}
+
+/** The result, or undefined after the deadline; kubectl is ended then (`exec` made it the child). */
+async function within(running: ProcessPromise, seconds: number) {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const deadline = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => {
+      running.child?.kill("SIGTERM");
+      resolve(undefined);
+    }, seconds * 1000);
+  });
+  return await Promise.race([running, deadline]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * Starts a kubectl command that goes on (`proxy`) until its stdin is closed. That happens too when
+ * this process is killed, so nothing stays behind that still has our access.
+ */
+export function startKubectl(args: string[], cluster: Cluster): ProcessPromise {
+  const all = [...targetArgs(cluster), ...args];
+  const env = { ...process.env, LC_ALL: "C" };
+  return $({ quiet: true, nothrow: true, stdio: "pipe", env })`
+    exec 3<&0
+    ${program} ${all} </dev/null 3<&- & child=$!
+    { cat <&3; kill $child; } >/dev/null 2>&1 &
+    wait $child`;
+}
+
+/** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
+export async function kustomize(folder: string): Promise<string> {
+  const result = await $({ quiet: true, nothrow: true, env: { ...process.env, LC_ALL: "C" } })`
+    exec ${program} kustomize ${folder}`;
+  if (result.exitCode === 0) return result.stdout;
+  throw new DeployError(`Cannot build ${folder}`, {
+    exitCode: result.exitCode === 127 ? ExitCode.prerequisite : ExitCode.config,
+    where: clean(result.stderr),
+    fix: result.exitCode === 127 ? "make tools" : "correct the file named above",
+  });
+}
+
+/** Version of the kubectl program, as `v1.36.3`; needs no cluster. Throws exit 3 when it has none to tell. */
+export async function kubectlVersion(): Promise<string> {
+  const stdio = ["ignore", "pipe", "pipe"] as const;
+  const { stdout, stderr } = await $({ quiet: true, nothrow: true, stdio: [...stdio] })`
+    exec ${program} version --client --output json`;
+  const version = /"gitVersion": *"([^"]+)"/.exec(stdout)?.[1];
+  if (version) return version;
+  throw new DeployError("Cannot run kubectl", {
+    exitCode: ExitCode.prerequisite,
+    where: clean(stderr),
+    fix: "make tools",
+  });
+}
+
+/** What tells this kubectl program from another version of it: path, size and time. */
+export async function kubectlMark(): Promise<string> {
+  const folders = program.includes("/") ? [""] : (process.env.PATH ?? "").split(delimiter);
+  for (const folder of folders) {
+    const path = join(folder, program);
+    const found = await stat(path).catch(() => undefined);
+    if (found?.isFile()) return `${path} ${found.size} ${found.mtimeMs}`;
+  }
+  return "";
+}
+
+/** Arguments that name the target: never the current context, never another kubeconfig. */
+export function targetArgs(cluster: Cluster): string[] {
+  const file = kubeconfigOf(cluster);
+  return [...(file ? [`--kubeconfig=${file}`] : []), `--context=${text(cluster, "KUBE_CONTEXT")}`];
+}
+
+/** Path of KUBECONFIG_FILE; undefined leaves the choice to kubectl ($KUBECONFIG, ~/.kube/config). */
+function kubeconfigOf(cluster: Cluster): string | undefined {
+  const file = text(cluster, "KUBECONFIG_FILE");
+  if (file) return projectPath(file);
+  // Without any file kubectl would talk to localhost:8080.
+  if (!process.env.KUBECONFIG && !existsSync(join(homedir(), ".kube", "config"))) {
+    throw new DeployError(`Cannot find a kubeconfig for ${cluster.id}`, {
+      exitCode: ExitCode.refused,
+      where: "KUBECONFIG_FILE and $KUBECONFIG are empty, and there is no ~/.kube/config",
+      fix: "set KUBECONFIG_FILE in env/common.env",
+    });
+  }
+  return undefined;
+}
+
+/** The verb and kind of a call, for messages: `apply`, `get deployment`. */
+function describe(args: string[]): string {
+  return args.filter((arg) => !arg.startsWith("-")).slice(0, 2).join(" ");
+}

@@ -1,0 +1,58 @@
+// The cluster's default StorageClass: exactly one, and the one we want (fault A53).
+import type { Cluster } from "../config/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { kubectl } from "./kubectl.ts";
+import type { Manifest } from "../core/object.ts";
+
+const ANNOTATION = "storageclass.kubernetes.io/is-default-class";
+/** Kubernetes still honours the old name. */
+const BETA_ANNOTATION = "storageclass.beta.kubernetes.io/is-default-class";
+
+/** Every StorageClass of the cluster. */
+export async function storageClasses(cluster: Cluster): Promise<Manifest[]> {
+  const list = await kubectl(["get", "storageclasses.storage.k8s.io", "-o", "json"], { cluster });
+  return JSON.parse(list).items;
+}
+
+/** Names of the classes that count as default, by name. */
+export function defaultClasses(classes: Manifest[]): string[] {
+  return classes
+    .filter(({ metadata: { annotations } }) =>
+      annotations?.[ANNOTATION] === "true" || annotations?.[BETA_ANNOTATION] === "true"
+    )
+    .map(({ metadata }) => metadata.name)
+    .sort();
+}
+
+/**
+ * Makes `wanted` the only default class, and gives one sentence for each class it changed. Throws
+ * exit 7 when the class does not exist.
+ */
+export async function keepDefaultClass(cluster: Cluster, wanted: string): Promise<string[]> {
+  const classes = await storageClasses(cluster);
+  if (!classes.some(({ metadata }) => metadata.name === wanted)) {
+    throw new DeployError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
+      exitCode: ExitCode.notReady,
+      where: `classes of ${cluster.id}: ${
+        classes.map(({ metadata }) => metadata.name).join(", ") || "none"
+      }`,
+      fix: "set STORAGE_CLASS to a class of the cluster, or install its provisioner",
+    });
+  }
+  const current = defaultClasses(classes);
+  const done: string[] = [];
+  // First the new one: a claim made in between finds two defaults, of which the newest wins.
+  if (!current.includes(wanted)) {
+    await annotate(cluster, wanted, [`${ANNOTATION}=true`]);
+    done.push(`StorageClass ${wanted} is the default now`);
+  }
+  for (const name of current.filter((name) => name !== wanted)) {
+    await annotate(cluster, name, [`${ANNOTATION}=false`, `${BETA_ANNOTATION}-`]);
+    done.push(`StorageClass ${name} is no default any more`);
+  }
+  return done;
+}
+
+async function annotate(cluster: Cluster, name: string, annotations: string[]): Promise<void> {
+  await kubectl(["annotate", "--overwrite", "storageclass", name, ...annotations], { cluster });
+}

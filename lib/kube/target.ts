@@ -1,0 +1,162 @@
+// The wrong-cluster guard: context, server address and cluster identity must all be the env file's.
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Cluster, text } from "../config/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { KINDS, noteKinds } from "./kinds.ts";
+import { kubectl } from "./kubectl.ts";
+import { configMap, type Manifest, OWNER } from "../core/object.ts";
+import { isTransient } from "./retry.ts";
+
+/** The marker that the first deploy leaves in kube-system. */
+interface Marker {
+  id: string;
+  name: string;
+  role: string;
+  uid: string;
+}
+
+/** What the guard has seen of ours in kube-system. */
+export interface Seen {
+  /** The marker to write: the cluster has none, or (adopted) that of another. */
+  marker?: Manifest;
+  /** What lock.ts goes by. */
+  lease?: Manifest;
+}
+
+/**
+ * Refuses (exit 4) unless the context exists, its server is API_HOST, and the cluster is the one the
+ * env file means; exit 5 when it does not answer. `adopt` accepts another cluster UID (a rebuilt VM).
+ */
+export async function checkTarget(
+  cluster: Cluster,
+  { adopt = false }: { adopt?: boolean } = {},
+): Promise<Seen> {
+  const { kinds, ...seen } = await identify(cluster, { adopt });
+  noteKinds(cluster, kinds);
+  return seen;
+}
+
+/** As {@link checkTarget}, for a cluster that this run only asks: nothing of it is remembered. */
+export async function identify(
+  cluster: Cluster,
+  { adopt = false }: { adopt?: boolean } = {},
+): Promise<Seen & { kinds?: Manifest }> {
+  const looking = reached(() => look(cluster));
+  // Of two reasons to refuse, the wrong server is the better one.
+  looking.catch(() => {});
+  await checkServer(cluster);
+  const { uid, marker, lease, kinds } = await looking;
+  const wanted = {
+    id: cluster.id,
+    name: text(cluster, "CLUSTER_NAME"),
+    role: cluster.role,
+    uid,
+  };
+  if (marker) {
+    if (marker.id !== wanted.id || marker.name !== wanted.name) {
+      throw refusal(`this is ${marker.name}, refusing ${wanted.name}`, {
+        where: `context ${text(cluster, "KUBE_CONTEXT")}: marker ConfigMap kube-system/${OWNER}`,
+        fix: `correct KUBE_CONTEXT in env/cluster-${cluster.id}.env`,
+      });
+    }
+    if (marker.role !== wanted.role) {
+      throw refusal(`${wanted.name} was deployed as ${marker.role}, refusing ${wanted.role}`, {
+        where: `env/cluster-${cluster.id}.env  CLUSTER_ROLE`,
+        fix: "a cluster keeps its role: give the new role to a new cluster",
+      });
+    }
+    if (marker.uid !== uid && !adopt) {
+      throw refusal(`another cluster answers as ${wanted.name}`, {
+        where: `kube-system UID ${uid}, deployed before to ${marker.uid}`,
+        fix: `if the cluster was rebuilt on purpose: make cluster-${cluster.id} ARGS=--adopt`,
+      });
+    }
+    if (marker.uid === uid) return { lease, kinds };
+  }
+  return { lease, kinds, marker: configMap(OWNER, "kube-system", { ...wanted }) };
+}
+
+async function checkServer(cluster: Cluster): Promise<void> {
+  const context = text(cluster, "KUBE_CONTEXT");
+  const servers = await contextServers(cluster);
+  const server = servers.get(context);
+  if (server === undefined) {
+    const known = [...servers.keys()].join(", ") || "none";
+    throw refusal(`there is no context ${context}`, {
+      where: `KUBE_CONTEXT of env/cluster-${cluster.id}.env; contexts in the kubeconfig: ${known}`,
+      fix: "add the context to the kubeconfig, or correct KUBE_CONTEXT or KUBECONFIG_FILE",
+    });
+  }
+  refuseOtherServer(cluster, server);
+}
+
+/** Server addresses in the cluster's kubeconfig, by context; "" where a context has none. */
+export async function contextServers(cluster: Cluster): Promise<Map<string, string>> {
+  const config = JSON.parse(
+    await kubectl(["config", "view", "-o", "json"], { cluster }),
+  );
+  const servers = new Map<string, string>(
+    // deno-lint-ignore no-explicit-any
+    config.clusters?.map((entry: any) => [entry.name, entry.cluster.server ?? ""]),
+  );
+  return new Map(
+    // deno-lint-ignore no-explicit-any
+    config.contexts?.map((entry: any) => [entry.name, servers.get(entry.context.cluster) ?? ""]),
+  );
+}
+
+/** Refuses (exit 4) a `server` of the cluster's context that is not at API_HOST. */
+export function refuseOtherServer(cluster: Cluster, server: string): void {
+  const host = URL.canParse(server) ? new URL(server).hostname : server;
+  if (host === text(cluster, "API_HOST")) return;
+  throw refusal(`context ${text(cluster, "KUBE_CONTEXT")} leads to another server`, {
+    where: `expected ${text(cluster, "API_HOST")}, the kubeconfig says ${server || "nothing"}`,
+    fix: `correct KUBE_CONTEXT or NODE_IP in env/cluster-${cluster.id}.env (or set API_HOST)`,
+  });
+}
+
+/** What tells this cluster from every other (the UID of kube-system), and all that we keep about it there. */
+async function look(
+  cluster: Cluster,
+): Promise<{ uid: string; marker?: Marker; kinds?: Manifest; lease?: Manifest }> {
+  const names = ["namespace/kube-system", `configmap/${OWNER}`, `configmap/${KINDS}`];
+  const words = ["get", ...names, `lease/${OWNER}`, "--namespace", "kube-system"];
+  const answer = await kubectl([...words, "--ignore-not-found", "--output", "json"], {
+    cluster,
+    seconds: 9,
+    once: true,
+  });
+  const items: Manifest[] = JSON.parse(answer).items;
+  const found = (wanted: string) =>
+    items.find(({ kind, metadata: { name } }) => `${kind}/${name}` === wanted);
+  return {
+    uid: found("Namespace/kube-system")!.metadata.uid,
+    marker: found(`ConfigMap/${OWNER}`)?.data,
+    kinds: found(`ConfigMap/${KINDS}`),
+    lease: found(`Lease/${OWNER}`),
+  };
+}
+
+/** Three tries, thirty seconds at most: a cluster that is down should not look like a slow one. */
+async function reached<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      if (attempt === 3) {
+        throw new DeployError(`${error.message} (3 tries)`, {
+          exitCode: ExitCode.unreachable,
+          where: error.where,
+          fix: error.fix,
+          cause: error,
+        });
+      }
+      await sleep(1000);
+    }
+  }
+}
+
+function refusal(what: string, rest: { where: string; fix: string }): DeployError {
+  return new DeployError(`Refused: ${what}`, { exitCode: ExitCode.refused, ...rest });
+}

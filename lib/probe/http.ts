@@ -1,0 +1,94 @@
+// HTTP to Services inside the cluster, through the API server: no port of the cluster is opened.
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { temporaryFolder } from "../io/files.ts";
+import { type Cluster, text } from "../config/cluster.ts";
+import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { startKubectl } from "../kube/kubectl.ts";
+
+/** A Service and one of its ports, by name or number. */
+export interface ServicePort {
+  namespace: string;
+  name: string;
+  port: string | number;
+}
+
+/** An open way into one cluster; `await using` closes it. */
+export interface ClusterProxy extends AsyncDisposable {
+  /**
+   * As the global fetch, to a path of a Service. The answer may also be the API server's own (a
+   * Status, mostly 503 while the Service has no ready pod).
+   * @throws {DeployError} exit 5 when the API server cannot be reached, or after 60 s of silence
+   * unless `init` has a signal of its own.
+   */
+  fetch(service: ServicePort, path: string, init?: RequestInit): Promise<Response>;
+}
+
+const PATIENCE = 60_000;
+
+/**
+ * Opens the way with `kubectl proxy`. It listens on a unix socket in a folder of ours alone, because
+ * a port would give every local user this context's rights.
+ * @throws {DeployError} exit 5 with kubectl's words when it does not start.
+ */
+export async function openProxy(cluster: Cluster): Promise<ClusterProxy> {
+  const folder = await temporaryFolder("proxy-");
+  const socket = join(folder, "s"); // short: the system allows about 100 characters
+  const running = startKubectl(["proxy", `--unix-socket=${socket}`], cluster);
+  const client = Deno.createHttpClient({ proxy: { transport: "unix", path: socket } });
+  const close = async () => {
+    client.close();
+    running.stdin.end();
+    await running;
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await listening(socket, running);
+  } catch (error) {
+    await close();
+    throw unreachable(cluster, error);
+  }
+  return {
+    async fetch(service, path, init = {}) {
+      const signal = init.signal ?? AbortSignal.timeout(PATIENCE);
+      try {
+        return await fetch(`http://localhost${proxyPath(service, path)}`, {
+          ...init,
+          signal,
+          client,
+        });
+      } catch (error) {
+        if (init.signal?.aborted) throw error;
+        throw unreachable(cluster, error);
+      }
+    },
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Path of a Service's HTTP under the API server; `path` starts with a slash and may have a query. */
+export function proxyPath({ namespace, name, port }: ServicePort, path: string): string {
+  return `/api/v1/namespaces/${namespace}/services/${name}:${port}/proxy${path}`;
+}
+
+async function listening(socket: string, running: ReturnType<typeof startKubectl>): Promise<void> {
+  let end: string | undefined;
+  running.then(({ stderr, exitCode }) => end = stderr.trim() || `exit ${exitCode}`);
+  const deadline = Date.now() + PATIENCE;
+  while (!existsSync(socket)) {
+    if (end !== undefined) throw new Error(end);
+    if (Date.now() > deadline) throw new Error("kubectl proxy did not start to listen");
+    await sleep(20);
+  }
+}
+
+function unreachable(cluster: Cluster, cause: unknown): DeployError {
+  return new DeployError(`Cannot reach the Services of ${cluster.id} through its API server`, {
+    exitCode: ExitCode.unreachable,
+    where: messageOf(cause),
+    fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} get --raw /readyz`,
+    cause,
+  });
+}

@@ -1,0 +1,175 @@
+// A short Job that shows something from inside a cluster, and what it needs for that.
+import type { Cluster } from "../config/cluster.ts";
+import { DeployError, ExitCode, SlowError } from "../core/error.ts";
+import { kubectl } from "../kube/kubectl.ts";
+import { liveObjects } from "../kube/list.ts";
+import type { Manifest } from "../core/object.ts";
+import { readiness } from "../apply/readiness.ts";
+import { troubleOf } from "../apply/diagnose.ts";
+import { rewriteImages } from "../render/render.ts";
+import { retried } from "../kube/retry.ts";
+import { until } from "../io/wait.ts";
+
+/** Where {@link shortJob} puts a Job; what it needs belongs there, too. */
+export const NAMESPACE = "default";
+
+/** A short Job as {@link shortJob} makes it; containers without what is the same for all of them. */
+export interface ShortJob {
+  name: string;
+  labels: Record<string, string>;
+  /** Seconds that it may take, the pull of its images included. */
+  seconds: number;
+  containers: Record<string, unknown>[];
+  volumes: Record<string, unknown>[];
+  /** Group that owns what is in the volumes. */
+  fsGroup?: number;
+}
+
+/** A Job that tries once, without any right, and stays for ten minutes when it fails. */
+export function shortJob(
+  { name, labels, seconds, containers, volumes, fsGroup }: ShortJob,
+): Manifest {
+  const nobody = 65534;
+  return {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: { name, namespace: NAMESPACE, labels },
+    spec: {
+      backoffLimit: 0,
+      activeDeadlineSeconds: seconds,
+      ttlSecondsAfterFinished: 600,
+      template: {
+        metadata: { labels },
+        spec: {
+          restartPolicy: "Never",
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: nobody,
+            runAsGroup: nobody,
+            ...fsGroup === undefined ? {} : { fsGroup },
+            seccompProfile: { type: "RuntimeDefault" },
+          },
+          containers: containers.map((container) => ({
+            imagePullPolicy: "IfNotPresent",
+            securityContext: {
+              allowPrivilegeEscalation: false,
+              readOnlyRootFilesystem: true,
+              capabilities: { drop: ["ALL"] },
+            },
+            ...container,
+          })),
+          volumes,
+        },
+      },
+    },
+  };
+}
+
+export interface JobOptions {
+  /** What its pod does, for messages: `looks for S3`. */
+  does: string;
+  /** Objects of the Job's namespace that live as long as it does. */
+  needs?: Manifest[];
+  /** Told what is waited for. */
+  say?: (text: string) => void;
+}
+
+/**
+ * Runs the Job, in place of an earlier one of its name, for `spec.activeDeadlineSeconds`. True when it
+ * succeeded: it is removed then. A Job that failed stays for its `ttlSecondsAfterFinished`.
+ * @throws {DeployError} exit 7 when its pod did not start, with the reason; a {@link SlowError} when nothing
+ * was wrong with it.
+ */
+export async function runJob(
+  cluster: Cluster,
+  job: Manifest,
+  { does, needs = [], say = () => {} }: JobOptions,
+): Promise<boolean> {
+  const { name, namespace } = job.metadata;
+  const remove = () =>
+    kubectl(["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"], { cluster });
+  const [fitted] = rewriteImages([job], cluster);
+  const { metadata: { uid } } = await retried(async () => {
+    await remove();
+    return JSON.parse(await create(cluster, fitted!));
+  });
+  // Owned by the Job: whatever happens to us, they go with it.
+  const owner = { apiVersion: "batch/v1", kind: "Job", name, uid };
+  for (const object of needs) {
+    const metadata = { ...object.metadata, ownerReferences: [owner] };
+    await create(cluster, { ...object, metadata });
+  }
+  const succeeded = await end(cluster, job, does, say);
+  if (succeeded) await remove();
+  return succeeded;
+}
+
+async function create(cluster: Cluster, object: Manifest): Promise<string> {
+  const input = JSON.stringify(object);
+  return await kubectl(["create", "--filename", "-", "--output", "json"], { cluster, input });
+}
+
+async function end(
+  cluster: Cluster,
+  { metadata: { name, namespace = "default" }, spec }: Manifest,
+  does: string,
+  say: (text: string) => void,
+): Promise<boolean> {
+  const seconds: number = spec.activeDeadlineSeconds;
+  let state = "waiting";
+  let stuck: Stuck | undefined;
+  await until(`the pod that ${does}`, async () => {
+    const items = await liveObjects(cluster, "jobs,pods", namespace);
+    const job = items.find(({ kind, metadata }) => kind === "Job" && metadata.name === name);
+    const verdict = job ? readiness(job) : { state: "waiting" as const, reason: "not there yet" };
+    state = verdict.state;
+    if (verdict.state !== "waiting") return [];
+    const pod = items.find(({ kind, metadata }) =>
+      kind === "Pod" && metadata.labels?.["batch.kubernetes.io/job-name"] === name
+    );
+    stuck = pod && reasonOf(pod);
+    return [`Job ${namespace}/${name}: ${stuck?.reason ?? verdict.reason}`];
+  }, { seconds: seconds + 15, every: 1, say });
+  // A Job whose time is over takes its pod along, and the reason with it.
+  if (state !== "failed" || !stuck) return state === "ready";
+  const what = `The pod that ${does} did not start within ${seconds} s`;
+  const said = await warnings(cluster, namespace, name);
+  if (stuck.slow && said.length === 0) {
+    const fix = "the node may still be pulling its image: run again in a moment";
+    throw new SlowError(what, { where: stuck.reason, fix });
+  }
+  throw new DeployError(what, {
+    exitCode: ExitCode.notReady,
+    where: [stuck.reason, ...said],
+    fix: "mend what is named above (an image that cannot be pulled: IMAGE_REGISTRY), run again",
+  });
+}
+
+/** Why a pod does not run yet; `slow`: nothing is known to be wrong. */
+interface Stuck {
+  reason: string;
+  slow: boolean;
+}
+
+function reasonOf(pod: Manifest): Stuck | undefined {
+  if (pod.status?.phase !== "Pending") return undefined;
+  const trouble = troubleOf(pod);
+  if (trouble) return { reason: trouble.reason, slow: false };
+  const what = "waits for its image, its volumes or its network";
+  return { reason: `pod ${pod.metadata.name} ${what}`, slow: true };
+}
+
+/** The last thing that was said of each object whose name begins like the Job's. */
+async function warnings(cluster: Cluster, namespace: string, name: string): Promise<string[]> {
+  const events = await liveObjects(cluster, "events", namespace);
+  const own = events.filter(({ type, involvedObject }) =>
+    type === "Warning" && involvedObject?.name.startsWith(name)
+  );
+  const last = new Map(own.map(({ involvedObject: { kind, name }, reason, message }) => [
+    `${kind}/${name}`,
+    `${kind} ${name}: ${reason}: ${message}`,
+  ]));
+  return [...last.values()];
+}

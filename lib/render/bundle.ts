@@ -1,0 +1,221 @@
+// Pinned upstream releases: found by their sha256, parsed once, never edited.
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { copyFile, readFile, stat, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import process from "node:process";
+import { cacheDir, replaceFile, sha256Of } from "../io/files.ts";
+import { type Cluster, flag, projectPath } from "../config/cluster.ts";
+import { download, DownloadError } from "./download.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { generate, type Generator, recipeHash } from "../../scripts/tools/crd_generator.ts";
+import type { Say } from "../../scripts/tools/go_build.ts";
+import { frozen, type Manifest } from "../core/object.ts";
+import { Report } from "../io/report.ts";
+import { parseObjects } from "./yaml.ts";
+
+/** One file of a release. */
+interface PinnedFile {
+  url: string;
+  bytes: number;
+  sha256: string;
+  /** sha256 of its objects as JSON: what a parsed copy must hash to. */
+  parsed: string;
+}
+
+/** An entry of manifests/upstream.lock.json. */
+interface Bundle {
+  name: string;
+  /** For people. */
+  title: string;
+  version: string;
+  files: PinnedFile[];
+  /** How to make the same objects when the files cannot be had. */
+  generator?: Generator;
+  /** sha256 of what the generator makes, as JSON. */
+  generated?: string;
+}
+
+export interface BundleOptions {
+  /** Gets a line when something takes long or is left out. */
+  say?: Say;
+  /** true: a bundle that cannot be had is empty and remembered in {@link missingBundles}. */
+  allowMissing?: boolean;
+  /** Folder or address laid out HOST/PATH, tried before the network; default: UPSTREAM_MIRROR. */
+  mirror?: string;
+  /** Instead of manifests/upstream.lock.json. */
+  lockFile?: string;
+  fetch?: typeof fetch;
+  generate?: typeof generate;
+}
+
+const missing = new Set<string>();
+
+/** Titles of the bundles that this run went on without ("Longhorn v1.12.1"). */
+export function missingBundles(): string[] {
+  return [...missing];
+}
+
+// All clusters of a run want the same bundles.
+const loaded = new Map<string, Promise<Manifest[]>>();
+
+/**
+ * The objects of a pinned bundle, which cannot be changed; ALLOW_MISSING_BUNDLES of the cluster decides
+ * whether a bundle that cannot be had stops the run. Throws as {@link readBundle} does.
+ */
+export function loadBundle(
+  name: string,
+  cluster: Cluster,
+  say: Say = (line) => new Report().say(line),
+  lockFile?: string,
+): Promise<Manifest[]> {
+  const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES");
+  const key = `${name} ${allowMissing}`;
+  let bundle = loaded.get(key);
+  if (!bundle) {
+    loaded.set(key, bundle = readBundle(name, { allowMissing, say, lockFile }).then(frozen));
+  }
+  return bundle;
+}
+
+/**
+ * Reads a bundle from the cache, the mirror, an earlier generation, the network, or generates it.
+ * @throws {DeployError} exit 9 when a file is not the pinned one, exit 3 when it cannot be had, exit 2
+ * when it is no YAML of objects.
+ */
+export async function readBundle(name: string, options: BundleOptions = {}): Promise<Manifest[]> {
+  const { say = () => {}, lockFile = projectPath("manifests/upstream.lock.json") } = options;
+  const { bundles }: { bundles: Bundle[] } = JSON.parse(await readFile(lockFile, "utf8"));
+  const bundle = bundles.find((bundle) => bundle.name === name);
+  if (!bundle) throw new Error(`${basename(lockFile)} has no bundle "${name}"`);
+  const { generator, generated: pin = "" } = bundle;
+  const kept = generator && join(folder(), `${recipeHash(generator)}.json`);
+  try {
+    const files: Manifest[][] = [];
+    const generated = kept ? await readKept(kept, pin) : undefined;
+    for (const file of bundle.files) {
+      // A generated set is as good as the release: no need to ask the network again.
+      if (!await fromNearby(file, options) && generated) return generated;
+      if (!existsSync(pathOf(file))) await fromNetwork(file, bundle, say, options);
+      files.push(await objectsOf(file));
+    }
+    return files.flat();
+  } catch (error) {
+    if (!(error instanceof DownloadError) || error.reason === "corrupt") throw error;
+    if (!generator || !kept) return leaveOut(bundle, error, options);
+    try {
+      say(`  generating ${bundle.title} ${bundle.version} from Go types: about a minute`);
+      const objects = await (options.generate ?? generate)(generator, say);
+      await keep(kept, objects);
+      return objects;
+    } catch (failed) {
+      if (!(failed instanceof DeployError) || failed.exitCode === ExitCode.integrity) throw failed;
+      return leaveOut(bundle, error, options, failed);
+    }
+  }
+}
+
+function leaveOut(
+  { title, version, files }: Bundle,
+  error: DownloadError,
+  { allowMissing, say = () => {} }: BundleOptions,
+  failed?: DeployError,
+): Manifest[] {
+  const reasons = [error, ...failed ? [failed] : []];
+  if (allowMissing) {
+    missing.add(`${title} ${version}`);
+    say(`  going on without ${title} ${version}: ${error.message}, ${error.where[0] ?? ""}`);
+    return [];
+  }
+  const { host } = new URL(files[0]!.url);
+  throw new DeployError(`Cannot get ${title} ${version}`, {
+    exitCode: error.exitCode,
+    where: reasons.flatMap(({ message, where }) => [message, ...where.map((line) => `  ${line}`)]),
+    fix: `let this machine reach ${host}, or set UPSTREAM_MIRROR to a folder or address that has ` +
+      files[0]!.url.replace("https://", ""),
+    cause: error,
+  });
+}
+
+function folder(): string {
+  return join(cacheDir(), "bundles");
+}
+
+function pathOf({ sha256 }: PinnedFile): string {
+  return join(folder(), `${sha256}.yaml`);
+}
+
+/** Whether the file is in the cache, if need be after taking it from a mirror folder. */
+async function fromNearby(file: PinnedFile, { mirror }: BundleOptions): Promise<boolean> {
+  const path = pathOf(file);
+  if (existsSync(path)) return true;
+  const place = mirror ?? process.env.UPSTREAM_MIRROR ?? "";
+  if (place === "" || isAddress(place)) return false;
+  const source = join(place, file.url.replace("https://", ""));
+  if (!existsSync(source)) return false;
+  await replaceFile(path, async (temporary) => {
+    await copyFile(source, temporary);
+    await check(temporary, file, source);
+  });
+  return true;
+}
+
+async function fromNetwork(
+  file: PinnedFile,
+  { title, version }: Bundle,
+  say: Say,
+  { mirror, fetch }: BundleOptions,
+): Promise<void> {
+  const place = mirror ?? process.env.UPSTREAM_MIRROR ?? "";
+  const { sha256 } = file;
+  say(`  downloading ${basename(file.url)} of ${title} ${version}`);
+  if (isAddress(place)) {
+    const url = `${place.replace(/\/$/, "")}/${file.url.replace("https://", "")}`;
+    try {
+      return await download(url, pathOf(file), { sha256, fetch, plainHttp: true });
+    } catch (error) {
+      if (!(error instanceof DownloadError) || error.reason === "corrupt") throw error;
+      say(`  ${error.message}: ${error.where[0]}`);
+    }
+  }
+  await download(file.url, pathOf(file), { sha256, fetch });
+}
+
+function isAddress(mirror: string): boolean {
+  return /^https?:\/\//.test(mirror);
+}
+
+async function check(path: string, { sha256, bytes }: PinnedFile, name = path): Promise<void> {
+  const actual = await sha256Of(path);
+  if (actual === sha256) return;
+  throw new DeployError(`Cannot use "${name}": it is not the pinned file`, {
+    exitCode: ExitCode.integrity,
+    where: [
+      `sha256 expected ${sha256}, actual ${actual}`,
+      `bytes expected ${bytes}, actual ${(await stat(path)).size}`,
+    ],
+    fix: `remove it and run again, or put the file of the release there`,
+  });
+}
+
+/** The file's objects; parsing 5 MB takes more than a second, so the result is kept as JSON. */
+async function objectsOf(file: PinnedFile): Promise<Manifest[]> {
+  const path = pathOf(file);
+  await check(path, file);
+  const kept = `${path}.json`;
+  const before = await readKept(kept, file.parsed);
+  if (before) return before;
+  const objects = parseObjects(await readFile(path, "utf8"), basename(file.url));
+  await keep(kept, objects);
+  return objects;
+}
+
+async function keep(path: string, objects: Manifest[]): Promise<void> {
+  await replaceFile(path, (temporary) => writeFile(temporary, JSON.stringify(objects)));
+}
+
+/** Kept objects if they are the pinned ones: who can write to the cache could change any other mark, too. */
+async function readKept(path: string, pin: string): Promise<Manifest[] | undefined> {
+  const json = await readFile(path, "utf8").catch(() => "");
+  return createHash("sha256").update(json).digest("hex") === pin ? JSON.parse(json) : undefined;
+}

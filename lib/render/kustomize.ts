@@ -1,0 +1,111 @@
+// What kustomize builds of a folder: objects before `${NAME}`, the same for every cluster.
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { parse, parseAllDocuments } from "yaml";
+import { builtOnce } from "./built.ts";
+import { projectPath } from "../config/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { kustomize } from "../kube/kubectl.ts";
+import { frozen, idOf, type Manifest } from "../core/object.ts";
+import { nearest } from "../config/schema.ts";
+
+/** An object before `${NAME}`. All clusters share it, so it cannot be changed. */
+export interface Template {
+  object: Manifest;
+  /** The file that it is from, or that a generator is configured in; "" when kustomize tells none. */
+  file: string;
+  /** The folder that kustomize built it from. */
+  folder: string;
+}
+
+// Built once per folder and process.
+const cache = new Map<string, Promise<Template[]>>();
+
+/** The objects of a folder, which has a kustomization.yaml and lies below `root`. */
+export function templatesIn(root: string, folder: string): Promise<Template[]> {
+  let templates = cache.get(folder);
+  if (!templates) {
+    templates = builtOnce(root, folder, () => build(folder))
+      .then((objects) => objects.map((object) => templateOf(object, folder)));
+    cache.set(folder, templates);
+  }
+  return templates;
+}
+
+const ORIGIN = "config.kubernetes.io/origin";
+
+/** kustomize's note on where an object is from becomes the `file`; it is never sent. */
+function templateOf(object: Manifest, folder: string): Template {
+  const { [ORIGIN]: origin = "", ...annotations } = object.metadata.annotations ?? {};
+  const { annotations: _, ...metadata } = object.metadata;
+  const kept = Object.keys(annotations).length > 0 ? { ...metadata, annotations } : metadata;
+  // One object from several files has several notes.
+  const { path, configuredIn } = parseAllDocuments(origin)[0]?.toJS() ?? {};
+  const file = String(path ?? configuredIn ?? "").replace(/^(\.\.\/)+/, "");
+  return { object: frozen({ ...object, metadata: kept }), file, folder };
+}
+
+async function build(folder: string): Promise<Manifest[]> {
+  const yaml = await kustomize(folder);
+  const objects = parseAllDocuments(yaml).map((document) => document.toJS() as Manifest);
+  await refuseUnmatchedPatches(folder, objects);
+  return objects;
+}
+
+/** kustomize ignores a patch whose target matches nothing; we do not (fault A71). */
+async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Promise<void> {
+  const file = join(folder, "kustomization.yaml");
+  const kustomization = parse(await readFile(file, "utf8")) ?? {};
+  for (const { path, patch, target } of kustomization.patches ?? []) {
+    const content: string = patch ?? await readFile(join(folder, path), "utf8");
+    const where = `${shortPath(file)}  ${path ?? "inline patch"}`;
+    if (/\$patch:\s*delete/.test(content)) {
+      throw new DeployError("Cannot check a patch that deletes", {
+        exitCode: ExitCode.config,
+        where,
+        fix: "leave the object out of this role's resources instead",
+      });
+    }
+    if (!target || objects.some((object) => matches(object, target))) continue;
+    const wanted = [target.kind, target.namespace, target.name].filter(Boolean).join("/");
+    const near = nearest(wanted, objects.map(idOf));
+    throw new DeployError("Cannot apply a patch: its target matches no object", {
+      exitCode: ExitCode.config,
+      where: `${where}  target ${wanted}${near ? `: did you mean ${near}?` : ""}`,
+      fix: "name an object that exists, or remove the patch",
+    });
+  }
+  const parents = [...kustomization.resources ?? [], ...kustomization.components ?? []]
+    .map((entry: string) => join(folder, entry))
+    .filter((entry) => existsSync(join(entry, "kustomization.yaml")));
+  for (const parent of parents) await refuseUnmatchedPatches(parent, objects);
+}
+
+/** What the patch of a kustomization is for. */
+export interface Target {
+  group?: string;
+  version?: string;
+  kind?: string;
+  name?: string;
+  namespace?: string;
+  labelSelector?: string;
+}
+
+/** Whether a patch with this target is for the object. */
+export function matches(object: Manifest, target: Target): boolean {
+  const [group, version] = object.apiVersion.includes("/")
+    ? object.apiVersion.split("/")
+    : ["", object.apiVersion];
+  const same = (wanted: string | undefined, actual = "") =>
+    wanted === undefined || new RegExp(`^(${wanted})$`).test(actual);
+  const labels = target.labelSelector?.split(",").map((pair) => pair.split("=")) ?? [];
+  return same(target.group, group) && same(target.version, version) &&
+    same(target.kind, object.kind) && same(target.name, object.metadata.name) &&
+    same(target.namespace, object.metadata.namespace) &&
+    labels.every(([key, value]) => object.metadata.labels?.[key!] === value);
+}
+
+function shortPath(file: string): string {
+  return relative(dirname(projectPath("manifests")), file);
+}

@@ -1,0 +1,73 @@
+// A directory of manifests plus a cluster become objects: kustomize, then strict ${NAME}.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Cluster, projectPath, text } from "../config/cluster.ts";
+import { refuseDuplicates } from "./validate.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { type Manifest, withChecksums } from "../core/object.ts";
+import { substitute } from "./substitute.ts";
+import { type Template, templatesIn } from "./kustomize.ts";
+
+/**
+ * The objects of `manifests/<component>/<role>` (or of `manifests/<component>` when that is itself a
+ * kustomization) for one cluster, together with `add`, the objects built in code. Pods that read a
+ * ConfigMap or Secret of the result carry its checksum. Throws exit 2 with every problem at once.
+ */
+export async function render(
+  component: string,
+  cluster: Cluster,
+  { add = [], root = projectPath("manifests") }: { add?: Manifest[]; root?: string } = {},
+): Promise<Manifest[]> {
+  const plain = join(root, component);
+  const folder = existsSync(join(plain, "kustomization.yaml")) ? plain : join(plain, cluster.role);
+  noteFolder(cluster, folder, root);
+  const problems: string[] = [];
+  const objects = (await templatesIn(root, folder)).map((template) =>
+    substitute(template, cluster.vars, problems)
+  );
+  if (problems.length > 0) {
+    throw new DeployError(
+      `Cannot render ${component} for ${cluster.id}: ${problems.length} ` +
+        (problems.length === 1 ? "problem" : "problems"),
+      {
+        exitCode: ExitCode.config,
+        where: problems,
+        fix:
+          `name it in env/schema.json, and set it in env/common.env or env/cluster-${cluster.id}.env; ` +
+          "a version in manifests/versions.json",
+      },
+    );
+  }
+  const whole = [...objects, ...add];
+  refuseDuplicates(whole);
+  return rewriteImages(withChecksums(whole), cluster);
+}
+
+// The folders that each cluster has had its objects from so far, and their roots.
+const folders = new WeakMap<Cluster, Map<string, string>>();
+
+function noteFolder(cluster: Cluster, folder: string, root: string): void {
+  folders.set(cluster, (folders.get(cluster) ?? new Map()).set(folder, root));
+}
+
+/** The objects of every folder that {@link render} was asked for on behalf of this cluster. */
+export async function templatesOf(cluster: Cluster): Promise<Template[]> {
+  const asked = [...folders.get(cluster) ?? []];
+  return (await Promise.all(asked.map(([folder, root]) => templatesIn(root, folder)))).flat();
+}
+
+const PUBLIC_IMAGE =
+  /^(--[\w-]+=)?(?:(?:quay\.io|docker\.io|ghcr\.io|registry\.k8s\.io|cr\.fluentbit\.io)\/|(?=longhornio\/))(?=[\w./-]+:)/;
+
+/** The objects with every public image, also in arguments, taken from IMAGE_REGISTRY when it is set. */
+export function rewriteImages(objects: Manifest[], cluster: Cluster): Manifest[] {
+  const registry = text(cluster, "IMAGE_REGISTRY");
+  if (!registry) return objects;
+  const visit = (node: unknown): unknown => {
+    if (typeof node === "string") return node.replace(PUBLIC_IMAGE, `$1${registry}/`);
+    if (Array.isArray(node)) return node.map(visit);
+    if (typeof node !== "object" || node === null) return node;
+    return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, visit(value)]));
+  };
+  return objects.map((object) => visit(object) as Manifest);
+}

@@ -1,0 +1,100 @@
+// `${NAME}` in the values of an object, and nowhere else.
+import type { Vars } from "../config/cluster.ts";
+import {
+  idOf,
+  type Manifest,
+  type Path,
+  SUBSTITUTE_ANNOTATION,
+  withValue,
+} from "../core/object.ts";
+import { nearest } from "../config/schema.ts";
+import type { Template } from "./kustomize.ts";
+
+/** `${NAME}` in a text; after one more `$` it stays as it is. */
+export const VARIABLE = /(\$?)\$\{([^}]*)\}/g;
+// Kubernetes wants text here, whatever type the setting has.
+const ALWAYS_TEXT =
+  /(\.|^)(annotations|labels|matchLabels|data|stringData|args|command|parameters|externalLabels)[.[]|\.env\[\d+\]\.value$/;
+// A variable here would change what an object is, not what it says.
+const FIXED = /^(apiVersion|kind|metadata\.name|metadata\.namespace)$|selector(\.|$)|matchLabels/i;
+
+/** A text or a key with `${` in it. */
+export interface Place {
+  keys: Path;
+  /** The same for people: `spec.ports[0].nodePort`. */
+  path: string;
+  text: string;
+  isKey: boolean;
+}
+
+/**
+ * The object of a template with every `${NAME}` of its values replaced; what has none is shared with the
+ * template. A value that is exactly one variable takes the setting's type; `$${NAME}` stays as `${NAME}`.
+ * Problems (unknown names, variables where none may stand) are added to `problems`, one line each.
+ */
+export function substitute(
+  { object, file }: Pick<Template, "object" | "file">,
+  vars: Vars,
+  problems: string[],
+): Manifest {
+  const problem = (path: string, what: string) =>
+    problems.push(`${idOf(object)}  ${path}${file && `  (${file})`}  ${what}`);
+
+  function replaced({ path, text }: Place): unknown {
+    const lookUp = (name: string): unknown => {
+      if (Object.hasOwn(vars, name)) return vars[name];
+      const near = nearest(name, Object.keys(vars));
+      problem(path, `\${${name}}: ${near ? `did you mean ${near}?` : "unknown name"}`);
+      return "";
+    };
+    const whole = /^\$\{([^}]*)\}$/.exec(text);
+    if (whole && !ALWAYS_TEXT.test(path)) return lookUp(whole[1]!);
+    return text.replace(
+      VARIABLE,
+      (all, dollar, name) => dollar ? all.slice(1) : String(lookUp(name)),
+    );
+  }
+
+  let result = object;
+  for (const place of placesIn(object)) {
+    const { keys, path, text, isKey } = place;
+    if (isKey) problem(path, "no variable may stand in a key");
+    else if (FIXED.test(path)) problem(path, `${text}: no variable may stand here`);
+    else result = withValue(result, keys, replaced(place));
+  }
+  return result;
+}
+
+// They are the same for every cluster.
+const known = new WeakMap<Manifest, Place[]>();
+
+/** Where an object may have variables; one that keeps its text has them in its metadata only. */
+export function placesIn(object: Manifest): Place[] {
+  let places = known.get(object);
+  if (!places) {
+    places = isLiteral(object)
+      ? find(object.metadata, ["metadata"], "metadata")
+      : find(object, [], "");
+    known.set(object, places);
+  }
+  return places;
+}
+
+function isLiteral({ metadata }: Manifest): boolean {
+  return metadata.annotations?.[SUBSTITUTE_ANNOTATION] === "disabled";
+}
+
+function find(node: unknown, keys: Path, path: string): Place[] {
+  if (typeof node === "string") {
+    return node.includes("${") ? [{ keys, path, text: node, isKey: false }] : [];
+  }
+  if (Array.isArray(node)) {
+    return node.flatMap((item, index) => find(item, [...keys, index], `${path}[${index}]`));
+  }
+  if (typeof node !== "object" || node === null) return [];
+  return Object.entries(node).flatMap(([key, value]) => {
+    const below = path ? `${path}.${key}` : key;
+    const own = { keys: [...keys, key], path: below, text: key, isKey: true };
+    return [...key.includes("${") ? [own] : [], ...find(value, own.keys, below)];
+  });
+}

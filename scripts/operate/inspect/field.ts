@@ -1,0 +1,147 @@
+// A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
+import { isNamed } from "./lists.ts";
+import type { Manifest, Path } from "../../../lib/core/object.ts";
+import { nearest } from "../../../lib/config/schema.ts";
+import { LAST_APPLIED } from "../../../lib/apply/takeover.ts";
+
+/** What a field path led to, or how far it went and which keys are there. */
+export type Lookup =
+  | { found: true; path: Path; value: unknown }
+  | { found: false; reached: Path; keys: string[] };
+
+/**
+ * Follows a path such as `spec.template.spec.containers[0].image`. An item is named by its index or
+ * as `make compare` names it (`name`, `mountPath`, port, `--flag`); a key with dots may stand as it is, as `make plan` prints it, or as `["a.b/c"]`.
+ */
+export function lookUp(object: unknown, field: string): Lookup {
+  const path: Path = [];
+  let node = object, rest = field;
+  while (rest !== "") {
+    const step = nextOf(node, rest);
+    if (!step) return { found: false, reached: path, keys: keysOf(node) };
+    path.push(step.key);
+    node = (node as Record<string, unknown>)[step.key];
+    rest = step.rest;
+  }
+  return { found: true, path, value: node };
+}
+
+function nextOf(node: unknown, text: string): { key: string | number; rest: string } | undefined {
+  const [bracket, inside] = /^\[("[^"]*"|[^\]]*)\]/.exec(text) ?? [];
+  if (Array.isArray(node)) {
+    if (bracket === undefined) return undefined;
+    const index = /^\d+$/.test(inside!) ? Number(inside) : -1;
+    const key = index in node ? index : node.findIndex((item) => isNamed(item, inside!));
+    return key in node ? { key, rest: text.slice(bracket.length) } : undefined;
+  }
+  if (typeof node !== "object" || node === null) return undefined;
+  if (bracket?.startsWith('["')) {
+    const key = inside!.slice(1, -1);
+    return Object.hasOwn(node, key) ? { key, rest: text.slice(bracket.length) } : undefined;
+  }
+  const plain = text.replace(/^\./, "");
+  // The longest, for labels and annotations have dots of their own.
+  const [key] = Object.keys(node).sort((a, b) => b.length - a.length)
+    .filter((key) => plain.startsWith(key) && /^([.[]|$)/.test(plain.slice(key.length)));
+  return key === undefined ? undefined : { key, rest: plain.slice(key.length) };
+}
+
+function keysOf(node: unknown): string[] {
+  if (Array.isArray(node)) return node.map((item, index) => `[${item?.name ?? index}]`);
+  return typeof node === "object" && node !== null ? Object.keys(node) : [];
+}
+
+/** A path as text, with brackets round what has dots. */
+export function pathText(path: Path): string {
+  return path.map((key) =>
+    typeof key === "number" ? `[${key}]` : key.includes(".") ? `["${key}"]` : `.${key}`
+  ).join("").replace(/^\./, "");
+}
+
+/** A field manager, and how many fields it owns at a path or below. */
+export interface Owner {
+  manager: string;
+  /** `Apply` or `Update`. */
+  operation: string;
+  /** `status` or `scale`, when that is how it wrote. */
+  subresource?: string;
+  time?: string;
+  fields: number;
+}
+
+/** Managers of a live object that own the field at `path`, or fields below it. */
+export function ownersOf(live: Manifest, path: Path): Owner[] {
+  const entries: (Omit<Owner, "fields"> & { fieldsV1?: FieldSet })[] =
+    live.metadata.managedFields ?? [];
+  return entries.map(({ manager, operation, subresource, time, fieldsV1 }) => {
+    const fields = fieldsV1 ? owned(fieldsV1, live, path) : 0;
+    return { manager, operation, subresource, time, fields };
+  }).filter(({ fields }) => fields > 0);
+}
+
+/** `fieldsV1`: below `f:name` a field, below `k:{...}` an item by its keys, below `v:...` one by its value. */
+interface FieldSet {
+  [element: string]: FieldSet;
+}
+
+function owned(set: FieldSet, node: unknown, [head, ...rest]: Path): number {
+  if (head === undefined) return sizeOf(set);
+  // A list or map that is owned as a whole: nothing in it has an owner of its own.
+  if (Object.keys(set).length === 0) return 1;
+  const below = (node as Record<string, unknown> | undefined)?.[head];
+  const element = typeof head === "string"
+    ? `f:${head}`
+    : Object.keys(set).find((element) => isItem(element, below, head));
+  const child = element === undefined ? undefined : set[element];
+  return child ? owned(child, below, rest) : 0;
+}
+
+function isItem(element: string, item: unknown, index: number): boolean {
+  if (element === `i:${index}`) return true;
+  if (element.startsWith("v:")) return element.slice(2) === JSON.stringify(item);
+  if (!element.startsWith("k:") || typeof item !== "object" || item === null) return false;
+  const fields = item as Record<string, unknown>;
+  return Object.entries(JSON.parse(element.slice(2))).every(([key, value]) =>
+    fields[key] === value
+  );
+}
+
+/** Fields in a set; `.` is the map or item itself, which counts when it has no other. */
+function sizeOf(set: FieldSet): number {
+  const below = Object.keys(set).filter((element) => element !== ".");
+  return below.length === 0 ? 1 : below.reduce((sum, element) => sum + sizeOf(set[element]!), 0);
+}
+
+/** A copy in which the values of a Secret, and what kubectl keeps of them, are "(secret)". */
+export function withoutSecrets(object: Manifest): Manifest {
+  if (object.kind !== "Secret") return object;
+  const copy = structuredClone(object);
+  for (const map of [copy.data, copy.stringData]) {
+    for (const key of Object.keys(map ?? {})) map[key] = "(secret)";
+  }
+  const annotations = copy.metadata.annotations;
+  if (annotations?.[LAST_APPLIED]) annotations[LAST_APPLIED] = "(secret)";
+  return copy;
+}
+
+/**
+ * At most three of the ids, which the one asked for may have meant: those of its name, the one that a
+ * slip of the pen may have spoilt, those with its name in theirs; only without any, others of its kind.
+ */
+export function nearestIds(id: string, ids: string[]): string[] {
+  const [kind, name] = [kindIn(id), nameIn(id)];
+  const ofKind = ids.filter((one) => kindIn(one) === kind);
+  const ofKindFirst = [...new Set([...ofKind, ...ids])];
+  const named = ofKindFirst.filter((one) => nameIn(one) === name);
+  const within = name ? ofKindFirst.filter((one) => nameIn(one).includes(name)) : [];
+  const alike = new Set([...named, nearest(id, ids) ?? [], ...within].flat());
+  return [...alike.size > 0 ? alike : ofKind].slice(0, 3);
+}
+
+function kindIn(id: string): string {
+  return id.split("/")[0]!.toLowerCase();
+}
+
+function nameIn(id: string): string {
+  return id.split("/").at(-1)!.toLowerCase();
+}

@@ -1,0 +1,137 @@
+// Where the source says what an object is: its file, the patches for it, the settings in it.
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { parse, parseAllDocuments } from "yaml";
+import { projectPath } from "../../../lib/config/cluster.ts";
+import { lookUp } from "./field.ts";
+import { idOf, type Manifest, type Path } from "../../../lib/core/object.ts";
+import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
+import { matches, type Target, type Template } from "../../../lib/render/kustomize.ts";
+
+/** The files that say something about an object, as paths from the project folder. */
+export interface Home {
+  /** As kustomize built it, before `${NAME}`. */
+  object: Manifest;
+  /** The file that has it, or the kustomization that makes it, and of which files. */
+  file: string;
+  /** As it stands in that file; undefined for one that is made of files. */
+  written?: Manifest;
+  /** Patches that are for it, from the folder that is built downwards. */
+  patches: Patch[];
+}
+
+interface Patch {
+  /** The kustomization and the patch's own file. */
+  where: string;
+  /** Operations (RFC 6902), or a piece of the object that is merged into it. */
+  content: Operation[] | Manifest;
+}
+
+interface Operation {
+  op: string;
+  path: string;
+}
+
+/**
+ * Looks through the kustomization of the template's folder and those that it builds on, because the
+ * origins that kustomize itself tells have neither patches nor what stands in the file.
+ */
+export async function homeOf({ object, folder }: Template): Promise<Home> {
+  const home: Home = { object, file: "", patches: [] };
+  await lookInto(folder, home);
+  return home;
+}
+
+async function lookInto(folder: string, home: Home): Promise<void> {
+  const path = join(folder, "kustomization.yaml");
+  const kustomization = parse(await readFile(path, "utf8")) ?? {};
+  const id = idOf(home.object);
+  for (const { path: file, patch, target } of kustomization.patches ?? []) {
+    const content = parse(patch ?? await readFile(join(folder, file), "utf8"));
+    if (!matches(home.object, target ?? targetOf(content))) continue;
+    home.patches.push({ where: `${short(path)} (${file ?? "inline patch"})`, content });
+  }
+  for (const { name, namespace, files = [] } of kustomization.configMapGenerator ?? []) {
+    if (id !== `ConfigMap/${namespace}/${name}`) continue;
+    home.file = `${short(path)} (${files.join(", ")})`;
+  }
+  for (const entry of [...kustomization.resources ?? [], ...kustomization.components ?? []]) {
+    const below = join(folder, entry);
+    if (existsSync(join(below, "kustomization.yaml"))) {
+      await lookInto(below, home);
+      continue;
+    }
+    const written = parseAllDocuments(await readFile(below, "utf8"))
+      .map((document) => document.toJS() as Manifest | null)
+      .find((one) => one && idOf(one) === id);
+    if (written) Object.assign(home, { file: short(below), written });
+  }
+}
+
+/** A merge without a target names the object itself. */
+function targetOf({ kind, metadata: { name, namespace } }: Manifest): Target {
+  return { kind, name, namespace };
+}
+
+function short(path: string): string {
+  return relative(projectPath("."), path);
+}
+
+/** Whether a patch says something about the field, something above it or something below. */
+export function touches({ content }: Patch, object: Manifest, path: Path): boolean {
+  if (Array.isArray(content)) {
+    return content.some((operation) => {
+      const keys = operation.path.split("/").slice(1)
+        .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+      const length = Math.min(keys.length, path.length);
+      return keys.slice(0, length).every((key, depth) =>
+        key === "-" || key === String(path[depth])
+      );
+    });
+  }
+  let patch: unknown = content, node: unknown = object;
+  for (const key of path) {
+    // A value or a whole list that the patch gives.
+    if (typeof patch !== "object" || patch === null) return true;
+    node = (node as Record<string, unknown> | undefined)?.[key];
+    patch = Array.isArray(patch)
+      ? patch.find((item) => item?.name === (node as { name?: string } | undefined)?.name)
+      : (patch as Record<string, unknown>)[key];
+    if (patch === undefined) return false;
+  }
+  return true;
+}
+
+/** Longest value that is written out. */
+const LONGEST = 600;
+
+/** What the files say of a field; undefined when they say nothing. */
+export function sourceOf(
+  { object, file, written, patches }: Home,
+  field: string,
+): string | undefined {
+  const built = lookUp(object, field);
+  if (!built.found) return undefined;
+  if (!written) return file;
+  const said = lookUp(written, field);
+  // kustomize puts keys into an order of its own.
+  if (said.found && isDeepStrictEqual(said.value, built.value)) {
+    return `${file}: ${JSON.stringify(said.value).slice(0, LONGEST)}`;
+  }
+  const isPatched = patches.some((patch) => touches(patch, object, built.path));
+  return `${file}, with ${isPatched ? "the patch below" : "the labels of a kustomization.yaml"}`;
+}
+
+/** Names of the settings that a field is made with; without `field` those of the whole object. */
+export function settingsIn({ object }: Pick<Home, "object">, field = ""): string[] {
+  const look = lookUp(object, field);
+  if (!look.found) return [];
+  const inside = placesIn(object).filter(({ keys }) =>
+    look.path.every((key, depth) => keys[depth] === key)
+  );
+  const names = inside.flatMap(({ text }) => [...text.matchAll(VARIABLE)])
+    .flatMap(([, dollar, name]) => dollar ? [] : name!);
+  return [...new Set(names)].sort();
+}

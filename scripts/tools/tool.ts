@@ -1,0 +1,180 @@
+// Programs this project needs: from PATH, an official release or a Go module, whichever is there first.
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { access, constants, readFile, symlink, writeFile } from "node:fs/promises";
+import { delimiter, dirname, join, resolve } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { $ } from "zx";
+import { cacheDir, replaceFile } from "../../lib/io/files.ts";
+import { DownloadError } from "../../lib/render/download.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { isOlder, type Say } from "./go_build.ts";
+import { fromModule, fromRelease, type Tool } from "./release.ts";
+
+export type { Tool } from "./release.ts";
+
+export interface ToolOptions {
+  /** Gets one line when something takes long. */
+  say?: Say;
+  /** The project's folder; its .tools/ is where the links are. */
+  root?: string;
+  /** Instead of scripts/tools.json. */
+  tools?: Tool[];
+  fetch?: typeof fetch;
+}
+
+/** A tool that is there. */
+export interface Found {
+  path: string;
+  version: string;
+  /** For people: "PATH", an address, or a Go module. */
+  from: string;
+  /** Hash of its definition: another one means look again. */
+  recipe: string;
+}
+
+const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** All tools of scripts/tools.json, in the order they are written there. */
+export async function allTools(root = PROJECT): Promise<Tool[]> {
+  const { releases } = JSON.parse(await readFile(join(root, "scripts", "tools.json"), "utf8"));
+  return releases.flatMap((release: { programs: Record<string, object> }) => {
+    const { programs, ...shared } = release;
+    return Object.entries(programs).map(([name, own]) => ({ ...shared, ...own, name }) as Tool);
+  });
+}
+
+/**
+ * Gives the absolute paths of the named tools and links them in `.tools/bin`; gets what is missing,
+ * one after the other. A call that has nothing to get takes milliseconds.
+ * @throws {DeployError} exit 3 when every source failed, with each one's reason; exit 9 when a
+ * download is not the pinned file.
+ */
+export async function ensureTools(
+  names: string[],
+  options: ToolOptions = {},
+): Promise<Record<string, string>> {
+  const found = await findTools(names, options);
+  return Object.fromEntries(Object.entries(found).map(([name, { path }]) => [name, path]));
+}
+
+/** As {@link ensureTools}, and says where each came from. */
+export async function findTools(
+  names: string[],
+  options: ToolOptions = {},
+): Promise<Record<string, Found>> {
+  const { root = PROJECT } = options;
+  const tools = options.tools ?? await allTools(root);
+  const record = join(root, ".tools", "tools.json");
+  const known = await readRecord(record);
+  const result: Record<string, Found> = {};
+  for (const name of names) {
+    const tool = tools.find((tool) => tool.name === name);
+    if (!tool) {
+      throw new DeployError(`Cannot get "${name}": scripts/tools.json does not know it`, {
+        exitCode: ExitCode.config,
+        fix: `name one of ${tools.map(({ name }) => name).join(", ")}`,
+      });
+    }
+    const recipe = createHash("sha256").update(JSON.stringify(tool)).digest("hex");
+    const link = join(root, ".tools", "bin", name);
+    const before = known[name];
+    if (before?.recipe === recipe && existsSync(before.path) && existsSync(link)) {
+      result[name] = before;
+      continue;
+    }
+    result[name] = { ...await getTool(tool, dirname(link), options), recipe };
+    await replaceFile(link, (temporary) => symlink(result[name]!.path, temporary));
+    // Read again: another run may have written meanwhile.
+    const all = { ...await readRecord(record), [name]: result[name] };
+    await replaceFile(record, (temporary) => writeFile(temporary, JSON.stringify(all, null, 2)));
+  }
+  return result;
+}
+
+async function readRecord(path: string): Promise<Record<string, Found>> {
+  try {
+    return JSON.parse(await readFile(path, "utf8"));
+  } catch {
+    return {};
+  }
+}
+
+/** Looks on PATH and in the cache, then downloads, then builds. */
+async function getTool(
+  tool: Tool,
+  ownLinks: string,
+  { say = () => {}, fetch }: ToolOptions,
+): Promise<Omit<Found, "recipe">> {
+  const { version } = tool;
+  const onPath = await fromPath(tool, ownLinks);
+  if ("path" in onPath) return { ...onPath, from: "PATH" };
+  const path = join(cacheDir(), "tools", `${tool.name}-${tool.version}`, tool.name);
+  const note = join(dirname(path), "from");
+  if (existsSync(path)) {
+    return {
+      path,
+      version,
+      from: await readFile(note, "utf8").catch(() => "cache"),
+    };
+  }
+
+  const reasons = [`PATH: ${onPath.reason}`];
+  for (const source of [fromRelease, fromModule]) {
+    try {
+      const from = await source(tool, path, { say, fetch });
+      await replaceFile(note, (temporary) => writeFile(temporary, from));
+      return { path, version, from };
+    } catch (error) {
+      if (!(error instanceof DeployError) || !mayGoOn(error)) throw error;
+      reasons.push([error.message, ...error.where].join("\n"));
+      if (error.fix) reasons.push(`  ${error.fix}`);
+    }
+  }
+  throw new DeployError(`Cannot get ${tool.name} ${tool.version}`, {
+    exitCode: ExitCode.prerequisite,
+    where: reasons,
+    fix: `put ${tool.name} ${wanted(tool)} on PATH, or connect this machine (or install Go) and ` +
+      "say `make tools`",
+  });
+}
+
+/** A file that is not what it should be is no reason to look elsewhere, but to stop. */
+function mayGoOn(error: DeployError): boolean {
+  return error.exitCode === ExitCode.prerequisite ||
+    (error instanceof DownloadError && error.reason === "refused");
+}
+
+function wanted({ version, atLeast }: Tool): string {
+  return atLeast ? `${atLeast} or newer` : version;
+}
+
+/** The first program of that name on PATH, when its version fits; our own links do not count. */
+async function fromPath(
+  tool: Tool,
+  ownLinks: string,
+): Promise<{ path: string; version: string } | { reason: string }> {
+  for (const folder of (process.env.PATH ?? "").split(delimiter)) {
+    const path = resolve(folder, tool.name);
+    if (resolve(folder) === ownLinks || !await isExecutable(path)) continue;
+    const version = await versionOf(path, tool);
+    if (version === undefined) return { reason: `${path} does not tell its version` };
+    const fits = tool.atLeast ? !isOlder(version, tool.atLeast) : version === tool.version;
+    return fits
+      ? { path, version }
+      : { reason: `${path} is ${version}, needed is ${wanted(tool)}` };
+  }
+  return { reason: `${tool.name} ${wanted(tool)} is not there` };
+}
+
+function isExecutable(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(() => true, () => false);
+}
+
+async function versionOf(path: string, tool: Tool): Promise<string | undefined> {
+  const { versionArgs = ["--version"], versionPattern = "(\\d+\\.\\d+\\.\\d+)" } = tool;
+  const run = $({ quiet: true, nothrow: true, timeout: "5s", stdio: ["ignore", "pipe", "pipe"] });
+  const { stdout, stderr } = await run`exec ${path} ${versionArgs}`;
+  return new RegExp(versionPattern).exec(stdout + stderr)?.[1];
+}
