@@ -26,22 +26,22 @@ help:
 ## tools             get the pinned tools (PATH, download, or Go build)
 .PHONY: tools
 tools:
-	@$(RUN) scripts/tools.ts
+	@$(RUN) scripts/tools/main.ts
 
 ## demo              three local control planes, everything deployed on them
 .PHONY: demo
 demo:
-	@$(DEMO) scripts/demo.ts up
+	@$(DEMO) scripts/demo/demo.ts up
 
 ## demo-down         remove the demo: no process, no file stays
 .PHONY: demo-down
 demo-down:
-	@$(DEMO) scripts/demo.ts down
+	@$(DEMO) scripts/demo/demo.ts down
 
 ## test              format, lint, types and every test; needs no cluster
 .PHONY: test
 test: check
-	@$(RUN) scripts/tools.ts kubectl promtool minio
+	@$(RUN) scripts/tools/main.ts kubectl promtool minio
 	@scripts/deno test --frozen --no-prompt --parallel --allow-all --ignore=tests/e2e,tests/apiserver tests/
 
 ## check             format, lint and types only
@@ -58,51 +58,51 @@ golden:
 ## smoke             the CI job: fresh demo, deploy twice, repair drift, refuse, tear down
 .PHONY: smoke
 smoke:
-	@$(RUN) scripts/smoke.ts
+	@$(RUN) scripts/demo/smoke.ts
 
 ## apiserver         what a real API server refuses, and a deploy over a bad line to it; part of smoke
 .PHONY: apiserver
 apiserver:
-	@$(RUN) scripts/tools.ts kubectl kwokctl etcd kube-apiserver
+	@$(RUN) scripts/tools/main.ts kubectl kwokctl etcd kube-apiserver
 	@scripts/deno test --frozen --no-prompt --allow-all tests/apiserver/
 
 ## bench             how fast a deploy is, beside plain kubectl; ROUNDS=3
 .PHONY: bench
 bench:
-	@$(DEMO) scripts/bench.ts
+	@$(DEMO) tests/bench/bench.ts
 
 ## e2e               deploy a real site (PROFILE=lab) and ask its programs; see README.md
 .PHONY: e2e
 e2e:
-	@$(RUN) scripts/tools.ts kubectl promtool thanos
+	@$(RUN) scripts/tools/main.ts kubectl promtool thanos
 	@scripts/deno test --frozen --no-prompt --allow-all --fail-fast tests/e2e/suite.ts
 
 ## e2e-faults        break a site that e2e has found well, and watch it heal
 .PHONY: e2e-faults
 e2e-faults:
-	@$(RUN) scripts/tools.ts kubectl promtool thanos
+	@$(RUN) scripts/tools/main.ts kubectl promtool thanos
 	@scripts/deno test --frozen --no-prompt --allow-all tests/e2e/drills.ts
 
 ## config-196        every effective setting of a cluster and where it comes from
 config-%: FORCE
-	@$(RUN) scripts/config.ts "$$STEM"
+	@$(RUN) scripts/operate/config.ts "$$STEM"
 
 ## bootstrap-196     shell script that makes the host a Minikube; YES=1 runs it over ssh
 bootstrap-%: FORCE
-	@$(RUN) scripts/bootstrap.ts "$$STEM" "YES=$$YES"
+	@$(RUN) scripts/operate/bootstrap.ts "$$STEM" "YES=$$YES"
 
 ## preflight         what a deploy would meet, as a table with the fix for each thing (preflight-196 for one)
 .PHONY: preflight
 preflight:
-	@$(RUN) scripts/preflight.ts all
+	@$(RUN) scripts/operate/preflight.ts all
 
 preflight-%: FORCE
-	@$(RUN) scripts/preflight.ts "$$STEM"
+	@$(RUN) scripts/operate/preflight.ts "$$STEM"
 
 ## certificates      site CA and one certificate per cluster for INGRESS_TLS, in INGRESS_TLS_DIR
 .PHONY: certificates
 certificates:
-	@$(RUN) scripts/certificates.ts
+	@$(RUN) scripts/operate/certificates.ts
 
 ## cluster-196       all steps on one cluster
 cluster-%: FORCE
@@ -116,7 +116,7 @@ all:
 ## new-cluster       env file of one more edge; NAME=cluster-199-edge NODE_IP=192.168.101.199
 .PHONY: new-cluster
 new-cluster:
-	@$(RUN) scripts/new-cluster.ts "NAME=$$NAME" "NODE_IP=$$NODE_IP" "CONTEXT=$$CONTEXT" "DOMAIN=$$DOMAIN"
+	@$(RUN) scripts/operate/new_cluster.ts "NAME=$$NAME" "NODE_IP=$$NODE_IP" "CONTEXT=$$CONTEXT" "DOMAIN=$$DOMAIN"
 
 ## 30-thanos         one step (any of scripts/NN-*.ts); CLUSTER=197
 .PHONY: $(STEPS)
@@ -141,12 +141,12 @@ drift-%: FORCE
 
 ## explain-197       why an object, or a field of it, is as it is; OBJ=Kind/namespace/name FIELD=spec.replicas
 explain-%: FORCE
-	@$(RUN) scripts/explain.ts "$$STEM"
+	@$(RUN) scripts/operate/explain.ts "$$STEM"
 
 ## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
 .PHONY: compare
 compare:
-	@$(RUN) scripts/compare.ts $$CLUSTERS
+	@$(RUN) scripts/operate/compare.ts $$CLUSTERS
 
 ## verify            check every cluster end to end (verify-196 for one)
 .PHONY: verify
@@ -163,22 +163,22 @@ remove-%: FORCE
 ## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
 .PHONY: logs
 logs:
-	@$(RUN) scripts/logs.ts $$CLUSTER
+	@$(RUN) scripts/operate/logs.ts $$CLUSTER
 
 ## restore-logs      days of logs on S3: CLUSTER=197; DAY=2026.11.08 brings one back, ARGS=--drop away
 .PHONY: restore-logs
 restore-logs:
-	@$(RUN) scripts/restore-logs.ts $$CLUSTER $$ARGS
+	@$(RUN) scripts/operate/restore_logs.ts $$CLUSTER $$ARGS
 
 ## restore-volume    backups of volumes on S3: CLUSTER=197; CLAIM=monitoring/data restores one, AS=name beside it
 .PHONY: restore-volume
 restore-volume:
-	@$(RUN) scripts/restore-volume.ts $$CLUSTER
+	@$(RUN) scripts/operate/restore_volume.ts $$CLUSTER
 
 ## rotate-s3         the S3 keys of env/secret.env everywhere, proof, then the old ones off; ARGS=--keep-old
 .PHONY: rotate-s3
 rotate-s3:
-	@$(RUN) scripts/rotate-s3.ts $$ARGS
+	@$(RUN) scripts/operate/rotate_s3.ts $$ARGS
 
 .PHONY: FORCE
 FORCE:

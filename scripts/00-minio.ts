@@ -9,9 +9,9 @@ import { main } from "../lib/cli/deploy.ts";
 import { administration } from "./components/minio/admin.ts";
 import { s3Of } from "../lib/s3/client.ts";
 import { step } from "../lib/deploy/step.ts";
-import { type Done, ensureQuotas, ensureUsers, leftToOperator } from "./minio/administer.ts";
-import { bucketsOf } from "./minio/buckets.ts";
-import { reachFromInside } from "./minio/inside.ts";
+import { type Done, ensureQuotas, ensureUsers, leftToOperator } from "./components/minio/users.ts";
+import { bucketsOf } from "./components/minio/buckets.ts";
+import { reachFromInside } from "./components/minio/inside.ts";
 
 export const minio = step({
   name: "00-minio",

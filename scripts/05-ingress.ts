@@ -6,8 +6,8 @@ import { type Cluster, flag, text } from "../lib/config/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
-import { certificateSecret, nginxOptions, traefikOptions } from "./ingress/options.ts";
-import { networkPolicies } from "./network/policies.ts";
+import { certificateSecret, nginxOptions, traefikOptions } from "./components/ingress/options.ts";
+import { networkPolicies } from "./components/network/policies.ts";
 
 export const ingress = step({
   name: "05-ingress",

@@ -11,19 +11,19 @@ import { keyOf } from "../lib/s3/client.ts";
 import { step } from "../lib/deploy/step.ts";
 import { keepDefaultClass, storageClasses } from "../lib/kube/storage_class.ts";
 import { until } from "../lib/io/wait.ts";
-import { backupJobs } from "./longhorn/backups.ts";
-import { keepsFromPrune } from "./longhorn/keep.ts";
+import { backupJobs } from "./components/longhorn/backups.ts";
+import { keepsFromPrune } from "./components/longhorn/keep.ts";
 import {
   backupTargetMissing,
   driverMissing,
   nodeComplaints,
   nodesMissing,
-} from "./longhorn/ladder.ts";
-import { replicasOf } from "./longhorn/nodes.ts";
-import { patchLonghorn } from "./longhorn/patch.ts";
-import { longhornPolicies } from "./longhorn/policies.ts";
-import { checkUpgrade } from "./longhorn/version.ts";
-import { refuseUnfitNodes } from "./preflight/host.ts";
+} from "./components/longhorn/ladder.ts";
+import { replicasOf } from "./components/longhorn/nodes.ts";
+import { patchLonghorn } from "./components/longhorn/patch.ts";
+import { longhornPolicies } from "./components/longhorn/policies.ts";
+import { checkUpgrade } from "./components/longhorn/version.ts";
+import { refuseUnfitNodes } from "./checks/node.ts";
 
 export const longhorn = step({
   name: "10-longhorn",

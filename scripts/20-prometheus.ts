@@ -8,8 +8,8 @@ import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
-import { networkPolicies } from "./network/policies.ts";
-import { enforcesPolicies } from "./preflight/cni.ts";
+import { networkPolicies } from "./components/network/policies.ts";
+import { enforcesPolicies } from "./components/network/cni.ts";
 import {
   alertmanagerSecret,
   grafanaLimits,
@@ -18,11 +18,11 @@ import {
   objstoreSecret,
   s3CaSecrets,
   trustingS3,
-} from "./prometheus/access.ts";
-import { packOwn, packUpstream } from "./prometheus/dashboards.ts";
-import { ensureAdminPassword } from "./prometheus/login.ts";
-import { adaptRules } from "./prometheus/rules.ts";
-import { grpcSecrets, mutualTls } from "./thanos/grpc.ts";
+} from "./components/prometheus/access.ts";
+import { packOwn, packUpstream } from "./components/prometheus/dashboards.ts";
+import { ensureAdminPassword } from "./components/prometheus/login.ts";
+import { adaptRules } from "./components/prometheus/rules.ts";
+import { grpcSecrets, mutualTls } from "./components/thanos/grpc.ts";
 
 export const prometheus = step({
   name: "20-prometheus",

@@ -17,8 +17,8 @@ import {
 } from "../lib/opensearch/documents.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
-import { withOpenSearch } from "./logging/access.ts";
-import { logAlerts } from "./logging/alerts.ts";
+import { withOpenSearch } from "./components/logging/access.ts";
+import { logAlerts } from "./components/logging/alerts.ts";
 import {
   indexPolicy,
   indexTemplate,
@@ -28,10 +28,15 @@ import {
   REPOSITORY,
   repository,
   snapshotPolicy,
-} from "./logging/documents.ts";
-import { clearExclusions, leavingNodes, moveShards, withdrawVotes } from "./logging/nodes.ts";
-import { openSearchSecrets, openSearchSettings } from "./logging/objects.ts";
-import { networkPolicies } from "./network/policies.ts";
+} from "./components/logging/documents.ts";
+import {
+  clearExclusions,
+  leavingNodes,
+  moveShards,
+  withdrawVotes,
+} from "./components/logging/nodes.ts";
+import { openSearchSecrets, openSearchSettings } from "./components/logging/objects.ts";
+import { networkPolicies } from "./components/network/policies.ts";
 
 const LOGS = LOG_INDICES.join(",");
 

@@ -12,22 +12,22 @@ import { longhorn } from "./10-longhorn.ts";
 import { prometheus } from "./20-prometheus.ts";
 import { thanos } from "./30-thanos.ts";
 import { logging } from "./40-logging.ts";
-import { alertmanager } from "./verify/alertmanager.ts";
-import { archive, headroom } from "./verify/archive.ts";
-import { certificates } from "./verify/certificates.ts";
-import { doors } from "./verify/doors.ts";
-import { dashboards, login } from "./verify/grafana.ts";
-import { backupTarget } from "./verify/longhorn.ts";
-import { fresh, marker } from "./verify/logs.ts";
-import { compactor, dropped, indexed, uploads } from "./verify/metrics.ts";
-import { claims, defaultClass, existing, readyObjects } from "./verify/objects.ts";
-import { health, lifecycle, plugins, repository } from "./verify/opensearch.ts";
-import { rules, targets } from "./verify/prometheus.ts";
-import { runChecks } from "./verify/run.ts";
-import { bucket } from "./verify/s3.ts";
-import type { Subject } from "./verify/subject.ts";
-import { clusters, endpoints } from "./verify/thanos.ts";
-import { volume } from "./verify/volume.ts";
+import { alertmanager } from "./checks/alertmanager.ts";
+import { archive, headroom } from "./checks/archive.ts";
+import { certificates } from "./checks/certificates.ts";
+import { doors } from "./checks/doors.ts";
+import { dashboards, login } from "./checks/grafana.ts";
+import { backupTarget } from "./checks/longhorn.ts";
+import { fresh, marker } from "./checks/logs.ts";
+import { compactor, dropped, indexed, uploads } from "./checks/metrics.ts";
+import { claims, defaultClass, existing, readyObjects } from "./checks/objects.ts";
+import { health, lifecycle, plugins, repository } from "./checks/opensearch.ts";
+import { rules, targets } from "./checks/prometheus.ts";
+import { runChecks } from "./checks/run.ts";
+import { bucket } from "./checks/bucket.ts";
+import type { Subject } from "./checks/subject.ts";
+import { clusters, endpoints } from "./checks/thanos.ts";
+import { volume } from "./checks/volume.ts";
 
 /** Hop by hop, in the order in which the data goes. */
 export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import type { Cluster } from "../lib/config/cluster.ts";
 import { OWNER, STEP_LABEL } from "../lib/core/object.ts";
-import { absenceOf } from "../scripts/thanos/absence.ts";
-import { edgesOf } from "../scripts/thanos/fleet.ts";
-import type { Stores } from "../scripts/thanos/stores.ts";
+import { absenceOf } from "../scripts/components/thanos/absence.ts";
+import { edgesOf } from "../scripts/components/thanos/fleet.ts";
+import type { Stores } from "../scripts/components/thanos/stores.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 import { fakeKubectl, FLEET_CONFIG, identityReply, type Reply } from "./fake_kubectl.ts";
 

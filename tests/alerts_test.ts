@@ -10,7 +10,7 @@ import { readBundle } from "../lib/render/bundle.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { durationSeconds } from "../lib/core/quantity.ts";
 import { ensureTools } from "../scripts/tools/tool.ts";
-import { adaptRules } from "../scripts/prometheus/rules.ts";
+import { adaptRules } from "../scripts/components/prometheus/rules.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { renderedFleet } from "./rendered_fixture.ts";
 

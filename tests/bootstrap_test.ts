@@ -7,7 +7,7 @@ import process from "node:process";
 import { $ } from "zx";
 import { DeployError } from "../lib/core/error.ts";
 import { Report } from "../lib/io/report.ts";
-import { bootstrap, hostScript } from "../scripts/bootstrap.ts";
+import { bootstrap, hostScript } from "../scripts/operate/bootstrap.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const LONGHORN = await fixtureCluster("196", { CONTROL_PLANE_METRICS: "true" });

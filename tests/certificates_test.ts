@@ -1,11 +1,11 @@
-// scripts/certificates.ts and the judgement of INGRESS_TLS_DIR, with the real openssl.
+// scripts/operate/certificates.ts and the judgement of INGRESS_TLS_DIR, with the real openssl.
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFor } from "../lib/config/certificates.ts";
-import { ensureCertificates } from "../scripts/certificates.ts";
+import { ensureCertificates } from "../scripts/operate/certificates.ts";
 import { DeployError } from "../lib/core/error.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 

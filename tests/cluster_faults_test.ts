@@ -4,7 +4,7 @@ import { chmod, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { chooseClusters, secretsOf, text } from "../lib/config/cluster.ts";
 import { DeployError } from "../lib/core/error.ts";
-import { settingLines } from "../scripts/config.ts";
+import { settingLines } from "../scripts/operate/config.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 import { FIXTURES, project, SECRET_ENV, wording } from "./project_fixture.ts";
 

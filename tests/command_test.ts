@@ -35,7 +35,7 @@ Deno.test("A14: an unknown cluster or verb ends with exit 2 and the known ones",
 });
 
 Deno.test("A11: config prints every effective setting with its source, secrets masked", async () => {
-  const { code, stdout, stderr } = await run("scripts/config.ts", "197");
+  const { code, stdout, stderr } = await run("scripts/operate/config.ts", "197");
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^NODE_IP=192\.168\.101\.197 +# env\/cluster-197\.env:\d+$/m);
   assert.match(stdout, /^QUERY_TIMEOUT=2m +# default$/m);
@@ -85,7 +85,7 @@ Deno.test("CANARY, PLAN, MAX_FAILURES: what cannot be meant is refused (2) befor
 const NO_SECRETS = { S3_ACCESS_KEY: "", S3_SECRET_KEY: "", UI_BASIC_AUTH: "" };
 
 Deno.test("V9: config shows every setting without any secret, and says at the end which are missing", async () => {
-  const { code, stdout, stderr } = await runWith(NO_SECRETS, "scripts/config.ts", "all");
+  const { code, stdout, stderr } = await runWith(NO_SECRETS, "scripts/operate/config.ts", "all");
   assert.equal(code, 0, stderr);
   for (const name of Object.keys(NO_SECRETS)) {
     assert.equal(stdout.match(new RegExp(`^${name}=  # missing$`, "gm"))?.length, 3);
@@ -102,9 +102,9 @@ Deno.test("V9: a command that needs no secret asks for none; one that does names
   for (
     const words of [
       ["scripts/fleet.ts", "remove", "197"],
-      ["scripts/logs.ts", "197"],
-      ["scripts/restore-logs.ts", "197"],
-      ["scripts/restore-volume.ts", "197"],
+      ["scripts/operate/logs.ts", "197"],
+      ["scripts/operate/restore_logs.ts", "197"],
+      ["scripts/operate/restore_volume.ts", "197"],
     ] as [string, ...string[]][]
   ) {
     const { code, stderr } = await runWith({ ...NO_SECRETS, ...kubeconfig }, ...words);
@@ -134,7 +134,7 @@ Deno.test("V9: config, plan, drift and remove warn", async () => {
   const settings = { KUBECONFIG_FILE };
   for (
     const words of [
-      ["scripts/config.ts", "all"],
+      ["scripts/operate/config.ts", "all"],
       ["scripts/fleet.ts", "plan", "all"],
       ["scripts/fleet.ts", "drift", "all"],
       ["scripts/fleet.ts", "remove", "all"],
@@ -154,7 +154,7 @@ Deno.test("V9: tellWarnings() says once what all clusters share", async () => {
   await chmod(file, 0o644);
   const { code, stderr } = await runWith(
     { SECRET_FILE: file, S3_SECRET_KEY: "hush-secret-key" },
-    "scripts/config.ts",
+    "scripts/operate/config.ts",
     "all",
   );
   assert.equal(code, 0, stderr);

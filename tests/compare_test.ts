@@ -1,11 +1,11 @@
-// scripts/operate/inspect/compare.ts and scripts/compare.ts: whether clusters that should be alike are.
+// scripts/operate/inspect/compare.ts and scripts/operate/compare.ts: whether clusters that should be alike are.
 import assert from "node:assert/strict";
 import { comparable, compareSides, fieldsOf, sideOf } from "../scripts/operate/inspect/compare.ts";
 import { DeployError } from "../lib/core/error.ts";
 import { HASH_LABEL, hashed } from "../lib/apply/diff.ts";
 import { idOf, type Manifest, secret, signed, STEP_LABEL } from "../lib/core/object.ts";
 import { desired, step } from "../lib/deploy/step.ts";
-import { compare } from "../scripts/compare.ts";
+import { compare } from "../scripts/operate/compare.ts";
 import { STEPS } from "../scripts/fleet.ts";
 import { fixtureFleet, SECRETS } from "./cluster_fixture.ts";
 import { fakeKubectl, FLEET_CONFIG, identityReply, listOf, type Reply } from "./fake_kubectl.ts";

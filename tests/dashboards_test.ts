@@ -9,9 +9,9 @@ import { type Cluster, projectPath } from "../lib/config/cluster.ts";
 import { DeployError } from "../lib/core/error.ts";
 import { idOf, type Manifest } from "../lib/core/object.ts";
 import { monitors, prometheus } from "../scripts/20-prometheus.ts";
-import { ownDashboards, packUpstream } from "../scripts/prometheus/dashboards.ts";
-import { type Dashboard, expand, type Source } from "../scripts/prometheus/grafana.ts";
-import type { Panel } from "../scripts/prometheus/panel.ts";
+import { ownDashboards, packUpstream } from "../scripts/components/prometheus/dashboards.ts";
+import { type Dashboard, expand, type Source } from "../scripts/components/prometheus/grafana.ts";
+import type { Panel } from "../scripts/components/prometheus/panel.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import { concrete, expressions, expressionsOf, MAY_BE_EMPTY } from "./expressions.ts";
 
@@ -79,9 +79,9 @@ Deno.test("concrete() fills in times, and leaves groups of a regular expression"
   );
 });
 
-Deno.test("dashboards/*.yaml keep to scripts/prometheus/dashboard.schema.json", async () => {
+Deno.test("dashboards/*.yaml keep to scripts/components/prometheus/dashboard.schema.json", async () => {
   const schema = JSON.parse(
-    await readFile(projectPath("scripts/prometheus/dashboard.schema.json"), "utf8"),
+    await readFile(projectPath("scripts/components/prometheus/dashboard.schema.json"), "utf8"),
   );
   const fits = new Ajv2020({ allErrors: true, strict: false }).compile(schema);
   const manifests = projectPath("manifests");

@@ -1,4 +1,4 @@
-// scripts/operate/inspect/field.ts, scripts/operate/inspect/origin.ts and scripts/explain.ts: where a field comes from and who owns it.
+// scripts/operate/inspect/field.ts, scripts/operate/inspect/origin.ts and scripts/operate/explain.ts: where a field comes from and who owns it.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { projectPath } from "../lib/config/cluster.ts";
@@ -17,7 +17,7 @@ import { templatesOf } from "../lib/render/render.ts";
 import { substitute } from "../lib/render/substitute.ts";
 import { templatesIn } from "../lib/render/kustomize.ts";
 import { step } from "../lib/deploy/step.ts";
-import { explainField, explainObject, subjectOf } from "../scripts/explain.ts";
+import { explainField, explainObject, subjectOf } from "../scripts/operate/explain.ts";
 import { STEPS } from "../scripts/fleet.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";

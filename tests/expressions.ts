@@ -1,8 +1,8 @@
 // Every expression of our dashboards, as Prometheus or Thanos Query can be asked it.
 import type { Cluster } from "../lib/config/cluster.ts";
 import { monitors } from "../scripts/20-prometheus.ts";
-import { ownDashboards } from "../scripts/prometheus/dashboards.ts";
-import type { Dashboard } from "../scripts/prometheus/grafana.ts";
+import { ownDashboards } from "../scripts/components/prometheus/dashboards.ts";
+import type { Dashboard } from "../scripts/components/prometheus/grafana.ts";
 
 /** One query of one panel. */
 export interface Expression {

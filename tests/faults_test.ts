@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { faultTests, testsIn, untested } from "../scripts/faults.ts";
-import { FAULTS } from "../scripts/faults/rows.ts";
+import { faultTests, testsIn, untested } from "./faults/faults.ts";
+import { FAULTS } from "./faults/rows.ts";
 
 const ids = FAULTS.map(({ id }) => id);
 

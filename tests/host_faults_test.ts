@@ -10,7 +10,7 @@ import { type Ended, ended, root } from "./script_fixture.ts";
 
 const FLAGS = ["read", "write", "env", "sys", "run", "net"].map((name) => `--allow-${name}`);
 const RUN = [Deno.execPath(), "run", "--frozen", "--no-prompt"];
-const CONFIG = [...RUN, ...FLAGS, "scripts/config.ts", "all"];
+const CONFIG = [...RUN, ...FLAGS, "scripts/operate/config.ts", "all"];
 
 /** Runs bash with the words as its `"$@"`. */
 function shell(line: string, words: string[], env: Record<string, string> = {}): Promise<Ended> {
@@ -36,7 +36,7 @@ async function elsewhere(path: string): Promise<string> {
 Deno.test("A17: without bash a run ends with 3 before anything else, and says what to install", async () => {
   await using own = await folder();
   for (const name of ["sh", "env"]) await symlink(`/bin/${name}`, join(own.path, name));
-  const words = [...RUN, ...FLAGS, "scripts/faults.ts"];
+  const words = [...RUN, ...FLAGS, "tests/faults/faults.ts"];
   const { code, stdout, stderr } = await ended(words, { PATH: own.path });
   assert.deepEqual([code, stdout], [3, ""]);
   assert.match(stderr, /Cannot start: there is no bash on PATH\n +fix: install bash/);
@@ -131,7 +131,7 @@ Deno.test("A21: without a permission a run ends with 3 and the flag to use, and 
   for (const flag of ["--allow-read", "--allow-env", "--allow-sys", "--allow-run"]) {
     const others = FLAGS.filter((other) => other !== flag);
     // As somebody types it: without --no-prompt, where Deno might ask on a terminal.
-    const words = [Deno.execPath(), "run", "--frozen", ...others, "scripts/faults.ts"];
+    const words = [Deno.execPath(), "run", "--frozen", ...others, "tests/faults/faults.ts"];
     const { code, stdout, stderr } = await ended(words);
     assert.deepEqual([code, stdout], [3, ""], stderr);
     assert.match(stderr, new RegExp(`missing: ${flag}\n +fix: use make`));

@@ -19,8 +19,8 @@ import { idOf, type Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { ingress } from "../scripts/05-ingress.ts";
 import { thanos } from "../scripts/30-thanos.ts";
-import { ensureCertificates } from "../scripts/certificates.ts";
-import { doors } from "../scripts/verify/doors.ts";
+import { ensureCertificates } from "../scripts/operate/certificates.ts";
+import { doors } from "../scripts/checks/doors.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const MODELS: Record<string, new (object: never) => { validate(): void }> = {

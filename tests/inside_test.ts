@@ -1,7 +1,7 @@
-// scripts/minio/inside.ts: S3 as the pods of a cluster reach it, against a kubectl that answers from a table.
+// scripts/components/minio/inside.ts: S3 as the pods of a cluster reach it, against a kubectl that answers from a table.
 import assert from "node:assert/strict";
 import type { DeployError } from "../lib/core/error.ts";
-import { reachFromInside } from "../scripts/minio/inside.ts";
+import { reachFromInside } from "../scripts/components/minio/inside.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
 

@@ -9,8 +9,8 @@ import { DeployError } from "../lib/core/error.ts";
 import { idOf, type Manifest } from "../lib/core/object.ts";
 import { ensureIndexPolicy } from "../lib/opensearch/documents.ts";
 import { ensureDocuments, ensurePolicies, logging } from "../scripts/40-logging.ts";
-import { indexPolicy, snapshotPolicy } from "../scripts/logging/documents.ts";
-import { opensearchConfig } from "../scripts/logging/objects.ts";
+import { indexPolicy, snapshotPolicy } from "../scripts/components/logging/documents.ts";
+import { opensearchConfig } from "../scripts/components/logging/objects.ts";
 import { fixtureCluster, SECRETS } from "./cluster_fixture.ts";
 import { FakeOpenSearch } from "./fakes/opensearch.ts";
 

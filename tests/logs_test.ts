@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Json, OpenSearch } from "../lib/opensearch/documents.ts";
 import { DeployError } from "../lib/core/error.ts";
-import { closing, linesOf, newest } from "../scripts/logs.ts";
+import { closing, linesOf, newest } from "../scripts/operate/logs.ts";
 import {
   lineOf,
   printable,
@@ -9,7 +9,7 @@ import {
   searchLogs,
   searchOf,
   utcDay,
-} from "../scripts/logging/search.ts";
+} from "../scripts/components/logging/search.ts";
 
 /** An OpenSearch with one answer, and what it was asked. */
 function answering(body: unknown, status = 200): OpenSearch & { asked: [string, Json][] } {

@@ -12,15 +12,19 @@ import { DeployError } from "../lib/core/error.ts";
 import { idOf, type Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { longhorn } from "../scripts/10-longhorn.ts";
-import { backupJobs } from "../scripts/longhorn/backups.ts";
-import { keepsFromPrune } from "../scripts/longhorn/keep.ts";
-import { backupTargetMissing, driverMissing, nodesMissing } from "../scripts/longhorn/ladder.ts";
-import { replicasFor, schedulable } from "../scripts/longhorn/nodes.ts";
-import { patchLonghorn } from "../scripts/longhorn/patch.ts";
-import { longhornPolicies } from "../scripts/longhorn/policies.ts";
-import { checkUpgrade } from "../scripts/longhorn/version.ts";
-import { backupTarget } from "../scripts/verify/longhorn.ts";
-import type { Subject } from "../scripts/verify/subject.ts";
+import { backupJobs } from "../scripts/components/longhorn/backups.ts";
+import { keepsFromPrune } from "../scripts/components/longhorn/keep.ts";
+import {
+  backupTargetMissing,
+  driverMissing,
+  nodesMissing,
+} from "../scripts/components/longhorn/ladder.ts";
+import { replicasFor, schedulable } from "../scripts/components/longhorn/nodes.ts";
+import { patchLonghorn } from "../scripts/components/longhorn/patch.ts";
+import { longhornPolicies } from "../scripts/components/longhorn/policies.ts";
+import { checkUpgrade } from "../scripts/components/longhorn/version.ts";
+import { backupTarget } from "../scripts/checks/longhorn.ts";
+import type { Subject } from "../scripts/checks/subject.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 

@@ -331,7 +331,7 @@ Deno.test("every setting of env/schema.json is used", async () => {
     }
   }
   const all = texts.join("\n");
-  // Of each program that has a bucket: scripts/minio/buckets.ts and lib/s3/client.ts put these names together.
+  // Of each program that has a bucket: scripts/components/minio/buckets.ts and lib/s3/client.ts put these names together.
   const composed = /^(THANOS|OPENSEARCH|LONGHORN)_(S3_(ACCESS|SECRET)_KEY|BUCKET_QUOTA)$/;
   assert.match(all, /\$\{program\}_BUCKET_QUOTA/);
   assert.match(all, /\$\{prefix\}_ACCESS_KEY[\s\S]*\$\{prefix\}_SECRET_KEY/);

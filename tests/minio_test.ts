@@ -28,8 +28,8 @@ import { keyOf, type S3, type S3Key, s3Of } from "../lib/s3/client.ts";
 import { runStep } from "../lib/deploy/step.ts";
 import { ensureTools } from "../scripts/tools/tool.ts";
 import { minio } from "../scripts/00-minio.ts";
-import { bucketsOf, policyOf } from "../scripts/minio/buckets.ts";
-import { minioMetrics } from "../scripts/prometheus/access.ts";
+import { bucketsOf, policyOf } from "../scripts/components/minio/buckets.ts";
+import { minioMetrics } from "../scripts/components/prometheus/access.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { pem } from "./fakes/s3.ts";
 

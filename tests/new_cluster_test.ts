@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { DeployError } from "../lib/core/error.ts";
-import { addCluster } from "../scripts/new-cluster.ts";
+import { addCluster } from "../scripts/operate/new_cluster.ts";
 import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
 import { type Project, project, wording } from "./project_fixture.ts";
 

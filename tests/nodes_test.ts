@@ -1,4 +1,4 @@
-// scripts/logging/nodes.ts: nothing is lost when nodes go, and nothing is left behind by their going.
+// scripts/components/logging/nodes.ts: nothing is lost when nodes go, and nothing is left behind by their going.
 import assert from "node:assert/strict";
 import { DeployError } from "../lib/core/error.ts";
 import type { Manifest } from "../lib/core/object.ts";
@@ -12,7 +12,7 @@ import {
   surplus,
   unsaved,
   withdrawVotes,
-} from "../scripts/logging/nodes.ts";
+} from "../scripts/components/logging/nodes.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 

@@ -8,9 +8,9 @@ import type { Cluster } from "../lib/config/cluster.ts";
 import { DeployError, SlowError } from "../lib/core/error.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { Report } from "../lib/io/report.ts";
-import { preflight } from "../scripts/preflight.ts";
-import { enforcesPolicies, policyRow } from "../scripts/preflight/cni.ts";
-import { judgeIngress, judgePorts, nameRow } from "../scripts/preflight/doors.ts";
+import { preflight } from "../scripts/operate/preflight.ts";
+import { enforcesPolicies, policyRow } from "../scripts/components/network/cni.ts";
+import { judgeIngress, judgePorts, nameRow } from "../scripts/checks/ports.ts";
 import {
   cgroup,
   clock,
@@ -23,9 +23,9 @@ import {
   overNodes,
   refuseUnfitNodes,
   sysctls,
-} from "../scripts/preflight/host.ts";
-import { type NodeFacts, nodeFacts, parseFacts } from "../scripts/preflight/node.ts";
-import { demandsOf, judgeRoom, othersOf, requestsOf, roomOf } from "../scripts/preflight/room.ts";
+} from "../scripts/checks/node.ts";
+import { type NodeFacts, nodeFacts, parseFacts } from "../scripts/checks/node_facts.ts";
+import { demandsOf, judgeRoom, othersOf, requestsOf, roomOf } from "../scripts/checks/capacity.ts";
 import {
   exitCodeOfRows,
   looked,
@@ -35,11 +35,11 @@ import {
   tableOf,
   warn,
   worstOf,
-} from "../scripts/preflight/row.ts";
-import { aheadOf, askBuckets, judgeBuckets, s3Clock } from "../scripts/preflight/s3.ts";
-import { judgeCertificates, judgeKubectl } from "../scripts/preflight/seat.ts";
-import { claimsOf, judgeAddon, judgeClass, judgeDisks } from "../scripts/preflight/volumes.ts";
-import { certificates, type Dated } from "../scripts/verify/certificates.ts";
+} from "../scripts/checks/row.ts";
+import { aheadOf, askBuckets, judgeBuckets, s3Clock } from "../scripts/checks/s3.ts";
+import { judgeCertificates, judgeKubectl } from "../scripts/checks/access.ts";
+import { claimsOf, judgeAddon, judgeClass, judgeDisks } from "../scripts/checks/disk.ts";
+import { certificates, type Dated } from "../scripts/checks/certificates.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, identityReply, type Reply } from "./fake_kubectl.ts";
 import { fakeS3, KEY, pem } from "./fakes/s3.ts";
@@ -314,7 +314,7 @@ async function localFacts(files: Record<string, string>): Promise<NodeFacts> {
       await mkdir(join(folder, dirname(name)), { recursive: true });
       await writeFile(join(folder, name), text, { mode: 0o755 });
     }
-    const path = new URL("../scripts/preflight/node.sh", import.meta.url).pathname;
+    const path = new URL("../scripts/checks/node.sh", import.meta.url).pathname;
     const script = (await readFile(path, "utf8")).replaceAll("/host", folder);
     const result = await $({ quiet: true })`sh -c ${script} node.sh /var/lib/longhorn/`;
     assert.equal(result.stderr, "");

@@ -2,8 +2,12 @@ import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { idOf, type Manifest } from "../lib/core/object.ts";
 import { prometheus } from "../scripts/20-prometheus.ts";
-import { alertmanagerSecret, grafanaLimits, objstoreSecret } from "../scripts/prometheus/access.ts";
-import { adaptRules, ourJobs } from "../scripts/prometheus/rules.ts";
+import {
+  alertmanagerSecret,
+  grafanaLimits,
+  objstoreSecret,
+} from "../scripts/components/prometheus/access.ts";
+import { adaptRules, ourJobs } from "../scripts/components/prometheus/rules.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 const cluster = await fixtureCluster("197");

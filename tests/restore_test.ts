@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../lib/core/error.ts";
-import { dayTable } from "../scripts/restore-logs.ts";
-import { dropDay, restoreDay, restoredIndices } from "../scripts/logging/restore.ts";
-import { roomOf, sizeText } from "../scripts/logging/room.ts";
+import { dayTable } from "../scripts/operate/restore_logs.ts";
+import { dropDay, restoreDay, restoredIndices } from "../scripts/components/logging/restore.ts";
+import { roomOf, sizeText } from "../scripts/components/logging/room.ts";
 import {
   choose,
   incomplete,
@@ -11,8 +11,8 @@ import {
   type Snapshot,
   snapshotsOf,
   type Source,
-} from "../scripts/logging/snapshots.ts";
-import { repository } from "../scripts/logging/documents.ts";
+} from "../scripts/components/logging/snapshots.ts";
+import { repository } from "../scripts/components/logging/documents.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { FakeSnapshots, type Stored } from "./fakes/snapshots.ts";
 

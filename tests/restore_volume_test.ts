@@ -8,8 +8,8 @@ import {
   backupsOf,
   restoredObjects,
   restoreVolume,
-} from "../scripts/longhorn/restore.ts";
-import { backupFor, backupTable } from "../scripts/restore-volume.ts";
+} from "../scripts/components/longhorn/restore.ts";
+import { backupFor, backupTable } from "../scripts/operate/restore_volume.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 

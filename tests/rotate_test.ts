@@ -8,13 +8,18 @@ import { Report } from "../lib/io/report.ts";
 import { s3Of } from "../lib/s3/client.ts";
 import { type Step, step } from "../lib/deploy/step.ts";
 import { CHECKS } from "../scripts/50-verify.ts";
-import { bucketsOf } from "../scripts/minio/buckets.ts";
-import { openSearchSecrets } from "../scripts/logging/objects.ts";
-import { objstoreSecret } from "../scripts/prometheus/access.ts";
-import { figuresTable, rotate } from "../scripts/rotate-s3.ts";
-import { holdingsOf, oldKeys, outdated, refuseSameId } from "../scripts/rotate/keys.ts";
-import { FROM_VERIFY, gapProblems, largestGap, uploadProblems } from "../scripts/rotate/proof.ts";
-import { retire } from "../scripts/rotate/retire.ts";
+import { bucketsOf } from "../scripts/components/minio/buckets.ts";
+import { openSearchSecrets } from "../scripts/components/logging/objects.ts";
+import { objstoreSecret } from "../scripts/components/prometheus/access.ts";
+import { figuresTable, rotate } from "../scripts/operate/rotate_s3.ts";
+import { holdingsOf, oldKeys, outdated, refuseSameId } from "../scripts/operate/rotation/keys.ts";
+import {
+  FROM_VERIFY,
+  gapProblems,
+  largestGap,
+  uploadProblems,
+} from "../scripts/operate/rotation/proof.ts";
+import { retire } from "../scripts/operate/rotation/retire.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import {
   fakeKubectl,

@@ -5,13 +5,13 @@ import type { Cluster, Peer } from "../lib/config/cluster.ts";
 import { base64, idOf, type Manifest } from "../lib/core/object.ts";
 import { prometheus } from "../scripts/20-prometheus.ts";
 import { thanos } from "../scripts/30-thanos.ts";
-import { edgesOf } from "../scripts/thanos/fleet.ts";
+import { edgesOf } from "../scripts/components/thanos/fleet.ts";
 import {
   missingEdges,
   missingPrograms,
   type Stores,
   whyMissing,
-} from "../scripts/thanos/stores.ts";
+} from "../scripts/components/thanos/stores.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import { grpcFile, grpcFolder } from "./grpc_fixture.ts";
 

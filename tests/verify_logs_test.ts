@@ -9,9 +9,9 @@ import {
   type Index,
   outlookOf,
   type Snapshot,
-} from "../scripts/verify/archive.ts";
-import { type Line, marker, markerProblems, missingProblems } from "../scripts/verify/logs.ts";
-import { lifecycle, lifecycleProblems } from "../scripts/verify/opensearch.ts";
+} from "../scripts/checks/archive.ts";
+import { type Line, marker, markerProblems, missingProblems } from "../scripts/checks/logs.ts";
+import { lifecycle, lifecycleProblems } from "../scripts/checks/opensearch.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 

@@ -5,25 +5,25 @@ import { DeployError } from "../lib/core/error.ts";
 import { readJson } from "../lib/probe/answer.ts";
 import type { Problem } from "../lib/probe/check.ts";
 import type { ClusterProxy } from "../lib/probe/http.ts";
-import { alertProblems } from "../scripts/verify/alertmanager.ts";
-import { dashboardProblems, loginProblems } from "../scripts/verify/grafana.ts";
-import { uploads } from "../scripts/verify/metrics.ts";
+import { alertProblems } from "../scripts/checks/alertmanager.ts";
+import { dashboardProblems, loginProblems } from "../scripts/checks/grafana.ts";
+import { uploads } from "../scripts/checks/metrics.ts";
 import {
   absenceProblems,
   claimProblems,
   claims,
   defaultClassProblems,
-} from "../scripts/verify/objects.ts";
-import { freshProblems } from "../scripts/verify/logs.ts";
+} from "../scripts/checks/objects.ts";
+import { freshProblems } from "../scripts/checks/logs.ts";
 import {
   healthProblems,
   lifecycleProblems,
   pluginProblems,
   repositoryProblems,
-} from "../scripts/verify/opensearch.ts";
-import { ruleProblems, type Target, targetProblems } from "../scripts/verify/prometheus.ts";
-import { clusterProblems, endpointProblems } from "../scripts/verify/thanos.ts";
-import type { Subject } from "../scripts/verify/subject.ts";
+} from "../scripts/checks/opensearch.ts";
+import { ruleProblems, type Target, targetProblems } from "../scripts/checks/prometheus.ts";
+import { clusterProblems, endpointProblems } from "../scripts/checks/thanos.ts";
+import type { Subject } from "../scripts/checks/subject.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl } from "./fake_kubectl.ts";
 

@@ -1,6 +1,6 @@
 // The check "New volume" against a kubectl that answers from a table.
 import assert from "node:assert/strict";
-import { volume } from "../scripts/verify/volume.ts";
+import { volume } from "../scripts/checks/volume.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 import { fakeKubectl, type Reply } from "./fake_kubectl.ts";
 

@@ -8,13 +8,13 @@ import { substitute } from "../lib/render/substitute.ts";
 import { versionsOf } from "../lib/config/versions.ts";
 import lock from "../manifests/upstream.lock.json" with { type: "json" };
 import pinned from "../manifests/versions.json" with { type: "json" };
-import { backupJobs } from "../scripts/longhorn/backups.ts";
-import { reachJob } from "../scripts/minio/inside.ts";
-import { factsJob } from "../scripts/preflight/node.ts";
-import { packUpstream } from "../scripts/prometheus/dashboards.ts";
-import { adaptRules } from "../scripts/prometheus/rules.ts";
+import { backupJobs } from "../scripts/components/longhorn/backups.ts";
+import { reachJob } from "../scripts/components/minio/inside.ts";
+import { factsJob } from "../scripts/checks/node_facts.ts";
+import { packUpstream } from "../scripts/components/prometheus/dashboards.ts";
+import { adaptRules } from "../scripts/components/prometheus/rules.ts";
 import tools from "../scripts/tools.json" with { type: "json" };
-import { probeJob } from "../scripts/verify/volume.ts";
+import { probeJob } from "../scripts/checks/volume.ts";
 import { fixtureCluster, fixtureFleet } from "./cluster_fixture.ts";
 import { grpcFolder } from "./grpc_fixture.ts";
 import { renderedFleet } from "./rendered_fixture.ts";
@@ -141,7 +141,7 @@ const SAID: Record<string, string> = {
   "manifests/versions.json": "the one place",
   "manifests/upstream.lock.json": "the one place of what comes in a bundle",
   "scripts/tools.json": "programs of this machine; the test below compares",
-  "scripts/bootstrap.ts": "Minikube, which is not deployed but deployed to",
+  "scripts/operate/bootstrap.ts": "Minikube, which is not deployed but deployed to",
   "env/profiles/lab.env": "what can be had where the lab is",
 };
 

@@ -6,7 +6,7 @@ import type { Cluster } from "../../lib/config/cluster.ts";
 import { checkTarget } from "../../lib/kube/target.ts";
 import { writeKubeconfig } from "../../scripts/demo/control_plane.ts";
 import { configMap, type Manifest } from "../../lib/core/object.ts";
-import { type BadLine, badLine, type Faults } from "../../scripts/bench/badline.ts";
+import { type BadLine, badLine, type Faults } from "../bench/badline.ts";
 import { cluster, clusterAt, folder, live, ours, servers } from "./server.ts";
 
 /** A definition, an object of it, and plain objects. */

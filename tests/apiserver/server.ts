@@ -7,7 +7,7 @@ import type { Cluster } from "../../lib/config/cluster.ts";
 import { kubectl, useKubectl } from "../../lib/kube/kubectl.ts";
 import { type Manifest, OWNER } from "../../lib/core/object.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
-import { Servers, TOOLS } from "../../scripts/bench/server.ts";
+import { Servers, TOOLS } from "../bench/server.ts";
 import { fixtureCluster } from "../cluster_fixture.ts";
 
 export const folder = join(tmpdir(), `apiserver-${process.pid}`);

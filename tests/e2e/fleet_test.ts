@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { type Cluster, text } from "../../lib/config/cluster.ts";
-import { changesOf } from "../../scripts/smoke/make.ts";
-import { readStores } from "../../scripts/thanos/stores.ts";
+import { changesOf } from "../../scripts/demo/make.ts";
+import { readStores } from "../../scripts/components/thanos/stores.ts";
 import {
   central,
   check,

@@ -7,7 +7,7 @@ import { parse, stringify } from "yaml";
 import { $ } from "zx";
 import { type Cluster, projectPath, text } from "../../lib/config/cluster.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
-import { objstoreSecret } from "../../scripts/prometheus/access.ts";
+import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
 
 const { promtool, thanos } = await ensureTools(["promtool", "thanos"]);
 

@@ -7,7 +7,11 @@ import {
   ensureSnapshotPolicy,
   type Json,
 } from "../../lib/opensearch/documents.ts";
-import { indexPolicy, REPOSITORY, snapshotPolicy } from "../../scripts/logging/documents.ts";
+import {
+  indexPolicy,
+  REPOSITORY,
+  snapshotPolicy,
+} from "../../scripts/components/logging/documents.ts";
 import { bulks, call, load, openSearch } from "./logs.ts";
 
 /** Matches logs-*, what the keeper looks at, but no pattern of the site's own policy. */

@@ -2,8 +2,8 @@
 // one OpenSearch node takes what a cluster writes.
 import assert from "node:assert/strict";
 import { text } from "../../lib/config/cluster.ts";
-import { changesOf } from "../../scripts/smoke/make.ts";
-import { REPOSITORY } from "../../scripts/logging/documents.ts";
+import { changesOf } from "../../scripts/demo/make.ts";
+import { REPOSITORY } from "../../scripts/components/logging/documents.ts";
 import { ask, check, edges, eventually, figure, fleet, make, PROMETHEUS, seconds } from "./site.ts";
 import {
   bulks,

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { type Cluster, list, text } from "../../lib/config/cluster.ts";
 import { desired } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/fleet.ts";
-import { readStores } from "../../scripts/thanos/stores.ts";
-import { poolsOf, type Target } from "../../scripts/verify/prometheus.ts";
+import { readStores } from "../../scripts/components/thanos/stores.ts";
+import { poolsOf, type Target } from "../../scripts/checks/prometheus.ts";
 import {
   ask,
   central,

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { type Cluster, flag } from "../../lib/config/cluster.ts";
 import { runJob } from "../../lib/probe/job.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { enforcesPolicies } from "../../scripts/preflight/cni.ts";
+import { enforcesPolicies } from "../../scripts/components/network/cni.ts";
 import { check, eventually, figure, fleet, kube, make } from "./site.ts";
 
 const on = { NETWORK_POLICIES: "true" };

@@ -6,9 +6,9 @@ import { type Cluster, loadFleet } from "../../lib/config/cluster.ts";
 import { probeBucket } from "../../lib/s3/bucket.ts";
 import { administration, isUser, removeUser } from "../../scripts/components/minio/admin.ts";
 import { keyOf, s3Of } from "../../lib/s3/client.ts";
-import { bucketsOf } from "../../scripts/minio/buckets.ts";
-import { holdingsOf } from "../../scripts/rotate/keys.ts";
-import type { Typed } from "../../scripts/smoke/make.ts";
+import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
+import { holdingsOf } from "../../scripts/operate/rotation/keys.ts";
+import type { Typed } from "../../scripts/demo/make.ts";
 import { central, check, figure, fleet, make } from "./site.ts";
 
 const PROGRAMS = ["THANOS", "OPENSEARCH", "LONGHORN"] as const;

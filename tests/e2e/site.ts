@@ -8,13 +8,13 @@ import { type Cluster, loadFleet, projectPath, secretsOf } from "../../lib/confi
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { type ClusterProxy, openProxy, type ServicePort } from "../../lib/probe/http.ts";
 import { maskSecrets, print, table } from "../../lib/io/report.ts";
-import { type Typed, typeMake } from "../../scripts/smoke/make.ts";
-import { QUERY } from "../../scripts/thanos/stores.ts";
-import type { Sample } from "../../scripts/verify/metrics.ts";
+import { type Typed, typeMake } from "../../scripts/demo/make.ts";
+import { QUERY } from "../../scripts/components/thanos/stores.ts";
+import type { Sample } from "../../scripts/checks/metrics.ts";
 
 export { QUERY };
-export { ALERTMANAGER } from "../../scripts/verify/alertmanager.ts";
-export { PROMETHEUS } from "../../scripts/verify/prometheus.ts";
+export { ALERTMANAGER } from "../../scripts/checks/alertmanager.ts";
+export { PROMETHEUS } from "../../scripts/checks/prometheus.ts";
 
 /** All clusters of the site, with the settings that the commands of this run use. */
 export const fleet = await loadFleet();

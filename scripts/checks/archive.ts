@@ -1,0 +1,160 @@
+// Checks of log lines at rest: the days fit the disk, and those that are over are on S3.
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem, Tell } from "../../lib/probe/check.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import type { ClusterProxy } from "../../lib/probe/http.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
+import { OPENSEARCH } from "../components/logging/access.ts";
+import { REPOSITORY } from "../components/logging/documents.ts";
+import type { Subject } from "./subject.ts";
+
+const DAY = 86_400;
+
+/** An index as `_cat/indices` lists it; sizes in bytes, times in ms, both as text. */
+export interface Index {
+  index: string;
+  "creation.date": string;
+  "store.size": string | null;
+}
+
+export interface Disk {
+  name: string;
+  fs: { total: { total_in_bytes: number; available_in_bytes: number } };
+}
+
+/** The disks have room, and will have it when every day that is to be kept is there. */
+export async function headroom({ cluster, proxy }: Subject, tell: Tell): Promise<Problem[]> {
+  const way = await proxy();
+  const stats = await readJson<{ nodes: Record<string, Disk> }>(
+    way,
+    OPENSEARCH,
+    "/_nodes/stats/fs",
+  );
+  const disks = Object.values(stats.nodes);
+  const outlook = outlookOf(await indicesOf(way), disks, cluster, Date.now());
+  if (outlook) tell(outlook.told);
+  return [...diskProblems(disks), ...outlook?.problems ?? []];
+}
+
+async function indicesOf(way: ClusterProxy): Promise<Index[]> {
+  const path = "/_cat/indices/logs-*?format=json&bytes=b&h=index,creation.date,store.size";
+  return await readJson<Index[]>(way, OPENSEARCH, path);
+}
+
+/** Disks above 85 %: OpenSearch gives no new index a place there, so tomorrow's would be red. */
+export function diskProblems(disks: Disk[]): Problem[] {
+  return disks.filter(({ fs: { total } }) => total.available_in_bytes < 0.15 * total.total_in_bytes)
+    .map(({ name, fs: { total } }) => ({
+      what: `the volume of ${name} is ` +
+        `${(100 * (1 - total.available_in_bytes / total.total_in_bytes)).toFixed(0)} % full`,
+      cause: "more is logged in LOG_RETENTION than the volume holds; above 85 % no new index is " +
+        "placed, at 95 % every line is refused",
+      fix: "a larger OPENSEARCH_STORAGE or a shorter LOG_RETENTION, then make 40-logging",
+    }));
+}
+
+/**
+ * What all days of LOG_RETENTION will take, from the days that are complete; undefined while there is
+ * none. `now` in ms.
+ */
+export function outlookOf(
+  indices: Index[],
+  disks: Disk[],
+  cluster: Cluster,
+  now: number,
+): { told: string; problems: Problem[] } | undefined {
+  const today = new Date(now).toISOString().slice(0, 10).replaceAll("-", ".");
+  const days = new Map<string, number>();
+  for (const { index, "store.size": size } of indices) {
+    const [day] = /\d{4}\.\d{2}\.\d{2}$/.exec(index) ?? [];
+    if (day && day < today) days.set(day, (days.get(day) ?? 0) + Number(size ?? 0));
+  }
+  if (days.size === 0) return undefined;
+  const daily = [...days.values()].reduce((sum, bytes) => sum + bytes, 0) / days.size;
+  const disk = disks.reduce((sum, { fs: { total } }) => sum + total.total_in_bytes, 0);
+  // The day that is being written, and the day on its way to S3, are there, too.
+  const kept = durationSeconds(text(cluster, "LOG_RETENTION")) / DAY + 2;
+  const told = `${gib(daily)} a day, so ${gib(daily * kept)} of ${gib(disk)} ` +
+    `for LOG_RETENTION=${text(cluster, "LOG_RETENTION")}`;
+  if (daily * kept <= 0.9 * disk) return { told, problems: [] };
+  const fits = Math.max(1, Math.floor(0.9 * disk / daily) - 2);
+  return {
+    told,
+    problems: [{
+      what: `the logs will not fit: ${told}`,
+      cause: "more is logged than the volume was made for",
+      fix: `LOG_RETENTION=${fits}d or a larger OPENSEARCH_STORAGE, then make 40-logging ` +
+        `CLUSTER=${cluster.id}`,
+    }],
+  };
+}
+
+function gib(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
+
+/** A snapshot as a repository lists it; times in ms. */
+export interface Snapshot {
+  snapshot: string;
+  state: string;
+  start_time_in_millis: number;
+}
+
+/** Days that are over are on S3, and go from there when they are old. */
+export async function archive({ cluster, proxy }: Subject, tell: Tell): Promise<Problem[]> {
+  const way = await proxy();
+  const path = `/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`;
+  const { snapshots } = await readJson<{ snapshots: Snapshot[] }>(way, OPENSEARCH, path);
+  const now = Date.now();
+  const whole = snapshots.filter(({ state }) => state === "SUCCESS");
+  const ages = whole.map(({ start_time_in_millis: start }) => (now - start) / 1000 / DAY);
+  if (ages.length > 0) {
+    const [newest, oldest] = [Math.min(...ages), Math.max(...ages)].map((days) => days.toFixed(1));
+    tell(
+      `${ages.length} whole snapshots on S3, the newest ${newest} and the oldest ${oldest} days old`,
+    );
+  }
+  return archiveProblems(snapshots, await indicesOf(way), cluster, now);
+}
+
+/** Indices that should be gone, a newest snapshot that failed, and snapshots that should be gone. */
+export function archiveProblems(
+  snapshots: Snapshot[],
+  indices: Index[],
+  cluster: Cluster,
+  now: number,
+): Problem[] {
+  const problems: Problem[] = [];
+  const older = (ms: number, setting: string, days: number) =>
+    (now - ms) / 1000 > durationSeconds(text(cluster, setting)) + days * DAY;
+  const late = indices.filter((index) => older(Number(index["creation.date"]), "LOG_RETENTION", 1));
+  if (late.length > 0) {
+    problems.push({
+      what: `${late.map(({ index }) => index).join(", ")} should be on S3 and gone`,
+      cause: "the snapshot fails, or the index is under no policy: see the check Log lifecycle",
+      fix: "kubectl -n logging logs deploy/opensearch-exporter -c keeper",
+    });
+  }
+  const newest = [...snapshots].sort((a, b) => b.start_time_in_millis - a.start_time_in_millis)
+    .find(({ state }) => state !== "IN_PROGRESS");
+  if (newest && newest.state !== "SUCCESS") {
+    problems.push({
+      what: `the newest snapshot, ${newest.snapshot}, is ${newest.state}`,
+      cause: "S3 was away or full while it was taken; its index is kept",
+      fix: "mend what the check Log snapshots names; the keeper has it tried again by itself",
+    });
+  }
+  const expired = snapshots.filter(({ start_time_in_millis: start }) =>
+    older(start, "LOG_SNAPSHOT_RETENTION", 5)
+  );
+  if (expired.length > 0) {
+    problems.push({
+      what: `${expired.length} snapshot(s) five days older than LOG_SNAPSHOT_RETENTION`,
+      cause: "the policy logs-snapshots does not delete them, or its key may not",
+      fix:
+        "GET _plugins/_sm/policies/logs-snapshots/_explain, by kubectl -n logging exec opensearch-0 " +
+        "-- curl -s localhost:9200/…",
+    });
+  }
+  return problems;
+}

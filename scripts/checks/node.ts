@@ -1,0 +1,154 @@
+// What the facts of a node mean: for every cluster, and for Longhorn.
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import { type NodeFacts, nodeFacts } from "./node_facts.ts";
+import { hidden, ok, type Row, stop, warn, worstOf } from "./row.ts";
+
+type Judge = (facts: NodeFacts, cluster: Cluster) => Row;
+
+/** One verdict about all nodes. */
+export function overNodes(judge: Judge, facts: NodeFacts[], cluster: Cluster): Row {
+  if (facts.length === 0) {
+    return stop("no node is ready", "kubectl get nodes; kubectl describe node");
+  }
+  return worstOf(facts.map((node) => {
+    const row = judge(node, cluster);
+    return facts.length === 1 ? row : { ...row, seen: `${node.node}: ${row.seen}` };
+  }));
+}
+
+/** Smallest values that OpenSearch, Fluent Bit and the rest of the pods are content with. */
+const MAP_COUNT = 262_144, INSTANCES = 512, WATCHES = 65_536;
+
+/** Whether OpenSearch would map its files into memory, as it does unless it is told not to. */
+export function mapsFiles(objects: Manifest[]): boolean {
+  return objects.some(({ data }) =>
+    data?.["opensearch.yml"] && !/node\.store\.allow_mmap: false/.test(data["opensearch.yml"])
+  );
+}
+
+/** Kernel settings; `maps` tells whether OpenSearch maps its files into memory. */
+export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Row {
+  const { mapCount, inotifyInstances, inotifyWatches } = facts;
+  const low = [
+    ...(maps && mapCount < MAP_COUNT ? [["vm.max_map_count", mapCount, MAP_COUNT]] : []),
+    ...(inotifyInstances < INSTANCES
+      ? [["fs.inotify.max_user_instances", inotifyInstances, INSTANCES]]
+      : []),
+    ...(inotifyWatches < WATCHES ? [["fs.inotify.max_user_watches", inotifyWatches, WATCHES]] : []),
+  ];
+  if (low.length === 0) {
+    return ok(`max_map_count ${mapCount}, inotify ${inotifyInstances} / ${inotifyWatches}`);
+  }
+  const seen = low.map(([name, is, wanted]) => `${name} is ${is}, needed ${wanted}`).join(", ");
+  const lines = low.map(([name, , wanted]) => `${name}=${wanted}`).join("\\n");
+  const fix = `on ${facts.node}: printf '${lines}\\n' >/etc/sysctl.d/90-kubernetes.conf && ` +
+    "sysctl --system";
+  return low.some(([name]) => name === "vm.max_map_count") ? stop(seen, fix) : warn(seen, fix);
+}
+
+/** What Longhorn attaches its volumes with. */
+export function iscsi(facts: NodeFacts, cluster: Cluster): Row {
+  if (text(cluster, "STORAGE") !== "longhorn") return ok("not needed: STORAGE=existing");
+  const { iscsiadm, iscsid, iscsiTcp, os } = facts;
+  const missing = [
+    ...(iscsiadm ? [] : ["no iscsiadm (open-iscsi)"]),
+    ...(iscsid ? [] : ["iscsid does not run"]),
+    ...(iscsiTcp === "missing" ? [`kernel ${facts.kernel} has no module iscsi_tcp`] : []),
+  ];
+  const boot = "modprobe iscsi_tcp && echo iscsi_tcp >/etc/modules-load.d/iscsi_tcp.conf";
+  if (missing.length > 0) {
+    return stop(
+      missing.join(", "),
+      `on ${facts.node}: ${installIscsi(os)} && ${boot} && systemctl enable --now iscsid`,
+    );
+  }
+  if (iscsiTcp === "available") return warn("iscsi_tcp is not loaded", `on ${facts.node}: ${boot}`);
+  return ok("iscsid, iscsiadm, iscsi_tcp");
+}
+
+function installIscsi(os: string): string {
+  if (/debian|ubuntu/.test(os)) return "apt-get install -y open-iscsi";
+  if (/rhel|fedora|centos/.test(os)) return "dnf install -y iscsi-initiator-utils";
+  if (/suse/.test(os)) return "zypper install -y open-iscsi";
+  return "install open-iscsi (apt-get) or iscsi-initiator-utils (dnf)";
+}
+
+/** Without it a volume that is mounted after a pod's start never shows in the pod. */
+export function mounts({ node, mountsShared }: NodeFacts): Row {
+  if (mountsShared) return ok("shared");
+  return stop(
+    "mounts of the node do not spread into pods",
+    `on ${node}: mount --make-rshared / (and at boot, before kubelet)`,
+  );
+}
+
+/** It takes Longhorn's devices before the kubelet can. */
+export function multipath({ node, multipathd }: NodeFacts, cluster: Cluster): Row {
+  if (!multipathd) return ok("multipathd does not run");
+  if (text(cluster, "STORAGE") !== "longhorn") return ok("multipathd runs; no Longhorn here");
+  return warn(
+    "multipathd runs: it may take the devices of Longhorn's volumes",
+    `on ${node}: let /etc/multipath.conf ignore them (blacklist { devnode "^sd[a-z0-9]+" }), ` +
+      "or systemctl disable --now multipathd multipathd.socket",
+  );
+}
+
+/** Kubernetes 1.35 and later ask for cgroup v2. */
+export function cgroup({ node, cgroup }: NodeFacts): Row {
+  if (cgroup === 2) return ok("cgroup v2");
+  return warn(
+    "cgroup v1, which Kubernetes gives up",
+    `on ${node}: boot with systemd.unified_cgroup_hierarchy=1`,
+  );
+}
+
+/** More is a warning; from the second on S3 refuses every request. */
+const SKEW = 5, SKEW_REFUSED = 15 * 60;
+
+/** A clock against the one of this machine; `ahead` in seconds. */
+export function clock(whose: string, ahead: number, fix: string): Row {
+  const off = Math.abs(ahead);
+  const seen = off < 1
+    ? `${whose} as here`
+    : `${whose} ${off.toFixed(0)} s ${ahead > 0 ? "ahead of" : "behind"} this machine`;
+  if (off > SKEW_REFUSED) return stop(seen, fix, ExitCode.prerequisite);
+  return off > SKEW ? warn(seen, fix) : ok(seen);
+}
+
+/** The clock of a node, and whether somebody keeps it right. */
+export function nodeClock({ node, ahead, timeSync }: NodeFacts): Row {
+  const fix = `on ${node}: install chrony, systemctl enable --now chronyd; compare with: date -u`;
+  const row = clock(node, ahead, fix);
+  return row.state === "ok" && timeSync ? ok(`${row.seen}, kept by ${timeSync}`) : row;
+}
+
+/** Why Longhorn would not work on these nodes: one line each with its fix; none when it would. */
+export function longhornComplaints(facts: NodeFacts[], cluster: Cluster): string[] {
+  return facts.flatMap((node) =>
+    [iscsi(node, cluster), mounts(node)].filter(({ state }) => state === "stop")
+      .map(({ seen, fix }) => `node ${node.node}: ${seen}\nfix: ${fix}`)
+  );
+}
+
+/**
+ * Refuses nodes that cannot attach Longhorn's volumes, before anything is applied there.
+ * @throws {DeployError} exit 3 with every node, what it lacks and the commands that repair it.
+ */
+export async function refuseUnfitNodes(
+  cluster: Cluster,
+  say?: (text: string) => void,
+): Promise<void> {
+  const complaints = longhornComplaints(await nodeFacts(cluster, say), cluster);
+  if (complaints.length === 0) return;
+  throw new DeployError(`Cannot run Longhorn on ${cluster.id}: its nodes lack what it needs`, {
+    exitCode: ExitCode.prerequisite,
+    where: complaints,
+    fix: "run the commands above on the node, or take another class: STORAGE=existing",
+  });
+}
+
+/** The rows about nodes, for a cluster whose nodes are only simulated. */
+export const SIMULATED = hidden("not shown here (simulated nodes)");

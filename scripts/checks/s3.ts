@@ -1,0 +1,83 @@
+// The S3 server from this machine: keys and buckets, with nothing made and nothing written.
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { keyOf, type Program, type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
+import { refusal } from "../../lib/s3/errors.ts";
+import type { S3Answer } from "../../lib/s3/types.ts";
+import { PROGRAMS } from "../components/minio/buckets.ts";
+import { clock } from "./node.ts";
+import { hidden, ok, type Row, warn } from "./row.ts";
+
+/** What the server said about the bucket of a program. */
+export interface BucketAnswer {
+  bucket: string;
+  there: boolean;
+  /** Seconds by which the server's clock is ahead of ours. */
+  ahead: number;
+  /** Setting of a key that the server refuses, though the site's own key is good. */
+  refused?: string;
+}
+
+/** The answers for every bucket. */
+export function askBuckets(cluster: Cluster): Promise<BucketAnswer[]> {
+  return Promise.all(PROGRAMS.map((program) => askBucket(cluster, program)));
+}
+
+/**
+ * Asks for one object of the bucket.
+ * @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket".
+ */
+async function askBucket(cluster: Cluster, program: Program): Promise<BucketAnswer> {
+  const bucket = text(cluster, `${program}_BUCKET`);
+  const own = keyOf(cluster, program), site = siteKey(cluster);
+  const asked = (key: S3Key) => ask(cluster, bucket, key);
+  if (own.setting === site.setting) return await asked(site);
+  try {
+    return await asked(own);
+  } catch (error) {
+    // 00-minio makes such users where it may; when the site's key fails as well, it is not about them.
+    const answer = await asked(site).catch(() => undefined);
+    if (!answer) throw error;
+    return { ...answer, refused: own.setting };
+  }
+}
+
+async function ask(cluster: Cluster, bucket: string, key: S3Key): Promise<BucketAnswer> {
+  using s3 = s3Of(cluster, { key });
+  const call = { bucket, what: `look at bucket "${bucket}"`, action: "s3:ListBucket" };
+  const answer = await s3.send({ ...call, method: "GET", query: "list-type=2&max-keys=1" });
+  const there = answer.status === 200;
+  if (!there && answer.status !== 404) throw refusal(s3, call, answer);
+  return { bucket, there, ahead: aheadOf(answer, Date.now()) };
+}
+
+/** Seconds by which the Date of an answer is outside of the time between question and answer. */
+export function aheadOf(
+  { headers, sentAt }: Pick<S3Answer, "headers" | "sentAt">,
+  now: number,
+): number {
+  const time = Date.parse(headers.get("date") ?? "") / 1000;
+  // Whole seconds there; no Date at all is no skew that we could tell.
+  if (time + 1 < sentAt.getTime() / 1000) return time - sentAt.getTime() / 1000;
+  return time > now / 1000 ? time - now / 1000 : 0;
+}
+
+/** Buckets and keys. */
+export function judgeBuckets(answers: BucketAnswer[]): Row {
+  const names = (there: boolean) =>
+    answers.filter((answer) => answer.there === there).map(({ bucket }) => bucket).join(", ");
+  const seen = [names(true), names(false) && `${names(false)} not yet (00-minio makes them)`]
+    .filter(Boolean).join("; ");
+  const refused = answers.flatMap(({ refused = [] }) => refused).join(", ");
+  if (!refused) return ok(seen);
+  return warn(
+    `${seen}; refused: ${refused}`,
+    "00-minio makes these users when S3_ACCESS_KEY may administrate a MinIO; else make them there",
+  );
+}
+
+/** The server's clock. */
+export function s3Clock(answers: BucketAnswer[]): Row {
+  if (answers.length === 0) return hidden("the S3 did not answer");
+  const ahead = answers.map(({ ahead }) => ahead).sort((a, b) => Math.abs(b) - Math.abs(a))[0]!;
+  return clock("S3", ahead, "set the clock of this machine and of the S3 server (chrony, NTP)");
+}

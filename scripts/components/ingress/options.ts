@@ -1,0 +1,58 @@
+// The configuration of the controllers, and the certificate that either shows.
+import { stringify } from "yaml";
+import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { configMap, labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
+import { durationSeconds } from "../../../lib/core/quantity.ts";
+
+const NAMESPACE = "ingress-nginx";
+
+/** What nginx does for every host; the controller reads changes by itself. */
+export function nginxOptions(cluster: Cluster): Manifest {
+  // Somewhat longer than a query, so that Thanos can say itself that it took too long.
+  const patience = String(Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10);
+  const options = {
+    // The holes of 2021-2026 went through snippets, foreign Secrets and free text in annotations.
+    "allow-snippet-annotations": "false",
+    "allow-cross-namespace-resources": "false",
+    "annotations-risk-level": "Medium",
+    "strict-validate-path-type": "true",
+    // Both would send a browser from NodePort 30080 to an https address where nothing answers.
+    "ssl-redirect": "false",
+    hsts: "false",
+    "proxy-read-timeout": patience,
+    "proxy-send-timeout": patience,
+    "proxy-body-size": "16m", // large dashboards; the default is 1m
+    // One process per core of the host would not fit the memory limit, twice that after a reload.
+    "worker-processes": "2",
+  };
+  return configMap("ingress-nginx-controller", NAMESPACE, options, {
+    labels: labels("ingress-nginx", text(cluster, "INGRESS_NGINX_VERSION")),
+  });
+}
+
+/** What Traefik reads from a file: the certificate of every host, and no TLS older than 1.2. */
+export function traefikOptions(cluster: Cluster): Manifest {
+  const pair = { certFile: "/etc/traefik/tls/tls.crt", keyFile: "/etc/traefik/tls/tls.key" };
+  const stores = cluster.doorCertificate
+    ? { stores: { default: { defaultCertificate: pair } } }
+    : {};
+  const file = { tls: { options: { default: { minVersion: "VersionTLS12" } }, ...stores } };
+  return configMap("traefik", NAMESPACE, { "dynamic.yaml": stringify(file) }, {
+    labels: labels("traefik", text(cluster, "TRAEFIK_VERSION")),
+  });
+}
+
+/** The certificate of INGRESS_TLS_DIR; none without INGRESS_TLS. */
+export function certificateSecret(cluster: Cluster): Manifest[] {
+  const pair = cluster.doorCertificate;
+  if (!pair) return [];
+  const values = { "tls.crt": pair.certificate, "tls.key": pair.key };
+  return [secret("ingress-tls", NAMESPACE, values, {
+    type: "kubernetes.io/tls",
+    labels: labels("ingress-tls", "v1"),
+  })];
+}
+
+function labels(name: string, version: string): Record<string, string> {
+  return labelsOf({ name, component: "controller", partOf: "ingress", version });
+}

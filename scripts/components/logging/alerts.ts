@@ -1,0 +1,113 @@
+// The rules of 40-logging whose thresholds are settings: how old indices and snapshots may become,
+// and how long the buffer of Fluent Bit lasts.
+import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { labelsOf, type Manifest } from "../../../lib/core/object.ts";
+import { durationSeconds } from "../../../lib/core/quantity.ts";
+import { REPOSITORY } from "./documents.ts";
+
+const CREATED = 'opensearch_indices_settings_creation_timestamp_seconds{index=~"logs-.*"}';
+const OF_REPOSITORY = `{repository="${REPOSITORY}"}`;
+
+/** Alerts on ages that are settings, and the time that LOG_BUFFER lasts as a metric. */
+export function logAlerts(cluster: Cluster): Manifest {
+  const rules = [
+    indexStuck(cluster),
+    snapshotStale(cluster),
+    snapshotRetentionStuck(cluster),
+    bufferLeft(cluster),
+  ];
+  return {
+    apiVersion: "monitoring.coreos.com/v1",
+    kind: "PrometheusRule",
+    metadata: {
+      name: "logging-ages",
+      namespace: "logging",
+      labels: labelsOf({
+        name: "logging",
+        component: "alerts",
+        partOf: "logging",
+        version: text(cluster, "OPENSEARCH_VERSION"),
+      }),
+    },
+    spec: { groups: [{ name: "logging-ages", rules }] },
+  };
+}
+
+function indexStuck(cluster: Cluster) {
+  return alert(cluster, "OpenSearchIndexStuck", "critical", {
+    expr: `time() - ${CREATED} > ${seconds(cluster, "LOG_RETENTION", "2d")}`,
+    for: "6h",
+    summary: "{{ $labels.index }} should have gone to S3",
+    description: `It is two days older than LOG_RETENTION (${text(cluster, "LOG_RETENTION")}) ` +
+      "and still here: it is under no policy, or its snapshot fails.",
+  });
+}
+
+function snapshotStale(cluster: Cluster) {
+  return alert(cluster, "OpenSearchSnapshotStale", "critical", {
+    // Without an index that is due, as on a new cluster, no snapshot is right. `unless`, because
+    // without S3 there is no such metric.
+    expr: `max(time() - ${CREATED}) > ${seconds(cluster, "LOG_RETENTION", "1d")} unless on () ` +
+      `time() - opensearch_snapshot_stats_latest_snapshot_timestamp_seconds${OF_REPOSITORY} < 172800`,
+    for: "1h",
+    summary: "No log snapshot for two days, though one is due",
+    description:
+      `An index is a day older than LOG_RETENTION (${text(cluster, "LOG_RETENTION")}), ` +
+      "and none at all has reached S3 since. The volume fills.",
+  });
+}
+
+function snapshotRetentionStuck(cluster: Cluster) {
+  const retention = text(cluster, "LOG_SNAPSHOT_RETENTION");
+  return alert(cluster, "OpenSearchSnapshotRetentionStuck", "warning", {
+    // 0 means that there is none.
+    expr: `time() - (opensearch_snapshot_stats_oldest_snapshot_timestamp${OF_REPOSITORY} != 0) ` +
+      `> ${seconds(cluster, "LOG_SNAPSHOT_RETENTION", "5d")}`,
+    for: "1d",
+    summary: "Old log snapshots are not deleted from S3",
+    description: "The oldest is {{ $value | humanizeDuration }} old, five days more than " +
+      `LOG_SNAPSHOT_RETENTION (${retention}); the bucket grows.`,
+  });
+}
+
+/**
+ * How long each output can buffer without OpenSearch. What one day brings is what it delivered in a
+ * day and what waits now: during an outage nothing is delivered.
+ */
+function bufferLeft(cluster: Cluster) {
+  const free = "min by (node, name) (fluentbit_output_chunk_available_capacity_percent) / 100";
+  const delivered = "sum by (node, name) (increase(fluentbit_output_proc_bytes_total[1d]))";
+  return {
+    record: "fluentbit_buffer_left_seconds",
+    expr: `86400 * ${free} / (${delivered} / ${bufferBytes(cluster)} + (1 - ${free}) > 0)`,
+  };
+}
+
+/** LOG_BUFFER as Fluent Bit reads it, which counts in thousands. */
+function bufferBytes(cluster: Cluster): number {
+  const buffer = text(cluster, "LOG_BUFFER");
+  return Number.parseInt(buffer) * (buffer.endsWith("G") ? 1e9 : 1e6);
+}
+
+function seconds(cluster: Cluster, setting: string, more: string): number {
+  return durationSeconds(text(cluster, setting)) + durationSeconds(more);
+}
+
+interface Told {
+  expr: string;
+  for: string;
+  summary: string;
+  description: string;
+}
+
+function alert(cluster: Cluster, name: string, severity: string, told: Told) {
+  const runbook_url = `${text(cluster, "RUNBOOK_URL")}/logs.md#${name.toLowerCase()}`;
+  const { expr, summary, description } = told;
+  return {
+    alert: name,
+    expr,
+    for: told.for,
+    labels: { severity },
+    annotations: { summary, description, runbook_url },
+  };
+}

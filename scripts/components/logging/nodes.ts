@@ -1,0 +1,222 @@
+// Fewer nodes of OpenSearch. Kubernetes takes the pods with the highest numbers away and asks nobody, so
+// their shards and then their votes go before it is told; what did that is cleared when they are gone.
+import { type Cluster, number } from "../../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { liveObjects } from "../../../lib/kube/list.ts";
+import type { Manifest } from "../../../lib/core/object.ts";
+import {
+  ensureReplicas,
+  type OpenSearch,
+  type Outcome,
+} from "../../../lib/opensearch/documents.ts";
+import { read, request, write } from "../../../lib/opensearch/client.ts";
+import { until } from "../../../lib/io/wait.ts";
+
+/** One copy of a shard, as `_cat/shards` lists it. */
+export interface Copy {
+  index: string;
+  shard: string;
+  /** `p` or `r`. */
+  prirep: string;
+  state: string;
+  /** `opensearch-1`; while it moves `opensearch-1 -> address id opensearch-0`; null without a node. */
+  node: string | null;
+}
+
+export interface WaitOptions {
+  /** Told what is missing. */
+  say?: (missing: string) => void;
+  /** Seconds between two looks (2). */
+  every?: number;
+  /** Seconds without any progress before shards count as stuck (300: a snapshot holds its shards). */
+  patience?: number;
+}
+
+const EXCLUDE = "cluster.routing.allocation.exclude._name";
+const VOTES = "/_cluster/voting_config_exclusions";
+
+/** Nodes that the cluster has and the settings do not want any more; none before the first deploy. */
+export async function leavingNodes(cluster: Cluster): Promise<string[]> {
+  const live = await liveObjects(cluster, "statefulsets.apps,pods", "logging");
+  return surplus(live, number(cluster, "OPENSEARCH_NODES"));
+}
+
+/**
+ * The nodes from number `wanted` on that these live objects tell of. Pods count too: a StatefulSet that
+ * is made again for larger volumes is away for a moment.
+ */
+export function surplus(live: Manifest[], wanted: number): string[] {
+  const counts = live.map(({ kind, metadata: { name, deletionTimestamp }, spec }) => {
+    if (kind === "StatefulSet" && name === "opensearch") return spec.replicas as number;
+    return kind === "Pod" && !deletionTimestamp ? numberOf(name) + 1 : 0;
+  });
+  return first(Math.max(0, ...counts)).slice(wanted);
+}
+
+/**
+ * Moves every shard from the leaving nodes to the first `wanted` ones. When one node stays, all replicas
+ * go, too. @throws {DeployError} exit 8 before any change when OpenSearch or a staying node does not
+ * answer; exit 7 with the reasons when shards cannot move, with the leaving nodes in use again.
+ */
+export async function moveShards(
+  os: OpenSearch,
+  leaving: string[],
+  wanted: number,
+  options: WaitOptions = {},
+): Promise<void> {
+  await refuseUnknown(os, leaving, wanted);
+  await exclude(os, leaving.join(","));
+  try {
+    // First with the replicas as they are, so that a move that fails has cost no redundancy.
+    await moved(os, leaving, unsaved, options);
+    if (wanted === 1) await ensureReplicas(os, "*", 0);
+    await moved(os, leaving, remaining, options);
+  } catch (error) {
+    await exclude(os, null).catch(() => {}); // the first error says more
+    throw error;
+  }
+}
+
+/** Takes the leaving nodes' votes: the rest decides alone from now on. @throws {DeployError} exit 8. */
+export async function withdrawVotes(os: OpenSearch, leaving: string[]): Promise<void> {
+  await write(os, "POST", `${VOTES}?node_names=${leaving.join(",")}`);
+}
+
+/**
+ * Clears what {@link moveShards} and {@link withdrawVotes} left behind, in this run or in one that was
+ * cut off. Waits until the nodes from number `wanted` on are gone: with a vote again, they would be
+ * missed. @throws {DeployError} exit 7 when they stay, exit 8.
+ */
+export async function clearExclusions(
+  os: OpenSearch,
+  wanted: number,
+  { say, every }: WaitOptions = {},
+): Promise<Outcome> {
+  const path = "metadata.cluster_coordination.voting_config_exclusions";
+  const { persistent } = await read(os, "/_cluster/settings?flat_settings=true");
+  const state = await read(os, `/_cluster/state/metadata?filter_path=${path}`);
+  const voteless = state?.metadata?.cluster_coordination?.voting_config_exclusions ?? [];
+  // By other names than ours it is somebody else's.
+  const ours = String(persistent[EXCLUDE]).split(",").every((name) => numberOf(name) >= 0);
+  if (voteless.length === 0 && !ours) return "unchanged";
+  const staying = async () => (await nodes(os)).filter((name) => numberOf(name) >= wanted);
+  await until("removed nodes to leave OpenSearch", staying, { seconds: 180, every, say });
+  // It need not wait: those that are left are wanted again.
+  if (voteless.length > 0) await write(os, "DELETE", `${VOTES}?wait_for_removal=false`);
+  if (ours) await exclude(os, null);
+  return "configured";
+}
+
+/** Primaries of the shards without a started copy on another node: lost if the leaving ones went now. */
+export function unsaved(copies: Copy[], leaving: string[]): Copy[] {
+  const shardOf = ({ index, shard }: Copy) => `${index} ${shard}`;
+  const saved = copies.filter((copy) => copy.state === "STARTED" && !leaving.includes(copy.node!));
+  const shards = new Set(saved.map(shardOf));
+  return copies.filter((copy) => copy.prirep === "p" && !shards.has(shardOf(copy)));
+}
+
+/** Copies that would go with the leaving nodes, and primaries that are nowhere else. */
+export function remaining(copies: Copy[], leaving: string[]): Copy[] {
+  const lost = unsaved(copies, leaving);
+  return copies.filter((copy) => lost.includes(copy) || leaving.includes(nodeOf(copy)));
+}
+
+/** Waits until the judgement finds nothing more; bytes on their way are progress, too. */
+async function moved(
+  os: OpenSearch,
+  leaving: string[],
+  judge: typeof remaining,
+  { say, every, patience = 300 }: WaitOptions,
+): Promise<void> {
+  const shards = "/_cat/shards?format=json&s=index,shard,prirep&h=index,shard,prirep,state,node";
+  const traffic =
+    "/_cat/recovery?active_only=true&format=json&bytes=b&h=index,shard,bytes_recovered";
+  let seen = "", since = Date.now();
+  const probe = async () => {
+    const left = judge(await read(os, shards), leaving);
+    const now = JSON.stringify([left, await read(os, traffic)]);
+    if (now !== seen) [seen, since] = [now, Date.now()];
+    const stuck = left.length > 0 && Date.now() - since > patience * 1000;
+    if (stuck) throw await immovable(os, left, leaving, patience);
+    return left.map(titleOf);
+  };
+  await until("shards to move", probe, { seconds: Infinity, every, say });
+}
+
+async function immovable(os: OpenSearch, left: Copy[], leaving: string[], patience: number) {
+  const reasons = await Promise.all(left.slice(0, 3).map((copy) => explain(os, copy, leaving)));
+  const more = left.length > 3 ? [`and ${left.length - 3} more`] : [];
+  const nodes = leaving.join(", ");
+  return new DeployError(`Cannot empty ${nodes}: shards have not moved for ${patience} s`, {
+    exitCode: ExitCode.notReady,
+    where: [...reasons.flat(), ...more],
+    fix:
+      "no node was removed, all are in use again: mend what is named above (disks that are full: " +
+      "OPENSEARCH_STORAGE) and run again, or set OPENSEARCH_NODES back",
+  });
+}
+
+/** The copy, and what OpenSearch has against each node that stays. */
+async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<string[]> {
+  const primary = copy.prirep === "p";
+  const { body } = await request(os, "POST", "/_cluster/allocation/explain", {
+    index: copy.index,
+    shard: Number(copy.shard),
+    primary,
+    ...(primary ? {} : { current_node: nodeOf(copy) }),
+  });
+  const nodes: Verdict[] = body.node_allocation_decisions ?? [];
+  const reasons = nodes.filter(({ node_name }) => !leaving.includes(node_name))
+    .flatMap(({ node_name, deciders = [] }) =>
+      deciders.map(({ explanation }) => `  ${node_name}: ${explanation}`)
+    );
+  return [titleOf(copy), ...reasons];
+}
+
+/** Its deciders are those that are against the node. */
+interface Verdict {
+  node_name: string;
+  deciders?: { explanation: string }[];
+}
+
+async function refuseUnknown(os: OpenSearch, leaving: string[], wanted: number): Promise<void> {
+  const refusal = (where: string[], cause?: unknown) =>
+    new DeployError(`Cannot empty ${leaving.join(", ")}: OpenSearch is not complete`, {
+      exitCode: ExitCode.service,
+      where,
+      fix: "nothing was changed: mend OpenSearch or set OPENSEARCH_NODES back, then run again",
+      cause,
+    });
+  const present = await nodes(os).catch((cause) => {
+    throw refusal([cause.message, ...(cause.where ?? [])], cause);
+  });
+  const missing = first(wanted).filter((name) => !present.includes(name));
+  if (missing.length > 0) throw refusal(missing.map((name) => `${name} is not in the cluster`));
+}
+
+async function exclude(os: OpenSearch, names: string | null): Promise<void> {
+  await write(os, "PUT", "/_cluster/settings", { persistent: { [EXCLUDE]: names } });
+}
+
+/** Names of the nodes in the cluster; answered only where there is a cluster manager. */
+async function nodes(os: OpenSearch): Promise<string[]> {
+  const list: { name: string }[] = await read(os, "/_cat/nodes?format=json&h=name");
+  return list.map(({ name }) => name);
+}
+
+function first(count: number): string[] {
+  return Array.from({ length: count }, (_, ordinal) => `opensearch-${ordinal}`);
+}
+
+/** 2 for `opensearch-2`, -1 for what is none of the nodes. */
+function numberOf(name: string): number {
+  return Number(/^opensearch-(\d+)$/.exec(name)?.[1] ?? -1);
+}
+
+function nodeOf({ node }: Copy): string {
+  return node?.split(" ")[0] ?? "";
+}
+
+function titleOf(copy: Copy): string {
+  return `${copy.index} shard ${copy.shard} on ${nodeOf(copy) || "no node"}`;
+}

@@ -1,0 +1,75 @@
+// Objects of 40-logging that are built in code: opensearch.yml and Secrets.
+import { stringify } from "yaml";
+import { type Cluster, number, text } from "../../../lib/config/cluster.ts";
+import {
+  configMap,
+  labelsOf,
+  type Manifest,
+  secret,
+  SUBSTITUTE_ANNOTATION,
+} from "../../../lib/core/object.ts";
+import { keyOf } from "../../../lib/s3/client.ts";
+import { replicas } from "./documents.ts";
+
+const NAMESPACE = "logging";
+
+/** opensearch.yml; one node and several differ in how nodes find each other, and in replicas. */
+export function opensearchConfig(cluster: Cluster): Record<string, unknown> {
+  return {
+    // Equal to the external label of Prometheus: the exporter repeats it as label `cluster`.
+    "cluster.name": text(cluster, "CLUSTER_NAME"),
+    "node.name": "${HOSTNAME}",
+    "network.host": "0.0.0.0",
+    ...discovery(number(cluster, "OPENSEARCH_NODES")),
+    "plugins.security.disabled": true,
+    "bootstrap.memory_lock": false,
+    // Spares the host the kernel setting vm.max_map_count.
+    "node.store.allow_mmap": false,
+    "cluster.default_number_of_replicas": replicas(cluster),
+    "plugins.index_state_management.history.number_of_replicas": replicas(cluster),
+    "cluster.routing.allocation.disk.watermark.enable_for_single_data_node": true,
+    "s3.client.default.endpoint": text(cluster, "S3_ENDPOINT"),
+    "s3.client.default.region": text(cluster, "S3_REGION"),
+    "s3.client.default.path_style_access": true,
+  };
+}
+
+function discovery(nodes: number): Record<string, unknown> {
+  if (nodes === 1) return { "discovery.type": "single-node" };
+  return {
+    "discovery.seed_hosts": ["opensearch-headless"],
+    // Read only until a cluster exists: the first node alone may found one, whatever their number.
+    "cluster.initial_cluster_manager_nodes": ["opensearch-0"],
+  };
+}
+
+/** ConfigMap with opensearch.yml. */
+export function openSearchSettings(cluster: Cluster): Manifest {
+  const data = { "opensearch.yml": stringify(opensearchConfig(cluster)) };
+  return configMap("opensearch-config", NAMESPACE, data, {
+    labels: labels(cluster),
+    // ${HOSTNAME} in it is for OpenSearch.
+    annotations: { [SUBSTITUTE_ANNOTATION]: "disabled" },
+  });
+}
+
+/** S3 keys for the keystore, the login of the Ingress, and the CA of the S3 when it is private. */
+export function openSearchSecrets(cluster: Cluster): Manifest[] {
+  const extra = { labels: labels(cluster) };
+  const { accessKey, secretKey } = keyOf(cluster, "OPENSEARCH");
+  const access = {
+    "s3.client.default.access_key": accessKey,
+    "s3.client.default.secret_key": secretKey,
+  };
+  const login = { auth: text(cluster, "UI_BASIC_AUTH") };
+  return [
+    secret("opensearch-s3-config", NAMESPACE, access, extra),
+    secret("opensearch-basic-auth", NAMESPACE, login, extra),
+    ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, extra)] : []),
+  ];
+}
+
+function labels(cluster: Cluster): Record<string, string> {
+  const version = text(cluster, "OPENSEARCH_VERSION");
+  return labelsOf({ name: "opensearch", component: "store", partOf: "logging", version });
+}

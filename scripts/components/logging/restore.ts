@@ -1,0 +1,176 @@
+// A day of logs comes back from S3 to be searched. Its indices get another name: as logs-* their old age
+// would have them sent to S3 and deleted again.
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import type { OpenSearch } from "../../../lib/opensearch/documents.ts";
+import { read, request, write } from "../../../lib/opensearch/client.ts";
+import type { Change } from "../../../lib/io/report.ts";
+import { until } from "../../../lib/io/wait.ts";
+import { refuseWithoutRoom, sizeText } from "./room.ts";
+import { type Pick, picksOf, type Source } from "./snapshots.ts";
+
+/** What a restore came to. */
+export interface Restored {
+  changes: Change[];
+  /** Lines that can be searched. */
+  lines: number;
+}
+
+export interface RestoreOptions {
+  /** Copies of each index. */
+  replicas: number;
+  /** Told of each change when it is made. */
+  tell?: (change: Change) => void;
+  /** Told of what is still missing. */
+  say?: (missing: string) => void;
+  /** Seconds between two looks. */
+  every?: number;
+}
+
+const RESTORED_INDEX = /^restored-(?:\d+-)?logs-[a-z0-9]+-\d{4}\.\d{2}\.\d{2}$/;
+/** Part of its snapshot's size that an index keeps when Lucene merges it; files come one to one. */
+const WHOLE = 0.8;
+
+/** Indices that are back, by name; of one day, or of all. */
+export async function restoredIndices(os: OpenSearch, day = "*"): Promise<string[]> {
+  const path = `/_cat/indices/restored-*logs-*-${day}?format=json&h=index`;
+  const found: { index: string }[] = await read(os, path) ?? [];
+  return found.map(({ index }) => index).filter((name) => RESTORED_INDEX.test(name)).sort();
+}
+
+/**
+ * Has a day back: every index of it is there and whole afterwards. What is on its way is waited for,
+ * what failed or came to nothing is deleted and restored again.
+ * @throws {DeployError} exit 2 when S3 has no such day, exit 3 when there is no room, exit 7 when it
+ * takes too long, exit 8 with OpenSearch's reason when it fails.
+ */
+export async function restoreDay(
+  os: OpenSearch,
+  source: Source,
+  day: string,
+  { replicas, tell = () => {}, say, every }: RestoreOptions,
+): Promise<Restored> {
+  const picks = await picksOf(os, source, day);
+  const changes: Change[] = [];
+  const done = (change: Change) => (changes.push(change), tell(change));
+  const missing: Pick[] = [];
+  for (const pick of picks) {
+    const { state } = await stateOf(os, pick);
+    if (state === "failed") done(await remove(os, pick.target));
+    if (state === "failed" || state === "absent") missing.push(pick);
+  }
+  const bytes = missing.reduce((sum, pick) => sum + pick.bytes, 0) * (1 + replicas);
+  if (bytes > 0) await refuseWithoutRoom(os, day, bytes);
+  for (const pick of missing) done(await start(os, source, pick, replicas));
+  // A megabyte a second is a bad network; OpenSearch itself goes up to 40.
+  const seconds = 600 + Math.ceil(picks.reduce((sum, pick) => sum + pick.bytes, 0) / 1e6);
+  await until(`the logs of ${day}`, () => unfinished(os, picks), { seconds, say, every });
+  const targets = picks.map(({ target }) => target).join(",");
+  return { changes, lines: (await read(os, `/${targets}/_count`)).count };
+}
+
+/** Deletes what is back of a day under a prefix, see `prefixOf`. S3 keeps it. */
+export async function dropDay(os: OpenSearch, day: string, prefix: string): Promise<Change[]> {
+  const names = (await restoredIndices(os, day)).filter((name) =>
+    name.startsWith(`${prefix}logs-`)
+  );
+  return await Promise.all(names.map((name) => remove(os, name)));
+}
+
+async function remove(os: OpenSearch, target: string): Promise<Change> {
+  await write(os, "DELETE", `/${target}`);
+  return { id: target, action: "deleted" };
+}
+
+async function start(
+  os: OpenSearch,
+  { repository }: Source,
+  { index, target, snapshot, bytes }: Pick,
+  replicas: number,
+): Promise<Change> {
+  const path = `/_snapshot/${repository}/${encodeURIComponent(snapshot)}/_restore`;
+  await write(os, "POST", `${path}?wait_for_completion=false`, {
+    indices: index,
+    include_global_state: false,
+    include_aliases: false,
+    rename_pattern: "(.+)",
+    rename_replacement: target.replace(index, "$1"),
+    index_settings: {
+      "index.number_of_replicas": replicas,
+      "index.plugins.index_state_management.auto_manage": false,
+    },
+  });
+  return { id: `${target} (${sizeText(bytes)} of ${snapshot})`, action: "created" };
+}
+
+/** What is not there yet, with how far it is. @throws {DeployError} exit 8 when one has failed. */
+async function unfinished(os: OpenSearch, picks: Pick[]): Promise<string[]> {
+  const states = await Promise.all(picks.map((pick) => stateOf(os, pick)));
+  const failed = states.filter(({ state }) => state === "failed" || state === "absent");
+  if (failed.length > 0) {
+    throw new DeployError("Cannot restore: OpenSearch gave up", {
+      exitCode: ExitCode.service,
+      where: failed.flatMap(({ about }) => about),
+      fix: "mend what is named above and run again: what is broken is deleted and restored anew",
+    });
+  }
+  return states.filter(({ state }) => state === "coming").flatMap(({ about }) => about);
+}
+
+interface State {
+  state: "absent" | "coming" | "failed" | "here";
+  /** How far it is, or why it failed. */
+  about: string[];
+}
+
+async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> {
+  const path = `/_cat/shards/${target}?format=json&bytes=b&h=shard,prirep,state,store`;
+  const shards: Shard[] | undefined = await read(os, path);
+  if (!shards) return { state: "absent", about: [`${target} is gone`] };
+  const primaries = shards.filter(({ prirep }) => prirep === "p");
+  const past = await recoveries(os, target);
+  // Not by health: an index that is being restored is yellow, as one that lacks replicas.
+  if (primaries.every(({ state }) => state === "STARTED")) {
+    // A node that restarts during a restore forgets it, and makes the index anew: green and empty.
+    const whole = past.length > 0 && past.every(({ type }) => type === "SNAPSHOT") ||
+      primaries.reduce((sum, { store }) => sum + Number(store), 0) >= WHOLE * bytes;
+    if (whole) return { state: "here", about: [] };
+    return { state: "failed", about: [`${target} is not whole: a node went away meanwhile`] };
+  }
+  const lost = primaries.find(({ state }) => state === "UNASSIGNED");
+  const reasons = lost ? await refusals(os, target, Number(lost.shard)) : [];
+  if (reasons.length > 0) return { state: "failed", about: reasons };
+  const done = past.reduce((sum, { index }) => sum + index.size.recovered_in_bytes, 0);
+  // In steps of ten, because each other text is a line of output.
+  const percent = Math.min(90, Math.floor(done * 10 / Math.max(bytes, 1)) * 10);
+  return { state: "coming", about: [`${target} at ${percent} % of ${sizeText(bytes)}`] };
+}
+
+interface Shard {
+  shard: string;
+  prirep: "p" | "r";
+  state: string;
+  store: string | null;
+}
+
+interface Recovery {
+  primary: boolean;
+  type: string;
+  index: { size: { recovered_in_bytes: number } };
+}
+
+async function recoveries(os: OpenSearch, target: string): Promise<Recovery[]> {
+  const answer = await read(os, `/${target}/_recovery`);
+  return (answer?.[target]?.shards ?? []).filter(({ primary }: Recovery) => primary);
+}
+
+/** Why no node may take this primary shard; none while one may. */
+async function refusals(os: OpenSearch, index: string, shard: number): Promise<string[]> {
+  const question = { index, shard, primary: true };
+  const { status, body } = await request(os, "POST", "/_cluster/allocation/explain", question);
+  if (status >= 300 || body.can_allocate !== "no") return [];
+  const nodes: { deciders?: { explanation: string }[] }[] = body.node_allocation_decisions ?? [];
+  const reasons = nodes.flatMap(({ deciders = [] }) =>
+    deciders.map(({ explanation }) => explanation)
+  );
+  return [`${index}: ${body.allocate_explanation}`, ...new Set(reasons)];
+}

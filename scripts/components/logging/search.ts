@@ -1,0 +1,210 @@
+// Looking for log lines as a person does: words, a time, a namespace; lines that a terminal can show.
+import type { Json, OpenSearch } from "../../../lib/opensearch/documents.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { type Answer, refusal, request } from "../../../lib/opensearch/client.ts";
+
+/** What OpenSearch holds itself, and what came back from S3. */
+const INDICES = "logs-*,restored-*";
+/** OpenSearch gives no more at once (index.max_result_window). */
+export const MOST = 10_000;
+
+/** What to look for. */
+export interface Search {
+  /** In the query_string syntax of OpenSearch; every line when it is absent. */
+  query?: string;
+  /** How far back, such as `15m`; does not count when there is a day. */
+  since: string;
+  /** Exactly this UTC day, such as `2026.11.08`. */
+  day?: string;
+  /** Most lines to show; of more the newest. */
+  limit: number;
+  namespace?: string;
+  /** How the pods' names begin. */
+  pod?: string;
+}
+
+/** A line that matches. */
+export interface Line {
+  /** Nanoseconds since 1970, for order only: JSON numbers are some 100 ns coarse. */
+  at: number;
+  /** Name of the cluster that wrote it. */
+  cluster: string;
+  /** Time, where from, and what it says: safe to print. */
+  text: string;
+}
+
+/** What one cluster has. */
+export interface Found {
+  /** Newest first, at most the limit. */
+  lines: Line[];
+  /** Lines that match, shown or not. */
+  total: number;
+  /** Why some indices did not answer. */
+  silent: string[];
+}
+
+/**
+ * The search that QUERY, SINCE, DAY, LIMIT, NAMESPACE and POD ask for; empty ones are as good as none.
+ * @throws {DeployError} exit 2 naming the one that cannot be read.
+ */
+export function searchOf(environment: Record<string, string | undefined>): Search {
+  const { QUERY, SINCE = "", LIMIT = "", DAY, NAMESPACE, POD } = environment;
+  const limit = Number(LIMIT || 200);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MOST) {
+    throw unreadable("LIMIT", LIMIT, `a number from 1 to ${MOST}`, "LIMIT=1000");
+  }
+  if (!/^([1-9]\d{0,5}[smhdw])?$/.test(SINCE)) {
+    throw unreadable("SINCE", SINCE, "a number with s, m, h, d or w", "SINCE=2h");
+  }
+  return {
+    query: QUERY?.trim() || undefined,
+    since: SINCE || "15m",
+    day: DAY ? utcDay(DAY) : undefined,
+    limit,
+    namespace: NAMESPACE || undefined,
+    pod: POD || undefined,
+  };
+}
+
+/** A day as index names have it: `2026.11.08`, also from `2026-11-08`. @throws {DeployError} exit 2. */
+export function utcDay(text: string): string {
+  const iso = text.replaceAll(".", "-");
+  const time = /^\d{4}-\d{2}-\d{2}$/.test(iso) ? Date.parse(iso) : NaN;
+  // 30 February would quietly be another day.
+  if (Number.isNaN(time) || !new Date(time).toISOString().startsWith(iso)) {
+    throw unreadable("DAY", text, "a day (UTC)", "DAY=2026.11.08");
+  }
+  return iso.replaceAll("-", ".");
+}
+
+function unreadable(name: string, value: string, wanted: string, example: string): DeployError {
+  return new DeployError(`Cannot read ${name} "${value}": expected ${wanted}`, {
+    exitCode: ExitCode.config,
+    fix: example,
+  });
+}
+
+/**
+ * The newest lines that match. `cluster` is the name for lines that carry none.
+ * @throws {DeployError} exit 2 when OpenSearch does not understand the query, exit 8 else.
+ */
+export async function searchLogs(os: OpenSearch, search: Search, cluster: string): Promise<Found> {
+  const path = `/${INDICES}/_search?ignore_unavailable=true`;
+  const answer = await request(os, "POST", path, searchBody(search));
+  if (answer.status === 400 && search.query) throw misunderstood(search.query, answer);
+  if (answer.status >= 300) throw refusal("POST", path, answer);
+  const { hits, _shards: shards } = answer.body;
+  return {
+    lines: hits.hits.map((hit: Hit) => lineOf(hit, cluster)),
+    total: hits.total.value,
+    silent: shards.failed === 0 ? [] : failures(shards.failures),
+  };
+}
+
+/** The body of `_search`: newest first, because the limit cuts at the end. */
+export function searchBody({ query, since, day, limit, namespace, pod }: Search): Json {
+  const filter: Json[] = [{
+    range: { "@timestamp": day ? boundsOf(day) : { gte: `now-${since}` } },
+  }];
+  if (namespace) filter.push({ term: { "kubernetes.namespace_name": namespace } });
+  if (pod) filter.push({ prefix: { "kubernetes.pod_name": pod } });
+  if (query) {
+    // Two words mean both of them, unless OR stands between.
+    const words = { query, fields: ["log", "message"], default_operator: "AND" };
+    filter.push({ query_string: words });
+  }
+  return {
+    size: limit,
+    track_total_hits: true,
+    // An index that has no line yet knows no such field.
+    sort: [{
+      "@timestamp": { order: "desc", unmapped_type: "date_nanos", numeric_type: "date_nanos" },
+    }],
+    query: { bool: { filter } },
+  };
+}
+
+function boundsOf(day: string): Json {
+  const start = Date.parse(day.replaceAll(".", "-"));
+  return {
+    gte: new Date(start).toISOString(),
+    lt: new Date(start + 86_400_000).toISOString(),
+  };
+}
+
+function misunderstood(query: string, { body }: Answer): DeployError {
+  return new DeployError(
+    `Cannot search for "${printable(query)}": OpenSearch does not understand it`,
+    {
+      exitCode: ExitCode.config,
+      where: failures(body?.error?.failed_shards ?? [{ reason: body?.error }]),
+      fix:
+        'QUERY="two words" means both, QUERY=\'"a phrase"\' means that; also a OR b, NOT a, err*, ' +
+        "field:value. Put \\ before + - = & | > < ! ( ) { } [ ] ^ ~ * ? : \\ / that are meant as such",
+    },
+  );
+}
+
+/** Every reason of shards that failed, from the inmost, which is the precise one; each once. */
+function failures(shards: { reason?: Reason }[]): string[] {
+  const reasons = shards.map(({ reason }) => {
+    let inmost = reason;
+    while (inmost?.caused_by?.reason) inmost = inmost.caused_by;
+    // The parser goes on to list whatever could have stood there, a line for each.
+    return printable(inmost?.reason?.split("\nWas expecting")[0] ?? "no reason given");
+  });
+  return [...new Set(reasons)];
+}
+
+interface Reason {
+  reason?: string;
+  caused_by?: Reason;
+}
+
+interface Hit {
+  // deno-lint-ignore no-explicit-any
+  _source: any;
+  sort: [number];
+}
+
+/** One hit as a line; host lines have a unit where those of pods have namespace, pod, container. */
+export function lineOf({ _source: source, sort }: Hit, cluster: string): Line {
+  const { kubernetes, log, message } = source;
+  const from = kubernetes
+    ? `${kubernetes.namespace_name}/${kubernetes.pod_name} ${kubernetes.container_name}`
+    : `${source.hostname ?? "host"} ${unitOf(source)}`;
+  const said = log ?? message ?? JSON.stringify(source);
+  return {
+    at: sort[0],
+    cluster: printable(String(source.cluster ?? cluster)),
+    text: printable(`${time(source["@timestamp"])}  ${from}  ${said}`),
+  };
+}
+
+/** What wrote a host line: a unit, else a program, else the file it stands in. */
+function unitOf({ systemd_unit, syslog_identifier, path }: Hit["_source"]): string {
+  return systemd_unit ?? syslog_identifier ?? path ?? "-";
+}
+
+/** UTC to the millisecond, as all other times of this project. */
+function time(stamp: unknown): string {
+  const read = new Date(String(stamp));
+  return Number.isNaN(read.getTime()) ? String(stamp) : read.toISOString();
+}
+
+/**
+ * Text that does nothing to a terminal: colours go, every other control character is spelt out, and
+ * further lines are indented, so that none passes for a line of its own.
+ */
+export function printable(text: string): string {
+  return text.trimEnd()
+    .replace(/\p{Cc}\[[\d;]*m/gu, "")
+    .replace(/\r?\n/g, "\n    ")
+    // Also those that turn the direction of writing.
+    .replace(/[^\P{Cc}\t\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, spelt);
+}
+
+function spelt(character: string): string {
+  const code = character.codePointAt(0)!.toString(16);
+  return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, "0")}`;
+}

@@ -1,0 +1,179 @@
+// What of a cluster's logs is on S3: its days, and the snapshot that holds each index best.
+import type { Cluster } from "../../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { ensureRepository, type Json, type OpenSearch } from "../../../lib/opensearch/documents.ts";
+import { read, request } from "../../../lib/opensearch/client.ts";
+import { REPOSITORY, repository } from "./documents.ts";
+
+/** Where a day comes from, and how its indices are named when they are back. */
+export interface Source {
+  repository: string;
+  /** `restored-`, or `restored-198-` for what cluster 198 wrote. */
+  prefix: string;
+  /** Bucket and folder in it. */
+  folder: string;
+  /** What leads `make restore-logs` to it: `CLUSTER=197 FROM=198`. */
+  words: string;
+}
+
+/** A snapshot as a repository lists it. */
+export interface Snapshot {
+  snapshot: string;
+  state: string;
+  indices: string[];
+}
+
+/** One UTC day that can be restored. */
+export interface Day {
+  day: string;
+  /** `host`, `k8s`. */
+  streams: string[];
+  snapshots: number;
+}
+
+/** One index to restore. */
+export interface Pick {
+  index: string;
+  /** Its name when it is back. */
+  target: string;
+  snapshot: string;
+  bytes: number;
+}
+
+const LOG_INDEX = /^logs-([a-z0-9]+)-(\d{4}\.\d{2}\.\d{2})$/;
+
+/**
+ * Where the logs that `writer` sent to S3 can be read from `cluster`. The folder of another cluster is
+ * registered for reading only: two that write would damage it. @throws {DeployError} exit 8.
+ */
+export async function openSource(
+  os: OpenSearch,
+  cluster: Cluster,
+  writer: Cluster,
+): Promise<Source> {
+  const { type, settings } = repository(writer) as { type: string; settings: Json };
+  const folder = `${settings.bucket}/${settings.base_path}`;
+  const words = `CLUSTER=${cluster.id}`;
+  const prefix = prefixOf(cluster, writer);
+  if (writer.id === cluster.id) return { repository: REPOSITORY, prefix, folder, words };
+  const name = `${REPOSITORY}-${writer.id}`;
+  await ensureRepository(os, name, { type, settings: { ...settings, readonly: true } });
+  return { repository: name, prefix, folder, words: `${words} FROM=${writer.id}` };
+}
+
+/**
+ * Forgets another cluster's folder again: the exporter would go on to count its snapshots as ours.
+ * Refused while a restore from it still runs; the next call does it then.
+ */
+export async function closeSource(os: OpenSearch, source: Source): Promise<void> {
+  if (source.repository === REPOSITORY) return;
+  await request(os, "DELETE", `/_snapshot/${source.repository}`);
+}
+
+/** How the names of indices begin that `writer` wrote and `cluster` has back. */
+export function prefixOf(cluster: Cluster, writer: Cluster): string {
+  return writer.id === cluster.id ? "restored-" : `restored-${writer.id}-`;
+}
+
+/** Every snapshot of a source. @throws {DeployError} exit 3 when it is not registered, exit 8. */
+export async function snapshotsOf(os: OpenSearch, source: Source): Promise<Snapshot[]> {
+  // Without verbose=false OpenSearch would read an object of S3 for each snapshot.
+  const answer = await read(os, `/_snapshot/${source.repository}/_all?verbose=false`);
+  if (answer) return answer.snapshots;
+  throw new DeployError(
+    `Cannot list snapshots: OpenSearch has no repository ${source.repository}`,
+    {
+      exitCode: ExitCode.prerequisite,
+      fix: `make 40-logging ${source.words}`,
+    },
+  );
+}
+
+/** Days with at least one complete snapshot, oldest first. */
+export function restorableDays(snapshots: Snapshot[]): Day[] {
+  const days = new Map<string, { streams: Set<string>; snapshots: Set<string> }>();
+  for (const { snapshot, indices } of snapshots.filter(isComplete)) {
+    for (const index of indices) {
+      const [, stream, day] = LOG_INDEX.exec(index) ?? [];
+      if (!day) continue;
+      const entry = days.get(day) ?? { streams: new Set(), snapshots: new Set() };
+      days.set(day, entry);
+      entry.streams.add(stream!);
+      entry.snapshots.add(snapshot);
+    }
+  }
+  return [...days].sort(([a], [b]) => a < b ? -1 : 1).map(([day, { streams, snapshots }]) => ({
+    day,
+    streams: [...streams].sort(),
+    snapshots: snapshots.size,
+  }));
+}
+
+/** Snapshots of log indices that lack something and are never restored from. */
+export function incomplete(snapshots: Snapshot[]): Snapshot[] {
+  return snapshots.filter((one) =>
+    !isComplete(one) && one.state !== "IN_PROGRESS" && one.indices.some((i) => LOG_INDEX.test(i))
+  );
+}
+
+function isComplete({ state }: Snapshot): boolean {
+  return state === "SUCCESS";
+}
+
+/** The indices of a day to restore. @throws {DeployError} exit 2 when S3 has no such day. */
+export async function picksOf(os: OpenSearch, source: Source, day: string): Promise<Pick[]> {
+  const all = await snapshotsOf(os, source);
+  const ofDay = all.filter((one) =>
+    isComplete(one) && one.indices.some((index) => LOG_INDEX.exec(index)?.[2] === day)
+  );
+  if (ofDay.length === 0) throw noSuchDay(source, day, all);
+  const names = ofDay.map(({ snapshot }) => encodeURIComponent(snapshot)).join(",");
+  const { snapshots } = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
+  return choose(snapshots, day, source.prefix);
+}
+
+function noSuchDay({ words, repository }: Source, day: string, all: Snapshot[]): DeployError {
+  const broken = incomplete(all).filter(({ indices }) => indices.some((one) => one.endsWith(day)));
+  return new DeployError(`Cannot restore ${day}: no complete snapshot of it in ${repository}`, {
+    exitCode: ExitCode.config,
+    where: [
+      ...broken.map(({ snapshot, state }) => `${snapshot} is ${state}`),
+      spanOf(restorableDays(all)),
+    ],
+    fix: `make restore-logs ${words}`,
+  });
+}
+
+function spanOf(days: Day[]): string {
+  if (days.length === 0) return "there is no day at all";
+  if (days.length === 1) return `there is 1 day, ${days[0]!.day}`;
+  return `there are ${days.length} days, ${days[0]!.day} to ${days.at(-1)!.day}`;
+}
+
+/** What `_status` says of a snapshot. */
+export interface Status {
+  snapshot: string;
+  stats: { start_time_in_millis: number };
+  indices: Record<string, { stats: { total: { size_in_bytes: number } } }>;
+}
+
+/**
+ * The snapshot to take for each index of a day: the newest. But an older one of more than twice its
+ * size is the day itself, and the newest only what came late and made a deleted index anew.
+ */
+export function choose(snapshots: Status[], day: string, prefix: string): Pick[] {
+  const chosen = new Map<string, Pick>();
+  const newestFirst = [...snapshots].sort((a, b) =>
+    b.stats.start_time_in_millis - a.stats.start_time_in_millis
+  );
+  for (const { snapshot, indices } of newestFirst) {
+    for (const [index, { stats }] of Object.entries(indices)) {
+      if (LOG_INDEX.exec(index)?.[2] !== day) continue;
+      const bytes = stats.total.size_in_bytes;
+      const before = chosen.get(index);
+      if (before && bytes <= 2 * before.bytes) continue;
+      chosen.set(index, { index, target: prefix + index, snapshot, bytes });
+    }
+  }
+  return [...chosen.values()].sort((a, b) => a.index < b.index ? -1 : 1);
+}

@@ -1,0 +1,75 @@
+// What still keeps Longhorn from serving volumes, rung by rung: one line per missing thing.
+import type { Cluster } from "../../../lib/config/cluster.ts";
+import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
+import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { readiness } from "../../../lib/apply/readiness.ts";
+
+/** Where Longhorn lives, with all objects of its own. */
+export const NAMESPACE = "longhorn-system";
+
+// Made by the driver deployer, so they are in no bundle.
+const DRIVER = ["csi-attacher", "csi-provisioner", "csi-resizer", "csi-snapshotter"]
+  .map((name) => `Deployment/${NAMESPACE}/${name}`)
+  .concat(`DaemonSet/${NAMESPACE}/longhorn-csi-plugin`);
+
+/** Parts of the CSI driver that do not run yet. */
+export async function driverMissing(cluster: Cluster): Promise<string[]> {
+  const resources = "deployments.apps,daemonsets.apps";
+  const live = new Map(
+    (await liveObjects(cluster, resources, NAMESPACE)).map((object) => [idOf(object), object]),
+  );
+  return DRIVER.flatMap((id) => {
+    const object = live.get(id);
+    const state = object
+      ? readiness(object)
+      : { state: "waiting", reason: "not made yet" } as const;
+    return state.state === "ready" ? [] : [`${id}: ${state.reason}`];
+  });
+}
+
+/** Engine images that are not on every node yet, and nodes that take no volumes. */
+export async function nodesMissing(cluster: Cluster): Promise<string[]> {
+  const resources = "engineimages.longhorn.io,nodes.longhorn.io";
+  const live = await liveObjects(cluster, resources, NAMESPACE);
+  const images = live.filter(({ kind }) => kind === "EngineImage");
+  const nodes = live.filter(({ kind }) => kind === "Node");
+  return [
+    ...(images.length ? [] : ["EngineImage: none yet"]),
+    ...images.filter(({ status }) => status?.state !== "deployed")
+      .map((image) => `${idOf(image)}: state ${image.status?.state ?? "unknown"}`),
+    ...(nodes.length ? [] : ["Node of Longhorn: none yet"]),
+    ...nodes.flatMap((node) =>
+      ["Ready", "Schedulable"].flatMap((type) => {
+        const condition = conditionOf(node, type);
+        if (condition?.status === "True") return [];
+        const why = condition ? `${condition.reason}: ${condition.message}` : "not said yet";
+        return [`${idOf(node)} of Longhorn is not ${type}: ${why}`];
+      })
+    ),
+  ];
+}
+
+/** What Longhorn finds wrong with its nodes though it works (packages, multipathd, NFS client). */
+export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
+  const nodes = await liveObjects(cluster, "nodes.longhorn.io", NAMESPACE);
+  return nodes.flatMap(({ metadata, status }) =>
+    (status?.conditions ?? [])
+      .filter((condition: { status: string }) => condition.status === "False")
+      .map(({ type, message }: { type: string; message: string }) =>
+        `node ${metadata.name}, ${type}: ${message}`
+      )
+  );
+}
+
+/** Why backups cannot be stored, in Longhorn's words. */
+export async function backupTargetMissing(cluster: Cluster): Promise<string[]> {
+  const targets = await liveObjects(cluster, "backuptargets.longhorn.io", NAMESPACE);
+  const target = targets.find(({ metadata }) => metadata.name === "default");
+  if (!target) return ["BackupTarget default: not made yet"];
+  if (target.status?.available === true) return [];
+  return [`BackupTarget ${target.spec?.backupTargetURL}: ${reasonOf(target)}`];
+}
+
+function reasonOf(target: Manifest): string {
+  return conditionOf(target, "Unavailable")?.message || "not available yet";
+}

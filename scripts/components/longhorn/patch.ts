@@ -1,0 +1,179 @@
+// The upstream bundle of Longhorn, changed for one cluster. Every change must find its object.
+import { parse, stringify } from "yaml";
+import { type Cluster, flag, number, text } from "../../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { nearest } from "../../../lib/config/schema.ts";
+
+/** Changes a copy of the object; undefined leaves the object out. */
+type Change = (object: Manifest) => Manifest | undefined;
+
+// Without NETWORK_POLICIES all traffic is allowed. Where a CNI enforces them these would cut Prometheus
+// off from port 9500, silently (longhorn#13740), and the host from iSCSI on 3260 (longhorn#13802).
+const POLICIES = [
+  "NetworkPolicy/longhorn-system/backing-image-data-source",
+  "NetworkPolicy/longhorn-system/backing-image-manager",
+  "NetworkPolicy/longhorn-system/instance-manager",
+  "NetworkPolicy/longhorn-system/longhorn-manager",
+  "NetworkPolicy/longhorn-system/longhorn-recovery-backend",
+  "NetworkPolicy/longhorn-system/longhorn-webhook",
+];
+
+/**
+ * The bundle for one cluster, its volumes with so many replicas; an empty bundle (one that could not
+ * be had) stays empty. Throws exit 2 naming every object or field that upstream no longer has.
+ */
+export function patchLonghorn(
+  objects: Manifest[],
+  cluster: Cluster,
+  replicas: number,
+): Manifest[] {
+  if (objects.length === 0) return [];
+  const changes: Record<string, Change> = {
+    // Ours has the Pod Security labels (manifests/longhorn/base/namespace.yaml).
+    "Namespace/longhorn-system": () => undefined,
+    ...Object.fromEntries(
+      (flag(cluster, "NETWORK_POLICIES") ? [] : POLICIES).map((id) => [id, () => undefined]),
+    ),
+    "Service/longhorn-system/longhorn-frontend": withoutNodePort,
+    "Deployment/longhorn-system/longhorn-ui": oneReplica,
+    "Deployment/longhorn-system/longhorn-driver-deployer": smallDriver,
+    "ConfigMap/longhorn-system/longhorn-default-setting": (object) =>
+      withText(
+        object,
+        "default-setting.yaml",
+        (values) => ({ ...values, ...settings(cluster, replicas) }),
+      ),
+    "ConfigMap/longhorn-system/longhorn-default-resource": (object) =>
+      withText(object, "default-resource.yaml", () => backupTarget(cluster)),
+    "ConfigMap/longhorn-system/longhorn-storageclass": (object) =>
+      withText(object, "storageclass.yaml", (values) => storageClass(values, replicas)),
+  };
+  const ids = objects.map(idOf);
+  const unmatched = Object.keys(changes).filter((id) => !ids.includes(id));
+  if (unmatched.length > 0) throw mismatch(unmatched.map((id) => near(id, ids)));
+  return objects.flatMap((object) => {
+    const change = changes[idOf(object)];
+    return change ? change(structuredClone(object)) ?? [] : object;
+  });
+}
+
+function withoutNodePort(service: Manifest): Manifest {
+  // An explicit null, which server-side apply may take for a wish.
+  const port = found(service, "port http", service.spec.ports, { name: "http" });
+  delete port.nodePort;
+  return service;
+}
+
+function oneReplica(deployment: Manifest): Manifest {
+  deployment.spec.replicas = 1;
+  return deployment;
+}
+
+function smallDriver(deployment: Manifest): Manifest {
+  const name = "longhorn-driver-deployer";
+  const containers = deployment.spec.template.spec.containers;
+  const { env } = found(deployment, `container ${name}`, containers, { name });
+  // Three replicas of each sidecar on one node protect from nothing.
+  for (const sidecar of ["ATTACHER", "PROVISIONER", "RESIZER", "SNAPSHOTTER"]) {
+    found(deployment, `variable CSI_${sidecar}_IMAGE`, env, { name: `CSI_${sidecar}_IMAGE` });
+    env.push({ name: `CSI_${sidecar}_REPLICA_COUNT`, value: "1" });
+  }
+  // Said, it need not be looked for by a privileged probe pod.
+  env.push({ name: "KUBELET_ROOT_DIR", value: "/var/lib/kubelet" });
+  return deployment;
+}
+
+/** Settings that hold on every start of the manager, whatever was clicked in the UI since. */
+function settings(cluster: Cluster, replicas: number): Record<string, string> {
+  return {
+    "default-data-path": text(cluster, "LONGHORN_DATA_PATH"),
+    "default-replica-count": perEngine(replicas),
+    // Never more replicas than nodes are asked for, so each finds a node of its own. Two on one disk
+    // would cost twice the room and protect from nothing.
+    "replica-soft-anti-affinity": "false",
+    "storage-over-provisioning-percentage": text(cluster, "LONGHORN_OVER_PROVISIONING"),
+    "storage-minimal-available-percentage": text(cluster, "LONGHORN_MINIMAL_AVAILABLE"),
+    "storage-reserved-percentage-for-default-disk": text(cluster, "LONGHORN_RESERVED"),
+    "guaranteed-instance-manager-cpu": perEngine(number(cluster, "LONGHORN_ENGINE_CPU")),
+    // Only matters with several nodes; the default leaves pods of a dead node stuck.
+    "node-down-pod-deletion-policy": "delete-both-statefulset-and-deployment-pod",
+    "kubernetes-metrics-server-metrics-enabled": "false",
+    "upgrade-checker": "false",
+    "allow-collecting-longhorn-usage-metrics": "false",
+  };
+}
+
+/** The form in which Longhorn stores a setting of each data engine; plain values are rewritten. */
+function perEngine(value: number): string {
+  return JSON.stringify({ v1: String(value), v2: String(value) });
+}
+
+function backupTarget(cluster: Cluster): Record<string, string> {
+  const bucket = `${text(cluster, "LONGHORN_BUCKET")}@${text(cluster, "S3_REGION")}`;
+  return {
+    // A path of its own: clusters on one URL list and delete each other's backups (longhorn#6856).
+    "backup-target": `s3://${bucket}/${text(cluster, "S3_BASE_PATH")}/`,
+    "backup-target-credential-secret": "longhorn-s3-secret",
+    "backupstore-poll-interval": "300",
+  };
+}
+
+// deno-lint-ignore no-explicit-any
+function storageClass(upstream: any, replicas: number): unknown {
+  const { metadata, parameters } = upstream;
+  if (metadata?.name !== "longhorn" || !parameters?.numberOfReplicas) {
+    throw mismatch(["storageclass.yaml: no class longhorn with the parameter numberOfReplicas"]);
+  }
+  return {
+    ...upstream,
+    metadata: {
+      ...metadata,
+      annotations: {
+        ...metadata.annotations,
+        "storageclass.kubernetes.io/is-default-class": "true",
+      },
+    },
+    parameters: { ...parameters, numberOfReplicas: String(replicas) },
+  };
+}
+
+function withText(
+  configMap: Manifest,
+  key: string,
+  // deno-lint-ignore no-explicit-any
+  change: (values: any) => unknown,
+): Manifest {
+  if (configMap.data?.[key] === undefined) throw mismatch([`${idOf(configMap)}: no key ${key}`]);
+  const values = change(parse(configMap.data[key]) ?? {});
+  // Bare true and numbers are no texts to Longhorn, and a text it cannot read stops its manager.
+  const format = {
+    defaultStringType: "QUOTE_DOUBLE",
+    defaultKeyType: "PLAIN",
+    lineWidth: 0,
+  } as const;
+  configMap.data[key] = stringify(values, format);
+  return configMap;
+}
+
+/** The entry of a list with this name; a list without it is an upstream change. */
+// deno-lint-ignore no-explicit-any
+function found(object: Manifest, what: string, list: any[] = [], { name }: { name: string }): any {
+  const entry = list.find((entry) => entry.name === name);
+  if (!entry) throw mismatch([`${idOf(object)}: no ${what}`]);
+  return entry;
+}
+
+function near(id: string, ids: string[]): string {
+  const name = nearest(id, ids);
+  return `${id}: no such object${name ? `; did you mean ${name}?` : ""}`;
+}
+
+function mismatch(where: string[]): DeployError {
+  return new DeployError("Cannot patch the bundle longhorn: upstream has changed", {
+    exitCode: ExitCode.config,
+    where,
+    fix:
+      "fit scripts/components/longhorn/patch.ts to the pinned version of manifests/upstream.lock.json",
+  });
+}

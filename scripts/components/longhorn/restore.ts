@@ -1,0 +1,182 @@
+// Backups of volumes on S3, and one of them as a volume again. Everything is asked of Longhorn's own
+// objects: it alone reads its store.
+import { createHash } from "node:crypto";
+import { apply } from "../../../lib/apply/apply.ts";
+import type { Cluster } from "../../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { owned } from "../../../lib/apply/inventory.ts";
+import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
+import { idOf, type Manifest, OWNER } from "../../../lib/core/object.ts";
+import { unready } from "../../../lib/apply/readiness.ts";
+import type { Change } from "../../../lib/io/report.ts";
+import { until } from "../../../lib/io/wait.ts";
+import { NAMESPACE } from "./ladder.ts";
+
+/** A volume of that age, whole and on S3. */
+export interface Backup {
+  name: string;
+  /** Claim that the volume had when it was backed up, as `namespace/name`. */
+  claim: string;
+  /** When it was taken, ISO 8601 in UTC. */
+  at: string;
+  /** Size of the volume in bytes. */
+  bytes: number;
+  url: string;
+}
+
+/** The backups that can be restored, newest first; of a volume that never had a claim there are none. */
+export async function backupsOf(cluster: Cluster): Promise<Backup[]> {
+  const live = await liveObjects(cluster, "backups.longhorn.io", NAMESPACE);
+  return live.flatMap(backupFrom).sort((a, b) => b.at.localeCompare(a.at));
+}
+
+function backupFrom({ metadata: { name }, status = {} }: Manifest): Backup[] {
+  if (status.state !== "Completed") return [];
+  // What Longhorn knew of the claim is JSON in a label of the backup.
+  const { namespace, pvcName } = JSON.parse(status.labels?.KubernetesStatus || "{}");
+  if (!namespace || !pvcName) return [];
+  return [{
+    name,
+    claim: `${namespace}/${pvcName}`,
+    at: status.snapshotCreatedAt || status.backupCreatedAt || "",
+    bytes: Number(status.volumeSize),
+    url: status.url,
+  }];
+}
+
+/** Where a backup goes to. */
+export interface Target {
+  namespace: string;
+  name: string;
+  storageClass: string;
+  /** Copies of the volume. */
+  replicas: number;
+}
+
+/** Minutes after which Longhorn gives up a copy that has failed; its class has the same. */
+const STALE_TIMEOUT = 30;
+
+/**
+ * Longhorn's volume, made from the backup; then its PersistentVolume and the claim, which exclude all
+ * others. The names follow from backup and target, so that a run that was cut off goes on.
+ */
+export function restoredObjects(
+  { name: backup, url, bytes }: Backup,
+  { namespace, name, storageClass, replicas }: Target,
+): { volume: Manifest; claimed: Manifest[] } {
+  const hash = createHash("sha256").update(`${backup} ${namespace}/${name}`).digest("hex");
+  const volume = `restored-${hash.slice(0, 16)}`;
+  const labels = { "app.kubernetes.io/managed-by": OWNER };
+  const common = { storageClassName: storageClass, accessModes: ["ReadWriteOnce"] };
+  return {
+    volume: {
+      apiVersion: "longhorn.io/v1beta2",
+      kind: "Volume",
+      metadata: { name: volume, namespace: NAMESPACE, labels },
+      // The size comes from the backup.
+      spec: {
+        fromBackup: url,
+        frontend: "blockdev",
+        accessMode: "rwo",
+        dataEngine: "v1",
+        numberOfReplicas: replicas,
+        staleReplicaTimeout: STALE_TIMEOUT,
+      },
+    },
+    claimed: [{
+      apiVersion: "v1",
+      kind: "PersistentVolume",
+      metadata: { name: volume, labels },
+      spec: {
+        ...common,
+        capacity: { storage: String(bytes) },
+        volumeMode: "Filesystem",
+        persistentVolumeReclaimPolicy: "Retain",
+        claimRef: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace, name },
+        csi: {
+          driver: "driver.longhorn.io",
+          fsType: "ext4",
+          volumeHandle: volume,
+          volumeAttributes: {
+            numberOfReplicas: String(replicas),
+            staleReplicaTimeout: String(STALE_TIMEOUT),
+          },
+        },
+      },
+    }, {
+      apiVersion: "v1",
+      kind: "PersistentVolumeClaim",
+      metadata: { name, namespace, labels },
+      spec: {
+        ...common,
+        volumeName: volume,
+        resources: { requests: { storage: String(bytes) } },
+      },
+    }],
+  };
+}
+
+/** The claim of that name whoever made it, or undefined. */
+async function claimOf(
+  cluster: Cluster,
+  { namespace, name }: Pick<Target, "namespace" | "name">,
+): Promise<Manifest | undefined> {
+  const claims = await liveObjects(cluster, "persistentvolumeclaims", namespace);
+  return claims.find(({ metadata }) => metadata.name === name);
+}
+
+/** Seconds that a restore may take: a large volume over a slow line. */
+const PATIENCE = 6 * 3600;
+
+/**
+ * Restores a backup to a claim that is not there yet; a claim of an earlier run of the same restore is
+ * let be. Nothing is ever written over.
+ * @throws {DeployError} exit 4 when the claim is there with another volume, exit 7 when Longhorn gives
+ * the restore up or cannot place the volume within six hours.
+ */
+export async function restoreVolume(
+  cluster: Cluster,
+  backup: Backup,
+  target: Target,
+  say: (missing: string) => void,
+): Promise<Change[]> {
+  const { volume, claimed } = restoredObjects(backup, target);
+  const there = await claimOf(cluster, target);
+  if (there && there.spec.volumeName !== volume.metadata.name) throw taken(target);
+  const changes = await apply(cluster, [volume]);
+  await until("Longhorn to restore the volume", () => unrestored(cluster, volume), {
+    seconds: PATIENCE,
+    every: 5,
+    say,
+  });
+  changes.push(...await apply(cluster, claimed));
+  await until("the claim to be bound", () => unready(cluster, claimed), { seconds: 60, say });
+  return changes;
+}
+
+/** What the volume still lacks, one line. Throws exit 7 when Longhorn has given it up. */
+async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]> {
+  const live = (await owned(cluster, [volume])).get(idOf(volume));
+  const { name } = volume.metadata;
+  if (!live?.status) return [`volume ${name}: Longhorn has not seen it yet`];
+  const restore = conditionOf(live, "Restore"), scheduled = conditionOf(live, "Scheduled");
+  if (restore?.reason === "RestoreFailure") {
+    throw new DeployError(`Longhorn cannot restore volume ${name}`, {
+      exitCode: ExitCode.notReady,
+      where: restore.message || restore.reason,
+      fix: `kubectl -n ${NAMESPACE} describe volumes.longhorn.io ${name}; mend the cause, delete ` +
+        "that volume, then run again, or take an older BACKUP",
+    });
+  }
+  if (live.status.restoreInitiated && !live.status.restoreRequired) return [];
+  const why = scheduled?.status === "False" ? scheduled.message || scheduled.reason : undefined;
+  return [`volume ${name}: ${why ?? restore?.reason ?? live.status.state ?? "not started"}`];
+}
+
+function taken({ namespace, name }: Target): DeployError {
+  return new DeployError(`Cannot restore: claim ${namespace}/${name} is there`, {
+    exitCode: ExitCode.refused,
+    fix: "add AS=another-name to restore beside it; to replace it, stop its pods and delete the " +
+      "claim first: docs/longhorn.md#restore-a-volume",
+  });
+}

@@ -1,0 +1,92 @@
+// Whether the pods of a cluster reach S3, which this machine reaches on another way: a short Job in which
+// Thanos lists each bucket with its program's key. Of what it needs nothing stays.
+import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { NAMESPACE, runJob, shortJob } from "../../../lib/probe/job.ts";
+import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
+import { type Bucket, bucketsOf } from "./buckets.ts";
+import { objstoreConfig } from "./objstore.ts";
+
+const NAME = "s3-reach";
+/** Seconds that the Job may take, the pull of its image included. */
+const PATIENCE = 120;
+const FOLDER = "/etc/s3-reach";
+
+/**
+ * Lists every bucket from inside the cluster; `say` is told what is waited for.
+ * @throws {DeployError} exit 8 with the log of each bucket that could not be listed; the Job stays for
+ * ten minutes then. Exit 7 when its pod does not start.
+ */
+export async function reachFromInside(
+  cluster: Cluster,
+  say: (text: string) => void = () => {},
+): Promise<void> {
+  const buckets = bucketsOf(cluster);
+  const needs = [keysOf(cluster, buckets)];
+  if (await runJob(cluster, reachJob(cluster), { does: "looks for S3", needs, say })) return;
+  throw await refusal(cluster, buckets);
+}
+
+/** One container per bucket, so that each has a result and a log of its own. */
+export function reachJob(cluster: Cluster): Manifest {
+  const version = text(cluster, "THANOS_VERSION");
+  return shortJob({
+    name: NAME,
+    labels: labelsOf({ name: NAME, component: "check", partOf: "storage", version }),
+    seconds: PATIENCE,
+    containers: bucketsOf(cluster).map((bucket) => containerOf(bucket, version)),
+    volumes: [{ name: "keys", secret: { secretName: NAME } }],
+  });
+}
+
+function containerOf(bucket: Bucket, version: string): Record<string, unknown> {
+  const file = `${FOLDER}/${containerName(bucket)}.yml`;
+  return {
+    name: containerName(bucket),
+    image: `quay.io/thanos/thanos:${version}`,
+    args: ["tools", "bucket", "ls", `--objstore.config-file=${file}`],
+    resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
+    volumeMounts: [{ name: "keys", mountPath: FOLDER, readOnly: true }],
+  };
+}
+
+function containerName({ program }: Bucket): string {
+  return program.toLowerCase();
+}
+
+function keysOf(cluster: Cluster, buckets: Bucket[]): Manifest {
+  const caFile = `${FOLDER}/ca.crt`;
+  const files = buckets.map((bucket) => [
+    `${containerName(bucket)}.yml`,
+    objstoreConfig(cluster, bucket.name, bucket.key, { caFile }),
+  ]);
+  const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
+  return secret(NAME, NAMESPACE, { ...Object.fromEntries(files), ...ca });
+}
+
+/** The failure, with the end of each log that speaks of an error. */
+async function refusal(cluster: Cluster, buckets: Bucket[]): Promise<DeployError> {
+  const where = await Promise.all(buckets.map(async (bucket) => {
+    const words = ["logs", `job/${NAME}`, "--namespace", NAMESPACE, "--tail=3"];
+    const log = await kubectl([...words, "--container", containerName(bucket)], { cluster })
+      .catch((error) => error.message);
+    const reason = reasonIn(log);
+    return reason ? `${bucket.name}: ${reason}` : "";
+  }));
+  const context = text(cluster, "KUBE_CONTEXT");
+  return new DeployError(`Pods of ${cluster.id} cannot list every bucket, and this machine can`, {
+    exitCode: ExitCode.service,
+    where: where.filter(Boolean),
+    fix:
+      "see to route, firewall, DNS and clock of the nodes, and S3_CA_FILE; the log, for ten minutes: " +
+      `kubectl --context ${context} -n ${NAMESPACE} logs job/${NAME} --all-containers`,
+  });
+}
+
+/** The error in a log of Thanos, without its stack; the last line where there is none. */
+export function reasonIn(log: string): string {
+  const error = /\berr="((?:[^"\\]|\\.)*)"/.exec(log)?.[1];
+  if (error) return error.split("\\n")[0]!.replaceAll('\\"', '"');
+  return /level=info/.test(log) ? "" : log.trim().split("\n").at(-1)!;
+}

@@ -1,0 +1,48 @@
+// Whether somebody on the cluster carries NetworkPolicies out; the API server only keeps them.
+import type { Cluster } from "../../../lib/config/cluster.ts";
+import { flag } from "../../../lib/config/cluster.ts";
+import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { ok, type Row, warn } from "../../checks/row.ts";
+
+/** DaemonSets of the programs that do: none of them means that policies have no effect. */
+const ENFORCERS = [
+  "antrea-agent",
+  "calico-node",
+  "canal",
+  "cilium",
+  "kindnet",
+  "kube-network-policies",
+  "kube-router",
+  "weave-net",
+];
+
+/** Whether the cluster has a network plugin that enforces NetworkPolicies. */
+export async function enforcesPolicies(cluster: Cluster): Promise<boolean> {
+  return enforcer(await daemonSets(cluster)) !== undefined;
+}
+
+/** The row of the preflight. */
+export async function policyRow(cluster: Cluster): Promise<Row> {
+  const found = enforcer(await daemonSets(cluster));
+  if (found) return ok(`${found} enforces them`);
+  if (!flag(cluster, "NETWORK_POLICIES")) {
+    return ok("NETWORK_POLICIES=false, and nothing here would enforce them");
+  }
+  return warn(
+    "NETWORK_POLICIES=true, but no network plugin enforces them: everything stays open",
+    "start Minikube with --cni=calico (or cilium), or set NETWORK_POLICIES=false",
+  );
+}
+
+function enforcer(names: string[]): string | undefined {
+  return names.find((name) => ENFORCERS.some((one) => name === one || name.startsWith(`${one}-`)));
+}
+
+async function daemonSets(cluster: Cluster): Promise<string[]> {
+  const columns = ["-o", "jsonpath={range .items[*]}{.metadata.name}{'\\n'}{end}"];
+  const list = await kubectl(["get", "daemonsets.apps", "--all-namespaces", ...columns], {
+    cluster,
+    seconds: 15,
+  });
+  return list.split("\n").filter(Boolean);
+}

@@ -1,0 +1,172 @@
+// Secrets and settings of the metrics half that are built from variables.
+import { stringify } from "yaml";
+import { type Cluster, flag, text } from "../../../lib/config/cluster.ts";
+import { configMap, type Manifest, secret } from "../../../lib/core/object.ts";
+import { metricsToken } from "../minio/admin.ts";
+import { durationSeconds } from "../../../lib/core/quantity.ts";
+import { keyOf } from "../../../lib/s3/client.ts";
+import { objstoreConfig } from "../minio/objstore.ts";
+import { metricsLabels } from "./labels.ts";
+
+const NAMESPACE = "monitoring";
+
+/** Access to the bucket of blocks: for the sidecar of every cluster, and all of Thanos on central. */
+export function objstoreSecret(cluster: Cluster): Manifest {
+  const key = keyOf(cluster, "THANOS");
+  const options = { caFile: "/etc/thanos/ca/ca.crt" };
+  const values = {
+    "objstore.yml": objstoreConfig(cluster, text(cluster, "THANOS_BUCKET"), key, options),
+  };
+  return secret("thanos-s3-config", NAMESPACE, values, {
+    labels: objstoreLabels(cluster),
+  });
+}
+
+/**
+ * With MINIO_METRICS, the scrape of how full MinIO is. One server serves the whole site: central asks
+ * for all, and for what the alert needs only.
+ */
+export function minioMetrics(cluster: Cluster): Manifest[] {
+  if (!flag(cluster, "MINIO_METRICS") || cluster.role !== "central") return [];
+  const name = "minio-metrics";
+  const labels = objstoreLabels(cluster);
+  const scrape = {
+    apiVersion: "monitoring.coreos.com/v1alpha1",
+    kind: "ScrapeConfig",
+    metadata: { name, namespace: NAMESPACE, labels },
+    spec: {
+      jobName: name,
+      scheme: "HTTPS",
+      metricsPath: "/minio/v2/metrics/cluster",
+      authorization: { type: "Bearer", credentials: { name, key: "token" } },
+      staticConfigs: [{ targets: [text(cluster, "S3_HOST")] }],
+      metricRelabelings: [{
+        sourceLabels: ["__name__"],
+        regex: "minio_cluster_capacity_usable_(free|total)_bytes",
+        action: "keep",
+      }],
+    },
+  };
+  const token = metricsToken(keyOf(cluster, "THANOS"));
+  return [scrape, secret(name, NAMESPACE, { token }, { labels })];
+}
+
+/** The private CA of S3, only where there is one. */
+export function s3CaSecrets(cluster: Cluster): Manifest[] {
+  if (!cluster.s3Ca) return [];
+  return [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, {
+    labels: objstoreLabels(cluster),
+  })];
+}
+
+function objstoreLabels(cluster: Cluster): Record<string, string> {
+  return metricsLabels("thanos-objstore", text(cluster, "THANOS_VERSION"));
+}
+
+/** The objects, of which the scrape of S3 trusts its private CA, where there is one. */
+export function trustingS3(objects: Manifest[], cluster: Cluster): Manifest[] {
+  if (!cluster.s3Ca) return objects;
+  const tlsConfig = { ca: { secret: { name: "s3-ca", key: "ca.crt" } } };
+  return objects.map((object) =>
+    object.kind === "ScrapeConfig" ? { ...object, spec: { ...object.spec, tlsConfig } } : object
+  );
+}
+
+/** Grafana's admin, with the keys that its charts use. */
+export function grafanaSecret(cluster: Cluster): Manifest {
+  const values = {
+    "admin-user": "admin",
+    "admin-password": text(cluster, "GRAFANA_ADMIN_PASSWORD"),
+  };
+  return secret("kube-prometheus-stack-grafana", NAMESPACE, values, {
+    labels: metricsLabels("grafana", text(cluster, "GRAFANA_VERSION")),
+  });
+}
+
+/** What Grafana wants in seconds. Its own limit of 30 s is shorter than a query may take. */
+export function grafanaLimits(cluster: Cluster): Manifest {
+  const seconds = Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10;
+  return configMap("grafana-limits", NAMESPACE, { GF_DATAPROXY_TIMEOUT: String(seconds) }, {
+    labels: metricsLabels("grafana", text(cluster, "GRAFANA_VERSION")),
+  });
+}
+
+/**
+ * Routing of alerts: all of them go to ALERT_WEBHOOK_URL, or nowhere without one. `cluster` stands in
+ * every `equal`, or a critical alert of one cluster would mute the warnings of another. Alertmanager
+ * reloads it by itself.
+ */
+export function alertmanagerSecret(cluster: Cluster): Manifest {
+  const url = text(cluster, "ALERT_WEBHOOK_URL");
+  const { routes, receivers } = url === "" ? NOWHERE : webhook(url);
+  const config = {
+    global: { resolve_timeout: "5m" },
+    route: {
+      receiver: "default",
+      group_by: ["cluster", "namespace", "alertname"],
+      group_wait: "30s",
+      group_interval: "5m",
+      repeat_interval: "12h",
+      routes,
+    },
+    receivers,
+    inhibit_rules: [
+      {
+        source_matchers: ["severity = critical"],
+        target_matchers: ["severity =~ warning|info"],
+        equal: ["cluster", "namespace", "alertname"],
+      },
+      {
+        source_matchers: ["severity = warning"],
+        target_matchers: ["severity = info"],
+        equal: ["cluster", "namespace", "alertname"],
+      },
+      {
+        source_matchers: ["alertname = InfoInhibitor"],
+        target_matchers: ["severity = info"],
+        equal: ["cluster", "namespace"],
+      },
+    ],
+  };
+  const values = { "alertmanager.yaml": stringify(config) };
+  return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, {
+    labels: metricsLabels("alertmanager", text(cluster, "ALERTMANAGER_VERSION")),
+  });
+}
+
+interface Sending {
+  routes: Record<string, unknown>[];
+  receivers: Record<string, unknown>[];
+}
+
+/** What always fires has a receiver of its own, so that `default` can get an address. */
+const NOWHERE: Sending = {
+  routes: [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "silent" }],
+  receivers: [{ name: "default" }, { name: "silent" }],
+};
+
+/**
+ * One address for everything; a receiver knows the heartbeats by their `alertname`. They come at
+ * least every 4 minutes, so that a dead man's switch that waits 5 tells when a Prometheus, an
+ * Alertmanager or the way out of a cluster is gone (fault B20). InfoInhibitor only mutes others.
+ */
+function webhook(url: string): Sending {
+  return {
+    routes: [
+      { matchers: ["alertname = InfoInhibitor"], receiver: "silent" },
+      {
+        matchers: ['alertname =~ ".*Watchdog"'], // the Ruler has one of its own
+        receiver: "heartbeat",
+        group_wait: "0s",
+        group_interval: "1m",
+        repeat_interval: "3m",
+      },
+    ],
+    receivers: [
+      { name: "default", webhook_configs: [{ url, send_resolved: true }] },
+      // The end of a heartbeat would pass for one more.
+      { name: "heartbeat", webhook_configs: [{ url, send_resolved: false }] },
+      { name: "silent" },
+    ],
+  };
+}

@@ -1,0 +1,159 @@
+// The dashboards of Grafana: ours, and kube-prometheus' for Kubernetes itself.
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { parse } from "yaml";
+import { type Cluster, flag, projectPath, text } from "../../../lib/config/cluster.ts";
+import {
+  configMap,
+  type Manifest,
+  RELOAD_ANNOTATION,
+  SUBSTITUTE_ANNOTATION,
+} from "../../../lib/core/object.ts";
+import { type Dashboard, expand, type Source, toJson } from "./grafana.ts";
+import { metricsLabels } from "./labels.ts";
+import type { Place } from "./panel.ts";
+import { ourJobs } from "./rules.ts";
+
+/** Where a cluster's Grafana stands, and where its data comes from (datasources.yaml of its role). */
+export function placeOf({ role, fleet }: Cluster): Place {
+  const central = role === "central";
+  return { central, datasource: central ? "thanos" : "prometheus", clusters: fleet.length };
+}
+
+/**
+ * Our dashboards by file name without ending, from the folders `dashboards` of what a cluster has:
+ * `components` are folders below manifests/, beside the metrics of both and of its own role.
+ */
+export async function ownDashboards(
+  cluster: Cluster,
+  components: string[],
+): Promise<Record<string, Dashboard>> {
+  const folders = ["prometheus/base", `prometheus/${cluster.role}`, ...components]
+    .map((folder) => projectPath(join("manifests", folder, "dashboards")))
+    .filter((folder) => existsSync(folder));
+  const files = (await Promise.all(
+    folders.map(async (folder) =>
+      (await readdir(folder)).filter((name) => name.endsWith(".yaml"))
+        .map((name) => join(folder, name))
+    ),
+  )).flat().sort();
+  const place = placeOf(cluster);
+  return Object.fromEntries(
+    await Promise.all(files.map(async (file) => {
+      return [basename(file, ".yaml"), expand(await sourceOf(file), place)] as const;
+    })),
+  );
+}
+
+// The same for both roles, and parsing them is half of what rendering takes.
+const sources = new Map<string, Promise<Source>>();
+
+function sourceOf(file: string): Promise<Source> {
+  let source = sources.get(file);
+  if (!source) sources.set(file, source = readFile(file, "utf8").then((text) => parse(text)));
+  return source;
+}
+
+// The same for every cluster of a role.
+const packs = new Map<string, Promise<Manifest>>();
+
+/** {@link ownDashboards} as the ConfigMap that Grafana mounts, far below the 1 MiB that fit. */
+export function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
+  const version = text(cluster, "GRAFANA_VERSION");
+  const key = JSON.stringify([placeOf(cluster), components, version]);
+  let pack = packs.get(key);
+  if (!pack) {
+    pack = ownDashboards(cluster, components).then((dashboards) => {
+      const files = Object.entries(dashboards);
+      return packed("own", version, files.map(([name, one]) => [`${name}.json`, toJson(one)]));
+    });
+    packs.set(key, pack);
+  }
+  return pack;
+}
+
+// Other systems, and what the rules and scrapes that are left out would have filled.
+const EMPTY_HERE = /^(.*windows.*|nodes-aix|nodes-darwin|prometheus-remote-write|apiserver)\.json$/;
+const CONTROL_PLANE = /^(controller-manager|scheduler|proxy)\.json$/;
+// Compares clusters, of which an edge's Prometheus knows none.
+const CENTRAL = /^k8s-resources-multicluster\.json$/;
+
+// Two of upstream's know no clusters, but select by this everywhere: at the centre their pods'
+// addresses, which are the same in every cluster, would be mixed up.
+const SELECT_BESIDE: Record<string, string> = {
+  "alertmanager-overview.json": 'namespace=~"$namespace"',
+  "grafana-overview.json": 'job=~"$job"',
+};
+
+/**
+ * The bundle's ConfigMaps as one that Grafana mounts: 350 kB without the blanks, of the 1 MiB that
+ * fit. At the centre each can choose a cluster; on an edge, whose data has no such label, the
+ * variable is hidden and matches its absence. Nothing of nothing.
+ */
+export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] {
+  const place = placeOf(cluster);
+  const controlPlane = flag(cluster, "CONTROL_PLANE_METRICS");
+  const files = objects.flatMap(({ data }) => Object.entries<string>(data ?? {}))
+    .filter(([name]) => !EMPTY_HERE.test(name))
+    .filter(([name]) => controlPlane || !CONTROL_PLANE.test(name))
+    .filter(([name]) => place.central || !CENTRAL.test(name))
+    .map(([name, json]) => [name, ourJobs(JSON.stringify(adapted(name, json, place)))] as const);
+  return files.length > 0 ? [packed("kubernetes", text(cluster, "GRAFANA_VERSION"), files)] : [];
+}
+
+interface Variable {
+  name: string;
+  type: string;
+  [field: string]: unknown;
+}
+
+function adapted(name: string, json: string, { central, datasource }: Place): unknown {
+  const beside = central ? SELECT_BESIDE[name] : undefined;
+  const text = beside
+    ? json.replaceAll(quoted(beside), () => quoted(`cluster="$cluster",${beside}`))
+    : json;
+  const dashboard = JSON.parse(text);
+  const variables: Variable[] = dashboard.templating?.list ?? [];
+  for (const variable of variables) {
+    if (variable.type === "datasource") variable.current = { text: datasource, value: datasource };
+    if (variable.name !== "cluster") continue;
+    variable.hide = central ? 0 : 2;
+    // Upstream's .+ for all would not match data without the label.
+    if (variable.allValue) variable.allValue = ".*";
+  }
+  if (beside) variables.splice(1, 0, clusterVariable(name));
+  return dashboard;
+}
+
+/** As it stands inside of JSON. */
+function quoted(matcher: string): string {
+  return JSON.stringify(matcher).slice(1, -1);
+}
+
+function clusterVariable(file: string): Variable {
+  const metric = file.startsWith("grafana") ? "grafana_build_info" : "alertmanager_build_info";
+  return {
+    name: "cluster",
+    label: "cluster",
+    type: "query",
+    datasource: { type: "prometheus", uid: "${datasource}" },
+    query: `label_values(${metric}, cluster)`,
+    refresh: 2,
+    sort: 1,
+    hide: 0,
+  };
+}
+
+function packed(
+  set: string,
+  version: string,
+  files: (readonly [name: string, json: string])[],
+): Manifest {
+  const sorted = [...files].sort(([a], [b]) => a < b ? -1 : 1);
+  return configMap(`grafana-dashboards-${set}`, "monitoring", Object.fromEntries(sorted), {
+    labels: metricsLabels("grafana", version),
+    // Dashboards have variables of their own; and Grafana reads them again by itself.
+    annotations: { [SUBSTITUTE_ANNOTATION]: "disabled", [RELOAD_ANNOTATION]: "live" },
+  });
+}

@@ -1,0 +1,7 @@
+// Labels of the objects of 20-prometheus that are built in code.
+import { labelsOf } from "../../../lib/core/object.ts";
+
+/** Labels of an object of `name` at `version` (its image tag). */
+export function metricsLabels(name: string, version: string): Record<string, string> {
+  return labelsOf({ name, component: name, partOf: "metrics", version });
+}

@@ -1,0 +1,55 @@
+// Grafana reads its admin password from the Secret only when it makes its database.
+import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
+import { openProxy } from "../../../lib/probe/http.ts";
+
+const GRAFANA = {
+  namespace: "monitoring",
+  name: "kube-prometheus-stack-grafana",
+  port: "http-web",
+};
+
+/** Makes the configured password the admin's; true when it had to be changed. */
+export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
+  if (await accepted(cluster)) return false;
+  const command = "grafana cli --homepath /usr/share/grafana admin reset-admin-password";
+  const refused = (where: string | string[], fix: string) =>
+    new DeployError(`Cannot set the password of Grafana's admin on ${cluster.id}`, {
+      exitCode: ExitCode.service,
+      where,
+      fix: `${fix}; kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`,
+    });
+  await kubectl(
+    ["exec", "-i", `deployment/${GRAFANA.name}`, "--namespace", GRAFANA.namespace, "--"]
+      .concat(command.split(" "), "--password-from-stdin"),
+    { cluster, input: text(cluster, "GRAFANA_ADMIN_PASSWORD") },
+  ).catch((error) => {
+    if (!(error instanceof KubectlError)) throw error;
+    throw refused(error.where, "run again (its database may be in use for a moment)");
+  });
+  if (await accepted(cluster)) return true;
+  throw refused(
+    "the reset went through, but the login is still refused",
+    "wait five minutes, for so long Grafana locks a user after five wrong logins, and run again",
+  );
+}
+
+/** Whether the admin may log in. Basic auth would be taken by the API server for itself. */
+async function accepted(cluster: Cluster): Promise<boolean> {
+  await using proxy = await openProxy(cluster);
+  const answer = await proxy.fetch(GRAFANA, "/login", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ user: "admin", password: text(cluster, "GRAFANA_ADMIN_PASSWORD") }),
+  });
+  const words = await answer.text();
+  if (answer.ok) return true;
+  if (answer.status === 401) return false;
+  throw new DeployError(`Cannot ask Grafana of ${cluster.id} for a login`, {
+    exitCode: ExitCode.notReady,
+    where: `HTTP ${answer.status}: ${words.slice(0, 200)}`,
+    fix: `kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`,
+  });
+}

@@ -1,0 +1,121 @@
+// kube-prometheus' rules, changed to fit what runs here.
+import { type Cluster, flag, text } from "../../../lib/config/cluster.ts";
+import type { Manifest } from "../../../lib/core/object.ts";
+import { metricsLabels } from "./labels.ts";
+
+interface Rule {
+  alert?: string;
+  record?: string;
+  expr: string | number;
+  for?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+}
+
+interface Group {
+  name: string;
+  rules: Rule[];
+}
+
+// Upstream's names for the jobs, and ours: a job is named after its Service.
+const JOBS: Record<string, string> = {
+  "prometheus-k8s": "kube-prometheus-stack-prometheus",
+  "alertmanager-main": "kube-prometheus-stack-alertmanager",
+  "prometheus-operator": "kube-prometheus-stack-operator",
+};
+
+// Windows of up to 30 days over data that is here for hours, from buckets that are not scraped.
+const BLIND_GROUPS = [
+  "kube-apiserver-slos",
+  "kube-apiserver-availability.rules",
+  "kube-apiserver-burnrate.rules",
+  "kube-apiserver-histogram.rules",
+];
+
+const CONTROL_PLANE_GROUPS = [
+  "kubernetes-system-scheduler",
+  "kubernetes-system-controller-manager",
+  "kube-scheduler.rules",
+];
+
+// What can never fire, or never anything else, with one node and one replica of each program. Alerts
+// that look 6 h back stay: on less data they are only more nervous.
+const POINTLESS_ALERTS = new Set([
+  "AlertmanagerClusterFailedToSendAlerts",
+  "AlertmanagerConfigInconsistent",
+  "AlertmanagerMembersInconsistent",
+  "KubeStateMetricsShardingMismatch",
+  "KubeStateMetricsShardsMissing",
+  "KubeHpaReplicasMismatch",
+  "KubeHpaMaxedOut",
+  "KubeCPUQuotaOvercommit",
+  "KubeMemoryQuotaOvercommit",
+  "KubeQuotaAlmostFull",
+  "KubeQuotaFullyUsed",
+  "KubeQuotaExceeded",
+  "KubeVersionMismatch",
+  "KubeNodeUnreachable",
+  "NodeRAIDDegraded",
+  "NodeRAIDDiskFailure",
+  "NodeSystemdServiceFailed",
+  "NodeSystemdServiceCrashlooping",
+  "NodeBondingDegraded",
+  "PrometheusRemoteStorageFailures",
+  "PrometheusRemoteWriteBehind",
+  "PrometheusRemoteWriteDesiredShards",
+]);
+
+/** What other installations want otherwise. */
+const CHANGED: Record<string, (rule: Rule) => Rule> = {
+  // Four hours are twice what a block has until it is deleted.
+  PrometheusTSDBReloadsFailing: (rule) => ({ ...rule, for: "30m" }),
+  PrometheusTSDBCompactionsFailing: (rule) => ({ ...rule, for: "30m" }),
+  // With one node there is nowhere else to go.
+  KubeNodePressure: (rule) => ({ ...rule, labels: { ...rule.labels, severity: "warning" } }),
+  // Interfaces of pods come and go under the names of other network plugins too.
+  NodeNetworkInterfaceFlapping: (rule) => ({
+    ...rule,
+    expr: String(rule.expr).replace('device!~"veth.+"', 'device!~"(veth|cali|lxc|cni).+"'),
+  }),
+};
+
+/**
+ * The PrometheusRules of the bundle for one cluster: jobs by our names, without what is not scraped
+ * or pointless here, in the namespace `monitoring`. Groups that lose all their rules go.
+ */
+export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
+  const dropped = new Set(BLIND_GROUPS);
+  if (!flag(cluster, "CONTROL_PLANE_METRICS")) {
+    CONTROL_PLANE_GROUPS.forEach((name) => dropped.add(name));
+  }
+  const labels = metricsLabels("kube-prometheus", text(cluster, "KUBE_PROMETHEUS_RULES_VERSION"));
+  return objects.map(({ apiVersion, kind, metadata, spec }) => {
+    const groups = (spec.groups as Group[])
+      .filter(({ name }) => !dropped.has(name))
+      .map((group) => ({ ...group, rules: group.rules.filter(useful).map(adapted) }))
+      .filter(({ rules }) => rules.length > 0);
+    return {
+      apiVersion,
+      kind,
+      metadata: { name: metadata.name, namespace: "monitoring", labels },
+      spec: { groups },
+    };
+  });
+}
+
+function useful({ alert }: Rule): boolean {
+  return !alert || !POINTLESS_ALERTS.has(alert);
+}
+
+function adapted(rule: Rule): Rule {
+  const changed = CHANGED[rule.alert ?? ""]?.(rule) ?? rule;
+  return { ...changed, expr: ourJobs(String(changed.expr)) };
+}
+
+/** Upstream's job names in a PromQL text, or in JSON that holds one, replaced by ours. */
+export function ourJobs(text: string): string {
+  return text.replace(
+    /\bjob=(\\?")([\w-]+)(?=\\?")/g,
+    (all, quote: string, job: string) => JOBS[job] ? `job=${quote}${JOBS[job]}` : all,
+  );
+}

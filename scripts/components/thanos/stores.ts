@@ -1,0 +1,115 @@
+// The endpoints that Thanos Query is in touch with, compared with those it should be.
+import { type Cluster, number, type Peer, text } from "../../../lib/config/cluster.ts";
+import { readJson } from "../../../lib/probe/answer.ts";
+import { DeployError } from "../../../lib/core/error.ts";
+import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { type ClusterProxy, openProxy } from "../../../lib/probe/http.ts";
+import { until } from "../../../lib/io/wait.ts";
+import { edgeAddress } from "./fleet.ts";
+import { mutualTls } from "./grpc.ts";
+
+/** The Thanos Query of the central cluster. */
+export const QUERY = { namespace: "monitoring", name: "thanos-query", port: 9090 };
+
+/** One endpoint as `/api/v1/stores` shows it. */
+export interface StoreStatus {
+  /** Address after discovery. */
+  name: string;
+  lastError: string | null;
+  labelSets: Record<string, string>[];
+}
+
+/** Endpoints by the component that answers there: `sidecar`, `store`, `rule`. */
+export type Stores = Record<string, StoreStatus[]>;
+
+/** Asks Thanos Query for its endpoints. */
+export async function readStores(proxy: ClusterProxy): Promise<Stores> {
+  const { data } = await readJson<{ data: Stores }>(proxy, QUERY, "/api/v1/stores");
+  return data;
+}
+
+/** Endpoints of a component that answer. */
+function healthy(stores: Stores, component: string): StoreStatus[] {
+  return (stores[component] ?? []).filter(({ lastError }) => !lastError);
+}
+
+/** Whether a component (`sidecar`, `store`) that answers has series of the cluster of that name. */
+export function shows(stores: Stores, component: string, name: string): boolean {
+  return healthy(stores, component)
+    .some(({ labelSets }) => labelSets.some(({ cluster }) => cluster === name));
+}
+
+/** Programs of its own cluster that Query should be in touch with and is not. */
+export function missingPrograms(stores: Stores, cluster: Cluster): string[] {
+  const missing: string[] = [];
+  const name = text(cluster, "CLUSTER_NAME");
+  if (!shows(stores, "sidecar", name)) missing.push(`sidecar of ${name}: not connected`);
+  const shards = number(cluster, "STORE_REPLICAS");
+  const found = healthy(stores, "store").length;
+  if (found < shards) missing.push(`store: ${found} of ${shards} shards connected`);
+  if (healthy(stores, "rule").length === 0) missing.push("ruler: not connected");
+  return missing;
+}
+
+/** Edges of which Query has no sidecar. */
+export function missingEdges(stores: Stores, edges: Peer[]): Peer[] {
+  return edges.filter(({ name }) => !shows(stores, "sidecar", name));
+}
+
+/** Why Query has no sidecar of an edge, as a sentence. */
+export function whyMissing(stores: Stores, cluster: Cluster, edge: Peer): string {
+  const address = edgeAddress(cluster, edge);
+  const error = Object.values(stores).flat().find(({ name }) => name === address)?.lastError;
+  return `sidecar of ${edge.name} at ${address}: ${error ?? "not connected"}`;
+}
+
+type Say = (missing: string) => void;
+
+/**
+ * Waits until Query is in touch with the programs of its own cluster, ten minutes at most; gives all that it
+ * is in touch with by then.
+ */
+export async function awaitOwn(cluster: Cluster, say: Say): Promise<Stores> {
+  await using proxy = await openProxy(cluster);
+  let stores: Stores = {};
+  const probe = async () => missingPrograms(stores = await readStores(proxy), cluster);
+  await until("the endpoints of Thanos Query", probe, { seconds: 600, say });
+  return stores;
+}
+
+// An edited endpoint file reaches the process after 90 s (kubelet), 5 s (reload) and 5 s (poll).
+const EDGE_PATIENCE = 120_000;
+
+/**
+ * Waits until Query is in touch with these edges, which are deployed. Those that are still missing after
+ * two minutes are given back, one line each: a link that is down heals by itself.
+ */
+export async function awaitEdges(cluster: Cluster, edges: Peer[], say: Say): Promise<string[]> {
+  await using proxy = await openProxy(cluster);
+  const enough = Date.now() + EDGE_PATIENCE;
+  let missing: string[] = [];
+  await until("Thanos Query to see the edges", async () => {
+    missing = await readStores(proxy).then(
+      (stores) => missingEdges(stores, edges).map((edge) => whyMissing(stores, cluster, edge)),
+      silent,
+    );
+    return Date.now() < enough ? missing : [];
+  }, { seconds: 600, say });
+  return missing;
+}
+
+/** That Query does not answer is as good as a missing edge: it says so and goes on. */
+function silent(error: unknown): string[] {
+  if (error instanceof DeployError) return [`${error.message}: ${error.where.join("; ")}`];
+  throw error;
+}
+
+/** Whether Query dials edges in another way than the settings want: with TLS, or without. */
+export async function dialsOtherwise(central: Cluster): Promise<boolean> {
+  const [name, namespace] = ["configmap/thanos-query-endpoints", "monitoring"];
+  const live = await kubectl(
+    ["get", name, "--namespace", namespace, "--ignore-not-found", "--output", "yaml"],
+    { cluster: central },
+  );
+  return live !== "" && live.includes("client_config") !== mutualTls(central);
+}

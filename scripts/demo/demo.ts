@@ -1,0 +1,127 @@
+// demo: the three clusters of env/ on this machine, without any set-up. Real control planes with
+// simulated nodes, a real prometheus-operator beside each, a real MinIO over TLS; then the same
+// deploy that a site gets. Everything it keeps lies in .demo/; `down` removes it.
+import "../needs.ts";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { loadFleet, projectPath } from "../../lib/config/cluster.ts";
+import { command } from "../../lib/cli/command.ts";
+import { deploy } from "../../lib/cli/deploy.ts";
+import { stopDaemons } from "./daemon.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { urlsOf } from "../../lib/deploy/results.ts";
+import {
+  accessTo,
+  type Playground,
+  PLAYGROUND_TOOLS,
+  startControlPlanes,
+  stopControlPlanes,
+  writeKubeconfig,
+} from "./control_plane.ts";
+import { useKubectl } from "../../lib/kube/kubectl.ts";
+import { clusterFiles } from "../../lib/config/files.ts";
+import { Report } from "../../lib/io/report.ts";
+import { furnish } from "./nodes.ts";
+import { ensureTools } from "../tools/tool.ts";
+import { copyCertificates, startMinio } from "./minio.ts";
+import { startOperator } from "./operator.ts";
+import { writeSecrets } from "./secrets.ts";
+import { STEPS } from "../fleet.ts";
+
+const FOLDER = projectPath(".demo");
+const TOOLS = [...PLAYGROUND_TOOLS, "prometheus-operator", "minio"];
+const report = new Report();
+
+/** Control planes, nodes, S3 and operators; running ones are left alone, dead ones repaired. */
+async function startDemo(): Promise<void> {
+  refuseOverrides();
+  const tools = await timed("Tools", () => ensureTools(TOOLS, { say: (line) => report.say(line) }));
+  useKubectl(tools.kubectl!);
+  const playground: Playground = { folder: join(FOLDER, "kwok"), tools };
+  const names = (await clusterFiles(projectPath("env"))).ids.map((id) => `tmc-${id}`);
+  await mkdir(FOLDER, { recursive: true, mode: 0o700 });
+  await timed("Control planes", () => startControlPlanes(playground, names));
+
+  // The profile names the files that are made here, so the fleet cannot be loaded before.
+  const accesses = await Promise.all(names.map((name) => accessTo(playground, name)));
+  await copyCertificates(FOLDER, accesses[0]!);
+  await writeSecrets(join(FOLDER, "secret.env"));
+  const fleet = await loadFleet();
+  await writeKubeconfig(join(FOLDER, "kubeconfig"), fleet.map((one, i) => [one, accesses[i]!]));
+  await timed("S3, nodes and operators", () =>
+    Promise.all([
+      startMinio(FOLDER, tools.minio!, fleet[0]!),
+      ...fleet.map(furnish),
+      ...fleet.map((cluster, i) => startOperator(FOLDER, tools, cluster, accesses[i]!)),
+    ]));
+}
+
+// With one of these in the shell, the demo would go to a place that is not the demo.
+const PROFILE_ONLY = ["KUBECONFIG_FILE", "SECRET_FILE", "API_HOST", "S3_ENDPOINT", "S3_CA_FILE"];
+
+function refuseOverrides(): void {
+  const set = PROFILE_ONLY.filter((name) => process.env[name]);
+  if (set.length === 0) return;
+  throw new DeployError("Refused: the environment would lead the demo elsewhere", {
+    exitCode: ExitCode.refused,
+    where: set.map((name) => `${name}=${process.env[name]}`),
+    fix: `unset ${set.join(" ")}`,
+  });
+}
+
+/** Removes every process and file of the demo, also of one that was interrupted. */
+async function stopDemo(): Promise<void> {
+  await stopDaemons(FOLDER);
+  await stopControlPlanes(join(FOLDER, "kwok"));
+  await rm(FOLDER, { recursive: true, force: true });
+  report.say("demo removed: no process of it runs, .demo/ is gone");
+}
+
+async function timed<T>(title: string, work: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  const result = await work();
+  report.phase(title, (performance.now() - started) / 1000);
+  return result;
+}
+
+async function up(): Promise<number> {
+  const started = performance.now();
+  report.heading("demo  three control planes on this machine");
+  await startDemo();
+  const code = await deploy(STEPS, ["all"]);
+  report.say(`\ndemo: ${((performance.now() - started) / 1000).toFixed(0)}s in all`);
+  if (code === ExitCode.done) await nextSteps();
+  return code;
+}
+
+async function nextSteps(): Promise<void> {
+  const [central] = (await loadFleet()).filter(({ role }) => role === "central");
+  const urls = await urlsOf(STEPS, central!);
+  report.say(`
+look around  KUBECONFIG=.demo/kubeconfig kubectl --context mkube-196 get pods -A
+             KUBECONFIG=.demo/kubeconfig kubectl --context mkube-197 -n monitoring get prometheus
+again        make demo (0 changes)      plan  make plan PROFILE=demo      one step  make 30-thanos CLUSTER=197 PROFILE=demo
+remove       make demo-down
+real site    fill in env/common.env, env/cluster-196.env and env/secret.env, then: make plan-196, make cluster-196
+             its doors: ${urls.join("  ")}`);
+}
+
+const VERBS: Record<string, () => Promise<number>> = {
+  up,
+  async down() {
+    await stopDemo();
+    return ExitCode.done;
+  },
+};
+
+process.env.PROFILE = "demo";
+await command("demo.ts up | down", {}, ([verb = "up"]) => {
+  const run = VERBS[verb];
+  if (run) return run();
+  throw new DeployError(`Cannot ${verb} the demo: no such verb`, {
+    exitCode: ExitCode.config,
+    where: `known verbs: ${Object.keys(VERBS).join(", ")}`,
+    fix: "make demo, or make demo-down",
+  });
+});

@@ -1,0 +1,121 @@
+// certificates: a CA of the site, made once, and a certificate of it for the doors of every cluster, where
+// INGRESS_TLS looks for them. Safe to run again: what is valid for another month stays. Needs openssl.
+import "../needs.ts";
+import { X509Certificate } from "node:crypto";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { $ } from "zx";
+import { isFor, MONTH } from "../../lib/config/certificates.ts";
+import { type Cluster, loadFleet, projectPath, secretsOf, text } from "../../lib/config/cluster.ts";
+import { command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { changeCount, maskSecrets, Report } from "../../lib/io/report.ts";
+
+const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+
+/** Who gets a certificate, and where it is kept. */
+export interface Door {
+  id: string;
+  domain: string;
+  folder: string;
+}
+
+/** Doors of a fleet. */
+export function doorsOf(fleet: Cluster[]): Door[] {
+  return fleet.map((cluster) => ({
+    id: cluster.id,
+    domain: text(cluster, "DOMAIN"),
+    folder: projectPath(text(cluster, "INGRESS_TLS_DIR")),
+  }));
+}
+
+/**
+ * Makes what is missing, ends within a month, or does not fit, and gives a sentence for each. A CA
+ * that has ended is never replaced: every browser trusts the old one.
+ * @throws {DeployError} exit 3 without openssl, or when the key of the CA is elsewhere.
+ */
+export async function ensureCertificates(doors: Door[]): Promise<string[]> {
+  const done: string[] = [];
+  for (const door of doors) {
+    const authority = join(door.folder, "site-ca");
+    const pair = join(door.folder, door.id);
+    const reason = await outdated(pair, door, authority);
+    if (!reason) continue;
+    await mkdir(door.folder, { recursive: true, mode: 0o700 });
+    if (!existsSync(`${authority}.crt`)) {
+      await openssl(authority, ["-days", "3650", "-subj", "/CN=site CA"]);
+      done.push(`site CA made: let browsers trust ${authority}.crt`);
+    }
+    if (!existsSync(`${authority}.key`)) throw keyless(authority, door);
+    await openssl(pair, leaf(door, authority));
+    done.push(`certificate of ${door.id} made for *.${door.domain} (${reason})`);
+  }
+  return done;
+}
+
+/** Why a certificate has to be made; undefined when it is well, whoever signed it. */
+async function outdated(
+  pair: string,
+  { domain }: Door,
+  authority: string,
+): Promise<string | undefined> {
+  const [pem, ca] = await Promise.all([`${pair}.crt`, `${authority}.crt`].map(certificateIn));
+  if (!pem || !existsSync(`${pair}.key`)) return "there was none";
+  if (!isFor(pem, `grafana.${domain}`)) return "the old one had other names";
+  if (Date.parse(pem.validTo) < Date.now() + MONTH) return `the old one ends ${pem.validTo}`;
+  if (ca && pem.checkIssued(ca) && !pem.verify(ca.publicKey)) return "the CA is another one now";
+}
+
+async function certificateIn(file: string): Promise<X509Certificate | undefined> {
+  if (!existsSync(file)) return undefined;
+  return new X509Certificate(await readFile(file));
+}
+
+function leaf({ domain }: Door, authority: string): string[] {
+  return [
+    ...["-days", "825", "-subj", `/CN=*.${domain}`],
+    ...["-CA", `${authority}.crt`, "-CAkey", `${authority}.key`],
+    ...["-addext", `subjectAltName=DNS:*.${domain},DNS:${domain}`],
+    ...["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"],
+  ];
+}
+
+async function openssl(pair: string, more: string[]): Promise<void> {
+  const files = ["-keyout", `${pair}.key`, "-out", `${pair}.crt`];
+  const run = $({ quiet: true, nothrow: true, timeout: "60s" });
+  const { exitCode, stderr } = await run`umask 077; openssl req -x509 ${CURVE} ${files} ${more}`;
+  if (exitCode !== 0) {
+    throw new DeployError("Cannot make a certificate with openssl", {
+      exitCode: ExitCode.prerequisite,
+      where: stderr.trim().split("\n").slice(-3),
+      fix: "install OpenSSL 3, or put your own certificates there",
+    });
+  }
+  await chmod(`${pair}.crt`, 0o644);
+}
+
+function keyless(authority: string, { id, folder }: Door): DeployError {
+  return new DeployError(`Cannot make the certificate of ${id}: the key of the site CA is away`, {
+    exitCode: ExitCode.prerequisite,
+    where: `${authority}.key`,
+    fix: `bring it back for this run, or put ${id}.crt and ${id}.key into ${folder}`,
+  });
+}
+
+async function certificates(): Promise<number> {
+  // Without this the certificates that are missing would be the first problem.
+  const fleet = await loadFleet({
+    ...WITHOUT_SECRETS,
+    environment: { ...Deno.env.toObject(), INGRESS_TLS: "false" },
+  });
+  maskSecrets(fleet.flatMap(secretsOf));
+  const report = new Report();
+  const done = await ensureCertificates(doorsOf(fleet));
+  for (const line of done) report.say(`  changed    ${line}`);
+  report.say(changeCount(done.length));
+  if (done.length > 0) report.say("next  INGRESS_TLS=true in env/common.env, then: make all");
+  return ExitCode.done;
+}
+
+if (import.meta.main) await command("certificates.ts", {}, certificates);

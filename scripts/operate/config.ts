@@ -1,0 +1,34 @@
+// Every effective setting of a cluster and who gave it, one `NAME=value  # source` per line.
+// Contacts nothing; secrets are shown as ***, and may be missing: that is said at the end.
+import "../needs.ts";
+import { type Cluster, fillIn, text } from "../../lib/config/cluster.ts";
+import { clustersFor, command, tellWarnings, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { ExitCode } from "../../lib/core/error.ts";
+import { print, Report } from "../../lib/io/report.ts";
+import { isSecret } from "../../lib/config/schema.ts";
+
+/** The lines for one cluster, sorted by name; no secret value is in them. */
+export function settingLines(cluster: Cluster): string[] {
+  return [...Object.keys(cluster.vars), ...cluster.missing].sort().map((name) => {
+    if (cluster.missing.includes(name)) return `${name}=  # missing`;
+    const value = isSecret(name) ? "***" : text(cluster, name);
+    return `${name}=${value}  # ${cluster.sources[name]}`;
+  });
+}
+
+if (import.meta.main) {
+  await command("config.ts CLUSTER... | all", {}, async (ids) => {
+    const clusters = await clustersFor(ids, WITHOUT_SECRETS);
+    for (const cluster of clusters) {
+      print(`# ${cluster.id}\n${settingLines(cluster).join("\n")}\n`);
+    }
+    tellWarnings(clusters);
+    const report = new Report();
+    for (
+      const { missing, vars } of clusters.filter(({ missing }) => missing.length > 0).slice(0, 1)
+    ) {
+      report.warn(`a deploy needs ${missing.join(", ")}: ${fillIn(String(vars.SECRET_FILE))}`);
+    }
+    return ExitCode.done;
+  });
+}

@@ -1,0 +1,208 @@
+// Why an object, or one field of it, is as it is: what is wanted and what is there, file, patch and
+// setting that say so, and who owns it now. OBJ and FIELD come by the environment, where no shell
+// reads them. Changes nothing.
+import "../needs.ts";
+import { isDeepStrictEqual } from "node:util";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { command, onlyOf } from "../../lib/cli/command.ts";
+import { covers, hashed } from "../../lib/apply/diff.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import {
+  type Lookup,
+  lookUp,
+  nearestIds,
+  type Owner,
+  ownersOf,
+  pathText,
+  withoutSecrets,
+} from "./inspect/field.ts";
+import { checkTarget } from "../../lib/kube/target.ts";
+import { type Home, homeOf, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
+import { isUnserved } from "../../lib/apply/inventory.ts";
+import { kindOf } from "../../lib/kube/kinds.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { templatesOf } from "../../lib/render/render.ts";
+import { substitute } from "../../lib/render/substitute.ts";
+import { print, table } from "../../lib/io/report.ts";
+import { isSecret } from "../../lib/config/schema.ts";
+import { desired, type Step } from "../../lib/deploy/step.ts";
+import { STEPS } from "../fleet.ts";
+
+const USAGE = "OBJ=Deployment/monitoring/NAME [FIELD=spec.replicas] explain.ts CLUSTER";
+
+/** An object that a step wants, and what is known of it. */
+export interface Subject {
+  cluster: Cluster;
+  step: Step;
+  /** As a deploy would send it. */
+  wanted: Manifest;
+  /** Whether it is one of a pinned upstream release. */
+  upstream: boolean;
+  /** The files that say so; undefined for one that is built in code. */
+  home?: Home;
+  /** undefined while the cluster has none. */
+  live?: Manifest;
+}
+
+/**
+ * Finds the object among those that the steps want on the cluster, and looks at the live one.
+ * @throws {DeployError} exit 2 with the nearest ids when no step wants it.
+ */
+export async function subjectOf(
+  cluster: Cluster,
+  id: string,
+  steps: Step[] = STEPS,
+): Promise<Subject> {
+  const own = steps.map((step): Step => ({ ...step, bundles: undefined }));
+  const bundles = steps.map((step): Step => ({ ...step, objects: () => Promise.resolve([]) }));
+  const known: string[] = [];
+  // Our own first: the upstream ones cost seconds, and are seldom asked for.
+  for (const step of [...own, ...bundles]) {
+    const objects = await desired(step, cluster);
+    known.push(...objects.map(idOf));
+    const found = objects.find((object) => idOf(object) === id);
+    if (!found) continue;
+    const template = (await templatesOf(cluster)).find(({ object }) => idOf(object) === id);
+    const home = template && await homeOf(template);
+    const live = await liveOne(cluster, found);
+    return { cluster, step, wanted: hashed(found), upstream: bundles.includes(step), home, live };
+  }
+  const near = nearestIds(id, known);
+  const kinds = [...new Set(known.map((one) => one.split("/")[0]!))].sort();
+  throw new DeployError(`Cannot explain ${id || "an object"} on ${cluster.id}: no step wants it`, {
+    exitCode: ExitCode.config,
+    where: near.length > 0
+      ? `did you mean ${near.join(" or ")}?`
+      : `the steps want: ${kinds.join(", ")}`,
+    fix: `make explain-${cluster.id} OBJ=${near[0] ?? "Kind/namespace/name"}`,
+  });
+}
+
+async function liveOne(cluster: Cluster, object: Manifest): Promise<Manifest | undefined> {
+  const { name, namespace } = object.metadata;
+  const scope = namespace ? ["--namespace", namespace] : [];
+  const flags = ["--show-managed-fields", "--ignore-not-found", "--output", "json"];
+  try {
+    const answer = await kubectl(["get", kindOf(object), name, ...scope, ...flags], { cluster });
+    return answer.trim() ? JSON.parse(answer) : undefined;
+  } catch (error) {
+    if (isUnserved(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */
+export function explainField(subject: Subject, field: string): string {
+  const { cluster, wanted, live, home } = subject;
+  const want = lookUp(wanted, field), have = live && lookUp(live, field);
+  const found = want.found ? want : have?.found ? have : undefined;
+  if (!found) throw unknownField(subject, field, have ? [want, have] : [want]);
+  const differs = live && want.found && !(have?.found && covers(have.value, want.value));
+  const holder = want.found ? wanted : live!;
+  const patches = home?.patches.filter((patch) => touches(patch, holder, found.path)) ?? [];
+  const owners = live && have?.found ? ownersOf(live, have.path).map(ownerLine) : undefined;
+  return table([
+    titleOf(subject),
+    ["field", pathText(found.path)],
+    ["wanted", want.found ? shown(wanted, field) : "(nothing is said about it)"],
+    ["live", (have?.found ? shown(live!, field) : "(not there)") + (differs ? DIFFERS : "")],
+    ["from", want.found ? originOf(subject, field, want.value) : "none of our steps"],
+    ...titled("patch", patches.map(({ where }) => where)),
+    ...titled("setting", home ? settingLines(cluster, settingsIn(home, field)) : []),
+    ...titled("owner", owners?.length === 0 ? [NOBODY] : owners ?? []),
+  ]);
+}
+
+const DIFFERS = "  not as wanted";
+const NOBODY = "nobody: a default of the API server, or what it never shares out";
+
+function unknownField({ cluster, wanted }: Subject, field: string, looks: Lookup[]): DeployError {
+  // Wanted and live may know different keys; the ones deepest down are those that were meant.
+  const ways = looks.filter((look) => !look.found);
+  const depth = Math.max(...ways.map(({ reached }) => reached.length));
+  const deepest = ways.filter(({ reached }) => reached.length === depth);
+  const keys = [...new Set(deepest.flatMap((way) => way.keys))].sort();
+  const reached = pathText(deepest[0]!.reached);
+  const at = reached || "the object";
+  return new DeployError(`Cannot explain ${field} of ${idOf(wanted)}: no such field`, {
+    exitCode: ExitCode.config,
+    where: keys.length > 0 ? `${at} has: ${keys.join(", ")}` : `${at} is a value, with no keys`,
+    fix: `make explain-${cluster.id} OBJ=${idOf(wanted)} FIELD='${reached}'`,
+  });
+}
+
+/** Longest value that is written out. */
+const LONGEST = 600;
+
+function shown(object: Manifest, field: string): string {
+  const look = lookUp(withoutSecrets(object), field);
+  // A Secret's data is known to be there by the look at the object as it is.
+  if (!look.found || look.value === "(secret)") return "(secret)";
+  const value = JSON.stringify(look.value);
+  return value.length > LONGEST
+    ? `${value.slice(0, LONGEST)}... (${value.length} characters)`
+    : value;
+}
+
+/** Which file, kustomization or step gives the field the value that is wanted. */
+function originOf(subject: Subject, field: string, value: unknown): string {
+  const { cluster, home, step } = subject;
+  if (!home) return builtBy(subject);
+  const source = sourceOf(home, field);
+  if (!source) return `added in code by ${step.name}`;
+  const rendered = lookUp(substitute(home, cluster.vars, []), field);
+  const isSame = rendered.found && isDeepStrictEqual(rendered.value, value);
+  return isSame ? source : `${source}, then changed in code by ${step.name}`;
+}
+
+function builtBy({ upstream, step }: Subject): string {
+  return upstream
+    ? `a pinned upstream release (manifests/upstream.lock.json), fitted in code by ${step.name}`
+    : `built in code by ${step.name}`;
+}
+
+/** The facts of a whole object, as lines. */
+export function explainObject(subject: Subject): string {
+  const { cluster, step, wanted, home, live } = subject;
+  return table([
+    titleOf(subject),
+    ["step", step.name],
+    ["file", home ? home.file : builtBy(subject)],
+    ...titled("patch", home?.patches.map(({ where }) => where) ?? []),
+    ...titled("setting", home ? settingLines(cluster, settingsIn(home)) : []),
+    ...live ? titled("owner", ownersOf(live, []).map(ownerLine)) : [["live", "(not there)"]],
+    ["fields", Object.keys(wanted).join(", ")],
+  ]);
+}
+
+function titleOf({ cluster, wanted }: Subject): string[] {
+  return ["object", `${idOf(wanted)}  on ${cluster.id} (${text(cluster, "CLUSTER_NAME")})`];
+}
+
+/** Rows of which the first alone has the title. */
+function titled(title: string, lines: string[]): string[][] {
+  return lines.map((line, index) => [index === 0 ? title : "", line]);
+}
+
+function settingLines(cluster: Cluster, names: string[]): string[] {
+  return names.map((name) =>
+    `${name}=${isSecret(name) ? "(secret)" : text(cluster, name)}  # ${cluster.sources[name]}`
+  );
+}
+
+function ownerLine({ manager, operation, subresource, time, fields }: Owner): string {
+  const how = [operation, subresource && `of ${subresource}`].filter(Boolean).join(" ");
+  return `${manager}  ${how}, ${fields === 1 ? "1 field" : `${fields} fields`}, ${time ?? "-"}`;
+}
+
+if (import.meta.main) {
+  await command(USAGE, {}, async (ids) => {
+    const { OBJ = "", FIELD = "" } = Deno.env.toObject();
+    const cluster = await onlyOf(ids, "make explain");
+    await checkTarget(cluster);
+    const subject = await subjectOf(cluster, OBJ);
+    print(FIELD ? explainField(subject, FIELD) : explainObject(subject));
+    return ExitCode.done;
+  });
+}

@@ -1,0 +1,105 @@
+// The newest log lines that match, of one cluster or several: pods and hosts, what OpenSearch holds
+// and what restore-logs.ts brought back. What to look for is in the environment, where no shell
+// reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
+import "../needs.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { clustersFor, command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { checkTarget } from "../../lib/kube/target.ts";
+import { print, Report } from "../../lib/io/report.ts";
+import { withOpenSearch } from "../components/logging/access.ts";
+import {
+  type Found,
+  type Line,
+  MOST,
+  printable,
+  type Search,
+  searchLogs,
+  searchOf,
+} from "../components/logging/search.ts";
+
+const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE=] [POD=] " +
+  "logs.ts CLUSTER... | all";
+
+/** What one cluster has, or why it does not say. */
+interface Answer {
+  cluster: Cluster;
+  found?: Found;
+  error?: DeployError;
+}
+
+if (import.meta.main) {
+  await command(USAGE, {}, async (ids) => {
+    const search = searchOf(Deno.env.toObject());
+    const answers = await Promise.all(
+      (await clustersFor(ids, WITHOUT_SECRETS)).map((one) => ask(one, search)),
+    );
+    show(search, answers);
+    return answers.find(({ error }) => error)?.error?.exitCode ?? ExitCode.done;
+  });
+}
+
+/** One cluster that is down should not hide what the others have. */
+async function ask(cluster: Cluster, search: Search): Promise<Answer> {
+  try {
+    await checkTarget(cluster);
+    const name = text(cluster, "CLUSTER_NAME");
+    return {
+      cluster,
+      found: await withOpenSearch(cluster, (os) => searchLogs(os, search, name)),
+    };
+  } catch (error) {
+    // A search that cannot be read is nobody's but the person's who typed it.
+    if (!(error instanceof DeployError) || error.exitCode === ExitCode.config) throw error;
+    return { cluster, error };
+  }
+}
+
+function show(search: Search, answers: Answer[]): void {
+  const answered = answers.flatMap(({ cluster, found }) => found ? [{ cluster, found }] : []);
+  const shown = newest(answered.flatMap(({ found }) => found.lines), search.limit);
+  const home = answers.length === 1 ? text(answers[0]!.cluster, "CLUSTER_NAME") : undefined;
+  if (shown.length > 0) print(linesOf(shown, home).join("\n"));
+  for (const { cluster, error } of answers) {
+    if (error) new Report(answers.length > 1 ? `${cluster.id} | ` : "").error(error);
+  }
+  const report = new Report();
+  for (const { cluster, found } of answered) {
+    for (const reason of found.silent) {
+      report.warn(`some indices of ${cluster.id} did not answer, lines are missing: ${reason}`);
+    }
+  }
+  if (answered.length === 0) return;
+  const total = answered.reduce((sum, { found }) => sum + found.total, 0);
+  report.say(closing(search, answered.map(({ cluster }) => cluster.id), shown.length, total));
+}
+
+/** The newest of all, oldest first. */
+export function newest(lines: Line[], limit: number): Line[] {
+  return lines.sort((a, b) => b.at - a.at).slice(0, limit).reverse();
+}
+
+/** Lines with the name of their cluster in front, unless all are of `home`. */
+export function linesOf(lines: Line[], home?: string): string[] {
+  const alone = lines.every(({ cluster }) => cluster === home);
+  return lines.map(({ cluster, text }) => alone ? text : `${cluster}  ${text}`);
+}
+
+/** How many lines of how many there are, and how to see others. */
+export function closing(search: Search, ids: string[], shown: number, total: number): string {
+  const { query, since, day, limit, namespace, pod } = search;
+  const scope = [
+    day ? `of ${day} (UTC)` : `of the last ${since}`,
+    query && `for ${printable(query)}`,
+    namespace && `in namespace ${printable(namespace)}`,
+    pod && `of pods ${printable(pod)}*`,
+    `on ${ids.join(", ")}`,
+  ].filter(Boolean).join(" ");
+  const back = day
+    ? `is that day here? make restore-logs CLUSTER=${ids[0]} lists what is on S3`
+    : "older ones: SINCE=1d, or a day: DAY=2026.11.08";
+  if (total === 0) return `no line ${scope}; ${back}`;
+  const lines = total === 1 ? "1 line" : `${total} lines`;
+  if (shown === total) return `${lines} ${scope}${day ? "" : `; ${back}`}`;
+  return `the newest ${shown} of ${lines} ${scope}; more: LIMIT=${Math.min(limit * 5, MOST)}`;
+}

@@ -1,0 +1,188 @@
+// new-cluster: writes env/cluster-<id>.env for one more edge, after every check that needs no deploy:
+// `scripts/operate/new_cluster.ts NAME=cluster-199-edge NODE_IP=192.168.101.199 [CONTEXT=...] [DOMAIN=...]`.
+// What is not given follows the pattern of the edges there are. A host that is not up yet is a warning.
+import "../needs.ts";
+import { link, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { resolve } from "node:path";
+import process from "node:process";
+import {
+  chooseClusters,
+  type Cluster,
+  type FleetOptions,
+  loadFleet,
+  projectPath,
+  secretsOf,
+  text,
+} from "../../lib/config/cluster.ts";
+import { command } from "../../lib/cli/command.ts";
+import type { PlannedFile } from "../../lib/config/merge.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { contextServers, refuseOtherServer } from "../../lib/kube/target.ts";
+import { clusterFiles } from "../../lib/config/files.ts";
+import { maskSecrets, print, Report } from "../../lib/io/report.ts";
+
+const WORDS = ["NAME", "NODE_IP", "CONTEXT", "DOMAIN"];
+const EXAMPLE = "make new-cluster NAME=cluster-199-edge NODE_IP=192.168.101.199";
+
+/** What the operator says of the new edge; an empty word follows the pattern of the other edges. */
+export type Wish = Record<string, string>;
+
+/** `NAME=value` words as a wish. @throws {DeployError} exit 2 for another word, or a missing one. */
+export function wishOf(words: string[]): Wish {
+  const wish = Object.fromEntries(words.map((word) => [
+    word.split("=", 1)[0]!,
+    word.slice(word.indexOf("=") + 1).trim(),
+  ]));
+  const strange = words.filter((word) => !WORDS.includes(word.split("=", 1)[0]!));
+  const missing = ["NAME", "NODE_IP"].filter((name) => !wish[name]);
+  if (strange.length === 0 && missing.length === 0) return wish;
+  throw refusal("Cannot understand what to add", [
+    ...strange.map((word) => `${word}: known words are ${WORDS.join(", ")}`),
+    ...missing.map((name) => `${name} is missing`),
+  ]);
+}
+
+/** The number in `cluster-199` or `cluster-199-edge`. @throws {DeployError} exit 2 for another name. */
+export function newId({ NAME }: Wish): string {
+  const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(NAME!) ?? [];
+  if (id) return id;
+  throw refusal("Cannot tell the number of the new cluster", [
+    `NAME is "${NAME}": expected cluster-<number>, or cluster-<number>-<word>`,
+  ]);
+}
+
+/** Text of the env file of an edge; `model` is a cluster whose names it follows. */
+export function envFile(wish: Wish, model: Cluster): string {
+  const id = newId(wish);
+  const like = (name: string) => {
+    const old = text(model, name);
+    const named = old.replace(new RegExp(`(?<![0-9])${model.id}(?![0-9])`), id);
+    if (named !== old) return named;
+    throw refusal(`Cannot derive ${name} of ${id}`, [
+      `${model.sources[name]}  ${name} is "${old}": there is no ${model.id} in it`,
+    ], `give ${name === "KUBE_CONTEXT" ? "CONTEXT" : name}=...`);
+  };
+  const bare = wish.NAME === `cluster-${id}`;
+  return `# ${id}: edge on ${wish.NODE_IP}
+CLUSTER_ID=${id}
+CLUSTER_NAME=${bare ? like("CLUSTER_NAME").replace(model.role, "edge") : wish.NAME}
+CLUSTER_ROLE=edge
+KUBE_CONTEXT=${wish.CONTEXT || like("KUBE_CONTEXT")}
+NODE_IP=${wish.NODE_IP}
+DOMAIN=${wish.DOMAIN || like("DOMAIN")}
+`;
+}
+
+/** The new file, and what a deploy will need that is not there yet, one line each. */
+export interface Added {
+  file: string;
+  text: string;
+  missing: string[];
+}
+
+/**
+ * Writes the env file of a new edge below `root` once the whole fleet with it is found well.
+ * @throws {DeployError} exit 2 for what does not fit, exit 4 when the context leads elsewhere; nothing
+ * is written then.
+ */
+export async function addCluster(
+  words: string[],
+  { root = projectPath("."), environment }: FleetOptions = {},
+): Promise<Added> {
+  const wish = wishOf(words);
+  const id = newId(wish);
+  const file = `env/cluster-${id}.env`;
+  if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) throw taken(file);
+
+  const fleet = await loadFleet({ root, environment, withoutSecrets: true });
+  maskSecrets(fleet.flatMap(secretsOf));
+  const model = fleet.find(({ role }) => role === "edge") ?? fleet[0]!;
+  const text = envFile(wish, model);
+  const cluster = await planned({ id, text }, { root, environment });
+  const missing = await missingYet(cluster);
+  await writeNew(root, file, text);
+  return { file, text, missing };
+}
+
+/** The new cluster as the fleet would have it. */
+async function planned(file: PlannedFile, options: FleetOptions): Promise<Cluster> {
+  try {
+    const fleet = await loadFleet({ ...options, planned: file, withoutSecrets: true });
+    return chooseClusters(fleet, [file.id])[0]!;
+  } catch (error) {
+    if (!(error instanceof DeployError)) throw error;
+    const fix = "nothing was written: change what the lines name, and type it again";
+    throw refusal(`Cannot add cluster ${file.id}`, error.where, fix);
+  }
+}
+
+async function missingYet(cluster: Cluster): Promise<string[]> {
+  const context = text(cluster, "KUBE_CONTEXT");
+  const server = (await contextServers(cluster)).get(context);
+  if (server === undefined) {
+    return [`the kubeconfig has no context ${context} yet (kubectl config get-contexts)`];
+  }
+  refuseOtherServer(cluster, server);
+  if (URL.canParse(server) && await answers(new URL(server))) return [];
+  return [`nobody answers at ${server} yet (kubectl --context ${context} get nodes)`];
+}
+
+const PATIENCE = 3000;
+
+function answers({ hostname, port }: URL): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: hostname, port: Number(port || 443), timeout: PATIENCE });
+    const end = (result: boolean) => {
+      socket.destroy();
+      resolve(result);
+    };
+    socket.once("connect", () => end(true));
+    for (const event of ["error", "timeout"]) socket.once(event, () => end(false));
+  });
+}
+
+/** Writes a file that must not be there, whole or not at all. */
+async function writeNew(root: string, file: string, text: string): Promise<void> {
+  const path = resolve(root, file), temporary = `${path}.${process.pid}.part`;
+  try {
+    await writeFile(temporary, text);
+    // Unlike a rename, it refuses where another run was quicker.
+    await link(temporary, path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "EEXIST") throw taken(file);
+    throw new DeployError(`Cannot write ${file}: ${code}`, {
+      exitCode: ExitCode.prerequisite,
+      fix: "look at the folder's owner, mode and room, and type it again",
+      cause: error,
+    });
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+function taken(file: string): DeployError {
+  return refusal("Cannot add the cluster: it is there already", [file], "take another number");
+}
+
+function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {
+  return new DeployError(what, { exitCode: ExitCode.config, where, fix });
+}
+
+async function newCluster(words: string[]): Promise<number> {
+  // make puts its words into the environment too, where they would mean every cluster.
+  const { NODE_IP: _ip, DOMAIN: _domain, ...environment } = process.env as Record<string, string>;
+  const { file, text, missing } = await addCluster(words, { environment });
+  print(`${file}\n\n${text}`);
+  const report = new Report();
+  for (const line of missing) report.warn(line);
+  const id = newId(wishOf(words));
+  report.say(`\nnext  make plan-${id}\n      make cluster-${id}`);
+  return ExitCode.done;
+}
+
+if (import.meta.main) {
+  const usage = `new-cluster.ts ${WORDS.map((word) => `${word}=...`).join(" ")}`;
+  await command(usage, {}, newCluster);
+}

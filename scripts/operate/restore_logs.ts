@@ -1,0 +1,121 @@
+// Days of logs that are on S3 only: a list of them, or with DAY one of them back in OpenSearch until
+// --drop. FROM names another cluster, which may be gone, whose logs are wanted. Needs 40-logging.
+// Safe to run again: what is there stays.
+import "../needs.ts";
+import process from "node:process";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { checkTarget } from "../../lib/kube/target.ts";
+import type { OpenSearch } from "../../lib/opensearch/documents.ts";
+import { type Change, changeCount, print, Report, table } from "../../lib/io/report.ts";
+import { withOpenSearch } from "../components/logging/access.ts";
+import { replicas } from "../components/logging/documents.ts";
+import { dropDay, restoreDay, restoredIndices } from "../components/logging/restore.ts";
+import { utcDay } from "../components/logging/search.ts";
+import {
+  closeSource,
+  type Day,
+  incomplete,
+  openSource,
+  prefixOf,
+  restorableDays,
+  snapshotsOf,
+  type Source,
+} from "../components/logging/snapshots.ts";
+
+const USAGE = "[DAY=2026.11.08] [FROM=198] restore-logs.ts CLUSTER";
+const FLAGS = { drop: "delete what was restored of DAY; S3 keeps it" };
+
+const report = new Report();
+
+if (import.meta.main) {
+  await command(USAGE, FLAGS, async (ids, { drop }) => {
+    const { DAY, FROM } = process.env;
+    const day = DAY ? utcDay(DAY) : undefined;
+    if (drop && !day) throw dayless();
+    const cluster = await onlyOf(ids, "make restore-logs", WITHOUT_SECRETS);
+    const writer = FROM ? await onlyOf([FROM], "make restore-logs", WITHOUT_SECRETS) : cluster;
+    await checkTarget(cluster);
+    await withOpenSearch(cluster, async (os) => {
+      // Without S3: what is back can be dropped while that is away.
+      if (drop) return await drops(os, day!, prefixOf(cluster, writer));
+      const source = await openSource(os, cluster, writer);
+      try {
+        await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
+      } finally {
+        await closeSource(os, source);
+      }
+    });
+    return ExitCode.done;
+  });
+}
+
+function dayless(): DeployError {
+  return new DeployError("Cannot drop: no day is named", {
+    exitCode: ExitCode.config,
+    fix: "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop",
+  });
+}
+
+async function lists(os: OpenSearch, cluster: Cluster, source: Source): Promise<void> {
+  const snapshots = await snapshotsOf(os, source);
+  const days = restorableDays(snapshots);
+  for (const { snapshot, state } of incomplete(snapshots)) {
+    report.warn(`${snapshot} is ${state}: it is never restored from`);
+  }
+  if (days.length === 0) {
+    report.say(
+      `nothing on S3 yet (${source.folder}): a day goes there ` +
+        `after ${text(cluster, "LOG_RETENTION")}, until then make logs has it`,
+    );
+    return;
+  }
+  print(dayTable(days, await restoredIndices(os), source.prefix));
+  report.say(`restore one: make restore-logs ${source.words} DAY=${days.at(-1)!.day}`);
+}
+
+/** Days on S3; `live` are the restored indices that OpenSearch has. */
+export function dayTable(days: Day[], live: string[], prefix: string): string {
+  return table([
+    ["DAY (UTC)", "STREAMS", "SNAPSHOTS", "IN OPENSEARCH"],
+    ...days.map(({ day, streams, snapshots }) => {
+      const back = streams.filter((stream) => live.includes(`${prefix}logs-${stream}-${day}`));
+      const there = back.length === streams.length ? "restored" : back.join(", ");
+      return [day, streams.join(", "), String(snapshots), there || "-"];
+    }),
+  ]);
+}
+
+async function restores(
+  os: OpenSearch,
+  cluster: Cluster,
+  source: Source,
+  day: string,
+): Promise<void> {
+  const started = performance.now();
+  report.heading(`${day} from S3 (${source.folder}) to ${text(cluster, "CLUSTER_NAME")}`);
+  const { changes, lines } = await restoreDay(os, source, day, {
+    replicas: replicas(cluster),
+    say: (missing) => report.waiting(missing),
+    tell: (change) => report.changes([change]),
+  });
+  report.say(`  lines   ${lines} of ${day} can be searched`);
+  report.say(`  search  make logs CLUSTER=${cluster.id} DAY=${day}`);
+  report.say(`  drop    make restore-logs ${source.words} DAY=${day} ARGS=--drop`);
+  report.say(summary(changes, started));
+}
+
+async function drops(os: OpenSearch, day: string, prefix: string): Promise<void> {
+  const started = performance.now();
+  const changes = await dropDay(os, day, prefix);
+  report.changes(changes);
+  if (changes.length === 0) report.say(`  nothing was restored of ${day}`);
+  report.say(summary(changes, started));
+}
+
+/** As the one of a deploy. */
+function summary({ length }: Change[], started: number): string {
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  return `${changeCount(length)} in ${seconds}s`;
+}

@@ -1,0 +1,104 @@
+// Backups of Longhorn's volumes: a list of them, or with CLAIM the newest of one as a volume again, under
+// its old claim or another name (AS). Needs 10-longhorn. Safe to run again: a restore goes on, and no
+// volume is ever written over.
+import "../needs.ts";
+import process from "node:process";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { checkTarget } from "../../lib/kube/target.ts";
+import { changeCount, print, Report, table } from "../../lib/io/report.ts";
+import { replicasOf } from "../components/longhorn/nodes.ts";
+import { type Backup, backupsOf, restoreVolume } from "../components/longhorn/restore.ts";
+import { inGi } from "../checks/disk.ts";
+
+const USAGE =
+  "[CLAIM=monitoring/data] [BACKUP=backup-1a2b] [AS=data-old] restore-volume.ts CLUSTER";
+
+if (import.meta.main) {
+  await command(USAGE, {}, async (ids) => {
+    const { CLAIM, BACKUP, AS } = process.env;
+    const cluster = await onlyOf(ids, "make restore-volume", WITHOUT_SECRETS);
+    if (text(cluster, "STORAGE") === "existing") throw foreign();
+    await checkTarget(cluster);
+    const backups = await backupsOf(cluster);
+    if (!CLAIM) {
+      list(cluster, backups);
+    } else {
+      await restores(cluster, backupFor(backups, CLAIM, BACKUP), AS || CLAIM.split("/")[1]!);
+    }
+    return ExitCode.done;
+  });
+}
+
+function foreign(): DeployError {
+  return new DeployError("STORAGE=existing: the volumes are not Longhorn's", {
+    exitCode: ExitCode.config,
+    fix: "restore them the way that their own storage offers",
+  });
+}
+
+function list(cluster: Cluster, backups: Backup[]): void {
+  const report = new Report();
+  if (backups.length === 0) {
+    const where = `${text(cluster, "LONGHORN_BUCKET")}, cluster-${cluster.id}/`;
+    return report.say(`Longhorn knows no backup of a claim yet (${where})`);
+  }
+  print(backupTable(backups));
+  report.say(
+    `restore the newest: make restore-volume CLUSTER=${cluster.id} CLAIM=${
+      backups[0]!.claim
+    } AS=name`,
+  );
+}
+
+/** One line per claim, its newest backup first. */
+export function backupTable(backups: Backup[]): string {
+  const claims = Map.groupBy(backups, ({ claim }) => claim);
+  return table([
+    ["CLAIM", "NEWEST BACKUP", "TAKEN (UTC)", "SIZE", "OLDER ONES"],
+    ...[...claims].sort(([a], [b]) => a.localeCompare(b)).map(([claim, [newest, ...older]]) => [
+      claim,
+      newest!.name,
+      newest!.at.slice(0, 16).replace("T", " "),
+      inGi(newest!.bytes),
+      older.map(({ name }) => name).join(", ") || "-",
+    ]),
+  ]);
+}
+
+/**
+ * The backup of that name, or the newest one, of a claim (`namespace/name`).
+ * @throws {DeployError} exit 2 with what there is instead.
+ */
+export function backupFor(backups: Backup[], claim: string, name?: string): Backup {
+  const own = backups.filter((backup) => backup.claim === claim);
+  const found = name ? own.find((backup) => backup.name === name) : own[0];
+  if (found) return found;
+  const there = own.length > 0
+    ? own.map(({ name }) => name)
+    : [...new Set(backups.map(({ claim }) => claim))].sort();
+  throw new DeployError(`No backup ${name ? `${name} ` : ""}of claim ${claim}`, {
+    exitCode: ExitCode.config,
+    where: `there are: ${there.join(", ") || "none at all"}`,
+    fix: "CLAIM=namespace/name and BACKUP as make restore-volume without them lists them",
+  });
+}
+
+async function restores(cluster: Cluster, backup: Backup, name: string): Promise<void> {
+  const report = new Report();
+  const started = performance.now();
+  const [namespace] = backup.claim.split("/") as [string];
+  report.heading(`${backup.claim} of ${backup.at} to ${namespace}/${name}`);
+  const target = {
+    namespace,
+    name,
+    storageClass: text(cluster, "STORAGE_CLASS"),
+    replicas: await replicasOf(cluster),
+  };
+  const changes = await restoreVolume(cluster, backup, target, (what) => report.waiting(what));
+  report.changes(changes);
+  const { length } = changes.filter(({ action }) => action !== "unchanged");
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  report.say(`${changeCount(length)} in ${seconds}s`);
+}

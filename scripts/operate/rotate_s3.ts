@@ -1,0 +1,162 @@
+// The S3 keys of the settings for the whole fleet: made where they can be, proved before anything is
+// touched, given to every program, proved again; only then the old ones are disabled. Needs a deployed
+// fleet. Safe to run again: a run that was cut off goes on.
+import "../needs.ts";
+import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { clustersFor, command } from "../../lib/cli/command.ts";
+import { ExitCode } from "../../lib/core/error.ts";
+import { deployFleet } from "../../lib/deploy/fleet.ts";
+import { checkTarget } from "../../lib/kube/target.ts";
+import { maskSecrets, print, Report, table } from "../../lib/io/report.ts";
+import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/results.ts";
+import type { Step } from "../../lib/deploy/step.ts";
+import { minio } from "../00-minio.ts";
+import { ingress } from "../05-ingress.ts";
+import { longhorn } from "../10-longhorn.ts";
+import { prometheus } from "../20-prometheus.ts";
+import { thanos } from "../30-thanos.ts";
+import { logging } from "../40-logging.ts";
+import { PROGRAMS } from "../components/minio/buckets.ts";
+import {
+  forget,
+  type Holding,
+  holdingsOf,
+  lastFour,
+  oldKeys,
+  outdated,
+  refuseSameId,
+  remember,
+  remembered,
+} from "./rotation/keys.ts";
+import { type Figures, proofSince } from "./rotation/proof.ts";
+import { retire } from "./rotation/retire.ts";
+
+const FLAGS = { "keep-old": "leave the old keys as they are" };
+
+export interface RotateOptions {
+  keepOld?: boolean;
+  report?: Report;
+  /** Makes and proves the new keys. */
+  prepare?: Step[];
+  /** Give the programs their keys. */
+  steps?: Step[];
+  /** Seconds that the proof may take to come true. */
+  patience?: number;
+}
+
+/** Rotates the keys of the fleet and gives the exit code. */
+export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Promise<number> {
+  const { report = new Report(), prepare = [minio], steps = HOLDERS } = options;
+  const started = Date.now();
+  const seats = await Promise.all(fleet.map(look));
+  const clusters = seats.filter(({ holdings }) => holdings.length > 0).map((seat) => seat.cluster);
+  const holdings = seats.flatMap(({ holdings }) => holdings);
+  const behind = outdated(holdings);
+  refuseSameId(holdings);
+  const seen = [...behind.map(({ key }) => key.accessKey), ...seats.flatMap(({ ids }) => ids)];
+  const old = oldKeys(fleet, seen);
+  tellBefore(seats, report);
+  if (behind.length === 0 && old.length === 0) {
+    report.say("\nnothing to rotate: every cluster holds the keys of the settings");
+    return ExitCode.done;
+  }
+
+  const prepared = await deployFleet(prepare, clusters);
+  if (exitCodeOfFleet(prepared) !== ExitCode.done) {
+    return stopped(prepared, started, report, "nothing is rotated: every cluster keeps its keys");
+  }
+  await Promise.all(seats.map(({ cluster, holdings, ids }) => {
+    const own = oldKeys(fleet, [...ids, ...outdated(holdings).map(({ key }) => key.accessKey)]);
+    if (own.length > 0) return remember(cluster, own);
+  }));
+
+  const told = new Map<string, Figures>();
+  const results = await deployFleet(
+    [...steps, proofSince(started, told, options.patience)],
+    clusters,
+  );
+  const figures = clusters.flatMap(({ id }) => told.get(id) ? [[id, told.get(id)!] as const] : []);
+  if (figures.length > 0) print(`\n${figuresTable(figures)}`);
+  if (exitCodeOfFleet(results) !== ExitCode.done) {
+    const next = "every old key stays valid; mend it and run make rotate-s3 again: it goes on";
+    return stopped(results, started, report, next);
+  }
+
+  report.heading("Old keys");
+  if (options.keepOld) {
+    for (const id of old) report.note(`the old key ${lastFour(id)} stays, as --keep-old says`);
+  } else {
+    const { changes, notes } = await retire(old, fleet);
+    for (const change of changes) report.say(`    changed    ${change}`);
+    for (const note of notes) report.note(note);
+  }
+  await Promise.all(
+    seats.filter(({ cluster, ids }) => ids.length > 0 || clusters.includes(cluster))
+      .map(({ cluster }) => forget(cluster)),
+  );
+  report.say(`\n${summary(results, (Date.now() - started) / 1000)}`);
+  return ExitCode.done;
+}
+
+/** Every step that gives a program its key, in order. */
+const HOLDERS = [ingress, longhorn, prometheus, thanos, logging];
+
+interface Seat {
+  cluster: Cluster;
+  holdings: Holding[];
+  /** Key ids that an earlier run, cut off, has left to be retired. */
+  ids: string[];
+}
+
+async function look(cluster: Cluster): Promise<Seat> {
+  await checkTarget(cluster);
+  const [holdings, ids] = await Promise.all([holdingsOf(cluster), remembered(cluster)]);
+  const keys = holdings.flatMap(({ key }) => [key.accessKey, key.secretKey]);
+  // Shorter ones would damage other text, as everywhere.
+  maskSecrets([...keys, ...ids].filter(({ length }) => length >= 6));
+  return { cluster, holdings, ids };
+}
+
+function tellBefore(seats: Seat[], report: Report): void {
+  for (const { cluster, holdings } of seats) {
+    const name = text(cluster, "CLUSTER_NAME");
+    if (holdings.length === 0) report.warn(`${name} holds no key yet: it is left alone`);
+    for (const { where, key } of outdated(holdings)) {
+      report.say(`  ${name}: ${where} holds the old key ${lastFour(key.accessKey)}`);
+    }
+  }
+}
+
+function stopped(
+  results: ClusterResult[],
+  started: number,
+  report: Report,
+  sentence: string,
+): number {
+  const code = exitCodeOfFleet(results);
+  report.say(`\n${summary(results, (Date.now() - started) / 1000)}\n\n${sentence}`);
+  return code;
+}
+
+/** What the rotation came to, one line per cluster; "-" is what could not be measured. */
+export function figuresTable(figures: (readonly [id: string, Figures])[]): string {
+  return table([
+    ["CLUSTER", "METRICS", "LOGS", "VOLUMES", "LONGEST GAP", "FAILED UPLOADS", "LINES DROPPED"],
+    ...figures.map(([id, { holdings, gap, failures, dropped }]) => [
+      id,
+      ...PROGRAMS.map((program) => {
+        const found = holdings.find((holding) => holding.program === program);
+        return found ? lastFour(found.key.accessKey) : "-";
+      }),
+      gap === undefined ? "-" : `${gap.toFixed(0)} s`,
+      failures === undefined ? "-" : failures.toFixed(0),
+      dropped === undefined ? "-" : dropped.toFixed(0),
+    ]),
+  ]);
+}
+
+if (import.meta.main) {
+  await command("rotate-s3.ts", FLAGS, async (_, flags) => {
+    return await rotate(await clustersFor(["all"]), { keepOld: flags["keep-old"] });
+  });
+}

@@ -1,0 +1,214 @@
+// Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
+import { readJson } from "../../../lib/probe/answer.ts";
+import type { Check, Problem } from "../../../lib/probe/check.ts";
+import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { durationSeconds } from "../../../lib/core/quantity.ts";
+import { type Step, step } from "../../../lib/deploy/step.ts";
+import { CHECKS } from "../../50-verify.ts";
+import { ask } from "../../checks/metrics.ts";
+import { PROMETHEUS } from "../../checks/prometheus.ts";
+import { runChecks } from "../../checks/run.ts";
+import type { Subject } from "../../checks/subject.ts";
+import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
+
+/** What a rotation came to on one cluster. */
+export interface Figures {
+  holdings: Holding[];
+  /** Seconds between two samples of Prometheus' own, at most. */
+  gap?: number;
+  /** Uploads of blocks that failed meanwhile. */
+  failures?: number;
+  /** Log lines that were given up meanwhile. */
+  dropped?: number;
+}
+
+/** The checks of 50-verify that S3 has a part in. */
+export const FROM_VERIFY = [
+  "Bucket of metrics",
+  "Bucket of logs",
+  "Bucket of volumes",
+  "Block upload",
+  "Log snapshots",
+  "Compactor",
+];
+
+/** Prometheus looks so many seconds back for a sample: a longer gap is one in every graph. */
+const LOOKBACK = 300;
+/** Shared by all checks of a cluster, in seconds: programs have only just started. */
+const PATIENCE = 180;
+
+/**
+ * The step that looks when every cluster has the new keys; changes nothing. `started` (as of
+ * `Date.now()`) is when the rotation began; `told` gets the figures by cluster id;
+ * `patience` is in seconds.
+ * Throws exit 11 with everything that is wrong.
+ */
+export function proofSince(
+  started: number,
+  told: Map<string, Figures>,
+  patience = PATIENCE,
+): Step {
+  return step({
+    name: "rotate-s3",
+    afterFleet: true,
+    objects: () => Promise.resolve([]),
+    async run(context) {
+      const { cluster } = context;
+      const figures: Figures = { holdings: [] };
+      told.set(cluster.id, figures);
+      const deadline = Date.now() + patience * 1000;
+      // Only what runs needs a while: a key is right at once, or not at all.
+      const until = ({ live }: Check<Subject>) => live ? deadline : 0;
+      await runChecks(checksOf(cluster, started, figures), context, { until });
+    },
+  });
+}
+
+function checksOf(cluster: Cluster, started: number, figures: Figures): Check<Subject>[] {
+  const known = [...CHECKS.every, ...CHECKS[cluster.role]];
+  return [
+    { name: "New keys", hop: "settings -> Secrets", live: false, run: secrets(figures) },
+    ...known.filter(({ name }) => FROM_VERIFY.includes(name)),
+    {
+      name: "Samples without a gap",
+      hop: "exporters -> Prometheus",
+      live: true,
+      run: samples(started, figures),
+    },
+    {
+      name: "Uploads meanwhile",
+      hop: "sidecar -> S3",
+      live: true,
+      run: uploads(started, figures),
+    },
+    {
+      name: "Log lines meanwhile",
+      hop: "Fluent Bit -> OpenSearch",
+      live: true,
+      program: "fluent-bit",
+      run: lines(started, figures),
+    },
+  ];
+}
+
+function secrets(figures: Figures) {
+  return async ({ cluster }: Subject): Promise<Problem[]> => {
+    figures.holdings = await holdingsOf(cluster);
+    return outdated(figures.holdings).map(({ where, key }) => ({
+      what: `Secret ${where} holds another key (${lastFour(key.accessKey)}) than the settings`,
+      cause: "no step wants it any longer, or somebody wrote it meanwhile",
+      fix:
+        `make cluster-${cluster.id}; if it is left over: make cluster-${cluster.id} ARGS=--prune`,
+    }));
+  };
+}
+
+/** Seconds since then, and what a rate needs before it. */
+function window(started: number, cluster: Cluster): { seconds: number; interval: number } {
+  const interval = durationSeconds(text(cluster, "SCRAPE_INTERVAL"));
+  return { seconds: Math.ceil((Date.now() - started) / 1000 + 2 * interval), interval };
+}
+
+// In every scrape of Prometheus by itself.
+const SELF = "prometheus_build_info";
+
+function samples(started: number, figures: Figures) {
+  return async ({ cluster, proxy }: Subject): Promise<Problem[]> => {
+    const way = await proxy();
+    const { seconds, interval } = window(started, cluster);
+    const query = encodeURIComponent(`${SELF}[${seconds}s]`);
+    const { data } = await readJson<Matrix>(way, PROMETHEUS, `/api/v1/query?query=${query}`);
+    const times = data.result.flatMap(({ values }) => values.map(([time]) => time));
+    // By the clock of the server.
+    const age = valueOf(await ask(way, PROMETHEUS, `time() - max(timestamp(${SELF}))`));
+    const newest = Math.max(...times);
+    // The first must be as old as the rotation: a volume that was lost would show none before it.
+    const from = newest + (age ?? 0) - seconds;
+    figures.gap = times.length === 0
+      ? undefined
+      : largestGap([from, ...times, newest + (age ?? 0)]);
+    return gapProblems(figures.gap, age, interval);
+  };
+}
+
+interface Matrix {
+  data: { result: { values: [time: number, value: string][] }[] };
+}
+
+/** The longest time between two neighbours, in their unit; 0 with fewer than two. */
+export function largestGap(times: number[]): number {
+  const sorted = [...times].sort((a, b) => a - b);
+  return sorted.slice(1).reduce((most, time, index) => Math.max(most, time - sorted[index]!), 0);
+}
+
+/** What is wrong with a gap and the age of the newest sample (undefined: there is none), in seconds. */
+export function gapProblems(
+  gap: number | undefined,
+  age: number | undefined,
+  interval: number,
+): Problem[] {
+  if (age === undefined || age > 2 * interval + 10) {
+    return [{
+      what: `Prometheus has no new sample of itself${age ? ` for ${age.toFixed(0)} s` : ""}`,
+      cause: "it has restarted only just now, or does not scrape",
+      fix: "kubectl -n monitoring get pods; kubectl -n monitoring describe prometheus",
+    }];
+  }
+  if (gap === undefined || gap <= LOOKBACK) return [];
+  return [{
+    what: `${gap.toFixed(0)} s without a sample: more than the ${LOOKBACK} s that graphs bridge`,
+    cause: "Prometheus restarts for a new key, and took too long to start",
+    fix: "kubectl -n monitoring describe pod prometheus-kube-prometheus-stack-prometheus-0; " +
+      "the gap stays, data before and after it is whole",
+  }];
+}
+
+function uploads(started: number, figures: Figures) {
+  return async ({ cluster, proxy }: Subject): Promise<Problem[]> => {
+    const way = await proxy();
+    const growth = async (seconds: number) =>
+      valueOf(
+        await ask(way, PROMETHEUS, growthOf("thanos_shipper_upload_failures_total", seconds)),
+      );
+    figures.failures = await growth(window(started, cluster).seconds);
+    return uploadProblems(figures.failures, await growth(120));
+  };
+}
+
+/** What is wrong with failures of uploads during the rotation and in the last two minutes. */
+export function uploadProblems(failures?: number, lately?: number): Problem[] {
+  if (failures !== undefined && (failures === 0 || lately === 0)) return [];
+  return [{
+    what: failures === undefined
+      ? "Prometheus has no metrics of the sidecar's uploads"
+      : `${Math.ceil(failures)} uploads of blocks have failed, the last one within two minutes`,
+    cause: "the sidecar is not up yet, or its new key lacks a right",
+    fix: "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0 " +
+      "-c thanos-sidecar | grep -i err",
+  }];
+}
+
+function lines(started: number, figures: Figures) {
+  return async ({ cluster, proxy }: Subject): Promise<Problem[]> => {
+    const { seconds } = window(started, cluster);
+    const query = growthOf("fluentbit_output_dropped_records_total", seconds);
+    figures.dropped = valueOf(await ask(await proxy(), PROMETHEUS, query));
+    if (figures.dropped === 0) return [];
+    return [{
+      what: figures.dropped === undefined
+        ? "Prometheus has no metrics of Fluent Bit"
+        : `Fluent Bit has given up ${Math.ceil(figures.dropped)} lines during the rotation`,
+      cause: "OpenSearch was away for longer than LOG_BUFFER lasts, or refused lines",
+      fix: "kubectl -n node-agents logs ds/fluent-bit",
+    }];
+  };
+}
+
+/** Growth of a counter over all its series; restarts are allowed for. */
+function growthOf(counter: string, seconds: number): string {
+  return `sum(increase(${counter}[${seconds}s]))`;
+}
+
+function valueOf([sample]: { value: [time: number, value: string] }[]): number | undefined {
+  return sample && Number(sample.value[1]);
+}

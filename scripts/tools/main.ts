@@ -1,0 +1,21 @@
+// Gets every tool of tools.json and shows where each came from: `make tools [names...]`.
+import "../needs.ts";
+import { command } from "../../lib/cli/command.ts";
+import { ExitCode } from "../../lib/core/error.ts";
+import { print, Report, table } from "../../lib/io/report.ts";
+import { allTools, findTools } from "./tool.ts";
+
+await command("tools [NAME...]", {}, async (words) => {
+  const names = words.length > 0 ? words : (await allTools()).map(({ name }) => name);
+  const report = new Report();
+  const found = await findTools(names, { say: (line) => report.say(line) });
+  print(table([
+    ["tool", "version", "from"],
+    ...Object.entries(found).map(([name, { version, from, path }]) => [
+      name,
+      version,
+      from === "PATH" ? path : from,
+    ]),
+  ]));
+  return ExitCode.done;
+});
