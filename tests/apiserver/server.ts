@@ -8,7 +8,7 @@ import { kubectl, useKubectl } from "../../lib/kube/kubectl.ts";
 import { type Manifest, OWNER } from "../../lib/core/object.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
 import { Servers, TOOLS } from "../bench/server.ts";
-import { fixtureCluster } from "../cluster_fixture.ts";
+import { fixtureCluster } from "../support/cluster_fixture.ts";
 
 export const folder = join(tmpdir(), `apiserver-${process.pid}`);
 const tools = await ensureTools(TOOLS, { say: () => {} });

@@ -13,7 +13,7 @@ export interface FaultTest {
   id: string;
   /** Its name without the ids. */
   name: string;
-  /** `tests/guard_test.ts`. */
+  /** `tests/lib/kube/target_test.ts`. */
   file: string;
 }
 

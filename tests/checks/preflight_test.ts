@@ -1,0 +1,877 @@
+// make preflight: every judge, and the whole command against a kubectl, an S3 and an API server of ours.
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { $ } from "zx";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { DeployError, SlowError } from "../../lib/core/error.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import { Report } from "../../lib/io/report.ts";
+import { preflight } from "../../scripts/operate/preflight.ts";
+import { enforcesPolicies, policyRow } from "../../scripts/components/network/cni.ts";
+import { judgeIngress, judgePorts, nameRow } from "../../scripts/checks/ports.ts";
+import {
+  cgroup,
+  clock,
+  iscsi,
+  longhornComplaints,
+  mapsFiles,
+  mounts,
+  multipath,
+  nodeClock,
+  overNodes,
+  refuseUnfitNodes,
+  sysctls,
+} from "../../scripts/checks/node.ts";
+import { type NodeFacts, nodeFacts, parseFacts } from "../../scripts/checks/node_facts.ts";
+import {
+  demandsOf,
+  judgeRoom,
+  othersOf,
+  requestsOf,
+  roomOf,
+} from "../../scripts/checks/capacity.ts";
+import {
+  exitCodeOfRows,
+  looked,
+  ok,
+  type Seen,
+  stop,
+  tableOf,
+  warn,
+  worstOf,
+} from "../../scripts/checks/row.ts";
+import { aheadOf, askBuckets, judgeBuckets, s3Clock } from "../../scripts/checks/s3.ts";
+import { judgeCertificates, judgeKubectl } from "../../scripts/checks/access.ts";
+import { claimsOf, judgeAddon, judgeClass, judgeDisks } from "../../scripts/checks/disk.ts";
+import { certificates, type Dated } from "../../scripts/checks/certificates.ts";
+import { fixtureCluster } from "../support/cluster_fixture.ts";
+import { fakeKubectl, identityReply, type Reply } from "../support/fake_kubectl.ts";
+import { fakeS3, KEY, pem } from "../support/s3.ts";
+
+const LONGHORN = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+const EXISTING = await fixtureCluster("197", {
+  KUBECONFIG_FILE: "kubeconfig",
+  STORAGE: "existing",
+  STORAGE_CLASS: "standard",
+});
+
+const GiB = 2 ** 30;
+
+const NODE: NodeFacts = {
+  node: "mkube-197",
+  ahead: 0,
+  os: "ubuntu debian",
+  kernel: "6.8.0",
+  mapCount: 262144,
+  inotifyInstances: 8192,
+  inotifyWatches: 524288,
+  cgroup: 2,
+  iscsid: true,
+  iscsiadm: true,
+  iscsiTcp: "loaded",
+  multipathd: false,
+  timeSync: "chronyd",
+  mountsShared: true,
+  diskBytes: 100 * GiB,
+  diskFreeBytes: 90 * GiB,
+};
+
+Deno.test("A16: judgeKubectl() stops for a kubectl that is too old, and warns of a skew", () => {
+  assert.equal(judgeKubectl("v1.35.1", "v1.36.3").state, "ok");
+  assert.equal(judgeKubectl("v1.35.1", undefined).state, "ok");
+  const skewed = judgeKubectl("v1.32.4", "v1.36.3");
+  assert.equal(skewed.state, "warn");
+  assert.match(skewed.seen, /v1\.32\.4.*v1\.36\.3.*4 minor versions apart, 1 is supported/);
+  const old = judgeKubectl("v1.20.2", "v1.36.3");
+  assert.equal(old.state, "stop");
+  assert.equal(exitCodeOfRows([old]), 3);
+  assert.match(old.seen, /v1\.20\.2.*older than v1\.27/);
+});
+
+const NOW = Date.parse("2026-11-23T12:00:00Z");
+
+function certificate(days: number, startsIn = -100): Dated {
+  const at = (days: number) => NOW + days * 24 * 3600 * 1000;
+  return { whose: "the certificate", from: at(startsIn), until: at(days), fix: "minikube start" };
+}
+
+Deno.test("A28: judgeCertificates() stops (5) for one that has ended or not begun, with both times", () => {
+  for (
+    const [one, told] of [
+      [certificate(-1), /ended on 2026-11-22; here it is 2026-11-23T12:00/],
+      [certificate(300, 1), /starts on 2026-11-24T12:00.* here it is 2026-11-23T12:00/],
+    ] as const
+  ) {
+    const row = judgeCertificates([one], NOW);
+    assert.equal(exitCodeOfRows([row]), 5);
+    assert.match(row.seen, told);
+    assert.match(row.fix!, /minikube start/);
+  }
+});
+
+Deno.test("B52: judgeCertificates() warns a month ahead", () => {
+  assert.equal(judgeCertificates([certificate(31)], NOW).state, "ok");
+  const row = judgeCertificates([certificate(31), certificate(29)], NOW);
+  assert.equal(row.state, "warn");
+  assert.match(row.seen, /29 days left, until 2026-12-22/);
+  assert.equal(judgeCertificates([], NOW).state, "ok");
+});
+
+function service(name: string, ...ports: (number | undefined)[]): Manifest {
+  const metadata = { namespace: "shop", name };
+  const spec = { ports: ports.map((nodePort) => ({ port: 80, nodePort })) };
+  return { apiVersion: "v1", kind: "Service", metadata, spec };
+}
+
+Deno.test("A52: judgePorts() stops (4) and names the Service that holds a NodePort", () => {
+  const wanted = [service("ours", 30080, 30443)];
+  assert.match(judgePorts(wanted, [service("ours", 30080, 30443)]).seen, /30080, 30443 free or/);
+  assert.equal(judgePorts(wanted, [service("other", undefined, 31000)]).state, "ok");
+  assert.equal(judgePorts([service("ours", undefined)], []).state, "ok");
+  const row = judgePorts(wanted, [service("other", 30443)]);
+  assert.equal(row.seen, "taken: 30443 by shop/other");
+  assert.equal(exitCodeOfRows([row]), 4);
+});
+
+Deno.test("judgeIngress() stops for Minikube's addon, also over ours", () => {
+  const controller = (labels: Record<string, string>, annotations?: Record<string, string>) => (
+    { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "c", labels, annotations } }
+  );
+  const owned = { "app.kubernetes.io/managed-by": "thanos-multi-cluster" };
+  assert.equal(judgeIngress("nginx", undefined).state, "ok");
+  assert.equal(judgeIngress("nginx", controller(owned)).state, "ok");
+  const addon = judgeIngress("nginx", controller({}));
+  assert.equal(addon.state, "stop");
+  assert.match(addon.fix!, /minikube addons disable ingress/);
+  const over = { "kubectl.kubernetes.io/last-applied-configuration": "{}" };
+  assert.match(judgeIngress("nginx", controller(owned, over)).seen, /not ours any more/);
+});
+
+Deno.test("nameRow() warns of names that do not lead to the node, with the line for /etc/hosts", async () => {
+  const rules = [{ host: "a.mkube-197.miribit.lab" }, { host: "b.mkube-197.miribit.lab" }];
+  const metadata = { name: "ui", namespace: "monitoring" };
+  const objects = [{ apiVersion: "v1", kind: "Ingress", metadata, spec: { rules } }];
+  const look = (find: (host: string) => Promise<string>) => nameRow(EXISTING, objects, find);
+  assert.equal((await look(() => Promise.resolve("192.168.101.197"))).state, "ok");
+  const row = await look((host) =>
+    host.startsWith("a") ? Promise.resolve("10.0.0.1") : Promise.reject(new Error("ENOTFOUND"))
+  );
+  assert.equal(row.state, "warn");
+  assert.equal(row.seen, "1 of 2 names unknown here, a.mkube-197.miribit.lab is 10.0.0.1");
+  assert.match(row.fix!, /192\.168\.101\.197 a\.mkube-197\S+ b\.mkube-197\.miribit\.lab$/);
+});
+
+Deno.test("A54: iscsi() stops with the commands of the node's system, only for Longhorn", () => {
+  assert.equal(iscsi(NODE, LONGHORN).state, "ok");
+  const bare = { ...NODE, iscsid: false, iscsiadm: false };
+  assert.equal(iscsi(bare, EXISTING).state, "ok");
+  const row = iscsi(bare, LONGHORN);
+  assert.equal(exitCodeOfRows([row]), 3);
+  assert.match(row.seen, /no iscsiadm \(open-iscsi\), iscsid does not run/);
+  assert.match(row.fix!, /mkube-197: apt-get install -y open-iscsi .*enable --now iscsid/);
+  assert.match(iscsi({ ...bare, os: "rocky rhel centos" }, LONGHORN).fix!, /dnf install -y iscsi-/);
+  const unloaded = iscsi({ ...NODE, iscsiTcp: "available" }, LONGHORN);
+  assert.equal(unloaded.state, "warn");
+  assert.match(unloaded.fix!, /modprobe iscsi_tcp/);
+  assert.equal(iscsi({ ...NODE, iscsiTcp: "missing" }, LONGHORN).state, "stop");
+});
+
+Deno.test("A54: longhornComplaints() has a line with its fix for what stops, and no other", () => {
+  assert.deepEqual(longhornComplaints([NODE, { ...NODE, multipathd: true }], LONGHORN), []);
+  const found = longhornComplaints([NODE, { ...NODE, node: "two", mountsShared: false }], LONGHORN);
+  assert.equal(found.length, 1);
+  assert.match(found[0]!, /^node two: mounts .*\nfix: on two: mount --make-rshared/);
+});
+
+Deno.test("A55: sysctls() stops for OpenSearch that maps files, and warns of few inotify watches", () => {
+  assert.equal(sysctls(NODE, { maps: true }).state, "ok");
+  const low = { ...NODE, mapCount: 65530 };
+  assert.equal(sysctls(low, { maps: false }).state, "ok");
+  const row = sysctls(low, { maps: true });
+  assert.equal(row.state, "stop");
+  assert.equal(row.seen, "vm.max_map_count is 65530, needed 262144");
+  assert.match(row.fix!, /vm\.max_map_count=262144\\n' >\/etc\/sysctl\.d/);
+  const few = sysctls({ ...NODE, inotifyInstances: 128, inotifyWatches: 8192 }, { maps: false });
+  assert.equal(few.state, "warn");
+  assert.match(few.seen, /max_user_instances is 128, needed 512, .*watches is 8192, needed 65536/);
+});
+
+Deno.test("A55: mapsFiles() reads it in opensearch.yml", () => {
+  const config = (text: string): Manifest[] => [
+    {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "c" },
+      data: { "opensearch.yml": text },
+    },
+  ];
+  assert.equal(mapsFiles([]), false);
+  assert.equal(mapsFiles(config("cluster.name: c\n")), true);
+  assert.equal(mapsFiles(config("node.store.allow_mmap: false\n")), false);
+});
+
+Deno.test("the other facts of a node: mounts, multipathd, cgroup", () => {
+  assert.equal(mounts(NODE).state, "ok");
+  assert.equal(mounts({ ...NODE, mountsShared: false }).state, "stop");
+  assert.equal(multipath(NODE, LONGHORN).state, "ok");
+  assert.equal(multipath({ ...NODE, multipathd: true }, LONGHORN).state, "warn");
+  assert.equal(multipath({ ...NODE, multipathd: true }, EXISTING).state, "ok");
+  assert.equal(cgroup(NODE).state, "ok");
+  assert.equal(cgroup({ ...NODE, cgroup: 1 }).state, "warn");
+  const two = overNodes(cgroup, [NODE, { ...NODE, node: "two", cgroup: 1 }], LONGHORN);
+  assert.match(two.seen, /^two: cgroup v1/);
+  assert.equal(overNodes(cgroup, [], LONGHORN).state, "stop");
+});
+
+Deno.test("B27: clock() warns of seconds and stops for what S3 refuses", () => {
+  assert.match(nodeClock(NODE).seen, /mkube-197 as here, kept by chronyd/);
+  assert.equal(clock("S3", 5, "").state, "ok");
+  const row = clock("S3", -6, "set it");
+  assert.equal(row.state, "warn");
+  assert.equal(row.seen, "S3 6 s behind this machine");
+  assert.equal(clock("S3", 901, "").state, "stop");
+  assert.match(nodeClock({ ...NODE, ahead: 60 }).seen, /60 s ahead of this machine/);
+});
+
+Deno.test("B27, A63: aheadOf() knows no skew within the time that a question took", () => {
+  const sentAt = new Date("2026-11-23T12:00:00.500Z");
+  const ahead = (date: string, now: string) =>
+    aheadOf({ headers: new Headers({ date }), sentAt }, Date.parse(now));
+  assert.equal(ahead("Mon, 23 Nov 2026 12:00:00 GMT", "2026-11-23T12:00:00.900Z"), 0);
+  assert.equal(ahead("Mon, 23 Nov 2026 12:00:04 GMT", "2026-11-23T12:00:05Z"), 0);
+  assert.equal(ahead("Mon, 23 Nov 2026 12:20:00 GMT", "2026-11-23T12:00:01Z"), 1199);
+  assert.equal(ahead("Mon, 23 Nov 2026 11:59:00 GMT", "2026-11-23T12:00:01Z"), -60.5);
+  assert.equal(aheadOf({ headers: new Headers(), sentAt }, NOW), 0);
+  assert.equal(s3Clock([]).state, "hidden");
+});
+
+Deno.test("judgeBuckets() says which buckets are still to be made", () => {
+  const answers = [["thanos", true], ["opensearch-logs", false]] as const;
+  const row = judgeBuckets(answers.map(([bucket, there]) => ({ bucket, there, ahead: 0 })));
+  assert.equal(row.seen, "thanos; opensearch-logs not yet (00-minio makes them)");
+});
+
+Deno.test("askBuckets() tells a key of a program that 00-minio has yet to make", async () => {
+  await using s3 = fakeS3();
+  const fleet = { KUBECONFIG_FILE: "kubeconfig", S3_ENDPOINT: s3.endpoint };
+  const good = { ...fleet, S3_ACCESS_KEY: KEY.id, S3_SECRET_KEY: KEY.secret };
+  const own = { THANOS_S3_ACCESS_KEY: "thanos-alone", THANOS_S3_SECRET_KEY: "not-there-yet" };
+  const ask = async (environment: Record<string, string>) =>
+    judgeBuckets(
+      await askBuckets({
+        ...await fixtureCluster("197", environment),
+        s3Ca: pem("ca.pem"),
+      }),
+    );
+  assert.equal((await ask(good)).state, "ok");
+  const row = await ask({ ...good, ...own });
+  assert.equal(row.state, "warn");
+  assert.match(row.seen, /refused: THANOS_S3_ACCESS_KEY$/);
+  await assert.rejects(ask(fleet), (error) => error instanceof DeployError && error.exitCode === 8);
+  assert.ok(s3.calls.every((call) => call.startsWith("GET ")), "nothing is made");
+});
+
+const ANSWER = `time=1795435200
+kernel=6.8.0
+max_map_count=262144
+max_user_instances=8192
+max_user_watches=524288
+cgroup=2
+os=ubuntu
+os_like=debian
+iscsid=no
+multipathd=no
+iscsi_socket=yes
+time_sync=chronyd
+iscsiadm=yes
+iscsi_tcp=loaded
+mounts_shared=yes
+disk_kib=${100 * 2 ** 20}
+disk_free_kib=${90 * 2 ** 20}
+end=yes
+`;
+
+Deno.test("parseFacts() reads what node.sh prints; iscsid may be started by systemd", () => {
+  const time = 1795435200_000;
+  const at = (from: number, to: number) =>
+    parseFacts("mkube-197", ANSWER, { from: time + from, to: time + to });
+  assert.deepEqual(at(-1000, 1000), NODE);
+  // The node says whole seconds only.
+  assert.equal(at(900, 2000).ahead, 0);
+  assert.equal(at(60_000, 62_000).ahead, -60);
+  assert.equal(at(-62_000, -60_000).ahead, 60);
+});
+
+Deno.test("parseFacts() refuses half an answer", () => {
+  const cut = ANSWER.replace("end=yes\n", "");
+  assert.throws(
+    () => parseFacts("mkube-197", cut, { from: 0, to: 0 }),
+    (error) => error instanceof DeployError && error.exitCode === 3,
+  );
+});
+
+/** What node.sh says of this very machine, with `files` (by path) as the file system of the node. */
+async function localFacts(files: Record<string, string>): Promise<NodeFacts> {
+  const folder = await mkdtemp(join(tmpdir(), "host-"));
+  try {
+    for (const [name, text] of Object.entries(files)) {
+      await mkdir(join(folder, dirname(name)), { recursive: true });
+      await writeFile(join(folder, name), text, { mode: 0o755 });
+    }
+    const path = new URL("../../scripts/checks/node.sh", import.meta.url).pathname;
+    const script = (await readFile(path, "utf8")).replaceAll("/host", folder);
+    const result = await $({ quiet: true })`sh -c ${script} node.sh /var/lib/longhorn/`;
+    assert.equal(result.stderr, "");
+    return parseFacts("here", result.stdout, { from: Date.now() - 60_000, to: Date.now() });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+Deno.test("node.sh says everything that parseFacts() wants", async () => {
+  const kernel = (await $({ quiet: true })`uname -r`).stdout.trim();
+  const facts = await localFacts({
+    "etc/os-release": 'NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\n',
+    "usr/sbin/iscsiadm": "",
+    [`lib/modules/${kernel}/modules.dep`]: "kernel/drivers/scsi/iscsi_tcp.ko.xz: kernel/x.ko\n",
+    "sys/fs/cgroup/cgroup.controllers": "cpu memory\n",
+    "var/lib/x": "",
+  });
+  assert.equal(facts.ahead, 0);
+  for (const name of ["mapCount", "inotifyInstances", "inotifyWatches", "diskBytes"] as const) {
+    assert.ok(facts[name] > 0, `${name} is ${facts[name]}`);
+  }
+  assert.equal(facts.os, "rocky rhel centos fedora");
+  assert.equal(facts.kernel, kernel);
+  assert.equal(facts.cgroup, 2);
+  assert.equal(facts.iscsiadm, true);
+  assert.notEqual(facts.iscsiTcp, "missing");
+});
+
+Deno.test("node.sh looks for a node without any of it", async () => {
+  const facts = await localFacts({ "etc/os-release": "ID=alpine\n" });
+  assert.equal(facts.os, "alpine");
+  assert.equal(facts.iscsiadm, false);
+  assert.equal(facts.cgroup, 1);
+  assert.ok(facts.diskFreeBytes > 0);
+});
+
+function workload(kind: string, name: string, spec: Record<string, unknown>): Manifest {
+  return { apiVersion: "apps/v1", kind, metadata: { name, namespace: "monitoring" }, spec };
+}
+
+function pod(cpu: string, memory: string): { containers: unknown[] } {
+  return { containers: [{ resources: { requests: { cpu, memory } } }] };
+}
+
+const ROOM = roomOf([
+  {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name: "mkube-197" },
+    status: { allocatable: { cpu: "4", memory: "8Gi", pods: "110" } },
+  },
+  { apiVersion: "v1", kind: "Node", metadata: { name: "cordoned" }, spec: { unschedulable: true } },
+]);
+
+Deno.test("A56: demandsOf() knows the pods of every kind, operated ones with their helpers", () => {
+  assert.deepEqual(ROOM, { nodes: 1, pods: 110, cores: 4, bytes: 8 * GiB });
+  const args = ["--config-reloader-cpu-request=10m", "--config-reloader-memory-request=25Mi"];
+  const objects = [
+    workload("Deployment", "operator", {
+      template: { spec: { containers: [{ args, resources: { limits: { memory: "64Mi" } } }] } },
+    }),
+    workload("DaemonSet", "exporter", { template: { spec: pod("50m", "32Mi") } }),
+    workload("StatefulSet", "opensearch", { replicas: 3, template: { spec: pod("1", "1Gi") } }),
+    workload("Prometheus", "k8s", {
+      resources: { requests: { cpu: "300m", memory: "1Gi" } },
+      thanos: { resources: { requests: { cpu: "100m", memory: "64Mi" } } },
+    }),
+    workload("Service", "none", {}),
+  ];
+  const found = demandsOf(objects, EXISTING, ROOM).map(({ name, pods, cores, bytes }) =>
+    `${name} ${pods} ${cores.toFixed(2)} ${bytes / 2 ** 20}`
+  );
+  assert.deepEqual(found, [
+    "monitoring/operator 1 0.00 64",
+    "monitoring/exporter 1 0.05 32",
+    "monitoring/opensearch 3 3.00 3072",
+    "monitoring/prometheus-k8s 1 0.41 1113",
+  ]);
+  const longhorn = demandsOf(objects, LONGHORN, ROOM).at(-1)!;
+  assert.match(longhorn.name, /instance-manager/);
+  assert.ok(longhorn.cores > 0);
+});
+
+Deno.test("A56: requestsOf() counts init containers as the scheduler does", () => {
+  const asks = (memory: string, more = {}) => ({ resources: { requests: { memory } }, ...more });
+  const of = (initContainers: unknown[]) =>
+    requestsOf({ containers: [asks("100Mi"), asks("50Mi")], initContainers }).bytes / 2 ** 20;
+  assert.equal(of([]), 150);
+  assert.equal(of([asks("120Mi")]), 150);
+  assert.equal(of([asks("200Mi")]), 200);
+  assert.equal(of([asks("30Mi", { restartPolicy: "Always" })]), 180);
+});
+
+Deno.test("A56: judgeRoom() stops with a table per pod, those of others included", () => {
+  const demand = (name: string, cores: number, gib: number) => (
+    { name, pods: 1, cores, bytes: gib * GiB }
+  );
+  assert.equal(judgeRoom(ROOM, [demand("m/query", 1, 1)], []).state, "ok");
+  assert.equal(judgeRoom(ROOM, [demand("m/query", 1, 7.5)], []).state, "warn");
+  const row = judgeRoom(ROOM, [demand("m/query", 1, 4)], [demand("shop/web-1", 0.5, 5)]);
+  assert.equal(exitCodeOfRows([row]), 3);
+  assert.match(row.seen, /too small: cpu 1\.5 of 4\.0, memory 9\.0Gi of 8\.0Gi/);
+  assert.match(row.fix!, /more memory/);
+  assert.deepEqual(row.detail!.map((line) => line.trim()), [
+    "1.00 cpu    4.0Gi  asked by m/query",
+    "0.50 cpu    5.0Gi  there already: shop/web-1",
+  ]);
+});
+
+Deno.test("othersOf() leaves out the pods that the steps have made", () => {
+  const live = (name: string) => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { namespace: "monitoring", name },
+    spec: pod("100m", "1Gi"),
+  });
+  const wanted = [{ name: "monitoring/thanos-query", pods: 1, cores: 1, bytes: 1 }];
+  const others = othersOf([live("thanos-query-7d-x"), live("mine")], wanted);
+  assert.deepEqual(others.map(({ name }) => name), ["monitoring/mine"]);
+});
+
+const template = (storage: string) => ({
+  metadata: { name: "data" },
+  spec: { resources: { requests: { storage } } },
+});
+
+Deno.test("B48: claimsOf() finds the claims of every kind under the names they get", () => {
+  const claims = claimsOf([
+    workload("PersistentVolumeClaim", "grafana", template("5Gi").spec),
+    workload("StatefulSet", "os", { replicas: 2, volumeClaimTemplates: [template("30Gi")] }),
+    workload("Prometheus", "k8s", { storage: { volumeClaimTemplate: template("10Gi") } }),
+  ]);
+  assert.deepEqual([...claims].map(([id, bytes]) => `${id} ${bytes / GiB}`), [
+    "monitoring/grafana 5",
+    "monitoring/data-os-0 30",
+    "monitoring/data-os-1 30",
+    "monitoring/prometheus-k8s-db-prometheus-k8s-0 10",
+  ]);
+});
+
+const DISK = {
+  path: "/var/lib/longhorn/",
+  replicas: 2,
+  reserved: 10,
+  overProvisioning: 100,
+  minimalAvailable: 10,
+};
+
+Deno.test("B48: judgeDisks() sums claims times replicas against what Longhorn gives", () => {
+  const of = (gib: number, facts = [NODE], settings = {}) =>
+    judgeDisks(facts, new Map([["m/data", gib * GiB]]), { ...DISK, ...settings });
+  assert.equal(of(80).state, "ok");
+  const row = of(95);
+  assert.equal(exitCodeOfRows([row]), 3);
+  assert.match(row.seen, /1 claims x 1 = 95\.0Gi; .*100\.0Gi, free 90\.0Gi, .*90\.0Gi/);
+  // Two nodes, two replicas.
+  assert.equal(of(80, [NODE, NODE]).state, "ok");
+  assert.equal(of(95, [NODE, NODE]).state, "stop");
+  assert.equal(of(95, [NODE], { overProvisioning: 200 }).state, "warn");
+  assert.match(of(1, [{ ...NODE, diskFreeBytes: 5 * GiB }]).seen, /less than 10 % free/);
+});
+
+function storageClass(name: string, provisioner: string, rest = {}, standard = false): Manifest {
+  const annotations = { "storageclass.kubernetes.io/is-default-class": String(standard) };
+  const metadata = { name, annotations };
+  return { apiVersion: "v1", kind: "StorageClass", metadata, provisioner, ...rest };
+}
+
+Deno.test("judgeClass() stops for a class that is not there", () => {
+  const claims = new Map([["m/data", GiB]]);
+  const growing = storageClass("standard", "csi", { allowVolumeExpansion: true });
+  assert.equal(judgeClass([growing], "standard", claims).state, "ok");
+  assert.equal(judgeClass([storageClass("standard", "csi")], "standard", claims).state, "warn");
+  const row = judgeClass([growing], "fast", claims);
+  assert.equal(row.state, "stop");
+  assert.match(row.seen, /no class fast \(there: standard\)/);
+});
+
+Deno.test("judgeAddon() warns of Minikube's class, unless it is the wanted one", () => {
+  const addon = storageClass("standard", "k8s.io/minikube-hostpath", {}, true);
+  assert.equal(judgeAddon([addon], "standard").state, "ok");
+  const row = judgeAddon([addon, storageClass("longhorn", "driver.longhorn.io")], "longhorn");
+  assert.equal(row.state, "warn");
+  assert.match(row.seen, /default: standard/);
+  assert.match(row.fix!, /minikube addons disable default-storageclass/);
+});
+
+Deno.test("enforcesPolicies() knows the network plugins that do, by their DaemonSets", async () => {
+  const strict = await fixtureCluster("197", {
+    KUBECONFIG_FILE: "kubeconfig",
+    NETWORK_POLICIES: "true",
+  });
+  await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\ncalico-node\n" }]);
+  assert.equal(await enforcesPolicies(strict), true);
+  assert.match((await policyRow(strict)).seen, /calico-node enforces/);
+  await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\ncilium-envoyish\n" }]);
+  assert.equal(await enforcesPolicies(strict), true);
+  await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\n" }]);
+  assert.equal(await enforcesPolicies(strict), false);
+  assert.equal((await policyRow(strict)).state, "warn");
+  assert.equal((await policyRow(EXISTING)).state, "ok");
+});
+
+Deno.test("the table has the fix below its row, and the worst stop is the exit code", async () => {
+  const rows: Seen[] = [
+    { thing: "Tools", ...ok("kubectl") },
+    { thing: "Clock", ...warn("6 s", "chrony") },
+    { thing: "NodePorts", ...stop("taken", "free it", 4), detail: ["by shop/web"] },
+    { thing: "iSCSI", ...stop("missing", "apt") },
+  ];
+  assert.equal(
+    tableOf(rows),
+    `  ok    Tools      kubectl
+  warn  Clock      6 s
+        fix: chrony
+  stop  NodePorts  taken
+          by shop/web
+        fix: free it
+  stop  iSCSI      missing
+        fix: apt`,
+  );
+  assert.equal(exitCodeOfRows(rows), 4);
+  assert.equal(exitCodeOfRows(rows.slice(0, 2)), 0);
+  assert.equal(worstOf([ok("a"), warn("b", "x"), warn("c", "x")]).seen, "b; c");
+  assert.equal(worstOf([ok("a"), warn("b", "x"), warn("c", "x")]).fix, "x");
+  const failed = await looked({
+    thing: "S3",
+    look: () => Promise.reject(new DeployError("Cannot", { exitCode: 8, fix: "y" })),
+  });
+  assert.deepEqual([failed.state, failed.exitCode, failed.fix], ["stop", 8, "y"]);
+});
+
+/** A TLS server with a certificate for so many days, and the certificate. */
+async function tlsServer(days: number): Promise<AsyncDisposable & { port: number; pem: string }> {
+  const folder = await mkdtemp(join(tmpdir(), "short-"));
+  const file = (name: string) => readFile(join(folder, name), "utf8");
+  const words = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    .concat("-days", String(days), "-subj", "/CN=short", "-addext", "subjectAltName=IP:127.0.0.1");
+  await $({ quiet: true, cwd: folder })`openssl req -x509 ${words} -keyout key -out crt`;
+  const certificate = await file("crt");
+  const server = Deno.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    cert: certificate,
+    key: await file("key"),
+    onListen: () => {},
+  }, () => new Response());
+  return {
+    port: server.addr.port,
+    pem: certificate,
+    async [Symbol.asyncDispose]() {
+      await server.shutdown();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+/** kubectl of a seat whose context leads to that port, with that client certificate. */
+function seat(port: number, client: string): Reply[] {
+  const contexts = [{ name: "mkube-197", context: { cluster: "c" } }];
+  const clusters = [{ name: "c", cluster: { server: `https://127.0.0.1:${port}` } }];
+  const users = [{ user: { "client-certificate-data": btoa(client) } }];
+  return [
+    { on: "config view --raw", stdout: JSON.stringify({ users }) },
+    { on: "config view", stdout: JSON.stringify({ contexts, clusters }) },
+  ];
+}
+
+Deno.test("B28, B52: the check Certificates tells the one that ends first, and a month ahead", async () => {
+  await using s3 = await tlsServer(20);
+  await using api = await tlsServer(100);
+  const check = async (cluster: Cluster, client: string) => {
+    await fakeKubectl(seat(api.port, client));
+    let fact = "";
+    const subject = {
+      cluster,
+      fleet: [],
+      objects: [],
+      proxy: () => assert.fail("no way in is needed"),
+    };
+    const problems = await certificates(subject, (told) => fact = told);
+    return { problems, fact };
+  };
+  const of = (endpoint: string) =>
+    fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig", S3_ENDPOINT: endpoint });
+  const fine = await of(`https://127.0.0.1:${api.port}`);
+  const well = await check({ ...fine, s3Ca: api.pem }, api.pem);
+  assert.deepEqual(well.problems, []);
+  assert.match(well.fact, /^99 days left for the /);
+
+  const short = await of(`https://127.0.0.1:${s3.port}`);
+  const bad = await check({ ...short, s3Ca: s3.pem }, s3.pem);
+  assert.match(bad.fact, /^19 days left/);
+  assert.deepEqual(bad.problems.map(({ what }) => what.replace(/ on .*/, "")).sort(), [
+    "the CA of the S3 (S3_CA_FILE) ends in 19 days,",
+    "the certificate of the S3 server ends in 19 days,",
+    "the client certificate of context mkube-197 ends in 19 days,",
+  ]);
+  // A seat with a token, an S3 that the world knows.
+  const plain = await check({ ...fine, s3Ca: undefined }, "");
+  assert.deepEqual(plain.problems, []);
+});
+
+Deno.test("B28: the check Certificates says when no server is there", async () => {
+  await using api = await tlsServer(100);
+  await fakeKubectl(seat(api.port, ""));
+  const cluster = await fixtureCluster("197", {
+    KUBECONFIG_FILE: "kubeconfig",
+    S3_ENDPOINT: "https://127.0.0.1:1",
+  });
+  const subject = {
+    cluster,
+    fleet: [],
+    objects: [],
+    proxy: () => assert.fail("no way in is needed"),
+  };
+  const error = await certificates(subject, () => {}).catch((error) => error);
+  assert.match(error.message, /Cannot see the certificate of 127\.0\.0\.1:1/);
+  assert.equal(error.exitCode, 8);
+});
+
+const READY_NODE = {
+  metadata: { name: "mkube-197", labels: { "kubernetes.io/os": "linux" } },
+  status: {
+    conditions: [{ type: "Ready", status: "True" }],
+    allocatable: { cpu: "8", memory: "16Gi", pods: "110" },
+  },
+};
+
+const items = (...list: unknown[]) => JSON.stringify({ items: list });
+
+/** A cluster in order; replies of a test stand before. */
+const HEALTHY: Reply[] = [
+  {
+    on: "^version --client",
+    stdout: JSON.stringify({ clientVersion: { gitVersion: "v1.35.1" } }),
+  },
+  { on: "get --raw /version", stdout: JSON.stringify({ gitVersion: "v1.35.1" }) },
+  identityReply("11111111-2222-3333-4444-555555555555"),
+  { on: "auth can-i", stdout: "yes\n" },
+  { on: "get nodes", stdout: items(READY_NODE) },
+  { on: "create -f -" },
+  {
+    on: "get pods -n kube-system",
+    stdout: items({ metadata: { name: "facts" }, status: { phase: "Succeeded" } }),
+  },
+  { on: "logs", stdout: ANSWER.replace(/time=.*/, "time=$NOW") },
+  { on: "delete jobs.batch" },
+  { on: "get pods --all-namespaces", stdout: items() },
+  {
+    on: "get storageclasses",
+    stdout: items(storageClass("standard", "csi", { allowVolumeExpansion: true }, true)),
+  },
+  { on: "get services", stdout: items(service("other", 30081)) },
+  { on: "get deployments.apps ingress-nginx-controller" },
+  { on: "get daemonsets", stdout: "kube-proxy\n" },
+];
+
+/** The table of a cluster behind these replies; `calls` are kubectl's. */
+async function run(replies: Reply[], environment: Record<string, string> = {}) {
+  await using s3 = fakeS3();
+  await using api = await tlsServer(100);
+  const now = String(Math.floor(Date.now() / 1000));
+  const calls = await fakeKubectl(
+    [...replies, ...seat(api.port, api.pem), ...HEALTHY].map((reply) => (
+      { ...reply, stdout: reply.stdout?.replace("$NOW", now) }
+    )),
+  );
+  const cluster = await fixtureCluster("197", {
+    KUBECONFIG_FILE: "kubeconfig",
+    API_HOST: "127.0.0.1",
+    STORAGE: "existing",
+    STORAGE_CLASS: "standard",
+    S3_ENDPOINT: s3.endpoint,
+    S3_ACCESS_KEY: KEY.id,
+    S3_SECRET_KEY: KEY.secret,
+    ...environment,
+  });
+  const said: string[] = [];
+  const report = new Report("", (line) => said.push(line));
+  const objects = [service("ours", 30080)];
+  const rows = await preflight({ ...cluster, s3Ca: pem("ca.pem") }, report, () => objects);
+  return { rows, said: said.join(""), calls: await calls() };
+}
+
+const stopped = (rows: Seen[]) =>
+  rows.filter(({ state }) => state === "stop").map(({ thing }) => thing);
+
+Deno.test("make preflight: a cluster in order has no stop, and keeps nothing of it", async () => {
+  const { rows, said, calls } = await run([]);
+  assert.deepEqual(stopped(rows), [], tableOf(rows));
+  assert.equal(exitCodeOfRows(rows), 0);
+  assert.match(said, /looking at \d+ things of cluster-197-edge/);
+  const created = calls.filter(({ args }) => / (create|apply|patch|annotate|delete) /.test(args));
+  assert.deepEqual(created.map(({ args }) => args.split(" ").slice(2, 4).join(" ")), [
+    "create -f",
+    "delete jobs.batch",
+  ]);
+  const [job] = JSON.parse(created[0]!.stdin).items;
+  assert.equal(job.metadata.namespace, "kube-system");
+  assert.equal(job.spec.ttlSecondsAfterFinished, 240);
+  const { spec } = job.spec.template;
+  assert.equal(spec.nodeName, "mkube-197");
+  assert.equal(spec.containers[0].volumeMounts[0].readOnly, true);
+  assert.ok(created[1]!.args.includes(`-l deploy.miribit.lab/preflight=`));
+});
+
+Deno.test("A54: make preflight with Longhorn ends with 3 where the node has no open-iscsi", async () => {
+  const bare = ANSWER.replace("iscsiadm=yes", "iscsiadm=no").replace(/time=.*/, "time=$NOW");
+  const longhorn = { STORAGE: "longhorn", STORAGE_CLASS: "longhorn" };
+  const claims = { on: "get persistentvolumeclaims", stdout: items() };
+  const { rows } = await run([{ on: "logs", stdout: bare }, claims], longhorn);
+  assert.deepEqual(stopped(rows), ["iSCSI"], tableOf(rows));
+  assert.equal(exitCodeOfRows(rows), 3);
+});
+
+Deno.test("A28, A52: every row is tried when others stop, and the worst one is the exit code", async () => {
+  const { rows } = await run([
+    { on: "auth can-i", stdout: "no\n", code: 1 },
+    { on: "get services", stdout: items(service("squatter", 30080)) },
+  ]);
+  assert.deepEqual(stopped(rows), ["Rights", "NodePorts"], tableOf(rows));
+  assert.equal(exitCodeOfRows(rows), 5);
+  assert.match(tableOf(rows), /30080 by shop\/squatter/);
+});
+
+Deno.test("a wrong cluster is told nothing and gets no pod, but the rest is looked at", async () => {
+  const other = { id: "198", name: "cluster-198-edge", role: "edge", uid: "u" };
+  const { rows, calls } = await run([identityReply("u", other)]);
+  assert.deepEqual(stopped(rows), ["Context and address"], tableOf(rows));
+  assert.equal(exitCodeOfRows(rows), 4);
+  assert.ok(!calls.some(({ args }) => /create|delete/.test(args)));
+  const seen = Object.fromEntries(rows.map(({ thing, state }) => [thing, state]));
+  assert.equal(seen["S3 from here"], "ok");
+  assert.equal(seen["NodePorts"], "hidden");
+});
+
+/** Things that a run says are not well, with their state. */
+const unwell = (rows: Seen[]) =>
+  rows.filter(({ state }) => state === "stop" || state === "warn").map(({ thing }) => thing);
+
+Deno.test("V5: make preflight with a missing context costs one row and ends with 4", async () => {
+  for (
+    const config of [
+      { contexts: [{ name: "other", context: { cluster: "c" } }], clusters: [] },
+      { contexts: null, clusters: null, users: null },
+      { contexts: [{ name: "mkube-197", context: { cluster: "gone" } }], clusters: null },
+    ]
+  ) {
+    const { rows, calls } = await run([
+      { on: "config view -o json", stdout: JSON.stringify(config) },
+      { on: "context=mkube-197 ", stderr: 'error: context "mkube-197" does not exist', code: 1 },
+    ]);
+    assert.deepEqual(unwell(rows), ["Context and address"], tableOf(rows));
+    assert.equal(exitCodeOfRows(rows), 4);
+    const tools = rows.find(({ thing }) => thing === "Tools")!;
+    assert.match(tools.seen, /^kubectl v1\.35\.1; bash/);
+    assert.ok(!calls.some(({ args }) => /create|delete/.test(args)));
+  }
+});
+
+Deno.test("V5: make preflight without any kubeconfig costs one row and ends with 4", async () => {
+  const { KUBECONFIG, HOME } = Deno.env.toObject();
+  Deno.env.delete("KUBECONFIG");
+  Deno.env.set("HOME", "/nonexistent");
+  const { rows } = await run([], { KUBECONFIG_FILE: "" });
+  assert.deepEqual(unwell(rows), ["Context and address"], tableOf(rows));
+  assert.equal(exitCodeOfRows(rows), 4);
+  if (KUBECONFIG) Deno.env.set("KUBECONFIG", KUBECONFIG);
+  if (HOME) Deno.env.set("HOME", HOME);
+});
+
+Deno.test("V5: an error that nobody foresaw is a row with its stack, and the others are there", async () => {
+  const { rows } = await run([{ on: "get deployments.apps", stdout: "{no json" }]);
+  assert.deepEqual(stopped(rows), ["Ingress controller"], tableOf(rows));
+  assert.equal(exitCodeOfRows(rows), 1);
+  assert.match(
+    tableOf(rows),
+    /Ingress controller +cannot be looked at: .*JSON.*\n +SyntaxError[^]*fix: this is a bug of ours/,
+  );
+  assert.equal(rows.find(({ thing }) => thing === "NodePorts")!.state, "ok");
+});
+
+Deno.test("V5: looked() hides what is merely slow, with the way to go on", async () => {
+  const slow = new SlowError("The pod has told nothing", { where: "pulling", fix: "run again" });
+  const row = await looked({ thing: "Clock", look: () => Promise.reject(slow) });
+  assert.deepEqual([row.state, row.seen], ["hidden", "The pod has told nothing: pulling"]);
+  assert.match(tableOf([row]), /^ +- +Clock .*\n +fix: run again$/);
+  assert.equal(exitCodeOfRows([row]), 0);
+});
+
+Deno.test("V5: nodeFacts() tells a pod that is slow from one that cannot run", async () => {
+  for (const [reason, isSlow] of [["ContainerCreating", true], ["ErrImagePull", false]] as const) {
+    const status = {
+      phase: "Pending",
+      containerStatuses: [{ name: "facts", state: { waiting: { reason } } }],
+    };
+    await fakeKubectl([
+      { on: "get nodes", stdout: items(READY_NODE) },
+      { on: "create -f -" },
+      { on: "get pods", stdout: items({ metadata: { name: "facts" }, status }) },
+      { on: "delete jobs" },
+    ]);
+    const error = await nodeFacts(EXISTING, () => {}, 1).then(
+      () => assert.fail(),
+      (error) => error,
+    );
+    assert.deepEqual([error instanceof SlowError, error.exitCode], [isSlow, isSlow ? 7 : 3]);
+  }
+});
+
+Deno.test("simulated nodes are not looked at", async () => {
+  const { rows, calls } = await run([], { SIMULATED_NODES: "true" });
+  assert.deepEqual(stopped(rows), [], tableOf(rows));
+  assert.ok(!calls.some(({ args }) => /create/.test(args)));
+  assert.match(tableOf(rows), /- +iSCSI +not shown here \(simulated nodes\)/);
+});
+
+Deno.test("nodeFacts() removes its Jobs also when no pod can run, and says why", async () => {
+  const waiting = { state: { waiting: { reason: "ErrImageNeverPull", message: "no image" } } };
+  const calls = await fakeKubectl([
+    { on: "get nodes", stdout: items(READY_NODE) },
+    { on: "create -f -" },
+    {
+      on: "get pods",
+      stdout: items({
+        metadata: { name: "facts" },
+        status: { phase: "Pending", containerStatuses: [{ name: "facts", ...waiting }] },
+      }),
+    },
+    { on: "delete jobs" },
+  ]);
+  const error = await nodeFacts(EXISTING, () => {}, 1).then(() => assert.fail(), (error) => error);
+  assert.ok(error instanceof DeployError);
+  assert.equal(error.exitCode, 3);
+  assert.match(error.where.join(), /ErrImageNeverPull no image/);
+  assert.match((await calls()).at(-1)!.args, /delete jobs\.batch/);
+});
+
+Deno.test("A54: refuseUnfitNodes() refuses with 3 before anything is applied", async () => {
+  const bare = ANSWER.replace("iscsiadm=yes", "iscsiadm=no");
+  const replies = HEALTHY.filter(({ on }) => on !== "logs");
+  await fakeKubectl([{ on: "logs", stdout: bare }, ...replies]);
+  const error = await refuseUnfitNodes(LONGHORN).then(() => assert.fail(), (error) => error);
+  assert.ok(error instanceof DeployError);
+  assert.equal(error.exitCode, 3);
+  assert.match(
+    error.where.join(),
+    /mkube-197: no iscsiadm.*\nfix: .*apt-get install -y open-iscsi/,
+  );
+  await fakeKubectl([{ on: "logs", stdout: ANSWER }, ...replies]);
+  await refuseUnfitNodes(LONGHORN);
+});

@@ -1,0 +1,324 @@
+// The verdicts of 50-verify over answers in the shape that the programs give them.
+import assert from "node:assert/strict";
+import { idOf, type Manifest, signed } from "../../lib/core/object.ts";
+import { DeployError } from "../../lib/core/error.ts";
+import { readJson } from "../../lib/probe/answer.ts";
+import type { Problem } from "../../lib/probe/check.ts";
+import type { ClusterProxy } from "../../lib/probe/http.ts";
+import { alertProblems } from "../../scripts/checks/alertmanager.ts";
+import { dashboardProblems, loginProblems } from "../../scripts/checks/grafana.ts";
+import { uploads } from "../../scripts/checks/metrics.ts";
+import {
+  absenceProblems,
+  claimProblems,
+  claims,
+  defaultClassProblems,
+} from "../../scripts/checks/objects.ts";
+import { freshProblems } from "../../scripts/checks/logs.ts";
+import {
+  healthProblems,
+  lifecycleProblems,
+  pluginProblems,
+  repositoryProblems,
+} from "../../scripts/checks/opensearch.ts";
+import { ruleProblems, type Target, targetProblems } from "../../scripts/checks/prometheus.ts";
+import { clusterProblems, endpointProblems } from "../../scripts/checks/thanos.ts";
+import type { Subject } from "../../scripts/checks/subject.ts";
+import { fixtureCluster } from "../support/cluster_fixture.ts";
+import { fakeKubectl } from "../support/fake_kubectl.ts";
+
+function whats(problems: Problem[]): string[] {
+  for (const { what, cause, fix } of problems) assert.ok(what && cause && fix);
+  return problems.map(({ what }) => what);
+}
+
+function object(kind: string, name: string, rest: Record<string, unknown>): Manifest {
+  return { apiVersion: "v1", kind, metadata: { name, namespace: "monitoring" }, ...rest };
+}
+
+function target(scrapePool: string, health: Target["health"], lastError = ""): Target {
+  const labels = { job: "kubelet", namespace: "kube-system" };
+  const times = { scrapeInterval: "30s", scrapeTimeout: "10s" };
+  const scrapeUrl = "https://10.0.0.1:10250/metrics";
+  return { scrapePool, scrapeUrl, health, lastError, labels, ...times };
+}
+
+const MONITOR = object("ServiceMonitor", "kubelet", { spec: { endpoints: [{}, {}] } });
+
+Deno.test("targetProblems() names a target that is down with its error", () => {
+  const active = [
+    target("serviceMonitor/monitoring/kubelet/0", "up"),
+    target("serviceMonitor/monitoring/kubelet/1", "down", "server returned HTTP status 403"),
+  ];
+  const problems = targetProblems(active, [MONITOR]);
+  assert.deepEqual(whats(problems), [
+    "target kubelet at https://10.0.0.1:10250/metrics is down: server returned HTTP status 403",
+  ]);
+  assert.match(problems[0]!.cause, /right/);
+});
+
+Deno.test("V1: targetProblems() has patience for one more scrape, whatever the target's interval", () => {
+  const slow = {
+    ...target("serviceMonitor/monitoring/kubelet/1", "unknown"),
+    scrapeInterval: "4m",
+  };
+  const active = [target("serviceMonitor/monitoring/kubelet/0", "down"), slow];
+  assert.deepEqual(targetProblems(active, [MONITOR]).map(({ patience }) => patience), [50, 260]);
+});
+
+Deno.test("targetProblems() names every endpoint of a monitor that found no target", () => {
+  const active = [target("serviceMonitor/monitoring/kubelet/0", "up")];
+  const scrape = object("ScrapeConfig", "minio", { spec: {} });
+  assert.deepEqual(whats(targetProblems(active, [MONITOR, scrape])), [
+    "serviceMonitor/monitoring/kubelet/1 has no targets",
+    "scrapeConfig/monitoring/minio has no targets",
+  ]);
+});
+
+Deno.test("targetProblems() expects no metrics of a stand-in, and still finds its monitor", () => {
+  const down = target("serviceMonitor/monitoring/grafana/0", "down", "EOF");
+  down.labels.job = "kube-prometheus-stack-grafana";
+  const monitor = object("ServiceMonitor", "grafana", { spec: { endpoints: [{}] } });
+  assert.deepEqual(targetProblems([down], [monitor], ["grafana"]), []);
+  assert.equal(targetProblems([], [monitor], ["grafana"]).length, 1);
+  assert.equal(targetProblems([down], [monitor], ["fluent-bit"]).length, 1);
+});
+
+const LOADED = {
+  file: "/etc/prometheus/rules/prometheus-x-rulefiles-0/monitoring-thanos-0a1b.yaml",
+  name: "thanos",
+  rules: [{ name: "ThanosCompactHalted", health: "ok" as const }],
+};
+
+Deno.test("ruleProblems() accepts loaded rules and empty objects", () => {
+  const rule = object("PrometheusRule", "thanos", { spec: { groups: [{}] } });
+  const empty = object("PrometheusRule", "thanos-fleet", { spec: { groups: [] } });
+  assert.deepEqual(ruleProblems([LOADED], [rule, empty]), []);
+});
+
+Deno.test("ruleProblems() names failing rules and objects that were not loaded", () => {
+  const failing = {
+    ...LOADED,
+    rules: [{ name: "X", health: "err" as const, lastError: "many-to-many matching" }],
+  };
+  const other = object("PrometheusRule", "node", { spec: { groups: [{}] } });
+  assert.deepEqual(whats(ruleProblems([failing], [other])), [
+    "rule X of group thanos fails: many-to-many matching",
+    "PrometheusRule monitoring/node is not loaded",
+  ]);
+});
+
+Deno.test("alertProblems() wants the Watchdog; a single replica is fine", () => {
+  const status = { cluster: { status: "disabled" as const } };
+  assert.deepEqual(alertProblems(status, [{ labels: { alertname: "Watchdog" } }]), []);
+  assert.match(whats(alertProblems(status, []))[0]!, /no Watchdog/);
+  assert.equal(alertProblems({ cluster: { status: "settling" } }, []).length, 2);
+});
+
+Deno.test("endpointProblems() tells local programs from edges", async () => {
+  const cluster = await fixtureCluster("196");
+  const sidecar = {
+    name: "192.168.101.197:30901",
+    lastError: null,
+    labelSets: [{ cluster: "cluster-197-edge" }],
+  };
+  const edge = cluster.fleet.at(-1)!;
+  const lost = (reason?: string) => ({ lost: [{ edge, reason }], excused: [], notes: [] });
+  const problems = endpointProblems({ sidecar: [sidecar] }, lost(), cluster);
+  assert.equal(problems.length, 4);
+  assert.match(problems.at(-1)!.what, /cluster-198-edge at 192\.168\.101\.198:30901/);
+  assert.match(problems.at(-1)!.cause, /firewall/);
+  const [unasked] = endpointProblems({ sidecar: [sidecar] }, lost("no route"), cluster).slice(-1);
+  assert.match(unasked!.cause, /cannot be asked either: no route/);
+});
+
+Deno.test("clusterProblems() misses clusters, and sees replicas only by their label", async () => {
+  const cluster = await fixtureCluster("196");
+  const counts = ["cluster-196-central", "cluster-198-edge"]
+    .map((name) => ({ metric: { cluster: name }, value: [1, "9"] as [number, string] }));
+  const merged = [{ metric: {}, value: [1, "9"] as [number, string] }];
+  assert.deepEqual(whats(clusterProblems(counts, merged, cluster.fleet)), [
+    "Thanos Query has no samples of cluster-197-edge",
+  ]);
+  const visible = [{ metric: { prometheus_replica: "prometheus-0" }, value: merged[0]!.value }];
+  assert.equal(clusterProblems(counts, visible, cluster.fleet).length, 2);
+});
+
+Deno.test("healthProblems() counts nodes and wants green", () => {
+  const green = { status: "green" as const, number_of_nodes: 1, unassigned_shards: 0 };
+  assert.deepEqual(healthProblems(green, 1), []);
+  const yellow = { status: "yellow" as const, number_of_nodes: 1, unassigned_shards: 2 };
+  assert.deepEqual(whats(healthProblems(yellow, 3)), [
+    "OpenSearch has 1 of 3 nodes",
+    "OpenSearch is yellow: 2 shards have no node",
+  ]);
+});
+
+Deno.test("pluginProblems() names the plugin that is missing", () => {
+  const installed = [{ component: "opensearch-index-management", version: "3.9.0.0" }];
+  assert.deepEqual(whats(pluginProblems(installed)), ["OpenSearch has no plugin repository-s3"]);
+});
+
+Deno.test("repositoryProblems() compares folder and nodes", async () => {
+  const cluster = await fixtureCluster("197");
+  const settings = {
+    base_path: "cluster-197",
+    shard_path_type: "FIXED",
+    bucket: "opensearch-logs",
+  };
+  const nodes = { "a1B2": { name: "opensearch-0" } };
+  assert.deepEqual(repositoryProblems({ "opensearch-logs": { settings } }, { nodes }, cluster), []);
+  const foreign = { ...settings, base_path: "cluster-196" };
+  const found = repositoryProblems(
+    { "opensearch-logs": { settings: foreign } },
+    { nodes: {} },
+    cluster,
+  );
+  assert.match(whats(found)[0]!, /writes to cluster-196 \(FIXED\), wanted cluster-197/);
+  assert.match(whats(found)[1]!, /0 of 1 nodes/);
+});
+
+Deno.test("lifecycleProblems() names stuck and unmanaged indices and failed deletions", () => {
+  const explain = {
+    "logs-k8s-2026.11.01": {
+      "index.plugins.index_state_management.policy_id": "logs-retention",
+      action: { name: "snapshot", failed: true },
+      info: { message: "Snapshot failed" },
+    },
+    "logs-k8s-2026.11.22": { "index.plugins.index_state_management.policy_id": null },
+    "logs-host-2026.11.22": {
+      "index.plugins.index_state_management.policy_id": "logs-retention",
+      action: { name: "x", failed: false },
+    },
+    total_managed_indices: 2,
+  };
+  const failed = { name: "logs-snapshots", deletion: { latest_execution: { status: "FAILED" } } };
+  assert.deepEqual(whats(lifecycleProblems(explain, { policies: [failed] }, "197")), [
+    "index logs-k8s-2026.11.01 is stuck at snapshot (no step): Snapshot failed",
+    "index logs-k8s-2026.11.22 is under no policy and is never deleted",
+    "snapshot policy logs-snapshots failed to delete: ",
+  ]);
+  assert.deepEqual(whats(lifecycleProblems({}, { policies: [] }, "197")), [
+    "no policy deletes old snapshots",
+  ]);
+});
+
+Deno.test("freshProblems() names silent streams and foreign lines", () => {
+  assert.deepEqual(freshProblems({ "logs-k8s-*": 12, "logs-host-*": 3 }, 0), []);
+  assert.deepEqual(whats(freshProblems({ "logs-k8s-*": 12, "logs-host-*": 0 }, 4)), [
+    "no line of the last 5 minutes in logs-host-*",
+    "4 lines of the last 5 minutes carry another cluster's name",
+  ]);
+});
+
+Deno.test("loginProblems() tells a wrong password from a Grafana that starts", () => {
+  assert.deepEqual(loginProblems("ok", 200, '{"message":"Logged in"}'), []);
+  assert.match(whats(loginProblems("ok", 401, "{}"))[0]!, /refuses admin/);
+  assert.match(whats(loginProblems("failing", 503, "no endpoints"))[1]!, /503: no endpoints/);
+});
+
+Deno.test("dashboardProblems() wants dashboards and sources that answer", () => {
+  const good = { name: "Thanos", ok: true, text: '{"status":"OK"}' };
+  assert.deepEqual(dashboardProblems(20, [good]), []);
+  const bad = { name: "Thanos", ok: false, text: "connection refused" };
+  assert.deepEqual(whats(dashboardProblems(0, [bad])), [
+    "Grafana has no dashboards",
+    "Grafana's data source Thanos does not answer: connection refused",
+  ]);
+  assert.match(whats(dashboardProblems(1, []))[0]!, /no data source/);
+});
+
+Deno.test("absenceProblems() gives one line per step, with the command that makes the objects", () => {
+  const maps = ["a", "b", "c", "d"].map((name) => object("ConfigMap", name, {}));
+  const all = [
+    ...signed(maps, "30-thanos"),
+    ...signed([object("Secret", "e", {}), object("Secret", "f", {})], "40-logging"),
+  ];
+  const ids = all.map(idOf).filter((id) => !id.endsWith("f"));
+  const problems = absenceProblems(ids, all, "197");
+  assert.deepEqual(whats(problems), [
+    "missing of 30-thanos: ConfigMap/monitoring/a, ConfigMap/monitoring/b, " +
+    "ConfigMap/monitoring/c and 1 more",
+    "missing of 40-logging: Secret/monitoring/e",
+  ]);
+  assert.equal(problems[0]!.fix, "make 30-thanos CLUSTER=197");
+});
+
+Deno.test("claimProblems() names a claim that waits", async () => {
+  const spec = { storageClassName: "longhorn" };
+  const claims = [
+    object("PersistentVolumeClaim", "data-thanos-store-0", { spec, status: { phase: "Pending" } }),
+    object("PersistentVolumeClaim", "data-thanos-ruler-0", { spec, status: { phase: "Bound" } }),
+  ];
+  assert.deepEqual(whats(claimProblems(await fixtureCluster("196"), claims)), [
+    "PersistentVolumeClaim/monitoring/data-thanos-store-0 is Pending",
+  ]);
+});
+
+Deno.test("claimProblems() names a claim that has less than it asks for", async () => {
+  const claim = (name: string, storage: string) =>
+    object("PersistentVolumeClaim", name, {
+      spec: { storageClassName: "longhorn", resources: { requests: { storage: "20Gi" } } },
+      status: { phase: "Bound", capacity: { storage } },
+    });
+  const claims = [claim("db-0", "10Gi"), claim("db-1", "20Gi"), claim("db-2", "21474836480")];
+  assert.deepEqual(whats(claimProblems(await fixtureCluster("196"), claims)), [
+    "PersistentVolumeClaim/monitoring/db-0 asked for 20Gi, has 10Gi",
+  ]);
+});
+
+Deno.test("claims() looks where only an Alertmanager has volumes", async () => {
+  const spec = { storageClassName: "longhorn" };
+  const items = [object("PersistentVolumeClaim", "db-0", { spec, status: { phase: "Lost" } })];
+  await fakeKubectl([{ on: "get persistentvolumeclaims", stdout: JSON.stringify({ items }) }]);
+  const cluster = await fixtureCluster("196", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const objects = [object("Alertmanager", "main", {})];
+  const problems = await claims({ cluster, objects } as unknown as Subject);
+  assert.deepEqual(whats(problems), ["PersistentVolumeClaim/monitoring/db-0 is Lost"]);
+});
+
+Deno.test("defaultClassProblems() wants exactly one default, and ours", () => {
+  const storageClass = (name: string, isDefault: boolean): Manifest => ({
+    apiVersion: "storage.k8s.io/v1",
+    kind: "StorageClass",
+    metadata: {
+      name,
+      annotations: { "storageclass.kubernetes.io/is-default-class": String(isDefault) },
+    },
+  });
+  const ours = storageClass("longhorn", true);
+  const standard = (isDefault: boolean) => storageClass("standard", isDefault);
+  assert.deepEqual(defaultClassProblems("longhorn", "196", [ours, standard(false)]), []);
+  assert.deepEqual(whats(defaultClassProblems("longhorn", "196", [ours, standard(true)])), [
+    "the default StorageClass is longhorn and standard, wanted only longhorn",
+  ]);
+  assert.match(whats(defaultClassProblems("longhorn", "196", []))[0]!, /is none/);
+});
+
+function answering(body: string, status = 200): ClusterProxy {
+  return {
+    fetch: () => Promise.resolve(new Response(body, { status })),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+Deno.test("uploads() fails when Prometheus has no value for its question", async () => {
+  const cluster = await fixtureCluster("197");
+  const asked = (result: unknown[]) => {
+    const proxy = answering(JSON.stringify({ status: "success", data: { result } }));
+    return uploads({ cluster, fleet: [], objects: [], proxy: () => Promise.resolve(proxy) });
+  };
+  assert.deepEqual(await asked([{ metric: {}, value: [1, "0"] }]), []);
+  assert.match(whats(await asked([]))[0]!, /does not upload/);
+});
+
+Deno.test("readJson() names Service, path, status and words of a refusal", async () => {
+  const service = { namespace: "logging", name: "opensearch", port: 9200 };
+  for (const [body, status] of [["no endpoints available", 503], ["<html>", 200]] as const) {
+    const error = await readJson(answering(body, status), service, "/x").catch((error) => error);
+    assert.ok(error instanceof DeployError);
+    assert.equal(error.exitCode, 8);
+    assert.match(error.message, /\/x of opensearch/);
+    assert.deepEqual(error.where, [`${status} ${body}`]);
+  }
+});

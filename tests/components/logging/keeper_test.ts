@@ -1,0 +1,93 @@
+// The keeper's own shell script, run against a double of ISM's two calls.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const SCRIPT = new URL("../../../manifests/logging/base/exporter/files/keeper.sh", import.meta.url);
+
+/** ISM with these indices; true is one that has failed. Answers as 3.8 does, filter_path included. */
+function ism(indices: Map<string, boolean>) {
+  const retried: string[] = [];
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
+    const { pathname, searchParams } = new URL(request.url);
+    const [, verb, name] = /^\/_plugins\/_ism\/(\w+)\/(.+)$/.exec(pathname) ?? [];
+    if (verb === "retry" && request.method === "POST") {
+      retried.push(name!);
+      indices.set(name!, false);
+      return Response.json({ updated_indices: 1, failures: false, failed_indices: [] });
+    }
+    if (verb !== "explain") return Response.json({ error: "no handler found" }, { status: 400 });
+    if (indices.size === 0) {
+      const reason = "Validation Failed: 1: no documents to get;";
+      return Response.json({ error: { reason }, status: 400 }, { status: 400 });
+    }
+    assert.equal(searchParams.get("filter_path"), "total_managed_indices,*.action.failed");
+    const entries = [...indices].map(([index, failed]) => [index, { action: { failed } }]);
+    return Response.json({ ...Object.fromEntries(entries), total_managed_indices: indices.size });
+  });
+  return { server, retried, url: `http://127.0.0.1:${(server.addr as Deno.NetAddr).port}` };
+}
+
+/** A folder for the metrics; `look` is so many turns of the loop. */
+async function pod(url: string) {
+  const www = await mkdtemp(join(tmpdir(), "keeper-"));
+  const text = (await readFile(SCRIPT, "utf8"))
+    .replaceAll("/www/", `${www}/`)
+    .replace("sleep 300 &\n  wait $!", "((--turns > 0)) || exit 0");
+  return {
+    async look(turns = 1) {
+      const env = { ...Deno.env.toObject(), OPENSEARCH_URL: url, turns: String(turns) };
+      const { stdout } = await promisify(execFile)("bash", ["-c", text], { env });
+      return { said: stdout, metrics: await readFile(join(www, "metrics"), "utf8") };
+    },
+    [Symbol.asyncDispose]: () => rm(www, { recursive: true, force: true }),
+  };
+}
+
+function valueOf(metrics: string, series: string): number | undefined {
+  const line = metrics.split("\n").find((line) => line.startsWith(`${series} `));
+  return line === undefined ? undefined : Number(line.slice(series.length + 1));
+}
+
+Deno.test("B33, B34: the keeper retries what ISM gave up, names it as a metric, and leaves the rest", async () => {
+  const stuck = "logs-k8s-2026.11.08";
+  const { server, retried, url } = ism(new Map([[stuck, true], ["logs-host-2026.11.08", false]]));
+  await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
+  await using keeper = await pod(url);
+  const { said, metrics } = await keeper.look();
+  assert.deepEqual(retried, [stuck]);
+  assert.match(said, /logs-k8s-2026\.11\.08 has failed, asked for another try: .*"failures":false/);
+  assert.equal(valueOf(metrics, "opensearch_ism_managed_indices"), 2);
+  assert.equal(valueOf(metrics, "opensearch_ism_failed_indices"), 1);
+  assert.equal(valueOf(metrics, `opensearch_ism_failed_index{index="${stuck}"}`), 1);
+  assert.equal(valueOf(metrics, "opensearch_ism_retries_total"), 1);
+  const age = Date.now() / 1000 - valueOf(metrics, "opensearch_ism_last_look_timestamp_seconds")!;
+  assert.ok(age < 60, `the look is ${age} s old`);
+});
+
+Deno.test("the keeper: once an index is well again its series goes, the count of retries stays", async () => {
+  const { server, url } = ism(new Map([["logs-k8s-2026.11.08", true]]));
+  await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
+  await using keeper = await pod(url);
+  const { metrics } = await keeper.look(2);
+  assert.equal(valueOf(metrics, "opensearch_ism_failed_indices"), 0);
+  assert.ok(!metrics.includes("opensearch_ism_failed_index{"));
+  assert.equal(valueOf(metrics, "opensearch_ism_retries_total"), 1);
+});
+
+Deno.test("the keeper: without a log index there is nothing to watch; without an answer no new time", async () => {
+  const { server, url } = ism(new Map());
+  await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
+  await using young = await pod(url);
+  const { metrics } = await young.look();
+  assert.equal(valueOf(metrics, "opensearch_ism_managed_indices"), 0);
+  assert.equal(valueOf(metrics, "opensearch_ism_failed_indices"), 0);
+
+  await using blind = await pod(`${url}/elsewhere`);
+  const looked = await blind.look();
+  assert.match(looked.said, /^cannot look: .*400/);
+  assert.equal(looked.metrics, "");
+});

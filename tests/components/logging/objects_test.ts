@@ -1,0 +1,361 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { parse } from "yaml";
+import { DeployError } from "../../../lib/core/error.ts";
+import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { ensureIndexPolicy } from "../../../lib/opensearch/documents.ts";
+import { ensureDocuments, ensurePolicies, logging } from "../../../scripts/40-logging.ts";
+import { indexPolicy, snapshotPolicy } from "../../../scripts/components/logging/documents.ts";
+import { opensearchConfig } from "../../../scripts/components/logging/objects.ts";
+import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
+import { FakeOpenSearch } from "../../support/opensearch.ts";
+
+const FILES = new URL("../../../manifests/logging/base", import.meta.url).pathname;
+
+function byId(objects: Manifest[], id: string): Manifest {
+  const object = objects.find((object) => idOf(object) === id);
+  assert.ok(object, `${id} is missing`);
+  return object;
+}
+
+async function objectsOf(environment: Record<string, string> = {}): Promise<Manifest[]> {
+  return await logging.objects(await fixtureCluster("197", environment));
+}
+
+async function deploy(os: FakeOpenSearch, environment: Record<string, string> = {}) {
+  const changes: string[] = [];
+  const cluster = await fixtureCluster("196", environment);
+  await ensureDocuments(os, cluster, (what) => changes.push(what));
+  await ensurePolicies(os, cluster, (what) => changes.push(what));
+  return changes;
+}
+
+Deno.test("40-logging tells OpenSearch everything once; a second run writes nothing", async () => {
+  const os = new FakeOpenSearch();
+  assert.deepEqual(await deploy(os), [
+    "index template logs created",
+    "snapshot repository opensearch-logs created",
+    "index policy logs-retention created",
+    "snapshot policy logs-snapshots created",
+  ]);
+  const { length } = os.writes;
+  assert.deepEqual(await deploy(os), []);
+  assert.equal(os.writes.length, length);
+});
+
+Deno.test("40-logging: another retention reaches the policy and the indices under it", async () => {
+  const os = new FakeOpenSearch();
+  await deploy(os);
+  const settings = { "index.number_of_replicas": "0" };
+  os.indices.set("logs-k8s-2026.11.22", { settings, policy: "logs-retention", policySeq: 0 });
+  assert.deepEqual(await deploy(os, { LOG_RETENTION: "2w", LOG_SNAPSHOT_RETENTION: "200d" }), [
+    "snapshot policy logs-snapshots configured",
+  ]); // two weeks are 14 days
+  assert.deepEqual(await deploy(os, { LOG_RETENTION: "7d", LOG_SNAPSHOT_RETENTION: "200d" }), [
+    "index policy logs-retention configured",
+    "indices under logs-retention configured",
+  ]);
+  const seq = os.policies.get("logs-retention")!.seq;
+  assert.equal(os.indices.get("logs-k8s-2026.11.22")!.policySeq, seq);
+});
+
+Deno.test("40-logging repairs replicas, the plugin's hidden index included, for one node and three", async () => {
+  const os = new FakeOpenSearch();
+  await deploy(os);
+  for (const name of [".opendistro-ism-config", "logs-host-2026.11.22", "restored-logs-k8s-1"]) {
+    os.indices.set(name, {
+      settings: { "index.number_of_replicas": "1" },
+      policy: "logs-retention",
+    });
+  }
+  assert.deepEqual(await deploy(os), [
+    "replicas of logs-k8s-*,logs-host-* configured",
+    "replicas of .opendistro-* configured",
+  ]);
+  assert.equal(os.indices.get("restored-logs-k8s-1")!.settings["index.number_of_replicas"], "1");
+  assert.deepEqual(await deploy(os, { OPENSEARCH_NODES: "3" }), [
+    "index template logs configured",
+    "replicas of logs-k8s-*,logs-host-* configured",
+    "replicas of .opendistro-* configured",
+  ]);
+});
+
+Deno.test("B37: a repository that cannot be used ends with exit 8, also on the second try", async () => {
+  const os = new FakeOpenSearch();
+  os.s3Fault = "PKIX path building failed";
+  for (let run = 1; run <= 2; run++) {
+    const error = await deploy(os).catch((error) => error);
+    assert.ok(error instanceof DeployError);
+    assert.equal(error.exitCode, 8);
+    assert.match(error.where.join(), /PKIX path building failed/);
+    assert.match(error.fix!, /S3_CA_FILE/);
+    assert.equal(os.policies.size, 0);
+  }
+  os.s3Fault = undefined;
+  assert.equal((await deploy(os)).length, 2);
+});
+
+Deno.test("40-logging: another policy for the same indices is an error with OpenSearch's reason", async () => {
+  const os = new FakeOpenSearch();
+  const policy = indexPolicy(await fixtureCluster("196"));
+  await ensureIndexPolicy(os, "by-hand", policy);
+  const error = await deploy(os).catch((error) => error);
+  assert.equal(error.exitCode, 8);
+  assert.match(error.where.join(), /use a different priority than 100/);
+});
+
+Deno.test("40-logging: a snapshot outlives its index, which is deleted only after it", async () => {
+  const cluster = await fixtureCluster("196", { LOG_RETENTION: "3w" });
+  // deno-lint-ignore no-explicit-any
+  const policy = indexPolicy(cluster) as any;
+  assert.equal(policy.states[0].transitions[0].conditions.min_index_age, "21d");
+  assert.deepEqual(
+    policy.states.map(({ name }: { name: string }) => name),
+    ["hot", "snapshot", "delete"],
+  );
+  assert.ok(policy.states[1].actions[0].snapshot && policy.states[2].actions[0].delete);
+  for (const { actions } of policy.states) for (const action of actions) assert.ok(action.retry);
+  // deno-lint-ignore no-explicit-any
+  const { deletion, creation } = snapshotPolicy(cluster) as any;
+  assert.deepEqual(deletion.condition, { max_age: "180d", min_count: 1 });
+  assert.equal(deletion.snapshot_pattern, "logs-*");
+  assert.equal(creation, undefined);
+});
+
+Deno.test("opensearchConfig(): one node and three differ in discovery and replicas only", async () => {
+  const one = opensearchConfig(await fixtureCluster("196"));
+  const three = opensearchConfig(await fixtureCluster("196", { OPENSEARCH_NODES: "3" }));
+  const keys = new Set([...Object.keys(one), ...Object.keys(three)]);
+  const different = [...keys].filter((key) =>
+    JSON.stringify(one[key]) !== JSON.stringify(three[key])
+  );
+  assert.deepEqual(different.sort(), [
+    "cluster.default_number_of_replicas",
+    "cluster.initial_cluster_manager_nodes",
+    "discovery.seed_hosts",
+    "discovery.type",
+    "plugins.index_state_management.history.number_of_replicas",
+  ]);
+  assert.equal(one["discovery.type"], "single-node"); // an error together with initial managers
+  assert.equal(one["cluster.initial_cluster_manager_nodes"], undefined);
+  assert.equal(three["discovery.type"], undefined);
+});
+
+Deno.test("40-logging: a change of settings, keys or CA restarts OpenSearch, and nothing else does", async () => {
+  const stamp = async (environment: Record<string, string>) => {
+    const { spec } = byId(await objectsOf(environment), "StatefulSet/logging/opensearch");
+    return JSON.stringify(spec.template.metadata.annotations);
+  };
+  const before = await stamp({});
+  assert.equal(await stamp({ LOG_RETENTION: "20d", UI_BASIC_AUTH: "admin:other" }), before);
+  assert.notEqual(await stamp({ S3_SECRET_KEY: "another-secret" }), before);
+  assert.notEqual(await stamp({ S3_REGION: "eu-west-1" }), before);
+  assert.notEqual(await stamp({ S3_CA_FILE: "tests/fixtures/env/ca.crt" }), before);
+});
+
+Deno.test("40-logging keeps the keys in Secrets, under the names that the keystore wants", async () => {
+  const objects = await objectsOf({ S3_CA_FILE: "tests/fixtures/env/ca.crt" });
+  const { data } = byId(objects, "Secret/logging/opensearch-s3-config");
+  assert.equal(atob(data["s3.client.default.access_key"]), SECRETS.S3_ACCESS_KEY);
+  assert.equal(atob(data["s3.client.default.secret_key"]), SECRETS.S3_SECRET_KEY);
+  assert.match(atob(byId(objects, "Secret/logging/s3-ca").data["ca.crt"]), /BEGIN CERTIFICATE/);
+  const rest = JSON.stringify(objects.filter(({ kind }) => kind !== "Secret"));
+  for (const value of Object.values(SECRETS)) assert.ok(!rest.includes(value));
+  assert.ok(!(await objectsOf()).some(({ metadata }) => metadata.name === "s3-ca"));
+});
+
+Deno.test("40-logging gives the specification's metric name to both endpoints", async () => {
+  const { spec } = byId(await objectsOf(), "ServiceMonitor/logging/opensearch");
+  for (const port of ["http", "snapshots"]) { // the keeper's own names need no change
+    const endpoint = spec.endpoints.find((endpoint: { port: string }) => endpoint.port === port);
+    assert.deepEqual(endpoint.metricRelabelings.at(-1), {
+      action: "replace",
+      sourceLabels: ["__name__"],
+      regex: "elasticsearch_(.*)",
+      targetLabel: "__name__",
+      replacement: "opensearch_$1",
+    });
+  }
+});
+
+Deno.test("40-logging: the alert on stuck indices follows LOG_RETENTION", async () => {
+  const { spec } = byId(
+    await objectsOf({ LOG_RETENTION: "10d" }),
+    "PrometheusRule/logging/logging-ages",
+  );
+  assert.match(spec.groups[0].rules[0].expr, / > 1036800$/);
+});
+
+Deno.test("B40, B42, B44: Fluent Bit keeps lines on disk for ever, and never reads its own", async () => {
+  const objects = await objectsOf();
+  const { data } = byId(objects, "ConfigMap/node-agents/fluent-bit");
+  const { service, pipeline } = parse(data["fluent-bit.yaml"]);
+  for (const input of pipeline.inputs) {
+    assert.equal(input["storage.type"], "filesystem");
+    assert.match(input.db, /^\/var\/lib\/fluent-bit\//);
+  }
+  for (const output of pipeline.outputs) {
+    assert.equal(output.retry_limit, "no_limits");
+    assert.equal(output["storage.total_limit_size"], "${LOG_BUFFER}");
+    for (
+      const key of [
+        "suppress_type_name",
+        "generate_id",
+        "time_key_nanos",
+        "drop_unrecoverable_records",
+      ]
+    ) {
+      assert.equal(output[key], "on", key);
+    }
+  }
+  assert.deepEqual(
+    pipeline.outputs.map((output: Record<string, string>) => output.logstash_prefix),
+    ["logs-k8s", "logs-host"],
+  );
+  assert.ok(service["scheduler.cap"] <= 300);
+  // With a buffer it loses lines under load (seen in the e2e test of a burst).
+  assert.equal(pipeline.filters[0].name, "multiline");
+  assert.equal(pipeline.filters[0].buffer, "off");
+
+  const daemons = byId(objects, "DaemonSet/node-agents/fluent-bit").spec.template.spec;
+  assert.ok(daemons.terminationGracePeriodSeconds > service.grace);
+  const own = new RegExp(
+    pipeline.inputs[0].exclude_path.replaceAll("*", ".*").replaceAll(",", "|"),
+  );
+  assert.match("/var/log/containers/fluent-bit-x7k2p_node-agents_fluent-bit-0a1b.log", own);
+  assert.match("/var/log/containers/opensearch-0_logging_opensearch-0a1b.log", own);
+  assert.doesNotMatch("/var/log/containers/opensearch-0_logging_prepare-0a1b.log", own);
+  assert.doesNotMatch(
+    "/var/log/containers/opensearch-exporter-5d-x_logging_exporter-0a1b.log",
+    own,
+  );
+
+  const set = new Set(daemons.containers[0].env.map(({ name }: { name: string }) => name));
+  for (const [, name] of data["fluent-bit.yaml"].matchAll(/\$\{(\w+)\}/g)) assert.ok(set.has(name));
+});
+
+/** An OpenSearch home, mounts and tools that note how they were called; `run` gives what they noted. */
+async function podFolders(plugin: "in the image" | "to install", ca: string, from = "") {
+  const root = await mkdtemp(join(tmpdir(), "opensearch-init-"));
+  const put = async (path: string, text: string, mode = 0o644) => {
+    await mkdir(join(root, dirname(path)), { recursive: true });
+    await writeFile(join(root, path), text);
+    await chmod(join(root, path), mode);
+  };
+  const tool = (note: string) => `#!/bin/bash\necho "${note}" >>${root}/notes\n`;
+  await put("home/config/jvm.options", "-Xms1g", 0o444);
+  await put("home/jdk/lib/security/cacerts", "public CAs", 0o444);
+  const keytool =
+    '[[ $1 != -importcert ]] || { while [[ $1 != -file ]]; do shift; done; cat "$2"; }';
+  await put("home/jdk/bin/keytool", `${tool("keytool $1")}${keytool} >>${root}/imported`, 0o755);
+  await put("home/plugins/opensearch-knn/knn.jar", "");
+  if (plugin === "in the image") await put("home/plugins/repository-s3/s3.jar", "", 0o444);
+  const install = `mkdir ${root}/prepared/plugins/repository-s3`;
+  await put("home/lib/opensearch-3.9.0.jar", "");
+  await mkdir(join(root, "data"));
+  await put("home/bin/opensearch-plugin", `${tool("plugin $*")}${install}`, 0o755);
+  const keystore = `[[ $1 != create ]] || : >"$OPENSEARCH_PATH_CONF/opensearch.keystore"`;
+  const read = `[[ $1 != add ]] || echo "stdin $(cat)" >>${root}/notes`;
+  await put("home/bin/opensearch-keystore", `${tool("keystore $*")}${keystore}\n${read}`, 0o755);
+  await put("opensearch-config/opensearch.yml", "cluster.name: x");
+  await put("s3-config/s3.client.default.access_key", "AK");
+  await put("s3-config/s3.client.default.secret_key", "SK");
+  await mkdir(join(root, "s3-ca"));
+  if (ca) await put("s3-ca/ca.crt", ca);
+  for (const name of ["config", "truststore", "plugins"]) {
+    await mkdir(join(root, "prepared", name), { recursive: true });
+  }
+  await mkdir(join(root, "tmp"));
+  const script = async (name: string) => {
+    const text = (await readFile(join(FILES, "opensearch/files", name), "utf8"))
+      .replaceAll(
+        /(?<=["\s<])\/(prepared|opensearch-config|s3-config|s3-ca|data|tmp)\b/g,
+        `${root}/$1`,
+      )
+      .replaceAll(/=(file:\/\/)?\/(prepared|data|tmp)/g, `=$1${root}/$2`)
+      // The plugin folder is mounted over the image's in the second container.
+      .replaceAll(
+        "plugins=$home/plugins",
+        `plugins=${root}/prepared/plugins`,
+      )
+      .replace("home=/usr/share/opensearch", `home=${root}/home`);
+    const env = { ...Deno.env.toObject(), S3_PLUGIN: from };
+    await promisify(execFile)("bash", ["-c", text], { env });
+  };
+  return {
+    read: (path: string) => readFile(join(root, path), "utf8").catch(() => ""),
+    /** A pod made anew has its volume and nothing else. */
+    async renew() {
+      await rm(join(root, "prepared/plugins"), { recursive: true });
+      await mkdir(join(root, "prepared/plugins"));
+    },
+    async run() {
+      await rm(join(root, "notes"), { force: true });
+      await script("copy.sh");
+      await script("prepare.sh");
+      return (await readFile(join(root, "notes"), "utf8")).trim().split("\n");
+    },
+    [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
+  };
+}
+
+const KEYSTORE = [
+  "keystore create",
+  "keystore add --stdin --force s3.client.default.access_key",
+  "stdin AK",
+  "keystore add --stdin --force s3.client.default.secret_key",
+  "stdin SK",
+];
+
+Deno.test("init scripts: the plugin comes from the image, and a repeated start works", async () => {
+  await using pod = await podFolders("in the image", "");
+  assert.deepEqual(await pod.run(), KEYSTORE);
+  assert.deepEqual(await pod.run(), KEYSTORE);
+  assert.equal(await pod.read("prepared/config/opensearch.yml"), "cluster.name: x");
+  assert.equal(await pod.read("prepared/config/jvm.options"), "-Xms1g");
+  assert.equal(await pod.read("prepared/truststore/cacerts"), "public CAs");
+});
+
+Deno.test("init scripts: the plugin is installed once, and every CA of the file is trusted", async () => {
+  const one = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+  const two = one.replace("AAAA", "BBBB");
+  await using pod = await podFolders("to install", `# the site's\r\n${one}\r\n${two}`);
+  const trusted = [
+    "keytool -delete",
+    "keytool -importcert",
+    "keytool -delete",
+    "keytool -importcert",
+  ];
+  assert.deepEqual(await pod.run(), [
+    "plugin install --batch repository-s3",
+    ...KEYSTORE,
+    ...trusted,
+  ]);
+  assert.equal(await pod.read("imported"), `${one}\n${two}\n`);
+  assert.deepEqual(await pod.run(), [...KEYSTORE, ...trusted]);
+  await pod.renew();
+  assert.deepEqual(await pod.run(), [...KEYSTORE, ...trusted]); // from the volume
+});
+
+Deno.test("init scripts: the plugin comes from a place of the site, if it is the one meant", async () => {
+  const zip = new TextEncoder().encode("the zip");
+  const site = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+    () => new Response(zip),
+  );
+  await using _ = { [Symbol.asyncDispose]: () => site.shutdown() };
+  const url = `http://127.0.0.1:${(site.addr as Deno.NetAddr).port}/repository-s3.zip`;
+  const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", zip)).toHex();
+  await using pod = await podFolders("to install", "", `${url}#sha256=${sum}`);
+  const [first, ...rest] = await pod.run();
+  assert.match(first!, /^plugin install --batch file:\/\/.*\/tmp\/repository-s3\.zip$/);
+  assert.deepEqual(rest, KEYSTORE);
+
+  const other = `${url}#sha256=${sum.replace(/^./, (digit) => digit === "0" ? "1" : "0")}`;
+  await using wrong = await podFolders("to install", "", other);
+  await assert.rejects(wrong.run(), /did NOT match/);
+});

@@ -1,0 +1,389 @@
+// The S3 half against a real MinIO over TLS: what it really answers to each fault, and what only it
+// can do. On a disk of its own where the kernel gives one, so that it can be full.
+import assert from "node:assert/strict";
+import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { $ } from "zx";
+import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
+import { ensureVersions } from "../../../lib/s3/lifecycle.ts";
+import type { Cluster } from "../../../lib/config/cluster.ts";
+import { startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
+import { DeployError } from "../../../lib/core/error.ts";
+import {
+  administration,
+  disableUser,
+  ensurePolicy,
+  ensureUser,
+  isUser,
+  metricsToken,
+  type Policy,
+  quotaOf,
+  removeUser,
+  setQuota,
+} from "../../../scripts/components/minio/admin.ts";
+import { freePorts, isFree } from "../../../scripts/demo/port.ts";
+import { Report } from "../../../lib/io/report.ts";
+import { keyOf, type S3, type S3Key, s3Of } from "../../../lib/s3/client.ts";
+import { runStep } from "../../../lib/deploy/step.ts";
+import { ensureTools } from "../../../scripts/tools/tool.ts";
+import { minio } from "../../../scripts/00-minio.ts";
+import { bucketsOf, policyOf } from "../../../scripts/components/minio/buckets.ts";
+import { minioMetrics } from "../../../scripts/components/prometheus/access.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { pem } from "../../support/s3.ts";
+
+const ROOT = { accessKey: "root-of-the-test", secretKey: "hush-root-secret" };
+const OWN_KEYS = Object.fromEntries(
+  ["THANOS", "OPENSEARCH", "LONGHORN"].flatMap((program) => [
+    [`${program}_S3_ACCESS_KEY`, `${program.toLowerCase()}-of-the-test`],
+    [`${program}_S3_SECRET_KEY`, `hush-${program.toLowerCase()}-secret`],
+  ]),
+);
+const OURS = "thanos-multi-cluster-";
+const MI = 2 ** 20;
+const LIST = { Effect: "Allow" as const, Action: ["s3:ListBucket"], Resource: ["arn:aws:s3:::*"] };
+
+const program = await ensureTools(["minio"]).then(({ minio }) => minio!, (error) => {
+  if (!(error instanceof DeployError)) throw error;
+});
+const folder = await mkdtemp(join(tmpdir(), "minio-test-"));
+const ownDisk = (await $({ nothrow: true })`unshare -Urm mount -t tmpfs tmpfs ${folder}`).ok;
+let endpoint = "";
+
+function test(name: string, work: (t: Deno.TestContext) => Promise<void>): void {
+  Deno.test({ name, fn: work, ignore: program === undefined });
+}
+
+Deno.test.beforeAll(async () => {
+  if (program) endpoint = await serve("minio", "leaf");
+});
+
+Deno.test.afterAll(async () => {
+  await stopDaemons(folder);
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Starts a MinIO that shows this certificate; gives its address. */
+async function serve(name: string, certificate: string): Promise<string> {
+  const [data, certificates] = [join(folder, name), join(folder, `${name}-certs`)];
+  await mkdir(data);
+  await mkdir(certificates);
+  const tls = new URL("../../fixtures/tls/test-only-", import.meta.url).pathname;
+  await copyFile(`${tls}${certificate}.pem`, join(certificates, "public.crt"));
+  await copyFile(`${tls}leaf.key`, join(certificates, "private.key"));
+  const [port] = await freePorts(1) as [number];
+  const address = `127.0.0.1:${port}`;
+  const command = [program!, "server", "--quiet", "--address", address]
+    .concat("--console-address", "127.0.0.1:0", "--certs-dir", certificates, data);
+  // The disk goes with its last process.
+  const small = `mount -t tmpfs -o size=64m tmpfs "$0" && exec "$@"`;
+  await startDaemon(folder, {
+    name,
+    command: ownDisk ? ["unshare", "-Urm", "sh", "-c", small, data, ...command] : command,
+    environment: {
+      MINIO_ROOT_USER: ROOT.accessKey,
+      MINIO_ROOT_PASSWORD: ROOT.secretKey,
+      HOME: folder,
+      MINIO_BROWSER: "off",
+      MINIO_UPDATE: "off",
+    },
+    ready: async () => !await isFree(port) && (certificate !== "leaf" || await isReady(address)),
+  });
+  return `https://${address}`;
+}
+
+async function isReady(address: string): Promise<boolean> {
+  using client = Deno.createHttpClient({ caCerts: [pem("ca.pem")] });
+  const answer = await fetch(`https://${address}/minio/health/ready`, { client }).catch(() => {});
+  await answer?.body?.cancel();
+  return answer?.ok === true;
+}
+
+/** The site of the tests; buckets begin with `name`, so that no test meets another one's. */
+async function site(name: string, vars: Record<string, string> = {}): Promise<Cluster> {
+  const cluster = await fixtureCluster("197", {
+    S3_ENDPOINT: endpoint,
+    SIMULATED_NODES: "true", // the cluster is none
+    S3_ACCESS_KEY: ROOT.accessKey,
+    S3_SECRET_KEY: ROOT.secretKey,
+    THANOS_BUCKET: `${name}-thanos`,
+    OPENSEARCH_BUCKET: `${name}-opensearch-logs`,
+    LONGHORN_BUCKET: `${name}-longhorn-backups`,
+    ...vars,
+  });
+  return { ...cluster, s3Ca: pem("ca.pem") };
+}
+
+/** Work as root on a bucket that is there; `as` gives the same server with another key. */
+async function inBucket(
+  bucket: string,
+  work: (root: S3, as: (key: S3Key) => S3) => Promise<void>,
+): Promise<void> {
+  const cluster = await site("unused");
+  using stack = new DisposableStack();
+  const as = (key: S3Key) => stack.use(s3Of(cluster, { key }));
+  const root = as(ROOT);
+  await ensureBucket(root, bucket);
+  await work(root, as);
+}
+
+/** The exit-8 error of a promise, as one text, which must hold no secret. */
+async function failure(work: Promise<unknown>): Promise<string> {
+  const error = await work.then(() => assert.fail("it did not fail"), (error) => error);
+  assert.ok(error instanceof DeployError, String(error?.stack));
+  assert.equal(error.exitCode, 8);
+  const text = [error.message, ...error.where, `fix: ${error.fix}`].join("\n");
+  assert.ok(!text.includes("hush") && !text.includes(ROOT.accessKey), text);
+  return text;
+}
+
+async function run(cluster: Cluster): Promise<{ state: string; changed: number; output: string }> {
+  const lines: string[] = [];
+  const { state, changed } = await runStep(minio, cluster, new Report("", (l) => lines.push(l)));
+  return { state, changed, output: lines.join("") };
+}
+
+/** What a key may do in a bucket, as the answers to one request each. */
+async function rights(user: S3, bucket: string): Promise<Record<string, number>> {
+  const key = "an-object";
+  const calls = {
+    put: { method: "PUT", bucket, key, body: "text" },
+    get: { method: "GET", bucket, key },
+    list: { method: "GET", bucket, query: "list-type=2" },
+    delete: { method: "DELETE", bucket, key },
+    deleteBucket: { method: "DELETE", bucket },
+    deleteVersion: { method: "DELETE", bucket, key, query: "versionId=null" },
+    create: { method: "PUT", bucket: `${bucket}-more` },
+  } as const;
+  const found: Record<string, number> = {};
+  for (const [name, call] of Object.entries(calls)) {
+    found[name] = (await user.send({ ...call, what: name, action: "" })).status;
+  }
+  return found;
+}
+
+test("B24: 00-minio gives every program a user that may use its own bucket, and delete none", async () => {
+  const cluster = await site("users", { ...OWN_KEYS, THANOS_BUCKET_QUOTA: "1Gi" });
+  const first = await run(cluster);
+  assert.equal(first.state, "ok", first.output);
+  assert.match(first.output, /bucket users-thanos may hold 1Gi/);
+  assert.equal(first.changed, 3 + 1 + 3 + 3, first.output);
+  const second = await run(cluster);
+  assert.deepEqual([second.state, second.changed], ["ok", 0], second.output);
+  assert.doesNotMatch(second.output, /warning/);
+
+  const buckets = bucketsOf(cluster);
+  for (const { key, name } of buckets) {
+    using user = s3Of(cluster, { key });
+    assert.deepEqual(await rights(user, name), {
+      ...{ put: 200, get: 200, list: 200, delete: 204 },
+      ...{ deleteVersion: 403, deleteBucket: 403, create: 403 },
+    });
+    for (const other of buckets.filter((bucket) => bucket.name !== name)) {
+      const found = Object.values(await rights(user, other.name));
+      assert.deepEqual(new Set(found), new Set([403]), `${name} -> ${other.name}`);
+    }
+    assert.equal(await administration(user), "no right");
+  }
+});
+
+test("00-minio makes users once, though three clusters do it at once", async () => {
+  const cluster = await site("race", OWN_KEYS);
+  const runs = await Promise.all([cluster, cluster, cluster].map(run));
+  assert.deepEqual(runs.map(({ state }) => state), ["ok", "ok", "ok"], runs[0]!.output);
+  assert.equal((await run(cluster)).changed, 0);
+});
+
+test("00-minio corrects a secret, a policy and a quota, and nothing else", async () => {
+  const cluster = await site("drift", { ...OWN_KEYS, THANOS_BUCKET_QUOTA: "1Gi" });
+  await run(cluster);
+  const vars = { THANOS_S3_SECRET_KEY: "hush-other-secret", THANOS_BUCKET_QUOTA: "2Gi" };
+  const policy = { ...policyOf(bucketsOf(cluster)[0]!), Statement: [LIST] };
+  await inBucket("drift-thanos", async (root) => {
+    assert.equal(await ensurePolicy(root, `${OURS}drift-thanos`, policy), true);
+  });
+  const { state, changed, output } = await run(await site("drift", { ...OWN_KEYS, ...vars }));
+  assert.equal(state, "ok", output);
+  assert.match(output, /user of THANOS_S3_ACCESS_KEY got the secret of the settings/);
+  assert.match(output, /bucket drift-thanos may hold 2Gi/);
+  assert.equal(changed, 3, output);
+  assert.ok(!output.includes("hush"));
+});
+
+test("00-minio tells of a quota that no setting wants, and leaves it", async () => {
+  await run(await site("limit", { THANOS_BUCKET_QUOTA: "1Gi" }));
+  const { changed, output } = await run(await site("limit"));
+  assert.equal(changed, 0);
+  assert.match(
+    output,
+    /"limit-thanos" has a quota of 1073741824 bytes, and THANOS_BUCKET_QUOTA is/,
+  );
+  await inBucket("limit-thanos", async (root) => {
+    assert.equal(await quotaOf(root, "limit-thanos"), 1024 ** 3);
+  });
+});
+
+test("00-minio with a key that may not administrate says so once, and lets the probes decide", async () => {
+  const vars = { ...OWN_KEYS, THANOS_BUCKET_QUOTA: "1Gi" };
+  await run(await site("plain", vars));
+  await inBucket("plain-thanos", async (root, as) => {
+    const user = as({ accessKey: "no-admin-here", secretKey: "hush-no-admin" });
+    const all = { Version: "2012-10-17", Statement: [{ ...LIST, Action: ["s3:*"] }] };
+    await ensurePolicy(root, `${OURS}all`, all);
+    await ensureUser(root, user, { policies: [`${OURS}all`], ours: OURS, bucket: "plain-thanos" });
+    const site_ = { S3_ACCESS_KEY: user.key.accessKey, S3_SECRET_KEY: user.key.secretKey };
+    const { state, changed, output } = await run(await site("plain", { ...vars, ...site_ }));
+    assert.deepEqual([state, changed], ["ok", 0], output);
+    assert.match(output, /no user is made, as S3_ACCESS_KEY may not administrate the server/);
+    assert.match(output, /no quota is set, as S3_ACCESS_KEY may not administrate the server/);
+  });
+});
+
+test("ensureUser() leaves somebody else's user and one that is disabled as they are", () =>
+  inBucket("foreign", async (root, as) => {
+    const user = as({ accessKey: "somebody-else", secretKey: "hush-somebody", setting: "X" });
+    await ensurePolicy(root, "their-policy", { Version: "2012-10-17", Statement: [LIST] });
+    const theirs = { policies: ["their-policy"], ours: "their", bucket: "foreign" };
+    await ensureUser(root, user, theirs);
+    await ensurePolicy(root, `${OURS}x`, { Version: "2012-10-17", Statement: [LIST] });
+
+    const options = { policies: [`${OURS}x`], ours: OURS, bucket: "foreign" };
+    const other = as({ ...user.key, secretKey: "hush-not-theirs" });
+    assert.deepEqual(await ensureUser(root, other, options), {
+      changes: [],
+      left: "the user of X has rights of its own (their-policy)",
+    });
+    assert.equal((await rights(user, "foreign")).list, 200, "its secret is as it was");
+
+    await disableUser(root, user.key.accessKey);
+    assert.equal(await isUser(root, user.key.accessKey), false);
+    assert.equal((await ensureUser(root, user, theirs)).left, "the user of X is disabled");
+    assert.match(await failure(probeBucket(user, "foreign")), /access key …else is disabled/);
+    await removeUser(root, user.key.accessKey);
+    assert.match(await failure(probeBucket(user, "foreign")), /does not know access key …else/);
+  }));
+
+test("B24: versions and the rule that ends them are as MinIO gives them back", () =>
+  inBucket("versions", async (root) => {
+    const sevenDays = { days: 7, isMinio: true };
+    const { changes, problems } = await ensureVersions(root, "versions", sevenDays);
+    assert.deepEqual([changes.length, problems], [2, []]);
+    assert.deepEqual(await ensureVersions(root, "versions", sevenDays), {
+      changes: [],
+      problems: [],
+    });
+    const fewer = await ensureVersions(root, "versions", { days: 3, isMinio: true });
+    assert.deepEqual(fewer.changes, ["bucket versions: old versions go after 3 days"]);
+    await probeBucket(root, "versions");
+  }));
+
+test("A61: MinIO does not know a key, or finds its secret wrong", () =>
+  inBucket("keys", async (_, as) => {
+    const unknown = as({ accessKey: "nobody-77aa", secretKey: "hush-nothing" });
+    assert.match(await failure(ensureBucket(unknown, "keys")), /does not know access key …77aa/);
+    const wrong = as({ ...ROOT, secretKey: "hush-wrong-secret" });
+    const text = await failure(ensureBucket(wrong, "keys"));
+    assert.match(text, /the secret key does not belong to access key …test/);
+    assert.match(text, /403 SignatureDoesNotMatch/);
+  }));
+
+test("A63: MinIO refuses a clock that is 20 minutes off", async () => {
+  const cluster = await site("unused");
+  using s3 = s3Of(cluster, { clock: () => new Date(Date.now() - 20 * 60_000) });
+  const text = await failure(ensureBucket(s3, "clock"));
+  assert.match(text, /clocks differ: \d{4}-.*Z here, \d{4}-.*Z on the server \(20 min apart\)/);
+  assert.match(text, /403 RequestTimeTooSkewed/);
+});
+
+test("A64: MinIO with a certificate without its address is explained", async () => {
+  const cluster = await site("unused");
+  const other = { ...cluster.vars, S3_ENDPOINT: await serve("other", "no-ip-san") };
+  using s3 = s3Of({ ...cluster, vars: other });
+  const text = await failure(ensureBucket(s3, "thanos"));
+  assert.match(text, /its certificate is not valid for IP 127.0.0.1/);
+  assert.match(text, /its names \(SAN\): DNS:minio.example/);
+});
+
+test("A65: MinIO tells which right is missing, and a probe that stays is named", () =>
+  inBucket("rights", async (root, as) => {
+    const user = as({ accessKey: "no-delete-here", secretKey: "hush-no-delete" });
+    const action = (Action: string[]) => ({ ...LIST, Action });
+    const policy: Policy = {
+      Version: "2012-10-17",
+      Statement: [action(["s3:ListBucket", "s3:GetObject", "s3:PutObject"])],
+    };
+    await ensurePolicy(root, `${OURS}rights`, policy);
+    await ensureUser(root, user, { policies: [`${OURS}rights`], ours: OURS, bucket: "rights" });
+    const text = await failure(probeBucket(user, "rights"));
+    assert.match(text, /^Cannot delete .* access key …here lacks s3:DeleteObject/);
+    assert.match(text, /could not be removed: rights\/\.thanos-multi-cluster-probe-/);
+    policy.Statement = [action(["s3:ListBucket"])];
+    await ensurePolicy(root, `${OURS}rights`, policy);
+    assert.match(await failure(probeBucket(user, "rights")), /^Cannot put .* lacks s3:PutObject/);
+  }));
+
+test("B25: MinIO shows with the key of Thanos how full it is", async () => {
+  const plain = await site("watched", OWN_KEYS);
+  const cluster = {
+    ...plain,
+    role: "central",
+    vars: { ...plain.vars, MINIO_METRICS: true },
+  } as const;
+  await run(cluster);
+  const [scrape, token] = minioMetrics(cluster);
+  using client = Deno.createHttpClient({ caCerts: [pem("ca.pem")] });
+  const url = endpoint + scrape!.spec.metricsPath;
+  const ask = async (token: string) =>
+    await fetch(url, { client, headers: { authorization: `Bearer ${token}` } });
+  const answer = await ask(atob(token!.data.token));
+  assert.equal(answer.status, 200);
+  const lines = (await answer.text()).split("\n");
+  const { regex } = scrape!.spec.metricRelabelings[0];
+  const kept = lines.filter((line) => new RegExp(`^${regex}\\b`).test(line));
+  assert.deepEqual(kept.map((line) => line.split("{")[0]), [
+    "minio_cluster_capacity_usable_free_bytes",
+    "minio_cluster_capacity_usable_total_bytes",
+  ]);
+  const stranger = await ask(metricsToken(keyOf(cluster, "LONGHORN")));
+  assert.equal(stranger.status, 403, await stranger.text());
+});
+
+test("A65: MinIO has no such bucket", async () => {
+  using s3 = s3Of(await site("unused"));
+  const text = await failure(probeBucket(s3, "never-made"));
+  assert.match(text, /the bucket is gone/);
+  assert.match(text, /404 NoSuchBucket/);
+});
+
+test("A65: a quota of MinIO is used up", () =>
+  inBucket("quota", async (root) => {
+    await setQuota(root, "quota", 10);
+    const text = await failure(probeBucket(root, "quota"));
+    assert.match(text, /the quota of "quota" is used up/);
+    assert.match(text, /400 XMinioAdminBucketQuotaExceeded/);
+  }));
+
+Deno.test({
+  name: "A65: the disk of MinIO is full",
+  ignore: program === undefined || !ownDisk,
+  fn: () =>
+    inBucket("full", async (root) => {
+      const fill = { method: "PUT", bucket: "full", what: "fill", action: "" } as const;
+      for (const size of [4 * MI, MI / 16, 1024, 64]) {
+        const body = new Uint8Array(size);
+        for (let n = 0, ok = true; ok; n++) {
+          ok = (await root.send({ ...fill, key: `${size}-${n}`, body })).status === 200;
+        }
+      }
+      const text = await failure(probeBucket(root, "full"));
+      assert.match(text, /the server's disks are full/);
+      assert.match(text, /507 XMinioStorageFull/);
+    }),
+});
+
+test("A60: MinIO is down", async () => {
+  using s3 = s3Of(await site("unused"));
+  await stopDaemons(folder);
+  assert.match(await failure(probeBucket(s3, "thanos")), /connection refused/);
+});

@@ -1,0 +1,118 @@
+// scripts/components/minio/inside.ts: S3 as the pods of a cluster reach it, against a kubectl that answers from a table.
+import assert from "node:assert/strict";
+import type { DeployError } from "../../../lib/core/error.ts";
+import { reachFromInside } from "../../../scripts/components/minio/inside.ts";
+import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
+import { fakeKubectl, type Reply } from "../../support/fake_kubectl.ts";
+
+const cluster = await fixtureCluster("197", {
+  KUBECONFIG_FILE: "kubeconfig",
+  LONGHORN_S3_ACCESS_KEY: "longhorn-alone",
+  LONGHORN_S3_SECRET_KEY: "longhorn-secret",
+});
+
+function job(condition: string): Reply {
+  const status = { conditions: [{ type: condition, status: "True", message: "backoff limit" }] };
+  const items = [{ kind: "Job", metadata: { name: "s3-reach" }, status }];
+  return { on: " get jobs,pods ", stdout: JSON.stringify({ items }) };
+}
+
+const MADE: Reply[] = [
+  { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
+  { on: " delete job s3-reach .*--ignore-not-found" },
+];
+
+Deno.test("reachFromInside() gives each bucket its own key, which goes with the Job, and leaves nothing", async () => {
+  const calls = await fakeKubectl([...MADE, job("Complete")]);
+  await reachFromInside(cluster);
+  const all = await calls();
+  assert.match(all[0]!.args, / delete job /, "one of an earlier failure is replaced");
+  assert.match(all.at(-1)!.args, / delete job /);
+  const [made, keys] = all.filter(({ args }) => args.includes(" create ")).map(({ stdin }) =>
+    JSON.parse(stdin)
+  );
+  const names = made.spec.template.spec.containers.map(({ name }: { name: string }) => name);
+  assert.deepEqual(names, ["thanos", "opensearch", "longhorn"]);
+  assert.equal(made.spec.template.spec.securityContext.runAsNonRoot, true);
+  assert.deepEqual(keys.metadata.ownerReferences, [
+    { apiVersion: "batch/v1", kind: "Job", name: "s3-reach", uid: "1234" },
+  ]);
+  assert.match(
+    atob(keys.data["thanos.yml"]),
+    /bucket: thanos\n[\s\S]*access_key: dummy-access-key/,
+  );
+  assert.match(atob(keys.data["longhorn.yml"]), /access_key: longhorn-alone/);
+  const secrets = [SECRETS.S3_SECRET_KEY, "longhorn-secret"];
+  assert.ok(all.every(({ args }) => secrets.every((secret) => !args.includes(secret))));
+});
+
+Deno.test("A66: reachFromInside() shows the log of the bucket that pods do not reach, and keeps the Job", async () => {
+  const calls = await fakeKubectl([
+    ...MADE,
+    job("Failed"),
+    { on: " logs .*--container thanos", stdout: "level=info msg=listed\n" },
+    {
+      on: " logs .*--container opensearch",
+      stdout:
+        'level=info msg=loading\nlevel=error err="Get \\"https://s3\\": no route to host\\nBase\\n\\tx.go:1"\n',
+    },
+    { on: " logs .*--container longhorn", stdout: "" },
+  ]);
+  await assert.rejects(reachFromInside(cluster), (error: DeployError) => {
+    assert.equal(error.exitCode, 8);
+    assert.deepEqual(error.where, [
+      'opensearch-logs: Get "https://s3": no route to host',
+    ]);
+    assert.match(error.fix!, /kubectl --context mkube-197 -n default logs job\/s3-reach/);
+    return true;
+  });
+  const all = await calls();
+  assert.equal(all.filter(({ args }) => args.includes(" delete ")).length, 1);
+  const made = JSON.parse(all.find(({ args }) => args.includes(" create "))!.stdin);
+  assert.equal(made.spec.ttlSecondsAfterFinished, 600);
+});
+
+Deno.test("A66: reachFromInside() says why its pod never started", async () => {
+  const waiting = { reason: "ImagePullBackOff", message: "no such host quay.io" };
+  const status = {
+    phase: "Pending",
+    containerStatuses: [{ name: "thanos", restartCount: 0, state: { waiting }, lastState: {} }],
+  };
+  const items = [
+    { kind: "Job", metadata: { name: "s3-reach" }, status: {} },
+    {
+      kind: "Pod",
+      metadata: { name: "s3-reach-abcde", labels: { "batch.kubernetes.io/job-name": "s3-reach" } },
+      status,
+    },
+  ];
+  const pulling = { on: " get jobs,pods ", stdout: JSON.stringify({ items }), times: 1 };
+  const event = (type: string, name: string, message: string) => ({
+    kind: "Event",
+    metadata: { name: message },
+    type,
+    reason: "Failed",
+    message,
+    involvedObject: { kind: "Pod", name },
+  });
+  const events = {
+    on: " get events ",
+    stdout: JSON.stringify({
+      items: [
+        event("Warning", "s3-reach-abcde", "first try"),
+        event("Warning", "s3-reach-abcde", "last try"),
+        event("Normal", "s3-reach-abcde", "pulling"),
+        event("Warning", "another", "not ours"),
+      ],
+    }),
+  };
+  await fakeKubectl([...MADE, pulling, job("Failed"), events]);
+  await assert.rejects(reachFromInside(cluster), (error: DeployError) => {
+    assert.equal(error.exitCode, 7);
+    assert.deepEqual(error.where, [
+      "pod s3-reach-abcde, container thanos: ImagePullBackOff no such host quay.io",
+      "Pod s3-reach-abcde: Failed: last try",
+    ]);
+    return true;
+  });
+});

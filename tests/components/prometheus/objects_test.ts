@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { parse } from "yaml";
+import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { prometheus } from "../../../scripts/20-prometheus.ts";
+import {
+  alertmanagerSecret,
+  grafanaLimits,
+  objstoreSecret,
+} from "../../../scripts/components/prometheus/access.ts";
+import { adaptRules, ourJobs } from "../../../scripts/components/prometheus/rules.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
+
+const cluster = await fixtureCluster("197");
+const withCa = await fixtureCluster("197", { S3_CA_FILE: "tests/fixtures/env/ca.crt" });
+const withControlPlane = await fixtureCluster("197", { CONTROL_PLANE_METRICS: "true" });
+
+function rule(...groups: [name: string, ...alerts: string[]][]): Manifest {
+  return {
+    apiVersion: "monitoring.coreos.com/v1",
+    kind: "PrometheusRule",
+    metadata: { name: "upstream", namespace: "monitoring", labels: { role: "alert-rules" } },
+    spec: {
+      groups: groups.map(([name, ...alerts]) => ({
+        name,
+        rules: alerts.map((alert) => ({ alert, expr: 'up{job="prometheus-k8s"} == 0' })),
+      })),
+    },
+  };
+}
+
+/** `group: alert alert` of every group of the first object. */
+function contents([object]: Manifest[]): string[] {
+  return object!.spec.groups.map((group: { name: string; rules: { alert: string }[] }) =>
+    `${group.name}: ${group.rules.map(({ alert }) => alert).join(" ")}`
+  );
+}
+
+interface Receiver {
+  name: string;
+  webhook_configs?: { url: string; send_resolved: boolean }[];
+}
+
+function decoded(object: Manifest, key: string) {
+  return parse(atob(object.data[key]));
+}
+
+Deno.test("20-prometheus checks the certificate of S3 in its scrape, with the private CA if there is one", async () => {
+  const tls = async (one: typeof cluster) =>
+    (await prometheus.objects(one)).find(({ kind }) => kind === "ScrapeConfig")!.spec.tlsConfig;
+  assert.equal(await tls(cluster), undefined);
+  assert.deepEqual(await tls(withCa), { ca: { secret: { name: "s3-ca", key: "ca.crt" } } });
+});
+
+Deno.test("adaptRules() leaves out groups that have nothing to look at, and emptied ones", () => {
+  const upstream = rule(
+    ["kubernetes-apps", "KubePodCrashLooping", "KubeNodeNotReady", "KubeHpaMaxedOut"],
+    ["kube-apiserver-slos", "KubeAPIErrorBudgetBurn"],
+    ["kubernetes-system-scheduler", "KubeSchedulerDown"],
+    ["only-pointless", "NodeRAIDDegraded"],
+  );
+  const apps = "kubernetes-apps: KubePodCrashLooping KubeNodeNotReady";
+  assert.deepEqual(contents(adaptRules([upstream], cluster)), [apps]);
+  assert.deepEqual(
+    contents(adaptRules([upstream], withControlPlane)),
+    [apps, "kubernetes-system-scheduler: KubeSchedulerDown"],
+  );
+});
+
+Deno.test("adaptRules() carries our labels and job names, and changes no input", () => {
+  const upstream = rule(["prometheus", "PrometheusBadConfig"]);
+  const [adapted] = adaptRules([upstream], cluster);
+  assert.equal(
+    adapted!.spec.groups[0].rules[0].expr,
+    'up{job="kube-prometheus-stack-prometheus"} == 0',
+  );
+  assert.equal(adapted!.metadata.labels?.["app.kubernetes.io/part-of"], "metrics");
+  assert.equal(adapted!.metadata.labels?.role, undefined);
+  assert.match(upstream.spec.groups[0].rules[0].expr, /prometheus-k8s/);
+});
+
+Deno.test("adaptRules() changes what small clusters want otherwise", () => {
+  const upstream = rule(["some", "PrometheusTSDBReloadsFailing", "KubeNodePressure", "TargetDown"]);
+  for (const one of upstream.spec.groups[0].rules) {
+    Object.assign(one, { for: "4h", labels: { severity: "info" } });
+  }
+  const [adapted] = adaptRules([upstream], cluster);
+  const shown = adapted!.spec.groups[0].rules.map((
+    one: { for: string; labels: { severity: string } },
+  ) => `${one.for} ${one.labels.severity}`);
+  assert.deepEqual(shown, ["30m info", "4h warning", "4h info"]);
+});
+
+Deno.test("ourJobs() knows quotes of PromQL and of JSON, and leaves other jobs", () => {
+  assert.equal(
+    ourJobs('a{job="alertmanager-main"} "b{job=\\"prometheus-operator\\"}" c{job="kubelet"}'),
+    'a{job="kube-prometheus-stack-alertmanager"} ' +
+      '"b{job=\\"kube-prometheus-stack-operator\\"}" c{job="kubelet"}',
+  );
+});
+
+Deno.test("objstoreSecret() names host and port, path style, and a CA only where there is one", () => {
+  const { config } = decoded(objstoreSecret(cluster), "objstore.yml");
+  assert.equal(config.endpoint, "172.20.40.21:30001");
+  assert.equal(config.bucket_lookup_type, "path");
+  assert.equal(config.insecure, false);
+  assert.equal(config.http_config, undefined);
+  const ca = decoded(objstoreSecret(withCa), "objstore.yml").config.http_config.tls_config.ca_file;
+  assert.equal(ca, "/etc/thanos/ca/ca.crt");
+});
+
+const URL_SET = { ALERT_WEBHOOK_URL: "https://alerts.example/hook?token=hush-hush" };
+
+Deno.test("alertmanagerSecret() never lets one cluster mute another", async () => {
+  for (const settings of [{}, URL_SET]) {
+    const config = alertmanagerSecret(await fixtureCluster("197", settings));
+    const { route, receivers, inhibit_rules } = decoded(config, "alertmanager.yaml");
+    assert.ok(route.group_by.includes("cluster"));
+    for (const { equal } of inhibit_rules) assert.ok(equal.includes("cluster"));
+    const names = receivers.map(({ name }: { name: string }) => name);
+    for (const { receiver } of [route, ...route.routes]) assert.ok(names.includes(receiver));
+  }
+});
+
+Deno.test("B20: alerts and heartbeats go to ALERT_WEBHOOK_URL, nothing goes out without one", async () => {
+  const silent = decoded(alertmanagerSecret(cluster), "alertmanager.yaml");
+  assert.deepEqual(silent.receivers, [{ name: "default" }, { name: "silent" }]);
+  assert.match(cluster.warnings.join(), /ALERT_WEBHOOK_URL: alerts are sent nowhere/);
+
+  const told = await fixtureCluster("197", URL_SET);
+  assert.doesNotMatch(told.warnings.join(), /ALERT_WEBHOOK_URL/);
+  const { route, receivers } = decoded(alertmanagerSecret(told), "alertmanager.yaml");
+  const addresses = receivers.map(({ name, webhook_configs: [hook] = [] }: Receiver) =>
+    [name, hook?.url, hook?.send_resolved] as const
+  );
+  assert.deepEqual(addresses, [
+    ["default", URL_SET.ALERT_WEBHOOK_URL, true],
+    ["heartbeat", URL_SET.ALERT_WEBHOOK_URL, false],
+    ["silent", undefined, undefined],
+  ]);
+  const [mute, heartbeat] = route.routes;
+  assert.deepEqual([mute.receiver, mute.matchers], ["silent", ["alertname = InfoInhibitor"]]);
+  assert.equal(heartbeat.receiver, "heartbeat");
+  const matches = new RegExp(`^(${/"(.*)"/.exec(heartbeat.matchers[0])![1]})$`);
+  assert.deepEqual(
+    ["Watchdog", "GlobalWatchdog", "ClusterWatchdogMissing"].map((name) => matches.test(name)),
+    [true, true, false],
+  );
+});
+
+Deno.test("20-prometheus: another ALERT_WEBHOOK_URL changes its Secret and restarts nothing", async () => {
+  const before = await prometheus.objects(cluster);
+  const after = await prometheus.objects(await fixtureCluster("197", URL_SET));
+  const changed = after.filter((object, index) =>
+    JSON.stringify(object) !== JSON.stringify(before[index])
+  );
+  assert.deepEqual(changed.map(idOf), [
+    "Secret/monitoring/alertmanager-kube-prometheus-stack-alertmanager",
+  ]);
+});
+
+Deno.test("grafanaLimits() waits longer than a query may take", () => {
+  assert.equal(grafanaLimits(cluster).data.GF_DATAPROXY_TIMEOUT, "130");
+});
+
+Deno.test("20-prometheus opens the sidecar's NodePort on edges only", async () => {
+  for (const [id, ports] of [["196", []], ["197", [30901]]] as const) {
+    const objects = await prometheus.objects(await fixtureCluster(id));
+    const open = objects.filter(({ spec }) => spec?.type === "NodePort");
+    assert.deepEqual(open.flatMap(({ spec }) => spec.ports.map(nodePort)), ports);
+  }
+});
+
+function nodePort(port: { nodePort: number }): number {
+  return port.nodePort;
+}
+
+Deno.test("20-prometheus mounts the CA of S3 where there is one, and restarts when a key changes", async () => {
+  const objects = await prometheus.objects(withCa);
+  assert.ok(objects.some((object) => idOf(object) === "Secret/monitoring/s3-ca"));
+  const other = await fixtureCluster("197", { S3_SECRET_KEY: "another-secret-key" });
+  const stamps = await Promise.all([cluster, other].map(async (one) => {
+    const found = (await prometheus.objects(one)).find(({ kind }) => kind === "Prometheus");
+    return found!.spec.podMetadata.annotations["deploy.miribit.lab/config-checksum"];
+  }));
+  assert.notEqual(stamps[0], undefined);
+  assert.notEqual(stamps[0], stamps[1]);
+});
+
+Deno.test("20-prometheus scrapes what other steps and the control plane have only where it is", async () => {
+  async function monitors(environment: Record<string, string>): Promise<string[]> {
+    const objects = await prometheus.objects(await fixtureCluster("197", environment));
+    return objects.filter(({ kind }) => kind === "ServiceMonitor").map((one) => one.metadata.name);
+  }
+  const optional = ["ingress-nginx", "longhorn-manager", "etcd", "kube-proxy"];
+  const existing = { INGRESS: "existing", STORAGE: "existing", STORAGE_CLASS: "standard" };
+  const some = await monitors({});
+  const none = await monitors(existing);
+  const all = await monitors({ CONTROL_PLANE_METRICS: "true" });
+  assert.deepEqual(optional.filter((name) => some.includes(name)), optional.slice(0, 2));
+  assert.deepEqual(optional.filter((name) => none.includes(name)), []);
+  assert.deepEqual(optional.filter((name) => all.includes(name)), optional);
+});

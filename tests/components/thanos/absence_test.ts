@@ -1,0 +1,102 @@
+// Edges that Query lacks, by what their own API servers tell: nothing, their marker, or a deploy under way.
+import assert from "node:assert/strict";
+import type { Cluster } from "../../../lib/config/cluster.ts";
+import { OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
+import { absenceOf } from "../../../scripts/components/thanos/absence.ts";
+import { edgesOf } from "../../../scripts/components/thanos/fleet.ts";
+import type { Stores } from "../../../scripts/components/thanos/stores.ts";
+import { fixtureFleet } from "../../support/cluster_fixture.ts";
+import {
+  fakeKubectl,
+  FLEET_CONFIG,
+  identityReply,
+  type Reply,
+} from "../../support/fake_kubectl.ts";
+
+const fleet = await fixtureFleet({ KUBECONFIG_FILE: "kubeconfig" });
+const edges = edgesOf(fleet[0]!);
+const UID = "11111111-2222-3333-4444-555555555555";
+
+const SERVICES = `get services --all-namespaces --selector ${STEP_LABEL}=20-prometheus`;
+
+/** The guard's look at an edge that was deployed before. */
+function marked(id: string): Reply {
+  const marker = { id, name: `cluster-${id}-edge`, role: "edge", uid: UID };
+  return { ...identityReply(UID, marker), on: `mkube-${id} get namespace/kube-system` };
+}
+
+async function absence(replies: Reply[], stores: Stores = {}, among: Cluster[] = fleet) {
+  await fakeKubectl([...replies, { on: "config view", stdout: FLEET_CONFIG }]);
+  const { lost, excused, notes } = await absenceOf(stores, edges, among);
+  return {
+    lost: lost.map(({ edge }) => edge.id),
+    excused: excused.map(({ id }) => id),
+    notes,
+    all: lost,
+  };
+}
+
+Deno.test("V1: absenceOf() excuses edges without a marker, in one note", async () => {
+  const { lost, excused, notes } = await absence([identityReply(UID)]);
+  assert.deepEqual([lost, excused, notes], [[], ["197", "198"], ["not deployed yet: 197, 198"]]);
+});
+
+Deno.test("V1: absenceOf() excuses an edge that had another step only, and misses a deployed one", async () => {
+  const { lost, notes } = await absence([
+    marked("197"),
+    marked("198"),
+    { on: `mkube-197 ${SERVICES}`, stdout: "service/thanos-sidecar\n" },
+    { on: `mkube-198 ${SERVICES}` },
+  ]);
+  assert.deepEqual([lost, notes], [["197"], ["not deployed yet: 198"]]);
+});
+
+Deno.test("V1: absenceOf() excuses an edge while a deploy is there, not after one that died", async () => {
+  const lease = (renewTime: string) => {
+    const reply = marked("197");
+    const { items } = JSON.parse(reply.stdout!);
+    const spec = { holderIdentity: "kim@elsewhere/1", leaseDurationSeconds: 900, renewTime };
+    const held = { kind: "Lease", metadata: { name: OWNER }, spec };
+    return { ...reply, stdout: JSON.stringify({ kind: "List", items: [...items, held] }) };
+  };
+  const rest = [marked("198"), { on: SERVICES, stdout: "service/thanos-sidecar\n" }];
+  const during = await absence([lease(new Date().toISOString()), ...rest]);
+  assert.deepEqual(during.notes, ["being deployed at this moment: 197"]);
+  assert.deepEqual(during.lost, ["198"]);
+  const after = await absence([lease("2026-01-01T00:00:00Z"), ...rest]);
+  assert.deepEqual([after.lost, after.notes], [["197", "198"], []]);
+});
+
+Deno.test("V1: absenceOf() misses an edge that cannot be asked, with the reason", async () => {
+  const away: Reply = { on: "mkube-197 get", stderr: "Unable to connect: i/o timeout", code: 1 };
+  const { lost, all } = await absence([away, identityReply(UID)]);
+  assert.deepEqual(lost, ["197"]);
+  assert.match(all[0]!.reason!, /i\/o timeout/);
+});
+
+Deno.test("V1: absenceOf() excuses an edge without a context, unless the bucket has blocks of it", async () => {
+  const config: Reply = {
+    on: "config view",
+    stdout: JSON.stringify({ contexts: [], clusters: [] }),
+  };
+  const name = "cluster-198-edge";
+  const store = [{ name: "10.0.0.1:10901", lastError: null, labelSets: [{ cluster: name }] }];
+  const { lost, notes, all } = await absence([config], { store });
+  assert.deepEqual(lost, ["198"]);
+  assert.match(all[0]!.reason!, /no context mkube-198/);
+  assert.deepEqual(notes, ["not deployed yet (no context mkube-197 in the kubeconfig): 197"]);
+});
+
+Deno.test("absenceOf() asks nobody about edges that Query sees, and misses those it cannot ask about", async () => {
+  const sidecar = edges.map(({ ip, name }) => (
+    { name: `${ip}:30901`, lastError: null, labelSets: [{ cluster: name }] }
+  ));
+  const calls = await fakeKubectl([]);
+  assert.deepEqual(await absenceOf({ sidecar }, edges, fleet), {
+    lost: [],
+    excused: [],
+    notes: [],
+  });
+  assert.equal((await absenceOf({}, edges, [fleet[0]!])).lost.length, 2);
+  assert.deepEqual(await calls(), []);
+});

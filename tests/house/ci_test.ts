@@ -1,0 +1,73 @@
+// .ci/run: its last line counts every test that ran, and it fails where nothing was counted.
+import assert from "node:assert/strict";
+import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { $ } from "zx";
+import { projectPath } from "../../lib/config/cluster.ts";
+
+/** Runs .ci/run where `make test` and `make smoke` are these shell lines; gives its code and last lines. */
+async function ci(jobs: { test: string; smoke: string }) {
+  const folder = await mkdtemp(join(tmpdir(), "ci-"));
+  try {
+    await mkdir(join(folder, ".ci"));
+    await copyFile(projectPath(".ci/run"), join(folder, ".ci/run"));
+    const make = join(folder, "make");
+    await writeFile(
+      make,
+      `#!/bin/bash\ncase $1 in\ntest) ${jobs.test};;\nsmoke) ${jobs.smoke};;\nesac\n`,
+    );
+    await chmod(make, 0o700);
+    const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
+    const run = $({ quiet: true, nothrow: true, env, cwd: folder });
+    const { exitCode, stdout } = await run`bash .ci/run`;
+    return { code: exitCode, lines: stdout.trimEnd().split("\n") };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const TEST = "echo 'a ... ok'; echo 'ok | 863 passed (27 steps) | 0 failed | 4 ignored (1m27s)'";
+const SMOKE = "echo 'ok | 19 passed | 0 failed (48s)'; echo 'smoke: 13 passed, 0 failed'";
+
+Deno.test(".ci/run closes with one plain line that counts unit, API server and smoke tests", async () => {
+  const { code, lines } = await ci({ test: TEST, smoke: SMOKE });
+  assert.deepEqual([code, lines.at(-1)], [0, "895 passed, 0 failed, 4 skipped"]);
+  assert.ok(lines.includes("a ... ok"));
+});
+
+Deno.test(".ci/run fails with a true count when a job fails, and begins no other", async () => {
+  const unit = await ci({
+    test: "echo 'FAILED | 860 passed | 3 failed (1s)'; exit 2",
+    smoke: SMOKE,
+  });
+  assert.deepEqual([unit.code, unit.lines.at(-1)], [2, "860 passed, 3 failed, 0 skipped"]);
+  const smoke = await ci({ test: TEST, smoke: "echo 'smoke: 5 passed, 8 failed'; exit 2" });
+  assert.deepEqual([smoke.code, smoke.lines.at(-1)], [2, "868 passed, 8 failed, 4 skipped"]);
+  // A runner that tells of a failure and ends with 0.
+  const quiet = await ci({ test: "echo 'FAILED | 860 passed | 3 failed (1s)'", smoke: SMOKE });
+  assert.deepEqual([quiet.code, quiet.lines.at(-1)], [1, "860 passed, 3 failed, 0 skipped"]);
+});
+
+Deno.test(".ci/run fails where a job counted nothing, or was cut off", async () => {
+  for (
+    const test of [
+      "true",
+      "echo 'ok | 0 passed | 0 failed'",
+      "echo 7 passed",
+      "exit 3",
+      "kill -9 $$",
+    ]
+  ) {
+    const { code, lines } = await ci({ test, smoke: SMOKE });
+    assert.notEqual(code, 0, test);
+    assert.equal(lines.at(-1), "0 passed, 1 failed, 0 skipped", test);
+    assert.match(lines.at(-2)!, /make test ended with \d+, and no closing line/);
+  }
+  const { code, lines } = await ci({
+    test: TEST,
+    smoke: "echo 'ok | 19 passed | 0 failed'; exit 2",
+  });
+  assert.deepEqual([code, lines.at(-1)], [2, "882 passed, 1 failed, 4 skipped"]);
+});

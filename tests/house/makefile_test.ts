@@ -1,0 +1,145 @@
+// What is typed to make, or stands in its environment, reaches the scripts as it is, and no shell.
+import assert from "node:assert/strict";
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { $ } from "zx";
+import { projectPath } from "../../lib/config/cluster.ts";
+
+const MAKEFILE = await readFile(projectPath("Makefile"), "utf8");
+const SETTINGS = Object.keys(
+  JSON.parse(await readFile(projectPath("env/schema.json"), "utf8")).properties,
+);
+
+/** A folder with our Makefile, in which every script writes down its words and its environment. */
+async function workshop() {
+  const folder = await mkdtemp(join(tmpdir(), "make it ")); // a path with blanks is one, too
+  await mkdir(join(folder, "scripts"));
+  await mkdir(join(folder, "env"));
+  await copyFile(projectPath("Makefile"), join(folder, "Makefile"));
+  await writeFile(join(folder, "env/cluster-196.env"), "");
+  const deno = join(folder, "scripts/deno");
+  await writeFile(deno, `#!/bin/sh\nprintf '%s\\0' "$@" >words\nenv -0 >environment\n`);
+  await chmod(deno, 0o700);
+  const before = await readdir(folder);
+  return {
+    /** Runs make; gives the words after the script's name, and the environment. */
+    async run(words: string[], environment: Record<string, string> = {}) {
+      const options = {
+        quiet: true,
+        nothrow: true,
+        cwd: folder,
+        env: { ...process.env, ...environment },
+      };
+      const { exitCode, stderr } = await $(options)`make --no-print-directory ${words}`;
+      const read = async (name: string) =>
+        (await readFile(join(folder, name), "utf8").catch(() => "")).split("\0").slice(0, -1);
+      const [all, variables] = [await read("words"), await read("environment")];
+      const script = all.findIndex((word) => word.startsWith("scripts/"));
+      const pairs = variables.map((line) =>
+        /^([^=]*)=([^]*)$/.exec(line)!.slice(1) as [string, string]
+      );
+      const left = (await readdir(folder)).filter((name) => !before.includes(name));
+      for (const name of left) await rm(join(folder, name));
+      const made = left.filter((name) => name !== "words" && name !== "environment");
+      return {
+        exitCode,
+        stderr,
+        words: all.slice(script + 1),
+        env: Object.fromEntries(pairs),
+        made,
+      };
+    },
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+/** Each would make a file, were it read by make or a shell. */
+const HOSTILE = [
+  "197; touch made-1",
+  "$(shell touch made-2)",
+  "${shell touch made-3}",
+  "`touch made-4`",
+  `'; touch made-5; '`,
+  `"; touch made-6; "`,
+  "a && touch made-7 # $$HOME $1 %",
+  "x\ntouch made-8\n\ttouch made-9",
+  "*",
+];
+
+/** Every name that the recipes take words from, but for the id of a target. */
+const WORDS = [...new Set([...MAKEFILE.matchAll(/\$\$([A-Z_]+)\b/g)].map(([, name]) => name!))]
+  .filter((name) => name !== "STEM");
+
+/** Every target that starts a script; `plan-196` of `plan-%`. */
+const TARGETS = [
+  ...MAKEFILE.matchAll(
+    /^([a-z$][\w$()%-]*):[^=\n]*\n(?:#.*\n)*\t@\$\((?:RUN|DEMO)\) scripts\/(?!tools|settings)/gm,
+  ),
+]
+  .map(([, name]) => name === "$(STEPS)" ? "30-thanos" : name!.replace("%", "196"));
+
+Deno.test("E15, X3: no word of the command line or the environment is read by make or a shell", async () => {
+  assert.ok(WORDS.includes("ARGS") && WORDS.includes("CLUSTER") && TARGETS.length > 20);
+  await using shop = await workshop();
+  for (const target of TARGETS) {
+    for (const [index, value] of HOSTILE.entries()) {
+      const given = WORDS.filter((_, n) => (n + index) % 3 === 0).concat(
+        "ARGS",
+        "CLUSTER",
+        "QUERY",
+      );
+      const typed = await shop.run([target, ...given.map((name) => `${name}=${value}`)]);
+      assert.deepEqual(typed.made, [], `${target} ${value}`);
+      for (const name of given) assert.equal(typed.env[name], value, `${target} ${name}`);
+      const handed = await shop.run(
+        [target],
+        Object.fromEntries(given.map((name) => [name, value])),
+      );
+      assert.deepEqual(handed.made, [], `${target} with ${value} in the environment`);
+    }
+  }
+});
+
+Deno.test("X3: what stands in the place of a cluster's id is one word", async () => {
+  await using shop = await workshop();
+  for (const target of TARGETS.filter((name) => name.endsWith("-196"))) {
+    for (const value of HOSTILE.filter((value) => !value.includes("\n"))) {
+      const { words, made } = await shop.run([target.replace("196", () => value)]);
+      assert.deepEqual([made, words.includes(value)], [[], true], `${target} ${value}`);
+    }
+  }
+});
+
+Deno.test("E15: every setting arrives from the command line as typed", async () => {
+  await using shop = await workshop();
+  const value = "admin:$apr1$x$y.z $(HOME) ${HOME} # 'a' \"b\" \\ $$";
+  const { env } = await shop.run(["plan", ...SETTINGS.map((name) => `${name}=${value}`)]);
+  for (const name of SETTINGS) assert.equal(env[name], value, name);
+});
+
+Deno.test("make splits ARGS, CLUSTER and CLUSTERS at blanks, and hands the rest over whole", async () => {
+  await using shop = await workshop();
+  const words = async (...typed: string[]) => (await shop.run(typed)).words;
+  assert.deepEqual(await words("30-thanos", "CLUSTER=197", "ARGS=--prune --json"), [
+    "197",
+    "--prune",
+    "--json",
+  ]);
+  assert.deepEqual(await words("compare", "CLUSTERS=197 198"), ["197", "198"]);
+  assert.deepEqual(await words("cluster-196"), ["deploy", "196"]);
+  assert.deepEqual((await words("new-cluster", "NAME=a b", "NODE_IP=1.2.3.4")).slice(0, 2), [
+    "NAME=a b",
+    "NODE_IP=1.2.3.4",
+  ]);
+});

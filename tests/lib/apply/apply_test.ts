@@ -1,0 +1,258 @@
+import assert from "node:assert/strict";
+import { apply } from "../../../lib/apply/apply.ts";
+import { HASH_LABEL, hashed } from "../../../lib/apply/diff.ts";
+import { DeployError } from "../../../lib/core/error.ts";
+import { shareLooks } from "../../../lib/apply/inventory.ts";
+import { KINDS, noteKinds } from "../../../lib/kube/kinds.ts";
+import { configMap, type Manifest } from "../../../lib/core/object.ts";
+import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
+import { fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
+
+const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+const a = configMap("a", "monitoring", { text: SECRETS.S3_SECRET_KEY });
+const b = configMap("b", "monitoring", {});
+const namespace: Manifest = {
+  apiVersion: "v1",
+  kind: "Namespace",
+  metadata: { name: "monitoring" },
+};
+
+/** What kubectl prints of these ConfigMaps, by name and resourceVersion. */
+function versions(...rows: [name: string, version: string][]): string {
+  const items = rows.map(([name, resourceVersion]) => (
+    { kind: "ConfigMap", metadata: { name, namespace: "monitoring", resourceVersion } }
+  ));
+  return JSON.stringify({ kind: "List", items });
+}
+
+Deno.test("apply() tells created, configured and unchanged apart by resourceVersion", async () => {
+  const c = configMap("c", "monitoring", {});
+  await fakeKubectl([
+    {
+      on: " get ",
+      stdout: versions(["a", "1"], ["b", "2"]),
+    },
+    {
+      on: " apply ",
+      stdout: versions(["a", "1"], ["b", "9"], [
+        "c",
+        "10",
+      ]),
+    },
+  ]);
+  const changes = await apply(cluster, [a, b, c]);
+  assert.deepEqual(changes.map(({ action }) => action), ["unchanged", "configured", "created"]);
+});
+
+Deno.test("A39: apply() is server-side and ours; A72: secrets go by stdin only", async () => {
+  const calls = await fakeKubectl([{ on: " get ", stdout: versions() }, {
+    on: " apply ",
+    stdout: versions(),
+  }]);
+  await apply(cluster, [a]);
+  const call = (await calls()).find(({ stdin }) => stdin);
+  assert.match(
+    call!.args,
+    /apply --server-side --field-manager=thanos-multi-cluster --validate=false .*-f -$/,
+  );
+  assert.match(call!.stdin, new RegExp(SECRETS.S3_SECRET_KEY));
+  assert.ok((await calls()).every(({ args }) => !args.includes(SECRETS.S3_SECRET_KEY)));
+});
+
+Deno.test("apply() sends definitions in a List of their own before the rest", async () => {
+  const calls = await fakeKubectl([{ on: " get ", stdout: versions() }, {
+    on: " apply ",
+    stdout: versions(),
+  }]);
+  await apply(cluster, [a, namespace]);
+  const lists = (await calls()).filter(({ args }) => args.includes(" apply ")).map(({ stdin }) =>
+    JSON.parse(stdin).items.map(({ kind }: Manifest) => kind)
+  );
+  assert.deepEqual(lists, [["Namespace"], ["ConfigMap"]]);
+});
+
+/** A definition, and an object that needs it. */
+const crd: Manifest = {
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: "things.example.org" },
+  spec: {
+    group: "example.org",
+    names: { kind: "Thing" },
+    versions: [{ name: "v1", served: true }, { name: "v1alpha1", served: false }],
+  },
+};
+const thing = { apiVersion: "example.org/v1", kind: "Thing", metadata: { name: "t" } };
+
+/** A cluster that serves the new kind at the second look. */
+const DEFINING: Reply[] = [
+  { on: "get customresourcedefinitions --selector" },
+  { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n", times: 1 },
+  { on: "api-resources", stdout: "things example.org/v1 true Thing\n" },
+  { on: " get ", stdout: versions() },
+  { on: " apply ", stdout: versions() },
+];
+
+Deno.test("A38: apply() waits for a new definition, and sends only afterwards what needs it", async () => {
+  const calls = await fakeKubectl(DEFINING);
+  await apply(cluster, [thing, a, crd]);
+  const told = (await calls()).map(({ args, stdin }) =>
+    stdin ? JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join() : args
+  );
+  const looks = told.findLastIndex((args) => args.includes("api-resources"));
+  assert.ok(told.indexOf("CustomResourceDefinition") < looks);
+  assert.ok(looks < told.indexOf("Thing"));
+  assert.ok(told.indexOf("ConfigMap") < told.indexOf("Thing"), "it does not wait for that");
+});
+
+Deno.test("A43: apply() waits for a definition that a run which was cut off has sent", async () => {
+  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const { name, labels } = hashed(crd).metadata;
+  const calls = await fakeKubectl([
+    {
+      on: "get customresourcedefinitions --selector",
+      stdout: `${name} 2026-11-24T00:00:00Z ${labels![HASH_LABEL]}\n`,
+    },
+    { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n", times: 2 },
+    { on: "api-resources", stdout: "things example.org/v1 true Thing\n" },
+    {
+      on: "get .*thing",
+      stderr: `error: the server doesn't have a resource type "thing"`,
+      code: 1,
+    },
+    { on: " get ", stdout: versions() },
+    { on: " apply ", stdout: versions() },
+  ]);
+  const kinds = "configmap.v1.\ncustomresourcedefinition.v1.apiextensions.k8s.io";
+  noteKinds(site, configMap(KINDS, "kube-system", { kinds }));
+  shareLooks(site);
+  await apply(site, [thing, a, crd]);
+  const told = (await calls()).map(({ args, stdin }) =>
+    stdin ? JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join() : args
+  );
+  assert.ok(told.findLastIndex((args) => args.includes("api-resources")) < told.indexOf("Thing"));
+  assert.ok(!told.includes("CustomResourceDefinition"), "it is as wanted");
+});
+
+Deno.test("A43: apply() keeps the kinds of custom objects only when it sends them", async () => {
+  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  noteKinds(site);
+  const calls = await fakeKubectl(DEFINING);
+  await apply(site, [thing, a, crd], { keepKinds: true });
+  const sent = (await calls()).filter(({ stdin }) => stdin).flatMap(({ stdin }) =>
+    JSON.parse(stdin).items.map(({ kind, metadata, data }: Manifest) =>
+      metadata.name === KINDS ? data.kinds.split("\n").join(" ") : kind
+    )
+  );
+  const before = "configmap.v1. customresourcedefinition.v1.apiextensions.k8s.io";
+  assert.deepEqual(sent, [
+    before,
+    "CustomResourceDefinition",
+    "ConfigMap",
+    `${before} thing.v1.example.org`,
+    "Thing",
+  ]);
+});
+
+Deno.test("A32: apply() tries again while the API server restarts", async () => {
+  const calls = await fakeKubectl([
+    { on: " get ", stdout: versions() },
+    { on: " apply ", stderr: "dial tcp: connection refused", code: 1, times: 1 },
+    { on: " apply ", stdout: versions(["a", "1"]) },
+  ]);
+  assert.deepEqual((await apply(cluster, [a])).map(({ action }) => action), ["created"]);
+  assert.equal((await calls()).filter(({ args }) => args.includes(" apply ")).length, 2);
+});
+
+Deno.test("A32: apply() sends again only what did not arrive before the line was cut", async () => {
+  const arrived = listOf({ ...hashed(a), metadata: { ...hashed(a).metadata, generation: 1 } });
+  const calls = await fakeKubectl([
+    { on: " get ", stdout: versions(), times: 1 },
+    { on: " apply ", stderr: "read tcp: connection reset by peer", code: 1, times: 1 },
+    { on: " get ", stdout: arrived },
+    { on: " apply ", stdout: versions(["b", "1"]) },
+  ]);
+  const changes = await apply(cluster, [a, b]);
+  assert.deepEqual(changes.map(({ action }) => action), ["created", "created"]);
+  const lists = (await calls()).filter(({ stdin }) => stdin).map(({ stdin }) =>
+    JSON.parse(stdin).items.map(({ metadata }: Manifest) => metadata.name).join()
+  );
+  assert.deepEqual(lists, ["a,b", "b"]);
+});
+
+const CONFLICT = 'Apply failed with 1 conflict: conflict with "MANAGER" using v1: .data.text';
+
+/** A List of a and b of which the API server refuses a, for the sake of that manager. */
+function refusing(manager: string): Reply[] {
+  const stderr = CONFLICT.replace("MANAGER", manager);
+  return [
+    {
+      on: " get ",
+      stdout: versions(["a", "1"], ["b", "2"]),
+      times: 1,
+    },
+    { on: " apply .*-o json", stderr, code: 1, times: 1 },
+    {
+      on: "validate=false -f -$",
+      stderr,
+      stdout: "configmap/b serverside-applied\n",
+      code: 1,
+    },
+    { on: "--force-conflicts", stdout: versions(["a", "7"]) },
+    { on: " apply ", stderr, code: 1 },
+    {
+      on: " get ",
+      stdout: versions(["a", "7"], ["b", "2"]),
+    },
+  ];
+}
+
+Deno.test("A34: apply() reports another manager's conflict with its object, and applies the others", async () => {
+  const calls = await fakeKubectl(refusing("hpa"));
+  const error = await apply(cluster, [a, b]).catch((error) => error);
+  assert.ok(error instanceof DeployError);
+  assert.equal(error.exitCode, 6);
+  assert.equal(error.message, "Cannot apply 1 of 2 objects on 197");
+  assert.match(error.where.join(), /^ConfigMap\/monitoring\/a: .*"hpa".*\.data\.text/);
+  assert.ok((await calls()).every(({ args }) => !args.includes("--force-conflicts")));
+});
+
+Deno.test("apply() takes back what a person changed with kubectl, that object only", async () => {
+  const calls = await fakeKubectl(refusing("kubectl-edit"));
+  const said: string[] = [];
+  const changes = await apply(cluster, [a, b], { say: (text) => said.push(text) });
+  assert.deepEqual(changes.map(({ action }) => action), ["configured", "unchanged"]);
+  assert.deepEqual(said, ["taking ConfigMap/monitoring/a back from kubectl-edit"]);
+  const forced = (await calls()).filter(({ args }) => args.includes("--force-conflicts"));
+  assert.deepEqual(forced.map(({ stdin }) => JSON.parse(stdin).items.length), [1]);
+});
+
+Deno.test("apply() does not take a controller's status for a change", async () => {
+  const row = (resourceVersion: string, generation: number) => {
+    const metadata = { name: "d", namespace: "n", resourceVersion, generation };
+    return JSON.stringify({ kind: "List", items: [{ kind: "Deployment", metadata }] });
+  };
+  const deployment = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "d", namespace: "n" },
+  };
+  for (const [after, action] of [[row("9", 1), "unchanged"], [row("9", 2), "configured"]]) {
+    await fakeKubectl([{ on: " get ", stdout: row("1", 1) }, { on: " apply ", stdout: after }]);
+    assert.equal((await apply(cluster, [deployment]))[0]!.action, action);
+  }
+});
+
+Deno.test("apply() tells an object that was made anew from the one before it", async () => {
+  const row = (uid: string) => {
+    const metadata = { name: "d", namespace: "n", uid, resourceVersion: "1", generation: 1 };
+    return JSON.stringify({ kind: "List", items: [{ kind: "Deployment", metadata }] });
+  };
+  const deployment = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "d", namespace: "n" },
+  };
+  await fakeKubectl([{ on: " get ", stdout: row("old") }, { on: " apply ", stdout: row("new") }]);
+  assert.equal((await apply(cluster, [deployment]))[0]!.action, "configured");
+});

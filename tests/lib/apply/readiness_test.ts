@@ -1,0 +1,324 @@
+import assert from "node:assert/strict";
+import type { Manifest } from "../../../lib/core/object.ts";
+import { readiness, unready, waitReady } from "../../../lib/apply/readiness.ts";
+import { troubleOf } from "../../../lib/apply/diagnose.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { fakeKubectl } from "../../support/fake_kubectl.ts";
+
+function live(kind: string, spec: unknown, status: unknown, generation = 2): Manifest {
+  return {
+    apiVersion: "v1",
+    kind,
+    metadata: { name: "x", namespace: "n", generation },
+    spec,
+    status,
+  };
+}
+
+const cases: [title: string, object: Manifest, state: string][] = [
+  [
+    "a Deployment with every replica updated and available",
+    live("Deployment", { replicas: 2 }, {
+      observedGeneration: 2,
+      replicas: 2,
+      updatedReplicas: 2,
+      availableReplicas: 2,
+    }),
+    "ready",
+  ],
+  [
+    "a Deployment whose last change is not observed",
+    live("Deployment", { replicas: 1 }, {
+      observedGeneration: 1,
+      replicas: 1,
+      updatedReplicas: 1,
+      availableReplicas: 1,
+    }),
+    "waiting",
+  ],
+  [
+    "a Deployment with an old replica still there",
+    live("Deployment", { replicas: 1 }, {
+      observedGeneration: 2,
+      replicas: 2,
+      updatedReplicas: 1,
+      availableReplicas: 1,
+    }),
+    "waiting",
+  ],
+  [
+    "a Deployment past its progress deadline",
+    live("Deployment", { replicas: 1 }, {
+      observedGeneration: 2,
+      conditions: [{
+        type: "Progressing",
+        status: "False",
+        reason: "ProgressDeadlineExceeded",
+        message: "timed out",
+      }],
+    }),
+    "failed",
+  ],
+  ["a Deployment without a status", live("Deployment", { replicas: 1 }, undefined), "waiting"],
+  [
+    "a StatefulSet with all pods ready and one revision",
+    live("StatefulSet", { replicas: 1 }, {
+      observedGeneration: 2,
+      readyReplicas: 1,
+      currentRevision: "a",
+      updateRevision: "a",
+    }),
+    "ready",
+  ],
+  [
+    "a StatefulSet in the middle of a rollout",
+    live("StatefulSet", { replicas: 2 }, {
+      observedGeneration: 2,
+      readyReplicas: 2,
+      updatedReplicas: 1,
+      currentRevision: "a",
+      updateRevision: "b",
+    }),
+    "waiting",
+  ],
+  [
+    "a StatefulSet held by a partition",
+    live("StatefulSet", { replicas: 2, updateStrategy: { rollingUpdate: { partition: 1 } } }, {
+      observedGeneration: 2,
+      readyReplicas: 2,
+      updatedReplicas: 1,
+      currentRevision: "a",
+      updateRevision: "b",
+    }),
+    "ready",
+  ],
+  [
+    "a DaemonSet available on every node",
+    live("DaemonSet", {}, {
+      observedGeneration: 2,
+      desiredNumberScheduled: 1,
+      updatedNumberScheduled: 1,
+      numberAvailable: 1,
+    }),
+    "ready",
+  ],
+  [
+    "a DaemonSet that misses a node",
+    live("DaemonSet", {}, {
+      observedGeneration: 2,
+      desiredNumberScheduled: 2,
+      updatedNumberScheduled: 2,
+      numberAvailable: 1,
+    }),
+    "waiting",
+  ],
+  [
+    "a complete Job",
+    live("Job", {}, { conditions: [{ type: "Complete", status: "True" }] }),
+    "ready",
+  ],
+  [
+    "a failed Job",
+    live("Job", {}, {
+      conditions: [{ type: "Failed", status: "True", message: "BackoffLimitExceeded" }],
+    }),
+    "failed",
+  ],
+  ["a Bound claim", live("PersistentVolumeClaim", {}, { phase: "Bound" }), "ready"],
+  ["a Pending claim", live("PersistentVolumeClaim", {}, { phase: "Pending" }), "waiting"],
+  [
+    "a Prometheus that the operator calls Available",
+    live("Prometheus", {}, {
+      conditions: [{ type: "Reconciled", status: "True", observedGeneration: 2 }, {
+        type: "Available",
+        status: "True",
+        observedGeneration: 2,
+      }],
+    }),
+    "ready",
+  ],
+  [
+    "a Prometheus whose change the operator refused",
+    live("Prometheus", {}, {
+      conditions: [{
+        type: "Reconciled",
+        status: "False",
+        observedGeneration: 2,
+        reason: "R",
+        message: "m",
+      }],
+    }),
+    "waiting",
+  ],
+  [
+    "a Prometheus with an old verdict",
+    live("Prometheus", {}, {
+      conditions: [{ type: "Reconciled", status: "True", observedGeneration: 1 }, {
+        type: "Available",
+        status: "True",
+        observedGeneration: 1,
+      }],
+    }),
+    "waiting",
+  ],
+  [
+    "a Prometheus that is held",
+    live("Prometheus", { paused: true }, {
+      conditions: [{ type: "Reconciled", status: "True", observedGeneration: 2 }, {
+        type: "Available",
+        status: "True",
+        observedGeneration: 2,
+      }],
+    }),
+    "waiting",
+  ],
+  ["a kind without a rule", live("ConfigMap", undefined, undefined), "ready"],
+];
+
+for (const [title, object, state] of cases) {
+  Deno.test(`readiness() calls ${title} ${state}`, () =>
+    assert.equal(readiness(object).state, state));
+}
+
+function pod(status: unknown): Manifest {
+  return { apiVersion: "v1", kind: "Pod", metadata: { name: "p" }, status };
+}
+
+Deno.test("A51: troubleOf() names container, exit code and restarts, and gives up after three", () => {
+  const crashing = (restartCount: number) =>
+    pod({
+      containerStatuses: [{
+        name: "c",
+        restartCount,
+        state: { waiting: { reason: "CrashLoopBackOff" } },
+        lastState: { terminated: { exitCode: 137 } },
+      }],
+    });
+  assert.deepEqual(troubleOf(crashing(2)), {
+    reason: "pod p, container c: CrashLoopBackOff last exit code 137, 2 restarts",
+    final: false,
+  });
+  assert.equal(troubleOf(crashing(3))?.final, true);
+});
+
+Deno.test("A50: unready() names the claim that has no volume, its class and what was last said", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  const set: Manifest = {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: { name: "store", namespace: "monitoring", generation: 1 },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: { app: "store" } },
+      volumeClaimTemplates: [{ metadata: { name: "data" } }],
+    },
+    status: { observedGeneration: 1 },
+  };
+  const message = "pod has unbound immediate PersistentVolumeClaims";
+  const waiting = pod({ conditions: [{ type: "PodScheduled", status: "False", message }] });
+  const claim = {
+    kind: "PersistentVolumeClaim",
+    metadata: { name: "data-store-0", namespace: "monitoring" },
+    spec: { storageClassName: "longhorn" },
+    status: { phase: "Pending" },
+  };
+  const event = (lastTimestamp: string, message: string, name = "data-store-0") => ({
+    kind: "Event",
+    metadata: { name: message },
+    reason: "ProvisioningFailed",
+    message,
+    lastTimestamp,
+    involvedObject: { kind: "PersistentVolumeClaim", name },
+  });
+  const items = [
+    claim,
+    event("2026-11-23T10:00:02Z", "insufficient storage"),
+    event("2026-11-23T10:00:01Z", "waiting"),
+    event("2026-11-23T10:00:03Z", "of another", "data-other-0"),
+  ];
+  await fakeKubectl([
+    { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
+    { on: "get pods", stdout: JSON.stringify({ items: [waiting] }) },
+    { on: "get pvc,events", stdout: JSON.stringify({ items }) },
+  ]);
+  assert.deepEqual(await unready(cluster, [set]), [
+    "StatefulSet/monitoring/store: claim data-store-0 (longhorn) has no volume: " +
+    "ProvisioningFailed: insufficient storage",
+  ]);
+});
+
+Deno.test("A49: troubleOf() shows an image that cannot be pulled", () => {
+  const trouble = troubleOf(
+    pod({
+      containerStatuses: [{
+        name: "c",
+        restartCount: 0,
+        state: { waiting: { reason: "ImagePullBackOff", message: "not found" } },
+      }],
+    }),
+  );
+  assert.match(trouble!.reason, /ImagePullBackOff not found/);
+});
+
+Deno.test("troubleOf() shows why a pod is not scheduled, and nothing for one that just starts", () => {
+  assert.match(
+    troubleOf(
+      pod({ conditions: [{ type: "PodScheduled", status: "False", message: "0/1 nodes" }] }),
+    )!.reason,
+    /not scheduled: 0\/1 nodes/,
+  );
+  assert.equal(
+    troubleOf(
+      pod({
+        containerStatuses: [{ name: "c", state: { waiting: { reason: "ContainerCreating" } } }],
+      }),
+    ),
+    undefined,
+  );
+});
+
+Deno.test("A57: waitReady() waits for objects that do not exist yet, then exit 7 with their names", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  await fakeKubectl([{ on: " get ", stdout: '{"items":[]}' }]);
+  const error = await waitReady(cluster, [live("Deployment", {}, {})], { seconds: 0 }).catch((
+    error,
+  ) => error);
+  assert.equal(error.exitCode, 7);
+  assert.deepEqual(error.where, ["Deployment/n/x: does not exist"]);
+});
+
+Deno.test("A48: readiness() repeats what keeps a Deployment from making pods", () => {
+  const message = 'pods "d-1" is forbidden: exceeded quota: q, used: cpu=1, limited: cpu=1';
+  const conditions = [{ type: "ReplicaFailure", status: "True", reason: "FailedCreate", message }];
+  const object = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "d", namespace: "n", generation: 1 },
+    spec: { replicas: 1 },
+    status: { observedGeneration: 1, conditions },
+  };
+  assert.deepEqual(readiness(object), { state: "waiting", reason: `FailedCreate: ${message}` });
+});
+
+Deno.test("A48: unready() says why a StatefulSet has no pods", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  const set = {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: { name: "store", namespace: "n", generation: 1 },
+    spec: { replicas: 1, selector: { matchLabels: { app: "store" } } },
+    status: { observedGeneration: 1 },
+  };
+  const event = (name: string, message: string) => (
+    { reason: "FailedCreate", message, involvedObject: { kind: "StatefulSet", name } }
+  );
+  const events = [event("store", "exceeded quota: q"), event("other", "not ours")];
+  await fakeKubectl([
+    { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
+    { on: "get pods", stdout: JSON.stringify({ items: [] }) },
+    { on: "get events", stdout: JSON.stringify({ items: events }) },
+  ]);
+  assert.deepEqual(await unready(cluster, [set]), [
+    "StatefulSet/n/store: FailedCreate: exceeded quota: q",
+  ]);
+});

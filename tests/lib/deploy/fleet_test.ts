@@ -1,0 +1,210 @@
+// lib/deploy/fleet.ts and lib/deploy/central.ts: central catches up with edges that are deployed without it.
+import assert from "node:assert/strict";
+import process from "node:process";
+import { deployFleet } from "../../../lib/deploy/fleet.ts";
+import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
+import { planFleet } from "../../../lib/deploy/plan_fleet.ts";
+import type { Cluster } from "../../../lib/config/cluster.ts";
+import { DeployError } from "../../../lib/core/error.ts";
+import { configMap } from "../../../lib/core/object.ts";
+import { step, type StepContext } from "../../../lib/deploy/step.ts";
+import { fixtureFleet } from "../../support/cluster_fixture.ts";
+import {
+  fakeKubectl,
+  FLEET_CONFIG,
+  FREE,
+  identityReply,
+  listOf,
+  NOTHING_LISTED,
+  type Reply,
+} from "../../support/fake_kubectl.ts";
+
+const [central, edge] = await fixtureFleet({ KUBECONFIG_FILE: "kubeconfig" }) as [Cluster, Cluster];
+
+const UID = "11111111-2222-3333-4444-555555555555";
+
+function marker(id: string, name: string, role: string): Reply {
+  const reply = identityReply(UID, { id, name, role, uid: UID });
+  return { ...reply, on: `mkube-${id} ${reply.on}` };
+}
+
+const TARGETS: Reply[] = [
+  { on: "config view", stdout: FLEET_CONFIG },
+  marker("197", "cluster-197-edge", "edge"),
+  ...FREE,
+  NOTHING_LISTED,
+];
+const CENTRAL = marker("196", "cluster-196-central", "central");
+
+/** The list of the fleet as it is in the cluster, by its version. */
+function listed(...versions: number[]): Reply[] {
+  const line = (version: number) => {
+    const metadata = { name: "list", namespace: "monitoring", resourceVersion: String(version) };
+    return listOf({ kind: "ConfigMap", metadata });
+  };
+  return [
+    { on: "mkube-196 get configmap", stdout: line(versions[0]!) },
+    { on: "mkube-196 apply", stdout: line(versions.at(-1)!) },
+  ];
+}
+
+/** A step of edges that central has to hear of; `ran` takes the clusters and who was told of whom. */
+function example(ran: string[], run: (context: StepContext) => Promise<void> = async () => {}) {
+  return step({
+    name: "99-example",
+    objects: () => Promise.resolve([]),
+    async run(context) {
+      ran.push(context.cluster.id);
+      await run(context);
+    },
+    tellsCentral: (edges) =>
+      step({
+        name: "99-example",
+        objects: () => Promise.resolve([configMap("list", "monitoring", { edges: edges.join() })]),
+        async run({ cluster, objects, apply }) {
+          ran.push(`${cluster.id} hears of ${edges}`);
+          await apply(objects);
+        },
+      }),
+  });
+}
+
+const verify = (ran: string[]) =>
+  step({
+    name: "99-verify",
+    needsCluster: false,
+    afterFleet: true,
+    objects: () => Promise.resolve([]),
+    run: ({ cluster }) => Promise.resolve(void ran.push(`verify ${cluster.id}`)),
+  });
+
+Deno.test("deployFleet() tells central of an edge before anything looks at the fleet", async () => {
+  const calls = await fakeKubectl([...TARGETS, CENTRAL, ...listed(1, 2)]);
+  const ran: string[] = [];
+  const results = await deployFleet([example(ran), verify(ran)], [edge], { central });
+  assert.deepEqual(ran, ["197", "196 hears of 197", "verify 197"]);
+  assert.equal(exitCodeOfFleet(results), 0);
+  const table = summary(results, 1);
+  assert.match(table, /^196 +99-example +1 +1 .* ok$/m);
+  assert.match(table, /^1 change in 1s$/m);
+  const applied = (await calls()).filter(({ args }) => args.includes(" apply ")).at(-1);
+  const { metadata, data } = JSON.parse(applied!.stdin).items[0];
+  assert.deepEqual(data, { edges: "197" });
+  // As in a whole run of the step: two labels that take turns would be a change each time.
+  assert.equal(metadata.labels["deploy.miribit.lab/step"], "99-example");
+});
+
+Deno.test("MAX_FAILURES: when so many have failed the others begin no further step", async () => {
+  for (const [maxFailures, left] of [[1, "not run"], [2, "ok"]] as const) {
+    await fakeKubectl([CENTRAL, ...TARGETS]);
+    const [begun, failed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const first = step({
+      name: "98-first",
+      objects: () => Promise.resolve([]),
+      async run({ cluster }) {
+        if (cluster !== central) {
+          begun.resolve();
+          return await failed.promise;
+        }
+        // The edge is in the middle of its first step by then, and ends it.
+        await begun.promise;
+        setTimeout(failed.resolve, 300);
+        throw new DeployError("Cannot go on", { exitCode: 7 });
+      },
+    });
+    const results = await deployFleet([first, example([])], [central, edge], { maxFailures });
+    const states = results[1]!.steps.map(({ state }) => state);
+    assert.deepEqual(states, ["ok", left], `MAX_FAILURES=${maxFailures}`);
+    assert.equal(exitCodeOfFleet(results), 7);
+  }
+});
+
+Deno.test("deployFleet() changes nothing at a centre that knows the edge already", async () => {
+  await fakeKubectl([...TARGETS, CENTRAL, ...listed(1)]);
+  const results = await deployFleet([example([])], [edge], { central });
+  assert.match(summary(results, 1), /^0 changes in 1s$/m);
+});
+
+const AWAY: [why: string, replies: Reply[]][] = [
+  ["does not answer", [{ on: "mkube-196", stderr: "error: Unauthorized", code: 1 }]],
+  ["is another cluster", [{
+    ...identityReply(UID, { id: "200", name: "cluster-200", role: "central", uid: UID }),
+    on: "mkube-196 get namespace/kube-system",
+  }]],
+  ["was never deployed", [{ ...identityReply(UID), on: "mkube-196 get namespace/kube-system" }]],
+  ["never had the step", [CENTRAL, { on: "mkube-196 get configmap", stdout: listOf() }]],
+];
+
+for (const [why, replies] of AWAY) {
+  Deno.test(`deployFleet() ends well, with a warning, when central ${why}`, async () => {
+    const calls = await fakeKubectl([...TARGETS, ...replies]);
+    const ran: string[] = [];
+    const said = await spoken(async () => {
+      const results = await deployFleet([example(ran), verify(ran)], [edge], { central });
+      assert.equal(exitCodeOfFleet(results), 0);
+      assert.match(summary(results, 1), /^196 +99-example .*not run$/m);
+      assert.match(summary(results, 1), /^0 changes in 1s$/m);
+    });
+    assert.deepEqual(ran, ["197", "verify 197"]);
+    assert.match(said, /does not know of 197 yet \(.+\): make 99-example CLUSTER=196/);
+    assert.ok((await calls()).every(({ args }) => !/mkube-196 .*apply/.test(args)));
+  });
+}
+
+/** What is written to the terminal meanwhile. */
+async function spoken(work: () => Promise<void>): Promise<string> {
+  const { write } = process.stderr;
+  let text = "";
+  process.stderr.write = (chunk: string | Uint8Array) => {
+    text += chunk;
+    return true;
+  };
+  try {
+    await work();
+  } finally {
+    process.stderr.write = write;
+  }
+  return text;
+}
+
+Deno.test("deployFleet() ends with the code of a centre that refuses what it is told", async () => {
+  const [there] = listed(1);
+  const refused = { on: "mkube-196 apply", stderr: "error: denied", code: 1 };
+  await fakeKubectl([...TARGETS, CENTRAL, there!, refused]);
+  const results = await deployFleet([example([])], [edge], { central });
+  assert.equal(exitCodeOfFleet(results), 6);
+  assert.match(summary(results, 1), /failed on 196$/);
+});
+
+Deno.test("deployFleet() tells central nothing of an edge that failed, nor of itself", async () => {
+  await fakeKubectl([...TARGETS, CENTRAL, ...listed(1, 2)]);
+  const failing = () => Promise.reject(new DeployError("Cannot x", { exitCode: 8 }));
+  const ran: string[] = [];
+  await deployFleet([example(ran, failing)], [edge], { central });
+  await deployFleet([example(ran)], [central, edge]);
+  assert.deepEqual(ran.sort(), ["196", "197", "197"]);
+});
+
+Deno.test("planFleet() shows what central would be told, and not the rest of its step", async () => {
+  const list = (edges: string) => configMap("list", "monitoring", { edges });
+  await fakeKubectl([
+    ...TARGETS,
+    CENTRAL,
+    { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n" },
+    { on: "get services --all-namespaces", stdout: "service/prometheus\n" },
+    {
+      on: "mkube-196 get configmap",
+      stdout: JSON.stringify({ items: [list(""), configMap("other", "monitoring", {})] }),
+    },
+    { on: "--dry-run=server", stdout: JSON.stringify(list("197")) },
+  ]);
+  const plans = await planFleet([example([])], [edge], { central });
+  const told = plans.map(({ cluster, entries }) => [
+    cluster.id,
+    ...entries.map(({ id, action, fields }) => [id, action, ...fields]),
+  ]);
+  assert.deepEqual(told, [
+    ["197"],
+    ["196", ["ConfigMap/monitoring/list", "update", 'data.edges: "" -> "197"']],
+  ]);
+});

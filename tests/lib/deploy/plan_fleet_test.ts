@@ -1,0 +1,100 @@
+// lib/deploy/planfile.ts: a plan that was approved binds the deploy.
+import assert from "node:assert/strict";
+import { lstat, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { DeployError } from "../../../lib/core/error.ts";
+import type { Planned } from "../../../lib/deploy/plan.ts";
+import { readPlan, refuseMoved, refuseOtherFile, writePlan } from "../../../lib/deploy/planfile.ts";
+import { driftCode } from "../../../lib/deploy/plan_fleet.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
+
+const cluster = await fixtureCluster("197");
+const path = join(await mkdtemp(join(tmpdir(), "plan-")), "plan.json");
+
+function planned(id: string, mark: string, action: Planned["action"] = "update"): Planned {
+  return { id, action, fields: [], mark };
+}
+
+const entries = [planned("Deployment/n/a", "1"), planned("Service/n/b", "", "unchanged")];
+await writePlan(path, [{ cluster, entries }]);
+const file = await readPlan(path);
+
+Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () => {
+  assert.deepEqual(file.clusters, [
+    { id: "197", name: "cluster-197-edge", changes: [entries[0]], unchanged: 1 },
+  ]);
+  assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v2");
+});
+
+Deno.test("X6: writePlan() and refuseOtherFile() leave alone what is no plan", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "plan-"));
+  const texts = ["S3_SECRET_KEY=hush\n", "{}", '{"schema":"other/v1"}', "null", "\u0000", "["];
+  for (const [index, text] of texts.entries()) {
+    const other = join(folder, `other-${index}`), link = join(folder, `link-${index}`);
+    await writeFile(other, text);
+    await symlink(other, link);
+    for (const one of [other, link]) {
+      const refusal = await writePlan(one, []).catch((error) => error) as DeployError;
+      assert.deepEqual([refusal.exitCode, await readFile(other, "utf8")], [4, text]);
+      assert.match(refusal.fix!, /PLAN=change\.json/);
+    }
+  }
+  for (const one of [folder, "/dev/null"]) {
+    await assert.rejects(refuseOtherFile(one), { exitCode: 4, where: ["it is no file"] });
+  }
+});
+
+Deno.test("writePlan() makes a new file, and replaces an empty one and a plan of any version", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "plan-"));
+  const [fresh, empty, old, link] = ["new/a", "empty", "old", "link"].map((x) => join(folder, x));
+  await writeFile(empty!, "");
+  await writeFile(old!, '{"schema":"thanos-multi-cluster/plan/v1"}');
+  await symlink(old!, link!);
+  for (const one of [fresh!, empty!, link!]) {
+    await writePlan(one, [{ cluster, entries }]);
+    assert.equal((await readPlan(one)).clusters.length, 1);
+  }
+  assert.ok((await lstat(link!)).isSymbolicLink());
+});
+
+Deno.test("refuseMoved() lets a cluster pass that is as it was", () => {
+  refuseMoved(file, cluster, entries);
+});
+
+const MOVES: [what: string, now: Planned[]][] = [
+  ["whose object has changed", [planned("Deployment/n/a", "2")]],
+  ["that has one more thing to do", [...entries, planned("Service/n/b", "3")]],
+  ["that somebody else has brought up to date", [planned("Deployment/n/a", "", "unchanged")]],
+];
+
+for (const [what, now] of MOVES) {
+  Deno.test(`refuseMoved() refuses (4) a cluster ${what}, and names the object`, () => {
+    assert.throws(() => refuseMoved(file, cluster, now), (error: DeployError) => {
+      assert.equal(error.exitCode, 4);
+      assert.match(error.where.at(-1)!, /^(Deployment\/n\/a|Service\/n\/b)$/);
+      return true;
+    });
+  });
+}
+
+Deno.test("refuseMoved() refuses a cluster that the plan does not speak of", async () => {
+  const other = await fixtureCluster("198");
+  assert.throws(() => refuseMoved(file, other, []), { exitCode: 4 });
+});
+
+Deno.test("readPlan() refuses (2) what is no plan", async () => {
+  await assert.rejects(readPlan(`${path}.missing`), { exitCode: 2 });
+  for (const text of ["", "{}", '{"schema":"thanos-multi-cluster/plan/v9"}']) {
+    await writeFile(`${path}.other`, text);
+    await assert.rejects(readPlan(`${path}.other`), { exitCode: 2 });
+  }
+});
+
+Deno.test("driftCode() tells as wanted (0), not as wanted (12) and a failure apart", async () => {
+  const { DeployError } = await import("../../../lib/core/error.ts");
+  const away = { cluster, entries: [], error: new DeployError("Cannot x", { exitCode: 5 }) };
+  assert.equal(driftCode([{ cluster, entries: [entries[1]!] }]), 0);
+  assert.equal(driftCode([{ cluster, entries }]), 12);
+  assert.equal(driftCode([{ cluster, entries }, away]), 5);
+});

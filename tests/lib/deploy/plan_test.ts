@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { planCode, planFleet } from "../../../lib/deploy/plan_fleet.ts";
+import { configMap, idOf, type Manifest, secret, STEP_LABEL } from "../../../lib/core/object.ts";
+import { differences, plan } from "../../../lib/deploy/plan.ts";
+import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
+import {
+  fakeKubectl,
+  FLEET_CONFIG,
+  identityReply,
+  NO_KINDS,
+  NOTHING_LISTED,
+} from "../../support/fake_kubectl.ts";
+
+Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
+  const before = configMap("a", "n", { x: "1", gone: "z" });
+  const after = configMap("a", "n", { x: "2" });
+  before.metadata.resourceVersion = "1";
+  after.metadata.resourceVersion = "2";
+  assert.deepEqual(differences(before, after), ['data.x: "1" -> "2"', 'data.gone: "z" -> (none)']);
+});
+
+Deno.test("differences() never shows the data of a Secret", () => {
+  const found = differences(secret("a", "n", { key: "old" }), secret("a", "n", { key: "new" }));
+  assert.deepEqual(found, ["data.key: changed"]);
+});
+
+Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what is no longer wanted", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const kept = configMap("kept", "monitoring", { x: "new" });
+  const live = [configMap("kept", "monitoring", { x: "old" }), configMap("gone", "monitoring", {})];
+  for (const { metadata } of live) {
+    metadata.labels = { [STEP_LABEL]: "20-prometheus" };
+    metadata.managedFields = [{ manager: "thanos-multi-cluster" }];
+  }
+  const calls = await fakeKubectl([
+    NO_KINDS,
+    { on: "api-resources --verbs", stdout: "configmaps\nnetworkpolicies.networking.k8s.io\n" },
+    { on: "get configmaps,networkpolicies", stdout: JSON.stringify({ items: live }) },
+    {
+      on: "api-resources",
+      stdout: "configmaps cm v1 true ConfigMap\nnamespaces ns v1 false Namespace\n",
+    },
+    { on: "--show-kind --no-headers" },
+    { on: "get configmap", stdout: JSON.stringify({ items: live }) },
+    { on: "--dry-run=server", stdout: JSON.stringify(kept) },
+  ]);
+  const entries = await plan(cluster, [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: "not-there-yet" } },
+    kept,
+    configMap("new", "not-there-yet", {}),
+    {
+      apiVersion: "monitoring.coreos.com/v1",
+      kind: "Prometheus",
+      metadata: { name: "p", namespace: "monitoring" },
+    },
+  ], ["20-prometheus"]);
+  assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
+    ["Namespace/not-there-yet", "create"],
+    [
+      "ConfigMap/monitoring/kept",
+      "update",
+      'metadata.labels.deploy.miribit.lab/step: "20-prometheus" -> (none)',
+      'data.x: "old" -> "new"',
+    ],
+    ["ConfigMap/not-there-yet/new", "create"],
+    ["Prometheus/monitoring/p", "create"],
+    ["ConfigMap/monitoring/gone", "delete"],
+  ]);
+  const applied = (await calls()).filter(({ args }) => args.includes(" apply "));
+  assert.equal(applied.length, 1);
+  assert.match(applied[0]!.args, /--dry-run=server/);
+  // The API server would refuse what is in a namespace, or of a kind, that is not there.
+  const tried = JSON.parse(applied[0]!.stdin).items.map((item: Manifest) => idOf(item));
+  assert.deepEqual(tried, ["Namespace/not-there-yet", "ConfigMap/monitoring/kept"]);
+});
+
+Deno.test("planFleet() plans the other clusters when one is away, and ends with its code", async () => {
+  await fakeKubectl([
+    { on: "config view", stdout: FLEET_CONFIG },
+    { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
+    identityReply("uid"),
+    NO_KINDS,
+    NOTHING_LISTED,
+    { on: "api-resources" },
+  ]);
+  const plans = await planFleet(
+    [],
+    await fixtureFleet({ KUBECONFIG_FILE: "tests/fixtures/kubeconfig" }),
+  );
+  assert.deepEqual(plans.map(({ error }) => error === undefined), [true, false, true]);
+  assert.equal(planCode(plans), 5);
+});

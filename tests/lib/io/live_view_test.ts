@@ -1,0 +1,66 @@
+// lib/io/live_view.ts, on a terminal that understands what it writes.
+import assert from "node:assert/strict";
+import { LiveView } from "../../../lib/io/live_view.ts";
+
+/** A terminal of so many columns: what it shows, line by line, and how often it was written to. */
+function terminal(columns: number) {
+  const lines = [""];
+  let writes = 0;
+  const put = (char: string) => {
+    if (char === "\n") return void lines.push("");
+    if (lines.at(-1)!.length === columns) lines.push("");
+    lines.push(lines.pop()! + char);
+  };
+  return {
+    screen: {
+      columns: () => columns,
+      write(text: string) {
+        writes += 1;
+        const [plain, ...rest] = text.split("\x1b[");
+        for (const char of plain!) put(char);
+        for (const part of rest) {
+          const [code, count, letter] = /^(\d*)([a-zA-Z])/.exec(part)!;
+          if (letter === "A") lines.splice(lines.length - 1 - Number(count), Number(count) + 1, "");
+          for (const char of part.slice(code.length)) put(char);
+        }
+      },
+    },
+    // Without the seconds at the end of a row.
+    shown: () => lines.map((line) => line.replace(/ {2}\d+s$/, "")).filter(Boolean),
+    writes: () => writes,
+  };
+}
+
+Deno.test("LiveView keeps a row for each cluster below the lines that stay", () => {
+  const { screen, shown } = terminal(60);
+  const view = new LiveView(screen);
+  view.show("196 | ", "20-prometheus  Apply");
+  view.above("196 | 20-prometheus\n");
+  view.show("197 | ", "10-longhorn  Ready");
+  view.above("196 |   Apply done\n197 |   warning\n");
+  view.show("196 | ", "20-prometheus  Ready");
+  const lines = ["196 | 20-prometheus", "196 |   Apply done", "197 |   warning"];
+  const rows = ["196 | 20-prometheus  Ready", "197 | 10-longhorn  Ready"];
+  assert.deepEqual(shown(), [...lines, ...rows]);
+  view.end();
+  assert.deepEqual(shown(), lines);
+});
+
+Deno.test("LiveView cuts a row that is longer than the terminal is wide", () => {
+  const { screen, shown } = terminal(20);
+  const view = new LiveView(screen);
+  view.show("196 | ", "waiting for a lot of things that take their time");
+  view.above("a line\n");
+  assert.deepEqual(shown(), ["a line", "196 | waiting for a"]);
+  view.end();
+  assert.deepEqual(shown(), ["a line"]);
+});
+
+Deno.test("LiveView writes nothing when nothing has changed", () => {
+  const { screen, writes } = terminal(80);
+  const view = new LiveView(screen);
+  view.show("", "Apply");
+  view.show("", "Apply");
+  assert.equal(writes(), 1);
+  view.end();
+});

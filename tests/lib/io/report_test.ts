@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { DeployError } from "../../../lib/core/error.ts";
+import { maskSecrets, Report, table } from "../../../lib/io/report.ts";
+
+function lines(prefix = ""): [Report, string[]] {
+  const written: string[] = [];
+  return [new Report(prefix, (line) => written.push(line)), written];
+}
+
+Deno.test("A72: Report masks a secret in every form it can take", () => {
+  const value = 'p"a&s s/ö';
+  maskSecrets([value]);
+  const [report, written] = lines();
+  report.say(`${value} ${btoa(String.fromCharCode(...new TextEncoder().encode(value)))}`);
+  report.error(
+    new DeployError("x", {
+      exitCode: 1,
+      where: encodeURIComponent(value),
+      fix: JSON.stringify(value),
+    }),
+  );
+  assert.ok(!/s s|ö|%22|cCJh/.test(written.join("")), written.join(""));
+  assert.match(written.join(""), /\*\*\* \*\*\*/);
+});
+
+Deno.test("Report prefixes every line of a cluster, also of long errors", () => {
+  const [report, written] = lines("196 | ");
+  report.error(new DeployError("Cannot x", { exitCode: 2, where: "a\nb", fix: "make x" }));
+  assert.ok(written.every((line) => line.startsWith("196 | ")));
+  assert.equal(written.length, 4);
+});
+
+Deno.test("Report lists few changes by object and many by kind", () => {
+  const [few, short] = lines();
+  few.changes([{ id: "Service/n/a", action: "created" }, {
+    id: "Service/n/b",
+    action: "unchanged",
+  }]);
+  assert.deepEqual(short, ["    created    Service/n/a\n"]);
+  const [many, long] = lines();
+  many.changes(
+    Array.from({ length: 20 }, (_, index) => ({ id: `Pod/n/${index}`, action: "created" })),
+  );
+  assert.deepEqual(long, ["    created    20 Pod\n"]);
+});
+
+Deno.test("table() aligns columns", () => {
+  assert.equal(table([["a", "bb"], ["ccc", "d"]]), "a    bb\nccc  d");
+});

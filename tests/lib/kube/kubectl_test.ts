@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { DeployError } from "../../../lib/core/error.ts";
+import { kubectl, kustomize, useKubectl } from "../../../lib/kube/kubectl.ts";
+import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { fakeKubectl } from "../../support/fake_kubectl.ts";
+
+const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+
+async function failure(stderr: string, code = 1): Promise<KubectlError> {
+  await fakeKubectl([{ on: ".", stderr, code }]);
+  const error = await kubectl(["get", "pods"], { cluster, once: true }).catch((error) => error);
+  assert.ok(error instanceof KubectlError);
+  return error;
+}
+
+Deno.test("A22: kubectl() names the context itself and never asks for the current one", async () => {
+  const calls = await fakeKubectl([{ on: "get pods", stdout: "ok" }]);
+  assert.equal(await kubectl(["get", "pods"], { cluster }), "ok");
+  const { args } = (await calls())[0]!;
+  assert.match(args, /^--kubeconfig=\S+tests\/fixtures\/kubeconfig --context=mkube-197 get pods$/);
+});
+
+Deno.test("A13: kubectl() runs every child with LC_ALL=C, whatever the shell has", async () => {
+  for (const locale of ["ko_KR.UTF-8", "tr_TR.UTF-8", "C"]) {
+    Deno.env.set("LANG", locale);
+    const calls = await fakeKubectl([{ on: "version" }]);
+    await kubectl(["version"], { cluster });
+    assert.equal((await calls())[0]!.locale, "C");
+  }
+});
+
+Deno.test("A58: kubectl() ends a call that does not answer, exit 5", async () => {
+  await fakeKubectl([{ on: ".", delay: 30 }]);
+  const error = await kubectl(["get", "pods"], { cluster, seconds: 0.3 }).catch((error) => error);
+  assert.ok(error instanceof KubectlError);
+  assert.equal(error.exitCode, 5);
+  assert.match(error.stderr, /no answer within 0.3 s/);
+});
+
+Deno.test("kubectl() sends input on stdin and closes stdin otherwise", async () => {
+  const calls = await fakeKubectl([{ on: "." }]);
+  await kubectl(["apply"], { cluster, input: "secret on stdin" });
+  await kubectl(["get"], { cluster });
+  assert.deepEqual((await calls()).map(({ stdin }) => stdin), ["secret on stdin", ""]);
+});
+
+const verdicts: [title: string, stderr: string, exitCode: number, transient: boolean][] = [
+  [
+    "refused connection",
+    "The connection to the server 192.168.101.197:8443 was refused - did you specify the right host or port?\ndial tcp: connect: connection refused",
+    5,
+    true,
+  ],
+  [
+    "unknown host",
+    "Unable to connect to the server: dial tcp: lookup mkube: no such host",
+    5,
+    true,
+  ],
+  [
+    "A28: expired certificate",
+    "Unable to connect to the server: x509: certificate has expired or is not yet valid",
+    5,
+    false,
+  ],
+  ["A29: unknown authority", "x509: certificate signed by unknown authority", 5, false],
+  ["A30: unauthorized", "error: You must be logged in to the server (Unauthorized)", 5, false],
+  [
+    "A30: forbidden",
+    'Error from server (Forbidden): pods is forbidden: User "x" cannot list resource "pods" in API group ""',
+    5,
+    false,
+  ],
+  [
+    "A40: terminating namespace",
+    'Error from server (Forbidden): secrets "a" is forbidden: unable to create new content in namespace monitoring because it is being terminated',
+    6,
+    false,
+  ],
+  [
+    "A36: immutable field",
+    "The Job is invalid: spec.template: Invalid value: field is immutable",
+    6,
+    false,
+  ],
+  [
+    "A41: webhook not up",
+    'Error from server (InternalError): failed calling webhook "validate.nginx": no endpoints',
+    6,
+    true,
+  ],
+  [
+    "A42: webhook of an old install",
+    'Error from server (InternalError): failed calling webhook "prometheusrulemutate.monitoring.coreos.com": no endpoints available for service "old-operator"',
+    6,
+    true,
+  ],
+  [
+    "A48: quota",
+    'Error from server (Forbidden): pods "a" is forbidden: exceeded quota: small, requested: requests.cpu=2, used: requests.cpu=1, limited: requests.cpu=2',
+    6,
+    false,
+  ],
+  [
+    "A33: too many requests",
+    "Error from server (TooManyRequests): the server has received too many requests",
+    5,
+    true,
+  ],
+  [
+    "A31: nothing listens",
+    "The connection to the server 10.0.0.1:8443 was refused - did you specify the right host or port?",
+    5,
+    true,
+  ],
+  ["etcd timeout", "Error from server: etcdserver: request timed out", 5, true],
+];
+
+for (const [title, stderr, exitCode, transient] of verdicts) {
+  Deno.test(`kubectl() classifies: ${title}`, async () => {
+    const error = await failure(stderr);
+    assert.deepEqual([error.exitCode, error.transient], [exitCode, transient]);
+    assert.ok(error.fix);
+  });
+}
+
+Deno.test("A15: kubectl() says that kubectl is missing, exit 3", async () => {
+  const error = await failure("exec: kubectl: not found", 127);
+  assert.equal(error.exitCode, 3);
+  assert.equal(error.fix, "make tools");
+});
+
+Deno.test("kustomize() says what is wrong with a folder", async () => {
+  useKubectl("kubectl");
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/kustomization.yaml`, "resources: [absent.yaml]\n");
+  const error = await kustomize(folder).catch((error) => error);
+  assert.equal(error.exitCode, 2);
+  assert.match(error.where.join(), /absent\.yaml/);
+});
+
+Deno.test("kubectl() keeps warnings and advice out of the reason", async () => {
+  const error = await failure("Warning: unrecognized format\nError: real reason");
+  assert.equal(error.stderr, "Error: real reason");
+  assert.ok(error instanceof DeployError);
+});

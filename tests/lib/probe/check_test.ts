@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { type Check, conclude, type Problem, settled } from "../../../lib/probe/check.ts";
+import { DeployError } from "../../../lib/core/error.ts";
+
+const PROBLEM: Problem = { what: "no blocks", cause: "S3 is away", fix: "mc ping" };
+
+function check(run: () => Promise<Problem[]>): Check<string> {
+  return { name: "Upload", hop: "sidecar -> S3", live: true, run };
+}
+
+Deno.test("settled() looks again while there is patience", async () => {
+  let runs = 0;
+  const said: string[] = [];
+  const result = await settled(
+    check(() => Promise.resolve(++runs < 3 ? [PROBLEM] : [])),
+    "",
+    { until: Date.now() + 5000, every: 0.001, say: (text) => said.push(text) },
+  );
+  assert.deepEqual([runs, result.problems, said], [3, [], ["Upload: no blocks"]]);
+});
+
+Deno.test("settled() gives the problems when the patience is over", async () => {
+  const result = await settled(check(() => Promise.resolve([PROBLEM])), "", { until: 0 });
+  assert.deepEqual(result, { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM] });
+});
+
+Deno.test("V1: settled() has at least the patience of the problem itself", async () => {
+  let runs = 0;
+  const slow = { ...PROBLEM, patience: 5 };
+  const run = () => Promise.resolve(++runs < 3 ? [PROBLEM, slow] : []);
+  const { problems } = await settled(check(run), "", { until: 0, every: 0.001 });
+  assert.deepEqual([runs, problems], [3, []]);
+});
+
+Deno.test("V5: settled() makes a problem of a failure to ask, and of a bug with its stack", async () => {
+  const failure = new DeployError("Cannot read /x of a", { exitCode: 8, where: "503", fix: "y" });
+  const { problems } = await settled(check(() => Promise.reject(failure)), "", { until: 0 });
+  assert.deepEqual(problems, [{ what: "Cannot read /x of a", cause: "503", fix: "y" }]);
+  const bug = check(() => Promise.reject(new TypeError("x of undefined")));
+  const [problem] = (await settled(bug, "", { until: 0 })).problems;
+  assert.equal(problem!.what, "cannot be asked: x of undefined");
+  assert.match(problem!.cause, /^TypeError: x of undefined\n +at /);
+  assert.match(problem!.fix, /bug of ours/);
+});
+
+Deno.test("conclude() lists every problem of every check with hop, cause and fix", () => {
+  const error = (() => {
+    try {
+      conclude("cluster-197-edge", [
+        { name: "Targets", hop: "exporters -> Prometheus", problems: [] },
+        { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM, { ...PROBLEM, what: "x" }] },
+      ]);
+    } catch (error) {
+      return error;
+    }
+  })();
+  assert.ok(error instanceof DeployError);
+  assert.equal(error.exitCode, 11);
+  assert.equal(error.message, "1 of 2 checks failed on cluster-197-edge");
+  assert.equal(error.where.length, 2);
+  assert.equal(
+    error.where[0],
+    "Upload (sidecar -> S3): no blocks\nlikely cause: S3 is away\nfix: mc ping",
+  );
+});
+
+Deno.test("conclude() is silent when all is well", () => {
+  conclude("cluster-197-edge", [{ name: "Upload", hop: "sidecar -> S3", problems: [] }]);
+});
+
+Deno.test("settled() keeps the fact of the last try, and of that one only", async () => {
+  let tries = 0;
+  const check: Check<string> = {
+    name: "Line",
+    hop: "pod -> index",
+    live: true,
+    run: (_, tell) => {
+      if (++tries === 1) tell("found late");
+      return Promise.resolve(tries === 1 ? [{ what: "w", cause: "c", fix: "f" }] : []);
+    },
+  };
+  const result = await settled(check, "", { until: Date.now() + 10_000, every: 0.01 });
+  assert.equal(tries, 2);
+  assert.equal(result.fact, undefined);
+});

@@ -1,0 +1,327 @@
+import assert from "node:assert/strict";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import {
+  type BundleOptions,
+  loadBundle,
+  missingBundles,
+  readBundle,
+} from "../../../lib/render/bundle.ts";
+import { projectPath } from "../../../lib/config/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { recipeHash } from "../../../scripts/tools/crd_generator.ts";
+import type { Manifest } from "../../../lib/core/object.ts";
+import { parseObjects } from "../../../lib/render/yaml.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { rejected, sha256, withSite } from "../../support/download_fixture.ts";
+
+const TEXT = `apiVersion: v1
+kind: Namespace
+metadata:
+  name: first
+---
+apiVersion: v1
+kind: List
+items:
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: second}}
+`;
+const PATH = "up.test/v1/file.yaml";
+const GENERATOR = {
+  tool: "tmc-generator",
+  module: "example.com/api",
+  version: "v1.0.0",
+  packages: ["v1"],
+  options: ["crd"],
+  annotations: { "up.test/version": "1.0.0" },
+};
+
+const MADE: Manifest[] = [{ apiVersion: "v1", kind: "Made", metadata: { name: "made" } }];
+
+/** A lock file with one bundle of one file; gives what readBundle wants. */
+async function locked(
+  folder: string,
+  { host = "up.test", ...rest }: { host?: string; generator?: typeof GENERATOR } = {},
+): Promise<BundleOptions & { say: (line: string) => void; lines: string[] }> {
+  const parsed = sha256(JSON.stringify(parseObjects(TEXT, "file.yaml")));
+  const url = `https://${host}/v1/file.yaml`;
+  const file = { url, bytes: TEXT.length, sha256: sha256(TEXT), parsed };
+  const lockFile = join(folder, "lock.json");
+  const generated = sha256(JSON.stringify(MADE));
+  const bundle = { name: "up", title: "Up", version: "v1", files: [file], generated, ...rest };
+  await writeFile(lockFile, JSON.stringify({ bundles: [bundle] }));
+  const lines: string[] = [];
+  return { lockFile, lines, say: (line) => lines.push(line) };
+}
+
+async function mirrorWith(folder: string, text: string): Promise<string> {
+  const path = join(folder, "mirror", PATH);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, text);
+  return join(folder, "mirror");
+}
+
+function offline(): Promise<Response> {
+  return Promise.reject(new TypeError("error for url (x): dns error: no such name"));
+}
+
+function names(objects: Manifest[]): string[] {
+  return objects.map(({ metadata }) => metadata.name);
+}
+
+Deno.test("readBundle() takes a file from the network once, then from the cache", async () => {
+  await withSite({ "/v1/file.yaml": TEXT }, async ({ fetch, asked }, folder) => {
+    const options = { ...await locked(folder), fetch };
+    assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
+    assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
+    assert.deepEqual(asked, [`https://${PATH}`]);
+    const cache = join(folder, "cache", "bundles");
+    const kept = join(cache, `${sha256(TEXT)}.yaml.json`);
+    assert.deepEqual((await readdir(cache)).length, 2);
+
+    // As the parser of another version would leave it: made again from the file.
+    await writeFile(kept, "[]");
+    assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
+    assert.notEqual(await readFile(kept, "utf8"), "[]");
+  });
+});
+
+Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to its copies in the cache", async () => {
+  await withSite({ "/v1/file.yaml": TEXT }, async ({ fetch }, folder) => {
+    const options = { ...await locked(folder), fetch };
+    await readBundle("up", options);
+    const copy = join(folder, "cache", "bundles", `${sha256(TEXT)}.yaml.json`);
+    const edited = (await readFile(copy, "utf8")).replace("second", "edited");
+    // Bare, and with the mark by which such copies were known once.
+    for (const text of [edited, `${sha256(edited)}\n${edited}`]) {
+      await writeFile(copy, text);
+      assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
+    }
+  });
+  await withSite({}, async (_, folder) => {
+    const generating = {
+      ...await locked(folder, { host: "nowhere.test", generator: GENERATOR }),
+      fetch: offline as typeof fetch,
+      generate: () => Promise.resolve(MADE),
+    };
+    await readBundle("up", generating);
+    const made = join(folder, "cache", "bundles", `${recipeHash(GENERATOR)}.json`);
+    const other = (await readFile(made, "utf8")).replace("made", "edited");
+    for (const text of [other, `${sha256(other)}\n${other}`]) {
+      await writeFile(made, text);
+      assert.deepEqual(await readBundle("up", generating), MADE);
+    }
+  });
+});
+
+Deno.test("readBundle() takes a mirror folder, and a mirror address, before the network", async () => {
+  await withSite({}, async (_, folder) => {
+    const options = { ...await locked(folder), fetch: offline as typeof fetch };
+    const mirror = await mirrorWith(folder, TEXT);
+    assert.deepEqual(names(await readBundle("up", { ...options, mirror })), ["first", "second"]);
+  });
+  await withSite({ [`/${PATH}`]: TEXT }, async ({ address, asked, fetch }, folder) => {
+    Deno.env.set("UPSTREAM_MIRROR", `${address}/`);
+    const options = { ...await locked(folder), fetch };
+    assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
+    assert.deepEqual(asked, [`${address}/${PATH}`]);
+    Deno.env.delete("UPSTREAM_MIRROR");
+  });
+});
+
+Deno.test("A68: a mirror file that is truncated ends with exit 9, both sums, and no copy", async () => {
+  await withSite({}, async (_, folder) => {
+    const mirror = await mirrorWith(folder, TEXT.slice(0, 40));
+    const error = await rejected(readBundle("up", { ...await locked(folder), mirror }));
+    assert.equal(error.exitCode, ExitCode.integrity);
+    assert.match(error.message, /mirror\/up.test\/v1\/file.yaml/);
+    assert.deepEqual(error.where, [
+      `sha256 expected ${sha256(TEXT)}, actual ${sha256(TEXT.slice(0, 40))}`,
+      `bytes expected ${TEXT.length}, actual 40`,
+    ]);
+    assert.deepEqual(await readdir(join(folder, "cache", "bundles")), []);
+  });
+});
+
+Deno.test("A68: a cached file that was edited ends with exit 9, even after it was parsed", async () => {
+  await withSite({ "/v1/file.yaml": TEXT }, async ({ fetch }, folder) => {
+    const options = { ...await locked(folder), fetch };
+    await readBundle("up", options);
+    const cached = join(folder, "cache", "bundles", `${sha256(TEXT)}.yaml`);
+    await writeFile(cached, TEXT.replace("first", "other"));
+    const error = await rejected(readBundle("up", { ...options, allowMissing: true }));
+    assert.equal(error.exitCode, ExitCode.integrity);
+    assert.ok(error.message.includes(cached));
+  });
+});
+
+Deno.test("A69: an HTML page in place of a bundle ends with exit 9, URL, status and first bytes", async () => {
+  const login = "<html>log in</html>";
+  await withSite({ "/v1/file.yaml": login }, async ({ fetch }, folder) => {
+    const options = { ...await locked(folder), fetch, allowMissing: true };
+    const error = await rejected(readBundle("up", options));
+    assert.equal(error.exitCode, ExitCode.integrity);
+    assert.match(error.message, /https:\/\/up.test\/v1\/file.yaml/);
+    assert.match(error.where[0]!, /status 200.*<html>log in/);
+  });
+  const down = () => new Response(login, { status: 502 });
+  await withSite({ "/v1/file.yaml": down }, async ({ fetch }, folder) => {
+    const error = await rejected(readBundle("up", { ...await locked(folder), fetch }));
+    assert.equal(error.exitCode, ExitCode.integrity);
+    assert.match(error.where.join("\n"), /up.test\/v1\/file.yaml.*\n.*status 502.*<html>log in/);
+  });
+});
+
+Deno.test("A69: a bundle that cannot be had ends with exit 3, its URL and UPSTREAM_MIRROR", async () => {
+  await withSite({}, async (_, folder) => {
+    const options = await locked(folder, { host: "gone.test" });
+    const error = await rejected(
+      readBundle("up", {
+        ...options,
+        fetch: offline as typeof fetch,
+        mirror: join(folder, "none"),
+      }),
+    );
+    assert.equal(error.exitCode, ExitCode.prerequisite);
+    assert.match(error.message, /Up v1/);
+    assert.match(error.where.join("\n"), /https:\/\/gone.test\/v1\/file.yaml/);
+    assert.match(error.fix!, /UPSTREAM_MIRROR.*gone.test\/v1\/file.yaml/);
+  });
+});
+
+Deno.test("readBundle() goes on without a bundle when that is allowed, and says so", async () => {
+  await withSite({}, async (_, folder) => {
+    const options = await locked(folder, { host: "absent.test" });
+    const objects = await readBundle("up", {
+      ...options,
+      fetch: offline as typeof fetch,
+      allowMissing: true,
+    });
+    assert.deepEqual(objects, []);
+    assert.match(
+      options.lines.at(-1)!,
+      /going on without Up v1: Cannot download "https:\/\/absent/,
+    );
+    assert.deepEqual(missingBundles(), ["Up v1"]);
+  });
+});
+
+Deno.test("readBundle() generates what cannot be downloaded, once for each recipe", async () => {
+  await withSite({}, async (_, folder) => {
+    let runs = 0;
+    const options = {
+      ...await locked(folder, { host: "nowhere.test", generator: GENERATOR }),
+      fetch: offline as typeof fetch,
+      generate: () => Promise.resolve((runs++, MADE)),
+    };
+    assert.deepEqual(await readBundle("up", options), MADE);
+    assert.deepEqual(await readBundle("up", options), MADE);
+    assert.equal(runs, 1);
+    const other = { ...GENERATOR, version: "v1.0.1" };
+    const { lockFile } = await locked(folder, { host: "nowhere.test", generator: other });
+    await readBundle("up", { ...options, lockFile });
+    assert.equal(runs, 2);
+
+    // The release itself, once it can be had, comes before what was generated.
+    const mirror = await mirrorWith(folder, TEXT);
+    const { lockFile: real } = await locked(folder, { generator: GENERATOR });
+    const objects = await readBundle("up", { ...options, lockFile: real, mirror });
+    assert.deepEqual(names(objects), ["first", "second"]);
+  });
+});
+
+Deno.test("readBundle() tells why the generator failed too", async () => {
+  await withSite({}, async (_, folder) => {
+    const options = {
+      ...await locked(folder, { host: "nohow.test", generator: GENERATOR }),
+      fetch: offline as typeof fetch,
+      generate: () => {
+        throw new DeployError("Cannot generate", { exitCode: 3, where: "Go is not on PATH" });
+      },
+    };
+    const error = await rejected(readBundle("up", options));
+    assert.equal(error.exitCode, ExitCode.prerequisite);
+    assert.match(error.where.join("\n"), /nohow.test[^]*Cannot generate\n {2}Go is not on PATH/);
+  });
+});
+
+const OBJECT = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n";
+const BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" +
+  ["b", "c", "d", "e", "f"].map((name, index) => {
+    const before = `*${"abcde"[index]}`;
+    return `${name}: &${name} [${Array(9).fill(before).join(", ")}]\n`;
+  }).join("");
+const REFUSED: [what: string, text: string, place: string, words: RegExp][] = [
+  ["a duplicate key", `${OBJECT}kind: Pod\n`, "5:1", /unique/],
+  ["a tab", "apiVersion: v1\nkind: Pod\nmetadata:\n\tname: a\n", "4:1", /[Tt]ab/],
+  ["an alias bomb", OBJECT + BOMB, "6:8", /alias/],
+  ["an unknown tag", `${OBJECT}spec: !Exec rm\n`, "5:7", /tag/],
+  ["a document that is no object", `${OBJECT}---\n- 1\n`, "6:1", /not a Kubernetes object/],
+];
+for (const [what, text, place, words] of REFUSED) {
+  Deno.test(`A70: ${what} ends with exit 2 and file:line:column`, async () => {
+    const error = await rejected(Promise.resolve().then(() => parseObjects(text, "file.yaml")));
+    assert.equal(error.exitCode, ExitCode.config);
+    assert.ok(error.where[0]!.startsWith(`file.yaml:${place} `), error.where.join("\n"));
+    assert.match(error.where[0]!, words);
+  });
+}
+
+Deno.test("A70: empty documents are skipped and lists unwrapped", () => {
+  for (const text of ["", "---\n", "# only a comment\n", "---\n---\n# nothing\n"]) {
+    assert.deepEqual(parseObjects(text, "file.yaml"), []);
+  }
+  assert.deepEqual(names(parseObjects(`---\n${TEXT}---\n`, "file.yaml")), ["first", "second"]);
+  const list = `apiVersion: v1\nkind: ConfigMapList\nitems:\n- ${
+    OBJECT.replaceAll("\n", "\n  ")
+  }\n`;
+  assert.deepEqual(names(parseObjects(list, "file.yaml")), ["a"]);
+});
+
+Deno.test("manifests/upstream.lock.json pins https files by size and sha256", async () => {
+  const { bundles } = JSON.parse(
+    await readFile(projectPath("manifests/upstream.lock.json"), "utf8"),
+  );
+  const urls: string[] = [];
+  for (const { name, title, version, files, generator, generated } of bundles) {
+    assert.match(version, /^v\d+\.\d+\.\d+$/, name);
+    assert.ok(title && files.length > 0, name);
+    if (generator) assert.match(generated, /^[0-9a-f]{64}$/, name);
+    for (const { url, bytes, sha256, parsed } of files) {
+      assert.match(parsed, /^[0-9a-f]{64}$/, url);
+      assert.ok(url.startsWith("https://") && url.includes(`/${version}/`), url);
+      assert.ok(Number.isInteger(bytes) && /^[0-9a-f]{64}$/.test(sha256), url);
+      urls.push(url);
+    }
+  }
+  assert.equal(new Set(urls).size, urls.length);
+});
+
+const mirror = Deno.env.get("UPSTREAM_MIRROR");
+
+Deno.test({
+  name:
+    "manifests/upstream.lock.json pins what the parser makes of each file (needs UPSTREAM_MIRROR)",
+  ignore: !mirror,
+  fn: async () => {
+    const { bundles } = JSON.parse(
+      await readFile(projectPath("manifests/upstream.lock.json"), "utf8"),
+    );
+    for (const { url, parsed } of bundles.flatMap(({ files }: { files: unknown[] }) => files)) {
+      const text = await readFile(join(mirror!, url.replace("https://", "")), "utf8");
+      assert.equal(sha256(JSON.stringify(parseObjects(text, url))), parsed, url);
+    }
+  },
+});
+
+Deno.test("loadBundle() reads a bundle once for all callers, none of whom can change it", async () => {
+  const cluster = await fixtureCluster("196");
+  await withSite({}, async (_, folder) => {
+    Deno.env.set("UPSTREAM_MIRROR", await mirrorWith(folder, TEXT));
+    const { lockFile } = await locked(folder);
+    const load = () => loadBundle("up", cluster, () => {}, lockFile);
+    const [first, second] = await Promise.all([load(), load()]);
+    Deno.env.delete("UPSTREAM_MIRROR");
+    assert.throws(() => first![0]!.metadata.name = "patched", TypeError);
+    assert.equal(first, second);
+  });
+});

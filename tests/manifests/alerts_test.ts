@@ -1,0 +1,268 @@
+// Our own rules, as rendered for the centre and an edge: promtool checks them and runs the cases of
+// tests/alerts, and every alert has its section in docs/runbooks.
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parse, stringify } from "yaml";
+import { $ } from "zx";
+import { readBundle } from "../../lib/render/bundle.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
+import { ensureTools } from "../../scripts/tools/tool.ts";
+import { adaptRules } from "../../scripts/components/prometheus/rules.ts";
+import { fixtureCluster } from "../support/cluster_fixture.ts";
+import { renderedFleet } from "../support/rendered_fixture.ts";
+
+const root = new URL("../..", import.meta.url).pathname;
+const { promtool } = await ensureTools(["promtool"]);
+
+interface Rule {
+  alert?: string;
+  record?: string;
+  expr: string;
+  for?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+}
+
+interface Group {
+  name: string;
+  rules: Rule[];
+}
+
+/** Series in promtool's notation, one value a minute, and when to look. */
+interface Case {
+  at: string;
+  series?: Record<string, string>;
+  /** Labels that tell the alert from others of its name. */
+  labels?: Record<string, string>;
+  /** Sum of a recorded metric; of alerts, how many fire. */
+  value?: string;
+}
+
+/** Cases by alert or recorded metric. */
+type Cases = Record<string, { fires: Case | Case[]; quiet: Case | Case[] }>;
+
+/** Rule files of a cluster by object name: of PrometheusRules, and of ConfigMaps for the Ruler. */
+async function ownRules(id: string, settings = {}): Promise<Map<string, Group[]>> {
+  const rendered = await renderedFleet(settings);
+  const objects = rendered.filter(({ cluster }) => cluster.id === id).flatMap((one) => one.objects);
+  const files = objects.flatMap((object): [string, Group[]][] => {
+    if (object.kind === "PrometheusRule") return [[object.metadata.name, object.spec.groups]];
+    return rulerFiles(object).map(([name, text]) => [name, parse(text).groups]);
+  });
+  return new Map(files.filter(([, groups]) => groups.length > 0));
+}
+
+function rulerFiles({ kind, metadata, data }: Manifest): [string, string][] {
+  return kind === "ConfigMap" && /^thanos-ruler-.*rules$/.test(metadata.name)
+    ? Object.entries(data)
+    : [];
+}
+
+const clusters = new Map([["196", await ownRules("196")], ["197", await ownRules("197")]]);
+
+function rulesOf(files: Map<string, Group[]>): Rule[] {
+  return [...files.values()].flat().flatMap(({ rules }) => rules);
+}
+
+const own = [...clusters.values()].flatMap(rulesOf);
+
+function nameOf({ alert, record }: Rule): string {
+  return alert ?? record!;
+}
+
+async function allCases(): Promise<Cases> {
+  const folder = join(root, "tests/alerts");
+  const files = await readdir(folder);
+  const texts = await Promise.all(files.map((file) => readFile(join(folder, file), "utf8")));
+  // Everything is text: 0x5 is no hexadecimal number but five zeros.
+  const parsed = texts.map((text) => parse(text, { merge: true, schema: "failsafe" }));
+  return Object.assign({}, ...parsed);
+}
+
+const cases = await allCases();
+
+/** Runs promtool on files of these contents. */
+async function promtoolAccepts(args: string[], contents: [name: string, unknown][]): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "tmc-rules-"));
+  try {
+    for (const [name, content] of contents) await writeFile(join(folder, name), stringify(content));
+    const run = $({ quiet: true, nothrow: true, cwd: folder });
+    const result = await run`exec ${promtool!} ${args}`;
+    assert.equal(result.exitCode, 0, result.stdout + result.stderr);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+function checks(files: Map<string, Group[]>): Promise<void> {
+  const contents = [...files].map(([name, groups]): [string, unknown] => [
+    `${name}.rules`,
+    // The strategy is Thanos' own word, which promtool does not know.
+    { groups: groups.map((group) => ({ ...group, partial_response_strategy: undefined })) },
+  ]);
+  const names = contents.map(([name]) => name);
+  return promtoolAccepts(["check", "rules", "--lint=all", "--lint-fatal", ...names], contents);
+}
+
+/** Runs the cases of these rules. Each rule is alone in its file: hours pass quickly then. */
+function firesAndKeepsQuiet(rules: Rule[]): Promise<void> {
+  const names = [...new Set(rules.map(nameOf))].filter((name) => cases[name]);
+  const contents = names.flatMap((name): [string, unknown][] => {
+    const named = rules.filter((rule) => nameOf(rule) === name);
+    return [
+      [`${name}.rules`, { groups: [{ name, rules: named }] }],
+      [`${name}.test`, {
+        rule_files: [`${name}.rules`],
+        evaluation_interval: "1m",
+        tests: promtoolTests(name, cases[name]!),
+      }],
+    ];
+  });
+  return promtoolAccepts(["test", "rules", ...names.map((name) => `${name}.test`)], contents);
+}
+
+/** Firing alerts are looked up as a metric, so that no text is repeated in a case. */
+function promtoolTests(name: string, both: Cases[string]): unknown[] {
+  return (["fires", "quiet"] as const).flatMap((kind) =>
+    [both[kind]].flat().map(({ at, series = {}, labels = {}, value = "1" }) => {
+      const wanted = { alertname: name, alertstate: "firing", ...labels };
+      const selector = Object.entries(wanted).map(([key, text]) => `${key}="${text}"`).join(",");
+      const recorded = own.some(({ record }) => record === name);
+      return {
+        name: `${name} ${kind}`,
+        interval: "1m",
+        input_series: Object.entries(series).map(([series, values]) => ({ series, values })),
+        promql_expr_test: [{
+          expr: recorded ? `sum(${name})` : `count(ALERTS{${selector}})`,
+          eval_time: at,
+          exp_samples: kind === "fires" ? [{ labels: "{}", value: Number(value) }] : [],
+        }],
+      };
+    })
+  );
+}
+
+for (const [id, files] of clusters) {
+  Deno.test(`promtool accepts the own rules of ${id}`, () => checks(files));
+
+  Deno.test(`every own rule of ${id} fires when it should, and only then`, () => {
+    return firesAndKeepsQuiet(rulesOf(files));
+  });
+}
+
+Deno.test("every own rule has a firing and a quiet case, and every case a rule", () => {
+  assert.deepEqual(Object.keys(cases).sort(), [...new Set(own.map(nameOf))].sort());
+  for (const [name, { fires, quiet }] of Object.entries(cases)) {
+    assert.ok([fires].flat().length > 0 && [quiet].flat().length > 0, name);
+    for (const { at } of [fires, quiet].flat()) assert.ok(at, name);
+  }
+});
+
+Deno.test("every own alert links to its runbook under RUNBOOK_URL, and no section is left over", async () => {
+  const url = "https://git.example/runbooks";
+  const alerts = rulesOf(await ownRules("196", { RUNBOOK_URL: url })).filter(({ alert }) => alert);
+  const links = new Set(alerts.map(({ alert, annotations }) => {
+    assert.ok(annotations?.runbook_url, `${alert} has no runbook_url`);
+    return annotations.runbook_url;
+  }));
+  const folder = join(root, "docs/runbooks");
+  const sections = (await Promise.all((await readdir(folder)).map(async (file) => {
+    const text = await readFile(join(folder, file), "utf8");
+    return text.match(/^## .*$/gm)!.map((line) => `${url}/${file}#${line.slice(3).toLowerCase()}`);
+  }))).flat();
+  assert.deepEqual([...links].sort(), sections.sort());
+  for (const { alert, annotations } of alerts) {
+    assert.ok(annotations!.runbook_url!.endsWith(`#${alert!.toLowerCase()}`), alert);
+  }
+});
+
+Deno.test("the alerts that the specification names are there, as it wants them", () => {
+  const wanted = { ThanosCompactHalted: "5m", PrometheusTSDBWALCorrupted: undefined };
+  for (const [name, wait] of Object.entries(wanted)) {
+    const rule = own.find(({ alert }) => alert === name);
+    assert.deepEqual([rule?.for, rule?.labels?.severity], [wait, "critical"], name);
+  }
+  assert.match(own.find(({ alert }) => alert === "ThanosQueryGrpcErrorRate")!.expr, /> 0\.01$/);
+});
+
+/** The topmost route of Alertmanager. */
+function routing(objects: Manifest[]): { group_wait: string } {
+  const secret = objects.find(({ kind, data }) => kind === "Secret" && data["alertmanager.yaml"])!;
+  return parse(atob(secret.data["alertmanager.yaml"])).route;
+}
+
+Deno.test("a lost S3 is known within five minutes", async () => {
+  const rule = own.find(({ alert }) => alert === "S3EndpointDown")!;
+  const steps = (await renderedFleet()).filter(({ step }) => step === "20-prometheus");
+  assert.ok(steps.length > 0);
+  for (const { cluster, objects } of steps) {
+    const { scrapeInterval, scrapeTimeout, evaluationInterval } = objects.find(({ kind }) =>
+      kind === "Prometheus"
+    )!.spec;
+    // The scrape that fails, its time limit, two evaluations around `for`, Alertmanager's group_wait.
+    const seconds = [
+      scrapeInterval,
+      scrapeTimeout,
+      rule.for!,
+      evaluationInterval,
+      evaluationInterval,
+      routing(objects).group_wait,
+    ].map(durationSeconds).reduce((sum, one) => sum + one);
+    assert.ok(seconds < 300, `${cluster.id}: ${seconds} s`);
+  }
+});
+
+Deno.test("every label that an own alert speaks of can be there", () => {
+  // What an aggregation or a comparison with on() leaves; absent() has only what its selector names.
+  for (const { alert, expr, annotations = {} } of own) {
+    if (!alert) continue;
+    const text = JSON.stringify(annotations);
+    const kept = /^(?:histogram_quantile\(0\.\d+, )?sum by \(([^)]*)\)|> on \(([^)]*)\)/.exec(expr);
+    if (kept) {
+      assert.deepEqual(missing(spokenLabels(text), (kept[1] ?? kept[2])!.split(", ")), [], alert);
+    }
+    // What stands inside a `with` is left out where the label is missing.
+    const always = spokenLabels(
+      text.replaceAll(/\{\{ with \$labels\.\w+ \}\}.*?\{\{ (?=else|end)/g, ""),
+    );
+    for (const [, selector = ""] of expr.matchAll(/\babsent\(\w+(?:\{([^}]*)\})?/g)) {
+      const named = [...selector.matchAll(/(\w+)="/g)].map(([, label]) => label!);
+      assert.deepEqual(missing(always, named), [], `${alert}: absent() of {${selector}}`);
+    }
+  }
+});
+
+function spokenLabels(text: string): string[] {
+  return [...text.matchAll(/\$labels\.(\w+)/g)].map(([, label]) => label!);
+}
+
+function missing(wanted: string[], there: string[]): string[] {
+  return wanted.filter((one) => !there.includes(one));
+}
+
+const mirror = Deno.env.get("UPSTREAM_MIRROR");
+
+Deno.test({
+  name: "promtool accepts kube-prometheus' rules as adapted (needs UPSTREAM_MIRROR)",
+  ignore: !mirror,
+  async fn() {
+    const bundle = await readBundle("kube-prometheus-rules", { mirror });
+    for (const scraped of ["false", "true"]) {
+      const objects = adaptRules(
+        bundle,
+        await fixtureCluster("196", { CONTROL_PLANE_METRICS: scraped }),
+      );
+      const files = new Map(
+        objects.map(({ metadata, spec }) => [metadata.name, spec.groups as Group[]]),
+      );
+      const names = rulesOf(files).map(nameOf);
+      for (const name of ["KubePodCrashLooping", "KubeNodeNotReady", "Watchdog"]) {
+        assert.ok(names.includes(name), name);
+      }
+      await checks(files);
+    }
+  },
+});

@@ -1,0 +1,140 @@
+// scripts/operate/certificates.ts and the judgement of INGRESS_TLS_DIR, with the real openssl.
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isFor } from "../../lib/config/certificates.ts";
+import { ensureCertificates } from "../../scripts/operate/certificates.ts";
+import { DeployError } from "../../lib/core/error.ts";
+import { fixtureFleet } from "../support/cluster_fixture.ts";
+
+async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "doors-"));
+  await run(folder).finally(() => rm(folder, { recursive: true }));
+}
+
+const DOMAIN = "mkube-197.miribit.lab";
+
+Deno.test("ensureCertificates() makes a CA once and a certificate per cluster, and then changes nothing", async () => {
+  await withFolder(async (folder) => {
+    const doors = ["196", "197"].map((id) => ({ id, domain: `mkube-${id}.miribit.lab`, folder }));
+    assert.equal((await ensureCertificates(doors)).length, 3);
+    const [ca, own] = await Promise.all(
+      ["site-ca.crt", "197.crt"].map(async (name) =>
+        new X509Certificate(await readFile(join(folder, name)))
+      ),
+    ) as [X509Certificate, X509Certificate];
+    assert.ok(ca.ca && !own.ca && own.verify(ca.publicKey));
+    assert.ok(isFor(own, `grafana.${DOMAIN}`) && !isFor(own, "grafana.elsewhere.lab"));
+    for (const key of ["site-ca.key", "197.key"]) {
+      assert.equal((await stat(join(folder, key))).mode & 0o777, 0o600);
+    }
+    assert.deepEqual(await ensureCertificates(doors), []);
+    // A cluster that came later, and one that was renamed.
+    const later = [{ id: "197", domain: "other.lab", folder }, {
+      id: "199",
+      domain: "x.lab",
+      folder,
+    }];
+    const done = await ensureCertificates(later);
+    assert.match(done[0]!, /certificate of 197 made .*the old one had other names/);
+    assert.match(done[1]!, /certificate of 199 made .*there was none/);
+  });
+});
+
+Deno.test("ensureCertificates() never replaces the CA, and asks for its key when that is away", async () => {
+  await withFolder(async (folder) => {
+    await ensureCertificates([{ id: "197", domain: DOMAIN, folder }]);
+    const before = await readFile(join(folder, "site-ca.crt"), "utf8");
+    await rm(join(folder, "site-ca.key"));
+    await assert.rejects(
+      ensureCertificates([{ id: "198", domain: "x.lab", folder }]),
+      (error: DeployError) => error.exitCode === 3 && /site-ca.key/.test(String(error.where)),
+    );
+    assert.equal(await readFile(join(folder, "site-ca.crt"), "utf8"), before);
+  });
+});
+
+/** What loading the fleet says of the files of 197. */
+async function refusal(folder: string): Promise<string> {
+  try {
+    await fixtureFleet({ INGRESS_TLS: "true", INGRESS_TLS_DIR: folder });
+    return "";
+  } catch (error) {
+    assert.ok(error instanceof DeployError && error.exitCode === 2, String(error));
+    return error.where.filter((line) => /197\.(crt|key)/.test(line)).join("\n");
+  }
+}
+
+Deno.test("INGRESS_TLS: every unfit file is told before anything is contacted", async () => {
+  await withFolder(async (folder) => {
+    const doors = ["196", "197", "198"].map((id) => ({
+      id,
+      domain: `mkube-${id}.miribit.lab`,
+      folder,
+    }));
+    assert.match(await refusal(folder), /197.crt +cannot be read: INGRESS_TLS needs it/);
+    await ensureCertificates(doors);
+    assert.equal(await refusal(folder), "");
+    const swapped = join(folder, "swapped");
+    await mkdir(swapped);
+    for (const name of ["196.crt", "196.key", "197.crt", "197.key", "198.crt", "198.key"]) {
+      await copyFile(join(folder, name), join(swapped, name));
+    }
+    await copyFile(join(folder, "198.key"), join(swapped, "197.key"));
+    assert.match(await refusal(swapped), /197.key +is not the key of/);
+    await copyFile(join(folder, "198.crt"), join(swapped, "197.crt"));
+    assert.match(await refusal(swapped), /197.crt +is not for hosts of mkube-197.miribit.lab/);
+    await writeFile(join(swapped, "197.key"), "nonsense");
+    assert.match(await refusal(swapped), /197.key +is not a PEM private key/);
+  });
+});
+
+/** Runs `work` as if it were so many days later. */
+async function later<T>(days: number, work: () => Promise<T>): Promise<T> {
+  const { now } = Date;
+  Date.now = () => now() + days * 24 * 3600 * 1000;
+  return await work().finally(() => Date.now = now);
+}
+
+Deno.test("a certificate that ends within a month is warned of and made anew, a dead one is refused", async () => {
+  await withFolder(async (folder) => {
+    const doors = ["196", "197", "198"].map((id) => ({
+      id,
+      domain: `mkube-${id}.miribit.lab`,
+      folder,
+    }));
+    await ensureCertificates(doors);
+    const warnings = async () => {
+      const [, edge] = await fixtureFleet({ INGRESS_TLS: "true", INGRESS_TLS_DIR: folder });
+      return edge!.warnings.filter((line) => /197\.crt {2}ends on .* browsers refuse/.test(line));
+    };
+    assert.equal((await warnings()).length, 0);
+    assert.equal((await later(800, warnings)).length, 1);
+    assert.match(await later(830, () => refusal(folder)), /197\.crt {2}expired on/);
+    assert.deepEqual(await later(790, () => ensureCertificates(doors)), []);
+    const renewed = await later(800, () => ensureCertificates(doors));
+    assert.equal(renewed.length, 3);
+    assert.match(renewed[1]!, /certificate of 197 made .*the old one ends/);
+  });
+});
+
+Deno.test("INGRESS_TLS: a wildcard of another level is for none of the doors", async () => {
+  await withFolder(async (folder) => {
+    const domains = ["mkube-196.miribit.lab", `sub.${DOMAIN}`, "mkube-198.miribit.lab"];
+    await ensureCertificates(
+      domains.map((domain, index) => ({ id: String(196 + index), domain, folder })),
+    );
+    // Its second name is the bare sub.DOMAIN, one label below: a host, so it is taken away here.
+    const pair = join(folder, "197");
+    const names = `subjectAltName=DNS:*.sub.${DOMAIN}`;
+    const { success } = await new Deno.Command("openssl", {
+      args: ["req", "-x509", "-key", `${pair}.key`, "-out", `${pair}.crt`, "-days", "90"]
+        .concat("-subj", "/CN=x", "-addext", names),
+      stderr: "null",
+    }).output();
+    assert.ok(success);
+    assert.match(await refusal(folder), /197\.crt {2}is not for hosts of mkube-197/);
+  });
+});

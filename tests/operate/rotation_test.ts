@@ -1,0 +1,300 @@
+// make rotate-s3: its judgements, and the whole command against a kubectl and an S3 of ours.
+import assert from "node:assert/strict";
+import { ensureBucket } from "../../lib/s3/bucket.ts";
+import type { Cluster } from "../../lib/config/cluster.ts";
+import { DeployError } from "../../lib/core/error.ts";
+import { secret } from "../../lib/core/object.ts";
+import { Report } from "../../lib/io/report.ts";
+import { s3Of } from "../../lib/s3/client.ts";
+import { type Step, step } from "../../lib/deploy/step.ts";
+import { CHECKS } from "../../scripts/50-verify.ts";
+import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
+import { openSearchSecrets } from "../../scripts/components/logging/objects.ts";
+import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
+import { figuresTable, rotate } from "../../scripts/operate/rotate_s3.ts";
+import {
+  holdingsOf,
+  oldKeys,
+  outdated,
+  refuseSameId,
+} from "../../scripts/operate/rotation/keys.ts";
+import {
+  FROM_VERIFY,
+  gapProblems,
+  largestGap,
+  uploadProblems,
+} from "../../scripts/operate/rotation/proof.ts";
+import { retire } from "../../scripts/operate/rotation/retire.ts";
+import { fixtureCluster } from "../support/cluster_fixture.ts";
+import {
+  fakeKubectl,
+  FLEET_CONFIG,
+  FREE,
+  identityReply,
+  listOf,
+  NOTHING_LISTED,
+  type Reply,
+} from "../support/fake_kubectl.ts";
+import { type FakeS3, fakeS3, KEY, pem, type Seen } from "../support/s3.ts";
+
+const OLD = { S3_ACCESS_KEY: "old-access-key", S3_SECRET_KEY: "old-secret-key" };
+const OWN = {
+  THANOS_S3_ACCESS_KEY: "metrics-key",
+  THANOS_S3_SECRET_KEY: "metrics-secret",
+  OPENSEARCH_S3_ACCESS_KEY: "logs-key",
+  OPENSEARCH_S3_SECRET_KEY: "logs-secret",
+  LONGHORN_S3_ACCESS_KEY: "volumes-key",
+  LONGHORN_S3_SECRET_KEY: "volumes-secret",
+};
+
+/** Cluster 197 with these settings; S3_ACCESS_KEY is a key that the fake S3 knows. */
+async function site(vars: Record<string, string> = {}, endpoint?: string): Promise<Cluster> {
+  const cluster = await fixtureCluster("197", {
+    KUBECONFIG_FILE: "kubeconfig",
+    SIMULATED_NODES: "true",
+    S3_ACCESS_KEY: KEY.id,
+    S3_SECRET_KEY: KEY.secret,
+    ...(endpoint ? { S3_ENDPOINT: endpoint } : {}),
+    ...vars,
+  });
+  return { ...cluster, s3Ca: pem("ca.pem") };
+}
+
+/** The Secrets that the steps wrote with the settings of that cluster; only so many times. */
+function secretsOf(cluster: Cluster, times = 1e6): Reply[] {
+  const [logs] = openSearchSecrets(cluster);
+  return [objstoreSecret(cluster), logs!].map((object) => ({
+    on: ` get secret ${object.metadata.name} `,
+    stdout: JSON.stringify(object),
+    times,
+  }));
+}
+
+const NO_OTHERS: Reply = { on: " get secret (longhorn-s3-secret|s3-keys-before-rotation) " };
+
+Deno.test("holdingsOf() reads the key of every program that a cluster has", async () => {
+  await fakeKubectl([...secretsOf(await site(OLD)), NO_OTHERS]);
+  const held = await holdingsOf(await site());
+  assert.deepEqual(
+    held.map(({ program, where, key }) => [program, where, key.accessKey, key.secretKey]),
+    [
+      ["THANOS", "monitoring/thanos-s3-config", "old-access-key", "old-secret-key"],
+      ["OPENSEARCH", "logging/opensearch-s3-config", "old-access-key", "old-secret-key"],
+    ],
+  );
+  assert.equal(outdated(held).length, 2);
+});
+
+Deno.test("outdated() finds what differs from the settings, oldKeys() what nobody shall hold", async () => {
+  const cluster = await site(OWN);
+  await fakeKubectl([...secretsOf(await site({ ...OWN, THANOS_S3_ACCESS_KEY: "old" })), NO_OTHERS]);
+  const held = await holdingsOf(cluster);
+  assert.deepEqual(outdated(held).map(({ program }) => program), ["THANOS"]);
+  assert.deepEqual(oldKeys([cluster], ["old", "logs-key", "", "old"]), ["old"]);
+});
+
+Deno.test("a new secret for a key that is in use is refused: it would shut programs out", async () => {
+  await fakeKubectl([
+    ...secretsOf(await site({ ...OWN, THANOS_S3_SECRET_KEY: "before-secret" })),
+    NO_OTHERS,
+  ]);
+  const held = await holdingsOf(await site(OWN));
+  assert.throws(() => refuseSameId(held), (error: DeployError) => {
+    assert.equal(error.exitCode, 2);
+    assert.deepEqual(error.where, [
+      "THANOS_S3_ACCESS_KEY is in use on 197 (monitoring/thanos-s3-config)",
+    ]);
+    return true;
+  });
+});
+
+Deno.test("largestGap() takes neighbours in time, in any order", () => {
+  assert.equal(largestGap([]), 0);
+  assert.equal(largestGap([30]), 0);
+  assert.equal(largestGap([90, 0, 30, 150, 30]), 60);
+});
+
+Deno.test("a gap is a problem beyond what graphs bridge, and so is a Prometheus that is silent", () => {
+  assert.deepEqual(gapProblems(300, 12, 30), []);
+  assert.match(gapProblems(301, 12, 30)[0]!.what, /301 s without a sample/);
+  assert.match(gapProblems(80, 75, 30)[0]!.what, /no new sample of itself for 75 s/);
+  assert.match(gapProblems(undefined, undefined, 30)[0]!.what, /no new sample of itself$/);
+});
+
+Deno.test("failed uploads are a problem while they go on", () => {
+  assert.deepEqual(uploadProblems(0, 0), []);
+  assert.deepEqual(uploadProblems(2, 0), []);
+  assert.match(uploadProblems(2, 1)[0]!.what, /2 uploads of blocks have failed/);
+  assert.match(uploadProblems()[0]!.what, /no metrics/);
+});
+
+Deno.test("the checks that prove a rotation are checks of 50-verify", () => {
+  const known = [...CHECKS.every, ...CHECKS.central].map(({ name }) => name);
+  assert.deepEqual(FROM_VERIFY.filter((name) => !known.includes(name)), []);
+});
+
+Deno.test("figuresTable() shows the ends of keys only", async () => {
+  await fakeKubectl([...secretsOf(await site(OWN)), NO_OTHERS]);
+  const holdings = await holdingsOf(await site(OWN));
+  const [heading, row] = figuresTable([["197", { holdings, gap: 31.6, failures: 0 }]]).split("\n");
+  assert.match(heading!, /^CLUSTER +METRICS +LOGS +VOLUMES +LONGEST GAP +FAILED UPLOADS +LINES/);
+  assert.match(row!, /^197 +…-key +…-key +- +32 s +0 +-$/);
+});
+
+/** A MinIO's administration, which knows these users; gives what became of them. */
+function administered(users: Record<string, string>) {
+  return ({ bucket, query }: Seen): Response | undefined => {
+    if (bucket !== "minio") return undefined;
+    const search = new URLSearchParams(query);
+    const id = search.get("accessKey");
+    if (id === null) return Response.json({ mode: "online" });
+    if (!(id in users)) return Response.json({ Code: "XMinioAdminNoSuchUser" }, { status: 404 });
+    users[id] = search.get("status") ?? users[id]!;
+    return Response.json({ status: users[id], policyName: "" });
+  };
+}
+
+Deno.test("retire() disables old users, never S3_ACCESS_KEY, and tells of what it cannot", async () => {
+  const users = { "old-user-aaaa": "enabled", [KEY.id]: "enabled" };
+  await using fake = fakeS3({ fault: administered(users) });
+  const fleet = [await site({}, fake.endpoint)];
+  const { changes, notes } = await retire(["old-user-aaaa", KEY.id, "a-root-bbbb"], fleet);
+  assert.deepEqual(users, { "old-user-aaaa": "disabled", [KEY.id]: "enabled" });
+  assert.match(changes.join("\n"), /^the user of the old key …aaaa is disabled/);
+  assert.match(
+    notes.join("\n"),
+    /…3f9a stays valid: it is S3_ACCESS_KEY[^]*…bbbb any longer: take/,
+  );
+});
+
+Deno.test("retire() leaves it to the operator where the server is no MinIO", async () => {
+  await using fake = fakeS3();
+  const { changes, notes } = await retire(["old-user-aaaa"], [await site({}, fake.endpoint)]);
+  assert.deepEqual(changes, []);
+  assert.match(notes.join("\n"), /no cluster uses the old key …aaaa any longer: take it away/);
+});
+
+const TARGET: Reply[] = [
+  { on: "config view", stdout: FLEET_CONFIG },
+  identityReply("1-2-3", {
+    id: "197",
+    name: "cluster-197-edge",
+    role: "edge",
+    uid: "1-2-3",
+  }),
+  ...FREE,
+  NOTHING_LISTED,
+  { on: " get secret.v1. ", stdout: listOf() },
+  { on: " apply ", stdout: listOf() },
+  { on: " delete secret s3-keys-before-rotation .*--ignore-not-found" },
+];
+
+function stepThat(name: string, ran: string[], error?: DeployError): Step {
+  return step({
+    name,
+    objects: () => Promise.resolve([]),
+    run: () => error ? Promise.reject(error) : Promise.resolve(void ran.push(name)),
+  });
+}
+
+/** Runs the command on cluster 197; steps only tell that they ran. */
+async function run(
+  fake: FakeS3,
+  replies: Reply[],
+  { prepared, keepOld }: { prepared?: DeployError; keepOld?: boolean } = {},
+) {
+  const calls = await fakeKubectl([...replies, ...TARGET]);
+  const cluster = await site(OWN, fake.endpoint);
+  using s3 = s3Of(cluster);
+  for (const { name } of bucketsOf(cluster)) await ensureBucket(s3, name);
+  const lines: string[] = [], ran: string[] = [];
+  const code = await rotate([cluster], {
+    keepOld,
+    patience: 0,
+    report: new Report("", (line) => void lines.push(line)),
+    prepare: [stepThat("00-minio", ran, prepared)],
+    steps: [stepThat("20-prometheus", ran)],
+  });
+  const written = (await calls()).filter(({ args }) => / (apply|delete) /.test(args));
+  const all = (await calls()).map(({ args }) => args).join("\n") + lines.join("");
+  assert.ok(!/-secret\b|secret-key/.test(all.replaceAll("longhorn-s3-secret", "")), all);
+  return { code, ran, output: lines.join(""), written: written.map(({ args }) => args) };
+}
+
+/** An S3 with the new keys, and a MinIO's administration with those users. */
+function server(users: Record<string, string>): FakeS3 {
+  const keys = { "metrics-key": "metrics-secret", "logs-key": "logs-secret" };
+  return fakeS3({
+    keys: { ...keys, "volumes-key": "volumes-secret" },
+    fault: administered(users),
+  });
+}
+
+Deno.test("rotate-s3 has nothing to do when every cluster holds the keys of the settings", async () => {
+  await using fake = server({});
+  const { code, ran, output } = await run(fake, [...secretsOf(await site(OWN)), NO_OTHERS]);
+  assert.deepEqual([code, ran], [0, []]);
+  assert.match(output, /nothing to rotate/);
+});
+
+Deno.test("rotate-s3 proves the new keys, hands them out, and disables the old user at the end", async () => {
+  const users = { "old-access-key": "enabled" };
+  await using fake = server(users);
+  const now = [...secretsOf(await site(OLD), 1), ...secretsOf(await site(OWN)), NO_OTHERS];
+  const { code, ran, output, written } = await run(fake, now);
+  assert.equal(code, 0, output);
+  assert.deepEqual(ran, ["00-minio", "20-prometheus"]);
+  assert.equal(users["old-access-key"], "disabled");
+  assert.match(output, /the user of the old key …-key is disabled/);
+  assert.match(written[0]!, / apply /, "what is old is remembered before it is replaced");
+  assert.match(written.at(-1)!, / delete secret s3-keys-before-rotation /);
+});
+
+Deno.test("rotate-s3 touches nothing when a new key does not work", async () => {
+  const users = { "old-access-key": "enabled" };
+  await using fake = server(users);
+  const prepared = new DeployError("Cannot put a probe object", { exitCode: 8 });
+  const before = [...secretsOf(await site(OLD)), NO_OTHERS];
+  const { code, ran, output, written } = await run(fake, before, { prepared });
+  assert.deepEqual([code, ran, written], [8, [], []]);
+  assert.match(output, /nothing is rotated: every cluster keeps its keys/);
+  assert.equal(users["old-access-key"], "enabled");
+});
+
+Deno.test("rotate-s3 disables nothing while a Secret still holds an old key", async () => {
+  const users = { "old-access-key": "enabled" };
+  await using fake = server(users);
+  const [thanos, logs] = secretsOf(await site(OLD)) as [Reply, Reply];
+  const renewed = secretsOf(await site(OWN))[0]!;
+  const replies = [{ ...thanos, times: 1 }, renewed, logs, NO_OTHERS];
+  const { code, output, written } = await run(fake, replies);
+  assert.equal(code, 11, output);
+  assert.match(output, /every old key stays valid/);
+  assert.equal(users["old-access-key"], "enabled");
+  assert.ok(!written.some((args) => args.includes(" delete ")), "a second run knows what is old");
+});
+
+Deno.test("rotate-s3 that was cut off goes on: what is old is remembered by the cluster", async () => {
+  const users = { "old-access-key": "enabled" };
+  await using fake = server(users);
+  const memory = secret("s3-keys-before-rotation", "default", { ids: "old-access-key" });
+  const replies = [
+    ...secretsOf(await site(OWN)),
+    { on: " get secret s3-keys-before-rotation ", stdout: JSON.stringify(memory) },
+    NO_OTHERS,
+  ];
+  const { code, ran, output } = await run(fake, replies);
+  assert.equal(code, 0, output);
+  assert.deepEqual(ran, ["00-minio", "20-prometheus"]);
+  assert.equal(users["old-access-key"], "disabled");
+});
+
+Deno.test("rotate-s3 --keep-old leaves the old user, and says so", async () => {
+  const users = { "old-access-key": "enabled" };
+  await using fake = server(users);
+  const now = [...secretsOf(await site(OLD), 1), ...secretsOf(await site(OWN)), NO_OTHERS];
+  const { code, output } = await run(fake, now, { keepOld: true });
+  assert.equal(code, 0, output);
+  assert.equal(users["old-access-key"], "enabled");
+  assert.match(output, /the old key …-key stays, as --keep-old says/);
+});

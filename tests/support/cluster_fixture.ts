@@ -1,0 +1,25 @@
+// The three clusters of env/ with made-up secrets: what golden files and unit tests render.
+import { chooseClusters, type Cluster, loadFleet } from "../../lib/config/cluster.ts";
+
+/** Made-up secrets; no test may find them in output or argv. */
+export const SECRETS = {
+  S3_ACCESS_KEY: "dummy-access-key",
+  S3_SECRET_KEY: "dummy-secret-key",
+  GRAFANA_ADMIN_PASSWORD: "dummy-grafana-password",
+  UI_BASIC_AUTH: "admin:{SHA}dummyhash",
+};
+
+/** The fleet of env/ as an operator with these secrets has it, free of this shell's settings. */
+export function fixtureFleet(environment: Record<string, string> = {}): Promise<Cluster[]> {
+  return loadFleet({
+    environment: { SECRET_FILE: "tests/fixtures/no-such-secret.env", ...SECRETS, ...environment },
+  });
+}
+
+/** One cluster of {@link fixtureFleet}. */
+export async function fixtureCluster(
+  id: string,
+  environment: Record<string, string> = {},
+): Promise<Cluster> {
+  return chooseClusters(await fixtureFleet(environment), [id])[0]!;
+}

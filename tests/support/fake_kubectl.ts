@@ -1,0 +1,126 @@
+// A kubectl that records how it was called and answers from a table.
+import { chmod, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { KINDS } from "../../lib/kube/kinds.ts";
+import { useKubectl } from "../../lib/kube/kubectl.ts";
+import { OWNER } from "../../lib/core/object.ts";
+
+export interface Reply {
+  /** Extended regular expression over the arguments, joined by blanks. */
+  on: string;
+  stdout?: string;
+  stderr?: string;
+  code?: number;
+  /** Seconds before the answer. */
+  delay?: number;
+  /** The reply serves this many calls, then the next one that matches does. */
+  times?: number;
+}
+
+export interface Call {
+  args: string;
+  stdin: string;
+  locale: string;
+}
+
+/**
+ * Puts a fake kubectl in place for this test file (each file has its own modules) and gives the
+ * calls it got, in order. A call that no reply matches fails with exit 64.
+ */
+export async function fakeKubectl(replies: Reply[]): Promise<() => Promise<Call[]>> {
+  const folder = await mkdtemp(join(tmpdir(), "fake-kubectl-"));
+  const write = (name: string, text: string) => writeFile(join(folder, name), text);
+  for (
+    const [index, { on, stdout = "", stderr = "", code = 0, delay = 0, times = 1e6 }] of replies
+      .entries()
+  ) {
+    const name = String(index).padStart(3, "0");
+    await write(`${name}.on`, on);
+    await write(`${name}.out`, stdout);
+    await write(`${name}.err`, stderr);
+    await write(`${name}.end`, `delay=${delay} code=${code}`);
+    await write(`${name}.left`, String(times));
+  }
+  const script = join(folder, "kubectl");
+  await writeFile(script, SCRIPT.replaceAll("FOLDER", folder));
+  await chmod(script, 0o700);
+  useKubectl(script);
+  return () => recorded(folder);
+}
+
+/** `kubectl config view` of a seat that knows every cluster of the fixtures under its own address. */
+export const FLEET_CONFIG = JSON.stringify({
+  contexts: ["196", "197", "198"].map((id) => ({ name: `mkube-${id}`, context: { cluster: id } })),
+  clusters: ["196", "197", "198"].map((id) => ({
+    name: id,
+    cluster: { server: `https://192.168.101.${id}:8443` },
+  })),
+});
+
+/** A cluster that lists no kinds, so that nothing on it can be surplus. */
+export const NOTHING_LISTED: Reply = { on: "api-resources --verbs=list,delete" };
+
+/** A cluster whose lock nobody holds. */
+export const FREE: Reply[] = [
+  { on: "create --validate=false --filename -" },
+  { on: "patch lease " },
+];
+
+/** A cluster without a guard before, on which the kinds of what was deployed have not been kept. */
+export const NO_KINDS: Reply = { on: "get configmap thanos-multi-cluster-kinds " };
+
+/** What kubectl prints of objects. */
+export function listOf(...items: unknown[]): string {
+  return JSON.stringify({ kind: "List", items });
+}
+
+/**
+ * What the guard reads of a cluster; `marker` is the data of our ConfigMap there, if any, and `kinds` what
+ * was deployed.
+ */
+export function identityReply(
+  uid: string,
+  marker?: Record<string, string>,
+  kinds?: string[],
+): Reply {
+  const items = [
+    { kind: "Namespace", metadata: { name: "kube-system", uid } },
+    ...(marker ? [{ kind: "ConfigMap", metadata: { name: OWNER }, data: marker }] : []),
+    ...(kinds
+      ? [{ kind: "ConfigMap", metadata: { name: KINDS }, data: { kinds: kinds.join("\n") } }]
+      : []),
+  ];
+  return { on: "get namespace/kube-system", stdout: JSON.stringify({ kind: "List", items }) };
+}
+
+const SCRIPT = `#!/bin/bash
+cd FOLDER
+exec 9>lock; flock 9
+call=call.$(printf %05d $(ls | grep -c 'call.*args'))
+echo "$*" >$call.args
+echo "$LC_ALL" >$call.locale
+if [ -t 0 ]; then : >$call.stdin; else cat >$call.stdin; fi
+for on in *.on; do
+  n=\${on%.on}; left=$(cat $n.left)
+  [ $left -gt 0 ] || continue
+  echo "$*" | grep -Eq -- "$(cat $on)" || continue
+  echo $((left - 1)) >$n.left
+  exec 9>&-
+  . ./$n.end
+  [ $delay = 0 ] || exec sleep $delay; cat $n.out; cat $n.err >&2; exit $code
+done
+echo "no reply for: $*" >&2; exit 64
+`;
+
+async function recorded(folder: string): Promise<Call[]> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".args")).sort();
+  return await Promise.all(names.map(async (name) => {
+    const [args, stdin, locale] = await Promise.all(
+      ["args", "stdin", "locale"].map((end) =>
+        readFile(join(folder, name.replace("args", end)), "utf8")
+      ),
+    );
+    return { args: args!.trim(), stdin: stdin!, locale: locale!.trim() };
+  }));
+}

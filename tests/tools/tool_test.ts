@@ -1,0 +1,372 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { chmod, copyFile, mkdir, readFile, readlink, writeFile } from "node:fs/promises";
+import { userInfo } from "node:os";
+import { dirname, join } from "node:path";
+import { isOlder, requirements } from "../../scripts/tools/go_build.ts";
+import { allTools, ensureTools, findTools, type Tool } from "../../scripts/tools/tool.ts";
+import { rejected, sha256, type Site, withSite } from "../support/download_fixture.ts";
+
+const PROGRAM = "#!/bin/sh\necho tmc-tool version v1.2.3\n";
+const PLATFORMS = ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"];
+
+function tool(rest: Partial<Tool> = {}): Tool {
+  return {
+    name: "tmc-tool",
+    version: "1.2.3",
+    download: {
+      url: "https://release.test/v{version}/{name}",
+      sha256Url: "https://release.test/v{version}/SUMS",
+      platforms: PLATFORMS,
+    },
+    go: { module: "example.com/tool", version: "v{version}" },
+    package: "cmd/tool",
+    minutes: 1,
+    ...rest,
+  };
+}
+
+/** Its host never answers: a host that failed once is not asked again in this process. */
+function offlineTool(rest: Partial<Tool> = {}): Tool {
+  const download = {
+    url: "https://offline.test/{name}",
+    sha256Url: "https://offline.test/SUMS",
+    platforms: PLATFORMS,
+  };
+  return tool({ download, ...rest });
+}
+
+const SITE = {
+  "/v1.2.3/tmc-tool": PROGRAM,
+  "/v1.2.3/SUMS": `${sha256(PROGRAM)}  tmc-tool\n`,
+};
+
+async function script(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, text);
+  await chmod(path, 0o755);
+}
+
+/** A Go that answers what a build asks; `build` is what its build does. */
+async function fakeGo(folder: string, build: string): Promise<void> {
+  await writeFile(join(folder, "go.mod"), "module example.com/tool\n\ngo 1.20\n");
+  await script(
+    join(folder, "path", "go"),
+    `#!/bin/sh
+case $1 in
+mod) echo '{"GoMod": "${folder}/go.mod"}' ;;
+env) printf 'go1.26.8\\nlocal\\n' ;;
+build) ${build} ;;
+esac
+`,
+  );
+  Deno.env.set("PATH", `${join(folder, "path")}:${Deno.env.get("PATH")}`);
+}
+
+async function withoutNetwork(run: (site: Site, folder: string) => Promise<void>): Promise<void> {
+  await withSite({}, async (site, folder) => {
+    const refuse = () => Promise.reject(new TypeError("error for url (x): dns error"));
+    await run({ ...site, fetch: refuse as typeof fetch }, folder);
+  });
+}
+
+Deno.test("ensureTools() downloads a release, links it, and has nothing to do the next time", async () => {
+  await withSite(SITE, async ({ fetch, asked }, root) => {
+    const lines: string[] = [];
+    const options = { root, tools: [tool()], fetch, say: (line: string) => lines.push(line) };
+    const { "tmc-tool": path } = await ensureTools(["tmc-tool"], options);
+    assert.equal(path, join(root, "cache", "tools", "tmc-tool-1.2.3", "tmc-tool"));
+    assert.equal(await readFile(path!, "utf8"), PROGRAM);
+    assert.equal(await readlink(join(root, ".tools", "bin", "tmc-tool")), path);
+    assert.deepEqual(lines, ["  downloading tmc-tool 1.2.3 from release.test"]);
+    const { length } = asked;
+
+    // Its version must not be asked for again either: a program that hangs would show it.
+    await writeFile(path!, "#!/bin/sh\nsleep 3\n");
+    const started = performance.now();
+    await ensureTools(["tmc-tool"], options);
+    assert.ok(performance.now() - started < 100);
+    assert.equal(asked.length, length);
+
+    // Another definition means another look; the cache has the file.
+    const found = await findTools(["tmc-tool"], { ...options, tools: [tool({ minutes: 2 })] });
+    assert.equal(found["tmc-tool"]!.from, "https://release.test/v1.2.3/tmc-tool");
+    assert.equal(asked.length, length);
+  });
+});
+
+Deno.test("ensureTools() takes one program out of a .tar.gz", async () => {
+  const folder = await Deno.makeTempDir();
+  await script(join(folder, "dir-1.2.3", "tmc-tool"), PROGRAM);
+  const { stdout } = await new Deno.Command("tar", {
+    args: ["-czf", "-", "dir-1.2.3"],
+    cwd: folder,
+  })
+    .output();
+  await Deno.remove(folder, { recursive: true });
+  const release = tool({
+    download: {
+      url: "https://archive.test/tool.tar.gz",
+      sha256Url: "https://archive.test/none",
+      member: "dir-{version}/{name}",
+      platforms: PLATFORMS,
+    },
+    sha256: Object.fromEntries(PLATFORMS.map((platform) => [platform, sha256(stdout)])),
+  });
+  await withSite({ "/tool.tar.gz": stdout }, async ({ fetch }, root) => {
+    const { "tmc-tool": path } = await ensureTools(["tmc-tool"], { root, tools: [release], fetch });
+    assert.equal(await readFile(path!, "utf8"), PROGRAM);
+    assert.equal((await Deno.stat(path!)).mode! & 0o777, 0o755);
+    assert.ok(!existsSync(`${path}.tar.gz`));
+  });
+});
+
+Deno.test("A69: ensureTools() stops with exit 9 on a wrong sha256 and does not look elsewhere", async () => {
+  const pages = { ...SITE, "/v1.2.3/tmc-tool": "<html>login</html>" };
+  await withSite(pages, async ({ fetch }, root) => {
+    await fakeGo(root, "touch built");
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools: [tool()], fetch }));
+    assert.equal(error.exitCode, 9);
+    assert.match(error.where.join("\n"), /status 200.*<html>login.*\nsha256 expected/);
+    assert.ok(!existsSync(join(root, ".tools", "bin", "tmc-tool")));
+  });
+});
+
+Deno.test("ensureTools() takes a fitting program from PATH, but never its own link", async () => {
+  await withSite(SITE, async ({ fetch }, root) => {
+    const own = join(root, ".tools", "bin");
+    const other = join(root, "elsewhere");
+    await script(join(other, "tmc-tool"), PROGRAM.replace("1.2.3", "1.4.0"));
+    await script(join(own, "tmc-tool"), PROGRAM);
+    Deno.env.set("PATH", `${own}:${other}:${Deno.env.get("PATH")}`);
+    const options = (atLeast?: string) => ({ root, tools: [tool({ atLeast })], fetch });
+    const exact = await findTools(["tmc-tool"], options());
+    assert.match(exact["tmc-tool"]!.from, /^https:/);
+    const newer = await findTools(["tmc-tool"], options("1.3.0"));
+    assert.deepEqual([newer["tmc-tool"]!.from, newer["tmc-tool"]!.path], [
+      "PATH",
+      join(other, "tmc-tool"),
+    ]);
+  });
+});
+
+Deno.test("A15: a tool that cannot be had ends with exit 3, the version needed and where to get it", async () => {
+  await withoutNetwork(async ({ fetch }, root) => {
+    await fakeGo(root, "echo 'cmd/x.go:7: undefined: y' >&2; exit 1");
+    const tools = [offlineTool({ atLeast: "1.1.0" })];
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools, fetch }));
+    const where = error.where.join("\n");
+    assert.equal(error.exitCode, 3);
+    assert.match(where, /PATH: tmc-tool 1.1.0 or newer is not there/);
+    assert.match(where, /Cannot download "https:\/\/offline.test\/SUMS"\noffline.test/);
+    assert.match(where, /Cannot build tmc-tool\ncmd\/x.go:7: undefined: y/);
+    assert.match(error.fix!, /put tmc-tool 1.1.0 or newer on PATH.*make tools/);
+    assert.ok(!existsSync(join(root, ".tools", "bin", "tmc-tool")));
+  });
+});
+
+Deno.test("A16: a tool on PATH that is too old is named with its version", async () => {
+  await withoutNetwork(async ({ fetch }, root) => {
+    await fakeGo(root, "exit 1");
+    await script(join(root, "path", "tmc-tool"), PROGRAM);
+    const tools = [offlineTool({ atLeast: "1.3.0" })];
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools, fetch }));
+    assert.match(error.where[0]!, /path\/tmc-tool is 1.2.3, needed is 1.3.0 or newer/);
+  });
+});
+
+Deno.test("ensureTools() builds from the Go module when no release answers", async () => {
+  await withoutNetwork(async ({ fetch }, root) => {
+    await fakeGo(root, `echo "$PWD $GOFLAGS $CGO_ENABLED $*" > "$6"`);
+    const tools = [offlineTool({
+      go: {
+        module: "example.com/tool",
+        version: "v{version}",
+        values: { "a/b.Version": "{version}" },
+      },
+    })];
+    const lines: string[] = [];
+    const found = await findTools(["tmc-tool"], {
+      root,
+      tools,
+      fetch,
+      say: (line) => lines.push(line),
+    });
+    const { path, from } = found["tmc-tool"]!;
+    assert.equal(from, "Go module example.com/tool@v1.2.3");
+    const call = await readFile(path, "utf8").catch((error) => String(error));
+    assert.match(
+      call,
+      /cache\/go\/example.com_tool@v1.2.3 -mod=mod -buildvcs=false 0 build -trimpath/,
+    );
+    assert.match(call, /-ldflags -s -w -X a\/b.Version=1.2.3 -o \S+ example.com\/tool\/cmd\/tool/);
+    assert.match(lines[0]!, /building tmc-tool from example.com\/tool@v1.2.3: about a minute/);
+    assert.match(lines[1]!, /built tmc-tool: \d+ s, 0 MB/);
+  });
+});
+
+Deno.test("requirements() turns folders of upstream's repository into released modules", () => {
+  const upstream = `module k8s.io/kubernetes
+
+go 1.26.0
+
+toolchain go1.26.10
+
+require k8s.io/api v0.0.0
+
+replace k8s.io/api => ./staging/src/k8s.io/api
+
+replace example.com/a v1.0.0 => example.com/fork v1.0.1
+`;
+  const text = requirements(upstream, {
+    module: "k8s.io/kubernetes",
+    version: "v1.36.3",
+    staging: "v0.36.3",
+  });
+  assert.match(text, /^module build$/m);
+  assert.match(text, /^go 1.26.0$/m);
+  assert.match(text, /^replace k8s.io\/api => k8s.io\/api v0.36.3$/m);
+  assert.match(text, /^replace example.com\/a v1.0.0 => example.com\/fork v1.0.1$/m);
+  assert.match(text, /^require k8s.io\/kubernetes v1.36.3$/m);
+  assert.doesNotMatch(text, /toolchain/);
+});
+
+Deno.test("isOlder() compares number by number", () => {
+  for (
+    const [own, needed] of [["1.20.2", "1.32"], ["1.31.9", "1.32.0"], ["2024-12-31", "2025.01"]]
+  ) {
+    assert.ok(isOlder(own!, needed!));
+  }
+  for (const [own, needed] of [["1.32.4", "1.32.0"], ["1.100", "1.32"], ["1.26.8", "1.26"]]) {
+    assert.ok(!isOlder(own!, needed!));
+  }
+});
+
+Deno.test("scripts/tools.json pins every tool and names known placeholders only", async () => {
+  const tools = await allTools();
+  assert.ok(tools.length >= 9);
+  for (const { name, version, go, download, sha256 = {}, package: main, minutes } of tools) {
+    assert.match(version, /^\d+\.\d+\.\d+$/, name);
+    assert.ok(go.module && main !== undefined && minutes > 0, name);
+    for (const text of [download?.url, download?.sha256Url, download?.member, go.version]) {
+      const holes = (text ?? "").match(/\{\w*\}/g) ?? [];
+      assert.ok(
+        holes.every((hole) => /^\{(name|version|os|arch)\}$/.test(hole)),
+        `${name}: ${text}`,
+      );
+    }
+    if (download) assert.match(download.url + download.sha256Url, /^https:.*https:/, name);
+    for (const sum of Object.values(sha256)) assert.match(sum, /^[0-9a-f]{64}$/, name);
+  }
+});
+
+/** Runs scripts/deno in a project of its own, with these programs first on PATH. */
+async function bootstrap(
+  programs: Record<string, string>,
+  { env = {}, without = [] }: { env?: Record<string, string>; without?: string[] } = {},
+): Promise<{ code: number; stdout: string; stderr: string; folder: string }> {
+  let result;
+  await withSite({}, async (_, folder) => {
+    await mkdir(join(folder, "scripts"));
+    for (const name of ["deno", "tools.json"]) {
+      await copyFile(
+        new URL(`../../scripts/${name}`, import.meta.url),
+        join(folder, "scripts", name),
+      );
+    }
+    for (const [name, text] of Object.entries(programs)) {
+      await script(join(folder, "path", name), `#!/bin/sh\n${text}\n`);
+    }
+    const all = { ...Deno.env.toObject(), DENO_DIR: "", ...env };
+    const left = Object.entries(all).filter(([name]) => !without.includes(name));
+    const { code, stdout, stderr } = await new Deno.Command(join(folder, "scripts", "deno"), {
+      args: ["run", "x y"],
+      cwd: folder,
+      clearEnv: true,
+      env: {
+        ...Object.fromEntries(left),
+        PATH: `${join(folder, "path")}:${Deno.env.get("PATH")}`,
+      },
+    }).output();
+    const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    result = { code, stdout: out!, stderr: err!, folder };
+  });
+  return result!;
+}
+
+const OLD_DENO = 'echo "deno 1.40.0 (release)"';
+const NEW_DENO =
+  'if [ "$1" = --version ]; then echo "deno 2.9.9 (x)"; else echo "$DENO_DIR|$*"; fi';
+const OFFLINE = "exit 6";
+
+Deno.test("scripts/deno runs a Deno of PATH that fits, with a DENO_DIR in the cache", async () => {
+  const { code, stdout, folder } = await bootstrap({ deno: NEW_DENO });
+  assert.equal(code, 0);
+  assert.equal(stdout, `${folder}/cache/deno|run x y\n`);
+});
+
+const HOMES = { deno: NEW_DENO.replace("$DENO_DIR", "$HOME|$DENO_DIR") };
+
+Deno.test("E19: scripts/deno without a HOME takes that of the user, who may have none", async () => {
+  const without = ["HOME", "TMC_CACHE"];
+  const { code, stdout, stderr } = await bootstrap(HOMES, { without });
+  assert.equal(code, 0, stderr);
+  assert.equal(
+    stdout,
+    `${userInfo().homedir}|${userInfo().homedir}/.cache/thanos-multi-cluster/deno|run x y\n`,
+  );
+  // A user id that the system has no name for.
+  const stranger = { ...HOMES, id: "exit 1" };
+  const given = await bootstrap(stranger, { without: ["HOME"] });
+  assert.equal(given.stdout, `${given.folder}/cache|${given.folder}/cache/deno|run x y\n`);
+});
+
+Deno.test("E19: scripts/deno takes a relative TMC_CACHE as one of the folder it is called in", async () => {
+  const { code, stdout, folder } = await bootstrap(HOMES, {
+    env: { TMC_CACHE: "a b/c", HOME: "/h" },
+  });
+  assert.deepEqual([code, stdout], [0, `/h|${folder}/a b/c/deno|run x y\n`]);
+});
+
+Deno.test("E19: scripts/deno ends with 3 and the fix where the cache cannot be written", async () => {
+  for (const place of ["/proc/cache", "/dev/null", "/dev/null/cache"]) {
+    const { code, stderr } = await bootstrap(HOMES, { env: { TMC_CACHE: place } });
+    assert.equal(code, 3);
+    assert.match(
+      stderr,
+      new RegExp(`^Error {2}Cannot keep files in "${place}".*\n +fix: TMC_CACHE=/`),
+    );
+  }
+});
+
+Deno.test("scripts/deno gets Deno from npm when Deno is too old and the release is out of reach", async () => {
+  const npm = `while [ "$1" != --prefix ]; do shift; done
+mkdir -p "$2/node_modules/@deno/linux"; cp "\${0%/*}/new" "$2/node_modules/@deno/linux/deno"`;
+  const { code, stdout, stderr } = await bootstrap({
+    deno: OLD_DENO,
+    curl: OFFLINE,
+    npm,
+    new: NEW_DENO,
+  });
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /cache\/deno\|run x y/);
+  assert.match(stderr, /^Getting Deno 2\.9\.\d+ \(once; about 40 MB\) into \S+\n$/);
+});
+
+Deno.test("scripts/deno says in one sentence that it is offline, with the fix, and exits 3", async () => {
+  const { code, stderr } = await bootstrap({ deno: OLD_DENO, curl: OFFLINE, npm: OFFLINE });
+  assert.equal(code, 3);
+  assert.match(
+    stderr,
+    /Error {2}Cannot get Deno 2\.9\.\d+: neither github.com nor an npm registry/,
+  );
+  assert.match(stderr, /fix: put Deno 2\.9\.x on PATH/);
+});
+
+Deno.test("A69: scripts/deno exits 9 when the release is not the pinned file", async () => {
+  const curl = `while [ "$1" != --output ]; do shift; done; echo "<html>login</html>" > "$2"`;
+  const { code, stderr } = await bootstrap({ deno: OLD_DENO, curl, unzip: "exit 0", npm: OFFLINE });
+  assert.equal(code, 9);
+  assert.match(stderr, /sha256 expected [0-9a-f]{64}, actual [0-9a-f]{64}/);
+  assert.match(stderr, /first bytes: <html>login/);
+});
