@@ -15,6 +15,10 @@ DEMO  := set -f; scripts/deno run --frozen --no-prompt --allow-all
 STEPS := 00-minio 05-ingress 10-longhorn 20-prometheus 30-thanos 40-logging 50-verify
 IDS   := $(patsubst env/cluster-%.env,%,$(wildcard env/cluster-*.env))
 
+# Tests that change the environment, which those that run side by side share.
+comma := ,
+ALONE := tests/lib/render/bundle_test.ts,tests/lib/render/download_test.ts,tests/lib/s3/s3_test.ts,tests/tools/tool_test.ts
+
 .DEFAULT_GOAL := help
 
 ## help              list the targets
@@ -42,7 +46,8 @@ demo-down:
 .PHONY: test
 test: check
 	@$(RUN) scripts/tools/main.ts kubectl promtool minio
-	@scripts/deno test --frozen --no-prompt --parallel --allow-all --ignore=tests/e2e,tests/apiserver tests/
+	@scripts/deno test --frozen --no-prompt --parallel --allow-all --ignore=tests/e2e,tests/apiserver,$(ALONE) tests/
+	@scripts/deno test --frozen --no-prompt --allow-all $(subst $(comma), ,$(ALONE))
 
 ## check             format, lint and types only
 .PHONY: check
@@ -53,7 +58,7 @@ check:
 .PHONY: golden
 golden:
 	@$(RUN) scripts/settings.ts
-	@UPDATE_GOLDEN=1 scripts/deno test --frozen --no-prompt --quiet --allow-all tests/golden_test.ts
+	@UPDATE_GOLDEN=1 scripts/deno test --frozen --no-prompt --quiet --allow-all tests/manifests/golden_test.ts
 
 ## smoke             the CI job: fresh demo, deploy twice, repair drift, refuse, tear down
 .PHONY: smoke

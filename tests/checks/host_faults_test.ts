@@ -4,8 +4,6 @@ import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openProxy } from "../../lib/probe/http.ts";
-import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { type Ended, ended, root } from "../support/script_fixture.ts";
 
 const FLAGS = ["read", "write", "env", "sys", "run", "net"].map((name) => `--allow-${name}`);
@@ -73,19 +71,10 @@ Deno.test("A18: a cache folder that cannot be made ends with 3 and its path", as
 });
 
 Deno.test("A18: openProxy() without a TMPDIR ends with 3 and the folder", async () => {
-  const before = Deno.env.get("TMPDIR");
-  Deno.env.set("TMPDIR", "/dev/null/tmp");
-  try {
-    const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
-    await assert.rejects(openProxy(cluster), {
-      exitCode: 3,
-      message: 'Cannot write "/dev/null/tmp/proxy-": ENOTDIR',
-      fix: /TMPDIR/,
-    });
-  } finally {
-    if (before === undefined) Deno.env.delete("TMPDIR");
-    else Deno.env.set("TMPDIR", before);
-  }
+  const words = [...RUN, "--allow-all", "tests/fixtures/proxying.ts"];
+  const { code, stderr } = await ended(words, { TMPDIR: "/dev/null/tmp" });
+  assert.equal(code, 3, stderr);
+  assert.match(stderr, /Cannot write "\/dev\/null\/tmp\/proxy-": ENOTDIR\n +fix: .*TMPDIR/);
 });
 
 Deno.test("A19: with a reader that goes away, or no output at all, a run goes on to its own code", async () => {

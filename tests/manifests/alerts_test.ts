@@ -1,5 +1,5 @@
 // Our own rules, as rendered for the centre and an edge: promtool checks them and runs the cases of
-// tests/alerts, and every alert has its section in docs/runbooks.
+// tests/manifests/alerts, and every alert has its section in docs/runbooks.
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -74,7 +74,7 @@ function nameOf({ alert, record }: Rule): string {
 }
 
 async function allCases(): Promise<Cases> {
-  const folder = join(root, "tests/alerts");
+  const folder = join(root, "tests/manifests/alerts");
   const files = await readdir(folder);
   const texts = await Promise.all(files.map((file) => readFile(join(folder, file), "utf8")));
   // Everything is text: 0x5 is no hexadecimal number but five zeros.

@@ -1,4 +1,4 @@
-// scripts/network: the policies let through what the rendered objects need, and nothing else.
+// scripts/components/network: the policies let through what the rendered objects need, and nothing else.
 import assert from "node:assert/strict";
 import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1";
 import type { Cluster } from "../../../lib/config/cluster.ts";

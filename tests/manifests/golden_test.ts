@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { idOf, type Manifest } from "../lib/core/object.ts";
-import { renderedFleet } from "./support/rendered_fixture.ts";
+import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { renderedFleet } from "../support/rendered_fixture.ts";
 
-const folder = new URL("golden", import.meta.url).pathname;
+const folder = new URL("../golden", import.meta.url).pathname;
 const rendered = await renderedFleet();
 
 function asYaml(objects: Manifest[]): string {
