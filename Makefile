@@ -92,10 +92,6 @@ e2e-faults:
 config-%: FORCE
 	@$(RUN) scripts/operate/config.ts "$$STEM"
 
-## bootstrap-196     shell script that makes the host a Minikube; YES=1 runs it over ssh
-bootstrap-%: FORCE
-	@$(RUN) scripts/operate/bootstrap.ts "$$STEM" "YES=$$YES"
-
 ## preflight         what a deploy would meet, as a table with the fix for each thing (preflight-196 for one)
 .PHONY: preflight
 preflight:

@@ -19,6 +19,9 @@ export interface Given {
   source: string;
 }
 
+/** Settings that there once were: a file that still has one is no mistake. */
+const RETIRED = ["SSH_USER", "KUBERNETES_VERSION"];
+
 /** `path` as shown to people: relative to the project where it lies inside. */
 export function shown(root: string, path: string): string {
   const short = relative(root, path);
@@ -66,7 +69,9 @@ export async function readLayer(
   layer.problems.push(...problems.map(({ line, text }) => `${file}:${line}  ${text}`));
   for (const [name, entry] of entries) {
     const where = `${file}:${entry.line}`;
-    if (!(name in SETTINGS)) {
+    if (RETIRED.includes(name)) {
+      layer.warnings.push(`${where}  ${name} is used no longer: remove it`);
+    } else if (!(name in SETTINGS)) {
       const guess = nearest(name, Object.keys(SETTINGS));
       layer.problems.push(
         `${where}  ${name} is not a known name${guess ? `: did you mean ${guess}?` : ""}`,

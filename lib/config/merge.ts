@@ -69,7 +69,7 @@ export async function loadDrafts(
     const given = new Map([...files, ...merge([secrets]), ...overrides]);
     const { problems: found, ...checked } = check(given, [common.file, own.file, secrets.file]);
     problems.push(...found);
-    const warnings = [...secrets.warnings];
+    const warnings = [common, own, ...profiles, secrets].flatMap(({ warnings }) => warnings);
     drafts.push({ id, file: own.file, secretFile: secrets.file, warnings, ...checked });
   }
   return { drafts, problems };

@@ -220,3 +220,17 @@ Deno.test("A14: an unknown cluster is refused with the known ones", async () => 
     });
   }
 });
+
+Deno.test("a setting that there once was is a warning with its line, in whatever file", async () => {
+  await using site = await project({
+    "common.env": "S3_ENDPOINT=https://s3.test:9000\nSSH_USER=kim\n",
+  });
+  const fleet = await site.load();
+  for (const { warnings, vars } of fleet) {
+    assert.match(
+      warnings.join("\n"),
+      /env\/common\.env:2 {2}SSH_USER is used no longer: remove it/,
+    );
+    assert.ok(!("SSH_USER" in vars));
+  }
+});
