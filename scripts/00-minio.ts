@@ -4,7 +4,7 @@
 import "./needs.ts";
 import { ensureBucket, probeBucket } from "../lib/s3/bucket.ts";
 import { ensureVersions } from "../lib/s3/lifecycle.ts";
-import { number } from "../lib/config/cluster.ts";
+import { number } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { administration } from "./components/minio/admin.ts";
 import { s3Of } from "../lib/s3/client.ts";

@@ -2,7 +2,7 @@
 // or Traefik, which reads the same objects. Needs nothing. Safe to run again: neither has an admission
 // webhook or Jobs. From one to the other: INGRESS, this step, and then once more with --prune.
 import "./needs.ts";
-import { type Cluster, flag, text } from "../lib/config/cluster.ts";
+import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";

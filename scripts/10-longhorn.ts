@@ -3,7 +3,7 @@
 // Longhorn's three ConfigMaps, which its manager carries out.
 import "./needs.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
-import { type Cluster, text } from "../lib/config/cluster.ts";
+import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { labelsOf, type Manifest, secret } from "../lib/core/object.ts";
 import { render, rewriteImages } from "../lib/render/render.ts";

@@ -3,7 +3,7 @@
 // Needs nothing. Safe to run again: a changed Secret restarts what reads it.
 import "./needs.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
-import { type Cluster, flag, text } from "../lib/config/cluster.ts";
+import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";

@@ -2,7 +2,7 @@
 // an edge the alerts about its sidecar. Needs 20-prometheus (sidecars, bucket access, definitions).
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
 import "./needs.ts";
-import { type Cluster, flag, text } from "../lib/config/cluster.ts";
+import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { type Manifest, secret } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";

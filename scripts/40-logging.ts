@@ -1,7 +1,7 @@
 // 40-logging: OpenSearch with its snapshot repository and life cycle, then Fluent Bit on every node.
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
 import "./needs.ts";
-import { type Cluster, number } from "../lib/config/cluster.ts";
+import { type Cluster, number } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import {

@@ -2,7 +2,7 @@
 // Every check runs; one closing error names each failed hop, its likely cause and the fix.
 import "./needs.ts";
 import type { Check } from "../lib/probe/check.ts";
-import { type Cluster, text } from "../lib/config/cluster.ts";
+import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { durationSeconds } from "../lib/core/quantity.ts";
 import { desiredOf, step } from "../lib/deploy/step.ts";

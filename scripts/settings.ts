@@ -1,7 +1,7 @@
 // Writes env/README.md from env/schema.json: `deno run -A scripts/settings.ts`.
 import "./needs.ts";
 import { writeFile } from "node:fs/promises";
-import { projectPath } from "../lib/config/cluster.ts";
+import { projectPath } from "../lib/core/cluster.ts";
 import { command } from "../lib/cli/command.ts";
 import { ExitCode } from "../lib/core/error.ts";
 import { print } from "../lib/io/report.ts";

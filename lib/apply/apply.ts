@@ -1,7 +1,7 @@
 // Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
 // what changed.
 import { thereBefore } from "./before.ts";
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { hashed, hashOf, isCurrent } from "./diff.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
 import { kindOf, kindsToKeep, servedKinds } from "../kube/kinds.ts";

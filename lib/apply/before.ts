@@ -1,5 +1,5 @@
 // What is on a cluster before an apply: ours, other people's, and what is only just defined.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { foreignAmong, whyForeign } from "./ownership.ts";
 import { liveOf, servedAmong } from "./inventory.ts";

@@ -1,5 +1,5 @@
 // Why an object does not become ready, looked for in its claim and its pods.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { conditionOf, liveObjects } from "../kube/list.ts";
 import type { Manifest } from "../core/object.ts";

@@ -1,5 +1,5 @@
 // What the cluster has of ours: the objects that carry our label, of the kinds in question.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { HASH_LABEL } from "./diff.ts";
 import { kindOf, kindsOf, rememberedKinds, servedKinds } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";

@@ -1,6 +1,6 @@
 // Wanted objects that are on the cluster already and do not carry our label: a person's become ours, those
 // of another deployer stay its own.
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { byId } from "./inventory.ts";
 import { kindsOf, printedName } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";

@@ -1,5 +1,5 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { allOurs, list, lookAgain } from "./inventory.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";

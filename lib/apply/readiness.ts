@@ -1,5 +1,5 @@
 // When an object counts as ready: one rule per kind, over the object as the API server shows it.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { liveOf, owned } from "./inventory.ts";
 import { conditionOf } from "../kube/list.ts";

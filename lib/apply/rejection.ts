@@ -1,5 +1,5 @@
 // After a refused List: which objects the API server refuses, why, and what may be done about it.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { liveOf, lookAgain } from "./inventory.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";

@@ -2,7 +2,7 @@
 // operator names, only where the loss is small, and only when the new one is sure to be accepted.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Cluster, projectPath, text } from "../config/cluster.ts";
+import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { kindOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";

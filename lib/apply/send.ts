@@ -1,5 +1,5 @@
 // Objects handed to kubectl: one JSON List, server-side apply.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { isCurrent } from "./diff.ts";
 import { byId, liveOf, lookAgain } from "./inventory.ts";
 import { printedName } from "../kube/kinds.ts";

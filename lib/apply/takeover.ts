@@ -1,6 +1,6 @@
 // Objects that a person has made with plain `kubectl apply`: what was applied that way becomes ours, so that
 // an apply of ours takes away what we do not want (kubectl does that for its own manager alone).
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { kindOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { type Manifest, OWNER } from "../core/object.ts";

@@ -2,7 +2,7 @@
 // and an operator that meets that deletes the StatefulSet and its pods with it. So the claims are grown
 // here, and the StatefulSet is taken away from its pods, which go on, to be made again for them.
 import { apply, type ApplyOptions } from "./apply.ts";
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { byId } from "./inventory.ts";
 import { kubectl } from "../kube/kubectl.ts";

@@ -1,5 +1,5 @@
 // Admission webhooks that do not answer: who asks for them, and the Service that nobody is behind.
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { kubectl } from "../kube/kubectl.ts";
 
 /**

@@ -3,13 +3,12 @@ import process from "node:process";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import {
   chooseClusters,
-  type Cluster,
   type FleetOptions,
   loadFleet,
-  projectPath,
   refuseUnknownIds,
   secretsOf,
 } from "../config/cluster.ts";
+import { type Cluster, projectPath } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { obeySignals } from "../io/interrupt.ts";
 import { clusterFiles } from "../config/files.ts";

@@ -1,7 +1,8 @@
 // The deploying commands: what they understand, in which order clusters have their turn, and the closing words.
 import process from "node:process";
 import { missingBundles } from "../render/bundle.ts";
-import { type Cluster, flag, refuseUnknownIds } from "../config/cluster.ts";
+import { refuseUnknownIds } from "../config/cluster.ts";
+import { type Cluster, flag } from "../core/cluster.ts";
 import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { deployFleet } from "../deploy/fleet.ts";

@@ -1,16 +1,10 @@
 // Certificates that settings name as files: read and judged before anything is contacted.
+import type { DoorCertificate, Identity } from "../core/cluster.ts";
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Draft } from "./merge.ts";
 import { guardSecretFile, shown } from "./files.ts";
-
-/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
-export interface Identity {
-  authority: string;
-  certificate: string;
-  key: string;
-}
 
 /** Texts of every S3_CA_FILE, by the path in the setting; what is wrong goes to `problems`. */
 export async function readAuthorities(
@@ -98,12 +92,6 @@ interface PemFile {
 async function readText(root: string, path: string): Promise<PemFile> {
   const pem = await readFile(path, "utf8").catch(() => undefined);
   return { path, file: shown(root, path), pem };
-}
-
-/** What a cluster's ingress shows of itself; both PEM. */
-export interface DoorCertificate {
-  certificate: string;
-  key: string;
 }
 
 /**

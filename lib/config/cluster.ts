@@ -1,54 +1,22 @@
 // The env files as typed clusters; everything is checked together before anything is contacted.
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { readAuthorities, readDoorCertificates, readIdentities } from "./certificates.ts";
 import {
-  type DoorCertificate,
-  type Identity,
-  readAuthorities,
-  readDoorCertificates,
-  readIdentities,
-} from "./certificates.ts";
+  type Cluster,
+  fillIn,
+  type Peer,
+  projectPath,
+  type Role,
+  text,
+  type Vars,
+} from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Draft, loadDrafts, type PlannedFile } from "./merge.ts";
 import { shown } from "./files.ts";
 import { clusterProblems, fleetProblems } from "./rules.ts";
-import { isSecret, type Vars } from "./schema.ts";
+import { isSecret } from "./schema.ts";
 import { versionsOf } from "./versions.ts";
-
-export type { Vars } from "./schema.ts";
-export type Role = "central" | "edge";
-
-/** What every cluster may know of another one. */
-export interface Peer {
-  id: string;
-  name: string;
-  role: Role;
-  ip: string;
-  domain: string;
-}
-
-/** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
-export interface Cluster {
-  id: string;
-  role: Role;
-  /** Every setting, S3_HOST, S3_BASE_PATH, S3_CHECKSUM, and versions; paths as written. */
-  vars: Vars;
-  /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */
-  sources: Record<string, string>;
-  /** All clusters, this one included, by number. */
-  fleet: Peer[];
-  /** Text of S3_CA_FILE. */
-  s3Ca?: string;
-  /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
-  grpcIdentity?: Identity;
-  /** What INGRESS_TLS_DIR holds for it; only with INGRESS_TLS. */
-  doorCertificate?: DoorCertificate;
-  /** Accepted, but worth telling. */
-  warnings: string[];
-  /** Secrets that nobody gave; only where the fleet was loaded without need of them. */
-  missing: string[];
-}
 
 export interface FleetOptions {
   /** Folder of the env files. */
@@ -65,20 +33,13 @@ export interface FleetOptions {
   withoutSecrets?: boolean;
 }
 
-const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
-
-/** A path of a setting (`*_FILE`) as an absolute one: relative paths start at the project folder. */
-export function projectPath(path: string): string {
-  return resolve(PROJECT, path);
-}
-
 /**
  * Loads every cluster of `env/`: schema defaults < common.env < cluster-<id>.env < profile <
  * SECRET_FILE < environment.
  * @throws {DeployError} exit 2 with all problems of all files; exit 4 when git tracks the secrets.
  */
 export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {
-  const root = options.root ?? PROJECT;
+  const root = options.root ?? projectPath(".");
   const dir = resolve(root, options.dir ?? "env");
   const environment = options.environment ?? Deno.env.toObject();
   const profile = options.profile ?? environment.PROFILE ?? "";
@@ -121,11 +82,6 @@ function refusal(problems: string[], drafts: Draft[], dir: string): DeployError 
       ? fillIn(unfilled.secretFile)
       : "correct the lines above; env/README.md lists every setting",
   });
-}
-
-/** How a file of secrets comes about. */
-export function fillIn(file: string): string {
-  return `fill in ${file}; if it is not there: install -m 600 env/secret.env.example ${file}`;
 }
 
 function peer(id: string, vars: Vars): Peer {
@@ -188,48 +144,6 @@ export function refuseUnknownIds(known: string[], ids: string[]): void {
       fix: "name a known one, or add env/cluster-<id>.env",
     },
   );
-}
-
-/** Value of a setting as text. @throws a bug when `name` is no setting. */
-export function text(cluster: Cluster, name: string): string {
-  return String(value(cluster, name));
-}
-
-/** Value of an integer setting. @throws a bug when `name` is none. */
-export function number(cluster: Cluster, name: string): number {
-  const found = value(cluster, name);
-  return typeof found === "number" ? found : bug(name, "a number");
-}
-
-/** Value of a boolean setting. @throws a bug when `name` is none. */
-export function flag(cluster: Cluster, name: string): boolean {
-  const found = value(cluster, name);
-  return typeof found === "boolean" ? found : bug(name, "true or false");
-}
-
-/** Items of a comma-separated setting; none when it is empty. @throws a bug when `name` is no setting. */
-export function list(cluster: Cluster, name: string): string[] {
-  return text(cluster, name).split(",").filter(Boolean);
-}
-
-function value(cluster: Cluster, name: string): string | number | boolean {
-  return cluster.vars[name] ??
-    (cluster.missing.length > 0 ? lacking(cluster) : bug(name, "a setting"));
-}
-
-function lacking({ id, missing, vars }: Cluster): never {
-  throw new DeployError(`Cannot do this for ${id} without its secrets`, {
-    exitCode: ExitCode.config,
-    where: `missing: ${missing.join(", ")}`,
-    fix: fillIn(String(vars.SECRET_FILE)),
-  });
-}
-
-function bug(name: string, wanted: string): never {
-  throw new DeployError(`Cannot use the setting ${name}: it is not ${wanted}`, {
-    exitCode: ExitCode.bug,
-    where: "env/schema.json",
-  });
 }
 
 // Masking shorter ones would damage other text; the schema allows them for access key ids only.

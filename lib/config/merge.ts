@@ -10,7 +10,8 @@ import {
   readLayer,
   shown,
 } from "./files.ts";
-import { type Finding, isSecret, SETTINGS, validate, type Vars } from "./schema.ts";
+import { type Finding, isSecret, SETTINGS, validate } from "./schema.ts";
+import type { Vars } from "../core/cluster.ts";
 
 /** A cluster before the rules that compare settings and clusters. */
 export interface Draft {

@@ -1,9 +1,7 @@
 // The names that env files may set: env/schema.json as a validator, as hints, and as a list.
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
+import type { Vars } from "../core/cluster.ts";
 import schema from "../../env/schema.json" with { type: "json" };
-
-/** Values of settings, typed by the schema. */
-export type Vars = Record<string, string | number | boolean>;
 
 /** One property of env/schema.json. */
 export interface Setting {

@@ -2,7 +2,7 @@
 // upstream bundle that the program comes in, or the setting of its image.
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import versions from "../../manifests/versions.json" with { type: "json" };
-import type { Vars } from "./schema.ts";
+import type { Vars } from "../core/cluster.ts";
 
 /** Names for manifests and code, and who gave each. */
 export interface Versions {

@@ -1,6 +1,6 @@
 // The central cluster catches up with edges that are deployed without it. That it cannot be reached,
 // or is not there yet, is no failure of theirs: a warning names the command that makes up for it.
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError } from "../core/error.ts";
 import { checkTarget } from "../kube/target.ts";
 import { absent, shareLooks } from "../apply/inventory.ts";

@@ -1,5 +1,5 @@
 // What the API server would make of objects, and which of them it would refuse: nothing is changed.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, type Manifest } from "../core/object.ts";

@@ -1,7 +1,7 @@
 // Many clusters at once: steps in order on each, clusters side by side.
 import { apply } from "../apply/apply.ts";
 import { tellCentral } from "./central.ts";
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { checkTarget } from "../kube/target.ts";
 import { shareLooks } from "../apply/inventory.ts";
 import { nothingBefore } from "../kube/kinds.ts";

@@ -2,7 +2,7 @@
 // the desired ones.
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { HASH_LABEL, hashed, hashOf, isCurrent } from "../apply/diff.ts";
 import { dryRun } from "./dryrun.ts";
 import { foreignAmong, whyForeign } from "../apply/ownership.ts";

@@ -1,6 +1,6 @@
 // Plans of many clusters at once.
 import { planCentral } from "./central.ts";
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { ExitCode } from "../core/error.ts";
 import { checkTarget } from "../kube/target.ts";
 import { plan, type Planned } from "./plan.ts";

@@ -1,7 +1,7 @@
 // A plan that was looked at and approved: kept in a file, and binding for the deploy that is given it.
 import { readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { replaceFile } from "../io/files.ts";
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import type { Planned } from "./plan.ts";
 import { type ClusterPlan, pending } from "./plan_fleet.ts";

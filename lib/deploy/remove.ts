@@ -1,6 +1,6 @@
 // A cluster without us: everything that the steps made is deleted, last step first. Data stays: volumes,
 // claims, namespaces, definitions, and all that lies in the buckets.
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { checkTarget } from "../kube/target.ts";
 import { shareLooks } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";

@@ -1,5 +1,5 @@
 // How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
 import { changeCount, table, worstCode } from "../io/report.ts";
 import type { Step, StepResult } from "./step.ts";

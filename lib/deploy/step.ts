@@ -1,7 +1,7 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
 import { apply, staleAmong } from "../apply/apply.ts";
 import { growVolumes } from "../apply/volumes.ts";
-import { type Cluster, flag, list, text } from "../config/cluster.ts";
+import { type Cluster, flag, list, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { hasRun } from "../kube/deployed.ts";
 import { idOf, type Manifest, signed } from "../core/object.ts";

@@ -1,7 +1,7 @@
 // The end of a deploy: what its steps have on a cluster and no longer want, deleted or only named.
 import { keepKinds } from "../apply/apply.ts";
 import { missingBundles } from "../render/bundle.ts";
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../core/object.ts";
 import { isKept, prune, unwanted } from "../apply/prune.ts";

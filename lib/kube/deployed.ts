@@ -1,5 +1,5 @@
 // Whether a step has been on a cluster, as that cluster tells: nobody waits for what never came.
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError } from "../core/error.ts";
 import { contextServers, identify } from "./target.ts";
 import { kubectl } from "./kubectl.ts";

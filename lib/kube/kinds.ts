@@ -1,6 +1,6 @@
 // The kinds of everything that was ever deployed to a cluster, kept there: one cheap list call over them
 // shows all that is ours, also of kinds that the manifests no longer have.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { kubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "../core/object.ts";
 

@@ -1,5 +1,5 @@
 // What a failed kubectl means, told from its words: the exit code, the fix, and whether to try again.
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
 /** A failed call; `transient` ones are worth another try. */

@@ -1,5 +1,5 @@
 // Objects as the cluster has them, also those that other programs made.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { kubectl } from "./kubectl.ts";
 import type { Manifest } from "../core/object.ts";
 

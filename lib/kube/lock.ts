@@ -1,7 +1,7 @@
 // One deploy at a time per cluster, from whatever machine: a Lease in kube-system names its holder.
 import { hostname, userInfo } from "node:os";
 import process from "node:process";
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { hold, interrupt } from "../io/interrupt.ts";
 import { kubectl } from "./kubectl.ts";

@@ -1,5 +1,5 @@
 // The cluster's default StorageClass: exactly one, and the one we want (fault A53).
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { kubectl } from "./kubectl.ts";
 import type { Manifest } from "../core/object.ts";

@@ -1,6 +1,6 @@
 // The wrong-cluster guard: context, server address and cluster identity must all be the env file's.
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { KINDS, noteKinds } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";

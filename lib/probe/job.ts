@@ -1,5 +1,5 @@
 // A short Job that shows something from inside a cluster, and what it needs for that.
-import type { Cluster } from "../config/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../core/error.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { liveObjects } from "../kube/list.ts";

@@ -5,7 +5,7 @@ import { copyFile, readFile, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { cacheDir, replaceFile, sha256Of } from "../io/files.ts";
-import { type Cluster, flag, projectPath } from "../config/cluster.ts";
+import { type Cluster, flag, projectPath } from "../core/cluster.ts";
 import { download, DownloadError } from "./download.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { generate, type Generator, recipeHash } from "../../scripts/tools/crd_generator.ts";

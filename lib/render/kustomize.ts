@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
 import { builtOnce } from "./built.ts";
-import { projectPath } from "../config/cluster.ts";
+import { projectPath } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { kustomize } from "../kube/kubectl.ts";
 import { frozen, idOf, type Manifest } from "../core/object.ts";

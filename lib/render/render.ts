@@ -1,7 +1,7 @@
 // A directory of manifests plus a cluster become objects: kustomize, then strict ${NAME}.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Cluster, projectPath, text } from "../config/cluster.ts";
+import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { refuseDuplicates } from "./validate.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Manifest, withChecksums } from "../core/object.ts";

@@ -1,5 +1,5 @@
 // `${NAME}` in the values of an object, and nowhere else.
-import type { Vars } from "../config/cluster.ts";
+import type { Vars } from "../core/cluster.ts";
 import {
   idOf,
   type Manifest,

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AwsClient } from "aws4fetch";
-import { type Cluster, text } from "../config/cluster.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { noAnswer } from "./unreachable.ts";
 import { codeOf, type S3, type S3Answer, type S3Call, type S3Key } from "./types.ts";
 

@@ -1,6 +1,6 @@
 // This machine, its access to the cluster, and the certificates on the way.
 import { $ } from "zx";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { checkTarget } from "../../lib/kube/target.ts";
 import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";

@@ -1,7 +1,7 @@
 // Checks of log lines at rest: the days fit the disk, and those that are over are on S3.
 import { readJson } from "../../lib/probe/answer.ts";
 import type { Problem, Tell } from "../../lib/probe/check.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import type { ClusterProxy } from "../../lib/probe/http.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";

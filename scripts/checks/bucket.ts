@@ -1,7 +1,7 @@
 // Checks of the buckets: the key of each program may do what it does with its bucket.
 import { probeBucket } from "../../lib/s3/bucket.ts";
 import type { Problem } from "../../lib/probe/check.ts";
-import { text } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { keyOf, type Program, s3Of } from "../../lib/s3/client.ts";
 import type { Subject } from "./subject.ts";
 

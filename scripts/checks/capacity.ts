@@ -1,5 +1,5 @@
 // Whether the nodes have room for the pods of all steps beside those that are there already.
-import { type Cluster, number, text } from "../../lib/config/cluster.ts";
+import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { bytesOf, cores } from "../../lib/core/quantity.ts";

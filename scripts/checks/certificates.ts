@@ -2,7 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { certificatesIn } from "../../lib/config/certificates.ts";
 import type { Problem, Tell } from "../../lib/probe/check.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { contextServers } from "../../lib/kube/target.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";

@@ -1,5 +1,5 @@
 // Whether there is disk for the volumes that the steps claim.
-import { type Cluster, number, text } from "../../lib/config/cluster.ts";
+import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";

@@ -1,7 +1,7 @@
 // Checks of Grafana: people can log in, and its data sources answer.
 import { readJson } from "../../lib/probe/answer.ts";
 import type { Problem } from "../../lib/probe/check.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { ClusterProxy } from "../../lib/probe/http.ts";
 import type { Subject } from "./subject.ts";

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readJson } from "../../lib/probe/answer.ts";
 import type { Problem, Tell } from "../../lib/probe/check.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { ClusterProxy } from "../../lib/probe/http.ts";
 import { unready } from "../../lib/apply/readiness.ts";

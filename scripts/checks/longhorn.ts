@@ -1,6 +1,6 @@
 // Checks of Longhorn, where it is ours.
 import type { Problem, Tell } from "../../lib/probe/check.ts";
-import { text } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { backupTargetMissing } from "../components/longhorn/ladder.ts";
 import { backupsOf } from "../components/longhorn/restore.ts";
 import type { Subject } from "./subject.ts";

@@ -2,7 +2,7 @@
 // cluster removes by itself when we cannot.
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { type Cluster, projectPath, text } from "../../lib/config/cluster.ts";
+import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { conditionOf } from "../../lib/kube/list.ts";

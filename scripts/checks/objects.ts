@@ -1,7 +1,7 @@
 // Checks of Kubernetes itself: objects, readiness, volumes.
 import type { Problem } from "../../lib/probe/check.ts";
 import { sizeOf } from "../../lib/apply/volumes.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { absent } from "../../lib/apply/inventory.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";

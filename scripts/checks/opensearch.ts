@@ -1,7 +1,7 @@
 // Checks of OpenSearch: its nodes and plugins, the bucket, and the life cycle of log indices.
 import { readJson } from "../../lib/probe/answer.ts";
 import type { Problem } from "../../lib/probe/check.ts";
-import { type Cluster, number, text } from "../../lib/config/cluster.ts";
+import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
 import { LOG_INDICES, POLICY, REPOSITORY } from "../components/logging/documents.ts";
 import type { Subject } from "./subject.ts";

@@ -1,7 +1,7 @@
 // The doors of a cluster: NodePorts that others hold, Minikube's own ingress, names that lead there.
 import { lookup } from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";

@@ -1,7 +1,7 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
 import { readJson } from "../../lib/probe/answer.ts";
 import type { Problem } from "../../lib/probe/check.ts";
-import { list } from "../../lib/config/cluster.ts";
+import { list } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import type { Subject } from "./subject.ts";

@@ -1,6 +1,6 @@
 // Checks of one cluster as phases of a step.
 import { type Check, conclude, type Result, settled } from "../../lib/probe/check.ts";
-import { text } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { type ClusterProxy, openProxy } from "../../lib/probe/http.ts";
 import type { StepContext } from "../../lib/deploy/step.ts";

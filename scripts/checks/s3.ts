@@ -1,5 +1,5 @@
 // The S3 server from this machine: keys and buckets, with nothing made and nothing written.
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { keyOf, type Program, type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
 import { refusal } from "../../lib/s3/errors.ts";
 import type { S3Answer } from "../../lib/s3/types.ts";

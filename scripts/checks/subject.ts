@@ -1,5 +1,5 @@
 // What the checks of 50-verify look at.
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import type { ClusterProxy } from "../../lib/probe/http.ts";
 

@@ -6,7 +6,7 @@ import process from "node:process";
 import { parse, stringify } from "yaml";
 import { $ } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { killProcessesOf, processesOf } from "./daemon.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { freePorts, refuseTaken } from "./port.ts";

@@ -1,7 +1,7 @@
 // A make command, typed as an operator types it.
 import process from "node:process";
 import { $ } from "zx";
-import { projectPath } from "../../lib/config/cluster.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
 
 /** How a command ended. */
 export interface Typed {

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { isRunning, startDaemon } from "./daemon.ts";
 import type { Access } from "./control_plane.ts";
 import { refuseTaken } from "./port.ts";

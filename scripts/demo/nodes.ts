@@ -1,6 +1,6 @@
 // What a simulated cluster has besides its control plane: a node, a StorageClass, volumes.
 import { APPLY } from "../../lib/apply/send.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { asList, type Manifest } from "../../lib/core/object.ts";
 

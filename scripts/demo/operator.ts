@@ -1,5 +1,5 @@
 // The prometheus-operator of the demo: its pod only pretends, so the program runs beside the cluster.
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { startDaemon } from "./daemon.ts";
 import type { Access } from "./control_plane.ts";
 import { targetArgs } from "../../lib/kube/kubectl.ts";

@@ -2,7 +2,7 @@
 // field by field, in two groups: what their env files explain, and what they do not. Changes nothing.
 import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command } from "../../lib/cli/command.ts";
 import {
   compareSides,

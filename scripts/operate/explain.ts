@@ -3,7 +3,7 @@
 // reads them. Changes nothing.
 import "../needs.ts";
 import { isDeepStrictEqual } from "node:util";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf } from "../../lib/cli/command.ts";
 import { covers, hashed } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";

@@ -8,13 +8,11 @@ import { resolve } from "node:path";
 import process from "node:process";
 import {
   chooseClusters,
-  type Cluster,
   type FleetOptions,
   loadFleet,
-  projectPath,
   secretsOf,
-  text,
 } from "../../lib/config/cluster.ts";
+import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
 import type { PlannedFile } from "../../lib/config/merge.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";

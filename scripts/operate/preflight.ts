@@ -3,7 +3,7 @@
 // changed: the short pods that look at the nodes and at the S3 are removed again.
 import "../needs.ts";
 import { setInterval } from "node:timers";
-import { type Cluster, flag, text } from "../../lib/config/cluster.ts";
+import { type Cluster, flag, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, tellWarnings } from "../../lib/cli/command.ts";
 import { contextServers } from "../../lib/kube/target.ts";
 import type { Manifest } from "../../lib/core/object.ts";

@@ -3,7 +3,7 @@
 // volume is ever written over.
 import "../needs.ts";
 import process from "node:process";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { checkTarget } from "../../lib/kube/target.ts";

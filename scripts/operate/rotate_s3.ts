@@ -2,7 +2,7 @@
 // touched, given to every program, proved again; only then the old ones are disabled. Needs a deployed
 // fleet. Safe to run again: a run that was cut off goes on.
 import "../needs.ts";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command } from "../../lib/cli/command.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";

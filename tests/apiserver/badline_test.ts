@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { apply } from "../../lib/apply/apply.ts";
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { checkTarget } from "../../lib/kube/target.ts";
 import { writeKubeconfig } from "../../scripts/demo/control_plane.ts";
 import { configMap, type Manifest } from "../../lib/core/object.ts";

@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { kubectl, useKubectl } from "../../lib/kube/kubectl.ts";
 import { type Manifest, OWNER } from "../../lib/core/object.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";

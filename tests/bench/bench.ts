@@ -7,7 +7,7 @@ import { availableParallelism, loadavg, totalmem } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { $, which } from "zx";
-import { projectPath } from "../../lib/config/cluster.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { hold } from "../../lib/io/interrupt.ts";

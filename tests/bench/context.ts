@@ -1,5 +1,5 @@
 // What the cases of make bench share, and how a case is measured.
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { refuseInterrupted } from "../../lib/io/interrupt.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import type { Report } from "../../lib/io/report.ts";

@@ -1,7 +1,8 @@
 // What make bench deploys to each of our clusters: as many definitions and other objects (251) as the figures
 // of other tools were measured with, made of what this project deploys there and of plain ones.
 import process from "node:process";
-import { type Cluster, loadFleet } from "../../lib/config/cluster.ts";
+import { loadFleet } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { configMap, isDefinition, type Manifest } from "../../lib/core/object.ts";
 import { desiredOf, type Step, step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/fleet.ts";

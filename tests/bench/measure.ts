@@ -2,7 +2,7 @@
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { $ } from "zx";
-import { type Cluster, projectPath } from "../../lib/config/cluster.ts";
+import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { treeOf, watchMemory } from "./memory.ts";
 import type { Servers } from "./server.ts";

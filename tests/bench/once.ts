@@ -2,7 +2,8 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import process from "node:process";
-import { chooseClusters, type Cluster, projectPath } from "../../lib/config/cluster.ts";
+import { chooseClusters } from "../../lib/config/cluster.ts";
+import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
 import { hashOf } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
-import { text } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { asList, inWaves, type Manifest } from "../../lib/core/object.ts";
 import { type Bench, measure, timed } from "./context.ts";

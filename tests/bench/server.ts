@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import { mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { Agent, type AgentOptions } from "node:https";
 import { join } from "node:path";
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import {
   type Access,
   accessTo,

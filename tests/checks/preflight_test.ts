@@ -6,7 +6,7 @@ import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { Report } from "../../lib/io/report.ts";

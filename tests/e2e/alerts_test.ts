@@ -1,7 +1,7 @@
 // Alerts arrive: of each Prometheus at its own Alertmanager, of the Ruler at the centre's, and from
 // there at the webhook.
 import assert from "node:assert/strict";
-import { text } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { ALERTMANAGER, central, check, eventually, figure, fleet, get, seconds } from "./site.ts";
 import { arrived } from "./webhook.ts";
 

@@ -1,6 +1,6 @@
 // Every expression of our dashboards has data on a healthy site, or a reason not to.
 import assert from "node:assert/strict";
-import { list } from "../../lib/config/cluster.ts";
+import { list } from "../../lib/core/cluster.ts";
 import { expressions, MAY_BE_EMPTY } from "../manifests/expressions.ts";
 import { ask, central, check, edges, eventually, figure, PROMETHEUS, QUERY } from "./site.ts";
 

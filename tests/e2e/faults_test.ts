@@ -1,7 +1,7 @@
 // Fault drills of the metrics: what breaks, what is lost, how long until all is well again.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Cluster, text } from "../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { type S3, s3Of } from "../../lib/s3/client.ts";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import { projectPath } from "../../lib/config/cluster.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
 import { print, table } from "../../lib/io/report.ts";
 import { STEPS } from "../../scripts/fleet.ts";
 import { changesOf } from "../../scripts/demo/make.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { $ } from "zx";
-import { type Cluster, projectPath, text } from "../../lib/config/cluster.ts";
+import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
 import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
 

@@ -1,7 +1,7 @@
 // The long term: blocks in the bucket, merged, thinned out and aged by the one Compactor, and answered
 // by Store where no Prometheus has samples.
 import assert from "node:assert/strict";
-import { text } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { blocks, METRIC, span, STREAM, uploadHistory } from "./history.ts";
 import {

@@ -8,7 +8,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { apply } from "../../lib/apply/apply.ts";
-import { text } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { typeMake } from "../../scripts/demo/make.ts";

@@ -1,7 +1,7 @@
 // The life of a log index on the site under test: with the policies of 40-logging but for ages of a
 // minute, and indices of their own, so that the site's logs stay.
 import assert from "node:assert/strict";
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import {
   ensureIndexPolicy,
   ensureSnapshotPolicy,

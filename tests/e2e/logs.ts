@@ -1,7 +1,7 @@
 // Logs of the site under test: a way into each OpenSearch, pods that write lines, and documents by
 // the thousand.
 import assert from "node:assert/strict";
-import { type Cluster, list } from "../../lib/config/cluster.ts";
+import { type Cluster, list } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Json, OpenSearch } from "../../lib/opensearch/documents.ts";
 import { OPENSEARCH } from "../../scripts/components/logging/access.ts";

@@ -1,7 +1,7 @@
 // Logs: what a pod or the host writes is found with its origin, an old day comes back from S3, and
 // one OpenSearch node takes what a cluster writes.
 import assert from "node:assert/strict";
-import { text } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { changesOf } from "../../scripts/demo/make.ts";
 import { REPOSITORY } from "../../scripts/components/logging/documents.ts";
 import { ask, check, edges, eventually, figure, fleet, make, PROMETHEUS, seconds } from "./site.ts";

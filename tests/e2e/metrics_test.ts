@@ -1,6 +1,6 @@
 // What Prometheus scrapes on each cluster, and what the centre sees of all of them.
 import assert from "node:assert/strict";
-import { type Cluster, list, text } from "../../lib/config/cluster.ts";
+import { type Cluster, list, text } from "../../lib/core/cluster.ts";
 import { desired } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/fleet.ts";
 import { readStores } from "../../scripts/components/thanos/stores.ts";

@@ -1,7 +1,7 @@
 // NETWORK_POLICIES: with them everything still works, strangers are refused where the site's network
 // plugin carries them out, and switched off again nothing of them stays.
 import assert from "node:assert/strict";
-import { type Cluster, flag } from "../../lib/config/cluster.ts";
+import { type Cluster, flag } from "../../lib/core/cluster.ts";
 import { runJob } from "../../lib/probe/job.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { enforcesPolicies } from "../../scripts/components/network/cni.ts";

@@ -2,7 +2,8 @@
 // Needs an S3_ACCESS_KEY that may administrate a MinIO.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { type Cluster, loadFleet } from "../../lib/config/cluster.ts";
+import { loadFleet } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { probeBucket } from "../../lib/s3/bucket.ts";
 import { administration, isUser, removeUser } from "../../scripts/components/minio/admin.ts";
 import { keyOf, s3Of } from "../../lib/s3/client.ts";

@@ -2,8 +2,8 @@
 import { Buffer } from "node:buffer";
 import { request as plain } from "node:http";
 import { request as secure } from "node:https";
-import { text } from "../../lib/config/cluster.ts";
-import type { Cluster } from "../../lib/config/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 
 export interface Visit {
   method?: string;

@@ -2,7 +2,7 @@
 // when a fault has none. Tests are found by their names; none is run.
 import "../../scripts/needs.ts";
 import { readdir, readFile } from "node:fs/promises";
-import { projectPath } from "../../lib/config/cluster.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { print, table } from "../../lib/io/report.ts";

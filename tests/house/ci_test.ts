@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import { projectPath } from "../../lib/config/cluster.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
 
 /** Runs .ci/run where `make test` and `make smoke` are these shell lines; gives its code and last lines. */
 async function ci(jobs: { test: string; smoke: string }) {

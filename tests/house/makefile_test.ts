@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import { projectPath } from "../../lib/config/cluster.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
 
 const MAKEFILE = await readFile(projectPath("Makefile"), "utf8");
 const SETTINGS = Object.keys(

@@ -1,5 +1,5 @@
 // Every expression of our dashboards, as Prometheus or Thanos Query can be asked it.
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { monitors } from "../../scripts/20-prometheus.ts";
 import { ownDashboards } from "../../scripts/components/prometheus/dashboards.ts";
 import type { Dashboard } from "../../scripts/components/prometheus/grafana.ts";

@@ -1,7 +1,7 @@
 // scripts/operate/inspect/field.ts, scripts/operate/inspect/origin.ts and scripts/operate/explain.ts: where a field comes from and who owns it.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { projectPath } from "../../lib/config/cluster.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
 import { covers } from "../../lib/apply/diff.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import {

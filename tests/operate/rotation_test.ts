@@ -1,7 +1,7 @@
 // make rotate-s3: its judgements, and the whole command against a kubectl and an S3 of ours.
 import assert from "node:assert/strict";
 import { ensureBucket } from "../../lib/s3/bucket.ts";
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { secret } from "../../lib/core/object.ts";
 import { Report } from "../../lib/io/report.ts";

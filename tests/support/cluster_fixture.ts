@@ -1,5 +1,6 @@
 // The three clusters of env/ with made-up secrets: what golden files and unit tests render.
-import { chooseClusters, type Cluster, loadFleet } from "../../lib/config/cluster.ts";
+import { chooseClusters, loadFleet } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 
 /** Made-up secrets; no test may find them in output or argv. */
 export const SECRETS = {

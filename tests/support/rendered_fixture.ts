@@ -1,5 +1,5 @@
 // Everything we render for the three clusters, step by step, without upstream bundles.
-import type { Cluster } from "../../lib/config/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { type Manifest, signed } from "../../lib/core/object.ts";
 import { STEPS } from "../../scripts/fleet.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";

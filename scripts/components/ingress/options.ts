@@ -1,6 +1,6 @@
 // The configuration of the controllers, and the certificate that either shows.
 import { stringify } from "yaml";
-import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { configMap, labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 

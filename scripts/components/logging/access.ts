@@ -1,5 +1,5 @@
 // The way into OpenSearch.
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import type { OpenSearch } from "../../../lib/opensearch/documents.ts";
 import { openProxy } from "../../../lib/probe/http.ts";
 

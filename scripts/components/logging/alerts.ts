@@ -1,6 +1,6 @@
 // The rules of 40-logging whose thresholds are settings: how old indices and snapshots may become,
 // and how long the buffer of Fluent Bit lasts.
-import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { labelsOf, type Manifest } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { REPOSITORY } from "./documents.ts";

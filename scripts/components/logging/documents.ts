@@ -1,5 +1,5 @@
 // What OpenSearch is told about log indices: how they are made, when they move to S3, when they go.
-import { type Cluster, number, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { Json } from "../../../lib/opensearch/documents.ts";
 

@@ -1,6 +1,6 @@
 // Fewer nodes of OpenSearch. Kubernetes takes the pods with the highest numbers away and asks nobody, so
 // their shards and then their votes go before it is told; what did that is cleared when they are gone.
-import { type Cluster, number } from "../../../lib/config/cluster.ts";
+import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { liveObjects } from "../../../lib/kube/list.ts";
 import type { Manifest } from "../../../lib/core/object.ts";

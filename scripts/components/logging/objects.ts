@@ -1,6 +1,6 @@
 // Objects of 40-logging that are built in code: opensearch.yml and Secrets.
 import { stringify } from "yaml";
-import { type Cluster, number, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import {
   configMap,
   labelsOf,

@@ -1,5 +1,5 @@
 // What of a cluster's logs is on S3: its days, and the snapshot that holds each index best.
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { ensureRepository, type Json, type OpenSearch } from "../../../lib/opensearch/documents.ts";
 import { read, request } from "../../../lib/opensearch/client.ts";

@@ -1,5 +1,5 @@
 // The schedule on which Longhorn backs up its volumes to S3.
-import { type Cluster, number, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import { labelsOf, type Manifest } from "../../../lib/core/object.ts";
 
 /** The job that backs up every volume; none with LONGHORN_BACKUP_CRON=never. */

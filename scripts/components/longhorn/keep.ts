@@ -1,5 +1,5 @@
 // Why Longhorn may not be taken off a cluster by deleting its objects.
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 

@@ -1,5 +1,5 @@
 // What still keeps Longhorn from serving volumes, rung by rung: one line per missing thing.
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { readiness } from "../../../lib/apply/readiness.ts";

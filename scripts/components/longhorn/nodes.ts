@@ -1,5 +1,5 @@
 // How many copies of a volume the nodes of a cluster can hold.
-import { type Cluster, number } from "../../../lib/config/cluster.ts";
+import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 

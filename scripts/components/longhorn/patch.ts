@@ -1,6 +1,6 @@
 // The upstream bundle of Longhorn, changed for one cluster. Every change must find its object.
 import { parse, stringify } from "yaml";
-import { type Cluster, flag, number, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/config/schema.ts";

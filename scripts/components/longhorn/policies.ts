@@ -1,5 +1,5 @@
 // What Longhorn's own NetworkPolicies of 1.12.1 forget, with NETWORK_POLICIES; they stay then.
-import { type Cluster, flag, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import { labelsOf, type Manifest } from "../../../lib/core/object.ts";
 
 /** Additions to the policies of the bundle; none without NETWORK_POLICIES. */

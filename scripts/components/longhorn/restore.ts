@@ -2,7 +2,7 @@
 // objects: it alone reads its store.
 import { createHash } from "node:crypto";
 import { apply } from "../../../lib/apply/apply.ts";
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { owned } from "../../../lib/apply/inventory.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";

@@ -1,5 +1,5 @@
 // From one version of Longhorn to the next: its data has a format that only goes forward, minor by minor.
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../../lib/core/object.ts";

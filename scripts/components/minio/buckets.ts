@@ -1,5 +1,5 @@
 // The three buckets: who uses which, how much it may hold, and what its user may do.
-import { type Cluster, flag, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import type { Policy } from "./admin.ts";
 import { bytesOf } from "../../../lib/core/quantity.ts";
 import { keyOf, type Program, type S3Key, siteKey } from "../../../lib/s3/client.ts";

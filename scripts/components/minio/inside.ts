@@ -1,6 +1,6 @@
 // Whether the pods of a cluster reach S3, which this machine reaches on another way: a short Job in which
 // Thanos lists each bucket with its program's key. Of what it needs nothing stays.
-import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { NAMESPACE, runJob, shortJob } from "../../../lib/probe/job.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";

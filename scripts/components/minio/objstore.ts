@@ -1,6 +1,6 @@
 // A bucket as Thanos is told of it.
 import { stringify } from "yaml";
-import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import type { S3Key } from "../../../lib/s3/client.ts";
 
 export interface ObjstoreOptions {

@@ -1,5 +1,5 @@
 // What only a MinIO and a key that may administrate it can do: quotas, and a user for each bucket.
-import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { type Administration, ensurePolicy, ensureUser, quotaOf, setQuota } from "./admin.ts";
 import { type S3, s3Of } from "../../../lib/s3/client.ts";
 import { type Bucket, bucketsOf, ownKeys, POLICY_PREFIX, policyName, policyOf } from "./buckets.ts";

@@ -1,6 +1,6 @@
 // Whether somebody on the cluster carries NetworkPolicies out; the API server only keeps them.
-import type { Cluster } from "../../../lib/config/cluster.ts";
-import { flag } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
+import { flag } from "../../../lib/core/cluster.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { ok, type Row, warn } from "../../checks/row.ts";
 

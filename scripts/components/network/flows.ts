@@ -1,6 +1,6 @@
 // Who talks to whom in a cluster with NETWORK_POLICIES: everything else is refused. Ports are those of
 // the pods, which is what policies see, not those of Services.
-import { type Cluster, flag, number, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
 import { SETTINGS } from "../../../lib/config/schema.ts";
 
 /** One end of a flow. */

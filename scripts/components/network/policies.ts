@@ -1,6 +1,6 @@
 // The flows of a cluster as NetworkPolicies: in each namespace one that refuses everything, and one for
 // each workload that lets its flows in and out.
-import { type Cluster, flag } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag } from "../../../lib/core/cluster.ts";
 import { labelsOf, type Manifest } from "../../../lib/core/object.ts";
 import { type End, type Flow, flows, type Workload, workloads } from "./flows.ts";
 

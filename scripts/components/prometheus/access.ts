@@ -1,6 +1,6 @@
 // Secrets and settings of the metrics half that are built from variables.
 import { stringify } from "yaml";
-import { type Cluster, flag, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, secret } from "../../../lib/core/object.ts";
 import { metricsToken } from "../minio/admin.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";

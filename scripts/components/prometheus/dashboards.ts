@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { type Cluster, flag, projectPath, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag, projectPath, text } from "../../../lib/core/cluster.ts";
 import {
   configMap,
   type Manifest,

@@ -1,5 +1,5 @@
 // kube-prometheus' rules, changed to fit what runs here.
-import { type Cluster, flag, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { metricsLabels } from "./labels.ts";
 

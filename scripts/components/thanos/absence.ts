@@ -1,5 +1,5 @@
 // Edges that Thanos Query lacks: those that are lost, and those that nobody has deployed yet.
-import type { Cluster, Peer } from "../../../lib/config/cluster.ts";
+import type { Cluster, Peer } from "../../../lib/core/cluster.ts";
 import { type Deployed, deployedOn } from "../../../lib/kube/deployed.ts";
 import { missingEdges, shows, type Stores } from "./stores.ts";
 

@@ -1,7 +1,7 @@
 // The alerts that code builds: those about each cluster of the fleet, from the same list as the
 // endpoints of Thanos Query, so a new edge is never left unwatched.
 import { stringify } from "yaml";
-import { type Cluster, type Peer, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, type Peer, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
 import { edgeAddress, edgesOf } from "./fleet.ts";
 import { thanosLabels } from "./labels.ts";

@@ -1,7 +1,7 @@
 // What the central cluster derives from the list of clusters: the endpoints of Thanos Query. The
 // alerts about each cluster come from the same list (alerts.ts), so no edge is left unwatched.
 import { stringify } from "yaml";
-import { type Cluster, number, type Peer } from "../../../lib/config/cluster.ts";
+import { type Cluster, number, type Peer } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
 import { clientConfig, mutualTls } from "./grpc.ts";
 import { thanosLabels } from "./labels.ts";

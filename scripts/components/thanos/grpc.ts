@@ -1,7 +1,7 @@
 // Mutual TLS between Thanos Query and the sidecars of edges (THANOS_GRPC_MTLS): what each cluster
 // shows of itself. Inside a cluster gRPC stays plain. Query goes on dialling an address as it began to
 // until it was away for five minutes; switching on or off needs the restart that these Secrets bring.
-import { type Cluster, flag, type Peer } from "../../../lib/config/cluster.ts";
+import { type Cluster, flag, type Peer } from "../../../lib/core/cluster.ts";
 import { type Manifest, RELOAD_ANNOTATION, secret } from "../../../lib/core/object.ts";
 import { thanosLabels } from "./labels.ts";
 

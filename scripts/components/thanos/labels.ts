@@ -1,5 +1,5 @@
 // Labels of the objects of Thanos that are built in code.
-import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { labelsOf } from "../../../lib/core/object.ts";
 
 /** Labels of an object of `name`, with the version of Thanos' image. */

@@ -1,5 +1,5 @@
 // The endpoints that Thanos Query is in touch with, compared with those it should be.
-import { type Cluster, number, type Peer, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import { readJson } from "../../../lib/probe/answer.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";

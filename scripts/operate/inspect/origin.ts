@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, parseAllDocuments } from "yaml";
-import { projectPath } from "../../../lib/config/cluster.ts";
+import { projectPath } from "../../../lib/core/cluster.ts";
 import { lookUp } from "./field.ts";
 import { idOf, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";

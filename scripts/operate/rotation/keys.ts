@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { parse } from "yaml";
 import { apply } from "../../../lib/apply/apply.ts";
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { OWNER, secret } from "../../../lib/core/object.ts";

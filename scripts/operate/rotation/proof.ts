@@ -1,7 +1,7 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
 import { readJson } from "../../../lib/probe/answer.ts";
 import type { Check, Problem } from "../../../lib/probe/check.ts";
-import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { type Step, step } from "../../../lib/deploy/step.ts";
 import { CHECKS } from "../../50-verify.ts";

@@ -1,5 +1,5 @@
 // What becomes of keys that no cluster holds any longer.
-import { type Cluster, text } from "../../../lib/config/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { administration, disableUser, isUser } from "../../components/minio/admin.ts";
 import { s3Of, siteKey } from "../../../lib/s3/client.ts";
 import { lastFour } from "./keys.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { $ } from "zx";
 import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
 import { ensureVersions } from "../../../lib/s3/lifecycle.ts";
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import {

@@ -1,7 +1,7 @@
 // scripts/components/network: the policies let through what the rendered objects need, and nothing else.
 import assert from "node:assert/strict";
 import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1";
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { ingress } from "../../../scripts/05-ingress.ts";
 import { longhorn } from "../../../scripts/10-longhorn.ts";

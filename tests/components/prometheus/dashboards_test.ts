@@ -5,7 +5,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { readBundle } from "../../../lib/render/bundle.ts";
-import { type Cluster, projectPath } from "../../../lib/config/cluster.ts";
+import { type Cluster, projectPath } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { monitors, prometheus } from "../../../scripts/20-prometheus.ts";

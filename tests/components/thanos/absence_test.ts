@@ -1,6 +1,6 @@
 // Edges that Query lacks, by what their own API servers tell: nothing, their marker, or a deploy under way.
 import assert from "node:assert/strict";
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
 import { absenceOf } from "../../../scripts/components/thanos/absence.ts";
 import { edgesOf } from "../../../scripts/components/thanos/fleet.ts";

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { chmod, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadFleet, text } from "../../../lib/config/cluster.ts";
+import { loadFleet } from "../../../lib/config/cluster.ts";
+import { text } from "../../../lib/core/cluster.ts";
 import type { DeployError } from "../../../lib/core/error.ts";
 import { type Ended, ended } from "../../support/script_fixture.ts";
 

@@ -4,7 +4,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import schema from "../../../env/schema.json" with { type: "json" };
-import { flag, list, number, text } from "../../../lib/config/cluster.ts";
+import { flag, list, number, text } from "../../../lib/core/cluster.ts";
 import { bytesOf, cores, durationSeconds } from "../../../lib/core/quantity.ts";
 import { SETTINGS } from "../../../lib/config/schema.ts";
 import { settingsPage } from "../../../scripts/settings.ts";

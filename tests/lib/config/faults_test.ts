@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { chmod, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { chooseClusters, secretsOf, text } from "../../../lib/config/cluster.ts";
+import { chooseClusters, secretsOf } from "../../../lib/config/cluster.ts";
+import { text } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { settingLines } from "../../../scripts/operate/config.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";

@@ -4,7 +4,7 @@ import process from "node:process";
 import { deployFleet } from "../../../lib/deploy/fleet.ts";
 import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
 import { planFleet } from "../../../lib/deploy/plan_fleet.ts";
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { configMap } from "../../../lib/core/object.ts";
 import { step, type StepContext } from "../../../lib/deploy/step.ts";

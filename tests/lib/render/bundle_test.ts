@@ -7,7 +7,7 @@ import {
   missingBundles,
   readBundle,
 } from "../../../lib/render/bundle.ts";
-import { projectPath } from "../../../lib/config/cluster.ts";
+import { projectPath } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { recipeHash } from "../../../scripts/tools/crd_generator.ts";
 import type { Manifest } from "../../../lib/core/object.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
 import { ensureVersions } from "../../../lib/s3/lifecycle.ts";
-import type { Cluster } from "../../../lib/config/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { keyOf, type S3, s3Of } from "../../../lib/s3/client.ts";

@@ -1,0 +1,107 @@
+// A cluster as everything else sees it: its settings, typed, and what it may know of the others.
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { DeployError, ExitCode } from "./error.ts";
+
+/** Values of settings, typed by the schema. */
+export type Vars = Record<string, string | number | boolean>;
+
+export type Role = "central" | "edge";
+
+/** What every cluster may know of another one. */
+export interface Peer {
+  id: string;
+  name: string;
+  role: Role;
+  ip: string;
+  domain: string;
+}
+
+/** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
+export interface Cluster {
+  id: string;
+  role: Role;
+  /** Every setting, S3_HOST, S3_BASE_PATH, S3_CHECKSUM, and versions; paths as written. */
+  vars: Vars;
+  /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */
+  sources: Record<string, string>;
+  /** All clusters, this one included, by number. */
+  fleet: Peer[];
+  /** Text of S3_CA_FILE. */
+  s3Ca?: string;
+  /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
+  grpcIdentity?: Identity;
+  /** What INGRESS_TLS_DIR holds for it; only with INGRESS_TLS. */
+  doorCertificate?: DoorCertificate;
+  /** Accepted, but worth telling. */
+  warnings: string[];
+  /** Secrets that nobody gave; only where the fleet was loaded without need of them. */
+  missing: string[];
+}
+
+/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
+export interface Identity {
+  authority: string;
+  certificate: string;
+  key: string;
+}
+
+/** What a cluster's ingress shows of itself; both PEM. */
+export interface DoorCertificate {
+  certificate: string;
+  key: string;
+}
+
+const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A path of a setting (`*_FILE`) as an absolute one: relative paths start at the project folder. */
+export function projectPath(path: string): string {
+  return resolve(PROJECT, path);
+}
+
+/** Value of a setting as text. @throws a bug when `name` is no setting. */
+export function text(cluster: Cluster, name: string): string {
+  return String(value(cluster, name));
+}
+
+/** Value of an integer setting. @throws a bug when `name` is none. */
+export function number(cluster: Cluster, name: string): number {
+  const found = value(cluster, name);
+  return typeof found === "number" ? found : bug(name, "a number");
+}
+
+/** Value of a boolean setting. @throws a bug when `name` is none. */
+export function flag(cluster: Cluster, name: string): boolean {
+  const found = value(cluster, name);
+  return typeof found === "boolean" ? found : bug(name, "true or false");
+}
+
+/** Items of a comma-separated setting; none when it is empty. @throws a bug when `name` is no setting. */
+export function list(cluster: Cluster, name: string): string[] {
+  return text(cluster, name).split(",").filter(Boolean);
+}
+
+function value(cluster: Cluster, name: string): string | number | boolean {
+  return cluster.vars[name] ??
+    (cluster.missing.length > 0 ? lacking(cluster) : bug(name, "a setting"));
+}
+
+function lacking({ id, missing, vars }: Cluster): never {
+  throw new DeployError(`Cannot do this for ${id} without its secrets`, {
+    exitCode: ExitCode.config,
+    where: `missing: ${missing.join(", ")}`,
+    fix: fillIn(String(vars.SECRET_FILE)),
+  });
+}
+
+/** How a file of secrets comes about. */
+export function fillIn(file: string): string {
+  return `fill in ${file}; if it is not there: install -m 600 env/secret.env.example ${file}`;
+}
+
+function bug(name: string, wanted: string): never {
+  throw new DeployError(`Cannot use the setting ${name}: it is not ${wanted}`, {
+    exitCode: ExitCode.bug,
+    where: "env/schema.json",
+  });
+}
