@@ -23,6 +23,7 @@ import { packOwn, packUpstream } from "./components/prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./components/prometheus/login.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets, mutualTls } from "./components/thanos/grpc.ts";
+import { generate } from "./tools/crd_generator.ts";
 
 export const prometheus = step({
   name: "20-prometheus",
@@ -46,7 +47,7 @@ export const prometheus = step({
 
 async function upstream(cluster: Cluster): Promise<Manifest[]> {
   const [definitions, rules, dashboards] = await Promise.all([
-    loadBundle("prometheus-operator", cluster),
+    loadBundle("prometheus-operator", cluster, { generate }),
     loadBundle("kube-prometheus-rules", cluster),
     loadBundle("kube-prometheus-dashboards", cluster),
   ]);

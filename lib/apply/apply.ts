@@ -2,7 +2,8 @@
 // what changed.
 import { thereBefore } from "./before.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { hashed, hashOf, isCurrent } from "./diff.ts";
+import { hashed, isCurrent } from "./diff.ts";
+import { hashOf } from "../core/hash.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
 import { kindOf, kindsToKeep, servedKinds } from "../kube/kinds.ts";
 import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";

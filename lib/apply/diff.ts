@@ -1,6 +1,6 @@
 // Whether a live object is already what we want, told from what a list call shows: nothing need be sent.
-import { createHash } from "node:crypto";
-import { isDefinition, type Manifest } from "../core/object.ts";
+import { hashOf } from "../core/hash.ts";
+import { isDefinition, isFields, type Manifest } from "../core/object.ts";
 import { amountOf } from "../core/quantity.ts";
 
 /** Label with the hash of the desired object as it was last applied. */
@@ -11,16 +11,6 @@ export function hashed(object: Manifest): Manifest {
   const { metadata } = object;
   const labels = { ...metadata.labels, [HASH_LABEL]: hashOf(object) };
   return { ...object, metadata: { ...metadata, labels } };
-}
-
-/** Hash of an object, the same for any order of its keys; short enough for a label. */
-export function hashOf(value: unknown): string {
-  return createHash("sha256").update(JSON.stringify(value, sortedKeys)).digest("hex").slice(0, 32);
-}
-
-function sortedKeys(_: string, value: unknown): unknown {
-  if (!isMap(value)) return value;
-  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, value[key]]));
 }
 
 /**
@@ -43,8 +33,9 @@ export function covers(live: unknown, wanted: unknown): boolean {
     return Array.isArray(live) && live.length === wanted.length &&
       wanted.every((item, index) => covers(live[index], item));
   }
-  if (isMap(wanted)) {
-    return isMap(live) && Object.entries(wanted).every(([key, value]) => covers(live[key], value));
+  if (isFields(wanted)) {
+    return isFields(live) &&
+      Object.entries(wanted).every(([key, value]) => covers(live[key], value));
   }
   if (live === wanted || String(live) === String(wanted)) return true;
   return amountOf(String(live)) === amountOf(String(wanted));
@@ -53,10 +44,6 @@ export function covers(live: unknown, wanted: unknown): boolean {
 /** What the API server leaves out when it stores an object. */
 function isEmpty(value: unknown): boolean {
   if (Array.isArray(value)) return value.length === 0;
-  if (isMap(value)) return Object.values(value).every(isEmpty);
+  if (isFields(value)) return Object.values(value).every(isEmpty);
   return value === undefined || value === null || value === "" || value === 0 || value === false;
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

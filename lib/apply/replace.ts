@@ -10,7 +10,7 @@ import type { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, isCustom, type Manifest } from "../core/object.ts";
 import { retried } from "../kube/retry.ts";
 import { applyList } from "./send.ts";
-import { nearest } from "../config/schema.ts";
+import { nearest } from "../core/nearest.ts";
 
 /** Where replaced objects are kept as they were, below the project: `.replaced/196/...json`. */
 const FOLDER = ".replaced";

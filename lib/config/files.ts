@@ -3,7 +3,8 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
 import { type Entry, parseEnv } from "./parse.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { isSecret, nearest, SETTINGS } from "./schema.ts";
+import { isSecret, SETTINGS } from "./schema.ts";
+import { nearest } from "../core/nearest.ts";
 
 /** One file: what it sets, and `file:line` for each. Problems are lines for people. */
 export interface Layer {

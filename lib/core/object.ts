@@ -224,3 +224,13 @@ function digest(parts: string[]): string {
 export function base64(text: string): string {
   return new TextEncoder().encode(text).toBase64();
 }
+
+/** Whether a value has fields: neither a list nor a scalar. */
+export function isFields(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Whether a value has fields or items. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}

@@ -3,11 +3,12 @@
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { HASH_LABEL, hashed, hashOf, isCurrent } from "../apply/diff.ts";
+import { HASH_LABEL, hashed, isCurrent } from "../apply/diff.ts";
+import { hashOf } from "../core/hash.ts";
 import { dryRun } from "./dryrun.ts";
 import { foreignAmong, whyForeign } from "../apply/ownership.ts";
 import { byId, liveOf, owned, servedAmong, shareLooks } from "../apply/inventory.ts";
-import { isObject } from "../../scripts/operate/inspect/lists.ts";
+import { isObject } from "../core/object.ts";
 import { idOf, isDefinition, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { replaceFile } from "../io/files.ts";
-import { hashOf } from "../apply/diff.ts";
+import { hashOf } from "../core/hash.ts";
 import { kubectlMark } from "../kube/kubectl.ts";
 import type { Manifest } from "../core/object.ts";
 

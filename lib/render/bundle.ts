@@ -8,8 +8,6 @@ import { cacheDir, replaceFile, sha256Of } from "../io/files.ts";
 import { type Cluster, flag, projectPath } from "../core/cluster.ts";
 import { download, DownloadError } from "./download.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { generate, type Generator, recipeHash } from "../../scripts/tools/crd_generator.ts";
-import type { Say } from "../../scripts/tools/go_build.ts";
 import { frozen, type Manifest } from "../core/object.ts";
 import { Report } from "../io/report.ts";
 import { parseObjects } from "./yaml.ts";
@@ -22,6 +20,27 @@ interface PinnedFile {
   /** sha256 of its objects as JSON: what a parsed copy must hash to. */
   parsed: string;
 }
+
+/** How a set of objects is made from a Go module. */
+export interface Generator {
+  module: string;
+  version: string;
+  /** Name of the program, as in scripts/tools.json. */
+  tool: string;
+  /** Packages inside the module. */
+  packages: string[];
+  /** What the program makes of them. */
+  options: string[];
+  /** Added to every object: what the release adds after generating. */
+  annotations: Record<string, string>;
+}
+
+/** Names the result of a recipe, so that it can be kept. */
+export function recipeHash(generator: Generator): string {
+  return createHash("sha256").update(JSON.stringify(generator)).digest("hex");
+}
+
+type Say = (line: string) => void;
 
 /** An entry of manifests/upstream.lock.json. */
 interface Bundle {
@@ -46,7 +65,8 @@ export interface BundleOptions {
   /** Instead of manifests/upstream.lock.json. */
   lockFile?: string;
   fetch?: typeof fetch;
-  generate?: typeof generate;
+  /** Runs a bundle's generator; default: there is none, so such a bundle can only be downloaded. */
+  generate?: (generator: Generator, say: Say) => Promise<Manifest[]>;
 }
 
 const missing = new Set<string>();
@@ -66,14 +86,13 @@ const loaded = new Map<string, Promise<Manifest[]>>();
 export function loadBundle(
   name: string,
   cluster: Cluster,
-  say: Say = (line) => new Report().say(line),
-  lockFile?: string,
+  { say = (line) => new Report().say(line), ...options }: BundleOptions = {},
 ): Promise<Manifest[]> {
   const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES");
   const key = `${name} ${allowMissing}`;
   let bundle = loaded.get(key);
   if (!bundle) {
-    loaded.set(key, bundle = readBundle(name, { allowMissing, say, lockFile }).then(frozen));
+    loaded.set(key, bundle = readBundle(name, { ...options, allowMissing, say }).then(frozen));
   }
   return bundle;
 }
@@ -102,10 +121,10 @@ export async function readBundle(name: string, options: BundleOptions = {}): Pro
     return files.flat();
   } catch (error) {
     if (!(error instanceof DownloadError) || error.reason === "corrupt") throw error;
-    if (!generator || !kept) return leaveOut(bundle, error, options);
+    if (!generator || !kept || !options.generate) return leaveOut(bundle, error, options);
     try {
       say(`  generating ${bundle.title} ${bundle.version} from Go types: about a minute`);
-      const objects = await (options.generate ?? generate)(generator, say);
+      const objects = await options.generate(generator, say);
       await keep(kept, objects);
       return objects;
     } catch (failed) {

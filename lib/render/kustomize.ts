@@ -8,7 +8,7 @@ import { projectPath } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { kustomize } from "../kube/kubectl.ts";
 import { frozen, idOf, type Manifest } from "../core/object.ts";
-import { nearest } from "../config/schema.ts";
+import { nearest } from "../core/nearest.ts";
 
 /** An object before `${NAME}`. All clusters share it, so it cannot be changed. */
 export interface Template {

@@ -7,7 +7,7 @@ import {
   SUBSTITUTE_ANNOTATION,
   withValue,
 } from "../core/object.ts";
-import { nearest } from "../config/schema.ts";
+import { nearest } from "../core/nearest.ts";
 import type { Template } from "./kustomize.ts";
 
 /** `${NAME}` in a text; after one more `$` it stays as it is. */

@@ -1,32 +1,15 @@
 // Definitions generated from the Go types they are published from, when their files cannot be had.
-import { createHash } from "node:crypto";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
 import { temporaryFolder } from "../../lib/io/files.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { goEnvironment, type GoModule, moduleFolder, type Say } from "./go_build.ts";
+import { goEnvironment, moduleFolder, type Say } from "./go_build.ts";
+import type { Generator } from "../../lib/render/bundle.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { ensureTools } from "./tool.ts";
 import { parseObjects } from "../../lib/render/yaml.ts";
-
-/** How a set of objects is made from a Go module. */
-export interface Generator extends GoModule {
-  /** Name of the program, as in scripts/tools.json. */
-  tool: string;
-  /** Packages inside the module. */
-  packages: string[];
-  /** What the program makes of them. */
-  options: string[];
-  /** Added to every object: what the release adds after generating. */
-  annotations: Record<string, string>;
-}
-
-/** Names the result of a recipe, so that it can be kept. */
-export function recipeHash(generator: Generator): string {
-  return createHash("sha256").update(JSON.stringify(generator)).digest("hex");
-}
 
 /**
  * Runs the generator; needs Go and a module proxy.

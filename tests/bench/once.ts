@@ -5,7 +5,7 @@ import process from "node:process";
 import { chooseClusters } from "../../lib/config/cluster.ts";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
-import { hashOf } from "../../lib/apply/diff.ts";
+import { hashOf } from "../../lib/core/hash.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
 import { list } from "../../lib/apply/inventory.ts";

@@ -3,7 +3,7 @@ import { parse, stringify } from "yaml";
 import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
-import { nearest } from "../../../lib/config/schema.ts";
+import { nearest } from "../../../lib/core/nearest.ts";
 
 /** Changes a copy of the object; undefined leaves the object out. */
 type Change = (object: Manifest) => Manifest | undefined;

@@ -1,7 +1,7 @@
 // A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
 import { isNamed } from "./lists.ts";
 import type { Manifest, Path } from "../../../lib/core/object.ts";
-import { nearest } from "../../../lib/config/schema.ts";
+import { nearest } from "../../../lib/core/nearest.ts";
 import { LAST_APPLIED } from "../../../lib/apply/takeover.ts";
 
 /** What a field path led to, or how far it went and which keys are there. */

@@ -1,4 +1,5 @@
 // Lists of two objects whose items are told apart by what they are, and not by where they stand.
+import { isObject } from "../../../lib/core/object.ts";
 
 /** Both with lists as maps from `[name]`, so that an item that only one has moves none of the others. */
 export function withoutLists<T>(left: T, right: T): [T, T] {
@@ -64,9 +65,4 @@ function isSameOrder([left, right]: Names): boolean {
   const shared = (list: string[], other: string[]) =>
     list.filter((name) => other.includes(name)).join(" ");
   return shared(left, right) === shared(right, left);
-}
-
-/** Whether a value has fields or items. */
-export function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null;
 }

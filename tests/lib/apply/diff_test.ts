@@ -1,6 +1,7 @@
 // lib/apply/diff.ts: what need not be sent.
 import assert from "node:assert/strict";
-import { HASH_LABEL, hashed, hashOf, isCurrent } from "../../../lib/apply/diff.ts";
+import { HASH_LABEL, hashed, isCurrent } from "../../../lib/apply/diff.ts";
+import { hashOf } from "../../../lib/core/hash.ts";
 import { configMap, type Manifest } from "../../../lib/core/object.ts";
 
 const wanted = hashed({

@@ -9,7 +9,7 @@ import {
 } from "../../../lib/render/bundle.ts";
 import { projectPath } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { recipeHash } from "../../../scripts/tools/crd_generator.ts";
+import { recipeHash } from "../../../lib/render/bundle.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { parseObjects } from "../../../lib/render/yaml.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
@@ -318,7 +318,7 @@ Deno.test("loadBundle() reads a bundle once for all callers, none of whom can ch
   await withSite({}, async (_, folder) => {
     Deno.env.set("UPSTREAM_MIRROR", await mirrorWith(folder, TEXT));
     const { lockFile } = await locked(folder);
-    const load = () => loadBundle("up", cluster, () => {}, lockFile);
+    const load = () => loadBundle("up", cluster, { say: () => {}, lockFile });
     const [first, second] = await Promise.all([load(), load()]);
     Deno.env.delete("UPSTREAM_MIRROR");
     assert.throws(() => first![0]!.metadata.name = "patched", TypeError);
