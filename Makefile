@@ -12,7 +12,7 @@ export STEM = $*
 RUN   := set -f; scripts/deno run --frozen --no-prompt --allow-read --allow-write --allow-env --allow-sys --allow-run --allow-net
 # The demo finds its own processes in /proc, which Deno opens to nothing less than everything.
 DEMO  := set -f; scripts/deno run --frozen --no-prompt --allow-all
-STEPS := 00-minio 05-ingress 10-longhorn 20-prometheus 30-thanos 40-logging 50-verify
+STEPS := $(basename $(notdir $(wildcard scripts/[0-9]*.ts)))
 IDS   := $(patsubst env/cluster-%.env,%,$(wildcard env/cluster-*.env))
 
 # Tests that change the environment, which those that run side by side share.

@@ -6,12 +6,6 @@ import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { durationSeconds } from "../lib/core/quantity.ts";
 import { desiredOf, step } from "../lib/deploy/step.ts";
-import { minio } from "./00-minio.ts";
-import { ingress } from "./05-ingress.ts";
-import { longhorn } from "./10-longhorn.ts";
-import { prometheus } from "./20-prometheus.ts";
-import { thanos } from "./30-thanos.ts";
-import { logging } from "./40-logging.ts";
 import { alertmanager } from "./checks/alertmanager.ts";
 import { archive, headroom } from "./checks/archive.ts";
 import { certificates } from "./checks/certificates.ts";
@@ -28,6 +22,7 @@ import { bucket } from "./checks/bucket.ts";
 import type { Subject } from "./checks/subject.ts";
 import { clusters, endpoints } from "./checks/thanos.ts";
 import { volume } from "./checks/volume.ts";
+import { STEPS } from "./steps.ts";
 
 /** Hop by hop, in the order in which the data goes. */
 export const CHECKS: Record<Cluster["role"] | "every", Check<Subject>[]> = {
@@ -123,8 +118,5 @@ export const verify = step({
     await runChecks(checks, context, { objects, until: () => deadline });
   },
 });
-
-/** Every step before this one. */
-const STEPS = [minio, ingress, longhorn, prometheus, thanos, logging];
 
 if (import.meta.main) await main(verify);

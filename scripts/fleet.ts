@@ -21,21 +21,13 @@ import {
 } from "../lib/deploy/plan_fleet.ts";
 import { removeFleet } from "../lib/deploy/remove.ts";
 import { print, Report } from "../lib/io/report.ts";
-import { minio } from "./00-minio.ts";
-import { ingress } from "./05-ingress.ts";
-import { longhorn } from "./10-longhorn.ts";
-import { prometheus } from "./20-prometheus.ts";
-import { thanos } from "./30-thanos.ts";
-import { logging } from "./40-logging.ts";
 import { verify } from "./50-verify.ts";
-
-/** Every step, in the order in which a cluster is built. */
-export const STEPS = [minio, ingress, longhorn, prometheus, thanos, logging, verify];
+import { STEPS } from "./steps.ts";
 
 type Verb = (ids: string[], flags: Flags) => Promise<number>;
 
 const VERBS: Record<string, Verb> = {
-  deploy: (ids, flags) => deploy(STEPS, ids, flags),
+  deploy: (ids, flags) => deploy([...STEPS, verify], ids, flags),
   verify: (ids, flags) => deploy([verify], ids, flags),
   async plan(ids, flags) {
     const { PLAN } = process.env;

@@ -28,7 +28,8 @@ import { ensureTools } from "../tools/tool.ts";
 import { copyCertificates, startMinio } from "./minio.ts";
 import { startOperator } from "./operator.ts";
 import { writeSecrets } from "./secrets.ts";
-import { STEPS } from "../fleet.ts";
+import { STEPS } from "../steps.ts";
+import { verify } from "../50-verify.ts";
 
 const FOLDER = projectPath(".demo");
 const TOOLS = [...PLAYGROUND_TOOLS, "prometheus-operator", "minio"];
@@ -90,7 +91,7 @@ async function up(): Promise<number> {
   const started = performance.now();
   report.heading("demo  three control planes on this machine");
   await startDemo();
-  const code = await deploy(STEPS, ["all"]);
+  const code = await deploy([...STEPS, verify], ["all"]);
   report.say(`\ndemo: ${((performance.now() - started) / 1000).toFixed(0)}s in all`);
   if (code === ExitCode.done) await nextSteps();
   return code;

@@ -18,7 +18,7 @@ import { owned } from "../../lib/apply/inventory.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { print, Report, worstCode } from "../../lib/io/report.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
-import { STEPS } from "../fleet.ts";
+import { STEPS } from "../steps.ts";
 
 const USAGE = "compare.ts [CLUSTER CLUSTER...]; without any: every edge against the first";
 

@@ -27,7 +27,7 @@ import { substitute } from "../../lib/render/substitute.ts";
 import { print, table } from "../../lib/io/report.ts";
 import { isSecret } from "../../lib/config/schema.ts";
 import { desired, type Step } from "../../lib/deploy/step.ts";
-import { STEPS } from "../fleet.ts";
+import { STEPS } from "../steps.ts";
 
 const USAGE = "OBJ=Deployment/monitoring/NAME [FIELD=spec.replicas] explain.ts CLUSTER";
 

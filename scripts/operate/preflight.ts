@@ -10,7 +10,7 @@ import type { Manifest } from "../../lib/core/object.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
 import { storageClasses } from "../../lib/kube/storage_class.ts";
-import { STEPS } from "../fleet.ts";
+import { STEPS } from "../steps.ts";
 import { reachFromInside } from "../components/minio/inside.ts";
 import { policyRow } from "../components/network/cni.ts";
 import { ingressRow, nameRow, portRow } from "../checks/ports.ts";

@@ -10,12 +10,7 @@ import { checkTarget } from "../../lib/kube/target.ts";
 import { maskSecrets, print, Report, table } from "../../lib/io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/results.ts";
 import type { Step } from "../../lib/deploy/step.ts";
-import { minio } from "../00-minio.ts";
-import { ingress } from "../05-ingress.ts";
-import { longhorn } from "../10-longhorn.ts";
-import { prometheus } from "../20-prometheus.ts";
-import { thanos } from "../30-thanos.ts";
-import { logging } from "../40-logging.ts";
+import { STEPS } from "../steps.ts";
 import { PROGRAMS } from "../components/minio/buckets.ts";
 import {
   forget,
@@ -46,7 +41,7 @@ export interface RotateOptions {
 
 /** Rotates the keys of the fleet and gives the exit code. */
 export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Promise<number> {
-  const { report = new Report(), prepare = [minio], steps = HOLDERS } = options;
+  const { report = new Report(), prepare = STEPS.slice(0, 1), steps = HOLDERS } = options;
   const started = Date.now();
   const seats = await Promise.all(fleet.map(look));
   const clusters = seats.filter(({ holdings }) => holdings.length > 0).map((seat) => seat.cluster);
@@ -98,8 +93,8 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
   return ExitCode.done;
 }
 
-/** Every step that gives a program its key, in order. */
-const HOLDERS = [ingress, longhorn, prometheus, thanos, logging];
+/** Every step that gives a program its key, in order: all but the first, which makes the keys. */
+const HOLDERS = STEPS.slice(1);
 
 interface Seat {
   cluster: Cluster;

@@ -5,10 +5,7 @@ import { loadFleet } from "../../lib/config/cluster.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { configMap, isDefinition, type Manifest } from "../../lib/core/object.ts";
 import { desiredOf, type Step, step } from "../../lib/deploy/step.ts";
-import { STEPS } from "../../scripts/fleet.ts";
-
-/** The steps that want objects. */
-const DEPLOYING = STEPS.filter(({ afterFleet }) => !afterFleet);
+import { STEPS } from "../../scripts/steps.ts";
 
 /** Definitions among the objects, and all others. */
 const SIZE = { definitions: 35, others: 216 };
@@ -37,7 +34,7 @@ export async function benchFleet(root?: string): Promise<Cluster[]> {
 
 /** The objects; `revision` is a value of one of them. Workloads have no pods, so nothing else is busy. */
 export async function corpus(cluster: Cluster, revision = "1"): Promise<Manifest[]> {
-  const real = await desiredOf(DEPLOYING, cluster);
+  const real = await desiredOf(STEPS, cluster);
   const definitions = real.filter(isDefinition).slice(0, SIZE.definitions);
   const others = real.filter((object) => !isDefinition(object)).slice(0, SIZE.others - 1);
   const namespace = others.find(({ kind }) => kind === "Namespace")!.metadata.name;
@@ -49,7 +46,7 @@ export async function corpus(cluster: Cluster, revision = "1"): Promise<Manifest
 
 /** Everything of our own for a cluster; the bundles are the same for all of them. */
 export async function ownOf(cluster: Cluster): Promise<Manifest[]> {
-  return (await Promise.all(DEPLOYING.map(({ objects }) => objects(cluster)))).flat();
+  return (await Promise.all(STEPS.map(({ objects }) => objects(cluster)))).flat();
 }
 
 /** A step that deploys the corpus. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type Cluster, list, text } from "../../lib/core/cluster.ts";
 import { desired } from "../../lib/deploy/step.ts";
-import { STEPS } from "../../scripts/fleet.ts";
+import { STEPS } from "../../scripts/steps.ts";
 import { readStores } from "../../scripts/components/thanos/stores.ts";
 import { poolsOf, type Target } from "../../scripts/checks/prometheus.ts";
 import {

@@ -27,7 +27,10 @@ async function workshop() {
   await mkdir(join(folder, "scripts"));
   await mkdir(join(folder, "env"));
   await copyFile(projectPath("Makefile"), join(folder, "Makefile"));
-  await writeFile(join(folder, "env/cluster-196.env"), "");
+  // The Makefile takes its lists from the names of files.
+  for (const file of ["env/cluster-196.env", "scripts/30-thanos.ts"]) {
+    await writeFile(join(folder, file), "");
+  }
   const deno = join(folder, "scripts/deno");
   await writeFile(deno, `#!/bin/sh\nprintf '%s\\0' "$@" >words\nenv -0 >environment\n`);
   await chmod(deno, 0o700);

@@ -11,7 +11,7 @@ import { HASH_LABEL, hashed } from "../../lib/apply/diff.ts";
 import { idOf, type Manifest, secret, signed, STEP_LABEL } from "../../lib/core/object.ts";
 import { desired, step } from "../../lib/deploy/step.ts";
 import { compare } from "../../scripts/operate/compare.ts";
-import { STEPS } from "../../scripts/fleet.ts";
+import { STEPS } from "../../scripts/steps.ts";
 import { fixtureFleet, SECRETS } from "../support/cluster_fixture.ts";
 import {
   fakeKubectl,

@@ -18,7 +18,7 @@ import { substitute } from "../../lib/render/substitute.ts";
 import { templatesIn } from "../../lib/render/kustomize.ts";
 import { step } from "../../lib/deploy/step.ts";
 import { explainField, explainObject, subjectOf } from "../../scripts/operate/explain.ts";
-import { STEPS } from "../../scripts/fleet.ts";
+import { STEPS } from "../../scripts/steps.ts";
 import { fixtureCluster, SECRETS } from "../support/cluster_fixture.ts";
 import { fakeKubectl } from "../support/fake_kubectl.ts";
 import { grpcFolder } from "../support/grpc_fixture.ts";

@@ -1,7 +1,7 @@
 // Everything we render for the three clusters, step by step, without upstream bundles.
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { type Manifest, signed } from "../../lib/core/object.ts";
-import { STEPS } from "../../scripts/fleet.ts";
+import { STEPS } from "../../scripts/steps.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 
 export interface Rendered {
