@@ -2,6 +2,7 @@
 // every program's key works, from here and from inside the cluster. Safe to run again, and for all
 // clusters at once.
 import "./needs.ts";
+import { bucket } from "./checks/bucket.ts";
 import { ensureBucket, probeBucket } from "../lib/s3/bucket.ts";
 import { ensureVersions } from "../lib/s3/lifecycle.ts";
 import { number } from "../lib/core/cluster.ts";
@@ -15,6 +16,11 @@ import { reachFromInside } from "./components/minio/inside.ts";
 
 export const minio = step({
   name: "00-minio",
+  checks: [
+    { name: "Bucket of metrics", hop: "key -> S3", live: false, run: bucket("THANOS_BUCKET") },
+    { name: "Bucket of logs", hop: "key -> S3", live: false, run: bucket("OPENSEARCH_BUCKET") },
+    { name: "Bucket of volumes", hop: "key -> S3", live: false, run: bucket("LONGHORN_BUCKET") },
+  ],
   objects: () => Promise.resolve([]),
   async run({ cluster, phase, live, changed, report }) {
     using s3 = s3Of(cluster);

@@ -2,6 +2,7 @@
 // or Traefik, which reads the same objects. Needs nothing. Safe to run again: neither has an admission
 // webhook or Jobs. From one to the other: INGRESS, this step, and then once more with --prune.
 import "./needs.ts";
+import { doors } from "./checks/doors.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { render } from "../lib/render/render.ts";
@@ -11,6 +12,7 @@ import { networkPolicies } from "./components/network/policies.ts";
 
 export const ingress = step({
   name: "05-ingress",
+  checks: [{ name: "Doors", hop: "people -> ingress -> programs", live: true, run: doors }],
   skips: (cluster) =>
     text(cluster, "INGRESS") === "existing"
       ? "INGRESS=existing: the cluster's own controller serves the class nginx"

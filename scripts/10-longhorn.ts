@@ -2,6 +2,9 @@
 // Needs open-iscsi on the node. Safe to run again: settings, backup target and class are given by
 // Longhorn's three ConfigMaps, which its manager carries out.
 import "./needs.ts";
+import { backupTarget } from "./checks/longhorn.ts";
+import { defaultClass } from "./checks/objects.ts";
+import { volume } from "./checks/volume.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
 import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
@@ -27,6 +30,11 @@ import { refuseUnfitNodes } from "./checks/node.ts";
 
 export const longhorn = step({
   name: "10-longhorn",
+  checks: [
+    { name: "Default StorageClass", hop: "claims -> provisioner", live: true, run: defaultClass },
+    { name: "New volume", hop: "claim -> volume -> pod", live: true, run: volume },
+    { name: "Backup target", hop: "Longhorn -> S3", live: true, run: backupTarget },
+  ],
   skips: (cluster) =>
     text(cluster, "STORAGE") === "existing"
       ? `STORAGE=existing: volumes use the class ${text(cluster, "STORAGE_CLASS")} that is there`

@@ -2,6 +2,10 @@
 // Brings the definitions of monitors and rules, so the monitors of earlier steps come from here too.
 // Needs nothing. Safe to run again: a changed Secret restarts what reads it.
 import "./needs.ts";
+import { alertmanager } from "./checks/alertmanager.ts";
+import { dashboards, login } from "./checks/grafana.ts";
+import { uploads } from "./checks/metrics.ts";
+import { rules, targets } from "./checks/prometheus.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
@@ -27,6 +31,20 @@ import { generate } from "./tools/crd_generator.ts";
 
 export const prometheus = step({
   name: "20-prometheus",
+  checks: [
+    { name: "Targets", hop: "exporters -> Prometheus", live: true, run: targets },
+    { name: "Rules", hop: "PrometheusRule -> Prometheus", live: true, run: rules },
+    { name: "Alerts", hop: "Prometheus -> Alertmanager", live: true, run: alertmanager },
+    { name: "Block upload", hop: "sidecar -> S3", live: true, run: uploads },
+    { name: "Grafana login", hop: "people -> Grafana", live: true, program: "grafana", run: login },
+    {
+      name: "Grafana data",
+      hop: "Grafana -> Prometheus",
+      live: true,
+      program: "grafana",
+      run: dashboards,
+    },
+  ],
   bundles: upstream,
   objects: async (cluster) => [
     ...trustingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),

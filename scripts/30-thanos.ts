@@ -2,6 +2,8 @@
 // an edge the alerts about its sidecar. Needs 20-prometheus (sidecars, bucket access, definitions).
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
 import "./needs.ts";
+import { compactor } from "./checks/metrics.ts";
+import { clusters, endpoints } from "./checks/thanos.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { type Manifest, secret } from "../lib/core/object.ts";
@@ -14,9 +16,17 @@ import { grpcSecrets } from "./components/thanos/grpc.ts";
 import { thanosLabels } from "./components/thanos/labels.ts";
 import { awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
 
+/** Checks of what only the centre has. */
+const CENTRAL = { live: true, role: "central" } as const;
+
 export const thanos = step({
   name: "30-thanos",
   needs: ["20-prometheus"],
+  checks: [
+    { ...CENTRAL, name: "Thanos endpoints", hop: "Query -> sidecars", run: endpoints },
+    { ...CENTRAL, name: "Clusters in Query", hop: "clusters -> Query", run: clusters },
+    { ...CENTRAL, name: "Compactor", hop: "S3 -> Compactor -> S3", run: compactor },
+  ],
   tellsCentral: fleetLists,
   objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),
   async run({ cluster, fleet, objects, phase, live, apply, ready, report }) {

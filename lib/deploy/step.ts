@@ -2,6 +2,7 @@
 import { apply, staleAmong } from "../apply/apply.ts";
 import { growVolumes } from "../apply/volumes.ts";
 import { type Cluster, flag, list, text } from "../core/cluster.ts";
+import type { Check } from "../core/check.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { hasRun } from "../kube/deployed.ts";
 import { idOf, type Manifest, signed } from "../core/object.ts";
@@ -30,6 +31,8 @@ export interface StepDefinition {
   bundles?: (cluster: Cluster) => Promise<Manifest[]>;
   /** Our own desired objects; pure, so that plan and golden files use the same. */
   objects: (cluster: Cluster) => Promise<Manifest[]>;
+  /** What shows that it works, for 50-verify; in the order in which the data goes. */
+  checks?: Check[];
   /** The runbook: phases in order. */
   run: (context: StepContext) => Promise<void>;
 }
@@ -91,6 +94,11 @@ export async function desired(step: Step, cluster: Cluster): Promise<Manifest[]>
 /** Everything that several steps want on a cluster. */
 export async function desiredOf(steps: Step[], cluster: Cluster): Promise<Manifest[]> {
   return (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
+}
+
+/** What the steps bring to show that they work on this cluster. */
+export function checksOf(steps: Step[], { role }: Cluster): Check[] {
+  return steps.flatMap(({ checks = [] }) => checks).filter((one) => (one.role ?? role) === role);
 }
 
 /** The result of a step that was not begun. */

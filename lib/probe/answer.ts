@@ -1,6 +1,6 @@
 // What a program inside the cluster answers over HTTP, as JSON or as a failure that names it.
 import { DeployError, ExitCode } from "../core/error.ts";
-import type { ClusterProxy, ServicePort } from "./http.ts";
+import type { ClusterProxy, ServicePort } from "../core/check.ts";
 
 /** JSON that a Service answers. Throws exit 8 with status and text when it is an error or no JSON. */
 export async function readJson<T>(

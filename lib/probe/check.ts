@@ -1,36 +1,8 @@
-// One thing that should be true of a running system, and what to do when it is not.
+// Runs checks with patience, and tells what came of them.
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Check, Problem, Subject } from "../core/check.ts";
 import { DeployError, ExitCode, messageOf, stackOf } from "../core/error.ts";
 import { refuseInterrupted } from "../io/interrupt.ts";
-
-/** One thing that is wrong. */
-export interface Problem {
-  /** What is wrong and where, as a sentence. */
-  what: string;
-  /** The likely cause. */
-  cause: string;
-  /** The next command or edit. */
-  fix: string;
-  /** Seconds from the first look in which it may still go by itself, where that is known. */
-  patience?: number;
-}
-
-/** Notes a fact for the operator beside the verdict: how long, how much. */
-export type Tell = (fact: string) => void;
-
-/** A check of a subject `S` (a cluster and the ways into it). */
-export interface Check<S> {
-  /** What is shown to be true: `Prometheus targets`. */
-  name: string;
-  /** The way of the data that is shown: `exporters -> Prometheus`. */
-  hop: string;
-  /** true: it needs running pods. */
-  live: boolean;
-  /** The program it needs, as STAND_INS names it; only for one that may be a stand-in. */
-  program?: string;
-  /** What is wrong; nothing when all is well. A DeployError thrown here is one problem. */
-  run: (subject: S, tell: Tell) => Promise<Problem[]>;
-}
 
 export interface Result {
   name: string;
@@ -53,9 +25,9 @@ export interface Patience {
  * Runs a check until it finds nothing wrong, or the patience is over, that of its problems too: what is new
  * needs a while.
  */
-export async function settled<S>(
-  check: Check<S>,
-  subject: S,
+export async function settled(
+  check: Check,
+  subject: Subject,
   { until, every = 5, say = () => {} }: Patience,
 ): Promise<Result> {
   const { name, hop } = check;

@@ -4,27 +4,10 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { temporaryFolder } from "../io/files.ts";
+import type { ClusterProxy, ServicePort } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { startKubectl } from "../kube/kubectl.ts";
-
-/** A Service and one of its ports, by name or number. */
-export interface ServicePort {
-  namespace: string;
-  name: string;
-  port: string | number;
-}
-
-/** An open way into one cluster; `await using` closes it. */
-export interface ClusterProxy extends AsyncDisposable {
-  /**
-   * As the global fetch, to a path of a Service. The answer may also be the API server's own (a
-   * Status, mostly 503 while the Service has no ready pod).
-   * @throws {DeployError} exit 5 when the API server cannot be reached, or after 60 s of silence
-   * unless `init` has a signal of its own.
-   */
-  fetch(service: ServicePort, path: string, init?: RequestInit): Promise<Response>;
-}
 
 const PATIENCE = 60_000;
 

@@ -2,11 +2,11 @@
 import { X509Certificate } from "node:crypto";
 import { request } from "node:http";
 import { isFor } from "../../lib/config/certificates.ts";
-import type { Problem, Tell } from "../../lib/probe/check.ts";
+import type { Problem, Tell } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
-import type { Subject } from "./subject.ts";
+import type { Subject } from "../../lib/core/check.ts";
 
 const PATIENCE = 10_000;
 /** The controller's own words for a program that is away. */

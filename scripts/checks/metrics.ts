@@ -1,8 +1,8 @@
 // Checks that are one question to Prometheus: it must have an answer.
 import { readJson } from "../../lib/probe/answer.ts";
-import type { Problem } from "../../lib/probe/check.ts";
-import type { ClusterProxy, ServicePort } from "../../lib/probe/http.ts";
-import type { Subject } from "./subject.ts";
+import type { Problem } from "../../lib/core/check.ts";
+import type { ClusterProxy, ServicePort } from "../../lib/core/check.ts";
+import type { Subject } from "../../lib/core/check.ts";
 import { PROMETHEUS } from "./prometheus.ts";
 
 /** One series of an instant query. */

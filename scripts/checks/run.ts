@@ -1,21 +1,22 @@
 // Checks of one cluster as phases of a step.
-import { type Check, conclude, type Result, settled } from "../../lib/probe/check.ts";
+import { conclude, type Result, settled } from "../../lib/probe/check.ts";
+import type { Check } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { type ClusterProxy, openProxy } from "../../lib/probe/http.ts";
+import { openProxy } from "../../lib/probe/http.ts";
+import type { ClusterProxy } from "../../lib/core/check.ts";
 import type { StepContext } from "../../lib/deploy/step.ts";
-import type { Subject } from "./subject.ts";
 
 export interface RunOptions {
   /** Everything that the steps want there, for checks that ask for it. */
   objects?: Manifest[];
   /** Time (as of `Date.now()`) until which a check that fails is run again. */
-  until: (check: Check<Subject>) => number;
+  until: (check: Check) => number;
 }
 
 /** Runs every check, whatever the others say; throws exit 11 with all that is wrong. */
 export async function runChecks(
-  checks: Check<Subject>[],
+  checks: Check[],
   { cluster, fleet, phase, live, report }: StepContext,
   { objects = [], until }: RunOptions,
 ): Promise<void> {

@@ -3,7 +3,8 @@ import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster
 import { readJson } from "../../../lib/probe/answer.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { type ClusterProxy, openProxy } from "../../../lib/probe/http.ts";
+import { openProxy } from "../../../lib/probe/http.ts";
+import type { ClusterProxy } from "../../../lib/core/check.ts";
 import { until } from "../../../lib/io/wait.ts";
 import { edgeAddress } from "./fleet.ts";
 import { mutualTls } from "./grpc.ts";

@@ -1,14 +1,14 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
 import { readJson } from "../../../lib/probe/answer.ts";
-import type { Check, Problem } from "../../../lib/probe/check.ts";
+import type { Check, Problem } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
-import { type Step, step } from "../../../lib/deploy/step.ts";
-import { CHECKS } from "../../50-verify.ts";
+import { checksOf, type Step, step } from "../../../lib/deploy/step.ts";
+import { STEPS } from "../../steps.ts";
 import { ask } from "../../checks/metrics.ts";
 import { PROMETHEUS } from "../../checks/prometheus.ts";
 import { runChecks } from "../../checks/run.ts";
-import type { Subject } from "../../checks/subject.ts";
+import type { Subject } from "../../../lib/core/check.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
 
 /** What a rotation came to on one cluster. */
@@ -58,14 +58,14 @@ export function proofSince(
       told.set(cluster.id, figures);
       const deadline = Date.now() + patience * 1000;
       // Only what runs needs a while: a key is right at once, or not at all.
-      const until = ({ live }: Check<Subject>) => live ? deadline : 0;
-      await runChecks(checksOf(cluster, started, figures), context, { until });
+      const until = ({ live }: Check) => live ? deadline : 0;
+      await runChecks(proofs(cluster, started, figures), context, { until });
     },
   });
 }
 
-function checksOf(cluster: Cluster, started: number, figures: Figures): Check<Subject>[] {
-  const known = [...CHECKS.every, ...CHECKS[cluster.role]];
+function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
+  const known = checksOf(STEPS, cluster);
   return [
     { name: "New keys", hop: "settings -> Secrets", live: false, run: secrets(figures) },
     ...known.filter(({ name }) => FROM_VERIFY.includes(name)),

@@ -24,7 +24,7 @@ import { patchLonghorn } from "../../../scripts/components/longhorn/patch.ts";
 import { longhornPolicies } from "../../../scripts/components/longhorn/policies.ts";
 import { checkUpgrade } from "../../../scripts/components/longhorn/version.ts";
 import { backupTarget } from "../../../scripts/checks/longhorn.ts";
-import type { Subject } from "../../../scripts/checks/subject.ts";
+import type { Subject } from "../../../lib/core/check.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";
 

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
-import { type Check, conclude, type Problem, settled } from "../../../lib/probe/check.ts";
+import { conclude, settled } from "../../../lib/probe/check.ts";
+import type { Check, Problem, Subject } from "../../../lib/core/check.ts";
 import { DeployError } from "../../../lib/core/error.ts";
+
+/** What no check here looks at. */
+const NOBODY = {} as Subject;
 
 const PROBLEM: Problem = { what: "no blocks", cause: "S3 is away", fix: "mc ping" };
 
-function check(run: () => Promise<Problem[]>): Check<string> {
+function check(run: () => Promise<Problem[]>): Check {
   return { name: "Upload", hop: "sidecar -> S3", live: true, run };
 }
 
@@ -13,14 +17,14 @@ Deno.test("settled() looks again while there is patience", async () => {
   const said: string[] = [];
   const result = await settled(
     check(() => Promise.resolve(++runs < 3 ? [PROBLEM] : [])),
-    "",
+    NOBODY,
     { until: Date.now() + 5000, every: 0.001, say: (text) => said.push(text) },
   );
   assert.deepEqual([runs, result.problems, said], [3, [], ["Upload: no blocks"]]);
 });
 
 Deno.test("settled() gives the problems when the patience is over", async () => {
-  const result = await settled(check(() => Promise.resolve([PROBLEM])), "", { until: 0 });
+  const result = await settled(check(() => Promise.resolve([PROBLEM])), NOBODY, { until: 0 });
   assert.deepEqual(result, { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM] });
 });
 
@@ -28,16 +32,16 @@ Deno.test("V1: settled() has at least the patience of the problem itself", async
   let runs = 0;
   const slow = { ...PROBLEM, patience: 5 };
   const run = () => Promise.resolve(++runs < 3 ? [PROBLEM, slow] : []);
-  const { problems } = await settled(check(run), "", { until: 0, every: 0.001 });
+  const { problems } = await settled(check(run), NOBODY, { until: 0, every: 0.001 });
   assert.deepEqual([runs, problems], [3, []]);
 });
 
 Deno.test("V5: settled() makes a problem of a failure to ask, and of a bug with its stack", async () => {
   const failure = new DeployError("Cannot read /x of a", { exitCode: 8, where: "503", fix: "y" });
-  const { problems } = await settled(check(() => Promise.reject(failure)), "", { until: 0 });
+  const { problems } = await settled(check(() => Promise.reject(failure)), NOBODY, { until: 0 });
   assert.deepEqual(problems, [{ what: "Cannot read /x of a", cause: "503", fix: "y" }]);
   const bug = check(() => Promise.reject(new TypeError("x of undefined")));
-  const [problem] = (await settled(bug, "", { until: 0 })).problems;
+  const [problem] = (await settled(bug, NOBODY, { until: 0 })).problems;
   assert.equal(problem!.what, "cannot be asked: x of undefined");
   assert.match(problem!.cause, /^TypeError: x of undefined\n +at /);
   assert.match(problem!.fix, /bug of ours/);
@@ -70,7 +74,7 @@ Deno.test("conclude() is silent when all is well", () => {
 
 Deno.test("settled() keeps the fact of the last try, and of that one only", async () => {
   let tries = 0;
-  const check: Check<string> = {
+  const check: Check = {
     name: "Line",
     hop: "pod -> index",
     live: true,
@@ -79,7 +83,7 @@ Deno.test("settled() keeps the fact of the last try, and of that one only", asyn
       return Promise.resolve(tries === 1 ? [{ what: "w", cause: "c", fix: "f" }] : []);
     },
   };
-  const result = await settled(check, "", { until: Date.now() + 10_000, every: 0.01 });
+  const result = await settled(check, NOBODY, { until: Date.now() + 10_000, every: 0.01 });
   assert.equal(tries, 2);
   assert.equal(result.fact, undefined);
 });

@@ -114,9 +114,9 @@ Deno.test("openProxy(): a proxy that has died is an unreachable cluster", async 
 Deno.test("openProxy() leaves nothing running when the deployer itself is killed", async () => {
   await using fake = await withKubectl(SERVER);
   const program = `
-    import { useKubectl } from "../kubectl.ts";
-    import { openProxy } from "../proxy.ts";
-    import { fixtureCluster } from "../../tests/cluster_fixture.ts";
+    import { useKubectl } from "./lib/kube/kubectl.ts";
+    import { openProxy } from "./lib/probe/http.ts";
+    import { fixtureCluster } from "./tests/support/cluster_fixture.ts";
     useKubectl("${fake.folder}/kubectl");
     await openProxy(await fixtureCluster("196", { KUBECONFIG_FILE: "/nowhere" }));
     await new Promise((resolve) => setTimeout(resolve, 60_000));
