@@ -6,7 +6,7 @@ import { checkTarget } from "../../lib/kube/target.ts";
 import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
 import { type Dated, daysLeft, SOON } from "./certificates.ts";
-import { ok, type Row, stop, warn, worstOf } from "./row.ts";
+import { ok, type Row, stop, warn, worstOf } from "../../lib/probe/row.ts";
 
 /** kubectl against the server, and the shell that everything is started with. */
 export async function toolRow(cluster: Cluster): Promise<Row> {

@@ -3,7 +3,7 @@ import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { bytesOf, cores } from "../../lib/core/quantity.ts";
-import { ok, type Row, stop, warn } from "./row.ts";
+import { ok, type Row, stop, warn } from "../../lib/probe/row.ts";
 import { inGi } from "./disk.ts";
 
 /** What the pods of one workload ask for, all of them together. */

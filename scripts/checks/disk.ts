@@ -6,7 +6,7 @@ import { bytesOf } from "../../lib/core/quantity.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor } from "../components/longhorn/nodes.ts";
 import type { NodeFacts } from "./node_facts.ts";
-import { ok, type Row, stop, warn } from "./row.ts";
+import { ok, type Row, stop, warn } from "../../lib/probe/row.ts";
 
 /** Bytes as `12.5Gi`. */
 export function inGi(bytes: number): string {

@@ -4,7 +4,7 @@ import { text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { type NodeFacts, nodeFacts } from "./node_facts.ts";
-import { hidden, ok, type Row, stop, warn, worstOf } from "./row.ts";
+import { hidden, ok, type Row, stop, warn, worstOf } from "../../lib/probe/row.ts";
 
 type Judge = (facts: NodeFacts, cluster: Cluster) => Row;
 

@@ -5,7 +5,7 @@ import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
-import { ok, type Row, stop, warn } from "./row.ts";
+import { ok, type Row, stop, warn } from "../../lib/probe/row.ts";
 
 /** NodePorts of the steps against the Services of the cluster. */
 export async function portRow(cluster: Cluster, objects: Manifest[]): Promise<Row> {

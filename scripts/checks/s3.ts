@@ -5,7 +5,7 @@ import { refusal } from "../../lib/s3/errors.ts";
 import type { S3Answer } from "../../lib/s3/types.ts";
 import { PROGRAMS } from "../components/minio/buckets.ts";
 import { clock } from "./node.ts";
-import { hidden, ok, type Row, warn } from "./row.ts";
+import { hidden, ok, type Row, warn } from "../../lib/probe/row.ts";
 
 /** What the server said about the bucket of a program. */
 export interface BucketAnswer {

@@ -36,7 +36,7 @@ import {
   type Row,
   type Seen,
   tableOf,
-} from "../checks/row.ts";
+} from "../../lib/probe/row.ts";
 import { askBuckets, judgeBuckets, s3Clock } from "../checks/s3.ts";
 import { judgeCertificates, rightsRow, targetRow, toolRow } from "../checks/access.ts";
 import { judgeAddon, volumeRow } from "../checks/disk.ts";

@@ -43,7 +43,7 @@ import {
   tableOf,
   warn,
   worstOf,
-} from "../../scripts/checks/row.ts";
+} from "../../lib/probe/row.ts";
 import { aheadOf, askBuckets, judgeBuckets, s3Clock } from "../../scripts/checks/s3.ts";
 import { judgeCertificates, judgeKubectl } from "../../scripts/checks/access.ts";
 import { claimsOf, judgeAddon, judgeClass, judgeDisks } from "../../scripts/checks/disk.ts";

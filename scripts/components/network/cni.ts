@@ -2,7 +2,7 @@
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { flag } from "../../../lib/core/cluster.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { ok, type Row, warn } from "../../checks/row.ts";
+import { ok, type Row, warn } from "../../../lib/probe/row.ts";
 
 /** DaemonSets of the programs that do: none of them means that policies have no effect. */
 const ENFORCERS = [

@@ -1,6 +1,6 @@
 // One line of the preflight table, and how several become the table and an exit code.
-import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../../lib/core/error.ts";
-import { table } from "../../lib/io/report.ts";
+import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../core/error.ts";
+import { table } from "../io/report.ts";
 
 /** `hidden` is for what cannot be looked at here. */
 export type State = "ok" | "warn" | "stop" | "hidden";
