@@ -2,7 +2,7 @@
 // every program's key works, from here and from inside the cluster. Safe to run again, and for all
 // clusters at once.
 import "./needs.ts";
-import { bucket } from "./checks/bucket.ts";
+import { bucket } from "./checks/s3.ts";
 import { ensureBucket, probeBucket } from "../lib/s3/bucket.ts";
 import { ensureVersions } from "../lib/s3/lifecycle.ts";
 import { number } from "../lib/core/cluster.ts";

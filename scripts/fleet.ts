@@ -11,13 +11,15 @@ import {
 import { deploy, DEPLOY_FLAGS } from "../lib/cli/deploy.ts";
 import { DeployError, ExitCode } from "../lib/core/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
-import { plansJson, refuseOtherFile, writePlan } from "../lib/deploy/planfile.ts";
 import {
   type ClusterPlan,
   driftCode,
   planCode,
   planFleet,
+  plansJson,
   printPlans,
+  refuseOtherFile,
+  writePlan,
 } from "../lib/deploy/plan_fleet.ts";
 import { removeFleet } from "../lib/deploy/remove.ts";
 import { print, Report } from "../lib/io/report.ts";

@@ -1,6 +1,6 @@
 // Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
 // what changed.
-import { thereBefore } from "./before.ts";
+import { takeOver, thereBefore, wasAppliedByHand } from "./ownership.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { hashed, isCurrent } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
@@ -11,7 +11,6 @@ import { applyRefused } from "./rejection.ts";
 import type { Change } from "../io/report.ts";
 import { retried } from "../kube/retry.ts";
 import { applyAll, applyList } from "./send.ts";
-import { takeOver, wasAppliedByHand } from "./takeover.ts";
 import { until } from "../io/wait.ts";
 
 export interface ApplyOptions {

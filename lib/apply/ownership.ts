@@ -1,10 +1,11 @@
 // Wanted objects that are on the cluster already and do not carry our label: a person's become ours, those
 // of another deployer stay its own.
 import { type Cluster, text } from "../core/cluster.ts";
-import { byId } from "./inventory.ts";
-import { kindsOf, printedName } from "../kube/kinds.ts";
+import { byId, liveOf, servedAmong } from "./inventory.ts";
+import { kindOf, kindsOf, printedName } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
-import { asList, type Manifest, OWNED } from "../core/object.ts";
+import { asList, defines, idOf, type Manifest, OWNED, OWNER } from "../core/object.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
 
 /** The names by which deployers sign the fields that they write. */
 const DEPLOYERS =
@@ -69,4 +70,113 @@ export function whyForeign(cluster: Cluster, object: Manifest): string[] | undef
     `kubectl --context ${text(cluster, "KUBE_CONTEXT")} label ${kind.toLowerCase()} ${name}` +
     `${where} ${OWNED} --overwrite`,
   ];
+}
+
+/** What an apply finds. */
+export interface Before {
+  /** What is there of the objects, by id: ours, and what is ours from now on. */
+  live: Map<string, Manifest>;
+  /** Those whose definition is there, from a run that was cut off, and in force in a moment. */
+  unserved: Manifest[];
+}
+
+/**
+ * Looks at what is there; `say` is told what was a person's and is ours from now on.
+ * @throws {DeployError} exit 6, before anything is sent, when another deployer has something.
+ */
+export async function thereBefore(
+  cluster: Cluster,
+  definitions: Manifest[],
+  rest: Manifest[],
+  say: (text: string) => void = () => {},
+): Promise<Before> {
+  const defined = definitions.length > 0 ? await liveOf(cluster, definitions) : new Map();
+  const undefinedYet = definitions.filter((object) => !defined.has(idOf(object)));
+  // Of a kind that is not defined yet nobody has anything.
+  const possible = rest.filter((object) => !undefinedYet.some((crd) => defines(crd, object)));
+  const live = possible.length > 0 ? await liveOf(cluster, possible) : new Map();
+  const missing = possible.filter((object) => !live.has(idOf(object)));
+  const custom = missing.filter((object) => definitions.some((crd) => defines(crd, object)));
+  const served = new Set(await servedAmong(cluster, custom));
+  const unserved = custom.filter((object) => !served.has(object));
+  const others = missing.filter((object) => !unserved.includes(object));
+  const found = await foreignAmong(cluster, [...undefinedYet, ...others]);
+  const refusals = [...found].flatMap(([id, object]) => {
+    const [reason, ...advice] = whyForeign(cluster, object) ?? [];
+    return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];
+  });
+  if (refusals.length > 0) {
+    throw new DeployError(`Refused: another deployer has what is wanted on ${cluster.id}`, {
+      exitCode: ExitCode.rejected,
+      where: refusals,
+      fix: "one deployer to an object: do one of the two, then run again",
+    });
+  }
+  for (const [id, object] of found) {
+    // Of the others it is said when it is done.
+    if (!wasAppliedByHand(object)) say(`${id} was here before, and is ours from now on`);
+  }
+  return { live: new Map([...defined, ...live, ...found]), unserved };
+}
+
+/** Plain `kubectl apply` leaves what it applied here. */
+export const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+const CLIENT_SIDE = "kubectl-client-side-apply";
+
+/** Whether plain `kubectl apply` has had the object. */
+export function wasAppliedByHand({ metadata }: Manifest): boolean {
+  return metadata.annotations?.[LAST_APPLIED] !== undefined;
+}
+
+/** Makes the fields that plain `kubectl apply` has set those of our manager. */
+export async function takeOver(
+  cluster: Cluster,
+  wanted: Manifest,
+): Promise<void> {
+  const { name, namespace } = wanted.metadata;
+  const object = [kindOf(wanted), name];
+  const where = namespace ? ["--namespace", namespace] : [];
+  const flags = ["--show-managed-fields", "--output", "json"];
+  const live = JSON.parse(await kubectl(["get", ...object, ...where, ...flags], { cluster }));
+  const patch = [
+    { op: "replace", path: "/metadata/managedFields", value: oursNow(live) },
+    // Refused when somebody else has written meanwhile.
+    { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
+  ];
+  const words = ["patch", ...object, ...where, "--type=json", "--patch", JSON.stringify(patch)];
+  await kubectl(words, { cluster });
+}
+
+interface Entry {
+  manager: string;
+  operation: string;
+  subresource?: string;
+  fieldsV1?: Fields;
+}
+
+interface Fields {
+  [name: string]: Fields;
+}
+
+/** The managers of an object, with the fields of plain `kubectl apply` among ours. */
+export function oursNow({ metadata }: Manifest): Entry[] {
+  const entries: Entry[] = metadata.managedFields;
+  const byHand = entries.filter(({ manager, operation, subresource }) =>
+    manager === CLIENT_SIDE && operation === "Update" && !subresource
+  );
+  const rest = entries.filter((entry) => !byHand.includes(entry));
+  return rest.map((entry) =>
+    entry.manager === OWNER && entry.operation === "Apply"
+      ? {
+        ...entry,
+        fieldsV1: byHand.reduce((all, { fieldsV1 = {} }) => merged(all, fieldsV1), entry.fieldsV1!),
+      }
+      : entry
+  );
+}
+
+function merged(a: Fields, b: Fields): Fields {
+  const result = { ...a };
+  for (const [name, below] of Object.entries(b)) result[name] = merged(result[name] ?? {}, below);
+  return result;
 }

@@ -1,5 +1,6 @@
-// After a refused List: which objects the API server refuses, why, and what may be done about it.
-import type { Cluster } from "../core/cluster.ts";
+// After a refused List: which objects the API server (or a webhook that is away) refuses, why, and what may
+// be done about it.
+import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { liveOf, lookAgain } from "./inventory.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
@@ -7,7 +8,7 @@ import { idOf, type Manifest } from "../core/object.ts";
 import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
 import { retried } from "../kube/retry.ts";
 import { applyList, refusedOf } from "./send.ts";
-import { webhooksBehind } from "./webhook.ts";
+import { kubectl } from "../kube/kubectl.ts";
 
 /** How refused objects are dealt with; see {@link ApplyOptions} of apply.ts. */
 interface Options {
@@ -92,4 +93,27 @@ async function applyOrTakeBack(
     say(`taking ${idOf(object)} back from ${[...new Set(others)].join(", ")}`);
     await retried(() => applyList(cluster, [object], ["--force-conflicts"]));
   }
+}
+
+/**
+ * One line for each configuration that asks for the webhook which kubectl's words complain of: the
+ * server names the webhook alone, and an old install may have left it (fault A42). None for other words.
+ */
+export async function webhooksBehind(cluster: Cluster, stderr: string): Promise<string[]> {
+  const webhook = /failed calling webhook "([^"]+)"/.exec(stderr)?.[1];
+  if (!webhook) return [];
+  const kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
+  const { items } = JSON.parse(await kubectl(["get", kinds, "-o", "json"], { cluster }));
+  const lines: string[] = [];
+  for (const { kind, metadata, webhooks = [] } of items) {
+    for (const { name, clientConfig: { service, url } } of webhooks) {
+      if (name !== webhook) continue;
+      const asked = service ? `Service/${service.namespace}/${service.name}` : url;
+      lines.push(
+        `${kind}/${metadata.name} asks ${asked}; if an old install left it: ` +
+          `kubectl --context ${text(cluster, "KUBE_CONTEXT")} delete ${kind} ${metadata.name}`,
+      );
+    }
+  }
+  return lines;
 }

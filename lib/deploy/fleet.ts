@@ -10,7 +10,7 @@ import type { Manifest } from "../core/object.ts";
 import { openLiveView, Report } from "../io/report.ts";
 import { type ClusterResult, hasFailed } from "./results.ts";
 import { desired, notRun, runStep, type Step } from "./step.ts";
-import { tidy, type TidyOptions } from "./tidy.ts";
+import { tidy, type TidyOptions } from "./remove.ts";
 
 export interface DeployOptions extends TidyOptions {
   /** Accept that the cluster was rebuilt (another kube-system UID). */

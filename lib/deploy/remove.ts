@@ -1,14 +1,17 @@
-// A cluster without us: everything that the steps made is deleted, last step first. Data stays: volumes,
-// claims, namespaces, definitions, and all that lies in the buckets.
+// What is wanted no longer: named after a deploy, deleted with --prune, and all of it when a cluster is to be
+// without us, last step first. Data stays: volumes, claims, namespaces, definitions, the buckets.
 import { type Cluster, text } from "../core/cluster.ts";
 import { checkTarget } from "../kube/target.ts";
 import { shareLooks } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
-import { idOf, type Manifest } from "../core/object.ts";
+import { idOf, type Manifest, STEP_LABEL } from "../core/object.ts";
 import { isKept, prune, unwanted } from "../apply/prune.ts";
 import { Report } from "../io/report.ts";
 import type { ClusterResult } from "./results.ts";
 import { begun, type Step, type StepResult } from "./step.ts";
+import { keepKinds } from "../apply/apply.ts";
+import { missingBundles } from "../render/bundle.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
 
 export interface RemoveOptions {
   /** false: only says what would be deleted. */
@@ -76,4 +79,102 @@ function byKind(objects: Manifest[]): string[] {
     const names = ones.map((object) => idOf(object).slice(kind.length + 1));
     return `${ones.length} ${kind}  ${names.join(", ")}`;
   });
+}
+
+export interface TidyOptions {
+  /** Delete what is surplus, and not only name it. */
+  prune?: boolean;
+  /** The same, also when it is the greater part of what is there. */
+  pruneMost?: boolean;
+}
+
+/** Fewer objects than these may be any part of what is there. */
+const MANY = 10;
+
+/**
+ * Deletes what the steps of a deploy that went well (`results`) no longer want, or warns of it
+ * without `prune`. Volumes, claims, namespaces and definitions always stay, and so does everything of
+ * a step that says why (`keeps`). Gives a row for the closing table when something was deleted or the
+ * look failed.
+ */
+export async function tidy(
+  steps: Step[],
+  results: StepResult[],
+  cluster: Cluster,
+  report: Report,
+  { prune: deletes = false, pruneMost = false }: TidyOptions = {},
+): Promise<StepResult[]> {
+  // A bundle that could not be had is wanted all the same.
+  if (missingBundles().length > 0) return [];
+  const started = performance.now();
+  const row = begun("prune");
+  try {
+    const surplus = await deletable(steps, results, cluster, report);
+    if (surplus.length === 0) return [];
+    if (!deletes && !pruneMost) {
+      report.warn(sentence(surplus, cluster));
+      return [];
+    }
+    report.heading("prune  what no step wants any more");
+    if (!pruneMost) refuseMost(surplus, results, cluster);
+    const changes = await prune(cluster, surplus);
+    report.changes(changes);
+    row.changed = row.objects = changes.length;
+  } catch (error) {
+    report.error(error);
+    row.state = "failed";
+    row.error = error;
+  }
+  row.seconds = (performance.now() - started) / 1000;
+  return [row];
+}
+
+/** Refuses (exit 4) to delete more than stays: settings or files are rather lost than meant so. */
+function refuseMost(surplus: Manifest[], results: StepResult[], { id }: Cluster): void {
+  const stays = results.reduce((sum, { wanted }) => sum + wanted.length, 0);
+  if (surplus.length < MANY || surplus.length <= stays) return;
+  throw new DeployError(`Refused: to delete ${surplus.length} objects on ${id} and keep ${stays}`, {
+    exitCode: ExitCode.refused,
+    where: surplus.slice(0, 5).map(idOf).concat(`and ${surplus.length - 5} more`),
+    fix: "make plan names them all; if they are to go: ARGS=--prune-most",
+  });
+}
+
+/** What may be deleted; what may not is said. */
+async function deletable(
+  steps: Step[],
+  results: StepResult[],
+  cluster: Cluster,
+  report: Report,
+): Promise<Manifest[]> {
+  const done = steps.filter(({ name, needsCluster }) =>
+    needsCluster && results.some(({ step, state }) => step === name && isDone(state))
+  );
+  const wanted = new Set(results.flatMap(({ wanted }) => wanted));
+  const surplus = await unwanted(cluster, done.map(({ name }) => name), wanted);
+  const found = surplus.filter((object) => !isKept(object));
+  if (found.length > 0) await keepKinds(cluster, found);
+  const parts = [...Map.groupBy(found, stepOf)].map(async ([name, objects]) => {
+    const reason = await done.find((step) => step.name === name)?.keeps?.(cluster);
+    if (!reason) return objects;
+    report.warn(`${objects.length} objects of ${name} stay: ${reason}`);
+    return [];
+  });
+  return (await Promise.all(parts)).flat();
+}
+
+function isDone(state: StepResult["state"]): boolean {
+  return state === "ok" || state === "skipped";
+}
+
+function stepOf({ metadata }: Manifest): string {
+  return metadata.labels?.[STEP_LABEL] ?? "";
+}
+
+function sentence(objects: Manifest[], { id }: Cluster): string {
+  const names = objects.slice(0, 3).map(idOf).join(", ");
+  const more = objects.length > 3 ? ` and ${objects.length - 3} more` : "";
+  const steps = [...new Set(objects.map(stepOf))];
+  const command = steps.length === 1 ? `make ${steps[0]} CLUSTER=${id}` : `make cluster-${id}`;
+  return `no step wants any more: ${names}${more}; delete with: ${command} ARGS=--prune`;
 }

@@ -1,5 +1,5 @@
 // Check of Alertmanager: it runs, and an alert of Prometheus arrives there.
-import { readJson } from "../../lib/probe/answer.ts";
+import { readJson } from "../../lib/probe/http.ts";
 import type { Problem } from "../../lib/core/check.ts";
 import type { Subject } from "../../lib/core/check.ts";
 

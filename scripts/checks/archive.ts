@@ -1,5 +1,5 @@
 // Checks of log lines at rest: the days fit the disk, and those that are over are on S3.
-import { readJson } from "../../lib/probe/answer.ts";
+import { readJson } from "../../lib/probe/http.ts";
 import type { Problem, Tell } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import type { ClusterProxy } from "../../lib/core/check.ts";

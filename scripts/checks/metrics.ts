@@ -1,5 +1,5 @@
 // Checks that are one question to Prometheus: it must have an answer.
-import { readJson } from "../../lib/probe/answer.ts";
+import { readJson } from "../../lib/probe/http.ts";
 import type { Problem } from "../../lib/core/check.ts";
 import type { ClusterProxy, ServicePort } from "../../lib/core/check.ts";
 import type { Subject } from "../../lib/core/check.ts";

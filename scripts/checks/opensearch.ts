@@ -1,5 +1,5 @@
 // Checks of OpenSearch: its nodes and plugins, the bucket, and the life cycle of log indices.
-import { readJson } from "../../lib/probe/answer.ts";
+import { readJson } from "../../lib/probe/http.ts";
 import type { Problem } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";

@@ -1,5 +1,5 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
-import { readJson } from "../../lib/probe/answer.ts";
+import { readJson } from "../../lib/probe/http.ts";
 import type { Problem } from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";

@@ -6,6 +6,8 @@ import type { S3Answer } from "../../lib/s3/types.ts";
 import { PROGRAMS } from "../components/minio/buckets.ts";
 import { clock } from "./node.ts";
 import { hidden, ok, type Row, warn } from "../../lib/probe/row.ts";
+import { probeBucket } from "../../lib/s3/bucket.ts";
+import type { Problem, Subject } from "../../lib/core/check.ts";
 
 /** What the server said about the bucket of a program. */
 export interface BucketAnswer {
@@ -80,4 +82,14 @@ export function s3Clock(answers: BucketAnswer[]): Row {
   if (answers.length === 0) return hidden("the S3 did not answer");
   const ahead = answers.map(({ ahead }) => ahead).sort((a, b) => Math.abs(b) - Math.abs(a))[0]!;
   return clock("S3", ahead, "set the clock of this machine and of the S3 server (chrony, NTP)");
+}
+
+/** The bucket of that setting takes, gives back, lists and deletes an object; a refusal is thrown. */
+export function bucket(setting: `${Program}_BUCKET`) {
+  return async ({ cluster }: Subject): Promise<Problem[]> => {
+    const program = setting.replace("_BUCKET", "") as Program;
+    using s3 = s3Of(cluster, { key: keyOf(cluster, program) });
+    await probeBucket(s3, text(cluster, setting));
+    return [];
+  };
 }

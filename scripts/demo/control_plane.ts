@@ -7,9 +7,8 @@ import { parse, stringify } from "yaml";
 import { $ } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { killProcessesOf, processesOf } from "./daemon.ts";
+import { freePorts, killProcessesOf, processesOf, refuseTaken } from "./daemon.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { freePorts, refuseTaken } from "./port.ts";
 
 /** Where simulated clusters live, and the programs they are made of (absolute paths by name). */
 export interface Playground {

@@ -1,12 +1,13 @@
 // A background process that outlives the command: a pid file says which one is ours.
+import process from "node:process";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { createServer } from "node:net";
 
 export interface Daemon {
   /** Name of its pid file and log. */
@@ -157,4 +158,37 @@ export async function killProcessesOf(folder: string): Promise<void> {
 
 function startedFrom(folder: string): Choice {
   return async (pid) => (await procText(pid, "cmdline")).startsWith(`${folder}/`);
+}
+
+/** Whether nobody listens on the port. */
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer().once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
+// Below the range that the kernel takes for outgoing connections (32768 and up).
+const FIRST = 20_000, LAST = 32_000;
+
+/** Free ports, each another one and none of `taken`; two runs at once get different ones. */
+export async function freePorts(count: number, taken: number[] = []): Promise<number[]> {
+  const found: number[] = [];
+  const first = FIRST + Math.floor(Math.random() * (LAST - FIRST));
+  for (let port = first; found.length < count; port++) {
+    if (!taken.includes(port) && await isFree(port)) found.push(port);
+  }
+  return found;
+}
+
+/** Throws exit 3 when another program has one of the ports that `who` needs. */
+export async function refuseTaken(who: string, ports: number[], fix: string): Promise<void> {
+  for (const port of ports) {
+    if (await isFree(port)) continue;
+    throw new DeployError(`Cannot start ${who}: another program has port ${port}`, {
+      exitCode: ExitCode.prerequisite,
+      where: `127.0.0.1:${port} (who: ss -ltnp 'sport = :${port}')`,
+      fix,
+    });
+  }
 }

@@ -3,9 +3,8 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { isRunning, startDaemon } from "./daemon.ts";
+import { isRunning, refuseTaken, startDaemon } from "./daemon.ts";
 import type { Access } from "./control_plane.ts";
-import { refuseTaken } from "./port.ts";
 
 /**
  * Gives MinIO the certificate of a control plane: it is a server's, and for 127.0.0.1. It is copied

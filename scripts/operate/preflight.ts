@@ -13,7 +13,7 @@ import { storageClasses } from "../../lib/kube/storage_class.ts";
 import { STEPS } from "../steps.ts";
 import { reachFromInside } from "../components/minio/inside.ts";
 import { policyRow } from "../components/network/cni.ts";
-import { ingressRow, nameRow, portRow } from "../checks/ports.ts";
+import { ingressRow, nameRow, portRow } from "../checks/doors.ts";
 import {
   cgroup,
   iscsi,

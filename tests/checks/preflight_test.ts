@@ -12,7 +12,7 @@ import type { Manifest } from "../../lib/core/object.ts";
 import { Report } from "../../lib/io/report.ts";
 import { preflight } from "../../scripts/operate/preflight.ts";
 import { enforcesPolicies, policyRow } from "../../scripts/components/network/cni.ts";
-import { judgeIngress, judgePorts, nameRow } from "../../scripts/checks/ports.ts";
+import { judgeIngress, judgePorts, nameRow } from "../../scripts/checks/doors.ts";
 import {
   cgroup,
   clock,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { idOf, type Manifest, signed } from "../../lib/core/object.ts";
 import { DeployError } from "../../lib/core/error.ts";
-import { readJson } from "../../lib/probe/answer.ts";
+import { readJson } from "../../lib/probe/http.ts";
 import type { Problem } from "../../lib/core/check.ts";
 import type { ClusterProxy } from "../../lib/core/check.ts";
 import { alertProblems } from "../../scripts/checks/alertmanager.ts";

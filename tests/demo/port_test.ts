@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import type { DeployError } from "../../lib/core/error.ts";
-import { freePorts, isFree, refuseTaken } from "../../scripts/demo/port.ts";
+import { freePorts, isFree, refuseTaken } from "../../scripts/demo/daemon.ts";
 
 Deno.test("refuseTaken() names the port that another program has", async () => {
   const [port] = await freePorts(1);

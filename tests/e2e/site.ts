@@ -3,11 +3,10 @@
 import assert from "node:assert/strict";
 import { cp } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readJson } from "../../lib/probe/answer.ts";
+import { openProxy, readJson } from "../../lib/probe/http.ts";
 import { loadFleet, secretsOf } from "../../lib/config/cluster.ts";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { openProxy } from "../../lib/probe/http.ts";
 import type { ClusterProxy, ServicePort } from "../../lib/core/check.ts";
 import { maskSecrets, print, table } from "../../lib/io/report.ts";
 import { type Typed, typeMake } from "../../scripts/demo/make.ts";

@@ -1,9 +1,8 @@
 // The endpoints that Thanos Query is in touch with, compared with those it should be.
 import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
-import { readJson } from "../../../lib/probe/answer.ts";
+import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { openProxy } from "../../../lib/probe/http.ts";
 import type { ClusterProxy } from "../../../lib/core/check.ts";
 import { until } from "../../../lib/io/wait.ts";
 import { edgeAddress } from "./fleet.ts";

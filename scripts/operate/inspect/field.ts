@@ -2,7 +2,7 @@
 import { isNamed } from "./lists.ts";
 import type { Manifest, Path } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
-import { LAST_APPLIED } from "../../../lib/apply/takeover.ts";
+import { LAST_APPLIED } from "../../../lib/apply/ownership.ts";
 
 /** What a field path led to, or how far it went and which keys are there. */
 export type Lookup =

@@ -1,5 +1,5 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
-import { readJson } from "../../../lib/probe/answer.ts";
+import { readJson } from "../../../lib/probe/http.ts";
 import type { Check, Problem } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";

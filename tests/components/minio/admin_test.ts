@@ -8,7 +8,7 @@ import { $ } from "zx";
 import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
 import { ensureVersions } from "../../../lib/s3/lifecycle.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
-import { startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
+import { freePorts, isFree, startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import {
   administration,
@@ -22,7 +22,6 @@ import {
   removeUser,
   setQuota,
 } from "../../../scripts/components/minio/admin.ts";
-import { freePorts, isFree } from "../../../scripts/demo/port.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { keyOf, type S3, type S3Key, s3Of } from "../../../lib/s3/client.ts";
 import { runStep } from "../../../lib/deploy/step.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { apply } from "../../../lib/apply/apply.ts";
 import { configMap, OWNER } from "../../../lib/core/object.ts";
-import { oursNow } from "../../../lib/apply/takeover.ts";
+import { oursNow } from "../../../lib/apply/ownership.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf } from "../../support/fake_kubectl.ts";
 

@@ -7,7 +7,7 @@ import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/o
 import { prune, unwanted } from "../../../lib/apply/prune.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { begun, step } from "../../../lib/deploy/step.ts";
-import { tidy, type TidyOptions } from "../../../lib/deploy/tidy.ts";
+import { tidy, type TidyOptions } from "../../../lib/deploy/remove.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, NO_KINDS, type Reply } from "../../support/fake_kubectl.ts";
 

@@ -10,7 +10,7 @@ import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
 import { configMap, type Manifest } from "../../../lib/core/object.ts";
 import { unready } from "../../../lib/apply/readiness.ts";
 import { render } from "../../../lib/render/render.ts";
-import { webhooksBehind } from "../../../lib/apply/webhook.ts";
+import { webhooksBehind } from "../../../lib/apply/rejection.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf } from "../../support/fake_kubectl.ts";
 

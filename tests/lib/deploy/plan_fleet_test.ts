@@ -5,8 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DeployError } from "../../../lib/core/error.ts";
 import type { Planned } from "../../../lib/deploy/plan.ts";
-import { readPlan, refuseMoved, refuseOtherFile, writePlan } from "../../../lib/deploy/planfile.ts";
-import { driftCode } from "../../../lib/deploy/plan_fleet.ts";
+import {
+  driftCode,
+  readPlan,
+  refuseMoved,
+  refuseOtherFile,
+  writePlan,
+} from "../../../lib/deploy/plan_fleet.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
 const cluster = await fixtureCluster("197");
