@@ -28,7 +28,7 @@ export async function troubleWith(
 
 /**
  * Why a claim, or a claim that a StatefulSet's pods wait for, has no volume: its class and the last
- * thing that was said about it (fault A50).
+ * thing that was said about it.
  */
 async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
   const { kind, metadata: { name, namespace } } = object;
@@ -75,7 +75,7 @@ function byTime(a: Manifest, b: Manifest): number {
   return String(a.lastTimestamp).localeCompare(String(b.lastTimestamp));
 }
 
-/** Why the controller of an object cannot even make its pods: a quota, an admission webhook (A48). */
+/** Why the controller of an object cannot even make its pods: a quota, an admission webhook. */
 async function creationTrouble(
   cluster: Cluster,
   { kind, metadata: { name, namespace } }: Manifest,

@@ -97,7 +97,7 @@ async function applyOrTakeBack(
 
 /**
  * One line for each configuration that asks for the webhook which kubectl's words complain of: the
- * server names the webhook alone, and an old install may have left it (fault A42). None for other words.
+ * server names the webhook alone, and an old install may have left it. None for other words.
  */
 export async function webhooksBehind(cluster: Cluster, stderr: string): Promise<string[]> {
   const webhook = /failed calling webhook "([^"]+)"/.exec(stderr)?.[1];

@@ -1,4 +1,4 @@
-// The cluster's default StorageClass: exactly one, and the one we want (fault A53).
+// The cluster's default StorageClass: exactly one, and the one we want.
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { kubectl } from "./kubectl.ts";

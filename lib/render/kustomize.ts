@@ -57,7 +57,7 @@ async function build(folder: string): Promise<Manifest[]> {
   return objects;
 }
 
-/** kustomize ignores a patch whose target matches nothing; we do not (fault A71). */
+/** kustomize ignores a patch whose target matches nothing; we do not. */
 async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Promise<void> {
   const file = join(folder, "kustomization.yaml");
   const kustomization = parse(await readFile(file, "utf8")) ?? {};

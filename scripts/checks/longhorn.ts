@@ -5,7 +5,7 @@ import { backupTargetMissing } from "../components/longhorn/ladder.ts";
 import { backupsOf } from "../components/longhorn/restore.ts";
 import type { Subject } from "../../lib/core/check.ts";
 
-/** Longhorn itself says that it reaches its backups (B49); its own alert speaks of each failed one. */
+/** Longhorn itself says that it reaches its backups; its own alert speaks of each failed one. */
 export async function backupTarget({ cluster }: Subject, tell: Tell): Promise<Problem[]> {
   if (text(cluster, "STORAGE") === "existing") return [];
   const missing = await backupTargetMissing(cluster);

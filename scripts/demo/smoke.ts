@@ -108,7 +108,7 @@ async function repairedDrift(): Promise<void> {
   const before = await kubectl(["get", ...query, "-o", images], { cluster });
   await kubectl(["set", "image", ...query, "*=example.org/other:1"], { cluster });
   await kubectl(["delete", "service", "thanos-query", "-n", "monitoring"], { cluster });
-  // A person's plain apply, which knows nothing of ours (fault A35).
+  // A person's plain apply, which knows nothing of ours.
   const limits = ["configmap/grafana-limits", "-n", "monitoring"];
   await kubectl(["delete", ...limits], { cluster });
   const metadata = { name: "grafana-limits", namespace: "monitoring" };

@@ -3,7 +3,7 @@ import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 
-/** Copies of a volume: as many as wanted, never more than nodes (fault B45), at least one. */
+/** Copies of a volume: as many as wanted, never more than nodes, at least one. */
 export function replicasFor(wanted: number, nodes: number): number {
   return Math.max(1, Math.min(wanted, nodes));
 }

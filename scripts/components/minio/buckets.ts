@@ -58,7 +58,7 @@ const MORE: Partial<Record<Program, { bucket: string[]; objects: string[] }>> = 
 
 /**
  * What a bucket's program needs, and no more. Nobody who writes may delete the bucket, or old
- * versions of objects: with S3_KEEP_DELETED_DAYS a key that leaks cannot destroy what is there (B24).
+ * versions of objects: with S3_KEEP_DELETED_DAYS a key that leaks cannot destroy what is there.
  */
 export function policyOf({ name, program, watches }: Bucket): Policy {
   const { bucket, objects } = MORE[program] ?? { bucket: [], objects: [] };

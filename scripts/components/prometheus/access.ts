@@ -148,7 +148,7 @@ const NOWHERE: Sending = {
 /**
  * One address for everything; a receiver knows the heartbeats by their `alertname`. They come at
  * least every 4 minutes, so that a dead man's switch that waits 5 tells when a Prometheus, an
- * Alertmanager or the way out of a cluster is gone (fault B20). InfoInhibitor only mutes others.
+ * Alertmanager or the way out of a cluster is gone. InfoInhibitor only mutes others.
  */
 function webhook(url: string): Sending {
   return {
