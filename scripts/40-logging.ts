@@ -4,7 +4,7 @@ import "./needs.ts";
 import { archive, headroom } from "./checks/archive.ts";
 import { fresh, marker } from "./checks/logs.ts";
 import { dropped, indexed } from "./checks/metrics.ts";
-import { health, lifecycle, plugins, repository as logRepository } from "./checks/opensearch.ts";
+import { health, lifecycle, logRepository, plugins } from "./checks/opensearch.ts";
 import { type Cluster, number } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";

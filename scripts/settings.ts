@@ -5,7 +5,7 @@ import { projectPath } from "../lib/core/cluster.ts";
 import { command } from "../lib/cli/command.ts";
 import { ExitCode } from "../lib/core/error.ts";
 import { print } from "../lib/io/report.ts";
-import { isRequired, kindOf, type Setting, SETTINGS } from "../lib/config/schema.ts";
+import { describeKind, isRequired, type Setting, SETTINGS } from "../lib/config/schema.ts";
 
 const HEAD = `<!-- Written by scripts/settings.ts from env/schema.json; edit those. -->
 # Settings
@@ -63,7 +63,7 @@ export function settingsPage(): string {
 function kind(setting: Setting): string {
   if (setting.writeOnly) return "secret";
   if (setting.enum) return setting.enum.map((value) => `\`${value}\``).join(" or ");
-  return (kindOf(setting) ?? "text").replace(/^an? /, "");
+  return (describeKind(setting) ?? "text").replace(/^an? /, "");
 }
 
 function fallback(name: string, setting: Setting): string {

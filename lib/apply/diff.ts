@@ -20,22 +20,22 @@ export function hashed(object: Manifest): Manifest {
  */
 export function isCurrent(live: Manifest | undefined, wanted: Manifest): boolean {
   if (live?.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL]) return false;
-  return isDefinition(wanted) || covers(live, wanted);
+  return isDefinition(wanted) || contains(live, wanted);
 }
 
 /**
  * Whether a live value has all of the wanted one, though the API server may write it in another way; fields
  * beside them are other people's.
  */
-export function covers(live: unknown, wanted: unknown): boolean {
+export function contains(live: unknown, wanted: unknown): boolean {
   if (live === undefined || live === null) return isEmpty(wanted);
   if (Array.isArray(wanted)) {
     return Array.isArray(live) && live.length === wanted.length &&
-      wanted.every((item, index) => covers(live[index], item));
+      wanted.every((item, index) => contains(live[index], item));
   }
   if (isFields(wanted)) {
     return isFields(live) &&
-      Object.entries(wanted).every(([key, value]) => covers(live[key], value));
+      Object.entries(wanted).every(([key, value]) => contains(live[key], value));
   }
   if (live === wanted || String(live) === String(wanted)) return true;
   return amountOf(String(live)) === amountOf(String(wanted));

@@ -98,12 +98,12 @@ async function servedOf(
   kinds: string[],
 ): Promise<[kinds: string[], objects: ById]> {
   try {
-    return [kinds, await list(cluster, kinds, OWNED)];
+    return [kinds, await listOwned(cluster, kinds, OWNED)];
   } catch (error) {
     if (!isUnserved(error)) throw error;
     const served = await servedKinds(cluster);
     const rest = kinds.filter((kind) => served.has(kind));
-    return [rest, await list(cluster, rest, OWNED)];
+    return [rest, await listOwned(cluster, rest, OWNED)];
   }
 }
 
@@ -148,11 +148,11 @@ async function definitionsOf(cluster: Cluster): Promise<ById> {
 
 /** Whole objects that we own, by id, of the kinds of `objects`, as they are at this moment. */
 export async function owned(cluster: Cluster, objects: Manifest[]): Promise<ById> {
-  return await list(cluster, kindsOf(objects), OWNED);
+  return await listOwned(cluster, kindsOf(objects), OWNED);
 }
 
 /** Whole objects of these kinds that the selector finds, by id; `flags` for more of them. */
-export async function list(
+export async function listOwned(
   cluster: Cluster,
   kinds: string[],
   selector: string,

@@ -1,6 +1,6 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
 import type { Cluster } from "../core/cluster.ts";
-import { allOurs, list, lookAgain } from "./inventory.ts";
+import { allOurs, listOwned, lookAgain } from "./inventory.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { asList, idOf, isCustom, type Manifest, OWNED, OWNER, STEP_LABEL } from "../core/object.ts";
@@ -28,14 +28,14 @@ export async function unwanted(
 ): Promise<Manifest[]> {
   if (steps.length === 0) return [];
   const ours = await allOurs(cluster) ??
-    [...(await list(cluster, await everyKind(cluster), OWNED)).values()];
+    [...(await listOwned(cluster, await everyKind(cluster), OWNED)).values()];
   const surplus = ours.filter((object) =>
     steps.includes(object.metadata.labels?.[STEP_LABEL] ?? "") && !wanted.has(idOf(object)) &&
     !object.metadata.deletionTimestamp && !object.metadata.ownerReferences?.length
   );
   if (surplus.length === 0) return [];
   // Who wrote them is half of every object, so that is asked of these alone.
-  const whole = await list(cluster, kindsOf(surplus), OWNED, ["--show-managed-fields"]);
+  const whole = await listOwned(cluster, kindsOf(surplus), OWNED, ["--show-managed-fields"]);
   return surplus.filter((object) => isWrittenByUs(whole.get(idOf(object))));
 }
 

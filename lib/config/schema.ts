@@ -93,13 +93,15 @@ function expectation(setting: Setting, error: ErrorObject): string {
   if (setting.type === "boolean") return "true or false";
   if (error.keyword === "minLength") return `at least ${setting.minLength} characters`;
   const example = setting.examples?.[0] ?? "";
-  const kind = kindOf(setting);
+  const kind = describeKind(setting);
   if (kind) return `${kind}, such as ${example}`;
   return `a value such as ${example} (${setting.description})`;
 }
 
 /** The kind of a setting's value in words, or undefined when only its description says it. */
-export function kindOf({ type, pattern = "", minimum, maximum }: Setting): string | undefined {
+export function describeKind(
+  { type, pattern = "", minimum, maximum }: Setting,
+): string | undefined {
   if (type === "boolean") return "true or false";
   if (type === "integer") return `a whole number from ${minimum} to ${maximum}`;
   if (pattern.includes("(ms|s|m|h|d|w)")) return "a duration in ms, s, m, h, d or w";

@@ -16,7 +16,7 @@ interface Marker {
 }
 
 /** What the guard has seen of ours in kube-system. */
-export interface Seen {
+export interface TargetSeen {
   /** The marker to write: the cluster has none, or (adopted) that of another. */
   marker?: Manifest;
   /** What lock.ts goes by. */
@@ -30,7 +30,7 @@ export interface Seen {
 export async function checkTarget(
   cluster: Cluster,
   { adopt = false }: { adopt?: boolean } = {},
-): Promise<Seen> {
+): Promise<TargetSeen> {
   const { kinds, ...seen } = await identify(cluster, { adopt });
   noteKinds(cluster, kinds);
   return seen;
@@ -40,7 +40,7 @@ export async function checkTarget(
 export async function identify(
   cluster: Cluster,
   { adopt = false }: { adopt?: boolean } = {},
-): Promise<Seen & { kinds?: Manifest }> {
+): Promise<TargetSeen & { kinds?: Manifest }> {
   const looking = reached(() => look(cluster));
   // Of two reasons to refuse, the wrong server is the better one.
   looking.catch(() => {});

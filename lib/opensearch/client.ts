@@ -27,7 +27,7 @@ export const TRIES = 6;
 export async function read(os: OpenSearch, path: string): Promise<Answer["body"] | undefined> {
   const answer = await request(os, "GET", path);
   if (answer.status === 404) return undefined;
-  if (answer.status >= 300) throw refusal("GET", path, answer);
+  if (answer.status >= 300) throw answerRefusal("GET", path, answer);
   return answer.body;
 }
 
@@ -40,7 +40,7 @@ export async function write(
   fix?: string,
 ) {
   const answer = await request(os, method, path, body);
-  if (answer.status >= 300) throw refusal(method, path, answer, fix);
+  if (answer.status >= 300) throw answerRefusal(method, path, answer, fix);
   return answer.body;
 }
 
@@ -83,7 +83,12 @@ function parsed(text: string): Answer["body"] {
 }
 
 /** What was asked, the status, every reason in the answer, and the fix. */
-export function refusal(method: string, path: string, answer: Answer, fix?: string): DeployError {
+export function answerRefusal(
+  method: string,
+  path: string,
+  answer: Answer,
+  fix?: string,
+): DeployError {
   const [address] = path.split("?");
   return new DeployError(`Cannot ${method} ${address} of OpenSearch: it answers ${answer.status}`, {
     exitCode: ExitCode.service,

@@ -1,10 +1,10 @@
 // Documents of OpenSearch's REST API that should exist. Each is read first and written only when it
 // differs: a blind write conflicts, or resets what the server keeps with the document.
 import {
+  answerRefusal,
   type Json,
   type OpenSearch,
   read,
-  refusal,
   request,
   TRIES,
   wait,
@@ -85,7 +85,7 @@ async function ensurePolicy(
     const answer = await request(os, method, address, wanted);
     if (answer.status < 300) return live ? "configured" : "created";
     // Somebody else wrote in between: look again.
-    if (answer.status !== 409 || tries === TRIES) throw refusal(method, address, answer);
+    if (answer.status !== 409 || tries === TRIES) throw answerRefusal(method, address, answer);
     await wait(os, tries);
   }
 }
@@ -107,7 +107,7 @@ export async function manageIndices(
   const answer = await request(os, "GET", path);
   // 400, 404: no index matches yet.
   if (answer.status === 400 || answer.status === 404) return "unchanged";
-  if (answer.status >= 300) throw refusal("GET", path, answer);
+  if (answer.status >= 300) throw answerRefusal("GET", path, answer);
   const policies = Object.entries(answer.body as Record<string, Json | null>)
     .filter(([, about]) => about !== null && typeof about === "object")
     .map(([index, about]) => [index, about![POLICY_OF_INDEX]] as const);
@@ -139,7 +139,7 @@ function refuseFailures(path: string, body: { failed_indices?: Json[] }): void {
   );
   if (failed.length === 0) return;
   const reasons = failed.map(({ index_name, reason }: Json) => `${index_name}: ${reason}`);
-  throw refusal("POST", path, { status: 200, body: { error: reasons.join("; ") } });
+  throw answerRefusal("POST", path, { status: 200, body: { error: reasons.join("; ") } });
 }
 
 /**

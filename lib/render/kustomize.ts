@@ -87,7 +87,7 @@ async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Prom
 }
 
 /** What the patch of a kustomization is for. */
-export interface Target {
+export interface PatchTarget {
   group?: string;
   version?: string;
   kind?: string;
@@ -97,7 +97,7 @@ export interface Target {
 }
 
 /** Whether a patch with this target is for the object. */
-export function matches(object: Manifest, target: Target): boolean {
+export function matches(object: Manifest, target: PatchTarget): boolean {
   const [group, version] = object.apiVersion.includes("/")
     ? object.apiVersion.split("/")
     : ["", object.apiVersion];

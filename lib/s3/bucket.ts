@@ -1,6 +1,6 @@
 // Buckets of an S3 server: made when they are missing, and proven to be of use.
 import { randomUUID } from "node:crypto";
-import { refusal, S3Error } from "./errors.ts";
+import { S3Error, s3Refusal } from "./errors.ts";
 import { codeOf, element, type S3, type S3Answer, type S3Call } from "./types.ts";
 
 /** Makes a bucket unless it is there; safe when several clusters do it at once. */
@@ -13,7 +13,7 @@ export async function ensureBucket(s3: S3, name: string): Promise<"created" | "e
     // answers that one in any region.)
     const reason = await s3.send({ ...look, method: "GET", query: "list-type=2&max-keys=1" });
     if (reason.status === 200) return "exists";
-    throw refusal(s3, look, reason);
+    throw s3Refusal(s3, look, reason);
   }
   const create = { bucket: name, what: `create bucket "${name}"`, action: "s3:CreateBucket" };
   const put = await s3.send({ ...create, method: "PUT", body: locationOf(s3.region) });
@@ -23,7 +23,7 @@ export async function ensureBucket(s3: S3, name: string): Promise<"created" | "e
   // Some servers give the loser of a race this code; a foreign bucket does not answer a look.
   const lost = code === "BucketAlreadyExists" && await s3.send({ ...look, method: "HEAD" });
   if (lost && lost.status === 200) return "exists";
-  throw refusal(s3, create, put);
+  throw s3Refusal(s3, create, put);
 }
 
 /**
@@ -61,18 +61,20 @@ async function putGetList(s3: S3, bucket: string, key: string): Promise<void> {
   const get = `get the probe object from bucket "${bucket}"`;
   const read = { method: "GET", bucket, action: "s3:GetObject", what: get } as const;
   const answer = await expect(s3, { ...read, key });
-  if (answer.body !== body) throw refusal(s3, read, answer, "it came back with other content");
+  if (answer.body !== body) throw s3Refusal(s3, read, answer, "it came back with other content");
 
   const what = `list the probe object of bucket "${bucket}"`;
   const query = `list-type=2&max-keys=2&prefix=${encodeURIComponent(key)}`;
   const list = { method: "GET", bucket, query, what, action: "s3:ListBucket" } as const;
   const listed = await expect(s3, list);
-  if (element(listed.body, "Key") !== key) throw refusal(s3, list, listed, "it is not in the list");
+  if (element(listed.body, "Key") !== key) {
+    throw s3Refusal(s3, list, listed, "it is not in the list");
+  }
 }
 
 async function expect(s3: S3, call: S3Call): Promise<S3Answer> {
   const answer = await s3.send(call);
-  if (answer.status < 200 || answer.status > 299) throw refusal(s3, call, answer);
+  if (answer.status < 200 || answer.status > 299) throw s3Refusal(s3, call, answer);
   return answer;
 }
 

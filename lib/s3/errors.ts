@@ -1,6 +1,6 @@
 // What an S3 server's refusals mean, and what to do about each.
 import { DeployError, ExitCode } from "../core/error.ts";
-import { codeOf, element, messageOf, type S3, type S3Answer, type S3Call } from "./types.ts";
+import { codeOf, element, type S3, type S3Answer, type S3Call, s3Message } from "./types.ts";
 
 /** A failed request; exit 8. */
 export class S3Error extends DeployError {
@@ -40,10 +40,10 @@ export interface Verdict {
 type Asked = Pick<S3Call, "what" | "action" | "bucket"> & { method?: string };
 
 /** The error for an answer that is no success; `why` overrides what its code says. */
-export function refusal(s3: S3, call: Asked, answer: S3Answer, why?: string): S3Error {
+export function s3Refusal(s3: S3, call: Asked, answer: S3Answer, why?: string): S3Error {
   const code = codeOf(answer).slice(0, 80);
   const verdict = judge(code, s3, call, answer);
-  const said = s3.redacted(messageOf(answer)).replace(/\s+/g, " ").slice(0, 300);
+  const said = s3.redacted(s3Message(answer)).replace(/\s+/g, " ").slice(0, 300);
   const label = [answer.status, s3.redacted(code)].filter(Boolean).join(" ");
   return new S3Error(`Cannot ${call.what}: ${why ?? verdict.why}`, {
     status: answer.status,
@@ -59,7 +59,7 @@ function judge(code: string, s3: S3, { action, bucket }: Asked, answer: S3Answer
   if (skewed) return skewed;
   switch (code) {
     case "InvalidAccessKeyId":
-      if (/disabled/.test(messageOf(answer))) {
+      if (/disabled/.test(s3Message(answer))) {
         return {
           why: `${key} is disabled`,
           fix: `set ${s3.key.setting} in env/secret.env to a key that is in use, or enable it: ` +

@@ -1,11 +1,11 @@
 // Deleted objects of a bucket: kept for some days as old versions, or not at all. What the programs
 // have written is theirs to delete: no rule of ours ever ends a current object.
 import { createHash } from "node:crypto";
-import { refusal } from "./errors.ts";
+import { s3Refusal } from "./errors.ts";
 import { element, type S3, type S3Answer, type S3Call } from "./types.ts";
 
 /** What was done to a bucket, and what could not be or is not as it should, all as sentences. */
-export interface Outcome {
+export interface VersionOutcome {
   changes: string[];
   problems: string[];
 }
@@ -25,8 +25,8 @@ export async function ensureVersions(
   s3: S3,
   bucket: string,
   { days, isMinio }: VersionOptions,
-): Promise<Outcome> {
-  const outcome: Outcome = { changes: [], problems: [] };
+): Promise<VersionOutcome> {
+  const outcome: VersionOutcome = { changes: [], problems: [] };
   const versions = await ask(s3, outcome, {
     ...{ method: "GET", bucket, query: "versioning", action: "s3:GetBucketVersioning" },
     what: `read the versioning of bucket "${bucket}"`,
@@ -101,7 +101,7 @@ function dangerOf(bucket: string, rule: string): string[] {
 
 async function putRule(
   s3: S3,
-  outcome: Outcome,
+  outcome: VersionOutcome,
   bucket: string,
   { keptDays, abortedDays }: OwnRule,
 ): Promise<boolean> {
@@ -139,7 +139,7 @@ function days(rule: string, element: string, days: number): string {
   return `<${rule}><${element}>${days}</${element}></${rule}>`;
 }
 
-async function putVersioning(s3: S3, outcome: Outcome, bucket: string): Promise<void> {
+async function putVersioning(s3: S3, outcome: VersionOutcome, bucket: string): Promise<void> {
   const body = `<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
     `<Status>Enabled</Status></VersioningConfiguration>`;
   const done = await ask(s3, outcome, {
@@ -150,11 +150,11 @@ async function putVersioning(s3: S3, outcome: Outcome, bucket: string): Promise<
 }
 
 /** The answer; undefined, and a problem more, when the server refuses what may be done without. */
-async function ask(s3: S3, outcome: Outcome, call: S3Call): Promise<S3Answer | undefined> {
+async function ask(s3: S3, outcome: VersionOutcome, call: S3Call): Promise<S3Answer | undefined> {
   const answer = await s3.send(call);
   if (answer.status < 300) return answer;
   if (element(answer.body, "Code") === "NoSuchLifecycleConfiguration") return answer;
-  const error = refusal(s3, call, answer);
+  const error = s3Refusal(s3, call, answer);
   if (answer.status >= 500 && answer.status !== 501) throw error;
   outcome.problems.push(`${error.message} (${error.fix})`);
 }

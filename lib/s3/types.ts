@@ -52,7 +52,7 @@ export function codeOf({ body }: S3Answer): string {
 }
 
 /** The server's words beside its code. */
-export function messageOf({ body }: S3Answer): string {
+export function s3Message({ body }: S3Answer): string {
   return element(body, "Message") || (/^\s*\{.*?"Message":\s*"([^"\\]*)"/s.exec(body)?.[1] ?? "");
 }
 

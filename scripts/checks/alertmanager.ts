@@ -11,7 +11,7 @@ export const ALERTMANAGER = {
 };
 
 /** The part of `/api/v2/status` that says whether it works; one replica alone is "disabled". */
-export interface Status {
+export interface AlertmanagerStatus {
   cluster: { status: "ready" | "settling" | "disabled" };
 }
 
@@ -23,14 +23,14 @@ export interface Alert {
 /** The always-firing Watchdog has arrived. */
 export async function alertmanager({ proxy }: Subject): Promise<Problem[]> {
   const way = await proxy();
-  const status = await readJson<Status>(way, ALERTMANAGER, "/api/v2/status");
+  const status = await readJson<AlertmanagerStatus>(way, ALERTMANAGER, "/api/v2/status");
   const filter = encodeURIComponent('alertname="Watchdog"');
   const alerts = await readJson<Alert[]>(way, ALERTMANAGER, `/api/v2/alerts?filter=${filter}`);
   return alertProblems(status, alerts);
 }
 
 /** What is wrong with a status and its alerts. */
-export function alertProblems({ cluster }: Status, alerts: Alert[]): Problem[] {
+export function alertProblems({ cluster }: AlertmanagerStatus, alerts: Alert[]): Problem[] {
   const problems: Problem[] = [];
   if (cluster.status === "settling") {
     problems.push({

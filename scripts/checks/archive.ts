@@ -17,7 +17,7 @@ export interface Index {
   "store.size": string | null;
 }
 
-export interface Disk {
+export interface NodeDisk {
   name: string;
   fs: { total: { total_in_bytes: number; available_in_bytes: number } };
 }
@@ -25,7 +25,7 @@ export interface Disk {
 /** The disks have room, and will have it when every day that is to be kept is there. */
 export async function headroom({ cluster, proxy }: Subject, tell: Tell): Promise<Problem[]> {
   const way = await proxy();
-  const stats = await readJson<{ nodes: Record<string, Disk> }>(
+  const stats = await readJson<{ nodes: Record<string, NodeDisk> }>(
     way,
     OPENSEARCH,
     "/_nodes/stats/fs",
@@ -42,7 +42,7 @@ async function indicesOf(way: ClusterProxy): Promise<Index[]> {
 }
 
 /** Disks above 85 %: OpenSearch gives no new index a place there, so tomorrow's would be red. */
-export function diskProblems(disks: Disk[]): Problem[] {
+export function diskProblems(disks: NodeDisk[]): Problem[] {
   return disks.filter(({ fs: { total } }) => total.available_in_bytes < 0.15 * total.total_in_bytes)
     .map(({ name, fs: { total } }) => ({
       what: `the volume of ${name} is ` +
@@ -59,7 +59,7 @@ export function diskProblems(disks: Disk[]): Problem[] {
  */
 export function outlookOf(
   indices: Index[],
-  disks: Disk[],
+  disks: NodeDisk[],
   cluster: Cluster,
   now: number,
 ): { told: string; problems: Problem[] } | undefined {
@@ -94,7 +94,7 @@ function gib(bytes: number): string {
 }
 
 /** A snapshot as a repository lists it; times in ms. */
-export interface Snapshot {
+export interface ListedSnapshot {
   snapshot: string;
   state: string;
   start_time_in_millis: number;
@@ -104,7 +104,7 @@ export interface Snapshot {
 export async function archive({ cluster, proxy }: Subject, tell: Tell): Promise<Problem[]> {
   const way = await proxy();
   const path = `/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`;
-  const { snapshots } = await readJson<{ snapshots: Snapshot[] }>(way, OPENSEARCH, path);
+  const { snapshots } = await readJson<{ snapshots: ListedSnapshot[] }>(way, OPENSEARCH, path);
   const now = Date.now();
   const whole = snapshots.filter(({ state }) => state === "SUCCESS");
   const ages = whole.map(({ start_time_in_millis: start }) => (now - start) / 1000 / DAY);
@@ -119,7 +119,7 @@ export async function archive({ cluster, proxy }: Subject, tell: Tell): Promise<
 
 /** Indices that should be gone, a newest snapshot that failed, and snapshots that should be gone. */
 export function archiveProblems(
-  snapshots: Snapshot[],
+  snapshots: ListedSnapshot[],
   indices: Index[],
   cluster: Cluster,
   now: number,

@@ -35,7 +35,7 @@ export async function roomRow(cluster: Cluster, objects: Manifest[]): Promise<Ro
     get("nodes"),
     get("pods", "--all-namespaces", running),
   ]);
-  const room = roomOf(nodes);
+  const room = roomOn(nodes);
   const wanted = demandsOf(objects, cluster, room);
   return judgeRoom(room, wanted, othersOf(pods, wanted));
 }
@@ -76,7 +76,7 @@ function lines(demands: Demand[], whose: string): string[] {
 }
 
 /** What the nodes that take pods can give. */
-export function roomOf(nodes: Manifest[]): Room {
+export function roomOn(nodes: Manifest[]): Room {
   const open = nodes.filter(({ spec }) => !spec?.unschedulable);
   const sum = (read: (allocatable: Record<string, string>) => number) =>
     open.reduce((total, { status }) => total + read(status?.allocatable ?? {}), 0);

@@ -75,7 +75,7 @@ export async function dashboards({ cluster, proxy }: Subject): Promise<Problem[]
   const headers = { cookie };
   const sources = await readJson<DataSource[]>(way, GRAFANA, "/api/datasources", { headers });
   const found = await readJson<unknown[]>(way, GRAFANA, "/api/search?type=dash-db", { headers });
-  const answers: Answer[] = [];
+  const answers: DataSourceAnswer[] = [];
   for (const { uid, name } of sources.filter(({ type }) => type === "prometheus")) {
     const response = await way.fetch(GRAFANA, `/api/datasources/uid/${uid}/health`, { headers });
     answers.push({ name, ok: response.ok, text: (await response.text()).slice(0, 300) });
@@ -84,14 +84,14 @@ export async function dashboards({ cluster, proxy }: Subject): Promise<Problem[]
 }
 
 /** What a data source answered to Grafana's own test. */
-export interface Answer {
+export interface DataSourceAnswer {
   name: string;
   ok: boolean;
   text: string;
 }
 
 /** Missing dashboards and data sources, and data sources that do not answer. */
-export function dashboardProblems(dashboards: number, answers: Answer[]): Problem[] {
+export function dashboardProblems(dashboards: number, answers: DataSourceAnswer[]): Problem[] {
   const problems: Problem[] = [];
   if (dashboards === 0) {
     problems.push({

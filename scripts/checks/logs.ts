@@ -17,7 +17,7 @@ import type { Subject } from "../../lib/core/check.ts";
 const MARKER_PATIENCE = 90;
 
 /** A line of a log as it is stored. */
-export interface Line {
+export interface StoredLine {
   "@timestamp": string;
   cluster?: string;
   kubernetes?: { namespace_name?: string; pod_name?: string; container_name?: string };
@@ -51,7 +51,11 @@ async function write(line: string, cluster: Cluster): Promise<string> {
 }
 
 /** The line with this word as soon as it is there; undefined after `until` (ms). */
-async function found(id: string, way: ClusterProxy, until: number): Promise<Line | undefined> {
+async function found(
+  id: string,
+  way: ClusterProxy,
+  until: number,
+): Promise<StoredLine | undefined> {
   const path = `/logs-k8s-*/_search?q=${encodeURIComponent(`log:${id}`)}`;
   for (;;) {
     const { hits } = await readJson<Hits>(way, OPENSEARCH, path);
@@ -62,7 +66,7 @@ async function found(id: string, way: ClusterProxy, until: number): Promise<Line
 }
 
 interface Hits {
-  hits: { hits: { _source: Line }[] };
+  hits: { hits: { _source: StoredLine }[] };
 }
 
 /** What Fluent Bit is at. */
@@ -103,7 +107,7 @@ export function missingProblems({ waiting, retries }: Collector): Problem[] {
 }
 
 /** What is wrong with a marker as it is stored: its origin, its time. */
-export function markerProblems(line: Line, marker: Marker, cluster: Cluster): Problem[] {
+export function markerProblems(line: StoredLine, marker: Marker, cluster: Cluster): Problem[] {
   const problems: Problem[] = [];
   const stored: Record<string, string | undefined> = { cluster: line.cluster, ...line.kubernetes };
   const wrong = Object.entries({

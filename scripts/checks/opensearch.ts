@@ -63,7 +63,7 @@ export function pluginProblems(installed: { component: string; version: string }
 }
 
 /** Every node reaches the bucket, in this cluster's own folder. */
-export async function repository({ cluster, proxy }: Subject): Promise<Problem[]> {
+export async function logRepository({ cluster, proxy }: Subject): Promise<Problem[]> {
   const way = await proxy();
   const path = `/_snapshot/${REPOSITORY}`;
   const found = await readJson<Repositories>(way, OPENSEARCH, path);

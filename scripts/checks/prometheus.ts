@@ -14,7 +14,7 @@ export const PROMETHEUS = {
 };
 
 /** One of `data.activeTargets` of `/api/v1/targets`. */
-export interface Target {
+export interface ScrapeTarget {
   scrapePool: string;
   scrapeUrl: string;
   health: "up" | "down" | "unknown";
@@ -36,7 +36,7 @@ export interface RuleGroup {
 /** Every monitor has targets, and every target answers; a stand-in has no metrics to answer with. */
 export async function targets({ cluster, objects, proxy }: Subject): Promise<Problem[]> {
   const path = "/api/v1/targets?state=active";
-  const { data } = await readJson<{ data: { activeTargets: Target[] } }>(
+  const { data } = await readJson<{ data: { activeTargets: ScrapeTarget[] } }>(
     await proxy(),
     PROMETHEUS,
     path,
@@ -46,11 +46,11 @@ export async function targets({ cluster, objects, proxy }: Subject): Promise<Pro
 
 /** Targets that do not answer, and monitors of the rendered objects that found none. */
 export function targetProblems(
-  active: Target[],
+  active: ScrapeTarget[],
   objects: Manifest[],
   standIns: string[] = [],
 ): Problem[] {
-  const isStandIn = ({ labels }: Target) =>
+  const isStandIn = ({ labels }: ScrapeTarget) =>
     standIns.some((program) => labels.job?.includes(program));
   const down = active.filter((target) => target.health !== "up" && !isStandIn(target)).map((
     target,

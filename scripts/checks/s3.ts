@@ -1,7 +1,7 @@
 // The S3 server from this machine: keys and buckets, with nothing made and nothing written.
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { keyOf, type Program, type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
-import { refusal } from "../../lib/s3/errors.ts";
+import { s3Refusal } from "../../lib/s3/errors.ts";
 import type { S3Answer } from "../../lib/s3/types.ts";
 import { PROGRAMS } from "../components/minio/buckets.ts";
 import { clock } from "./node.ts";
@@ -48,7 +48,7 @@ async function ask(cluster: Cluster, bucket: string, key: S3Key): Promise<Bucket
   const call = { bucket, what: `look at bucket "${bucket}"`, action: "s3:ListBucket" };
   const answer = await s3.send({ ...call, method: "GET", query: "list-type=2&max-keys=1" });
   const there = answer.status === 200;
-  if (!there && answer.status !== 404) throw refusal(s3, call, answer);
+  if (!there && answer.status !== 404) throw s3Refusal(s3, call, answer);
   return { bucket, there, ahead: aheadOf(answer, Date.now()) };
 }
 

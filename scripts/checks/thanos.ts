@@ -48,7 +48,7 @@ export function endpointProblems(
 export async function clusters({ cluster, fleet, proxy }: Subject): Promise<Problem[]> {
   const way = await proxy();
   const { excused } = await absenceOf(await readStores(way), edgesOf(cluster), fleet);
-  return clusterProblems(
+  return sampleProblems(
     await ask(way, QUERY, "count by (cluster) (up)"),
     await ask(way, QUERY, "count by (prometheus_replica) (up)"),
     cluster.fleet.filter(({ id }) => !excused.some((edge) => edge.id === id)),
@@ -56,7 +56,7 @@ export async function clusters({ cluster, fleet, proxy }: Subject): Promise<Prob
 }
 
 /** Clusters of these without samples, and replica labels that are still visible. */
-export function clusterProblems(
+export function sampleProblems(
   counts: Sample[],
   replicas: Sample[],
   wanted: Peer[],

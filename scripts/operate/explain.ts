@@ -5,7 +5,7 @@ import "../needs.ts";
 import { isDeepStrictEqual } from "node:util";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf } from "../../lib/cli/command.ts";
-import { covers, hashed } from "../../lib/apply/diff.ts";
+import { contains, hashed } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import {
   type Lookup,
@@ -32,7 +32,7 @@ import { STEPS } from "../steps.ts";
 const USAGE = "OBJ=Deployment/monitoring/NAME [FIELD=spec.replicas] explain.ts CLUSTER";
 
 /** An object that a step wants, and what is known of it. */
-export interface Subject {
+export interface Explained {
   cluster: Cluster;
   step: Step;
   /** As a deploy would send it. */
@@ -53,7 +53,7 @@ export async function subjectOf(
   cluster: Cluster,
   id: string,
   steps: Step[] = STEPS,
-): Promise<Subject> {
+): Promise<Explained> {
   const own = steps.map((step): Step => ({ ...step, bundles: undefined }));
   const bundles = steps.map((step): Step => ({ ...step, objects: () => Promise.resolve([]) }));
   const known: string[] = [];
@@ -93,12 +93,12 @@ async function liveOne(cluster: Cluster, object: Manifest): Promise<Manifest | u
 }
 
 /** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */
-export function explainField(subject: Subject, field: string): string {
+export function explainField(subject: Explained, field: string): string {
   const { cluster, wanted, live, home } = subject;
   const want = lookUp(wanted, field), have = live && lookUp(live, field);
   const found = want.found ? want : have?.found ? have : undefined;
   if (!found) throw unknownField(subject, field, have ? [want, have] : [want]);
-  const differs = live && want.found && !(have?.found && covers(have.value, want.value));
+  const differs = live && want.found && !(have?.found && contains(have.value, want.value));
   const holder = want.found ? wanted : live!;
   const patches = home?.patches.filter((patch) => touches(patch, holder, found.path)) ?? [];
   const owners = live && have?.found ? ownersOf(live, have.path).map(ownerLine) : undefined;
@@ -117,7 +117,7 @@ export function explainField(subject: Subject, field: string): string {
 const DIFFERS = "  not as wanted";
 const NOBODY = "nobody: a default of the API server, or what it never shares out";
 
-function unknownField({ cluster, wanted }: Subject, field: string, looks: Lookup[]): DeployError {
+function unknownField({ cluster, wanted }: Explained, field: string, looks: Lookup[]): DeployError {
   // Wanted and live may know different keys; the ones deepest down are those that were meant.
   const ways = looks.filter((look) => !look.found);
   const depth = Math.max(...ways.map(({ reached }) => reached.length));
@@ -146,7 +146,7 @@ function shown(object: Manifest, field: string): string {
 }
 
 /** Which file, kustomization or step gives the field the value that is wanted. */
-function originOf(subject: Subject, field: string, value: unknown): string {
+function originOf(subject: Explained, field: string, value: unknown): string {
   const { cluster, home, step } = subject;
   if (!home) return builtBy(subject);
   const source = sourceOf(home, field);
@@ -156,14 +156,14 @@ function originOf(subject: Subject, field: string, value: unknown): string {
   return isSame ? source : `${source}, then changed in code by ${step.name}`;
 }
 
-function builtBy({ upstream, step }: Subject): string {
+function builtBy({ upstream, step }: Explained): string {
   return upstream
     ? `a pinned upstream release (manifests/upstream.lock.json), fitted in code by ${step.name}`
     : `built in code by ${step.name}`;
 }
 
 /** The facts of a whole object, as lines. */
-export function explainObject(subject: Subject): string {
+export function explainObject(subject: Explained): string {
   const { cluster, step, wanted, home, live } = subject;
   return table([
     titleOf(subject),
@@ -176,7 +176,7 @@ export function explainObject(subject: Subject): string {
   ]);
 }
 
-function titleOf({ cluster, wanted }: Subject): string[] {
+function titleOf({ cluster, wanted }: Explained): string[] {
   return ["object", `${idOf(wanted)}  on ${cluster.id} (${text(cluster, "CLUSTER_NAME")})`];
 }
 

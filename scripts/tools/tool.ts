@@ -25,7 +25,7 @@ export interface ToolOptions {
 }
 
 /** A tool that is there. */
-export interface Found {
+export interface FoundTool {
   path: string;
   version: string;
   /** For people: "PATH", an address, or a Go module. */
@@ -63,12 +63,12 @@ export async function ensureTools(
 export async function findTools(
   names: string[],
   options: ToolOptions = {},
-): Promise<Record<string, Found>> {
+): Promise<Record<string, FoundTool>> {
   const { root = PROJECT } = options;
   const tools = options.tools ?? await allTools(root);
   const record = join(root, ".tools", "tools.json");
   const known = await readRecord(record);
-  const result: Record<string, Found> = {};
+  const result: Record<string, FoundTool> = {};
   for (const name of names) {
     const tool = tools.find((tool) => tool.name === name);
     if (!tool) {
@@ -93,7 +93,7 @@ export async function findTools(
   return result;
 }
 
-async function readRecord(path: string): Promise<Record<string, Found>> {
+async function readRecord(path: string): Promise<Record<string, FoundTool>> {
   try {
     return JSON.parse(await readFile(path, "utf8"));
   } catch {
@@ -106,7 +106,7 @@ async function getTool(
   tool: Tool,
   ownLinks: string,
   { say = () => {}, fetch }: ToolOptions,
-): Promise<Omit<Found, "recipe">> {
+): Promise<Omit<FoundTool, "recipe">> {
   const { version } = tool;
   const onPath = await fromPath(tool, ownLinks);
   if ("path" in onPath) return { ...onPath, from: "PATH" };

@@ -4,13 +4,18 @@ import type { Problem } from "../../lib/core/check.ts";
 import type { ClusterProxy } from "../../lib/core/check.ts";
 import {
   archiveProblems,
-  type Disk,
   diskProblems,
   type Index,
+  type ListedSnapshot,
+  type NodeDisk,
   outlookOf,
-  type Snapshot,
 } from "../../scripts/checks/archive.ts";
-import { type Line, marker, markerProblems, missingProblems } from "../../scripts/checks/logs.ts";
+import {
+  marker,
+  markerProblems,
+  missingProblems,
+  type StoredLine,
+} from "../../scripts/checks/logs.ts";
 import { lifecycle, lifecycleProblems } from "../../scripts/checks/opensearch.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl } from "../support/fake_kubectl.ts";
@@ -37,11 +42,11 @@ function index(days: number, bytes = 0): Index {
   };
 }
 
-function snapshot(days: number, state = "SUCCESS"): Snapshot {
+function snapshot(days: number, state = "SUCCESS"): ListedSnapshot {
   return { snapshot: `of-${days}`, state, start_time_in_millis: daysAgo(days) };
 }
 
-function disk(total: number, available: number): Disk {
+function disk(total: number, available: number): NodeDisk {
   return {
     name: "opensearch-0",
     fs: { total: { total_in_bytes: total, available_in_bytes: available } },
@@ -50,7 +55,7 @@ function disk(total: number, available: number): Disk {
 
 const POD = "opensearch-exporter-dc8ffbb8c-p88r2";
 
-const LINE: Line = {
+const LINE: StoredLine = {
   "@timestamp": "2026-11-23T12:00:01.123456789Z",
   cluster: "cluster-197-edge",
   kubernetes: { namespace_name: "logging", pod_name: POD, container_name: "keeper" },

@@ -32,7 +32,7 @@ import {
   judgeRoom,
   othersOf,
   requestsOf,
-  roomOf,
+  roomOn,
 } from "../../scripts/checks/capacity.ts";
 import {
   exitCodeOfRows,
@@ -368,7 +368,7 @@ function pod(cpu: string, memory: string): { containers: unknown[] } {
   return { containers: [{ resources: { requests: { cpu, memory } } }] };
 }
 
-const ROOM = roomOf([
+const ROOM = roomOn([
   {
     apiVersion: "v1",
     kind: "Node",

@@ -21,8 +21,12 @@ import {
   pluginProblems,
   repositoryProblems,
 } from "../../scripts/checks/opensearch.ts";
-import { ruleProblems, type Target, targetProblems } from "../../scripts/checks/prometheus.ts";
-import { clusterProblems, endpointProblems } from "../../scripts/checks/thanos.ts";
+import {
+  ruleProblems,
+  type ScrapeTarget,
+  targetProblems,
+} from "../../scripts/checks/prometheus.ts";
+import { endpointProblems, sampleProblems } from "../../scripts/checks/thanos.ts";
 import type { Subject } from "../../lib/core/check.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl } from "../support/fake_kubectl.ts";
@@ -36,7 +40,7 @@ function object(kind: string, name: string, rest: Record<string, unknown>): Mani
   return { apiVersion: "v1", kind, metadata: { name, namespace: "monitoring" }, ...rest };
 }
 
-function target(scrapePool: string, health: Target["health"], lastError = ""): Target {
+function target(scrapePool: string, health: ScrapeTarget["health"], lastError = ""): ScrapeTarget {
   const labels = { job: "kubelet", namespace: "kube-system" };
   const times = { scrapeInterval: "30s", scrapeTimeout: "10s" };
   const scrapeUrl = "https://10.0.0.1:10250/metrics";
@@ -132,16 +136,16 @@ Deno.test("endpointProblems() tells local programs from edges", async () => {
   assert.match(unasked!.cause, /cannot be asked either: no route/);
 });
 
-Deno.test("clusterProblems() misses clusters, and sees replicas only by their label", async () => {
+Deno.test("sampleProblems() misses clusters, and sees replicas only by their label", async () => {
   const cluster = await fixtureCluster("196");
   const counts = ["cluster-196-central", "cluster-198-edge"]
     .map((name) => ({ metric: { cluster: name }, value: [1, "9"] as [number, string] }));
   const merged = [{ metric: {}, value: [1, "9"] as [number, string] }];
-  assert.deepEqual(whats(clusterProblems(counts, merged, cluster.fleet)), [
+  assert.deepEqual(whats(sampleProblems(counts, merged, cluster.fleet)), [
     "Thanos Query has no samples of cluster-197-edge",
   ]);
   const visible = [{ metric: { prometheus_replica: "prometheus-0" }, value: merged[0]!.value }];
-  assert.equal(clusterProblems(counts, visible, cluster.fleet).length, 2);
+  assert.equal(sampleProblems(counts, visible, cluster.fleet).length, 2);
 });
 
 Deno.test("healthProblems() counts nodes and wants green", () => {

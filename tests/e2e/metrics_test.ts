@@ -4,7 +4,7 @@ import { type Cluster, list, text } from "../../lib/core/cluster.ts";
 import { desired } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { readStores } from "../../scripts/components/thanos/stores.ts";
-import { poolsOf, type Target } from "../../scripts/checks/prometheus.ts";
+import { poolsOf, type ScrapeTarget } from "../../scripts/checks/prometheus.ts";
 import {
   ask,
   central,
@@ -46,7 +46,11 @@ for (const cluster of fleet) {
   check(`${cluster.id}: every monitor has targets, and nothing else is scraped`, async () => {
     const objects = (await Promise.all(STEPS.map((step) => desired(step, cluster)))).flat();
     const path = "/api/v1/targets?state=active";
-    const { data } = await get<{ data: { activeTargets: Target[] } }>(cluster, PROMETHEUS, path);
+    const { data } = await get<{ data: { activeTargets: ScrapeTarget[] } }>(
+      cluster,
+      PROMETHEUS,
+      path,
+    );
     const scraped = new Set(data.activeTargets.map(({ scrapePool }) => scrapePool));
     assert.deepEqual([...scraped].sort(), poolsOf(objects).sort());
   });

@@ -221,3 +221,28 @@ Deno.test("the name of a bucket stands in no code: it is a setting", () => {
   assert.deepEqual([...product].flatMap(([file, text]) => naming(file, text)), []);
   assert.equal(naming("lib/s3/x.ts", 'await put("longhorn-backups");').length, 1);
 });
+
+/** Names that a module gives to others. */
+function exported(text: string): string[] {
+  const declared = /^export (?:async )?(?:function|const|class|interface|type) (\w+)/gm;
+  return [...text.matchAll(declared)].map(([, name]) => name!);
+}
+
+Deno.test("no exported name of lib/ and scripts/ has two meanings", () => {
+  const all = [...product].flatMap(([file, text]) =>
+    exported(text).map((name) => ({ name, file }))
+  );
+  const twice = [...Map.groupBy(all, ({ name }) => name)].filter(([, those]) => those.length > 1);
+  assert.deepEqual(twice.map(([name, those]) => [name, ...those.map(({ file }) => file)]), []);
+  assert.deepEqual(exported("export function a() {}\nexport interface B {}\n"), ["a", "B"]);
+});
+
+Deno.test("no comment sends its reader to a table of ids", () => {
+  const ids = /^\s*(\/\/|\*|\/\*\*).*[( ](fault )?[ABEPRUVX]\d+[),.:]/;
+  const found = [...product].flatMap(([file, text]) =>
+    text.split("\n").filter((line) => ids.test(line)).map((line) => `${file}: ${line.trim()}`)
+  );
+  // The table itself is in tests/faults.
+  assert.deepEqual(found, []);
+  assert.ok(ids.test(" * thing that was said about it (fault A50)."));
+});

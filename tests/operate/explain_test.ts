@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { projectPath } from "../../lib/core/cluster.ts";
-import { covers } from "../../lib/apply/diff.ts";
+import { contains } from "../../lib/apply/diff.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import {
   lookUp,
@@ -255,10 +255,10 @@ Deno.test("settingsIn() names what is substituted, and nothing else", () => {
   assert.deepEqual(settingsIn(template("${A}", { ...kept, by: "${B}" })), ["B"]);
 });
 
-Deno.test("covers() takes another way of writing an amount for the same", () => {
-  assert.equal(covers({ cpu: "500m", extra: 1 }, { cpu: 0.5 }), true);
-  assert.equal(covers(5, 2), false);
-  assert.equal(covers(undefined, []), true);
+Deno.test("contains() takes another way of writing an amount for the same", () => {
+  assert.equal(contains({ cpu: "500m", extra: 1 }, { cpu: 0.5 }), true);
+  assert.equal(contains(5, 2), false);
+  assert.equal(contains(undefined, []), true);
 });
 
 Deno.test("withoutSecrets() also hides what plain kubectl apply keeps of a Secret", () => {

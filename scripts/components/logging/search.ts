@@ -1,7 +1,7 @@
 // Looking for log lines as a person does: words, a time, a namespace; lines that a terminal can show.
 import type { Json, OpenSearch } from "../../../lib/opensearch/documents.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { type Answer, refusal, request } from "../../../lib/opensearch/client.ts";
+import { type Answer, answerRefusal, request } from "../../../lib/opensearch/client.ts";
 
 /** What OpenSearch holds itself, and what came back from S3. */
 const INDICES = "logs-*,restored-*";
@@ -92,7 +92,7 @@ export async function searchLogs(os: OpenSearch, search: Search, cluster: string
   const path = `/${INDICES}/_search?ignore_unavailable=true`;
   const answer = await request(os, "POST", path, searchBody(search));
   if (answer.status === 400 && search.query) throw misunderstood(search.query, answer);
-  if (answer.status >= 300) throw refusal("POST", path, answer);
+  if (answer.status >= 300) throw answerRefusal("POST", path, answer);
   const { hits, _shards: shards } = answer.body;
   return {
     lines: hits.hits.map((hit: Hit) => lineOf(hit, cluster)),

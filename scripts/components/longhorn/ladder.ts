@@ -5,18 +5,20 @@ import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { readiness } from "../../../lib/apply/readiness.ts";
 
 /** Where Longhorn lives, with all objects of its own. */
-export const NAMESPACE = "longhorn-system";
+export const LONGHORN_NAMESPACE = "longhorn-system";
 
 // Made by the driver deployer, so they are in no bundle.
 const DRIVER = ["csi-attacher", "csi-provisioner", "csi-resizer", "csi-snapshotter"]
-  .map((name) => `Deployment/${NAMESPACE}/${name}`)
-  .concat(`DaemonSet/${NAMESPACE}/longhorn-csi-plugin`);
+  .map((name) => `Deployment/${LONGHORN_NAMESPACE}/${name}`)
+  .concat(`DaemonSet/${LONGHORN_NAMESPACE}/longhorn-csi-plugin`);
 
 /** Parts of the CSI driver that do not run yet. */
 export async function driverMissing(cluster: Cluster): Promise<string[]> {
   const resources = "deployments.apps,daemonsets.apps";
   const live = new Map(
-    (await liveObjects(cluster, resources, NAMESPACE)).map((object) => [idOf(object), object]),
+    (await liveObjects(cluster, resources, LONGHORN_NAMESPACE)).map((
+      object,
+    ) => [idOf(object), object]),
   );
   return DRIVER.flatMap((id) => {
     const object = live.get(id);
@@ -30,7 +32,7 @@ export async function driverMissing(cluster: Cluster): Promise<string[]> {
 /** Engine images that are not on every node yet, and nodes that take no volumes. */
 export async function nodesMissing(cluster: Cluster): Promise<string[]> {
   const resources = "engineimages.longhorn.io,nodes.longhorn.io";
-  const live = await liveObjects(cluster, resources, NAMESPACE);
+  const live = await liveObjects(cluster, resources, LONGHORN_NAMESPACE);
   const images = live.filter(({ kind }) => kind === "EngineImage");
   const nodes = live.filter(({ kind }) => kind === "Node");
   return [
@@ -51,7 +53,7 @@ export async function nodesMissing(cluster: Cluster): Promise<string[]> {
 
 /** What Longhorn finds wrong with its nodes though it works (packages, multipathd, NFS client). */
 export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
-  const nodes = await liveObjects(cluster, "nodes.longhorn.io", NAMESPACE);
+  const nodes = await liveObjects(cluster, "nodes.longhorn.io", LONGHORN_NAMESPACE);
   return nodes.flatMap(({ metadata, status }) =>
     (status?.conditions ?? [])
       .filter((condition: { status: string }) => condition.status === "False")
@@ -63,7 +65,7 @@ export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
 
 /** Why backups cannot be stored, in Longhorn's words. */
 export async function backupTargetMissing(cluster: Cluster): Promise<string[]> {
-  const targets = await liveObjects(cluster, "backuptargets.longhorn.io", NAMESPACE);
+  const targets = await liveObjects(cluster, "backuptargets.longhorn.io", LONGHORN_NAMESPACE);
   const target = targets.find(({ metadata }) => metadata.name === "default");
   if (!target) return ["BackupTarget default: not made yet"];
   if (target.status?.available === true) return [];

@@ -10,7 +10,7 @@ import { idOf, type Manifest, OWNER } from "../../../lib/core/object.ts";
 import { unready } from "../../../lib/apply/readiness.ts";
 import type { Change } from "../../../lib/io/report.ts";
 import { until } from "../../../lib/io/wait.ts";
-import { NAMESPACE } from "./ladder.ts";
+import { LONGHORN_NAMESPACE } from "./ladder.ts";
 
 /** A volume of that age, whole and on S3. */
 export interface Backup {
@@ -26,7 +26,7 @@ export interface Backup {
 
 /** The backups that can be restored, newest first; of a volume that never had a claim there are none. */
 export async function backupsOf(cluster: Cluster): Promise<Backup[]> {
-  const live = await liveObjects(cluster, "backups.longhorn.io", NAMESPACE);
+  const live = await liveObjects(cluster, "backups.longhorn.io", LONGHORN_NAMESPACE);
   return live.flatMap(backupFrom).sort((a, b) => b.at.localeCompare(a.at));
 }
 
@@ -45,7 +45,7 @@ function backupFrom({ metadata: { name }, status = {} }: Manifest): Backup[] {
 }
 
 /** Where a backup goes to. */
-export interface Target {
+export interface RestoreTarget {
   namespace: string;
   name: string;
   storageClass: string;
@@ -62,7 +62,7 @@ const STALE_TIMEOUT = 30;
  */
 export function restoredObjects(
   { name: backup, url, bytes }: Backup,
-  { namespace, name, storageClass, replicas }: Target,
+  { namespace, name, storageClass, replicas }: RestoreTarget,
 ): { volume: Manifest; claimed: Manifest[] } {
   const hash = createHash("sha256").update(`${backup} ${namespace}/${name}`).digest("hex");
   const volume = `restored-${hash.slice(0, 16)}`;
@@ -72,7 +72,7 @@ export function restoredObjects(
     volume: {
       apiVersion: "longhorn.io/v1beta2",
       kind: "Volume",
-      metadata: { name: volume, namespace: NAMESPACE, labels },
+      metadata: { name: volume, namespace: LONGHORN_NAMESPACE, labels },
       // The size comes from the backup.
       spec: {
         fromBackup: url,
@@ -119,7 +119,7 @@ export function restoredObjects(
 /** The claim of that name whoever made it, or undefined. */
 async function claimOf(
   cluster: Cluster,
-  { namespace, name }: Pick<Target, "namespace" | "name">,
+  { namespace, name }: Pick<RestoreTarget, "namespace" | "name">,
 ): Promise<Manifest | undefined> {
   const claims = await liveObjects(cluster, "persistentvolumeclaims", namespace);
   return claims.find(({ metadata }) => metadata.name === name);
@@ -137,7 +137,7 @@ const PATIENCE = 6 * 3600;
 export async function restoreVolume(
   cluster: Cluster,
   backup: Backup,
-  target: Target,
+  target: RestoreTarget,
   say: (missing: string) => void,
 ): Promise<Change[]> {
   const { volume, claimed } = restoredObjects(backup, target);
@@ -164,7 +164,8 @@ async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]>
     throw new DeployError(`Longhorn cannot restore volume ${name}`, {
       exitCode: ExitCode.notReady,
       where: restore.message || restore.reason,
-      fix: `kubectl -n ${NAMESPACE} describe volumes.longhorn.io ${name}; mend the cause, delete ` +
+      fix:
+        `kubectl -n ${LONGHORN_NAMESPACE} describe volumes.longhorn.io ${name}; mend the cause, delete ` +
         "that volume, then run again, or take an older BACKUP",
     });
   }
@@ -173,7 +174,7 @@ async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]>
   return [`volume ${name}: ${why ?? restore?.reason ?? live.status.state ?? "not started"}`];
 }
 
-function taken({ namespace, name }: Target): DeployError {
+function taken({ namespace, name }: RestoreTarget): DeployError {
   return new DeployError(`Cannot restore: claim ${namespace}/${name} is there`, {
     exitCode: ExitCode.refused,
     fix: "add AS=another-name to restore beside it; to replace it, stop its pods and delete the " +

@@ -1,7 +1,7 @@
 // The administration of a MinIO: quotas, policies and users, which S3 itself does not know.
 import { Buffer } from "node:buffer";
 import { createHmac } from "node:crypto";
-import { refusal } from "../../../lib/s3/errors.ts";
+import { s3Refusal } from "../../../lib/s3/errors.ts";
 import { codeOf, type S3, type S3Answer, type S3Call, type S3Key } from "../../../lib/s3/types.ts";
 import { sealed } from "./admin_encryption.ts";
 
@@ -52,7 +52,7 @@ export async function ensurePolicy(s3: S3, name: string, policy: Policy): Promis
   };
   const answer = await admin(s3, { ...read, query, method: "GET" });
   if (answer.status !== 200 && codeOf(answer) !== "XMinioAdminNoSuchPolicy") {
-    throw refusal(s3, { ...read, bucket: "" }, answer);
+    throw s3Refusal(s3, { ...read, bucket: "" }, answer);
   }
   if (answer.status === 200 && canonical(JSON.parse(answer.body)) === canonical(policy)) {
     return false;
@@ -168,7 +168,7 @@ async function userInfo(
   const answer = await admin(s3, { ...call, method: "GET" });
   // The second: a key that is there, but no user.
   if (answer.status === 404 || codeOf(answer) === "XMinioIAMActionNotAllowed") return undefined;
-  if (answer.status !== 200) throw refusal(s3, { ...call, bucket: "" }, answer);
+  if (answer.status !== 200) throw s3Refusal(s3, { ...call, bucket: "" }, answer);
   const { policyName = "", memberOf, status } = JSON.parse(answer.body);
   return {
     policies: policyName.split(",").filter(Boolean),
@@ -207,7 +207,7 @@ async function attach(s3: S3, user: S3, policies: string[]): Promise<void> {
   const answer = await admin(s3, { ...call, method: "POST", what });
   // Another run has done it this moment.
   if (codeOf(answer) === "XMinioAdminPolicyChangeAlreadyApplied") return;
-  if (answer.status > 299) throw refusal(s3, { ...call, what, bucket: "" }, answer);
+  if (answer.status > 299) throw s3Refusal(s3, { ...call, what, bucket: "" }, answer);
 }
 
 type AdminCall = Omit<S3Call, "bucket" | "key"> & { path: string };
@@ -219,7 +219,7 @@ function admin(s3: S3, { path, ...call }: AdminCall): Promise<S3Answer> {
 async function expect(s3: S3, call: AdminCall): Promise<string> {
   const answer = await admin(s3, call);
   if (answer.status < 200 || answer.status > 299) {
-    throw refusal(s3, { ...call, bucket: "" }, answer);
+    throw s3Refusal(s3, { ...call, bucket: "" }, answer);
   }
   return answer.body;
 }

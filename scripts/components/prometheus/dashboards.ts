@@ -10,13 +10,13 @@ import {
   RELOAD_ANNOTATION,
   SUBSTITUTE_ANNOTATION,
 } from "../../../lib/core/object.ts";
-import { type Dashboard, expand, type Source, toJson } from "./grafana.ts";
+import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.ts";
 import { metricsLabels } from "./labels.ts";
-import type { Place } from "./panel.ts";
+import type { PanelPlace } from "./panel.ts";
 import { ourJobs } from "./rules.ts";
 
 /** Where a cluster's Grafana stands, and where its data comes from (datasources.yaml of its role). */
-export function placeOf({ role, fleet }: Cluster): Place {
+export function placeOf({ role, fleet }: Cluster): PanelPlace {
   const central = role === "central";
   return { central, datasource: central ? "thanos" : "prometheus", clusters: fleet.length };
 }
@@ -47,9 +47,9 @@ export async function ownDashboards(
 }
 
 // The same for both roles, and parsing them is half of what rendering takes.
-const sources = new Map<string, Promise<Source>>();
+const sources = new Map<string, Promise<DashboardSource>>();
 
-function sourceOf(file: string): Promise<Source> {
+function sourceOf(file: string): Promise<DashboardSource> {
   let source = sources.get(file);
   if (!source) sources.set(file, source = readFile(file, "utf8").then((text) => parse(text)));
   return source;
@@ -108,7 +108,7 @@ interface Variable {
   [field: string]: unknown;
 }
 
-function adapted(name: string, json: string, { central, datasource }: Place): unknown {
+function adapted(name: string, json: string, { central, datasource }: PanelPlace): unknown {
   const beside = central ? SELECT_BESIDE[name] : undefined;
   const text = beside
     ? json.replaceAll(quoted(beside), () => quoted(`cluster="$cluster",${beside}`))

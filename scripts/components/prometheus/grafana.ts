@@ -1,9 +1,9 @@
 // The short form of a dashboard (*/dashboards/*.yaml, described by dashboard.schema.json) expanded to
 // Grafana's own JSON. Sources say what is asked; layout is decided here, looks in panel.ts.
-import { expandPanel, heightOf, type Panel, type PanelSource, type Place } from "./panel.ts";
+import { expandPanel, heightOf, type Panel, type PanelPlace, type PanelSource } from "./panel.ts";
 
 /** A dashboard as its YAML file says it. */
-export interface Source {
+export interface DashboardSource {
   title: string;
   /** Fixed for ever: links and bookmarks point at it. */
   uid: string;
@@ -31,7 +31,7 @@ const TAG = "thanos-multi-cluster";
  * chooses it; on an edge the same variable is hidden and always `.*`, which matches its absence, so
  * one expression serves both.
  */
-export function expand(source: Source, place: Place): Dashboard {
+export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
   return {
     uid: source.uid,
     title: source.title,
@@ -79,7 +79,7 @@ const ALL = {
   current: { text: ".*", value: ".*" },
 };
 
-function queried(name: string, label: string, query: string, { datasource }: Place) {
+function queried(name: string, label: string, query: string, { datasource }: PanelPlace) {
   return {
     name,
     label,
@@ -114,7 +114,7 @@ interface Placed {
 }
 
 /** Panels from left to right, the next line below the highest one; a title gets a line of its own. */
-function laidOut(rows: Source["rows"]): Placed[] {
+function laidOut(rows: DashboardSource["rows"]): Placed[] {
   const placed: Placed[] = [];
   let y = 0;
   for (const { title, panels } of rows) {

@@ -30,7 +30,7 @@ export interface PanelSource {
 }
 
 /** Where a dashboard will stand. */
-export interface Place {
+export interface PanelPlace {
   central: boolean;
   /** Uid of the data source. */
   datasource: string;
@@ -105,7 +105,7 @@ export function heightOf({ type, height }: PanelSource): number {
 }
 
 /** The panel as Grafana takes it, but for its number and where it lies. */
-export function expandPanel(panel: PanelSource, place: Place) {
+export function expandPanel(panel: PanelSource, place: PanelPlace) {
   const looks = LOOKS[panel.type];
   const datasource = { type: "prometheus", uid: place.datasource };
   return {
@@ -187,7 +187,7 @@ function mappingsOf(states: Record<string, string> = {}) {
 }
 
 /** One row per combination of the labels in `by`; the queries' answers are merged side by side. */
-function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central }: Place) {
+function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central }: PanelPlace) {
   const labels = by.filter((label) => central || label !== "cluster");
   const value = (index: number) => columns.length > 1 ? `Value #${refId(index)}` : "Value";
   const order = [...labels, ...columns.map((_, index) => value(index))];

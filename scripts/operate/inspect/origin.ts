@@ -8,7 +8,7 @@ import { projectPath } from "../../../lib/core/cluster.ts";
 import { lookUp } from "./field.ts";
 import { idOf, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
-import { matches, type Target, type Template } from "../../../lib/render/kustomize.ts";
+import { matches, type PatchTarget, type Template } from "../../../lib/render/kustomize.ts";
 
 /** The files that say something about an object, as paths from the project folder. */
 export interface Home {
@@ -71,7 +71,7 @@ async function lookInto(folder: string, home: Home): Promise<void> {
 }
 
 /** A merge without a target names the object itself. */
-function targetOf({ kind, metadata: { name, namespace } }: Manifest): Target {
+function targetOf({ kind, metadata: { name, namespace } }: Manifest): PatchTarget {
   return { kind, name, namespace };
 }
 

@@ -12,8 +12,8 @@ import { monitors, prometheus } from "../../../scripts/20-prometheus.ts";
 import { ownDashboards, packUpstream } from "../../../scripts/components/prometheus/dashboards.ts";
 import {
   type Dashboard,
+  type DashboardSource,
   expand,
-  type Source,
 } from "../../../scripts/components/prometheus/grafana.ts";
 import type { Panel } from "../../../scripts/components/prometheus/panel.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
@@ -270,7 +270,7 @@ Deno.test("MAY_BE_EMPTY names expressions that there are", async () => {
   assert.deepEqual(Object.keys(MAY_BE_EMPTY).filter((name) => !known.has(name)), []);
 });
 
-const SOURCE: Source = {
+const SOURCE: DashboardSource = {
   title: "Some",
   uid: "some",
   about: "for a test",
