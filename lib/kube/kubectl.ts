@@ -107,10 +107,15 @@ export function startKubectl(args: string[], cluster: Cluster): ProcessPromise {
     wait $child`;
 }
 
+/** For a call that needs no cluster: nothing to read, and kubectl's words as we know them. */
+function alone() {
+  const env = { ...process.env, LC_ALL: "C" };
+  return $({ quiet: true, nothrow: true, stdio: ["ignore", "pipe", "pipe"], env });
+}
+
 /** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
-  const result = await $({ quiet: true, nothrow: true, env: { ...process.env, LC_ALL: "C" } })`
-    exec ${program} kustomize ${folder}`;
+  const result = await alone()`exec ${program} kustomize ${folder}`;
   if (result.exitCode === 0) return result.stdout;
   throw new DeployError(`Cannot build ${folder}`, {
     exitCode: result.exitCode === 127 ? ExitCode.prerequisite : ExitCode.config,
@@ -121,9 +126,7 @@ export async function kustomize(folder: string): Promise<string> {
 
 /** Version of the kubectl program, as `v1.36.3`; needs no cluster. Throws exit 3 when it has none to tell. */
 export async function kubectlVersion(): Promise<string> {
-  const stdio = ["ignore", "pipe", "pipe"] as const;
-  const { stdout, stderr } = await $({ quiet: true, nothrow: true, stdio: [...stdio] })`
-    exec ${program} version --client --output json`;
+  const { stdout, stderr } = await alone()`exec ${program} version --client --output json`;
   const version = /"gitVersion": *"([^"]+)"/.exec(stdout)?.[1];
   if (version) return version;
   throw new DeployError("Cannot run kubectl", {

@@ -29,6 +29,15 @@ export interface Call {
  * calls it got, in order. A call that no reply matches fails with exit 64.
  */
 export async function fakeKubectl(replies: Reply[]): Promise<() => Promise<Call[]>> {
+  const { program, calls } = await fakeProgram(replies);
+  useKubectl(program);
+  return calls;
+}
+
+/** A fake kubectl as a program, for a process of its own: `program` is its path. */
+export async function fakeProgram(
+  replies: Reply[],
+): Promise<{ program: string; calls: () => Promise<Call[]> }> {
   const folder = await mkdtemp(join(tmpdir(), "fake-kubectl-"));
   const write = (name: string, text: string) => writeFile(join(folder, name), text);
   for (
@@ -45,8 +54,7 @@ export async function fakeKubectl(replies: Reply[]): Promise<() => Promise<Call[
   const script = join(folder, "kubectl");
   await writeFile(script, SCRIPT.replaceAll("FOLDER", folder));
   await chmod(script, 0o700);
-  useKubectl(script);
-  return () => recorded(folder);
+  return { program: script, calls: () => recorded(folder) };
 }
 
 /** `kubectl config view` of a seat that knows every cluster of the fixtures under its own address. */
