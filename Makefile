@@ -49,10 +49,11 @@ test: check
 	@scripts/deno test --frozen --no-prompt --parallel --allow-all --ignore=tests/e2e,tests/apiserver,$(ALONE) tests/
 	@scripts/deno test --frozen --no-prompt --allow-all $(subst $(comma), ,$(ALONE))
 
-## check             format, lint and types only
+## check             format, lint and types only; prints the rooms of lib/ and scripts/
 .PHONY: check
 check:
 	@scripts/deno task check
+	@$(RUN) tests/house/rooms.ts
 
 ## golden            rewrite tests/golden and the table of env/README.md
 .PHONY: golden
