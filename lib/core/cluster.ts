@@ -94,6 +94,17 @@ function lacking({ id, missing, vars }: Cluster): never {
   });
 }
 
+/**
+ * A text for people whose kubectl commands can be typed as they stand: with this cluster's context, for the
+ * current one may be another.
+ */
+export function inContext(cluster: Cluster, words: string): string {
+  const file = text(cluster, "KUBECONFIG_FILE");
+  const target = `${file ? `--kubeconfig ${file} ` : ""}--context ${text(cluster, "KUBE_CONTEXT")}`;
+  const verbs = "-n|get|describe|logs|exec|rollout|delete|label|patch|auth";
+  return words.replace(new RegExp(`\\bkubectl (?=(${verbs}) )`, "g"), `kubectl ${target} `);
+}
+
 /** How a file of secrets comes about. */
 export function fillIn(file: string): string {
   return `fill in ${file}; if it is not there: install -m 600 env/secret.env.example ${file}`;

@@ -51,7 +51,7 @@ export async function deployFleet(
   await Promise.all(runs.map(async ({ cluster, report, result }) => {
     await using begun = await begin(steps, cluster, report, options)
       .catch((error) => void (result.error = error));
-    if (result.error) report.error(result.error);
+    if (result.error) report.error(result.error, cluster);
     await runSteps(own, result, report, { fleet, replace, stopped, wanted: begun?.wanted });
     result.steps.push(...await tidy(own, result.steps, cluster, report, options));
   }));

@@ -61,7 +61,7 @@ export async function planSteps(steps: Step[], cluster: Cluster): Promise<Planne
 export function printPlans(plans: ClusterPlan[]): void {
   for (const { cluster, entries, error } of plans) {
     if (error) {
-      new Report(`${cluster.id} | `).error(error);
+      new Report(`${cluster.id} | `).error(error, cluster);
       continue;
     }
     print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);

@@ -40,7 +40,7 @@ export async function removeFleet(
         result.steps.push(await removeStep(step, cluster, report, options));
       }
     } catch (error) {
-      report.error(error);
+      report.error(error, cluster);
       result.error = error;
     }
     return result;
@@ -121,7 +121,7 @@ export async function tidy(
     report.changes(changes);
     row.changed = row.objects = changes.length;
   } catch (error) {
-    report.error(error);
+    report.error(error, cluster);
     row.state = "failed";
     row.error = error;
   }

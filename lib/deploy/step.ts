@@ -143,7 +143,7 @@ export async function runStep(
     result.wanted = objects.map(idOf);
     await step.run(contextOf(cluster, fleet, objects, report, result, replace));
   } catch (error) {
-    report.error(error);
+    report.error(error, cluster);
     result.state = "failed";
     result.error = error;
   }

@@ -1,5 +1,6 @@
 // The only writer to the terminal: progress on stderr, data on stdout, secrets masked in both.
 import process from "node:process";
+import { type Cluster, inContext } from "../core/cluster.ts";
 import { DeployError, ExitCode, stackOf } from "../core/error.ts";
 import { LiveView } from "./live_view.ts";
 import { base64 } from "../core/object.ts";
@@ -136,8 +137,8 @@ export class Report {
     this.say(dim(`  ${what.padEnd(28)} not shown here (${reason})`));
   }
 
-  /** A failure: what, where, why, and the next command. A stack only for bugs. */
-  error(error: unknown): void {
+  /** A failure (of `cluster`): what, where, why, and the next command. A stack only for bugs. */
+  error(error: unknown, cluster?: Cluster): void {
     if (error instanceof Deno.errors.NotCapable) {
       this.say(`${red("Error")}  ${error.message}`);
       return this.say(
@@ -150,7 +151,7 @@ export class Report {
     }
     this.say(`${red("Error")}  ${error.message}`);
     for (const line of error.where) this.say(`  ${line.replaceAll("\n", "\n    ")}`);
-    if (error.fix) this.say(`  fix: ${error.fix}`);
+    if (error.fix) this.say(`  fix: ${cluster ? inContext(cluster, error.fix) : error.fix}`);
   }
 }
 

@@ -1,6 +1,7 @@
 // Runs checks with patience, and tells what came of them.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Check, Problem, Subject } from "../core/check.ts";
+import { inContext } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf, stackOf } from "../core/error.ts";
 import { refuseInterrupted } from "../io/interrupt.ts";
 
@@ -36,7 +37,10 @@ export async function settled(
     refuseInterrupted();
     const result: Result = { name, hop, problems: [] };
     const tell = (fact: string) => void (result.fact = fact);
-    const problems = result.problems = await check.run(subject, tell).catch(asProblems);
+    const found = await check.run(subject, tell).catch(asProblems);
+    const problems = result.problems = found.map((problem) => (
+      { ...problem, fix: inContext(subject.cluster, problem.fix) }
+    ));
     const longest = Math.max(0, ...problems.map(({ patience = 0 }) => patience));
     const last = Math.max(until, started + longest * 1000);
     if (problems.length === 0 || Date.now() + every * 1000 > last) return result;

@@ -32,7 +32,7 @@ export async function doors({ cluster, objects }: Subject, tell: Tell): Promise<
   const ingresses = objects.filter(({ kind }) => kind === "Ingress");
   const hosts: string[] = ingresses.map(({ spec }) => spec.rules[0].host);
   const problems = ingresses.map(async (ingress, index) =>
-    doorProblems(ingress, await frontPage(hosts[index]!, cluster), stranger, cluster)
+    doorProblems(ingress, await frontPage(hosts[index]!, cluster), stranger)
   );
   return [...(await Promise.all(problems)).flat(), ...await certificateProblems(cluster, hosts)];
 }
@@ -42,25 +42,24 @@ export function doorProblems(
   ingress: Manifest,
   answer: Answer,
   stranger: Answer,
-  cluster: Cluster,
 ): Problem[] {
   const host: string = ingress.spec.rules[0].host;
   const { namespace, name } = ingress.metadata;
-  const k = `kubectl --context ${text(cluster, "KUBE_CONTEXT")}`;
   const { status, body } = answer;
   const unknown = status === 404 && stranger.status === 404 && body === stranger.body;
   if (status === 0 || unknown || AWAY.includes(status)) {
     return [{
       what: status === 0 ? `${host} does not answer: ${body}` : `${host} gives ${status}`,
       cause: "the controller is down, has not read the Ingress, or the program behind it is away",
-      fix: `${k} -n ingress-nginx get pods,services; ${k} -n ${namespace} describe ingress ${name}`,
+      fix:
+        `kubectl -n ingress-nginx get pods,services; kubectl -n ${namespace} describe ingress ${name}`,
     }];
   }
   if (!asksForLogin(ingress) || status === 401 || status === 403) return []; // 403: ADMIN_CIDR
   return [{
     what: `${host} lets people in without a login (${status})`,
     cause: `the controller does not honour the annotations of ${idOf(ingress)}`,
-    fix: `close the door: ${k} -n ${namespace} delete ingress ${name}`,
+    fix: `close the door: kubectl -n ${namespace} delete ingress ${name}`,
   }];
 }
 

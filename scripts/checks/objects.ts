@@ -1,7 +1,7 @@
 // Checks of Kubernetes itself: objects, readiness, volumes.
 import type { Problem } from "../../lib/core/check.ts";
 import { sizeOf } from "../../lib/apply/volumes.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { absent } from "../../lib/apply/inventory.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
@@ -38,7 +38,7 @@ export async function readyObjects({ cluster, objects }: Subject): Promise<Probl
     return {
       what: line,
       cause: "a pod cannot be scheduled, cannot pull its image, or fails its probe",
-      fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} -n ${namespace} ` +
+      fix: `kubectl -n ${namespace} ` +
         `get pods,events | grep ${name}`,
     };
   });
@@ -56,15 +56,14 @@ export async function claims({ cluster, objects }: Subject): Promise<Problem[]> 
   const lists = await Promise.all(
     namespaces.map((namespace) => liveObjects(cluster, "persistentvolumeclaims", namespace)),
   );
-  return claimProblems(cluster, lists.flat());
+  return claimProblems(lists.flat());
 }
 
 /** Claims that are not bound, or have less than they ask for. */
-export function claimProblems(cluster: Cluster, claims: Manifest[]): Problem[] {
+export function claimProblems(claims: Manifest[]): Problem[] {
   return claims.flatMap((claim) => {
     const name = `the class ${claim.spec.storageClassName ?? "(none)"}`;
-    const fix = `kubectl --context ${text(cluster, "KUBE_CONTEXT")} ` +
-      `-n ${claim.metadata.namespace} describe pvc ${claim.metadata.name}`;
+    const fix = `kubectl -n ${claim.metadata.namespace} describe pvc ${claim.metadata.name}`;
     if (claim.status?.phase !== "Bound") {
       const what = `${idOf(claim)} is ${status(claim)}`;
       return [{ what, cause: `${name} has no provisioner or no room`, fix }];

@@ -24,7 +24,7 @@ export async function volume({ cluster }: Subject, tell: Tell): Promise<Problem[
   return [{
     what: `a new volume of the class ${storageClass} does not keep what is written to it`,
     cause: "the volume is read-only, full or faulted, or its disk is",
-    fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} -n ${NAMESPACE} logs job/${NAME}`,
+    fix: `kubectl -n ${NAMESPACE} logs job/${NAME}`,
   }];
 }
 

@@ -45,7 +45,7 @@ export async function compare(steps: Step[], clusters: Cluster[]): Promise<numbe
   }
   const looks = await Promise.all(clusters.map((cluster) => look(steps, cluster)));
   for (const { cluster, error } of looks) {
-    if (error) new Report(`${cluster.id} | `).error(error);
+    if (error) new Report(`${cluster.id} | `).error(error, cluster);
   }
   for (const bundle of missingBundles()) {
     new Report().warn(`${bundle} was left out: what it wants cannot explain anything`);

@@ -61,7 +61,7 @@ function show(search: Search, answers: Answer[]): void {
   const home = answers.length === 1 ? text(answers[0]!.cluster, "CLUSTER_NAME") : undefined;
   if (shown.length > 0) print(linesOf(shown, home).join("\n"));
   for (const { cluster, error } of answers) {
-    if (error) new Report(answers.length > 1 ? `${cluster.id} | ` : "").error(error);
+    if (error) new Report(answers.length > 1 ? `${cluster.id} | ` : "").error(error, cluster);
   }
   const report = new Report();
   for (const { cluster, found } of answered) {

@@ -3,7 +3,7 @@
 // changed: the short pods that look at the nodes and at the S3 are removed again.
 import "../needs.ts";
 import { setInterval } from "node:timers";
-import { type Cluster, flag, text } from "../../lib/core/cluster.ts";
+import { type Cluster, flag, inContext, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, tellWarnings } from "../../lib/cli/command.ts";
 import { contextServers } from "../../lib/kube/target.ts";
 import type { Manifest } from "../../lib/core/object.ts";
@@ -77,7 +77,7 @@ export async function preflight(
     return await Promise.all(looks.map(async (look) => {
       const seen = await looked(look);
       open.delete(look.thing);
-      return seen;
+      return { ...seen, fix: seen.fix && inContext(cluster, seen.fix) };
     }));
   } finally {
     clearInterval(reminder);

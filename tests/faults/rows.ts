@@ -40,6 +40,7 @@ export const FAULTS: Fault[] = [
   { id: "A22", fault: "current context is another cluster", exit: "0" },
   { id: "A23", fault: "context or kubeconfig missing", exit: "4" },
   { id: "V5", fault: "error in one row of preflight, slow pod", exit: "its own, or 0" },
+  { id: "V7", fault: "printed command that would go to the current context", exit: "never" },
   { id: "A24", fault: "context leads to another server address", exit: "4" },
   { id: "A25", fault: "another cluster at the right address", exit: "4" },
   { id: "A26", fault: "env file of one cluster, cluster of another", exit: "4" },

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { maskSecrets, Report, table } from "../../../lib/io/report.ts";
 
@@ -46,4 +47,11 @@ Deno.test("Report lists few changes by object and many by kind", () => {
 
 Deno.test("table() aligns columns", () => {
   assert.equal(table([["a", "bb"], ["ccc", "d"]]), "a    bb\nccc  d");
+});
+
+Deno.test("V7: Report.error() puts the context of the cluster into the fix", async () => {
+  const lines: string[] = [];
+  const error = new DeployError("Cannot x", { exitCode: 7, fix: "kubectl -n a get pods" });
+  new Report("", (line) => lines.push(line)).error(error, await fixtureCluster("197"));
+  assert.match(lines.join(""), /fix: kubectl --context mkube-197 -n a get pods/);
 });

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { conclude, settled } from "../../../lib/probe/check.ts";
 import type { Check, Problem, Subject } from "../../../lib/core/check.ts";
+import { type Cluster, inContext } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 
 /** What no check here looks at. */
-const NOBODY = {} as Subject;
+const NOBODY = {
+  cluster: { id: "197", vars: { KUBE_CONTEXT: "mkube-197", KUBECONFIG_FILE: "" }, missing: [] },
+} as unknown as Subject;
 
 const PROBLEM: Problem = { what: "no blocks", cause: "S3 is away", fix: "mc ping" };
 
@@ -86,4 +89,30 @@ Deno.test("settled() keeps the fact of the last try, and of that one only", asyn
   const result = await settled(check, NOBODY, { until: Date.now() + 10_000, every: 0.01 });
   assert.equal(tries, 2);
   assert.equal(result.fact, undefined);
+});
+
+Deno.test("V7: settled() puts the cluster's context into every command of a fix", async () => {
+  const fix = "kubectl -n logging get pods; kubectl describe pvc a, then make 40-logging";
+  const run = () => Promise.resolve([{ ...PROBLEM, fix }]);
+  const { problems } = await settled(check(run), NOBODY, { until: 0 });
+  assert.equal(
+    problems[0]!.fix,
+    "kubectl --context mkube-197 -n logging get pods; " +
+      "kubectl --context mkube-197 describe pvc a, then make 40-logging",
+  );
+});
+
+Deno.test("V7: inContext() names a kubeconfig of its own, and leaves alone what has a context or is no call", () => {
+  const vars = { KUBE_CONTEXT: "mkube-197", KUBECONFIG_FILE: "env/kubeconfig-197" };
+  const cluster = { ...NOBODY.cluster, vars } as Cluster;
+  assert.equal(
+    inContext(cluster, "kubectl logs a"),
+    "kubectl --kubeconfig env/kubeconfig-197 --context mkube-197 logs a",
+  );
+  const texts = [
+    "kubectl --context x get pods",
+    "kubectl config get-contexts",
+    "put kubectl first",
+  ];
+  for (const text of texts) assert.equal(inContext(cluster, text), text);
 });
