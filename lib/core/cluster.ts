@@ -99,7 +99,7 @@ function lacking({ id, missing, vars }: Cluster): never {
  * current one may be another.
  */
 export function inContext(cluster: Cluster, words: string): string {
-  const file = text(cluster, "KUBECONFIG_FILE");
+  const { KUBECONFIG_FILE: file } = cluster.vars;
   const target = `${file ? `--kubeconfig ${file} ` : ""}--context ${text(cluster, "KUBE_CONTEXT")}`;
   const verbs = "-n|get|describe|logs|exec|rollout|delete|label|patch|auth";
   return words.replace(new RegExp(`\\bkubectl (?=(${verbs}) )`, "g"), `kubectl ${target} `);
