@@ -2,15 +2,15 @@
 // what changed.
 import { takeOver, thereBefore, wasAppliedByHand } from "./ownership.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { hashed, isCurrent } from "./diff.ts";
+import { isUpToDate, withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
-import { kindOf, kindsToKeep, servedKinds } from "../kube/kinds.ts";
+import { kindsToKeep, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";
 import { applyRefused } from "./rejection.ts";
 import type { Change } from "../io/report.ts";
 import { retried } from "../kube/retry.ts";
-import { applyAll, applyList } from "./send.ts";
+import { sendAll, sendList } from "./send.ts";
 import { until } from "../io/wait.ts";
 
 export interface ApplyOptions {
@@ -31,11 +31,11 @@ export async function apply(
   objects: Manifest[],
   options: ApplyOptions = {},
 ): Promise<Change[]> {
-  const [definitions, rest] = inWaves(objects.map(hashed));
+  const [definitions, rest] = inWaves(objects.map(withHash));
   const { live: before, unserved } = await thereBefore(cluster, definitions, rest, options.say);
   const crds = definitions.filter((object) =>
     isDefinition(object) &&
-    (!isCurrent(before.get(idOf(object)), object) || unserved.some((one) => defines(object, one)))
+    (!isUpToDate(before.get(idOf(object)), object) || unserved.some((one) => defines(object, one)))
   );
   const { custom = [], plain = [] } = Object.groupBy(
     rest,
@@ -59,14 +59,14 @@ export async function keepKinds(
   options: ApplyOptions = {},
 ): Promise<void> {
   const kinds = await kindsToKeep(cluster, objects);
-  if (kinds) await send(cluster, [hashed(kinds)], options);
+  if (kinds) await send(cluster, [withHash(kinds)], options);
 }
 
 /** Those of the objects that an {@link apply} would send. */
 export async function staleAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
   try {
     const live = await liveOf(cluster, objects);
-    return objects.filter((object) => !isCurrent(live.get(idOf(object)), hashed(object)));
+    return objects.filter((object) => !isUpToDate(live.get(idOf(object)), withHash(object)));
   } catch (error) {
     if (isUnserved(error)) return objects;
     throw error;
@@ -80,7 +80,7 @@ async function applyWave(
   options: ApplyOptions,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
-  const stale = objects.filter((object) => !isCurrent(before.get(idOf(object)), object));
+  const stale = objects.filter((object) => !isUpToDate(before.get(idOf(object)), object));
   const after = stale.length > 0
     ? await send(cluster, stale, options)
     : new Map<string, Manifest>();
@@ -100,7 +100,7 @@ async function send(
   objects: Manifest[],
   { say = () => {}, replace = new Set() }: ApplyOptions,
 ): Promise<Map<string, Manifest>> {
-  const after = await applyAll(cluster, objects)
+  const after = await sendAll(cluster, objects)
     .catch((error) => applyRefused(cluster, objects, error, { say, replace }));
   const byHand = objects.filter((object) => wasAppliedByHand(after.get(idOf(object)) ?? object));
   if (byHand.length === 0) return after;
@@ -108,7 +108,7 @@ async function send(
     say(`taking ${idOf(object)} over from a plain kubectl apply`);
     await retried(() => takeOver(cluster, object));
   }
-  return new Map([...after, ...await retried(() => applyList(cluster, byHand))]);
+  return new Map([...after, ...await retried(() => sendList(cluster, byHand))]);
 }
 
 /**
@@ -127,7 +127,7 @@ async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
     const served = await servedKinds(cluster);
     return crds.filter(({ spec: { group, names, versions } }) =>
       versions.some(({ name, served: wanted }: { name: string; served: boolean }) =>
-        wanted && !served.has(kindOf({ apiVersion: `${group}/${name}`, kind: names.kind }))
+        wanted && !served.has(resourceOf({ apiVersion: `${group}/${name}`, kind: names.kind }))
       )
     ).map(({ metadata }) => metadata.name);
   }, { seconds: 120, every: 0.5 });

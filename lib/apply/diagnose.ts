@@ -16,7 +16,7 @@ export interface Trouble {
 const CRASHES = 3;
 
 /** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
-export async function troubleWith(
+export async function diagnose(
   cluster: Cluster,
   object: Manifest,
 ): Promise<Trouble | undefined> {
@@ -67,7 +67,7 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
   );
   const pods: Manifest[] = JSON.parse(list).items;
   const wanted = object.spec.replicas ?? object.status?.desiredNumberScheduled ?? 1;
-  return pods.map(troubleOf).find(Boolean) ??
+  return pods.map(diagnosePod).find(Boolean) ??
     (pods.length < wanted ? await creationTrouble(cluster, object) : undefined);
 }
 
@@ -88,7 +88,7 @@ async function creationTrouble(
 }
 
 /** Why a pod does not run, from its conditions and container states; undefined when it just starts. */
-export function troubleOf(pod: Manifest): Trouble | undefined {
+export function diagnosePod(pod: Manifest): Trouble | undefined {
   const name = pod.metadata.name;
   const scheduled = conditionOf(pod, "PodScheduled");
   if (scheduled?.status === "False") {

@@ -7,18 +7,18 @@ import { amountOf } from "../core/quantity.ts";
 export const HASH_LABEL = "deploy.miribit.lab/hash";
 
 /** The object with its own hash as a label; whatever changes in it, also what it no longer has, shows there. */
-export function hashed(object: Manifest): Manifest {
+export function withHash(object: Manifest): Manifest {
   const { metadata } = object;
   const labels = { ...metadata.labels, [HASH_LABEL]: hashOf(object) };
   return { ...object, metadata: { ...metadata, labels } };
 }
 
 /**
- * Whether the live object was last applied as `wanted` (which is {@link hashed}) and still has every
+ * Whether the live object was last applied as `wanted` (which is {@link withHash}) and still has every
  * field of it. Of a definition, whose content is not listed, the hash alone counts. A "no" may be
  * mistaken, for the API server writes some values in another way: then an apply changes nothing.
  */
-export function isCurrent(live: Manifest | undefined, wanted: Manifest): boolean {
+export function isUpToDate(live: Manifest | undefined, wanted: Manifest): boolean {
   if (live?.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL]) return false;
   return isDefinition(wanted) || contains(live, wanted);
 }

@@ -1,7 +1,7 @@
 // What the cluster has of ours: the objects that carry our label, of the kinds in question.
 import type { Cluster } from "../core/cluster.ts";
 import { HASH_LABEL } from "./diff.ts";
-import { kindOf, kindsOf, rememberedKinds, servedKinds } from "../kube/kinds.ts";
+import { kindsOf, rememberedKinds, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, isDefinition, type Manifest, OWNED } from "../core/object.ts";
@@ -111,9 +111,9 @@ async function servedOf(
 export async function servedAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
   if (objects.length === 0) return [];
   const kinds = sharing.has(cluster) ? (await lookAt(cluster))?.kinds : undefined;
-  if (objects.every((object) => kinds?.has(kindOf(object)))) return objects;
+  if (objects.every((object) => kinds?.has(resourceOf(object)))) return objects;
   const served = await servedKinds(cluster);
-  return objects.filter((object) => served.has(kindOf(object)));
+  return objects.filter((object) => served.has(resourceOf(object)));
 }
 
 /** All that is ours but definitions; undefined where {@link lookAt} cannot tell. */

@@ -2,7 +2,7 @@
 // of another deployer stay its own.
 import { type Cluster, text } from "../core/cluster.ts";
 import { byId, liveOf, servedAmong } from "./inventory.ts";
-import { kindOf, kindsOf, printedName } from "../kube/kinds.ts";
+import { kindsOf, printedName, resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { asList, defines, idOf, type Manifest, OWNED, OWNER } from "../core/object.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
@@ -134,7 +134,7 @@ export async function takeOver(
   wanted: Manifest,
 ): Promise<void> {
   const { name, namespace } = wanted.metadata;
-  const object = [kindOf(wanted), name];
+  const object = [resourceOf(wanted), name];
   const where = namespace ? ["--namespace", namespace] : [];
   const flags = ["--show-managed-fields", "--output", "json"];
   const live = JSON.parse(await kubectl(["get", ...object, ...where, ...flags], { cluster }));

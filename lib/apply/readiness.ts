@@ -4,7 +4,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { liveOf, owned } from "./inventory.ts";
 import { conditionOf } from "../kube/list.ts";
 import { idOf, type Manifest } from "../core/object.ts";
-import { troubleWith } from "./diagnose.ts";
+import { diagnose } from "./diagnose.ts";
 import { until } from "../io/wait.ts";
 
 /** Ready, or not yet (why), or never (why): waiting longer for the last would be pointless. */
@@ -128,7 +128,7 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
     const found = live.get(idOf(object));
     const result = found ? readiness(found) : waiting("does not exist");
     if (result.state === "ready") continue;
-    const trouble = found ? await troubleWith(cluster, found) : undefined;
+    const trouble = found ? await diagnose(cluster, found) : undefined;
     const line = `${idOf(object)}: ${trouble?.reason ?? result.reason}`;
     (result.state === "failed" || trouble?.final ? hopeless : missing).push(line);
   }

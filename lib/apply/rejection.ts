@@ -7,7 +7,7 @@ import { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
 import { retried } from "../kube/retry.ts";
-import { applyList, refusedOf } from "./send.ts";
+import { rejectedOf, sendList } from "./send.ts";
 import { kubectl } from "../kube/kubectl.ts";
 
 /** How refused objects are dealt with; see {@link ApplyOptions} of apply.ts. */
@@ -31,7 +31,7 @@ export async function applyRefused(
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
   const reasons = new Set<string>();
   let refused = 0;
-  for (const object of await refusedOf(cluster, objects)) {
+  for (const object of await rejectedOf(cluster, objects)) {
     try {
       // What the List has waited for need not be waited for again with each of them.
       await applyOne(cluster, object, options, cause.transient);
@@ -83,7 +83,7 @@ async function applyOrTakeBack(
   say: (text: string) => void,
   waited: boolean,
 ): Promise<void> {
-  const call = () => applyList(cluster, [object]);
+  const call = () => sendList(cluster, [object]);
   try {
     await (waited ? call() : retried(call));
   } catch (error) {
@@ -91,7 +91,7 @@ async function applyOrTakeBack(
     const others = [...error.stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) => who!);
     if (others.length === 0 || !others.every((who) => who.startsWith("kubectl"))) throw error;
     say(`taking ${idOf(object)} back from ${[...new Set(others)].join(", ")}`);
-    await retried(() => applyList(cluster, [object], ["--force-conflicts"]));
+    await retried(() => sendList(cluster, [object], ["--force-conflicts"]));
   }
 }
 

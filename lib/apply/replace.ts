@@ -4,12 +4,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
-import { kindOf } from "../kube/kinds.ts";
+import { resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import type { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, isCustom, type Manifest } from "../core/object.ts";
 import { retried } from "../kube/retry.ts";
-import { applyList } from "./send.ts";
+import { sendList } from "./send.ts";
 import { nearest } from "../core/nearest.ts";
 
 /** Where replaced objects are kept as they were, below the project: `.replaced/196/...json`. */
@@ -88,9 +88,9 @@ export async function replaced(
   object: Manifest,
   say: (text: string) => void,
 ): Promise<void> {
-  await retried(() => applyList(cluster, [proof(object)], ["--dry-run=server"]));
+  await retried(() => sendList(cluster, [proof(object)], ["--dry-run=server"]));
   const { name, namespace } = object.metadata;
-  const target = [kindOf(object), name, ...(namespace ? ["--namespace", namespace] : [])];
+  const target = [resourceOf(object), name, ...(namespace ? ["--namespace", namespace] : [])];
   const live = await kubectl(["get", ...target, "-o", "json"], { cluster });
   const file = await keep(cluster, JSON.parse(live));
   const undo = `kubectl --context ${text(cluster, "KUBE_CONTEXT")} replace --force -f ${file}`;
@@ -98,7 +98,7 @@ export async function replaced(
   const away = ["delete", ...target, "--ignore-not-found", "--timeout=120s"];
   await kubectl(away, { cluster, seconds: 130 });
   try {
-    await retried(() => applyList(cluster, [object]));
+    await retried(() => sendList(cluster, [object]));
   } catch (cause) {
     throw new DeployError(`Cannot create ${idOf(object)} after it was deleted`, {
       exitCode: ExitCode.rejected,

@@ -1,6 +1,6 @@
 // Objects handed to kubectl: one JSON List, server-side apply.
 import type { Cluster } from "../core/cluster.ts";
-import { isCurrent } from "./diff.ts";
+import { isUpToDate } from "./diff.ts";
 import { byId, liveOf, lookAgain } from "./inventory.ts";
 import { printedName } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
@@ -21,7 +21,7 @@ export const DRY_RUN = ["--dry-run=server", "--force-conflicts"];
 const LONG = 300;
 
 /** Applies a List and gives the objects after it (kubectl's own words do not tell what changed). */
-export async function applyList(
+export async function sendList(
   cluster: Cluster,
   objects: Manifest[],
   flags: string[] = [],
@@ -41,7 +41,7 @@ export async function applyList(
  * Applies a List, and after a failure that passes only what has not arrived: of a long one something is
  * always lost on a bad line. Gives the objects after it.
  */
-export async function applyAll(
+export async function sendAll(
   cluster: Cluster,
   objects: Manifest[],
 ): Promise<Map<string, Manifest>> {
@@ -50,7 +50,7 @@ export async function applyAll(
   return await retried(async () => {
     for (;;) {
       try {
-        return new Map([...arrived, ...await applyList(cluster, left)]);
+        return new Map([...arrived, ...await sendList(cluster, left)]);
       } catch (error) {
         if (!isTransient(error)) throw error;
         const before = left.length;
@@ -73,7 +73,7 @@ async function missing(
   const live = await liveOf(cluster, objects);
   for (const object of objects) {
     const now = live.get(idOf(object));
-    if (isCurrent(now, object)) arrived.set(idOf(object), now!);
+    if (isUpToDate(now, object)) arrived.set(idOf(object), now!);
   }
   return objects.filter((object) => !arrived.has(idOf(object)));
 }
@@ -82,7 +82,7 @@ async function missing(
  * Applies a List that is refused, and gives what the API server refuses of it: kubectl applies what it
  * can and names that, in order, but not always what was refused.
  */
-export async function refusedOf(
+export async function rejectedOf(
   cluster: Cluster,
   objects: Manifest[],
   flags: string[] = [],

@@ -3,13 +3,13 @@ import type { DoorCertificate, Identity } from "../core/cluster.ts";
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import type { Draft } from "./merge.ts";
+import type { Candidate } from "./merge.ts";
 import { guardSecretFile, shown } from "./files.ts";
 
 /** Texts of every S3_CA_FILE, by the path in the setting; what is wrong goes to `problems`. */
 export async function readAuthorities(
   root: string,
-  drafts: Draft[],
+  drafts: Candidate[],
   problems: string[],
 ): Promise<Map<string, string>> {
   const read = new Map<string, string>();
@@ -55,7 +55,7 @@ export function certificatesIn(pem: string): X509Certificate[] {
  */
 export async function readIdentities(
   root: string,
-  drafts: Draft[],
+  drafts: Candidate[],
   problems: string[],
 ): Promise<Map<string, Identity>> {
   const identities = new Map<string, Identity>();
@@ -101,7 +101,7 @@ async function readText(root: string, path: string): Promise<PemFile> {
  */
 export async function readDoorCertificates(
   root: string,
-  drafts: Draft[],
+  drafts: Candidate[],
   problems: string[],
 ): Promise<Map<string, DoorCertificate>> {
   const found = new Map<string, DoorCertificate>();
@@ -154,7 +154,7 @@ export function isFor({ subjectAltName = "" }: X509Certificate, host: string): b
 
 /** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
 function identityProblems(
-  draft: Draft,
+  draft: Candidate,
   authority: PemFile,
   certificate: PemFile,
   key: PemFile,

@@ -12,7 +12,7 @@ import {
   type Vars,
 } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { type Draft, loadDrafts, type PlannedFile } from "./merge.ts";
+import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
 import { shown } from "./files.ts";
 import { clusterProblems, fleetProblems } from "./rules.ts";
 import { isSecret } from "./schema.ts";
@@ -43,7 +43,13 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const dir = resolve(root, options.dir ?? "env");
   const environment = options.environment ?? Deno.env.toObject();
   const profile = options.profile ?? environment.PROFILE ?? "";
-  const { drafts, problems } = await loadDrafts(root, dir, profile, environment, options.planned);
+  const { drafts, problems } = await loadCandidates(
+    root,
+    dir,
+    profile,
+    environment,
+    options.planned,
+  );
   for (const draft of drafts) {
     if (!options.withoutSecrets) problems.push(...draft.missing.values());
     const found = clusterProblems(draft);
@@ -70,7 +76,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   }));
 }
 
-function refusal(problems: string[], drafts: Draft[], dir: string): DeployError {
+function refusal(problems: string[], drafts: Candidate[], dir: string): DeployError {
   // What is wrong in a shared file is found once for each cluster.
   const where = [...new Set(problems)];
   const count = where.length === 1 ? "1 problem" : `${where.length} problems`;
@@ -95,7 +101,7 @@ function peer(id: string, vars: Vars): Peer {
 }
 
 function withComputed(
-  { id, vars, sources, missing }: Draft,
+  { id, vars, sources, missing }: Candidate,
   s3Ca = "",
 ): Pick<Cluster, "vars" | "sources"> {
   const computed: Vars = {

@@ -14,7 +14,7 @@ import { type Finding, isSecret, SETTINGS, validate } from "./schema.ts";
 import type { Vars } from "../core/cluster.ts";
 
 /** A cluster before the rules that compare settings and clusters. */
-export interface Draft {
+export interface Candidate {
   id: string;
   /** Its env file and its file of secrets, as shown to people. */
   file: string;
@@ -43,13 +43,13 @@ export interface PlannedFile {
  * `file:line  what is wrong`.
  * @throws {DeployError} exit 2 for an unknown profile, exit 4 when git tracks the secrets.
  */
-export async function loadDrafts(
+export async function loadCandidates(
   root: string,
   dir: string,
   profile: string,
   environment: Record<string, string>,
   planned?: PlannedFile,
-): Promise<{ drafts: Draft[]; problems: string[] }> {
+): Promise<{ drafts: Candidate[]; problems: string[] }> {
   const { ids, strange } = await clusterFiles(dir);
   const folder = shown(root, dir);
   const problems = strange.map((name) => `${folder}/${name}  expected a cluster-<number>.env`);
@@ -59,7 +59,7 @@ export async function loadDrafts(
   const common = await read(resolve(dir, "common.env"));
   const profiles = await profileLayer(dir, profile, read);
   const overrides = environmentValues(environment, problems);
-  const drafts: Draft[] = [];
+  const drafts: Candidate[] = [];
   for (const id of planned ? [...ids, planned.id] : ids) {
     const path = resolve(dir, `cluster-${id}.env`);
     const own = await read(path, id === planned?.id ? { text: planned.text } : {});
@@ -123,7 +123,7 @@ function environmentValues(
 function check(
   given: Map<string, Given>,
   [common, own, secrets]: string[],
-): Pick<Draft, "vars" | "sources" | "bad" | "missing"> & { problems: string[] } {
+): Pick<Candidate, "vars" | "sources" | "bad" | "missing"> & { problems: string[] } {
   const texts = Object.fromEntries([...given].map(([name, { value }]) => [name, value]));
   const { vars, findings } = validate(texts);
   // Where a setting that nobody gave should be written.

@@ -1,6 +1,6 @@
 // What a schema cannot say: settings of one cluster that must fit each other, and clusters of one
 // fleet that must not collide.
-import type { Draft } from "./merge.ts";
+import type { Candidate } from "./merge.ts";
 import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 
@@ -133,7 +133,7 @@ function atMost(small: string, large: string, measure: (text: string) => number)
 }
 
 /** Rules between the settings of one cluster; lines of `source  what is wrong`. */
-export function clusterProblems(draft: Draft): { problems: string[]; warnings: string[] } {
+export function clusterProblems(draft: Candidate): { problems: string[]; warnings: string[] } {
   const found: { problems: string[]; warnings: string[] } = { problems: [], warnings: [] };
   for (const { names, broken, because, warns } of RULES) {
     if (names.some((name) => draft.bad.has(name))) continue;
@@ -161,10 +161,10 @@ const UNIQUE: Record<string, string> = {
 };
 
 /** Rules between the clusters of a fleet; lines of `source  what is wrong`. */
-export function fleetProblems(drafts: Draft[]): string[] {
+export function fleetProblems(drafts: Candidate[]): string[] {
   const problems: string[] = [];
   for (const [name, because] of Object.entries(UNIQUE)) {
-    const owners = new Map<string, Draft>();
+    const owners = new Map<string, Candidate>();
     for (const draft of drafts.filter(({ bad }) => !bad.has(name))) {
       const value = String(draft.vars[name]);
       const first = owners.get(value);
@@ -185,7 +185,7 @@ const EQUAL: Record<string, string> = {
   THANOS_GRPC_MTLS: "the centre dials every edge in one way",
 };
 
-function unequalProblems(drafts: Draft[]): string[] {
+function unequalProblems(drafts: Candidate[]): string[] {
   return Object.entries(EQUAL).flatMap(([name, because]) => {
     const [first, ...others] = drafts.filter(({ bad }) => !bad.has(name));
     const other = others.find(({ vars }) => vars[name] !== first?.vars[name]);
@@ -200,7 +200,7 @@ function unequalProblems(drafts: Draft[]): string[] {
   });
 }
 
-function centralProblem(drafts: Draft[]): string[] {
+function centralProblem(drafts: Candidate[]): string[] {
   const centrals = drafts.filter(({ vars }) => vars.CLUSTER_ROLE === "central");
   // A role that cannot be read may be the missing one.
   const unsure = drafts.some(({ bad }) => bad.has("CLUSTER_ROLE"));

@@ -20,7 +20,7 @@ export async function tellCentral(
     const edges = edgesWith(step);
     if (!step.tellsCentral || edges.length === 0) continue;
     const part = step.tellsCentral(edges);
-    const ready = await hears(part, edges, central, report);
+    const ready = await canReachCentral(part, edges, central, report);
     results.push(ready ? await runStep(part, central, report) : notRun(part));
   }
   return results;
@@ -35,7 +35,7 @@ export async function planCentral(
   const report = new Report(`${central.id} | `);
   const parts = steps.flatMap(({ tellsCentral }) => tellsCentral?.(edges) ?? []);
   const plans = parts.map(async (part) => {
-    if (!await hears(part, edges, central, report)) return [];
+    if (!await canReachCentral(part, edges, central, report)) return [];
     const entries = await plan(central, await desired(part, central), [part.name]);
     // Only a part of the step is wanted here: the rest of it is not surplus.
     return entries.filter(({ action }) => action !== "delete");
@@ -44,7 +44,7 @@ export async function planCentral(
 }
 
 /** Whether central can be told; if not, a warning says why and what to do. */
-async function hears(
+async function canReachCentral(
   part: Step,
   edges: string[],
   central: Cluster,

@@ -10,7 +10,7 @@ import type { Manifest } from "../core/object.ts";
 import { openLiveView, Report } from "../io/report.ts";
 import { type ClusterResult, hasFailed } from "./results.ts";
 import { desired, notRun, runStep, type Step } from "./step.ts";
-import { tidy, type TidyOptions } from "./remove.ts";
+import { nameSurplus, type TidyOptions } from "./remove.ts";
 
 export interface DeployOptions extends TidyOptions {
   /** Accept that the cluster was rebuilt (another kube-system UID). */
@@ -53,7 +53,7 @@ export async function deployFleet(
       .catch((error) => void (result.error = error));
     if (result.error) report.error(result.error, cluster);
     await runSteps(own, result, report, { fleet, replace, stopped, wanted: begun?.wanted });
-    result.steps.push(...await tidy(own, result.steps, cluster, report, options));
+    result.steps.push(...await nameSurplus(own, result.steps, cluster, report, options));
   }));
   const results = runs.map(({ result }) => result);
   const { central } = options;

@@ -3,7 +3,7 @@
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { HASH_LABEL, hashed, isCurrent } from "../apply/diff.ts";
+import { HASH_LABEL, isUpToDate, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { foreignAmong, whyForeign } from "../apply/ownership.ts";
 import { byId, liveOf, owned, servedAmong, shareLooks } from "../apply/inventory.ts";
@@ -13,7 +13,7 @@ import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
-import { applyList, DRY_RUN, refusedOf } from "../apply/send.ts";
+import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
 
 export interface Planned {
   id: string;
@@ -34,7 +34,7 @@ export async function plan(
   objects: Manifest[],
   steps: string[],
 ): Promise<Planned[]> {
-  const wanted = objects.map(hashed);
+  const wanted = objects.map(withHash);
   shareLooks(cluster);
   const [served, growth, surplus] = await Promise.all([
     servedAmong(cluster, wanted),
@@ -51,7 +51,7 @@ export async function plan(
   const comparable = served.filter(({ metadata: { namespace } }) =>
     !namespace || !newNamespaces.has(namespace)
   );
-  const stale = comparable.filter((object) => !isCurrent(listed.get(idOf(object)), object));
+  const stale = comparable.filter((object) => !isUpToDate(listed.get(idOf(object)), object));
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
   const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(cluster, object)]));
@@ -143,19 +143,19 @@ export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<Dry
   const refused = new Map<string, string[]>();
   if (objects.length === 0) return { after: new Map(), refused };
   try {
-    return { after: await retried(() => applyList(cluster, objects, DRY_RUN)), refused };
+    return { after: await retried(() => sendList(cluster, objects, DRY_RUN)), refused };
   } catch (error) {
     if (!isRefusal(error)) throw error;
   }
-  for (const object of await refusedOf(cluster, objects, DRY_RUN)) {
-    await retried(() => applyList(cluster, [object], DRY_RUN)).catch((error) => {
+  for (const object of await rejectedOf(cluster, objects, DRY_RUN)) {
+    await retried(() => sendList(cluster, [object], DRY_RUN)).catch((error) => {
       if (!isRefusal(error)) throw error;
       refused.set(idOf(object), whyRefused(cluster, object, error));
     });
   }
   const accepted = objects.filter((object) => !refused.has(idOf(object)));
   if (accepted.length === 0) return { after: new Map(), refused };
-  return { after: await retried(() => applyList(cluster, accepted, DRY_RUN)), refused };
+  return { after: await retried(() => sendList(cluster, accepted, DRY_RUN)), refused };
 }
 
 function isRefusal(error: unknown): error is KubectlError {

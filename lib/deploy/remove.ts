@@ -97,7 +97,7 @@ const MANY = 10;
  * a step that says why (`keeps`). Gives a row for the closing table when something was deleted or the
  * look failed.
  */
-export async function tidy(
+export async function nameSurplus(
   steps: Step[],
   results: StepResult[],
   cluster: Cluster,

@@ -65,17 +65,17 @@ export async function kindsToKeep(
   return configMap(KINDS, NAMESPACE, { kinds: [...names].sort().join("\n") }, { labels });
 }
 
-/** Every kind that the cluster serves at this moment, as {@link kindOf} names it. */
+/** Every kind that the cluster serves at this moment, as {@link resourceOf} names it. */
 export async function servedKinds(cluster: Cluster): Promise<Set<string>> {
   const output = await kubectl(["api-resources", "--no-headers"], { cluster });
   // NAME [SHORTNAMES] APIVERSION NAMESPACED KIND
   const rows = output.split("\n").filter(Boolean).map((line) => line.trim().split(/\s+/));
-  return new Set(rows.map((row) => kindOf({ apiVersion: row.at(-3)!, kind: row.at(-1)! })));
+  return new Set(rows.map((row) => resourceOf({ apiVersion: row.at(-3)!, kind: row.at(-1)! })));
 }
 
 /** The kinds of the objects, each once, as kubectl takes them. */
 export function kindsOf(objects: Manifest[]): string[] {
-  return [...new Set(objects.map(kindOf))].sort();
+  return [...new Set(objects.map(resourceOf))].sort();
 }
 
 /** `deployment.apps/web`, `service/web`: an object as kubectl prints it. */
@@ -85,7 +85,7 @@ export function printedName({ apiVersion, kind, metadata: { name } }: Manifest):
 }
 
 /** `deployment.v1.apps`, `service.v1.`: the kind of an object as kubectl takes it. */
-export function kindOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "kind">): string {
+export function resourceOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "kind">): string {
   const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
   return `${kind.toLowerCase()}.${version}.${group}`;
 }

@@ -26,7 +26,7 @@ export interface Patience {
  * Runs a check until it finds nothing wrong, or the patience is over, that of its problems too: what is new
  * needs a while.
  */
-export async function settled(
+export async function runUntilOk(
   check: Check,
   subject: Subject,
   { until, every = 5, say = () => {} }: Patience,
@@ -66,7 +66,7 @@ function asProblems(error: unknown): Problem[] {
 }
 
 /** Throws exit 11 with every problem of every check, hop by hop; returns when there is none. */
-export function conclude(cluster: string, results: Result[]): void {
+export function throwIfFailed(cluster: string, results: Result[]): void {
   const failed = results.filter(({ problems }) => problems.length > 0);
   if (failed.length === 0) return;
   throw new DeployError(`${failed.length} of ${results.length} checks failed on ${cluster}`, {

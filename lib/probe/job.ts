@@ -5,7 +5,7 @@ import { kubectl } from "../kube/kubectl.ts";
 import { liveObjects } from "../kube/list.ts";
 import type { Manifest } from "../core/object.ts";
 import { readiness } from "../apply/readiness.ts";
-import { troubleOf } from "../apply/diagnose.ts";
+import { diagnosePod } from "../apply/diagnose.ts";
 import { rewriteImages } from "../render/render.ts";
 import { retried } from "../kube/retry.ts";
 import { until } from "../io/wait.ts";
@@ -155,7 +155,7 @@ interface Stuck {
 
 function reasonOf(pod: Manifest): Stuck | undefined {
   if (pod.status?.phase !== "Pending") return undefined;
-  const trouble = troubleOf(pod);
+  const trouble = diagnosePod(pod);
   if (trouble) return { reason: trouble.reason, slow: false };
   const what = "waits for its image, its volumes or its network";
   return { reason: `pod ${pod.metadata.name} ${what}`, slow: true };

@@ -7,7 +7,7 @@ import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { conditionOf } from "../../lib/kube/list.ts";
 import { asList, type Manifest } from "../../lib/core/object.ts";
-import { troubleOf } from "../../lib/apply/diagnose.ts";
+import { diagnosePod } from "../../lib/apply/diagnose.ts";
 import { rewriteImages } from "../../lib/render/render.ts";
 import { until } from "../../lib/io/wait.ts";
 
@@ -156,11 +156,11 @@ async function output(
     await until("the pod that looks at the node", async () => {
       pod = JSON.parse(await kubectl(ofJob, { cluster, seconds: 20 })).items[0];
       if (["Succeeded", "Failed"].includes(pod?.status?.phase)) return [];
-      return [(pod && troubleOf(pod)?.reason) ?? `pod of ${job} has not run yet`];
+      return [(pod && diagnosePod(pod)?.reason) ?? `pod of ${job} has not run yet`];
     }, { seconds, every: 0.5, say });
   } catch (error) {
     if (!(error instanceof DeployError) || error.exitCode !== ExitCode.notReady) throw error;
-    if (pod && troubleOf(pod)) throw unseen(error.where);
+    if (pod && diagnosePod(pod)) throw unseen(error.where);
     throw new SlowError(`The pod that looks at the node has told nothing in ${seconds} s`, {
       where: error.where,
       fix: "the node may still be pulling its image: run again in a moment",

@@ -1,5 +1,5 @@
 // Checks of one cluster as phases of a step.
-import { conclude, type Result, settled } from "../../lib/probe/check.ts";
+import { type Result, runUntilOk, throwIfFailed } from "../../lib/probe/check.ts";
 import type { Check } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
@@ -28,11 +28,11 @@ export async function runChecks(
   for (const check of checks) {
     await (check.live ? live : phase)(check.name, async () => {
       const subject = { cluster, fleet, objects, proxy };
-      const result = await settled(check, subject, { until: until(check), say });
+      const result = await runUntilOk(check, subject, { until: until(check), say });
       results.push(result);
       for (const { what } of result.problems) report.warn(what);
       if (result.fact) report.note(result.fact);
     }, check.program);
   }
-  conclude(text(cluster, "CLUSTER_NAME"), results);
+  throwIfFailed(text(cluster, "CLUSTER_NAME"), results);
 }

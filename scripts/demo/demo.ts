@@ -23,7 +23,7 @@ import {
 import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { clusterFiles } from "../../lib/config/files.ts";
 import { Report } from "../../lib/io/report.ts";
-import { furnish } from "./nodes.ts";
+import { createNodes } from "./nodes.ts";
 import { ensureTools } from "../tools/tool.ts";
 import { copyCertificates, startMinio } from "./minio.ts";
 import { startOperator } from "./operator.ts";
@@ -54,7 +54,7 @@ async function startDemo(): Promise<void> {
   await timed("S3, nodes and operators", () =>
     Promise.all([
       startMinio(FOLDER, tools.minio!, fleet[0]!),
-      ...fleet.map(furnish),
+      ...fleet.map(createNodes),
       ...fleet.map((cluster, i) => startOperator(FOLDER, tools, cluster, accesses[i]!)),
     ]));
 }

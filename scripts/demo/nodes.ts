@@ -11,7 +11,7 @@ const VOLUMES = 20;
  * The cluster's one node, with the address of its env file, its StorageClass (which the storage
  * system would make if it ran) and volumes of it.
  */
-export async function furnish(cluster: Cluster): Promise<void> {
+export async function createNodes(cluster: Cluster): Promise<void> {
   const volumes = Array.from({ length: VOLUMES }, (_, index) => volume(cluster, index));
   const items = [node(cluster), storageClass(cluster), ...volumes];
   const there = await kubectl(["get", "nodes,storageclasses,persistentvolumes", "-o", "name"], {

@@ -5,7 +5,7 @@ import "../needs.ts";
 import { isDeepStrictEqual } from "node:util";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf } from "../../lib/cli/command.ts";
-import { contains, hashed } from "../../lib/apply/diff.ts";
+import { contains, withHash } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import {
   type Lookup,
@@ -19,7 +19,7 @@ import {
 import { checkTarget } from "../../lib/kube/target.ts";
 import { type Home, homeOf, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
 import { isUnserved } from "../../lib/apply/inventory.ts";
-import { kindOf } from "../../lib/kube/kinds.ts";
+import { resourceOf } from "../../lib/kube/kinds.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { templatesOf } from "../../lib/render/render.ts";
@@ -66,7 +66,7 @@ export async function subjectOf(
     const template = (await templatesOf(cluster)).find(({ object }) => idOf(object) === id);
     const home = template && await homeOf(template);
     const live = await liveOne(cluster, found);
-    return { cluster, step, wanted: hashed(found), upstream: bundles.includes(step), home, live };
+    return { cluster, step, wanted: withHash(found), upstream: bundles.includes(step), home, live };
   }
   const near = nearestIds(id, known);
   const kinds = [...new Set(known.map((one) => one.split("/")[0]!))].sort();
@@ -84,7 +84,9 @@ async function liveOne(cluster: Cluster, object: Manifest): Promise<Manifest | u
   const scope = namespace ? ["--namespace", namespace] : [];
   const flags = ["--show-managed-fields", "--ignore-not-found", "--output", "json"];
   try {
-    const answer = await kubectl(["get", kindOf(object), name, ...scope, ...flags], { cluster });
+    const answer = await kubectl(["get", resourceOf(object), name, ...scope, ...flags], {
+      cluster,
+    });
     return answer.trim() ? JSON.parse(answer) : undefined;
   } catch (error) {
     if (isUnserved(error)) return undefined;

@@ -7,7 +7,7 @@ import {
   sideOf,
 } from "../../scripts/operate/inspect/compare.ts";
 import { DeployError } from "../../lib/core/error.ts";
-import { HASH_LABEL, hashed } from "../../lib/apply/diff.ts";
+import { HASH_LABEL, withHash } from "../../lib/apply/diff.ts";
 import { idOf, type Manifest, secret, signed, STEP_LABEL } from "../../lib/core/object.ts";
 import { desired, step } from "../../lib/deploy/step.ts";
 import { compare } from "../../scripts/operate/compare.ts";
@@ -39,7 +39,7 @@ function service(changes: Record<string, unknown> = {}): Manifest {
 
 /** As an API server gives it: defaults, its own fields, and what its controllers write. */
 function stored(object: Manifest, seed: string): Manifest {
-  const live = structuredClone(hashed(object));
+  const live = structuredClone(withHash(object));
   Object.assign(live.metadata, {
     uid: `uid-${seed}-${live.metadata.name}`,
     resourceVersion: seed,

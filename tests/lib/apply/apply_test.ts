@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { apply } from "../../../lib/apply/apply.ts";
-import { HASH_LABEL, hashed } from "../../../lib/apply/diff.ts";
+import { HASH_LABEL, withHash } from "../../../lib/apply/diff.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { shareLooks } from "../../../lib/apply/inventory.ts";
 import { KINDS, noteKinds } from "../../../lib/kube/kinds.ts";
@@ -107,7 +107,7 @@ Deno.test("A38: apply() waits for a new definition, and sends only afterwards wh
 
 Deno.test("A43: apply() waits for a definition that a run which was cut off has sent", async () => {
   const site = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
-  const { name, labels } = hashed(crd).metadata;
+  const { name, labels } = withHash(crd).metadata;
   const calls = await fakeKubectl([
     {
       on: "get customresourcedefinitions --selector",
@@ -165,7 +165,7 @@ Deno.test("A32: apply() tries again while the API server restarts", async () => 
 });
 
 Deno.test("A32: apply() sends again only what did not arrive before the line was cut", async () => {
-  const arrived = listOf({ ...hashed(a), metadata: { ...hashed(a).metadata, generation: 1 } });
+  const arrived = listOf({ ...withHash(a), metadata: { ...withHash(a).metadata, generation: 1 } });
   const calls = await fakeKubectl([
     { on: " get ", stdout: versions(), times: 1 },
     { on: " apply ", stderr: "read tcp: connection reset by peer", code: 1, times: 1 },

@@ -1,10 +1,10 @@
 // lib/apply/diff.ts: what need not be sent.
 import assert from "node:assert/strict";
-import { HASH_LABEL, hashed, isCurrent } from "../../../lib/apply/diff.ts";
+import { HASH_LABEL, isUpToDate, withHash } from "../../../lib/apply/diff.ts";
 import { hashOf } from "../../../lib/core/hash.ts";
 import { configMap, type Manifest } from "../../../lib/core/object.ts";
 
-const wanted = hashed({
+const wanted = withHash({
   apiVersion: "apps/v1",
   kind: "Deployment",
   metadata: { name: "d", namespace: "n", labels: { app: "d" } },
@@ -39,8 +39,8 @@ function stored(change: (live: Manifest) => void = () => {}): Manifest {
   return live;
 }
 
-Deno.test("isCurrent() knows an object again that the API server has completed and rewritten", () => {
-  assert.equal(isCurrent(stored(), wanted), true);
+Deno.test("isUpToDate() knows an object again that the API server has completed and rewritten", () => {
+  assert.equal(isUpToDate(stored(), wanted), true);
 });
 
 const DRIFTS: Record<string, (live: Manifest) => void> = {
@@ -55,28 +55,28 @@ const DRIFTS: Record<string, (live: Manifest) => void> = {
 };
 
 for (const [what, change] of Object.entries(DRIFTS)) {
-  Deno.test(`isCurrent() finds ${what}`, () => {
-    assert.equal(isCurrent(stored(change), wanted), false);
+  Deno.test(`isUpToDate() finds ${what}`, () => {
+    assert.equal(isUpToDate(stored(change), wanted), false);
   });
 }
 
-Deno.test("isCurrent() finds what is no longer wanted, though the object has all that is", () => {
-  const before = hashed(configMap("a", "n", { x: "1", gone: "2" }));
-  assert.equal(isCurrent(before, hashed(configMap("a", "n", { x: "1" }))), false);
-  assert.equal(isCurrent(undefined, before), false);
+Deno.test("isUpToDate() finds what is no longer wanted, though the object has all that is", () => {
+  const before = withHash(configMap("a", "n", { x: "1", gone: "2" }));
+  assert.equal(isUpToDate(before, withHash(configMap("a", "n", { x: "1" }))), false);
+  assert.equal(isUpToDate(undefined, before), false);
 });
 
-Deno.test("isCurrent() takes the hash of a definition for its content, which is not listed", () => {
+Deno.test("isUpToDate() takes the hash of a definition for its content, which is not listed", () => {
   const definition = (version: string) =>
-    hashed({
+    withHash({
       apiVersion: "apiextensions.k8s.io/v1",
       kind: "CustomResourceDefinition",
       metadata: { name: "x" },
       spec: { version },
     });
   const listed = (of: Manifest) => ({ ...of, spec: undefined });
-  assert.equal(isCurrent(listed(definition("v1")), definition("v1")), true);
-  assert.equal(isCurrent(listed(definition("v1")), definition("v2")), false);
+  assert.equal(isUpToDate(listed(definition("v1")), definition("v1")), true);
+  assert.equal(isUpToDate(listed(definition("v1")), definition("v2")), false);
 });
 
 Deno.test("hashOf() is the same for any order of keys, and fits a label", () => {

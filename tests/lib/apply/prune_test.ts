@@ -7,7 +7,7 @@ import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/o
 import { prune, unwanted } from "../../../lib/apply/prune.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { begun, step } from "../../../lib/deploy/step.ts";
-import { tidy, type TidyOptions } from "../../../lib/deploy/remove.ts";
+import { nameSurplus, type TidyOptions } from "../../../lib/deploy/remove.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, NO_KINDS, type Reply } from "../../support/fake_kubectl.ts";
 
@@ -122,7 +122,7 @@ async function tidied(
   );
   const lines: string[] = [];
   const result = { ...begun("20-prometheus"), wanted: ["ConfigMap/monitoring/wanted"] };
-  const rows = await tidy(
+  const rows = await nameSurplus(
     [{ ...prometheus, keeps: () => Promise.resolve(reason) }],
     [{ ...result, state: state as "ok" }],
     cluster,
@@ -133,7 +133,7 @@ async function tidied(
   return { rows, said: lines.join(""), deletions: deletions.length };
 }
 
-Deno.test("A59: tidy() names what is surplus and deletes nothing, until it is asked to", async () => {
+Deno.test("A59: nameSurplus() names what is surplus and deletes nothing, until it is asked to", async () => {
   const named = await tidied(undefined, {});
   assert.deepEqual([named.rows, named.deletions], [[], 0]);
   assert.match(
@@ -147,7 +147,7 @@ Deno.test("A59: tidy() names what is surplus and deletes nothing, until it is as
   ]);
 });
 
-Deno.test("A59: tidy() refuses (4) to delete more than stays, until it is told so", async () => {
+Deno.test("A59: nameSurplus() refuses (4) to delete more than stays, until it is told so", async () => {
   const refused = await tidied(undefined, { prune: true }, { left: 12 });
   assert.equal(refused.deletions, 0);
   assert.match(refused.said, /Refused: to delete 12 objects on 197 and keep 1\n[^]*--prune-most/);
@@ -164,13 +164,13 @@ Deno.test("A59: what a person marks to be kept stays, also with --prune", async 
   assert.deepEqual(await calls(), []);
 });
 
-Deno.test("tidy() leaves everything of a step that says why", async () => {
+Deno.test("nameSurplus() leaves everything of a step that says why", async () => {
   const { rows, said, deletions } = await tidied("3 volumes are still there", { prune: true });
   assert.deepEqual([rows, deletions], [[], 0]);
   assert.match(said, /1 objects? of 20-prometheus stay: 3 volumes are still there/);
 });
 
-Deno.test("tidy() looks at a switched-off step, but not at one that failed", async () => {
+Deno.test("nameSurplus() looks at a switched-off step, but not at one that failed", async () => {
   assert.equal((await tidied(undefined, { prune: true }, { state: "skipped" })).deletions, 1);
   assert.equal((await tidied(undefined, { prune: true }, { state: "failed" })).deletions, 0);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { readiness, unready, waitReady } from "../../../lib/apply/readiness.ts";
-import { troubleOf } from "../../../lib/apply/diagnose.ts";
+import { diagnosePod } from "../../../lib/apply/diagnose.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";
 
@@ -184,7 +184,7 @@ function pod(status: unknown): Manifest {
   return { apiVersion: "v1", kind: "Pod", metadata: { name: "p" }, status };
 }
 
-Deno.test("A51: troubleOf() names container, exit code and restarts, and gives up after three", () => {
+Deno.test("A51: diagnosePod() names container, exit code and restarts, and gives up after three", () => {
   const crashing = (restartCount: number) =>
     pod({
       containerStatuses: [{
@@ -194,11 +194,11 @@ Deno.test("A51: troubleOf() names container, exit code and restarts, and gives u
         lastState: { terminated: { exitCode: 137 } },
       }],
     });
-  assert.deepEqual(troubleOf(crashing(2)), {
+  assert.deepEqual(diagnosePod(crashing(2)), {
     reason: "pod p, container c: CrashLoopBackOff last exit code 137, 2 restarts",
     final: false,
   });
-  assert.equal(troubleOf(crashing(3))?.final, true);
+  assert.equal(diagnosePod(crashing(3))?.final, true);
 });
 
 Deno.test("A50: unready() names the claim that has no volume, its class and what was last said", async () => {
@@ -247,8 +247,8 @@ Deno.test("A50: unready() names the claim that has no volume, its class and what
   ]);
 });
 
-Deno.test("A49: troubleOf() shows an image that cannot be pulled", () => {
-  const trouble = troubleOf(
+Deno.test("A49: diagnosePod() shows an image that cannot be pulled", () => {
+  const trouble = diagnosePod(
     pod({
       containerStatuses: [{
         name: "c",
@@ -260,15 +260,15 @@ Deno.test("A49: troubleOf() shows an image that cannot be pulled", () => {
   assert.match(trouble!.reason, /ImagePullBackOff not found/);
 });
 
-Deno.test("troubleOf() shows why a pod is not scheduled, and nothing for one that just starts", () => {
+Deno.test("diagnosePod() shows why a pod is not scheduled, and nothing for one that just starts", () => {
   assert.match(
-    troubleOf(
+    diagnosePod(
       pod({ conditions: [{ type: "PodScheduled", status: "False", message: "0/1 nodes" }] }),
     )!.reason,
     /not scheduled: 0\/1 nodes/,
   );
   assert.equal(
-    troubleOf(
+    diagnosePod(
       pod({
         containerStatuses: [{ name: "c", state: { waiting: { reason: "ContainerCreating" } } }],
       }),

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { conclude, settled } from "../../../lib/probe/check.ts";
+import { runUntilOk, throwIfFailed } from "../../../lib/probe/check.ts";
 import type { Check, Problem, Subject } from "../../../lib/core/check.ts";
 import { type Cluster, inContext } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
@@ -15,10 +15,10 @@ function check(run: () => Promise<Problem[]>): Check {
   return { name: "Upload", hop: "sidecar -> S3", live: true, run };
 }
 
-Deno.test("settled() looks again while there is patience", async () => {
+Deno.test("runUntilOk() looks again while there is patience", async () => {
   let runs = 0;
   const said: string[] = [];
-  const result = await settled(
+  const result = await runUntilOk(
     check(() => Promise.resolve(++runs < 3 ? [PROBLEM] : [])),
     NOBODY,
     { until: Date.now() + 5000, every: 0.001, say: (text) => said.push(text) },
@@ -26,34 +26,34 @@ Deno.test("settled() looks again while there is patience", async () => {
   assert.deepEqual([runs, result.problems, said], [3, [], ["Upload: no blocks"]]);
 });
 
-Deno.test("settled() gives the problems when the patience is over", async () => {
-  const result = await settled(check(() => Promise.resolve([PROBLEM])), NOBODY, { until: 0 });
+Deno.test("runUntilOk() gives the problems when the patience is over", async () => {
+  const result = await runUntilOk(check(() => Promise.resolve([PROBLEM])), NOBODY, { until: 0 });
   assert.deepEqual(result, { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM] });
 });
 
-Deno.test("V1: settled() has at least the patience of the problem itself", async () => {
+Deno.test("V1: runUntilOk() has at least the patience of the problem itself", async () => {
   let runs = 0;
   const slow = { ...PROBLEM, patience: 5 };
   const run = () => Promise.resolve(++runs < 3 ? [PROBLEM, slow] : []);
-  const { problems } = await settled(check(run), NOBODY, { until: 0, every: 0.001 });
+  const { problems } = await runUntilOk(check(run), NOBODY, { until: 0, every: 0.001 });
   assert.deepEqual([runs, problems], [3, []]);
 });
 
-Deno.test("V5: settled() makes a problem of a failure to ask, and of a bug with its stack", async () => {
+Deno.test("V5: runUntilOk() makes a problem of a failure to ask, and of a bug with its stack", async () => {
   const failure = new DeployError("Cannot read /x of a", { exitCode: 8, where: "503", fix: "y" });
-  const { problems } = await settled(check(() => Promise.reject(failure)), NOBODY, { until: 0 });
+  const { problems } = await runUntilOk(check(() => Promise.reject(failure)), NOBODY, { until: 0 });
   assert.deepEqual(problems, [{ what: "Cannot read /x of a", cause: "503", fix: "y" }]);
   const bug = check(() => Promise.reject(new TypeError("x of undefined")));
-  const [problem] = (await settled(bug, NOBODY, { until: 0 })).problems;
+  const [problem] = (await runUntilOk(bug, NOBODY, { until: 0 })).problems;
   assert.equal(problem!.what, "cannot be asked: x of undefined");
   assert.match(problem!.cause, /^TypeError: x of undefined\n +at /);
   assert.match(problem!.fix, /bug of ours/);
 });
 
-Deno.test("conclude() lists every problem of every check with hop, cause and fix", () => {
+Deno.test("throwIfFailed() lists every problem of every check with hop, cause and fix", () => {
   const error = (() => {
     try {
-      conclude("cluster-197-edge", [
+      throwIfFailed("cluster-197-edge", [
         { name: "Targets", hop: "exporters -> Prometheus", problems: [] },
         { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM, { ...PROBLEM, what: "x" }] },
       ]);
@@ -71,11 +71,11 @@ Deno.test("conclude() lists every problem of every check with hop, cause and fix
   );
 });
 
-Deno.test("conclude() is silent when all is well", () => {
-  conclude("cluster-197-edge", [{ name: "Upload", hop: "sidecar -> S3", problems: [] }]);
+Deno.test("throwIfFailed() is silent when all is well", () => {
+  throwIfFailed("cluster-197-edge", [{ name: "Upload", hop: "sidecar -> S3", problems: [] }]);
 });
 
-Deno.test("settled() keeps the fact of the last try, and of that one only", async () => {
+Deno.test("runUntilOk() keeps the fact of the last try, and of that one only", async () => {
   let tries = 0;
   const check: Check = {
     name: "Line",
@@ -86,15 +86,15 @@ Deno.test("settled() keeps the fact of the last try, and of that one only", asyn
       return Promise.resolve(tries === 1 ? [{ what: "w", cause: "c", fix: "f" }] : []);
     },
   };
-  const result = await settled(check, NOBODY, { until: Date.now() + 10_000, every: 0.01 });
+  const result = await runUntilOk(check, NOBODY, { until: Date.now() + 10_000, every: 0.01 });
   assert.equal(tries, 2);
   assert.equal(result.fact, undefined);
 });
 
-Deno.test("V7: settled() puts the cluster's context into every command of a fix", async () => {
+Deno.test("V7: runUntilOk() puts the cluster's context into every command of a fix", async () => {
   const fix = "kubectl -n logging get pods; kubectl describe pvc a, then make 40-logging";
   const run = () => Promise.resolve([{ ...PROBLEM, fix }]);
-  const { problems } = await settled(check(run), NOBODY, { until: 0 });
+  const { problems } = await runUntilOk(check(run), NOBODY, { until: 0 });
   assert.equal(
     problems[0]!.fix,
     "kubectl --context mkube-197 -n logging get pods; " +
