@@ -42,6 +42,8 @@ import { judgeCertificates, rightsRow, targetRow, toolRow } from "../checks/acce
 import { judgeAddon, volumeRow } from "../checks/disk.ts";
 import { apiCertificates, clientCertificates, s3Certificates } from "../checks/certificates.ts";
 
+const UNSEEN = hidden("not looked at: see Context and address");
+
 if (import.meta.main) {
   await command("preflight.ts CLUSTER... | all", {}, async (ids) => {
     const clusters = await clustersFor(ids);
@@ -160,8 +162,6 @@ function looksAt(
   };
   return Object.entries(things).map(([thing, look]) => ({ thing, look }));
 }
-
-const UNSEEN = hidden("not looked at: see Context and address");
 
 async function wantedOn(cluster: Cluster): Promise<Manifest[]> {
   return await desiredOf(STEPS, cluster);

@@ -50,6 +50,7 @@ import { claimsOf, judgeAddon, judgeClass, judgeDisks } from "../../scripts/chec
 import { certificates, type Dated } from "../../scripts/checks/certificates.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl, identityReply, type Reply } from "../support/fake_kubectl.ts";
+import { ended } from "../support/script_fixture.ts";
 import { fakeS3, KEY, pem } from "../support/s3.ts";
 
 const LONGHORN = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
@@ -793,6 +794,32 @@ Deno.test({
     assert.deepEqual(unwell(rows), ["Context and address"], tableOf(rows));
     assert.equal(exitCodeOfRows(rows), 4);
   },
+});
+
+Deno.test("V5: the program preflight, too, ends with its table and 4 where every context is missing", async () => {
+  await using s3 = fakeS3();
+  const folder = await mkdtemp(join(tmpdir(), "preflight-"));
+  const file = join(folder, "kubeconfig");
+  await writeFile(file, "");
+  const words = ["run", "--frozen", "--allow-all", "scripts/operate/preflight.ts", "all"];
+  const { code, stdout } = await ended([Deno.execPath(), ...words], {
+    KUBECONFIG_FILE: file,
+    S3_ENDPOINT: s3.endpoint,
+    S3_CA_FILE: "tests/fixtures/tls/test-only-ca.pem",
+    S3_ACCESS_KEY: KEY.id,
+    S3_SECRET_KEY: KEY.secret,
+    // Neither Longhorn nor doors of ours: nothing is asked but what is above.
+    STORAGE: "existing",
+    STORAGE_CLASS: "standard",
+  });
+  assert.equal(code, 4, stdout);
+  assert.equal(
+    stdout.match(/^ +stop +Context and address +Refused: there is no context/gm)?.length,
+    3,
+  );
+  assert.equal(stdout.match(/ - +Rights +not looked at: see Context and address$/gm)?.length, 3);
+  assert.doesNotMatch(stdout, /bug of ours/);
+  await rm(folder, { recursive: true });
 });
 
 Deno.test("V5: an error that nobody foresaw is a row with its stack, and the others are there", async () => {

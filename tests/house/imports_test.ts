@@ -246,3 +246,17 @@ Deno.test("no comment sends its reader to a table of ids", () => {
   assert.deepEqual(found, []);
   assert.ok(ids.test(" * thing that was said about it (fault A50)."));
 });
+
+/** What a program declares below the place where it starts: not there yet when it is wanted. */
+function tooLate(text: string): string[] {
+  const [, rest = ""] = text.split(/^(?:if \(import\.meta\.main\)|await command\()/m);
+  return [...rest.matchAll(/^(?:export )?(?:const|let|class) (\w+)/gm)].map(([, name]) => name!);
+}
+
+Deno.test("V5: no program declares a value below the place where it starts", () => {
+  const found = [...product].flatMap(([file, text]) =>
+    tooLate(text).map((name) => `${file} ${name}`)
+  );
+  assert.deepEqual(found, []);
+  assert.deepEqual(tooLate("if (import.meta.main) await main();\n\nconst A = 1;\n"), ["A"]);
+});
