@@ -17,6 +17,10 @@ Deno.test("untested() is empty: every fault has a test", async () => {
   assert.deepEqual(untested(tests.filter(({ id }) => id !== "A24")), ["A24"]);
 });
 
+Deno.test("faultTests() takes no text of the table for a test", async () => {
+  assert.deepEqual((await faultTests()).filter(({ file }) => file.startsWith("tests/faults/")), []);
+});
+
 Deno.test("faultTests(): no test is about a fault that is not in the table", async () => {
   const unknown = (await faultTests()).filter(({ id }) => !ids.includes(id));
   assert.deepEqual(unknown, []);
