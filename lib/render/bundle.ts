@@ -64,7 +64,8 @@ export interface BundleOptions {
   mirror?: string;
   /** Instead of manifests/upstream.lock.json. */
   lockFile?: string;
-  fetch?: typeof fetch;
+  /** Another program than the curl on PATH. */
+  curl?: string;
   /** Runs a bundle's generator; default: there is none, so such a bundle can only be downloaded. */
   generate?: (generator: Generator, say: Say) => Promise<Manifest[]>;
 }
@@ -183,7 +184,7 @@ async function fromNetwork(
   file: PinnedFile,
   { title, version }: Bundle,
   say: Say,
-  { mirror, fetch }: BundleOptions,
+  { mirror, curl }: BundleOptions,
 ): Promise<void> {
   const place = mirror ?? process.env.UPSTREAM_MIRROR ?? "";
   const { sha256 } = file;
@@ -191,13 +192,13 @@ async function fromNetwork(
   if (isAddress(place)) {
     const url = `${place.replace(/\/$/, "")}/${file.url.replace("https://", "")}`;
     try {
-      return await download(url, pathOf(file), { sha256, fetch, plainHttp: true });
+      return await download(url, pathOf(file), { sha256, curl, plainHttp: true });
     } catch (error) {
       if (!(error instanceof DownloadError) || error.reason === "corrupt") throw error;
       say(`  ${error.message}: ${error.where[0]}`);
     }
   }
-  await download(file.url, pathOf(file), { sha256, fetch });
+  await download(file.url, pathOf(file), { sha256, curl });
 }
 
 function isAddress(mirror: string): boolean {

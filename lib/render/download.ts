@@ -1,18 +1,19 @@
-// Downloads that are checked before anyone sees them: https only, known sha256, temp then rename.
-import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
-import { basename } from "node:path";
-import { replaceFile } from "../io/files.ts";
+// Downloads that are checked before anyone sees them: by curl, https only, known sha256, temp then rename.
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { $ } from "zx";
+import { replaceFile, sha256Of, temporaryFolder } from "../io/files.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
 export interface DownloadOptions {
   /** What the file must hash to, in hex. */
   sha256: string;
-  /** Seconds until the first byte of an answer, then between two pieces of it. */
+  /** Whole seconds until a connection stands, and that an answer may then stand still. */
   seconds?: number;
   /** true: http is accepted too (a mirror of the operator's own; the sha256 is still checked). */
   plainHttp?: boolean;
-  fetch?: typeof fetch;
+  /** Another program than the curl on PATH. */
+  curl?: string;
 }
 
 /**
@@ -23,7 +24,7 @@ export class DownloadError extends DeployError {
   readonly reason: "unreachable" | "refused" | "corrupt";
 
   constructor(reason: DownloadError["reason"], url: string, where: string[], cause?: unknown) {
-    super(`Cannot download "${url}"`, {
+    super(`Cannot download "${url.replace(/\/\/[^/@]*@/, "//***@")}"`, {
       exitCode: reason === "unreachable" ? ExitCode.prerequisite : ExitCode.integrity,
       where,
       fix: reason === "unreachable"
@@ -46,28 +47,16 @@ const deadHosts = new Set<string>();
 export async function download(
   url: string,
   path: string,
-  options: DownloadOptions,
+  { sha256, ...options }: DownloadOptions,
 ): Promise<void> {
   await replaceFile(path, async (temporary) => {
-    const answer = await get(url, options);
-    const hash = createHash("sha256");
-    const file = await open(temporary, "w");
-    let size = 0, start = new Uint8Array();
-    try {
-      for await (const chunk of answer.body) {
-        if (start.length < FIRST_BYTES) start = new Uint8Array([...start, ...chunk.slice(0, 200)]);
-        hash.update(chunk);
-        size += chunk.length;
-        await file.write(chunk);
-      }
-    } finally {
-      await file.close();
-    }
-    const actual = hash.digest("hex");
-    if (actual === options.sha256) return;
+    const status = await get(url, temporary, options);
+    const actual = await sha256Of(temporary);
+    if (actual === sha256) return;
+    const { size } = await stat(temporary);
     throw new DownloadError("corrupt", url, [
-      `status ${answer.status}, ${size} bytes, first bytes: ${shown(start)}`,
-      `sha256 expected ${options.sha256}, actual ${actual}; "${basename(path)}" is as it was`,
+      `status ${status}, ${size} bytes, first bytes: ${await beginning(temporary)}`,
+      `sha256 expected ${sha256}, actual ${actual}; "${basename(path)}" is as it was`,
     ]);
   });
 }
@@ -77,109 +66,63 @@ export async function downloadText(
   url: string,
   options: Omit<DownloadOptions, "sha256"> = {},
 ): Promise<string> {
-  const answer = await get(url, options);
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  for await (const chunk of answer.body) chunks.push(chunk);
-  return await new Blob(chunks).text();
+  const folder = await temporaryFolder("download-");
+  try {
+    await get(url, join(folder, "text"), options);
+    return await readFile(join(folder, "text"), "utf8");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
 
-const FIRST_BYTES = 60;
-
-function shown(bytes: Uint8Array): string {
-  return JSON.stringify(new TextDecoder().decode(bytes.slice(0, FIRST_BYTES)));
+async function beginning(path: string): Promise<string> {
+  return JSON.stringify((await readFile(path)).subarray(0, 60).toString());
 }
 
-interface Answer {
-  status: number;
-  body: AsyncIterable<Uint8Array<ArrayBuffer>>;
-}
+/** curl's exit codes for a protocol that is not allowed, and for too many redirects. */
+const REFUSED = [1, 47];
+/** For no address, no connection, silence, no TLS. */
+const DEAD = [5, 6, 7, 28, 35];
 
-/** The answer's body with a deadline on each wait; redirects are followed here to see each hop. */
+/** Downloads to a file, whatever came; gives the status, which is one of success. */
 async function get(
   url: string,
-  { seconds = 5, plainHttp = false, fetch = globalThis.fetch }: Omit<DownloadOptions, "sha256">,
-): Promise<Answer> {
-  let address = url;
-  for (let hop = 0; hop < 6; hop++) {
-    const { protocol, host } = new URL(address);
-    if (protocol !== "https:" && !(plainHttp && protocol === "http:")) {
-      throw new DownloadError("refused", url, [`leads to "${address}", which is not https`]);
-    }
-    if (deadHosts.has(host)) {
-      throw new DownloadError("unreachable", url, [`${host} did not answer before in this run`]);
-    }
-    const deadline = new Deadline(seconds);
-    const response = await fetch(address, { redirect: "manual", signal: deadline.signal })
-      .catch((error) => {
-        deadHosts.add(host);
-        throw new DownloadError("unreachable", url, [`${host}: ${reasonOf(error)}`], error);
-      }).finally(() => deadline.stop());
-    const target = response.headers.get("location");
-    if (response.status >= 300 && response.status < 400 && target) {
-      await response.body?.cancel();
-      address = new URL(target, address).href;
-      continue;
-    }
-    const body = pieces(url, response, deadline);
-    if (response.ok) return { status: response.status, body };
-    const first = (await body[Symbol.asyncIterator]().next()).value ?? new Uint8Array();
-    await response.body?.cancel().catch(() => {});
-    throw new DownloadError("refused", url, [
-      `status ${response.status}, first bytes: ${shown(first)}`,
-    ]);
+  path: string,
+  { seconds = 5, plainHttp = false, curl = "curl" }: Omit<DownloadOptions, "sha256">,
+): Promise<number> {
+  const { host } = new URL(url);
+  if (deadHosts.has(host)) {
+    throw new DownloadError("unreachable", url, [`${host} did not answer before in this run`]);
   }
-  throw new DownloadError("refused", url, ["more than 5 redirects"]);
-}
-
-async function* pieces(
-  url: string,
-  response: Response,
-  deadline: Deadline,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  try {
-    deadline.start();
-    for await (const chunk of response.body ?? []) {
-      deadline.stop();
-      yield chunk;
-      deadline.start();
-    }
-  } catch (error) {
-    throw new DownloadError("unreachable", url, [`broke off: ${reasonOf(error)}`], error);
-  } finally {
-    deadline.stop();
+  await writeFile(path, "");
+  const protocols = plainHttp ? "=http,https" : "=https";
+  const flags = [
+    // Nobody's ~/.curlrc.
+    ...["--disable", "--silent", "--show-error", "--location", "--max-redirs", "5"],
+    ...["--proto", protocols, "--proto-redir", protocols, "--output", path],
+    ...["--connect-timeout", `${seconds}`, "--speed-time", `${seconds}`, "--speed-limit", "1"],
+    ...["--write-out", "%{http_code}", "--config", "-"],
+  ];
+  // On stdin: the address of a mirror may hold a password.
+  const input = `url = ${JSON.stringify(url)}\n`;
+  const { exitCode, stdout, stderr } = await $({ quiet: true, nothrow: true, input })`
+    exec ${curl} ${flags}`;
+  const status = Number(stdout);
+  if (exitCode === 0 && status >= 200 && status < 300) return status;
+  if (exitCode === 0) {
+    const first = await beginning(path);
+    throw new DownloadError("refused", url, [`status ${status}, first bytes: ${first}`]);
   }
-}
-
-/** Aborts its signal when a wait takes too long. */
-class Deadline {
-  readonly #seconds: number;
-  readonly #controller = new AbortController();
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(seconds: number) {
-    this.#seconds = seconds;
-    this.start();
+  if (exitCode === 127) {
+    throw new DeployError("Cannot download: curl is not on PATH", {
+      exitCode: ExitCode.prerequisite,
+      fix: "install curl",
+    });
   }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  start(): void {
-    const late = new Error(`no answer within ${this.#seconds} s`);
-    this.#timer = setTimeout(() => this.#controller.abort(late), this.#seconds * 1000);
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-  }
-}
-
-/** The innermost cause tells what happened: "dns error: ...", "no answer within 5 s". */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error.cause instanceof Error) return reasonOf(error.cause);
-  return error.message.split("): ").at(-1)!;
+  const said = stderr!.trim().replace(/^curl: \(\d+\) /, "") || `curl ended with ${exitCode}`;
+  if (REFUSED.includes(exitCode!)) throw new DownloadError("refused", url, [said]);
+  if (status === 0 && DEAD.includes(exitCode!)) deadHosts.add(host);
+  throw new DownloadError("unreachable", url, [`${host}: ${said}`]);
 }
 
 /**

@@ -36,7 +36,8 @@ export interface Tool {
 /** What a source may use: the network, and a line for work that takes long. */
 export interface SourceOptions {
   say: Say;
-  fetch?: typeof fetch;
+  /** Another program than the curl on PATH. */
+  curl?: string;
 }
 
 /**
@@ -46,7 +47,7 @@ export interface SourceOptions {
 export async function fromRelease(
   tool: Tool,
   path: string,
-  { say, fetch }: SourceOptions,
+  { say, curl }: SourceOptions,
 ): Promise<string> {
   const platform = `${Deno.build.os}-${Deno.build.arch === "x86_64" ? "amd64" : "arm64"}`;
   const { url: template, sha256Url, member, platforms = [] } = tool.download ?? {};
@@ -58,17 +59,17 @@ export async function fromRelease(
   const url = filled(template, tool, platform);
   const file = basename(new URL(url).pathname);
   const sums = filled(sha256Url, tool, platform);
-  const sha256 = tool.sha256?.[platform] ?? sumOf(file, await downloadText(sums, { fetch }));
+  const sha256 = tool.sha256?.[platform] ?? sumOf(file, await downloadText(sums, { curl }));
   if (!sha256) throw new DownloadError("refused", sums, [`names no sha256 of ${file}`]);
 
   say(`  downloading ${tool.name} ${tool.version} from ${new URL(url).host}`);
   if (!member) {
-    await download(url, path, { sha256, fetch });
+    await download(url, path, { sha256, curl });
     await chmod(path, 0o755);
     return url;
   }
   const archive = `${path}.tar.gz`;
-  await download(url, archive, { sha256, fetch });
+  await download(url, archive, { sha256, curl });
   const inside = filled(member, tool, platform);
   await replaceFile(path, async (temporary) => {
     await $({ quiet: true })`tar -xzOf ${archive} ${inside} > ${temporary}`;

@@ -21,7 +21,8 @@ export interface ToolOptions {
   root?: string;
   /** Instead of scripts/tools.json. */
   tools?: Tool[];
-  fetch?: typeof fetch;
+  /** Another program than the curl on PATH. */
+  curl?: string;
 }
 
 /** A tool that is there. */
@@ -105,7 +106,7 @@ async function readRecord(path: string): Promise<Record<string, FoundTool>> {
 async function getTool(
   tool: Tool,
   ownLinks: string,
-  { say = () => {}, fetch }: ToolOptions,
+  { say = () => {}, curl }: ToolOptions,
 ): Promise<Omit<FoundTool, "recipe">> {
   const { version } = tool;
   const onPath = await fromPath(tool, ownLinks);
@@ -123,7 +124,7 @@ async function getTool(
   const reasons = [`PATH: ${onPath.reason}`];
   for (const source of [fromRelease, fromModule]) {
     try {
-      const from = await source(tool, path, { say, fetch });
+      const from = await source(tool, path, { say, curl });
       await replaceFile(note, (temporary) => writeFile(temporary, from));
       return { path, version, from };
     } catch (error) {

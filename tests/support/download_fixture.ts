@@ -1,14 +1,16 @@
 // A local server that plays the https hosts of releases, and a cache folder of its own.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DeployError } from "../../lib/core/error.ts";
+import { pem } from "./s3.ts";
 
 export interface Site {
-  /** For {@link DownloadOptions.fetch}: every https host leads to the server. */
-  fetch: typeof fetch;
+  /** A curl to which every https host leads to the server. */
+  curl: string;
   /** Plain address of the server. */
   address: string;
   /** Addresses that were asked for, in order. */
@@ -24,31 +26,47 @@ export async function withSite(
   const before = { cache: Deno.env.get("TMC_CACHE"), path: Deno.env.get("PATH")! };
   Deno.env.set("TMC_CACHE", join(folder, "cache"));
   Deno.env.delete("UPSTREAM_MIRROR");
-  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
+  const asked: string[] = [];
+  const answer = (request: Request) => {
+    asked.push(request.url);
     const page = pages[new URL(request.url).pathname];
     if (page === undefined) return new Response("<html>no such page</html>", { status: 404 });
     return typeof page === "function" ? page() : new Response(page);
-  });
-  const address = `http://127.0.0.1:${server.addr.port}`;
-  const asked: string[] = [];
-  const site: Site = {
-    address,
-    asked,
-    fetch: (input, init) => {
-      const url = new URL(String(input));
-      asked.push(url.href);
-      return fetch(`${address}${url.pathname}`, init);
-    },
   };
+  const where = { port: 0, hostname: "127.0.0.1", onListen() {} };
+  const plain = Deno.serve(where, answer);
+  const secure = Deno.serve({ ...where, cert: pem("leaf.pem"), key: pem("leaf.key") }, answer);
+  const own = `127.0.0.1:${plain.addr.port}`;
+  const lead = `--connect-to ${own}:${own} --connect-to ::127.0.0.1:${secure.addr.port}`;
+  const tools = await mkdtemp(join(tmpdir(), "tmc-curl-"));
+  const curl = await program(tools, `exec curl "$@" --insecure ${lead}`);
+  const site: Site = { curl, address: `http://${own}`, asked };
   try {
     await test(site, folder);
   } finally {
-    await server.shutdown();
+    await Promise.all([plain.shutdown(), secure.shutdown()]);
+    await rm(tools, { recursive: true });
     if (before.cache === undefined) Deno.env.delete("TMC_CACHE");
     else Deno.env.set("TMC_CACHE", before.cache);
     Deno.env.set("PATH", before.path);
     await rm(folder, { recursive: true });
   }
+}
+
+/** A curl without a network; `counted` tells how often it was asked. */
+export async function offlineCurl(
+  folder: string,
+): Promise<{ curl: string; counted: () => number }> {
+  const words = "curl: (6) Could not resolve host";
+  const tools = await mkdtemp(join(folder, "curl-")), count = join(tools, "count");
+  const curl = await program(tools, `echo x >>${count}; echo "${words}" >&2; exit 6`);
+  return { curl, counted: () => readFileSync(count, "utf8").length / 2 };
+}
+
+async function program(folder: string, line: string): Promise<string> {
+  const path = join(folder, "curl");
+  await writeFile(path, `#!/bin/bash\n${line}\n`, { mode: 0o700 });
+  return path;
 }
 
 /** Hex sha256 of a text. */

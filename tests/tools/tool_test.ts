@@ -5,7 +5,7 @@ import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { isOlder, requirements } from "../../scripts/tools/go_build.ts";
 import { allTools, ensureTools, findTools, type Tool } from "../../scripts/tools/tool.ts";
-import { rejected, sha256, type Site, withSite } from "../support/download_fixture.ts";
+import { offlineCurl, rejected, sha256, type Site, withSite } from "../support/download_fixture.ts";
 
 const PROGRAM = "#!/bin/sh\necho tmc-tool version v1.2.3\n";
 const PLATFORMS = ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"];
@@ -65,15 +65,14 @@ esac
 
 async function withoutNetwork(run: (site: Site, folder: string) => Promise<void>): Promise<void> {
   await withSite({}, async (site, folder) => {
-    const refuse = () => Promise.reject(new TypeError("error for url (x): dns error"));
-    await run({ ...site, fetch: refuse as typeof fetch }, folder);
+    await run({ ...site, curl: (await offlineCurl(folder)).curl }, folder);
   });
 }
 
 Deno.test("ensureTools() downloads a release, links it, and has nothing to do the next time", async () => {
-  await withSite(SITE, async ({ fetch, asked }, root) => {
+  await withSite(SITE, async ({ curl, asked }, root) => {
     const lines: string[] = [];
-    const options = { root, tools: [tool()], fetch, say: (line: string) => lines.push(line) };
+    const options = { root, tools: [tool()], curl, say: (line: string) => lines.push(line) };
     const { "tmc-tool": path } = await ensureTools(["tmc-tool"], options);
     assert.equal(path, join(root, "cache", "tools", "tmc-tool-1.2.3", "tmc-tool"));
     assert.equal(await readFile(path!, "utf8"), PROGRAM);
@@ -113,8 +112,8 @@ Deno.test("ensureTools() takes one program out of a .tar.gz", async () => {
     },
     sha256: Object.fromEntries(PLATFORMS.map((platform) => [platform, sha256(stdout)])),
   });
-  await withSite({ "/tool.tar.gz": stdout }, async ({ fetch }, root) => {
-    const { "tmc-tool": path } = await ensureTools(["tmc-tool"], { root, tools: [release], fetch });
+  await withSite({ "/tool.tar.gz": stdout }, async ({ curl }, root) => {
+    const { "tmc-tool": path } = await ensureTools(["tmc-tool"], { root, tools: [release], curl });
     assert.equal(await readFile(path!, "utf8"), PROGRAM);
     assert.equal((await Deno.stat(path!)).mode! & 0o777, 0o755);
     assert.ok(!existsSync(`${path}.tar.gz`));
@@ -123,9 +122,9 @@ Deno.test("ensureTools() takes one program out of a .tar.gz", async () => {
 
 Deno.test("A69: ensureTools() stops with exit 9 on a wrong sha256 and does not look elsewhere", async () => {
   const pages = { ...SITE, "/v1.2.3/tmc-tool": "<html>login</html>" };
-  await withSite(pages, async ({ fetch }, root) => {
+  await withSite(pages, async ({ curl }, root) => {
     await fakeGo(root, "touch built");
-    const error = await rejected(ensureTools(["tmc-tool"], { root, tools: [tool()], fetch }));
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools: [tool()], curl }));
     assert.equal(error.exitCode, 9);
     assert.match(error.where.join("\n"), /status 200.*<html>login.*\nsha256 expected/);
     assert.ok(!existsSync(join(root, ".tools", "bin", "tmc-tool")));
@@ -133,13 +132,13 @@ Deno.test("A69: ensureTools() stops with exit 9 on a wrong sha256 and does not l
 });
 
 Deno.test("ensureTools() takes a fitting program from PATH, but never its own link", async () => {
-  await withSite(SITE, async ({ fetch }, root) => {
+  await withSite(SITE, async ({ curl }, root) => {
     const own = join(root, ".tools", "bin");
     const other = join(root, "elsewhere");
     await script(join(other, "tmc-tool"), PROGRAM.replace("1.2.3", "1.4.0"));
     await script(join(own, "tmc-tool"), PROGRAM);
     Deno.env.set("PATH", `${own}:${other}:${Deno.env.get("PATH")}`);
-    const options = (atLeast?: string) => ({ root, tools: [tool({ atLeast })], fetch });
+    const options = (atLeast?: string) => ({ root, tools: [tool({ atLeast })], curl });
     const exact = await findTools(["tmc-tool"], options());
     assert.match(exact["tmc-tool"]!.from, /^https:/);
     const newer = await findTools(["tmc-tool"], options("1.3.0"));
@@ -151,10 +150,10 @@ Deno.test("ensureTools() takes a fitting program from PATH, but never its own li
 });
 
 Deno.test("A15: a tool that cannot be had ends with exit 3, the version needed and where to get it", async () => {
-  await withoutNetwork(async ({ fetch }, root) => {
+  await withoutNetwork(async ({ curl }, root) => {
     await fakeGo(root, "echo 'cmd/x.go:7: undefined: y' >&2; exit 1");
     const tools = [offlineTool({ atLeast: "1.1.0" })];
-    const error = await rejected(ensureTools(["tmc-tool"], { root, tools, fetch }));
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools, curl }));
     const where = error.where.join("\n");
     assert.equal(error.exitCode, 3);
     assert.match(where, /PATH: tmc-tool 1.1.0 or newer is not there/);
@@ -166,17 +165,17 @@ Deno.test("A15: a tool that cannot be had ends with exit 3, the version needed a
 });
 
 Deno.test("A16: a tool on PATH that is too old is named with its version", async () => {
-  await withoutNetwork(async ({ fetch }, root) => {
+  await withoutNetwork(async ({ curl }, root) => {
     await fakeGo(root, "exit 1");
     await script(join(root, "path", "tmc-tool"), PROGRAM);
     const tools = [offlineTool({ atLeast: "1.3.0" })];
-    const error = await rejected(ensureTools(["tmc-tool"], { root, tools, fetch }));
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools, curl }));
     assert.match(error.where[0]!, /path\/tmc-tool is 1.2.3, needed is 1.3.0 or newer/);
   });
 });
 
 Deno.test("ensureTools() builds from the Go module when no release answers", async () => {
-  await withoutNetwork(async ({ fetch }, root) => {
+  await withoutNetwork(async ({ curl }, root) => {
     await fakeGo(root, `echo "$PWD $GOFLAGS $CGO_ENABLED $*" > "$6"`);
     const tools = [offlineTool({
       go: {
@@ -189,7 +188,7 @@ Deno.test("ensureTools() builds from the Go module when no release answers", asy
     const found = await findTools(["tmc-tool"], {
       root,
       tools,
-      fetch,
+      curl,
       say: (line) => lines.push(line),
     });
     const { path, from } = found["tmc-tool"]!;

@@ -13,7 +13,7 @@ import { recipeHash } from "../../../lib/render/bundle.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { parseObjects } from "../../../lib/render/yaml.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
-import { rejected, sha256, withSite } from "../../support/download_fixture.ts";
+import { offlineCurl, rejected, sha256, withSite } from "../../support/download_fixture.ts";
 
 const TEXT = `apiVersion: v1
 kind: Namespace
@@ -60,17 +60,13 @@ async function mirrorWith(folder: string, text: string): Promise<string> {
   return join(folder, "mirror");
 }
 
-function offline(): Promise<Response> {
-  return Promise.reject(new TypeError("error for url (x): dns error: no such name"));
-}
-
 function names(objects: Manifest[]): string[] {
   return objects.map(({ metadata }) => metadata.name);
 }
 
 Deno.test("readBundle() takes a file from the network once, then from the cache", async () => {
-  await withSite({ "/v1/file.yaml": TEXT }, async ({ fetch, asked }, folder) => {
-    const options = { ...await locked(folder), fetch };
+  await withSite({ "/v1/file.yaml": TEXT }, async ({ curl, asked }, folder) => {
+    const options = { ...await locked(folder), curl };
     assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
     assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
     assert.deepEqual(asked, [`https://${PATH}`]);
@@ -86,8 +82,8 @@ Deno.test("readBundle() takes a file from the network once, then from the cache"
 });
 
 Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to its copies in the cache", async () => {
-  await withSite({ "/v1/file.yaml": TEXT }, async ({ fetch }, folder) => {
-    const options = { ...await locked(folder), fetch };
+  await withSite({ "/v1/file.yaml": TEXT }, async ({ curl }, folder) => {
+    const options = { ...await locked(folder), curl };
     await readBundle("up", options);
     const copy = join(folder, "cache", "bundles", `${sha256(TEXT)}.yaml.json`);
     const edited = (await readFile(copy, "utf8")).replace("second", "edited");
@@ -100,7 +96,7 @@ Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to it
   await withSite({}, async (_, folder) => {
     const generating = {
       ...await locked(folder, { host: "nowhere.test", generator: GENERATOR }),
-      fetch: offline as typeof fetch,
+      ...await offlineCurl(folder),
       generate: () => Promise.resolve(MADE),
     };
     await readBundle("up", generating);
@@ -115,13 +111,13 @@ Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to it
 
 Deno.test("readBundle() takes a mirror folder, and a mirror address, before the network", async () => {
   await withSite({}, async (_, folder) => {
-    const options = { ...await locked(folder), fetch: offline as typeof fetch };
+    const options = { ...await locked(folder), ...await offlineCurl(folder) };
     const mirror = await mirrorWith(folder, TEXT);
     assert.deepEqual(names(await readBundle("up", { ...options, mirror })), ["first", "second"]);
   });
-  await withSite({ [`/${PATH}`]: TEXT }, async ({ address, asked, fetch }, folder) => {
+  await withSite({ [`/${PATH}`]: TEXT }, async ({ address, asked, curl }, folder) => {
     Deno.env.set("UPSTREAM_MIRROR", `${address}/`);
-    const options = { ...await locked(folder), fetch };
+    const options = { ...await locked(folder), curl };
     assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
     assert.deepEqual(asked, [`${address}/${PATH}`]);
     Deno.env.delete("UPSTREAM_MIRROR");
@@ -143,8 +139,8 @@ Deno.test("A68: a mirror file that is truncated ends with exit 9, both sums, and
 });
 
 Deno.test("A68: a cached file that was edited ends with exit 9, even after it was parsed", async () => {
-  await withSite({ "/v1/file.yaml": TEXT }, async ({ fetch }, folder) => {
-    const options = { ...await locked(folder), fetch };
+  await withSite({ "/v1/file.yaml": TEXT }, async ({ curl }, folder) => {
+    const options = { ...await locked(folder), curl };
     await readBundle("up", options);
     const cached = join(folder, "cache", "bundles", `${sha256(TEXT)}.yaml`);
     await writeFile(cached, TEXT.replace("first", "other"));
@@ -156,16 +152,16 @@ Deno.test("A68: a cached file that was edited ends with exit 9, even after it wa
 
 Deno.test("A69: an HTML page in place of a bundle ends with exit 9, URL, status and first bytes", async () => {
   const login = "<html>log in</html>";
-  await withSite({ "/v1/file.yaml": login }, async ({ fetch }, folder) => {
-    const options = { ...await locked(folder), fetch, allowMissing: true };
+  await withSite({ "/v1/file.yaml": login }, async ({ curl }, folder) => {
+    const options = { ...await locked(folder), curl, allowMissing: true };
     const error = await rejected(readBundle("up", options));
     assert.equal(error.exitCode, ExitCode.integrity);
     assert.match(error.message, /https:\/\/up.test\/v1\/file.yaml/);
     assert.match(error.where[0]!, /status 200.*<html>log in/);
   });
   const down = () => new Response(login, { status: 502 });
-  await withSite({ "/v1/file.yaml": down }, async ({ fetch }, folder) => {
-    const error = await rejected(readBundle("up", { ...await locked(folder), fetch }));
+  await withSite({ "/v1/file.yaml": down }, async ({ curl }, folder) => {
+    const error = await rejected(readBundle("up", { ...await locked(folder), curl }));
     assert.equal(error.exitCode, ExitCode.integrity);
     assert.match(error.where.join("\n"), /up.test\/v1\/file.yaml.*\n.*status 502.*<html>log in/);
   });
@@ -177,7 +173,7 @@ Deno.test("A69: a bundle that cannot be had ends with exit 3, its URL and UPSTRE
     const error = await rejected(
       readBundle("up", {
         ...options,
-        fetch: offline as typeof fetch,
+        ...await offlineCurl(folder),
         mirror: join(folder, "none"),
       }),
     );
@@ -193,7 +189,7 @@ Deno.test("readBundle() goes on without a bundle when that is allowed, and says 
     const options = await locked(folder, { host: "absent.test" });
     const objects = await readBundle("up", {
       ...options,
-      fetch: offline as typeof fetch,
+      ...await offlineCurl(folder),
       allowMissing: true,
     });
     assert.deepEqual(objects, []);
@@ -210,7 +206,7 @@ Deno.test("readBundle() generates what cannot be downloaded, once for each recip
     let runs = 0;
     const options = {
       ...await locked(folder, { host: "nowhere.test", generator: GENERATOR }),
-      fetch: offline as typeof fetch,
+      ...await offlineCurl(folder),
       generate: () => Promise.resolve((runs++, MADE)),
     };
     assert.deepEqual(await readBundle("up", options), MADE);
@@ -233,7 +229,7 @@ Deno.test("readBundle() tells why the generator failed too", async () => {
   await withSite({}, async (_, folder) => {
     const options = {
       ...await locked(folder, { host: "nohow.test", generator: GENERATOR }),
-      fetch: offline as typeof fetch,
+      ...await offlineCurl(folder),
       generate: () => {
         throw new DeployError("Cannot generate", { exitCode: 3, where: "Go is not on PATH" });
       },

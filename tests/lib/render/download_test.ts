@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { download, DownloadError, sumOf } from "../../../lib/render/download.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { sha256, withSite } from "../../support/download_fixture.ts";
+import { offlineCurl, sha256, withSite } from "../../support/download_fixture.ts";
 
 const GOOD = "kind: Namespace\n";
 const URL_ = "https://release.test/file.yaml";
@@ -15,10 +15,10 @@ async function failure(
   seconds = 5,
 ): Promise<DownloadError> {
   let caught: unknown;
-  await withSite({ "/file.yaml": answer }, async ({ fetch }, folder) => {
+  await withSite({ "/file.yaml": answer }, async ({ curl }, folder) => {
     const path = join(folder, "file.yaml");
     await writeFile(path, "old");
-    caught = await download(URL_, path, { sha256: sha256(GOOD), fetch, seconds })
+    caught = await download(URL_, path, { sha256: sha256(GOOD), curl, seconds })
       .catch((error) => error);
     assert.equal(await readFile(path, "utf8"), "old");
     assert.deepEqual(await readdir(folder), ["file.yaml"]);
@@ -39,7 +39,7 @@ const REFUSED: [what: string, answer: () => Response, words: RegExp][] = [
   [
     "a redirect to http",
     () => new Response(null, { status: 302, headers: { location: "http://release.test/x" } }),
-    /leads to "http:\/\/release.test\/x", which is not https/,
+    /Protocol "http"/,
   ],
 ];
 for (const [what, answer, words] of REFUSED) {
@@ -58,33 +58,41 @@ Deno.test("A69: download() ends with exit 3 when an answer stops half way", asyn
     const body = new ReadableStream({
       start(controller) {
         controller.enqueue(new TextEncoder().encode("kind"));
-        end = setTimeout(() => controller.close(), 1000);
+        end = setTimeout(() => controller.close(), 5000);
       },
       cancel: () => clearTimeout(end),
     });
     return new Response(body);
-  }, 0.2);
+  }, 1);
   assert.equal(error.exitCode, 3);
-  assert.match(error.where[0]!, /broke off: no answer within 0.2 s/);
+  assert.match(error.where[0]!, /release.test: Operation too slow/);
 });
 
 Deno.test("A69: download() asks a host that did not answer only once in a run", async () => {
   await withSite({}, async (_, folder) => {
-    let calls = 0;
-    const offline = () => {
-      calls++;
-      return Promise.reject(new TypeError("error sending request for url (x): dns error: no name"));
-    };
-    const options = { sha256: sha256(GOOD), fetch: offline as typeof fetch };
+    const { curl, counted } = await offlineCurl(folder);
+    const options = { sha256: sha256(GOOD), curl };
     for (
-      const words of [/offline.test: dns error: no name/, /offline.test did not answer before/]
+      const words of [/offline.test: Could not resolve/, /offline.test did not answer before/]
     ) {
       await assert.rejects(
         download("https://offline.test/a", join(folder, "a"), options),
         (error: DeployError) => error.exitCode === 3 && words.test(error.where[0]!),
       );
     }
-    assert.equal(calls, 1);
+    assert.equal(counted(), 1);
+  });
+});
+
+Deno.test("A72: download() hands an address to curl on stdin, and shows no password of it", async () => {
+  await withSite({}, async (_, folder) => {
+    const curl = join(folder, "curl");
+    await writeFile(curl, `#!/bin/bash\necho "$@" >${folder}/args; exit 7\n`, { mode: 0o700 });
+    const url = "https://kim:hush-password@mirror.test/a";
+    const error = await download(url, join(folder, "a"), { sha256: "", curl })
+      .then(() => assert.fail(), (error) => error);
+    assert.match(error.message, /https:\/\/\*\*\*@mirror\.test\/a/);
+    assert.doesNotMatch(await readFile(join(folder, "args"), "utf8"), /hush|mirror/);
   });
 });
 
@@ -94,9 +102,9 @@ Deno.test("download() follows redirects and makes folders", async () => {
       new Response(null, { status: 302, headers: { location: "https://cdn.test/real" } }),
     "/real": GOOD,
   };
-  await withSite(pages, async ({ fetch, asked }, folder) => {
+  await withSite(pages, async ({ curl, asked }, folder) => {
     const path = join(folder, "deep", "file.yaml");
-    await download(URL_, path, { sha256: sha256(GOOD), fetch });
+    await download(URL_, path, { sha256: sha256(GOOD), curl });
     assert.equal(await readFile(path, "utf8"), GOOD);
     assert.deepEqual(asked, [URL_, "https://cdn.test/real"]);
   });
