@@ -260,3 +260,10 @@ Deno.test("V5: no program declares a value below the place where it starts", () 
   assert.deepEqual(found, []);
   assert.deepEqual(tooLate("if (import.meta.main) await main();\n\nconst A = 1;\n"), ["A"]);
 });
+
+Deno.test("no process is ended by the words of its command alone: they may be another site's", () => {
+  const blind = (line: string) => /\b(pkill|killall)\b/.test(line) && !/-g \$\{/.test(line);
+  const found = [...product].flatMap(([file, text]) => codeOf(file, text)).filter(blind);
+  assert.deepEqual(found, []);
+  assert.ok(blind('await $`pkill -9 -f ${"fleet.ts deploy 198"}`;'));
+});
