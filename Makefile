@@ -7,24 +7,25 @@
 $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),\
   $(eval override export $(name) := $$(value $(name)))))
 # The 196 of plan-196, for the same reason.
-export STEM = $*
+override export STEM = $*
 
-RUN   := set -f; scripts/deno run --frozen --no-prompt --allow-read --allow-write --allow-env --allow-sys --allow-run --allow-net
+# What the recipes are made of is this file's alone, also with make -e.
+override RUN   := set -f; scripts/deno run --frozen --no-prompt --allow-read --allow-write --allow-env --allow-sys --allow-run --allow-net
 # The demo finds its own processes in /proc, which Deno opens to nothing less than everything.
-DEMO  := set -f; scripts/deno run --frozen --no-prompt --allow-all
-STEPS := $(basename $(notdir $(wildcard scripts/[0-9]*.ts)))
-IDS   := $(patsubst env/cluster-%.env,%,$(wildcard env/cluster-*.env))
+override DEMO  := set -f; scripts/deno run --frozen --no-prompt --allow-all
+override STEPS := $(basename $(notdir $(wildcard scripts/[0-9]*.ts)))
+override IDS   := $(patsubst env/cluster-%.env,%,$(wildcard env/cluster-*.env))
 
 # Tests that change the environment, which those that run side by side share.
-comma := ,
-ALONE := tests/lib/render/bundle_test.ts,tests/lib/render/download_test.ts,tests/lib/s3/s3_test.ts,tests/tools/tool_test.ts
+override comma := ,
+override ALONE := tests/lib/render/bundle_test.ts,tests/lib/render/download_test.ts,tests/lib/s3/s3_test.ts,tests/tools/tool_test.ts
 
 .DEFAULT_GOAL := help
 
 ## help              list the targets
 .PHONY: help
 help:
-	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
+	@sed -n 's/^## /  make /p' Makefile
 	@echo "  clusters: $(IDS)"
 
 ## tools             get the pinned tools (PATH, download, or Go build)

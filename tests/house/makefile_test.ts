@@ -110,6 +110,7 @@ Deno.test("E15, X3: no word of the command line or the environment is read by ma
         Object.fromEntries(given.map((name) => [name, value])),
       );
       assert.deepEqual(handed.made, [], `${target} with ${value} in the environment`);
+      for (const name of given) assert.equal(handed.env[name], value, `${target} ${name}`);
     }
   }
 });
@@ -122,6 +123,31 @@ Deno.test("X3: what stands in the place of a cluster's id is one word", async ()
       assert.deepEqual([made, words.includes(value)], [[], true], `${target} ${value}`);
     }
   }
+});
+
+Deno.test("E15, X3: make takes what its recipes are made of from nowhere but the Makefile", async () => {
+  const names = [...MAKEFILE.matchAll(/^(?:override )?(?:export )?(\w+) *:?= /gm)].map(([, name]) =>
+    name!
+  );
+  assert.ok(names.includes("RUN") && names.includes("STEM"));
+  await using shop = await workshop();
+  for (const target of ["help", "plan-196", "30-thanos"]) {
+    const { words: wanted } = await shop.run([target]);
+    for (const name of [...names, "MAKEFILE_LIST"]) {
+      for (const value of HOSTILE.filter((value) => !value.includes("\n"))) {
+        const typed = await shop.run([target, `${name}=${value}`]);
+        const handed = await shop.run(["-e", target], { [name]: value });
+        const got = [typed, handed].flatMap(({ exitCode, made, words }) => [exitCode, made, words]);
+        assert.deepEqual(got, [0, [], wanted, 0, [], wanted], `${target} ${name}=${value}`);
+      }
+    }
+  }
+});
+
+Deno.test("X3: make looks for no files that fit a word", async () => {
+  await using shop = await workshop();
+  const { words } = await shop.run(["30-thanos", "CLUSTER=*", "ARGS=env/* scripts/?eno"]);
+  assert.deepEqual(words, ["*", "env/*", "scripts/?eno"]);
 });
 
 Deno.test("E15: every setting arrives from the command line as typed", async () => {
