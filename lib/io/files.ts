@@ -7,9 +7,25 @@ import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { DeployError, ExitCode } from "../core/error.ts";
 
-/** The cache folder: TMC_CACHE, or `~/.cache/thanos-multi-cluster`. */
-export function cacheDir(environment: Record<string, string | undefined> = process.env): string {
-  return resolve(environment.TMC_CACHE || join(homedir(), ".cache", "thanos-multi-cluster"));
+/**
+ * The cache folder: TMC_CACHE, or `~/.cache/thanos-multi-cluster`.
+ * @throws {DeployError} exit 3 when neither is known.
+ */
+export function cacheDir(
+  environment: Record<string, string | undefined> = process.env,
+  home = homeFolder(),
+): string {
+  if (environment.TMC_CACHE) return resolve(environment.TMC_CACHE);
+  if (home) return join(home, ".cache", "thanos-multi-cluster");
+  throw new DeployError("Cannot find a folder to keep files in: there is no HOME", {
+    exitCode: ExitCode.prerequisite,
+    fix: "TMC_CACHE=/a/folder/that/can/be/written before the command",
+  });
+}
+
+/** The user's own folder; empty for a user whom the system does not know, for whom Deno says null. */
+export function homeFolder(): string {
+  return homedir() ?? "";
 }
 
 /**

@@ -1,12 +1,12 @@
 // The only place that starts kubectl: target, timeout, locale and error classes are set once.
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { $, type ProcessPromise } from "zx";
 import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { homeFolder } from "../io/files.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { clean, KubectlError, verdict } from "./kubectl_error.ts";
 import { retried } from "./retry.ts";
@@ -158,7 +158,7 @@ function kubeconfigOf(cluster: Cluster): string | undefined {
   const file = text(cluster, "KUBECONFIG_FILE");
   if (file) return projectPath(file);
   // Without any file kubectl would talk to localhost:8080.
-  if (!process.env.KUBECONFIG && !existsSync(join(homedir(), ".kube", "config"))) {
+  if (!process.env.KUBECONFIG && !existsSync(join(homeFolder(), ".kube", "config"))) {
     throw new DeployError(`Cannot find a kubeconfig for ${cluster.id}`, {
       exitCode: ExitCode.refused,
       where: "KUBECONFIG_FILE and $KUBECONFIG are empty, and there is no ~/.kube/config",

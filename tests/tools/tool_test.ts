@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { chmod, copyFile, mkdir, readFile, readlink, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { isOlder, requirements } from "../../scripts/tools/go_build.ts";
 import { allTools, ensureTools, findTools, type Tool } from "../../scripts/tools/tool.ts";
+import { cacheDir } from "../../lib/io/files.ts";
 import { offlineCurl, rejected, sha256, type Site, withSite } from "../support/download_fixture.ts";
 
 const PROGRAM = "#!/bin/sh\necho tmc-tool version v1.2.3\n";
@@ -263,7 +264,7 @@ Deno.test("scripts/tools.json pins every tool and names known placeholders only"
 async function bootstrap(
   programs: Record<string, string>,
   { env = {}, without = [] }: { env?: Record<string, string>; without?: string[] } = {},
-): Promise<{ code: number; stdout: string; stderr: string; folder: string }> {
+): Promise<{ code: number; stdout: string; stderr: string; folder: string; left: string[] }> {
   let result;
   await withSite({}, async (_, folder) => {
     await mkdir(join(folder, "scripts"));
@@ -288,7 +289,7 @@ async function bootstrap(
       },
     }).output();
     const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-    result = { code, stdout: out!, stderr: err!, folder };
+    result = { code, stdout: out!, stderr: err!, folder, left: (await readdir(folder)).sort() };
   });
   return result!;
 }
@@ -318,6 +319,23 @@ Deno.test("E19: scripts/deno without a HOME takes that of the user, who may have
   const stranger = { ...HOMES, id: "exit 1" };
   const given = await bootstrap(stranger, { without: ["HOME"] });
   assert.equal(given.stdout, `${given.folder}/cache|${given.folder}/cache/deno|run x y\n`);
+});
+
+Deno.test("E19: scripts/deno ends with 3 and the fix where it is told of no folder", async () => {
+  // What id says of a user id without a name.
+  for (const id of ["echo 12345; exit 1", "exit 1"]) {
+    const { code, stderr, left } = await bootstrap({ ...HOMES, id }, {
+      without: ["HOME", "TMC_CACHE"],
+    });
+    assert.deepEqual([code, left], [3, ["path", "scripts"]], stderr);
+    assert.match(stderr, /^Error {2}Cannot find a folder to keep files in.*\n +fix: TMC_CACHE=\//);
+  }
+});
+
+Deno.test("E19: cacheDir() ends with 3 and the fix where it is told of no folder", () => {
+  assert.throws(() => cacheDir({}, ""), { exitCode: 3, fix: /^TMC_CACHE=\// });
+  assert.equal(cacheDir({}, "/home/a"), "/home/a/.cache/thanos-multi-cluster");
+  assert.equal(cacheDir({ TMC_CACHE: "/b" }, ""), "/b");
 });
 
 Deno.test("E19: scripts/deno takes a relative TMC_CACHE as one of the folder it is called in", async () => {
