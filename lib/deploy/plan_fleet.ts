@@ -7,7 +7,9 @@ import { checkTarget } from "../kube/target.ts";
 import { plan, type Planned } from "./plan.ts";
 import { print, Report, worstCode } from "../io/report.ts";
 import { desiredOf, type Step } from "./step.ts";
-import { readFile, realpath, stat, writeFile } from "node:fs/promises";
+import { constants, existsSync } from "node:fs";
+import { access, readFile, realpath, stat, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { replaceFile } from "../io/files.ts";
 
 /** What a deploy would change on a cluster, or why that cannot be said. */
@@ -139,15 +141,30 @@ export function plansJson(plans: ClusterPlan[]): string {
 
 /**
  * Refuses (exit 4) a path at which something stands that is no plan: keeping one there would destroy it. A new
- * file, an empty one and an older plan are fine.
+ * file, an empty one and an older plan are fine; exit 3 where no file can be made.
  */
 export async function refuseOtherFile(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
-  if (!found || found.isFile() && (found.size === 0 || await isPlan(path))) return;
+  if (!found || found.isFile() && (found.size === 0 || await isPlan(path))) {
+    return await refuseClosedPlace(path);
+  }
   throw new DeployError(`Refused: "${path}" is no plan, and keeping one there would overwrite it`, {
     exitCode: ExitCode.refused,
     where: found.isFile() ? `it holds ${found.size} bytes of something else` : "it is no file",
     fix: "name a new file, or one that make plan has written: PLAN=change.json",
+  });
+}
+
+/** Tells before the minutes of planning that the folder, or the one it would be made in, takes no file. */
+async function refuseClosedPlace(path: string): Promise<void> {
+  let folder = dirname(await realpath(path).catch(() => resolve(path)));
+  while (!existsSync(folder)) folder = dirname(folder);
+  const isFolder = (await stat(folder)).isDirectory();
+  if (isFolder && await access(folder, constants.W_OK).then(() => true, () => false)) return;
+  throw new DeployError(`Cannot keep a plan in "${path}"`, {
+    exitCode: ExitCode.prerequisite,
+    where: `"${folder}" is no folder that can be written`,
+    fix: "name a file in a folder of your own: PLAN=change.json",
   });
 }
 

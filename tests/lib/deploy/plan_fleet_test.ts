@@ -1,6 +1,6 @@
 // lib/deploy/planfile.ts: a plan that was approved binds the deploy.
 import assert from "node:assert/strict";
-import { lstat, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DeployError } from "../../../lib/core/error.ts";
@@ -48,6 +48,18 @@ Deno.test("X6: writePlan() and refuseOtherFile() leave alone what is no plan", a
   for (const one of [folder, "/dev/null"]) {
     await assert.rejects(refuseOtherFile(one), { exitCode: 4, where: ["it is no file"] });
   }
+});
+
+Deno.test("X6: refuseOtherFile() tells (3) before the planning that no plan can be kept there", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "plan-"));
+  const file = join(folder, "file");
+  await writeFile(file, "something else");
+  for (const one of [join(file, "plan.json"), join(file, "new", "plan.json")]) {
+    const where = [`"${file}" is no folder that can be written`];
+    await assert.rejects(refuseOtherFile(one), { exitCode: 3, where, fix: /PLAN=change\.json/ });
+  }
+  await refuseOtherFile(join(folder, "new", "plan.json"));
+  assert.deepEqual(await readdir(folder), ["file"]);
 });
 
 Deno.test("writePlan() makes a new file, and replaces an empty one and a plan of any version", async () => {
