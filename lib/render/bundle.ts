@@ -64,8 +64,7 @@ export interface BundleOptions {
   mirror?: string;
   /** Instead of manifests/upstream.lock.json. */
   lockFile?: string;
-  /** Another program than the curl on PATH. */
-  curl?: string;
+  curl?: string; // default: the one on PATH
   /** Runs a bundle's generator; default: there is none, so such a bundle can only be downloaded. */
   generate?: (generator: Generator, say: Say) => Promise<Manifest[]>;
 }
