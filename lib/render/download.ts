@@ -105,8 +105,10 @@ async function get(
   ];
   // On stdin: the address of a mirror may hold a password.
   const input = `url = ${JSON.stringify(url)}\n`;
-  const { exitCode, stdout, stderr } = await $({ quiet: true, nothrow: true, input })`
-    exec ${curl} ${flags}`;
+  const running = $({ quiet: true, nothrow: true, input })`exec ${curl} ${flags}`;
+  // One that ends before it has read the address: its exit code says why.
+  running.child?.stdin?.on("error", () => {});
+  const { exitCode, stdout, stderr } = await running;
   const status = Number(stdout);
   if (exitCode === 0 && status >= 200 && status < 300) return status;
   if (exitCode === 0) {
