@@ -1,7 +1,6 @@
 // Check of Alertmanager: it runs, and an alert of Prometheus arrives there.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem } from "../../lib/core/check.ts";
-import type { Subject } from "../../lib/core/check.ts";
+import type { Problem, Subject } from "../../lib/core/check.ts";
 
 /** The Alertmanager of the cluster itself. */
 export const ALERTMANAGER = {

@@ -1,12 +1,10 @@
 // Checks of log lines at rest: the days fit the disk, and those that are over are on S3.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem, Tell } from "../../lib/core/check.ts";
+import type { ClusterProxy, Problem, Subject, Tell } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import type { ClusterProxy } from "../../lib/core/check.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
 import { REPOSITORY } from "../components/logging/documents.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 const DAY = 86_400;
 

@@ -1,13 +1,12 @@
 // Certificates that end: of the S3 server and its CA, of the API server, and ours for the API.
 import { X509Certificate } from "node:crypto";
 import { certificatesIn } from "../../lib/config/certificates.ts";
-import type { Problem, Tell } from "../../lib/core/check.ts";
+import type { Problem, Subject, Tell } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { contextServers } from "../../lib/kube/target.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 /** A certificate, whose it is, and who makes a new one. */
 export interface Dated {

@@ -1,10 +1,8 @@
 // Checks of Grafana: people can log in, and its data sources answer.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem } from "../../lib/core/check.ts";
+import type { ClusterProxy, Problem, Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import type { ClusterProxy } from "../../lib/core/check.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 const GRAFANA = { namespace: "monitoring", name: "kube-prometheus-stack-grafana", port: 80 };
 

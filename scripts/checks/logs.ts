@@ -2,16 +2,14 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem, Tell } from "../../lib/core/check.ts";
+import type { ClusterProxy, Problem, Subject, Tell } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import type { ClusterProxy } from "../../lib/core/check.ts";
 import { unready } from "../../lib/apply/readiness.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
 import { LOG_INDICES } from "../components/logging/documents.ts";
 import { ask } from "./metrics.ts";
 import { PROMETHEUS } from "./prometheus.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 /** Seconds until a line must be found: Fluent Bit sends every 5 s, an index shows it after 10 s. */
 const MARKER_PATIENCE = 90;

@@ -1,9 +1,8 @@
 // Checks of Longhorn, where it is ours.
-import type { Problem, Tell } from "../../lib/core/check.ts";
+import type { Problem, Subject, Tell } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { backupTargetMissing } from "../components/longhorn/ladder.ts";
 import { backupsOf } from "../components/longhorn/restore.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 /** Longhorn itself says that it reaches its backups; its own alert speaks of each failed one. */
 export async function backupTarget({ cluster }: Subject, tell: Tell): Promise<Problem[]> {

@@ -1,8 +1,6 @@
 // Checks that are one question to Prometheus: it must have an answer.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem } from "../../lib/core/check.ts";
-import type { ClusterProxy, ServicePort } from "../../lib/core/check.ts";
-import type { Subject } from "../../lib/core/check.ts";
+import type { ClusterProxy, Problem, ServicePort, Subject } from "../../lib/core/check.ts";
 import { PROMETHEUS } from "./prometheus.ts";
 
 /** One series of an instant query. */

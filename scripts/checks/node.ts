@@ -1,6 +1,5 @@
 // What the facts of a node mean: for every cluster, and for Longhorn.
-import type { Cluster } from "../../lib/core/cluster.ts";
-import { text } from "../../lib/core/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { type NodeFacts, nodeFacts } from "./node_facts.ts";

@@ -1,5 +1,5 @@
 // Checks of Kubernetes itself: objects, readiness, volumes.
-import type { Problem } from "../../lib/core/check.ts";
+import type { Problem, Subject } from "../../lib/core/check.ts";
 import { sizeOf } from "../../lib/apply/volumes.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { absent } from "../../lib/apply/inventory.ts";
@@ -8,7 +8,6 @@ import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { unready } from "../../lib/apply/readiness.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 /** Every object of every step is there. */
 export async function existing({ cluster, objects }: Subject): Promise<Problem[]> {

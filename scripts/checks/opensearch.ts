@@ -1,10 +1,9 @@
 // Checks of OpenSearch: its nodes and plugins, the bucket, and the life cycle of log indices.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem } from "../../lib/core/check.ts";
+import type { Problem, Subject } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
 import { LOG_INDICES, POLICY, REPOSITORY } from "../components/logging/documents.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 /** Set as soon as an index is under a policy, before the first run of it. */
 const POLICY_OF_INDEX = "index.plugins.index_state_management.policy_id";

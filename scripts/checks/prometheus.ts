@@ -1,10 +1,9 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem } from "../../lib/core/check.ts";
+import type { Problem, Subject } from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 /** The Prometheus of the cluster itself. */
 export const PROMETHEUS = {

@@ -1,10 +1,9 @@
 // Checks of one cluster as phases of a step.
 import { type Result, runUntilOk, throwIfFailed } from "../../lib/probe/check.ts";
-import type { Check } from "../../lib/core/check.ts";
+import type { Check, ClusterProxy } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { openProxy } from "../../lib/probe/http.ts";
-import type { ClusterProxy } from "../../lib/core/check.ts";
 import type { StepContext } from "../../lib/deploy/step.ts";
 
 export interface RunOptions {

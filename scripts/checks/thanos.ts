@@ -1,7 +1,6 @@
 // Checks of the fleet as the central Thanos Query sees it.
-import type { Problem, Tell } from "../../lib/core/check.ts";
+import type { Problem, Subject, Tell } from "../../lib/core/check.ts";
 import type { Cluster, Peer } from "../../lib/core/cluster.ts";
-import type { Subject } from "../../lib/core/check.ts";
 import { type Absence, absenceOf } from "../components/thanos/absence.ts";
 import { edgeAddress, edgesOf } from "../components/thanos/fleet.ts";
 import {

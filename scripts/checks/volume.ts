@@ -1,10 +1,9 @@
 // Check of storage itself: a volume is made, mounted, written and read.
 import { randomUUID } from "node:crypto";
-import type { Problem, Tell } from "../../lib/core/check.ts";
+import type { Problem, Subject, Tell } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { NAMESPACE, runJob, shortJob } from "../../lib/probe/job.ts";
 import { labelsOf, type Manifest } from "../../lib/core/object.ts";
-import type { Subject } from "../../lib/core/check.ts";
 
 const NAME = "volume-probe";
 /** Seconds that it may take: Longhorn needs about twenty for a new volume. */

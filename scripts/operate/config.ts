@@ -1,8 +1,7 @@
 // Every effective setting of a cluster and who gave it, one `NAME=value  # source` per line.
 // Contacts nothing; secrets are shown as ***, and may be missing: that is said at the end.
 import "../needs.ts";
-import { fillIn } from "../../lib/core/cluster.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import { type Cluster, fillIn, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, tellWarnings, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { print, Report } from "../../lib/io/report.ts";

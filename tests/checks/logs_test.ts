@@ -1,7 +1,6 @@
 // The verdicts of 50-verify on log lines, over answers in the shape that OpenSearch gives them.
 import assert from "node:assert/strict";
-import type { Problem } from "../../lib/core/check.ts";
-import type { ClusterProxy } from "../../lib/core/check.ts";
+import type { ClusterProxy, Problem } from "../../lib/core/check.ts";
 import {
   archiveProblems,
   diskProblems,

@@ -3,8 +3,7 @@ import assert from "node:assert/strict";
 import { idOf, type Manifest, signed } from "../../lib/core/object.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem } from "../../lib/core/check.ts";
-import type { ClusterProxy } from "../../lib/core/check.ts";
+import type { ClusterProxy, Problem, Subject } from "../../lib/core/check.ts";
 import { alertProblems } from "../../scripts/checks/alertmanager.ts";
 import { dashboardProblems, loginProblems } from "../../scripts/checks/grafana.ts";
 import { uploads } from "../../scripts/checks/metrics.ts";
@@ -27,7 +26,6 @@ import {
   targetProblems,
 } from "../../scripts/checks/prometheus.ts";
 import { endpointProblems, sampleProblems } from "../../scripts/checks/thanos.ts";
-import type { Subject } from "../../lib/core/check.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl } from "../support/fake_kubectl.ts";
 

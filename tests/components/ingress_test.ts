@@ -13,8 +13,7 @@ import {
 } from "kubernetes-models/rbac.authorization.k8s.io/v1";
 import { ConfigMap, Namespace, Secret, Service, ServiceAccount } from "kubernetes-models/v1";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
-import type { DoorCertificate } from "../../lib/core/cluster.ts";
-import type { Cluster } from "../../lib/core/cluster.ts";
+import type { Cluster, DoorCertificate } from "../../lib/core/cluster.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { render } from "../../lib/render/render.ts";
 import { ingress } from "../../scripts/05-ingress.ts";

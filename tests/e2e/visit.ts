@@ -2,8 +2,7 @@
 import { Buffer } from "node:buffer";
 import { request as plain } from "node:http";
 import { request as secure } from "node:https";
-import { text } from "../../lib/core/cluster.ts";
-import type { Cluster } from "../../lib/core/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 
 export interface Visit {
   method?: string;

@@ -1,6 +1,5 @@
 // A GRPC_TLS_DIR made for one test: outside of git, with keys that only we may read.
-import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { chmod, readdir } from "node:fs/promises";
+import { chmod, copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 

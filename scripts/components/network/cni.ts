@@ -1,6 +1,5 @@
 // Whether somebody on the cluster carries NetworkPolicies out; the API server only keeps them.
-import type { Cluster } from "../../../lib/core/cluster.ts";
-import { flag } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag } from "../../../lib/core/cluster.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { ok, type Row, warn } from "../../../lib/probe/row.ts";
 

@@ -1,8 +1,7 @@
 // In what the live objects of two clusters differ, and whether what is wanted there differs, too.
 import { byId } from "../../../lib/apply/inventory.ts";
 import { asMaps, withoutLists } from "./lists.ts";
-import { isObject } from "../../../lib/core/object.ts";
-import type { Manifest } from "../../../lib/core/object.ts";
+import { isObject, type Manifest } from "../../../lib/core/object.ts";
 import { differences } from "../../../lib/deploy/plan.ts";
 
 /** What a cluster should have and what it has, by id. */

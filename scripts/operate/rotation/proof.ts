@@ -1,6 +1,6 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
 import { readJson } from "../../../lib/probe/http.ts";
-import type { Check, Problem } from "../../../lib/core/check.ts";
+import type { Check, Problem, Subject } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { checksOf, type Step, step } from "../../../lib/deploy/step.ts";
@@ -8,7 +8,6 @@ import { STEPS } from "../../steps.ts";
 import { ask } from "../../checks/metrics.ts";
 import { PROMETHEUS } from "../../checks/prometheus.ts";
 import { runChecks } from "../../checks/run.ts";
-import type { Subject } from "../../../lib/core/check.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
 
 /** What a rotation came to on one cluster. */

@@ -6,10 +6,10 @@ import {
   loadBundle,
   missingBundles,
   readBundle,
+  recipeHash,
 } from "../../../lib/render/bundle.ts";
 import { projectPath } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { recipeHash } from "../../../lib/render/bundle.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { parseObjects } from "../../../lib/render/yaml.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
