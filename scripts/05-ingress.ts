@@ -2,7 +2,8 @@
 // or Traefik, which reads the same objects. Needs nothing. Safe to run again: neither has an admission
 // webhook or Jobs. From one to the other: INGRESS, this step, and then once more with --prune.
 import "./needs.ts";
-import { doors } from "./checks/doors.ts";
+import { controller, doors, names, ports } from "./checks/doors.ts";
+import { BEFORE, LIVE } from "../lib/core/check.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { render } from "../lib/render/render.ts";
@@ -12,7 +13,18 @@ import { networkPolicies } from "./components/network/policies.ts";
 
 export const ingress = step({
   name: "05-ingress",
-  checks: [{ name: "Doors", hop: "people -> ingress -> programs", live: true, run: doors }],
+  checks: [
+    { ...BEFORE, name: "Names", hop: "host names -> node", run: names },
+    { ...BEFORE, needs: "cluster", name: "NodePorts", hop: "people -> node", run: ports },
+    {
+      ...BEFORE,
+      needs: "cluster",
+      name: "Ingress controller",
+      hop: "class nginx",
+      run: controller,
+    },
+    { ...LIVE, name: "Doors", hop: "people -> ingress -> programs", run: doors },
+  ],
   skips: (cluster) =>
     text(cluster, "INGRESS") === "existing"
       ? "INGRESS=existing: the cluster's own controller serves the class nginx"

@@ -3,7 +3,8 @@
 // Longhorn's three ConfigMaps, which its manager carries out.
 import "./needs.ts";
 import { backupTarget } from "./checks/longhorn.ts";
-import { defaultClass } from "./checks/objects.ts";
+import { defaultClass, disks } from "./checks/disk.ts";
+import { BEFORE, LIVE } from "../lib/core/check.ts";
 import { volume } from "./checks/volume.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
 import { type Cluster, text } from "../lib/core/cluster.ts";
@@ -26,14 +27,27 @@ import { replicasOf } from "./components/longhorn/nodes.ts";
 import { patchLonghorn } from "./components/longhorn/patch.ts";
 import { longhornPolicies } from "./components/longhorn/policies.ts";
 import { checkUpgrade } from "./components/longhorn/version.ts";
-import { refuseUnfitNodes } from "./checks/node.ts";
+import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
+
+/** Checks of the nodes, by a short pod on each. */
+const NODE = { ...BEFORE, needs: "pods" } as const;
 
 export const longhorn = step({
   name: "10-longhorn",
   checks: [
-    { name: "Default StorageClass", hop: "claims -> provisioner", live: true, run: defaultClass },
-    { name: "New volume", hop: "claim -> volume -> pod", live: true, run: volume },
-    { name: "Backup target", hop: "Longhorn -> S3", live: true, run: backupTarget },
+    { ...BEFORE, needs: "cluster", name: "Room for volumes", hop: "claims -> disks", run: disks },
+    { ...NODE, name: "iSCSI", hop: "node -> volumes", run: onNodes(iscsi) },
+    { ...NODE, name: "Mount propagation", hop: "node -> pods", run: onNodes(mounts) },
+    { ...NODE, name: "Multipath", hop: "node -> volumes", run: onNodes(multipath) },
+    {
+      when: "both",
+      needs: "pods",
+      name: "Default StorageClass",
+      hop: "claims -> provisioner",
+      run: defaultClass,
+    },
+    { ...LIVE, name: "New volume", hop: "claim -> volume -> pod", run: volume },
+    { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: backupTarget },
   ],
   skips: (cluster) =>
     text(cluster, "STORAGE") === "existing"

@@ -4,6 +4,7 @@
 import "./needs.ts";
 import { alertmanager } from "./checks/alertmanager.ts";
 import { dashboards, login } from "./checks/grafana.ts";
+import { BEFORE, LIVE } from "../lib/core/check.ts";
 import { uploads } from "./checks/metrics.ts";
 import { rules, targets } from "./checks/prometheus.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
@@ -13,7 +14,7 @@ import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { networkPolicies } from "./components/network/policies.ts";
-import { enforcesPolicies } from "./components/network/cni.ts";
+import { enforcesPolicies, policiesEnforced } from "./components/network/cni.ts";
 import {
   alertmanagerSecret,
   grafanaLimits,
@@ -29,21 +30,19 @@ import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets, mutualTls } from "./components/thanos/grpc.ts";
 import { generate } from "./tools/crd_generator.ts";
 
+/** Checks of a program that may be a stand-in. */
+const GRAFANA = { ...LIVE, program: "grafana" };
+
 export const prometheus = step({
   name: "20-prometheus",
   checks: [
-    { name: "Targets", hop: "exporters -> Prometheus", live: true, run: targets },
-    { name: "Rules", hop: "PrometheusRule -> Prometheus", live: true, run: rules },
-    { name: "Alerts", hop: "Prometheus -> Alertmanager", live: true, run: alertmanager },
-    { name: "Block upload", hop: "sidecar -> S3", live: true, run: uploads },
-    { name: "Grafana login", hop: "people -> Grafana", live: true, program: "grafana", run: login },
-    {
-      name: "Grafana data",
-      hop: "Grafana -> Prometheus",
-      live: true,
-      program: "grafana",
-      run: dashboards,
-    },
+    { ...BEFORE, needs: "cluster", name: "NetworkPolicies", hop: "network", run: policiesEnforced },
+    { ...LIVE, name: "Targets", hop: "exporters -> Prometheus", run: targets },
+    { ...LIVE, name: "Rules", hop: "PrometheusRule -> Prometheus", run: rules },
+    { ...LIVE, name: "Alerts", hop: "Prometheus -> Alertmanager", run: alertmanager },
+    { ...LIVE, s3: true, name: "Block upload", hop: "sidecar -> S3", run: uploads },
+    { ...GRAFANA, name: "Grafana login", hop: "people -> Grafana", run: login },
+    { ...GRAFANA, name: "Grafana data", hop: "Grafana -> Prometheus", run: dashboards },
   ],
   bundles: upstream,
   objects: async (cluster) => [

@@ -2,6 +2,7 @@
 // an edge the alerts about its sidecar. Needs 20-prometheus (sidecars, bucket access, definitions).
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
 import "./needs.ts";
+import { LIVE } from "../lib/core/check.ts";
 import { compactor } from "./checks/metrics.ts";
 import { clusters, endpoints } from "./checks/thanos.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
@@ -17,7 +18,7 @@ import { thanosLabels } from "./components/thanos/labels.ts";
 import { awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
 
 /** Checks of what only the centre has. */
-const CENTRAL = { live: true, role: "central" } as const;
+const CENTRAL = { ...LIVE, role: "central" } as const;
 
 export const thanos = step({
   name: "30-thanos",
@@ -25,7 +26,7 @@ export const thanos = step({
   checks: [
     { ...CENTRAL, name: "Thanos endpoints", hop: "Query -> sidecars", run: endpoints },
     { ...CENTRAL, name: "Clusters in Query", hop: "clusters -> Query", run: clusters },
-    { ...CENTRAL, name: "Compactor", hop: "S3 -> Compactor -> S3", run: compactor },
+    { ...CENTRAL, s3: true, name: "Compactor", hop: "S3 -> Compactor -> S3", run: compactor },
   ],
   tellsCentral: fleetLists,
   objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),

@@ -1,6 +1,8 @@
 // 40-logging: OpenSearch with its snapshot repository and life cycle, then Fluent Bit on every node.
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
 import "./needs.ts";
+import { BEFORE, LIVE } from "../lib/core/check.ts";
+import { kernel } from "./checks/node.ts";
 import { archive, headroom } from "./checks/archive.ts";
 import { fresh, marker } from "./checks/logs.ts";
 import { dropped, indexed } from "./checks/metrics.ts";
@@ -45,23 +47,24 @@ import { networkPolicies } from "./components/network/policies.ts";
 const LOGS = LOG_INDICES.join(",");
 
 // What needs a program that may be a stand-in.
-const MANAGED = { live: true, program: "index-management" };
-const COLLECTED = { live: true, program: "fluent-bit" };
+const MANAGED = { ...LIVE, program: "index-management" };
+const COLLECTED = { ...LIVE, program: "fluent-bit" };
 
 export const logging = step({
   name: "40-logging",
   needs: ["20-prometheus"],
   checks: [
-    { name: "OpenSearch", hop: "OpenSearch nodes", live: true, run: health },
+    { ...BEFORE, needs: "pods", name: "Kernel settings", hop: "node -> OpenSearch", run: kernel },
+    { ...LIVE, name: "OpenSearch", hop: "OpenSearch nodes", run: health },
     { ...MANAGED, name: "OpenSearch plugins", hop: "image -> OpenSearch", run: plugins },
-    { name: "Room for logs", hop: "OpenSearch -> volume", live: true, run: headroom },
-    { name: "Log snapshots", hop: "OpenSearch -> S3", live: true, run: logRepository },
-    { name: "Log archive", hop: "index -> S3", live: true, run: archive },
+    { ...LIVE, name: "Room for logs", hop: "OpenSearch -> volume", run: headroom },
+    { ...LIVE, s3: true, name: "Log snapshots", hop: "OpenSearch -> S3", run: logRepository },
+    { ...LIVE, name: "Log archive", hop: "index -> S3", run: archive },
     { ...MANAGED, name: "Log lifecycle", hop: "index -> snapshot -> deletion", run: lifecycle },
     { ...COLLECTED, name: "Marker line", hop: "pod -> Fluent Bit -> OpenSearch", run: marker },
     { ...COLLECTED, name: "Fresh logs", hop: "node -> Fluent Bit -> OpenSearch", run: fresh },
     { ...COLLECTED, name: "Dropped logs", hop: "Fluent Bit -> Prometheus", run: dropped },
-    { name: "OpenSearch metrics", hop: "OpenSearch -> Prometheus", live: true, run: indexed },
+    { ...LIVE, name: "OpenSearch metrics", hop: "OpenSearch -> Prometheus", run: indexed },
   ],
   objects: (cluster) =>
     render("logging", cluster, {

@@ -1,22 +1,25 @@
 // 50-verify: proves hop by hop that a cluster does what the other steps built, and leaves nothing behind.
-// Every check runs; one closing error names each failed hop, its likely cause and the fix.
+// Every check runs; one table has what each has found, with the likely cause and the fix of what is wrong.
 import "./needs.ts";
 import type { Check } from "../lib/core/check.ts";
 import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { durationSeconds } from "../lib/core/quantity.ts";
 import { checksOf, desiredOf, step } from "../lib/deploy/step.ts";
-import { certificates } from "./checks/certificates.ts";
+import { apiCertificate, clientCertificate } from "./checks/certificates.ts";
 import { claims, existing, readyObjects } from "./checks/objects.ts";
-import { runChecks } from "./checks/run.ts";
+import { verifyBy } from "./checks/run.ts";
 import { STEPS } from "./steps.ts";
+
+const AFTER = { when: "after", needs: "cluster" } as const;
 
 /** Of the cluster as a whole; the steps bring their own. */
 const CHECKS: Check[] = [
-  { name: "Objects", hop: "manifests -> API server", live: false, run: existing },
-  { name: "Readiness", hop: "controllers -> pods", live: false, run: readyObjects },
-  { name: "Volume claims", hop: "pods -> volumes", live: false, run: claims },
-  { name: "Certificates", hop: "clients -> S3, API server", live: false, run: certificates },
+  { ...AFTER, name: "Objects", hop: "manifests -> API server", run: existing },
+  { ...AFTER, name: "Readiness", hop: "controllers -> pods", run: readyObjects },
+  { ...AFTER, name: "Volume claims", hop: "pods -> volumes", run: claims },
+  { ...AFTER, name: "Client certificate", hop: "kubectl -> API server", run: clientCertificate },
+  { ...AFTER, name: "API server certificate", hop: "API server -> kubectl", run: apiCertificate },
 ];
 
 /**
@@ -32,10 +35,11 @@ export const verify = step({
   afterFleet: true,
   objects: () => Promise.resolve([]),
   async run(context) {
-    const checks = [...CHECKS, ...checksOf(STEPS, context.cluster)];
-    const objects = await desiredOf(STEPS, context.cluster);
-    const deadline = Date.now() + patienceOf(context.cluster);
-    await runChecks(checks, context, { objects, until: () => deadline });
+    const { cluster } = context;
+    const objects = await desiredOf(STEPS, cluster);
+    const deadline = Date.now() + patienceOf(cluster);
+    const checks = checksOf(STEPS, cluster, "after", CHECKS);
+    await verifyBy(checks, context, () => deadline, () => objects);
   },
 });
 

@@ -10,7 +10,7 @@ import {
   readLayer,
   shown,
 } from "./files.ts";
-import { type Finding, isSecret, SETTINGS, validate } from "./schema.ts";
+import { isSecret, SETTINGS, validate, type Violation } from "./schema.ts";
 import type { Vars } from "../core/cluster.ts";
 
 /** A cluster before the rules that compare settings and clusters. */
@@ -129,7 +129,7 @@ function check(
   // Where a setting that nobody gave should be written.
   const home = (name: string) => isSecret(name) ? secrets : FILE_ONLY.includes(name) ? own : common;
   const source = (name: string) => texts[name] ? given.get(name)!.source : "default";
-  const line = ({ name, text }: Finding) => `${given.get(name)?.source ?? home(name)}  ${text}`;
+  const line = ({ name, text }: Violation) => `${given.get(name)?.source ?? home(name)}  ${text}`;
   const lacks = findings.filter(({ name, missing }) => missing && isSecret(name));
   return {
     vars,

@@ -31,7 +31,7 @@ export function isSecret(name: string): boolean {
 }
 
 /** A value that does not fit its setting; the text never repeats a secret. */
-export interface Finding {
+export interface Violation {
   name: string;
   text: string;
   /** Nobody gave a required setting. */
@@ -52,12 +52,12 @@ const OPTIONS = {
 let compiled: ValidateFunction | undefined;
 
 /** Checks texts against the schema; gives typed values with defaults, and all findings at once. */
-export function validate(texts: Record<string, string>): { vars: Vars; findings: Finding[] } {
+export function validate(texts: Record<string, string>): { vars: Vars; findings: Violation[] } {
   const given = Object.entries(texts).filter(([, value]) => value !== "");
   const vars: Vars = Object.fromEntries(given);
   compiled ??= new Ajv2020(OPTIONS).compile(schema);
   compiled(vars);
-  const findings = new Map<string, Finding>();
+  const findings = new Map<string, Violation>();
   for (const error of compiled.errors ?? []) {
     const finding = findingOf(error, texts);
     // One bad value breaks several keywords; the first says it.
@@ -76,7 +76,7 @@ function emptySecrets(texts: Record<string, string>): string[] {
   );
 }
 
-function findingOf(error: ErrorObject, texts: Record<string, string>): Finding {
+function findingOf(error: ErrorObject, texts: Record<string, string>): Violation {
   if (error.keyword === "required") {
     const name = error.params.missingProperty;
     const state = name in texts ? "is empty, and empty means missing" : "is missing";

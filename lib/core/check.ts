@@ -1,5 +1,5 @@
-// What should be true of a running system: what is asked of whom, and what may be wrong.
-import type { Cluster, Role } from "./cluster.ts";
+// What should be true of a system, before a deploy or after it: what is asked of whom, and what is found.
+import { type Cluster, flag, list, type Role } from "./cluster.ts";
 import type { Manifest } from "./object.ts";
 
 /** A Service and one of its ports, by name or number. */
@@ -20,44 +20,100 @@ export interface ClusterProxy extends AsyncDisposable {
   fetch(service: ServicePort, path: string, init?: RequestInit): Promise<Response>;
 }
 
-/** One thing that is wrong. */
-export interface Problem {
-  /** What is wrong and where, as a sentence. */
+/**
+ * `fail`: a deploy would fail or do harm, or a cluster does not do what it should; `warn`: it works, but
+ * somebody should act; `note`: worth knowing; `hidden`: cannot be looked at here.
+ */
+export type State = "ok" | "note" | "warn" | "fail" | "hidden";
+
+/** One thing that was found. */
+export interface Finding {
+  /** Default: fail. */
+  state?: State;
+  /** What was seen and where, as a sentence or a short text. */
   what: string;
   /** The likely cause. */
-  cause: string;
+  cause?: string;
   /** The next command or edit. */
-  fix: string;
-  /** Seconds from the first look in which it may still go by itself, where that is known. */
+  fix?: string;
+  /** Of a fail before a deploy; default: a prerequisite is missing (3). */
+  exitCode?: number;
+  /** Lines that say what the verdict was made of. */
+  detail?: string[];
+  /** Seconds from the first look in which a fail may still go by itself, where that is known. */
   patience?: number;
 }
 
-/** Notes a fact for the operator beside the verdict: how long, how much. */
-export type Tell = (fact: string) => void;
+/** All is well, and this was seen. */
+export function ok(what: string): Finding {
+  return { state: "ok", what };
+}
+
+/** Nothing is wrong, but somebody may wonder. */
+export function note(what: string): Finding {
+  return { state: "note", what };
+}
+
+/** It works, but somebody should act. */
+export function warn(what: string, fix: string): Finding {
+  return { state: "warn", what, fix };
+}
+
+/** A deploy would fail, or do harm. */
+export function fail(what: string, fix: string, exitCode?: number): Finding {
+  return { state: "fail", what, fix, exitCode };
+}
+
+/** It cannot be looked at here, and why. */
+export function hidden(why: string): Finding {
+  return { state: "hidden", what: why };
+}
 
 /** What a check looks at. */
 export interface Subject {
   cluster: Cluster;
   /** All clusters of the site. */
   fleet: Cluster[];
+  /** Before a deploy (preflight), or after it (50-verify). */
+  when: "before" | "after";
   /** Objects of all steps. */
-  objects: Manifest[];
+  objects: () => Promise<Manifest[]>;
   /** The way to the Services of the cluster; opened by the first check that needs it. */
   proxy: () => Promise<ClusterProxy>;
+  /** The same answer for every check that asks under this name; the first one does the work. */
+  once<T>(name: string, work: () => Promise<T>): Promise<T>;
+  /** Told what takes its time. */
+  say: (text: string) => void;
 }
 
 /** One thing that should be true of a cluster. */
 export interface Check {
-  /** What is shown to be true: `Prometheus targets`. */
+  /** What is shown to be true: `Targets`. */
   name: string;
   /** The way of the data that is shown: `exporters -> Prometheus`. */
   hop: string;
-  /** true: it needs running pods. */
-  live: boolean;
+  when: "before" | "after" | "both";
+  /** The API server, or running pods; default: only what can be reached from this machine. */
+  needs?: "cluster" | "pods";
   /** The only role of a cluster that it is about; default: every one. */
   role?: Role;
   /** The program it needs, as STAND_INS names it; only for one that may be a stand-in. */
   program?: string;
-  /** What is wrong; nothing when all is well. A DeployError thrown here is one problem. */
-  run: (subject: Subject, tell: Tell) => Promise<Problem[]>;
+  /** true: a key for S3 has a part in it, so a rotation asks again. */
+  s3?: boolean;
+  /** What is found; nothing when all is well. An error thrown here is one finding. */
+  run: (subject: Subject) => Promise<Finding | Finding[]>;
+}
+
+/** Of checks that look before a deploy. */
+export const BEFORE = { when: "before" } as const;
+/** Of checks that look at running programs after one. */
+export const LIVE = { when: "after", needs: "pods" } as const;
+
+/** Why what needs running pods (of `program`) shows nothing on this cluster; undefined when it does. */
+export function hiddenBy(cluster: Cluster, program?: string): string | undefined {
+  if (flag(cluster, "SIMULATED_NODES")) return "not shown here (simulated nodes)";
+  if (program && list(cluster, "STAND_INS").includes(program)) {
+    return `not shown here (${program} is a stand-in)`;
+  }
 }

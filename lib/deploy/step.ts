@@ -1,8 +1,8 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
 import { apply, staleAmong } from "../apply/apply.ts";
 import { growVolumes } from "../apply/volumes.ts";
-import { type Cluster, flag, list, text } from "../core/cluster.ts";
-import type { Check } from "../core/check.ts";
+import { type Cluster, text } from "../core/cluster.ts";
+import { type Check, hiddenBy } from "../core/check.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { hasRun } from "../kube/deployed.ts";
 import { idOf, type Manifest, signed } from "../core/object.ts";
@@ -31,7 +31,7 @@ export interface StepDefinition {
   bundles?: (cluster: Cluster) => Promise<Manifest[]>;
   /** Our own desired objects; pure, so that plan and golden files use the same. */
   objects: (cluster: Cluster) => Promise<Manifest[]>;
-  /** What shows that it works, for 50-verify; in the order in which the data goes. */
+  /** What preflight and 50-verify look at, in the order in which the data goes. */
   checks?: Check[];
   /** The runbook: phases in order. */
   run: (context: StepContext) => Promise<void>;
@@ -57,6 +57,8 @@ export interface StepContext {
    * where STAND_INS names the `program` it needs.
    */
   live(title: string, work: () => Promise<void>, program?: string): Promise<void>;
+  /** Counts what cannot be shown on this cluster. */
+  notShown(title: string): void;
   /** Grows volumes where the objects want it, applies them, reports and counts what changed. */
   apply(objects: Manifest[]): Promise<void>;
   /** Waits until the objects are ready; `minutes` at most (10). */
@@ -96,9 +98,16 @@ export async function desiredOf(steps: Step[], cluster: Cluster): Promise<Manife
   return (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
 }
 
-/** What the steps bring to show that they work on this cluster. */
-export function checksOf(steps: Step[], { role }: Cluster): Check[] {
-  return steps.flatMap(({ checks = [] }) => checks).filter((one) => (one.role ?? role) === role);
+/** What is to be looked at on this cluster before or after a deploy: `own`, then what the steps bring. */
+export function checksOf(
+  steps: Step[],
+  { role }: Cluster,
+  when: "before" | "after",
+  own: Check[] = [],
+): Check[] {
+  return [...own, ...steps.flatMap(({ checks = [] }) => checks)].filter((one) =>
+    (one.role ?? role) === role && (one.when === when || one.when === "both")
+  );
 }
 
 /** The result of a step that was not begun. */
@@ -177,16 +186,18 @@ function contextOf(
     report.say(`    changed    ${what}`);
     result.changed += 1;
   }
+  const notShown = (title: string) => void result.notShown.push(title);
   return {
     cluster,
     fleet,
     objects,
     report,
     phase,
+    notShown,
     async live(title, work, program) {
       const reason = hiddenBy(cluster, program);
       if (!reason) return await phase(title, work);
-      result.notShown.push(title);
+      notShown(title);
       report.notShown(title, reason);
     },
     async apply(objects) {
@@ -204,12 +215,6 @@ function contextOf(
     },
     changed,
   };
-}
-
-/** Why a live phase has nothing to look at on this cluster; undefined when it has. */
-function hiddenBy(cluster: Cluster, program?: string): string | undefined {
-  if (flag(cluster, "SIMULATED_NODES")) return "simulated nodes";
-  if (program && list(cluster, "STAND_INS").includes(program)) return `${program} is a stand-in`;
 }
 
 async function checkNeeds(step: Step, cluster: Cluster): Promise<void> {

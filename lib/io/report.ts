@@ -133,8 +133,8 @@ export class Report {
   }
 
   /** A check or phase that this environment cannot show. */
-  notShown(what: string, reason: string): void {
-    this.say(dim(`  ${what.padEnd(28)} not shown here (${reason})`));
+  notShown(what: string, why: string): void {
+    this.say(dim(`  ${what.padEnd(28)} ${why}`));
   }
 
   /** A failure (of `cluster`): what, where, why, and the next command. A stack only for bugs. */

@@ -1,81 +1,195 @@
-// Runs checks with patience, and tells what came of them.
+// Runs checks side by side, with patience, and makes one table of what they found.
+import { setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Check, Problem, Subject } from "../core/check.ts";
-import { inContext } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf, stackOf } from "../core/error.ts";
+import {
+  type Check,
+  type Finding,
+  hidden,
+  hiddenBy,
+  type State,
+  type Subject,
+} from "../core/check.ts";
+import { type Cluster, inContext } from "../core/cluster.ts";
+import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../core/error.ts";
+import type { Manifest } from "../core/object.ts";
 import { refuseInterrupted } from "../io/interrupt.ts";
+import { table } from "../io/report.ts";
+import { checkTarget } from "../kube/target.ts";
+import { openProxy } from "./http.ts";
 
-export interface Result {
-  name: string;
-  hop: string;
-  problems: Problem[];
-  /** What the last try told. */
-  fact?: string;
+/** What came of one check. */
+export interface Row {
+  check: Check;
+  /** The worst of the findings; ok without any. */
+  state: State;
+  findings: Finding[];
 }
 
-export interface Patience {
-  /** Time (as of `Date.now()`) until which a check that fails is run again. */
-  until: number;
-  /** Pause between two runs in seconds. */
-  every?: number;
-  /** Told what is wrong while there is patience left. */
-  say?: (missing: string) => void;
+/** Checks that run at the same time: most wait for a kubectl or a pod. */
+const WIDTH = 8;
+/** Seconds between two words about what is still open. */
+const REMINDER = 10;
+
+/** The check that says whether the cluster answers and is the right one. */
+export const TARGET = "Context and address";
+
+/** What checks of a cluster share; `objects` gives those of all steps. Dispose of it to close the way in. */
+export function openSubject(
+  cluster: Cluster,
+  { when, fleet = [cluster], objects, say = () => {} }:
+    & Pick<Subject, "when">
+    & Partial<Pick<Subject, "fleet" | "say">>
+    & { objects: () => Manifest[] | Promise<Manifest[]> },
+): Subject & AsyncDisposable {
+  const answers = new Map<string, Promise<unknown>>();
+  const resources = new AsyncDisposableStack();
+  const once = <T>(name: string, work: () => Promise<T>) => {
+    if (!answers.has(name)) answers.set(name, work());
+    return answers.get(name) as Promise<T>;
+  };
+  return {
+    cluster,
+    fleet,
+    when,
+    say,
+    once,
+    objects: () => once("objects", async () => await objects()),
+    proxy: () => once("proxy", async () => resources.use(await openProxy(cluster))),
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
 }
 
 /**
- * Runs a check until it finds nothing wrong, or the patience is over, that of its problems too: what is new
+ * Runs every check, whatever the others find. `until` gives the time (as of `Date.now()`) until which one that
+ * fails is run again; the pause is `every` seconds. The rows come in the order of the checks.
+ */
+export async function runChecks(
+  checks: Check[],
+  subject: Subject,
+  { until = () => 0, every = 5 }: { until?: (check: Check) => number; every?: number } = {},
+): Promise<Row[]> {
+  const open = new Set(checks.map(({ name }) => name));
+  const reminder = setInterval(() => {
+    const more = open.size > 3 ? ` and ${open.size - 3} more` : "";
+    subject.say([...open].slice(0, 3).join(", ") + more);
+  }, REMINDER * 1000);
+  const rows: Row[] = [];
+  const queue = checks.entries();
+  try {
+    await Promise.all(Array.from({ length: WIDTH }, async () => {
+      for (const [index, check] of queue) {
+        const findings = await runUntilOk(check, subject, { until: until(check), every });
+        rows[index] = { check, findings, state: worstOf(findings) };
+        open.delete(check.name);
+      }
+    }));
+  } finally {
+    clearInterval(reminder);
+  }
+  return rows;
+}
+
+/**
+ * Runs a check until it finds nothing wrong, or the patience is over, that of its findings too: what is new
  * needs a while.
  */
-export async function runUntilOk(
+async function runUntilOk(
   check: Check,
   subject: Subject,
-  { until, every = 5, say = () => {} }: Patience,
-): Promise<Result> {
-  const { name, hop } = check;
+  { until, every }: { until: number; every: number },
+): Promise<Finding[]> {
+  const { cluster, when, say } = subject;
+  const why = await hiddenWhy(check, subject);
+  if (why) return [hidden(why)];
   const started = Date.now();
   for (let said = "";;) {
     refuseInterrupted();
-    const result: Result = { name, hop, problems: [] };
-    const tell = (fact: string) => void (result.fact = fact);
-    const found = await check.run(subject, tell).catch(asProblems);
-    const problems = result.problems = found.map((problem) => (
-      { ...problem, fix: inContext(subject.cluster, problem.fix) }
+    const found = await check.run(subject).catch((error) => findingOf(error, when));
+    const findings = [found].flat().map((finding) => (
+      { ...finding, ...finding.fix ? { fix: inContext(cluster, finding.fix) } : {} }
     ));
-    const longest = Math.max(0, ...problems.map(({ patience = 0 }) => patience));
+    const fails = findings.filter(isFail);
+    const longest = Math.max(0, ...fails.map(({ patience = 0 }) => patience));
     const last = Math.max(until, started + longest * 1000);
-    if (problems.length === 0 || Date.now() + every * 1000 > last) return result;
-    const more = problems.length > 1 ? ` and ${problems.length - 1} more` : "";
-    const now = `${name}: ${problems[0]!.what}${more}`;
+    if (fails.length === 0 || Date.now() + every * 1000 > last) return findings;
+    const more = fails.length > 1 ? ` and ${fails.length - 1} more` : "";
+    const now = `${check.name}: ${fails[0]!.what}${more}`;
     if (now !== said) say(said = now);
     await sleep(every * 1000);
   }
 }
 
-/** What a check could not even ask is a problem as well, and so is a bug of ours: the others still count. */
-function asProblems(error: unknown): Problem[] {
-  if (!(error instanceof DeployError)) {
-    const what = `cannot be asked: ${messageOf(error)}`;
-    return [{
-      what,
-      cause: stackOf(error),
-      fix: "this is a bug of ours: report it with these lines",
-    }];
-  }
-  const cause = error.where.join("; ") || "see above";
-  return [{ what: error.message, cause, fix: error.fix ?? "run again with the cause removed" }];
+/** Why it cannot be looked at; after a deploy the cluster has answered already. */
+async function hiddenWhy({ needs, program }: Check, subject: Subject): Promise<string | undefined> {
+  const { cluster, when, once } = subject;
+  const why = needs === "pods" ? hiddenBy(cluster, program) : undefined;
+  if (why || !needs || when === "after") return why;
+  const reached = await once(TARGET, () => checkTarget(cluster)).then(() => true, () => false);
+  return reached ? undefined : `not looked at: see ${TARGET}`;
 }
 
-/** Throws exit 11 with every problem of every check, hop by hop; returns when there is none. */
-export function throwIfFailed(cluster: string, results: Result[]): void {
-  const failed = results.filter(({ problems }) => problems.length > 0);
-  if (failed.length === 0) return;
-  throw new DeployError(`${failed.length} of ${results.length} checks failed on ${cluster}`, {
-    exitCode: ExitCode.verification,
-    where: failed.flatMap(({ name, hop, problems }) =>
-      problems.map(({ what, cause, fix }) =>
-        `${name} (${hop}): ${what}\nlikely cause: ${cause}\nfix: ${fix}`
-      )
-    ),
-    fix: "follow the fixes from the top: a broken hop breaks those behind it",
+/**
+ * What could not even be asked is a finding as well, and so is a bug of ours: the others still count. A mere
+ * delay hides the thing before a deploy.
+ */
+function findingOf(error: unknown, when: Subject["when"]): Finding {
+  if (!(error instanceof DeployError)) {
+    return {
+      what: `cannot be asked: ${messageOf(error)}`,
+      detail: [stackOf(error)],
+      fix: "this is a bug of ours: report it with the lines above",
+      exitCode: ExitCode.bug,
+    };
+  }
+  const { message: what, where: detail, fix, exitCode } = error;
+  if (error instanceof SlowError && when === "before") {
+    return { state: "hidden", what, detail, fix };
+  }
+  return { what, detail, fix: fix ?? "correct the cause, then run again", exitCode };
+}
+
+/** Whether it counts against the check. */
+export function isFail({ state = "fail" }: Finding): boolean {
+  return state === "fail";
+}
+
+const RANK: State[] = ["fail", "warn", "hidden", "note", "ok"];
+
+function worstOf(findings: Finding[]): State {
+  return RANK.find((rank) => findings.some(({ state = "fail" }) => state === rank)) ?? "ok";
+}
+
+/**
+ * The table as text: a row says the worst that was found, all of it; cause, details and fix stand below. Where
+ * nothing is wrong it says what was seen, or else the hop that was shown.
+ */
+export function tableOf(rows: Row[]): string {
+  const lines = rows.flatMap(({ check: { name, hop }, state, findings }) => {
+    const worst = findings.filter((one) => (one.state ?? "fail") === state);
+    const well = state === "ok" || state === "note";
+    const shown = well ? [{ what: worst.map(({ what }) => what).join("; ") || hop }] : worst;
+    const mark = state === "hidden" ? "-" : state;
+    return shown.map((finding, index) => (
+      { cells: index === 0 ? [mark, name, finding.what] : ["", "", finding.what], finding }
+    ));
   });
+  if (lines.length === 0) return "";
+  const texts = table(lines.map(({ cells }) => cells.map((cell) => cell.replaceAll("\n", " "))));
+  return texts.split("\n").flatMap((text, index) => {
+    const { detail = [], cause, fix } = lines[index]!.finding as Finding;
+    // Of findings with the same fix the last one says it.
+    const again = fix === (lines[index + 1]?.finding as Finding | undefined)?.fix;
+    return [
+      `  ${text}`,
+      ...detail.map((line) => `          ${line.replaceAll("\n", "\n          ")}`),
+      ...(cause ? [`        likely cause: ${cause}`] : []),
+      ...(fix && !again ? [`        fix: ${fix.replaceAll("\n", "\n          ")}`] : []),
+    ];
+  }).join("\n");
+}
+
+/** 0 when nothing fails, else the exit code of the worst fail (the highest number). */
+export function exitCodeOfRows(rows: Row[]): number {
+  const fails = rows.flatMap(({ findings }) => findings).filter(isFail);
+  return Math.max(ExitCode.done, ...fails.map(({ exitCode = ExitCode.prerequisite }) => exitCode));
 }

@@ -1,36 +1,36 @@
-// This machine, its access to the cluster, and the certificates on the way.
+// This machine, and its access to the cluster.
 import { $ } from "zx";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { checkTarget } from "../../lib/kube/target.ts";
 import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
-import { type Dated, daysLeft, SOON } from "./certificates.ts";
-import { ok, type Row, stop, warn, worstOf } from "../../lib/probe/row.ts";
+import { TARGET } from "../../lib/probe/check.ts";
+import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
 
 /** kubectl against the server, and the shell that everything is started with. */
-export async function toolRow(cluster: Cluster): Promise<Row> {
+export async function tools({ cluster }: Subject): Promise<Finding[]> {
   const client = await kubectlVersion();
   // Another row says why a server does not answer.
   const server = await kubectl(["get", "--raw", "/version"], { cluster, seconds: 10 })
     .then((text) => JSON.parse(text).gitVersion as string, () => undefined);
   const bash = await $({ quiet: true, nothrow: true })`bash --version`;
   const shell = /version ([0-9.]+)/.exec(bash.stdout)?.[1];
-  return worstOf([
+  return [
     judgeKubectl(client, server),
-    shell ? ok(`bash ${shell}`) : stop("no bash", "install bash"),
-  ]);
+    shell ? ok(`bash ${shell}`) : fail("no bash", "install bash"),
+  ];
 }
 
 /** kubectl applies on the server from 1.27 on as we need it; one minor beside the server is supported. */
 const OLDEST = 27;
 
 /** Versions as `v1.35.1`. */
-export function judgeKubectl(client: string, server: string | undefined): Row {
+export function judgeKubectl(client: string, server: string | undefined): Finding {
   const seen = `kubectl ${client}${server ? `, server ${server}` : ""}`;
   const minor = minorOf(client);
   if (minor < OLDEST) {
-    return stop(`${seen}: older than v1.${OLDEST}`, "make tools, or a newer kubectl first on PATH");
+    return fail(`${seen}: older than v1.${OLDEST}`, "make tools, or a newer kubectl first on PATH");
   }
   const skew = server === undefined ? 0 : Math.abs(minor - minorOf(server));
   if (skew <= 1) return ok(seen);
@@ -45,14 +45,14 @@ function minorOf(version: string): number {
 }
 
 /** Context, address and identity of the cluster, as before every deploy. */
-export async function targetRow(cluster: Cluster): Promise<Row> {
-  const { marker } = await checkTarget(cluster);
+export async function target({ cluster, once }: Subject): Promise<Finding> {
+  const { marker } = await once(TARGET, () => checkTarget(cluster));
   const where = `${text(cluster, "KUBE_CONTEXT")} at ${text(cluster, "API_HOST")}`;
   return ok(`${where}, ${marker ? "not deployed to yet" : text(cluster, "CLUSTER_NAME")}`);
 }
 
 /** Whether the user of the context may do everything; a deploy makes ClusterRoles and CRDs. */
-export async function rightsRow(cluster: Cluster): Promise<Row> {
+export async function rights({ cluster }: Subject): Promise<Finding> {
   const question = ["auth", "can-i", "*", "*", "--all-namespaces"];
   const answer = await kubectl(question, { cluster, seconds: 15 }).catch((error) => {
     // "no" comes with exit code 1.
@@ -60,29 +60,9 @@ export async function rightsRow(cluster: Cluster): Promise<Row> {
     throw error;
   });
   if (answer.trim() === "yes") return ok("everything");
-  return stop(
+  return fail(
     "the user of the context may not do everything",
     `bind it to cluster-admin (kubectl auth whoami says who it is)`,
     ExitCode.unreachable,
   );
-}
-
-/** Certificates by the days that are left. */
-export function judgeCertificates(all: Dated[], now = Date.now()): Row {
-  if (all.length === 0) return ok("none (a token, or no TLS)");
-  return worstOf(all.map((one) => {
-    const end = new Date(one.until).toISOString().slice(0, 10);
-    const days = daysLeft(one, now);
-    if (one.until <= now) return ended(`ended on ${end}`, one, now);
-    if (one.from > now) {
-      return ended(`starts on ${new Date(one.from).toISOString()} only`, one, now);
-    }
-    const seen = `${days} days left, until ${end}`;
-    return days < SOON ? warn(seen, one.fix) : ok(seen);
-  }));
-}
-
-function ended(what: string, { fix }: Dated, now: number): Row {
-  const here = new Date(now).toISOString();
-  return stop(`${what}; here it is ${here}`, `if that time is right: ${fix}`, ExitCode.unreachable);
 }

@@ -1,6 +1,6 @@
 // Check of Alertmanager: it runs, and an alert of Prometheus arrives there.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem, Subject } from "../../lib/core/check.ts";
+import type { Finding, Subject } from "../../lib/core/check.ts";
 
 /** The Alertmanager of the cluster itself. */
 export const ALERTMANAGER = {
@@ -20,7 +20,7 @@ export interface Alert {
 }
 
 /** The always-firing Watchdog has arrived. */
-export async function alertmanager({ proxy }: Subject): Promise<Problem[]> {
+export async function alertmanager({ proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const status = await readJson<AlertmanagerStatus>(way, ALERTMANAGER, "/api/v2/status");
   const filter = encodeURIComponent('alertname="Watchdog"');
@@ -29,8 +29,8 @@ export async function alertmanager({ proxy }: Subject): Promise<Problem[]> {
 }
 
 /** What is wrong with a status and its alerts. */
-export function alertProblems({ cluster }: AlertmanagerStatus, alerts: Alert[]): Problem[] {
-  const problems: Problem[] = [];
+export function alertProblems({ cluster }: AlertmanagerStatus, alerts: Alert[]): Finding[] {
+  const problems: Finding[] = [];
   if (cluster.status === "settling") {
     problems.push({
       what: "Alertmanager still looks for its peers",

@@ -1,6 +1,6 @@
 // Checks of log lines at rest: the days fit the disk, and those that are over are on S3.
 import { readJson } from "../../lib/probe/http.ts";
-import type { ClusterProxy, Problem, Subject, Tell } from "../../lib/core/check.ts";
+import { type ClusterProxy, type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
@@ -21,7 +21,7 @@ export interface NodeDisk {
 }
 
 /** The disks have room, and will have it when every day that is to be kept is there. */
-export async function headroom({ cluster, proxy }: Subject, tell: Tell): Promise<Problem[]> {
+export async function headroom({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const stats = await readJson<{ nodes: Record<string, NodeDisk> }>(
     way,
@@ -29,9 +29,7 @@ export async function headroom({ cluster, proxy }: Subject, tell: Tell): Promise
     "/_nodes/stats/fs",
   );
   const disks = Object.values(stats.nodes);
-  const outlook = outlookOf(await indicesOf(way), disks, cluster, Date.now());
-  if (outlook) tell(outlook.told);
-  return [...diskProblems(disks), ...outlook?.problems ?? []];
+  return [...diskProblems(disks), ...outlookOf(await indicesOf(way), disks, cluster, Date.now())];
 }
 
 async function indicesOf(way: ClusterProxy): Promise<Index[]> {
@@ -40,7 +38,7 @@ async function indicesOf(way: ClusterProxy): Promise<Index[]> {
 }
 
 /** Disks above 85 %: OpenSearch gives no new index a place there, so tomorrow's would be red. */
-export function diskProblems(disks: NodeDisk[]): Problem[] {
+export function diskProblems(disks: NodeDisk[]): Finding[] {
   return disks.filter(({ fs: { total } }) => total.available_in_bytes < 0.15 * total.total_in_bytes)
     .map(({ name, fs: { total } }) => ({
       what: `the volume of ${name} is ` +
@@ -52,7 +50,7 @@ export function diskProblems(disks: NodeDisk[]): Problem[] {
 }
 
 /**
- * What all days of LOG_RETENTION will take, from the days that are complete; undefined while there is
+ * What all days of LOG_RETENTION will take, from the days that are complete; nothing while there is
  * none. `now` in ms.
  */
 export function outlookOf(
@@ -60,31 +58,28 @@ export function outlookOf(
   disks: NodeDisk[],
   cluster: Cluster,
   now: number,
-): { told: string; problems: Problem[] } | undefined {
+): Finding[] {
   const today = new Date(now).toISOString().slice(0, 10).replaceAll("-", ".");
   const days = new Map<string, number>();
   for (const { index, "store.size": size } of indices) {
     const [day] = /\d{4}\.\d{2}\.\d{2}$/.exec(index) ?? [];
     if (day && day < today) days.set(day, (days.get(day) ?? 0) + Number(size ?? 0));
   }
-  if (days.size === 0) return undefined;
+  if (days.size === 0) return [];
   const daily = [...days.values()].reduce((sum, bytes) => sum + bytes, 0) / days.size;
   const disk = disks.reduce((sum, { fs: { total } }) => sum + total.total_in_bytes, 0);
   // The day that is being written, and the day on its way to S3, are there, too.
   const kept = durationSeconds(text(cluster, "LOG_RETENTION")) / DAY + 2;
   const told = `${gib(daily)} a day, so ${gib(daily * kept)} of ${gib(disk)} ` +
     `for LOG_RETENTION=${text(cluster, "LOG_RETENTION")}`;
-  if (daily * kept <= 0.9 * disk) return { told, problems: [] };
+  if (daily * kept <= 0.9 * disk) return [ok(told)];
   const fits = Math.max(1, Math.floor(0.9 * disk / daily) - 2);
-  return {
-    told,
-    problems: [{
-      what: `the logs will not fit: ${told}`,
-      cause: "more is logged than the volume was made for",
-      fix: `LOG_RETENTION=${fits}d or a larger OPENSEARCH_STORAGE, then make 40-logging ` +
-        `CLUSTER=${cluster.id}`,
-    }],
-  };
+  return [{
+    what: `the logs will not fit: ${told}`,
+    cause: "more is logged than the volume was made for",
+    fix: `LOG_RETENTION=${fits}d or a larger OPENSEARCH_STORAGE, then make 40-logging ` +
+      `CLUSTER=${cluster.id}`,
+  }];
 }
 
 function gib(bytes: number): string {
@@ -99,20 +94,20 @@ export interface ListedSnapshot {
 }
 
 /** Days that are over are on S3, and go from there when they are old. */
-export async function archive({ cluster, proxy }: Subject, tell: Tell): Promise<Problem[]> {
+export async function archive({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const path = `/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`;
   const { snapshots } = await readJson<{ snapshots: ListedSnapshot[] }>(way, OPENSEARCH, path);
   const now = Date.now();
   const whole = snapshots.filter(({ state }) => state === "SUCCESS");
   const ages = whole.map(({ start_time_in_millis: start }) => (now - start) / 1000 / DAY);
-  if (ages.length > 0) {
-    const [newest, oldest] = [Math.min(...ages), Math.max(...ages)].map((days) => days.toFixed(1));
-    tell(
-      `${ages.length} whole snapshots on S3, the newest ${newest} and the oldest ${oldest} days old`,
-    );
-  }
-  return archiveProblems(snapshots, await indicesOf(way), cluster, now);
+  const [newest, oldest] = [Math.min(...ages), Math.max(...ages)].map((days) => days.toFixed(1));
+  const seen = `${ages.length} whole snapshots on S3, the newest ${newest} and the oldest ` +
+    `${oldest} days old`;
+  return [
+    ok(ages.length > 0 ? seen : "no snapshot yet"),
+    ...archiveProblems(snapshots, await indicesOf(way), cluster, now),
+  ];
 }
 
 /** Indices that should be gone, a newest snapshot that failed, and snapshots that should be gone. */
@@ -121,8 +116,8 @@ export function archiveProblems(
   indices: Index[],
   cluster: Cluster,
   now: number,
-): Problem[] {
-  const problems: Problem[] = [];
+): Finding[] {
+  const problems: Finding[] = [];
   const older = (ms: number, setting: string, days: number) =>
     (now - ms) / 1000 > durationSeconds(text(cluster, setting)) + days * DAY;
   const late = indices.filter((index) => older(Number(index["creation.date"]), "LOG_RETENTION", 1));

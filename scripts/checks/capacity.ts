@@ -3,7 +3,7 @@ import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { bytesOf, cores } from "../../lib/core/quantity.ts";
-import { ok, type Row, stop, warn } from "../../lib/probe/row.ts";
+import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { inGi } from "./disk.ts";
 
 /** What the pods of one workload ask for, all of them together. */
@@ -27,21 +27,22 @@ export interface Room {
 const TIGHT = 0.9;
 
 /** Requests of everything that the steps want, and of the pods of others, against the nodes. */
-export async function roomRow(cluster: Cluster, objects: Manifest[]): Promise<Row> {
+export async function room({ cluster, objects }: Subject): Promise<Finding> {
   const get = async (...words: string[]): Promise<Manifest[]> =>
     JSON.parse(await kubectl(["get", ...words, "-o", "json"], { cluster, seconds: 20 })).items;
   const running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed";
-  const [nodes, pods] = await Promise.all([
+  const [wantedObjects, nodes, pods] = await Promise.all([
+    objects(),
     get("nodes"),
     get("pods", "--all-namespaces", running),
   ]);
-  const room = roomOn(nodes);
-  const wanted = demandsOf(objects, cluster, room);
-  return judgeRoom(room, wanted, othersOf(pods, wanted));
+  const there = roomOn(nodes);
+  const wanted = demandsOf(wantedObjects, cluster, there);
+  return judgeRoom(there, wanted, othersOf(pods, wanted));
 }
 
 /** The verdict, with a table per workload when there is little room. */
-export function judgeRoom(room: Room, wanted: Demand[], others: Demand[]): Row {
+export function judgeRoom(room: Room, wanted: Demand[], others: Demand[]): Finding {
   const all = [...wanted, ...others];
   const sum = (field: "cores" | "bytes" | "pods") =>
     all.reduce((total, demand) => total + demand[field], 0);
@@ -64,7 +65,7 @@ export function judgeRoom(room: Room, wanted: Demand[], others: Demand[]): Row {
   if (tight.length === 0) return ok(seen);
   const names = (full.length > 0 ? full : tight).map(({ name }) => name).join(" and ");
   const fix = `give the node more ${names}, or lower the *_REQUEST settings (env/README.md)`;
-  const row = full.length > 0 ? stop(`too small: ${seen}`, fix) : warn(`tight: ${seen}`, fix);
+  const row = full.length > 0 ? fail(`too small: ${seen}`, fix) : warn(`tight: ${seen}`, fix);
   return { ...row, detail: [...lines(wanted, "asked by"), ...lines(others, "there already:")] };
 }
 

@@ -1,9 +1,10 @@
 // Certificates that end: of the S3 server and its CA, of the API server, and ours for the API.
 import { X509Certificate } from "node:crypto";
 import { certificatesIn } from "../../lib/config/certificates.ts";
-import type { Problem, Subject, Tell } from "../../lib/core/check.ts";
+import { fail, type Finding, hidden, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
+import { TARGET } from "../../lib/probe/check.ts";
 import { contextServers } from "../../lib/kube/target.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
@@ -18,35 +19,59 @@ export interface Dated {
 }
 
 /** Days that are left when somebody should act. */
-export const SOON = 30;
+const SOON = 30;
 
 const DAY = 24 * 3600 * 1000;
 
-/** Whole days until a certificate ends; negative when it has ended. */
-export function daysLeft({ until }: Dated, now = Date.now()): number {
+/** Whole days until a certificate ends. */
+function daysLeft({ until }: Dated, now: number): number {
   return Math.floor((until - now) / DAY);
 }
 
-/** None of them ends within a month; tells the one that ends first. */
-export async function certificates({ cluster }: Subject, tell: Tell): Promise<Problem[]> {
-  const read = [s3Certificates(cluster), clientCertificates(cluster), apiCertificates(cluster)];
-  const all = (await Promise.all(read)).flat().sort((a, b) => a.until - b.until);
-  if (all[0]) tell(`${daysLeft(all[0])} days left for ${all[0].whose}, which ends first`);
-  return all.filter((one) => daysLeft(one) < SOON).map(endsSoon);
+/** What the S3 server shows, and its CA. */
+export async function s3Certificate({ cluster, when }: Subject): Promise<Finding[]> {
+  return judgeCertificates(await s3Certificates(cluster), when);
 }
 
-function endsSoon(one: Dated): Problem {
-  const days = daysLeft(one);
-  const end = new Date(one.until).toISOString().slice(0, 16).replace("T", " ");
-  return {
-    what: `${one.whose} ${days < 0 ? "ended" : `ends in ${days} days,`} on ${end} UTC`,
-    cause: "nobody has renewed it",
-    fix: one.fix,
+/** The kubeconfig's own. */
+export const clientCertificate = onTheWay(clientCertificates);
+
+/** What the API server shows. */
+export const apiCertificate = onTheWay(apiCertificates);
+
+/** Without a context there is no way to a cluster that could be looked at. */
+function onTheWay(read: (cluster: Cluster) => Promise<Dated[]>) {
+  return async ({ cluster, when }: Subject): Promise<Finding | Finding[]> => {
+    const servers = await contextServers(cluster).catch(() => undefined);
+    if (!servers?.get(text(cluster, "KUBE_CONTEXT"))) return hidden(`not looked at: see ${TARGET}`);
+    return judgeCertificates(await read(cluster), when);
   };
 }
 
+/** Certificates by the days that are left; a month ahead a deploy still works, but verification fails. */
+export function judgeCertificates(
+  all: Dated[],
+  when: Subject["when"],
+  now = Date.now(),
+): Finding[] {
+  if (all.length === 0) return [ok("none (a token, or no TLS)")];
+  return all.map((one) => {
+    const { whose, from, until, fix } = one;
+    const end = new Date(until).toISOString().slice(0, 10);
+    const here = `here it is ${new Date(now).toISOString()}`;
+    const wrong = (what: string) =>
+      fail(`${whose} ${what}; ${here}`, `if that time is right: ${fix}`, ExitCode.unreachable);
+    if (until <= now) return wrong(`ended on ${end}`);
+    if (from > now) return wrong(`starts on ${new Date(from).toISOString()} only`);
+    const days = daysLeft(one, now);
+    if (days >= SOON) return ok(`${whose}: ${days} days left, until ${end}`);
+    const state = when === "before" ? "warn" : "fail";
+    return { state, what: `${whose} ends in ${days} days, on ${end}`, fix };
+  });
+}
+
 /** What the S3 server shows, and the CA by which it is known. */
-export async function s3Certificates(cluster: Cluster): Promise<Dated[]> {
+async function s3Certificates(cluster: Cluster): Promise<Dated[]> {
   const { hostname, port } = new URL(text(cluster, "S3_ENDPOINT"));
   const again = "then make all: pods restart with it";
   const shown = await handshake(hostname, Number(port || 443), ExitCode.service);
@@ -59,7 +84,7 @@ export async function s3Certificates(cluster: Cluster): Promise<Dated[]> {
 }
 
 /** The kubeconfig's own; none where it holds a token or calls a plugin. */
-export async function clientCertificates(cluster: Cluster): Promise<Dated[]> {
+async function clientCertificates(cluster: Cluster): Promise<Dated[]> {
   const view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
   const { users } = JSON.parse(await kubectl(view, { cluster, seconds: 15 }));
   const data: string = users?.[0]?.user?.["client-certificate-data"] ?? "";
@@ -69,7 +94,7 @@ export async function clientCertificates(cluster: Cluster): Promise<Dated[]> {
 }
 
 /** What the API server shows. */
-export async function apiCertificates(cluster: Cluster): Promise<Dated[]> {
+async function apiCertificates(cluster: Cluster): Promise<Dated[]> {
   const server = (await contextServers(cluster)).get(text(cluster, "KUBE_CONTEXT")) ?? "";
   const { protocol, hostname, port } = new URL(server);
   if (protocol !== "https:") return [];

@@ -1,12 +1,20 @@
-// Whether there is disk for the volumes that the steps claim.
+// Whether there is disk for the volumes that the steps claim, and which class the default one is.
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor } from "../components/longhorn/nodes.ts";
-import type { NodeFacts } from "./node_facts.ts";
-import { ok, type Row, stop, warn } from "../../lib/probe/row.ts";
+import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
+import {
+  fail,
+  type Finding,
+  hidden,
+  hiddenBy,
+  ok,
+  type Subject,
+  warn,
+} from "../../lib/core/check.ts";
 
 /** Bytes as `12.5Gi`. */
 export function inGi(bytes: number): string {
@@ -14,16 +22,16 @@ export function inGi(bytes: number): string {
 }
 
 /** The claims of the steps and of others, against the class and (Longhorn) the disks. */
-export async function volumeRow(
-  cluster: Cluster,
-  objects: Manifest[],
-  facts: () => Promise<NodeFacts[]>,
-): Promise<Row> {
+export async function disks(subject: Subject): Promise<Finding> {
+  const { cluster } = subject;
   const wanted = text(cluster, "STORAGE_CLASS");
-  const claimed = claimsOf(objects);
+  const claimed = claimsOf(await subject.objects());
   if (text(cluster, "STORAGE") !== "longhorn") {
     return judgeClass(await storageClasses(cluster), wanted, claimed);
   }
+  const why = hiddenBy(cluster);
+  const facts = why ? undefined : await factsOf(subject).catch(() => undefined);
+  if (!facts) return hidden(why ?? UNKNOWN_NODES);
   const words = ["get", "persistentvolumeclaims", "--all-namespaces", "-o", "json"];
   const live: Manifest[] = JSON.parse(await kubectl(words, { cluster, seconds: 15 })).items;
   for (const { metadata: { namespace, name }, spec } of live) {
@@ -31,7 +39,7 @@ export async function volumeRow(
     const id = `${namespace}/${name}`, bytes = bytesOf(spec.resources.requests.storage);
     claimed.set(id, Math.max(bytes, claimed.get(id) ?? 0));
   }
-  return judgeDisks(await facts(), claimed, {
+  return judgeDisks(facts, claimed, {
     path: text(cluster, "LONGHORN_DATA_PATH"),
     replicas: number(cluster, "LONGHORN_REPLICAS"),
     reserved: number(cluster, "LONGHORN_RESERVED"),
@@ -69,12 +77,16 @@ function total(claims: Map<string, number>): number {
 }
 
 /** A class of the site's own: it has to be there. Its disks are its own business. */
-export function judgeClass(classes: Manifest[], wanted: string, claims: Map<string, number>): Row {
+export function judgeClass(
+  classes: Manifest[],
+  wanted: string,
+  claims: Map<string, number>,
+): Finding {
   const found = classes.find(({ metadata }) => metadata.name === wanted);
   const asked = `${claims.size} claims, ${inGi(total(claims))}`;
   if (!found) {
     const names = classes.map(({ metadata }) => metadata.name).join(", ") || "none";
-    return stop(
+    return fail(
       `no class ${wanted} (there: ${names}) for ${asked}`,
       "set STORAGE_CLASS to one of them, install its provisioner, or set STORAGE=longhorn",
     );
@@ -102,7 +114,7 @@ export function judgeDisks(
   facts: NodeFacts[],
   claims: Map<string, number>,
   { path, replicas, reserved, overProvisioning, minimalAvailable }: DiskSettings,
-): Row {
+): Finding {
   const copies = replicasFor(replicas, facts.length);
   const asked = total(claims) * copies;
   const sum = (field: "diskBytes" | "diskFreeBytes") =>
@@ -114,10 +126,10 @@ export function judgeDisks(
     inGi(room)
   }`;
   const grow = `a larger disk at LONGHORN_DATA_PATH, or smaller *_STORAGE settings`;
-  if (!(asked <= room)) return stop(`too small: ${seen}`, grow);
+  if (!(asked <= room)) return fail(`too small: ${seen}`, grow);
   // Longhorn takes no new replica on such a disk, and a full one stops what is there.
   if (free < size * minimalAvailable / 100) {
-    return stop(
+    return fail(
       `less than ${minimalAvailable} % free: ${seen}`,
       `free space below ${path}; or ${grow}`,
     );
@@ -126,16 +138,35 @@ export function judgeDisks(
   return ok(seen);
 }
 
-/** Minikube's own class comes back as the default one at each of its starts. */
-export function judgeAddon(classes: Manifest[], wanted: string): Row {
+/** The default StorageClass: before a deploy nothing takes it over, after one it is ours. */
+export async function defaultClass({ cluster, when }: Subject): Promise<Finding> {
+  return judgeDefault(await storageClasses(cluster), cluster, when);
+}
+
+/** What the default of these classes means; a class of the site's own is asked for by its name. */
+export function judgeDefault(
+  classes: Manifest[],
+  cluster: Cluster,
+  when: Subject["when"],
+): Finding {
+  const wanted = text(cluster, "STORAGE_CLASS");
+  const defaults = defaultClasses(classes);
+  const seen = `default: ${defaults.join(" and ") || "none"}`;
   const addon = classes.find(({ metadata, provisioner }) =>
     provisioner === "k8s.io/minikube-hostpath" && metadata.name !== wanted
   );
-  const defaults = defaultClasses(classes);
-  const seen = `default: ${defaults.join(", ") || "none"}`;
-  if (!addon) return ok(seen);
-  return warn(
-    `Minikube's class ${addon.metadata.name} is there and takes over at every minikube start; ${seen}`,
-    "minikube addons disable default-storageclass",
-  );
+  if (when === "before" && addon) {
+    const { name } = addon.metadata;
+    return warn(
+      `Minikube's class ${name} is there and takes over at every minikube start; ${seen}`,
+      "minikube addons disable default-storageclass",
+    );
+  }
+  const fine = defaults.length === 1 && defaults[0] === wanted;
+  if (when === "before" || fine || text(cluster, "STORAGE") === "existing") return ok(seen);
+  return {
+    what: `${seen}, wanted only ${wanted}`,
+    cause: "Minikube switched its own class on again, or 10-longhorn has not run to its end",
+    fix: `make 10-longhorn CLUSTER=${cluster.id}`,
+  };
 }

@@ -1,8 +1,9 @@
-// Checks of the doors: every Ingress from this machine, by host name on the NodePorts.
+// Checks of the doors: before a deploy names, NodePorts and the controller; after it every Ingress, from this
+// machine, by host name on the NodePorts.
 import { X509Certificate } from "node:crypto";
 import { request } from "node:http";
 import { isFor } from "../../lib/config/certificates.ts";
-import type { Problem, Subject, Tell } from "../../lib/core/check.ts";
+import { fail, type Finding, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
@@ -10,7 +11,6 @@ import { lookup } from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ExitCode } from "../../lib/core/error.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { ok, type Row, stop, warn } from "../../lib/probe/row.ts";
 
 const PATIENCE = 10_000;
 /** The controller's own words for a program that is away. */
@@ -23,13 +23,12 @@ interface Answer {
 }
 
 /** Every host answers; one with basic auth lets nobody in without; the certificate is ours. */
-export async function doors({ cluster, objects }: Subject, tell: Tell): Promise<Problem[]> {
+export async function doors({ cluster, objects }: Subject): Promise<Finding | Finding[]> {
   if (text(cluster, "INGRESS") === "existing") {
-    tell("not looked at: INGRESS=existing");
-    return [];
+    return note("not looked at: INGRESS=existing");
   }
   const stranger = await frontPage(`no-such-host.${text(cluster, "DOMAIN")}`, cluster);
-  const ingresses = objects.filter(({ kind }) => kind === "Ingress");
+  const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
   const hosts: string[] = ingresses.map(({ spec }) => spec.rules[0].host);
   const problems = ingresses.map(async (ingress, index) =>
     doorProblems(ingress, await frontPage(hosts[index]!, cluster), stranger)
@@ -42,7 +41,7 @@ export function doorProblems(
   ingress: Manifest,
   answer: Answer,
   stranger: Answer,
-): Problem[] {
+): Finding[] {
   const host: string = ingress.spec.rules[0].host;
   const { namespace, name } = ingress.metadata;
   const { status, body } = answer;
@@ -86,7 +85,7 @@ function frontPage(host: string, cluster: Cluster): Promise<Answer> {
 }
 
 /** What is wrong with the certificate on HTTPS_NODE_PORT; only with INGRESS_TLS. */
-async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<Problem[]> {
+async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<Finding[]> {
   if (!cluster.doorCertificate) return [];
   const own = new X509Certificate(cluster.doorCertificate.certificate);
   const foreign = hosts.filter((host) => !isFor(own, host));
@@ -117,14 +116,14 @@ async function fingerprintAt(cluster: Cluster): Promise<string | undefined> {
 }
 
 /** NodePorts of the steps against the Services of the cluster. */
-export async function portRow(cluster: Cluster, objects: Manifest[]): Promise<Row> {
+export async function ports({ cluster, objects }: Subject): Promise<Finding> {
   const words = ["get", "services", "--all-namespaces", "-o", "json"];
   const { items } = JSON.parse(await kubectl(words, { cluster, seconds: 15 }));
-  return judgePorts(objects, items);
+  return judgePorts(await objects(), items);
 }
 
 /** Stops (exit 4) for every NodePort that another Service holds. */
-export function judgePorts(objects: Manifest[], services: Manifest[]): Row {
+export function judgePorts(objects: Manifest[], services: Manifest[]): Finding {
   const wanted = objects.filter(({ kind }) => kind === "Service").flatMap((service) =>
     nodePorts(service).map((port) => ({ port, id: idOf(service) }))
   );
@@ -135,7 +134,7 @@ export function judgePorts(objects: Manifest[], services: Manifest[]): Row {
       .map(({ metadata }) => `${port} by ${metadata.namespace}/${metadata.name}`)
   );
   if (taken.length === 0) return ok(`${wanted.map(({ port }) => port).join(", ")} free or ours`);
-  return stop(
+  return fail(
     `taken: ${taken.join(", ")}`,
     "delete that Service (kubectl -n NAMESPACE delete service NAME), or set HTTP_NODE_PORT, " +
       "HTTPS_NODE_PORT or SIDECAR_NODE_PORT to another port",
@@ -148,7 +147,7 @@ function nodePorts({ spec }: Manifest): number[] {
 }
 
 /** A controller that is not ours under the names of ours: Minikube's addon, most of the time. */
-export async function ingressRow(cluster: Cluster): Promise<Row> {
+export async function controller({ cluster }: Subject): Promise<Finding> {
   const kind = text(cluster, "INGRESS");
   if (kind === "existing") return ok("INGRESS=existing: the cluster's own controller");
   const name = "ingress-nginx-controller";
@@ -158,14 +157,14 @@ export async function ingressRow(cluster: Cluster): Promise<Row> {
 }
 
 /** Stops for a Deployment with our controller's name that others made or have changed since. */
-export function judgeIngress(kind: string, controller: Manifest | undefined): Row {
+export function judgeIngress(kind: string, controller: Manifest | undefined): Finding {
   if (!controller) return ok(`INGRESS=${kind}: nothing in its way`);
   const { annotations } = controller.metadata;
   const ours = isOurs(controller);
   // Only a client-side apply leaves this, and we make none: the addon was put over ours.
   const overwritten = "kubectl.kubernetes.io/last-applied-configuration" in (annotations ?? {});
   if (ours && !overwritten) return ok(`INGRESS=${kind}: ours runs`);
-  return stop(
+  return fail(
     `ingress-nginx/ingress-nginx-controller is not ours${ours ? " any more" : ""}`,
     "minikube addons disable ingress (or set INGRESS=existing to use what is there)",
   );
@@ -180,14 +179,13 @@ const systemLookup: Lookup = async (host) => {
 };
 
 /** Whether every host of an Ingress leads to the node, seen from this machine. */
-export async function nameRow(
-  cluster: Cluster,
-  objects: Manifest[],
+export async function names(
+  { cluster, objects }: Subject,
   find: Lookup = systemLookup,
-): Promise<Row> {
+): Promise<Finding> {
   const address = text(cluster, "NODE_IP");
   const hosts = new Set<string>(
-    objects.filter(({ kind }) => kind === "Ingress")
+    (await objects()).filter(({ kind }) => kind === "Ingress")
       .flatMap(({ spec }) => spec.rules.map(({ host }: { host: string }) => host)),
   );
   const found = await Promise.all([...hosts].map(async (host) => (

@@ -1,13 +1,13 @@
 // Checks of Grafana: people can log in, and its data sources answer.
 import { readJson } from "../../lib/probe/http.ts";
-import type { ClusterProxy, Problem, Subject } from "../../lib/core/check.ts";
+import type { ClusterProxy, Finding, Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 
 const GRAFANA = { namespace: "monitoring", name: "kube-prometheus-stack-grafana", port: 80 };
 
 /** Its database works, and admin's password is the one of the settings. */
-export async function login({ cluster, proxy }: Subject): Promise<Problem[]> {
+export async function login({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const health = await readJson<{ database: string }>(way, GRAFANA, "/api/health");
   const { status, body } = await logIn(way, cluster);
@@ -26,8 +26,8 @@ async function logIn(way: ClusterProxy, cluster: Cluster) {
 }
 
 /** What is wrong with the database's state and the answer to a login. */
-export function loginProblems(database: string, status: number, body: string): Problem[] {
-  const problems: Problem[] = [];
+export function loginProblems(database: string, status: number, body: string): Finding[] {
+  const problems: Finding[] = [];
   if (database !== "ok") {
     problems.push({
       what: `Grafana's database is ${database}`,
@@ -60,7 +60,7 @@ export interface DataSource {
 }
 
 /** Dashboards are there, and every data source of type prometheus answers a query. */
-export async function dashboards({ cluster, proxy }: Subject): Promise<Problem[]> {
+export async function dashboards({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const { status, cookie } = await logIn(way, cluster);
   if (status !== 200) {
@@ -89,8 +89,8 @@ export interface DataSourceAnswer {
 }
 
 /** Missing dashboards and data sources, and data sources that do not answer. */
-export function dashboardProblems(dashboards: number, answers: DataSourceAnswer[]): Problem[] {
-  const problems: Problem[] = [];
+export function dashboardProblems(dashboards: number, answers: DataSourceAnswer[]): Finding[] {
+  const problems: Finding[] = [];
   if (dashboards === 0) {
     problems.push({
       what: "Grafana has no dashboards",

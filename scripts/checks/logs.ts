@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readJson } from "../../lib/probe/http.ts";
-import type { ClusterProxy, Problem, Subject, Tell } from "../../lib/core/check.ts";
+import { type ClusterProxy, type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { unready } from "../../lib/apply/readiness.ts";
@@ -30,15 +30,18 @@ export interface Marker {
 }
 
 /** A pod writes a line that nobody has written before, and it is found under its origin. */
-export async function marker(subject: Subject, tell: Tell): Promise<Problem[]> {
+export async function marker(subject: Subject): Promise<Finding[]> {
   const { cluster, proxy } = subject;
   const id = randomUUID().replaceAll("-", ""); // one word for the analyzer
   const written = Date.now();
   const pod = await write(`verify-marker ${id}`, cluster);
   const line = await found(id, await proxy(), written + MARKER_PATIENCE * 1000);
   if (!line) return missingProblems(await collectorOf(subject));
-  tell(`a line was found ${((Date.now() - written) / 1000).toFixed(0)} s after it was written`);
-  return markerProblems(line, { pod, written }, cluster);
+  const seconds = ((Date.now() - written) / 1000).toFixed(0);
+  return [
+    ok(`a line was found ${seconds} s after it was written`),
+    ...markerProblems(line, { pod, written }, cluster),
+  ];
 }
 
 /** Into the log of a container that is there anyway, nothing is made for it; gives its pod. */
@@ -76,7 +79,7 @@ export interface Collector {
 }
 
 async function collectorOf({ cluster, objects, proxy }: Subject): Promise<Collector> {
-  const own = objects.filter(({ kind, metadata }) =>
+  const own = (await objects()).filter(({ kind, metadata }) =>
     kind === "DaemonSet" && metadata.name === "fluent-bit"
   );
   const retries = "sum(increase(fluentbit_output_retries_total[5m]))";
@@ -85,7 +88,7 @@ async function collectorOf({ cluster, objects, proxy }: Subject): Promise<Collec
 }
 
 /** Why a marker was not found. */
-export function missingProblems({ waiting, retries }: Collector): Problem[] {
+export function missingProblems({ waiting, retries }: Collector): Finding[] {
   const what = `a line written by a pod was not found within ${MARKER_PATIENCE} s`;
   const logs = "kubectl -n node-agents logs ds/fluent-bit --tail=50";
   if (waiting.length > 0) {
@@ -105,8 +108,8 @@ export function missingProblems({ waiting, retries }: Collector): Problem[] {
 }
 
 /** What is wrong with a marker as it is stored: its origin, its time. */
-export function markerProblems(line: StoredLine, marker: Marker, cluster: Cluster): Problem[] {
-  const problems: Problem[] = [];
+export function markerProblems(line: StoredLine, marker: Marker, cluster: Cluster): Finding[] {
+  const problems: Finding[] = [];
   const stored: Record<string, string | undefined> = { cluster: line.cluster, ...line.kubernetes };
   const wrong = Object.entries({
     cluster: text(cluster, "CLUSTER_NAME"),
@@ -138,7 +141,7 @@ export function markerProblems(line: StoredLine, marker: Marker, cluster: Cluste
 }
 
 /** Lines of the last five minutes from pods and from the host, all of this cluster. */
-export async function fresh({ cluster, proxy }: Subject): Promise<Problem[]> {
+export async function fresh({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const recent = { range: { "@timestamp": { gte: "now-5m" } } };
   const count = async (indices: string, query: unknown) => {
@@ -158,8 +161,8 @@ export async function fresh({ cluster, proxy }: Subject): Promise<Problem[]> {
 }
 
 /** Streams without a line, and lines of another cluster. */
-export function freshProblems(counts: Record<string, number>, foreign: number): Problem[] {
-  const problems: Problem[] = Object.entries(counts).filter(([, count]) => count === 0)
+export function freshProblems(counts: Record<string, number>, foreign: number): Finding[] {
+  const problems: Finding[] = Object.entries(counts).filter(([, count]) => count === 0)
     .map(([stream]) => ({
       what: `no line of the last 5 minutes in ${stream}`,
       cause: "Fluent Bit does not run, finds no files, or OpenSearch refuses its lines",

@@ -1,6 +1,6 @@
 // Checks that are one question to Prometheus: it must have an answer.
 import { readJson } from "../../lib/probe/http.ts";
-import type { ClusterProxy, Problem, ServicePort, Subject } from "../../lib/core/check.ts";
+import type { ClusterProxy, Finding, ServicePort, Subject } from "../../lib/core/check.ts";
 import { PROMETHEUS } from "./prometheus.ts";
 
 /** One series of an instant query. */
@@ -21,8 +21,8 @@ export async function ask(
 }
 
 /** A check that fails with `problem` unless the expression has a value. */
-function answered(expression: string, problem: Problem) {
-  return async ({ proxy }: Subject): Promise<Problem[]> => {
+function answered(expression: string, problem: Finding) {
+  return async ({ proxy }: Subject): Promise<Finding[]> => {
     const samples = await ask(await proxy(), PROMETHEUS, expression);
     return samples.length > 0 ? [] : [problem];
   };

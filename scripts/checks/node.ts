@@ -2,20 +2,36 @@
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { type NodeFacts, nodeFacts } from "./node_facts.ts";
-import { hidden, ok, type Row, stop, warn, worstOf } from "../../lib/probe/row.ts";
+import { factsOf, type NodeFacts, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
+import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 
-type Judge = (facts: NodeFacts, cluster: Cluster) => Row;
+type Judge = (facts: NodeFacts, cluster: Cluster) => Finding;
 
-/** One verdict about all nodes. */
-export function overNodes(judge: Judge, facts: NodeFacts[], cluster: Cluster): Row {
+/** The nodes themselves: that there are some, and that they can be looked at. */
+export async function nodes(subject: Subject): Promise<Finding> {
+  const facts = await factsOf(subject);
   if (facts.length === 0) {
-    return stop("no node is ready", "kubectl get nodes; kubectl describe node");
+    return fail("no node is ready", "kubectl get nodes; kubectl describe node");
   }
-  return worstOf(facts.map((node) => {
-    const row = judge(node, cluster);
-    return facts.length === 1 ? row : { ...row, seen: `${node.node}: ${row.seen}` };
-  }));
+  return ok(facts.map(({ node, os, kernel }) => `${node} (${os}, kernel ${kernel})`).join(", "));
+}
+
+/** A check that judges every node. */
+export function onNodes(judge: Judge) {
+  return async (subject: Subject): Promise<Finding | Finding[]> => {
+    const facts = await factsOf(subject).catch(() => []);
+    if (facts.length === 0) return hidden(UNKNOWN_NODES);
+    return overNodes(judge, facts, subject.cluster);
+  };
+}
+
+/** A verdict about each node; several nodes are told apart where something is wrong. */
+export function overNodes(judge: Judge, facts: NodeFacts[], cluster: Cluster): Finding[] {
+  return facts.map((node) => {
+    const finding = judge(node, cluster);
+    if (facts.length === 1 || finding.state === "ok") return finding;
+    return { ...finding, what: `${node.node}: ${finding.what}` };
+  });
 }
 
 /** Smallest values that OpenSearch, Fluent Bit and the rest of the pods are content with. */
@@ -28,8 +44,14 @@ export function mapsFiles(objects: Manifest[]): boolean {
   );
 }
 
+/** Kernel settings for what the steps want to run. */
+export async function kernel(subject: Subject): Promise<Finding | Finding[]> {
+  const maps = mapsFiles(await subject.objects());
+  return await onNodes((facts) => sysctls(facts, { maps }))(subject);
+}
+
 /** Kernel settings; `maps` tells whether OpenSearch maps its files into memory. */
-export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Row {
+export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Finding {
   const { mapCount, inotifyInstances, inotifyWatches } = facts;
   const low = [
     ...(maps && mapCount < MAP_COUNT ? [["vm.max_map_count", mapCount, MAP_COUNT]] : []),
@@ -45,11 +67,11 @@ export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Row {
   const lines = low.map(([name, , wanted]) => `${name}=${wanted}`).join("\\n");
   const fix = `on ${facts.node}: printf '${lines}\\n' >/etc/sysctl.d/90-kubernetes.conf && ` +
     "sysctl --system";
-  return low.some(([name]) => name === "vm.max_map_count") ? stop(seen, fix) : warn(seen, fix);
+  return low.some(([name]) => name === "vm.max_map_count") ? fail(seen, fix) : warn(seen, fix);
 }
 
 /** What Longhorn attaches its volumes with. */
-export function iscsi(facts: NodeFacts, cluster: Cluster): Row {
+export function iscsi(facts: NodeFacts, cluster: Cluster): Finding {
   if (text(cluster, "STORAGE") !== "longhorn") return ok("not needed: STORAGE=existing");
   const { iscsiadm, iscsid, iscsiTcp, os } = facts;
   const missing = [
@@ -59,7 +81,7 @@ export function iscsi(facts: NodeFacts, cluster: Cluster): Row {
   ];
   const boot = "modprobe iscsi_tcp && echo iscsi_tcp >/etc/modules-load.d/iscsi_tcp.conf";
   if (missing.length > 0) {
-    return stop(
+    return fail(
       missing.join(", "),
       `on ${facts.node}: ${installIscsi(os)} && ${boot} && systemctl enable --now iscsid`,
     );
@@ -76,16 +98,16 @@ function installIscsi(os: string): string {
 }
 
 /** Without it a volume that is mounted after a pod's start never shows in the pod. */
-export function mounts({ node, mountsShared }: NodeFacts): Row {
+export function mounts({ node, mountsShared }: NodeFacts): Finding {
   if (mountsShared) return ok("shared");
-  return stop(
+  return fail(
     "mounts of the node do not spread into pods",
     `on ${node}: mount --make-rshared / (and at boot, before kubelet)`,
   );
 }
 
 /** It takes Longhorn's devices before the kubelet can. */
-export function multipath({ node, multipathd }: NodeFacts, cluster: Cluster): Row {
+export function multipath({ node, multipathd }: NodeFacts, cluster: Cluster): Finding {
   if (!multipathd) return ok("multipathd does not run");
   if (text(cluster, "STORAGE") !== "longhorn") return ok("multipathd runs; no Longhorn here");
   return warn(
@@ -96,7 +118,7 @@ export function multipath({ node, multipathd }: NodeFacts, cluster: Cluster): Ro
 }
 
 /** Kubernetes 1.35 and later ask for cgroup v2. */
-export function cgroup({ node, cgroup }: NodeFacts): Row {
+export function cgroup({ node, cgroup }: NodeFacts): Finding {
   if (cgroup === 2) return ok("cgroup v2");
   return warn(
     "cgroup v1, which Kubernetes gives up",
@@ -108,27 +130,27 @@ export function cgroup({ node, cgroup }: NodeFacts): Row {
 const SKEW = 5, SKEW_REFUSED = 15 * 60;
 
 /** A clock against the one of this machine; `ahead` in seconds. */
-export function clock(whose: string, ahead: number, fix: string): Row {
+export function clock(whose: string, ahead: number, fix: string): Finding {
   const off = Math.abs(ahead);
   const seen = off < 1
     ? `${whose} as here`
     : `${whose} ${off.toFixed(0)} s ${ahead > 0 ? "ahead of" : "behind"} this machine`;
-  if (off > SKEW_REFUSED) return stop(seen, fix, ExitCode.prerequisite);
+  if (off > SKEW_REFUSED) return fail(seen, fix, ExitCode.prerequisite);
   return off > SKEW ? warn(seen, fix) : ok(seen);
 }
 
 /** The clock of a node, and whether somebody keeps it right. */
-export function nodeClock({ node, ahead, timeSync }: NodeFacts): Row {
+export function nodeClock({ node, ahead, timeSync }: NodeFacts): Finding {
   const fix = `on ${node}: install chrony, systemctl enable --now chronyd; compare with: date -u`;
   const row = clock(node, ahead, fix);
-  return row.state === "ok" && timeSync ? ok(`${row.seen}, kept by ${timeSync}`) : row;
+  return row.state === "ok" && timeSync ? ok(`${row.what}, kept by ${timeSync}`) : row;
 }
 
 /** Why Longhorn would not work on these nodes: one line each with its fix; none when it would. */
 export function longhornComplaints(facts: NodeFacts[], cluster: Cluster): string[] {
   return facts.flatMap((node) =>
-    [iscsi(node, cluster), mounts(node)].filter(({ state }) => state === "stop")
-      .map(({ seen, fix }) => `node ${node.node}: ${seen}\nfix: ${fix}`)
+    [iscsi(node, cluster), mounts(node)].filter(({ state }) => state === "fail")
+      .map(({ what, fix }) => `node ${node.node}: ${what}\nfix: ${fix}`)
   );
 }
 
@@ -148,6 +170,3 @@ export async function refuseUnfitNodes(
     fix: "run the commands above on the node, or take another class: STORAGE=existing",
   });
 }
-
-/** The rows about nodes, for a cluster whose nodes are only simulated. */
-export const SIMULATED = hidden("not shown here (simulated nodes)");

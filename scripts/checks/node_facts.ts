@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
+import type { Subject } from "../../lib/core/check.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { conditionOf } from "../../lib/kube/list.ts";
 import { asList, type Manifest } from "../../lib/core/object.ts";
@@ -35,6 +36,14 @@ export interface NodeFacts {
   /** Of the disk of LONGHORN_DATA_PATH, in bytes. */
   diskBytes: number;
   diskFreeBytes: number;
+}
+
+/** What a check says that cannot do without them. */
+export const UNKNOWN_NODES = "not looked at: see Nodes";
+
+/** The facts of every node, for all checks of a subject; the check Nodes says why they are not known. */
+export function factsOf({ cluster, once, say }: Subject): Promise<NodeFacts[]> {
+  return once("facts of the nodes", () => nodeFacts(cluster, say));
 }
 
 /**

@@ -1,21 +1,20 @@
 // Checks of Kubernetes itself: objects, readiness, volumes.
-import type { Problem, Subject } from "../../lib/core/check.ts";
+import type { Finding, Subject } from "../../lib/core/check.ts";
 import { sizeOf } from "../../lib/apply/volumes.ts";
-import { text } from "../../lib/core/cluster.ts";
 import { absent } from "../../lib/apply/inventory.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { unready } from "../../lib/apply/readiness.ts";
-import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 
 /** Every object of every step is there. */
-export async function existing({ cluster, objects }: Subject): Promise<Problem[]> {
-  return absenceProblems(await absent(cluster, objects), objects, cluster.id);
+export async function existing({ cluster, objects }: Subject): Promise<Finding[]> {
+  const wanted = await objects();
+  return absenceProblems(await absent(cluster, wanted), wanted, cluster.id);
 }
 
 /** Absent objects, one line per step that should have made them. */
-export function absenceProblems(ids: string[], objects: Manifest[], cluster: string): Problem[] {
+export function absenceProblems(ids: string[], objects: Manifest[], cluster: string): Finding[] {
   const steps = Map.groupBy(
     objects.filter((object) => ids.includes(idOf(object))),
     ({ metadata }) => metadata.labels?.[STEP_LABEL],
@@ -31,8 +30,8 @@ export function absenceProblems(ids: string[], objects: Manifest[], cluster: str
 }
 
 /** Workloads run, claims are bound, the operator says Available and Reconciled. */
-export async function readyObjects({ cluster, objects }: Subject): Promise<Problem[]> {
-  return (await unready(cluster, objects)).map((line) => {
+export async function readyObjects({ cluster, objects }: Subject): Promise<Finding[]> {
+  return (await unready(cluster, await objects())).map((line) => {
     const [, namespace, name] = line.split(":")[0]!.split("/");
     return {
       what: line,
@@ -46,10 +45,12 @@ export async function readyObjects({ cluster, objects }: Subject): Promise<Probl
 const CLAIMING = new Set(["StatefulSet", "Prometheus", "Alertmanager"]);
 
 /** Claims that StatefulSets made are bound and as large as they ask; those we made ourselves are among the ready objects. */
-export async function claims({ cluster, objects }: Subject): Promise<Problem[]> {
+export async function claims({ cluster, objects }: Subject): Promise<Finding[]> {
   const namespaces = [
     ...new Set(
-      objects.filter(({ kind }) => CLAIMING.has(kind)).map(({ metadata }) => metadata.namespace!),
+      (await objects()).filter(({ kind }) => CLAIMING.has(kind)).map(({ metadata }) =>
+        metadata.namespace!
+      ),
     ),
   ];
   const lists = await Promise.all(
@@ -59,7 +60,7 @@ export async function claims({ cluster, objects }: Subject): Promise<Problem[]> 
 }
 
 /** Claims that are not bound, or have less than they ask for. */
-export function claimProblems(claims: Manifest[]): Problem[] {
+export function claimProblems(claims: Manifest[]): Finding[] {
   return claims.flatMap((claim) => {
     const name = `the class ${claim.spec.storageClassName ?? "(none)"}`;
     const fix = `kubectl -n ${claim.metadata.namespace} describe pvc ${claim.metadata.name}`;
@@ -76,21 +77,4 @@ export function claimProblems(claims: Manifest[]): Problem[] {
 
 function status(claim: Manifest): string {
   return claim.status?.phase ?? "without a phase";
-}
-
-/** Exactly one StorageClass is the default, and it is ours. */
-export async function defaultClass({ cluster }: Subject): Promise<Problem[]> {
-  const wanted = text(cluster, "STORAGE_CLASS");
-  return defaultClassProblems(wanted, cluster.id, await storageClasses(cluster));
-}
-
-/** What is wrong with the default of these classes. */
-export function defaultClassProblems(wanted: string, id: string, classes: Manifest[]): Problem[] {
-  const defaults = defaultClasses(classes);
-  if (defaults.length === 1 && defaults[0] === wanted) return [];
-  return [{
-    what: `the default StorageClass is ${defaults.join(" and ") || "none"}, wanted only ${wanted}`,
-    cause: "Minikube switched its own class on again, or 10-longhorn has not run to its end",
-    fix: `make 10-longhorn CLUSTER=${id}`,
-  }];
 }

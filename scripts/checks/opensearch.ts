@@ -1,6 +1,6 @@
 // Checks of OpenSearch: its nodes and plugins, the bucket, and the life cycle of log indices.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem, Subject } from "../../lib/core/check.ts";
+import type { Finding, Subject } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
 import { LOG_INDICES, POLICY, REPOSITORY } from "../components/logging/documents.ts";
@@ -9,7 +9,7 @@ import { LOG_INDICES, POLICY, REPOSITORY } from "../components/logging/documents
 const POLICY_OF_INDEX = "index.plugins.index_state_management.policy_id";
 
 /** Green, with all its nodes. */
-export async function health({ cluster, proxy }: Subject): Promise<Problem[]> {
+export async function health({ cluster, proxy }: Subject): Promise<Finding[]> {
   return healthProblems(
     await readJson(await proxy(), OPENSEARCH, "/_cluster/health"),
     number(cluster, "OPENSEARCH_NODES"),
@@ -23,8 +23,8 @@ export interface Health {
 }
 
 /** What is wrong with a cluster that should have `nodes` nodes. */
-export function healthProblems(health: Health, nodes: number): Problem[] {
-  const problems: Problem[] = [];
+export function healthProblems(health: Health, nodes: number): Finding[] {
+  const problems: Finding[] = [];
   if (health.number_of_nodes !== nodes) {
     problems.push({
       what: `OpenSearch has ${health.number_of_nodes} of ${nodes} nodes`,
@@ -45,13 +45,13 @@ export function healthProblems(health: Health, nodes: number): Problem[] {
 }
 
 /** The plugins that the snapshots and the age rules need. */
-export async function plugins({ proxy }: Subject): Promise<Problem[]> {
+export async function plugins({ proxy }: Subject): Promise<Finding[]> {
   const path = "/_cat/plugins?h=component,version&format=json";
   return pluginProblems(await readJson(await proxy(), OPENSEARCH, path));
 }
 
 /** Plugins that are missing. */
-export function pluginProblems(installed: { component: string; version: string }[]): Problem[] {
+export function pluginProblems(installed: { component: string; version: string }[]): Finding[] {
   return ["repository-s3", "opensearch-index-management"]
     .filter((name) => !installed.some(({ component }) => component === name))
     .map((name) => ({
@@ -62,7 +62,7 @@ export function pluginProblems(installed: { component: string; version: string }
 }
 
 /** Every node reaches the bucket, in this cluster's own folder. */
-export async function logRepository({ cluster, proxy }: Subject): Promise<Problem[]> {
+export async function logRepository({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const path = `/_snapshot/${REPOSITORY}`;
   const found = await readJson<Repositories>(way, OPENSEARCH, path);
@@ -80,10 +80,10 @@ export function repositoryProblems(
   found: Repositories,
   verified: Verified,
   cluster: Cluster,
-): Problem[] {
+): Finding[] {
   const { base_path, shard_path_type } = found[REPOSITORY]?.settings ?? {};
   const wanted = { base_path: text(cluster, "S3_BASE_PATH"), shard_path_type: "FIXED" };
-  const problems: Problem[] = [];
+  const problems: Finding[] = [];
   if (base_path !== wanted.base_path || shard_path_type !== wanted.shard_path_type) {
     problems.push({
       what: `the repository ${REPOSITORY} writes to ${base_path} (${shard_path_type}), ` +
@@ -105,7 +105,7 @@ export function repositoryProblems(
 }
 
 /** Indices are under the policy, and neither it nor the deletion of snapshots has failed. */
-export async function lifecycle({ cluster, proxy }: Subject): Promise<Problem[]> {
+export async function lifecycle({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   await readJson(way, OPENSEARCH, `/_plugins/_ism/policies/${POLICY}`);
   const logs = LOG_INDICES.join(",");
@@ -141,7 +141,7 @@ export function lifecycleProblems(
   explain: Record<string, Managed | number>,
   { policies }: SnapshotPolicies,
   id: string,
-): Problem[] {
+): Finding[] {
   const problems = Object.entries(explain).flatMap(([index, state]) =>
     // total_managed_indices is a number
     typeof state === "number" ? [] : indexProblem(index, state, id) ?? []
@@ -165,7 +165,7 @@ export function lifecycleProblems(
   return problems;
 }
 
-function indexProblem(index: string, state: Managed, id: string): Problem | undefined {
+function indexProblem(index: string, state: Managed, id: string): Finding | undefined {
   const { [POLICY_OF_INDEX]: policy, enabled, action, step, info } = state;
   const said = [info?.message, info?.cause].filter(Boolean).join(": ") || "ISM does not say why";
   const again = `make 40-logging CLUSTER=${id}`;

@@ -1,6 +1,6 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Problem, Subject } from "../../lib/core/check.ts";
+import type { Finding, Subject } from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
@@ -33,14 +33,14 @@ export interface RuleGroup {
 }
 
 /** Every monitor has targets, and every target answers; a stand-in has no metrics to answer with. */
-export async function targets({ cluster, objects, proxy }: Subject): Promise<Problem[]> {
+export async function targets({ cluster, objects, proxy }: Subject): Promise<Finding[]> {
   const path = "/api/v1/targets?state=active";
   const { data } = await readJson<{ data: { activeTargets: ScrapeTarget[] } }>(
     await proxy(),
     PROMETHEUS,
     path,
   );
-  return targetProblems(data.activeTargets, objects, list(cluster, "STAND_INS"));
+  return targetProblems(data.activeTargets, await objects(), list(cluster, "STAND_INS"));
 }
 
 /** Targets that do not answer, and monitors of the rendered objects that found none. */
@@ -48,7 +48,7 @@ export function targetProblems(
   active: ScrapeTarget[],
   objects: Manifest[],
   standIns: string[] = [],
-): Problem[] {
+): Finding[] {
   const isStandIn = ({ labels }: ScrapeTarget) =>
     standIns.some((program) => labels.job?.includes(program));
   const down = active.filter((target) => target.health !== "up" && !isStandIn(target)).map((
@@ -94,17 +94,17 @@ export function poolsOf(objects: Manifest[]): string[] {
 }
 
 /** Every PrometheusRule is loaded, and every rule evaluates. */
-export async function rules({ objects, proxy }: Subject): Promise<Problem[]> {
+export async function rules({ objects, proxy }: Subject): Promise<Finding[]> {
   const { data } = await readJson<{ data: { groups: RuleGroup[] } }>(
     await proxy(),
     PROMETHEUS,
     "/api/v1/rules",
   );
-  return ruleProblems(data.groups, objects);
+  return ruleProblems(data.groups, await objects());
 }
 
 /** Rules that fail, and PrometheusRules of the rendered objects that Prometheus does not have. */
-export function ruleProblems(groups: RuleGroup[], objects: Manifest[]): Problem[] {
+export function ruleProblems(groups: RuleGroup[], objects: Manifest[]): Finding[] {
   const failing = groups.flatMap(({ name, rules }) =>
     rules.filter(({ health }) => health === "err").map((rule) => ({
       what: `rule ${rule.name} of group ${name} fails: ${rule.lastError}`,

@@ -1,37 +1,36 @@
-// Checks of one cluster as phases of a step.
-import { type Result, runUntilOk, throwIfFailed } from "../../lib/probe/check.ts";
-import type { Check, ClusterProxy } from "../../lib/core/check.ts";
+// The checks of a step that only looks: one table, and exit 11 where a hop is broken.
+import type { Check } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { openProxy } from "../../lib/probe/http.ts";
+import { openSubject, type Row, runChecks, tableOf } from "../../lib/probe/check.ts";
 import type { StepContext } from "../../lib/deploy/step.ts";
 
-export interface RunOptions {
-  /** Everything that the steps want there, for checks that ask for it. */
-  objects?: Manifest[];
-  /** Time (as of `Date.now()`) until which a check that fails is run again. */
-  until: (check: Check) => number;
+/**
+ * Runs every check until it is well, or its time (`until`, as of `Date.now()`) is over, and shows the table.
+ * @throws {DeployError} exit 11 that names every check which failed; what, why and the fix are in the table.
+ */
+export async function verifyBy(
+  checks: Check[],
+  { cluster, fleet, phase, notShown, report }: StepContext,
+  until: (check: Check) => number,
+  objects: () => Manifest[] = () => [],
+): Promise<void> {
+  const say = (missing: string) => report.waiting(missing);
+  await using subject = openSubject(cluster, { when: "after", fleet, objects, say });
+  const rows = await phase(`${checks.length} checks`, () => runChecks(checks, subject, { until }));
+  for (const { check, state } of rows) if (state === "hidden") notShown(check.name);
+  report.say(tableOf(rows));
+  throwIfFailed(text(cluster, "CLUSTER_NAME"), rows);
 }
 
-/** Runs every check, whatever the others say; throws exit 11 with all that is wrong. */
-export async function runChecks(
-  checks: Check[],
-  { cluster, fleet, phase, live, report }: StepContext,
-  { objects = [], until }: RunOptions,
-): Promise<void> {
-  await using resources = new AsyncDisposableStack();
-  let opening: Promise<ClusterProxy> | undefined;
-  const proxy = () => opening ??= openProxy(cluster).then((proxy) => resources.use(proxy));
-  const results: Result[] = [];
-  const say = (missing: string) => report.waiting(missing);
-  for (const check of checks) {
-    await (check.live ? live : phase)(check.name, async () => {
-      const subject = { cluster, fleet, objects, proxy };
-      const result = await runUntilOk(check, subject, { until: until(check), say });
-      results.push(result);
-      for (const { what } of result.problems) report.warn(what);
-      if (result.fact) report.note(result.fact);
-    }, check.program);
-  }
-  throwIfFailed(text(cluster, "CLUSTER_NAME"), results);
+/** Throws exit 11 with the name and hop of every row that failed; returns when there is none. */
+export function throwIfFailed(cluster: string, rows: Row[]): void {
+  const failed = rows.filter(({ state }) => state === "fail");
+  if (failed.length === 0) return;
+  throw new DeployError(`${failed.length} of ${rows.length} checks failed on ${cluster}`, {
+    exitCode: ExitCode.verification,
+    where: failed.map(({ check: { name, hop } }) => `${name} (${hop})`),
+    fix: "follow the fixes above, from the top: a broken hop breaks those behind it",
+  });
 }

@@ -3,11 +3,11 @@ import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { keyOf, type Program, type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
 import { s3Refusal } from "../../lib/s3/errors.ts";
 import type { S3Answer } from "../../lib/s3/types.ts";
+import { reachFromInside } from "../components/minio/inside.ts";
 import { PROGRAMS } from "../components/minio/buckets.ts";
 import { clock } from "./node.ts";
-import { hidden, ok, type Row, warn } from "../../lib/probe/row.ts";
+import { type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { probeBucket } from "../../lib/s3/bucket.ts";
-import type { Problem, Subject } from "../../lib/core/check.ts";
 
 /** What the server said about the bucket of a program. */
 export interface BucketAnswer {
@@ -24,6 +24,29 @@ export function askBuckets(cluster: Cluster): Promise<BucketAnswer[]> {
   return Promise.all(PROGRAMS.map((program) => askBucket(cluster, program)));
 }
 
+function asked({ cluster, once }: Subject): Promise<BucketAnswer[]> {
+  return once("buckets", () => askBuckets(cluster));
+}
+
+/** Buckets and keys, as they are seen from this machine. */
+export async function s3FromHere(subject: Subject): Promise<Finding> {
+  return judgeBuckets(await asked(subject));
+}
+
+/** The clock of the server, as its answers tell it. */
+export async function s3Clock(subject: Subject): Promise<Finding> {
+  return judgeClock(await asked(subject).catch(() => []));
+}
+
+/** A pod lists the buckets, once they are there. */
+export async function s3FromInside(subject: Subject): Promise<Finding> {
+  const buckets = await asked(subject).catch(() => []);
+  if (buckets.length === 0) return hidden("not looked at: see S3 from here");
+  if (!buckets.every(({ there }) => there)) return hidden("00-minio has not run yet");
+  await reachFromInside(subject.cluster, subject.say);
+  return ok("pods list every bucket");
+}
+
 /**
  * Asks for one object of the bucket.
  * @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket".
@@ -31,13 +54,13 @@ export function askBuckets(cluster: Cluster): Promise<BucketAnswer[]> {
 async function askBucket(cluster: Cluster, program: Program): Promise<BucketAnswer> {
   const bucket = text(cluster, `${program}_BUCKET`);
   const own = keyOf(cluster, program), site = siteKey(cluster);
-  const asked = (key: S3Key) => ask(cluster, bucket, key);
-  if (own.setting === site.setting) return await asked(site);
+  const answerTo = (key: S3Key) => ask(cluster, bucket, key);
+  if (own.setting === site.setting) return await answerTo(site);
   try {
-    return await asked(own);
+    return await answerTo(own);
   } catch (error) {
     // 00-minio makes such users where it may; when the site's key fails as well, it is not about them.
-    const answer = await asked(site).catch(() => undefined);
+    const answer = await answerTo(site).catch(() => undefined);
     if (!answer) throw error;
     return { ...answer, refused: own.setting };
   }
@@ -64,7 +87,7 @@ export function aheadOf(
 }
 
 /** Buckets and keys. */
-export function judgeBuckets(answers: BucketAnswer[]): Row {
+export function judgeBuckets(answers: BucketAnswer[]): Finding {
   const names = (there: boolean) =>
     answers.filter((answer) => answer.there === there).map(({ bucket }) => bucket).join(", ");
   const seen = [names(true), names(false) && `${names(false)} not yet (00-minio makes them)`]
@@ -78,7 +101,7 @@ export function judgeBuckets(answers: BucketAnswer[]): Row {
 }
 
 /** The server's clock. */
-export function s3Clock(answers: BucketAnswer[]): Row {
+export function judgeClock(answers: BucketAnswer[]): Finding {
   if (answers.length === 0) return hidden("the S3 did not answer");
   const ahead = answers.map(({ ahead }) => ahead).sort((a, b) => Math.abs(b) - Math.abs(a))[0]!;
   return clock("S3", ahead, "set the clock of this machine and of the S3 server (chrony, NTP)");
@@ -86,7 +109,7 @@ export function s3Clock(answers: BucketAnswer[]): Row {
 
 /** The bucket of that setting takes, gives back, lists and deletes an object; a refusal is thrown. */
 export function bucket(setting: `${Program}_BUCKET`) {
-  return async ({ cluster }: Subject): Promise<Problem[]> => {
+  return async ({ cluster }: Subject): Promise<Finding[]> => {
     const program = setting.replace("_BUCKET", "") as Program;
     using s3 = s3Of(cluster, { key: keyOf(cluster, program) });
     await probeBucket(s3, text(cluster, setting));

@@ -1,5 +1,5 @@
 // Checks of the fleet as the central Thanos Query sees it.
-import type { Problem, Subject, Tell } from "../../lib/core/check.ts";
+import { type Finding, note, type Subject } from "../../lib/core/check.ts";
 import type { Cluster, Peer } from "../../lib/core/cluster.ts";
 import { type Absence, absenceOf } from "../components/thanos/absence.ts";
 import { edgeAddress, edgesOf } from "../components/thanos/fleet.ts";
@@ -13,11 +13,10 @@ import {
 import { ask, type Sample } from "./metrics.ts";
 
 /** Query is in touch with its own programs and with every edge that is deployed. */
-export async function endpoints(subject: Subject, tell: Tell): Promise<Problem[]> {
+export async function endpoints(subject: Subject): Promise<Finding[]> {
   const stores = await readStores(await subject.proxy());
   const absence = await absenceOf(stores, edgesOf(subject.cluster), subject.fleet);
-  if (absence.notes.length > 0) tell(absence.notes.join("; "));
-  return endpointProblems(stores, absence, subject.cluster);
+  return [...absence.notes.map(note), ...endpointProblems(stores, absence, subject.cluster)];
 }
 
 /** Endpoints that Query lacks. */
@@ -25,7 +24,7 @@ export function endpointProblems(
   stores: Stores,
   { lost }: Absence,
   cluster: Cluster,
-): Problem[] {
+): Finding[] {
   return [
     ...missingPrograms(stores, cluster).map((line) => ({
       what: line,
@@ -44,7 +43,7 @@ export function endpointProblems(
 }
 
 /** Samples of every cluster that is deployed are visible, and replicas are merged. */
-export async function clusters({ cluster, fleet, proxy }: Subject): Promise<Problem[]> {
+export async function clusters({ cluster, fleet, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const { excused } = await absenceOf(await readStores(way), edgesOf(cluster), fleet);
   return sampleProblems(
@@ -59,7 +58,7 @@ export function sampleProblems(
   counts: Sample[],
   replicas: Sample[],
   wanted: Peer[],
-): Problem[] {
+): Finding[] {
   const seen = new Set(counts.map(({ metric }) => metric.cluster));
   const problems = wanted.filter(({ name }) => !seen.has(name)).map(({ id, name }) => ({
     what: `Thanos Query has no samples of ${name}`,

@@ -1,6 +1,6 @@
 // Check of storage itself: a volume is made, mounted, written and read.
 import { randomUUID } from "node:crypto";
-import type { Problem, Subject, Tell } from "../../lib/core/check.ts";
+import { type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { NAMESPACE, runJob, shortJob } from "../../lib/probe/job.ts";
 import { labelsOf, type Manifest } from "../../lib/core/object.ts";
@@ -10,21 +10,20 @@ const NAME = "volume-probe";
 const PATIENCE = 120;
 
 /** A new claim gets a volume that keeps what a pod writes; both are gone afterwards. */
-export async function volume({ cluster }: Subject, tell: Tell): Promise<Problem[]> {
+export async function volume({ cluster }: Subject): Promise<Finding> {
   const storageClass = text(cluster, "STORAGE_CLASS");
   const started = Date.now();
   const does = "writes a volume";
   const needs = [probeClaim(cluster)];
   if (await runJob(cluster, probeJob(cluster, randomUUID()), { does, needs })) {
     const seconds = ((Date.now() - started) / 1000).toFixed(0);
-    tell(`a volume of ${storageClass} was made, written and read in ${seconds} s`);
-    return [];
+    return ok(`a volume of ${storageClass} was made, written and read in ${seconds} s`);
   }
-  return [{
+  return {
     what: `a new volume of the class ${storageClass} does not keep what is written to it`,
     cause: "the volume is read-only, full or faulted, or its disk is",
     fix: `kubectl -n ${NAMESPACE} logs job/${NAME}`,
-  }];
+  };
 }
 
 function labels(cluster: Cluster): Record<string, string> {

@@ -1,6 +1,6 @@
 // The verdicts of 50-verify on log lines, over answers in the shape that OpenSearch gives them.
 import assert from "node:assert/strict";
-import type { ClusterProxy, Problem } from "../../lib/core/check.ts";
+import type { ClusterProxy, Finding } from "../../lib/core/check.ts";
 import {
   archiveProblems,
   diskProblems,
@@ -17,12 +17,13 @@ import {
 } from "../../scripts/checks/logs.ts";
 import { lifecycle, lifecycleProblems } from "../../scripts/checks/opensearch.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
+import { subjectWith } from "../support/subject.ts";
 import { fakeKubectl } from "../support/fake_kubectl.ts";
 
 const NOW = Date.parse("2026-11-23T12:00:00Z");
 const GIB = 2 ** 30;
 
-function whats(problems: Problem[]): string[] {
+function whats(problems: Finding[]): string[] {
   for (const { what, cause, fix } of problems) assert.ok(what && cause && fix);
   return problems.map(({ what }) => what);
 }
@@ -78,19 +79,14 @@ Deno.test("marker() has the keeper write one new word, finds it and tells the de
   const calls = await fakeKubectl([{ on: " exec deploy/opensearch-exporter", stdout: `${POD}\n` }]);
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
   const line = { ...LINE, "@timestamp": new Date().toISOString() };
-  const asked: string[] = [], told: string[] = [];
+  const asked: string[] = [];
   const proxy = openSearch(
     { "/logs-k8s-*/_search": { hits: { hits: [{ _source: line }] } } },
     asked,
   );
-  const problems = await marker({
-    cluster,
-    fleet: [],
-    objects: [],
-    proxy: () => Promise.resolve(proxy),
-  }, (fact) => told.push(fact));
-  assert.deepEqual(problems, []);
-  assert.match(told.join(), /^a line was found \d+ s after it was written$/);
+  const findings = await marker(subjectWith(cluster, { proxy }));
+  assert.deepEqual(findings.map(({ state }) => state), ["ok"]);
+  assert.match(findings[0]!.what, /^a line was found \d+ s after it was written$/);
   const { args } = (await calls())[0]!;
   const [, word] = /echo "verify-marker ([0-9a-f]{32})" >\/proc\/1\/fd\/1/.exec(args) ?? [];
   assert.ok(word, args);
@@ -106,13 +102,13 @@ Deno.test("markerProblems() names a wrong origin field by field, and a wrong tim
     "a line of a pod is stored under another origin: namespace_name (none), wanted logging; " +
     `pod_name (none), wanted ${POD}; container_name (none), wanted keeper`,
   ]);
-  assert.match(bare[0]!.cause, /API server/);
+  assert.match(bare[0]!.cause!, /API server/);
   const foreign = markerProblems({ ...LINE, cluster: "cluster-196-central" }, written, cluster);
   assert.deepEqual(whats(foreign), [
     "a line of a pod is stored under another origin: " +
     "cluster cluster-196-central, wanted cluster-197-edge",
   ]);
-  assert.match(foreign[0]!.cause, /CLUSTER_NAME/);
+  assert.match(foreign[0]!.cause!, /CLUSTER_NAME/);
   const late = { ...LINE, "@timestamp": "2026-11-23T21:00:00Z" };
   assert.deepEqual(whats(markerProblems(late, written, cluster)), [
     "a line written now is stored with a time 32400 s off",
@@ -121,14 +117,14 @@ Deno.test("markerProblems() names a wrong origin field by field, and a wrong tim
 
 Deno.test("missingProblems() tells a Fluent Bit that is not ready from one that waits or does not read", () => {
   const waiting = ["DaemonSet/node-agents/fluent-bit: 0 of 1 available"];
-  const cases: [Problem[], RegExp][] = [
+  const cases: [Finding[], RegExp][] = [
     [missingProblems({ waiting, retries: 3 }), /not ready: DaemonSet.* 0 of 1 available/],
     [missingProblems({ waiting: [], retries: 2.1 }), /lines wait on the node.* 3 times/],
     [missingProblems({ waiting: [], retries: 0 }), /does not read this pod's file/],
   ];
   for (const [problems, cause] of cases) {
     assert.deepEqual(whats(problems), ["a line written by a pod was not found within 90 s"]);
-    assert.match(problems[0]!.cause, cause);
+    assert.match(problems[0]!.cause!, cause);
   }
 });
 
@@ -157,7 +153,7 @@ Deno.test("lifecycleProblems() says where an index is stuck, and when that needs
     "index logs-k8s-2026.11.08 is stuck at snapshot (wait_for_snapshot): " +
     "Snapshot failed: IOException[refused]",
   ]);
-  assert.match(problems[0]!.fix, /keeper .* five minutes\. .* half an hour, it needs a person/);
+  assert.match(problems[0]!.fix!, /keeper .* five minutes\. .* half an hour, it needs a person/);
 });
 
 Deno.test("lifecycleProblems() names indices that ISM or our policy has let go", () => {
@@ -173,7 +169,7 @@ Deno.test("lifecycleProblems() names indices that ISM or our policy has let go",
     "index logs-b is under the policy by-hand, wanted logs-retention",
     "index logs-c is left alone by ISM and is never deleted: Fail to load policy: logs-retention",
   ]);
-  assert.match(problems[2]!.fix, /_ism\/remove\/logs-c; make 40-logging CLUSTER=197/);
+  assert.match(problems[2]!.fix!, /_ism\/remove\/logs-c; make 40-logging CLUSTER=197/);
 });
 
 Deno.test("lifecycle() does not ask ISM to explain while there is no log index: it answers 400", async () => {
@@ -183,14 +179,7 @@ Deno.test("lifecycle() does not ask ISM to explain while there is no log index: 
     "/_plugins/_sm/policies/*/_explain": SM,
   });
   const cluster = await fixtureCluster("197");
-  const subject = {
-    cluster,
-    fleet: [],
-    objects: [],
-    proxy: () => Promise.resolve(proxy),
-    tell: () => {},
-  };
-  assert.deepEqual(await lifecycle(subject), []);
+  assert.deepEqual(await lifecycle(subjectWith(cluster, { proxy })), []);
 });
 
 Deno.test("diskProblems() names the volumes that are more than 85 % full", () => {
@@ -203,20 +192,18 @@ Deno.test("diskProblems() names the volumes that are more than 85 % full", () =>
 Deno.test("outlookOf(): days that are over tell what all of them will take; today does not", async () => {
   const cluster = await fixtureCluster("197"); // 14 days
   const disks = [disk(30 * GIB, 20 * GIB)];
-  assert.equal(outlookOf([index(0, GIB)], disks, cluster, NOW), undefined);
+  assert.deepEqual(outlookOf([index(0, GIB)], disks, cluster, NOW), []);
   const fits = outlookOf(
     [index(0, 9 * GIB), index(1, GIB), index(2, 2 * GIB)],
     disks,
     cluster,
     NOW,
   );
-  assert.deepEqual(fits, {
-    told: "1.5 GiB a day, so 24.0 GiB of 30.0 GiB for LOG_RETENTION=14d",
-    problems: [],
-  });
-  const full = outlookOf([index(1, 3 * GIB)], disks, cluster, NOW)!;
-  assert.equal(full.problems.length, 1);
-  assert.match(full.problems[0]!.fix, /^LOG_RETENTION=7d /);
+  const what = "1.5 GiB a day, so 24.0 GiB of 30.0 GiB for LOG_RETENTION=14d";
+  assert.deepEqual(fits, [{ state: "ok", what }]);
+  const full = outlookOf([index(1, 3 * GIB)], disks, cluster, NOW);
+  assert.equal(full.length, 1);
+  assert.match(full[0]!.fix!, /^LOG_RETENTION=7d /);
 });
 
 Deno.test("archiveProblems(): a young cluster and a healthy one have none", async () => {

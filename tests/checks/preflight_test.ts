@@ -6,13 +6,14 @@ import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
+import { BEFORE, type Check, type Finding } from "../../lib/core/check.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { Report } from "../../lib/io/report.ts";
 import { preflight } from "../../scripts/operate/preflight.ts";
-import { enforcesPolicies, policyRow } from "../../scripts/components/network/cni.ts";
-import { judgeIngress, judgePorts, nameRow } from "../../scripts/checks/doors.ts";
+import { enforcesPolicies, policiesEnforced } from "../../scripts/components/network/cni.ts";
+import { judgeIngress, judgePorts, names } from "../../scripts/checks/doors.ts";
 import {
   cgroup,
   clock,
@@ -34,24 +35,22 @@ import {
   requestsOf,
   roomOn,
 } from "../../scripts/checks/capacity.ts";
+import { exitCodeOfRows, type Row, tableOf } from "../../lib/probe/check.ts";
+import { aheadOf, askBuckets, judgeBuckets, judgeClock } from "../../scripts/checks/s3.ts";
+import { judgeKubectl } from "../../scripts/checks/access.ts";
+import { claimsOf, judgeClass, judgeDefault, judgeDisks } from "../../scripts/checks/disk.ts";
 import {
-  exitCodeOfRows,
-  looked,
-  ok,
-  type Seen,
-  stop,
-  tableOf,
-  warn,
-  worstOf,
-} from "../../lib/probe/row.ts";
-import { aheadOf, askBuckets, judgeBuckets, s3Clock } from "../../scripts/checks/s3.ts";
-import { judgeCertificates, judgeKubectl } from "../../scripts/checks/access.ts";
-import { claimsOf, judgeAddon, judgeClass, judgeDisks } from "../../scripts/checks/disk.ts";
-import { certificates, type Dated } from "../../scripts/checks/certificates.ts";
+  apiCertificate,
+  clientCertificate,
+  type Dated,
+  judgeCertificates,
+  s3Certificate,
+} from "../../scripts/checks/certificates.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl, identityReply, type Reply } from "../support/fake_kubectl.ts";
 import { ended } from "../support/script_fixture.ts";
 import { fakeS3, KEY, pem } from "../support/s3.ts";
+import { subjectWith } from "../support/subject.ts";
 
 const LONGHORN = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
 const EXISTING = await fixtureCluster("197", {
@@ -61,6 +60,12 @@ const EXISTING = await fixtureCluster("197", {
 });
 
 const GiB = 2 ** 30;
+
+/** Exit code of a preflight that found only this. */
+function codeOf(finding: Finding): number {
+  const check: Check = { ...BEFORE, name: "", hop: "", run: () => Promise.resolve(finding) };
+  return exitCodeOfRows([{ check, state: finding.state ?? "fail", findings: [finding] }]);
+}
 
 const NODE: NodeFacts = {
   node: "mkube-197",
@@ -86,11 +91,11 @@ Deno.test("A16: judgeKubectl() stops for a kubectl that is too old, and warns of
   assert.equal(judgeKubectl("v1.35.1", undefined).state, "ok");
   const skewed = judgeKubectl("v1.32.4", "v1.36.3");
   assert.equal(skewed.state, "warn");
-  assert.match(skewed.seen, /v1\.32\.4.*v1\.36\.3.*4 minor versions apart, 1 is supported/);
+  assert.match(skewed.what, /v1\.32\.4.*v1\.36\.3.*4 minor versions apart, 1 is supported/);
   const old = judgeKubectl("v1.20.2", "v1.36.3");
-  assert.equal(old.state, "stop");
-  assert.equal(exitCodeOfRows([old]), 3);
-  assert.match(old.seen, /v1\.20\.2.*older than v1\.27/);
+  assert.equal(old.state, "fail");
+  assert.equal(codeOf(old), 3);
+  assert.match(old.what, /v1\.20\.2.*older than v1\.27/);
 });
 
 const NOW = Date.parse("2026-11-23T12:00:00Z");
@@ -107,19 +112,23 @@ Deno.test("A28: judgeCertificates() stops (5) for one that has ended or not begu
       [certificate(300, 1), /starts on 2026-11-24T12:00.* here it is 2026-11-23T12:00/],
     ] as const
   ) {
-    const row = judgeCertificates([one], NOW);
-    assert.equal(exitCodeOfRows([row]), 5);
-    assert.match(row.seen, told);
+    const row = judgeCertificates([one], "before", NOW)[0]!;
+    assert.equal(codeOf(row), 5);
+    assert.match(row.what, told);
     assert.match(row.fix!, /minikube start/);
   }
 });
 
-Deno.test("B52: judgeCertificates() warns a month ahead", () => {
-  assert.equal(judgeCertificates([certificate(31)], NOW).state, "ok");
-  const row = judgeCertificates([certificate(31), certificate(29)], NOW);
-  assert.equal(row.state, "warn");
-  assert.match(row.seen, /29 days left, until 2026-12-22/);
-  assert.equal(judgeCertificates([], NOW).state, "ok");
+Deno.test("B52: judgeCertificates() warns a month ahead, and fails a verification", () => {
+  const judge = (when: "before" | "after", ...all: Dated[]) => judgeCertificates(all, when, NOW);
+  assert.equal(judge("before", certificate(31))[0]!.state, "ok");
+  const [, soon] = judge("before", certificate(31), certificate(29));
+  assert.deepEqual([soon!.state, soon!.what], [
+    "warn",
+    "the certificate ends in 29 days, on 2026-12-22",
+  ]);
+  assert.equal(judge("after", certificate(29))[0]!.state, "fail");
+  assert.equal(judge("before")[0]!.state, "ok");
 });
 
 function service(name: string, ...ports: (number | undefined)[]): Manifest {
@@ -130,12 +139,12 @@ function service(name: string, ...ports: (number | undefined)[]): Manifest {
 
 Deno.test("A52: judgePorts() stops (4) and names the Service that holds a NodePort", () => {
   const wanted = [service("ours", 30080, 30443)];
-  assert.match(judgePorts(wanted, [service("ours", 30080, 30443)]).seen, /30080, 30443 free or/);
+  assert.match(judgePorts(wanted, [service("ours", 30080, 30443)]).what, /30080, 30443 free or/);
   assert.equal(judgePorts(wanted, [service("other", undefined, 31000)]).state, "ok");
   assert.equal(judgePorts([service("ours", undefined)], []).state, "ok");
   const row = judgePorts(wanted, [service("other", 30443)]);
-  assert.equal(row.seen, "taken: 30443 by shop/other");
-  assert.equal(exitCodeOfRows([row]), 4);
+  assert.equal(row.what, "taken: 30443 by shop/other");
+  assert.equal(codeOf(row), 4);
 });
 
 Deno.test("judgeIngress() stops for Minikube's addon, also over ours", () => {
@@ -146,23 +155,24 @@ Deno.test("judgeIngress() stops for Minikube's addon, also over ours", () => {
   assert.equal(judgeIngress("nginx", undefined).state, "ok");
   assert.equal(judgeIngress("nginx", controller(owned)).state, "ok");
   const addon = judgeIngress("nginx", controller({}));
-  assert.equal(addon.state, "stop");
+  assert.equal(addon.state, "fail");
   assert.match(addon.fix!, /minikube addons disable ingress/);
   const over = { "kubectl.kubernetes.io/last-applied-configuration": "{}" };
-  assert.match(judgeIngress("nginx", controller(owned, over)).seen, /not ours any more/);
+  assert.match(judgeIngress("nginx", controller(owned, over)).what, /not ours any more/);
 });
 
-Deno.test("nameRow() warns of names that do not lead to the node, with the line for /etc/hosts", async () => {
+Deno.test("names() warns of names that do not lead to the node, with the line for /etc/hosts", async () => {
   const rules = [{ host: "a.mkube-197.miribit.lab" }, { host: "b.mkube-197.miribit.lab" }];
   const metadata = { name: "ui", namespace: "monitoring" };
   const objects = [{ apiVersion: "v1", kind: "Ingress", metadata, spec: { rules } }];
-  const look = (find: (host: string) => Promise<string>) => nameRow(EXISTING, objects, find);
+  const subject = subjectWith(EXISTING, { objects });
+  const look = (find: (host: string) => Promise<string>) => names(subject, find);
   assert.equal((await look(() => Promise.resolve("192.168.101.197"))).state, "ok");
   const row = await look((host) =>
     host.startsWith("a") ? Promise.resolve("10.0.0.1") : Promise.reject(new Error("ENOTFOUND"))
   );
   assert.equal(row.state, "warn");
-  assert.equal(row.seen, "1 of 2 names unknown here, a.mkube-197.miribit.lab is 10.0.0.1");
+  assert.equal(row.what, "1 of 2 names unknown here, a.mkube-197.miribit.lab is 10.0.0.1");
   assert.match(row.fix!, /192\.168\.101\.197 a\.mkube-197\S+ b\.mkube-197\.miribit\.lab$/);
 });
 
@@ -171,14 +181,14 @@ Deno.test("A54: iscsi() stops with the commands of the node's system, only for L
   const bare = { ...NODE, iscsid: false, iscsiadm: false };
   assert.equal(iscsi(bare, EXISTING).state, "ok");
   const row = iscsi(bare, LONGHORN);
-  assert.equal(exitCodeOfRows([row]), 3);
-  assert.match(row.seen, /no iscsiadm \(open-iscsi\), iscsid does not run/);
+  assert.equal(codeOf(row), 3);
+  assert.match(row.what, /no iscsiadm \(open-iscsi\), iscsid does not run/);
   assert.match(row.fix!, /mkube-197: apt-get install -y open-iscsi .*enable --now iscsid/);
   assert.match(iscsi({ ...bare, os: "rocky rhel centos" }, LONGHORN).fix!, /dnf install -y iscsi-/);
   const unloaded = iscsi({ ...NODE, iscsiTcp: "available" }, LONGHORN);
   assert.equal(unloaded.state, "warn");
   assert.match(unloaded.fix!, /modprobe iscsi_tcp/);
-  assert.equal(iscsi({ ...NODE, iscsiTcp: "missing" }, LONGHORN).state, "stop");
+  assert.equal(iscsi({ ...NODE, iscsiTcp: "missing" }, LONGHORN).state, "fail");
 });
 
 Deno.test("A54: longhornComplaints() has a line with its fix for what stops, and no other", () => {
@@ -193,12 +203,12 @@ Deno.test("A55: sysctls() stops for OpenSearch that maps files, and warns of few
   const low = { ...NODE, mapCount: 65530 };
   assert.equal(sysctls(low, { maps: false }).state, "ok");
   const row = sysctls(low, { maps: true });
-  assert.equal(row.state, "stop");
-  assert.equal(row.seen, "vm.max_map_count is 65530, needed 262144");
+  assert.equal(row.state, "fail");
+  assert.equal(row.what, "vm.max_map_count is 65530, needed 262144");
   assert.match(row.fix!, /vm\.max_map_count=262144\\n' >\/etc\/sysctl\.d/);
   const few = sysctls({ ...NODE, inotifyInstances: 128, inotifyWatches: 8192 }, { maps: false });
   assert.equal(few.state, "warn");
-  assert.match(few.seen, /max_user_instances is 128, needed 512, .*watches is 8192, needed 65536/);
+  assert.match(few.what, /max_user_instances is 128, needed 512, .*watches is 8192, needed 65536/);
 });
 
 Deno.test("A55: mapsFiles() reads it in opensearch.yml", () => {
@@ -217,25 +227,25 @@ Deno.test("A55: mapsFiles() reads it in opensearch.yml", () => {
 
 Deno.test("the other facts of a node: mounts, multipathd, cgroup", () => {
   assert.equal(mounts(NODE).state, "ok");
-  assert.equal(mounts({ ...NODE, mountsShared: false }).state, "stop");
+  assert.equal(mounts({ ...NODE, mountsShared: false }).state, "fail");
   assert.equal(multipath(NODE, LONGHORN).state, "ok");
   assert.equal(multipath({ ...NODE, multipathd: true }, LONGHORN).state, "warn");
   assert.equal(multipath({ ...NODE, multipathd: true }, EXISTING).state, "ok");
   assert.equal(cgroup(NODE).state, "ok");
   assert.equal(cgroup({ ...NODE, cgroup: 1 }).state, "warn");
   const two = overNodes(cgroup, [NODE, { ...NODE, node: "two", cgroup: 1 }], LONGHORN);
-  assert.match(two.seen, /^two: cgroup v1/);
-  assert.equal(overNodes(cgroup, [], LONGHORN).state, "stop");
+  assert.deepEqual(two.map(({ state }) => state), ["ok", "warn"]);
+  assert.match(two[1]!.what, /^two: cgroup v1/);
 });
 
 Deno.test("B27: clock() warns of seconds and stops for what S3 refuses", () => {
-  assert.match(nodeClock(NODE).seen, /mkube-197 as here, kept by chronyd/);
+  assert.match(nodeClock(NODE).what, /mkube-197 as here, kept by chronyd/);
   assert.equal(clock("S3", 5, "").state, "ok");
   const row = clock("S3", -6, "set it");
   assert.equal(row.state, "warn");
-  assert.equal(row.seen, "S3 6 s behind this machine");
-  assert.equal(clock("S3", 901, "").state, "stop");
-  assert.match(nodeClock({ ...NODE, ahead: 60 }).seen, /60 s ahead of this machine/);
+  assert.equal(row.what, "S3 6 s behind this machine");
+  assert.equal(clock("S3", 901, "").state, "fail");
+  assert.match(nodeClock({ ...NODE, ahead: 60 }).what, /60 s ahead of this machine/);
 });
 
 Deno.test("B27, A63: aheadOf() knows no skew within the time that a question took", () => {
@@ -247,13 +257,13 @@ Deno.test("B27, A63: aheadOf() knows no skew within the time that a question too
   assert.equal(ahead("Mon, 23 Nov 2026 12:20:00 GMT", "2026-11-23T12:00:01Z"), 1199);
   assert.equal(ahead("Mon, 23 Nov 2026 11:59:00 GMT", "2026-11-23T12:00:01Z"), -60.5);
   assert.equal(aheadOf({ headers: new Headers(), sentAt }, NOW), 0);
-  assert.equal(s3Clock([]).state, "hidden");
+  assert.equal(judgeClock([]).state, "hidden");
 });
 
 Deno.test("judgeBuckets() says which buckets are still to be made", () => {
   const answers = [["thanos", true], ["opensearch-logs", false]] as const;
   const row = judgeBuckets(answers.map(([bucket, there]) => ({ bucket, there, ahead: 0 })));
-  assert.equal(row.seen, "thanos; opensearch-logs not yet (00-minio makes them)");
+  assert.equal(row.what, "thanos; opensearch-logs not yet (00-minio makes them)");
 });
 
 Deno.test("askBuckets() tells a key of a program that 00-minio has yet to make", async () => {
@@ -271,7 +281,7 @@ Deno.test("askBuckets() tells a key of a program that 00-minio has yet to make",
   assert.equal((await ask(good)).state, "ok");
   const row = await ask({ ...good, ...own });
   assert.equal(row.state, "warn");
-  assert.match(row.seen, /refused: THANOS_S3_ACCESS_KEY$/);
+  assert.match(row.what, /refused: THANOS_S3_ACCESS_KEY$/);
   await assert.rejects(ask(fleet), (error) => error instanceof DeployError && error.exitCode === 8);
   assert.ok(s3.calls.every((call) => call.startsWith("GET ")), "nothing is made");
 });
@@ -425,8 +435,8 @@ Deno.test("A56: judgeRoom() stops with a table per pod, those of others included
   assert.equal(judgeRoom(ROOM, [demand("m/query", 1, 1)], []).state, "ok");
   assert.equal(judgeRoom(ROOM, [demand("m/query", 1, 7.5)], []).state, "warn");
   const row = judgeRoom(ROOM, [demand("m/query", 1, 4)], [demand("shop/web-1", 0.5, 5)]);
-  assert.equal(exitCodeOfRows([row]), 3);
-  assert.match(row.seen, /too small: cpu 1\.5 of 4\.0, memory 9\.0Gi of 8\.0Gi/);
+  assert.equal(codeOf(row), 3);
+  assert.match(row.what, /too small: cpu 1\.5 of 4\.0, memory 9\.0Gi of 8\.0Gi/);
   assert.match(row.fix!, /more memory/);
   assert.deepEqual(row.detail!.map((line) => line.trim()), [
     "1.00 cpu    4.0Gi  asked by m/query",
@@ -478,13 +488,13 @@ Deno.test("B48: judgeDisks() sums claims times replicas against what Longhorn gi
     judgeDisks(facts, new Map([["m/data", gib * GiB]]), { ...DISK, ...settings });
   assert.equal(of(80).state, "ok");
   const row = of(95);
-  assert.equal(exitCodeOfRows([row]), 3);
-  assert.match(row.seen, /1 claims x 1 = 95\.0Gi; .*100\.0Gi, free 90\.0Gi, .*90\.0Gi/);
+  assert.equal(codeOf(row), 3);
+  assert.match(row.what, /1 claims x 1 = 95\.0Gi; .*100\.0Gi, free 90\.0Gi, .*90\.0Gi/);
   // Two nodes, two replicas.
   assert.equal(of(80, [NODE, NODE]).state, "ok");
-  assert.equal(of(95, [NODE, NODE]).state, "stop");
+  assert.equal(of(95, [NODE, NODE]).state, "fail");
   assert.equal(of(95, [NODE], { overProvisioning: 200 }).state, "warn");
-  assert.match(of(1, [{ ...NODE, diskFreeBytes: 5 * GiB }]).seen, /less than 10 % free/);
+  assert.match(of(1, [{ ...NODE, diskFreeBytes: 5 * GiB }]).what, /less than 10 % free/);
 });
 
 function storageClass(name: string, provisioner: string, rest = {}, standard = false): Manifest {
@@ -499,16 +509,17 @@ Deno.test("judgeClass() stops for a class that is not there", () => {
   assert.equal(judgeClass([growing], "standard", claims).state, "ok");
   assert.equal(judgeClass([storageClass("standard", "csi")], "standard", claims).state, "warn");
   const row = judgeClass([growing], "fast", claims);
-  assert.equal(row.state, "stop");
-  assert.match(row.seen, /no class fast \(there: standard\)/);
+  assert.equal(row.state, "fail");
+  assert.match(row.what, /no class fast \(there: standard\)/);
 });
 
-Deno.test("judgeAddon() warns of Minikube's class, unless it is the wanted one", () => {
+Deno.test("judgeDefault() warns before a deploy of Minikube's class, unless it is the wanted one", () => {
   const addon = storageClass("standard", "k8s.io/minikube-hostpath", {}, true);
-  assert.equal(judgeAddon([addon], "standard").state, "ok");
-  const row = judgeAddon([addon, storageClass("longhorn", "driver.longhorn.io")], "longhorn");
+  assert.equal(judgeDefault([addon], EXISTING, "before").state, "ok");
+  const classes = [addon, storageClass("longhorn", "driver.longhorn.io")];
+  const row = judgeDefault(classes, LONGHORN, "before");
   assert.equal(row.state, "warn");
-  assert.match(row.seen, /default: standard/);
+  assert.match(row.what, /default: standard/);
   assert.match(row.fix!, /minikube addons disable default-storageclass/);
 });
 
@@ -519,42 +530,13 @@ Deno.test("enforcesPolicies() knows the network plugins that do, by their Daemon
   });
   await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\ncalico-node\n" }]);
   assert.equal(await enforcesPolicies(strict), true);
-  assert.match((await policyRow(strict)).seen, /calico-node enforces/);
+  assert.match((await policiesEnforced(subjectWith(strict))).what, /calico-node enforces/);
   await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\ncilium-envoyish\n" }]);
   assert.equal(await enforcesPolicies(strict), true);
   await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\n" }]);
   assert.equal(await enforcesPolicies(strict), false);
-  assert.equal((await policyRow(strict)).state, "warn");
-  assert.equal((await policyRow(EXISTING)).state, "ok");
-});
-
-Deno.test("the table has the fix below its row, and the worst stop is the exit code", async () => {
-  const rows: Seen[] = [
-    { thing: "Tools", ...ok("kubectl") },
-    { thing: "Clock", ...warn("6 s", "chrony") },
-    { thing: "NodePorts", ...stop("taken", "free it", 4), detail: ["by shop/web"] },
-    { thing: "iSCSI", ...stop("missing", "apt") },
-  ];
-  assert.equal(
-    tableOf(rows),
-    `  ok    Tools      kubectl
-  warn  Clock      6 s
-        fix: chrony
-  stop  NodePorts  taken
-          by shop/web
-        fix: free it
-  stop  iSCSI      missing
-        fix: apt`,
-  );
-  assert.equal(exitCodeOfRows(rows), 4);
-  assert.equal(exitCodeOfRows(rows.slice(0, 2)), 0);
-  assert.equal(worstOf([ok("a"), warn("b", "x"), warn("c", "x")]).seen, "b; c");
-  assert.equal(worstOf([ok("a"), warn("b", "x"), warn("c", "x")]).fix, "x");
-  const failed = await looked({
-    thing: "S3",
-    look: () => Promise.reject(new DeployError("Cannot", { exitCode: 8, fix: "y" })),
-  });
-  assert.deepEqual([failed.state, failed.exitCode, failed.fix], ["stop", 8, "y"]);
+  assert.equal((await policiesEnforced(subjectWith(strict))).state, "warn");
+  assert.equal((await policiesEnforced(subjectWith(EXISTING))).state, "ok");
 });
 
 /** A TLS server with a certificate for so many days, and the certificate. */
@@ -593,55 +575,44 @@ function seat(port: number, client: string): Reply[] {
   ];
 }
 
-Deno.test("B28, B52: the check Certificates tells the one that ends first, and a month ahead", async () => {
+Deno.test("B28, B52: the checks of certificates tell the days that are left, and fail a month ahead", async () => {
   await using s3 = await tlsServer(20);
   await using api = await tlsServer(100);
   const check = async (cluster: Cluster, client: string) => {
     await fakeKubectl(seat(api.port, client));
-    let fact = "";
-    const subject = {
-      cluster,
-      fleet: [],
-      objects: [],
-      proxy: () => assert.fail("no way in is needed"),
-    };
-    const problems = await certificates(subject, (told) => fact = told);
-    return { problems, fact };
+    const subject = subjectWith(cluster);
+    const checks = [s3Certificate, clientCertificate, apiCertificate];
+    const found = (await Promise.all(checks.map((check) => check(subject)))).flat();
+    return found.map(({ state, what }) => `${state} ${what}`.replace(/, until .*|, on .*/, ""));
   };
   const of = (endpoint: string) =>
     fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig", S3_ENDPOINT: endpoint });
   const fine = await of(`https://127.0.0.1:${api.port}`);
-  const well = await check({ ...fine, s3Ca: api.pem }, api.pem);
-  assert.deepEqual(well.problems, []);
-  assert.match(well.fact, /^99 days left for the /);
-
+  assert.deepEqual(await check({ ...fine, s3Ca: api.pem }, api.pem), [
+    "ok the certificate of the S3 server: 99 days left",
+    "ok the CA of the S3 (S3_CA_FILE): 99 days left",
+    "ok the client certificate of context mkube-197: 99 days left",
+    "ok the certificate of the API server: 99 days left",
+  ]);
   const short = await of(`https://127.0.0.1:${s3.port}`);
-  const bad = await check({ ...short, s3Ca: s3.pem }, s3.pem);
-  assert.match(bad.fact, /^19 days left/);
-  assert.deepEqual(bad.problems.map(({ what }) => what.replace(/ on .*/, "")).sort(), [
-    "the CA of the S3 (S3_CA_FILE) ends in 19 days,",
-    "the certificate of the S3 server ends in 19 days,",
-    "the client certificate of context mkube-197 ends in 19 days,",
+  assert.deepEqual(await check({ ...short, s3Ca: s3.pem }, s3.pem), [
+    "fail the certificate of the S3 server ends in 19 days",
+    "fail the CA of the S3 (S3_CA_FILE) ends in 19 days",
+    "fail the client certificate of context mkube-197 ends in 19 days",
+    "ok the certificate of the API server: 99 days left",
   ]);
   // A seat with a token, an S3 that the world knows.
-  const plain = await check({ ...fine, s3Ca: undefined }, "");
-  assert.deepEqual(plain.problems, []);
+  assert.equal((await check({ ...fine, s3Ca: undefined }, ""))[1], "ok none (a token, or no TLS)");
 });
 
-Deno.test("B28: the check Certificates says when no server is there", async () => {
+Deno.test("B28: the check of the S3's certificate says when no server is there", async () => {
   await using api = await tlsServer(100);
   await fakeKubectl(seat(api.port, ""));
   const cluster = await fixtureCluster("197", {
     KUBECONFIG_FILE: "kubeconfig",
     S3_ENDPOINT: "https://127.0.0.1:1",
   });
-  const subject = {
-    cluster,
-    fleet: [],
-    objects: [],
-    proxy: () => assert.fail("no way in is needed"),
-  };
-  const error = await certificates(subject, () => {}).catch((error) => error);
+  const error = await s3Certificate(subjectWith(cluster)).catch((error) => error);
   assert.match(error.message, /Cannot see the certificate of 127\.0\.0\.1:1/);
   assert.equal(error.exitCode, 8);
 });
@@ -710,8 +681,8 @@ async function run(replies: Reply[], environment: Record<string, string> = {}) {
   return { rows, said: said.join(""), calls: await calls() };
 }
 
-const stopped = (rows: Seen[]) =>
-  rows.filter(({ state }) => state === "stop").map(({ thing }) => thing);
+const stopped = (rows: Row[]) =>
+  rows.filter(({ state }) => state === "fail").map(({ check }) => check.name);
 
 Deno.test("make preflight: a cluster in order has no stop, and keeps nothing of it", async () => {
   const { rows, said, calls } = await run([]);
@@ -757,14 +728,14 @@ Deno.test("a wrong cluster is told nothing and gets no pod, but the rest is look
   assert.deepEqual(stopped(rows), ["Context and address"], tableOf(rows));
   assert.equal(exitCodeOfRows(rows), 4);
   assert.ok(!calls.some(({ args }) => /create|delete/.test(args)));
-  const seen = Object.fromEntries(rows.map(({ thing, state }) => [thing, state]));
+  const seen = Object.fromEntries(rows.map(({ check, state }) => [check.name, state]));
   assert.equal(seen["S3 from here"], "ok");
   assert.equal(seen["NodePorts"], "hidden");
 });
 
 /** Things that a run says are not well, with their state. */
-const unwell = (rows: Seen[]) =>
-  rows.filter(({ state }) => state === "stop" || state === "warn").map(({ thing }) => thing);
+const unwell = (rows: Row[]) =>
+  rows.filter(({ state }) => state === "fail" || state === "warn").map(({ check }) => check.name);
 
 Deno.test("V5: make preflight with a missing context costs one row and ends with 4", async () => {
   for (
@@ -780,8 +751,8 @@ Deno.test("V5: make preflight with a missing context costs one row and ends with
     ]);
     assert.deepEqual(unwell(rows), ["Context and address"], tableOf(rows));
     assert.equal(exitCodeOfRows(rows), 4);
-    const tools = rows.find(({ thing }) => thing === "Tools")!;
-    assert.match(tools.seen, /^kubectl v1\.35\.1; bash/);
+    const tools = rows.find(({ check }) => check.name === "Tools")!;
+    assert.match(tableOf([tools]), /ok +Tools +kubectl v1\.35\.1; bash/);
     assert.ok(!calls.some(({ args }) => /create|delete/.test(args)));
   }
 });
@@ -814,7 +785,7 @@ Deno.test("V5: the program preflight, too, ends with its table and 4 where every
   });
   assert.equal(code, 4, stdout);
   assert.equal(
-    stdout.match(/^ +stop +Context and address +Refused: there is no context/gm)?.length,
+    stdout.match(/^ +fail +Context and address +Refused: there is no context/gm)?.length,
     3,
   );
   assert.equal(stdout.match(/ - +Rights +not looked at: see Context and address$/gm)?.length, 3);
@@ -828,17 +799,9 @@ Deno.test("V5: an error that nobody foresaw is a row with its stack, and the oth
   assert.equal(exitCodeOfRows(rows), 1);
   assert.match(
     tableOf(rows),
-    /Ingress controller +cannot be looked at: .*JSON.*\n +SyntaxError[^]*fix: this is a bug of ours/,
+    /Ingress controller +cannot be asked: .*JSON.*\n +SyntaxError[^]*fix: this is a bug of ours/,
   );
-  assert.equal(rows.find(({ thing }) => thing === "NodePorts")!.state, "ok");
-});
-
-Deno.test("V5: looked() hides what is merely slow, with the way to go on", async () => {
-  const slow = new SlowError("The pod has told nothing", { where: "pulling", fix: "run again" });
-  const row = await looked({ thing: "Clock", look: () => Promise.reject(slow) });
-  assert.deepEqual([row.state, row.seen], ["hidden", "The pod has told nothing: pulling"]);
-  assert.match(tableOf([row]), /^ +- +Clock .*\n +fix: run again$/);
-  assert.equal(exitCodeOfRows([row]), 0);
+  assert.equal(rows.find(({ check }) => check.name === "NodePorts")!.state, "ok");
 });
 
 Deno.test("V5: nodeFacts() tells a pod that is slow from one that cannot run", async () => {

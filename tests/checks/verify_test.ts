@@ -3,16 +3,12 @@ import assert from "node:assert/strict";
 import { idOf, type Manifest, signed } from "../../lib/core/object.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { readJson } from "../../lib/probe/http.ts";
-import type { ClusterProxy, Problem, Subject } from "../../lib/core/check.ts";
+import type { ClusterProxy, Finding } from "../../lib/core/check.ts";
 import { alertProblems } from "../../scripts/checks/alertmanager.ts";
 import { dashboardProblems, loginProblems } from "../../scripts/checks/grafana.ts";
 import { uploads } from "../../scripts/checks/metrics.ts";
-import {
-  absenceProblems,
-  claimProblems,
-  claims,
-  defaultClassProblems,
-} from "../../scripts/checks/objects.ts";
+import { absenceProblems, claimProblems, claims } from "../../scripts/checks/objects.ts";
+import { judgeDefault } from "../../scripts/checks/disk.ts";
 import { freshProblems } from "../../scripts/checks/logs.ts";
 import {
   healthProblems,
@@ -28,8 +24,9 @@ import {
 import { endpointProblems, sampleProblems } from "../../scripts/checks/thanos.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl } from "../support/fake_kubectl.ts";
+import { subjectWith } from "../support/subject.ts";
 
-function whats(problems: Problem[]): string[] {
+function whats(problems: Finding[]): string[] {
   for (const { what, cause, fix } of problems) assert.ok(what && cause && fix);
   return problems.map(({ what }) => what);
 }
@@ -56,7 +53,7 @@ Deno.test("targetProblems() names a target that is down with its error", () => {
   assert.deepEqual(whats(problems), [
     "target kubelet at https://10.0.0.1:10250/metrics is down: server returned HTTP status 403",
   ]);
-  assert.match(problems[0]!.cause, /right/);
+  assert.match(problems[0]!.cause!, /right/);
 });
 
 Deno.test("V1: targetProblems() has patience for one more scrape, whatever the target's interval", () => {
@@ -129,9 +126,9 @@ Deno.test("endpointProblems() tells local programs from edges", async () => {
   const problems = endpointProblems({ sidecar: [sidecar] }, lost(), cluster);
   assert.equal(problems.length, 4);
   assert.match(problems.at(-1)!.what, /cluster-198-edge at 192\.168\.101\.198:30901/);
-  assert.match(problems.at(-1)!.cause, /firewall/);
+  assert.match(problems.at(-1)!.cause!, /firewall/);
   const [unasked] = endpointProblems({ sidecar: [sidecar] }, lost("no route"), cluster).slice(-1);
-  assert.match(unasked!.cause, /cannot be asked either: no route/);
+  assert.match(unasked!.cause!, /cannot be asked either: no route/);
 });
 
 Deno.test("sampleProblems() misses clusters, and sees replicas only by their label", async () => {
@@ -243,7 +240,7 @@ Deno.test("absenceProblems() gives one line per step, with the command that make
     "ConfigMap/monitoring/c and 1 more",
     "missing of 40-logging: Secret/monitoring/e",
   ]);
-  assert.equal(problems[0]!.fix, "make 30-thanos CLUSTER=197");
+  assert.equal(problems[0]!.fix!, "make 30-thanos CLUSTER=197");
 });
 
 Deno.test("claimProblems() names a claim that waits", () => {
@@ -275,11 +272,11 @@ Deno.test("claims() looks where only an Alertmanager has volumes", async () => {
   await fakeKubectl([{ on: "get persistentvolumeclaims", stdout: JSON.stringify({ items }) }]);
   const cluster = await fixtureCluster("196", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
   const objects = [object("Alertmanager", "main", {})];
-  const problems = await claims({ cluster, objects } as unknown as Subject);
+  const problems = await claims(subjectWith(cluster, { objects }));
   assert.deepEqual(whats(problems), ["PersistentVolumeClaim/monitoring/db-0 is Lost"]);
 });
 
-Deno.test("defaultClassProblems() wants exactly one default, and ours", () => {
+Deno.test("judgeDefault() wants exactly one default, and ours, unless the site has its own class", async () => {
   const storageClass = (name: string, isDefault: boolean): Manifest => ({
     apiVersion: "storage.k8s.io/v1",
     kind: "StorageClass",
@@ -290,11 +287,16 @@ Deno.test("defaultClassProblems() wants exactly one default, and ours", () => {
   });
   const ours = storageClass("longhorn", true);
   const standard = (isDefault: boolean) => storageClass("standard", isDefault);
-  assert.deepEqual(defaultClassProblems("longhorn", "196", [ours, standard(false)]), []);
-  assert.deepEqual(whats(defaultClassProblems("longhorn", "196", [ours, standard(true)])), [
-    "the default StorageClass is longhorn and standard, wanted only longhorn",
+  const cluster = await fixtureCluster("196");
+  const judge = (...classes: Manifest[]) => judgeDefault(classes, cluster, "after");
+  assert.equal(judge(ours, standard(false)).state, "ok");
+  assert.deepEqual(whats([judge(ours, standard(true))]), [
+    "default: longhorn and standard, wanted only longhorn",
   ]);
-  assert.match(whats(defaultClassProblems("longhorn", "196", []))[0]!, /is none/);
+  assert.match(whats([judge()])[0]!, /default: none/);
+  const existing = { STORAGE: "existing", STORAGE_CLASS: "nfs" };
+  const own = await fixtureCluster("196", existing);
+  assert.equal(judgeDefault([standard(true)], own, "after").state, "ok");
 });
 
 function answering(body: string, status = 200): ClusterProxy {
@@ -308,7 +310,7 @@ Deno.test("uploads() fails when Prometheus has no value for its question", async
   const cluster = await fixtureCluster("197");
   const asked = (result: unknown[]) => {
     const proxy = answering(JSON.stringify({ status: "success", data: { result } }));
-    return uploads({ cluster, fleet: [], objects: [], proxy: () => Promise.resolve(proxy) });
+    return uploads(subjectWith(cluster, { proxy }));
   };
   assert.deepEqual(await asked([{ metric: {}, value: [1, "0"] }]), []);
   assert.match(whats(await asked([]))[0]!, /does not upload/);

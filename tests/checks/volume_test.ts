@@ -3,14 +3,10 @@ import assert from "node:assert/strict";
 import { volume } from "../../scripts/checks/volume.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl, type Reply } from "../support/fake_kubectl.ts";
+import { subjectWith } from "../support/subject.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
-const subject = {
-  cluster,
-  fleet: [],
-  objects: [],
-  proxy: () => Promise.reject(new Error("not needed")),
-};
+const subject = subjectWith(cluster);
 const MADE: Reply[] = [
   { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
   { on: " delete job volume-probe .*--ignore-not-found" },
@@ -24,9 +20,9 @@ function job(condition: string): Reply {
 
 Deno.test("volume() asks the class of the settings for a claim that goes with its Job", async () => {
   const calls = await fakeKubectl([...MADE, job("Complete")]);
-  const told: string[] = [];
-  assert.deepEqual(await volume(subject, (fact) => told.push(fact)), []);
-  assert.match(told[0]!, /^a volume of longhorn was made, written and read in \d+ s$/);
+  const { state, what } = await volume(subject);
+  assert.equal(state, "ok");
+  assert.match(what, /^a volume of longhorn was made, written and read in \d+ s$/);
   const all = await calls();
   assert.match(all.at(-1)!.args, / delete job /);
   const [probe, claim] = all.filter(({ args }) => args.includes(" create ")).map(({ stdin }) =>
@@ -45,9 +41,9 @@ Deno.test("volume() asks the class of the settings for a claim that goes with it
 
 Deno.test("volume() finds a volume that does not keep what is written", async () => {
   await fakeKubectl([...MADE, job("Failed")]);
-  const [problem] = await volume(subject, () => {});
-  assert.match(problem!.what, /class longhorn does not keep/);
-  assert.match(problem!.fix, /logs job\/volume-probe/);
+  const problem = await volume(subject);
+  assert.match(problem.what, /class longhorn does not keep/);
+  assert.match(problem.fix!, /logs job\/volume-probe/);
 });
 
 Deno.test("volume() says why the pod has no volume", async () => {
@@ -75,7 +71,7 @@ Deno.test("volume() says why the pod has no volume", async () => {
     job("Failed"),
     { on: " get events ", stdout: JSON.stringify({ items: [event] }) },
   ]);
-  await assert.rejects(volume(subject, () => {}), {
+  await assert.rejects(volume(subject), {
     exitCode: 7,
     where: [
       `pod volume-probe-x is not scheduled: ${unbound}`,

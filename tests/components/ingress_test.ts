@@ -21,6 +21,7 @@ import { thanos } from "../../scripts/30-thanos.ts";
 import { ensureCertificates } from "../../scripts/operate/certificates.ts";
 import { doors } from "../../scripts/checks/doors.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
+import { subjectWith } from "../support/subject.ts";
 
 const MODELS: Record<string, new (object: never) => { validate(): void }> = {
   ClusterRole,
@@ -199,14 +200,8 @@ const OBJECTS = [door("grafana"), door("opensearch", LOGIN), door("thanos")];
 async function told(more: Partial<Cluster["vars"]>, pair?: DoorCertificate): Promise<string[]> {
   const cluster = await fixtureCluster("197");
   const vars = { ...cluster.vars, NODE_IP: "127.0.0.1", ...more } as Cluster["vars"];
-  const facts: string[] = [];
-  const problems = await doors({
-    cluster: { ...cluster, vars, doorCertificate: pair },
-    fleet: [],
-    objects: OBJECTS,
-    proxy: () => assert.fail("people have no proxy"),
-  }, (fact) => facts.push(fact));
-  return [...facts, ...problems.map(({ what }) => what)];
+  const subject = subjectWith({ ...cluster, vars, doorCertificate: pair }, { objects: OBJECTS });
+  return [await doors(subject)].flat().map(({ what }) => what);
 }
 
 const LISTEN = { port: 0, hostname: "127.0.0.1", onListen() {} };

@@ -35,7 +35,7 @@ import { toySecret } from "./components/toy/secret.ts";
 
 export const toy = step({
   name: "45-toy",
-  checks: [{ name: "Toy", hop: "toy -> people", live: true, run: () => Promise.resolve([]) }],
+  checks: [{ name: "Toy", hop: "toy -> people", when: "after", run: () => Promise.resolve([]) }],
   objects: (cluster) => render("toy", cluster, { add: [toySecret(cluster)] }),
   async run({ objects, phase, apply }) {
     await phase("Apply", () => apply(objects));

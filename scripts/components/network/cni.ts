@@ -1,7 +1,7 @@
 // Whether somebody on the cluster carries NetworkPolicies out; the API server only keeps them.
 import { type Cluster, flag } from "../../../lib/core/cluster.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { ok, type Row, warn } from "../../../lib/probe/row.ts";
+import { type Finding, ok, type Subject, warn } from "../../../lib/core/check.ts";
 
 /** DaemonSets of the programs that do: none of them means that policies have no effect. */
 const ENFORCERS = [
@@ -20,8 +20,8 @@ export async function enforcesPolicies(cluster: Cluster): Promise<boolean> {
   return enforcer(await daemonSets(cluster)) !== undefined;
 }
 
-/** The row of the preflight. */
-export async function policyRow(cluster: Cluster): Promise<Row> {
+/** Whether NetworkPolicies, where they are wanted, have an effect. */
+export async function policiesEnforced({ cluster }: Subject): Promise<Finding> {
   const found = enforcer(await daemonSets(cluster));
   if (found) return ok(`${found} enforces them`);
   if (!flag(cluster, "NETWORK_POLICIES")) {

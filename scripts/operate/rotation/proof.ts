@@ -1,13 +1,13 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
 import { readJson } from "../../../lib/probe/http.ts";
-import type { Check, Problem, Subject } from "../../../lib/core/check.ts";
+import { type Check, type Finding, LIVE, type Subject } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { checksOf, type Step, step } from "../../../lib/deploy/step.ts";
 import { STEPS } from "../../steps.ts";
 import { ask } from "../../checks/metrics.ts";
 import { PROMETHEUS } from "../../checks/prometheus.ts";
-import { runChecks } from "../../checks/run.ts";
+import { verifyBy } from "../../checks/run.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
 
 /** What a rotation came to on one cluster. */
@@ -20,16 +20,6 @@ export interface Figures {
   /** Log lines that were given up meanwhile. */
   dropped?: number;
 }
-
-/** The checks of 50-verify that S3 has a part in. */
-export const FROM_VERIFY = [
-  "Bucket of metrics",
-  "Bucket of logs",
-  "Bucket of volumes",
-  "Block upload",
-  "Log snapshots",
-  "Compactor",
-];
 
 /** Prometheus looks so many seconds back for a sample: a longer gap is one in every graph. */
 const LOOKBACK = 300;
@@ -57,41 +47,31 @@ export function proofSince(
       told.set(cluster.id, figures);
       const deadline = Date.now() + patience * 1000;
       // Only what runs needs a while: a key is right at once, or not at all.
-      const until = ({ live }: Check) => live ? deadline : 0;
-      await runChecks(proofs(cluster, started, figures), context, { until });
+      const until = ({ needs }: Check) => needs === "pods" ? deadline : 0;
+      await verifyBy(proofs(cluster, started, figures), context, until);
     },
   });
 }
 
 function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
-  const known = checksOf(STEPS, cluster);
+  const fluentBit = { ...LIVE, program: "fluent-bit" };
+  const intake = "exporters -> Prometheus";
   return [
-    { name: "New keys", hop: "settings -> Secrets", live: false, run: secrets(figures) },
-    ...known.filter(({ name }) => FROM_VERIFY.includes(name)),
+    { when: "after", name: "New keys", hop: "settings -> Secrets", run: secrets(figures) },
+    ...checksOf(STEPS, cluster, "after").filter(({ s3 }) => s3),
+    { ...LIVE, name: "Samples without a gap", hop: intake, run: samples(started, figures) },
+    { ...LIVE, name: "Uploads meanwhile", hop: "sidecar -> S3", run: uploads(started, figures) },
     {
-      name: "Samples without a gap",
-      hop: "exporters -> Prometheus",
-      live: true,
-      run: samples(started, figures),
-    },
-    {
-      name: "Uploads meanwhile",
-      hop: "sidecar -> S3",
-      live: true,
-      run: uploads(started, figures),
-    },
-    {
+      ...fluentBit,
       name: "Log lines meanwhile",
       hop: "Fluent Bit -> OpenSearch",
-      live: true,
-      program: "fluent-bit",
       run: lines(started, figures),
     },
   ];
 }
 
 function secrets(figures: Figures) {
-  return async ({ cluster }: Subject): Promise<Problem[]> => {
+  return async ({ cluster }: Subject): Promise<Finding[]> => {
     figures.holdings = await holdingsOf(cluster);
     return outdated(figures.holdings).map(({ where, key }) => ({
       what: `Secret ${where} holds another key (${lastFour(key.accessKey)}) than the settings`,
@@ -112,7 +92,7 @@ function window(started: number, cluster: Cluster): { seconds: number; interval:
 const SELF = "prometheus_build_info";
 
 function samples(started: number, figures: Figures) {
-  return async ({ cluster, proxy }: Subject): Promise<Problem[]> => {
+  return async ({ cluster, proxy }: Subject): Promise<Finding[]> => {
     const way = await proxy();
     const { seconds, interval } = window(started, cluster);
     const query = encodeURIComponent(`${SELF}[${seconds}s]`);
@@ -145,7 +125,7 @@ export function gapProblems(
   gap: number | undefined,
   age: number | undefined,
   interval: number,
-): Problem[] {
+): Finding[] {
   if (age === undefined || age > 2 * interval + 10) {
     return [{
       what: `Prometheus has no new sample of itself${age ? ` for ${age.toFixed(0)} s` : ""}`,
@@ -163,7 +143,7 @@ export function gapProblems(
 }
 
 function uploads(started: number, figures: Figures) {
-  return async ({ cluster, proxy }: Subject): Promise<Problem[]> => {
+  return async ({ cluster, proxy }: Subject): Promise<Finding[]> => {
     const way = await proxy();
     const growth = async (seconds: number) =>
       valueOf(
@@ -175,7 +155,7 @@ function uploads(started: number, figures: Figures) {
 }
 
 /** What is wrong with failures of uploads during the rotation and in the last two minutes. */
-export function uploadProblems(failures?: number, lately?: number): Problem[] {
+export function uploadProblems(failures?: number, lately?: number): Finding[] {
   if (failures !== undefined && (failures === 0 || lately === 0)) return [];
   return [{
     what: failures === undefined
@@ -188,7 +168,7 @@ export function uploadProblems(failures?: number, lately?: number): Problem[] {
 }
 
 function lines(started: number, figures: Figures) {
-  return async ({ cluster, proxy }: Subject): Promise<Problem[]> => {
+  return async ({ cluster, proxy }: Subject): Promise<Finding[]> => {
     const { seconds } = window(started, cluster);
     const query = growthOf("fluentbit_output_dropped_records_total", seconds);
     figures.dropped = valueOf(await ask(await proxy(), PROMETHEUS, query));

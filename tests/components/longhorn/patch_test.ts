@@ -24,7 +24,7 @@ import { patchLonghorn } from "../../../scripts/components/longhorn/patch.ts";
 import { longhornPolicies } from "../../../scripts/components/longhorn/policies.ts";
 import { checkUpgrade } from "../../../scripts/components/longhorn/version.ts";
 import { backupTarget } from "../../../scripts/checks/longhorn.ts";
-import type { Subject } from "../../../lib/core/check.ts";
+import { note, type Subject } from "../../../lib/core/check.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";
 
@@ -393,8 +393,11 @@ Deno.test("B49: verify repeats why Longhorn does not reach its backups, and asks
     spec: { backupTargetURL: "s3://longhorn-backups@us-east-1/cluster-197/" },
     status: { available: false, conditions: [{ type: "Unavailable", message: "AccessDenied" }] },
   }]);
-  const [problem] = await backupTarget({ cluster } as Subject, () => {});
+  const [problem] = [await backupTarget({ cluster } as Subject)].flat();
   assert.match(problem!.what, /s3:\/\/longhorn-backups.*AccessDenied/);
   const existing = await fixtureCluster("197", { STORAGE: "existing", STORAGE_CLASS: "standard" });
-  assert.deepEqual(await backupTarget({ cluster: existing } as Subject, () => {}), []);
+  assert.deepEqual(
+    await backupTarget({ cluster: existing } as Subject),
+    note("none: STORAGE=existing"),
+  );
 });

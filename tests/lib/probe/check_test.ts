@@ -1,102 +1,168 @@
 import assert from "node:assert/strict";
-import { runUntilOk, throwIfFailed } from "../../../lib/probe/check.ts";
-import type { Check, Problem, Subject } from "../../../lib/core/check.ts";
+import {
+  exitCodeOfRows,
+  openSubject,
+  type Row,
+  runChecks,
+  tableOf,
+} from "../../../lib/probe/check.ts";
+import { type Check, fail, type Finding, LIVE, note, ok, warn } from "../../../lib/core/check.ts";
 import { type Cluster, inContext } from "../../../lib/core/cluster.ts";
-import { DeployError } from "../../../lib/core/error.ts";
+import { DeployError, SlowError } from "../../../lib/core/error.ts";
+import { throwIfFailed } from "../../../scripts/checks/run.ts";
 
 /** What no check here looks at. */
-const NOBODY = {
-  cluster: { id: "197", vars: { KUBE_CONTEXT: "mkube-197", KUBECONFIG_FILE: "" }, missing: [] },
-} as unknown as Subject;
+const CLUSTER = {
+  id: "197",
+  vars: {
+    KUBE_CONTEXT: "mkube-197",
+    KUBECONFIG_FILE: "",
+    SIMULATED_NODES: false,
+    STAND_INS: "grafana",
+  },
+  missing: [],
+} as unknown as Cluster;
 
-const PROBLEM: Problem = { what: "no blocks", cause: "S3 is away", fix: "mc ping" };
+const PROBLEM: Finding = { what: "no blocks", cause: "S3 is away", fix: "mc ping" };
 
-function check(run: () => Promise<Problem[]>): Check {
-  return { name: "Upload", hop: "sidecar -> S3", live: true, run };
+function check(run: Check["run"], more: Partial<Check> = {}): Check {
+  return { ...LIVE, name: "Upload", hop: "sidecar -> S3", run, ...more };
 }
 
-Deno.test("runUntilOk() looks again while there is patience", async () => {
+/** The row of one check, which is run again for so many seconds. */
+async function rowOf(
+  one: Check,
+  { patience = 0, when = "after" as "before" | "after", said = [] as string[] } = {},
+): Promise<Row> {
+  const say = (text: string) => void said.push(text);
+  const subject = openSubject(CLUSTER, { when, objects: () => [], say });
+  const until = Date.now() + patience * 1000;
+  const [row] = await runChecks([one], subject, { until: () => until, every: 0.001 });
+  return row!;
+}
+
+Deno.test("runChecks() looks again while there is patience, and keeps the last look only", async () => {
   let runs = 0;
   const said: string[] = [];
-  const result = await runUntilOk(
-    check(() => Promise.resolve(++runs < 3 ? [PROBLEM] : [])),
-    NOBODY,
-    { until: Date.now() + 5000, every: 0.001, say: (text) => said.push(text) },
-  );
-  assert.deepEqual([runs, result.problems, said], [3, [], ["Upload: no blocks"]]);
+  const run = () => Promise.resolve(++runs < 3 ? [note("early"), PROBLEM] : ok("blocks"));
+  const { state, findings } = await rowOf(check(run), { patience: 5, said });
+  assert.deepEqual([runs, state, findings, said], [3, "ok", [ok("blocks")], ["Upload: no blocks"]]);
 });
 
-Deno.test("runUntilOk() gives the problems when the patience is over", async () => {
-  const result = await runUntilOk(check(() => Promise.resolve([PROBLEM])), NOBODY, { until: 0 });
-  assert.deepEqual(result, { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM] });
+Deno.test("runChecks() gives what is wrong when the patience is over", async () => {
+  const { state, findings } = await rowOf(check(() => Promise.resolve([ok("a"), PROBLEM])));
+  assert.deepEqual([state, findings], ["fail", [ok("a"), PROBLEM]]);
 });
 
-Deno.test("V1: runUntilOk() has at least the patience of the problem itself", async () => {
+Deno.test("V1: runChecks() has at least the patience of the finding itself", async () => {
   let runs = 0;
   const slow = { ...PROBLEM, patience: 5 };
   const run = () => Promise.resolve(++runs < 3 ? [PROBLEM, slow] : []);
-  const { problems } = await runUntilOk(check(run), NOBODY, { until: 0, every: 0.001 });
-  assert.deepEqual([runs, problems], [3, []]);
+  const { findings } = await rowOf(check(run));
+  assert.deepEqual([runs, findings], [3, []]);
 });
 
-Deno.test("V5: runUntilOk() makes a problem of a failure to ask, and of a bug with its stack", async () => {
+Deno.test("V5: runChecks() makes a row of a failure to ask, and of a bug with its stack", async () => {
   const failure = new DeployError("Cannot read /x of a", { exitCode: 8, where: "503", fix: "y" });
-  const { problems } = await runUntilOk(check(() => Promise.reject(failure)), NOBODY, { until: 0 });
-  assert.deepEqual(problems, [{ what: "Cannot read /x of a", cause: "503", fix: "y" }]);
-  const bug = check(() => Promise.reject(new TypeError("x of undefined")));
-  const [problem] = (await runUntilOk(bug, NOBODY, { until: 0 })).problems;
-  assert.equal(problem!.what, "cannot be asked: x of undefined");
-  assert.match(problem!.cause, /^TypeError: x of undefined\n +at /);
-  assert.match(problem!.fix, /bug of ours/);
-});
-
-Deno.test("throwIfFailed() lists every problem of every check with hop, cause and fix", () => {
-  const error = (() => {
-    try {
-      throwIfFailed("cluster-197-edge", [
-        { name: "Targets", hop: "exporters -> Prometheus", problems: [] },
-        { name: "Upload", hop: "sidecar -> S3", problems: [PROBLEM, { ...PROBLEM, what: "x" }] },
-      ]);
-    } catch (error) {
-      return error;
-    }
-  })();
-  assert.ok(error instanceof DeployError);
-  assert.equal(error.exitCode, 11);
-  assert.equal(error.message, "1 of 2 checks failed on cluster-197-edge");
-  assert.equal(error.where.length, 2);
-  assert.equal(
-    error.where[0],
-    "Upload (sidecar -> S3): no blocks\nlikely cause: S3 is away\nfix: mc ping",
+  const asked = await rowOf(check(() => Promise.reject(failure)));
+  assert.equal(exitCodeOfRows([asked]), 8);
+  assert.match(
+    tableOf([asked]),
+    /^ {2}fail {2}Upload {2}Cannot read \/x of a\n {10}503\n {8}fix: y$/,
+  );
+  const bug = await rowOf(check(() => Promise.reject(new TypeError("x of undefined"))));
+  assert.equal(exitCodeOfRows([bug]), 1);
+  assert.match(
+    tableOf([bug]),
+    /cannot be asked: x of undefined\n +TypeError: x of undefined\n +at [^]*fix: this is a bug of ours/,
   );
 });
 
-Deno.test("throwIfFailed() is silent when all is well", () => {
-  throwIfFailed("cluster-197-edge", [{ name: "Upload", hop: "sidecar -> S3", problems: [] }]);
+Deno.test("V5: runChecks() hides before a deploy what is merely slow; after it that is a failure", async () => {
+  const slow = new SlowError("The pod has told nothing", { where: "pulling", fix: "run again" });
+  const one = check(() => Promise.reject(slow), { needs: undefined });
+  const row = await rowOf(one, { when: "before" });
+  assert.equal(row.state, "hidden");
+  assert.match(tableOf([row]), /^ {2}- {2}Upload .*\n +pulling\n +fix: run again$/);
+  assert.equal(exitCodeOfRows([row]), 0);
+  assert.equal((await rowOf(one)).state, "fail");
 });
 
-Deno.test("runUntilOk() keeps the fact of the last try, and of that one only", async () => {
-  let tries = 0;
-  const check: Check = {
-    name: "Line",
-    hop: "pod -> index",
-    live: true,
-    run: (_, tell) => {
-      if (++tries === 1) tell("found late");
-      return Promise.resolve(tries === 1 ? [{ what: "w", cause: "c", fix: "f" }] : []);
-    },
-  };
-  const result = await runUntilOk(check, NOBODY, { until: Date.now() + 10_000, every: 0.01 });
-  assert.equal(tries, 2);
-  assert.equal(result.fact, undefined);
+Deno.test("runChecks() does not ask a stand-in, nor pods that are simulated", async () => {
+  const one = check(() => assert.fail("asked"), { program: "grafana" });
+  assert.match(tableOf([await rowOf(one)]), /- +Upload +not shown here \(grafana is a stand-in\)/);
+  const vars = { ...CLUSTER.vars, SIMULATED_NODES: true };
+  const subject = openSubject({ ...CLUSTER, vars }, { when: "after", objects: () => [] });
+  const rows = await runChecks([check(() => assert.fail("asked"))], subject);
+  assert.match(tableOf(rows), /- +Upload +not shown here \(simulated nodes\)/);
 });
 
-Deno.test("V7: runUntilOk() puts the cluster's context into every command of a fix", async () => {
-  const fix = "kubectl -n logging get pods; kubectl describe pvc a, then make 40-logging";
-  const run = () => Promise.resolve([{ ...PROBLEM, fix }]);
-  const { problems } = await runUntilOk(check(run), NOBODY, { until: 0 });
+Deno.test("runChecks() runs them side by side, eight at most, and keeps their order", async () => {
+  let now = 0, most = 0;
+  const checks = Array.from({ length: 20 }, (_, index) =>
+    check(async () => {
+      most = Math.max(most, ++now);
+      await new Promise((resolve) => setTimeout(resolve, 20 - index));
+      now--;
+      return ok(String(index));
+    }));
+  const rows = await runChecks(checks, openSubject(CLUSTER, { when: "after", objects: () => [] }));
+  assert.equal(most, 8);
+  assert.deepEqual(rows.map(({ findings }) => findings[0]!.what), checks.map((_, at) => `${at}`));
+});
+
+Deno.test("openSubject(): checks that ask under one name share the answer, a failure too", async () => {
+  const { once } = openSubject(CLUSTER, { when: "before", objects: () => [] });
+  let asked = 0;
+  const ask = () => once("nodes", () => Promise.reject(new Error(`${++asked}`)));
+  for (let time = 0; time < 2; time++) await assert.rejects(ask(), { message: "1" });
+});
+
+Deno.test("tableOf() has cause, detail and fix below their row, and names each finding of the worst kind", () => {
+  const row = (name: string, state: Row["state"], ...findings: Finding[]): Row => (
+    { check: check(() => Promise.resolve([]), { name }), state, findings }
+  );
+  const rows = [
+    row("Tools", "ok", ok("kubectl"), ok("bash")),
+    row("Blocks", "ok"),
+    row("Clock", "warn", ok("a"), warn("two: 6 s", "chrony"), warn("three: 7 s", "chrony")),
+    row("NodePorts", "fail", { ...fail("taken", "free it", 4), detail: ["by shop/web"] }),
+    row("iSCSI", "fail", note("not shown"), { ...PROBLEM, what: "one\nline" }),
+  ];
   assert.equal(
-    problems[0]!.fix,
+    tableOf(rows),
+    `  ok    Tools      kubectl; bash
+  ok    Blocks     sidecar -> S3
+  warn  Clock      two: 6 s
+                   three: 7 s
+        fix: chrony
+  fail  NodePorts  taken
+          by shop/web
+        fix: free it
+  fail  iSCSI      one line
+        likely cause: S3 is away
+        fix: mc ping`,
+  );
+  assert.equal(exitCodeOfRows(rows), 4);
+  assert.equal(exitCodeOfRows(rows.slice(0, 3)), 0);
+  assert.equal(tableOf([]), "");
+});
+
+Deno.test("throwIfFailed() names every check that failed with its hop; it is silent when none has", () => {
+  const well: Row = { check: check(() => Promise.resolve([])), state: "warn", findings: [] };
+  throwIfFailed("cluster-197-edge", [well]);
+  assert.throws(() => throwIfFailed("cluster-197-edge", [well, { ...well, state: "fail" }]), {
+    exitCode: 11,
+    message: "1 of 2 checks failed on cluster-197-edge",
+    where: ["Upload (sidecar -> S3)"],
+  });
+});
+
+Deno.test("V7: runChecks() puts the cluster's context into every command of a fix", async () => {
+  const fix = "kubectl -n logging get pods; kubectl describe pvc a, then make 40-logging";
+  const { findings } = await rowOf(check(() => Promise.resolve([{ ...PROBLEM, fix }])));
+  assert.equal(
+    findings[0]!.fix,
     "kubectl --context mkube-197 -n logging get pods; " +
       "kubectl --context mkube-197 describe pvc a, then make 40-logging",
   );
@@ -104,7 +170,7 @@ Deno.test("V7: runUntilOk() puts the cluster's context into every command of a f
 
 Deno.test("V7: inContext() names a kubeconfig of its own, and leaves alone what has a context or is no call", () => {
   const vars = { KUBE_CONTEXT: "mkube-197", KUBECONFIG_FILE: "env/kubeconfig-197" };
-  const cluster = { ...NOBODY.cluster, vars } as Cluster;
+  const cluster = { ...CLUSTER, vars } as Cluster;
   assert.equal(
     inContext(cluster, "kubectl logs a"),
     "kubectl --kubeconfig env/kubeconfig-197 --context mkube-197 logs a",
