@@ -13,7 +13,8 @@ import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
-import { networkPolicies } from "./components/network/policies.ts";
+import { policiesOf } from "./components/network/ends.ts";
+import { prometheusNetwork } from "./components/prometheus/flows.ts";
 import { enforcesPolicies, policiesEnforced } from "./components/network/cni.ts";
 import {
   alertmanagerSecret,
@@ -80,7 +81,7 @@ function builtInCode(cluster: Cluster): Manifest[] {
     alertmanagerSecret(cluster),
     grafanaSecret(cluster),
     grafanaLimits(cluster),
-    ...networkPolicies(cluster, "monitoring"),
+    ...policiesOf(cluster, "prometheus", prometheusNetwork(cluster)),
   ];
 }
 

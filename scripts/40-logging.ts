@@ -42,7 +42,8 @@ import {
   withdrawVotes,
 } from "./components/logging/nodes.ts";
 import { openSearchSecrets, openSearchSettings } from "./components/logging/objects.ts";
-import { networkPolicies } from "./components/network/policies.ts";
+import { loggingNetwork } from "./components/logging/flows.ts";
+import { policiesOf } from "./components/network/ends.ts";
 
 const LOGS = LOG_INDICES.join(",");
 
@@ -72,8 +73,7 @@ export const logging = step({
         openSearchSettings(cluster),
         logAlerts(cluster),
         ...openSearchSecrets(cluster),
-        ...networkPolicies(cluster, "logging"),
-        ...networkPolicies(cluster, "node-agents"),
+        ...policiesOf(cluster, "logging", loggingNetwork(cluster)),
       ],
     }),
   async run({ cluster, objects, report, phase, live, apply, ready, changed }) {

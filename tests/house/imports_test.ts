@@ -36,10 +36,12 @@ const MAY: Record<string, string[]> = {
   needs: ["core", "io"],
   settings: [...ALL_OF_LIB, "needs"],
   tools: [...ALL_OF_LIB, "needs"],
-  component: ALL_OF_LIB,
-  checks: [...ALL_OF_LIB, "component"],
+  // What a site's network has at its ends, for the flows of every component.
+  network: ALL_OF_LIB,
+  component: [...ALL_OF_LIB, "network"],
+  checks: [...ALL_OF_LIB, "network", "component"],
   // A step runs its component; its bundle may be generated where it cannot be downloaded.
-  step: [...ALL_OF_LIB, "needs", "component", "checks", "tools"],
+  step: [...ALL_OF_LIB, "needs", "network", "component", "checks", "tools"],
   steps: [...ALL_OF_LIB, "step"],
   fleet: [...ALL_OF_LIB, "needs", "steps"],
   operate: [...ALL_OF_LIB, "needs", "component", "checks", "steps"],
@@ -95,6 +97,7 @@ function roomOf(file: string): string {
   const [top, folder, component] = file.split("/");
   if (top === "lib") return folder!;
   if (/^\d\d-/.test(folder!)) return "step";
+  if (component === "network") return "network";
   if (folder === "components") return `component ${component}`;
   return folder!.replace(/\.ts$/, "");
 }

@@ -1,5 +1,5 @@
 // Who has to talk to whom, read from the rendered objects alone: Services, monitors, addresses in
-// arguments and configuration. A second opinion to scripts/components/network/flows.ts, which it does not use.
+// arguments and configuration. A second opinion to the flows of the steps, which it does not use.
 import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 
