@@ -3,7 +3,7 @@
 // clusters at once.
 import "./needs.ts";
 import { s3Certificate } from "./checks/certificates.ts";
-import { bucket, s3Clock, s3FromHere, s3FromInside } from "./checks/s3.ts";
+import { s3Clock, s3FromHere, s3FromInside } from "./checks/s3.ts";
 import { BEFORE } from "../lib/core/check.ts";
 import { ensureBucket, probeBucket } from "../lib/s3/bucket.ts";
 import { ensureVersions } from "../lib/s3/lifecycle.ts";
@@ -16,9 +16,6 @@ import { type Done, ensureQuotas, ensureUsers, leftToOperator } from "./componen
 import { bucketsOf } from "./components/minio/buckets.ts";
 import { reachFromInside } from "./components/minio/inside.ts";
 
-/** Checks of a program's key. */
-const BUCKET = { when: "after", hop: "key -> S3", s3: true } as const;
-
 export const minio = step({
   name: "00-minio",
   checks: [
@@ -26,9 +23,6 @@ export const minio = step({
     { ...BEFORE, name: "Clock of the S3", hop: "S3 -> this machine", run: s3Clock },
     { ...BEFORE, needs: "pods", name: "S3 from inside", hop: "pods -> S3", run: s3FromInside },
     { when: "both", name: "S3 certificates", hop: "clients -> S3", run: s3Certificate },
-    { ...BUCKET, name: "Bucket of metrics", run: bucket("THANOS_BUCKET") },
-    { ...BUCKET, name: "Bucket of logs", run: bucket("OPENSEARCH_BUCKET") },
-    { ...BUCKET, name: "Bucket of volumes", run: bucket("LONGHORN_BUCKET") },
   ],
   objects: () => Promise.resolve([]),
   async run({ cluster, phase, live, changed, report }) {

@@ -5,13 +5,13 @@ import "./needs.ts";
 import { backupTarget } from "./checks/longhorn.ts";
 import { defaultClass, disks } from "./checks/disk.ts";
 import { BEFORE, LIVE } from "../lib/core/check.ts";
+import { bucketOf } from "./checks/s3.ts";
 import { volume } from "./checks/volume.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
 import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
-import { labelsOf, type Manifest, secret } from "../lib/core/object.ts";
+import type { Manifest } from "../lib/core/object.ts";
 import { render, rewriteImages } from "../lib/render/render.ts";
-import { keyOf } from "../lib/s3/client.ts";
 import { step } from "../lib/deploy/step.ts";
 import { keepDefaultClass, storageClasses } from "../lib/kube/storage_class.ts";
 import { until } from "../lib/io/wait.ts";
@@ -25,6 +25,7 @@ import {
 } from "./components/longhorn/ladder.ts";
 import { replicasOf } from "./components/longhorn/nodes.ts";
 import { patchLonghorn } from "./components/longhorn/patch.ts";
+import { backupSecret, loginSecret, longhornKey } from "./components/longhorn/access.ts";
 import { longhornPolicies } from "./components/longhorn/policies.ts";
 import { checkUpgrade } from "./components/longhorn/version.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
@@ -46,6 +47,7 @@ export const longhorn = step({
       hop: "claims -> provisioner",
       run: defaultClass,
     },
+    bucketOf(longhornKey),
     { ...LIVE, name: "New volume", hop: "claim -> volume -> pod", run: volume },
     { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: backupTarget },
   ],
@@ -53,6 +55,7 @@ export const longhorn = step({
     text(cluster, "STORAGE") === "existing"
       ? `STORAGE=existing: volumes use the class ${text(cluster, "STORAGE_CLASS")} that is there`
       : undefined,
+  s3Key: longhornKey,
   bundles: upstream,
   objects: (cluster) =>
     render("longhorn", cluster, {
@@ -107,40 +110,6 @@ async function classMissing(cluster: Cluster): Promise<string[]> {
   return classes.some(({ metadata }) => metadata.name === wanted)
     ? []
     : [`StorageClass/${wanted}: not made yet`];
-}
-
-/** Access to the backup bucket. It must be right before the manager starts, or it does not start. */
-function backupSecret(cluster: Cluster): Manifest {
-  const { accessKey, secretKey } = keyOf(cluster, "LONGHORN");
-  const values = {
-    AWS_ACCESS_KEY_ID: accessKey,
-    AWS_SECRET_ACCESS_KEY: secretKey,
-    AWS_ENDPOINTS: text(cluster, "S3_ENDPOINT"),
-    VIRTUAL_HOSTED_STYLE: "false",
-    ...(cluster.s3Ca ? { AWS_CERT: cluster.s3Ca } : {}),
-  };
-  // Longhorn refuses a value that ends with a newline, as every PEM file does.
-  const trimmed = Object.entries(values).map(([key, value]) => [key, value.trim()]);
-  return secret("longhorn-s3-secret", "longhorn-system", Object.fromEntries(trimmed), {
-    labels: labels(cluster, "backup"),
-  });
-}
-
-/** The password of the UI; the ingress wants the key `auth`. */
-function loginSecret(cluster: Cluster): Manifest {
-  return secret(
-    "longhorn-basic-auth",
-    "longhorn-system",
-    { auth: text(cluster, "UI_BASIC_AUTH") },
-    {
-      labels: labels(cluster, "ui"),
-    },
-  );
-}
-
-function labels(cluster: Cluster, component: string): Record<string, string> {
-  const version = text(cluster, "LONGHORN_VERSION");
-  return labelsOf({ name: "longhorn", component, partOf: "storage", version });
 }
 
 if (import.meta.main) await main(longhorn);

@@ -6,6 +6,7 @@ import { alertmanager } from "./checks/alertmanager.ts";
 import { dashboards, login } from "./checks/grafana.ts";
 import { BEFORE, LIVE } from "../lib/core/check.ts";
 import { uploads } from "./checks/metrics.ts";
+import { bucketOf } from "./checks/s3.ts";
 import { rules, targets } from "./checks/prometheus.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
@@ -23,6 +24,7 @@ import {
   minioMetrics,
   objstoreSecret,
   s3CaSecrets,
+  thanosKey,
   trustingS3,
 } from "./components/prometheus/access.ts";
 import { packOwn, packUpstream } from "./components/prometheus/dashboards.ts";
@@ -41,10 +43,12 @@ export const prometheus = step({
     { ...LIVE, name: "Targets", hop: "exporters -> Prometheus", run: targets },
     { ...LIVE, name: "Rules", hop: "PrometheusRule -> Prometheus", run: rules },
     { ...LIVE, name: "Alerts", hop: "Prometheus -> Alertmanager", run: alertmanager },
+    bucketOf(thanosKey),
     { ...LIVE, s3: true, name: "Block upload", hop: "sidecar -> S3", run: uploads },
     { ...GRAFANA, name: "Grafana login", hop: "people -> Grafana", run: login },
     { ...GRAFANA, name: "Grafana data", hop: "Grafana -> Prometheus", run: dashboards },
   ],
+  s3Key: thanosKey,
   bundles: upstream,
   objects: async (cluster) => [
     ...trustingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),

@@ -4,6 +4,7 @@ import "./needs.ts";
 import { BEFORE, LIVE } from "../lib/core/check.ts";
 import { kernel } from "./checks/node.ts";
 import { archive, headroom } from "./checks/archive.ts";
+import { bucketOf } from "./checks/s3.ts";
 import { fresh, marker } from "./checks/logs.ts";
 import { dropped, indexed } from "./checks/metrics.ts";
 import { health, lifecycle, logRepository, plugins } from "./checks/opensearch.ts";
@@ -41,7 +42,11 @@ import {
   moveShards,
   withdrawVotes,
 } from "./components/logging/nodes.ts";
-import { openSearchSecrets, openSearchSettings } from "./components/logging/objects.ts";
+import {
+  openSearchKey,
+  openSearchSecrets,
+  openSearchSettings,
+} from "./components/logging/objects.ts";
 import { loggingNetwork } from "./components/logging/flows.ts";
 import { policiesOf } from "./components/network/ends.ts";
 
@@ -59,6 +64,7 @@ export const logging = step({
     { ...LIVE, name: "OpenSearch", hop: "OpenSearch nodes", run: health },
     { ...MANAGED, name: "OpenSearch plugins", hop: "image -> OpenSearch", run: plugins },
     { ...LIVE, name: "Room for logs", hop: "OpenSearch -> volume", run: headroom },
+    bucketOf(openSearchKey),
     { ...LIVE, s3: true, name: "Log snapshots", hop: "OpenSearch -> S3", run: logRepository },
     { ...LIVE, name: "Log archive", hop: "index -> S3", run: archive },
     { ...MANAGED, name: "Log lifecycle", hop: "index -> snapshot -> deletion", run: lifecycle },
@@ -67,6 +73,7 @@ export const logging = step({
     { ...COLLECTED, name: "Dropped logs", hop: "Fluent Bit -> Prometheus", run: dropped },
     { ...LIVE, name: "OpenSearch metrics", hop: "OpenSearch -> Prometheus", run: indexed },
   ],
+  s3Key: openSearchKey,
   objects: (cluster) =>
     render("logging", cluster, {
       add: [

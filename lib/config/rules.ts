@@ -14,16 +14,11 @@ interface Rule {
 const MIN_SECRET = 6;
 
 const RULES: Rule[] = [
-  ...pairs("HTTP_NODE_PORT", "HTTPS_NODE_PORT", "SIDECAR_NODE_PORT").map((names) => ({
-    names,
-    broken: (a: string, b: string) => a === b,
-    because: "NodePorts must differ",
-  })),
-  ...pairs("THANOS_BUCKET", "OPENSEARCH_BUCKET", "LONGHORN_BUCKET").map((names) => ({
-    names,
-    broken: (a: string, b: string) => a === b,
-    because: "buckets must differ, because each program deletes what it does not know",
-  })),
+  ...allDifferent("_NODE_PORT", "NodePorts must differ"),
+  ...allDifferent(
+    "_BUCKET",
+    "buckets must differ, because each program deletes what it does not know",
+  ),
   {
     names: ["PROMETHEUS_RETENTION"],
     broken: (retention) => durationSeconds(retention) < durationSeconds("2h"),
@@ -120,8 +115,14 @@ const RULES: Rule[] = [
     })),
 ];
 
-function pairs(a: string, b: string, c: string): string[][] {
-  return [[a, b], [a, c], [b, c]];
+/** One rule for each pair of settings that end so. */
+function allDifferent(end: string, because: string): Rule[] {
+  const all = Object.keys(SETTINGS).filter((name) => name.endsWith(end));
+  return all.flatMap((one, index) =>
+    all.slice(index + 1).map((other) => (
+      { names: [one, other], broken: (a: string, b: string) => a === b, because }
+    ))
+  );
 }
 
 function atMost(small: string, large: string, measure: (text: string) => number): Rule {

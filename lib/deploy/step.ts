@@ -9,6 +9,18 @@ import { idOf, type Manifest, signed } from "../core/object.ts";
 import { waitReady } from "../apply/readiness.ts";
 import { changeCount, type Report } from "../io/report.ts";
 
+/** The Secret in which a step's programs find their key for S3. */
+export interface S3KeyHolder {
+  /** As its settings begin: `THANOS` of THANOS_BUCKET. */
+  program: string;
+  /** What is in its bucket, in a word. */
+  keeps: string;
+  namespace: string;
+  name: string;
+  /** The key in the values of the Secret. */
+  read: (values: Record<string, string>) => { accessKey?: string; secretKey?: string };
+}
+
 export interface StepDefinition {
   /** `30-thanos`; also the label of everything the step owns. */
   name: string;
@@ -33,6 +45,8 @@ export interface StepDefinition {
   objects: (cluster: Cluster) => Promise<Manifest[]>;
   /** What preflight and 50-verify look at, in the order in which the data goes. */
   checks?: Check[];
+  /** Of a step whose programs have a bucket. */
+  s3Key?: S3KeyHolder;
   /** The runbook: phases in order. */
   run: (context: StepContext) => Promise<void>;
 }

@@ -9,9 +9,6 @@ import { codeOf, type S3, type S3Answer, type S3Call, type S3Key } from "./types
 
 export type { S3, S3Key } from "./types.ts";
 
-/** A program that has a bucket, as its settings begin. */
-export type Program = "THANOS" | "OPENSEARCH" | "LONGHORN";
-
 export interface S3Options {
   /** Default: S3_ACCESS_KEY, which makes the buckets. */
   key?: S3Key;
@@ -21,8 +18,8 @@ export interface S3Options {
   clock?: () => Date;
 }
 
-/** The key of a program: its own where it is set, else the one of the site. */
-export function keyOf(cluster: Cluster, program: Program): S3Key {
+/** The key of a program (as its settings begin: THANOS): its own where it is set, else the one of the site. */
+export function keyOf(cluster: Cluster, program: string): S3Key {
   return keyIn(cluster, `${program}_S3`) ?? siteKey(cluster);
 }
 

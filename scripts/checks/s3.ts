@@ -1,12 +1,13 @@
 // The S3 server from this machine: keys and buckets, with nothing made and nothing written.
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { keyOf, type Program, type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
+import { keyOf, type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
 import { s3Refusal } from "../../lib/s3/errors.ts";
 import type { S3Answer } from "../../lib/s3/types.ts";
 import { reachFromInside } from "../components/minio/inside.ts";
 import { PROGRAMS } from "../components/minio/buckets.ts";
 import { clock } from "./node.ts";
-import { type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
+import { type Check, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
+import type { S3KeyHolder } from "../../lib/deploy/step.ts";
 import { probeBucket } from "../../lib/s3/bucket.ts";
 
 /** What the server said about the bucket of a program. */
@@ -51,7 +52,7 @@ export async function s3FromInside(subject: Subject): Promise<Finding> {
  * Asks for one object of the bucket.
  * @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket".
  */
-async function askBucket(cluster: Cluster, program: Program): Promise<BucketAnswer> {
+async function askBucket(cluster: Cluster, program: string): Promise<BucketAnswer> {
   const bucket = text(cluster, `${program}_BUCKET`);
   const own = keyOf(cluster, program), site = siteKey(cluster);
   const answerTo = (key: S3Key) => ask(cluster, bucket, key);
@@ -107,12 +108,17 @@ export function judgeClock(answers: BucketAnswer[]): Finding {
   return clock("S3", ahead, "set the clock of this machine and of the S3 server (chrony, NTP)");
 }
 
-/** The bucket of that setting takes, gives back, lists and deletes an object; a refusal is thrown. */
-export function bucket(setting: `${Program}_BUCKET`) {
-  return async ({ cluster }: Subject): Promise<Finding[]> => {
-    const program = setting.replace("_BUCKET", "") as Program;
-    using s3 = s3Of(cluster, { key: keyOf(cluster, program) });
-    await probeBucket(s3, text(cluster, setting));
-    return [];
+/** The check that its bucket takes, gives back, lists and deletes an object; a refusal is thrown. */
+export function bucketOf({ program, keeps }: S3KeyHolder): Check {
+  return {
+    name: `Bucket of ${keeps}`,
+    hop: "key -> S3",
+    when: "after",
+    s3: true,
+    async run({ cluster }) {
+      using s3 = s3Of(cluster, { key: keyOf(cluster, program) });
+      await probeBucket(s3, text(cluster, `${program}_BUCKET`));
+      return [];
+    },
   };
 }

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
+import { PROGRAMS } from "../components/minio/buckets.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 
 /** Writes a file of random secrets with mode 0600, unless it is there. */
@@ -15,7 +16,7 @@ export async function writeSecrets(file: string): Promise<void> {
     `UI_BASIC_AUTH='admin:{SHA}${hash}'`,
     `S3_ACCESS_KEY=demo-${random()}`,
     `S3_SECRET_KEY=${random()}`,
-    ...["THANOS", "OPENSEARCH", "LONGHORN"].flatMap((program) => [
+    ...PROGRAMS.flatMap((program) => [
       `${program}_S3_ACCESS_KEY=demo-${random()}`,
       `${program}_S3_SECRET_KEY=${random()}`,
     ]),

@@ -11,7 +11,6 @@ import { maskSecrets, print, Report, table } from "../../lib/io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/results.ts";
 import type { Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
-import { PROGRAMS } from "../components/minio/buckets.ts";
 import {
   forget,
   type Holding,
@@ -135,12 +134,19 @@ function stopped(
 
 /** What the rotation came to, one line per cluster; "-" is what could not be measured. */
 export function figuresTable(figures: (readonly [id: string, Figures])[]): string {
+  const kept = STEPS.flatMap(({ s3Key }) => s3Key?.keeps ?? []);
   return table([
-    ["CLUSTER", "METRICS", "LOGS", "VOLUMES", "LONGEST GAP", "FAILED UPLOADS", "LINES DROPPED"],
+    [
+      "CLUSTER",
+      ...kept.map((what) => what.toUpperCase()),
+      "LONGEST GAP",
+      "FAILED UPLOADS",
+      "LINES DROPPED",
+    ],
     ...figures.map(([id, { holdings, gap, failures, dropped }]) => [
       id,
-      ...PROGRAMS.map((program) => {
-        const found = holdings.find((holding) => holding.program === program);
+      ...kept.map((what) => {
+        const found = holdings.find(({ keeps }) => keeps === what);
         return found ? lastFour(found.key.accessKey) : "-";
       }),
       gap === undefined ? "-" : `${gap.toFixed(0)} s`,

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
+import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { fakeProgram, FLEET_CONFIG, FREE, identityReply, listOf } from "../support/fake_kubectl.ts";
 
 const NEW: Record<string, string> = {
@@ -17,26 +18,57 @@ metadata: { name: toy, namespace: toys }
 data: { greeting: "\${TOY_GREETING}" }
 `,
   "manifests/toy/edge/kustomization.yaml": "resources: [../base]\n",
-  "scripts/components/toy/secret.ts": `// The key of the toy.
-import { type Cluster, text } from "../../../lib/core/cluster.ts";
+  "scripts/components/toy/access.ts": `// The toy's key for its bucket, and who talks to it.
+import type { Cluster } from "../../../lib/core/cluster.ts";
+import type { Network } from "../../../lib/core/network.ts";
 import { type Manifest, secret } from "../../../lib/core/object.ts";
+import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
+import { keyOf } from "../../../lib/s3/client.ts";
+import { PROMETHEUS_PODS } from "../network/ends.ts";
+
+export const toyKey: S3KeyHolder = {
+  program: "TOY",
+  keeps: "toys",
+  namespace: "toys",
+  name: "toy",
+  read: ({ id, secret }) => ({ accessKey: id, secretKey: secret }),
+};
 
 /** The Secret that its pods read. */
 export function toySecret(cluster: Cluster): Manifest {
-  return secret("toy", "toys", { key: text(cluster, "TOY_KEY") });
+  const { accessKey, secretKey } = keyOf(cluster, toyKey.program);
+  return secret("toy", "toys", { id: accessKey, secret: secretKey });
 }
+
+const TOY = { namespace: "toys", pod: "toy" };
+
+/** Flows of 45-toy. */
+export const toyNetwork: Network = {
+  closes: ["toys"],
+  workloads: [TOY],
+  flows: [{ from: PROMETHEUS_PODS, to: TOY, ports: [80] }],
+};
 `,
   "scripts/45-toy.ts": `// 45-toy: a greeting. Needs nothing.
 import "./needs.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { step } from "../lib/deploy/step.ts";
 import { render } from "../lib/render/render.ts";
-import { toySecret } from "./components/toy/secret.ts";
+import { bucketOf } from "./checks/s3.ts";
+import { policiesOf } from "./components/network/ends.ts";
+import { toyKey, toyNetwork, toySecret } from "./components/toy/access.ts";
 
 export const toy = step({
   name: "45-toy",
-  checks: [{ name: "Toy", hop: "toy -> people", when: "after", run: () => Promise.resolve([]) }],
-  objects: (cluster) => render("toy", cluster, { add: [toySecret(cluster)] }),
+  checks: [
+    bucketOf(toyKey),
+    { name: "Toy", hop: "toy -> people", when: "after", run: () => Promise.resolve([]) },
+  ],
+  s3Key: toyKey,
+  objects: (cluster) =>
+    render("toy", cluster, {
+      add: [toySecret(cluster), ...policiesOf(cluster, "toy", toyNetwork)],
+    }),
   async run({ objects, phase, apply }) {
     await phase("Apply", () => apply(objects));
   },
@@ -46,14 +78,24 @@ if (import.meta.main) await main(toy);
 `,
 };
 
+const KEY = { type: "string", description: "Key of the toy", default: "", writeOnly: true };
 const SETTINGS = {
   TOY_GREETING: { type: "string", description: "What the toy says", default: "hello" },
-  TOY_KEY: { type: "string", description: "Key of the toy", default: "", writeOnly: true },
+  TOY_BUCKET: { type: "string", description: "Bucket for toys", default: "toys" },
+  TOY_BUCKET_QUOTA: { type: "string", description: "Most of it", default: "" },
+  TOY_S3_ACCESS_KEY: KEY,
+  TOY_S3_SECRET_KEY: KEY,
 };
 
-/** Names the checks that 50-verify would run. */
-const ASKING = `import { STEPS } from "./scripts/steps.ts";
+/** Names what the commands know of the toy: checks, buckets with their keys. */
+const ASKING = `import { loadFleet } from "./lib/config/cluster.ts";
+import { STEPS } from "./scripts/steps.ts";
+import { bucketsOf } from "./scripts/components/minio/buckets.ts";
+import { holdingsOf } from "./scripts/operate/rotation/keys.ts";
 for (const { checks = [] } of STEPS) for (const { name } of checks) console.log(name);
+const [central] = await loadFleet();
+for (const { name, key } of bucketsOf(central)) console.log(name, key.setting);
+for (const { where, keeps } of await holdingsOf(central)) console.log(where, keeps);
 `;
 
 /** A copy of the project with the toy in it. */
@@ -74,7 +116,10 @@ async function withToy(): Promise<{ folder: string } & AsyncDisposable> {
     const schema = JSON.parse(text);
     return JSON.stringify({ ...schema, properties: { ...schema.properties, ...SETTINGS } });
   });
-  await change("env/secret.env.example", (text) => `${text}\n# TOY_KEY=''\n`);
+  await change(
+    "env/secret.env.example",
+    (text) => `${text}\n# TOY_S3_ACCESS_KEY=''\n# TOY_S3_SECRET_KEY=''\n`,
+  );
   await change(
     "scripts/steps.ts",
     (text) =>
@@ -94,7 +139,9 @@ Deno.test("a component is added by its own files and three that are there", asyn
     S3_ACCESS_KEY: "dummy-access-key",
     S3_SECRET_KEY: "dummy-secret-key",
     UI_BASIC_AUTH: "admin:dummy",
-    TOY_KEY: "dummy-toy-key",
+    TOY_S3_ACCESS_KEY: "dummy-toy-key",
+    TOY_S3_SECRET_KEY: "dummy-toy-secret",
+    NETWORK_POLICIES: "true",
   };
   const deno = async (...words: string[]) => {
     const options = { quiet: true, nothrow: true, cwd: folder, env };
@@ -115,19 +162,27 @@ Deno.test("a component is added by its own files and three that are there", asyn
   const run = ["run", "--frozen", "--allow-all"];
   await deno(...run, "scripts/45-toy.ts", "197");
   const sent = (await calls()).filter(({ args }) => / apply /.test(args)).map(({ stdin }) => stdin);
-  const objects = sent.flatMap((stdin) => JSON.parse(stdin).items ?? []);
-  const toys = objects.filter(({ metadata }) => metadata.namespace === "toys");
-  assert.deepEqual(toys.map(({ kind }) => kind).sort(), ["ConfigMap", "Secret"]);
-  assert.equal(toys.find(({ kind }) => kind === "ConfigMap").data.greeting, "hello");
-  for (const { metadata } of toys) {
-    assert.equal(metadata.labels["deploy.miribit.lab/step"], "45-toy");
+  const objects = sent.flatMap((stdin): Manifest[] => JSON.parse(stdin).items ?? [])
+    .filter(({ metadata }) => metadata.namespace !== "kube-system");
+  assert.deepEqual(objects.map(idOf).sort(), [
+    "ConfigMap/toys/toy",
+    "NetworkPolicy/monitoring/prometheus-toy",
+    "NetworkPolicy/toys/default-deny",
+    "NetworkPolicy/toys/toy",
+    "Secret/toys/toy",
+  ]);
+  assert.equal(objects.find(({ kind }) => kind === "ConfigMap")!.data!.greeting, "hello");
+  for (const { metadata } of objects) {
+    assert.equal(metadata.labels!["deploy.miribit.lab/step"], "45-toy");
   }
 
-  // Its check, its command and its setting are where all others are.
+  // Its checks, its bucket and key, its command and its setting are where all others are.
   const asking = join(folder, "asking.ts");
   await writeFile(asking, ASKING);
   const names = await deno(...run, asking);
-  assert.match(names, /Toy/);
+  assert.match(names, /^Bucket of toys\nToy$/m);
+  assert.match(names, /^toys TOY_S3_ACCESS_KEY$/m);
+  assert.match(names, /^toys\/toy toys$/m);
   const help = await $({ quiet: true, cwd: folder })`make -n 45-toy CLUSTER=197`;
   assert.match(help.stdout, /scripts\/45-toy\.ts/);
   assert.match(await deno(...run, "scripts/operate/config.ts", "197"), /^TOY_GREETING=hello /m);

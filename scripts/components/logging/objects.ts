@@ -8,6 +8,7 @@ import {
   secret,
   SUBSTITUTE_ANNOTATION,
 } from "../../../lib/core/object.ts";
+import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { replicas } from "./documents.ts";
 
@@ -53,17 +54,29 @@ export function openSearchSettings(cluster: Cluster): Manifest {
   });
 }
 
+/** Where OpenSearch finds the key of its bucket, for its keystore. */
+export const openSearchKey: S3KeyHolder = {
+  program: "OPENSEARCH",
+  keeps: "logs",
+  namespace: NAMESPACE,
+  name: "opensearch-s3-config",
+  read: (values) => ({
+    accessKey: values["s3.client.default.access_key"],
+    secretKey: values["s3.client.default.secret_key"],
+  }),
+};
+
 /** S3 keys for the keystore, the login of the Ingress, and the CA of the S3 when it is private. */
 export function openSearchSecrets(cluster: Cluster): Manifest[] {
   const extra = { labels: labels(cluster) };
-  const { accessKey, secretKey } = keyOf(cluster, "OPENSEARCH");
+  const { accessKey, secretKey } = keyOf(cluster, openSearchKey.program);
   const access = {
     "s3.client.default.access_key": accessKey,
     "s3.client.default.secret_key": secretKey,
   };
   const login = { auth: text(cluster, "UI_BASIC_AUTH") };
   return [
-    secret("opensearch-s3-config", NAMESPACE, access, extra),
+    secret(openSearchKey.name, NAMESPACE, access, extra),
     secret("opensearch-basic-auth", NAMESPACE, login, extra),
     ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, extra)] : []),
   ];

@@ -1,8 +1,9 @@
 // The three buckets: who uses which, how much it may hold, and what its user may do.
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
+import { SETTINGS } from "../../../lib/config/schema.ts";
 import type { Policy } from "./admin.ts";
 import { bytesOf } from "../../../lib/core/quantity.ts";
-import { keyOf, type Program, type S3Key, siteKey } from "../../../lib/s3/client.ts";
+import { keyOf, type S3Key, siteKey } from "../../../lib/s3/client.ts";
 
 export interface Bucket {
   name: string;
@@ -10,14 +11,15 @@ export interface Bucket {
   quotaSetting: string;
   /** Most bytes in it; 0: no limit. */
   quota: number;
-  program: Program;
+  program: string;
   key: S3Key;
   /** Whether its key also reads MinIO's metrics. */
   watches: boolean;
 }
 
-/** Programs that keep something on S3, in the order in which they are shown. */
-export const PROGRAMS: Program[] = ["THANOS", "OPENSEARCH", "LONGHORN"];
+/** Programs that keep something on S3, as the settings name them: THANOS of THANOS_BUCKET. */
+export const PROGRAMS = Object.keys(SETTINGS).filter((name) => name.endsWith("_BUCKET"))
+  .map((name) => name.replace(/_BUCKET$/, ""));
 
 /** The bucket of each program. */
 export function bucketsOf(cluster: Cluster): Bucket[] {
@@ -49,7 +51,7 @@ export function policyName({ name }: Bucket): string {
   return POLICY_PREFIX + name;
 }
 
-const MORE: Partial<Record<Program, { bucket: string[]; objects: string[] }>> = {
+const MORE: Partial<Record<string, { bucket: string[]; objects: string[] }>> = {
   OPENSEARCH: {
     bucket: ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions"],
     objects: ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],

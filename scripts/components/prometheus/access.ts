@@ -1,23 +1,36 @@
 // Secrets and settings of the metrics half that are built from variables.
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, secret } from "../../../lib/core/object.ts";
 import { metricsToken } from "../minio/admin.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
+import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { objstoreConfig } from "../minio/objstore.ts";
 import { metricsLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
 
+/** Where Prometheus' sidecar and Thanos find the key of the bucket of blocks. */
+export const thanosKey: S3KeyHolder = {
+  program: "THANOS",
+  keeps: "metrics",
+  namespace: NAMESPACE,
+  name: "thanos-s3-config",
+  read(values) {
+    const { access_key, secret_key } = parse(values["objstore.yml"] ?? "")?.config ?? {};
+    return { accessKey: access_key, secretKey: secret_key };
+  },
+};
+
 /** Access to the bucket of blocks: for the sidecar of every cluster, and all of Thanos on central. */
 export function objstoreSecret(cluster: Cluster): Manifest {
-  const key = keyOf(cluster, "THANOS");
+  const key = keyOf(cluster, thanosKey.program);
   const options = { caFile: "/etc/thanos/ca/ca.crt" };
   const values = {
     "objstore.yml": objstoreConfig(cluster, text(cluster, "THANOS_BUCKET"), key, options),
   };
-  return secret("thanos-s3-config", NAMESPACE, values, {
+  return secret(thanosKey.name, NAMESPACE, values, {
     labels: objstoreLabels(cluster),
   });
 }
@@ -47,7 +60,7 @@ export function minioMetrics(cluster: Cluster): Manifest[] {
       }],
     },
   };
-  const token = metricsToken(keyOf(cluster, "THANOS"));
+  const token = metricsToken(keyOf(cluster, thanosKey.program));
   return [scrape, secret(name, NAMESPACE, { token }, { labels })];
 }
 

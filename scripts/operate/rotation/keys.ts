@@ -1,67 +1,34 @@
 // The S3 keys that the Secrets of a cluster hold, and those that the settings want there.
 import { Buffer } from "node:buffer";
-import { parse } from "yaml";
 import { apply } from "../../../lib/apply/apply.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { OWNER, secret } from "../../../lib/core/object.ts";
-import { keyOf, type Program, type S3Key } from "../../../lib/s3/client.ts";
+import { STEPS } from "../../steps.ts";
+import { keyOf, type S3Key } from "../../../lib/s3/client.ts";
 
 /** The key that the Secret of a program holds. */
 export interface Holding {
   cluster: Cluster;
-  program: Program;
+  program: string;
+  /** What is in its bucket, in a word. */
+  keeps: string;
   /** The Secret, as `namespace/name`. */
   where: string;
   key: S3Key;
 }
 
-interface Holder {
-  program: Program;
-  namespace: string;
-  name: string;
-  read: (values: Record<string, string>) => Partial<S3Key>;
-}
-
-const HOLDERS: Holder[] = [
-  {
-    program: "THANOS",
-    namespace: "monitoring",
-    name: "thanos-s3-config",
-    read(values) {
-      const { access_key, secret_key } = parse(values["objstore.yml"] ?? "")?.config ?? {};
-      return { accessKey: access_key, secretKey: secret_key };
-    },
-  },
-  {
-    program: "OPENSEARCH",
-    namespace: "logging",
-    name: "opensearch-s3-config",
-    read: (values) => ({
-      accessKey: values["s3.client.default.access_key"],
-      secretKey: values["s3.client.default.secret_key"],
-    }),
-  },
-  {
-    program: "LONGHORN",
-    namespace: "longhorn-system",
-    name: "longhorn-s3-secret",
-    read: (values) => ({
-      accessKey: values.AWS_ACCESS_KEY_ID,
-      secretKey: values.AWS_SECRET_ACCESS_KEY,
-    }),
-  },
-];
+const HOLDERS = STEPS.flatMap(({ s3Key }) => s3Key ?? []);
 
 /** Every key that the Secrets of a cluster hold; none of a program that it does not have. */
 export async function holdingsOf(cluster: Cluster): Promise<Holding[]> {
-  const found = await Promise.all(HOLDERS.map(async ({ program, namespace, name, read }) => {
+  const found = await Promise.all(HOLDERS.map(async ({ program, keeps, namespace, name, read }) => {
     const values = await valuesOf(cluster, namespace, name);
     if (!values) return [];
     const { accessKey = "", secretKey = "" } = read(values);
     const key = { accessKey: String(accessKey), secretKey: String(secretKey) };
-    return [{ cluster, program, where: `${namespace}/${name}`, key }];
+    return [{ cluster, program, keeps, where: `${namespace}/${name}`, key }];
   }));
   return found.flat();
 }
