@@ -65,7 +65,7 @@ golden:
 ## smoke             the CI job: fresh demo, deploy twice, repair drift, refuse, tear down
 .PHONY: smoke
 smoke:
-	@$(RUN) scripts/demo/smoke.ts
+	@$(RUN) tests/smoke/smoke.ts
 
 ## apiserver         what a real API server refuses, and a deploy over a bad line to it; part of smoke
 .PHONY: apiserver

@@ -30,7 +30,7 @@ export const thanos = step({
     { ...CENTRAL, name: "Clusters in Query", hop: "clusters -> Query", run: clusters },
     { ...CENTRAL, s3: true, name: "Compactor", hop: "S3 -> Compactor -> S3", run: compactor },
   ],
-  tellsCentral: fleetLists,
+  centralPart: fleetLists,
   objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),
   async run({ cluster, fleet, objects, phase, live, apply, ready, report }) {
     await phase("Apply", () => apply(objects));

@@ -18,8 +18,8 @@ export async function tellCentral(
   const report = new Report(`${central.id} | `);
   for (const step of steps) {
     const edges = edgesWith(step);
-    if (!step.tellsCentral || edges.length === 0) continue;
-    const part = step.tellsCentral(edges);
+    if (!step.centralPart || edges.length === 0) continue;
+    const part = step.centralPart(edges);
     const ready = await canReachCentral(part, edges, central, report);
     results.push(ready ? await runStep(part, central, report) : notRun(part));
   }
@@ -33,7 +33,7 @@ export async function planCentral(
   central: Cluster,
 ): Promise<Planned[]> {
   const report = new Report(`${central.id} | `);
-  const parts = steps.flatMap(({ tellsCentral }) => tellsCentral?.(edges) ?? []);
+  const parts = steps.flatMap(({ centralPart }) => centralPart?.(edges) ?? []);
   const plans = parts.map(async (part) => {
     if (!await canReachCentral(part, edges, central, report)) return [];
     const entries = await plan(central, await desired(part, central), [part.name]);

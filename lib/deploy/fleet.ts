@@ -83,7 +83,6 @@ async function begin(
   report: Report,
   options: DeployOptions,
 ): Promise<Begun | undefined> {
-  if (!steps.some(({ needsCluster }) => needsCluster)) return undefined;
   const { marker, lease } = await checkTarget(cluster, options);
   shareLooks(cluster);
   const own = steps.filter(({ afterFleet }) => !afterFleet);

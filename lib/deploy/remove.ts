@@ -147,8 +147,8 @@ async function deletable(
   cluster: Cluster,
   report: Report,
 ): Promise<Manifest[]> {
-  const done = steps.filter(({ name, needsCluster }) =>
-    needsCluster && results.some(({ step, state }) => step === name && isDone(state))
+  const done = steps.filter(({ name }) =>
+    results.some(({ step, state }) => step === name && isDone(state))
   );
   const wanted = new Set(results.flatMap(({ wanted }) => wanted));
   const surplus = await unwanted(cluster, done.map(({ name }) => name), wanted);

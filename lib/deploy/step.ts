@@ -26,15 +26,13 @@ export interface StepDefinition {
   name: string;
   /** Steps that must have run before: checked by the Services they leave. */
   needs?: string[];
-  /** false for a step that never talks to the cluster's API. */
-  needsCluster?: boolean;
   /** true for a step that looks at other clusters: it runs when all of them have had the rest. */
   afterFleet?: boolean;
   /**
    * What central has to know once these edges (ids) had the step and central itself did not: a step of
    * the same name, which applies a part of central's objects.
    */
-  tellsCentral?: (edges: string[]) => Step;
+  centralPart?: (edges: string[]) => Step;
   /** Why the step has nothing to do on this cluster, as a sentence; undefined when it has. */
   skips?: (cluster: Cluster) => string | undefined;
   /** Why what the step has left on the cluster may not be deleted yet, as a sentence. */
@@ -53,7 +51,6 @@ export interface StepDefinition {
 
 export interface Step extends StepDefinition {
   needs: string[];
-  needsCluster: boolean;
 }
 
 /** What a step's runbook may use. */
@@ -97,7 +94,7 @@ export interface StepResult {
 
 /** Declares a step. */
 export function step(definition: StepDefinition): Step {
-  return { needs: [], needsCluster: true, ...definition };
+  return { needs: [], ...definition };
 }
 
 /** Everything a step wants on a cluster, signed; nothing when it skips the cluster. */

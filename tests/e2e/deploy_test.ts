@@ -1,6 +1,6 @@
 // The ordinary commands deploy the whole site; run again they change nothing.
 import assert from "node:assert/strict";
-import { changesOf } from "../../scripts/demo/make.ts";
+import { changesOf } from "../support/make.ts";
 import { check, eventually, figure, labelValues, make, names, seconds } from "./site.ts";
 import { address } from "./webhook.ts";
 

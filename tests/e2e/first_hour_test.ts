@@ -9,7 +9,7 @@ import { $ } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { print, table } from "../../lib/io/report.ts";
 import { STEPS } from "../../scripts/steps.ts";
-import { changesOf } from "../../scripts/demo/make.ts";
+import { changesOf } from "../support/make.ts";
 import { hook, run } from "./hooks.ts";
 import { central, check, copyProject, edges, make, seconds } from "./site.ts";
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { changesOf } from "../../scripts/demo/make.ts";
+import { changesOf } from "../support/make.ts";
 import { readStores } from "../../scripts/components/thanos/stores.ts";
 import {
   central,

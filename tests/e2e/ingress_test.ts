@@ -11,7 +11,7 @@ import { apply } from "../../lib/apply/apply.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { typeMake } from "../../scripts/demo/make.ts";
+import { typeMake } from "../support/make.ts";
 import { check, edges, eventually, figure, fleet, make } from "./site.ts";
 import { login, visit } from "./visit.ts";
 import { ownAddress } from "./webhook.ts";

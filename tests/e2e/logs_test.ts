@@ -2,7 +2,7 @@
 // one OpenSearch node takes what a cluster writes.
 import assert from "node:assert/strict";
 import { text } from "../../lib/core/cluster.ts";
-import { changesOf } from "../../scripts/demo/make.ts";
+import { changesOf } from "../support/make.ts";
 import { REPOSITORY } from "../../scripts/components/logging/documents.ts";
 import { ask, check, edges, eventually, figure, fleet, make, PROMETHEUS, seconds } from "./site.ts";
 import {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { apply } from "../../lib/apply/apply.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { typeMake } from "../../scripts/demo/make.ts";
+import { typeMake } from "../support/make.ts";
 import { nodeFacts } from "../../scripts/checks/node_facts.ts";
 import { check, edges, figure, fleet, kube, make, seconds } from "./site.ts";
 

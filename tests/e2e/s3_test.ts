@@ -9,7 +9,7 @@ import { administration, isUser, removeUser } from "../../scripts/components/min
 import { keyOf, s3Of } from "../../lib/s3/client.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { holdingsOf } from "../../scripts/operate/rotation/keys.ts";
-import type { Typed } from "../../scripts/demo/make.ts";
+import type { Typed } from "../support/make.ts";
 import { central, check, figure, fleet, make } from "./site.ts";
 
 const PROGRAMS = ["THANOS", "OPENSEARCH", "LONGHORN"] as const;

@@ -1,7 +1,7 @@
 // Scaled and tuned by settings alone, and back again.
 import assert from "node:assert/strict";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { changesOf, typeMake } from "../../scripts/demo/make.ts";
+import { changesOf, typeMake } from "../support/make.ts";
 import { blocks, METRIC, span } from "./history.ts";
 import {
   ask,

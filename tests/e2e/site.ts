@@ -9,7 +9,7 @@ import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { ClusterProxy, ServicePort } from "../../lib/core/check.ts";
 import { maskSecrets, print, table } from "../../lib/io/report.ts";
-import { type Typed, typeMake } from "../../scripts/demo/make.ts";
+import { type Typed, typeMake } from "../support/make.ts";
 import { QUERY } from "../../scripts/components/thanos/stores.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
 

@@ -37,7 +37,7 @@ export async function faultTests(): Promise<FaultTest[]> {
   const depth = (name: string) => name.split("/").length;
   const files = below.filter((name) => name.endsWith(".ts") && !name.startsWith("faults/"))
     .sort((a, b) => depth(a) - depth(b) || a.localeCompare(b)).map((name) => `tests/${name}`);
-  const found = [...files, "scripts/demo/smoke.ts"].map(async (file) =>
+  const found = [...files, "tests/smoke/smoke.ts"].map(async (file) =>
     testsIn(file, await readFile(projectPath(file), "utf8"))
   );
   return (await Promise.all(found)).flat();

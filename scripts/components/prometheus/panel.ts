@@ -58,6 +58,7 @@ export interface Panel {
   [field: string]: any;
 }
 
+const REF_IDS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const LAST = { calcs: ["lastNotNull"], fields: "", values: false };
 const LEGEND = { displayMode: "list", placement: "bottom", showLegend: true };
 const TOOLTIP = { mode: "multi", sort: "desc" };
@@ -114,7 +115,7 @@ export function expandPanel(panel: PanelSource, place: PanelPlace) {
     description: panel.about,
     datasource,
     targets: queriesOf(panel).map(({ expr, legend }, index) => ({
-      refId: refId(index),
+      refId: REF_IDS[index]!,
       datasource,
       editorMode: "code",
       expr: expr.trim().replaceAll("$fleet", String(place.clusters)),
@@ -189,7 +190,7 @@ function mappingsOf(states: Record<string, string> = {}) {
 /** One row per combination of the labels in `by`; the queries' answers are merged side by side. */
 function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central }: PanelPlace) {
   const labels = by.filter((label) => central || label !== "cluster");
-  const value = (index: number) => columns.length > 1 ? `Value #${refId(index)}` : "Value";
+  const value = (index: number) => columns.length > 1 ? `Value #${REF_IDS[index]}` : "Value";
   const order = [...labels, ...columns.map((_, index) => value(index))];
   const rename = Object.fromEntries([
     ...labels.map((label) => [label, capital(label)]),
@@ -214,12 +215,10 @@ function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central 
         ...columns.map(({ name, unit, thresholds }) =>
           override(name, {
             unit,
-            ...(thresholds
-              ? {
-                thresholds: stepsOf(thresholds),
-                "custom.cellOptions": { type: "color-text" },
-              }
-              : {}),
+            ...thresholds && {
+              thresholds: stepsOf(thresholds),
+              "custom.cellOptions": { type: "color-text" },
+            },
           })
         ),
         ...(linked ? [override(capital(by[0]!), { links: [link] })] : []),
@@ -233,10 +232,6 @@ function override(column: string, properties: Record<string, unknown>) {
     matcher: { id: "byName", options: column },
     properties: Object.entries(properties).map(([id, value]) => ({ id, value })),
   };
-}
-
-function refId(index: number): string {
-  return String.fromCharCode("A".charCodeAt(0) + index);
 }
 
 function capital(word: string): string {

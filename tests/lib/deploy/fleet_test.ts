@@ -57,7 +57,7 @@ function example(ran: string[], run: (context: StepContext) => Promise<void> = a
       ran.push(context.cluster.id);
       await run(context);
     },
-    tellsCentral: (edges) =>
+    centralPart: (edges) =>
       step({
         name: "99-example",
         objects: () => Promise.resolve([configMap("list", "monitoring", { edges: edges.join() })]),
@@ -72,7 +72,6 @@ function example(ran: string[], run: (context: StepContext) => Promise<void> = a
 const verify = (ran: string[]) =>
   step({
     name: "99-verify",
-    needsCluster: false,
     afterFleet: true,
     objects: () => Promise.resolve([]),
     run: ({ cluster }) => Promise.resolve(void ran.push(`verify ${cluster.id}`)),

@@ -1,7 +1,7 @@
 // The CI smoke job, through the commands that an operator types: fresh demo clusters, deploy, deploy
 // again without a change, a single step, drift repaired, a killed run finished, the wrong cluster refused,
 // teardown.
-import "../needs.ts";
+import "../../scripts/needs.ts";
 import { existsSync } from "node:fs";
 import { copyFile, readFile, rm, writeFile } from "node:fs/promises";
 import assert from "node:assert/strict";
@@ -14,7 +14,7 @@ import { ExitCode } from "../../lib/core/error.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { print, Report } from "../../lib/io/report.ts";
-import { changesOf, typeMake } from "./make.ts";
+import { changesOf, typeMake } from "../support/make.ts";
 
 const report = new Report();
 
