@@ -28,7 +28,7 @@ check("A54: make preflight with Longhorn names open-iscsi where the node has non
     STORAGE_CLASS: "longhorn",
   });
   assert.equal(code, bare ? 3 : 0, output);
-  if (bare) assert.match(output, /stop +iSCSI +no iscsiadm \(open-iscsi\).*\n +fix: .*install/);
+  if (bare) assert.match(output, /fail +iSCSI +no iscsiadm \(open-iscsi\).*\n +fix: .*install/);
 });
 
 const PORT = 31999;
