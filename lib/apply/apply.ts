@@ -1,10 +1,11 @@
 // Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
 // what changed.
-import { takeOver, thereBefore, wasAppliedByHand } from "./ownership.ts";
+import { takeOver, thereBefore } from "./ownership.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { isUpToDate, withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
-import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
+import { foreignFields, isPerson, ownFields } from "./fields.ts";
+import { isUnserved, liveOf, noteApplied, owned } from "./inventory.ts";
 import { kindsToKeep, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";
 import { applyRefused } from "./rejection.ts";
@@ -59,7 +60,7 @@ export async function keepKinds(
   options: ApplyOptions = {},
 ): Promise<void> {
   const kinds = await kindsToKeep(cluster, objects);
-  if (kinds) await send(cluster, [withHash(kinds)], options);
+  if (kinds) await send(cluster, [withHash(kinds)], new Map(), options);
 }
 
 /** Those of the objects that an {@link apply} would send. */
@@ -81,8 +82,9 @@ async function applyWave(
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
   const stale = objects.filter((object) => !isUpToDate(before.get(idOf(object)), object));
+  await gone(cluster, stale, before, options);
   const after = stale.length > 0
-    ? await send(cluster, stale, options)
+    ? await send(cluster, stale, before, options)
     : new Map<string, Manifest>();
   await noteApplied(cluster, after.values());
   const sent = new Set(stale);
@@ -94,21 +96,67 @@ async function applyWave(
   });
 }
 
-/** Sends the objects, and once more those that plain `kubectl apply` has had before. */
+/** Waits for objects that are being deleted, and forgets them: what comes after them is a new object. */
+async function gone(
+  cluster: Cluster,
+  objects: Manifest[],
+  before: Map<string, Manifest>,
+  { say = () => {} }: ApplyOptions,
+): Promise<void> {
+  const leaving = objects.filter((object) =>
+    before.get(idOf(object))?.metadata.deletionTimestamp !== undefined
+  );
+  if (leaving.length === 0) return;
+  await until("objects to be gone", async () => {
+    const live = await owned(cluster, leaving);
+    return leaving.flatMap((object) => {
+      const { deletionTimestamp, finalizers } = live.get(idOf(object))?.metadata ?? { name: "" };
+      const holders = finalizers?.join(", ") || "nothing known";
+      return deletionTimestamp ? [`${idOf(object)}: is being deleted, held by ${holders}`] : [];
+    });
+  }, { seconds: 120, every: 2, say });
+  for (const object of leaving) before.delete(idOf(object));
+}
+
+/** Sends the objects; what people have added is ours before, and of what was theirs afterwards. */
 async function send(
   cluster: Cluster,
   objects: Manifest[],
+  before: Map<string, Manifest>,
   { say = () => {}, replace = new Set() }: ApplyOptions,
 ): Promise<Map<string, Manifest>> {
+  const takeFrom = async (live: Map<string, Manifest>) => {
+    const touched = objects.filter((object) => isTakenFrom(live.get(idOf(object))));
+    for (const object of touched) {
+      for (const line of addedTo(live.get(idOf(object))!)) {
+        say(`taking ${line} from ${idOf(object)}`);
+      }
+      await retried(() => takeOver(cluster, object));
+    }
+    return touched;
+  };
+  await takeFrom(before);
   const after = await sendAll(cluster, objects)
     .catch((error) => applyRefused(cluster, objects, error, { say, replace }));
-  const byHand = objects.filter((object) => wasAppliedByHand(after.get(idOf(object)) ?? object));
-  if (byHand.length === 0) return after;
-  for (const object of byHand) {
-    say(`taking ${idOf(object)} over from a plain kubectl apply`);
-    await retried(() => takeOver(cluster, object));
-  }
-  return new Map([...after, ...await retried(() => sendList(cluster, byHand))]);
+  const adopted = await takeFrom(after);
+  if (adopted.length === 0) return after;
+  return new Map([...after, ...await retried(() => sendList(cluster, adopted))]);
+}
+
+/** Whether people have added to an object of ours. */
+function isTakenFrom(live: Manifest | undefined): boolean {
+  return live !== undefined && ownFields(live) !== undefined && addedTo(live).length > 0;
+}
+
+/** What people have added to a live object, a line for each of them. */
+function addedTo(live: Manifest): string[] {
+  const others = foreignFields(live).filter(({ manager }) => isPerson(manager));
+  return [...Map.groupBy(others, ({ manager, time }) => `${manager}, ${time}`)].map(
+    ([who, all]) => {
+      const more = all.length > 3 ? ` and ${all.length - 3} more` : "";
+      return `${all.slice(0, 3).map(({ path }) => path).join(", ")}${more} (${who})`;
+    },
+  );
 }
 
 /**

@@ -1,4 +1,6 @@
-// Whether a live object is already what we want, told from what a list call shows: nothing need be sent.
+// Whether a live object is as wanted: the one place where that is decided. It goes by who has which field, so it
+// knows no defaults, and what the server or a controller adds is nobody's drift.
+import { astray, type ForeignField, foreignFields, isPerson } from "./fields.ts";
 import { hashOf } from "../core/hash.ts";
 import { isDefinition, isFields, type Manifest } from "../core/object.ts";
 import { amountOf } from "../core/quantity.ts";
@@ -14,13 +16,42 @@ export function withHash(object: Manifest): Manifest {
 }
 
 /**
- * Whether the live object was last applied as `wanted` (which is {@link withHash}) and still has every
- * field of it. Of a definition, whose content is not listed, the hash alone counts. A "no" may be
- * mistaken, for the API server writes some values in another way: then an apply changes nothing.
+ * `missing`: it is not there; `deleting`: it is on its way out; `stale`: the wanted object is another one than
+ * was last applied; `drifted`: somebody has changed it since; `current`: as wanted.
  */
+export type State = "current" | "stale" | "drifted" | "missing" | "deleting";
+
+/** What is to be said of one object. */
+export interface Delta {
+  state: State;
+  /** Paths in which our own fields are not as wanted, with the reason. */
+  astray: string[];
+  /** What others have written beside us. */
+  others: ForeignField[];
+}
+
+/**
+ * Judges a live object, which must be listed with its managers, against `wanted` ({@link withHash}). Of a
+ * definition, whose content is not listed, the hash alone counts. What a program that nobody knows has
+ * written beside us is told, and is no reason to send anything.
+ */
+export function judge(live: Manifest | undefined, wanted: Manifest): Delta {
+  const told = (state: State, astray: string[] = [], others: ForeignField[] = []) => (
+    { state, astray, others }
+  );
+  if (!live) return told("missing");
+  if (live.metadata.deletionTimestamp) return told("deleting");
+  const isStale = live.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL];
+  if (isDefinition(wanted)) return told(isStale ? "stale" : "current");
+  const others = foreignFields(live);
+  const found = isStale ? [] : astray(wanted, live);
+  const isTouched = found.length > 0 || others.some(({ manager }) => isPerson(manager));
+  return told(isStale ? "stale" : isTouched ? "drifted" : "current", found, others);
+}
+
+/** Whether nothing need be sent. */
 export function isUpToDate(live: Manifest | undefined, wanted: Manifest): boolean {
-  if (live?.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL]) return false;
-  return isDefinition(wanted) || contains(live, wanted);
+  return judge(live, wanted).state === "current";
 }
 
 /**

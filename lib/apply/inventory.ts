@@ -1,6 +1,6 @@
 // What the cluster has of ours: the objects that carry our label, of the kinds in question.
 import type { Cluster } from "../core/cluster.ts";
-import { HASH_LABEL } from "./diff.ts";
+import { type Delta, HASH_LABEL, judge, withHash } from "./diff.ts";
 import { kindsOf, rememberedKinds, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
@@ -151,16 +151,16 @@ export async function owned(cluster: Cluster, objects: Manifest[]): Promise<ById
   return await listOwned(cluster, kindsOf(objects), OWNED);
 }
 
-/** Whole objects of these kinds that the selector finds, by id; `flags` for more of them. */
+/** Whole objects of these kinds that the selector finds, with the managers of their fields, by id. */
 export async function listOwned(
   cluster: Cluster,
   kinds: string[],
   selector: string,
-  flags: string[] = [],
 ): Promise<ById> {
   if (kinds.length === 0) return new Map();
-  const words = ["get", kinds.join(","), "--all-namespaces", "--selector", selector, ...flags];
-  return byId(JSON.parse(await kubectl([...words, "--output", "json"], { cluster })).items);
+  const words = ["get", kinds.join(","), "--all-namespaces", "--selector", selector];
+  const flags = ["--show-managed-fields", "--output", "json"];
+  return byId(JSON.parse(await kubectl([...words, ...flags], { cluster })).items);
 }
 
 /** Objects by their id. */
@@ -168,9 +168,12 @@ export function byId(items: Manifest[]): ById {
   return new Map(items.map((item) => [idOf(item), item]));
 }
 
-/** Ids of the objects that the cluster does not have, or has from somebody else. */
-export async function absent(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
-  if (objects.length === 0) return [];
+/** What is to be said of each of these objects, by id. */
+export async function deltasOf(
+  cluster: Cluster,
+  objects: Manifest[],
+): Promise<Map<string, Delta>> {
+  if (objects.length === 0) return new Map();
   const live = await liveOf(cluster, objects);
-  return objects.map(idOf).filter((id) => !live.has(id));
+  return new Map(objects.map((one) => [idOf(one), judge(live.get(idOf(one)), withHash(one))]));
 }

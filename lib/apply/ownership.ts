@@ -1,10 +1,11 @@
 // Wanted objects that are on the cluster already and do not carry our label: a person's become ours, those
 // of another deployer stay its own.
 import { type Cluster, text } from "../core/cluster.ts";
+import { entriesOf, withPeoplesFields } from "./fields.ts";
 import { byId, liveOf, servedAmong } from "./inventory.ts";
 import { kindsOf, printedName, resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
-import { asList, defines, idOf, type Manifest, OWNED, OWNER } from "../core/object.ts";
+import { asList, defines, idOf, type Manifest, OWNED } from "../core/object.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
 /** The names by which deployers sign the fields that they write. */
@@ -50,11 +51,10 @@ function nameIn(object: Manifest): string {
  * made, and for a namespace, which many may use. The label managed-by tells nothing: people apply files
  * that were made with Helm.
  */
-function deployerOf({ kind, metadata }: Manifest): string | undefined {
-  if (kind === "Namespace") return undefined;
-  const managers: string[] = (metadata.managedFields ?? [])
-    .filter(({ subresource }: { subresource?: string }) => !subresource)
-    .map(({ manager }: { manager: string }) => manager);
+function deployerOf(object: Manifest): string | undefined {
+  if (object.kind === "Namespace") return undefined;
+  const managers = entriesOf(object).filter(({ subresource }) => !subresource)
+    .map(({ manager }) => manager);
   return managers.find((manager) => DEPLOYERS.test(manager));
 }
 
@@ -112,71 +112,27 @@ export async function thereBefore(
       fix: "one deployer to an object: do one of the two, then run again",
     });
   }
-  for (const [id, object] of found) {
-    // Of the others it is said when it is done.
-    if (!wasAppliedByHand(object)) say(`${id} was here before, and is ours from now on`);
+  for (const id of found.keys()) {
+    say(`${id} was here before, and is ours from now on`);
   }
   return { live: new Map([...defined, ...live, ...found]), unserved };
 }
 
-/** Plain `kubectl apply` leaves what it applied here. */
-export const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
-const CLIENT_SIDE = "kubectl-client-side-apply";
-
-/** Whether plain `kubectl apply` has had the object. */
-export function wasAppliedByHand({ metadata }: Manifest): boolean {
-  return metadata.annotations?.[LAST_APPLIED] !== undefined;
-}
-
-/** Makes the fields that plain `kubectl apply` has set those of our manager. */
-export async function takeOver(
-  cluster: Cluster,
-  wanted: Manifest,
-): Promise<void> {
+/**
+ * Makes the fields that people have written ours, so that the next apply takes away those that are not wanted;
+ * what stays with people is left to them. Nothing of the object itself changes.
+ */
+export async function takeOver(cluster: Cluster, wanted: Manifest): Promise<void> {
   const { name, namespace } = wanted.metadata;
   const object = [resourceOf(wanted), name];
   const where = namespace ? ["--namespace", namespace] : [];
   const flags = ["--show-managed-fields", "--output", "json"];
   const live = JSON.parse(await kubectl(["get", ...object, ...where, ...flags], { cluster }));
   const patch = [
-    { op: "replace", path: "/metadata/managedFields", value: oursNow(live) },
+    { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live) },
     // Refused when somebody else has written meanwhile.
     { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
   ];
   const words = ["patch", ...object, ...where, "--type=json", "--patch", JSON.stringify(patch)];
   await kubectl(words, { cluster });
-}
-
-interface Entry {
-  manager: string;
-  operation: string;
-  subresource?: string;
-  fieldsV1?: Fields;
-}
-
-interface Fields {
-  [name: string]: Fields;
-}
-
-/** The managers of an object, with the fields of plain `kubectl apply` among ours. */
-export function oursNow({ metadata }: Manifest): Entry[] {
-  const entries: Entry[] = metadata.managedFields;
-  const byHand = entries.filter(({ manager, operation, subresource }) =>
-    manager === CLIENT_SIDE && operation === "Update" && !subresource
-  );
-  const rest = entries.filter((entry) => !byHand.includes(entry));
-  return rest.map((entry) =>
-    entry.manager === OWNER && entry.operation === "Apply"
-      ? {
-        ...entry,
-        fieldsV1: byHand.reduce((all, { fieldsV1 = {} }) => merged(all, fieldsV1), entry.fieldsV1!),
-      }
-      : entry
-  );
-}
-
-function merged(a: Fields, b: Fields): Fields {
-  const result = { ...a };
-  for (const [name, below] of Object.entries(b)) result[name] = merged(result[name] ?? {}, below);
-  return result;
 }

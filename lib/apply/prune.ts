@@ -1,7 +1,7 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
 import type { Cluster } from "../core/cluster.ts";
 import { allOurs, listOwned, lookAgain } from "./inventory.ts";
-import { kindsOf } from "../kube/kinds.ts";
+import { entriesOf } from "./fields.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { asList, idOf, isCustom, type Manifest, OWNED, OWNER, STEP_LABEL } from "../core/object.ts";
 import type { Change } from "../io/report.ts";
@@ -29,19 +29,10 @@ export async function unwanted(
   if (steps.length === 0) return [];
   const ours = await allOurs(cluster) ??
     [...(await listOwned(cluster, await everyKind(cluster), OWNED)).values()];
-  const surplus = ours.filter((object) =>
+  return ours.filter((object) =>
     steps.includes(object.metadata.labels?.[STEP_LABEL] ?? "") && !wanted.has(idOf(object)) &&
-    !object.metadata.deletionTimestamp && !object.metadata.ownerReferences?.length
-  );
-  if (surplus.length === 0) return [];
-  // Who wrote them is half of every object, so that is asked of these alone.
-  const whole = await listOwned(cluster, kindsOf(surplus), OWNED, ["--show-managed-fields"]);
-  return surplus.filter((object) => isWrittenByUs(whole.get(idOf(object))));
-}
-
-function isWrittenByUs(object: Manifest | undefined): boolean {
-  return object?.metadata.managedFields?.some(({ manager }: { manager: string }) =>
-    manager === OWNER
+    !object.metadata.deletionTimestamp && !object.metadata.ownerReferences?.length &&
+    entriesOf(object).some(({ manager }) => manager === OWNER)
   );
 }
 

@@ -2,6 +2,7 @@
 // be done about it.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { isPerson } from "./fields.ts";
 import { liveOf, lookAgain } from "./inventory.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
@@ -59,7 +60,12 @@ export async function applyRefused(
 
 /** The API server's words, and the way out where there is one. */
 export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlError): string[] {
-  return [error.stderr, ...(cannotChange(error) ? [wayOut(cluster, object)] : [])];
+  const others = conflictsIn(error).filter((who) => !isPerson(who)).join(", ");
+  return [
+    error.stderr,
+    ...(cannotChange(error) ? [wayOut(cluster, object)] : []),
+    ...(others ? [`${others} writes that field: end that, or leave it out of manifests/`] : []),
+  ];
 }
 
 async function applyOne(
@@ -69,7 +75,7 @@ async function applyOne(
   waited: boolean,
 ): Promise<void> {
   try {
-    await applyOrTakeBack(cluster, object, say, waited);
+    await applyOrTakeBack(cluster, object, { say, waited });
   } catch (error) {
     if (!(error instanceof KubectlError) || !cannotChange(error)) throw error;
     if (!replace.has(idOf(object)) || neverReplaced(object)) throw error;
@@ -77,22 +83,35 @@ async function applyOne(
   }
 }
 
-async function applyOrTakeBack(
+/**
+ * Applies an object (or, by its `flags`, only tries), and once more by force where nobody but people has the
+ * fields that are wanted; gives the object after it.
+ */
+export async function applyOrTakeBack(
   cluster: Cluster,
   object: Manifest,
-  say: (text: string) => void,
-  waited: boolean,
-): Promise<void> {
-  const call = () => sendList(cluster, [object]);
+  { say = () => {}, waited = false, flags = [] }: {
+    say?: (text: string) => void;
+    waited?: boolean;
+    flags?: string[];
+  } = {},
+): Promise<Map<string, Manifest>> {
+  const call = () => sendList(cluster, [object], flags);
   try {
-    await (waited ? call() : retried(call));
+    return await (waited ? call() : retried(call));
   } catch (error) {
     if (!(error instanceof KubectlError)) throw error;
-    const others = [...error.stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) => who!);
-    if (others.length === 0 || !others.every((who) => who.startsWith("kubectl"))) throw error;
-    say(`taking ${idOf(object)} back from ${[...new Set(others)].join(", ")}`);
-    await retried(() => sendList(cluster, [object], ["--force-conflicts"]));
+    const others = conflictsIn(error);
+    if (others.length === 0 || !others.every(isPerson)) throw error;
+    say(`taking ${idOf(object)} back from ${others.join(", ")}`);
+    return await retried(() => sendList(cluster, [object], [...flags, "--force-conflicts"]));
   }
+}
+
+/** Who else has fields that are wanted, by the words of the API server. */
+function conflictsIn({ stderr }: KubectlError): string[] {
+  const names = [...stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) => who!);
+  return [...new Set(names)];
 }
 
 /**

@@ -14,8 +14,8 @@ import { isTransient, retried } from "../kube/retry.ts";
  */
 export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=false"];
 
-/** Flags of an apply that only tells what would come of it, also where it would take a field back. */
-export const DRY_RUN = ["--dry-run=server", "--force-conflicts"];
+/** Flags of an apply that only tells what would come of it. */
+export const DRY_RUN = ["--dry-run=server"];
 
 /** Deadline of one List in seconds; CRDs take the server long. */
 const LONG = 300;
@@ -27,7 +27,7 @@ export async function sendList(
   flags: string[] = [],
 ): Promise<Map<string, Manifest>> {
   const output = JSON.parse(
-    await kubectl([...APPLY, ...flags, "-o", "json", "-f", "-"], {
+    await kubectl([...APPLY, ...flags, "--show-managed-fields", "-o", "json", "-f", "-"], {
       cluster,
       input: asList(objects),
       seconds: LONG,

@@ -24,12 +24,12 @@ export interface ClusterProxy extends AsyncDisposable {
  * `fail`: a deploy would fail or do harm, or a cluster does not do what it should; `warn`: it works, but
  * somebody should act; `note`: worth knowing; `hidden`: cannot be looked at here.
  */
-export type State = "ok" | "note" | "warn" | "fail" | "hidden";
+export type CheckState = "ok" | "note" | "warn" | "fail" | "hidden";
 
 /** One thing that was found. */
 export interface Finding {
   /** Default: fail. */
-  state?: State;
+  state?: CheckState;
   /** What was seen and where, as a sentence or a short text. */
   what: string;
   /** The likely cause. */

@@ -3,7 +3,7 @@
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError } from "../core/error.ts";
 import { checkTarget } from "../kube/target.ts";
-import { absent, shareLooks } from "../apply/inventory.ts";
+import { deltasOf, shareLooks } from "../apply/inventory.ts";
 import { plan, type Planned } from "./plan.ts";
 import { Report } from "../io/report.ts";
 import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
@@ -57,7 +57,8 @@ async function canReachCentral(
     if (!marker) {
       shareLooks(central);
       const objects = await desired(part, central);
-      if ((await absent(central, objects)).length < objects.length) return true;
+      const deltas = await deltasOf(central, objects);
+      if ([...deltas.values()].some(({ state }) => state !== "missing")) return true;
     }
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;

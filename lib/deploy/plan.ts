@@ -11,13 +11,15 @@ import { idOf, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { whyRefused } from "../apply/rejection.ts";
+import { astray, type ForeignField, foreignFields, isPerson } from "../apply/fields.ts";
+import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
 
 export interface Planned {
   id: string;
-  action: "create" | "update" | "delete" | "refused" | "unchanged";
+  /** `foreign`: as wanted, but a program that nobody knows has written beside it; a deploy leaves that. */
+  action: "create" | "update" | "delete" | "refused" | "foreign" | "unchanged";
   /** For an update: `spec.replicas: 1 -> 2` (never values of Secrets); why the API server refuses it. */
   fields: string[];
   /** Hash of what is wanted and of the live state that this speaks of; of an unchanged one "". */
@@ -69,14 +71,23 @@ export async function plan(
     const id = idOf(object);
     const before = live.get(id), after = answer.after.get(id);
     const mark = hashOf([object, ...(before ? [stateOf(before)] : [])]);
+    const added = before ? foreignFields(before) : [];
+    const beside = added.map((other) => otherLine(object, other));
     const reasons = others.get(id) ?? answer.refused.get(id);
+    if (reasons && before && !others.has(id) && added.some(({ manager }) => isPerson(manager))) {
+      // Tried with what people have added, which a deploy takes away first.
+      return { id, action: "update", fields: [...astray(object, before), ...beside], mark };
+    }
     if (reasons) return { id, action: "refused", fields: reasons, mark };
     if (!before) return { id, action: "create", fields: [], mark };
-    if (!after) return { id, action: "unchanged", fields: [], mark: "" };
-    const fields = differences(
-      before,
-      outdated.has(id) ? withTemplateSizes(after, object) : after,
-    );
+    if (!after) {
+      if (beside.length > 0) return { id, action: "foreign", fields: beside, mark };
+      return { id, action: "unchanged", fields: [], mark: "" };
+    }
+    const fields = [
+      ...differences(before, outdated.has(id) ? withTemplateSizes(after, object) : after),
+      ...beside,
+    ];
     const remarked = before.metadata.labels?.[HASH_LABEL] !== after.metadata.labels?.[HASH_LABEL];
     if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
     if (fields.length === 0) return { id, action: "unchanged", fields, mark: "" };
@@ -91,6 +102,13 @@ export async function plan(
     return { id: idOf(claim), action: "update", fields, mark: hashOf([sizeOf(claim), size]) };
   });
   return [...entries, ...grown, ...gone];
+}
+
+/** What somebody has written beside us, and what a deploy does about it. */
+function otherLine({ kind }: Manifest, { path, value, manager, time }: ForeignField): string {
+  const shown = kind === "Secret" ? "(secret)" : short(value);
+  const end = isPerson(manager) ? " -> (none)" : " stays";
+  return `${path}: ${shown}${end}, written by ${manager} at ${time}`;
 }
 
 /** The definitions among the objects with their whole content, which no list shows. */
@@ -147,15 +165,24 @@ export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<Dry
   } catch (error) {
     if (!isRefusal(error)) throw error;
   }
+  const alone = new Map<string, Manifest>();
   for (const object of await rejectedOf(cluster, objects, DRY_RUN)) {
-    await retried(() => sendList(cluster, [object], DRY_RUN)).catch((error) => {
+    const id = idOf(object);
+    try {
+      const found = await applyOrTakeBack(cluster, object, { flags: DRY_RUN });
+      alone.set(id, found.get(id)!);
+    } catch (error) {
       if (!isRefusal(error)) throw error;
-      refused.set(idOf(object), whyRefused(cluster, object, error));
-    });
+      refused.set(id, whyRefused(cluster, object, error));
+    }
   }
-  const accepted = objects.filter((object) => !refused.has(idOf(object)));
-  if (accepted.length === 0) return { after: new Map(), refused };
-  return { after: await retried(() => sendList(cluster, accepted, DRY_RUN)), refused };
+  const accepted = objects.filter((object) => {
+    const id = idOf(object);
+    return !refused.has(id) && !alone.has(id);
+  });
+  if (accepted.length === 0) return { after: alone, refused };
+  const after = await retried(() => sendList(cluster, accepted, DRY_RUN));
+  return { after: new Map([...after, ...alone]), refused };
 }
 
 function isRefusal(error: unknown): error is KubectlError {

@@ -72,15 +72,16 @@ export function printPlans(plans: ClusterPlan[]): void {
       for (const field of fields) print(indented(field));
     }
     const count = (wanted: string) => entries.filter(({ action }) => action === wanted).length;
-    const refused = count("refused");
-    print(
-      `  ${count("create")} to create, ${count("update")} to update, ${
-        count("delete")
-      } no longer ` +
-        `wanted (deleted with ARGS=--prune only), ${count("unchanged")} unchanged${
-          refused > 0 ? `, ${refused} refused by the API server` : ""
-        }\n`,
-    );
+    const refused = count("refused"), foreign = count("foreign");
+    const told = [
+      `${count("create")} to create`,
+      `${count("update")} to update`,
+      `${count("delete")} no longer wanted (deleted with ARGS=--prune only)`,
+      `${count("unchanged")} unchanged`,
+      ...(refused > 0 ? [`${refused} refused by the API server`] : []),
+      ...(foreign > 0 ? [`${foreign} with fields of others, which stay`] : []),
+    ];
+    print(`  ${told.join(", ")}\n`);
   }
 }
 

@@ -3,10 +3,10 @@ import { setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Check,
+  type CheckState,
   type Finding,
   hidden,
   hiddenBy,
-  type State,
   type Subject,
 } from "../core/check.ts";
 import { type Cluster, inContext } from "../core/cluster.ts";
@@ -21,7 +21,7 @@ import { openProxy } from "./http.ts";
 export interface Row {
   check: Check;
   /** The worst of the findings; ok without any. */
-  state: State;
+  state: CheckState;
   findings: Finding[];
 }
 
@@ -153,9 +153,9 @@ export function isFail({ state = "fail" }: Finding): boolean {
   return state === "fail";
 }
 
-const RANK: State[] = ["fail", "warn", "hidden", "note", "ok"];
+const RANK: CheckState[] = ["fail", "warn", "hidden", "note", "ok"];
 
-function worstOf(findings: Finding[]): State {
+function worstOf(findings: Finding[]): CheckState {
   return RANK.find((rank) => findings.some(({ state = "fail" }) => state === rank)) ?? "ok";
 }
 

@@ -1,32 +1,52 @@
 // Checks of Kubernetes itself: objects, readiness, volumes.
 import type { Finding, Subject } from "../../lib/core/check.ts";
 import { sizeOf } from "../../lib/apply/volumes.ts";
-import { absent } from "../../lib/apply/inventory.ts";
+import type { Delta, State } from "../../lib/apply/diff.ts";
+import { deltasOf } from "../../lib/apply/inventory.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { unready } from "../../lib/apply/readiness.ts";
 
-/** Every object of every step is there. */
+/** Every object of every step is there, as it was applied. */
 export async function existing({ cluster, objects }: Subject): Promise<Finding[]> {
   const wanted = await objects();
-  return absenceProblems(await absent(cluster, wanted), wanted, cluster.id);
+  return objectFindings(await deltasOf(cluster, wanted), wanted, cluster.id);
 }
 
-/** Absent objects, one line per step that should have made them. */
-export function absenceProblems(ids: string[], objects: Manifest[], cluster: string): Finding[] {
-  const steps = Map.groupBy(
-    objects.filter((object) => ids.includes(idOf(object))),
-    ({ metadata }) => metadata.labels?.[STEP_LABEL],
-  );
-  return [...steps].map(([step, absent]) => {
-    const more = absent.length > 3 ? ` and ${absent.length - 3} more` : "";
-    return {
-      what: `missing of ${step}: ${absent.slice(0, 3).map(idOf).join(", ")}${more}`,
-      cause: "the step has not run, stopped early, or somebody deleted the objects",
-      fix: `make ${step} CLUSTER=${cluster}`,
-    };
-  });
+/** Objects that are not there (fail), or are not as wanted (warn: they may do their work): one finding for each step that should see to it. */
+export function objectFindings(
+  deltas: Map<string, Delta>,
+  objects: Manifest[],
+  cluster: string,
+): Finding[] {
+  const among = (state: Finding["state"], states: State[], what: string, cause: string) => {
+    const found = objects.filter((object) => states.includes(deltas.get(idOf(object))!.state));
+    const steps = Map.groupBy(found, ({ metadata }) => metadata.labels?.[STEP_LABEL]);
+    return [...steps].map(([step, those]) => {
+      const more = those.length > 3 ? ` and ${those.length - 3} more` : "";
+      return {
+        state,
+        what: `${what} of ${step}: ${those.slice(0, 3).map(idOf).join(", ")}${more}`,
+        cause,
+        fix: `make plan-${cluster} says what it is; make ${step} CLUSTER=${cluster}`,
+      };
+    });
+  };
+  return [
+    ...among(
+      "fail",
+      ["missing", "deleting"],
+      "missing",
+      "the step has not run, stopped early, or somebody deleted the objects",
+    ),
+    ...among(
+      "warn",
+      ["stale", "drifted"],
+      "not as wanted",
+      "somebody has changed them since, or the settings or manifests are newer than the last deploy",
+    ),
+  ];
 }
 
 /** Workloads run, claims are bound, the operator says Available and Reconciled. */

@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { idOf, type Manifest, signed } from "../../lib/core/object.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { readJson } from "../../lib/probe/http.ts";
+import type { Delta, State } from "../../lib/apply/diff.ts";
 import type { ClusterProxy, Finding } from "../../lib/core/check.ts";
 import { alertProblems } from "../../scripts/checks/alertmanager.ts";
 import { dashboardProblems, loginProblems } from "../../scripts/checks/grafana.ts";
 import { uploads } from "../../scripts/checks/metrics.ts";
-import { absenceProblems, claimProblems, claims } from "../../scripts/checks/objects.ts";
+import { claimProblems, claims, objectFindings } from "../../scripts/checks/objects.ts";
 import { judgeDefault } from "../../scripts/checks/disk.ts";
 import { freshProblems } from "../../scripts/checks/logs.ts";
 import {
@@ -227,20 +228,25 @@ Deno.test("dashboardProblems() wants dashboards and sources that answer", () => 
   assert.match(whats(dashboardProblems(1, []))[0]!, /no data source/);
 });
 
-Deno.test("absenceProblems() gives one line per step, with the command that makes the objects", () => {
+Deno.test("objectFindings() gives one line per step, with the command that puts the objects right", () => {
   const maps = ["a", "b", "c", "d"].map((name) => object("ConfigMap", name, {}));
   const all = [
     ...signed(maps, "30-thanos"),
     ...signed([object("Secret", "e", {}), object("Secret", "f", {})], "40-logging"),
   ];
-  const ids = all.map(idOf).filter((id) => !id.endsWith("f"));
-  const problems = absenceProblems(ids, all, "197");
-  assert.deepEqual(whats(problems), [
+  const states: State[] = ["missing", "missing", "deleting", "missing", "drifted", "current"];
+  const deltas = all.map((one, index): [string, Delta] => [
+    idOf(one),
+    { state: states[index]!, astray: [], others: [] },
+  ]);
+  const findings = objectFindings(new Map(deltas), all, "197");
+  assert.deepEqual(whats(findings), [
     "missing of 30-thanos: ConfigMap/monitoring/a, ConfigMap/monitoring/b, " +
     "ConfigMap/monitoring/c and 1 more",
-    "missing of 40-logging: Secret/monitoring/e",
+    "not as wanted of 40-logging: Secret/monitoring/e",
   ]);
-  assert.equal(problems[0]!.fix!, "make 30-thanos CLUSTER=197");
+  assert.deepEqual(findings.map(({ state }) => state), ["fail", "warn"]);
+  assert.match(findings[0]!.fix!, /make 30-thanos CLUSTER=197$/);
 });
 
 Deno.test("claimProblems() names a claim that waits", () => {

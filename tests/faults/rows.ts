@@ -52,6 +52,9 @@ export const FAULTS: Fault[] = [
   // Apply
   { id: "A32", fault: "API server restarts during an apply", exit: "0 or 5" },
   { id: "A33", fault: "API server asks to slow down", exit: "0" },
+  { id: "E1", fault: "field changed, added or removed behind our back", exit: "0; drift 12" },
+  { id: "E8", fault: "field that another program has taken", exit: "6, in plan as well" },
+  { id: "E14", fault: "wanted object that is being deleted", exit: "0, or 7 with who holds it" },
   { id: "A34", fault: "field of another manager", exit: "6" },
   { id: "A35", fault: "object was applied client-side before", exit: "0" },
   { id: "A36", fault: "field that cannot change", exit: "6" },

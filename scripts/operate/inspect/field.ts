@@ -2,7 +2,8 @@
 import { isNamed } from "./lists.ts";
 import type { Manifest, Path } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
-import { LAST_APPLIED } from "../../../lib/apply/ownership.ts";
+
+const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
 /** What a field path led to, or how far it went and which keys are there. */
 export type Lookup =

@@ -5,6 +5,7 @@ import { DeployError } from "../../../lib/core/error.ts";
 import { shareLooks } from "../../../lib/apply/inventory.ts";
 import { KINDS, noteKinds } from "../../../lib/kube/kinds.ts";
 import { configMap, type Manifest } from "../../../lib/core/object.ts";
+import { applied } from "../../support/applied.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
 
@@ -165,7 +166,7 @@ Deno.test("A32: apply() tries again while the API server restarts", async () => 
 });
 
 Deno.test("A32: apply() sends again only what did not arrive before the line was cut", async () => {
-  const arrived = listOf({ ...withHash(a), metadata: { ...withHash(a).metadata, generation: 1 } });
+  const arrived = listOf(applied(withHash(a)));
   const calls = await fakeKubectl([
     { on: " get ", stdout: versions(), times: 1 },
     { on: " apply ", stderr: "read tcp: connection reset by peer", code: 1, times: 1 },
@@ -241,6 +242,20 @@ Deno.test("apply() does not take a controller's status for a change", async () =
     await fakeKubectl([{ on: " get ", stdout: row("1", 1) }, { on: " apply ", stdout: after }]);
     assert.equal((await apply(cluster, [deployment]))[0]!.action, action);
   }
+});
+
+Deno.test("E14: apply() waits until an object that is being deleted is gone, then makes it", async () => {
+  const going = applied(withHash(a));
+  going.metadata.deletionTimestamp = "2026-11-29T00:00:00Z";
+  const calls = await fakeKubectl([
+    { on: " get ", stdout: listOf(going), times: 2 },
+    { on: " get ", stdout: listOf() },
+    { on: " apply ", stdout: listOf(applied(withHash(a))) },
+  ]);
+  const changes = await apply(cluster, [a]);
+  assert.deepEqual(changes.map(({ action }) => action), ["created"]);
+  const verbs = (await calls()).map(({ args }) => / (get|apply) /.exec(args)![1]);
+  assert.deepEqual(verbs, ["get", "get", "get", "apply"]);
 });
 
 Deno.test("apply() tells an object that was made anew from the one before it", async () => {

@@ -60,8 +60,7 @@ Deno.test("unwanted() asks for the kinds that the cluster has kept, and for no o
   const found = await unwanted(site, ["20-prometheus"], new Set());
   assert.deepEqual(found.map(({ metadata }) => metadata.name), ["left"]);
   const asked = (await calls()).map(({ args }) => / get (\S+) --all-namespaces/.exec(args)?.[1]);
-  // The second call is about who wrote what was found.
-  assert.deepEqual(asked.filter(Boolean), ["configmap.v1.,secret.v1.", "secret.v1."]);
+  assert.deepEqual(asked.filter(Boolean), ["configmap.v1.,secret.v1."]);
 });
 
 Deno.test("unwanted() looks for no other kinds on a cluster that was never deployed to", async () => {

@@ -1,0 +1,297 @@
+// What people, programs and controllers do to our objects behind our back, on a real API server: plan names
+// it, a deploy puts it right, and both say nothing where nothing is wrong.
+import assert from "node:assert/strict";
+import { apply } from "../../lib/apply/apply.ts";
+import { type Manifest, secret } from "../../lib/core/object.ts";
+import { plan } from "../../lib/deploy/plan.ts";
+import { cluster, live, ours, typed } from "./server.ts";
+
+const labels = { app: "web" };
+const metadata = (name: string) => ({ name, namespace: "default", labels });
+
+const OBJECTS: Manifest[] = [
+  {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: metadata("web"),
+    spec: {
+      replicas: 0,
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels },
+        spec: {
+          automountServiceAccountToken: false,
+          securityContext: {},
+          containers: [{
+            name: "web",
+            image: "web:1",
+            args: [],
+            env: [
+              { name: "VERSION", value: "1.10" },
+              { name: "NODE", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
+            ],
+            ports: [{ name: "http", containerPort: 80 }],
+            resources: { requests: { cpu: 0.5, memory: "1024Mi" }, limits: { memory: "1Gi" } },
+            securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+            volumeMounts: [{ name: "data", mountPath: "/data" }],
+          }],
+          volumes: [
+            { name: "data", emptyDir: {} },
+            { name: "all", projected: { sources: [{ serviceAccountToken: { path: "token" } }] } },
+          ],
+        },
+      },
+    },
+  },
+  {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: metadata("web"),
+    spec: { selector: labels, ports: [{ name: "http", port: 80, targetPort: "http" }] },
+  },
+  {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: metadata("web"),
+    spec: {
+      podSelector: { matchLabels: labels },
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [{ ports: [{ port: 80 }] }],
+      egress: [],
+    },
+  },
+  { apiVersion: "v1", kind: "ConfigMap", metadata: metadata("web"), data: { a: "010", empty: "" } },
+  secret("web", "default", { password: "wanted-secret" }, { labels }),
+  {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "ClusterRole",
+    metadata: { name: "web", labels },
+    rules: [{ apiGroups: [""], resources: ["pods"], verbs: ["get"] }],
+  },
+  { apiVersion: "v1", kind: "ServiceAccount", metadata: metadata("web") },
+  {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: metadata("web"),
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1024Mi" } } },
+  },
+  {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "Ingress",
+    metadata: metadata("web"),
+    spec: {
+      rules: [{
+        host: "web.example",
+        http: {
+          paths: [{
+            path: "/",
+            pathType: "Prefix",
+            backend: { service: { name: "web", port: { name: "http" } } },
+          }],
+        },
+      }],
+    },
+  },
+].map(ours);
+
+/** What plan says of the objects that are not as wanted, and what a deploy then changes. */
+async function seen(): Promise<{ planned: string[]; changed: string[] }> {
+  const entries = (await plan(cluster, OBJECTS, [])).filter(({ action }) => action !== "unchanged");
+  const changes = (await apply(cluster, OBJECTS)).filter(({ action }) => action !== "unchanged");
+  const planned = entries.map(({ id, action, fields }) => `${action} ${id}: ${fields.join(" | ")}`);
+  return { planned, changed: changes.map(({ id }) => id) };
+}
+
+const NOTHING = { planned: [], changed: [] };
+
+Deno.test("E1: what was applied is as wanted, though the API server has completed and rewritten it", async () => {
+  await apply(cluster, OBJECTS);
+  assert.deepEqual(await seen(), NOTHING);
+});
+
+/** A JSON patch of `kind` web, as a person types it. */
+function patch(kind: string, ...steps: [op: string, path: string, value?: unknown][]) {
+  const patch = JSON.stringify(steps.map(([op, path, value]) => ({ op, path, value })));
+  return () => typed(["patch", kind, "web", "--namespace", "default", "--type=json", "-p", patch]);
+}
+
+const POD = "/spec/template/spec", CONTAINER = `${POD}/containers/0`;
+
+/** What somebody does; what the plan must say of it. */
+const EDITS: [what: string, edit: () => Promise<unknown>, told: RegExp][] = [
+  [
+    "a false is gone",
+    patch("deployment", ["remove", `${POD}/automountServiceAccountToken`]),
+    /^update Deployment.*automountServiceAccountToken: \(none\) -> false/,
+  ],
+  [
+    "a false below is gone",
+    patch("deployment", ["remove", `${CONTAINER}/securityContext/allowPrivilegeEscalation`]),
+    /allowPrivilegeEscalation: \(none\) -> false/,
+  ],
+  [
+    "an emptyDir became the host",
+    patch("deployment", ["replace", `${POD}/volumes/0`, { name: "data", hostPath: { path: "/" } }]),
+    /hostPath/,
+  ],
+  [
+    "the host's processes",
+    patch("deployment", ["add", `${POD}/hostPID`, true]),
+    /^update Deployment\/default\/web: spec\.template\.spec\.hostPID: true -> \(none\), written by kubectl-patch at \d{4}-/,
+  ],
+  [
+    "one more capability",
+    patch("deployment", ["add", `${CONTAINER}/securityContext/capabilities/add`, ["SYS_ADMIN"]]),
+    /capabilities\.add: \["SYS_ADMIN"\] -> \(none\)/,
+  ],
+  [
+    "a command",
+    patch("deployment", ["add", `${CONTAINER}/command`, ["sh"]]),
+    /command.* -> \(none\)/,
+  ],
+  [
+    "one more variable",
+    patch("deployment", ["add", `${CONTAINER}/env/-`, { name: "X", value: "y" }]),
+    /env\[name=X\]: \{"name":"X","value":"y"\} -> \(none\)/,
+  ],
+  [
+    "another number that is the same amount",
+    patch("deployment", ["replace", `${CONTAINER}/env/0/value`, "1.1"]),
+    /value: "1\.1" -> "1\.10"/,
+  ],
+  ["paused", patch("deployment", ["add", "/spec/paused", true]), /spec\.paused: true -> \(none\)/],
+  [
+    "scaled",
+    () => typed(["scale", "deployment", "web", "--namespace", "default", "--replicas=2"]),
+    /spec\.replicas: 2 -> 0/,
+  ],
+  [
+    "other addresses",
+    patch("service", ["add", "/spec/externalIPs", ["1.2.3.4"]]),
+    /spec\.externalIPs.* -> \(none\)/,
+  ],
+  [
+    "one more selector",
+    patch("service", ["add", "/spec/selector/other", "x"]),
+    /spec\.selector\.other: "x" -> \(none\)/,
+  ],
+  [
+    "one more rule",
+    patch("networkpolicy", ["add", "/spec/ingress/-", {}]),
+    /^update NetworkPolicy.*spec\.ingress\[1\]: \{\} -> \(none\)/,
+  ],
+  [
+    "text that is the same number",
+    patch("configmap", ["replace", "/data/a", "10"]),
+    /data\.a: "10"/,
+  ],
+  ["an empty text is gone", patch("configmap", ["remove", "/data/empty"]), /data\.empty: \(none\)/],
+  [
+    "no change any more",
+    patch("configmap", ["add", "/binaryData", { x: "eA==" }]),
+    /binaryData\.x: .* -> \(none\)/,
+  ],
+  [
+    "one more key of a Secret, which is not shown",
+    patch("secret", ["add", "/data/more", "dG9wLXNlY3JldA=="]),
+    /^update Secret\/default\/web: data\.more: \(secret\) -> \(none\)/,
+  ],
+  [
+    "another value of a Secret",
+    patch("secret", ["replace", "/data/password", "b3RoZXI="]),
+    /data\.password: changed/,
+  ],
+  [
+    "one more right",
+    patch("clusterrole", ["add", "/rules/0/verbs/-", "*"]),
+    /verbs\[1\]: "\*" -> \(none\)/,
+  ],
+  [
+    "a label of another",
+    () => typed(["label", "serviceaccount", "web", "--namespace", "default", "team=x"]),
+    /metadata\.labels\.team: "x" -> \(none\), written by kubectl-label/,
+  ],
+  [
+    "our own label",
+    () => typed(["label", "serviceaccount", "web", "--namespace", "default", "app-"]),
+    /metadata\.labels\.app: \(none\) -> "web"/,
+  ],
+  [
+    "it was made anew",
+    async () => {
+      const made = await live("configmap", "web");
+      const copy = { ...made, metadata: { ...metadata("web"), labels: made.metadata.labels } };
+      await typed(["replace", "--force", "--filename", "-"], {
+        ...copy,
+        data: { a: "010", z: "1" },
+      });
+    },
+    /data\.z: "1" -> \(none\)/,
+  ],
+  [
+    "plain apply",
+    async () => {
+      const object = { ...OBJECTS[3]!, data: { a: "010", more: "x" } };
+      await typed(["apply", "--filename", "-"], object);
+    },
+    /data\.more: "x" -> \(none\)/,
+  ],
+];
+
+for (const [what, edit, told] of EDITS) {
+  Deno.test(`E1: ${what}: plan names it, a deploy takes it back, and then it is as wanted`, async () => {
+    await edit();
+    const { planned, changed } = await seen();
+    assert.equal(planned.length, 1, planned.join("\n"));
+    assert.match(planned[0]!, told);
+    assert.doesNotMatch(planned[0]!, /dG9wLXNlY3JldA|b3RoZXI|wanted-secret/);
+    assert.equal(changed.length, 1);
+    assert.deepEqual(await seen(), NOTHING);
+  });
+}
+
+Deno.test("E1: what a controller adds, and a restart by hand, is nobody's drift and stays", async () => {
+  const controller = ["--field-manager=kube-controller-manager"];
+  await typed([
+    "annotate",
+    "pvc",
+    "web",
+    "-n",
+    "default",
+    ...controller,
+    "pv.kubernetes.io/bound=x",
+  ]);
+  await typed(["rollout", "restart", "deployment/web", "--namespace", "default"]);
+  await typed(["annotate", "configmap", "web", "-n", "default", "deploy.miribit.lab/keep=true"]);
+  assert.deepEqual(await seen(), NOTHING);
+  // Neither goes when something else is taken back from the same hand.
+  await typed(["annotate", "configmap", "web", "-n", "default", "note=x"]);
+  assert.equal((await seen()).changed.length, 1);
+  const { annotations } = (await live("configmap", "web")).metadata;
+  assert.deepEqual(annotations, { "deploy.miribit.lab/keep": "true" });
+  const template = (await live("deployment", "web")).spec.template.metadata.annotations;
+  assert.ok(template["kubectl.kubernetes.io/restartedAt"]);
+});
+
+Deno.test("E1, E8: what an unknown program writes beside us is told and stays; what it takes is refused alike", async () => {
+  const program = ["--field-manager=autoscaler"];
+  await typed(["annotate", "service", "web", "-n", "default", ...program, "example.org/x=1"]);
+  const { planned, changed } = await seen();
+  assert.match(
+    planned.join(),
+    /^foreign Service.*annotations\.example\.org\/x: "1" stays, written by autoscaler/,
+  );
+  assert.deepEqual(changed, []);
+  await typed(["annotate", "service", "web", "-n", "default", ...program, "example.org/x-"]);
+
+  const patch = JSON.stringify({ spec: { replicas: 5 } });
+  await typed(["patch", "deployment", "web", "-n", "default", ...program, "-p", patch]);
+  const [entry] = (await plan(cluster, OBJECTS, [])).filter(({ action }) => action !== "unchanged");
+  assert.equal(entry!.action, "refused", entry!.fields.join());
+  assert.match(
+    entry!.fields.join("\n"),
+    /conflict with "autoscaler"[^]*autoscaler writes that field/,
+  );
+  const error = await apply(cluster, OBJECTS).catch((error) => error);
+  assert.equal(error.exitCode, 6);
+});
