@@ -122,9 +122,10 @@ export async function allOurs(cluster: Cluster): Promise<Manifest[] | undefined>
   return objects && [...objects.values()];
 }
 
-/** Whether a call failed because the cluster does not serve a kind (any longer). */
+/** Whether a call failed because the cluster does not serve a kind (any longer: kubectl remembers them for hours). */
 export function isUnserved(error: unknown): boolean {
-  return error instanceof KubectlError && /doesn't have a resource type/.test(error.stderr);
+  const words = /doesn't have a resource type|could not find the requested resource/;
+  return error instanceof KubectlError && words.test(error.stderr);
 }
 
 async function definitionsOf(cluster: Cluster): Promise<ById> {

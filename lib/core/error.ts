@@ -17,6 +17,7 @@ export const ExitCode = {
   /** `make drift` alone: the cluster is not as wanted. */
   drift: 12,
   /** Ctrl-C, and SIGTERM: as shells tell them. */
+  hungUp: 129,
   interrupted: 130,
   terminated: 143,
 } as const;

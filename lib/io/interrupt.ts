@@ -1,11 +1,12 @@
-// Ctrl-C and SIGTERM: calls under way end well, nothing new begins, locks are given back. A second one ends
+// Ctrl-C, SIGTERM and a terminal that goes away: calls under way end well, nothing new begins, locks are given back. A second one ends
 // the calls as well, and whatever else still goes on after ten seconds.
 import process from "node:process";
 import { DeployError, ExitCode } from "../core/error.ts";
 
-type Signal = "SIGINT" | "SIGTERM";
+type Signal = "SIGHUP" | "SIGINT" | "SIGTERM";
 
 const CODES: Record<Signal, number> = {
+  SIGHUP: ExitCode.hungUp,
   SIGINT: ExitCode.interrupted,
   SIGTERM: ExitCode.terminated,
 };
@@ -14,9 +15,9 @@ let code: number | undefined;
 let why = "";
 const held = new Set<{ end: () => void }>();
 
-/** From now on the two signals are obeyed as above; `say` tells the operator. */
+/** From now on the signals are obeyed as above; `say` tells the operator. */
 export function obeySignals(say: (text: string) => void): void {
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
       if (held.size === 0) process.exit(CODES[signal]);
       if (code === undefined) {
@@ -35,7 +36,7 @@ export function interrupt(reason: string, exitCode: number): void {
   why ||= reason;
 }
 
-/** Throws once the run is to end, with exit 130 after Ctrl-C and 143 after SIGTERM. */
+/** Throws once the run is to end, with exit 129, 130 or 143 after SIGHUP, Ctrl-C or SIGTERM. */
 export function refuseInterrupted(): void {
   if (code === undefined) return;
   throw new DeployError(`Interrupted: ${why}`, {

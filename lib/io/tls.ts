@@ -1,4 +1,5 @@
 // What a TLS server shows of itself, whoever has signed it; nothing is sent there.
+import process from "node:process";
 import { isIP } from "node:net";
 import { connect, type PeerCertificate } from "node:tls";
 
@@ -25,4 +26,14 @@ export function shownCertificate(
   socket.on("error", reject);
   socket.on("close", () => reject(new Error("connection closed")));
   return promise.finally(() => socket.destroy());
+}
+
+/**
+ * What may be said where a server of the site's own network gives no answer: Deno and kubectl follow the proxy
+ * variables, and such a server is seldom behind one.
+ */
+export function proxyHint(host: string): string[] {
+  const names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+  const name = names.find((name) => process.env[name]);
+  return name ? [`${name} is set: unless ${host} is in NO_PROXY, the request went there`] : [];
 }

@@ -1,4 +1,5 @@
 // The only place that starts kubectl: target, timeout, locale and error classes are set once.
+import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
@@ -35,10 +36,15 @@ export function useKubectl(path: string): void {
  * done twice is tried again while the API server is away.
  */
 export async function kubectl(args: string[], options: KubectlOptions): Promise<string> {
-  const { seconds = 120, once = false } = options;
-  if (once || !isRepeatable(args)) return await call(args, { ...options, seconds });
-  return await retried((left) => call(args, { ...options, seconds: left }), seconds);
+  const { seconds = 120 } = options;
+  if (options.once || !isRepeatable(args)) return await call(args, { ...options, seconds });
+  // One that hangs on a line that is half open shall not take the time of the others.
+  const once = (left: number) => call(args, { ...options, seconds: Math.min(left, LONGEST_TRY) });
+  return await retried(once, seconds);
 }
+
+/** Seconds for one try of a call that can be made again. */
+const LONGEST_TRY = 45;
 
 function isRepeatable(args: string[]): boolean {
   return ["get", "api-resources", "annotate"].includes(args[0]!) ||
@@ -49,6 +55,7 @@ async function call(
   args: string[],
   { cluster, input, seconds, afterInterrupt = false }: KubectlOptions & { seconds: number },
 ): Promise<string> {
+  using _slot = afterInterrupt ? undefined : await slotFor(cluster);
   if (!afterInterrupt) refuseInterrupted();
   const all = [...targetArgs(cluster), ...args];
   const running = $({
@@ -56,20 +63,20 @@ async function call(
     nothrow: true,
     // A process group of its own: the terminal sends Ctrl-C to all of ours, and a write should end well.
     detached: true,
-    // LC_ALL: kubectl has translated messages, and we read them.
-    env: { ...process.env, LC_ALL: "C" },
+    env: environment(),
     ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
-  })`exec ${program} ${all}`;
+  })`exec ${[...tied(), program]} ${all}`;
+  const output = bytesOf(running);
   // One that ends before it has read everything: its exit code and its words say why.
   running.child?.stdin?.on("error", () => {});
   using _ = hold(() => running.child?.kill("SIGTERM"));
   const what = `Cannot ${describe(args)} on ${cluster.id}`;
   const result = await within(running, seconds);
   if (!result) {
-    const stderr = `no answer within ${seconds} s`;
+    const stderr = `no answer within ${Number(seconds.toFixed(1))} s`;
     throw new KubectlError(what, stderr, verdict(stderr, cluster));
   }
-  if (result.exitCode === 0) return result.stdout;
+  if (result.exitCode === 0) return output();
   if (result.signal) refuseInterrupted();
   if (result.exitCode === 127) {
     throw new KubectlError(what, "kubectl is not on PATH", {
@@ -79,6 +86,63 @@ async function call(
   }
   const stderr = clean(result.stderr);
   throw new KubectlError(what, stderr, verdict(stderr, cluster), result.stdout);
+}
+
+/** What every kubectl is started with: words as we know them, and no defaults of the user's. */
+function environment(): Record<string, string | undefined> {
+  return { ...process.env, LC_ALL: "C", KUBECTL_KUBERC: "false", KUBERC: "off" };
+}
+
+let setpriv: string[] | undefined;
+
+/**
+ * Words before a program that end it when this process dies, however that comes: else it would go on writing
+ * after the next run has begun. Empty where the system has no such thing (it is Linux').
+ */
+function tied(): string[] {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  const isThere = folders.some((folder) => existsSync(join(folder, "setpriv")));
+  return setpriv ??= isThere ? ["setpriv", "--pdeathsig", "KILL"] : [];
+}
+
+/** Collects what a program writes, and gives it as text at the end: a letter may lie in two pieces. */
+function bytesOf(running: ProcessPromise): () => string {
+  const pieces: Uint8Array[] = [];
+  running.child?.stdout?.on("data", (piece: Uint8Array) => pieces.push(piece));
+  return () => Buffer.concat(pieces).toString();
+}
+
+/** Most kubectl at once, of all clusters and of one: each takes some 50 MB, and two keep one server busy. */
+const AT_ONCE = 16, AT_ONCE_OF_ONE = 2;
+
+let atWork = 0;
+const atWorkOn = new Map<string, number>();
+const waiting: { id: string; go: () => void }[] = [];
+
+/** Waits for a turn, which ends when the result is disposed. */
+async function slotFor({ id }: Cluster): Promise<Disposable> {
+  await new Promise<void>((go) => {
+    waiting.push({ id, go });
+    letIn();
+  });
+  return {
+    [Symbol.dispose]() {
+      atWork -= 1;
+      atWorkOn.set(id, atWorkOn.get(id)! - 1);
+      letIn();
+    },
+  };
+}
+
+function letIn(): void {
+  while (atWork < AT_ONCE) {
+    const next = waiting.findIndex(({ id }) => (atWorkOn.get(id) ?? 0) < AT_ONCE_OF_ONE);
+    if (next < 0) return;
+    const [{ id, go }] = waiting.splice(next, 1) as [typeof waiting[number]];
+    atWork += 1;
+    atWorkOn.set(id, (atWorkOn.get(id) ?? 0) + 1);
+    go();
+  }
 }
 
 /** The result, or undefined after the deadline; kubectl is ended then (`exec` made it the child). */
@@ -99,8 +163,7 @@ async function within(running: ProcessPromise, seconds: number) {
  */
 export function startKubectl(args: string[], cluster: Cluster): ProcessPromise {
   const all = [...targetArgs(cluster), ...args];
-  const env = { ...process.env, LC_ALL: "C" };
-  return $({ quiet: true, nothrow: true, stdio: "pipe", env })`
+  return $({ quiet: true, nothrow: true, stdio: "pipe", env: environment() })`
     exec 3<&0
     ${program} ${all} </dev/null 3<&- & child=$!
     { cat <&3; kill $child; } >/dev/null 2>&1 &
@@ -109,14 +172,16 @@ export function startKubectl(args: string[], cluster: Cluster): ProcessPromise {
 
 /** For a call that needs no cluster: nothing to read, and kubectl's words as we know them. */
 function alone() {
-  const env = { ...process.env, LC_ALL: "C" };
-  return $({ quiet: true, nothrow: true, stdio: ["ignore", "pipe", "pipe"], env });
+  const stdio = ["ignore", "pipe", "pipe"] as const;
+  return $({ quiet: true, nothrow: true, stdio: [...stdio], env: environment() });
 }
 
 /** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
-  const result = await alone()`exec ${program} kustomize ${folder}`;
-  if (result.exitCode === 0) return result.stdout;
+  const running = alone()`exec ${program} kustomize ${folder}`;
+  const output = bytesOf(running);
+  const result = await running;
+  if (result.exitCode === 0) return output();
   throw new DeployError(`Cannot build ${folder}`, {
     exitCode: result.exitCode === 127 ? ExitCode.prerequisite : ExitCode.config,
     where: clean(result.stderr),

@@ -1,5 +1,6 @@
 // What a failed kubectl means, told from its words: the exit code, the fix, and whether to try again.
 import { type Cluster, text } from "../core/cluster.ts";
+import { proxyHint } from "../io/tls.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
 /** A failed call; `transient` ones are worth another try. */
@@ -31,10 +32,13 @@ const TRANSIENT = new RegExp([
   "i/o timeout",
   "TLS handshake timeout",
   "unexpected EOF|: EOF",
-  "http2: .*GOAWAY",
+  "http2: .*(GOAWAY|connection lost)",
   "etcdserver: (request timed out|leader changed)",
   "the server is currently unable to handle the request",
-  "Too many requests|TooManyRequests|rate limit",
+  // 502 and 504 of a proxy before it, and of itself.
+  "unable to return a response in the time allotted|\\(Timeout\\)",
+  "an error on the server \\(.*has prevented the request from succeeding",
+  "[Tt]oo many requests|TooManyRequests|rate limit",
   "failed calling webhook",
   "conversion webhook .* failed",
   "Operation cannot be fulfilled on resourcequotas",
@@ -47,7 +51,10 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
   if (/context .* does not exist|no context exists/.test(stderr)) {
     return { exitCode: ExitCode.refused, fix: `kubectl config get-contexts (wanted: ${context})` };
   }
-  if (/x509:|certificate has expired|certificate signed by unknown authority/.test(stderr)) {
+  if (
+    !/webhook/.test(stderr) &&
+    /x509:|certificate has expired|certificate signed by unknown authority/.test(stderr)
+  ) {
     const fix =
       `compare the certificate with the clock (date); minikube start -p ${context} renews`;
     return { exitCode: ExitCode.unreachable, fix };
@@ -63,9 +70,11 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
     const webhook = /webhook/.test(stderr);
     return {
       exitCode: webhook ? ExitCode.rejected : ExitCode.unreachable,
-      fix: webhook
-        ? "look at the webhook's Service and pods, then run again"
-        : `check that the API server of ${context} at ${host} runs, then run again`,
+      fix: webhook ? "look at the webhook's Service and pods, then run again" : [
+        ...proxyHint(host),
+        `check that the API server of ${context} at ${host} runs, then run again`,
+      ]
+        .join("; "),
       transient: true,
     };
   }

@@ -1,6 +1,5 @@
 // What it means that an S3 server gave no answer at all: network, name, port or certificate.
-import process from "node:process";
-import { shownCertificate } from "../io/tls.ts";
+import { proxyHint, shownCertificate } from "../io/tls.ts";
 import { S3Error, type Verdict } from "./errors.ts";
 import type { S3Call } from "./types.ts";
 
@@ -22,13 +21,6 @@ export async function noAnswer(
     fix: verdict.fix,
     cause: error,
   });
-}
-
-/** Deno follows the proxy variables; a server on the site's own network is seldom behind one. */
-function proxyHint(host: string): string[] {
-  const names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-  const name = names.find((name) => process.env[name]);
-  return name ? [`${name} is set: unless ${host} is in NO_PROXY, the request went there`] : [];
 }
 
 function textOf(error: unknown): string {

@@ -79,6 +79,26 @@ Deno.test("A45: a second Ctrl-C ends the call under way as well, and the lock is
   assert.equal(await isThere("3600.04321"), false, "the child is still there");
 });
 
+Deno.test("E2: a terminal that goes away (SIGHUP) ends a run as SIGTERM does, with 129", async () => {
+  const { signal, ended, calls } = await start(1);
+  await signal("SIGHUP");
+  assert.equal((await ended).code, 129);
+  assert.match((await calls()).at(-1)!, /^patch lease /);
+});
+
+Deno.test({
+  name: "E2: the kubectl of a run that is killed dies with it, and writes nothing any more",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    const { signal, ended } = await start(3601);
+    await signal("SIGKILL");
+    await ended;
+    const end = Date.now() + 500;
+    while (await isThere("3601.04321") && Date.now() < end) await sleep(20);
+    assert.equal(await isThere("3601.04321"), false, "it is still there after half a second");
+  },
+});
+
 /** Whether a process has this word among its arguments. */
 async function isThere(word: string): Promise<boolean> {
   for await (const { name } of Deno.readDir("/proc")) {

@@ -115,6 +115,26 @@ const verdicts: [title: string, stderr: string, exitCode: number, transient: boo
     true,
   ],
   ["etcd timeout", "Error from server: etcdserver: request timed out", 5, true],
+  ["E11: etcd is too busy", "Error from server: etcdserver: too many requests", 5, true],
+  [
+    "E11: 504",
+    "Error from server (Timeout): the server was unable to return a response in the time allotted, but may still be processing the request (get configmaps)",
+    5,
+    true,
+  ],
+  [
+    "E11: 502 of a proxy",
+    'Error from server (InternalError): an error on the server ("<html>upstream down</html>") has prevented the request from succeeding (get configmaps)',
+    5,
+    true,
+  ],
+  ["E11: a line that was lost", "error: http2: client connection lost", 5, true],
+  [
+    "E11: a webhook whose certificate nobody knows",
+    'Error from server (InternalError): Internal error occurred: failed calling webhook "validator.longhorn.io": tls: failed to verify certificate: x509: certificate signed by unknown authority',
+    6,
+    true,
+  ],
 ];
 
 for (const [title, stderr, exitCode, transient] of verdicts) {
@@ -124,6 +144,60 @@ for (const [title, stderr, exitCode, transient] of verdicts) {
     assert.ok(error.fix);
   });
 }
+
+Deno.test("E26: kubectl() names a proxy variable where a server does not answer", async () => {
+  Deno.env.set("HTTPS_PROXY", "http://proxy.example:3128");
+  const error = await failure("Unable to connect to the server: Service Unavailable");
+  Deno.env.delete("HTTPS_PROXY");
+  assert.match(error.fix!, /^HTTPS_PROXY is set: unless 192\.168\.101\.197 is in NO_PROXY/);
+  assert.match((await failure("Unable to connect to the server: x")).fix!, /^check that/);
+});
+
+Deno.test("E7: kubectl() gives every letter whole, wherever the pieces of a long answer end", async () => {
+  const text = "대시보드 메모리 ".repeat(20_000);
+  await fakeKubectl([{ on: "get", stdout: text }]);
+  for (let time = 0; time < 3; time++) {
+    assert.ok(await kubectl(["get", "x"], { cluster }) === text);
+  }
+});
+
+Deno.test("E4: kubectl() runs without the defaults of the user's kuberc", async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/kubectl`, '#!/bin/sh\necho "$KUBECTL_KUBERC $KUBERC"\n');
+  await Deno.chmod(`${folder}/kubectl`, 0o755);
+  useKubectl(`${folder}/kubectl`);
+  assert.equal(await kubectl(["delete", "x"], { cluster }), "false off\n");
+});
+
+Deno.test("E22: kubectl() runs two at once on a cluster and sixteen in all, renewals of locks beside them", async () => {
+  const folder = await Deno.makeTempDir();
+  const script = `#!/bin/bash
+cd ${folder}
+[ "$3" = patch ] && exit
+exec 9>lock; flock 9; touch run.$$.$2; ls | grep -c '^run' >>all; ls | grep -c "run.*$2$" >>one; flock -u 9
+sleep 0.3
+flock 9; rm run.$$.$2
+`;
+  await Deno.writeTextFile(`${folder}/kubectl`, script);
+  await Deno.chmod(`${folder}/kubectl`, 0o755);
+  useKubectl(`${folder}/kubectl`);
+  const clusters = Array.from({ length: 12 }, (_, index) => {
+    const id = String(index + 100);
+    return { ...cluster, id, vars: { ...cluster.vars, KUBE_CONTEXT: `mkube-${id}` } };
+  });
+  const calls = clusters.flatMap((one) =>
+    [1, 2, 3, 4].map(() => kubectl(["apply"], { cluster: one }))
+  );
+  // Not behind forty others.
+  let renewed = false;
+  const renewal = kubectl(["patch"], { cluster, afterInterrupt: true }).then(() => renewed = true);
+  await Promise.race([Promise.all(calls), renewal]);
+  assert.ok(renewed);
+  await Promise.all(calls);
+  const most = async (name: string) =>
+    Math.max(...(await Deno.readTextFile(`${folder}/${name}`)).trim().split("\n").map(Number));
+  assert.deepEqual([await most("all"), await most("one")], [16, 2]);
+});
 
 Deno.test("A15: kubectl() says that kubectl is missing, exit 3", async () => {
   const error = await failure("exec: kubectl: not found", 127);
