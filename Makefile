@@ -1,6 +1,11 @@
 # Names for people; every recipe is one call of a script. `make` lists them.
 # Settings for one run: PROFILE=demo, CLUSTER=197, ARGS=--adopt, or any name of env/README.md.
 
+# What deletes is typed each time, never left over in the environment.
+ifneq ($(origin YES),command line)
+unexport YES
+endif
+
 # What is typed on the command line reaches the scripts as it was typed: make would expand its $. A recipe
 # names such values by $$NAME only, so that the shell takes them from the environment and never reads them
 # as commands; -f keeps it from looking for files that fit them.
@@ -159,7 +164,7 @@ verify:
 verify-%: FORCE
 	@$(RUN) scripts/fleet.ts verify "$$STEM"
 
-## remove-197        what the steps made, last one first; shows it only, YES=1 deletes it; data stays
+## remove-197        what the steps made, last one first; shows it only, YES=197 deletes it; data stays
 remove-%: FORCE
 	@$(RUN) scripts/fleet.ts remove "$$STEM" $$ARGS
 

@@ -16,11 +16,9 @@ import {
   driftCode,
   planCode,
   planFleet,
-  plansJson,
   printPlans,
-  refuseOtherFile,
-  writePlan,
 } from "../lib/deploy/plan_fleet.ts";
+import { plansJson, refuseOtherFile, writePlan } from "../lib/deploy/plan_file.ts";
 import { removeFleet } from "../lib/deploy/remove.ts";
 import { print, Report } from "../lib/io/report.ts";
 import { verify } from "./50-verify.ts";
@@ -45,11 +43,19 @@ const VERBS: Record<string, Verb> = {
     const started = performance.now();
     const { clusters } = await choiceFor(ids, WITHOUT_SECRETS);
     tellWarnings(clusters);
-    const really = process.env.YES === "1";
+    const { YES } = process.env;
+    const named = clusters.map(({ id }) => id).join(",");
+    if (YES && YES !== named) {
+      throw new DeployError(`Refused: YES=${YES} does not name what would be removed`, {
+        exitCode: ExitCode.refused,
+        fix: `YES=${named} behind make remove-${named}`,
+      });
+    }
+    const really = YES === named;
     const results = await removeFleet(STEPS, clusters, { really, stealLock: flags["steal-lock"] });
     const report = new Report();
     report.say(`\n${summary(results, (performance.now() - started) / 1000)}`);
-    report.say(really ? FORGET : "\nnothing is deleted yet: the same with YES=1 does it");
+    report.say(really ? FORGET : `\nnothing is deleted yet: the same with YES=${named} does it`);
     return exitCodeOfFleet(results);
   },
   async drift(ids, flags) {

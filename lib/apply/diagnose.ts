@@ -61,14 +61,38 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
   const selector = object.spec?.selector?.matchLabels;
   if (!selector) return undefined;
   const labels = Object.entries(selector).map(([key, value]) => `${key}=${value}`).join(",");
+  const kinds = object.kind === "Deployment" ? "pods,replicasets" : "pods";
   const list = await kubectl(
-    ["get", "pods", "-n", object.metadata.namespace!, "-l", labels, "-o", "json"],
+    ["get", kinds, "-n", object.metadata.namespace!, "-l", labels, "-o", "json"],
     { cluster },
   );
-  const pods: Manifest[] = JSON.parse(list).items;
+  const items: Manifest[] = JSON.parse(list).items;
+  const pods = items.filter(({ kind, metadata }) =>
+    kind !== "ReplicaSet" && !metadata.deletionTimestamp
+  );
+  const [label, present] = revisionOf(object, items);
+  const isPresent = ({ metadata }: Manifest) => !present || metadata.labels?.[label] === present;
+  const now = pods.filter(isPresent), old = pods.filter((pod) => !isPresent(pod));
   const wanted = object.spec.replicas ?? object.status?.desiredNumberScheduled ?? 1;
-  return pods.map(diagnosePod).find(Boolean) ??
-    (pods.length < wanted ? await creationTrouble(cluster, object) : undefined);
+  return now.map(diagnosePod).find(Boolean) ??
+    (now.length < wanted ? await creationTrouble(cluster, object) : undefined) ??
+    // They go when the new ones come, unless they stand in their way.
+    old.map(diagnosePod).flatMap((trouble) => trouble ? { ...trouble, final: false } : []).at(0);
+}
+
+/** The label by which pods tell their revision, and the present one; undefined where nothing tells it. */
+function revisionOf(object: Manifest, items: Manifest[]): [label: string, present?: string] {
+  const { kind, metadata, status } = object;
+  if (kind === "StatefulSet") return ["controller-revision-hash", status?.updateRevision];
+  if (kind === "DaemonSet") {
+    const generation = metadata.annotations?.["deprecated.daemonset.template.generation"];
+    return ["pod-template-generation", generation];
+  }
+  const number = ({ metadata }: Manifest) =>
+    Number(metadata.annotations?.["deployment.kubernetes.io/revision"] ?? 0);
+  const newest = items.filter(({ kind }) => kind === "ReplicaSet")
+    .sort((a, b) => number(b) - number(a))[0];
+  return ["pod-template-hash", newest?.metadata.labels?.["pod-template-hash"]];
 }
 
 function byTime(a: Manifest, b: Manifest): number {
@@ -102,10 +126,10 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
   for (const { name: container, state, restartCount, lastState } of containers) {
     const { reason, message = "" } = state?.waiting ?? {};
     if (!reason || reason === "PodInitializing" || reason === "ContainerCreating") continue;
-    const exit = lastState?.terminated?.exitCode;
-    const detail = exit === undefined
+    const last = lastState?.terminated;
+    const detail = last === undefined
       ? message
-      : `last exit code ${exit}, ${restartCount} restarts`;
+      : [`last exit code ${last.exitCode}, ${restartCount} restarts`, lastWords(last)].join("");
     return {
       reason: `pod ${name}, container ${container}: ${reason} ${detail}`.trim(),
       final: reason === "CrashLoopBackOff" && restartCount >= CRASHES ||
@@ -114,3 +138,13 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
   }
   return undefined;
 }
+
+/** What a program said at its end, where its status has it: the reason, and the last of its words. */
+function lastWords({ reason, message }: { reason?: string; message?: string }): string {
+  const said = message?.trim().split("\n").at(-1)?.slice(-LAST_WORDS);
+  const why = reason === "OOMKilled" ? [reason] : [];
+  return [...why, ...(said ? [said] : [])].map((text) => `: ${text}`).join("");
+}
+
+/** Characters of it that are shown. */
+const LAST_WORDS = 300;

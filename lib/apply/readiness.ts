@@ -26,10 +26,11 @@ const RULES: Record<string, (object: Manifest) => Readiness> = {
     const { spec, status = {} } = object;
     const refused = conditionOf(object, "ReplicaFailure");
     if (refused?.status === "True") return waiting(`${refused.reason}: ${refused.message}`);
+    const unseen = observed(object);
+    if (unseen) return unseen;
     const progressing = conditionOf(object, "Progressing");
     if (progressing?.reason === "ProgressDeadlineExceeded") return failed(progressing.message);
-    return observed(object) ??
-      counted("updated", status.updatedReplicas, spec.replicas) ??
+    return counted("updated", status.updatedReplicas, spec.replicas) ??
       counted("available", status.availableReplicas, spec.replicas) ??
       counted("in all, old ones included,", status.replicas, spec.replicas) ?? READY;
   },

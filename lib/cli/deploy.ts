@@ -8,7 +8,8 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { deployFleet } from "../deploy/fleet.ts";
 import { checkTarget } from "../kube/target.ts";
 import type { Manifest } from "../core/object.ts";
-import { planSteps, readPlan, refuseMoved } from "../deploy/plan_fleet.ts";
+import { planSteps } from "../deploy/plan_fleet.ts";
+import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
 import { chosenToReplace } from "../apply/replace.ts";
 import { print, Report } from "../io/report.ts";
 import {

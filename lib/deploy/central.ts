@@ -38,7 +38,7 @@ export async function planCentral(
     if (!await canReachCentral(part, edges, central, report)) return [];
     const entries = await plan(central, await desired(part, central), [part.name]);
     // Only a part of the step is wanted here: the rest of it is not surplus.
-    return entries.filter(({ action }) => action !== "delete");
+    return entries.filter(({ action }) => action !== "delete" && action !== "kept");
   });
   return (await Promise.all(plans)).flat();
 }

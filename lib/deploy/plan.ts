@@ -7,7 +7,7 @@ import { HASH_LABEL, isUpToDate, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { foreignAmong, whyForeign } from "../apply/ownership.ts";
 import { byId, liveOf, owned, servedAmong, shareLooks } from "../apply/inventory.ts";
-import { idOf, isDefinition, isObject, type Manifest } from "../core/object.ts";
+import { idOf, isDefinition, isObject, type Manifest, STEP_LABEL } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
@@ -18,8 +18,11 @@ import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
 
 export interface Planned {
   id: string;
-  /** `foreign`: as wanted, but a program that nobody knows has written beside it; a deploy leaves that. */
-  action: "create" | "update" | "delete" | "refused" | "foreign" | "unchanged";
+  /**
+   * `kept`: no step wants it, and no deploy deletes it, for the reason that is given. `foreign`: as wanted, but a program that nobody knows has written beside it;
+   * a deploy leaves that.
+   */
+  action: "kept" | "create" | "update" | "delete" | "refused" | "foreign" | "unchanged";
   /** For an update: `spec.replicas: 1 -> 2` (never values of Secrets); why the API server refuses it. */
   fields: string[];
   /** Hash of what is wanted and of the live state that this speaks of; of an unchanged one "". */
@@ -27,7 +30,8 @@ export interface Planned {
 }
 
 /**
- * Compares the desired objects of `steps` with the cluster. Tolerates namespaces and kinds that the
+ * Compares the desired objects of `steps` with the cluster; `keeps` gives the reason why what a step has left
+ * may not be deleted yet. Tolerates namespaces and kinds that the
  * same run would create. Changes nothing.
  * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
  */
@@ -35,6 +39,7 @@ export async function plan(
   cluster: Cluster,
   objects: Manifest[],
   steps: string[],
+  keeps: (step: string) => Promise<string | undefined> = () => Promise.resolve(undefined),
 ): Promise<Planned[]> {
   const wanted = objects.map(withHash);
   shareLooks(cluster);
@@ -93,15 +98,20 @@ export async function plan(
     if (fields.length === 0) return { id, action: "unchanged", fields, mark: "" };
     return { id, action: "update", fields, mark };
   });
-  const gone = surplus.map((object): Planned => {
-    const fields = isKept(object) ? ["kept: remove it by hand"] : [];
-    return { id: idOf(object), action: "delete", fields, mark: stateOf(object) };
+  const gone = surplus.map(async (object): Promise<Planned> => {
+    const reason = isKept(object)
+      ? "remove it by hand"
+      : await keeps(object.metadata.labels?.[STEP_LABEL] ?? "");
+    const told = { id: idOf(object), mark: stateOf(object) };
+    return reason === undefined
+      ? { ...told, action: "delete", fields: [] }
+      : { ...told, action: "kept", fields: [reason] };
   });
   const grown = growth.resizes.filter(({ applied }) => !applied).map(({ claim, size }): Planned => {
     const fields = [`spec.resources.requests.storage: "${sizeOf(claim)}" -> "${size}"`];
     return { id: idOf(claim), action: "update", fields, mark: hashOf([sizeOf(claim), size]) };
   });
-  return [...entries, ...grown, ...gone];
+  return [...entries, ...grown, ...await Promise.all(gone)];
 }
 
 /** What somebody has written beside us, and what a deploy does about it. */

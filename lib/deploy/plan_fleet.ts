@@ -1,16 +1,11 @@
-// Plans of many clusters at once; one that was looked at and approved is kept in a file, and binding for the
-// deploy that is given it.
+// Plans of many clusters at once, for people, and what they come to.
 import { planCentral } from "./central.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { ExitCode } from "../core/error.ts";
 import { checkTarget } from "../kube/target.ts";
 import { plan, type Planned } from "./plan.ts";
 import { print, Report, worstCode } from "../io/report.ts";
 import { desiredOf, type Step } from "./step.ts";
-import { constants, existsSync } from "node:fs";
-import { access, readFile, realpath, stat, writeFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
-import { replaceFile } from "../io/files.ts";
 
 /** What a deploy would change on a cluster, or why that cannot be said. */
 export interface ClusterPlan {
@@ -53,7 +48,9 @@ async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promis
 /** The plan of these steps on one cluster. */
 export async function planSteps(steps: Step[], cluster: Cluster): Promise<Planned[]> {
   const objects = await desiredOf(steps, cluster);
-  return await plan(cluster, objects, steps.map(({ name }) => name));
+  const keeps = async (name: string) =>
+    await steps.find((step) => step.name === name)?.keeps?.(cluster);
+  return await plan(cluster, objects, steps.map(({ name }) => name), keeps);
 }
 
 /**
@@ -67,7 +64,8 @@ export function printPlans(plans: ClusterPlan[]): void {
       continue;
     }
     print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);
-    for (const { id, action, fields } of pending(entries)) {
+    const kept = entries.filter(({ action }) => action === "kept");
+    for (const { id, action, fields } of [...pending(entries), ...kept]) {
       print(`  ${action.padEnd(8)} ${id}`);
       for (const field of fields) print(indented(field));
     }
@@ -78,6 +76,7 @@ export function printPlans(plans: ClusterPlan[]): void {
       `${count("update")} to update`,
       `${count("delete")} no longer wanted (deleted with ARGS=--prune only)`,
       `${count("unchanged")} unchanged`,
+      ...(kept.length > 0 ? [`${kept.length} no longer wanted and kept`] : []),
       ...(refused > 0 ? [`${refused} refused by the API server`] : []),
       ...(foreign > 0 ? [`${foreign} with fields of others, which stay`] : []),
     ];
@@ -98,7 +97,7 @@ export function planCode(plans: ClusterPlan[]): number {
 
 /** What a deploy would do something about. */
 export function pending(entries: Planned[]): Planned[] {
-  return entries.filter(({ action }) => action !== "unchanged");
+  return entries.filter(({ action }) => action !== "unchanged" && action !== "kept");
 }
 
 /** Exit code that tells a fleet as wanted (0) from one that is not (12), and both from a failure. */
@@ -106,135 +105,4 @@ export function driftCode(plans: ClusterPlan[]): number {
   const failure = planCode(plans);
   if (failure !== ExitCode.done) return failure;
   return plans.some(({ entries }) => pending(entries).length > 0) ? ExitCode.drift : ExitCode.done;
-}
-
-const FORMAT = "thanos-multi-cluster/plan/";
-/** Written into every file; another version is another format. */
-const SCHEMA = `${FORMAT}v2`;
-
-interface PlanFile {
-  schema: string;
-  /** When it was made, ISO 8601. */
-  made: string;
-  clusters: {
-    id: string;
-    name: string;
-    /** What is to be done; no values of Secrets. */
-    changes: Planned[];
-    /** Number of objects that are as wanted. */
-    unchanged: number;
-    /** Why there is no plan of this cluster. */
-    error?: string;
-  }[];
-}
-
-/** The plans for programs, as they are kept in a file. */
-export function plansJson(plans: ClusterPlan[]): string {
-  const clusters = plans.map(({ cluster, entries, error }) => {
-    const changes = pending(entries);
-    const unchanged = entries.length - changes.length;
-    const told = error === undefined ? {} : { error: messageOf(error) };
-    return { id: cluster.id, name: text(cluster, "CLUSTER_NAME"), changes, unchanged, ...told };
-  });
-  const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };
-  return JSON.stringify(file, null, 2);
-}
-
-/**
- * Refuses (exit 4) a path at which something stands that is no plan: keeping one there would destroy it. A new
- * file, an empty one and an older plan are fine; exit 3 where no file can be made.
- */
-export async function refuseOtherFile(path: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found || found.isFile() && (found.size === 0 || await isPlan(path))) {
-    return await refuseClosedPlace(path);
-  }
-  throw new DeployError(`Refused: "${path}" is no plan, and keeping one there would overwrite it`, {
-    exitCode: ExitCode.refused,
-    where: found.isFile() ? `it holds ${found.size} bytes of something else` : "it is no file",
-    fix: "name a new file, or one that make plan has written: PLAN=change.json",
-  });
-}
-
-/** Tells before the minutes of planning that the folder, or the one it would be made in, takes no file. */
-async function refuseClosedPlace(path: string): Promise<void> {
-  let folder = dirname(await realpath(path).catch(() => resolve(path)));
-  while (!existsSync(folder)) folder = dirname(folder);
-  const isFolder = (await stat(folder)).isDirectory();
-  if (isFolder && await access(folder, constants.W_OK).then(() => true, () => false)) return;
-  throw new DeployError(`Cannot keep a plan in "${path}"`, {
-    exitCode: ExitCode.prerequisite,
-    where: `"${folder}" is no folder that can be written`,
-    fix: "name a file in a folder of your own: PLAN=change.json",
-  });
-}
-
-async function isPlan(path: string): Promise<boolean> {
-  try {
-    return String(JSON.parse(await readFile(path, "utf8")).schema).startsWith(FORMAT);
-  } catch {
-    return false;
-  }
-}
-
-/** Keeps what the plans want changed, in a file that {@link refuseOtherFile} lets pass. */
-export async function writePlan(path: string, plans: ClusterPlan[]): Promise<void> {
-  await refuseOtherFile(path);
-  const json = plansJson(plans);
-  // A link goes on leading to the plan.
-  const file = await realpath(path).catch(() => path);
-  await replaceFile(file, (temporary) => writeFile(temporary, `${json}\n`));
-}
-
-/** Reads a file of {@link writePlan}. Throws exit 2 for anything else. */
-export async function readPlan(path: string): Promise<PlanFile> {
-  const text = await readFile(path, "utf8").catch((error) => error as Error);
-  const fix = `make plan PLAN=${path} makes one`;
-  if (text instanceof Error) throw unusable(path, text.message, fix);
-  try {
-    const file = JSON.parse(text);
-    if (file?.schema === SCHEMA) return file;
-  } catch {
-    // Told below, like any other text.
-  }
-  throw unusable(path, `it is no plan of the format ${SCHEMA}`, fix);
-}
-
-function unusable(path: string, where: string, fix: string): DeployError {
-  return new DeployError(`Cannot use the plan "${path}"`, {
-    exitCode: ExitCode.config,
-    where,
-    fix,
-  });
-}
-
-/**
- * Refuses (exit 4) a cluster whose plan is `now` another one than in the file: it has moved, or the
- * manifests or settings have.
- */
-export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now: Planned[]): void {
-  const approved = clusters.find(({ id }) => id === cluster.id)?.changes;
-  if (!approved) {
-    throw new DeployError(`Refused: the plan does not speak of ${cluster.id}`, {
-      exitCode: ExitCode.refused,
-      where: `it speaks of ${clusters.map(({ id }) => id).join(", ")}`,
-      fix: "make a plan of every cluster that is to be deployed",
-    });
-  }
-  const line = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
-  const wanted = pending(now);
-  const before = new Set(approved.map(line)), after = new Set(wanted.map(line));
-  const moved = [
-    ...wanted.filter((entry) => !before.has(line(entry))),
-    ...approved.filter((entry) => !after.has(line(entry))),
-  ];
-  if (moved.length === 0) return;
-  throw new DeployError(`Refused: ${cluster.id} is not as it was when the plan was made`, {
-    exitCode: ExitCode.refused,
-    where: [
-      `the plan is of ${made}; since then another thing to do:`,
-      ...new Set(moved.map(({ id }) => id)),
-    ],
-    fix: "make the plan again, read it, then deploy with it",
-  });
 }

@@ -13,6 +13,7 @@ const CODES: Record<Signal, number> = {
 
 let code: number | undefined;
 let why = "";
+const ended = new Map<string, { reason: string; exitCode: number }>();
 const held = new Set<{ end: () => void }>();
 
 /** From now on the signals are obeyed as above; `say` tells the operator. */
@@ -22,7 +23,8 @@ export function obeySignals(say: (text: string) => void): void {
       if (held.size === 0) process.exit(CODES[signal]);
       if (code === undefined) {
         say("stopping when the calls under way have ended; once more stops them, too");
-        return interrupt(`${signal} came`, CODES[signal]);
+        [code, why] = [CODES[signal], `${signal} came`];
+        return;
       }
       for (const { end } of held) end();
       setTimeout(() => process.exit(code), 10_000);
@@ -30,17 +32,18 @@ export function obeySignals(say: (text: string) => void): void {
   }
 }
 
-/** Nothing new begins from now on; `reason` is a sentence. */
-export function interrupt(reason: string, exitCode: number): void {
-  code ??= exitCode;
-  why ||= reason;
+/** Nothing new begins from now on on the cluster of that id; `reason` is a sentence. */
+export function interruptOn(id: string, reason: string, exitCode: number): void {
+  ended.set(id, { reason, exitCode });
 }
 
-/** Throws once the run is to end, with exit 129, 130 or 143 after SIGHUP, Ctrl-C or SIGTERM. */
-export function refuseInterrupted(): void {
-  if (code === undefined) return;
-  throw new DeployError(`Interrupted: ${why}`, {
-    exitCode: code,
+/** Throws once the run, or that on the cluster of the `id`, is to end: with exit 129, 130 or 143 after SIGHUP, Ctrl-C or SIGTERM. */
+export function refuseInterrupted(id = ""): void {
+  const own = ended.get(id);
+  const exitCode = code ?? own?.exitCode;
+  if (exitCode === undefined) return;
+  throw new DeployError(`Interrupted: ${code === undefined ? own!.reason : why}`, {
+    exitCode,
     fix: "run the same command again: what is done stays done and costs nothing",
   });
 }

@@ -5,6 +5,8 @@ export interface Screen {
   write: (text: string) => void;
   /** Width in characters; it may change. */
   columns: () => number;
+  /** Height in lines; it may change. */
+  rows: () => number;
 }
 
 interface Row {
@@ -48,9 +50,20 @@ export class LiveView {
   #write(lines: string): void {
     // One write: what is cleared and drawn again in two would flicker.
     const clear = this.#drawn > 0 ? `\x1b[${this.#drawn}A\x1b[J` : "";
-    const rows = [...this.#rows].map(([name, row]) => `${this.#fitted(name, row)}\n`);
+    const rows = this.#cropped().map(([name, row]) => `${this.#fitted(name, row)}\n`);
     this.#drawn = rows.length;
     this.#screen.write(clear + lines + rows.join(""));
+  }
+
+  /** Those that fit the height: above it nothing can be drawn again. The ones that changed last come first. */
+  #cropped(): [name: string, row: Row][] {
+    const all = [...this.#rows], room = Math.max(2, this.#screen.rows() - 2);
+    if (all.length <= room) return all;
+    const shown = new Set(
+      [...all].sort(([, a], [, b]) => b.since - a.since).slice(0, room - 1).map(([name]) => name),
+    );
+    const rest = { text: `and ${all.length - shown.size} more`, since: Date.now() };
+    return [...all.filter(([name]) => shown.has(name)), ["", rest]];
   }
 
   #fitted(name: string, { text, since }: Row): string {

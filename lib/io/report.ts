@@ -45,7 +45,12 @@ export function openLiveView(): Disposable {
   const { stderr, env: { CI, TERM } } = process;
   if (stderr.isTTY && !CI && TERM !== "dumb") {
     const write = (text: string) => void stderr.write(text);
-    view ??= new LiveView({ write, columns: () => stderr.columns || 80 });
+    const { columns = 80, rows = 24 } = stderr;
+    view ??= new LiveView({
+      write,
+      columns: () => stderr.columns || columns,
+      rows: () => stderr.rows || rows,
+    });
   }
   return {
     [Symbol.dispose]() {

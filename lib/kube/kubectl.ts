@@ -56,7 +56,7 @@ async function call(
   { cluster, input, seconds, afterInterrupt = false }: KubectlOptions & { seconds: number },
 ): Promise<string> {
   using _slot = afterInterrupt ? undefined : await slotFor(cluster);
-  if (!afterInterrupt) refuseInterrupted();
+  if (!afterInterrupt) refuseInterrupted(cluster.id);
   const all = [...targetArgs(cluster), ...args];
   const running = $({
     quiet: true,
@@ -77,7 +77,7 @@ async function call(
     throw new KubectlError(what, stderr, verdict(stderr, cluster));
   }
   if (result.exitCode === 0) return output();
-  if (result.signal) refuseInterrupted();
+  if (result.signal) refuseInterrupted(cluster.id);
   if (result.exitCode === 127) {
     throw new KubectlError(what, "kubectl is not on PATH", {
       exitCode: ExitCode.prerequisite,

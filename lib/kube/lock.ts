@@ -1,11 +1,13 @@
 // One deploy at a time per cluster, from whatever machine: a Lease in kube-system names its holder.
 import { hostname, userInfo } from "node:os";
 import process from "node:process";
+import { $ } from "zx";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { hold, interrupt } from "../io/interrupt.ts";
+import { hold, interruptOn } from "../io/interrupt.ts";
 import { kubectl } from "./kubectl.ts";
 import { KubectlError } from "./kubectl_error.ts";
+import { hashOf } from "../core/hash.ts";
 import { type Manifest, OWNER } from "../core/object.ts";
 import { isTransient, retried } from "./retry.ts";
 
@@ -32,7 +34,9 @@ export async function lock(
   lease: Manifest | undefined,
   { steal = false, say = () => {} }: LockOptions = {},
 ): Promise<AsyncDisposable> {
-  const me = `${userInfo().username}@${hostname()}/${process.pid}`;
+  const me = `${userInfo().username}@${hostname()}/${process.pid}/${
+    startOf(process.pid)
+  }/${machine()}`;
   let tries = 0;
   await retried(async () => {
     const found = tries++ === 0 ? lease : await read(cluster);
@@ -46,7 +50,7 @@ export async function lock(
     retried(() => swap(cluster, me, "renewTime", now())).catch((error) => {
       // There is time for two renewals more before anybody takes it.
       if (isTransient(error)) return;
-      interrupt(`the lock of ${cluster.id} went to another run`, ExitCode.locked);
+      interruptOn(cluster.id, "its lock went to another run", ExitCode.locked);
     });
   }, RENEWAL * 1000);
   return {
@@ -74,9 +78,10 @@ function refuseHeld(
   const holder = lease?.spec.holderIdentity;
   if (!holder) return;
   const since = `since ${lease.spec.acquireTime}`;
-  if (steal) say(`the lock is taken from ${holder}, who had it ${since}`);
-  else if (isDead(lease)) say(`the run of ${holder} ${since} did not finish; this one goes on`);
-  else throw held(cluster, holder, since);
+  if (steal) say(`the lock is taken from ${nameOf(holder)}, who had it ${since}`);
+  else if (isDead(lease)) {
+    say(`the run of ${nameOf(holder)} ${since} did not finish; this one goes on`);
+  } else throw held(cluster, holder, since);
 }
 
 async function read(cluster: Cluster): Promise<Manifest | undefined> {
@@ -130,23 +135,43 @@ async function swap(cluster: Cluster, me: string, field: string, value: string):
 }
 
 function isDead({ spec }: Manifest): boolean {
-  const [, host, pid] = /@(.+)\/(\d+)$/.exec(spec.holderIdentity) ?? [];
-  if (host === hostname() && !isRunning(Number(pid))) return true;
+  const [, pid, start, where] = /\/(\d+)\/(\d+)\/(\w+)$/.exec(spec.holderIdentity) ?? [];
+  // Of another machine, whatever its name, its own sign of life counts.
+  if (where === machine() && startOf(Number(pid)) !== start) return true;
   return Date.parse(spec.renewTime) + spec.leaseDurationSeconds * 1000 < Date.now();
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
-  }
+let here: string | undefined;
+
+/** This machine since its last start, and the part of it that sees our processes: no name tells them apart. */
+function machine(): string {
+  const files = "/etc/machine-id /proc/sys/kernel/random/boot_id";
+  return here ??= hashOf([told(`cat ${files}; readlink /proc/self/ns/pid`), hostname()]).slice(
+    0,
+    12,
+  );
+}
+
+/** When a process began, in ticks since the machine did: a number may be given twice. "0": not known, or gone. */
+function startOf(pid: number): string {
+  // The name of the program, in brackets, may hold anything.
+  return told(`cat /proc/${pid}/stat`).split(") ").at(-1)?.split(" ")[19] ?? "0";
+}
+
+/** What a shell says; Deno itself reads nothing of /proc. */
+function told(line: string): string {
+  return $({ sync: true, quiet: true, nothrow: true })`sh -c ${line}`.stdout.trim();
+}
+
+/** The holder as people read it. */
+function nameOf(holder: string): string {
+  return holder.replace(/\/\d+\/\w+$/, "");
 }
 
 function held(cluster: Cluster, holder: string, since: string): DeployError {
   return new DeployError(`Cannot deploy to ${text(cluster, "CLUSTER_NAME")}: another run does`, {
     exitCode: ExitCode.locked,
-    where: `held by ${holder}, ${since}`,
+    where: `held by ${nameOf(holder)}, ${since}`,
     fix: "wait for it; or, if that run is surely gone, add ARGS=--steal-lock",
   });
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { apply } from "../../lib/apply/apply.ts";
 import { type Manifest, secret } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
+import { driftCode } from "../../lib/deploy/plan_fleet.ts";
 import { cluster, live, ours, typed } from "./server.ts";
 
 const labels = { app: "web" };
@@ -294,4 +295,30 @@ Deno.test("E1, E8: what an unknown program writes beside us is told and stays; w
   );
   const error = await apply(cluster, OBJECTS).catch((error) => error);
   assert.equal(error.exitCode, 6);
+});
+
+Deno.test("E9: what no step wants and nobody deletes is told, and is no drift", async () => {
+  const step = { "deploy.miribit.lab/step": "99-gone" };
+  const left = (name: string, annotations = {}): Manifest =>
+    ours({
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name, namespace: "default", labels: step, annotations },
+    });
+  const claim: Manifest = ours({
+    ...OBJECTS.find(({ kind }) => kind === "PersistentVolumeClaim")!,
+    metadata: { name: "left", namespace: "default", labels: step },
+  });
+  await apply(cluster, [left("surplus"), left("marked"), claim]);
+  await typed(["annotate", "configmap", "marked", "-n", "default", "deploy.miribit.lab/keep=true"]);
+  const told = async (keeps?: () => Promise<string | undefined>) =>
+    (await plan(cluster, [], ["99-gone"], keeps)).map(({ id, action }) => `${action} ${id}`).sort();
+  assert.deepEqual(await told(), [
+    "delete ConfigMap/default/surplus",
+    "kept ConfigMap/default/marked",
+    "kept PersistentVolumeClaim/default/left",
+  ]);
+  assert.ok((await told(() => Promise.resolve("data"))).includes("kept ConfigMap/default/surplus"));
+  const entries = (await plan(cluster, [], ["99-gone"])).filter(({ action }) => action === "kept");
+  assert.equal(driftCode([{ cluster, entries }]), 0);
 });

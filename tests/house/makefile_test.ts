@@ -172,3 +172,11 @@ Deno.test("make splits ARGS, CLUSTER and CLUSTERS at blanks, and hands the rest 
     "NODE_IP=1.2.3.4",
   ]);
 });
+
+Deno.test("E21: YES counts only where it is typed behind make", async () => {
+  await using shop = await workshop();
+  const typed = await shop.run(["remove-197", "YES=197"]);
+  assert.equal(typed.env.YES, "197");
+  const left = await shop.run(["remove-197"], { YES: "197" });
+  assert.equal(left.env.YES, undefined);
+});

@@ -160,7 +160,7 @@ async function comesBack(): Promise<void> {
     return items.map(({ kind, metadata: { name, labels } }: Manifest) => [kind, name, labels]);
   };
   const [kept, before] = [await volumes(), await state()];
-  const removed = await typeMake(["remove-198"], { YES: "1" });
+  const removed = await typeMake(["remove-198", "YES=198"]);
   assert.equal(removed.code, ExitCode.done, removed.output);
   assert.ok(changesOf(removed)! > 100, removed.output);
   assert.equal(await volumes(), kept);

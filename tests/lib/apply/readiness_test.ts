@@ -322,3 +322,85 @@ Deno.test("A48: unready() says why a StatefulSet has no pods", async () => {
     "StatefulSet/n/store: FailedCreate: exceeded quota: q",
   ]);
 });
+
+/** A Deployment in the middle of a roll-out, and its two ReplicaSets. */
+const ROLLING = {
+  apiVersion: "apps/v1",
+  kind: "Deployment",
+  metadata: { name: "query", namespace: "n", generation: 2 },
+  spec: { replicas: 1, selector: { matchLabels: { app: "query" } } },
+  status: { observedGeneration: 2, replicas: 2, updatedReplicas: 1, availableReplicas: 0 },
+};
+const SETS = ["1", "2"].map((revision) => ({
+  kind: "ReplicaSet",
+  metadata: {
+    name: `query-${revision}`,
+    labels: { "pod-template-hash": `hash-${revision}` },
+    annotations: { "deployment.kubernetes.io/revision": revision },
+  },
+}));
+
+/** A pod of that revision that crashes. */
+function crashing(revision: string, restartCount: number, message?: string) {
+  return {
+    kind: "Pod",
+    metadata: { name: `query-${revision}-x`, labels: { "pod-template-hash": `hash-${revision}` } },
+    status: {
+      containerStatuses: [{
+        name: "query",
+        restartCount,
+        state: { waiting: { reason: "CrashLoopBackOff" } },
+        lastState: { terminated: { exitCode: 1, message } },
+      }],
+    },
+  };
+}
+
+Deno.test("E6: unready() gives nothing up for pods of an older revision, or that are being deleted", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  const starting = {
+    ...crashing("2", 0),
+    status: {
+      containerStatuses: [{ name: "query", state: { waiting: { reason: "PodInitializing" } } }],
+    },
+  };
+  const gone = crashing("2", 57);
+  Object.assign(gone.metadata, { deletionTimestamp: "2026-11-29T00:00:00Z" });
+  await fakeKubectl([
+    { on: "get deployment", stdout: JSON.stringify({ items: [ROLLING] }) },
+    {
+      on: "get pods,replicasets",
+      stdout: JSON.stringify({ items: [crashing("1", 57), gone, starting, ...SETS] }),
+    },
+  ]);
+  assert.deepEqual(await unready(cluster, [ROLLING]), [
+    "Deployment/n/query: pod query-1-x, container query: CrashLoopBackOff last exit code 1, 57 restarts",
+  ]);
+  await fakeKubectl([
+    { on: "get deployment", stdout: JSON.stringify({ items: [ROLLING] }) },
+    { on: "get pods,replicasets", stdout: JSON.stringify({ items: [crashing("2", 3), ...SETS] }) },
+  ]);
+  await assert.rejects(unready(cluster, [ROLLING]), { exitCode: 7 });
+});
+
+Deno.test("E6: readiness() does not go by what was said of the generation before", () => {
+  const late = { type: "Progressing", status: "False", reason: "ProgressDeadlineExceeded" };
+  const status = { ...ROLLING.status, observedGeneration: 1, conditions: [late] };
+  assert.equal(readiness({ ...ROLLING, status }).state, "waiting");
+  assert.equal(
+    readiness({ ...ROLLING, status: { ...status, observedGeneration: 2 } }).state,
+    "failed",
+  );
+});
+
+Deno.test("E24: diagnosePod() quotes the last words of a program that has ended, and what killed it", () => {
+  const words = "starting\nerror: flag --objstore.config: yaml: line 3: mapping values\n";
+  assert.equal(
+    diagnosePod(crashing("2", 1, words) as unknown as Manifest)!.reason,
+    "pod query-2-x, container query: CrashLoopBackOff last exit code 1, 1 restarts: " +
+      "error: flag --objstore.config: yaml: line 3: mapping values",
+  );
+  const killed = crashing("2", 1);
+  Object.assign(killed.status.containerStatuses[0]!.lastState.terminated, { reason: "OOMKilled" });
+  assert.match(diagnosePod(killed as unknown as Manifest)!.reason, /1 restarts: OOMKilled$/);
+});

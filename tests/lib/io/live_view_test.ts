@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { LiveView } from "../../../lib/io/live_view.ts";
 
 /** A terminal of so many columns: what it shows, line by line, and how often it was written to. */
-function terminal(columns: number) {
+function terminal(columns: number, rows = 24) {
   const lines = [""];
   let writes = 0;
   const put = (char: string) => {
@@ -14,6 +14,7 @@ function terminal(columns: number) {
   return {
     screen: {
       columns: () => columns,
+      rows: () => rows,
       write(text: string) {
         writes += 1;
         const [plain, ...rest] = text.split("\x1b[");
@@ -54,6 +55,20 @@ Deno.test("LiveView cuts a row that is longer than the terminal is wide", () => 
   assert.deepEqual(shown(), ["a line", "196 | waiting for a"]);
   view.end();
   assert.deepEqual(shown(), ["a line"]);
+});
+
+Deno.test("E23: LiveView is never higher than the terminal: the latest rows, and how many more there are", () => {
+  const { screen, shown } = terminal(60, 6);
+  const view = new LiveView(screen);
+  for (let id = 1; id <= 30; id++) view.show(`${id} | `, "Apply");
+  view.above("a line\n");
+  view.above("another\n");
+  const rows = shown();
+  assert.deepEqual(rows.slice(0, 2), ["a line", "another"]);
+  assert.deepEqual(rows.slice(2).length, 4);
+  assert.equal(rows.at(-1), "and 27 more");
+  view.end();
+  assert.deepEqual(shown(), ["a line", "another"]);
 });
 
 Deno.test("LiveView writes nothing when nothing has changed", () => {

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { hostname } from "node:os";
 import process from "node:process";
 import type { DeployError } from "../../../lib/core/error.ts";
+import { interruptOn } from "../../../lib/io/interrupt.ts";
+import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { lock } from "../../../lib/kube/lock.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
@@ -28,8 +30,8 @@ Deno.test("lock() names its holder, and gives the Lease back only while it is st
   const [create, release] = await calls();
   const { spec, metadata } = JSON.parse(create!.stdin);
   assert.equal(metadata.namespace, "kube-system");
-  assert.match(spec.holderIdentity, new RegExp(`@${hostname()}/${process.pid}$`));
-  assert.match(release!.args, new RegExp(`"op":"test".*${hostname()}/${process.pid}.*"value":""`));
+  assert.match(spec.holderIdentity, new RegExp(`@${hostname()}/${process.pid}/[1-9]\\d*/\\w{12}$`));
+  assert.match(release!.args, new RegExp(`"op":"test".*${hostname()}/${process.pid}/.*"value":""`));
 });
 
 Deno.test("A47: lock() refuses (10) while another run holds the cluster, with its name and the way out", async () => {
@@ -59,8 +61,20 @@ Deno.test("A47: lock() loses to a run that was quicker by a moment", async () =>
   await assert.rejects(lock(cluster, heldBy("")), { exitCode: 10 });
 });
 
+/** Our own name, as a run writes it, with another process. */
+async function identity(pid: number, start?: string): Promise<string> {
+  const calls = await fakeKubectl(FREE);
+  {
+    await using _held = await lock(cluster, undefined);
+  }
+  const { spec } = JSON.parse((await calls())[0]!.stdin);
+  const [user, , began, where] = spec.holderIdentity.split("/");
+  return [user, pid, start ?? began, where].join("/");
+}
+
 const DEAD: [what: string, lease: Manifest][] = [
-  ["whose process is gone from this machine", heldBy(`kim@${hostname()}/999999999`)],
+  ["whose process is gone from this machine", heldBy(await identity(999999999))],
+  ["whose number another process has by now", heldBy(await identity(process.pid, "1"))],
   ["that has given no sign of life for longer than its Lease", heldBy("kim@other-host/12", 901)],
 ];
 
@@ -69,6 +83,27 @@ for (const [what, lease] of DEAD) {
     await fakeKubectl(REST);
     const said: string[] = [];
     await using _held = await lock(cluster, lease, { say: (text) => said.push(text) });
-    assert.match(said.join(), /the run of kim@.* did not finish; this one goes on/);
+    assert.match(said.join(), /the run of \S+@\S+\/?\d* since .* did not finish; this one goes on/);
   });
 }
+
+Deno.test("E13: lock() does not believe the name of a machine: another one of that name is alive", async () => {
+  await fakeKubectl(REST);
+  const own = await identity(999999999);
+  const other = own.replace(/\w{12}$/, "0123456789ab");
+  for (const holder of [other, `kim@${hostname()}/999999999`]) {
+    await fakeKubectl(REST);
+    await assert.rejects(lock(cluster, heldBy(holder)), { exitCode: 10 }, holder);
+  }
+});
+
+Deno.test("E12: a lock that was lost ends the run on its own cluster, and no other", async () => {
+  await fakeKubectl([{ on: "." }]);
+  interruptOn("198", "its lock went to another run", 10);
+  const lost = await fixtureCluster("198", { KUBECONFIG_FILE: "kubeconfig" });
+  await assert.rejects(kubectl(["apply"], { cluster: lost }), {
+    message: "Interrupted: its lock went to another run",
+    exitCode: 10,
+  });
+  await kubectl(["apply"], { cluster });
+});

@@ -1,17 +1,17 @@
-// lib/deploy/planfile.ts: a plan that was approved binds the deploy.
+// lib/deploy/plan_file.ts: a plan that was approved binds the deploy.
 import assert from "node:assert/strict";
 import { lstat, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DeployError } from "../../../lib/core/error.ts";
 import type { Planned } from "../../../lib/deploy/plan.ts";
+import { driftCode } from "../../../lib/deploy/plan_fleet.ts";
 import {
-  driftCode,
   readPlan,
   refuseMoved,
   refuseOtherFile,
   writePlan,
-} from "../../../lib/deploy/plan_fleet.ts";
+} from "../../../lib/deploy/plan_file.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
 const cluster = await fixtureCluster("197");
