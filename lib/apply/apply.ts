@@ -91,7 +91,9 @@ async function applyWave(
   return objects.map((object) => {
     const id = idOf(object), old = before.get(id);
     if (!old) return { id, action: "created" };
-    const same = !sent.has(object) || stateOf(old) === stateOf(after.get(id));
+    // What people had beside us is ours or gone, also where the server has put the same value in its place.
+    const same = !sent.has(object) ||
+      !isTakenFrom(old) && stateOf(old) === stateOf(after.get(id));
     return { id, action: same ? "unchanged" : "configured" };
   });
 }
