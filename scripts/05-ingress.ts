@@ -9,8 +9,7 @@ import { main } from "../lib/cli/deploy.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { certificateSecret, nginxOptions, traefikOptions } from "./components/ingress/options.ts";
-import { ingressNetwork } from "./components/ingress/flows.ts";
-import { policiesOf } from "./components/network/ends.ts";
+import { policiesIn } from "./networks.ts";
 
 export const ingress = step({
   name: "05-ingress",
@@ -32,7 +31,7 @@ export const ingress = step({
       : undefined,
   objects(cluster) {
     const options = isTraefik(cluster) ? traefikOptions(cluster) : nginxOptions(cluster);
-    const policies = policiesOf(cluster, "ingress", ingressNetwork(cluster));
+    const policies = policiesIn(cluster, "ingress-nginx");
     const add = [options, ...certificateSecret(cluster), ...policies];
     return render(folder(cluster), cluster, { add });
   },

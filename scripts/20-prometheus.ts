@@ -14,8 +14,7 @@ import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
-import { policiesOf } from "./components/network/ends.ts";
-import { prometheusNetwork } from "./components/prometheus/flows.ts";
+import { policiesIn } from "./networks.ts";
 import { enforcesPolicies, policiesEnforced } from "./components/network/cni.ts";
 import {
   alertmanagerSecret,
@@ -85,7 +84,7 @@ function builtInCode(cluster: Cluster): Manifest[] {
     alertmanagerSecret(cluster),
     grafanaSecret(cluster),
     grafanaLimits(cluster),
-    ...policiesOf(cluster, "prometheus", prometheusNetwork(cluster)),
+    ...policiesIn(cluster, "monitoring"),
   ];
 }
 

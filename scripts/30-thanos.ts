@@ -13,8 +13,6 @@ import { type Step, step } from "../lib/deploy/step.ts";
 import { absenceOf } from "./components/thanos/absence.ts";
 import { fleetAlerts, fleetRules } from "./components/thanos/alerts.ts";
 import { edgesOf, endpointsConfig } from "./components/thanos/fleet.ts";
-import { policiesOf } from "./components/network/ends.ts";
-import { thanosNetwork } from "./components/thanos/flows.ts";
 import { grpcSecrets } from "./components/thanos/grpc.ts";
 import { thanosLabels } from "./components/thanos/labels.ts";
 import { awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
@@ -50,12 +48,7 @@ export const thanos = step({
 /** Only central knows the other clusters, and dials them. */
 function builtInCode(cluster: Cluster): Manifest[] {
   if (cluster.role === "edge") return [];
-  return [
-    ...grpcSecrets(cluster),
-    ...loginSecret(cluster),
-    ...lists(cluster),
-    ...policiesOf(cluster, "thanos", thanosNetwork(cluster)),
-  ];
+  return [...grpcSecrets(cluster), ...loginSecret(cluster), ...lists(cluster)];
 }
 
 function folder(cluster: Cluster): string {

@@ -47,8 +47,7 @@ import {
   openSearchSecrets,
   openSearchSettings,
 } from "./components/logging/objects.ts";
-import { loggingNetwork } from "./components/logging/flows.ts";
-import { policiesOf } from "./components/network/ends.ts";
+import { policiesIn } from "./networks.ts";
 
 const LOGS = LOG_INDICES.join(",");
 
@@ -80,7 +79,7 @@ export const logging = step({
         openSearchSettings(cluster),
         logAlerts(cluster),
         ...openSearchSecrets(cluster),
-        ...policiesOf(cluster, "logging", loggingNetwork(cluster)),
+        ...policiesIn(cluster, "logging", "node-agents"),
       ],
     }),
   async run({ cluster, objects, report, phase, live, apply, ready, changed }) {

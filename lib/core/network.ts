@@ -1,5 +1,5 @@
-// Who may talk to whom, as NetworkPolicies: they add up, so each step opens what it brings. Ports are those of
-// the pods, which is what policies see, not those of Services.
+// Who may talk to whom, as NetworkPolicies. Ports are those of the pods, which is what policies see, not those of
+// Services.
 import { labelsOf, type Manifest } from "./object.ts";
 
 /** A workload of ours by the name label of its pods; its namespace is closed but for its flows. */
@@ -25,45 +25,38 @@ export interface Flow {
   udp?: boolean;
 }
 
-/** What a step brings. */
+/** What a component brings. */
 export interface Network {
-  /** Its namespaces: everything but the flows of workloads is refused there. */
-  closes: string[];
-  /** Its own workloads. */
+  /** Its workloads. */
   workloads: Workload[];
-  /** Flows between its workloads and others; those to a later step's workloads are that step's. */
+  /** Flows between them and others, each told by the later one of its two ends. */
   flows: Flow[];
 }
 
 /**
- * The policies of a step (`owner`, as `logging`): one that refuses everything in each of its namespaces, and
- * one for each workload of ours at an end of its flows. That of another step's workload is called after both.
+ * The policies of these namespaces: one that refuses everything in each of them, and one for each workload there
+ * that lets its flows in and out.
  */
-export function networkPolicies(owner: string, { closes, workloads, flows }: Network): Manifest[] {
-  const ends = flows.flatMap(({ from, to }) => [from, to]).filter(isWorkload);
-  const all = new Map([...workloads, ...ends].map((one) => [`${one.namespace}/${one.pod}`, one]));
+export function networkPolicies(namespaces: string[], { workloads, flows }: Network): Manifest[] {
   return [
-    ...closes.map((namespace) =>
+    ...namespaces.map((namespace) =>
       policy("default-deny", namespace, {}, { ingress: [], egress: [] })
     ),
-    ...[...all.values()].map(({ namespace, pod }) => {
-      const isAt = (end: End) => isWorkload(end) && end.namespace === namespace && end.pod === pod;
-      const own = workloads.some(isAt);
-      return policy(own ? pod : `${pod}-${owner}`, namespace, { matchLabels: { [NAME]: pod } }, {
-        ingress: flows.filter(({ to }) => isAt(to))
-          .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) })),
-        egress: flows.filter(({ from }) => isAt(from))
-          .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) })),
-      });
-    }),
+    ...workloads.filter(({ namespace }) => namespaces.includes(namespace)).map(
+      ({ namespace, pod }) => {
+        const isAt = (end: End) => "pod" in end && end.namespace === namespace && end.pod === pod;
+        return policy(pod, namespace, { matchLabels: { [NAME]: pod } }, {
+          ingress: flows.filter(({ to }) => isAt(to))
+            .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) })),
+          egress: flows.filter(({ from }) => isAt(from))
+            .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) })),
+        });
+      },
+    ),
   ];
 }
 
 const NAME = "app.kubernetes.io/name";
-
-function isWorkload(end: End): end is Workload {
-  return "pod" in end && !("label" in end);
-}
 
 function peers(end: End): unknown[] {
   if ("networks" in end) return end.networks.map((cidr) => ({ ipBlock: { cidr } }));

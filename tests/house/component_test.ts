@@ -18,13 +18,11 @@ metadata: { name: toy, namespace: toys }
 data: { greeting: "\${TOY_GREETING}" }
 `,
   "manifests/toy/edge/kustomization.yaml": "resources: [../base]\n",
-  "scripts/components/toy/access.ts": `// The toy's key for its bucket, and who talks to it.
+  "scripts/components/toy/access.ts": `// The toy's key for its bucket.
 import type { Cluster } from "../../../lib/core/cluster.ts";
-import type { Network } from "../../../lib/core/network.ts";
 import { type Manifest, secret } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
-import { PROMETHEUS_PODS } from "../network/ends.ts";
 
 export const toyKey: S3KeyHolder = {
   program: "TOY",
@@ -39,15 +37,6 @@ export function toySecret(cluster: Cluster): Manifest {
   const { accessKey, secretKey } = keyOf(cluster, toyKey.program);
   return secret("toy", "toys", { id: accessKey, secret: secretKey });
 }
-
-const TOY = { namespace: "toys", pod: "toy" };
-
-/** Flows of 45-toy. */
-export const toyNetwork: Network = {
-  closes: ["toys"],
-  workloads: [TOY],
-  flows: [{ from: PROMETHEUS_PODS, to: TOY, ports: [80] }],
-};
 `,
   "scripts/45-toy.ts": `// 45-toy: a greeting. Needs nothing.
 import "./needs.ts";
@@ -55,8 +44,7 @@ import { main } from "../lib/cli/deploy.ts";
 import { step } from "../lib/deploy/step.ts";
 import { render } from "../lib/render/render.ts";
 import { bucketOf } from "./checks/s3.ts";
-import { policiesOf } from "./components/network/ends.ts";
-import { toyKey, toyNetwork, toySecret } from "./components/toy/access.ts";
+import { toyKey, toySecret } from "./components/toy/access.ts";
 
 export const toy = step({
   name: "45-toy",
@@ -65,10 +53,7 @@ export const toy = step({
     { name: "Toy", hop: "toy -> people", when: "after", run: () => Promise.resolve([]) },
   ],
   s3Key: toyKey,
-  objects: (cluster) =>
-    render("toy", cluster, {
-      add: [toySecret(cluster), ...policiesOf(cluster, "toy", toyNetwork)],
-    }),
+  objects: (cluster) => render("toy", cluster, { add: [toySecret(cluster)] }),
   async run({ objects, phase, apply }) {
     await phase("Apply", () => apply(objects));
   },
@@ -141,7 +126,6 @@ Deno.test("a component is added by its own files and three that are there", asyn
     UI_BASIC_AUTH: "admin:dummy",
     TOY_S3_ACCESS_KEY: "dummy-toy-key",
     TOY_S3_SECRET_KEY: "dummy-toy-secret",
-    NETWORK_POLICIES: "true",
   };
   const deno = async (...words: string[]) => {
     const options = { quiet: true, nothrow: true, cwd: folder, env };
@@ -166,9 +150,6 @@ Deno.test("a component is added by its own files and three that are there", asyn
     .filter(({ metadata }) => metadata.namespace !== "kube-system");
   assert.deepEqual(objects.map(idOf).sort(), [
     "ConfigMap/toys/toy",
-    "NetworkPolicy/monitoring/prometheus-toy",
-    "NetworkPolicy/toys/default-deny",
-    "NetworkPolicy/toys/toy",
     "Secret/toys/toy",
   ]);
   assert.equal(objects.find(({ kind }) => kind === "ConfigMap")!.data!.greeting, "hello");

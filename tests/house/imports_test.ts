@@ -39,9 +39,10 @@ const MAY: Record<string, string[]> = {
   // What a site's network has at its ends, for the flows of every component.
   network: ALL_OF_LIB,
   component: [...ALL_OF_LIB, "network"],
+  networks: [...ALL_OF_LIB, "network", "component"],
   checks: [...ALL_OF_LIB, "network", "component"],
   // A step runs its component; its bundle may be generated where it cannot be downloaded.
-  step: [...ALL_OF_LIB, "needs", "network", "component", "checks", "tools"],
+  step: [...ALL_OF_LIB, "needs", "network", "component", "networks", "checks", "tools"],
   steps: [...ALL_OF_LIB, "step"],
   fleet: [...ALL_OF_LIB, "needs", "steps"],
   operate: [...ALL_OF_LIB, "needs", "component", "checks", "steps"],

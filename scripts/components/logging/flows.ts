@@ -20,7 +20,6 @@ const FLUENT_BIT: Workload = { namespace: "node-agents", pod: "fluent-bit" };
 export function loggingNetwork(cluster: Cluster): Network {
   const plugin = pluginPort(cluster);
   return {
-    closes: ["logging", "node-agents"],
     workloads: [OPENSEARCH, EXPORTER, FLUENT_BIT],
     flows: [
       ...door(cluster, OPENSEARCH, 9200),

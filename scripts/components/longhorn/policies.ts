@@ -1,22 +1,15 @@
 // What Longhorn's own NetworkPolicies of 1.12.1 forget, with NETWORK_POLICIES; they stay then.
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
-import { door, policiesOf } from "../network/ends.ts";
 import { labelsOf, type Manifest } from "../../../lib/core/object.ts";
 
-/** Additions to the policies of the bundle, and the way of people to its UI; none without NETWORK_POLICIES. */
+/** Additions to the policies of the bundle; none without NETWORK_POLICIES. */
 export function longhornPolicies(cluster: Cluster): Manifest[] {
   if (!flag(cluster, "NETWORK_POLICIES")) return [];
   const namespace = (name: string) => ({
     namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": name } },
   });
-  const ui = { namespace: "longhorn-system", pod: "longhorn-ui", label: "app" };
   const node = { ipBlock: { cidr: `${text(cluster, "NODE_IP")}/32` } };
   return [
-    ...policiesOf(cluster, "longhorn", {
-      closes: [],
-      workloads: [],
-      flows: door(cluster, ui, 8000),
-    }),
     // Without it all its series vanish, and its alerts with them (longhorn#13740).
     policy("prometheus", { app: "longhorn-manager" }, 9500, [{
       ...namespace("monitoring"),

@@ -1,13 +1,6 @@
-// Ends of flows that several components share, and the policies of a step's flows.
-import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
-import type { Manifest } from "../../../lib/core/object.ts";
-import {
-  type End,
-  type Flow,
-  type Network,
-  networkPolicies,
-  type Workload,
-} from "../../../lib/core/network.ts";
+// Ends of flows that several components share.
+import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
+import type { End, Flow, Workload } from "../../../lib/core/network.ts";
 
 /** Pods of ours in the namespace monitoring. */
 export function monitoring(pod: string): Workload {
@@ -71,11 +64,4 @@ export function controllerOf(cluster: Cluster): Controller | undefined {
 export function portOf(url: string): number {
   const { port, protocol } = new URL(url);
   return Number(port) || (protocol === "http:" ? 80 : 443);
-}
-
-/** Policies of a step; none without NETWORK_POLICIES. Every workload may ask for names. */
-export function policiesOf(cluster: Cluster, owner: string, network: Network): Manifest[] {
-  if (!flag(cluster, "NETWORK_POLICIES")) return [];
-  const names = network.workloads.map((from): Flow => ({ from, to: DNS, ports: [53], udp: true }));
-  return networkPolicies(owner, { ...network, flows: [...names, ...network.flows] });
 }

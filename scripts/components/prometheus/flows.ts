@@ -26,7 +26,6 @@ const OPERATOR = monitoring("prometheus-operator");
  */
 export function prometheusNetwork(cluster: Cluster): Network {
   return {
-    closes: ["monitoring"],
     workloads: [PROMETHEUS_PODS, ALERTMANAGER_PODS, GRAFANA_PODS, STATE_METRICS, OPERATOR],
     flows: [
       ...door(cluster, GRAFANA_PODS, 3000),

@@ -17,12 +17,12 @@ const STORE = monitoring("thanos-store");
 const COMPACTOR = monitoring("thanos-compactor");
 const RULER = monitoring("thanos-ruler");
 
-/** Flows of 30-thanos at the centre: its own components, and their way to the sidecars of the edges. */
+/** Flows of 30-thanos, which are at the centre: its own components, and their way to the sidecars of the edges. */
 export function thanosNetwork(cluster: Cluster): Network {
+  if (cluster.role === "edge") return { workloads: [], flows: [] };
   const edges = cluster.fleet.filter(({ role }) => role === "edge").map(({ ip }) => `${ip}/32`);
   const sidecars = { networks: edges };
   return {
-    closes: [],
     workloads: [QUERY, FRONTEND, STORE, COMPACTOR, RULER],
     flows: [
       ...door(cluster, FRONTEND, 9090),

@@ -379,8 +379,7 @@ Deno.test("B50: with NETWORK_POLICIES Prometheus still reaches Longhorn, and ups
   const fenced = await fixtureCluster("197", { NETWORK_POLICIES: "true" });
   const kept = patchLonghorn(bundle(), fenced, 1).filter(({ kind }) => kind === "NetworkPolicy");
   assert.equal(kept.length, 6);
-  const [door, scrape, iscsi] = longhornPolicies(fenced);
-  assert.equal(idOf(door!), "NetworkPolicy/ingress-nginx/ingress-nginx-longhorn");
+  const [scrape, iscsi] = longhornPolicies(fenced);
   assert.deepEqual(scrape!.spec.podSelector.matchLabels, { app: "longhorn-manager" });
   assert.equal(scrape!.spec.ingress[0].ports[0].port, 9500);
   assert.deepEqual(iscsi!.spec.ingress[0].from, [{ ipBlock: { cidr: "192.168.101.197/32" } }]);
