@@ -42,7 +42,7 @@ export const longhorn = step({
     { ...NODE, name: "Multipath", hop: "node -> volumes", run: onNodes(multipath) },
     {
       when: "both",
-      needs: "pods",
+      needs: "cluster",
       name: "Default StorageClass",
       hop: "claims -> provisioner",
       run: defaultClass,

@@ -76,13 +76,15 @@ export async function runChecks(
   const rows: Row[] = [];
   const queue = checks.entries();
   try {
-    await Promise.all(Array.from({ length: WIDTH }, async () => {
+    // Also when one ends with the run: what the others have begun is to end well.
+    const workers = await Promise.allSettled(Array.from({ length: WIDTH }, async () => {
       for (const [index, check] of queue) {
         const findings = await runUntilOk(check, subject, { until: until(check), every });
         rows[index] = { check, findings, state: worstOf(findings) };
         open.delete(check.name);
       }
     }));
+    for (const worker of workers) if (worker.status === "rejected") throw worker.reason;
   } finally {
     clearInterval(reminder);
   }
@@ -104,7 +106,8 @@ async function runUntilOk(
   const started = Date.now();
   for (let said = "";;) {
     refuseInterrupted();
-    const found = await check.run(subject).catch((error) => findingOf(error, when));
+    const found = await Promise.try(() => check.run(subject))
+      .catch((error) => findingOf(error, when));
     const findings = [found].flat().map((finding) => (
       { ...finding, ...finding.fix ? { fix: inContext(cluster, finding.fix) } : {} }
     ));
@@ -160,32 +163,43 @@ function worstOf(findings: Finding[]): CheckState {
 }
 
 /**
- * The table as text: a row says the worst that was found, all of it; cause, details and fix stand below. Where
- * nothing is wrong it says what was seen, or else the hop that was shown.
+ * The table as text: a row says the worst that was found, all of it, and below it warnings and notes; cause,
+ * details and fix stand below each. Where nothing is wrong it says what was seen, or else the hop that was shown.
  */
 export function tableOf(rows: Row[]): string {
-  const lines = rows.flatMap(({ check: { name, hop }, state, findings }) => {
-    const worst = findings.filter((one) => (one.state ?? "fail") === state);
-    const well = state === "ok" || state === "note";
-    const shown = well ? [{ what: worst.map(({ what }) => what).join("; ") || hop }] : worst;
-    const mark = state === "hidden" ? "-" : state;
-    return shown.map((finding, index) => (
-      { cells: index === 0 ? [mark, name, finding.what] : ["", "", finding.what], finding }
-    ));
+  const lines = rows.flatMap((row) => {
+    const shown = shownOf(row);
+    return shown.map((finding, index) => ({
+      cells: index === 0
+        ? [row.state === "hidden" ? "-" : row.state, row.check.name, finding.what]
+        : ["", "", finding.what],
+      // Of findings with the same fix the last one says it.
+      finding: finding.fix === shown[index + 1]?.fix ? { ...finding, fix: undefined } : finding,
+    }));
   });
   if (lines.length === 0) return "";
   const texts = table(lines.map(({ cells }) => cells.map((cell) => cell.replaceAll("\n", " "))));
   return texts.split("\n").flatMap((text, index) => {
-    const { detail = [], cause, fix } = lines[index]!.finding as Finding;
-    // Of findings with the same fix the last one says it.
-    const again = fix === (lines[index + 1]?.finding as Finding | undefined)?.fix;
+    const { detail = [], cause, fix } = lines[index]!.finding;
     return [
       `  ${text}`,
       ...detail.map((line) => `          ${line.replaceAll("\n", "\n          ")}`),
       ...(cause ? [`        likely cause: ${cause}`] : []),
-      ...(fix && !again ? [`        fix: ${fix.replaceAll("\n", "\n          ")}`] : []),
+      ...(fix ? [`        fix: ${fix.replaceAll("\n", "\n          ")}`] : []),
     ];
   }).join("\n");
+}
+
+/** What a row shows of its findings, the worst first. */
+function shownOf({ check: { hop }, state, findings }: Row): Finding[] {
+  const of = (wanted: CheckState) => findings.filter(({ state = "fail" }) => state === wanted);
+  if (state === "ok" || state === "note") {
+    return [{ what: [...new Set(of(state).map(({ what }) => what))].join("; ") || hop }];
+  }
+  const less = RANK.slice(RANK.indexOf(state) + 1).filter((one) =>
+    one !== "ok" && one !== "hidden"
+  );
+  return [...of(state), ...less.flatMap(of)];
 }
 
 /** 0 when nothing fails, else the exit code of the worst fail (the highest number). */

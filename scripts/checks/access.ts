@@ -22,8 +22,8 @@ export async function tools({ cluster }: Subject): Promise<Finding[]> {
   ];
 }
 
-/** kubectl applies on the server from 1.27 on as we need it; one minor beside the server is supported. */
-const OLDEST = 27;
+/** The oldest that all of this was tried with; one minor beside the server is supported. */
+const OLDEST = 32;
 
 /** Versions as `v1.35.1`. */
 export function judgeKubectl(client: string, server: string | undefined): Finding {

@@ -140,7 +140,8 @@ export function judgeDisks(
 
 /** The default StorageClass: before a deploy nothing takes it over, after one it is ours. */
 export async function defaultClass({ cluster, when }: Subject): Promise<Finding> {
-  return judgeDefault(await storageClasses(cluster), cluster, when);
+  const why = when === "after" ? hiddenBy(cluster) : undefined;
+  return why ? hidden(why) : judgeDefault(await storageClasses(cluster), cluster, when);
 }
 
 /** What the default of these classes means; a class of the site's own is asked for by its name. */

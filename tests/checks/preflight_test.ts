@@ -95,7 +95,7 @@ Deno.test("A16: judgeKubectl() stops for a kubectl that is too old, and warns of
   const old = judgeKubectl("v1.20.2", "v1.36.3");
   assert.equal(old.state, "fail");
   assert.equal(codeOf(old), 3);
-  assert.match(old.what, /v1\.20\.2.*older than v1\.27/);
+  assert.match(old.what, /v1\.20\.2.*older than v1\.32/);
 });
 
 const NOW = Date.parse("2026-11-23T12:00:00Z");

@@ -127,7 +127,7 @@ Deno.test("tableOf() has cause, detail and fix below their row, and names each f
     row("Blocks", "ok"),
     row("Clock", "warn", ok("a"), warn("two: 6 s", "chrony"), warn("three: 7 s", "chrony")),
     row("NodePorts", "fail", { ...fail("taken", "free it", 4), detail: ["by shop/web"] }),
-    row("iSCSI", "fail", note("not shown"), { ...PROBLEM, what: "one\nline" }),
+    row("iSCSI", "fail", note("not shown here"), { ...PROBLEM, what: "one\nline" }),
   ];
   assert.equal(
     tableOf(rows),
@@ -141,11 +141,41 @@ Deno.test("tableOf() has cause, detail and fix below their row, and names each f
         fix: free it
   fail  iSCSI      one line
         likely cause: S3 is away
-        fix: mc ping`,
+        fix: mc ping
+                   not shown here`,
   );
   assert.equal(exitCodeOfRows(rows), 4);
   assert.equal(exitCodeOfRows(rows.slice(0, 3)), 0);
   assert.equal(tableOf([]), "");
+});
+
+Deno.test("tableOf() keeps the fix of a row before another one with the same fix", () => {
+  const rows = ["a", "b"].map((name): Row => (
+    { check: check(() => Promise.resolve([]), { name }), state: "fail", findings: [PROBLEM] }
+  ));
+  assert.equal(tableOf(rows).match(/fix: mc ping/g)?.length, 2);
+});
+
+Deno.test("runChecks() lets what has begun end when the run is to end", async () => {
+  const log: string[] = [];
+  const ends = check(async () => {
+    try {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return ok("written");
+    } finally {
+      log.push("cleaned up");
+    }
+  });
+  const throws = check(() => {
+    throw new Error("before any promise");
+  });
+  const subject = openSubject(CLUSTER, { when: "after", objects: () => [] });
+  const stopped = Object.assign([throws, ends], {
+    // The third one finds that the run is to end.
+    entries: () => [[0, throws], [1, ends], [2, undefined as unknown as Check]].values(),
+  }) as Check[];
+  await assert.rejects(runChecks(stopped, subject));
+  assert.deepEqual(log, ["cleaned up"]);
 });
 
 Deno.test("throwIfFailed() names every check that failed with its hop; it is silent when none has", () => {
