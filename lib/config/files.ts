@@ -122,7 +122,8 @@ async function isTracked(path: string): Promise<boolean> {
   if (!await isInRepository(dirname(path))) return false;
   try {
     const { success } = await new Deno.Command("git", {
-      args: ["ls-files", "--error-unmatch", "--", path],
+      // A folder of another user's is doubtful to git, which then says nothing of its files.
+      args: ["-c", "safe.directory=*", "ls-files", "--error-unmatch", "--", path],
       cwd: dirname(path),
       // Inside a git hook, GIT_DIR and friends would point elsewhere.
       clearEnv: true,

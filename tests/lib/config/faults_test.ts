@@ -200,6 +200,19 @@ Deno.test("A12: secrets that git tracks are refused with exit 4", async () => {
   assert.doesNotMatch(wording(error), /hush/i);
 });
 
+Deno.test({
+  name: "E20: secrets that git tracks are refused also where git doubts the owner of the folder",
+  ignore: Deno.uid() !== 0,
+  fn: async () => {
+    await using place = await project();
+    await git(place.root, "init", "--quiet");
+    await git(place.root, "add", "--force", "env/secret.env");
+    await Deno.chown(place.root, 12345, 12345);
+    await Deno.chown(`${place.root}/.git`, 12345, 12345);
+    assert.match(wording(await place.refusal()), /git tracks/);
+  },
+});
+
 async function git(cwd: string, ...args: string[]): Promise<void> {
   const env = { PATH: Deno.env.get("PATH") ?? "", HOME: cwd };
   const { success } = await new Deno.Command("git", { args, cwd, clearEnv: true, env }).output();
