@@ -27,7 +27,7 @@ import { STEPS } from "./steps.ts";
 type Verb = (ids: string[], flags: Flags) => Promise<number>;
 
 const VERBS: Record<string, Verb> = {
-  deploy: (ids, flags) => deploy([...STEPS, verify], ids, flags),
+  deploy: (ids, flags) => deploy([...STEPS, verify], ids, flags, { all: true }),
   verify: (ids, flags) => deploy([verify], ids, flags),
   async plan(ids, flags) {
     const { PLAN } = process.env;

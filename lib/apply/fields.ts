@@ -33,8 +33,11 @@ export interface ForeignField {
  */
 const PEOPLE = /^(kubectl|k9s|Mozilla|Lens|OpenLens|node-fetch|headlamp|dashboard|curl)/i;
 
-/** Programs whose work is on objects, by the names that they have by custom: what they add belongs there. */
-const CONTROLLERS = /^kube-|^kubelet|controller|operator|manager|provisioner/i;
+/**
+ * Programs whose work is on objects, by the names that they have by custom: what they add belongs there. The
+ * last is no program: the API server keeps under it what an object had before anybody signed his fields.
+ */
+const CONTROLLERS = /^kube-|^kubelet|controller|operator|manager|provisioner|^before-first-apply$/i;
 
 /** Fields of people that stay: a restart by hand, and the mark by which a person keeps an object. */
 const STAYING =
@@ -120,6 +123,13 @@ function isItem(item: unknown, keys: [string, unknown][]): boolean {
 const UNTRACKED = new Set(["apiVersion", "kind", "status"]);
 const UNTRACKED_METADATA = new Set(["name", "namespace", "creationTimestamp"]);
 
+const LOST = "gone, or taken by another";
+
+/** Whether a line of {@link astray} is about a field that is no longer ours. */
+export function isLost(line: string): boolean {
+  return line.endsWith(LOST);
+}
+
 /**
  * Paths in which our fields of the live object are not those of the wanted one: somebody has removed or taken
  * one, has written another value, or we had one that is not wanted.
@@ -136,7 +146,7 @@ export function astray(wanted: Manifest, live: Manifest): string[] {
     if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) {
       return;
     }
-    if (!fields) return void found.push(`${path}: gone, or taken by another`);
+    if (!fields) return void found.push(`${path}: ${LOST}`);
     const steps = Object.keys(fields).filter((key) => key !== ".");
     if (steps.length === 0) {
       // One value for the API server, though it may be a list or a map.

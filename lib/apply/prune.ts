@@ -18,19 +18,24 @@ export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
 }
 
 /**
- * What these steps have on the cluster and is not `wanted` (ids). An object counts as theirs by its
+ * What these steps have on the cluster and is not `wanted` (ids); where they are `all` that there are, also what
+ * a step has left that was renamed or removed. An object counts as theirs by its
  * labels, by our field manager, and by having no owner: controllers copy labels to what they make.
  */
 export async function unwanted(
   cluster: Cluster,
   steps: string[],
   wanted: Set<string>,
+  { all = false }: { all?: boolean } = {},
 ): Promise<Manifest[]> {
   if (steps.length === 0) return [];
   const ours = await allOurs(cluster) ??
     [...(await listOwned(cluster, await everyKind(cluster), OWNED)).values()];
   return ours.filter((object) =>
-    steps.includes(object.metadata.labels?.[STEP_LABEL] ?? "") && !wanted.has(idOf(object)) &&
+    (all
+      ? object.metadata.labels?.[STEP_LABEL] !== undefined
+      : steps.includes(object.metadata.labels?.[STEP_LABEL] ?? "")) &&
+    !wanted.has(idOf(object)) &&
     !object.metadata.deletionTimestamp && !object.metadata.ownerReferences?.length &&
     entriesOf(object).some(({ manager }) => manager === OWNER)
   );

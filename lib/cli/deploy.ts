@@ -8,6 +8,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { deployFleet } from "../deploy/fleet.ts";
 import { checkTarget } from "../kube/target.ts";
 import type { Manifest } from "../core/object.ts";
+import { planCentral } from "../deploy/central.ts";
 import { planSteps } from "../deploy/plan_fleet.ts";
 import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
 import { chosenToReplace } from "../apply/replace.ts";
@@ -32,12 +33,17 @@ export const DEPLOY_FLAGS = {
 };
 
 /**
- * Deploys steps to clusters, writes the closing table (or, with `--json`, the results to stdout), and
+ * Deploys steps (`all` that there are, or some) to clusters, writes the closing table (or, with `--json`, the results to stdout), and
  * gives the exit code. Of the environment it obeys `CANARY` (the cluster that goes first: the others
  * follow when it is well), `MAX_FAILURES` (so many may fail before the others begin no further step),
  * `PLAN` (an approved plan) and `REPLACE` (ids of objects that may be deleted and created).
  */
-export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): Promise<number> {
+export async function deploy(
+  steps: Step[],
+  ids: string[],
+  flags: Flags = {},
+  { all = false }: { all?: boolean } = {},
+): Promise<number> {
   const started = performance.now();
   const { PLAN, CANARY, REPLACE, MAX_FAILURES } = process.env;
   const maxFailures = MAX_FAILURES ? countOf("MAX_FAILURES", MAX_FAILURES) : undefined;
@@ -59,8 +65,14 @@ export async function deploy(steps: Step[], ids: string[], flags: Flags = {}): P
           stealLock: flags["steal-lock"],
           replace,
           maxFailures,
-          approve: approved &&
-            (async (cluster) => refuseMoved(approved, cluster, await planSteps(steps, cluster))),
+          all,
+          approve: approved && (async (cluster) => {
+            const ids = group.map(({ id }) => id);
+            const now = cluster === central
+              ? await planCentral(steps, ids, cluster)
+              : await planSteps(steps, cluster, all);
+            refuseMoved(approved, cluster, now);
+          }),
           central,
           fleet,
         })

@@ -57,7 +57,9 @@ export async function deployFleet(
   }));
   const results = runs.map(({ result }) => result);
   const { central } = options;
-  const told = central ? await tellCentral(own, (step) => edgesWith(step, results), central) : [];
+  const told = central
+    ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
+    : [];
   await Promise.all(
     runs.map(({ report, result }) => runSteps(last, result, report, { fleet, stopped })),
   );

@@ -11,7 +11,7 @@ import { idOf, isDefinition, isObject, type Manifest, STEP_LABEL } from "../core
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { astray, type ForeignField, foreignFields, isPerson } from "../apply/fields.ts";
+import { astray, type ForeignField, foreignFields, isLost, isPerson } from "../apply/fields.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
@@ -30,7 +30,7 @@ export interface Planned {
 }
 
 /**
- * Compares the desired objects of `steps` with the cluster; `keeps` gives the reason why what a step has left
+ * Compares the desired objects of `steps` (`all` that there are, or some) with the cluster; `keeps` gives the reason why what a step has left
  * may not be deleted yet. Tolerates namespaces and kinds that the
  * same run would create. Changes nothing.
  * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
@@ -39,6 +39,7 @@ export async function plan(
   cluster: Cluster,
   objects: Manifest[],
   steps: string[],
+  all = false,
   keeps: (step: string) => Promise<string | undefined> = () => Promise.resolve(undefined),
 ): Promise<Planned[]> {
   const wanted = objects.map(withHash);
@@ -46,7 +47,7 @@ export async function plan(
   const [served, growth, surplus] = await Promise.all([
     servedAmong(cluster, wanted),
     volumeGrowth(cluster, wanted),
-    unwanted(cluster, steps, new Set(objects.map(idOf))),
+    unwanted(cluster, steps, new Set(objects.map(idOf)), { all }),
   ]);
   const listed = await liveOf(cluster, served);
   const missing = served.filter((object) => !listed.has(idOf(object)));
@@ -95,6 +96,8 @@ export async function plan(
     ];
     const remarked = before.metadata.labels?.[HASH_LABEL] !== after.metadata.labels?.[HASH_LABEL];
     if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
+    // The server has put back what somebody took away: the deploy makes it ours again.
+    if (fields.length === 0) fields.push(...astray(object, before).filter(isLost));
     if (fields.length === 0) return { id, action: "unchanged", fields, mark: "" };
     return { id, action: "update", fields, mark };
   });

@@ -15,7 +15,7 @@ export interface ClusterPlan {
 }
 
 /**
- * Plans of all clusters side by side; changes nothing. A cluster that is away spoils no other. With
+ * Plans of all steps on all clusters side by side; changes nothing. A cluster that is away spoils no other. With
  * `central`, which is none of them, also what it would be told.
  */
 export async function planFleet(
@@ -27,7 +27,7 @@ export async function planFleet(
   const own = clusters.map((cluster) =>
     planned(cluster, async () => {
       await checkTarget(cluster);
-      return await planSteps(steps, cluster);
+      return await planSteps(steps, cluster, true);
     })
   );
   const told = central ? [planned(central, () => planCentral(steps, ids, central))] : [];
@@ -45,12 +45,16 @@ async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promis
   }
 }
 
-/** The plan of these steps on one cluster. */
-export async function planSteps(steps: Step[], cluster: Cluster): Promise<Planned[]> {
+/** The plan of these steps, `all` that there are or some, on one cluster. */
+export async function planSteps(
+  steps: Step[],
+  cluster: Cluster,
+  all = false,
+): Promise<Planned[]> {
   const objects = await desiredOf(steps, cluster);
   const keeps = async (name: string) =>
     await steps.find((step) => step.name === name)?.keeps?.(cluster);
-  return await plan(cluster, objects, steps.map(({ name }) => name), keeps);
+  return await plan(cluster, objects, steps.map(({ name }) => name), all, keeps);
 }
 
 /**

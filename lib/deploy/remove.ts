@@ -82,6 +82,8 @@ function byKind(objects: Manifest[]): string[] {
 }
 
 export interface TidyOptions {
+  /** true: the steps are all that there are, so what carries the name of another is surplus. */
+  all?: boolean;
   /** Delete what is surplus, and not only name it. */
   prune?: boolean;
   /** The same, also when it is the greater part of what is there. */
@@ -102,14 +104,14 @@ export async function nameSurplus(
   results: StepResult[],
   cluster: Cluster,
   report: Report,
-  { prune: deletes = false, pruneMost = false }: TidyOptions = {},
+  { prune: deletes = false, pruneMost = false, all = false }: TidyOptions = {},
 ): Promise<StepResult[]> {
   // A bundle that could not be had is wanted all the same.
   if (missingBundles().length > 0) return [];
   const started = performance.now();
   const row = begun("prune");
   try {
-    const surplus = await deletable(steps, results, cluster, report);
+    const surplus = await deletable(steps, results, cluster, report, all);
     if (surplus.length === 0) return [];
     if (!deletes && !pruneMost) {
       report.warn(sentence(surplus, cluster));
@@ -146,12 +148,16 @@ async function deletable(
   results: StepResult[],
   cluster: Cluster,
   report: Report,
+  all: boolean,
 ): Promise<Manifest[]> {
   const done = steps.filter(({ name }) =>
     results.some(({ step, state }) => step === name && isDone(state))
   );
   const wanted = new Set(results.flatMap(({ wanted }) => wanted));
-  const surplus = await unwanted(cluster, done.map(({ name }) => name), wanted);
+  // After a step that failed it is not known what it wants.
+  const isAll = all && done.length === steps.length;
+  const names = done.map(({ name }) => name);
+  const surplus = await unwanted(cluster, names, wanted, { all: isAll });
   const found = surplus.filter((object) => !isKept(object));
   if (found.length > 0) await keepKinds(cluster, found);
   const parts = [...Map.groupBy(found, stepOf)].map(async ([name, objects]) => {

@@ -312,7 +312,8 @@ Deno.test("E9: what no step wants and nobody deletes is told, and is no drift", 
   await apply(cluster, [left("surplus"), left("marked"), claim]);
   await typed(["annotate", "configmap", "marked", "-n", "default", "deploy.miribit.lab/keep=true"]);
   const told = async (keeps?: () => Promise<string | undefined>) =>
-    (await plan(cluster, [], ["99-gone"], keeps)).map(({ id, action }) => `${action} ${id}`).sort();
+    (await plan(cluster, [], ["99-gone"], false, keeps)).map(({ id, action }) => `${action} ${id}`)
+      .sort();
   assert.deepEqual(await told(), [
     "delete ConfigMap/default/surplus",
     "kept ConfigMap/default/marked",

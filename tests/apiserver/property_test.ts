@@ -190,11 +190,13 @@ Deno.test(`plan and deploy agree, and the deploy brings everything back: ${EDITS
     const strange = planned.filter(({ action }) => action !== "update" && action !== "create");
     assert.deepEqual(strange, [], told);
     lookAgain(cluster);
-    const changed = (await apply(cluster, OBJECTS)).filter(({ action }) => action !== "unchanged");
+    const said: string[] = [];
+    const changes = await apply(cluster, OBJECTS, { say: (text) => said.push(text) });
+    const changed = changes.filter(({ action }) => action !== "unchanged");
     assert.deepEqual(
       changed.map(({ id, action }) => `${action === "created" ? "create" : "update"} ${id}`).sort(),
       planned.map(({ id, action }) => `${action} ${id}`).sort(),
-      told,
+      `${told}\n${said.join("\n")}`,
     );
     lookAgain(cluster);
     const left = (await plan(cluster, OBJECTS, [STEP])).filter(({ action }) =>

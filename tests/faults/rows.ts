@@ -25,6 +25,7 @@ export const FAULTS: Fault[] = [
   { id: "E15", fault: "value with $ typed on make's command line", exit: "0" },
   { id: "X3", fault: "value in the environment that a shell would run", exit: "0 or 2" },
   { id: "A12", fault: "env file unreadable, open to others, tracked by git", exit: "2, warn or 4" },
+  { id: "E20", fault: "tracked secrets in a folder that git doubts", exit: "4" },
   { id: "A13", fault: "another locale", exit: "0" },
   { id: "A14", fault: "unknown cluster or flag", exit: "2" },
   // Host
@@ -76,6 +77,12 @@ export const FAULTS: Fault[] = [
   { id: "E21", fault: "YES left over in the environment", exit: "0, nothing deleted" },
   { id: "E23", fault: "more clusters than lines of the terminal", exit: "0" },
   { id: "E24", fault: "program that ends, with words of its own", exit: "7" },
+  {
+    id: "E3",
+    fault: "edge deployed without the centre, which another run holds or a plan binds",
+    exit: "0",
+  },
+  { id: "E16", fault: "objects of a step that was renamed or removed", exit: "0; drift 12" },
   { id: "A34", fault: "field of another manager", exit: "6" },
   { id: "A35", fault: "object was applied client-side before", exit: "0" },
   { id: "A36", fault: "field that cannot change", exit: "6" },

@@ -90,6 +90,17 @@ Deno.test("A59: unwanted() is exactly what is ours and not wanted", async () => 
   assert.deepEqual(found.map(({ metadata }) => metadata.name), ["surplus"]);
 });
 
+Deno.test("E16: unwanted() of all steps finds what a step has left that is no more; of some it does not", async () => {
+  for (const all of [true, false]) {
+    const labels = { ...live("ConfigMap", "x").metadata.labels, [STEP_LABEL]: "25-renamed" };
+    await fakeKubectl(listing(live("ConfigMap", "left", { labels }), live("ConfigMap", "wanted")));
+    const wanted = new Set(["ConfigMap/monitoring/wanted"]);
+    const site = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+    const found = await unwanted(site, ["20-prometheus"], wanted, { all });
+    assert.deepEqual(found.map(({ metadata }) => metadata.name), all ? ["left"] : []);
+  }
+});
+
 Deno.test("A59: prune() never deletes claims, volumes, namespaces or classes", async () => {
   const kinds = ["PersistentVolumeClaim", "PersistentVolume", "Namespace", "StorageClass"];
   const calls = await fakeKubectl(listing());

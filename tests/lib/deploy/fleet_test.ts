@@ -207,3 +207,24 @@ Deno.test("planFleet() shows what central would be told, and not the rest of its
     ["196", ["ConfigMap/monitoring/list", "update", 'data.edges: "" -> "197"']],
   ]);
 });
+
+Deno.test("E3: what central is told is a deploy of central: under its lock, and as the approved plan says", async () => {
+  const calls = await fakeKubectl([...TARGETS, CENTRAL, ...listed(1, 2)]);
+  await deployFleet([example([])], [edge], { central });
+  const words = (await calls()).filter(({ args }) => args.includes("--context=mkube-196"))
+    .map(({ args }) => / (create|patch lease|apply) /.exec(args)?.[1]).filter(Boolean);
+  assert.deepEqual([words[0], words.at(-1)], ["create", "patch lease"]);
+  assert.ok(words.includes("apply"));
+
+  const again = await fakeKubectl([...TARGETS, CENTRAL, ...listed(1, 2)]);
+  const said = await spoken(async () => {
+    const approve = (cluster: Cluster) =>
+      cluster === central
+        ? Promise.reject(new DeployError("Refused: 196 is not as it was", { exitCode: 4 }))
+        : Promise.resolve();
+    const results = await deployFleet([example([])], [edge], { central, approve });
+    assert.match(summary(results, 1), /^196 +99-example .*not run$/m);
+  });
+  assert.match(said, /does not know of 197 yet \(Refused: 196 is not as it was\)/);
+  assert.ok((await again()).every(({ args }) => !/mkube-196 .*apply/.test(args)));
+});
