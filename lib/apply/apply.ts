@@ -1,11 +1,12 @@
 // Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
 // what changed.
-import { takeOver, thereBefore } from "./ownership.ts";
+import { foreignAmong, takeOver, thereBefore } from "./ownership.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { isUpToDate, withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
-import { foreignFields, isPerson, ownFields } from "./fields.ts";
-import { isUnserved, liveOf, noteApplied, owned } from "./inventory.ts";
+import { isOwnership } from "./fields.ts";
+import { foreignFields, ownAstray, ownFields } from "./managers.ts";
+import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
 import { kindsToKeep, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";
 import { applyRefused } from "./rejection.ts";
@@ -91,9 +92,9 @@ async function applyWave(
   return objects.map((object) => {
     const id = idOf(object), old = before.get(id);
     if (!old) return { id, action: "created" };
-    // What people had beside us is ours or gone, also where the server has put the same value in its place.
+    // Who has a field is a change as well: the plan names it.
     const same = !sent.has(object) ||
-      !isTakenFrom(old) && stateOf(old) === stateOf(after.get(id));
+      !isMoved(old, object) && stateOf(old) === stateOf(after.get(id));
     return { id, action: same ? "unchanged" : "configured" };
   });
 }
@@ -110,7 +111,8 @@ async function gone(
   );
   if (leaving.length === 0) return;
   await until("objects to be gone", async () => {
-    const live = await owned(cluster, leaving);
+    // By their names: what a person has made does not carry our label.
+    const live = await foreignAmong(cluster, leaving);
     return leaving.flatMap((object) => {
       const { deletionTimestamp, finalizers } = live.get(idOf(object))?.metadata ?? { name: "" };
       const holders = finalizers?.join(", ") || "nothing known";
@@ -128,9 +130,9 @@ async function send(
   { say = () => {}, replace = new Set() }: ApplyOptions,
 ): Promise<Map<string, Manifest>> {
   const takeFrom = async (live: Map<string, Manifest>) => {
-    const touched = objects.filter((object) => isTakenFrom(live.get(idOf(object))));
+    const touched = objects.filter((object) => isTakenFrom(live.get(idOf(object)), object));
     for (const object of touched) {
-      for (const line of addedTo(live.get(idOf(object))!)) {
+      for (const line of addedTo(live.get(idOf(object))!, object)) {
         say(`taking ${line} from ${idOf(object)}`);
       }
       await retried(() => takeOver(cluster, object));
@@ -142,17 +144,25 @@ async function send(
     .catch((error) => applyRefused(cluster, objects, error, { say, replace }));
   const adopted = await takeFrom(after);
   if (adopted.length === 0) return after;
-  return new Map([...after, ...await retried(() => sendList(cluster, adopted))]);
+  const again = await retried(() => sendList(cluster, adopted))
+    .catch((error) => applyRefused(cluster, adopted, error, { say, replace }));
+  return new Map([...after, ...again]);
 }
 
-/** Whether people have added to an object of ours. */
-function isTakenFrom(live: Manifest | undefined): boolean {
-  return live !== undefined && ownFields(live) !== undefined && addedTo(live).length > 0;
+/** Whether people have added to an object of ours what a deploy takes away. */
+function isTakenFrom(live: Manifest | undefined, wanted: Manifest): boolean {
+  return live !== undefined && ownFields(live) !== undefined && addedTo(live, wanted).length > 0;
 }
 
-/** What people have added to a live object, a line for each of them. */
-function addedTo(live: Manifest): string[] {
-  const others = foreignFields(live).filter(({ manager }) => isPerson(manager));
+/** Whether fields of a live object change hands by an apply. */
+function isMoved(live: Manifest, wanted: Manifest): boolean {
+  if (isDefinition(wanted)) return false;
+  return isTakenFrom(live, wanted) || ownAstray(wanted, live).some(isOwnership);
+}
+
+/** What people have added to a live object and a deploy takes away, a line for each of them. */
+function addedTo(live: Manifest, wanted: Manifest): string[] {
+  const others = foreignFields(live, wanted).filter(({ isTaken }) => isTaken);
   return [...Map.groupBy(others, ({ manager, time }) => `${manager}, ${time}`)].map(
     ([who, all]) => {
       const more = all.length > 3 ? ` and ${all.length - 3} more` : "";
@@ -162,13 +172,14 @@ function addedTo(live: Manifest): string[] {
 }
 
 /**
- * A text that changes with what people write. Where there is a generation it counts and not the
- * resourceVersion, which controllers move when they write the status.
+ * A text that changes with what people write. Where there is a generation it counts, and else the content: the
+ * resourceVersion moves with the status and with who has a field.
  */
-export function stateOf(object?: Partial<Manifest>): string {
-  const { uid, resourceVersion, generation, labels, annotations } = object?.metadata ??
-    { name: "" };
-  return generation ? hashOf([uid, generation, labels, annotations]) : String(resourceVersion);
+export function stateOf(object?: Manifest): string {
+  if (!object) return "";
+  const { metadata: { uid, generation, labels, annotations }, ...rest } = object;
+  const content = generation ? [] : [{ ...rest, status: undefined }];
+  return hashOf([uid, generation, labels, annotations, ...content]);
 }
 
 /** Waits for definitions until the kinds that they define are served. */

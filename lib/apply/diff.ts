@@ -1,6 +1,6 @@
 // Whether a live object is as wanted: the one place where that is decided. It goes by who has which field, so it
 // knows no defaults, and what the server or a controller adds is nobody's drift.
-import { astray, type ForeignField, foreignFields, isPerson } from "./fields.ts";
+import { type ForeignField, foreignFields, ownAstray } from "./managers.ts";
 import { hashOf } from "../core/hash.ts";
 import { isDefinition, isFields, type Manifest } from "../core/object.ts";
 import { amountOf } from "../core/quantity.ts";
@@ -43,9 +43,9 @@ export function judge(live: Manifest | undefined, wanted: Manifest): Delta {
   if (live.metadata.deletionTimestamp) return told("deleting");
   const isStale = live.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL];
   if (isDefinition(wanted)) return told(isStale ? "stale" : "current");
-  const others = foreignFields(live);
-  const found = isStale ? [] : astray(wanted, live);
-  const isTouched = found.length > 0 || others.some(({ manager }) => isPerson(manager));
+  const others = foreignFields(live, wanted);
+  const found = isStale ? [] : ownAstray(wanted, live);
+  const isTouched = found.length > 0 || others.some(({ isTaken }) => isTaken);
   return told(isStale ? "stale" : isTouched ? "drifted" : "current", found, others);
 }
 

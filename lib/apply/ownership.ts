@@ -1,10 +1,11 @@
 // Wanted objects that are on the cluster already and do not carry our label: a person's become ours, those
 // of another deployer stay its own.
 import { type Cluster, text } from "../core/cluster.ts";
-import { entriesOf, withPeoplesFields } from "./fields.ts";
+import { entriesOf, withPeoplesFields } from "./managers.ts";
 import { byId, liveOf, servedAmong } from "./inventory.ts";
 import { kindsOf, printedName, resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
+import { KubectlError } from "../kube/kubectl_error.ts";
 import { asList, defines, idOf, type Manifest, OWNED } from "../core/object.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
@@ -126,13 +127,26 @@ export async function takeOver(cluster: Cluster, wanted: Manifest): Promise<void
   const { name, namespace } = wanted.metadata;
   const object = [resourceOf(wanted), name];
   const where = namespace ? ["--namespace", namespace] : [];
-  const flags = ["--show-managed-fields", "--output", "json"];
-  const live = JSON.parse(await kubectl(["get", ...object, ...where, ...flags], { cluster }));
-  const patch = [
-    { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live) },
-    // Refused when somebody else has written meanwhile.
-    { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
-  ];
-  const words = ["patch", ...object, ...where, "--type=json", "--patch", JSON.stringify(patch)];
-  await kubectl(words, { cluster });
+  const flags = ["--show-managed-fields", "--ignore-not-found", "--output", "json"];
+  for (let tries = 1;; tries++) {
+    const answer = await kubectl(["get", ...object, ...where, ...flags], { cluster });
+    // Gone meanwhile: it is made anew.
+    if (!answer.trim()) return;
+    const live = JSON.parse(answer);
+    const patch = [
+      { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live) },
+      { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
+    ];
+    const words = ["patch", ...object, ...where, "--type=json", "--patch", JSON.stringify(patch)];
+    try {
+      await kubectl(words, { cluster });
+      return;
+    } catch (error) {
+      if (!(error instanceof KubectlError) || tries === TRIES) throw error;
+      // A controller writes its status just now.
+      if (!/\((Conflict|NotFound)\)/.test(error.stderr)) throw error;
+    }
+  }
 }
+
+const TRIES = 10;

@@ -1,7 +1,7 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
 import type { Cluster } from "../core/cluster.ts";
 import { allOurs, listOwned, lookAgain } from "./inventory.ts";
-import { entriesOf } from "./fields.ts";
+import { entriesOf } from "./managers.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { asList, idOf, isCustom, type Manifest, OWNED, OWNER, STEP_LABEL } from "../core/object.ts";
 import type { Change } from "../io/report.ts";

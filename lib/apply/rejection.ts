@@ -2,7 +2,7 @@
 // be done about it.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { isPerson } from "./fields.ts";
+import { mayBeTaken } from "./managers.ts";
 import { liveOf, lookAgain } from "./inventory.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
@@ -31,11 +31,13 @@ export async function applyRefused(
 ): Promise<Map<string, Manifest>> {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
   const reasons = new Set<string>();
+  const after = new Map<string, Manifest>();
   let refused = 0;
   for (const object of await rejectedOf(cluster, objects)) {
     try {
       // What the List has waited for need not be waited for again with each of them.
-      await applyOne(cluster, object, options, cause.transient);
+      const found = await applyOne(cluster, object, options, cause.transient);
+      for (const [id, one] of found) after.set(id, one);
     } catch (error) {
       if (!(error instanceof KubectlError)) throw error;
       refused += 1;
@@ -46,7 +48,8 @@ export async function applyRefused(
     }
   }
   lookAgain(cluster);
-  if (refused === 0) return await liveOf(cluster, objects);
+  // Of definitions the list shows the name alone.
+  if (refused === 0) return new Map([...await liveOf(cluster, objects), ...after]);
   throw new DeployError(
     `Cannot apply ${refused} of ${objects.length} objects on ${cluster.id}`,
     {
@@ -60,7 +63,7 @@ export async function applyRefused(
 
 /** The API server's words, and the way out where there is one. */
 export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlError): string[] {
-  const others = conflictsIn(error).filter((who) => !isPerson(who)).join(", ");
+  const others = conflictsIn(error).filter((who) => !mayBeTaken(who)).join(", ");
   return [
     error.stderr,
     ...(cannotChange(error) ? [wayOut(cluster, object)] : []),
@@ -73,13 +76,14 @@ async function applyOne(
   object: Manifest,
   { say, replace }: Options,
   waited: boolean,
-): Promise<void> {
+): Promise<Map<string, Manifest>> {
   try {
-    await applyOrTakeBack(cluster, object, { say, waited });
+    return await applyOrTakeBack(cluster, object, { say, waited });
   } catch (error) {
     if (!(error instanceof KubectlError) || !cannotChange(error)) throw error;
     if (!replace.has(idOf(object)) || neverReplaced(object)) throw error;
     await replaced(cluster, object, say);
+    return new Map();
   }
 }
 
@@ -102,7 +106,7 @@ export async function applyOrTakeBack(
   } catch (error) {
     if (!(error instanceof KubectlError)) throw error;
     const others = conflictsIn(error);
-    if (others.length === 0 || !others.every(isPerson)) throw error;
+    if (others.length === 0 || !others.every(mayBeTaken)) throw error;
     say(`taking ${idOf(object)} back from ${others.join(", ")}`);
     return await retried(() => sendList(cluster, [object], [...flags, "--force-conflicts"]));
   }

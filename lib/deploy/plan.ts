@@ -11,7 +11,8 @@ import { idOf, isDefinition, isObject, type Manifest, STEP_LABEL } from "../core
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { astray, type ForeignField, foreignFields, isLost, isPerson } from "../apply/fields.ts";
+import { isOwnership } from "../apply/fields.ts";
+import { type ForeignField, foreignFields, ownAstray } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
@@ -63,7 +64,9 @@ export async function plan(
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
   const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(cluster, object)]));
-  const ours = stale.filter((object) => !others.get(idOf(object)));
+  const ours = stale.filter((object) =>
+    !others.get(idOf(object)) && !listed.get(idOf(object))?.metadata.deletionTimestamp
+  );
   const accepted = ours.map((object) => {
     const set = outdated.get(idOf(object));
     return set ? withTemplateSizes(object, set) : object;
@@ -77,12 +80,18 @@ export async function plan(
     const id = idOf(object);
     const before = live.get(id), after = answer.after.get(id);
     const mark = hashOf([object, ...(before ? [stateOf(before)] : [])]);
-    const added = before ? foreignFields(before) : [];
+    const added = before ? foreignFields(before, object) : [];
     const beside = added.map((other) => otherLine(object, other));
     const reasons = others.get(id) ?? answer.refused.get(id);
-    if (reasons && before && !others.has(id) && added.some(({ manager }) => isPerson(manager))) {
-      // Tried with what people have added, which a deploy takes away first.
-      return { id, action: "update", fields: [...astray(object, before), ...beside], mark };
+    if (before?.metadata.deletionTimestamp) {
+      const fields = ["it is being deleted: the deploy waits until it is gone, and makes it anew"];
+      return { id, action: "create", fields, mark };
+    }
+    // Its own words alone, and no advice: it was tried with what people have added, and a deploy takes away first.
+    const isPeoples = reasons?.length === 1 && !others.has(id) &&
+      added.some(({ isTaken }) => isTaken);
+    if (isPeoples && before) {
+      return { id, action: "update", fields: [...ownAstray(object, before), ...beside], mark };
     }
     if (reasons) return { id, action: "refused", fields: reasons, mark };
     if (!before) return { id, action: "create", fields: [], mark };
@@ -97,7 +106,7 @@ export async function plan(
     const remarked = before.metadata.labels?.[HASH_LABEL] !== after.metadata.labels?.[HASH_LABEL];
     if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
     // The server has put back what somebody took away: the deploy makes it ours again.
-    if (fields.length === 0) fields.push(...astray(object, before).filter(isLost));
+    if (fields.length === 0) fields.push(...ownAstray(object, before).filter(isOwnership));
     if (fields.length === 0) return { id, action: "unchanged", fields, mark: "" };
     return { id, action: "update", fields, mark };
   });
@@ -118,9 +127,10 @@ export async function plan(
 }
 
 /** What somebody has written beside us, and what a deploy does about it. */
-function otherLine({ kind }: Manifest, { path, value, manager, time }: ForeignField): string {
+function otherLine({ kind }: Manifest, field: ForeignField): string {
+  const { path, value, manager, time, isTaken } = field;
   const shown = kind === "Secret" ? "(secret)" : short(value);
-  const end = isPerson(manager) ? " -> (none)" : " stays";
+  const end = isTaken ? " -> (none)" : " stays";
   return `${path}: ${shown}${end}, written by ${manager} at ${time}`;
 }
 
@@ -179,7 +189,9 @@ export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<Dry
     if (!isRefusal(error)) throw error;
   }
   const alone = new Map<string, Manifest>();
-  for (const object of await rejectedOf(cluster, objects, DRY_RUN)) {
+  const rejected = await rejectedOf(cluster, objects, DRY_RUN);
+  // Where kubectl's words do not tell which, each is asked alone.
+  for (const object of rejected.length > 0 ? rejected : objects) {
     const id = idOf(object);
     try {
       const found = await applyOrTakeBack(cluster, object, { flags: DRY_RUN });
@@ -194,8 +206,11 @@ export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<Dry
     return !refused.has(id) && !alone.has(id);
   });
   if (accepted.length === 0) return { after: alone, refused };
-  const after = await retried(() => sendList(cluster, accepted, DRY_RUN));
-  return { after: new Map([...after, ...alone]), refused };
+  const rest = await dryRun(cluster, accepted);
+  return {
+    after: new Map([...rest.after, ...alone]),
+    refused: new Map([...rest.refused, ...refused]),
+  };
 }
 
 function isRefusal(error: unknown): error is KubectlError {

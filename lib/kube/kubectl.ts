@@ -97,12 +97,12 @@ let setpriv: string[] | undefined;
 
 /**
  * Words before a program that end it when this process dies, however that comes: else it would go on writing
- * after the next run has begun. Empty where the system has no such thing (it is Linux').
+ * after the next run has begun. None where the system has no such thing (it is util-linux').
  */
 function tied(): string[] {
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  const isThere = folders.some((folder) => existsSync(join(folder, "setpriv")));
-  return setpriv ??= isThere ? ["setpriv", "--pdeathsig", "KILL"] : [];
+  const words = ["setpriv", "--pdeathsig", "KILL"];
+  const works = () => $({ sync: true, quiet: true, nothrow: true })`${words} true`.exitCode === 0;
+  return setpriv ??= works() ? words : [];
 }
 
 /** Collects what a program writes, and gives it as text at the end: a letter may lie in two pieces. */

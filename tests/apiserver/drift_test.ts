@@ -2,6 +2,9 @@
 // it, a deploy puts it right, and both say nothing where nothing is wrong.
 import assert from "node:assert/strict";
 import { apply } from "../../lib/apply/apply.ts";
+import { deltasOf, lookAgain } from "../../lib/apply/inventory.ts";
+import { desiredOf } from "../../lib/deploy/step.ts";
+import { STEPS } from "../../scripts/steps.ts";
 import { type Manifest, secret } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
 import { driftCode } from "../../lib/deploy/plan_fleet.ts";
@@ -322,4 +325,123 @@ Deno.test("E9: what no step wants and nobody deletes is told, and is no drift", 
   assert.ok((await told(() => Promise.resolve("data"))).includes("kept ConfigMap/default/surplus"));
   const entries = (await plan(cluster, [], ["99-gone"])).filter(({ action }) => action === "kept");
   assert.equal(driftCode([{ cluster, entries }]), 0);
+});
+
+Deno.test("E1: everything that the centre is sent is as wanted as soon as it was sent", async () => {
+  const objects = await desiredOf(STEPS, cluster);
+  await apply(cluster, objects);
+  lookAgain(cluster);
+  const deltas = await deltasOf(cluster, objects);
+  const wrong = [...deltas].filter(([, { state, others }]) => state !== "current" || others.length);
+  assert.ok(objects.length > 150);
+  assert.deepEqual(wrong, []);
+});
+
+/** An object of its own, applied. */
+async function sent(
+  object: Manifest,
+): Promise<() => Promise<{ planned: string[]; changed: string[] }>> {
+  const own = ours(object);
+  await apply(cluster, [own]);
+  return async () => {
+    lookAgain(cluster);
+    const entries = await plan(cluster, [own], []);
+    const changes = await apply(cluster, [own]);
+    return {
+      planned: entries.filter(({ action }) => action !== "unchanged").map(({ action }) => action),
+      changed: changes.filter(({ action }) => action !== "unchanged").map(({ action }) => action),
+    };
+  };
+}
+
+const AGREED = { planned: ["update"], changed: ["configured"] };
+
+Deno.test("E1: a value that was changed and put back is ours again, and plan and deploy both say so", async () => {
+  const map = {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "back", namespace: "default" },
+  };
+  const look = await sent({ ...map, data: { a: "1" } });
+  for (const manager of ["kubectl-patch", "some-program"]) {
+    for (const a of ["2", "1"]) {
+      const patch = ["-p", JSON.stringify({ data: { a } }), `--field-manager=${manager}`];
+      await typed(["patch", "configmap", "back", "-n", "default", ...patch]);
+    }
+    assert.deepEqual(await look(), AGREED, manager);
+    assert.deepEqual(await look(), NOTHING, manager);
+  }
+});
+
+Deno.test("E1: containers in another order are drift, for they start in it", async () => {
+  const init = (name: string) => ({ name, image: "a:1" });
+  const { spec } = OBJECTS[0]!;
+  const template = structuredClone(spec.template);
+  template.metadata.labels = { app: "order" };
+  template.spec.initContainers = [init("a"), init("b")];
+  const look = await sent({
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "order", namespace: "default" },
+    spec: { replicas: 0, selector: { matchLabels: { app: "order" } }, template },
+  });
+  const path = "/spec/template/spec/initContainers";
+  const value = [init("b"), init("a")];
+  const patch = ["--type=json", "-p", JSON.stringify([{ op: "replace", path, value }])];
+  await typed(["patch", "deployment", "order", "-n", "default", ...patch]);
+  assert.deepEqual(await look(), AGREED);
+  assert.deepEqual(await look(), NOTHING);
+});
+
+Deno.test("E1: ports that differ in their protocol alone are told apart, and a default is none", async () => {
+  const look = await sent({
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "ports", namespace: "default" },
+    spec: {
+      ports: [{ name: "s", port: 53, protocol: "SCTP" }, { name: "t", port: 53 }, {
+        name: "u",
+        port: 53,
+        protocol: "UDP",
+      }],
+    },
+  });
+  assert.deepEqual(await look(), NOTHING);
+});
+
+Deno.test("E1: what a person has set and nobody can take away is told, and stays", async () => {
+  const map = {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "fixed", namespace: "default" },
+  };
+  const look = await sent({ ...map, data: { a: "1" } });
+  await typed(["patch", "configmap", "fixed", "-n", "default", "-p", '{"immutable":true}']);
+  for (let time = 0; time < 2; time++) {
+    assert.deepEqual(await look(), { planned: ["foreign"], changed: [] });
+  }
+});
+
+Deno.test("E14: an object that is being deleted is made anew, by plan and by deploy", async () => {
+  const finalizers = ["example.org/slow"];
+  const map = {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "going", namespace: "default" },
+  };
+  const look = await sent({ ...map, data: { a: "1" } });
+  await typed([
+    "patch",
+    "configmap",
+    "going",
+    "-n",
+    "default",
+    "-p",
+    JSON.stringify({ metadata: { finalizers } }),
+  ]);
+  await typed(["delete", "configmap", "going", "-n", "default", "--wait=false"]);
+  const free = ["--type=json", "-p", '[{"op":"remove","path":"/metadata/finalizers"}]'];
+  setTimeout(() => typed(["patch", "configmap", "going", "-n", "default", ...free]), 4000);
+  assert.deepEqual(await look(), { planned: ["create"], changed: ["created"] });
+  assert.equal((await live("configmap", "going")).metadata.deletionTimestamp, undefined);
 });

@@ -18,16 +18,19 @@ const namespace: Manifest = {
   metadata: { name: "monitoring" },
 };
 
-/** What kubectl prints of these ConfigMaps, by name and resourceVersion. */
+const c = configMap("c", "monitoring", {});
+
+/** What kubectl prints of these ConfigMaps, by name and version: as we have applied them once. */
 function versions(...rows: [name: string, version: string][]): string {
-  const items = rows.map(([name, resourceVersion]) => (
-    { kind: "ConfigMap", metadata: { name, namespace: "monitoring", resourceVersion } }
-  ));
+  const items = rows.map(([name, resourceVersion]) => {
+    const { metadata, ...rest } = withHash([a, b, c].find((one) => one.metadata.name === name)!);
+    const labels = { ...metadata.labels, [HASH_LABEL]: resourceVersion };
+    return applied({ ...rest, metadata: { ...metadata, labels, resourceVersion } });
+  });
   return JSON.stringify({ kind: "List", items });
 }
 
-Deno.test("apply() tells created, configured and unchanged apart by resourceVersion", async () => {
-  const c = configMap("c", "monitoring", {});
+Deno.test("apply() tells created, configured and unchanged apart by what is in them", async () => {
   await fakeKubectl([
     {
       on: " get ",
@@ -229,14 +232,14 @@ Deno.test("apply() takes back what a person changed with kubectl, that object on
 });
 
 Deno.test("apply() does not take a controller's status for a change", async () => {
-  const row = (resourceVersion: string, generation: number) => {
-    const metadata = { name: "d", namespace: "n", resourceVersion, generation };
-    return JSON.stringify({ kind: "List", items: [{ kind: "Deployment", metadata }] });
-  };
   const deployment = {
     apiVersion: "apps/v1",
     kind: "Deployment",
-    metadata: { name: "d", namespace: "n" },
+    metadata: { name: "d", namespace: "n", labels: { [HASH_LABEL]: "old" } },
+  };
+  const row = (resourceVersion: string, generation: number) => {
+    const metadata = { ...deployment.metadata, resourceVersion, generation };
+    return listOf(applied({ ...deployment, metadata }));
   };
   for (const [after, action] of [[row("9", 1), "unchanged"], [row("9", 2), "configured"]]) {
     await fakeKubectl([{ on: " get ", stdout: row("1", 1) }, { on: " apply ", stdout: after }]);
@@ -248,14 +251,16 @@ Deno.test("E14: apply() waits until an object that is being deleted is gone, the
   const going = applied(withHash(a));
   going.metadata.deletionTimestamp = "2026-11-29T00:00:00Z";
   const calls = await fakeKubectl([
-    { on: " get ", stdout: listOf(going), times: 2 },
-    { on: " get ", stdout: listOf() },
+    { on: "--selector", stdout: listOf(going) },
+    { on: "--show-kind", stdout: "monitoring  configmap/a  1  1d\n", times: 1 },
+    { on: "get --filename", stdout: listOf(going) },
+    { on: "--show-kind" },
     { on: " apply ", stdout: listOf(applied(withHash(a))) },
   ]);
   const changes = await apply(cluster, [a]);
   assert.deepEqual(changes.map(({ action }) => action), ["created"]);
   const verbs = (await calls()).map(({ args }) => / (get|apply) /.exec(args)![1]);
-  assert.deepEqual(verbs, ["get", "get", "get", "apply"]);
+  assert.deepEqual(verbs, ["get", "get", "get", "get", "apply"]);
 });
 
 Deno.test("apply() tells an object that was made anew from the one before it", async () => {

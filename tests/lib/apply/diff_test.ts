@@ -1,7 +1,8 @@
 // lib/apply/diff.ts and fields.ts: what is as wanted. tests/apiserver/drift_test.ts asks a real API server.
 import assert from "node:assert/strict";
 import { judge, withHash } from "../../../lib/apply/diff.ts";
-import { type Fields, withPeoplesFields } from "../../../lib/apply/fields.ts";
+import { type Fields } from "../../../lib/apply/fields.ts";
+import { withPeoplesFields } from "../../../lib/apply/managers.ts";
 import { hashOf } from "../../../lib/core/hash.ts";
 import { configMap, type Manifest } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";

@@ -13,7 +13,8 @@ const byHand = {
   time: "2026-11-29T00:00:00Z",
   fieldsV1: { "f:data": { "f:gone": {} } },
 };
-const live = applied(wanted, byHand);
+const live = structuredClone(applied(wanted, byHand));
+live.data.gone = "x";
 live.metadata.resourceVersion = "7";
 
 Deno.test("A35: apply() takes over what a person has made, once, and applies again", async () => {

@@ -6,7 +6,9 @@ import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
 import { planFleet } from "../../../lib/deploy/plan_fleet.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { configMap } from "../../../lib/core/object.ts";
+import { HASH_LABEL } from "../../../lib/apply/diff.ts";
+import { configMap, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
+import { applied } from "../../support/applied.ts";
 import { step, type StepContext } from "../../../lib/deploy/step.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
@@ -36,11 +38,16 @@ const TARGETS: Reply[] = [
 ];
 const CENTRAL = marker("196", "cluster-196-central", "central");
 
+const OWN_LABELS = { "app.kubernetes.io/managed-by": OWNER };
+
 /** The list of the fleet as it is in the cluster, by its version. */
 function listed(...versions: number[]): Reply[] {
   const line = (version: number) => {
-    const metadata = { name: "list", namespace: "monitoring", resourceVersion: String(version) };
-    return listOf({ kind: "ConfigMap", metadata });
+    const { metadata, ...rest } = configMap("list", "monitoring", { edges: "197" });
+    // As of an apply of another time, or of this one.
+    const labels = { [STEP_LABEL]: "99-example", [HASH_LABEL]: String(version) };
+    const full = { ...metadata, labels: { ...OWN_LABELS, ...labels } };
+    return listOf(applied({ ...rest, metadata: full }));
   };
   return [
     { on: "mkube-196 get configmap", stdout: line(versions[0]!) },
