@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { apply } from "../../lib/apply/apply.ts";
 import { deltasOf, lookAgain } from "../../lib/apply/inventory.ts";
+import { nothingBefore } from "../../lib/kube/kinds.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { type Manifest, secret } from "../../lib/core/object.ts";
@@ -444,4 +445,38 @@ Deno.test("E14: an object that is being deleted is made anew, by plan and by dep
   setTimeout(() => typed(["patch", "configmap", "going", "-n", "default", ...free]), 4000);
   assert.deepEqual(await look(), { planned: ["create"], changed: ["created"] });
   assert.equal((await live("configmap", "going")).metadata.deletionTimestamp, undefined);
+});
+
+Deno.test("E5: plan and deploy go on when a definition was removed by hand a moment ago", async () => {
+  const names = { kind: "Gadget", plural: "gadgets" };
+  const schema = {
+    openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+  };
+  const definition = ours({
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "gadgets.test.example.org" },
+    spec: {
+      group: "test.example.org",
+      scope: "Namespaced",
+      names,
+      versions: [{ name: "v1", served: true, storage: true, schema }],
+    },
+  });
+  const gadget = ours({
+    apiVersion: "test.example.org/v1",
+    kind: "Gadget",
+    metadata: { name: "one", namespace: "default" },
+  });
+  const wanted = [OBJECTS.find(({ kind }) => kind === "ServiceAccount")!];
+  // So that every kind that was sent is looked at, as on a site; kubectl keeps for hours which kinds there are.
+  await nothingBefore(cluster);
+  await apply(cluster, [definition, gadget, ...wanted], { keepKinds: true });
+  lookAgain(cluster);
+  await plan(cluster, wanted, []);
+  await typed(["delete", "customresourcedefinition", "gadgets.test.example.org"]);
+  lookAgain(cluster);
+  assert.deepEqual((await plan(cluster, wanted, [])).map(({ action }) => action), ["unchanged"]);
+  lookAgain(cluster);
+  assert.deepEqual((await apply(cluster, wanted)).map(({ action }) => action), ["unchanged"]);
 });

@@ -66,6 +66,7 @@ export const FAULTS: Fault[] = [
   },
   { id: "E22", fault: "hundreds of clusters at once", exit: "0" },
   { id: "E26", fault: "proxy variable before the API server", exit: "5" },
+  { id: "E5", fault: "definition removed by hand", exit: "0" },
   { id: "E6", fault: "pods of an older revision that crash, an old verdict", exit: "0" },
   { id: "E9", fault: "object that no step wants and no deploy deletes", exit: "0" },
   { id: "E12", fault: "lock of one cluster lost", exit: "10 for that cluster" },
