@@ -79,8 +79,8 @@ async function missing(
 }
 
 /**
- * Applies a List that is refused, and gives what the API server refuses of it: kubectl applies what it
- * can and names that, in order, but not always what was refused.
+ * Applies a List that is refused, and gives what the API server refuses of it, or may refuse: kubectl applies
+ * what it can and names that, but not always what was refused.
  */
 export async function rejectedOf(
   cluster: Cluster,
@@ -96,12 +96,12 @@ export async function rejectedOf(
       if (error instanceof KubectlError) return error.stdout;
       throw error;
     });
-  const applied = output.split("\n");
+  // A dry run says so at the end of the line.
+  const applied = Map.groupBy(output.split("\n"), (line) => line.split(" serverside-applied")[0]!);
+  const alike = Map.groupBy(objects, printedName);
+  // kubectl names no namespace: of several objects of one name it is not known which was refused.
   return objects.filter((object) => {
-    const line = `${printedName(object)} serverside-applied`;
-    // A dry run says so at the end of the line.
-    const position = applied.findIndex((text) => text === line || text.startsWith(`${line} (`));
-    if (position >= 0) applied.splice(0, position + 1);
-    return position < 0;
+    const name = printedName(object);
+    return (applied.get(name)?.length ?? 0) < alike.get(name)!.length;
   });
 }

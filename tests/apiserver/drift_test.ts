@@ -480,3 +480,20 @@ Deno.test("E5: plan and deploy go on when a definition was removed by hand a mom
   lookAgain(cluster);
   assert.deepEqual((await apply(cluster, wanted)).map(({ action }) => action), ["unchanged"]);
 });
+
+Deno.test("A34: of two objects of one name the one that a person has taken is taken back", async () => {
+  const map = (namespace: string) =>
+    ours({
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "twin", namespace },
+      data: { a: "1" },
+    });
+  const twins = [map("default"), map("kube-public")];
+  await apply(cluster, twins);
+  await typed(["patch", "configmap", "twin", "-n", "default", "-p", '{"data":{"a":"2"}}']);
+  await typed(["delete", "configmap", "twin", "-n", "kube-public"]);
+  lookAgain(cluster);
+  await apply(cluster, twins);
+  assert.equal((await live("configmap", "twin")).data.a, "1");
+});
