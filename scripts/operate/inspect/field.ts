@@ -1,4 +1,6 @@
 // A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
+import { type Fields, stepInto } from "../../../lib/apply/fields.ts";
+import { entriesOf, type FieldManager } from "../../../lib/apply/managers.ts";
 import { isNamed } from "./lists.ts";
 import type { Manifest, Path } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
@@ -60,55 +62,29 @@ export function pathText(path: Path): string {
 }
 
 /** A field manager, and how many fields it owns at a path or below. */
-export interface Owner {
-  manager: string;
-  /** `Apply` or `Update`. */
-  operation: string;
-  /** `status` or `scale`, when that is how it wrote. */
-  subresource?: string;
-  time?: string;
-  fields: number;
-}
+export type Owner = Omit<FieldManager, "fieldsV1"> & { fields: number };
 
 /** Managers of a live object that own the field at `path`, or fields below it. */
 export function ownersOf(live: Manifest, path: Path): Owner[] {
-  const entries: (Omit<Owner, "fields"> & { fieldsV1?: FieldSet })[] =
-    live.metadata.managedFields ?? [];
-  return entries.map(({ manager, operation, subresource, time, fieldsV1 }) => {
-    const fields = fieldsV1 ? owned(fieldsV1, live, path) : 0;
-    return { manager, operation, subresource, time, fields };
-  }).filter(({ fields }) => fields > 0);
+  return entriesOf(live).map(({ fieldsV1, ...manager }) => (
+    { ...manager, fields: fieldsV1 ? owned(fieldsV1, live, path) : 0 }
+  )).filter(({ fields }) => fields > 0);
 }
 
-/** `fieldsV1`: below `f:name` a field, below `k:{...}` an item by its keys, below `v:...` one by its value. */
-interface FieldSet {
-  [element: string]: FieldSet;
-}
-
-function owned(set: FieldSet, node: unknown, [head, ...rest]: Path): number {
+function owned(set: Fields, node: unknown, [head, ...rest]: Path): number {
   if (head === undefined) return sizeOf(set);
   // A list or map that is owned as a whole: nothing in it has an owner of its own.
   if (Object.keys(set).length === 0) return 1;
   const below = (node as Record<string, unknown> | undefined)?.[head];
-  const element = typeof head === "string"
+  const step = typeof head === "string"
     ? `f:${head}`
-    : Object.keys(set).find((element) => isItem(element, below, head));
-  const child = element === undefined ? undefined : set[element];
+    : Object.keys(set).find((step) => step !== "." && stepInto(node, step, "")[0] === below);
+  const child = step === undefined ? undefined : set[step];
   return child ? owned(child, below, rest) : 0;
 }
 
-function isItem(element: string, item: unknown, index: number): boolean {
-  if (element === `i:${index}`) return true;
-  if (element.startsWith("v:")) return element.slice(2) === JSON.stringify(item);
-  if (!element.startsWith("k:") || typeof item !== "object" || item === null) return false;
-  const fields = item as Record<string, unknown>;
-  return Object.entries(JSON.parse(element.slice(2))).every(([key, value]) =>
-    fields[key] === value
-  );
-}
-
 /** Fields in a set; `.` is the map or item itself, which counts when it has no other. */
-function sizeOf(set: FieldSet): number {
+function sizeOf(set: Fields): number {
   const below = Object.keys(set).filter((element) => element !== ".");
   return below.length === 0 ? 1 : below.reduce((sum, element) => sum + sizeOf(set[element]!), 0);
 }
