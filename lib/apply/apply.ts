@@ -2,10 +2,10 @@
 // what changed.
 import { foreignAmong, takeOver, thereBefore } from "./ownership.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { isUpToDate, withHash } from "./diff.ts";
+import { isUpToDate, judge, withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { isOwnership } from "./fields.ts";
-import { foreignFields, ownAstray, ownFields } from "./managers.ts";
+import { foreignFields, ownFields } from "./managers.ts";
 import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
 import { kindsToKeep, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";
@@ -130,12 +130,14 @@ async function send(
   { say = () => {}, replace = new Set() }: ApplyOptions,
 ): Promise<Map<string, Manifest>> {
   const takeFrom = async (live: Map<string, Manifest>) => {
-    const touched = objects.filter((object) => isTakenFrom(live.get(idOf(object)), object));
-    for (const object of touched) {
-      for (const line of addedTo(live.get(idOf(object))!, object)) {
-        say(`taking ${line} from ${idOf(object)}`);
-      }
+    const touched: Manifest[] = [];
+    for (const object of objects) {
+      const found = live.get(idOf(object));
+      const lines = found && ownFields(found) ? addedTo(found, object) : [];
+      if (lines.length === 0) continue;
+      for (const line of lines) say(`taking ${line} from ${idOf(object)}`);
       await retried(() => takeOver(cluster, object));
+      touched.push(object);
     }
     return touched;
   };
@@ -149,15 +151,10 @@ async function send(
   return new Map([...after, ...again]);
 }
 
-/** Whether people have added to an object of ours what a deploy takes away. */
-function isTakenFrom(live: Manifest | undefined, wanted: Manifest): boolean {
-  return live !== undefined && ownFields(live) !== undefined && addedTo(live, wanted).length > 0;
-}
-
 /** Whether fields of a live object change hands by an apply. */
 function isMoved(live: Manifest, wanted: Manifest): boolean {
-  if (isDefinition(wanted)) return false;
-  return isTakenFrom(live, wanted) || ownAstray(wanted, live).some(isOwnership);
+  const { astray, others } = judge(live, wanted);
+  return others.some(({ isTaken }) => isTaken) || astray.some(isOwnership);
 }
 
 /** What people have added to a live object and a deploy takes away, a line for each of them. */

@@ -129,7 +129,7 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
     const last = lastState?.terminated;
     const detail = last === undefined
       ? message
-      : [`last exit code ${last.exitCode}, ${restartCount} restarts`, lastWords(last)].join("");
+      : `last exit code ${last.exitCode}, ${restartCount} restarts${lastWords(last)}`;
     return {
       reason: `pod ${name}, container ${container}: ${reason} ${detail}`.trim(),
       final: reason === "CrashLoopBackOff" && restartCount >= CRASHES ||
@@ -142,8 +142,7 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
 /** What a program said at its end, where its status has it: the reason, and the last of its words. */
 function lastWords({ reason, message }: { reason?: string; message?: string }): string {
   const said = message?.trim().split("\n").at(-1)?.slice(-LAST_WORDS);
-  const why = reason === "OOMKilled" ? [reason] : [];
-  return [...why, ...(said ? [said] : [])].map((text) => `: ${text}`).join("");
+  return (reason === "OOMKilled" ? `: ${reason}` : "") + (said ? `: ${said}` : "");
 }
 
 /** Characters of it that are shown. */

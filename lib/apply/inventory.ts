@@ -122,7 +122,7 @@ export async function allOurs(cluster: Cluster): Promise<Manifest[] | undefined>
   return objects && [...objects.values()];
 }
 
-/** Whether a call failed because the cluster does not serve a kind (any longer: kubectl remembers them for hours). */
+/** Whether a call failed because the cluster does not serve a kind, any longer: kubectl remembers for hours. */
 export function isUnserved(error: unknown): boolean {
   const words = /doesn't have a resource type|could not find the requested resource/;
   return error instanceof KubectlError && words.test(error.stderr);

@@ -135,6 +135,7 @@ export async function takeOver(cluster: Cluster, wanted: Manifest): Promise<void
     const live = JSON.parse(answer);
     const patch = [
       { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live) },
+      // Refused when somebody else has written meanwhile.
       { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
     ];
     const words = ["patch", ...object, ...where, "--type=json", "--patch", JSON.stringify(patch)];

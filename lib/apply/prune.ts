@@ -18,9 +18,9 @@ export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
 }
 
 /**
- * What these steps have on the cluster and is not `wanted` (ids); where they are `all` that there are, also what
- * a step has left that was renamed or removed. An object counts as theirs by its
- * labels, by our field manager, and by having no owner: controllers copy labels to what they make.
+ * What these steps have on the cluster and is not `wanted` (ids); where they are `all` that there are, also
+ * what a step has left that was renamed or removed. An object counts as theirs by its labels, by our field
+ * manager, and by having no owner: controllers copy labels to what they make.
  */
 export async function unwanted(
   cluster: Cluster,
@@ -31,14 +31,13 @@ export async function unwanted(
   if (steps.length === 0) return [];
   const ours = await allOurs(cluster) ??
     [...(await listOwned(cluster, await everyKind(cluster), OWNED)).values()];
-  return ours.filter((object) =>
-    (all
-      ? object.metadata.labels?.[STEP_LABEL] !== undefined
-      : steps.includes(object.metadata.labels?.[STEP_LABEL] ?? "")) &&
-    !wanted.has(idOf(object)) &&
-    !object.metadata.deletionTimestamp && !object.metadata.ownerReferences?.length &&
-    entriesOf(object).some(({ manager }) => manager === OWNER)
-  );
+  return ours.filter((object) => {
+    const { labels, deletionTimestamp, ownerReferences } = object.metadata;
+    const step = labels?.[STEP_LABEL];
+    return step !== undefined && (all || steps.includes(step)) && !wanted.has(idOf(object)) &&
+      !deletionTimestamp && !ownerReferences?.length &&
+      entriesOf(object).some(({ manager }) => manager === OWNER);
+  });
 }
 
 // Made by controllers only, many, or (definitions) large and never deleted here.

@@ -33,8 +33,8 @@ export const DEPLOY_FLAGS = {
 };
 
 /**
- * Deploys steps (`all` that there are, or some) to clusters, writes the closing table (or, with `--json`, the results to stdout), and
- * gives the exit code. Of the environment it obeys `CANARY` (the cluster that goes first: the others
+ * Deploys steps (`all` that there are, or some) to clusters, writes the closing table (or, with `--json`,
+ * the results to stdout), and gives the exit code. Of the environment it obeys `CANARY` (the cluster that goes first: the others
  * follow when it is well), `MAX_FAILURES` (so many may fail before the others begin no further step),
  * `PLAN` (an approved plan) and `REPLACE` (ids of objects that may be deleted and created).
  */

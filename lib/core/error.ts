@@ -16,7 +16,7 @@ export const ExitCode = {
   verification: 11,
   /** `make drift` alone: the cluster is not as wanted. */
   drift: 12,
-  /** Ctrl-C, and SIGTERM: as shells tell them. */
+  /** SIGHUP, Ctrl-C and SIGTERM: as shells tell them. */
   hungUp: 129,
   interrupted: 130,
   terminated: 143,

@@ -20,8 +20,8 @@ import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
 export interface Planned {
   id: string;
   /**
-   * `kept`: no step wants it, and no deploy deletes it, for the reason that is given. `foreign`: as wanted, but a program that nobody knows has written beside it;
-   * a deploy leaves that.
+   * `kept`: no step wants it, and no deploy deletes it, for the reason that is given. `foreign`: as wanted,
+   * but a program that nobody knows has written beside it; a deploy leaves that.
    */
   action: "kept" | "create" | "update" | "delete" | "refused" | "foreign" | "unchanged";
   /** For an update: `spec.replicas: 1 -> 2` (never values of Secrets); why the API server refuses it. */
@@ -31,9 +31,9 @@ export interface Planned {
 }
 
 /**
- * Compares the desired objects of `steps` (`all` that there are, or some) with the cluster; `keeps` gives the reason why what a step has left
- * may not be deleted yet. Tolerates namespaces and kinds that the
- * same run would create. Changes nothing.
+ * Compares the desired objects of `steps` (`all` that there are, or some) with the cluster; `keeps` gives the
+ * reason why what a step has left may not be deleted yet. Tolerates namespaces and kinds that the same run
+ * would create. Changes nothing.
  * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
  */
 export async function plan(

@@ -45,12 +45,8 @@ export function openLiveView(): Disposable {
   const { stderr, env: { CI, TERM } } = process;
   if (stderr.isTTY && !CI && TERM !== "dumb") {
     const write = (text: string) => void stderr.write(text);
-    const { columns = 80, rows = 24 } = stderr;
-    view ??= new LiveView({
-      write,
-      columns: () => stderr.columns || columns,
-      rows: () => stderr.rows || rows,
-    });
+    const [columns, rows] = [() => stderr.columns || 80, () => stderr.rows || 24];
+    view ??= new LiveView({ write, columns, rows });
   }
   return {
     [Symbol.dispose]() {

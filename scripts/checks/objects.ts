@@ -14,7 +14,10 @@ export async function existing({ cluster, objects }: Subject): Promise<Finding[]
   return objectFindings(await deltasOf(cluster, wanted), wanted, cluster.id);
 }
 
-/** Objects that are not there (fail), or are not as wanted (warn: they may do their work): one finding for each step that should see to it. */
+/**
+ * Objects that are not there (fail), or are not as wanted (warn: they may do their work): one finding for each
+ * step that should see to it.
+ */
 export function objectFindings(
   deltas: Map<string, Delta>,
   objects: Manifest[],
