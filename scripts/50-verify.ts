@@ -1,7 +1,8 @@
 // 50-verify: proves hop by hop that a cluster does what the other steps built, and leaves nothing behind.
 // Every check runs; one table has what each has found, with the likely cause and the fix of what is wrong.
 import "./needs.ts";
-import type { Check } from "../lib/core/check.ts";
+import type { Inventory } from "../lib/apply/inventory.ts";
+import type { Check, Subject } from "../lib/core/check.ts";
 import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { durationSeconds } from "../lib/core/quantity.ts";
@@ -14,13 +15,16 @@ import { STEPS } from "./steps.ts";
 const AFTER = { when: "after", needs: "cluster" } as const;
 
 /** Of the cluster as a whole; the steps bring their own. */
-const CHECKS: Check[] = [
-  { ...AFTER, name: "Objects", hop: "manifests -> API server", run: existing },
-  { ...AFTER, name: "Readiness", hop: "controllers -> pods", run: readyObjects },
-  { ...AFTER, name: "Volume claims", hop: "pods -> volumes", run: claims },
-  { ...AFTER, name: "Client certificate", hop: "kubectl -> API server", run: clientCertificate },
-  { ...AFTER, name: "API server certificate", hop: "API server -> kubectl", run: apiCertificate },
-];
+function checksOfCluster(inventory: Inventory): Check[] {
+  const objects = (subject: Subject) => existing(subject, inventory);
+  return [
+    { ...AFTER, name: "Objects", hop: "manifests -> API server", run: objects },
+    { ...AFTER, name: "Readiness", hop: "controllers -> pods", run: readyObjects },
+    { ...AFTER, name: "Volume claims", hop: "pods -> volumes", run: claims },
+    { ...AFTER, name: "Client certificate", hop: "kubectl -> API server", run: clientCertificate },
+    { ...AFTER, name: "API server certificate", hop: "API server -> kubectl", run: apiCertificate },
+  ];
+}
 
 /**
  * Right after a deploy, discovery and first scrapes take their time: in ms, shared by all checks. A rate
@@ -38,7 +42,7 @@ export const verify = step({
     const { cluster } = context;
     const objects = await desiredOf(STEPS, cluster);
     const deadline = Date.now() + patienceOf(cluster);
-    const checks = checksOf(STEPS, cluster, "after", CHECKS);
+    const checks = checksOf(STEPS, cluster, "after", checksOfCluster(context.inventory));
     await verifyBy(checks, context, () => deadline, () => objects);
   },
 });

@@ -6,6 +6,7 @@ import {
   command,
   type Flags,
   tellWarnings,
+  type Values,
   WITHOUT_SECRETS,
 } from "../lib/cli/command.ts";
 import { deploy, DEPLOY_FLAGS } from "../lib/cli/deploy.ts";
@@ -24,15 +25,15 @@ import { print, Report } from "../lib/io/report.ts";
 import { verify } from "./50-verify.ts";
 import { STEPS } from "./steps.ts";
 
-type Verb = (ids: string[], flags: Flags) => Promise<number>;
+type Verb = (ids: string[], flags: Flags, values: Values) => Promise<number>;
 
 const VERBS: Record<string, Verb> = {
-  deploy: (ids, flags) => deploy([...STEPS, verify], ids, flags, { all: true }),
+  deploy: (ids, flags, { take }) => deploy([...STEPS, verify], ids, flags, { all: true, take }),
   verify: (ids, flags) => deploy([verify], ids, flags),
-  async plan(ids, flags) {
+  async plan(ids, flags, values) {
     const { PLAN } = process.env;
     if (PLAN) await refuseOtherFile(PLAN);
-    const plans = await plansOf(ids, flags);
+    const plans = await plansOf(ids, flags, values);
     if (PLAN && plans.every(({ error }) => error === undefined)) {
       await writePlan(PLAN, plans);
       new Report().say(`kept in ${PLAN}: PLAN=${PLAN} makes it binding for a deploy`);
@@ -58,16 +59,20 @@ const VERBS: Record<string, Verb> = {
     report.say(really ? FORGET : `\nnothing is deleted yet: the same with YES=${named} does it`);
     return exitCodeOfFleet(results);
   },
-  async drift(ids, flags) {
-    return driftCode(await plansOf(ids, flags));
+  async drift(ids, flags, values) {
+    return driftCode(await plansOf(ids, flags, values));
   },
 };
 
 /** Makes plans and writes them to stdout. */
-async function plansOf(ids: string[], { json }: Flags): Promise<ClusterPlan[]> {
+async function plansOf(
+  ids: string[],
+  { json }: Flags,
+  { take }: Values,
+): Promise<ClusterPlan[]> {
   const { clusters, central } = await choiceFor(ids);
   tellWarnings(clusters);
-  const plans = await planFleet(STEPS, clusters, { central });
+  const plans = await planFleet(STEPS, clusters, { central, take });
   if (json) print(plansJson(plans));
   else printPlans(plans);
   return plans;
@@ -89,5 +94,9 @@ function verbOf(word = ""): Verb {
 
 if (import.meta.main) {
   const usage = `fleet.ts ${Object.keys(VERBS).join(" | ")} CLUSTER... | all`;
-  await command(usage, DEPLOY_FLAGS, ([word, ...ids], flags) => verbOf(word)(ids, flags));
+  await command(
+    usage,
+    DEPLOY_FLAGS,
+    ([word, ...ids], flags, values) => verbOf(word)(ids, flags, values),
+  );
 }

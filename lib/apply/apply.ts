@@ -2,12 +2,12 @@
 // what changed.
 import { foreignAmong, takeOver, thereBefore } from "./ownership.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { isUpToDate, judge, withHash } from "./diff.ts";
+import { withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { isOwnership } from "./fields.ts";
 import { foreignFields, ownFields } from "./managers.ts";
-import { isUnserved, liveOf, noteApplied } from "./inventory.ts";
-import { kindsToKeep, resourceOf, servedKinds } from "../kube/kinds.ts";
+import type { ById, Inventory } from "./inventory.ts";
+import { resourceOf, servedKinds } from "../kube/kinds.ts";
 import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";
 import { applyRefused } from "./rejection.ts";
 import type { Change } from "../io/report.ts";
@@ -20,8 +20,6 @@ export interface ApplyOptions {
   say?: (text: string) => void;
   /** Ids of the objects that may be deleted and created where a field of them cannot change. */
   replace?: ReadonlySet<string>;
-  /** true: a later run finds by their kinds what is sent now, also when nothing wants it any more. */
-  keepKinds?: boolean;
 }
 
 /**
@@ -29,72 +27,71 @@ export interface ApplyOptions {
  * does not need a new definition goes on while the API server takes that in.
  */
 export async function apply(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
   options: ApplyOptions = {},
 ): Promise<Change[]> {
+  if (objects.length === 0) return [];
   const [definitions, rest] = inWaves(objects.map(withHash));
-  const { live: before, unserved } = await thereBefore(cluster, definitions, rest, options.say);
+  const { live: before, unserved } = await thereBefore(
+    inventory,
+    definitions,
+    rest,
+    options.say,
+  );
   const crds = definitions.filter((object) =>
     isDefinition(object) &&
-    (!isUpToDate(before.get(idOf(object)), object) || unserved.some((one) => defines(object, one)))
+    (isStale(inventory, before, object) || unserved.some((one) => defines(object, one)))
   );
   const { custom = [], plain = [] } = Object.groupBy(
     rest,
     (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
   );
-  if (options.keepKinds) await keepKinds(cluster, [...definitions, ...plain], options);
-  const defined = await applyWave(cluster, definitions, before, options);
+  const defined = await applyWave(inventory, definitions, before, options);
   const [applied] = await Promise.all([
-    applyWave(cluster, plain, before, options),
-    crds.length > 0 ? established(cluster, crds) : undefined,
+    applyWave(inventory, plain, before, options),
+    crds.length > 0 ? established(inventory.cluster, crds) : undefined,
   ]);
-  // Not earlier: to list a kind that was only defined is slow, should this run end here.
-  if (options.keepKinds) await keepKinds(cluster, custom, options);
-  return [...defined, ...applied, ...await applyWave(cluster, custom, before, options)];
+  return [...defined, ...applied, ...await applyWave(inventory, custom, before, options)];
 }
 
-/** Keeps the kinds of the objects on the cluster, for later runs to find them by. */
-export async function keepKinds(
-  cluster: Cluster,
-  objects: Manifest[],
-  options: ApplyOptions = {},
-): Promise<void> {
-  const kinds = await kindsToKeep(cluster, objects);
-  if (kinds) await send(cluster, [withHash(kinds)], new Map(), options);
+/**
+ * Keeps on the cluster which objects are ours: those that are there, and these, which are to be sent next. That
+ * is one write, or none where it is kept already.
+ */
+export async function keep(inventory: Inventory, objects: Manifest[] = []): Promise<void> {
+  const kept = await inventory.keeping(objects);
+  if (kept) await send(inventory, [withHash(kept)], new Map(), {});
 }
 
 /** Those of the objects that an {@link apply} would send. */
-export async function staleAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
-  try {
-    const live = await liveOf(cluster, objects);
-    return objects.filter((object) => !isUpToDate(live.get(idOf(object)), withHash(object)));
-  } catch (error) {
-    if (isUnserved(error)) return objects;
-    throw error;
-  }
+export async function staleAmong(inventory: Inventory, objects: Manifest[]): Promise<Manifest[]> {
+  const deltas = await inventory.deltas(objects);
+  return objects.filter((object) => deltas.get(idOf(object))?.state !== "current");
+}
+
+function isStale(inventory: Inventory, before: ById, object: Manifest): boolean {
+  return inventory.judge(before.get(idOf(object)), object).state !== "current";
 }
 
 async function applyWave(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
-  before: Map<string, Manifest>,
+  before: ById,
   options: ApplyOptions,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
-  const stale = objects.filter((object) => !isUpToDate(before.get(idOf(object)), object));
-  await gone(cluster, stale, before, options);
-  const after = stale.length > 0
-    ? await send(cluster, stale, before, options)
-    : new Map<string, Manifest>();
-  await noteApplied(cluster, after.values());
+  const stale = objects.filter((object) => isStale(inventory, before, object));
+  await gone(inventory.cluster, stale, before, options);
+  const after: ById = stale.length > 0 ? await send(inventory, stale, before, options) : new Map();
+  await inventory.note(after.values());
   const sent = new Set(stale);
   return objects.map((object) => {
     const id = idOf(object), old = before.get(id);
     if (!old) return { id, action: "created" };
     // Who has a field is a change as well: the plan names it.
     const same = !sent.has(object) ||
-      !isMoved(old, object) && stateOf(old) === stateOf(after.get(id));
+      !isMoved(inventory, old, object) && stateOf(old) === stateOf(after.get(id));
     return { id, action: same ? "unchanged" : "configured" };
   });
 }
@@ -103,7 +100,7 @@ async function applyWave(
 async function gone(
   cluster: Cluster,
   objects: Manifest[],
-  before: Map<string, Manifest>,
+  before: ById,
   { say = () => {} }: ApplyOptions,
 ): Promise<void> {
   const leaving = objects.filter((object) =>
@@ -124,42 +121,42 @@ async function gone(
 
 /** Sends the objects; what people have added is ours before, and of what was theirs afterwards. */
 async function send(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
-  before: Map<string, Manifest>,
+  before: ById,
   { say = () => {}, replace = new Set() }: ApplyOptions,
 ): Promise<Map<string, Manifest>> {
   const takeFrom = async (live: Map<string, Manifest>) => {
     const touched: Manifest[] = [];
     for (const object of objects) {
       const found = live.get(idOf(object));
-      const lines = found && ownFields(found) ? addedTo(found, object) : [];
+      const lines = found && ownFields(found) ? addedTo(inventory, found, object) : [];
       if (lines.length === 0) continue;
       for (const line of lines) say(`taking ${line} from ${idOf(object)}`);
-      await retried(() => takeOver(cluster, object));
+      await retried(() => takeOver(inventory, object));
       touched.push(object);
     }
     return touched;
   };
   await takeFrom(before);
-  const after = await sendAll(cluster, objects)
-    .catch((error) => applyRefused(cluster, objects, error, { say, replace }));
+  const after = await sendAll(inventory, objects)
+    .catch((error) => applyRefused(inventory, objects, error, { say, replace }));
   const adopted = await takeFrom(after);
   if (adopted.length === 0) return after;
-  const again = await retried(() => sendList(cluster, adopted))
-    .catch((error) => applyRefused(cluster, adopted, error, { say, replace }));
+  const again = await retried(() => sendList(inventory.cluster, adopted))
+    .catch((error) => applyRefused(inventory, adopted, error, { say, replace }));
   return new Map([...after, ...again]);
 }
 
 /** Whether fields of a live object change hands by an apply. */
-function isMoved(live: Manifest, wanted: Manifest): boolean {
-  const { astray, others } = judge(live, wanted);
+function isMoved(inventory: Inventory, live: Manifest, wanted: Manifest): boolean {
+  const { astray, others } = inventory.judge(live, wanted);
   return others.some(({ isTaken }) => isTaken) || astray.some(isOwnership);
 }
 
 /** What people have added to a live object and a deploy takes away, a line for each of them. */
-function addedTo(live: Manifest, wanted: Manifest): string[] {
-  const others = foreignFields(live, wanted).filter(({ isTaken }) => isTaken);
+function addedTo({ takes }: Inventory, live: Manifest, wanted: Manifest): string[] {
+  const others = foreignFields(live, wanted, takes).filter(({ isTaken }) => isTaken);
   return [...Map.groupBy(others, ({ manager, time }) => `${manager}, ${time}`)].map(
     ([who, all]) => {
       const more = all.length > 3 ? ` and ${all.length - 3} more` : "";

@@ -33,9 +33,13 @@ export interface Delta {
 /**
  * Judges a live object, which must be listed with its managers, against `wanted` ({@link withHash}). Of a
  * definition, whose content is not listed, the hash alone counts. What a program that nobody knows has
- * written beside us is told, and is no reason to send anything.
+ * written beside us is told, and is no reason to send anything; `takes` says whose fields are.
  */
-export function judge(live: Manifest | undefined, wanted: Manifest): Delta {
+export function judge(
+  live: Manifest | undefined,
+  wanted: Manifest,
+  takes?: (manager: string) => boolean,
+): Delta {
   const told = (state: State, astray: string[] = [], others: ForeignField[] = []) => (
     { state, astray, others }
   );
@@ -43,15 +47,10 @@ export function judge(live: Manifest | undefined, wanted: Manifest): Delta {
   if (live.metadata.deletionTimestamp) return told("deleting");
   const isStale = live.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL];
   if (isDefinition(wanted)) return told(isStale ? "stale" : "current");
-  const others = foreignFields(live, wanted);
+  const others = foreignFields(live, wanted, takes);
   const found = isStale ? [] : ownAstray(wanted, live);
   const isTouched = found.length > 0 || others.some(({ isTaken }) => isTaken);
   return told(isStale ? "stale" : isTouched ? "drifted" : "current", found, others);
-}
-
-/** Whether nothing need be sent. */
-export function isUpToDate(live: Manifest | undefined, wanted: Manifest): boolean {
-  return judge(live, wanted).state === "current";
 }
 
 /**

@@ -1,131 +1,223 @@
-// What the cluster has of ours: the objects that carry our label, of the kinds in question.
+// What a cluster has of ours. Which objects these are is kept there, in one ConfigMap; how they are now is looked
+// at, with one list for all of their kinds.
 import type { Cluster } from "../core/cluster.ts";
-import { type Delta, HASH_LABEL, judge, withHash } from "./diff.ts";
-import { kindsOf, rememberedKinds, resourceOf, servedKinds } from "../kube/kinds.ts";
+import {
+  asList,
+  configMap,
+  idOf,
+  type Manifest,
+  OWNED,
+  OWNER,
+  STEP_LABEL,
+} from "../core/object.ts";
+import { kindsOf, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { idOf, isDefinition, type Manifest, OWNED } from "../core/object.ts";
+import { type Connection, KEPT } from "../kube/target.ts";
+import { type Delta, HASH_LABEL, judge, withHash } from "./diff.ts";
+import { isPerson, ownFields } from "./managers.ts";
 
-type ById = Map<string, Manifest>;
+/** Objects by their id. */
+export type ById = Map<string, Manifest>;
 
 /** One look at all that is ours. */
 interface Look {
-  /** The kinds that were looked at: all that were ever deployed, as far as they are served. */
+  /** The kinds that were looked at, as far as they are served: of the others there is nothing. */
   kinds: Set<string>;
-  objects: ById;
-  /** Of them name and hash alone. */
-  definitions: ById;
-}
-
-/** A look, under way or done, and when it was begun, as of `Date.now()`. */
-interface Begun {
-  at: number;
-  look: Promise<Look | undefined>;
+  /** Whole objects with the managers of their fields; of definitions, which are megabytes, name and labels. */
+  live: ById;
 }
 
 /** How long a look is good for, in ms: steps with nothing to do follow each other within seconds. */
 const YOUNG = 20_000;
 
-const looks = new WeakMap<Cluster, Begun>();
-const sharing = new WeakSet<Cluster>();
+/** What is known of ours on one cluster; the looks of one run share it. */
+export class Inventory {
+  readonly cluster: Cluster;
+  /** Whether what a program of this name has written beside us is taken away. */
+  readonly takes: (manager: string) => boolean;
+  /** What is kept, a line for each object; undefined: it is lost, or an older revision has kept kinds alone. */
+  #kept?: string[];
+  /** Every kind that was deployed; undefined: nobody knows, so it may be any. */
+  #kinds?: Set<string>;
+  /** Kinds that were not served a moment ago. */
+  #unserved = new Set<string>();
+  #last?: { at: number; look: Promise<Look> };
 
-/**
- * From now on {@link liveOf} looks at all kinds of a cluster at once, and again only after a while. The first
- * look begins here, beside whatever else there is to do.
- */
-export function shareLooks(cluster: Cluster): void {
-  sharing.add(cluster);
-  // Its failure is for those who want it.
-  lookAt(cluster).catch(() => {});
-}
+  /** Of a cluster that {@link connect} has seen; `take` names programs whose fields are to be taken away. */
+  constructor({ cluster, kept, isNew }: Connection, take: string[] = []) {
+    this.cluster = cluster;
+    this.takes = (manager) => isPerson(manager) || take.includes(manager);
+    this.#kept = isNew ? [] : linesOf(kept?.data?.objects, /^\S+ \S+ [A-Z]\w*\/\S+$/);
+    const kinds = this.#kept ? kindsIn(this.#kept) : linesOf(kept?.data?.kinds, /^\w+\.v\w+\./);
+    this.#kinds = kinds && new Set(kinds);
+  }
 
-/** What was looked at counts no longer. */
-export function lookAgain(cluster: Cluster): void {
-  looks.delete(cluster);
-}
+  /** All that is ours, by id, as it was within the last 20 s and as this run has changed it since. */
+  async live(): Promise<ById> {
+    return (await this.#look()).live;
+  }
 
-/** The objects as they are now that they were applied. */
-export async function noteApplied(cluster: Cluster, applied: Iterable<Manifest>): Promise<void> {
-  const look = await looks.get(cluster)?.look;
-  for (const object of applied) {
-    look?.[isDefinition(object) ? "definitions" : "objects"].set(idOf(object), object);
+  /** What is to be said of each of these wanted objects, by id. */
+  async deltas(objects: Manifest[]): Promise<Map<string, Delta>> {
+    if (objects.length === 0) return new Map();
+    const live = await this.live();
+    return new Map(
+      objects.map((one) => [idOf(one), this.judge(live.get(idOf(one)), withHash(one))]),
+    );
+  }
+
+  /** As {@link judge}, where fields are taken away as this inventory {@link takes} them. */
+  judge(live: Manifest | undefined, wanted: Manifest): Delta {
+    return judge(live, wanted, this.takes);
+  }
+
+  /** Those of the objects whose kinds the cluster serves. */
+  async served(objects: Manifest[]): Promise<Manifest[]> {
+    if (objects.length === 0) return [];
+    const { kinds } = await this.#look();
+    if (objects.every((object) => kinds.has(resourceOf(object)))) return objects;
+    const served = await servedKinds(this.cluster);
+    return objects.filter((object) => served.has(resourceOf(object)));
+  }
+
+  /** The step that an object belongs to, also where somebody has taken the label away; "" for none. */
+  stepOf(object: Manifest): string {
+    const line = this.#kept?.find((line) => idIn(line) === idOf(object));
+    return object.metadata.labels?.[STEP_LABEL] ?? line?.split(" ")[0] ?? "";
+  }
+
+  /** What was looked at counts no longer. */
+  refresh(): void {
+    this.#last = undefined;
+  }
+
+  /** The objects as they are now that they were applied. */
+  async note(applied: Iterable<Manifest>): Promise<void> {
+    const look = await this.#last?.look;
+    for (const object of applied) {
+      look?.live.set(idOf(object), object);
+      this.#unserved.delete(resourceOf(object));
+    }
+  }
+
+  /**
+   * The ConfigMap that keeps these objects beside those that are there, to be applied before the first of them is
+   * sent; undefined where it keeps just that already. Of a step that it does not belong to an object has none.
+   */
+  async keeping(objects: Manifest[]): Promise<Manifest | undefined> {
+    const wanted = new Map(objects.map((object) => [idOf(object), lineOf(object)]));
+    const live = await this.live();
+    const there = this.#kept?.filter((line) => live.has(idIn(line))) ??
+      [...live.values()].filter(isMadeByStep).map(lineOf);
+    const lines = [
+      ...there.filter((line) => !wanted.has(idIn(line))),
+      ...wanted.values(),
+    ].sort();
+    if (lines.join() === this.#kept?.join()) return undefined;
+    this.#kept = lines;
+    this.#kinds = new Set(kindsIn(lines));
+    const kinds = [...this.#kinds].sort().join("\n");
+    const labels = { "app.kubernetes.io/managed-by": OWNER };
+    return configMap(KEPT, "kube-system", { kinds, objects: lines.join("\n") }, { labels });
+  }
+
+  async #look(): Promise<Look> {
+    const last = this.#last;
+    if (last && Date.now() - last.at < YOUNG) return await last.look;
+    const look = this.#lookNow();
+    const mine = this.#last = { at: Date.now(), look };
+    // One that failed is no look that others could share.
+    look.catch(() => this.#last === mine && this.refresh());
+    return await look;
+  }
+
+  async #lookNow(): Promise<Look> {
+    const names = [...this.#kinds ?? await everyKind(this.cluster)]
+      .filter((kind) => !this.#unserved.has(kind));
+    const isDefinitions = (name: string) => name.startsWith("customresourcedefinition.");
+    const [definitions, [kinds, listed]] = await Promise.all([
+      names.some(isDefinitions) ? definitionsOf(this.cluster) : new Map(),
+      this.#servedOf(names.filter((name) => !isDefinitions(name))),
+    ]);
+    const look = {
+      kinds: new Set([...kinds, ...names.filter(isDefinitions)]),
+      live: new Map([...definitions, ...listed]),
+    };
+    for (const [id, object] of await this.#unlabelled(look)) look.live.set(id, object);
+    return look;
+  }
+
+  /** What is ours of these kinds, and which of them are served: of the others there is nothing. */
+  async #servedOf(kinds: string[]): Promise<[kinds: string[], objects: ById]> {
+    try {
+      return [kinds, await owned(this.cluster, kinds)];
+    } catch (error) {
+      if (!isUnserved(error)) throw error;
+      const served = await servedKinds(this.cluster);
+      for (const kind of kinds) if (!served.has(kind)) this.#unserved.add(kind);
+      const rest = kinds.filter((kind) => served.has(kind));
+      return [rest, await owned(this.cluster, rest)];
+    }
+  }
+
+  /** What is kept as ours and was not listed, as far as it is there: somebody has taken its label away. */
+  async #unlabelled({ kinds, live }: Look): Promise<ById> {
+    const missing = (this.#kept ?? []).map(objectIn).filter((object) =>
+      !live.has(idOf(object)) && kinds.has(resourceOf(object))
+    );
+    const found = await namedOf(this.cluster, missing);
+    return new Map([...found].filter(([, object]) => ownFields(object) !== undefined));
   }
 }
 
-/**
- * What is ours of the kinds of these objects (or of more), by id. Definitions are megabytes, so of them
- * only name and hash are listed.
- */
-export async function liveOf(cluster: Cluster, objects: Manifest[]): Promise<ById> {
-  const look = sharing.has(cluster) ? await lookAt(cluster) : undefined;
-  // What is of other kinds was never deployed, or is there since: see noteApplied().
-  if (look) return new Map([...look.definitions, ...look.objects]);
-  const rest = objects.filter((object) => !isDefinition(object));
-  const [listed, whole] = await Promise.all([
-    objects.some(isDefinition) ? definitionsOf(cluster) : undefined,
-    rest.length > 0 ? owned(cluster, rest) : undefined,
-  ]);
-  return new Map([...listed ?? [], ...whole ?? []]);
+/** `30-thanos apps/v1 Deployment/monitoring/thanos-query`: an object as it is kept. */
+function lineOf(object: Manifest): string {
+  return `${object.metadata.labels?.[STEP_LABEL]} ${object.apiVersion} ${idOf(object)}`;
 }
 
-/** A look that is young; undefined where the kinds are not known. */
-async function lookAt(cluster: Cluster): Promise<Look | undefined> {
-  const last = looks.get(cluster);
-  if (last && sharing.has(cluster) && Date.now() - last.at < YOUNG) return await last.look;
-  const look = newLook(cluster);
-  looks.set(cluster, { at: Date.now(), look });
-  // One that failed, or told nothing, is no look that others could share.
-  const seen = await look.catch(() => undefined);
-  if (!seen) looks.delete(cluster);
-  return await look;
+function idIn(line: string): string {
+  return line.split(" ").at(-1)!;
 }
 
-async function newLook(cluster: Cluster): Promise<Look | undefined> {
-  const names = await rememberedKinds(cluster);
-  if (!names) return undefined;
-  const isDefinitions = (name: string) => name.startsWith("customresourcedefinition.");
-  const rest = names.filter((name) => !isDefinitions(name));
-  const [[kinds, objects], definitions] = await Promise.all([
-    servedOf(cluster, rest),
-    names.some(isDefinitions) ? definitionsOf(cluster) : new Map(),
-  ]);
-  return { kinds: new Set([...kinds, ...names.filter(isDefinitions)]), objects, definitions };
+function objectIn(line: string): Manifest {
+  const [step, apiVersion = "", id = ""] = line.split(" ");
+  const [kind = "", ...names] = id.split("/");
+  const [name = "", namespace] = names.toReversed();
+  const metadata = { name, ...(namespace ? { namespace } : {}), labels: { [STEP_LABEL]: step! } };
+  return { apiVersion, kind, metadata };
 }
 
-/** What is ours of these kinds, and which of them are served: of the others there is nothing. */
-async function servedOf(
-  cluster: Cluster,
-  kinds: string[],
-): Promise<[kinds: string[], objects: ById]> {
-  try {
-    return [kinds, await listOwned(cluster, kinds, OWNED)];
-  } catch (error) {
-    if (!isUnserved(error)) throw error;
-    const served = await servedKinds(cluster);
-    const rest = kinds.filter((kind) => served.has(kind));
-    return [rest, await listOwned(cluster, rest, OWNED)];
-  }
+function kindsIn(lines: string[]): string[] {
+  return kindsOf(lines.map(objectIn));
 }
 
-/** Those of the objects whose kinds the cluster serves: what a look has seen is, for the rest it is asked. */
-export async function servedAmong(cluster: Cluster, objects: Manifest[]): Promise<Manifest[]> {
-  if (objects.length === 0) return [];
-  const kinds = sharing.has(cluster) ? (await lookAt(cluster))?.kinds : undefined;
-  if (objects.every((object) => kinds?.has(resourceOf(object)))) return objects;
-  const served = await servedKinds(cluster);
-  return objects.filter((object) => served.has(resourceOf(object)));
+/** Whether a step's apply has made it: a label alone may be a copy. */
+function isMadeByStep(object: Manifest): boolean {
+  return object.metadata.labels?.[STEP_LABEL] !== undefined && ownFields(object) !== undefined;
 }
 
-/** All that is ours but definitions; undefined where {@link lookAt} cannot tell. */
-export async function allOurs(cluster: Cluster): Promise<Manifest[] | undefined> {
-  const objects = (await lookAt(cluster))?.objects;
-  return objects && [...objects.values()];
+/** The lines of a text; undefined where there is none, or one of them is not of that form. */
+function linesOf(text: string | undefined, form: RegExp): string[] | undefined {
+  const lines = text?.split("\n").filter(Boolean);
+  return lines?.every((line) => form.test(line)) ? lines : undefined;
 }
 
 /** Whether a call failed because the cluster does not serve a kind, any longer: kubectl remembers for hours. */
 export function isUnserved(error: unknown): boolean {
   const words = /doesn't have a resource type|could not find the requested resource/;
   return error instanceof KubectlError && words.test(error.stderr);
+}
+
+// Made by controllers only, or many.
+const SKIPPED =
+  /^(endpoints|endpointslices?|events?|pods?|replicasets?|controllerrevisions?|leases?)\./;
+
+/** Every kind that the cluster can list and delete: what is ours may be of any where nothing is kept. */
+async function everyKind(cluster: Cluster): Promise<string[]> {
+  return [...await servedKinds(cluster, ["--verbs=list,delete"])].filter((kind) =>
+    !SKIPPED.test(kind)
+  );
 }
 
 async function definitionsOf(cluster: Cluster): Promise<ById> {
@@ -147,34 +239,28 @@ async function definitionsOf(cluster: Cluster): Promise<ById> {
   );
 }
 
-/** Whole objects that we own, by id, of the kinds of `objects`, as they are at this moment. */
-export async function owned(cluster: Cluster, objects: Manifest[]): Promise<ById> {
-  return await listOwned(cluster, kindsOf(objects), OWNED);
-}
-
-/** Whole objects of these kinds that the selector finds, with the managers of their fields, by id. */
-export async function listOwned(
-  cluster: Cluster,
-  kinds: string[],
-  selector: string,
-): Promise<ById> {
+/** Whole objects of these kinds that have our label, with the managers of their fields, as they are now, by id. */
+export async function owned(cluster: Cluster, kinds: string[]): Promise<ById> {
   if (kinds.length === 0) return new Map();
-  const words = ["get", kinds.join(","), "--all-namespaces", "--selector", selector];
+  const words = ["get", kinds.join(","), "--all-namespaces", "--selector", OWNED];
   const flags = ["--show-managed-fields", "--output", "json"];
   return byId(JSON.parse(await kubectl([...words, ...flags], { cluster })).items);
+}
+
+/** Those of the objects that are there, whoever made them, as they are now, by id. */
+export async function namedOf(cluster: Cluster, objects: Manifest[]): Promise<ById> {
+  if (objects.length === 0) return new Map();
+  const input = asList(objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
+    { apiVersion, kind, metadata: { name, namespace } }
+  )));
+  const flags = ["--ignore-not-found", "--show-managed-fields", "--output", "json"];
+  const answer = await kubectl(["get", "--filename", "-", ...flags], { cluster, input });
+  if (!answer.trim()) return new Map();
+  const whole = JSON.parse(answer);
+  return byId(whole.items ?? [whole]);
 }
 
 /** Objects by their id. */
 export function byId(items: Manifest[]): ById {
   return new Map(items.map((item) => [idOf(item), item]));
-}
-
-/** What is to be said of each of these objects, by id. */
-export async function deltasOf(
-  cluster: Cluster,
-  objects: Manifest[],
-): Promise<Map<string, Delta>> {
-  if (objects.length === 0) return new Map();
-  const live = await liveOf(cluster, objects);
-  return new Map(objects.map((one) => [idOf(one), judge(live.get(idOf(one)), withHash(one))]));
 }

@@ -76,21 +76,26 @@ export function ownFields(live: Manifest): Fields | undefined {
   return entriesOf(live).find(isOwn)?.fieldsV1;
 }
 
-/** Fields that somebody has written beside what is wanted, but for those of controllers and what stays. */
-export function foreignFields(live: Manifest, wanted: Manifest): ForeignField[] {
+/**
+ * Fields that somebody has written beside what is wanted, but for those of controllers and what stays; `takes`
+ * says whose are taken away.
+ */
+export function foreignFields(
+  live: Manifest,
+  wanted: Manifest,
+  takes: (manager: string) => boolean = isPerson,
+): ForeignField[] {
   const ours = ownFields(live) ?? {};
   return entriesOf(live).filter(({ manager, subresource }) =>
     manager !== OWNER && !subresource && !CONTROLLERS.test(manager)
   ).flatMap(({ manager, time, fieldsV1 = {} }) =>
     leavesBeside(fieldsV1, ours, [live, wanted], "")
       .filter(({ path }) => !STAYING.test(path))
-      .map((leaf) => ({ ...leaf, manager, time, isTaken: isTaken(live.kind, leaf.path, manager) }))
+      .map((leaf) => {
+        const isTaken = takes(manager) && !FIXED[live.kind]?.test(leaf.path);
+        return { ...leaf, manager, time, isTaken };
+      })
   );
-}
-
-/** Whether a deploy takes that field away. */
-function isTaken(kind: string, path: string, manager: string): boolean {
-  return isPerson(manager) && !FIXED[kind]?.test(path);
 }
 
 /** Fields of one tree that another one, and what is wanted, lack: each as its highest node, with its value. */
@@ -118,9 +123,12 @@ function leavesBeside(
 }
 
 /** The managers of an object, with what people have written among our fields, but for what stays theirs. */
-export function withPeoplesFields(live: Manifest): FieldManager[] {
+export function withPeoplesFields(
+  live: Manifest,
+  takes: (manager: string) => boolean = isPerson,
+): FieldManager[] {
   const entries = entriesOf(live);
-  const people = entries.filter(({ manager, subresource }) => !subresource && isPerson(manager));
+  const people = entries.filter(({ manager, subresource }) => !subresource && takes(manager));
   const { kind } = live;
   const taken = people.map(({ fieldsV1 = {} }) => part(fieldsV1, false, kind));
   return entries.flatMap((entry) => {

@@ -2,11 +2,11 @@
 // of another deployer stay its own.
 import { type Cluster, text } from "../core/cluster.ts";
 import { entriesOf, withPeoplesFields } from "./managers.ts";
-import { byId, liveOf, servedAmong } from "./inventory.ts";
+import { type Inventory, namedOf } from "./inventory.ts";
 import { kindsOf, printedName, resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { asList, defines, idOf, type Manifest, OWNED } from "../core/object.ts";
+import { defines, idOf, type Manifest, OWNED } from "../core/object.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
 /** The names by which deployers sign the fields that they write. */
@@ -24,17 +24,7 @@ export async function foreignAmong(
   const words = ["get", kindsOf(objects).join(","), "--all-namespaces", "--show-kind"];
   const rows = await kubectl([...words, "--no-headers"], { cluster });
   const there = new Set(rows.split("\n").map(nameOf));
-  const found = objects.filter((object) => there.has(nameIn(object)));
-  if (found.length === 0) return new Map();
-  const input = asList(found.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
-    { apiVersion, kind, metadata: { name, namespace } }
-  )));
-  const flags = ["--ignore-not-found", "--show-managed-fields", "--output", "json"];
-  const answer = await kubectl(["get", "--filename", "-", ...flags], { cluster, input });
-  // Gone meanwhile.
-  if (!answer.trim()) return new Map();
-  const whole = JSON.parse(answer);
-  return byId(whole.items ?? [whole]);
+  return await namedOf(cluster, objects.filter((object) => there.has(nameIn(object))));
 }
 
 /** `[namespace] kind.group/name` of a row. */
@@ -75,7 +65,7 @@ export function whyForeign(cluster: Cluster, object: Manifest): string[] | undef
 
 /** What an apply finds. */
 export interface Before {
-  /** What is there of the objects, by id: ours, and what is ours from now on. */
+  /** What is there, by id: ours, and what is ours from now on. */
   live: Map<string, Manifest>;
   /** Those whose definition is there, from a run that was cut off, and in force in a moment. */
   unserved: Manifest[];
@@ -86,19 +76,19 @@ export interface Before {
  * @throws {DeployError} exit 6, before anything is sent, when another deployer has something.
  */
 export async function thereBefore(
-  cluster: Cluster,
+  inventory: Inventory,
   definitions: Manifest[],
   rest: Manifest[],
   say: (text: string) => void = () => {},
 ): Promise<Before> {
-  const defined = definitions.length > 0 ? await liveOf(cluster, definitions) : new Map();
-  const undefinedYet = definitions.filter((object) => !defined.has(idOf(object)));
+  const { cluster } = inventory;
+  const live = await inventory.live();
+  const undefinedYet = definitions.filter((object) => !live.has(idOf(object)));
   // Of a kind that is not defined yet nobody has anything.
   const possible = rest.filter((object) => !undefinedYet.some((crd) => defines(crd, object)));
-  const live = possible.length > 0 ? await liveOf(cluster, possible) : new Map();
   const missing = possible.filter((object) => !live.has(idOf(object)));
   const custom = missing.filter((object) => definitions.some((crd) => defines(crd, object)));
-  const served = new Set(await servedAmong(cluster, custom));
+  const served = new Set(await inventory.served(custom));
   const unserved = custom.filter((object) => !served.has(object));
   const others = missing.filter((object) => !unserved.includes(object));
   const found = await foreignAmong(cluster, [...undefinedYet, ...others]);
@@ -116,14 +106,14 @@ export async function thereBefore(
   for (const id of found.keys()) {
     say(`${id} was here before, and is ours from now on`);
   }
-  return { live: new Map([...defined, ...live, ...found]), unserved };
+  return { live: new Map([...live, ...found]), unserved };
 }
 
 /**
  * Makes the fields that people have written ours, so that the next apply takes away those that are not wanted;
  * what stays with people is left to them. Nothing of the object itself changes.
  */
-export async function takeOver(cluster: Cluster, wanted: Manifest): Promise<void> {
+export async function takeOver({ cluster, takes }: Inventory, wanted: Manifest): Promise<void> {
   const { name, namespace } = wanted.metadata;
   const object = [resourceOf(wanted), name];
   const where = namespace ? ["--namespace", namespace] : [];
@@ -134,7 +124,7 @@ export async function takeOver(cluster: Cluster, wanted: Manifest): Promise<void
     if (!answer.trim()) return;
     const live = JSON.parse(answer);
     const patch = [
-      { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live) },
+      { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live, takes) },
       // Refused when somebody else has written meanwhile.
       { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
     ];

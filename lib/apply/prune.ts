@@ -1,9 +1,9 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
-import type { Cluster } from "../core/cluster.ts";
-import { allOurs, listOwned, lookAgain } from "./inventory.ts";
-import { entriesOf } from "./managers.ts";
+import { keep } from "./apply.ts";
+import type { Inventory } from "./inventory.ts";
+import { ownFields } from "./managers.ts";
 import { kubectl } from "../kube/kubectl.ts";
-import { asList, idOf, isCustom, type Manifest, OWNED, OWNER, STEP_LABEL } from "../core/object.ts";
+import { asList, idOf, isCustom, isDefinition, type Manifest } from "../core/object.ts";
 import type { Change } from "../io/report.ts";
 
 /** Kinds whose loss would lose data or other people's objects; they are named and stay. */
@@ -23,41 +23,29 @@ export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
  * manager, and by having no owner: controllers copy labels to what they make.
  */
 export async function unwanted(
-  cluster: Cluster,
+  inventory: Inventory,
   steps: string[],
   wanted: Set<string>,
   { all = false }: { all?: boolean } = {},
 ): Promise<Manifest[]> {
   if (steps.length === 0) return [];
-  const ours = await allOurs(cluster) ??
-    [...(await listOwned(cluster, await everyKind(cluster), OWNED)).values()];
-  return ours.filter((object) => {
-    const { labels, deletionTimestamp, ownerReferences } = object.metadata;
-    const step = labels?.[STEP_LABEL];
-    return step !== undefined && (all || steps.includes(step)) && !wanted.has(idOf(object)) &&
-      !deletionTimestamp && !ownerReferences?.length &&
-      entriesOf(object).some(({ manager }) => manager === OWNER);
+  return [...(await inventory.live()).values()].filter((object) => {
+    const { deletionTimestamp, ownerReferences } = object.metadata;
+    const step = inventory.stepOf(object);
+    return step && (all || steps.includes(step)) && !wanted.has(idOf(object)) &&
+      !isDefinition(object) && !deletionTimestamp && !ownerReferences?.length &&
+      ownFields(object) !== undefined;
   });
-}
-
-// Made by controllers only, many, or (definitions) large and never deleted here.
-const SKIPPED =
-  /^(customresourcedefinitions|endpoints|endpointslices|events|pods|replicasets|controllerrevisions|leases)(\.|$)/;
-
-/** Every kind that the cluster can list and delete: what is gone from the manifests may be of any. */
-async function everyKind(cluster: Cluster): Promise<string[]> {
-  const names = await kubectl(["api-resources", "--verbs=list,delete", "--output", "name"], {
-    cluster,
-  });
-  return names.split("\n").filter((name) => name && !SKIPPED.test(name));
 }
 
 /**
  * Deletes the objects but those that are kept, and waits until they are gone (2 min at most each):
  * custom resources first, while the operators that clean up after them still run.
  */
-export async function prune(cluster: Cluster, objects: Manifest[]): Promise<Change[]> {
+export async function prune(inventory: Inventory, objects: Manifest[]): Promise<Change[]> {
   const doomed = objects.filter((object) => !isKept(object));
+  if (doomed.length === 0) return [];
+  const { cluster } = inventory;
   for (const wave of [doomed.filter(isCustom), doomed.filter((object) => !isCustom(object))]) {
     if (wave.length === 0) continue;
     const input = asList(wave.map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
@@ -71,6 +59,7 @@ export async function prune(cluster: Cluster, objects: Manifest[]): Promise<Chan
       seconds: 130,
     });
   }
-  lookAgain(cluster);
+  inventory.refresh();
+  await keep(inventory);
   return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
 }

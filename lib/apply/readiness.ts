@@ -1,7 +1,8 @@
 // When an object counts as ready: one rule per kind, over the object as the API server shows it.
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { liveOf, owned } from "./inventory.ts";
+import { type Inventory, owned } from "./inventory.ts";
+import { kindsOf } from "../kube/kinds.ts";
 import { conditionOf } from "../kube/list.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { diagnose } from "./diagnose.ts";
@@ -98,16 +99,16 @@ function failed(reason = "no reason given"): Readiness {
  * with the reason per object, at once when one can never become ready.
  */
 export async function waitReady(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
   { seconds, say }: { seconds: number; say?: (missing: string) => void },
 ): Promise<void> {
   const wanted = objects.filter(({ kind }) => kind in RULES);
   if (wanted.length === 0) return;
   // The look of a moment ago is enough where nothing was changed since.
-  const live = await liveOf(cluster, wanted);
+  const live = await inventory.live();
   if (wanted.every((object) => isReady(live.get(idOf(object))))) return;
-  await until("objects to become ready", () => unready(cluster, wanted), {
+  await until("objects to become ready", () => unready(inventory.cluster, wanted), {
     seconds,
     every: 1,
     say,
@@ -122,7 +123,7 @@ function isReady(object: Manifest | undefined): boolean {
 export async function unready(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
   const wanted = objects.filter(({ kind }) => kind in RULES);
   if (wanted.length === 0) return [];
-  const live = await owned(cluster, wanted);
+  const live = await owned(cluster, kindsOf(wanted));
   const missing: string[] = [];
   const hopeless: string[] = [];
   for (const object of wanted) {

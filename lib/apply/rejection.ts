@@ -3,7 +3,7 @@
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { mayBeTaken } from "./managers.ts";
-import { liveOf, lookAgain } from "./inventory.ts";
+import type { Inventory } from "./inventory.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
@@ -24,19 +24,20 @@ interface Options {
  * when the List was not refused but lost.
  */
 export async function applyRefused(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
   cause: unknown,
   options: Options,
 ): Promise<Map<string, Manifest>> {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
+  const { cluster } = inventory;
   const reasons = new Set<string>();
   const after = new Map<string, Manifest>();
   let refused = 0;
   for (const object of await rejectedOf(cluster, objects)) {
     try {
       // What the List has waited for need not be waited for again with each of them.
-      const found = await applyOne(cluster, object, options, cause.transient);
+      const found = await applyOne(inventory, object, options, cause.transient);
       for (const [id, one] of found) after.set(id, one);
     } catch (error) {
       if (!(error instanceof KubectlError)) throw error;
@@ -47,9 +48,9 @@ export async function applyRefused(
       for (const webhook of await webhooksBehind(cluster, error.stderr)) reasons.add(webhook);
     }
   }
-  lookAgain(cluster);
+  inventory.refresh();
   // Of definitions the list shows the name alone.
-  if (refused === 0) return new Map([...await liveOf(cluster, objects), ...after]);
+  if (refused === 0) return new Map([...await inventory.live(), ...after]);
   throw new DeployError(
     `Cannot apply ${refused} of ${objects.length} objects on ${cluster.id}`,
     {
@@ -72,17 +73,17 @@ export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlErr
 }
 
 async function applyOne(
-  cluster: Cluster,
+  inventory: Inventory,
   object: Manifest,
   { say, replace }: Options,
   waited: boolean,
 ): Promise<Map<string, Manifest>> {
   try {
-    return await applyOrTakeBack(cluster, object, { say, waited });
+    return await applyOrTakeBack(inventory, object, { say, waited });
   } catch (error) {
     if (!(error instanceof KubectlError) || !cannotChange(error)) throw error;
     if (!replace.has(idOf(object)) || neverReplaced(object)) throw error;
-    await replaced(cluster, object, say);
+    await replaced(inventory.cluster, object, say);
     return new Map();
   }
 }
@@ -92,7 +93,7 @@ async function applyOne(
  * fields that are wanted; gives the object after it.
  */
 export async function applyOrTakeBack(
-  cluster: Cluster,
+  { cluster, takes }: Inventory,
   object: Manifest,
   { say = () => {}, waited = false, flags = [] }: {
     say?: (text: string) => void;
@@ -106,7 +107,7 @@ export async function applyOrTakeBack(
   } catch (error) {
     if (!(error instanceof KubectlError)) throw error;
     const others = conflictsIn(error);
-    if (others.length === 0 || !others.every(mayBeTaken)) throw error;
+    if (others.length === 0 || !others.every((who) => takes(who) || mayBeTaken(who))) throw error;
     say(`taking ${idOf(object)} back from ${others.join(", ")}`);
     return await retried(() => sendList(cluster, [object], [...flags, "--force-conflicts"]));
   }

@@ -1,7 +1,6 @@
 // Objects handed to kubectl: one JSON List, server-side apply.
 import type { Cluster } from "../core/cluster.ts";
-import { isUpToDate } from "./diff.ts";
-import { byId, liveOf, lookAgain } from "./inventory.ts";
+import { type ById, byId, type Inventory, namedOf } from "./inventory.ts";
 import { printedName } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
@@ -25,7 +24,7 @@ export async function sendList(
   cluster: Cluster,
   objects: Manifest[],
   flags: string[] = [],
-): Promise<Map<string, Manifest>> {
+): Promise<ById> {
   const output = JSON.parse(
     await kubectl([...APPLY, ...flags, "--show-managed-fields", "-o", "json", "-f", "-"], {
       cluster,
@@ -42,19 +41,19 @@ export async function sendList(
  * always lost on a bad line. Gives the objects after it.
  */
 export async function sendAll(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
-): Promise<Map<string, Manifest>> {
+): Promise<ById> {
   const arrived = new Map<string, Manifest>();
   let left = objects;
   return await retried(async () => {
     for (;;) {
       try {
-        return new Map([...arrived, ...await sendList(cluster, left)]);
+        return new Map([...arrived, ...await sendList(inventory.cluster, left)]);
       } catch (error) {
         if (!isTransient(error)) throw error;
         const before = left.length;
-        left = await missing(cluster, left, arrived);
+        left = await missing(inventory, left, arrived);
         if (left.length === 0) return arrived;
         // While some arrive there is no need for a pause, nor for an end.
         if (left.length === before) throw error;
@@ -65,15 +64,14 @@ export async function sendAll(
 
 /** Which of the objects have not arrived; those that have, though nobody heard, are added there. */
 async function missing(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
-  arrived: Map<string, Manifest>,
+  arrived: ById,
 ): Promise<Manifest[]> {
-  lookAgain(cluster);
-  const live = await liveOf(cluster, objects);
+  const live = await namedOf(inventory.cluster, objects);
   for (const object of objects) {
     const now = live.get(idOf(object));
-    if (isUpToDate(now, object)) arrived.set(idOf(object), now!);
+    if (inventory.judge(now, object).state === "current") arrived.set(idOf(object), now!);
   }
   return objects.filter((object) => !arrived.has(idOf(object)));
 }

@@ -4,7 +4,7 @@
 import { apply, type ApplyOptions } from "./apply.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { byId } from "./inventory.ts";
+import { byId, type Inventory } from "./inventory.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { asList, idOf, inWaves, isOurs, type Manifest, OWNER } from "../core/object.ts";
 import { bytesOf } from "../core/quantity.ts";
@@ -86,19 +86,20 @@ async function setsAndClaims(cluster: Cluster): Promise<Manifest[]> {
  *   refuse, with no volume and no StatefulSet touched.
  */
 export async function growVolumes(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
   { say = () => {} }: ApplyOptions = {},
 ): Promise<string[]> {
+  const { cluster } = inventory;
   const { resizes, outdated, operated } = await volumeGrowth(cluster, objects);
   const told = resizes.filter(({ applied }) => !applied);
   // Our own field: the apply that follows does not have it, so the API server takes it away again.
   const held = operated.map((object) => ({ ...object, spec: { ...object.spec, paused: true } }));
   // The resources may have fields that only the definitions of the same step know.
-  const changes = held.length > 0 ? await apply(cluster, inWaves(objects)[0], { say }) : [];
+  const changes = held.length > 0 ? await apply(inventory, inWaves(objects)[0], { say }) : [];
   await tryOut(cluster, [...withLiveSizes(objects, outdated), ...held]);
   for (const { claim, size } of told) await retried(() => request(cluster, claim, size));
-  await apply(cluster, held, { say });
+  await apply(inventory, held, { say });
   for (const { metadata: { namespace, name } } of outdated) {
     say(`StatefulSet/${namespace}/${name} is made again for larger volumes; its pods go on`);
     const away = ["delete", "statefulset", name, "-n", namespace!, "--cascade=orphan"];

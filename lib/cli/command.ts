@@ -17,15 +17,17 @@ import { tellRetries } from "../kube/retry.ts";
 
 /** The flags that were given. */
 export type Flags = Record<string, boolean | undefined>;
+/** Those that were given with a value, each time one. */
+export type Values = Record<string, string[] | undefined>;
 
 /**
- * Runs a command and ends the process with its exit code. `flags` maps each known flag to its help;
- * an unknown one ends with exit 2 and the known ones.
+ * Runs a command and ends the process with its exit code. `flags` maps each known flag to its help, `take=NAME`
+ * one with a value; an unknown one ends with exit 2 and the known ones.
  */
 export async function command(
   usage: string,
   flags: Record<string, string>,
-  run: (words: string[], flags: Flags) => Promise<number>,
+  run: (words: string[], flags: Flags, values: Values) => Promise<number>,
 ): Promise<never> {
   // A reader that goes away ends no run: it goes on to its own exit code.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
@@ -37,7 +39,7 @@ export async function command(
     }
     obeySignals((text) => new Report().say(text));
     tellRetries((text) => new Report().note(text));
-    const code = await run(words, values);
+    const code = await run(words, values as Flags, values as Values);
     if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
     Deno.exit(code);
   } catch (error) {
@@ -48,16 +50,22 @@ export async function command(
   }
 }
 
-function parse(usage: string, flags: Record<string, string>): { words: string[]; values: Flags } {
+function parse(
+  usage: string,
+  flags: Record<string, string>,
+): { words: string[]; values: Record<string, unknown> } {
   const options: ParseArgsConfig["options"] = { help: { type: "boolean" } };
-  for (const name of Object.keys(flags)) options[name] = { type: "boolean" };
+  for (const flag of Object.keys(flags)) {
+    const [name, value] = flag.split("=") as [string, string?];
+    options[name] = value ? { type: "string", multiple: true } : { type: "boolean" };
+  }
   try {
     const { positionals, values } = parseArgs({
       args: process.argv.slice(2),
       options,
       allowPositionals: true,
     });
-    return { words: positionals, values: values as Flags };
+    return { words: positionals, values };
   } catch (error) {
     throw new DeployError("Cannot understand the command line", {
       exitCode: ExitCode.config,

@@ -6,7 +6,7 @@ import { type Cluster, flag } from "../core/cluster.ts";
 import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { deployFleet } from "../deploy/fleet.ts";
-import { checkTarget } from "../kube/target.ts";
+import { connect } from "../kube/target.ts";
 import type { Manifest } from "../core/object.ts";
 import { planCentral } from "../deploy/central.ts";
 import { planSteps } from "../deploy/plan_fleet.ts";
@@ -30,6 +30,7 @@ export const DEPLOY_FLAGS = {
   "steal-lock": "deploy though another run holds the cluster (its process must be gone)",
   prune: "delete what no step wants any more; volumes, claims and namespaces stay",
   "prune-most": "the same, also when that is more than stays",
+  "take=NAME": "take fields away that this program has written beside ours",
 };
 
 /**
@@ -42,7 +43,7 @@ export async function deploy(
   steps: Step[],
   ids: string[],
   flags: Flags = {},
-  { all = false }: { all?: boolean } = {},
+  { all = false, take }: { all?: boolean; take?: string[] } = {},
 ): Promise<number> {
   const started = performance.now();
   const { PLAN, CANARY, REPLACE, MAX_FAILURES } = process.env;
@@ -63,15 +64,16 @@ export async function deploy(
           prune: flags.prune,
           pruneMost: flags["prune-most"],
           stealLock: flags["steal-lock"],
+          take,
           replace,
           maxFailures,
           all,
-          approve: approved && (async (cluster) => {
+          approve: approved && (async (inventory) => {
             const ids = group.map(({ id }) => id);
-            const now = cluster === central
-              ? await planCentral(steps, ids, cluster)
-              : await planSteps(steps, cluster, all);
-            refuseMoved(approved, cluster, now);
+            const now = inventory.cluster === central
+              ? await planCentral(steps, ids, central, take)
+              : await planSteps(steps, inventory, all);
+            refuseMoved(approved, inventory.cluster, now);
           }),
           central,
           fleet,
@@ -89,7 +91,7 @@ export async function deploy(
 async function desiredOfAll(steps: Step[], clusters: Cluster[]): Promise<Manifest[] | undefined> {
   try {
     const objects = clusters.map(async (cluster) => {
-      await checkTarget(cluster);
+      await connect(cluster);
       return await desiredOf(steps, cluster);
     });
     return (await Promise.all(objects)).flat();
@@ -141,6 +143,6 @@ export function main(step: Step): Promise<never> {
   return command(
     `scripts/${step.name}.ts CLUSTER... | all`,
     DEPLOY_FLAGS,
-    (words, flags) => deploy([step], words, flags),
+    (words, flags, { take }) => deploy([step], words, flags, { take }),
   );
 }

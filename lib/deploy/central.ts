@@ -3,13 +3,13 @@
 import { type Cluster, text } from "../core/cluster.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "../core/error.ts";
-import type { Manifest } from "../core/object.ts";
 import { lock, type LockOptions } from "../kube/lock.ts";
-import { checkTarget, type TargetSeen } from "../kube/target.ts";
-import { deltasOf, shareLooks } from "../apply/inventory.ts";
+import { connect, type Connection } from "../kube/target.ts";
+import { keep } from "../apply/apply.ts";
+import { Inventory } from "../apply/inventory.ts";
 import { plan, type Planned } from "./plan.ts";
 import { Report } from "../io/report.ts";
-import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
+import { desired, notRun, runStep, type Step, type StepContext, type StepResult } from "./step.ts";
 
 /** Seconds that another run at central is waited for. */
 const PATIENCE = 60;
@@ -22,9 +22,10 @@ export async function tellCentral(
   steps: Step[],
   edgesWith: (step: Step) => string[],
   central: Cluster,
-  { approve, stealLock }: {
-    approve?: (cluster: Cluster) => Promise<void>;
+  { approve, stealLock, take }: {
+    approve?: (inventory: Inventory) => Promise<void>;
     stealLock?: boolean;
+    take?: string[];
   } = {},
 ): Promise<StepResult[]> {
   const results: StepResult[] = [];
@@ -34,18 +35,23 @@ export async function tellCentral(
     const edges = edgesWith(step);
     if (!step.centralPart || edges.length === 0) continue;
     const part = step.centralPart(edges);
-    const seen = await reachCentral(part, edges, central, report);
-    if (!seen) {
+    const connection = await reachCentral(part, edges, central, report);
+    if (!connection) {
       results.push(notRun(part));
       continue;
     }
     try {
-      await using _held = await lockWithin(PATIENCE, central, seen.lease, {
+      await using _held = await lockWithin(PATIENCE, connection, {
         steal: stealLock,
         say,
       });
-      await approve?.(central);
-      results.push(await runStep(part, central, report));
+      const inventory = new Inventory(connection, take);
+      await approve?.(inventory);
+      const run = async (context: StepContext) => {
+        await keep(inventory, context.objects);
+        await part.run(context);
+      };
+      results.push(await runStep({ ...part, run }, inventory, report));
     } catch (error) {
       if (!(error instanceof DeployError)) throw error;
       tellMissed(part, edges, central, report, error.message);
@@ -58,8 +64,7 @@ export async function tellCentral(
 /** As {@link lock}; another run is waited for. */
 async function lockWithin(
   seconds: number,
-  cluster: Cluster,
-  lease: Manifest | undefined,
+  { cluster, lease }: Connection,
   options: LockOptions,
 ): Promise<AsyncDisposable> {
   for (const end = Date.now() + seconds * 1000;;) {
@@ -69,7 +74,7 @@ async function lockWithin(
       const isHeld = error instanceof DeployError && error.exitCode === ExitCode.locked;
       if (!isHeld || Date.now() > end) throw error;
       await sleep(3000);
-      ({ lease } = await checkTarget(cluster));
+      ({ lease } = await connect(cluster));
     }
   }
 }
@@ -79,12 +84,15 @@ export async function planCentral(
   steps: Step[],
   edges: string[],
   central: Cluster,
+  take?: string[],
 ): Promise<Planned[]> {
   const report = new Report(`${central.id} | `);
   const parts = steps.flatMap(({ centralPart }) => centralPart?.(edges) ?? []);
   const plans = parts.map(async (part) => {
-    if (!await reachCentral(part, edges, central, report)) return [];
-    const entries = await plan(central, await desired(part, central), [part.name]);
+    const connection = await reachCentral(part, edges, central, report);
+    if (!connection) return [];
+    const inventory = new Inventory(connection, take);
+    const entries = await plan(inventory, await desired(part, central), { steps: [part.name] });
     // Only a part of the step is wanted here: the rest of it is not surplus.
     return entries.filter(({ action }) => action !== "delete" && action !== "kept");
   });
@@ -97,15 +105,14 @@ async function reachCentral(
   edges: string[],
   central: Cluster,
   report: Report,
-): Promise<TargetSeen | undefined> {
+): Promise<Connection | undefined> {
   let reason = "it was never deployed";
   try {
     // A marker to write means that no deploy has been there.
-    const seen = await checkTarget(central);
-    if (!seen.marker) {
-      shareLooks(central);
-      const deltas = await deltasOf(central, await desired(part, central));
-      if ([...deltas.values()].some(({ state }) => state !== "missing")) return seen;
+    const connection = await connect(central);
+    if (!connection.marker) {
+      const deltas = await new Inventory(connection).deltas(await desired(part, central));
+      if ([...deltas.values()].some(({ state }) => state !== "missing")) return connection;
     }
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;

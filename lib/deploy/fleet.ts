@@ -1,10 +1,9 @@
 // Many clusters at once: steps in order on each, clusters side by side.
-import { apply } from "../apply/apply.ts";
+import { apply, keep } from "../apply/apply.ts";
 import { tellCentral } from "./central.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { checkTarget } from "../kube/target.ts";
-import { shareLooks } from "../apply/inventory.ts";
-import { nothingBefore } from "../kube/kinds.ts";
+import { connect } from "../kube/target.ts";
+import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import type { Manifest } from "../core/object.ts";
 import { openLiveView, Report } from "../io/report.ts";
@@ -16,7 +15,9 @@ export interface DeployOptions extends TidyOptions {
   /** Accept that the cluster was rebuilt (another kube-system UID). */
   adopt?: boolean;
   /** Throws when a cluster, which is locked by then, is not what the operator has approved. */
-  approve?: (cluster: Cluster) => Promise<void>;
+  approve?: (inventory: Inventory) => Promise<void>;
+  /** Programs whose fields, beside ours, are taken away as those of people are. */
+  take?: string[];
   /** Deploy though another run holds the cluster's lock. */
   stealLock?: boolean;
   /** Ids of objects that may be deleted and created where a field of them cannot change. */
@@ -41,28 +42,29 @@ export async function deployFleet(
   const own = steps.filter(({ afterFleet }) => !afterFleet);
   const last = steps.filter(({ afterFleet }) => afterFleet);
   using _view = openLiveView();
-  const runs = clusters.map((cluster) => ({
+  const runs = clusters.map((cluster): Run => ({
     cluster,
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
-    result: { cluster, steps: [] } as ClusterResult,
+    result: { cluster, steps: [] },
   }));
   const { maxFailures = Infinity, replace, fleet = clusters } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
-  await Promise.all(runs.map(async ({ cluster, report, result }) => {
-    await using begun = await begin(steps, cluster, report, options)
-      .catch((error) => void (result.error = error));
-    if (result.error) report.error(result.error, cluster);
-    await runSteps(own, result, report, { fleet, replace, stopped, wanted: begun?.wanted });
-    result.steps.push(...await nameSurplus(own, result.steps, cluster, report, options));
+  await Promise.all(runs.map(async (run) => {
+    await using begun = await begin(own, run.cluster, run.report, options)
+      .catch((error) => void (run.result.error = error));
+    const { report, result } = run;
+    if (result.error) report.error(result.error, run.cluster);
+    if (begun) run.inventory = begun.inventory;
+    await runSteps(own, run, { fleet, replace, stopped, wanted: begun?.wanted });
+    if (!begun) return;
+    result.steps.push(...await nameSurplus(own, result.steps, begun.inventory, report, options));
   }));
   const results = runs.map(({ result }) => result);
   const { central } = options;
   const told = central
     ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
     : [];
-  await Promise.all(
-    runs.map(({ report, result }) => runSteps(last, result, report, { fleet, stopped })),
-  );
+  await Promise.all(runs.map((run) => runSteps(last, run, { fleet, stopped })));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 
@@ -73,8 +75,10 @@ function edgesWith({ name }: Step, results: ClusterResult[]): string[] {
   ).map(({ cluster }) => cluster.id);
 }
 
-/** What the steps want, so that a bad manifest of the last is known before the first; holds the lock. */
+/** A cluster that is locked where steps write to it. */
 interface Begun extends AsyncDisposable {
+  inventory: Inventory;
+  /** What the steps want, so that a bad manifest of the last is known before the first. */
   wanted: Map<Step, Manifest[]>;
 }
 
@@ -84,37 +88,43 @@ async function begin(
   cluster: Cluster,
   report: Report,
   options: DeployOptions,
-): Promise<Begun | undefined> {
-  const { marker, lease } = await checkTarget(cluster, options);
-  shareLooks(cluster);
-  const own = steps.filter(({ afterFleet }) => !afterFleet);
-  if (own.length === 0) return undefined;
+): Promise<Begun> {
+  const connection = await connect(cluster, options);
+  const inventory = new Inventory(connection, options.take);
+  const nothing = { inventory, wanted: new Map(), [Symbol.asyncDispose]: () => Promise.resolve() };
+  if (steps.length === 0) return nothing;
+  // The look and the rendering go on beside the lock; their failures are for those who want them.
+  inventory.live().catch(() => {});
   const rendering = Promise.all(
-    own.map(async (step) => [step, await desired(step, cluster)] as const),
+    steps.map(async (step) => [step, await desired(step, cluster)] as const),
   );
-  // Before the lock is there nobody waits for it.
   rendering.catch(() => {});
   const say = (text: string) => report.warn(text);
-  const held = await lock(cluster, lease, { steal: options.stealLock, say });
+  const held = await lock(cluster, connection.lease, { steal: options.stealLock, say });
   try {
     const wanted = new Map(await rendering);
-    await options.approve?.(cluster);
-    if (marker) {
-      await nothingBefore(cluster);
-      await apply(cluster, [marker]);
-    }
-    return { wanted, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
+    await options.approve?.(inventory);
+    if (connection.marker) await apply(inventory, [connection.marker]);
+    await keep(inventory, [...wanted.values()].flat());
+    return { inventory, wanted, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
   } catch (error) {
     await held[Symbol.asyncDispose]();
     throw error;
   }
 }
 
+/** One cluster of a deploy; its inventory is there once it was reached. */
+interface Run {
+  cluster: Cluster;
+  report: Report;
+  result: ClusterResult;
+  inventory?: Inventory;
+}
+
 /** Runs steps in order and adds their results; after a failure (or once `stopped`) the rest is not run. */
 async function runSteps(
   steps: Step[],
-  result: ClusterResult,
-  report: Report,
+  { report, result, inventory }: Run,
   { fleet, stopped, replace, wanted }: {
     fleet: Cluster[];
     stopped: () => boolean;
@@ -122,16 +132,17 @@ async function runSteps(
     wanted?: Map<Step, Manifest[]>;
   },
 ): Promise<void> {
-  const { cluster, steps: done } = result;
+  const { steps: done } = result;
   for (const step of steps) {
-    if (stopped() || hasFailed(result) || done.some(({ state }) => state === "not run")) {
+    const isOver = stopped() || hasFailed(result) || done.some(({ state }) => state === "not run");
+    if (isOver || !inventory) {
       done.push(notRun(step));
       continue;
     }
     const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
     const alone = !step.needs.every(ran);
     done.push(
-      await runStep(step, cluster, report, { alone, fleet, replace, objects: wanted?.get(step) }),
+      await runStep(step, inventory, report, { alone, fleet, replace, objects: wanted?.get(step) }),
     );
   }
 }

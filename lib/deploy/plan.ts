@@ -3,13 +3,14 @@
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { HASH_LABEL, isUpToDate, withHash } from "../apply/diff.ts";
+import { HASH_LABEL, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { foreignAmong, whyForeign } from "../apply/ownership.ts";
-import { byId, liveOf, owned, servedAmong, shareLooks } from "../apply/inventory.ts";
-import { idOf, isDefinition, isObject, type Manifest, STEP_LABEL } from "../core/object.ts";
+import { byId, type Inventory, owned } from "../apply/inventory.ts";
+import { idOf, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
+import { kindsOf } from "../kube/kinds.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { isOwnership } from "../apply/fields.ts";
 import { type ForeignField, foreignFields, ownAstray } from "../apply/managers.ts";
@@ -30,27 +31,34 @@ export interface Planned {
   mark: string;
 }
 
+/** What a plan is of. */
+export interface Scope {
+  /** Names of the steps whose objects these are. */
+  steps: string[];
+  /** true: they are all that there are, so what another one has left is surplus. */
+  all?: boolean;
+  /** Why what a step has left may not be deleted yet, as a sentence. */
+  keeps?: (step: string) => Promise<string | undefined>;
+}
+
 /**
- * Compares the desired objects of `steps` (`all` that there are, or some) with the cluster; `keeps` gives the
- * reason why what a step has left may not be deleted yet. Tolerates namespaces and kinds that the same run
+ * Compares the desired objects of some steps with the cluster. Tolerates namespaces and kinds that the same run
  * would create. Changes nothing.
  * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
  */
 export async function plan(
-  cluster: Cluster,
+  inventory: Inventory,
   objects: Manifest[],
-  steps: string[],
-  all = false,
-  keeps: (step: string) => Promise<string | undefined> = () => Promise.resolve(undefined),
+  { steps, all, keeps }: Scope,
 ): Promise<Planned[]> {
+  const { cluster, takes } = inventory;
   const wanted = objects.map(withHash);
-  shareLooks(cluster);
   const [served, growth, surplus] = await Promise.all([
-    servedAmong(cluster, wanted),
+    inventory.served(wanted),
     volumeGrowth(cluster, wanted),
-    unwanted(cluster, steps, new Set(objects.map(idOf)), { all }),
+    unwanted(inventory, steps, new Set(objects.map(idOf)), { all }),
   ]);
-  const listed = await liveOf(cluster, served);
+  const listed = await inventory.live();
   const missing = served.filter((object) => !listed.has(idOf(object)));
   const foreign = await foreignAmong(cluster, missing);
   const created = missing.filter((object) => !foreign.has(idOf(object)));
@@ -60,7 +68,9 @@ export async function plan(
   const comparable = served.filter(({ metadata: { namespace } }) =>
     !namespace || !newNamespaces.has(namespace)
   );
-  const stale = comparable.filter((object) => !isUpToDate(listed.get(idOf(object)), object));
+  const stale = comparable.filter((object) =>
+    inventory.judge(listed.get(idOf(object)), object).state !== "current"
+  );
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
   const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(cluster, object)]));
@@ -73,14 +83,14 @@ export async function plan(
   });
   const [definitions, answer] = await Promise.all([
     definitionsAmong(cluster, stale),
-    dryRun(cluster, accepted),
+    dryRun(inventory, accepted),
   ]);
   const live = new Map([...listed, ...definitions, ...foreign]);
   const entries = wanted.map((object): Planned => {
     const id = idOf(object);
     const before = live.get(id), after = answer.after.get(id);
     const mark = hashOf([object, ...(before ? [stateOf(before)] : [])]);
-    const added = before ? foreignFields(before, object) : [];
+    const added = before ? foreignFields(before, object, takes) : [];
     const beside = added.map((other) => otherLine(object, other));
     const reasons = others.get(id) ?? answer.refused.get(id);
     if (before?.metadata.deletionTimestamp) {
@@ -111,9 +121,7 @@ export async function plan(
     return { id, action: "update", fields, mark };
   });
   const gone = surplus.map(async (object): Promise<Planned> => {
-    const reason = isKept(object)
-      ? "remove it by hand"
-      : await keeps(object.metadata.labels?.[STEP_LABEL] ?? "");
+    const reason = isKept(object) ? "remove it by hand" : await keeps?.(inventory.stepOf(object));
     const told = { id: idOf(object), mark: stateOf(object) };
     return reason === undefined
       ? { ...told, action: "delete", fields: [] }
@@ -140,7 +148,7 @@ async function definitionsAmong(
   objects: Manifest[],
 ): Promise<Map<string, Manifest>> {
   const definitions = objects.filter(isDefinition);
-  return definitions.length > 0 ? await owned(cluster, definitions) : new Map();
+  return await owned(cluster, kindsOf(definitions));
 }
 
 const SERVER_FIELDS =
@@ -180,7 +188,8 @@ export interface DryRun {
 }
 
 /** Asks the API server; a refused object does not hide the others. */
-export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<DryRun> {
+export async function dryRun(inventory: Inventory, objects: Manifest[]): Promise<DryRun> {
+  const { cluster } = inventory;
   const refused = new Map<string, string[]>();
   if (objects.length === 0) return { after: new Map(), refused };
   try {
@@ -194,7 +203,7 @@ export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<Dry
   for (const object of rejected.length > 0 ? rejected : objects) {
     const id = idOf(object);
     try {
-      const found = await applyOrTakeBack(cluster, object, { flags: DRY_RUN });
+      const found = await applyOrTakeBack(inventory, object, { flags: DRY_RUN });
       alone.set(id, found.get(id)!);
     } catch (error) {
       if (!isRefusal(error)) throw error;
@@ -206,7 +215,7 @@ export async function dryRun(cluster: Cluster, objects: Manifest[]): Promise<Dry
     return !refused.has(id) && !alone.has(id);
   });
   if (accepted.length === 0) return { after: alone, refused };
-  const rest = await dryRun(cluster, accepted);
+  const rest = await dryRun(inventory, accepted);
   return {
     after: new Map([...rest.after, ...alone]),
     refused: new Map([...rest.refused, ...refused]),

@@ -2,7 +2,8 @@
 import { planCentral } from "./central.ts";
 import { type Cluster, text } from "../core/cluster.ts";
 import { ExitCode } from "../core/error.ts";
-import { checkTarget } from "../kube/target.ts";
+import { Inventory } from "../apply/inventory.ts";
+import { connect } from "../kube/target.ts";
 import { plan, type Planned } from "./plan.ts";
 import { print, Report, worstCode } from "../io/report.ts";
 import { desiredOf, type Step } from "./step.ts";
@@ -21,16 +22,15 @@ export interface ClusterPlan {
 export async function planFleet(
   steps: Step[],
   clusters: Cluster[],
-  { central }: { central?: Cluster } = {},
+  { central, take }: { central?: Cluster; take?: string[] } = {},
 ): Promise<ClusterPlan[]> {
   const ids = clusters.map(({ id }) => id);
   const own = clusters.map((cluster) =>
     planned(cluster, async () => {
-      await checkTarget(cluster);
-      return await planSteps(steps, cluster, true);
+      return await planSteps(steps, new Inventory(await connect(cluster), take), true);
     })
   );
-  const told = central ? [planned(central, () => planCentral(steps, ids, central))] : [];
+  const told = central ? [planned(central, () => planCentral(steps, ids, central, take))] : [];
   const plans = await Promise.all([...own, ...told]);
   return plans.filter(({ cluster, entries, error }) =>
     cluster !== central || entries.length > 0 || error
@@ -48,13 +48,14 @@ async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promis
 /** The plan of these steps, `all` that there are or some, on one cluster. */
 export async function planSteps(
   steps: Step[],
-  cluster: Cluster,
+  inventory: Inventory,
   all = false,
 ): Promise<Planned[]> {
+  const { cluster } = inventory;
   const objects = await desiredOf(steps, cluster);
   const keeps = async (name: string) =>
     await steps.find((step) => step.name === name)?.keeps?.(cluster);
-  return await plan(cluster, objects, steps.map(({ name }) => name), all, keeps);
+  return await plan(inventory, objects, { steps: steps.map(({ name }) => name), all, keeps });
 }
 
 /**

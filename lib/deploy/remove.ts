@@ -1,15 +1,14 @@
 // What is wanted no longer: named after a deploy, deleted with --prune, and all of it when a cluster is to be
 // without us, last step first. Data stays: volumes, claims, namespaces, definitions, the buckets.
 import { type Cluster, text } from "../core/cluster.ts";
-import { checkTarget } from "../kube/target.ts";
-import { shareLooks } from "../apply/inventory.ts";
+import { connect } from "../kube/target.ts";
+import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
-import { idOf, type Manifest, STEP_LABEL } from "../core/object.ts";
+import { idOf, type Manifest } from "../core/object.ts";
 import { isKept, prune, unwanted } from "../apply/prune.ts";
 import { Report } from "../io/report.ts";
 import type { ClusterResult } from "./results.ts";
 import { begun, type Step, type StepResult } from "./step.ts";
-import { keepKinds } from "../apply/apply.ts";
 import { missingBundles } from "../render/bundle.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
@@ -30,14 +29,14 @@ export async function removeFleet(
     const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
     const result: ClusterResult = { cluster, steps: [] };
     try {
-      const { lease } = await checkTarget(cluster);
-      shareLooks(cluster);
+      const connection = await connect(cluster);
+      const inventory = new Inventory(connection);
       const say = (text: string) => report.warn(text);
       await using _held = options.really
-        ? await lock(cluster, lease, { steal: options.stealLock, say })
+        ? await lock(cluster, connection.lease, { steal: options.stealLock, say })
         : undefined;
       for (const step of steps.filter(({ afterFleet }) => !afterFleet).toReversed()) {
-        result.steps.push(await removeStep(step, cluster, report, options));
+        result.steps.push(await removeStep(step, inventory, report, options));
       }
     } catch (error) {
       report.error(error, cluster);
@@ -49,20 +48,21 @@ export async function removeFleet(
 
 async function removeStep(
   step: Step,
-  cluster: Cluster,
+  inventory: Inventory,
   report: Report,
   { really = false }: RemoveOptions,
 ): Promise<StepResult> {
   const started = performance.now();
+  const { cluster } = inventory;
   const result = begun(step.name);
   report.heading(`remove ${step.name}  ${text(cluster, "CLUSTER_NAME")}`);
-  const found = await unwanted(cluster, [step.name], new Set());
+  const found = await unwanted(inventory, [step.name], new Set());
   const [kept, doomed] = [found.filter(isKept), found.filter((object) => !isKept(object))];
   const reason = doomed.length > 0 ? await step.keeps?.(cluster) : undefined;
   if (reason) report.warn(`${doomed.length} objects stay: ${reason}`);
   if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
   if (!reason && really) {
-    const changes = await prune(cluster, doomed);
+    const changes = await prune(inventory, doomed);
     report.changes(changes);
     result.changed = changes.length;
   } else if (!reason) {
@@ -102,7 +102,7 @@ const MANY = 10;
 export async function nameSurplus(
   steps: Step[],
   results: StepResult[],
-  cluster: Cluster,
+  inventory: Inventory,
   report: Report,
   { prune: deletes = false, pruneMost = false, all = false }: TidyOptions = {},
 ): Promise<StepResult[]> {
@@ -111,19 +111,19 @@ export async function nameSurplus(
   const started = performance.now();
   const row = begun("prune");
   try {
-    const surplus = await deletable(steps, results, cluster, report, all);
+    const surplus = await deletable(steps, results, inventory, report, all);
     if (surplus.length === 0) return [];
     if (!deletes && !pruneMost) {
-      report.warn(sentence(surplus, cluster));
+      report.warn(sentence(surplus, inventory));
       return [];
     }
     report.heading("prune  what no step wants any more");
-    if (!pruneMost) refuseMost(surplus, results, cluster);
-    const changes = await prune(cluster, surplus);
+    if (!pruneMost) refuseMost(surplus, results, inventory.cluster);
+    const changes = await prune(inventory, surplus);
     report.changes(changes);
     row.changed = row.objects = changes.length;
   } catch (error) {
-    report.error(error, cluster);
+    report.error(error, inventory.cluster);
     row.state = "failed";
     row.error = error;
   }
@@ -146,7 +146,7 @@ function refuseMost(surplus: Manifest[], results: StepResult[], { id }: Cluster)
 async function deletable(
   steps: Step[],
   results: StepResult[],
-  cluster: Cluster,
+  inventory: Inventory,
   report: Report,
   all: boolean,
 ): Promise<Manifest[]> {
@@ -157,15 +157,16 @@ async function deletable(
   // After a step that failed it is not known what it wants.
   const isAll = all && done.length === steps.length;
   const names = done.map(({ name }) => name);
-  const surplus = await unwanted(cluster, names, wanted, { all: isAll });
+  const surplus = await unwanted(inventory, names, wanted, { all: isAll });
   const found = surplus.filter((object) => !isKept(object));
-  if (found.length > 0) await keepKinds(cluster, found);
-  const parts = [...Map.groupBy(found, stepOf)].map(async ([name, objects]) => {
-    const reason = await done.find((step) => step.name === name)?.keeps?.(cluster);
-    if (!reason) return objects;
-    report.warn(`${objects.length} objects of ${name} stay: ${reason}`);
-    return [];
-  });
+  const parts = [...Map.groupBy(found, (object) => inventory.stepOf(object))].map(
+    async ([name, objects]) => {
+      const reason = await done.find((step) => step.name === name)?.keeps?.(inventory.cluster);
+      if (!reason) return objects;
+      report.warn(`${objects.length} objects of ${name} stay: ${reason}`);
+      return [];
+    },
+  );
   return (await Promise.all(parts)).flat();
 }
 
@@ -173,14 +174,11 @@ function isDone(state: StepResult["state"]): boolean {
   return state === "ok" || state === "skipped";
 }
 
-function stepOf({ metadata }: Manifest): string {
-  return metadata.labels?.[STEP_LABEL] ?? "";
-}
-
-function sentence(objects: Manifest[], { id }: Cluster): string {
+function sentence(objects: Manifest[], inventory: Inventory): string {
+  const { cluster: { id } } = inventory;
   const names = objects.slice(0, 3).map(idOf).join(", ");
   const more = objects.length > 3 ? ` and ${objects.length - 3} more` : "";
-  const steps = [...new Set(objects.map(stepOf))];
+  const steps = [...new Set(objects.map((object) => inventory.stepOf(object)))];
   const command = steps.length === 1 ? `make ${steps[0]} CLUSTER=${id}` : `make cluster-${id}`;
   return `no step wants any more: ${names}${more}; delete with: ${command} ARGS=--prune`;
 }

@@ -1,5 +1,6 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
 import { apply, staleAmong } from "../apply/apply.ts";
+import type { Inventory } from "../apply/inventory.ts";
 import { growVolumes } from "../apply/volumes.ts";
 import { type Cluster, text } from "../core/cluster.ts";
 import { type Check, hiddenBy } from "../core/check.ts";
@@ -56,6 +57,8 @@ export interface Step extends StepDefinition {
 /** What a step's runbook may use. */
 export interface StepContext {
   cluster: Cluster;
+  /** What is known of ours on it. */
+  inventory: Inventory;
   /** All clusters of the site, this one included. */
   fleet: Cluster[];
   /** Bundles and own objects, signed as this step's. */
@@ -137,9 +140,9 @@ export function begun(step: string): StepResult {
  */
 export async function runStep(
   step: Step,
-  cluster: Cluster,
+  inventory: Inventory,
   report: Report,
-  { alone = false, fleet = [cluster], replace, objects: known }: {
+  { alone = false, fleet = [inventory.cluster], replace, objects: known }: {
     alone?: boolean;
     fleet?: Cluster[];
     replace?: ReadonlySet<string>;
@@ -147,6 +150,7 @@ export async function runStep(
   } = {},
 ): Promise<StepResult> {
   const started = performance.now();
+  const { cluster } = inventory;
   const result = begun(step.name);
   const context = text(cluster, "KUBE_CONTEXT");
   report.heading(`${step.name}  ${text(cluster, "CLUSTER_NAME")}  context ${context}`);
@@ -161,7 +165,7 @@ export async function runStep(
     const objects = known ?? await desired(step, cluster);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    await step.run(contextOf(cluster, fleet, objects, report, result, replace));
+    await step.run(contextOf(inventory, fleet, objects, report, result, replace));
   } catch (error) {
     report.error(error, cluster);
     result.state = "failed";
@@ -179,13 +183,14 @@ export async function runStep(
 }
 
 function contextOf(
-  cluster: Cluster,
+  inventory: Inventory,
   fleet: Cluster[],
   objects: Manifest[],
   report: Report,
   result: StepResult,
   replace?: ReadonlySet<string>,
 ): StepContext {
+  const { cluster } = inventory;
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
     report.now(`${result.step}  ${title}`);
@@ -200,6 +205,7 @@ function contextOf(
   const notShown = (title: string) => void result.notShown.push(title);
   return {
     cluster,
+    inventory,
     fleet,
     objects,
     report,
@@ -212,17 +218,17 @@ function contextOf(
       report.notShown(title, reason);
     },
     async apply(objects) {
-      const stale = await staleAmong(cluster, objects);
+      const stale = await staleAmong(inventory, objects);
       if (stale.length === 0) return;
       const say = (text: string) => report.note(text);
-      for (const growth of await growVolumes(cluster, stale, { say })) changed(growth);
-      const changes = await apply(cluster, objects, { say, replace, keepKinds: true });
+      for (const growth of await growVolumes(inventory, stale, { say })) changed(growth);
+      const changes = await apply(inventory, objects, { say, replace });
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },
     async ready(objects, minutes = 10) {
       const say = (missing: string) => report.waiting(missing);
-      await waitReady(cluster, objects, { seconds: minutes * 60, say });
+      await waitReady(inventory, objects, { seconds: minutes * 60, say });
     },
     changed,
   };

@@ -1,7 +1,7 @@
 // Whether a step has been on a cluster, as that cluster tells: nobody waits for what never came.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError } from "../core/error.ts";
-import { contextServers, identify } from "./target.ts";
+import { connect, contextServers } from "./target.ts";
 import { kubectl } from "./kubectl.ts";
 import { holderOf } from "./lock.ts";
 import { STEP_LABEL } from "../core/object.ts";
@@ -23,7 +23,7 @@ export async function deployedOn(cluster: Cluster, step: string): Promise<Deploy
       return { state: "no access", reason: `no context ${context} in the kubeconfig` };
     }
     // A marker to write means that no deploy has been there.
-    const { marker, lease } = await identify(cluster);
+    const { marker, lease } = await connect(cluster);
     if (holderOf(lease)) return { state: "running" };
     const there = !marker && await hasRun(step, cluster);
     return { state: there ? "deployed" : "not deployed" };

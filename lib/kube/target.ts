@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { KINDS, noteKinds } from "./kinds.ts";
 import { kubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "../core/object.ts";
 import { isTransient } from "./retry.ts";
@@ -15,37 +14,38 @@ interface Marker {
   uid: string;
 }
 
-/** What the guard has seen of ours in kube-system. */
-export interface TargetSeen {
+/**
+ * Name of the ConfigMap in kube-system that keeps what is ours; it was named when that were kinds alone, and
+ * older revisions read them there.
+ */
+export const KEPT = `${OWNER}-kinds`;
+
+/** A cluster that answers and is the right one, and what it keeps about us in kube-system. */
+export interface Connection {
+  cluster: Cluster;
   /** The marker to write: the cluster has none, or (adopted) that of another. */
   marker?: Manifest;
+  /** true: no deploy was ever there. */
+  isNew?: boolean;
   /** What lock.ts goes by. */
   lease?: Manifest;
+  /** What an Inventory goes by. */
+  kept?: Manifest;
 }
 
 /**
  * Refuses (exit 4) unless the context exists, its server is API_HOST, and the cluster is the one the
  * env file means; exit 5 when it does not answer. `adopt` accepts another cluster UID (a rebuilt VM).
  */
-export async function checkTarget(
+export async function connect(
   cluster: Cluster,
   { adopt = false }: { adopt?: boolean } = {},
-): Promise<TargetSeen> {
-  const { kinds, ...seen } = await identify(cluster, { adopt });
-  noteKinds(cluster, kinds);
-  return seen;
-}
-
-/** As {@link checkTarget}, for a cluster that this run only asks: nothing of it is remembered. */
-export async function identify(
-  cluster: Cluster,
-  { adopt = false }: { adopt?: boolean } = {},
-): Promise<TargetSeen & { kinds?: Manifest }> {
+): Promise<Connection> {
   const looking = reached(() => look(cluster));
   // Of two reasons to refuse, the wrong server is the better one.
   looking.catch(() => {});
   await checkServer(cluster);
-  const { uid, marker, lease, kinds } = await looking;
+  const { uid, marker, ...found } = await looking;
   const wanted = {
     id: cluster.id,
     name: text(cluster, "CLUSTER_NAME"),
@@ -71,9 +71,14 @@ export async function identify(
         fix: `if the cluster was rebuilt on purpose: make cluster-${cluster.id} ARGS=--adopt`,
       });
     }
-    if (marker.uid === uid) return { lease, kinds };
+    if (marker.uid === uid) return { cluster, ...found };
   }
-  return { lease, kinds, marker: configMap(OWNER, "kube-system", { ...wanted }) };
+  return {
+    cluster,
+    ...found,
+    marker: configMap(OWNER, "kube-system", { ...wanted }),
+    isNew: !marker && !found.kept,
+  };
 }
 
 async function checkServer(cluster: Cluster): Promise<void> {
@@ -118,8 +123,8 @@ export function refuseOtherServer(cluster: Cluster, server: string): void {
 /** What tells this cluster from every other (the UID of kube-system), and all that we keep about it there. */
 async function look(
   cluster: Cluster,
-): Promise<{ uid: string; marker?: Marker; kinds?: Manifest; lease?: Manifest }> {
-  const names = ["namespace/kube-system", `configmap/${OWNER}`, `configmap/${KINDS}`];
+): Promise<{ uid: string; marker?: Marker; kept?: Manifest; lease?: Manifest }> {
+  const names = ["namespace/kube-system", `configmap/${OWNER}`, `configmap/${KEPT}`];
   const words = ["get", ...names, `lease/${OWNER}`, "--namespace", "kube-system"];
   const answer = await kubectl([...words, "--ignore-not-found", "--output", "json"], {
     cluster,
@@ -132,7 +137,7 @@ async function look(
   return {
     uid: found("Namespace/kube-system")!.metadata.uid,
     marker: found(`ConfigMap/${OWNER}`)?.data,
-    kinds: found(`ConfigMap/${KINDS}`),
+    kept: found(`ConfigMap/${KEPT}`),
     lease: found(`Lease/${OWNER}`),
   };
 }

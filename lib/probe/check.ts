@@ -14,7 +14,7 @@ import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../core/er
 import type { Manifest } from "../core/object.ts";
 import { refuseInterrupted } from "../io/interrupt.ts";
 import { table } from "../io/report.ts";
-import { checkTarget } from "../kube/target.ts";
+import { connect } from "../kube/target.ts";
 import { openProxy } from "./http.ts";
 
 /** What came of one check. */
@@ -127,7 +127,7 @@ async function hiddenWhy({ needs, program }: Check, subject: Subject): Promise<s
   const { cluster, when, once } = subject;
   const why = needs === "pods" ? hiddenBy(cluster, program) : undefined;
   if (why || !needs || when === "after") return why;
-  const reached = await once(TARGET, () => checkTarget(cluster)).then(() => true, () => false);
+  const reached = await once(TARGET, () => connect(cluster)).then(() => true, () => false);
   return reached ? undefined : `not looked at: see ${TARGET}`;
 }
 

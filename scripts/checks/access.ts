@@ -2,7 +2,7 @@
 import { $ } from "zx";
 import { text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
-import { checkTarget } from "../../lib/kube/target.ts";
+import { connect } from "../../lib/kube/target.ts";
 import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
 import { TARGET } from "../../lib/probe/check.ts";
@@ -46,7 +46,7 @@ function minorOf(version: string): number {
 
 /** Context, address and identity of the cluster, as before every deploy. */
 export async function target({ cluster, once }: Subject): Promise<Finding> {
-  const { marker } = await once(TARGET, () => checkTarget(cluster));
+  const { marker } = await once(TARGET, () => connect(cluster));
   const where = `${text(cluster, "KUBE_CONTEXT")} at ${text(cluster, "API_HOST")}`;
   return ok(`${where}, ${marker ? "not deployed to yet" : text(cluster, "CLUSTER_NAME")}`);
 }

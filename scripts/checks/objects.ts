@@ -2,16 +2,19 @@
 import type { Finding, Subject } from "../../lib/core/check.ts";
 import { sizeOf } from "../../lib/apply/volumes.ts";
 import type { Delta, State } from "../../lib/apply/diff.ts";
-import { deltasOf } from "../../lib/apply/inventory.ts";
+import type { Inventory } from "../../lib/apply/inventory.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { unready } from "../../lib/apply/readiness.ts";
 
 /** Every object of every step is there, as it was applied. */
-export async function existing({ cluster, objects }: Subject): Promise<Finding[]> {
+export async function existing(
+  { cluster, objects }: Subject,
+  inventory: Inventory,
+): Promise<Finding[]> {
   const wanted = await objects();
-  return objectFindings(await deltasOf(cluster, wanted), wanted, cluster.id);
+  return objectFindings(await inventory.deltas(wanted), wanted, cluster.id);
 }
 
 /**

@@ -13,8 +13,9 @@ import {
   sideOf,
 } from "./inspect/compare.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { checkTarget } from "../../lib/kube/target.ts";
+import { connect } from "../../lib/kube/target.ts";
 import { owned } from "../../lib/apply/inventory.ts";
+import { kindsOf } from "../../lib/kube/kinds.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { print, Report, worstCode } from "../../lib/io/report.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
@@ -70,13 +71,13 @@ interface Look {
 
 async function look(steps: Step[], cluster: Cluster): Promise<Look> {
   try {
-    await checkTarget(cluster);
+    await connect(cluster);
     const wanted = await desiredOf(steps, cluster);
     const ids = new Set(wanted.map(idOf));
     // What has our label and comes from no step is what a deploy keeps for itself.
     const ofSteps = (object: Manifest) =>
       ids.has(idOf(object)) || object.metadata.labels?.[STEP_LABEL] !== undefined;
-    const live = await owned(cluster, wanted);
+    const live = await owned(cluster, kindsOf(wanted));
     return { cluster, side: sideOf(wanted, [...live.values()].filter(ofSteps)) };
   } catch (error) {
     return { cluster, error };

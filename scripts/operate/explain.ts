@@ -16,7 +16,7 @@ import {
   pathText,
   withoutSecrets,
 } from "./inspect/field.ts";
-import { checkTarget } from "../../lib/kube/target.ts";
+import { connect } from "../../lib/kube/target.ts";
 import { type Home, homeOf, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
 import { isUnserved } from "../../lib/apply/inventory.ts";
 import { resourceOf } from "../../lib/kube/kinds.ts";
@@ -202,7 +202,7 @@ if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const { OBJ = "", FIELD = "" } = Deno.env.toObject();
     const cluster = await onlyOf(ids, "make explain");
-    await checkTarget(cluster);
+    await connect(cluster);
     const subject = await subjectOf(cluster, OBJ);
     print(FIELD ? explainField(subject, FIELD) : explainObject(subject));
     return ExitCode.done;

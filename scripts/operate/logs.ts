@@ -5,7 +5,7 @@ import "../needs.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { checkTarget } from "../../lib/kube/target.ts";
+import { connect } from "../../lib/kube/target.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { withOpenSearch } from "../components/logging/access.ts";
 import {
@@ -42,7 +42,7 @@ if (import.meta.main) {
 /** One cluster that is down should not hide what the others have. */
 async function ask(cluster: Cluster, search: Search): Promise<Answer> {
   try {
-    await checkTarget(cluster);
+    await connect(cluster);
     const name = text(cluster, "CLUSTER_NAME");
     return {
       cluster,

@@ -6,7 +6,7 @@ import process from "node:process";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { checkTarget } from "../../lib/kube/target.ts";
+import { connect } from "../../lib/kube/target.ts";
 import type { OpenSearch } from "../../lib/opensearch/documents.ts";
 import { type Change, changeCount, print, Report, table } from "../../lib/io/report.ts";
 import { withOpenSearch } from "../components/logging/access.ts";
@@ -36,7 +36,7 @@ if (import.meta.main) {
     if (drop && !day) throw dayless();
     const cluster = await onlyOf(ids, "make restore-logs", WITHOUT_SECRETS);
     const writer = FROM ? await onlyOf([FROM], "make restore-logs", WITHOUT_SECRETS) : cluster;
-    await checkTarget(cluster);
+    await connect(cluster);
     await withOpenSearch(cluster, async (os) => {
       // Without S3: what is back can be dropped while that is away.
       if (drop) return await drops(os, day!, prefixOf(cluster, writer));

@@ -6,7 +6,8 @@ import process from "node:process";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { checkTarget } from "../../lib/kube/target.ts";
+import { Inventory } from "../../lib/apply/inventory.ts";
+import { connect } from "../../lib/kube/target.ts";
 import { changeCount, print, Report, table } from "../../lib/io/report.ts";
 import { replicasOf } from "../components/longhorn/nodes.ts";
 import { type Backup, backupsOf, restoreVolume } from "../components/longhorn/restore.ts";
@@ -20,12 +21,12 @@ if (import.meta.main) {
     const { CLAIM, BACKUP, AS } = process.env;
     const cluster = await onlyOf(ids, "make restore-volume", WITHOUT_SECRETS);
     if (text(cluster, "STORAGE") === "existing") throw foreign();
-    await checkTarget(cluster);
+    const inventory = new Inventory(await connect(cluster));
     const backups = await backupsOf(cluster);
     if (!CLAIM) {
       list(cluster, backups);
     } else {
-      await restores(cluster, backupFor(backups, CLAIM, BACKUP), AS || CLAIM.split("/")[1]!);
+      await restores(inventory, backupFor(backups, CLAIM, BACKUP), AS || CLAIM.split("/")[1]!);
     }
     return ExitCode.done;
   });
@@ -85,7 +86,8 @@ export function backupFor(backups: Backup[], claim: string, name?: string): Back
   });
 }
 
-async function restores(cluster: Cluster, backup: Backup, name: string): Promise<void> {
+async function restores(inventory: Inventory, backup: Backup, name: string): Promise<void> {
+  const { cluster } = inventory;
   const report = new Report();
   const started = performance.now();
   const [namespace] = backup.claim.split("/") as [string];
@@ -96,7 +98,7 @@ async function restores(cluster: Cluster, backup: Backup, name: string): Promise
     storageClass: text(cluster, "STORAGE_CLASS"),
     replicas: await replicasOf(cluster),
   };
-  const changes = await restoreVolume(cluster, backup, target, (what) => report.waiting(what));
+  const changes = await restoreVolume(inventory, backup, target, (what) => report.waiting(what));
   report.changes(changes);
   const { length } = changes.filter(({ action }) => action !== "unchanged");
   const seconds = ((performance.now() - started) / 1000).toFixed(1);

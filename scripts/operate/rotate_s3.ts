@@ -6,7 +6,8 @@ import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command } from "../../lib/cli/command.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
-import { checkTarget } from "../../lib/kube/target.ts";
+import { Inventory } from "../../lib/apply/inventory.ts";
+import { connect } from "../../lib/kube/target.ts";
 import { maskSecrets, print, Report, table } from "../../lib/io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/results.ts";
 import type { Step } from "../../lib/deploy/step.ts";
@@ -59,9 +60,9 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
   if (exitCodeOfFleet(prepared) !== ExitCode.done) {
     return stopped(prepared, started, report, "nothing is rotated: every cluster keeps its keys");
   }
-  await Promise.all(seats.map(({ cluster, holdings, ids }) => {
+  await Promise.all(seats.map(({ inventory, holdings, ids }) => {
     const own = oldKeys(fleet, [...ids, ...outdated(holdings).map(({ key }) => key.accessKey)]);
-    if (own.length > 0) return remember(cluster, own);
+    if (own.length > 0) return remember(inventory, own);
   }));
 
   const told = new Map<string, Figures>();
@@ -97,18 +98,19 @@ const HOLDERS = STEPS.slice(1);
 
 interface Seat {
   cluster: Cluster;
+  inventory: Inventory;
   holdings: Holding[];
   /** Key ids that an earlier run, cut off, has left to be retired. */
   ids: string[];
 }
 
 async function look(cluster: Cluster): Promise<Seat> {
-  await checkTarget(cluster);
+  const inventory = new Inventory(await connect(cluster));
   const [holdings, ids] = await Promise.all([holdingsOf(cluster), remembered(cluster)]);
   const keys = holdings.flatMap(({ key }) => [key.accessKey, key.secretKey]);
   // Shorter ones would damage other text, as everywhere.
   maskSecrets([...keys, ...ids].filter(({ length }) => length >= 6));
-  return { cluster, holdings, ids };
+  return { cluster, inventory, holdings, ids };
 }
 
 function tellBefore(seats: Seat[], report: Report): void {

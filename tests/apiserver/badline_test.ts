@@ -1,13 +1,13 @@
 // A deploy over a bad line, to a real API server.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { apply } from "../../lib/apply/apply.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
-import { checkTarget } from "../../lib/kube/target.ts";
+import { connect } from "../../lib/kube/target.ts";
 import { writeKubeconfig } from "../../scripts/demo/control_plane.ts";
 import { configMap, type Manifest } from "../../lib/core/object.ts";
 import { type BadLine, badLine, type Faults } from "../bench/badline.ts";
 import { cluster, clusterAt, folder, live, ours, servers } from "./server.ts";
+import { applyTo } from "../support/inventory.ts";
 
 /** A definition, an object of it, and plain objects. */
 function objects(name: string, count = 30): Manifest[] {
@@ -75,11 +75,11 @@ for (const [title, name, faults] of LINES) {
     const there = await over(line, name);
     const wanted = objects(name);
     const said: string[] = [];
-    await apply(there, wanted, { say: (text) => said.push(text) });
+    await applyTo(there, wanted, { say: (text) => said.push(text) });
     assert.ok(line.requests > wanted.length);
     assert.ok(faults.latency === 100 || line.faults > 0, "nothing went wrong");
 
-    const again = await apply(cluster, wanted);
+    const again = await applyTo(cluster, wanted);
     assert.deepEqual(new Set(again.map(({ action }) => action)), new Set(["unchanged"]));
     const { data } = await live("configmap", `${name}-7`);
     assert.deepEqual(data, { text: "line 7" });
@@ -90,5 +90,5 @@ Deno.test("A31: an API server that cannot be reached at all ends the run with it
   const line = await badLine(await servers.accessTo(cluster), {});
   const there = await over(line, "gone");
   await line[Symbol.asyncDispose]();
-  await assert.rejects(checkTarget(there), { exitCode: 5, message: /3 tries/ });
+  await assert.rejects(connect(there), { exitCode: 5, message: /3 tries/ });
 });

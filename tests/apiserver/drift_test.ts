@@ -1,15 +1,14 @@
 // What people, programs and controllers do to our objects behind our back, on a real API server: plan names
 // it, a deploy puts it right, and both say nothing where nothing is wrong.
 import assert from "node:assert/strict";
-import { apply } from "../../lib/apply/apply.ts";
-import { deltasOf, lookAgain } from "../../lib/apply/inventory.ts";
-import { nothingBefore } from "../../lib/kube/kinds.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { type Manifest, secret } from "../../lib/core/object.ts";
-import { plan } from "../../lib/deploy/plan.ts";
 import { driftCode } from "../../lib/deploy/plan_fleet.ts";
 import { cluster, live, ours, typed } from "./server.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import { plan } from "../../lib/deploy/plan.ts";
+import { applyTo, inventoryOf, planOf } from "../support/inventory.ts";
 
 const labels = { app: "web" };
 const metadata = (name: string) => ({ name, namespace: "default", labels });
@@ -101,8 +100,8 @@ const OBJECTS: Manifest[] = [
 
 /** What plan says of the objects that are not as wanted, and what a deploy then changes. */
 async function seen(): Promise<{ planned: string[]; changed: string[] }> {
-  const entries = (await plan(cluster, OBJECTS, [])).filter(({ action }) => action !== "unchanged");
-  const changes = (await apply(cluster, OBJECTS)).filter(({ action }) => action !== "unchanged");
+  const entries = (await planOf(cluster, OBJECTS)).filter(({ action }) => action !== "unchanged");
+  const changes = (await applyTo(cluster, OBJECTS)).filter(({ action }) => action !== "unchanged");
   const planned = entries.map(({ id, action, fields }) => `${action} ${id}: ${fields.join(" | ")}`);
   return { planned, changed: changes.map(({ id }) => id) };
 }
@@ -110,7 +109,7 @@ async function seen(): Promise<{ planned: string[]; changed: string[] }> {
 const NOTHING = { planned: [], changed: [] };
 
 Deno.test("E1: what was applied is as wanted, though the API server has completed and rewritten it", async () => {
-  await apply(cluster, OBJECTS);
+  await applyTo(cluster, OBJECTS);
   assert.deepEqual(await seen(), NOTHING);
 });
 
@@ -291,13 +290,13 @@ Deno.test("E1, E8: what an unknown program writes beside us is told and stays; w
 
   const patch = JSON.stringify({ spec: { replicas: 5 } });
   await typed(["patch", "deployment", "web", "-n", "default", ...program, "-p", patch]);
-  const [entry] = (await plan(cluster, OBJECTS, [])).filter(({ action }) => action !== "unchanged");
+  const [entry] = (await planOf(cluster, OBJECTS)).filter(({ action }) => action !== "unchanged");
   assert.equal(entry!.action, "refused", entry!.fields.join());
   assert.match(
     entry!.fields.join("\n"),
     /conflict with "autoscaler"[^]*autoscaler writes that field/,
   );
-  const error = await apply(cluster, OBJECTS).catch((error) => error);
+  const error = await applyTo(cluster, OBJECTS).catch((error) => error);
   assert.equal(error.exitCode, 6);
 });
 
@@ -313,26 +312,26 @@ Deno.test("E9: what no step wants and nobody deletes is told, and is no drift", 
     ...OBJECTS.find(({ kind }) => kind === "PersistentVolumeClaim")!,
     metadata: { name: "left", namespace: "default", labels: step },
   });
-  await apply(cluster, [left("surplus"), left("marked"), claim]);
+  await applyTo(cluster, [left("surplus"), left("marked"), claim]);
   await typed(["annotate", "configmap", "marked", "-n", "default", "deploy.miribit.lab/keep=true"]);
   const told = async (keeps?: () => Promise<string | undefined>) =>
-    (await plan(cluster, [], ["99-gone"], false, keeps)).map(({ id, action }) => `${action} ${id}`)
-      .sort();
+    (await plan(inventoryOf(cluster, [claim, left("x")]), [], { steps: ["99-gone"], keeps }))
+      .map(({ id, action }) => `${action} ${id}`).sort();
   assert.deepEqual(await told(), [
     "delete ConfigMap/default/surplus",
     "kept ConfigMap/default/marked",
     "kept PersistentVolumeClaim/default/left",
   ]);
   assert.ok((await told(() => Promise.resolve("data"))).includes("kept ConfigMap/default/surplus"));
-  const entries = (await plan(cluster, [], ["99-gone"])).filter(({ action }) => action === "kept");
+  const entries = (await plan(inventoryOf(cluster, [claim]), [], { steps: ["99-gone"] }))
+    .filter(({ action }) => action === "kept");
   assert.equal(driftCode([{ cluster, entries }]), 0);
 });
 
 Deno.test("E1: everything that the centre is sent is as wanted as soon as it was sent", async () => {
   const objects = await desiredOf(STEPS, cluster);
-  await apply(cluster, objects);
-  lookAgain(cluster);
-  const deltas = await deltasOf(cluster, objects);
+  await applyTo(cluster, objects);
+  const deltas = await inventoryOf(cluster, objects).deltas(objects);
   const wrong = [...deltas].filter(([, { state, others }]) => state !== "current" || others.length);
   assert.ok(objects.length > 150);
   assert.deepEqual(wrong, []);
@@ -343,11 +342,10 @@ async function sent(
   object: Manifest,
 ): Promise<() => Promise<{ planned: string[]; changed: string[] }>> {
   const own = ours(object);
-  await apply(cluster, [own]);
+  await applyTo(cluster, [own]);
   return async () => {
-    lookAgain(cluster);
-    const entries = await plan(cluster, [own], []);
-    const changes = await apply(cluster, [own]);
+    const entries = await planOf(cluster, [own]);
+    const changes = await applyTo(cluster, [own]);
     return {
       planned: entries.filter(({ action }) => action !== "unchanged").map(({ action }) => action),
       changed: changes.filter(({ action }) => action !== "unchanged").map(({ action }) => action),
@@ -470,15 +468,14 @@ Deno.test("E5: plan and deploy go on when a definition was removed by hand a mom
   });
   const wanted = [OBJECTS.find(({ kind }) => kind === "ServiceAccount")!];
   // So that every kind that was sent is looked at, as on a site; kubectl keeps for hours which kinds there are.
-  await nothingBefore(cluster);
-  await apply(cluster, [definition, gadget, ...wanted], { keepKinds: true });
-  lookAgain(cluster);
-  await plan(cluster, wanted, []);
+  const all = [definition, gadget, ...wanted];
+  await applyTo(cluster, all);
+  const planned = () => plan(inventoryOf(cluster, all), wanted, { steps: [] });
+  await planned();
   await typed(["delete", "customresourcedefinition", "gadgets.test.example.org"]);
-  lookAgain(cluster);
-  assert.deepEqual((await plan(cluster, wanted, [])).map(({ action }) => action), ["unchanged"]);
-  lookAgain(cluster);
-  assert.deepEqual((await apply(cluster, wanted)).map(({ action }) => action), ["unchanged"]);
+  assert.deepEqual((await planned()).map(({ action }) => action), ["unchanged"]);
+  const changes = await apply(inventoryOf(cluster, all), wanted);
+  assert.deepEqual(changes.map(({ action }) => action), ["unchanged"]);
 });
 
 Deno.test("A34: of two objects of one name the one that a person has taken is taken back", async () => {
@@ -490,10 +487,9 @@ Deno.test("A34: of two objects of one name the one that a person has taken is ta
       data: { a: "1" },
     });
   const twins = [map("default"), map("kube-public")];
-  await apply(cluster, twins);
+  await applyTo(cluster, twins);
   await typed(["patch", "configmap", "twin", "-n", "default", "-p", '{"data":{"a":"2"}}']);
   await typed(["delete", "configmap", "twin", "-n", "kube-public"]);
-  lookAgain(cluster);
-  await apply(cluster, twins);
+  await applyTo(cluster, twins);
   assert.equal((await live("configmap", "twin")).data.a, "1");
 });

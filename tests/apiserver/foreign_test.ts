@@ -1,9 +1,8 @@
 // Objects that were there before us, on a real API server.
 import assert from "node:assert/strict";
-import { apply } from "../../lib/apply/apply.ts";
 import { configMap, type Manifest } from "../../lib/core/object.ts";
-import { plan } from "../../lib/deploy/plan.ts";
 import { cluster, live, ours, typed } from "./server.ts";
+import { applyTo, planOf } from "../support/inventory.ts";
 
 const role: Manifest = ours({
   apiVersion: "rbac.authorization.k8s.io/v1",
@@ -27,7 +26,7 @@ function actions(entries: { id: string; action: string }[]): Record<string, stri
 
 Deno.test("A34: what another deployer has is left to it, and said with the two ways on", async () => {
   await appliedBy("helm", role);
-  const error = await apply(cluster, [role, fresh]).catch((error) => error);
+  const error = await applyTo(cluster, [role, fresh]).catch((error) => error);
   assert.equal(error.exitCode, 6);
   assert.match(
     error.where.join("\n"),
@@ -35,12 +34,12 @@ Deno.test("A34: what another deployer has is left to it, and said with the two w
   );
   assert.equal((await live("clusterrole", "reader")).metadata.labels, undefined);
 
-  const [planned] = await plan(cluster, [role, fresh], []);
+  const [planned] = await planOf(cluster, [role, fresh]);
   assert.equal(planned!.action, "refused");
 
   const [, command] = /hand it over: kubectl (.*)/.exec(error.where.join("\n"))!;
   await typed(command!.split(" "));
-  const changes = await apply(cluster, [role, fresh]);
+  const changes = await applyTo(cluster, [role, fresh]);
   assert.deepEqual(actions(changes), {
     "ClusterRole/reader": "configured",
     "ConfigMap/default/fresh": "created",
@@ -49,7 +48,7 @@ Deno.test("A34: what another deployer has is left to it, and said with the two w
 
 Deno.test("what a person has made becomes ours: planned as an update, said, and not called created", async () => {
   await typed(["create", "configmap", "settings", "--from-literal=level=debug"]);
-  const planned = await plan(cluster, [map], []);
+  const planned = await planOf(cluster, [map]);
   assert.deepEqual(actions(planned), { "ConfigMap/default/settings": "update" });
   assert.ok(
     planned[0]!.fields.includes('data.level: "debug" -> "info"'),
@@ -57,11 +56,11 @@ Deno.test("what a person has made becomes ours: planned as an update, said, and 
   );
 
   const said: string[] = [];
-  const changes = await apply(cluster, [map], { say: (text) => said.push(text) });
+  const changes = await applyTo(cluster, [map], { say: (text) => said.push(text) });
   assert.deepEqual(actions(changes), { "ConfigMap/default/settings": "configured" });
   assert.match(said.join("\n"), /ConfigMap\/default\/settings was here before/);
   assert.equal((await live("configmap", "settings")).data.level, "info");
-  assert.deepEqual(actions(await apply(cluster, [map])), {
+  assert.deepEqual(actions(await applyTo(cluster, [map])), {
     "ConfigMap/default/settings": "unchanged",
   });
 });

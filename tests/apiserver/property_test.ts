@@ -5,12 +5,10 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
 import { parseAllDocuments } from "yaml";
-import { apply } from "../../lib/apply/apply.ts";
-import { lookAgain } from "../../lib/apply/inventory.ts";
 import { idOf, isCustom, isFields, type Manifest, signed } from "../../lib/core/object.ts";
 import { resourceOf } from "../../lib/kube/kinds.ts";
-import { plan } from "../../lib/deploy/plan.ts";
 import { cluster, typed } from "./server.ts";
+import { applyTo, planOf } from "../support/inventory.ts";
 
 const EDITS = Number(process.env.EDITS ?? 200), BATCH = 20;
 const STEP = "20-prometheus";
@@ -169,8 +167,7 @@ function withoutControllers(all: Map<string, unknown>): Map<string, unknown> {
 }
 
 Deno.test(`plan and deploy agree, and the deploy brings everything back: ${EDITS} edits`, async () => {
-  lookAgain(cluster);
-  await apply(cluster, OBJECTS);
+  await applyTo(cluster, OBJECTS);
   const clean = await state();
   assert.equal(clean.size, OBJECTS.length);
   let made = 0;
@@ -183,23 +180,20 @@ Deno.test(`plan and deploy agree, and the deploy brings everything back: ${EDITS
     }
     made += edits.length;
     const told = `seed ${process.env.SEED ?? 1}, batch ${batch}:\n${edits.join("\n")}`;
-    lookAgain(cluster);
-    const planned = (await plan(cluster, OBJECTS, [STEP])).filter(({ action }) =>
+    const planned = (await planOf(cluster, OBJECTS, { steps: [STEP] })).filter(({ action }) =>
       action !== "unchanged"
     );
     const strange = planned.filter(({ action }) => action !== "update" && action !== "create");
     assert.deepEqual(strange, [], told);
-    lookAgain(cluster);
     const said: string[] = [];
-    const changes = await apply(cluster, OBJECTS, { say: (text) => said.push(text) });
+    const changes = await applyTo(cluster, OBJECTS, { say: (text) => said.push(text) });
     const changed = changes.filter(({ action }) => action !== "unchanged");
     assert.deepEqual(
       changed.map(({ id, action }) => `${action === "created" ? "create" : "update"} ${id}`).sort(),
       planned.map(({ id, action }) => `${action} ${id}`).sort(),
       `${told}\n${said.join("\n")}`,
     );
-    lookAgain(cluster);
-    const left = (await plan(cluster, OBJECTS, [STEP])).filter(({ action }) =>
+    const left = (await planOf(cluster, OBJECTS, { steps: [STEP] })).filter(({ action }) =>
       action !== "unchanged"
     );
     assert.deepEqual(left, [], told);

@@ -1,12 +1,11 @@
 // Fields that cannot change, on a real API server.
 import assert from "node:assert/strict";
 import { rm, stat } from "node:fs/promises";
-import { apply } from "../../lib/apply/apply.ts";
 import type { DeployError } from "../../lib/core/error.ts";
 import { configMap, idOf, type Manifest } from "../../lib/core/object.ts";
-import { plan } from "../../lib/deploy/plan.ts";
 import type { Change } from "../../lib/io/report.ts";
 import { cluster, live, ours, typed } from "./server.ts";
+import { applyTo, planOf } from "../support/inventory.ts";
 
 /** Objects with a field that cannot change, and a change of it. */
 const CHANGES: [what: string, before: Manifest, change: (object: Manifest) => void][] = [
@@ -66,11 +65,11 @@ function changed(before: Manifest, change: (object: Manifest) => void): Manifest
 for (const [what, before, change] of CHANGES) {
   Deno.test(`A36: a ${what} that cannot change is refused with the way out, and replaced when named`, async () => {
     const [wanted, id] = [ours(changed(before, change)), idOf(before)];
-    await apply(cluster, [ours(before)]);
+    await applyTo(cluster, [ours(before)]);
     const { uid } = (await live(what, before.metadata.name)).metadata;
 
     const bystander = ours(configMap(`beside-${what.toLowerCase()}`, "default", {}));
-    const error: DeployError = await apply(cluster, [wanted, bystander]).then(
+    const error: DeployError = await applyTo(cluster, [wanted, bystander]).then(
       () => assert.fail("it was accepted"),
       (error) => error,
     );
@@ -79,17 +78,17 @@ for (const [what, before, change] of CHANGES) {
     assert.equal((await live(what, before.metadata.name)).metadata.uid, uid);
     await live("ConfigMap", bystander.metadata.name);
 
-    const planned = await plan(cluster, [wanted, bystander], []);
+    const planned = await planOf(cluster, [wanted, bystander]);
     assert.deepEqual(planned.map(({ action }) => action), ["refused", "unchanged"]);
     assert.match(planned[0]!.fields.join("\n"), new RegExp(`REPLACE=${id} `));
 
     const said: string[] = [];
     const options = { replace: new Set([id]), say: (text: string) => said.push(text) };
-    const changes = await apply(cluster, [wanted, bystander], options);
+    const changes = await applyTo(cluster, [wanted, bystander], options);
     assert.deepEqual(changesOf(changes), [id]);
     const now = await live(what, before.metadata.name);
     assert.notEqual(now.metadata.uid, uid);
-    assert.deepEqual((await plan(cluster, [wanted], [])).map(({ action }) => action), [
+    assert.deepEqual((await planOf(cluster, [wanted])).map(({ action }) => action), [
       "unchanged",
     ]);
 
@@ -116,16 +115,16 @@ Deno.test("A36: nothing is deleted when the API server would not take the new ob
     object.spec.ports[0].protocol = "IPX";
   }));
   const options = { replace: new Set([idOf(before)]) };
-  await assert.rejects(apply(cluster, [wanted], options), { exitCode: 6 });
+  await assert.rejects(applyTo(cluster, [wanted], options), { exitCode: 6 });
   assert.equal((await live("Service", "door")).metadata.uid, uid);
 });
 
 Deno.test("A36: a StatefulSet is never replaced: the command that leaves its pods is named", async () => {
   const before = ours(workload("StatefulSet"));
-  await apply(cluster, [before]);
+  await applyTo(cluster, [before]);
   const wanted = changed(before, (object) => object.spec.serviceName = "other");
   const options = { replace: new Set([idOf(before)]) };
-  const error = await apply(cluster, [wanted], options).catch((error) => error);
+  const error = await applyTo(cluster, [wanted], options).catch((error) => error);
   assert.equal(error.exitCode, 6);
   assert.match(
     error.where.join("\n"),

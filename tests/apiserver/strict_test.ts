@@ -1,8 +1,8 @@
 // What the API server refuses of a server-side apply by itself, with kubectl's own check turned off.
 import assert from "node:assert/strict";
-import { apply } from "../../lib/apply/apply.ts";
 import { configMap, type Manifest } from "../../lib/core/object.ts";
 import { cluster, live, ours } from "./server.ts";
+import { applyTo } from "../support/inventory.ts";
 
 const definition: Manifest = ours({
   apiVersion: "apiextensions.k8s.io/v1",
@@ -76,7 +76,7 @@ for (
 ) {
   Deno.test(`a mistyped field is refused in ${what}, and the rest is applied`, async () => {
     const fine = ours(configMap(what.replaceAll(" ", "-"), "default", {}));
-    const error = await apply(cluster, [...wrong, fine]).catch((error) => error);
+    const error = await applyTo(cluster, [...wrong, fine]).catch((error) => error);
     assert.equal(error.exitCode, 6);
     assert.match(error.message, /^Cannot apply 1 of \d objects/);
     assert.match(error.where.join("\n"), reason);
@@ -86,7 +86,7 @@ for (
 
 Deno.test("a mistyped field is refused in a definition, and nothing is sent after it", async () => {
   const after = ours(configMap("after", "default", {}));
-  const error = await apply(cluster, [withField("propertiez"), after]).catch((error) => error);
+  const error = await applyTo(cluster, [withField("propertiez"), after]).catch((error) => error);
   assert.equal(error.exitCode, 6);
   assert.match(error.where.join("\n"), /openAPIV3Schema\.propertiez: field not declared/);
   await assert.rejects(live("configmap", "after"), { stderr: /NotFound/ });

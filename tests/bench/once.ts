@@ -8,10 +8,10 @@ import { command } from "../../lib/cli/command.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
-import { listOwned } from "../../lib/apply/inventory.ts";
+import { owned } from "../../lib/apply/inventory.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
-import { type Manifest, OWNED } from "../../lib/core/object.ts";
+import { type Manifest } from "../../lib/core/object.ts";
 import { pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
 import { print } from "../../lib/io/report.ts";
 import { benchFleet, benchStep, corpus, FOLDER, ownOf } from "./corpus.ts";
@@ -44,7 +44,7 @@ const VERBS: Record<string, Verb> = {
   /** What the cluster has of the corpus. */
   async state(which) {
     const [cluster] = await clusters(which);
-    const live = await listOwned(cluster!, kindsOf(await corpus(cluster!)), OWNED);
+    const live = await owned(cluster!, kindsOf(await corpus(cluster!)));
     return { state: hashOf([...live].sort().map(([id, object]) => [id, asWritten(object)])) };
   },
   /** Everything of our own for so many clusters. */

@@ -7,7 +7,6 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { apply } from "../../lib/apply/apply.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
@@ -15,6 +14,7 @@ import { typeMake } from "../support/make.ts";
 import { check, edges, eventually, figure, fleet, make } from "./site.ts";
 import { login, visit } from "./visit.ts";
 import { ownAddress } from "./webhook.ts";
+import { applyTo } from "../support/inventory.ts";
 
 const edge = edges[0]!;
 const absent = text(edge, "INGRESS") === "existing";
@@ -119,7 +119,7 @@ check("B55: a WebSocket is passed on, and the program sees the client's own addr
   });
   const port = server.addr.port;
   try {
-    await apply(edge, echoObjects(own, port));
+    await applyTo(edge, echoObjects(own, port));
     await eventually(1, async () => {
       assert.equal((await visit(edge, "e2e-echo")).body, "plain");
     });

@@ -1,11 +1,11 @@
 // The preflight finds a good site good, and tells what would stop a deploy.
 import assert from "node:assert/strict";
-import { apply } from "../../lib/apply/apply.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { typeMake } from "../support/make.ts";
 import { nodeFacts } from "../../scripts/checks/node_facts.ts";
 import { check, edges, figure, fleet, kube, make, seconds } from "./site.ts";
+import { applyTo } from "../support/inventory.ts";
 
 const edge = edges[0]!;
 
@@ -49,7 +49,7 @@ check("A52: make preflight names the Service that holds a NodePort", async () =>
     },
   ];
   try {
-    await apply(edge, squatter);
+    await applyTo(edge, squatter);
     const { code, output } = await typeMake([`preflight-${edge.id}`], {
       INGRESS: "nginx",
       HTTP_NODE_PORT: String(PORT),

@@ -2,7 +2,7 @@
 import { chmod, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { KINDS } from "../../lib/kube/kinds.ts";
+import { KEPT } from "../../lib/kube/target.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { OWNER } from "../../lib/core/object.ts";
 
@@ -75,9 +75,6 @@ export const FREE: Reply[] = [
   { on: "patch lease " },
 ];
 
-/** A cluster without a guard before, on which the kinds of what was deployed have not been kept. */
-export const NO_KINDS: Reply = { on: "get configmap thanos-multi-cluster-kinds " };
-
 /** What kubectl prints of objects. */
 export function listOf(...items: unknown[]): string {
   return JSON.stringify({ kind: "List", items });
@@ -96,7 +93,7 @@ export function identityReply(
     { kind: "Namespace", metadata: { name: "kube-system", uid } },
     ...(marker ? [{ kind: "ConfigMap", metadata: { name: OWNER }, data: marker }] : []),
     ...(kinds
-      ? [{ kind: "ConfigMap", metadata: { name: KINDS }, data: { kinds: kinds.join("\n") } }]
+      ? [{ kind: "ConfigMap", metadata: { name: KEPT }, data: { kinds: kinds.join("\n") } }]
       : []),
   ];
   return { on: "get namespace/kube-system", stdout: JSON.stringify({ kind: "List", items }) };

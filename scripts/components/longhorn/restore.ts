@@ -4,7 +4,8 @@ import { createHash } from "node:crypto";
 import { apply } from "../../../lib/apply/apply.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { owned } from "../../../lib/apply/inventory.ts";
+import { type Inventory, owned } from "../../../lib/apply/inventory.ts";
+import { kindsOf } from "../../../lib/kube/kinds.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
 import { idOf, type Manifest, OWNER } from "../../../lib/core/object.ts";
 import { unready } from "../../../lib/apply/readiness.ts";
@@ -135,28 +136,29 @@ const PATIENCE = 6 * 3600;
  * the restore up or cannot place the volume within six hours.
  */
 export async function restoreVolume(
-  cluster: Cluster,
+  inventory: Inventory,
   backup: Backup,
   target: RestoreTarget,
   say: (missing: string) => void,
 ): Promise<Change[]> {
+  const { cluster } = inventory;
   const { volume, claimed } = restoredObjects(backup, target);
   const there = await claimOf(cluster, target);
   if (there && there.spec.volumeName !== volume.metadata.name) throw taken(target);
-  const changes = await apply(cluster, [volume]);
+  const changes = await apply(inventory, [volume]);
   await until("Longhorn to restore the volume", () => unrestored(cluster, volume), {
     seconds: PATIENCE,
     every: 5,
     say,
   });
-  changes.push(...await apply(cluster, claimed));
+  changes.push(...await apply(inventory, claimed));
   await until("the claim to be bound", () => unready(cluster, claimed), { seconds: 60, say });
   return changes;
 }
 
 /** What the volume still lacks, one line. Throws exit 7 when Longhorn has given it up. */
 async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]> {
-  const live = (await owned(cluster, [volume])).get(idOf(volume));
+  const live = (await owned(cluster, kindsOf([volume]))).get(idOf(volume));
   const { name } = volume.metadata;
   if (!live?.status) return [`volume ${name}: Longhorn has not seen it yet`];
   const restore = conditionOf(live, "Restore"), scheduled = conditionOf(live, "Scheduled");

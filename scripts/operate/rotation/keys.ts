@@ -1,6 +1,7 @@
 // The S3 keys that the Secrets of a cluster hold, and those that the settings want there.
 import { Buffer } from "node:buffer";
 import { apply } from "../../../lib/apply/apply.ts";
+import type { Inventory } from "../../../lib/apply/inventory.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
@@ -97,10 +98,10 @@ export async function remembered(cluster: Cluster): Promise<string[]> {
 }
 
 /** Keeps the ids (no secrets) on a cluster until {@link forget}. */
-export async function remember(cluster: Cluster, ids: string[]): Promise<void> {
+export async function remember(inventory: Inventory, ids: string[]): Promise<void> {
   const values = { ids: [...new Set(ids)].sort().join("\n") };
   const labels = { "app.kubernetes.io/managed-by": OWNER };
-  await apply(cluster, [secret(MEMORY.name, MEMORY.namespace, values, { labels })]);
+  await apply(inventory, [secret(MEMORY.name, MEMORY.namespace, values, { labels })]);
 }
 
 /** Removes what {@link remember} has left. */

@@ -12,6 +12,7 @@ import {
 import { backupFor, backupTable } from "../../../scripts/operate/restore_volume.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";
+import { inventoryOf } from "../../support/inventory.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 const target = {
@@ -139,7 +140,7 @@ Deno.test("restoreVolume() gives the claim its volume only when Longhorn has res
     { state: "attached", restoreInitiated: true, restoreRequired: true },
     { state: "detached", restoreInitiated: true, restoreRequired: false },
   ]);
-  await restoreVolume(cluster, BACKUPS[0]!, target, () => {});
+  await restoreVolume(inventoryOf(cluster, []), BACKUPS[0]!, target, () => {});
   const applied = (await calls()).filter(({ args }) => args.includes("apply"));
   const kinds = applied.map(({ stdin }) =>
     JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join()
@@ -149,7 +150,7 @@ Deno.test("restoreVolume() gives the claim its volume only when Longhorn has res
 
 Deno.test("restoreVolume() never touches a claim that is there", async () => {
   const calls = await during([{ metadata: { name: "data" }, spec: { volumeName: "pvc-1" } }], []);
-  await assert.rejects(restoreVolume(cluster, BACKUPS[0]!, target, () => {}), {
+  await assert.rejects(restoreVolume(inventoryOf(cluster, []), BACKUPS[0]!, target, () => {}), {
     exitCode: 4,
     message: "Cannot restore: claim monitoring/data is there",
   });
@@ -160,7 +161,7 @@ Deno.test("restoreVolume() ends when Longhorn has given the volume up", async ()
   const message = "All replica restore failed and the volume became Faulted";
   const failed = { type: "Restore", status: "False", reason: "RestoreFailure", message };
   await during([], [{ state: "detached", restoreRequired: true, conditions: [failed] }]);
-  await assert.rejects(restoreVolume(cluster, BACKUPS[0]!, target, () => {}), {
+  await assert.rejects(restoreVolume(inventoryOf(cluster, []), BACKUPS[0]!, target, () => {}), {
     exitCode: 7,
     where: [message],
   });

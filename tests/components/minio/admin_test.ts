@@ -31,6 +31,7 @@ import { bucketsOf, policyOf } from "../../../scripts/components/minio/buckets.t
 import { minioMetrics } from "../../../scripts/components/prometheus/access.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { pem } from "../../support/s3.ts";
+import { inventoryOf } from "../../support/inventory.ts";
 
 const ROOT = { accessKey: "root-of-the-test", secretKey: "hush-root-secret" };
 const OWN_KEYS = Object.fromEntries(
@@ -139,7 +140,11 @@ async function failure(work: Promise<unknown>): Promise<string> {
 
 async function run(cluster: Cluster): Promise<{ state: string; changed: number; output: string }> {
   const lines: string[] = [];
-  const { state, changed } = await runStep(minio, cluster, new Report("", (l) => lines.push(l)));
+  const { state, changed } = await runStep(
+    minio,
+    inventoryOf(cluster, []),
+    new Report("", (l) => lines.push(l)),
+  );
   return { state, changed, output: lines.join("") };
 }
 

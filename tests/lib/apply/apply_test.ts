@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { apply } from "../../../lib/apply/apply.ts";
+import { apply, keep } from "../../../lib/apply/apply.ts";
 import { HASH_LABEL, withHash } from "../../../lib/apply/diff.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { shareLooks } from "../../../lib/apply/inventory.ts";
-import { KINDS, noteKinds } from "../../../lib/kube/kinds.ts";
-import { configMap, type Manifest } from "../../../lib/core/object.ts";
+import { Inventory } from "../../../lib/apply/inventory.ts";
+import { KEPT } from "../../../lib/kube/target.ts";
+import { configMap, type Manifest, signed } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
+import { applyTo } from "../../support/inventory.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 const a = configMap("a", "monitoring", { text: SECRETS.S3_SECRET_KEY });
@@ -44,7 +45,7 @@ Deno.test("apply() tells created, configured and unchanged apart by what is in t
       ]),
     },
   ]);
-  const changes = await apply(cluster, [a, b, c]);
+  const changes = await applyTo(cluster, [a, b, c]);
   assert.deepEqual(changes.map(({ action }) => action), ["unchanged", "configured", "created"]);
 });
 
@@ -53,7 +54,7 @@ Deno.test("A39: apply() is server-side and ours; A72: secrets go by stdin only",
     on: " apply ",
     stdout: versions(),
   }]);
-  await apply(cluster, [a]);
+  await applyTo(cluster, [a]);
   const call = (await calls()).find(({ stdin }) => stdin);
   assert.match(
     call!.args,
@@ -68,7 +69,7 @@ Deno.test("apply() sends definitions in a List of their own before the rest", as
     on: " apply ",
     stdout: versions(),
   }]);
-  await apply(cluster, [a, namespace]);
+  await applyTo(cluster, [a, namespace]);
   const lists = (await calls()).filter(({ args }) => args.includes(" apply ")).map(({ stdin }) =>
     JSON.parse(stdin).items.map(({ kind }: Manifest) => kind)
   );
@@ -99,7 +100,7 @@ const DEFINING: Reply[] = [
 
 Deno.test("A38: apply() waits for a new definition, and sends only afterwards what needs it", async () => {
   const calls = await fakeKubectl(DEFINING);
-  await apply(cluster, [thing, a, crd]);
+  await applyTo(cluster, [thing, a, crd]);
   const told = (await calls()).map(({ args, stdin }) =>
     stdin ? JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join() : args
   );
@@ -110,7 +111,6 @@ Deno.test("A38: apply() waits for a new definition, and sends only afterwards wh
 });
 
 Deno.test("A43: apply() waits for a definition that a run which was cut off has sent", async () => {
-  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
   const { name, labels } = withHash(crd).metadata;
   const calls = await fakeKubectl([
     {
@@ -128,9 +128,8 @@ Deno.test("A43: apply() waits for a definition that a run which was cut off has 
     { on: " apply ", stdout: versions() },
   ]);
   const kinds = "configmap.v1.\ncustomresourcedefinition.v1.apiextensions.k8s.io";
-  noteKinds(site, configMap(KINDS, "kube-system", { kinds }));
-  shareLooks(site);
-  await apply(site, [thing, a, crd]);
+  const inventory = new Inventory({ cluster, kept: configMap(KEPT, "kube-system", { kinds }) });
+  await apply(inventory, [thing, a, crd]);
   const told = (await calls()).map(({ args, stdin }) =>
     stdin ? JSON.parse(stdin).items.map(({ kind }: Manifest) => kind).join() : args
   );
@@ -138,23 +137,39 @@ Deno.test("A43: apply() waits for a definition that a run which was cut off has 
   assert.ok(!told.includes("CustomResourceDefinition"), "it is as wanted");
 });
 
-Deno.test("A43: apply() keeps the kinds of custom objects only when it sends them", async () => {
-  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
-  noteKinds(site);
-  const calls = await fakeKubectl(DEFINING);
-  await apply(site, [thing, a, crd], { keepKinds: true });
-  const sent = (await calls()).filter(({ stdin }) => stdin).flatMap(({ stdin }) =>
-    JSON.parse(stdin).items.map(({ kind, metadata, data }: Manifest) =>
-      metadata.name === KINDS ? data.kinds.split("\n").join(" ") : kind
-    )
-  );
-  const before = "configmap.v1. customresourcedefinition.v1.apiextensions.k8s.io";
-  assert.deepEqual(sent, [
-    before,
-    "CustomResourceDefinition",
-    "ConfigMap",
-    `${before} thing.v1.example.org`,
-    "Thing",
+Deno.test("keep() writes once which objects are ours, and nothing where that is kept already", async () => {
+  const calls = await fakeKubectl([
+    { on: " get ", stdout: versions(["a", "1"], ["b", "2"]) },
+    { on: " apply ", stdout: listOf() },
+  ]);
+  const [own, other] = signed([a, c], "20-prometheus") as [Manifest, Manifest];
+  const objects = ["a", "b", "gone"].map((name) => `20-prometheus v1 ConfigMap/monitoring/${name}`);
+  const kept = configMap(KEPT, "kube-system", { objects: objects.join("\n") });
+  const inventory = new Inventory({ cluster, kept });
+  await keep(inventory, [own, other]);
+  await keep(inventory, [other]);
+  const writes = (await calls()).filter(({ args }) => args.includes(" apply "));
+  const [{ metadata: { name }, data }] = JSON.parse(writes[0]!.stdin).items;
+  assert.deepEqual([writes.length, name], [1, KEPT]);
+  assert.deepEqual(data, {
+    kinds: "configmap.v1.",
+    objects: ["a", "b", "c"].map((name) => `20-prometheus v1 ConfigMap/monitoring/${name}`)
+      .join("\n"),
+  });
+});
+
+Deno.test("E16: keep() takes in what an older revision has deployed: what has our label and our fields", async () => {
+  const [own, theirs] = signed([a, b], "20-prometheus") as [Manifest, Manifest];
+  const calls = await fakeKubectl([
+    { on: " get ", stdout: listOf(applied(own), theirs) },
+    { on: " apply ", stdout: listOf() },
+  ]);
+  const kept = configMap(KEPT, "kube-system", { kinds: "configmap.v1." });
+  await keep(new Inventory({ cluster, kept }), [signed([c], "30-thanos")[0]!]);
+  const { stdin } = (await calls()).at(-1)!;
+  assert.deepEqual(JSON.parse(stdin).items[0].data.objects.split("\n"), [
+    "20-prometheus v1 ConfigMap/monitoring/a",
+    "30-thanos v1 ConfigMap/monitoring/c",
   ]);
 });
 
@@ -164,7 +179,7 @@ Deno.test("A32: apply() tries again while the API server restarts", async () => 
     { on: " apply ", stderr: "dial tcp: connection refused", code: 1, times: 1 },
     { on: " apply ", stdout: versions(["a", "1"]) },
   ]);
-  assert.deepEqual((await apply(cluster, [a])).map(({ action }) => action), ["created"]);
+  assert.deepEqual((await applyTo(cluster, [a])).map(({ action }) => action), ["created"]);
   assert.equal((await calls()).filter(({ args }) => args.includes(" apply ")).length, 2);
 });
 
@@ -176,9 +191,9 @@ Deno.test("A32: apply() sends again only what did not arrive before the line was
     { on: " get ", stdout: arrived },
     { on: " apply ", stdout: versions(["b", "1"]) },
   ]);
-  const changes = await apply(cluster, [a, b]);
+  const changes = await applyTo(cluster, [a, b]);
   assert.deepEqual(changes.map(({ action }) => action), ["created", "created"]);
-  const lists = (await calls()).filter(({ stdin }) => stdin).map(({ stdin }) =>
+  const lists = (await calls()).filter(({ args }) => args.includes(" apply ")).map(({ stdin }) =>
     JSON.parse(stdin).items.map(({ metadata }: Manifest) => metadata.name).join()
   );
   assert.deepEqual(lists, ["a,b", "b"]);
@@ -213,7 +228,7 @@ function refusing(manager: string): Reply[] {
 
 Deno.test("A34: apply() reports another manager's conflict with its object, and applies the others", async () => {
   const calls = await fakeKubectl(refusing("hpa"));
-  const error = await apply(cluster, [a, b]).catch((error) => error);
+  const error = await applyTo(cluster, [a, b]).catch((error) => error);
   assert.ok(error instanceof DeployError);
   assert.equal(error.exitCode, 6);
   assert.equal(error.message, "Cannot apply 1 of 2 objects on 197");
@@ -224,7 +239,7 @@ Deno.test("A34: apply() reports another manager's conflict with its object, and 
 Deno.test("apply() takes back what a person changed with kubectl, that object only", async () => {
   const calls = await fakeKubectl(refusing("kubectl-edit"));
   const said: string[] = [];
-  const changes = await apply(cluster, [a, b], { say: (text) => said.push(text) });
+  const changes = await applyTo(cluster, [a, b], { say: (text) => said.push(text) });
   assert.deepEqual(changes.map(({ action }) => action), ["configured", "unchanged"]);
   assert.deepEqual(said, ["taking ConfigMap/monitoring/a back from kubectl-edit"]);
   const forced = (await calls()).filter(({ args }) => args.includes("--force-conflicts"));
@@ -243,7 +258,7 @@ Deno.test("apply() does not take a controller's status for a change", async () =
   };
   for (const [after, action] of [[row("9", 1), "unchanged"], [row("9", 2), "configured"]]) {
     await fakeKubectl([{ on: " get ", stdout: row("1", 1) }, { on: " apply ", stdout: after }]);
-    assert.equal((await apply(cluster, [deployment]))[0]!.action, action);
+    assert.equal((await applyTo(cluster, [deployment]))[0]!.action, action);
   }
 });
 
@@ -257,7 +272,7 @@ Deno.test("E14: apply() waits until an object that is being deleted is gone, the
     { on: "--show-kind" },
     { on: " apply ", stdout: listOf(applied(withHash(a))) },
   ]);
-  const changes = await apply(cluster, [a]);
+  const changes = await applyTo(cluster, [a]);
   assert.deepEqual(changes.map(({ action }) => action), ["created"]);
   const verbs = (await calls()).map(({ args }) => / (get|apply) /.exec(args)![1]);
   assert.deepEqual(verbs, ["get", "get", "get", "get", "apply"]);
@@ -266,7 +281,10 @@ Deno.test("E14: apply() waits until an object that is being deleted is gone, the
 Deno.test("apply() tells an object that was made anew from the one before it", async () => {
   const row = (uid: string) => {
     const metadata = { name: "d", namespace: "n", uid, resourceVersion: "1", generation: 1 };
-    return JSON.stringify({ kind: "List", items: [{ kind: "Deployment", metadata }] });
+    return JSON.stringify({
+      kind: "List",
+      items: [{ apiVersion: "apps/v1", kind: "Deployment", metadata }],
+    });
   };
   const deployment = {
     apiVersion: "apps/v1",
@@ -274,5 +292,5 @@ Deno.test("apply() tells an object that was made anew from the one before it", a
     metadata: { name: "d", namespace: "n" },
   };
   await fakeKubectl([{ on: " get ", stdout: row("old") }, { on: " apply ", stdout: row("new") }]);
-  assert.equal((await apply(cluster, [deployment]))[0]!.action, "configured");
+  assert.equal((await applyTo(cluster, [deployment]))[0]!.action, "configured");
 });

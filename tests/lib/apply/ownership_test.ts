@@ -1,10 +1,10 @@
 // lib/apply/ownership.ts: what people have made or changed (tests/apiserver does it for real).
 import assert from "node:assert/strict";
-import { apply } from "../../../lib/apply/apply.ts";
 import { configMap } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf } from "../../support/fake_kubectl.ts";
+import { applyTo } from "../../support/inventory.ts";
 
 const wanted = configMap("a", "n", { x: "1" });
 const byHand = {
@@ -27,7 +27,7 @@ Deno.test("A35: apply() takes over what a person has made, once, and applies aga
     { on: " apply ", stdout: listOf(applied(wanted)) },
   ]);
   const said: string[] = [];
-  await apply(cluster, [wanted], { say: (text) => said.push(text) });
+  await applyTo(cluster, [wanted], { say: (text) => said.push(text) });
   const verbs = (await calls()).map(({ args }) => / (get|apply|patch) /.exec(args)![1]);
   assert.deepEqual(verbs, ["get", "get", "apply", "get", "patch", "apply"]);
   assert.match((await calls())[4]!.args, /"path":"\/metadata\/resourceVersion","value":"7"/);

@@ -1,15 +1,15 @@
 // lib/apply/prune.ts and lib/deploy/tidy.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
-import { liveOf, shareLooks } from "../../../lib/apply/inventory.ts";
-import { nothingBefore } from "../../../lib/kube/kinds.ts";
+import { Inventory } from "../../../lib/apply/inventory.ts";
+import { KEPT } from "../../../lib/kube/target.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
 import { prune, unwanted } from "../../../lib/apply/prune.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { begun, step } from "../../../lib/deploy/step.ts";
 import { nameSurplus, type TidyOptions } from "../../../lib/deploy/remove.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
-import { fakeKubectl, NO_KINDS, type Reply } from "../../support/fake_kubectl.ts";
+import { fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
 
@@ -21,7 +21,10 @@ function live(kind: string, name: string, more: Record<string, unknown> = {}): M
       name,
       namespace: "monitoring",
       labels: { [STEP_LABEL]: "20-prometheus" },
-      managedFields: [{ manager: "kubelet" }, { manager: OWNER }],
+      managedFields: [
+        { manager: "kubelet" },
+        { manager: OWNER, operation: "Apply", fieldsV1: {} },
+      ],
       ...more,
     },
   };
@@ -29,12 +32,12 @@ function live(kind: string, name: string, more: Record<string, unknown> = {}): M
 
 function listing(...items: Manifest[]): Reply[] {
   return [
-    NO_KINDS,
     {
       on: "api-resources --verbs=list,delete",
       stdout:
-        "configmaps\nendpoints\npods\nsecrets\ncustomresourcedefinitions.apiextensions.k8s.io\n" +
-        "endpointslices.discovery.k8s.io\nnetworkpolicies.networking.k8s.io\n",
+        "configmaps cm v1 true ConfigMap\nendpoints ep v1 true Endpoints\npods po v1 true Pod\n" +
+        "secrets v1 true Secret\nendpointslices discovery.k8s.io/v1 true EndpointSlice\n" +
+        "networkpolicies netpol networking.k8s.io/v1 true NetworkPolicy\n",
     },
     { on: " get ", stdout: JSON.stringify({ items }) },
     { on: " delete " },
@@ -42,36 +45,59 @@ function listing(...items: Manifest[]): Reply[] {
   ];
 }
 
-Deno.test("unwanted() asks for every kind, also those that no manifest has any more", async () => {
-  const calls = await fakeKubectl(listing());
-  await unwanted(cluster, ["20-prometheus", "40-logging"], new Set());
-  const [, , get] = await calls();
-  assert.match(get!.args, /get configmaps,secrets,networkpolicies\.networking\.k8s\.io /);
-  assert.match(get!.args, new RegExp(`managed-by=${OWNER} `));
+/** Of a cluster that keeps this text of what is ours. */
+function keeping(data: Record<string, string>): Inventory {
+  return new Inventory({ cluster, kept: configMap(KEPT, "kube-system", data) });
+}
+
+const SECRETS_KEPT = { kinds: "configmap.v1.\nsecret.v1." };
+
+Deno.test("unwanted() looks at every kind where nothing is kept, or what is kept is damaged", async () => {
+  for (const data of [undefined, { kinds: "what?", objects: "is this" }]) {
+    const calls = await fakeKubectl(listing());
+    const inventory = data ? keeping(data) : new Inventory({ cluster });
+    await unwanted(inventory, ["20-prometheus", "40-logging"], new Set());
+    const get = (await calls()).find(({ args }) => / get .*--all-namespaces/.test(args));
+    assert.match(get!.args, /get configmap.v1.,secret.v1.,networkpolicy.v1.networking.k8s.io /);
+    assert.match(get!.args, new RegExp(`managed-by=${OWNER} `));
+  }
 });
 
 Deno.test("unwanted() asks for the kinds that the cluster has kept, and for no others", async () => {
-  const kinds = { data: { kinds: "configmap.v1.\nsecret.v1." } };
-  const calls = await fakeKubectl([
-    { ...NO_KINDS, stdout: JSON.stringify(kinds) },
-    ...listing(live("Secret", "left")),
-  ]);
-  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
-  const found = await unwanted(site, ["20-prometheus"], new Set());
+  const calls = await fakeKubectl(listing(live("Secret", "left")));
+  const found = await unwanted(keeping(SECRETS_KEPT), ["20-prometheus"], new Set());
   assert.deepEqual(found.map(({ metadata }) => metadata.name), ["left"]);
   const asked = (await calls()).map(({ args }) => / get (\S+) --all-namespaces/.exec(args)?.[1]);
-  assert.deepEqual(asked.filter(Boolean), ["configmap.v1.,secret.v1."]);
+  assert.deepEqual(asked, ["configmap.v1.,secret.v1."]);
 });
 
-Deno.test("unwanted() looks for no other kinds on a cluster that was never deployed to", async () => {
+Deno.test("unwanted() asks nothing on a cluster that was never deployed to", async () => {
   const calls = await fakeKubectl(listing(live("ConfigMap", "left")));
-  const site = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
-  // As a deploy does it; the look that begins here cannot know yet.
-  shareLooks(site);
-  await liveOf(site, []);
-  await nothingBefore(site);
-  assert.deepEqual(await unwanted(site, ["20-prometheus"], new Set()), []);
-  assert.equal((await calls()).length, 1, "only whether kinds have been kept");
+  const inventory = new Inventory({ cluster, isNew: true });
+  assert.deepEqual(await unwanted(inventory, ["20-prometheus"], new Set()), []);
+  assert.deepEqual(await calls(), []);
+});
+
+Deno.test("E16: unwanted() finds by its name what has lost our label, and none that is a copy", async () => {
+  const bare = (name: string, manager: string) => ({
+    ...live("Secret", name),
+    metadata: {
+      name,
+      namespace: "monitoring",
+      managedFields: [{ manager, operation: "Apply", fieldsV1: {} }],
+    },
+  });
+  const calls = await fakeKubectl([
+    { on: "get --filename", stdout: listOf(bare("left", OWNER), bare("other", "kubectl")) },
+    ...listing(),
+  ]);
+  const objects = ["left", "other", "gone"].map((name) =>
+    `20-prometheus v1 Secret/monitoring/${name}`
+  );
+  const inventory = keeping({ objects: objects.join("\n") });
+  const found = await unwanted(inventory, ["20-prometheus"], new Set());
+  assert.deepEqual(found.map(({ metadata }) => metadata.name), ["left"]);
+  assert.equal((await calls()).length, 2, "one list, and one call by name");
 });
 
 Deno.test("A59: unwanted() is exactly what is ours and not wanted", async () => {
@@ -83,7 +109,7 @@ Deno.test("A59: unwanted() is exactly what is ours and not wanted", async () => 
     live("ConfigMap", "going", { deletionTimestamp: "2026-11-23T00:00:00Z" }),
   ));
   const found = await unwanted(
-    cluster,
+    keeping(SECRETS_KEPT),
     ["20-prometheus"],
     new Set(["ConfigMap/monitoring/wanted"]),
   );
@@ -95,8 +121,7 @@ Deno.test("E16: unwanted() of all steps finds what a step has left that is no mo
     const labels = { ...live("ConfigMap", "x").metadata.labels, [STEP_LABEL]: "25-renamed" };
     await fakeKubectl(listing(live("ConfigMap", "left", { labels }), live("ConfigMap", "wanted")));
     const wanted = new Set(["ConfigMap/monitoring/wanted"]);
-    const site = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
-    const found = await unwanted(site, ["20-prometheus"], wanted, { all });
+    const found = await unwanted(keeping(SECRETS_KEPT), ["20-prometheus"], wanted, { all });
     assert.deepEqual(found.map(({ metadata }) => metadata.name), all ? ["left"] : []);
   }
 });
@@ -104,9 +129,12 @@ Deno.test("E16: unwanted() of all steps finds what a step has left that is no mo
 Deno.test("A59: prune() never deletes claims, volumes, namespaces or classes", async () => {
   const kinds = ["PersistentVolumeClaim", "PersistentVolume", "Namespace", "StorageClass"];
   const calls = await fakeKubectl(listing());
-  assert.deepEqual(await prune(cluster, kinds.map((kind) => live(kind, "x"))), []);
+  assert.deepEqual(await prune(keeping(SECRETS_KEPT), kinds.map((kind) => live(kind, "x"))), []);
   assert.deepEqual(await calls(), []);
-  const changes = await prune(cluster, [live("PersistentVolumeClaim", "x"), live("Secret", "y")]);
+  const changes = await prune(keeping(SECRETS_KEPT), [
+    live("PersistentVolumeClaim", "x"),
+    live("Secret", "y"),
+  ]);
   assert.deepEqual(changes, [{ id: "Secret/monitoring/y", action: "deleted" }]);
   const [deletion] = await calls();
   const items = JSON.parse(deletion!.stdin).items;
@@ -135,7 +163,7 @@ async function tidied(
   const rows = await nameSurplus(
     [{ ...prometheus, keeps: () => Promise.resolve(reason) }],
     [{ ...result, state: state as "ok" }],
-    cluster,
+    keeping(SECRETS_KEPT),
     new Report("", (line) => void lines.push(line)),
     options,
   );
@@ -170,7 +198,7 @@ Deno.test("A59: nameSurplus() refuses (4) to delete more than stays, until it is
 Deno.test("A59: what a person marks to be kept stays, also with --prune", async () => {
   const marked = live("Secret", "marked", { annotations: { "deploy.miribit.lab/keep": "true" } });
   const calls = await fakeKubectl(listing());
-  assert.deepEqual(await prune(cluster, [marked]), []);
+  assert.deepEqual(await prune(keeping(SECRETS_KEPT), [marked]), []);
   assert.deepEqual(await calls(), []);
 });
 

@@ -4,6 +4,7 @@ import { readiness, unready, waitReady } from "../../../lib/apply/readiness.ts";
 import { diagnosePod } from "../../../lib/apply/diagnose.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";
+import { inventoryOf } from "../../support/inventory.ts";
 
 function live(kind: string, spec: unknown, status: unknown, generation = 2): Manifest {
   return {
@@ -280,9 +281,9 @@ Deno.test("diagnosePod() shows why a pod is not scheduled, and nothing for one t
 Deno.test("A57: waitReady() waits for objects that do not exist yet, then exit 7 with their names", async () => {
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
   await fakeKubectl([{ on: " get ", stdout: '{"items":[]}' }]);
-  const error = await waitReady(cluster, [live("Deployment", {}, {})], { seconds: 0 }).catch((
-    error,
-  ) => error);
+  const wanted = [live("Deployment", {}, {})];
+  const error = await waitReady(inventoryOf(cluster, wanted), wanted, { seconds: 0 })
+    .catch((error) => error);
   assert.equal(error.exitCode, 7);
   assert.deepEqual(error.where, ["Deployment/n/x: does not exist"]);
 });

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { apply } from "../../../lib/apply/apply.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { kubectl, useKubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
@@ -13,6 +12,7 @@ import { render } from "../../../lib/render/render.ts";
 import { webhooksBehind } from "../../../lib/apply/rejection.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf } from "../../support/fake_kubectl.ts";
+import { applyTo } from "../../support/inventory.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 
@@ -107,7 +107,7 @@ Deno.test("A48: apply() names object, quota, used and limit of what a quota refu
     { on: " apply ", stderr, stdout: "configmap/b serverside-applied\n", code: 1 },
   ]);
   const objects = ["a", "b"].map((name) => configMap(name, "n", {}));
-  const error = await apply(cluster, objects).catch((error) => error);
+  const error = await applyTo(cluster, objects).catch((error) => error);
   assert.ok(error instanceof DeployError);
   assert.equal(error.exitCode, 6);
   assert.equal(error.message, "Cannot apply 1 of 2 objects on 197");

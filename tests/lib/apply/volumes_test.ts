@@ -4,7 +4,6 @@ import { growVolumes, volumeGrowth } from "../../../lib/apply/volumes.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
 import { type Manifest, OWNER } from "../../../lib/core/object.ts";
-import { plan } from "../../../lib/deploy/plan.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { runStep, step } from "../../../lib/deploy/step.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
@@ -12,10 +11,11 @@ import {
   type Call,
   fakeKubectl,
   listOf,
-  NO_KINDS,
   NOTHING_LISTED,
   type Reply,
 } from "../../support/fake_kubectl.ts";
+import { inventoryOf, planOf } from "../../support/inventory.ts";
+import type { ApplyOptions } from "../../../lib/apply/apply.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 
@@ -57,7 +57,6 @@ function site(live: Manifest[], allowVolumeExpansion = true): Reply[] {
     { on: "get statefulsets.apps,persistentvolumeclaims", stdout: JSON.stringify({ items: live }) },
     { on: "get storageclasses", stdout: JSON.stringify({ items: classes }) },
     { on: " patch | delete " },
-    NO_KINDS,
     { on: " get ", stdout: listOf() },
     { on: "--dry-run=server" },
     { on: " apply ", stdout: listOf(resource("20Gi")) },
@@ -79,11 +78,16 @@ const ORPHAN = (name: string) =>
 
 async function refusal(wanted: Manifest[], replies: Reply[]): Promise<DeployError> {
   const calls = await fakeKubectl(replies);
-  const error = await growVolumes(cluster, wanted).catch((error) => error);
+  const error = await grow(wanted).catch((error) => error);
   assert.ok(error instanceof DeployError);
   assert.equal(error.exitCode, 2);
   assert.deepEqual(deeds(await calls()), []);
   return error;
+}
+
+/** Volumes that grow at the start of a run. */
+function grow(objects: Manifest[], options?: ApplyOptions): Promise<string[]> {
+  return growVolumes(inventoryOf(cluster, objects), objects, options);
 }
 
 Deno.test("growVolumes() grows every claim of a StatefulSet, then takes it away from its pods", async () => {
@@ -92,7 +96,7 @@ Deno.test("growVolumes() grows every claim of a StatefulSet, then takes it away 
   const calls = await fakeKubectl(site(live));
   const said: string[] = [];
   const say = (text: string) => said.push(text);
-  assert.deepEqual(await growVolumes(cluster, [set("20Gi")], { say }), [
+  assert.deepEqual(await grow([set("20Gi")], { say }), [
     "volume data-store-0 grows from 10Gi to 20Gi",
     "volume data-store-1 grows from 10Gi to 20Gi",
   ]);
@@ -108,7 +112,7 @@ Deno.test("growVolumes() grows every claim of a StatefulSet, then takes it away 
 Deno.test("growVolumes() holds the operator before it takes a StatefulSet away from it", async () => {
   const live = [operatorsSet("10Gi"), claim("main-db-prometheus-main-0", "10Gi")];
   const calls = await fakeKubectl(site(live));
-  await growVolumes(cluster, [resource("20Gi")]);
+  await grow([resource("20Gi")]);
   assert.deepEqual(deeds(await calls()), [
     "dry run",
     PATCH("main-db-prometheus-main-0", "20Gi"),
@@ -143,7 +147,7 @@ Deno.test("growVolumes() refuses a class that cannot, and a claim that is not bo
 Deno.test("growVolumes() does nothing where sizes are equal, however they are written", async () => {
   const live = [set("1Gi"), claim("data-store-0", "1Gi"), claim("grafana", "5Gi")];
   const calls = await fakeKubectl(site(live));
-  assert.deepEqual(await growVolumes(cluster, [set("1024Mi"), claim("grafana", "5Gi")]), []);
+  assert.deepEqual(await grow([set("1024Mi"), claim("grafana", "5Gi")]), []);
   assert.equal((await calls()).length, 1);
 });
 
@@ -152,17 +156,17 @@ Deno.test("growVolumes() leaves a claim of its own to the apply, and a foreign S
   foreign.metadata.labels = {};
   const theirs = claim("data-store-0", "10Gi");
   const calls = await fakeKubectl(site([claim("grafana", "5Gi"), foreign, theirs]));
-  assert.deepEqual(await growVolumes(cluster, [claim("grafana", "6Gi"), set("20Gi")]), []);
+  assert.deepEqual(await grow([claim("grafana", "6Gi"), set("20Gi")]), []);
   assert.deepEqual(deeds(await calls()), []);
 });
 
 Deno.test("growVolumes() goes on where a run that was cut off ended", async () => {
   const grown = claim("data-store-0", "20Gi");
   const first = await fakeKubectl(site([set("10Gi"), grown]));
-  assert.deepEqual(await growVolumes(cluster, [set("20Gi")]), []);
+  assert.deepEqual(await grow([set("20Gi")]), []);
   assert.deepEqual(deeds(await first()), ["dry run", ORPHAN("store")]);
   const second = await fakeKubectl(site([grown]));
-  await growVolumes(cluster, [set("20Gi")]);
+  await grow([set("20Gi")]);
   assert.deepEqual(deeds(await second()), []);
 });
 
@@ -172,7 +176,7 @@ Deno.test("growVolumes() tries what the API server may refuse before it touches 
   const calls = await fakeKubectl([{ on: "--dry-run=server", stderr, code: 1 }, ...site(live)]);
   const wanted = set("20Gi");
   wanted.spec.replicas = -1;
-  await assert.rejects(growVolumes(cluster, [wanted]), KubectlError);
+  await assert.rejects(grow([wanted]), KubectlError);
   assert.deepEqual(deeds(await calls()), ["dry run"]);
   const [tried] = JSON.parse((await calls()).find(({ stdin }) => stdin)!.stdin).items;
   assert.deepEqual(tried.spec, { ...set("10Gi").spec, replicas: -1 });
@@ -183,7 +187,7 @@ Deno.test("growVolumes() patches and deletes again after a transient failure", a
   const broken = { stderr: "dial tcp: connection refused", code: 1, times: 1 };
   const replies = [{ on: " patch ", ...broken }, { on: " delete ", ...broken }, ...site(live)];
   const calls = await fakeKubectl(replies);
-  await growVolumes(cluster, [set("20Gi")]);
+  await grow([set("20Gi")]);
   const patch = PATCH("data-store-0", "20Gi");
   assert.deepEqual(deeds(await calls()), [
     "dry run",
@@ -211,7 +215,7 @@ Deno.test("growVolumes() applies new definitions before a resource that may need
     { on: " apply ", stdout: listOf(crd), times: 1 },
     ...site(live).slice(6),
   ]);
-  const told = await growVolumes(cluster, [resource("20Gi"), crd]);
+  const told = await grow([resource("20Gi"), crd]);
   assert.match(told[0]!, /^CustomResourceDefinition\/prometheuses created/);
   assert.deepEqual(deeds(await calls()).slice(0, 3), [
     "apply",
@@ -232,8 +236,8 @@ Deno.test("the step after a cut lets the operator go, also when no volume is lef
     objects: () => Promise.resolve([resource("20Gi")]),
     run: ({ objects, apply }) => apply(objects),
   });
-  await runStep(again, cluster, new Report("", () => {}));
-  assert.deepEqual(deeds(await calls()), ["apply", "apply"]);
+  await runStep(again, inventoryOf(cluster, [resource("20Gi")]), new Report("", () => {}));
+  assert.deepEqual(deeds(await calls()), ["apply"]);
   const { args, stdin } = (await calls()).findLast(({ stdin }) => stdin)!;
   assert.match(args, new RegExp(`--server-side --field-manager=${OWNER} `)); // as the pause was
   assert.equal("paused" in JSON.parse(stdin).items[0].spec, false);
@@ -257,7 +261,11 @@ Deno.test("runStep() counts volumes that grow, before it applies what asks for t
     run: ({ objects, apply }) => apply(objects),
   });
   const lines: string[] = [];
-  const result = await runStep(growing, cluster, new Report("", (line) => lines.push(line)));
+  const result = await runStep(
+    growing,
+    inventoryOf(cluster, [set("20Gi")]),
+    new Report("", (line) => lines.push(line)),
+  );
   assert.equal(result.changed, 2); // the volume, and the StatefulSet
   assert.match(lines.join(""), /changed +volume data-store-0 grows from 10Gi to 20Gi/);
   assert.deepEqual(deeds(await calls()).at(-1), "apply");
@@ -273,7 +281,7 @@ Deno.test("plan() shows volumes that grow, although the API server refuses the t
     { on: "get statefulset.v1.apps", stdout: JSON.stringify({ items: [live] }) },
     { on: "--dry-run=server", stdout: JSON.stringify(live) },
   ]);
-  const entries = await plan(cluster, [set("20Gi")], ["30-thanos"]);
+  const entries = await planOf(cluster, [set("20Gi")], { steps: ["30-thanos"] });
   const size = 'resources.requests.storage: "10Gi" -> "20Gi"';
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
     ["StatefulSet/monitoring/store", "update", `spec.volumeClaimTemplates[0].spec.${size}`],

@@ -1,6 +1,7 @@
 // lib/deploy/fleet.ts and lib/deploy/central.ts: central catches up with edges that are deployed without it.
 import assert from "node:assert/strict";
 import process from "node:process";
+import type { Inventory } from "../../../lib/apply/inventory.ts";
 import { deployFleet } from "../../../lib/deploy/fleet.ts";
 import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
 import { planFleet } from "../../../lib/deploy/plan_fleet.ts";
@@ -26,13 +27,14 @@ const [central, edge] = await fixtureFleet({ KUBECONFIG_FILE: "kubeconfig" }) as
 const UID = "11111111-2222-3333-4444-555555555555";
 
 function marker(id: string, name: string, role: string): Reply {
-  const reply = identityReply(UID, { id, name, role, uid: UID });
+  const reply = identityReply(UID, { id, name, role, uid: UID }, ["configmap.v1."]);
   return { ...reply, on: `mkube-${id} ${reply.on}` };
 }
 
 const TARGETS: Reply[] = [
   { on: "config view", stdout: FLEET_CONFIG },
   marker("197", "cluster-197-edge", "edge"),
+  { on: "mkube-197 (get configmap|apply)", stdout: listOf() },
   ...FREE,
   NOTHING_LISTED,
 ];
@@ -102,7 +104,7 @@ Deno.test("deployFleet() tells central of an edge before anything looks at the f
 
 Deno.test("MAX_FAILURES: when so many have failed the others begin no further step", async () => {
   for (const [maxFailures, left] of [[1, "not run"], [2, "ok"]] as const) {
-    await fakeKubectl([CENTRAL, ...TARGETS]);
+    await fakeKubectl([CENTRAL, ...listed(1), ...TARGETS]);
     const [begun, failed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const first = step({
       name: "98-first",
@@ -225,7 +227,7 @@ Deno.test("E3: what central is told is a deploy of central: under its lock, and 
 
   const again = await fakeKubectl([...TARGETS, CENTRAL, ...listed(1, 2)]);
   const said = await spoken(async () => {
-    const approve = (cluster: Cluster) =>
+    const approve = ({ cluster }: Inventory) =>
       cluster === central
         ? Promise.reject(new DeployError("Refused: 196 is not as it was", { exitCode: 4 }))
         : Promise.resolve();

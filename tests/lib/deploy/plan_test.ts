@@ -1,15 +1,22 @@
 import assert from "node:assert/strict";
 import { planCode, planFleet } from "../../../lib/deploy/plan_fleet.ts";
-import { configMap, idOf, type Manifest, secret, STEP_LABEL } from "../../../lib/core/object.ts";
+import {
+  configMap,
+  idOf,
+  type Manifest,
+  OWNER,
+  secret,
+  STEP_LABEL,
+} from "../../../lib/core/object.ts";
 import { differences, plan } from "../../../lib/deploy/plan.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
   fakeKubectl,
   FLEET_CONFIG,
   identityReply,
-  NO_KINDS,
   NOTHING_LISTED,
 } from "../../support/fake_kubectl.ts";
+import { inventoryOf } from "../../support/inventory.ts";
 
 Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
   const before = configMap("a", "n", { x: "1", gone: "z" });
@@ -30,12 +37,9 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
   const live = [configMap("kept", "monitoring", { x: "old" }), configMap("gone", "monitoring", {})];
   for (const { metadata } of live) {
     metadata.labels = { [STEP_LABEL]: "20-prometheus" };
-    metadata.managedFields = [{ manager: "thanos-multi-cluster" }];
+    metadata.managedFields = [{ manager: OWNER, operation: "Apply", fieldsV1: {} }];
   }
   const calls = await fakeKubectl([
-    NO_KINDS,
-    { on: "api-resources --verbs", stdout: "configmaps\nnetworkpolicies.networking.k8s.io\n" },
-    { on: "get configmaps,networkpolicies", stdout: JSON.stringify({ items: live }) },
     {
       on: "api-resources",
       stdout: "configmaps cm v1 true ConfigMap\nnamespaces ns v1 false Namespace\n",
@@ -44,8 +48,9 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
     { on: "get configmap", stdout: JSON.stringify({ items: live }) },
     { on: "--dry-run=server", stdout: JSON.stringify(kept) },
   ]);
-  const entries = await plan(cluster, [
-    { apiVersion: "v1", kind: "Namespace", metadata: { name: "not-there-yet" } },
+  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "not-there-yet" } };
+  const entries = await plan(inventoryOf(cluster, [namespace, kept]), [
+    namespace,
     kept,
     configMap("new", "not-there-yet", {}),
     {
@@ -53,7 +58,7 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
       kind: "Prometheus",
       metadata: { name: "p", namespace: "monitoring" },
     },
-  ], ["20-prometheus"]);
+  ], { steps: ["20-prometheus"] });
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
     ["Namespace/not-there-yet", "create"],
     [
@@ -79,7 +84,6 @@ Deno.test("planFleet() plans the other clusters when one is away, and ends with 
     { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     identityReply("uid"),
-    NO_KINDS,
     NOTHING_LISTED,
     { on: "api-resources" },
   ]);

@@ -20,7 +20,7 @@ function live(of: string, apiVersion: string, kind: string, name: string): Manif
       name,
       namespace: "monitoring",
       labels: { [STEP_LABEL]: of },
-      managedFields: [{ manager: OWNER }],
+      managedFields: [{ manager: OWNER, operation: "Apply", fieldsV1: {} }],
     },
   };
 }
@@ -53,6 +53,7 @@ async function removed(really: boolean) {
     ...FREE,
     { on: " get .*--selector", stdout: listOf(...LIVE) },
     { on: " delete " },
+    { on: " apply ", stdout: listOf() },
   ]);
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
   const [result] = await removeFleet(STEPS, [cluster], { really });

@@ -5,6 +5,8 @@ import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
 import { configMap } from "../../../lib/core/object.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { runStep, step, type StepContext } from "../../../lib/deploy/step.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
+import { inventoryOf } from "../../support/inventory.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
   fakeKubectl,
@@ -12,12 +14,12 @@ import {
   FREE,
   identityReply,
   listOf,
-  NO_KINDS,
   NOTHING_LISTED,
   type Reply,
 } from "../../support/fake_kubectl.ts";
 
 const settings = { KUBECONFIG_FILE: "tests/fixtures/kubeconfig", SIMULATED_NODES: "true" };
+const inventory = (cluster: Cluster) => inventoryOf(cluster, [configMap("a", "monitoring", {})]);
 const quiet = () => new Report("", () => {});
 
 function example(run: (context: StepContext) => Promise<void>, needs: string[] = []) {
@@ -26,7 +28,6 @@ function example(run: (context: StepContext) => Promise<void>, needs: string[] =
 }
 
 const applied: Reply[] = [
-  NO_KINDS,
   { on: " get configmap", stdout: listOf() },
   { on: " apply ", stdout: listOf(configMap("a", "monitoring", {})) },
 ];
@@ -39,7 +40,7 @@ Deno.test("runStep() counts objects, changes and what simulated nodes cannot sho
       changed("bucket x created");
       await live("Answers", () => assert.fail("ran on simulated nodes"));
     }),
-    await fixtureCluster("197", settings),
+    inventory(await fixtureCluster("197", settings)),
     quiet(),
   );
   assert.deepEqual(
@@ -57,7 +58,7 @@ Deno.test("runStep() shows nothing of a program that is a stand-in, and all of t
         await live(`Needs ${program}`, () => Promise.resolve(void ran.push(`${program}`)), program);
       }
     }),
-    await fixtureCluster("197", { STAND_INS: "index-management,grafana" }),
+    inventory(await fixtureCluster("197", { STAND_INS: "index-management,grafana" })),
     new Report("", (line) => lines.push(line)),
   );
   assert.deepEqual([ran, result.notShown], [["fluent-bit", "undefined"], ["Needs grafana"]]);
@@ -68,7 +69,7 @@ Deno.test("runStep() signs the objects of its step", async () => {
   const calls = await fakeKubectl(applied);
   await runStep(
     example(({ objects, apply }) => apply(objects)),
-    await fixtureCluster("197", settings),
+    inventory(await fixtureCluster("197", settings)),
     quiet(),
   );
   const labels = JSON.parse((await calls()).at(-1)!.stdin).items[0].metadata.labels;
@@ -80,9 +81,14 @@ Deno.test("runStep() alone names the step that has to run before", async () => {
     on: "get services --all-namespaces --selector deploy.miribit.lab/step=20-prometheus",
   }]);
   const cluster = await fixtureCluster("197", settings);
-  const result = await runStep(example(async () => {}, ["20-prometheus"]), cluster, quiet(), {
-    alone: true,
-  });
+  const result = await runStep(
+    example(async () => {}, ["20-prometheus"]),
+    inventory(cluster),
+    quiet(),
+    {
+      alone: true,
+    },
+  );
   const error = result.error as DeployError;
   assert.deepEqual([result.state, error.exitCode, error.fix], [
     "failed",
@@ -139,6 +145,6 @@ Deno.test("deployFleet() goes on with the other clusters when one fails, and end
 
 Deno.test("runStep() turns any failure into a result", async () => {
   const failing = example(() => Promise.reject(new DeployError("Cannot x", { exitCode: 8 })));
-  const result = await runStep(failing, await fixtureCluster("197", settings), quiet());
+  const result = await runStep(failing, inventory(await fixtureCluster("197", settings)), quiet());
   assert.deepEqual([result.state, (result.error as DeployError).exitCode], ["failed", 8]);
 });

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
-import { checkTarget } from "../../../lib/kube/target.ts";
-import { rememberedKinds } from "../../../lib/kube/kinds.ts";
+import { connect } from "../../../lib/kube/target.ts";
 import { OWNER } from "../../../lib/core/object.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, identityReply, listOf, type Reply } from "../../support/fake_kubectl.ts";
@@ -29,18 +28,18 @@ function target(
 
 async function refusal(replies: Reply[]): Promise<DeployError> {
   await fakeKubectl(replies);
-  const error = await checkTarget(cluster).catch((error) => error);
+  const error = await connect(cluster).catch((error) => error);
   assert.ok(error instanceof DeployError, `not refused: ${error}`);
   return error;
 }
 
-Deno.test("checkTarget() accepts the cluster it deployed before and writes nothing", async () => {
+Deno.test("connect() accepts the cluster it deployed before and writes nothing", async () => {
   const calls = await fakeKubectl(target());
-  assert.equal((await checkTarget(cluster)).marker, undefined);
+  assert.equal((await connect(cluster)).marker, undefined);
   assert.ok((await calls()).every(({ args }) => / (get|config view) /.test(args)));
 });
 
-Deno.test("checkTarget() reads all that is kept there in one call", async () => {
+Deno.test("connect() reads all that is kept there in one call", async () => {
   const [config, identity] = target();
   const { items } = JSON.parse(identity!.stdout!);
   const lease = { kind: "Lease", metadata: { name: OWNER, resourceVersion: "7" } };
@@ -50,54 +49,53 @@ Deno.test("checkTarget() reads all that is kept there in one call", async () => 
     data: { kinds: "service.v1." },
   };
   await fakeKubectl([config!, { ...identity!, stdout: listOf(...items, kinds, lease) }]);
-  assert.deepEqual((await checkTarget(cluster)).lease, lease);
-  assert.deepEqual(await rememberedKinds(cluster), ["service.v1."]);
+  assert.deepEqual(await connect(cluster), { cluster, lease, kept: kinds });
 });
 
-Deno.test("checkTarget() gives the marker for a cluster that has none", async () => {
+Deno.test("connect() gives the marker for a cluster that has none", async () => {
   await fakeKubectl(target({ marker: { none: "yes" } }));
-  const { marker } = await checkTarget(cluster);
+  const { marker } = await connect(cluster);
   assert.deepEqual(marker?.data, { id: "197", name: "cluster-197-edge", role: "edge", uid: UID });
 });
 
-Deno.test("A23: checkTarget() names the contexts there are when the wanted one is absent", async () => {
+Deno.test("A23: connect() names the contexts there are when the wanted one is absent", async () => {
   const error = await refusal(target({ context: "minikube" }));
   assert.equal(error.exitCode, 4);
   assert.match(error.message, /no context mkube-197/);
   assert.match(error.where.join(), /minikube/);
 });
 
-Deno.test("A24: checkTarget() refuses a context that leads to another address", async () => {
+Deno.test("A24: connect() refuses a context that leads to another address", async () => {
   const error = await refusal(target({ server: "https://192.168.101.198:8443" }));
   assert.equal(error.exitCode, 4);
   assert.match(error.where.join(), /expected 192.168.101.197, the kubeconfig says \S+198/);
 });
 
-Deno.test("A25: checkTarget() refuses a rebuilt cluster, and accepts it with adopt", async () => {
+Deno.test("A25: connect() refuses a rebuilt cluster, and accepts it with adopt", async () => {
   const replies = target({ marker: { uid: "other" } });
   const error = await refusal(replies);
   assert.equal(error.exitCode, 4);
   assert.match(`${error.where} ${error.fix}`, new RegExp(`${UID}.*other.*--adopt`));
   await fakeKubectl(replies);
-  assert.equal((await checkTarget(cluster, { adopt: true })).marker?.data.uid, UID);
+  assert.equal((await connect(cluster, { adopt: true })).marker?.data.uid, UID);
 });
 
-Deno.test("A26: checkTarget() refuses the env of 197 on the cluster of 196", async () => {
+Deno.test("A26: connect() refuses the env of 197 on the cluster of 196", async () => {
   const error = await refusal(target({ marker: { id: "196", name: "cluster-196-central" } }));
   assert.equal(error.exitCode, 4);
   assert.match(error.message, /this is cluster-196-central, refusing cluster-197-edge/);
 });
 
-Deno.test("A27: checkTarget() refuses another role than the one deployed", async () => {
+Deno.test("A27: connect() refuses another role than the one deployed", async () => {
   const error = await refusal(target({ marker: { role: "central" } }));
   assert.equal(error.exitCode, 4);
   assert.match(error.message, /deployed as central, refusing edge/);
 });
 
-Deno.test("A31: checkTarget() tries three times, then exit 5", async () => {
+Deno.test("A31: connect() tries three times, then exit 5", async () => {
   const [view] = target();
   const calls = await fakeKubectl([view!, { on: "get", stderr: "connection refused", code: 1 }]);
-  const error = await checkTarget(cluster).catch((error) => error);
+  const error = await connect(cluster).catch((error) => error);
   assert.equal(error.exitCode, 5);
   assert.match(error.message, /3 tries/);
   const asked = (await calls()).filter(({ args }) => args.includes("get namespace/"));

@@ -18,6 +18,7 @@ import {
   type Seen,
 } from "../../support/s3.ts";
 import { type Rendered, renderedFleet } from "../../support/rendered_fixture.ts";
+import { inventoryOf } from "../../support/inventory.ts";
 
 function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("ca.pem")): Cluster {
   return {
@@ -471,12 +472,14 @@ Deno.test("00-minio makes three buckets once, whoever runs it and however many a
   const report = new Report("", (line) => lines.push(line));
   const cluster = clusterFor(fake.endpoint);
   const fleet = ["196", "197", "198"].map((id) => ({ ...cluster, id }));
-  const first = await Promise.all(fleet.map((cluster) => runStep(minio, cluster, report)));
+  const first = await Promise.all(
+    fleet.map((cluster) => runStep(minio, inventoryOf(cluster, []), report)),
+  );
   assert.deepEqual(first.map(({ state }) => state), ["ok", "ok", "ok"], lines.join(""));
   assert.equal(lines.filter((line) => / created$/m.test(line)).length, 3);
   assert.deepEqual([...fake.buckets.keys()], ["thanos", "opensearch-logs", "longhorn-backups"]);
 
-  const second = await runStep(minio, cluster, report, { alone: true });
+  const second = await runStep(minio, inventoryOf(cluster, []), report, { alone: true });
   assert.deepEqual([second.state, second.changed, second.objects], ["ok", 0, 0]);
   for (const keys of fake.buckets.values()) assert.equal(keys.size, 0);
 });
@@ -493,7 +496,7 @@ Deno.test("00-minio on another S3 says what it left to the operator, and tries e
   const lines: string[] = [];
   const report = new Report("", (line) => lines.push(line));
   const cluster = clusterFor(fake.endpoint, { ...OWN_KEYS, THANOS_BUCKET_QUOTA: "1Gi" });
-  const { state } = await runStep(minio, cluster, report);
+  const { state } = await runStep(minio, inventoryOf(cluster, []), report);
   const output = lines.join("");
   assert.equal(state, "failed", output);
   assert.match(output, /no quota is set, as the server is no MinIO: limit thanos there/);
