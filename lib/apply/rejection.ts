@@ -64,11 +64,18 @@ export async function applyRefused(
 
 /** The API server's words, and the way out where there is one. */
 export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlError): string[] {
-  const others = conflictsIn(error).filter((who) => !mayBeTaken(who)).join(", ");
+  const others = conflictsIn(error).filter((who) => !mayBeTaken(who));
   return [
     error.stderr,
     ...(cannotChange(error) ? [wayOut(cluster, object)] : []),
-    ...(others ? [`${others} writes that field: end that, or leave it out of manifests/`] : []),
+    ...(others.length > 0
+      ? [
+        `${
+          others.join(", ")
+        } writes that field: end that, leave it out of manifests/, or take it: ` +
+        `ARGS="${others.map((who) => `--take=${who}`).join(" ")}"`,
+      ]
+      : []),
   ];
 }
 

@@ -91,7 +91,7 @@ export async function plan(
     const before = live.get(id), after = answer.after.get(id);
     const mark = hashOf([object, ...(before ? [stateOf(before)] : [])]);
     const added = before ? foreignFields(before, object, takes) : [];
-    const beside = added.map((other) => otherLine(object, other));
+    const beside = added.map((other) => otherLine(object, other, takes(other.manager)));
     const reasons = others.get(id) ?? answer.refused.get(id);
     if (before?.metadata.deletionTimestamp) {
       const fields = ["it is being deleted: the deploy waits until it is gone, and makes it anew"];
@@ -135,10 +135,11 @@ export async function plan(
 }
 
 /** What somebody has written beside us, and what a deploy does about it. */
-function otherLine({ kind }: Manifest, field: ForeignField): string {
+function otherLine({ kind }: Manifest, field: ForeignField, isTaker: boolean): string {
   const { path, value, manager, time, isTaken } = field;
   const shown = kind === "Secret" ? "(secret)" : short(value);
-  const end = isTaken ? " -> (none)" : " stays";
+  const way = isTaker ? "" : ` (ARGS=--take=${manager} takes it away)`;
+  const end = isTaken ? " -> (none)" : ` stays${way}`;
   return `${path}: ${shown}${end}, written by ${manager} at ${time}`;
 }
 

@@ -283,21 +283,34 @@ Deno.test("E1, E8: what an unknown program writes beside us is told and stays; w
   const { planned, changed } = await seen();
   assert.match(
     planned.join(),
-    /^foreign Service.*annotations\.example\.org\/x: "1" stays, written by autoscaler/,
+    /^foreign Service.*annotations\.example\.org\/x: "1" stays \(ARGS=--take=autoscaler takes it away\), written by autoscaler/,
   );
   assert.deepEqual(changed, []);
-  await typed(["annotate", "service", "web", "-n", "default", ...program, "example.org/x-"]);
 
   const patch = JSON.stringify({ spec: { replicas: 5 } });
   await typed(["patch", "deployment", "web", "-n", "default", ...program, "-p", patch]);
-  const [entry] = (await planOf(cluster, OBJECTS)).filter(({ action }) => action !== "unchanged");
+  const entry = (await planOf(cluster, OBJECTS)).find(({ id }) => id === "Deployment/default/web");
   assert.equal(entry!.action, "refused", entry!.fields.join());
   assert.match(
     entry!.fields.join("\n"),
-    /conflict with "autoscaler"[^]*autoscaler writes that field/,
+    /conflict with "autoscaler"[^]*autoscaler writes that field[^]*--take=autoscaler/,
   );
   const error = await applyTo(cluster, OBJECTS).catch((error) => error);
   assert.equal(error.exitCode, 6);
+
+  const taking = () => inventoryOf(cluster, OBJECTS, ["autoscaler"]);
+  const told = await plan(taking(), OBJECTS, { steps: [] });
+  const changes = await apply(taking(), OBJECTS);
+  assert.deepEqual(
+    told.filter(({ action }) => action === "update").map(({ id }) => id).sort(),
+    ["Deployment/default/web", "Service/default/web"],
+  );
+  assert.deepEqual(
+    changes.filter(({ action }) => action === "configured").map(({ id }) => id).sort(),
+    ["Deployment/default/web", "Service/default/web"],
+  );
+  assert.deepEqual(await seen(), NOTHING);
+  assert.equal((await live("service", "web")).metadata.annotations?.["example.org/x"], undefined);
 });
 
 Deno.test("E9: what no step wants and nobody deletes is told, and is no drift", async () => {
