@@ -114,7 +114,7 @@ export class Inventory {
       ...there.filter((line) => !wanted.has(idIn(line))),
       ...wanted.values(),
     ].sort();
-    if (lines.join() === this.#kept?.join()) return undefined;
+    if (lines.join() === (this.#kept ?? []).join()) return undefined;
     this.#kept = lines;
     this.#kinds = new Set(kindsIn(lines));
     const kinds = [...this.#kinds].sort().join("\n");
