@@ -11,6 +11,7 @@ import {
   text,
   type Vars,
 } from "../core/cluster.ts";
+import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
 import { shown } from "./files.ts";
@@ -107,6 +108,7 @@ function withComputed(
   const computed: Vars = {
     S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
     S3_BASE_PATH: `cluster-${id}`,
+    RATE_WINDOW: rateWindow(String(vars.SCRAPE_INTERVAL)),
   };
   if (missing.size === 0) computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;
@@ -116,6 +118,12 @@ function withComputed(
     vars: { ...vars, ...computed, ...versions.vars },
     sources: { ...sources, ...marks, ...versions.sources },
   };
+}
+
+/** Five minutes, or four scrapes: a rate needs two samples, and some get lost. */
+function rateWindow(interval: string): string {
+  const seconds = Math.max(300, Math.ceil(4 * durationSeconds(interval)));
+  return seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`;
 }
 
 /** Changes with anything that pods of Thanos read of the S3 at start only, so that they restart for it. */

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
+import { sourcesOf } from "../manifests/expressions.ts";
 import { blocks, METRIC, span, STREAM, uploadHistory } from "./history.ts";
 import {
   ask,
@@ -11,6 +12,7 @@ import {
   eventually,
   figure,
   fleet,
+  get,
   labelValues,
   names,
   pods,
@@ -20,6 +22,11 @@ import {
 } from "./site.ts";
 
 const DAY = 86_400;
+
+interface Series {
+  metric: Record<string, string>;
+  values: [time: number, value: string][];
+}
 
 async function history() {
   const all = await blocks(central);
@@ -104,6 +111,41 @@ for (const [days, resolution, finest] of [[29, "5m", 300], [60, "1h", 3600]] as 
       }
     });
   });
+}
+
+const FRONTEND = { namespace: "monitoring", name: "thanos-frontend", port: 9090 };
+
+for (const { uid, params, interval, shortest, resolution } of await sourcesOf(central)) {
+  // How many days ago a view ends, and how many it shows. What insists on no resolution has short
+  // windows as far back as raw samples are, and wide ones everywhere.
+  const views: [ago: number, days: number][] = resolution > 0
+    ? [[raw / 2, 1], [(raw + fives) / 2, 1], [(fives + hours) / 2, 1]]
+    : [[(5 + raw) / 2, 5], [0, hours]];
+  for (const [ago, days] of views) {
+    check(`R2: ${uid} has rates in a view of ${days} days that ends ${ago} days ago`, async () => {
+      // A panel of 720 points.
+      const step = Math.max(days * DAY / 720, interval);
+      const end = Math.floor((Date.now() / 1000 - ago * DAY) / step) * step;
+      const window = Math.max(step + interval, shortest);
+      const search = new URLSearchParams({
+        query: `rate(${METRIC}[${window}s])`,
+        start: String(end - days * DAY),
+        end: String(end),
+        step: String(step),
+        ...params,
+      });
+      const path = `/api/v1/query_range?${search}`;
+      const { data } = await get<{ data: { result: Series[] } }>(central, FRONTEND, path);
+      assert.deepEqual(data.result.map(({ metric }) => metric.cluster).sort(), names);
+      for (const { values } of data.result) {
+        // The history ends some days ago.
+        assert.ok(values.length > 0.8 * days * DAY / step, `${values.length} points`);
+        // The metric is the time. Thanos' aggregates lack up to a sample where chunks meet.
+        const wrong = values.filter(([, rate]) => Number(rate) < 0.6 || Number(rate) > 1.1);
+        assert.ok(wrong.length < 0.05 * values.length, JSON.stringify(wrong.slice(0, 5)));
+      }
+    });
+  }
 }
 
 check(

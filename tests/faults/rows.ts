@@ -127,6 +127,13 @@ export const FAULTS: Fault[] = [
   { id: "A70", fault: "malformed or hostile YAML", exit: "2" },
   { id: "A71", fault: "target of a patch is gone upstream", exit: "2" },
   { id: "U1", fault: "a program's version changed in its one place", exit: "0" },
+  // Rules, dashboards, runbooks
+  {
+    id: "R1",
+    fault: "rule or panel that looks further back than there is, or past its interval",
+    exit: "never",
+  },
+  { id: "R2", fault: "data source whose rates are empty", exit: "never" },
   // Output
   { id: "A72", fault: "a secret in any output", exit: "never" },
   { id: "X6", fault: "PLAN= names a file that is no plan", exit: "4" },

@@ -1,36 +1,18 @@
 // Our own rules, as rendered for the centre and an edge: promtool checks them and runs the cases of
 // tests/manifests/alerts, and every alert has its section in docs/runbooks.
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parse, stringify } from "yaml";
-import { $ } from "zx";
+import { parse } from "yaml";
 import { readBundle } from "../../lib/render/bundle.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
-import { ensureTools } from "../../scripts/tools/tool.ts";
 import { adaptRules } from "../../scripts/components/prometheus/rules.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
+import { type Group, ownRules, promtoolAccepts, type Rule, rulesOf } from "./promtool.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
-const { promtool } = await ensureTools(["promtool"]);
-
-interface Rule {
-  alert?: string;
-  record?: string;
-  expr: string;
-  for?: string;
-  labels?: Record<string, string>;
-  annotations?: Record<string, string>;
-}
-
-interface Group {
-  name: string;
-  rules: Rule[];
-}
-
 /** Series in promtool's notation, one value a minute, and when to look. */
 interface Case {
   at: string;
@@ -44,28 +26,7 @@ interface Case {
 /** Cases by alert or recorded metric. */
 type Cases = Record<string, { fires: Case | Case[]; quiet: Case | Case[] }>;
 
-/** Rule files of a cluster by object name: of PrometheusRules, and of ConfigMaps for the Ruler. */
-async function ownRules(id: string, settings = {}): Promise<Map<string, Group[]>> {
-  const rendered = await renderedFleet(settings);
-  const objects = rendered.filter(({ cluster }) => cluster.id === id).flatMap((one) => one.objects);
-  const files = objects.flatMap((object): [string, Group[]][] => {
-    if (object.kind === "PrometheusRule") return [[object.metadata.name, object.spec.groups]];
-    return rulerFiles(object).map(([name, text]) => [name, parse(text).groups]);
-  });
-  return new Map(files.filter(([, groups]) => groups.length > 0));
-}
-
-function rulerFiles({ kind, metadata, data }: Manifest): [string, string][] {
-  return kind === "ConfigMap" && /^thanos-ruler-.*rules$/.test(metadata.name)
-    ? Object.entries(data)
-    : [];
-}
-
 const clusters = new Map([["196", await ownRules("196")], ["197", await ownRules("197")]]);
-
-function rulesOf(files: Map<string, Group[]>): Rule[] {
-  return [...files.values()].flat().flatMap(({ rules }) => rules);
-}
 
 const own = [...clusters.values()].flatMap(rulesOf);
 
@@ -83,19 +44,6 @@ async function allCases(): Promise<Cases> {
 }
 
 const cases = await allCases();
-
-/** Runs promtool on files of these contents. */
-async function promtoolAccepts(args: string[], contents: [name: string, unknown][]): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "tmc-rules-"));
-  try {
-    for (const [name, content] of contents) await writeFile(join(folder, name), stringify(content));
-    const run = $({ quiet: true, nothrow: true, cwd: folder });
-    const result = await run`exec ${promtool!} ${args}`;
-    assert.equal(result.exitCode, 0, result.stdout + result.stderr);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
 
 function checks(files: Map<string, Group[]>): Promise<void> {
   const contents = [...files].map(([name, groups]): [string, unknown] => [

@@ -1,6 +1,8 @@
 // Every expression of our dashboards, as Prometheus or Thanos Query can be asked it.
+import { parse } from "yaml";
 import type { Cluster } from "../../lib/core/cluster.ts";
-import { monitors } from "../../scripts/20-prometheus.ts";
+import { durationSeconds } from "../../lib/core/quantity.ts";
+import { monitors, prometheus } from "../../scripts/20-prometheus.ts";
 import { ownDashboards } from "../../scripts/components/prometheus/dashboards.ts";
 import type { Dashboard } from "../../scripts/components/prometheus/grafana.ts";
 
@@ -60,11 +62,11 @@ export const MAY_BE_EMPTY: Record<string, string> = {
   "clusters/Firing alerts": NO_EVENTS,
   "clusters/Firing alerts over time": NO_EVENTS,
   "clusters/Fullest volumes": NO_VOLUME_STATISTICS,
-  "clusters/Container restarts per hour": NO_EVENTS,
+  "clusters/Container restarts in three hours": NO_EVENTS,
   "cluster/Since last upload": FIRST_BLOCK,
   "cluster/Firing alerts": NO_EVENTS,
   "cluster/Fullest volumes": NO_VOLUME_STATISTICS,
-  "cluster/Container restarts per hour": NO_EVENTS,
+  "cluster/Container restarts in three hours": NO_EVENTS,
   "thanos/Duration of range queries/A": ON_USE,
   "thanos/Duration of range queries/B": ON_USE,
   "thanos/Calls to endpoints that fail": NO_EVENTS,
@@ -84,3 +86,37 @@ export const MAY_BE_EMPTY: Record<string, string> = {
   "ingress/Answers by status": ON_USE,
   "ingress/Slowest tenth by host": ON_USE,
 };
+
+/** A data source for PromQL as Grafana gets it. */
+export interface Source {
+  uid: string;
+  /** What Grafana adds to every query. */
+  params: Record<string, string>;
+  /** Seconds of its shortest interval, and of the shortest window that it gives to a rate. */
+  interval: number;
+  shortest: number;
+  /** Seconds between the samples that it insists on. */
+  resolution: number;
+}
+
+/** The data sources of a cluster's Grafana. */
+export async function sourcesOf(cluster: Cluster): Promise<Source[]> {
+  const objects = await prometheus.objects(cluster);
+  const { data } = objects.find(({ metadata }) => metadata.name === "grafana-datasources")!;
+  const { datasources } = parse(data["datasources.yaml"]);
+  // deno-lint-ignore no-explicit-any
+  return datasources.filter(({ type }: any) => type === "prometheus").map((source: any) => {
+    const { timeInterval, customQueryParameters = "" } = source.jsonData;
+    const params = Object.fromEntries(new URLSearchParams(customQueryParameters));
+    const asked = params.max_source_resolution ?? "0s";
+    const interval = durationSeconds(timeInterval);
+    return {
+      uid: source.uid,
+      params,
+      interval,
+      shortest: 4 * interval,
+      // Without insisting it is a fifth of the step, and no window is shorter than a step.
+      resolution: asked === "auto" ? 0 : durationSeconds(asked),
+    };
+  });
+}

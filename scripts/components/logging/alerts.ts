@@ -14,7 +14,7 @@ export function logAlerts(cluster: Cluster): Manifest {
     indexStuck(cluster),
     snapshotStale(cluster),
     snapshotRetentionStuck(cluster),
-    bufferLeft(cluster),
+    ...bufferLeft(cluster),
   ];
   return {
     apiVersion: "monitoring.coreos.com/v1",
@@ -61,7 +61,9 @@ function snapshotRetentionStuck(cluster: Cluster) {
   const retention = text(cluster, "LOG_SNAPSHOT_RETENTION");
   return alert(cluster, "OpenSearchSnapshotRetentionStuck", "warning", {
     // 0 means that there is none.
-    expr: `time() - (opensearch_snapshot_stats_oldest_snapshot_timestamp${OF_REPOSITORY} != 0) ` +
+    // It is scraped every four minutes, and one that fails must not begin the day again.
+    expr:
+      `time() - (max_over_time(opensearch_snapshot_stats_oldest_snapshot_timestamp${OF_REPOSITORY}[15m]) != 0) ` +
       `> ${seconds(cluster, "LOG_SNAPSHOT_RETENTION", "5d")}`,
     for: "1d",
     summary: "Old log snapshots are not deleted from S3",
@@ -71,16 +73,24 @@ function snapshotRetentionStuck(cluster: Cluster) {
 }
 
 /**
- * How long each output can buffer without OpenSearch. What one day brings is what it delivered in a
- * day and what waits now: during an outage nothing is delivered.
+ * What comes in for each output, and how long it can go on without OpenSearch at the mean of what is there
+ * of the last three hours. Delivered bytes count, and what the buffer grew by: in an outage nothing else
+ * moves, and after it the delivery of what had waited is no new load. irate, because rate() divides by its
+ * whole window what has been counted only since a restart.
  */
 function bufferLeft(cluster: Cluster) {
-  const free = "min by (node, name) (fluentbit_output_chunk_available_capacity_percent) / 100";
-  const delivered = "sum by (node, name) (increase(fluentbit_output_proc_bytes_total[1d]))";
-  return {
+  const window = text(cluster, "RATE_WINDOW");
+  const bytes = bufferBytes(cluster);
+  const delivered = `sum by (node, name) (irate(fluentbit_output_proc_bytes_total[${window}]))`;
+  const room = "fluentbit_output_chunk_available_capacity_percent";
+  return [{
+    record: "fluentbit_buffer_arriving_bytes",
+    expr: `${delivered} - ${bytes / 100} * min by (node, name) (deriv(${room}[${window}]))`,
+  }, {
     record: "fluentbit_buffer_left_seconds",
-    expr: `86400 * ${free} / (${delivered} / ${bufferBytes(cluster)} + (1 - ${free}) > 0)`,
-  };
+    expr: `${bytes / 100} * min by (node, name) (${room}) ` +
+      "/ (avg_over_time(fluentbit_buffer_arriving_bytes[3h]) > 0)",
+  }];
 }
 
 /** LOG_BUFFER as Fluent Bit reads it, which counts in thousands. */

@@ -86,6 +86,9 @@ const SELECT_BESIDE: Record<string, string> = {
   "grafana-overview.json": 'job=~"$job"',
 };
 
+// Windows that hold no two samples of an hour.
+const SHORT_WINDOW = /\[[0-9]+[sm]\]/g;
+
 /**
  * The bundle's ConfigMaps as one that Grafana mounts: 350 kB without the blanks, of the 1 MiB that
  * fit. At the centre each can choose a cluster; on an edge, whose data has no such label, the
@@ -113,7 +116,7 @@ function adapted(name: string, json: string, { central, datasource }: PanelPlace
   const text = beside
     ? json.replaceAll(quoted(beside), () => quoted(`cluster="$cluster",${beside}`))
     : json;
-  const dashboard = JSON.parse(text);
+  const dashboard = JSON.parse(text.replaceAll(SHORT_WINDOW, () => "[$__rate_interval]"));
   const variables: Variable[] = dashboard.templating?.list ?? [];
   for (const variable of variables) {
     if (variable.type === "datasource") variable.current = { text: datasource, value: datasource };

@@ -41,7 +41,8 @@ export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
     schemaVersion: 42,
     editable: false,
     graphTooltip: 1,
-    time: { from: `now-${source.since ?? "3h"}`, to: "now" },
+    // An edge has little more than the three hours that Prometheus keeps at least.
+    time: { from: `now-${place.central ? source.since ?? "3h" : "3h"}`, to: "now" },
     refresh: "1m",
     timezone: "browser",
     annotations: { list: [] },
@@ -49,6 +50,7 @@ export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
     templating: {
       list: [
         place.central ? queried("cluster", "Cluster", "label_values(up, cluster)", place) : ALL,
+        ...(place.central ? [chosenSource(place)] : []),
         ...(source.variables ?? []).map(({ name, label, query }) =>
           queried(name, label, query, place)
         ),
@@ -93,6 +95,17 @@ function queried(name: string, label: string, query: string, { datasource }: Pan
     includeAll: true,
     allValue: ".*",
     current: { text: ["All"], value: ["$__all"] },
+  };
+}
+
+/** Hourly samples are another data source: see datasources.yaml. */
+function chosenSource({ datasource }: PanelPlace) {
+  return {
+    name: "datasource",
+    label: "Data source",
+    type: "datasource",
+    query: "prometheus",
+    current: { text: datasource, value: datasource },
   };
 }
 

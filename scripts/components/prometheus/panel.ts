@@ -32,7 +32,7 @@ export interface PanelSource {
 /** Where a dashboard will stand. */
 export interface PanelPlace {
   central: boolean;
-  /** Uid of the data source. */
+  /** Uid of the data source; at the centre what shows a course of time can be asked of another one. */
   datasource: string;
   /** How many clusters there are; `$fleet` in expressions. */
   clusters: number;
@@ -108,7 +108,8 @@ export function heightOf({ type, height }: PanelSource): number {
 /** The panel as Grafana takes it, but for its number and where it lies. */
 export function expandPanel(panel: PanelSource, place: PanelPlace) {
   const looks = LOOKS[panel.type];
-  const datasource = { type: "prometheus", uid: place.datasource };
+  const uid = place.central && !looks.instant ? "${datasource}" : place.datasource;
+  const datasource = { type: "prometheus", uid };
   return {
     type: panel.type,
     title: panel.title,

@@ -1,6 +1,7 @@
 // kube-prometheus' rules, changed to fit what runs here.
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
+import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { metricsLabels } from "./labels.ts";
 
 interface Rule {
@@ -92,7 +93,10 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
   return objects.map(({ apiVersion, kind, metadata, spec }) => {
     const groups = (spec.groups as Group[])
       .filter(({ name }) => !dropped.has(name))
-      .map((group) => ({ ...group, rules: group.rules.filter(useful).map(adapted) }))
+      .map((group) => ({
+        ...group,
+        rules: group.rules.filter(useful).map((rule) => adapted(rule, cluster)),
+      }))
       .filter(({ rules }) => rules.length > 0);
     return {
       apiVersion,
@@ -107,9 +111,23 @@ function useful({ alert }: Rule): boolean {
   return !alert || !POINTLESS_ALERTS.has(alert);
 }
 
-function adapted(rule: Rule): Rule {
+function adapted(rule: Rule, cluster: Cluster): Rule {
   const changed = CHANGED[rule.alert ?? ""]?.(rule) ?? rule;
-  return { ...changed, expr: ourJobs(String(changed.expr)) };
+  return { ...changed, expr: fitted(ourJobs(String(changed.expr)), cluster) };
+}
+
+/**
+ * The expression with windows of four scrapes at least, and no longer than Prometheus keeps in any case:
+ * its retention in blocks, and an hour that is in none.
+ */
+function fitted(expr: string, cluster: Cluster): string {
+  const least = 4 * durationSeconds(text(cluster, "SCRAPE_INTERVAL"));
+  const most = 3600 + durationSeconds(text(cluster, "PROMETHEUS_RETENTION"));
+  return expr.replace(/\[(\w+)\]/g, (window, time: string) => {
+    const seconds = durationSeconds(time);
+    if (seconds < least) return `[${least}s]`;
+    return seconds > most ? `[${most}s]` : window;
+  });
 }
 
 /** Upstream's job names in a PromQL text, or in JSON that holds one, replaced by ours. */

@@ -8,6 +8,7 @@ import { readBundle } from "../../../lib/render/bundle.ts";
 import { type Cluster, projectPath } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { monitors, prometheus } from "../../../scripts/20-prometheus.ts";
 import { ownDashboards, packUpstream } from "../../../scripts/components/prometheus/dashboards.ts";
 import {
@@ -17,7 +18,14 @@ import {
 } from "../../../scripts/components/prometheus/grafana.ts";
 import type { Panel } from "../../../scripts/components/prometheus/panel.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
-import { concrete, expressions, expressionsOf, MAY_BE_EMPTY } from "../../manifests/expressions.ts";
+import { HELD } from "../../manifests/promtool.ts";
+import {
+  concrete,
+  expressions,
+  expressionsOf,
+  MAY_BE_EMPTY,
+  sourcesOf,
+} from "../../manifests/expressions.ts";
 
 const fleet = await fixtureFleet();
 const central = fleet.find(({ role }) => role === "central")!;
@@ -180,6 +188,7 @@ Deno.test("every panel says what it shows, in which unit, from a data source of 
     const { data } = parse(await readFile(file, "utf8"));
     const { datasources } = parse(data["datasources.yaml"]);
     const known = datasources.map(({ uid }: { uid: string }) => uid);
+    if (cluster === central) known.push("${datasource}");
     for (const [name, panel] of panelsOf(await ownOf(cluster))) {
       assert.ok(panel.title && panel.description, name);
       for (const { datasource } of [panel, ...panel.targets!]) {
@@ -197,6 +206,40 @@ Deno.test("every panel says what it shows, in which unit, from a data source of 
       );
     }
   }
+});
+
+/** Windows of an expression in seconds, `$__rate_interval` left out. */
+function windows(expr: string): number[] {
+  return [...expr.matchAll(/\[([0-9][^\]:]*)/g)].map(([, time]) => durationSeconds(time!));
+}
+
+Deno.test("R2: a rate of any panel holds three samples in every data source it can be asked of", async () => {
+  for (const cluster of ROLES) {
+    const sources = await sourcesOf(cluster);
+    assert.deepEqual(
+      sources.filter(({ shortest, resolution }) => shortest < 3 * resolution),
+      [],
+    );
+    const coarsest = Math.max(...sources.map(({ resolution }) => resolution));
+    for (const [name, { targets = [] }] of panelsOf(await ownOf(cluster))) {
+      for (const { expr, instant, datasource } of targets) {
+        const chosen = (datasource as { uid: string }).uid === "${datasource}";
+        assert.equal(chosen, cluster === central && !instant, `${name}: data source`);
+        const short = windows(expr).filter((one) => chosen && one < 3 * coarsest);
+        assert.deepEqual(short, [], `${name}: ${expr}`);
+      }
+    }
+  }
+});
+
+Deno.test("R1: no panel looks further back than Prometheus keeps at least", async () => {
+  for (const cluster of ROLES) {
+    const far = (await expressions(cluster)).filter(({ expr }) =>
+      windows(expr).some((one) => one > HELD)
+    );
+    assert.deepEqual(far, []);
+  }
+  assert.ok((await ownOf(edge)).every(({ time }) => (time as { from: string }).from === "now-3h"));
 });
 
 Deno.test("panels lie side by side on 24 columns, none over another", async () => {
@@ -428,6 +471,17 @@ Deno.test({
       ) => brokenAt(expr).map((where) => `${dashboard}/${panel}  ${where}  in ${expr}`));
       assert.deepEqual(broken, []);
     }
+  },
+});
+
+Deno.test({
+  name: "R2: the pinned dashboards leave every window to the data source",
+  ignore: pinned.length === 0,
+  fn() {
+    const fixed = [...upstream(central), ...upstream(edge)].flatMap(expressionsOf)
+      .filter(({ expr }) => windows(expr.replaceAll("[5m]", "")).length > 0);
+    assert.deepEqual(fixed, []);
+    assert.doesNotMatch(JSON.stringify(upstream(central)), /\[[0-9]+[smh]\]/);
   },
 });
 
