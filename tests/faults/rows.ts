@@ -134,6 +134,7 @@ export const FAULTS: Fault[] = [
     exit: "never",
   },
   { id: "R2", fault: "data source whose rates are empty", exit: "never" },
+  { id: "P9", fault: "kubelet Service left over by another operator", exit: "0" },
   // Output
   { id: "A72", fault: "a secret in any output", exit: "never" },
   { id: "X6", fault: "PLAN= names a file that is no plan", exit: "4" },

@@ -51,6 +51,25 @@ Deno.test("20-prometheus checks the certificate of S3 in its scrape, with the pr
   assert.deepEqual(await tls(withCa), { ca: { secret: { name: "s3-ca", key: "ca.crt" } } });
 });
 
+Deno.test("P9: every endpoint of the kubelets is taken from the Service of our operator alone", async () => {
+  const objects = await prometheus.objects(cluster);
+  const monitor = objects.find((one) => idOf(one) === "ServiceMonitor/monitoring/kubelet")!;
+  assert.equal(monitor.spec.endpoints.length, 3);
+  for (const { relabelings } of monitor.spec.endpoints) {
+    const keep = {
+      action: "keep",
+      sourceLabels: ["__meta_kubernetes_service_name"],
+      regex: "kubelet",
+    };
+    assert.deepEqual(relabelings[0], keep);
+  }
+  const operator = objects.find(({ kind, metadata }) =>
+    kind === "Deployment" && metadata.name === "kube-prometheus-stack-operator"
+  )!;
+  const { args } = operator.spec.template.spec.containers[0];
+  assert.ok(args.includes("--kubelet-service=kube-system/kubelet"));
+});
+
 Deno.test("adaptRules() leaves out groups that have nothing to look at, and emptied ones", () => {
   const upstream = rule(
     ["kubernetes-apps", "KubePodCrashLooping", "KubeNodeNotReady", "KubeHpaMaxedOut"],
