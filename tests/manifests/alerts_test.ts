@@ -194,6 +194,25 @@ function missing(wanted: string[], there: string[]): string[] {
 const mirror = Deno.env.get("UPSTREAM_MIRROR");
 
 Deno.test({
+  name:
+    "R4: docs/alerts.md lists every default rule that is left out, and no other (needs UPSTREAM_MIRROR)",
+  ignore: !mirror,
+  async fn() {
+    const bundle = await readBundle("kube-prometheus-rules", { mirror });
+    const kept = adaptRules(bundle, await fixtureCluster("196"));
+    const groupsOf = (objects: Manifest[]) => objects.flatMap(({ spec }) => spec.groups as Group[]);
+    const groups = new Set(groupsOf(kept).map(({ name }) => name));
+    const alerts = new Set(groupsOf(kept).flatMap(({ rules }) => rules).map(nameOf));
+    const gone = groupsOf(bundle).flatMap(({ name, rules }) =>
+      groups.has(name) ? rules.map(nameOf).filter((rule) => !alerts.has(rule)) : [name]
+    );
+    const page = await readFile(join(root, "docs/alerts.md"), "utf8");
+    const listed = [...page.matchAll(/^\| `([\w.-]+)` +\| \w.+\|$/gm)].map(([, name]) => name);
+    assert.deepEqual([...new Set(gone)].sort(), listed.sort());
+  },
+});
+
+Deno.test({
   name: "promtool accepts kube-prometheus' rules as adapted (needs UPSTREAM_MIRROR)",
   ignore: !mirror,
   async fn() {

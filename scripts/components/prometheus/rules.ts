@@ -25,7 +25,7 @@ const JOBS: Record<string, string> = {
   "prometheus-operator": "kube-prometheus-stack-operator",
 };
 
-// Windows of up to 30 days over data that is here for hours, from buckets that are not scraped.
+// What is left out, and why, stands in docs/alerts.md.
 const BLIND_GROUPS = [
   "kube-apiserver-slos",
   "kube-apiserver-availability.rules",
@@ -39,28 +39,15 @@ const CONTROL_PLANE_GROUPS = [
   "kube-scheduler.rules",
 ];
 
-// What can never fire, or never anything else, with one node and one replica of each program. Alerts
-// that look 6 h back stay: on less data they are only more nervous.
-const POINTLESS_ALERTS = new Set([
-  "AlertmanagerClusterFailedToSendAlerts",
+const IMPOSSIBLE_ALERTS = new Set([
   "AlertmanagerConfigInconsistent",
   "AlertmanagerMembersInconsistent",
   "KubeStateMetricsShardingMismatch",
   "KubeStateMetricsShardsMissing",
   "KubeHpaReplicasMismatch",
   "KubeHpaMaxedOut",
-  "KubeCPUQuotaOvercommit",
-  "KubeMemoryQuotaOvercommit",
-  "KubeQuotaAlmostFull",
-  "KubeQuotaFullyUsed",
-  "KubeQuotaExceeded",
-  "KubeVersionMismatch",
-  "KubeNodeUnreachable",
-  "NodeRAIDDegraded",
-  "NodeRAIDDiskFailure",
   "NodeSystemdServiceFailed",
   "NodeSystemdServiceCrashlooping",
-  "NodeBondingDegraded",
   "PrometheusRemoteStorageFailures",
   "PrometheusRemoteWriteBehind",
   "PrometheusRemoteWriteDesiredShards",
@@ -81,8 +68,8 @@ const CHANGED: Record<string, (rule: Rule) => Rule> = {
 };
 
 /**
- * The PrometheusRules of the bundle for one cluster: jobs by our names, without what is not scraped
- * or pointless here, in the namespace `monitoring`. Groups that lose all their rules go.
+ * The PrometheusRules of the bundle for one cluster: jobs by our names, without what cannot be
+ * here, in the namespace `monitoring`. Groups that lose all their rules go.
  */
 export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
   const dropped = new Set(BLIND_GROUPS);
@@ -95,7 +82,7 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
       .filter(({ name }) => !dropped.has(name))
       .map((group) => ({
         ...group,
-        rules: group.rules.filter(useful).map((rule) => adapted(rule, cluster)),
+        rules: group.rules.filter(possible).map((rule) => adapted(rule, cluster)),
       }))
       .filter(({ rules }) => rules.length > 0);
     return {
@@ -107,8 +94,8 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
   });
 }
 
-function useful({ alert }: Rule): boolean {
-  return !alert || !POINTLESS_ALERTS.has(alert);
+function possible({ alert }: Rule): boolean {
+  return !alert || !IMPOSSIBLE_ALERTS.has(alert);
 }
 
 function adapted(rule: Rule, cluster: Cluster): Rule {

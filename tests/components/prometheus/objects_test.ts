@@ -75,7 +75,7 @@ Deno.test("adaptRules() leaves out groups that have nothing to look at, and empt
     ["kubernetes-apps", "KubePodCrashLooping", "KubeNodeNotReady", "KubeHpaMaxedOut"],
     ["kube-apiserver-slos", "KubeAPIErrorBudgetBurn"],
     ["kubernetes-system-scheduler", "KubeSchedulerDown"],
-    ["only-pointless", "NodeRAIDDegraded"],
+    ["only-pointless", "NodeSystemdServiceFailed"],
   );
   const apps = "kubernetes-apps: KubePodCrashLooping KubeNodeNotReady";
   assert.deepEqual(contents(adaptRules([upstream], cluster)), [apps]);
