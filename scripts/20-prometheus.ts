@@ -15,6 +15,7 @@ import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { policiesIn } from "./networks.ts";
+import { backupAlerts } from "./components/longhorn/backups.ts";
 import { enforcesPolicies, policiesEnforced } from "./components/network/cni.ts";
 import {
   alertmanagerSecret,
@@ -52,6 +53,7 @@ export const prometheus = step({
   objects: async (cluster) => [
     ...trustingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
     await packOwn(cluster, monitors(cluster)),
+    ...(text(cluster, "STORAGE") === "longhorn" ? backupAlerts(cluster) : []),
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],
   async run({ cluster, objects, phase, live, apply, ready, changed, report }) {
