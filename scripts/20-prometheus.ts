@@ -29,6 +29,7 @@ import {
 } from "./components/prometheus/access.ts";
 import { packOwn, packUpstream } from "./components/prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./components/prometheus/login.ts";
+import { packRunbooks } from "./components/prometheus/runbooks.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets, mutualTls } from "./components/thanos/grpc.ts";
 import { generate } from "./tools/crd_generator.ts";
@@ -53,6 +54,7 @@ export const prometheus = step({
   objects: async (cluster) => [
     ...trustingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
     await packOwn(cluster, monitors(cluster)),
+    await packRunbooks(cluster),
     ...(text(cluster, "STORAGE") === "longhorn" ? backupAlerts(cluster) : []),
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],

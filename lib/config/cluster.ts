@@ -64,10 +64,12 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   if (problems.length > 0) throw refusal(problems, drafts, shown(root, dir));
 
   const fleet = drafts.map(({ id, vars }) => peer(id, vars));
+  const centre = drafts.find(({ vars }) => vars.CLUSTER_ROLE === "central")?.vars;
+  const door = centre ? `${centre.DOMAIN}:${centre.HTTP_NODE_PORT}` : "";
   return drafts.map((draft) => ({
     id: draft.id,
     role: draft.vars.CLUSTER_ROLE as Role,
-    ...withComputed(draft, authorities.get(String(draft.vars.S3_CA_FILE))),
+    ...withComputed(draft, door, authorities.get(String(draft.vars.S3_CA_FILE))),
     fleet,
     s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
     grpcIdentity: identities.get(draft.id),
@@ -103,15 +105,21 @@ function peer(id: string, vars: Vars): Peer {
 
 function withComputed(
   { id, vars, sources, missing }: Candidate,
+  centralDoor: string,
   s3Ca = "",
 ): Pick<Cluster, "vars" | "sources"> {
   const computed: Vars = {
     S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
     S3_BASE_PATH: `cluster-${id}`,
     RATE_WINDOW: rateWindow(String(vars.SCRAPE_INTERVAL)),
+    CENTRAL_DOOR: centralDoor,
   };
   if (missing.size === 0) computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;
+  if (sources.RUNBOOK_URL === "default") {
+    const url = String(vars.RUNBOOK_URL);
+    computed.RUNBOOK_URL = url.replace(/\$\{(\w+)\}/g, (_, name: string) => String(vars[name]));
+  }
   const marks = Object.fromEntries(Object.keys(computed).map((name) => [name, "computed"]));
   const versions = versionsOf(vars, sources);
   return {

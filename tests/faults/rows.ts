@@ -134,9 +134,10 @@ export const FAULTS: Fault[] = [
     exit: "never",
   },
   { id: "R2", fault: "data source whose rates are empty", exit: "never" },
-  { id: "P9", fault: "kubelet Service left over by another operator", exit: "0" },
   { id: "R4", fault: "default alert left out without a word", exit: "never" },
   { id: "R5", fault: "volume whose last backup is too old, or never was", exit: "0; an alert" },
+  { id: "R6", fault: "link of an alert that leads nowhere", exit: "never" },
+  { id: "P9", fault: "kubelet Service left over by another operator", exit: "0" },
   // Output
   { id: "A72", fault: "a secret in any output", exit: "never" },
   { id: "X6", fault: "PLAN= names a file that is no plan", exit: "4" },

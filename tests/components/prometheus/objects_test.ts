@@ -70,6 +70,34 @@ Deno.test("P9: every endpoint of the kubelets is taken from the Service of our o
   assert.ok(args.includes("--kubelet-service=kube-system/kubelet"));
 });
 
+Deno.test("R6: links of alerts lead to doors of ours, and every runbook is a page behind one", async () => {
+  for (const role of ["196", "197"]) {
+    const own = await fixtureCluster(role);
+    const objects = await prometheus.objects(own);
+    const url = (kind: string) => objects.find((one) => one.kind === kind)!.spec.externalUrl;
+    assert.equal(url("Prometheus"), "http://thanos.mkube-196.miribit.lab:30080");
+    assert.equal(url("Alertmanager"), `http://grafana.mkube-${role}.miribit.lab:30080`);
+    const door = objects.find(({ kind, metadata }) =>
+      kind === "Ingress" && metadata.name === "kube-prometheus-stack-grafana"
+    )!;
+    const prefix = `http://${door.spec.rules[0].host}:30080/public/runbooks`;
+    assert.equal(own.vars.RUNBOOK_URL, prefix);
+    const pages = objects.find(({ metadata }) => metadata.name === "grafana-runbooks")!.data;
+    const links = JSON.stringify(objects).matchAll(/"runbook_url":"(http[^"#]+\/([\w.]+))#(\w+)"/g);
+    let count = 0;
+    for (const [, link, file, section] of links) {
+      assert.equal(link, `${prefix}/${file}`);
+      assert.ok(pages[file!].includes(`<b id="${section}">`), `${file}#${section}`);
+      count++;
+    }
+    assert.ok(count > 10);
+    for (const page of Object.values<string>(pages)) assert.match(page, /^<!doctype html>/);
+  }
+  const elsewhere = await fixtureCluster("197", { RUNBOOK_URL: "https://git.example/runbooks" });
+  assert.equal(elsewhere.vars.RUNBOOK_URL, "https://git.example/runbooks");
+  await assert.rejects(fixtureCluster("197", { RUNBOOK_URL: "docs/runbooks" }), /1 problem/);
+});
+
 Deno.test("adaptRules() leaves out groups that have nothing to look at, and emptied ones", () => {
   const upstream = rule(
     ["kubernetes-apps", "KubePodCrashLooping", "KubeNodeNotReady", "KubeHpaMaxedOut"],
