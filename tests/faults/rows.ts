@@ -134,6 +134,7 @@ export const FAULTS: Fault[] = [
     exit: "never",
   },
   { id: "R2", fault: "data source whose rates are empty", exit: "never" },
+  { id: "R3", fault: "text that names what is not there, or another number", exit: "never" },
   { id: "R4", fault: "default alert left out without a word", exit: "never" },
   { id: "R5", fault: "volume whose last backup is too old, or never was", exit: "0; an alert" },
   { id: "R6", fault: "link of an alert that leads nowhere", exit: "never" },

@@ -22,7 +22,7 @@ export function fleetAlerts(cluster: Cluster): Manifest {
     annotations: {
       summary: `Thanos Query has lost the sidecar of ${edge.name}`,
       description: `Look from central at ${edgeAddress(cluster, edge)}: the node, its Service ` +
-        "thanos-sidecar-external, the pod of Prometheus. Its last hours are missing in every answer.",
+        "kube-prometheus-stack-thanos-external, the pod of Prometheus. Its last hours are missing in every answer.",
       runbook_url: runbook(cluster, "ThanosEdgeSidecarMissing"),
     },
   }));
