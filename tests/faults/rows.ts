@@ -139,6 +139,8 @@ export const FAULTS: Fault[] = [
   { id: "R5", fault: "volume whose last backup is too old, or never was", exit: "0; an alert" },
   { id: "R6", fault: "link of an alert that leads nowhere", exit: "never" },
   { id: "P9", fault: "kubelet Service left over by another operator", exit: "0" },
+  { id: "U3", fault: "departure from the specification that is not told", exit: "never" },
+  { id: "U4", fault: "host size that is not what is rendered", exit: "never" },
   // Output
   { id: "A72", fault: "a secret in any output", exit: "never" },
   { id: "X6", fault: "PLAN= names a file that is no plan", exit: "4" },
