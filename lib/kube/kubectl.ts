@@ -205,11 +205,26 @@ export async function kubectlVersion(): Promise<string> {
 export async function kubectlMark(): Promise<string> {
   const folders = program.includes("/") ? [""] : (process.env.PATH ?? "").split(delimiter);
   for (const folder of folders) {
-    const path = join(folder, program);
-    const found = await stat(path).catch(() => undefined);
-    if (found?.isFile()) return `${path} ${found.size} ${found.mtimeMs}`;
+    const mark = await fileMark(join(folder, program));
+    if (mark) return mark;
   }
   return "";
+}
+
+/** The same of what kubectl reads as the cluster's kubeconfig. */
+export async function kubeconfigMark(cluster: Cluster): Promise<string> {
+  const own = kubeconfigOf(cluster);
+  const files = own ? [own] : (process.env.KUBECONFIG || defaultKubeconfig()).split(delimiter);
+  return [await kubectlMark(), ...files, ...await Promise.all(files.map(fileMark))].join();
+}
+
+async function fileMark(path: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() ? `${path} ${found.size} ${found.mtimeMs}` : "";
+}
+
+function defaultKubeconfig(): string {
+  return join(homeFolder(), ".kube", "config");
 }
 
 /** Arguments that name the target: never the current context, never another kubeconfig. */
@@ -223,7 +238,7 @@ function kubeconfigOf(cluster: Cluster): string | undefined {
   const file = text(cluster, "KUBECONFIG_FILE");
   if (file) return projectPath(file);
   // Without any file kubectl would talk to localhost:8080.
-  if (!process.env.KUBECONFIG && !existsSync(join(homeFolder(), ".kube", "config"))) {
+  if (!process.env.KUBECONFIG && !existsSync(defaultKubeconfig())) {
     throw new DeployError(`Cannot find a kubeconfig for ${cluster.id}`, {
       exitCode: ExitCode.refused,
       where: "KUBECONFIG_FILE and $KUBECONFIG are empty, and there is no ~/.kube/config",

@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { kubectl } from "./kubectl.ts";
+import { kubeconfigMark, kubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "../core/object.ts";
 import { isTransient } from "./retry.ts";
+import { refuseOldKubectl } from "./version.ts";
 
 /** The marker that the first deploy leaves in kube-system. */
 interface Marker {
@@ -83,7 +84,7 @@ export async function connect(
 
 async function checkServer(cluster: Cluster): Promise<void> {
   const context = text(cluster, "KUBE_CONTEXT");
-  const servers = await contextServers(cluster);
+  const [servers] = await Promise.all([contextServers(cluster), refuseOldKubectl()]);
   const server = servers.get(context);
   if (server === undefined) {
     const known = [...servers.keys()].join(", ") || "none";
@@ -95,8 +96,19 @@ async function checkServer(cluster: Cluster): Promise<void> {
   refuseOtherServer(cluster, server);
 }
 
+/** What stands in kubeconfigs, by {@link kubeconfigMark}: a fleet shares one file. */
+const kubeconfigs = new Map<string, Promise<Map<string, string>>>();
+
 /** Server addresses in the cluster's kubeconfig, by context; "" where a context has none. */
 export async function contextServers(cluster: Cluster): Promise<Map<string, string>> {
+  const mark = await kubeconfigMark(cluster);
+  const found = kubeconfigs.get(mark) ?? readServers(cluster);
+  kubeconfigs.set(mark, found);
+  found.catch(() => kubeconfigs.delete(mark));
+  return await found;
+}
+
+async function readServers(cluster: Cluster): Promise<Map<string, string>> {
   const config = JSON.parse(
     await kubectl(["config", "view", "-o", "json"], { cluster }),
   );

@@ -4,6 +4,7 @@ import { text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
+import { minorOf, OLDEST } from "../../lib/kube/version.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
 import { TARGET } from "../../lib/probe/check.ts";
 import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
@@ -22,10 +23,7 @@ export async function tools({ cluster }: Subject): Promise<Finding[]> {
   ];
 }
 
-/** The oldest that all of this was tried with; one minor beside the server is supported. */
-const OLDEST = 32;
-
-/** Versions as `v1.35.1`. */
+/** Versions as `v1.35.1`; one minor beside the server is supported. */
 export function judgeKubectl(client: string, server: string | undefined): Finding {
   const seen = `kubectl ${client}${server ? `, server ${server}` : ""}`;
   const minor = minorOf(client);
@@ -38,10 +36,6 @@ export function judgeKubectl(client: string, server: string | undefined): Findin
     `${seen}: ${skew} minor versions apart, 1 is supported`,
     `put kubectl ${server} first on PATH`,
   );
-}
-
-function minorOf(version: string): number {
-  return Number(/^v?\d+\.(\d+)/.exec(version)?.[1] ?? NaN);
 }
 
 /** Context, address and identity of the cluster, as before every deploy. */

@@ -102,6 +102,8 @@ export function identityReply(
 const SCRIPT = `#!/bin/bash
 cd FOLDER
 exec 9>lock; flock 9
+[ "$*" != "version --client --output json" ] || grep -qs version *.on ||
+  { echo '{"clientVersion":{"gitVersion":"v1.36.3"}}'; exit; }
 call=call.$(printf %05d $(ls | grep -c 'call.*args'))
 echo "$*" >$call.args
 echo "$LC_ALL" >$call.locale

@@ -101,3 +101,21 @@ Deno.test("A31: connect() tries three times, then exit 5", async () => {
   const asked = (await calls()).filter(({ args }) => args.includes("get namespace/"));
   assert.equal(asked.length, 3);
 });
+
+Deno.test("E18: connect() refuses (3) a kubectl that is too old, and says what to do", async () => {
+  const old = { on: "^version --client", stdout: '{"clientVersion":{"gitVersion":"v1.31.9"}}' };
+  const error = await refusal([old, ...target()]);
+  assert.equal(error.exitCode, 3);
+  assert.match(error.message, /kubectl v1\.31\.9: older than v1\.32/);
+  assert.match(error.fix!, /make tools/);
+});
+
+Deno.test("E22: one kubeconfig, and which kubectl it is, are read once for a whole fleet", async () => {
+  const calls = await fakeKubectl([
+    { on: "^version --client", stdout: '{"clientVersion":{"gitVersion":"v1.36.3"}}' },
+    ...target(),
+  ]);
+  await Promise.all([connect(cluster), connect(cluster), connect(cluster)]);
+  const words = (await calls()).map(({ args }) => /version|config view|get/.exec(args)![0]).sort();
+  assert.deepEqual(words, ["config view", "get", "get", "get", "version"]);
+});
