@@ -27,10 +27,11 @@ An empty value means missing: the default holds, and a setting without one is as
 ## How to write a value
 
 \`NAME=value\`, one per line; \`#\` starts a comment at the start of a line or after a blank. Nothing is
-expanded. A value with a \`#\` or with blanks around it goes in quotes. Single quotes and backquotes
-keep every character and may hold line breaks; in double quotes \`\\n\` becomes a line break. Write
-secrets in single quotes. A line that dotenv would drop, cut or overwrite in silence is refused, and
-all problems of all files are told at once, before any cluster is contacted.
+expanded. A value with a \`#\` goes in quotes: single quotes and backquotes keep every character, in
+double quotes \`\\n\` becomes a line break. Write secrets in single quotes. Line breaks and other
+characters that nobody sees are refused in every value, and so are numbers with leading zeros. A line
+that dotenv would drop, cut or overwrite in silence is refused, too, and all problems of all files are
+told at once, before any cluster is contacted.
 
 Durations are \`30s\`, \`2h\`, \`14d\`; sizes \`10Gi\`; CPU \`300m\` or \`1\`. Relative paths start at the
 project folder.

@@ -5,25 +5,33 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Candidate } from "./merge.ts";
 import { guardSecretFile, shown } from "./files.ts";
+import { caLimit, SECRET_LIMIT } from "./rules.ts";
 
 /** Texts of every S3_CA_FILE, by the path in the setting; what is wrong goes to `problems`. */
 export async function readAuthorities(
   root: string,
   drafts: Candidate[],
   problems: string[],
-): Promise<Map<string, string>> {
-  const read = new Map<string, string>();
-  for (const { vars, sources } of drafts) {
+): Promise<Map<string, string | undefined>> {
+  const read = new Map<string, string | undefined>();
+  for (const { vars, sources, bad } of drafts) {
     const path = String(vars.S3_CA_FILE);
-    if (path === "" || read.has(path)) continue;
-    const pem = await readFile(resolve(root, path), "utf8").catch(() => undefined);
-    read.set(path, pem ?? "");
+    if (path === "" || bad.has("S3_CA_FILE")) continue;
+    if (!read.has(path)) {
+      read.set(path, await readFile(resolve(root, path), "utf8").catch(() => undefined));
+    }
+    const pem = read.get(path);
     const problem = pem === undefined
       ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
-      : certificateProblem(pem);
+      : certificateProblem(pem) ?? sizeProblem(pem, caLimit(vars));
     if (problem) problems.push(`${sources.S3_CA_FILE}  S3_CA_FILE is "${path}": ${problem}`);
   }
   return read;
+}
+
+function sizeProblem(pem: string, [most, reader] = SECRET_LIMIT): string | undefined {
+  const bytes = new TextEncoder().encode(pem).length;
+  if (bytes > most) return `has ${bytes} bytes, and ${reader} ${most}: keep only what is needed`;
 }
 
 function certificateProblem(pem: string): string | undefined {
@@ -128,7 +136,7 @@ function doorProblems(domain: string, certificate: PemFile, key: PemFile): strin
   if (absent.length > 0) {
     return absent.map(({ file }) => `${file}  cannot be read: INGRESS_TLS needs it; ${DOORS_FIX}`);
   }
-  const problem = certificateProblem(certificate.pem!);
+  const problem = certificateProblem(certificate.pem!) ?? sizeProblem(certificate.pem!);
   if (problem) return [`${certificate.file}  ${problem}`];
   const secret = privateKey(key.pem!);
   if (!secret) return [`${key.file}  is not a PEM private key without a passphrase`];
@@ -166,7 +174,7 @@ function identityProblems(
     );
   }
   const unfit = [authority, certificate].flatMap(({ file, pem }) => {
-    const problem = certificateProblem(pem!);
+    const problem = certificateProblem(pem!) ?? sizeProblem(pem!);
     return problem ? [`${file}  ${problem}`] : [];
   });
   const secret = privateKey(key.pem!);

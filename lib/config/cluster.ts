@@ -15,7 +15,8 @@ import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
 import { shown } from "./files.ts";
-import { clusterProblems, fleetProblems } from "./rules.ts";
+import { fleetProblems } from "./fleet_rules.ts";
+import { clusterProblems } from "./rules.ts";
 import { isSecret } from "./schema.ts";
 import { versionsOf } from "./versions.ts";
 

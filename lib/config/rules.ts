@@ -1,5 +1,5 @@
-// What a schema cannot say: settings of one cluster that must fit each other, and clusters of one
-// fleet that must not collide.
+// What a schema cannot say: settings of one cluster that must fit each other.
+import type { Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
 import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
@@ -11,8 +11,6 @@ interface Rule {
   warns?: boolean;
 }
 
-const MIN_SECRET = 6;
-
 const RULES: Rule[] = [
   ...allDifferent("_NODE_PORT", "NodePorts must differ"),
   ...allDifferent(
@@ -21,28 +19,11 @@ const RULES: Rule[] = [
   ),
   {
     names: ["PROMETHEUS_RETENTION"],
-    broken: (retention) => durationSeconds(retention) < durationSeconds("2h"),
-    because: "must be at least 2h, the size of a block: a shorter one deletes blocks unseen",
-  },
-  {
-    names: ["PROMETHEUS_RETENTION"],
-    broken: (retention) =>
-      durationSeconds(retention) >= durationSeconds("2h") &&
-      durationSeconds(retention) < durationSeconds("6h"),
+    broken: (retention) => durationSeconds(retention) < durationSeconds("6h"),
     because: "blocks are lost for good when S3 is away for longer; 6h or more is safe",
     warns: true,
   },
   atMost("SCRAPE_TIMEOUT", "SCRAPE_INTERVAL", durationSeconds),
-  {
-    names: ["RETENTION_RAW"],
-    broken: (raw) => durationSeconds(raw) < durationSeconds("40h"),
-    because: "must be at least 40h, or samples go before they are downsampled to 5 minutes",
-  },
-  {
-    names: ["RETENTION_5M"],
-    broken: (medium) => durationSeconds(medium) < durationSeconds("10d"),
-    because: "must be at least 10d, or samples go before they are downsampled to 1 hour",
-  },
   atMost("RETENTION_RAW", "RETENTION_5M", durationSeconds),
   atMost("RETENTION_5M", "RETENTION_1H", durationSeconds),
   ...Object.keys(SETTINGS).flatMap((name) => {
@@ -51,11 +32,28 @@ const RULES: Rule[] = [
     return [atMost(name, limit, name.endsWith("_CPU_REQUEST") ? cores : bytesOf)];
   }),
   {
-    names: ["STORE_INDEX_CACHE"],
-    broken: (size) => bytesOf(size) < bytesOf("125MB"),
-    because: "must be at least 125MB, the largest item it may hold, or Store does not start",
+    names: ["STORE_INDEX_CACHE", "STORE_CHUNK_POOL", "STORE_MEMORY_LIMIT"],
+    broken: (index, chunks, limit) => bytesOf(index) + bytesOf(chunks) >= bytesOf(limit),
+    because:
+      "both caches must fit into the limit and leave room, or Store is killed once they are full",
   },
-  atMost("OPENSEARCH_HEAP", "OPENSEARCH_MEMORY_LIMIT", bytesOf),
+  {
+    names: ["QUERY_FRONTEND_CACHE", "QUERY_FRONTEND_MEMORY_LIMIT"],
+    broken: (cache, limit) => bytesOf(cache) >= bytesOf(limit),
+    because: "the cache must fit into the limit and leave room, or it is killed once that is full",
+  },
+  {
+    names: ["OPENSEARCH_HEAP", "OPENSEARCH_MEMORY_LIMIT"],
+    broken: (heap, limit) => 2 * bytesOf(heap) > bytesOf(limit),
+    because:
+      "the heap may be half of the limit at most: buffers outside of it grow to half of it again, " +
+      "and the JVM needs room of its own",
+  },
+  {
+    names: ["NODE_IP", "S3_ENDPOINT"],
+    broken: (address, endpoint) => new URL(endpoint).hostname === address,
+    because: "this is the address of the S3, which must not go down with a cluster",
+  },
   {
     names: ["OPENSEARCH_NODES"],
     broken: (nodes) => nodes === "2",
@@ -89,6 +87,10 @@ const RULES: Rule[] = [
     broken: (id: string, secret: string) => (id === "") !== (secret === ""),
     because: "a key has two parts: set both, or none to use S3_ACCESS_KEY",
   })),
+  ...["ACCESS_KEY", "SECRET_KEY"].flatMap((part) => [
+    expanded([`THANOS_S3_${part}`], (own) => own),
+    expanded([`S3_${part}`, `THANOS_S3_${part}`], (site, own) => own === "" ? site : ""),
+  ]),
   ...Object.keys(SETTINGS).filter((name) => /S3_(ACCESS|SECRET)_KEY$/.test(name)).map((name) => ({
     names: [name],
     broken: (value: string) => value === "minioadmin",
@@ -106,13 +108,6 @@ const RULES: Rule[] = [
     because: "alerts are sent nowhere until it is set in SECRET_FILE",
     warns: true,
   },
-  ...Object.keys(SETTINGS).filter(isSecret).filter((name) => !/S3_ACCESS_KEY$/.test(name))
-    .map((name) => ({
-      names: [name],
-      // Shorter texts cannot be masked in output without damaging it.
-      broken: (value: string) => value !== "" && value.length < MIN_SECRET,
-      because: `expected at least ${MIN_SECRET} characters`,
-    })),
 ];
 
 /** One rule for each pair of settings that end so. */
@@ -123,6 +118,15 @@ function allDifferent(end: string, because: string): Rule[] {
       { names: [one, other], broken: (a: string, b: string) => a === b, because }
     ))
   );
+}
+
+/** A text of these that Thanos would look for variables in. */
+function expanded(names: string[], read: (...values: string[]) => string): Rule {
+  return {
+    names,
+    broken: (...values) => /\$\([A-Za-z0-9_]+\)/.test(read(...values)),
+    because: "Thanos takes $(NAME) for a variable of its environment: make another key",
+  };
 }
 
 function atMost(small: string, large: string, measure: (text: string) => number): Rule {
@@ -153,63 +157,11 @@ export function clusterProblems(draft: Candidate): { problems: string[]; warning
   return found;
 }
 
-const UNIQUE: Record<string, string> = {
-  CLUSTER_ID: "log snapshots and backups overwrite each other under one S3 path",
-  CLUSTER_NAME: "equal external labels make the Compactor merge and corrupt their blocks",
-  KUBE_CONTEXT: "one is deployed over the other",
-  DOMAIN: "two clusters answer to the same host names",
-  NODE_IP: "metrics of one are taken for the other's and corrupt its history",
-};
-
-/** Rules between the clusters of a fleet; lines of `source  what is wrong`. */
-export function fleetProblems(drafts: Candidate[]): string[] {
-  const problems: string[] = [];
-  for (const [name, because] of Object.entries(UNIQUE)) {
-    const owners = new Map<string, Candidate>();
-    for (const draft of drafts.filter(({ bad }) => !bad.has(name))) {
-      const value = String(draft.vars[name]);
-      const first = owners.get(value);
-      if (!first) {
-        owners.set(value, draft);
-        continue;
-      }
-      const where = `${draft.sources[name]}  ${name} is "${value}", as in ${first.sources[name]}`;
-      problems.push(`${where}: must be unique, or ${because}`);
-    }
-  }
-  return [...problems, ...unequalProblems(drafts), ...centralProblem(drafts)];
+/** Most bytes that the readers of S3_CA_FILE take, and the one that takes no more. */
+export function caLimit(vars: Vars): [bytes: number, reader: string] {
+  // Longhorn hands it to its programs as a variable, which Linux limits to 128 KiB.
+  return vars.STORAGE === "longhorn" ? [128_000, "Longhorn takes"] : SECRET_LIMIT;
 }
 
-/** Settings that have one value in the whole fleet. */
-const EQUAL: Record<string, string> = {
-  SIDECAR_NODE_PORT: "the centre dials every edge at one port",
-  THANOS_GRPC_MTLS: "the centre dials every edge in one way",
-};
-
-function unequalProblems(drafts: Candidate[]): string[] {
-  return Object.entries(EQUAL).flatMap(([name, because]) => {
-    const [first, ...others] = drafts.filter(({ bad }) => !bad.has(name));
-    const other = others.find(({ vars }) => vars[name] !== first?.vars[name]);
-    if (!first || !other) return [];
-    // The one to look at is the one that somebody wrote.
-    const [odd, rest] = other.sources[name] === "default" ? [first, other] : [other, first];
-    return [
-      `${odd.sources[name]}  ${name} is ${odd.vars[name]}, elsewhere ${
-        rest.vars[name]
-      }: ${because}`,
-    ];
-  });
-}
-
-function centralProblem(drafts: Candidate[]): string[] {
-  const centrals = drafts.filter(({ vars }) => vars.CLUSTER_ROLE === "central");
-  // A role that cannot be read may be the missing one.
-  const unsure = drafts.some(({ bad }) => bad.has("CLUSTER_ROLE"));
-  if (centrals.length === 1 || drafts.length === 0 || (centrals.length === 0 && unsure)) return [];
-  const found = centrals.map(({ sources }) => sources.CLUSTER_ROLE);
-  const state = found.length === 0
-    ? "it is in none"
-    : `it is in ${found.join(" and ")}, and two Compactors corrupt the bucket`;
-  const where = found.at(-1) ?? drafts.at(-1)!.file;
-  return [`${where}  CLUSTER_ROLE must be central in exactly one file: ${state}`];
-}
+/** What a Secret holds: 1 MiB with all names. */
+export const SECRET_LIMIT: [bytes: number, reader: string] = [1_000_000, "a Secret holds"];

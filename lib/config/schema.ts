@@ -1,10 +1,19 @@
 // The names that env files may set: env/schema.json as a validator, as hints, and as a list.
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import type { Vars } from "../core/cluster.ts";
+import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
 import schema from "../../env/schema.json" with { type: "json" };
+import { FORMATS } from "./formats.ts";
 
-/** One property of env/schema.json. */
+/** A value and the reason why there is none beyond it. */
+type Bound = [value: string, because: string];
+
+/** One property of env/schema.json, with what its kind (`$defs`) says. */
 export interface Setting {
+  /** Name of its kind, where several settings share one. */
+  kind?: string;
+  /** The kind in words. */
+  title?: string;
   type: "string" | "integer" | "boolean";
   description: string;
   default?: string | number | boolean;
@@ -14,11 +23,21 @@ export interface Setting {
   minimum?: number;
   maximum?: number;
   minLength?: number;
+  maxLength?: number;
+  atLeast?: Bound;
+  atMost?: Bound;
   writeOnly?: boolean;
 }
 
 /** Every setting by name, in the order of the schema. */
-export const SETTINGS = schema.properties as unknown as Record<string, Setting>;
+export const SETTINGS: Record<string, Setting> = Object.fromEntries(
+  Object.entries(schema.properties as unknown as Record<string, Setting & { $ref?: string }>)
+    .map(([name, { $ref, ...own }]) => {
+      const kind = $ref?.slice("#/$defs/".length);
+      const shared = kind && (schema.$defs as unknown as Record<string, Setting>)[kind];
+      return [name, { ...shared, kind, ...own }];
+    }),
+);
 
 /** True for a setting that has no default and must be given. */
 export function isRequired(name: string): boolean {
@@ -28,6 +47,11 @@ export function isRequired(name: string): boolean {
 /** True for a setting whose value must never be shown. */
 export function isSecret(name: string): boolean {
   return SETTINGS[name]?.writeOnly === true;
+}
+
+/** True for the id of a key, which is kept with its secret but is none. */
+export function isKeyId(name: string): boolean {
+  return SETTINGS[name]?.kind === "access-key";
 }
 
 /** A value that does not fit its setting; the text never repeats a secret. */
@@ -41,7 +65,7 @@ export interface Violation {
 const OPTIONS = {
   allErrors: true,
   coerceTypes: true,
-  useDefaults: true,
+  formats: FORMATS,
   // The schema itself is a test's to check: that and a smaller validator would cost every command a
   // quarter of its start.
   validateSchema: false,
@@ -53,20 +77,59 @@ let compiled: ValidateFunction | undefined;
 
 /** Checks texts against the schema; gives typed values with defaults, and all findings at once. */
 export function validate(texts: Record<string, string>): { vars: Vars; findings: Violation[] } {
-  const given = Object.entries(texts).filter(([, value]) => value !== "");
-  const vars: Vars = Object.fromEntries(given);
-  compiled ??= new Ajv2020(OPTIONS).compile(schema);
-  compiled(vars);
+  const given: Vars = Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== ""));
+  compiled ??= new Ajv2020(OPTIONS).addVocabulary(["atLeast", "atMost"]).compile(schema);
   const findings = new Map<string, Violation>();
-  for (const error of compiled.errors ?? []) {
-    const finding = findingOf(error, texts);
-    // One bad value breaks several keywords; the first says it.
-    if (!findings.has(finding.name)) findings.set(finding.name, finding);
+  // One bad value breaks several rules; the first says it.
+  const find = (finding: Violation) =>
+    findings.get(finding.name) ?? findings.set(finding.name, finding);
+  for (const [name, text] of Object.entries(texts)) {
+    const strange = strangeness(SETTINGS[name]!, text);
+    if (strange) find({ name, text: `${subjectOf(name, text)}: ${strange}` });
+  }
+  compiled(given);
+  for (const error of compiled.errors ?? []) find(findingOf(error, texts));
+  for (const [name, text] of Object.entries(texts)) {
+    const beyond = findings.has(name) || text === ""
+      ? undefined
+      : outOfBounds(SETTINGS[name]!, text);
+    if (beyond) find({ name, text: `${name} is ${text}: ${beyond}` });
   }
   for (const name of emptySecrets(texts)) {
-    findings.set(name, { name, text: `${name} is empty, and empty means missing` });
+    find({ name, text: `${name} is empty, and empty means missing` });
   }
-  return { vars, findings: [...findings.values()] };
+  // Last, so that an empty default need not fit its kind.
+  for (const [name, { default: value }] of Object.entries(SETTINGS)) {
+    if (value !== undefined) given[name] ??= value;
+  }
+  return { vars: given, findings: [...findings.values()] };
+}
+
+// Control, format and filler characters, and every blank but the common one: nobody sees them.
+const HIDDEN = /[\p{C}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}\u2800]|(?! )\p{Zs}/u;
+
+/** The first character of a text that nobody sees, as U+200B; undefined when there is none. */
+function hiddenIn(text: string): string | undefined {
+  const [found] = HIDDEN.exec(text) ?? [];
+  return found && `U+${found.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}`;
+}
+
+/** Why a text is no value of any kind; undefined when it may be one. */
+function strangeness(setting: Setting, text: string): string | undefined {
+  const hidden = hiddenIn(text);
+  if (hidden) return `holds a character that nobody sees (${hidden}): type it again`;
+  // Programs disagree on whether 010 is eight, and the schema alone would take 1e3 and 0x10.
+  if (setting.type === "integer" && text !== "" && !/^(0|[1-9]\d*)$/.test(text)) {
+    return `expected ${expectation(setting)}`;
+  }
+}
+
+function outOfBounds({ kind, atLeast, atMost }: Setting, text: string): string | undefined {
+  const measure = { duration: durationSeconds, cpu: cores }[kind ?? ""] ?? bytesOf;
+  if (atLeast && measure(text) < measure(atLeast[0])) {
+    return `must be at least ${atLeast.join(", ")}`;
+  }
+  if (atMost && measure(text) > measure(atMost[0])) return `must be at most ${atMost.join(", ")}`;
 }
 
 /** An empty secret is one that CI failed to pass on; it must not become a public default. */
@@ -83,31 +146,34 @@ function findingOf(error: ErrorObject, texts: Record<string, string>): Violation
     return { name, text: `${name} ${state}: ${SETTINGS[name]!.description}`, missing: true };
   }
   const name = error.instancePath.slice(1);
-  const setting = SETTINGS[name]!;
-  const subject = isSecret(name) ? `${name} (not shown)` : `${name} is "${texts[name]}"`;
-  return { name, text: `${subject}: expected ${expectation(setting, error)}` };
+  const text = `${subjectOf(name, texts[name]!)}: expected ${expectation(SETTINGS[name]!, error)}`;
+  return { name, text };
 }
 
-function expectation(setting: Setting, error: ErrorObject): string {
+/** The setting and its text: without a secret, a login in an address, or what moves a terminal's cursor. */
+function subjectOf(name: string, text: string): string {
+  if (isSecret(name)) return `${name} (not shown)`;
+  const shown = text.replace(/^(\w+:\/\/)?[^"]*:.*@/, "$1***@");
+  return `${name} is "${
+    shown.replace(new RegExp(HIDDEN, "gu"), (found) => `<${hiddenIn(found)}>`)
+  }"`;
+}
+
+function expectation(setting: Setting, error?: ErrorObject): string {
   if (setting.enum) return `one of ${setting.enum.join(", ")}`;
+  if (error?.keyword === "minLength") return `at least ${setting.minLength} characters`;
+  if (error?.keyword === "maxLength") return `at most ${setting.maxLength} characters`;
   if (setting.type === "boolean") return "true or false";
-  if (error.keyword === "minLength") return `at least ${setting.minLength} characters`;
   const example = setting.examples?.[0] ?? "";
   const kind = describeKind(setting);
-  if (kind) return `${kind}, such as ${example}`;
-  return `a value such as ${example} (${setting.description})`;
+  return kind
+    ? `${kind}, such as ${example}`
+    : `a value such as ${example} (${setting.description})`;
 }
 
 /** The kind of a setting's value in words, or undefined when only its description says it. */
-export function describeKind(
-  { type, pattern = "", minimum, maximum }: Setting,
-): string | undefined {
+export function describeKind({ type, title, minimum, maximum }: Setting): string | undefined {
   if (type === "boolean") return "true or false";
   if (type === "integer") return `a whole number from ${minimum} to ${maximum}`;
-  if (pattern.includes("(ms|s|m|h|d|w)")) return "a duration in ms, s, m, h, d or w";
-  if (pattern.includes("(Ki|Mi|Gi|Ti)")) return "a size in Ki, Mi, Gi or Ti";
-  if (pattern.includes("(KB|MB|GB|TB)")) return "a size in KB, MB, GB or TB";
-  if (pattern.includes("/(3[0-2]")) return "networks in CIDR notation, with commas";
-  if (pattern.includes("(25[0-5]|2[0-4]")) return "an IPv4 address";
-  if (pattern.includes("m|[1-9][0-9]*(\\.")) return "an amount of CPU in cores or m";
+  return title;
 }

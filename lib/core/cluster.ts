@@ -100,7 +100,11 @@ function lacking({ id, missing, vars }: Cluster): never {
  */
 export function inContext(cluster: Cluster, words: string): string {
   const { KUBECONFIG_FILE: file } = cluster.vars;
-  const target = `${file ? `--kubeconfig ${file} ` : ""}--context ${text(cluster, "KUBE_CONTEXT")}`;
+  const path = String(file).replace(
+    /^.*[^\w@%+=:,./-].*$/,
+    (path) => `'${path.replaceAll("'", "'\\''")}'`,
+  );
+  const target = `${file ? `--kubeconfig ${path} ` : ""}--context ${text(cluster, "KUBE_CONTEXT")}`;
   const verbs = "-n|get|describe|logs|exec|rollout|delete|label|patch|auth";
   return words.replace(new RegExp(`\\bkubectl (?=(${verbs}) )`, "g"), `kubectl ${target} `);
 }

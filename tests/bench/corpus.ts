@@ -25,7 +25,7 @@ export async function benchFleet(root?: string): Promise<Cluster[]> {
       S3_ACCESS_KEY: "bench-access",
       S3_SECRET_KEY: "bench-secret",
       S3_CA_FILE: "",
-      UI_BASIC_AUTH: "admin:bench",
+      UI_BASIC_AUTH: "admin:{SHA}benchbenchbenchbenchbenchbe=",
       SIMULATED_NODES: "true",
       ALLOW_MISSING_BUNDLES: "true",
     },

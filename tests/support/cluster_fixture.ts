@@ -7,7 +7,7 @@ export const SECRETS = {
   S3_ACCESS_KEY: "dummy-access-key",
   S3_SECRET_KEY: "dummy-secret-key",
   GRAFANA_ADMIN_PASSWORD: "dummy-grafana-password",
-  UI_BASIC_AUTH: "admin:{SHA}dummyhash",
+  UI_BASIC_AUTH: "admin:{SHA}dummyhashdummyhashdummyhash=",
 };
 
 /** The fleet of env/ as an operator with these secrets has it, free of this shell's settings. */

@@ -14,7 +14,7 @@ export const FIXTURES = fileURLToPath(new URL("../fixtures/env", import.meta.url
 export const SECRET_ENV = `S3_ACCESS_KEY=AKIA-hush
 S3_SECRET_KEY='hush-secret-key'
 GRAFANA_ADMIN_PASSWORD='hush-grafana'
-UI_BASIC_AUTH='admin:hush-hash'
+UI_BASIC_AUTH='admin:{SHA}hushhushhushhushhushhushhus='
 `;
 
 /** A temporary project; `await using` removes it. */

@@ -1,7 +1,7 @@
 // What the central cluster derives from the list of clusters: the endpoints of Thanos Query. The
 // alerts about each cluster come from the same list (alerts.ts), so no edge is left unwatched.
 import { stringify } from "yaml";
-import { type Cluster, number, type Peer } from "../../../lib/core/cluster.ts";
+import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
 import { clientConfig, mutualTls } from "./grpc.ts";
 import { thanosLabels } from "./labels.ts";
@@ -9,8 +9,7 @@ import { thanosLabels } from "./labels.ts";
 const NAMESPACE = "monitoring";
 
 /** Programs of this cluster that Query asks; SRV records give every pod of a headless Service. */
-const LOCAL = ["thanos-sidecar", "thanos-store", "thanos-ruler"]
-  .map((service) => `dnssrv+_grpc._tcp.${service}.${NAMESPACE}.svc.cluster.local`);
+const LOCAL = ["thanos-sidecar", "thanos-store", "thanos-ruler"];
 
 /** Where central reaches the sidecar of an edge. */
 export function edgeAddress(cluster: Cluster, { ip }: Peer): string {
@@ -29,7 +28,9 @@ export function endpointsConfig(cluster: Cluster): Manifest {
     address: edgeAddress(cluster, edge),
     ...(mutualTls(cluster) ? { client_config: clientConfig(edge) } : {}),
   }));
-  const file = stringify({ endpoints: [...LOCAL.map((address) => ({ address })), ...edges] });
+  const domain = `${NAMESPACE}.svc.${text(cluster, "CLUSTER_DOMAIN")}`;
+  const local = LOCAL.map((service) => ({ address: `dnssrv+_grpc._tcp.${service}.${domain}` }));
+  const file = stringify({ endpoints: [...local, ...edges] });
   return configMap("thanos-query-endpoints", NAMESPACE, { "endpoints.yml": file }, {
     labels: thanosLabels(cluster, "thanos-query", "query"),
     annotations: { [RELOAD_ANNOTATION]: "live" },

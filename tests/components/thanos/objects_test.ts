@@ -60,6 +60,15 @@ Deno.test("30-thanos points Query at its own programs and at every edge", async 
   ]);
 });
 
+Deno.test("P11: 30-thanos names Services as CLUSTER_DOMAIN ends", async () => {
+  const cluster = await fixtureCluster("196");
+  const vars = { ...cluster.vars, CLUSTER_DOMAIN: "k8s.example" };
+  assert.equal(
+    addressesOf(await thanos.objects({ ...cluster, vars }))[1],
+    "dnssrv+_grpc._tcp.thanos-store.monitoring.svc.k8s.example",
+  );
+});
+
 Deno.test("30-thanos discovers by SRV only headless Services with a port named grpc", async () => {
   const objects = await thanos.objects(await fixtureCluster("196"));
   for (const name of ["thanos-store", "thanos-ruler"]) {

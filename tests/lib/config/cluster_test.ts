@@ -84,6 +84,21 @@ Deno.test("loadFleet() reads S3_CA_FILE and refuses a private key in it", async 
   assert.match(wording(await place.refusal({ S3_CA_FILE: "ca.crt" })), /holds a private key/);
 });
 
+Deno.test("P11: loadFleet() refuses an S3_CA_FILE that is too large for those who read it", async () => {
+  await using place = await project();
+  const pem = await readFile(join(FIXTURES, "ca.crt"), "utf8");
+  const path = join(place.root, "ca.crt"), settings = { S3_CA_FILE: "ca.crt" };
+  await writeFile(path, pem.repeat(Math.ceil(128_000 / pem.length)));
+  assert.match(
+    wording(await place.refusal(settings)),
+    /S3_CA_FILE is "ca.crt": has \d+ bytes, and Longhorn takes 128000/,
+  );
+  const existing = { ...settings, STORAGE: "existing" };
+  assert.equal((await place.load(existing)).length, 3);
+  await writeFile(path, pem.repeat(Math.ceil(1_000_000 / pem.length)));
+  assert.match(wording(await place.refusal(existing)), /a Secret holds 1000000/);
+});
+
 Deno.test("loadFleet() wants a cluster file", async () => {
   await using place = await project();
   await rm(join(place.root, "env"), { recursive: true });

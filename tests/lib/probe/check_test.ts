@@ -205,6 +205,11 @@ Deno.test("V7: inContext() names a kubeconfig of its own, and leaves alone what 
     inContext(cluster, "kubectl logs a"),
     "kubectl --kubeconfig env/kubeconfig-197 --context mkube-197 logs a",
   );
+  const odd = { ...cluster, vars: { ...vars, KUBECONFIG_FILE: "/home/kim/My Files/it's" } };
+  assert.match(
+    inContext(odd, "kubectl get pods"),
+    /--kubeconfig '\/home\/kim\/My Files\/it'\\''s' --context/,
+  );
   const texts = [
     "kubectl --context x get pods",
     "kubectl config get-contexts",

@@ -1,0 +1,67 @@
+// Clusters of one fleet that must not collide.
+import type { Candidate } from "./merge.ts";
+
+const UNIQUE: Record<string, string> = {
+  CLUSTER_ID: "log snapshots and backups overwrite each other under one S3 path",
+  CLUSTER_NAME: "equal external labels make the Compactor merge and corrupt their blocks",
+  KUBE_CONTEXT: "one is deployed over the other",
+  DOMAIN: "two clusters answer to the same host names",
+  NODE_IP: "metrics of one are taken for the other's and corrupt its history",
+};
+
+/** Rules between the clusters of a fleet; lines of `source  what is wrong`. */
+export function fleetProblems(drafts: Candidate[]): string[] {
+  const problems: string[] = [];
+  for (const [name, because] of Object.entries(UNIQUE)) {
+    const owners = new Map<string, Candidate>();
+    for (const draft of drafts.filter(({ bad }) => !bad.has(name))) {
+      const value = String(draft.vars[name]);
+      const first = owners.get(value);
+      if (!first) {
+        owners.set(value, draft);
+        continue;
+      }
+      const where = `${draft.sources[name]}  ${name} is "${value}", as in ${first.sources[name]}`;
+      problems.push(`${where}: must be unique, or ${because}`);
+    }
+  }
+  return [
+    ...problems,
+    ...unequalProblems(drafts),
+    ...centralProblem(drafts),
+  ];
+}
+
+/** Settings that have one value in the whole fleet. */
+const EQUAL: Record<string, string> = {
+  SIDECAR_NODE_PORT: "the centre dials every edge at one port",
+  THANOS_GRPC_MTLS: "the centre dials every edge in one way",
+};
+
+function unequalProblems(drafts: Candidate[]): string[] {
+  return Object.entries(EQUAL).flatMap(([name, because]) => {
+    const [first, ...others] = drafts.filter(({ bad }) => !bad.has(name));
+    const other = others.find(({ vars }) => vars[name] !== first?.vars[name]);
+    if (!first || !other) return [];
+    // The one to look at is the one that somebody wrote.
+    const [odd, rest] = other.sources[name] === "default" ? [first, other] : [other, first];
+    return [
+      `${odd.sources[name]}  ${name} is ${odd.vars[name]}, elsewhere ${
+        rest.vars[name]
+      }: ${because}`,
+    ];
+  });
+}
+
+function centralProblem(drafts: Candidate[]): string[] {
+  const centrals = drafts.filter(({ vars }) => vars.CLUSTER_ROLE === "central");
+  // A role that cannot be read may be the missing one.
+  const unsure = drafts.some(({ bad }) => bad.has("CLUSTER_ROLE"));
+  if (centrals.length === 1 || drafts.length === 0 || (centrals.length === 0 && unsure)) return [];
+  const found = centrals.map(({ sources }) => sources.CLUSTER_ROLE);
+  const state = found.length === 0
+    ? "it is in none"
+    : `it is in ${found.join(" and ")}, and two Compactors corrupt the bucket`;
+  const where = found.at(-1) ?? drafts.at(-1)!.file;
+  return [`${where}  CLUSTER_ROLE must be central in exactly one file: ${state}`];
+}
