@@ -21,7 +21,7 @@ import {
 } from "../lib/deploy/plan_fleet.ts";
 import { plansJson, refuseOtherFile, writePlan } from "../lib/deploy/plan_file.ts";
 import { removeFleet } from "../lib/deploy/remove.ts";
-import { print, Report } from "../lib/io/report.ts";
+import { printJson, Report } from "../lib/io/report.ts";
 import { verify } from "./50-verify.ts";
 import { STEPS } from "./steps.ts";
 
@@ -73,7 +73,7 @@ async function plansOf(
   const { clusters, central } = await choiceFor(ids);
   tellWarnings(clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });
-  if (json) print(plansJson(plans));
+  if (json) printJson(plansJson(plans));
   else printPlans(plans);
   return plans;
 }

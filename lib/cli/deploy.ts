@@ -12,7 +12,7 @@ import { planCentral } from "../deploy/central.ts";
 import { planSteps } from "../deploy/plan_fleet.ts";
 import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
 import { chosenToReplace } from "../apply/replace.ts";
-import { print, Report } from "../io/report.ts";
+import { printJson, Report } from "../io/report.ts";
 import {
   type ClusterResult,
   exitCodeOfFleet,
@@ -83,7 +83,7 @@ export async function deploy(
   }
   await close(steps, results, (performance.now() - started) / 1000);
   const code = exitCodeOfFleet(results);
-  if (flags.json) print(resultsJson(results, code));
+  if (flags.json) printJson(resultsJson(results, code));
   return code;
 }
 

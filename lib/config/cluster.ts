@@ -17,7 +17,7 @@ import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
 import { shown } from "./files.ts";
 import { fleetProblems } from "./fleet_rules.ts";
 import { clusterProblems } from "./rules.ts";
-import { isSecret } from "./schema.ts";
+import { isKeyId, isSecret } from "./schema.ts";
 import { versionsOf } from "./versions.ts";
 
 export interface FleetOptions {
@@ -169,15 +169,16 @@ export function refuseUnknownIds(known: string[], ids: string[]): void {
   );
 }
 
-// Masking shorter ones would damage other text; the schema allows them for access key ids only.
+// Shorter ones would damage other text; the schema allows none.
 const MASKABLE = 6;
 
 /**
  * Values to mask in output, longest first; the hash in UI_BASIC_AUTH and the lines of keys count on
- * their own too.
+ * their own too. Ids of keys are no secrets: they tell people which key a line is about.
  */
 export function secretsOf(cluster: Cluster): string[] {
-  const values = Object.keys(cluster.vars).filter(isSecret).map((name) => text(cluster, name));
+  const values = Object.keys(cluster.vars).filter((name) => isSecret(name) && !isKeyId(name))
+    .map((name) => text(cluster, name));
   const hashes = values.flatMap((value) => /^[^:\s]+:(\S+)$/.exec(value)?.[1] ?? []);
   const keys = [cluster.grpcIdentity?.key ?? "", cluster.doorCertificate?.key ?? ""];
   const lines = keys.flatMap((key) => key.split("\n")).filter((line) => !line.startsWith("-----"));

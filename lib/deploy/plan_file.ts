@@ -5,6 +5,7 @@ import { dirname, resolve } from "node:path";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { replaceFile } from "../io/files.ts";
+import { masked } from "../io/report.ts";
 import type { Planned } from "./plan.ts";
 import { type ClusterPlan, pending } from "./plan_fleet.ts";
 
@@ -31,9 +32,10 @@ interface PlanFile {
 /** The plans for programs, as they are kept in a file. */
 export function plansJson(plans: ClusterPlan[]): string {
   const clusters = plans.map(({ cluster, entries, error }) => {
-    const changes = pending(entries);
+    const changes = pending(entries)
+      .map((entry) => ({ ...entry, fields: entry.fields.map(masked) }));
     const unchanged = entries.filter(({ action }) => action === "unchanged").length;
-    const told = error === undefined ? {} : { error: messageOf(error) };
+    const told = error === undefined ? {} : { error: masked(messageOf(error)) };
     return { id: cluster.id, name: text(cluster, "CLUSTER_NAME"), changes, unchanged, ...told };
   });
   const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };

@@ -1,7 +1,7 @@
 // How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
 import { type Cluster, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
-import { changeCount, table, worstCode } from "../io/report.ts";
+import { changeCount, masked, table, worstCode } from "../io/report.ts";
 import type { Step, StepResult } from "./step.ts";
 
 /** How a run ended on one cluster. */
@@ -48,7 +48,7 @@ export function summary(results: ClusterResult[], seconds: number): string {
 
 /** The results for programs; `schema` names the format. */
 export function resultsJson(results: ClusterResult[], exitCode: number): string {
-  const told = (error: unknown) => error === undefined ? {} : { error: messageOf(error) };
+  const told = (error: unknown) => error === undefined ? {} : { error: masked(messageOf(error)) };
   const clusters = results.map(({ cluster, steps, error }) => ({
     id: cluster.id,
     name: text(cluster, "CLUSTER_NAME"),

@@ -17,22 +17,46 @@ const masks = new Set<string>();
 /** From now on these values, and their base64, URL and JSON forms, are written as `***`. */
 export function maskSecrets(values: string[]): void {
   for (const value of values.filter((value) => value.length >= 4)) {
+    const json = JSON.stringify(value).slice(1, -1);
     masks.add(value);
     masks.add(base64(value));
     masks.add(encodeURIComponent(value));
-    masks.add(JSON.stringify(value).slice(1, -1));
+    masks.add(json);
+    // As kubectl writes JSON.
+    masks.add(json.replace(/[<>&]/g, (sign) => `\\u00${sign.charCodeAt(0).toString(16)}`));
   }
 }
 
-/** The text without any registered secret; the longest forms go first. */
+/** The text without any registered secret that stands in it as a whole word; the longest forms go first. */
 export function masked(text: string): string {
-  return [...masks].sort((a, b) => b.length - a.length)
-    .reduce((result, secret) => result.replaceAll(secret, "***"), text);
+  return [...masks].sort((a, b) => b.length - a.length).reduce(
+    (result, secret) =>
+      result.replaceAll(
+        secret,
+        (found, at: number, whole: string) => isPart(whole, at, found) ? found : "***",
+      ),
+    text,
+  );
+}
+
+/** Whether a longer word goes on before or behind: a password `grafana` is no part of `grafana-admin`. */
+function isPart(whole: string, at: number, found: string): boolean {
+  // An escape such as \n or %3D ends in a letter and is none.
+  const before = whole.slice(Math.max(0, at - 6), at)
+    .replace(/(\\[nrt]|\\u[0-9a-f]{4}|%[0-9A-F]{2})$/, " ");
+  const after = whole.slice(at + found.length, at + found.length + 2);
+  return /^[\p{L}\p{N}]/u.test(found) && /([\p{L}\p{N}_-]|[\p{L}\p{N}]\.)$/u.test(before) ||
+    /[\p{L}\p{N}]$/u.test(found) && /^([\p{L}\p{N}_-]|\.[\p{L}\p{N}])/u.test(after);
 }
 
 /** Writes data (rendered YAML, tables, settings) to stdout. */
 export function print(text: string): void {
-  process.stdout.write(masked(text.endsWith("\n") ? text : text + "\n"));
+  printJson(masked(text));
+}
+
+/** Writes JSON to stdout as it is: a mask could turn a name in it into another. Its texts are {@link masked} before. */
+export function printJson(json: string): void {
+  process.stdout.write(json.endsWith("\n") ? json : json + "\n");
 }
 
 let view: LiveView | undefined;

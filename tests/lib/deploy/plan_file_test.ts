@@ -7,11 +7,14 @@ import type { DeployError } from "../../../lib/core/error.ts";
 import type { Planned } from "../../../lib/deploy/plan.ts";
 import { driftCode } from "../../../lib/deploy/plan_fleet.ts";
 import {
+  plansJson,
   readPlan,
   refuseMoved,
   refuseOtherFile,
   writePlan,
 } from "../../../lib/deploy/plan_file.ts";
+import { resultsJson } from "../../../lib/deploy/results.ts";
+import { maskSecrets } from "../../../lib/io/report.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
 const cluster = await fixtureCluster("197");
@@ -114,4 +117,25 @@ Deno.test("driftCode() tells as wanted (0), not as wanted (12) and a failure apa
   assert.equal(driftCode([{ cluster, entries: [entries[1]!] }]), 0);
   assert.equal(driftCode([{ cluster, entries }]), 12);
   assert.equal(driftCode([{ cluster, entries }, away]), 5);
+});
+
+Deno.test("X1: JSON keeps its names when a secret is one of them, and its texts hide it", () => {
+  maskSecrets(["monitoring", "unchanged", "schema"]);
+  const change = { ...planned("Service/monitoring/a", "1"), fields: ["spec.x: monitoring -> y"] };
+  const error = new Error("the password is monitoring");
+  const plans = JSON.parse(
+    plansJson([{ cluster, entries: [change] }, { cluster, entries: [], error }]),
+  );
+  assert.deepEqual([plans.schema, plans.clusters[0].unchanged], [
+    "thanos-multi-cluster/plan/v2",
+    0,
+  ]);
+  assert.equal(plans.clusters[0].changes[0].id, "Service/monitoring/a");
+  assert.deepEqual(plans.clusters[0].changes[0].fields, ["spec.x: *** -> y"]);
+  assert.equal(plans.clusters[1].error, "the password is ***");
+  const results = JSON.parse(resultsJson([{ cluster, steps: [], error }], 7));
+  assert.deepEqual([results.schema, results.clusters[0].error], [
+    "thanos-multi-cluster/deploy/v1",
+    "the password is ***",
+  ]);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { maskSecrets, Report, table } from "../../../lib/io/report.ts";
+import { masked, maskSecrets, Report, table } from "../../../lib/io/report.ts";
 
 function lines(prefix = ""): [Report, string[]] {
   const written: string[] = [];
@@ -54,4 +54,26 @@ Deno.test("V7: Report.error() puts the context of the cluster into the fix", asy
   const error = new DeployError("Cannot x", { exitCode: 7, fix: "kubectl -n a get pods" });
   new Report("", (line) => lines.push(line)).error(error, await fixtureCluster("197"));
   assert.match(lines.join(""), /fix: kubectl --context mkube-197 -n a get pods/);
+});
+
+Deno.test("X1: masked() takes whole words only, in every form, whatever escape stands before them", () => {
+  maskSecrets(["grafana-pw", "a&b<secret>"]);
+  for (
+    const text of [
+      "grafana-pw",
+      "admin:grafana-pw@host",
+      "?password=grafana-pw&x",
+      "x=%3Dgrafana-pw",
+      '{"a":"\\ngrafana-pw\\n"}',
+      "it is grafana-pw.",
+      "'grafana-pw'",
+      "Z3JhZmFuYS1wdw==",
+      "a\\u0026b\\u003csecret\\u003e",
+    ]
+  ) assert.match(masked(text), /\*\*\*/, text);
+  for (
+    const text of ["my-grafana-pw", "grafana-pwd", "grafana-pw-2", "grafana-pw.svc", "x.grafana-pw"]
+  ) {
+    assert.equal(masked(text), text);
+  }
 });
