@@ -27,9 +27,32 @@ export function fleetProblems(drafts: Candidate[]): string[] {
   }
   return [
     ...problems,
+    ...sharedServers(drafts),
     ...unequalProblems(drafts),
     ...centralProblem(drafts),
   ];
+}
+
+/** Clusters behind one API_HOST, of which the guard could not tell one from the other. */
+function sharedServers(drafts: Candidate[]): string[] {
+  const known = drafts.filter(({ bad, vars }) =>
+    // The demo makes its own kubeconfig, with ports that are free.
+    !bad.has("API_HOST") && !bad.has("NODE_IP") && vars.SIMULATED_NODES !== true
+  );
+  const serverOf = ({ vars }: Candidate) => String(vars.API_HOST || vars.NODE_IP).toLowerCase();
+  return known.filter(({ vars }) => vars.API_HOST !== "").flatMap((draft) => {
+    const [host, port] = serverOf(draft).split(":");
+    const twin = known.find((other) => {
+      const [name, number] = serverOf(other).split(":");
+      return other !== draft && name === host && (!port || !number || port === number);
+    });
+    return twin
+      ? [
+        `${draft.sources.API_HOST}  API_HOST is "${draft.vars.API_HOST}", and ${twin.file} leads there ` +
+        "too: give each its own HOST:PORT in its own file, or one is deployed over the other",
+      ]
+      : [];
+  });
 }
 
 /** Settings that have one value in the whole fleet. */

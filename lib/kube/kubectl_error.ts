@@ -71,7 +71,7 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
     return {
       exitCode: webhook ? ExitCode.rejected : ExitCode.unreachable,
       fix: webhook ? "look at the webhook's Service and pods, then run again" : [
-        ...proxyHint(host),
+        ...proxyHint(host.replace(/:\d+$/, "")),
         `check that the API server of ${context} at ${host} runs, then run again`,
       ]
         .join("; "),

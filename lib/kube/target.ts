@@ -122,13 +122,15 @@ async function readServers(cluster: Cluster): Promise<Map<string, string>> {
   );
 }
 
-/** Refuses (exit 4) a `server` of the cluster's context that is not at API_HOST. */
+/** Refuses (exit 4) a `server` of the cluster's context that is not at API_HOST, with its port where it has one. */
 export function refuseOtherServer(cluster: Cluster, server: string): void {
-  const host = URL.canParse(server) ? new URL(server).hostname : server;
-  if (host === text(cluster, "API_HOST")) return;
+  const { hostname, port, protocol } = new URL(URL.canParse(server) ? server : "none:");
+  const [host, wanted] = text(cluster, "API_HOST").toLowerCase().split(":");
+  const answers = port || (protocol === "http:" ? "80" : "443");
+  if (hostname === host && (wanted === undefined || wanted === answers)) return;
   throw refusal(`context ${text(cluster, "KUBE_CONTEXT")} leads to another server`, {
     where: `expected ${text(cluster, "API_HOST")}, the kubeconfig says ${server || "nothing"}`,
-    fix: `correct KUBE_CONTEXT or NODE_IP in env/cluster-${cluster.id}.env (or set API_HOST)`,
+    fix: `correct KUBE_CONTEXT or NODE_IP in env/cluster-${cluster.id}.env (or set API_HOST there)`,
   });
 }
 

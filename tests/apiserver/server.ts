@@ -8,7 +8,7 @@ import { kubectl, useKubectl } from "../../lib/kube/kubectl.ts";
 import { type Manifest, OWNER } from "../../lib/core/object.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
 import { Servers, TOOLS } from "../bench/server.ts";
-import { fixtureCluster } from "../support/cluster_fixture.ts";
+import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
 
 export const folder = join(tmpdir(), `apiserver-${process.pid}`);
 const tools = await ensureTools(TOOLS, { say: () => {} });
@@ -17,8 +17,8 @@ useKubectl(tools.kubectl!);
 export const servers = new Servers(folder, tools);
 
 /** Our cluster on the server; `kubeconfig` leads there by another way. */
-export function clusterAt(kubeconfig: string): Promise<Cluster> {
-  return fixtureCluster("196", { KUBECONFIG_FILE: kubeconfig, API_HOST: "127.0.0.1" });
+export async function clusterAt(kubeconfig: string): Promise<Cluster> {
+  return servedAt(await fixtureCluster("196", { KUBECONFIG_FILE: kubeconfig }), "127.0.0.1");
 }
 
 export const cluster = await clusterAt(servers.kubeconfig);

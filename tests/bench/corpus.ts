@@ -15,12 +15,11 @@ export const FOLDER = ".bench";
 
 /** The env files (of `root`) as they are for the servers of the bench; their S3 is never asked. */
 export async function benchFleet(root?: string): Promise<Cluster[]> {
-  return await loadFleet({
+  const fleet = await loadFleet({
     root,
     profile: "",
     environment: {
       KUBECONFIG_FILE: process.env.BENCH_KUBECONFIG || `${FOLDER}/kubeconfig`,
-      API_HOST: "127.0.0.1",
       SECRET_FILE: `${FOLDER}/no-secrets.env`,
       S3_ACCESS_KEY: "bench-access",
       S3_SECRET_KEY: "bench-secret",
@@ -30,6 +29,7 @@ export async function benchFleet(root?: string): Promise<Cluster[]> {
       ALLOW_MISSING_BUNDLES: "true",
     },
   });
+  return fleet.map((cluster) => ({ ...cluster, vars: { ...cluster.vars, API_HOST: "127.0.0.1" } }));
 }
 
 /** The objects; `revision` is a value of one of them. Workloads have no pods, so nothing else is busy. */

@@ -46,7 +46,7 @@ import {
   judgeCertificates,
   s3Certificate,
 } from "../../scripts/checks/certificates.ts";
-import { fixtureCluster } from "../support/cluster_fixture.ts";
+import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
 import { fakeKubectl, identityReply, type Reply } from "../support/fake_kubectl.ts";
 import { ended } from "../support/script_fixture.ts";
 import { fakeS3, KEY, pem } from "../support/s3.ts";
@@ -666,7 +666,6 @@ async function run(replies: Reply[], environment: Record<string, string> = {}) {
   );
   const cluster = await fixtureCluster("197", {
     KUBECONFIG_FILE: "kubeconfig",
-    API_HOST: "127.0.0.1",
     STORAGE: "existing",
     STORAGE_CLASS: "standard",
     S3_ENDPOINT: s3.endpoint,
@@ -677,7 +676,8 @@ async function run(replies: Reply[], environment: Record<string, string> = {}) {
   const said: string[] = [];
   const report = new Report("", (line) => said.push(line));
   const objects = [service("ours", 30080)];
-  const rows = await preflight({ ...cluster, s3Ca: pem("ca.pem") }, report, () => objects);
+  const here = servedAt({ ...cluster, s3Ca: pem("ca.pem") }, `127.0.0.1:${api.port}`);
+  const rows = await preflight(here, report, () => objects);
   return { rows, said: said.join(""), calls: await calls() };
 }
 

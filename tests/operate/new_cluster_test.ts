@@ -138,11 +138,12 @@ Deno.test("addCluster() warns of an API server that does not answer, and of noth
   await new Promise((resolve) => server.once("listening", resolve));
   const { port } = server.address() as { port: number };
   await fakeKubectl(kubeconfig("mkube-199", `https://127.0.0.1:${port}`));
-  const here = { API_HOST: "127.0.0.1" };
-  await using first = await project();
+  const here = { PROFILE: "local" };
+  const files = { "profiles/local.env": "API_HOST=127.0.0.1\nSIMULATED_NODES=true\n" };
+  await using first = await project(files);
   assert.deepEqual((await addCluster(EDGE, options(first, here))).missing, []);
   await new Promise((resolve) => server.close(resolve));
-  await using second = await project();
+  await using second = await project(files);
   const { missing } = await addCluster(EDGE, options(second, here));
   assert.match(missing.join(), new RegExp(`nobody answers at https://127.0.0.1:${port} yet`));
 });

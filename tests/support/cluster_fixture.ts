@@ -17,6 +17,11 @@ export function fixtureFleet(environment: Record<string, string> = {}): Promise<
   });
 }
 
+/** The cluster with its API server at this address, as its own env file would say. */
+export function servedAt(cluster: Cluster, API_HOST: string): Cluster {
+  return { ...cluster, vars: { ...cluster.vars, API_HOST } };
+}
+
 /** One cluster of {@link fixtureFleet}. */
 export async function fixtureCluster(
   id: string,

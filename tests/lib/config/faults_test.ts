@@ -159,12 +159,17 @@ Deno.test("A11: the environment wins, is named as the source, and empty means mi
   ]);
 });
 
-Deno.test("A11: what tells clusters apart is not taken from the environment", async () => {
+Deno.test("A11, E17: what tells clusters apart is not taken from the environment", async () => {
   await using place = await project();
-  const { exitCode, where } = await place.refusal({ DOMAIN: "x.lab", REGION: "us-east-1" });
+  const { exitCode, where } = await place.refusal({
+    DOMAIN: "x.lab",
+    REGION: "us-east-1",
+    API_HOST: "127.0.0.1",
+  });
   assert.equal(exitCode, 2);
   assert.deepEqual(where.map((line) => line.split(" ").slice(0, 3)), [
     ["environment", "", "REGION"],
+    ["environment", "", "API_HOST"],
     ["environment", "", "DOMAIN"],
   ]);
 });

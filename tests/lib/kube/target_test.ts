@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
 import { connect } from "../../../lib/kube/target.ts";
 import { OWNER } from "../../../lib/core/object.ts";
-import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { fixtureCluster, servedAt } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, identityReply, listOf, type Reply } from "../../support/fake_kubectl.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
@@ -118,4 +118,28 @@ Deno.test("E22: one kubeconfig, and which kubectl it is, are read once for a who
   await Promise.all([connect(cluster), connect(cluster), connect(cluster)]);
   const words = (await calls()).map(({ args }) => /version|config view|get/.exec(args)![0]).sort();
   assert.deepEqual(words, ["config view", "get", "get", "get", "version"]);
+});
+
+Deno.test("E17: connect() compares the port where API_HOST names one, in any case of letters", async () => {
+  const tried = async (API_HOST: string, server: string) => {
+    await fakeKubectl(target({ server }));
+    const refused = await connect(servedAt(cluster, API_HOST)).catch((error) => error);
+    return refused instanceof DeployError ? refused.exitCode : "accepted";
+  };
+  for (
+    const [host, server] of [
+      ["127.0.0.1:32771", "https://127.0.0.1:32771"],
+      ["127.0.0.1", "https://127.0.0.1:32771"],
+      ["API.Example:443", "https://api.example"],
+    ] as const
+  ) assert.equal(await tried(host, server), "accepted", server);
+  for (
+    const [host, server] of [
+      ["127.0.0.1:32771", "https://127.0.0.1:32772"],
+      ["127.0.0.1:443", "http://127.0.0.1"],
+      ["127.0.0.1:32771", "https://127.0.0.1"],
+      ["127.0.0.1", ""],
+      ["api.example", "api.example:443"],
+    ] as const
+  ) assert.equal(await tried(host, server), 4, server);
 });
