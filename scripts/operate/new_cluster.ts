@@ -34,9 +34,12 @@ export function wishOf(words: string[]): Wish {
   ]));
   const strange = words.filter((word) => !WORDS.includes(word.split("=", 1)[0]!));
   const missing = ["NAME", "NODE_IP"].filter((name) => !wish[name]);
-  if (strange.length === 0 && missing.length === 0) return wish;
+  // A line of an env file would end, or begin another one, there.
+  const cut = Object.entries(wish).filter(([, value]) => /[\s'"`#]/.test(value));
+  if (strange.length === 0 && missing.length === 0 && cut.length === 0) return wish;
   throw refusal("Cannot understand what to add", [
     ...strange.map((word) => `${word}: known words are ${WORDS.join(", ")}`),
+    ...cut.map(([name]) => `${name} holds a blank, a line break, a quote or a #`),
     ...missing.map((name) => `${name} is missing`),
   ]);
 }

@@ -125,6 +125,27 @@ Deno.test("addCluster() says which name it cannot derive", async () => {
   assert.match(wording(error), /env\/cluster-197\.env:4 {2}KUBE_CONTEXT is "paris"[^]*CONTEXT=/);
 });
 
+Deno.test("P11: addCluster() refuses words that would write lines of their own, or that no shell takes as they are", async () => {
+  await using place = await project();
+  for (const context of ["a\nSTORAGE=existing", "a\u200b", "a$HOME`id`", "'q uoted'", "a #x;y"]) {
+    const words = [...EDGE.slice(0, 2), `CONTEXT=${context}`];
+    assert.equal((await refusal(place, words)).exitCode, 2, context);
+  }
+  for (
+    const address of [
+      "0.0.0.0",
+      "127.0.0.1",
+      "224.0.0.1",
+      "255.255.255.255",
+      "172.20.40.21",
+      "fe80::1",
+    ]
+  ) {
+    const error = await refusal(place, [EDGE[0]!, `NODE_IP=${address}`]);
+    assert.match(wording(error), /env\/cluster-199\.env:6 {2}NODE_IP is/, address);
+  }
+});
+
 Deno.test("A24: addCluster() refuses a context that leads to another address", async () => {
   await fakeKubectl(kubeconfig("mkube-199", "https://192.168.101.198:8443"));
   await using place = await project();
