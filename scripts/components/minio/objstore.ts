@@ -15,7 +15,7 @@ export function objstoreConfig(
   { accessKey, secretKey }: S3Key,
   { caFile }: ObjstoreOptions,
 ): string {
-  return stringify({
+  const config = {
     type: "S3",
     config: {
       bucket,
@@ -27,5 +27,17 @@ export function objstoreConfig(
       bucket_lookup_type: "path",
       ...(cluster.s3Ca ? { http_config: { tls_config: { ca_file: caFile } } } : {}),
     },
-  });
+  };
+  const plain = !Object.values(config.config).some(readsOtherwise);
+  return stringify(
+    config,
+    plain ? {} : { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" },
+  );
+}
+
+/** A text that Thanos' reader (YAML 1.1, twice) would give back as another: 0b10 as 2, 1_000 as 1000, yes as true. */
+function readsOtherwise(value: unknown): boolean {
+  if (typeof value !== "string") return false;
+  const digits = value.replaceAll("_", "").replace(/^[-+]/, "");
+  return digits !== "" && !Number.isNaN(Number(digits)) || /^(y|yes|n|no|on|off)$/i.test(value);
 }

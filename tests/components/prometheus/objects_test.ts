@@ -145,6 +145,31 @@ Deno.test("ourJobs() knows quotes of PromQL and of JSON, and leaves other jobs",
   );
 });
 
+Deno.test("P11: objstoreSecret() quotes what Thanos would read as a number or a switch", () => {
+  const text = (secretKey: string, accessKey = "fleet") => {
+    const vars = {
+      ...cluster.vars,
+      THANOS_S3_ACCESS_KEY: accessKey,
+      THANOS_S3_SECRET_KEY: secretKey,
+    };
+    return atob(objstoreSecret({ ...cluster, vars }).data["objstore.yml"]);
+  };
+  const numbers = [
+    "0b1010101",
+    "1_000_000_0",
+    "0x1F_00000",
+    "0o17_00000",
+    "-1_2e3_4567",
+    "1234567890",
+  ];
+  for (const number of numbers) {
+    assert.match(text(number), new RegExp(`secret_key: "${RegExp.escape(number)}"\n`));
+  }
+  assert.match(text("12345678", "yes"), /access_key: "yes"\n/);
+  // What needs no quotes stays as it was, or every Thanos would restart.
+  assert.match(text("12ab34cd56ef"), /secret_key: 12ab34cd56ef\n/);
+});
+
 Deno.test("objstoreSecret() names host and port, path style, and a CA only where there is one", () => {
   const { config } = decoded(objstoreSecret(cluster), "objstore.yml");
   assert.equal(config.endpoint, "172.20.40.21:30001");
