@@ -21,6 +21,14 @@ export const FAULTS: Fault[] = [
   { id: "A9", fault: "secret with any character", exit: "0 or 2" },
   { id: "A10", fault: "value that YAML would retype", exit: "0" },
   { id: "A11", fault: "environment overrides a file; empty value", exit: "0 or 2" },
+  { id: "P11", fault: "value that the program behind cannot take", exit: "2, or read as meant" },
+  { id: "P2", fault: "value beyond the bound of its setting", exit: "2" },
+  { id: "X2", fault: "mistyped S3_ENDPOINT: port, octet, punycode, octal, login in it", exit: "2" },
+  {
+    id: "E17",
+    fault: "several clusters behind one host; API_HOST for all of them",
+    exit: "2 or 4",
+  },
   { id: "V9", fault: "command that needs no secret, without any", exit: "0" },
   { id: "E15", fault: "value with $ typed on make's command line", exit: "0" },
   { id: "X3", fault: "value in the environment that a shell would run", exit: "0 or 2" },
@@ -143,5 +151,7 @@ export const FAULTS: Fault[] = [
   { id: "U4", fault: "host size that is not what is rendered", exit: "never" },
   // Output
   { id: "A72", fault: "a secret in any output", exit: "never" },
+  { id: "X1", fault: "a secret that is a common word, in text and in JSON", exit: "0" },
+  { id: "X8", fault: "a pod with more rights than it needs", exit: "never" },
   { id: "X6", fault: "PLAN= names a file that is no plan", exit: "4" },
 ];

@@ -579,7 +579,7 @@ function written(
 
 const rounds = Math.max(...Object.values(SETTINGS).map((setting) => hostileTo(setting).length));
 
-Deno.test("P11: every setting refuses every hostile value of its kind, with file and line", async () => {
+Deno.test("P11, X2: every setting refuses every hostile value of its kind, with file and line", async () => {
   const taken: string[] = [], shown: string[] = [];
   let tried = 0;
   for (let round = 0; round < rounds; round++) {
