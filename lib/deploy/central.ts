@@ -1,9 +1,8 @@
 // The central cluster catches up with edges that are deployed without it. That it cannot be reached,
 // or is not there yet, is no failure of theirs: a warning names the command that makes up for it.
 import { type Cluster, text } from "../core/cluster.ts";
-import { setTimeout as sleep } from "node:timers/promises";
-import { DeployError, ExitCode } from "../core/error.ts";
-import { lock, type LockOptions } from "../kube/lock.ts";
+import { DeployError } from "../core/error.ts";
+import { lock } from "../kube/lock.ts";
 import { connect, type Connection } from "../kube/target.ts";
 import { keep } from "../apply/apply.ts";
 import { Inventory } from "../apply/inventory.ts";
@@ -11,8 +10,8 @@ import { plan, type Planned } from "./plan.ts";
 import { Report } from "../io/report.ts";
 import { desired, notRun, runStep, type Step, type StepContext, type StepResult } from "./step.ts";
 
-/** Seconds that another run at central is waited for. */
-const PATIENCE = 60;
+/** Seconds that another run at central is waited for; one that is gone is known to be so by then. */
+const PATIENCE = 100;
 
 /**
  * Runs on central what the steps want it to know of the edges (ids) that had them, as every deploy does: when it
@@ -41,8 +40,9 @@ export async function tellCentral(
       continue;
     }
     try {
-      await using _held = await lockWithin(PATIENCE, connection, {
+      await using _held = await lock(central, connection.lease, {
         steal: stealLock,
+        patience: PATIENCE,
         say,
       });
       const inventory = new Inventory(connection, take);
@@ -59,24 +59,6 @@ export async function tellCentral(
     }
   }
   return results;
-}
-
-/** As {@link lock}; another run is waited for. */
-async function lockWithin(
-  seconds: number,
-  { cluster, lease }: Connection,
-  options: LockOptions,
-): Promise<AsyncDisposable> {
-  for (const end = Date.now() + seconds * 1000;;) {
-    try {
-      return await lock(cluster, lease, options);
-    } catch (error) {
-      const isHeld = error instanceof DeployError && error.exitCode === ExitCode.locked;
-      if (!isHeld || Date.now() > end) throw error;
-      await sleep(3000);
-      ({ lease } = await connect(cluster));
-    }
-  }
 }
 
 /** What {@link tellCentral} would change, were all steps run on these edges (ids). */

@@ -11,6 +11,8 @@ import { homeFolder } from "../io/files.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { clean, KubectlError, verdict } from "./kubectl_error.ts";
 import { retried } from "./retry.ts";
+import { isTied, LONGEST_UNTIED, tie } from "./tie.ts";
+import { fenceOf, turnOn } from "./turns.ts";
 
 export interface KubectlOptions {
   cluster: Cluster;
@@ -22,6 +24,8 @@ export interface KubectlOptions {
   once?: boolean;
   /** true: also when the run is to end, to give back what it holds. */
   afterInterrupt?: boolean;
+  /** Ends the call; its reason is told as kubectl's words are. */
+  signal?: AbortSignal;
 }
 
 let program = "kubectl";
@@ -53,10 +57,13 @@ function isRepeatable(args: string[]): boolean {
 
 async function call(
   args: string[],
-  { cluster, input, seconds, afterInterrupt = false }: KubectlOptions & { seconds: number },
+  { cluster, input, afterInterrupt = false, signal, ...rest }: KubectlOptions & { seconds: number },
 ): Promise<string> {
-  using _slot = afterInterrupt ? undefined : await slotFor(cluster);
+  const seconds = isTied() ? rest.seconds : Math.min(rest.seconds, LONGEST_UNTIED);
+  using _slot = afterInterrupt ? undefined : await turnOn(cluster);
+  const by = afterInterrupt ? undefined : fenceOf(cluster);
   if (!afterInterrupt) refuseInterrupted(cluster.id);
+  await by?.begin();
   const all = [...targetArgs(cluster), ...args];
   const running = $({
     quiet: true,
@@ -65,16 +72,17 @@ async function call(
     detached: true,
     env: environment(),
     ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
-  })`exec ${[...tied(), program]} ${all}`;
+  })`exec ${[...tie(), program]} ${all}`;
   const output = bytesOf(running);
   // One that ends before it has read everything: its exit code and its words say why.
   running.child?.stdin?.on("error", () => {});
   using _ = hold(() => running.child?.kill("SIGTERM"));
   const what = `Cannot ${describe(args)} on ${cluster.id}`;
-  const result = await within(running, seconds);
-  if (!result) {
-    const stderr = `no answer within ${Number(seconds.toFixed(1))} s`;
-    throw new KubectlError(what, stderr, verdict(stderr, cluster));
+  const over = () => by?.over() ?? (signal?.aborted ? String(signal.reason) : undefined);
+  const result = await within(running, seconds, over);
+  if (typeof result === "string") {
+    refuseInterrupted(cluster.id);
+    throw new KubectlError(what, result, verdict(result, cluster));
   }
   if (result.exitCode === 0) return output();
   if (result.signal) refuseInterrupted(cluster.id);
@@ -93,18 +101,6 @@ function environment(): Record<string, string | undefined> {
   return { ...process.env, LC_ALL: "C", KUBECTL_KUBERC: "false", KUBERC: "off" };
 }
 
-let setpriv: string[] | undefined;
-
-/**
- * Words before a program that end it when this process dies, however that comes: else it would go on writing
- * after the next run has begun. None where the system has no such thing (it is util-linux').
- */
-function tied(): string[] {
-  const words = ["setpriv", "--pdeathsig", "KILL"];
-  const works = () => $({ sync: true, quiet: true, nothrow: true })`${words} true`.exitCode === 0;
-  return setpriv ??= works() ? words : [];
-}
-
 /** Collects what a program writes, and gives it as text at the end: a letter may lie in two pieces. */
 function bytesOf(running: ProcessPromise): () => string {
   const pieces: Uint8Array[] = [];
@@ -112,49 +108,21 @@ function bytesOf(running: ProcessPromise): () => string {
   return () => Buffer.concat(pieces).toString();
 }
 
-/** Most kubectl at once, of all clusters and of one: each takes some 50 MB, and two keep one server busy. */
-const AT_ONCE = 16, AT_ONCE_OF_ONE = 2;
-
-let atWork = 0;
-const atWorkOn = new Map<string, number>();
-const waiting: { id: string; go: () => void }[] = [];
-
-/** Waits for a turn, which ends when the result is disposed. */
-async function slotFor({ id }: Cluster): Promise<Disposable> {
-  await new Promise<void>((go) => {
-    waiting.push({ id, go });
-    letIn();
-  });
-  return {
-    [Symbol.dispose]() {
-      atWork -= 1;
-      atWorkOn.set(id, atWorkOn.get(id)! - 1);
-      letIn();
-    },
+/** The result; or why kubectl was ended before (`exec` made it the child): its deadline, or what `over` says. */
+async function within(running: ProcessPromise, seconds: number, over: () => string | undefined) {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const end = (why?: string) => {
+    if (!why) return;
+    running.child?.kill("SIGTERM");
+    resolve(why);
   };
-}
-
-function letIn(): void {
-  while (atWork < AT_ONCE) {
-    const next = waiting.findIndex(({ id }) => (atWorkOn.get(id) ?? 0) < AT_ONCE_OF_ONE);
-    if (next < 0) return;
-    const [{ id, go }] = waiting.splice(next, 1) as [typeof waiting[number]];
-    atWork += 1;
-    atWorkOn.set(id, (atWorkOn.get(id) ?? 0) + 1);
-    go();
-  }
-}
-
-/** The result, or undefined after the deadline; kubectl is ended then (`exec` made it the child). */
-async function within(running: ProcessPromise, seconds: number) {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const deadline = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => {
-      running.child?.kill("SIGTERM");
-      resolve(undefined);
-    }, seconds * 1000);
+  const deadline = setTimeout(end, seconds * 1000, `no answer within ${+seconds.toFixed(1)} s`);
+  // Looked at, not waited for: a machine that has slept wakes up with all its timers late.
+  const look = setInterval(() => end(over()), 200);
+  return await Promise.race([running, promise]).finally(() => {
+    clearTimeout(deadline);
+    clearInterval(look);
   });
-  return await Promise.race([running, deadline]).finally(() => clearTimeout(timer));
 }
 
 /**

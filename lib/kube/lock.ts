@@ -1,107 +1,171 @@
 // One deploy at a time per cluster, from whatever machine: a Lease in kube-system names its holder.
-import { hostname, userInfo } from "node:os";
-import process from "node:process";
-import { $ } from "zx";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { hold, interruptOn } from "../io/interrupt.ts";
+import { hold, interruptOn, refuseInterrupted } from "../io/interrupt.ts";
+import { isRunningHere, me, nameOf } from "./holder.ts";
 import { kubectl } from "./kubectl.ts";
 import { KubectlError } from "./kubectl_error.ts";
-import { hashOf } from "../core/hash.ts";
 import { type Manifest, OWNER } from "../core/object.ts";
 import { isTransient, retried } from "./retry.ts";
+import { LONGEST_UNTIED } from "./tie.ts";
+import { fence } from "./turns.ts";
 
 const NAMESPACE = "kube-system";
-/** Seconds after which a holder that has told nothing more counts as gone. */
-const EXPIRY = 900;
-const RENEWAL = 300;
+/**
+ * Seconds that a renewal is good for, and after which a run that cannot be seen counts as gone. A run that
+ * cannot renew begins nothing after two thirds of them and ends its calls under way; those of a run that is
+ * dead end with it, or within a third.
+ */
+const DURATION = 3 * LONGEST_UNTIED;
+/** Renewals in that time. Each is a kubectl of a tenth of a second; another run sees a living one that soon. */
+const RENEWALS = 6;
+/** Seconds for an answer about the lock, which waits for no turn and is asked for to the end. */
+const ANSWER = 10;
+const SILENT = "no answer within a minute to the renewal of its lock";
+const ASKED = { seconds: ANSWER, afterInterrupt: true };
 
 export interface LockOptions {
   /** Take it from whoever holds it. */
   steal?: boolean;
-  /** Told of a run before that did not end well. */
+  /** Seconds that another run is waited for; default: until it gives a sign of life. */
+  patience?: number;
+  /** Told of a run before that did not end well, and of a wait. */
   say?: (text: string) => void;
+  /** Seconds that a renewal is good for (90). */
+  duration?: number;
 }
 
 /**
  * Takes the lock of a cluster until the result is disposed; `lease` is what was there a moment ago, and only
- * that very state is replaced. One whose holder has died (a process of this
- * machine that is gone, or no sign of life for 15 minutes) is taken over.
+ * that very state is replaced. That of a process of this machine that is gone is taken over at once, of any
+ * other when nobody has touched it for as long as it was made for, while we watch: no clock but ours counts.
  * @throws {DeployError} exit 10 when another run holds it.
  */
 export async function lock(
   cluster: Cluster,
   lease: Manifest | undefined,
-  { steal = false, say = () => {} }: LockOptions = {},
+  options: LockOptions = {},
 ): Promise<AsyncDisposable> {
-  const me = `${userInfo().username}@${hostname()}/${process.pid}/${
-    startOf(process.pid)
-  }/${machine()}`;
-  let tries = 0;
+  const { duration = DURATION } = options;
+  let renewed = 0, isOurs = true, tries = 0;
   await retried(async () => {
-    const found = tries++ === 0 ? lease : await read(cluster);
-    // Taken by a try before this one, whose answer was lost.
-    if (found?.spec.holderIdentity === me) return;
-    refuseHeld(cluster, found, steal, say);
-    await write(cluster, leaseOf(me, found?.metadata.resourceVersion));
+    renewed = await take(cluster, tries++ === 0 ? lease : await read(cluster), options);
   });
+  const renew = async () => {
+    const begun = Date.now();
+    try {
+      await swap(cluster, "renewTime", now());
+      renewed = begun;
+    } catch (error) {
+      if (isTransient(error) || !isOurs) throw error;
+      if ((await read(cluster))?.spec.holderIdentity !== me()) {
+        isOurs = false;
+        interruptOn(cluster.id, "its lock went to another run", ExitCode.locked);
+        refuseInterrupted(cluster.id);
+      }
+      throw error;
+    }
+  };
+  const isOld = () => Date.now() > renewed + duration * 1000 * 2 / 3;
+  const begin = async () => {
+    if (isOld()) await renew();
+  };
+  const over = () => !isOurs || isOld() ? SILENT : undefined;
+  const fenced = fence(cluster, { begin, over });
   const holding = hold();
-  const timer = setInterval(() => {
-    retried(() => swap(cluster, me, "renewTime", now())).catch((error) => {
-      // There is time for two renewals more before anybody takes it.
-      if (isTransient(error)) return;
-      interruptOn(cluster.id, "its lock went to another run", ExitCode.locked);
-    });
-  }, RENEWAL * 1000);
+  // One that fails is made up for by the next, or by the call that needs it.
+  const timer = setInterval(() => void renew().catch(() => {}), duration * 1000 / RENEWALS);
   return {
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
+      fenced[Symbol.dispose]();
       // Stolen or unreachable: either way there is nothing more for us to give back.
-      await retried(() => swap(cluster, me, "holderIdentity", ""), 10).catch(() => {});
+      if (isOurs) {
+        isOurs = false;
+        await retried(() => swap(cluster, "holderIdentity", ""), ANSWER).catch(() => {});
+      }
       holding[Symbol.dispose]();
     },
   };
 }
 
-/** Who holds this Lease, if it is held by a run that may still be alive. */
+/** Who holds this Lease, if it is held by a run that may still be alive: of one elsewhere its clock tells. */
 export function holderOf(lease?: Manifest): string | undefined {
-  const holder = lease?.spec.holderIdentity;
-  return holder && !isDead(lease) ? holder : undefined;
+  const { holderIdentity, renewTime, leaseDurationSeconds } = lease?.spec ?? {};
+  if (!holderIdentity) return undefined;
+  const isRecent = Date.parse(renewTime) + leaseDurationSeconds * 1000 > Date.now();
+  return isRunningHere(holderIdentity) ?? isRecent ? holderIdentity : undefined;
 }
 
-function refuseHeld(
+/** Waits until the lock may be taken, takes it, and gives the time from which on it is ours. */
+async function take(
   cluster: Cluster,
-  lease: Manifest | undefined,
-  steal: boolean,
-  say: (text: string) => void,
-): void {
-  const holder = lease?.spec.holderIdentity;
-  if (!holder) return;
-  const since = `since ${lease.spec.acquireTime}`;
-  if (steal) say(`the lock is taken from ${nameOf(holder)}, who had it ${since}`);
-  else if (isDead(lease)) {
-    say(`the run of ${nameOf(holder)} ${since} did not finish; this one goes on`);
-  } else throw held(cluster, holder, since);
+  found: Manifest | undefined,
+  { steal = false, patience, say = () => {}, duration = DURATION }: LockOptions,
+): Promise<number> {
+  const begun = Date.now();
+  let still = begun, isAlive = false, isTold = false;
+  for (;;) {
+    refuseInterrupted(cluster.id);
+    const time = Date.now();
+    const { holderIdentity: holder, acquireTime, leaseDurationSeconds = duration } = found?.spec ??
+      {};
+    // Taken by a try before this one, whose answer was lost.
+    if (holder === me()) {
+      await swap(cluster, "renewTime", now());
+      return time;
+    }
+    let who = holder && `${nameOf(holder)} since ${acquireTime}`;
+    const isGone = isRunningHere(holder) === false || time >= still + leaseDurationSeconds * 1000;
+    if (!holder || steal || isGone) {
+      if (holder) {
+        say(
+          steal
+            ? `the lock is taken from ${who}`
+            : `the run of ${who} did not finish; this one goes on`,
+        );
+      }
+      if (await write(cluster, leaseOf(duration, found))) return time;
+      [isAlive, who] = [true, "another run since this moment"];
+    }
+    isAlive ||= isRunningHere(holder) === true;
+    if (patience === undefined ? isAlive : time >= begun + patience * 1000) {
+      throw new DeployError(`Cannot deploy to ${text(cluster, "CLUSTER_NAME")}: another run does`, {
+        exitCode: ExitCode.locked,
+        where: `held by ${who}`,
+        fix: "wait for it; or, if that run is surely gone, add ARGS=--steal-lock",
+      });
+    }
+    if (!isTold) {
+      say(
+        `the run of ${who} has the lock; it is taken over when that run gives no sign of life for ` +
+          `${leaseDurationSeconds} s (ARGS=--steal-lock: at once)`,
+      );
+    }
+    isTold = true;
+    await sleep(Math.min(3000, leaseDurationSeconds * 100));
+    const before = found?.metadata.resourceVersion;
+    found = await read(cluster);
+    if (found?.metadata.resourceVersion === before) continue;
+    [still, isAlive] = [Date.now(), true];
+  }
 }
 
 async function read(cluster: Cluster): Promise<Manifest | undefined> {
   const words = ["get", "lease", OWNER, "--namespace", NAMESPACE, "--ignore-not-found"];
-  const answer = await kubectl([...words, "--output", "json"], { cluster });
+  const answer = await kubectl([...words, "--output", "json"], { cluster, ...ASKED });
   return answer.trim() ? JSON.parse(answer) : undefined;
 }
 
-/** With a `resourceVersion` it replaces that very state of the Lease, else there must be none. */
-function leaseOf(holderIdentity: string, resourceVersion?: string): Manifest {
+/** Of this duration; it replaces that very state `before`, else there must be none. */
+function leaseOf(leaseDurationSeconds: number, before?: Manifest): Manifest {
+  const resourceVersion = before?.metadata.resourceVersion;
   return {
     apiVersion: "coordination.k8s.io/v1",
     kind: "Lease",
     metadata: { name: OWNER, namespace: NAMESPACE, ...resourceVersion ? { resourceVersion } : {} },
-    spec: {
-      holderIdentity,
-      leaseDurationSeconds: EXPIRY,
-      acquireTime: now(),
-      renewTime: now(),
-    },
+    spec: { holderIdentity: me(), leaseDurationSeconds, acquireTime: now(), renewTime: now() },
   };
 }
 
@@ -110,68 +174,26 @@ function now(): string {
   return new Date().toISOString().replace("Z", "000Z");
 }
 
-async function write(cluster: Cluster, object: Manifest): Promise<void> {
+/** false: another run was quicker by a moment. */
+async function write(cluster: Cluster, object: Manifest): Promise<boolean> {
   const verb = object.metadata.resourceVersion ? "replace" : "create";
-  const input = JSON.stringify(object);
+  // Its schema is the same everywhere, and reading it first would be a call of its own.
+  const words = [verb, "--validate=false", "--filename", "-"];
   try {
-    // Its schema is the same everywhere, and reading it first would be a call of its own.
-    await kubectl([verb, "--validate=false", "--filename", "-"], { cluster, input });
+    await kubectl(words, { cluster, input: JSON.stringify(object), seconds: ANSWER });
+    return true;
   } catch (error) {
-    // Another run was quicker by a moment.
-    const lost = error instanceof KubectlError && /AlreadyExists|Conflict/.test(error.stderr);
-    if (!lost) throw error;
-    throw held(cluster, "another run", "since this moment");
+    if (error instanceof KubectlError && /AlreadyExists|Conflict/.test(error.stderr)) return false;
+    throw error;
   }
 }
 
 /** Changes one field while the lock is ours. */
-async function swap(cluster: Cluster, me: string, field: string, value: string): Promise<void> {
+async function swap(cluster: Cluster, field: string, value: string): Promise<void> {
   const patch = JSON.stringify([
-    { op: "test", path: "/spec/holderIdentity", value: me },
+    { op: "test", path: "/spec/holderIdentity", value: me() },
     { op: "replace", path: `/spec/${field}`, value },
   ]);
   const words = ["patch", "lease", OWNER, "--namespace", NAMESPACE, "--type=json"];
-  await kubectl([...words, "--patch", patch], { cluster, afterInterrupt: true });
-}
-
-function isDead({ spec }: Manifest): boolean {
-  const [, pid, start, where] = /\/(\d+)\/(\d+)\/(\w+)$/.exec(spec.holderIdentity) ?? [];
-  // Of another machine, whatever its name, its own sign of life counts.
-  if (where === machine() && startOf(Number(pid)) !== start) return true;
-  return Date.parse(spec.renewTime) + spec.leaseDurationSeconds * 1000 < Date.now();
-}
-
-let here: string | undefined;
-
-/** This machine since its last start, and the part of it that sees our processes: no name tells them apart. */
-function machine(): string {
-  const files = "/etc/machine-id /proc/sys/kernel/random/boot_id";
-  return here ??= hashOf([told(`cat ${files}; readlink /proc/self/ns/pid`), hostname()]).slice(
-    0,
-    12,
-  );
-}
-
-/** When a process began, in ticks since the machine did: a number may be given twice. "0": not known, or gone. */
-function startOf(pid: number): string {
-  // The name of the program, in brackets, may hold anything.
-  return told(`cat /proc/${pid}/stat`).split(") ").at(-1)?.split(" ")[19] ?? "0";
-}
-
-/** What a shell says; Deno itself reads nothing of /proc. */
-function told(line: string): string {
-  return $({ sync: true, quiet: true, nothrow: true })`sh -c ${line}`.stdout.trim();
-}
-
-/** The holder as people read it. */
-function nameOf(holder: string): string {
-  return holder.replace(/\/\d+\/\w+$/, "");
-}
-
-function held(cluster: Cluster, holder: string, since: string): DeployError {
-  return new DeployError(`Cannot deploy to ${text(cluster, "CLUSTER_NAME")}: another run does`, {
-    exitCode: ExitCode.locked,
-    where: `held by ${nameOf(holder)}, ${since}`,
-    fix: "wait for it; or, if that run is surely gone, add ARGS=--steal-lock",
-  });
+  await kubectl([...words, "--patch", patch], { cluster, ...ASKED });
 }

@@ -1,6 +1,6 @@
 // lib/io/interrupt.ts with real processes: what a run leaves behind when it is stopped.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 
 interface Run {
+  run: ChildProcess;
   /** What kubectl was told, one call or `done` a line, so far. */
   calls: () => Promise<string[]>;
   /** Waits until an apply is under way, then sends the signal to the run alone, as a CI does. */
@@ -16,7 +17,7 @@ interface Run {
 }
 
 /** Starts a run whose applies take so many seconds. */
-async function start(seconds: number): Promise<Run> {
+async function start(seconds: number, env: Record<string, string> = {}): Promise<Run> {
   const folder = await mkdtemp(join(tmpdir(), "interrupt-"));
   const program = join(folder, "kubectl"), log = join(folder, "calls");
   // A short one ends well and says so; of a long one nothing may be left when it is stopped.
@@ -30,11 +31,14 @@ async function start(seconds: number): Promise<Run> {
     { mode: 0o755 },
   );
   const script = new URL("../../fixtures/applying.ts", import.meta.url).pathname;
-  const run = spawn(Deno.execPath(), ["run", "--no-prompt", "--allow-all", script, program]);
+  const run = spawn(Deno.execPath(), ["run", "--no-prompt", "--allow-all", script, program], {
+    env: { ...process.env, ...env },
+  });
   let said = "";
   run.stderr.on("data", (text) => said += text);
   const calls = async () => (await readFile(log, "utf8")).split("\n").filter(Boolean);
   return {
+    run,
     calls,
     async signal(name) {
       while (!(await calls()).includes("apply")) {
@@ -96,6 +100,27 @@ Deno.test({
     const end = Date.now() + 500;
     while (await isThere("3601.04321") && Date.now() < end) await sleep(20);
     assert.equal(await isThere("3601.04321"), false, "it is still there after half a second");
+  },
+});
+
+Deno.test({
+  name: "E2: a kubectl whose run is killed before it is tied to that does not begin",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    const folder = await mkdtemp(join(tmpdir(), "interrupt-"));
+    // Slow, so that there is a moment in which nothing ties the two yet.
+    const slow = `#!/bin/sh\necho $$ >>${folder}/begun\nsleep 0.5\nexec /usr/bin/setpriv "$@"\n`;
+    await writeFile(join(folder, "setpriv"), slow, { mode: 0o755 });
+    const { ended, calls, run } = await start(1, { PATH: `${folder}:${process.env.PATH}` });
+    // The first is the look whether there is such a program, then comes the Lease.
+    const begun = async () =>
+      (await readFile(join(folder, "begun"), "utf8").catch(() => "")).trim().split("\n");
+    while ((await begun()).length < 2) await sleep(20);
+    process.kill(run.pid!, "SIGKILL");
+    await ended;
+    const pid = (await begun())[1];
+    while (await readFile(`/proc/${pid}/stat`).catch(() => undefined)) await sleep(50);
+    assert.deepEqual(await calls(), []);
   },
 });
 
