@@ -7,12 +7,14 @@ import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { deployFleet } from "../deploy/fleet.ts";
 import { connect } from "../kube/target.ts";
+import { AT_ONCE } from "../kube/turns.ts";
 import type { Manifest } from "../core/object.ts";
 import { planCentral } from "../deploy/central.ts";
 import { planSteps } from "../deploy/plan_fleet.ts";
 import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
 import { chosenToReplace } from "../apply/replace.ts";
 import { printJson, Report } from "../io/report.ts";
+import { sideBySide } from "../io/side_by_side.ts";
 import {
   type ClusterResult,
   exitCodeOfFleet,
@@ -90,11 +92,11 @@ export async function deploy(
 /** What the steps want there; undefined when a cluster cannot be asked, of which its deploy will tell. */
 async function desiredOfAll(steps: Step[], clusters: Cluster[]): Promise<Manifest[] | undefined> {
   try {
-    const objects = clusters.map(async (cluster) => {
+    const objects = await sideBySide(clusters, AT_ONCE, async (cluster) => {
       await connect(cluster);
       return await desiredOf(steps, cluster);
     });
-    return (await Promise.all(objects)).flat();
+    return objects.flat();
   } catch (error) {
     if (error instanceof DeployError) return undefined;
     throw error;

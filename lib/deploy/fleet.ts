@@ -1,12 +1,14 @@
-// Many clusters at once: steps in order on each, clusters side by side.
+// Many clusters: steps in order on each, as many clusters side by side as can be worked on.
 import { apply, keep } from "../apply/apply.ts";
 import { tellCentral } from "./central.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { connect } from "../kube/target.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
+import { AT_ONCE } from "../kube/turns.ts";
 import type { Manifest } from "../core/object.ts";
 import { openLiveView, Report } from "../io/report.ts";
+import { sideBySide } from "../io/side_by_side.ts";
 import { type ClusterResult, hasFailed } from "./results.ts";
 import { desired, notRun, runStep, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
@@ -49,8 +51,9 @@ export async function deployFleet(
   }));
   const { maxFailures = Infinity, replace, fleet = clusters } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
-  await Promise.all(runs.map(async (run) => {
-    await using begun = await begin(own, run.cluster, run.report, options)
+  // One that waits holds no lock.
+  await sideBySide(runs, AT_ONCE, async (run) => {
+    await using begun = stopped() ? undefined : await begin(own, run.cluster, run.report, options)
       .catch((error) => void (run.result.error = error));
     const { report, result } = run;
     if (result.error) report.error(result.error, run.cluster);
@@ -58,13 +61,13 @@ export async function deployFleet(
     await runSteps(own, run, { fleet, replace, stopped, wanted: begun?.wanted });
     if (!begun) return;
     result.steps.push(...await nameSurplus(own, result.steps, begun.inventory, report, options));
-  }));
+  });
   const results = runs.map(({ result }) => result);
   const { central } = options;
   const told = central
     ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
     : [];
-  await Promise.all(runs.map((run) => runSteps(last, run, { fleet, stopped })));
+  await sideBySide(runs, AT_ONCE, (run) => runSteps(last, run, { fleet, stopped }));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 

@@ -4,8 +4,10 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { ExitCode } from "../core/error.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { connect } from "../kube/target.ts";
+import { AT_ONCE } from "../kube/turns.ts";
 import { plan, type Planned } from "./plan.ts";
 import { print, Report, worstCode } from "../io/report.ts";
+import { sideBySide } from "../io/side_by_side.ts";
 import { desiredOf, type Step } from "./step.ts";
 
 /** What a deploy would change on a cluster, or why that cannot be said. */
@@ -25,13 +27,15 @@ export async function planFleet(
   { central, take }: { central?: Cluster; take?: string[] } = {},
 ): Promise<ClusterPlan[]> {
   const ids = clusters.map(({ id }) => id);
-  const own = clusters.map((cluster) =>
-    planned(cluster, async () => {
-      return await planSteps(steps, new Inventory(await connect(cluster), take), true);
-    })
+  const plans = await sideBySide(
+    central ? [...clusters, central] : clusters,
+    AT_ONCE,
+    (cluster) =>
+      planned(cluster, async () => {
+        if (cluster === central) return await planCentral(steps, ids, central, take);
+        return await planSteps(steps, new Inventory(await connect(cluster), take), true);
+      }),
   );
-  const told = central ? [planned(central, () => planCentral(steps, ids, central, take))] : [];
-  const plans = await Promise.all([...own, ...told]);
   return plans.filter(({ cluster, entries, error }) =>
     cluster !== central || entries.length > 0 || error
   );

@@ -4,9 +4,11 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { connect } from "../kube/target.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
+import { AT_ONCE } from "../kube/turns.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { isKept, prune, unwanted } from "../apply/prune.ts";
 import { Report } from "../io/report.ts";
+import { sideBySide } from "../io/side_by_side.ts";
 import type { ClusterResult } from "./results.ts";
 import { begun, type Step, type StepResult } from "./step.ts";
 import { missingBundles } from "../render/bundle.ts";
@@ -25,7 +27,7 @@ export async function removeFleet(
   clusters: Cluster[],
   options: RemoveOptions = {},
 ): Promise<ClusterResult[]> {
-  return await Promise.all(clusters.map(async (cluster) => {
+  return await sideBySide(clusters, AT_ONCE, async (cluster) => {
     const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
     const result: ClusterResult = { cluster, steps: [] };
     try {
@@ -43,7 +45,7 @@ export async function removeFleet(
       result.error = error;
     }
     return result;
-  }));
+  });
 }
 
 async function removeStep(

@@ -14,6 +14,7 @@ import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../core/er
 import type { Manifest } from "../core/object.ts";
 import { refuseInterrupted } from "../io/interrupt.ts";
 import { table } from "../io/report.ts";
+import { sideBySide } from "../io/side_by_side.ts";
 import { connect } from "../kube/target.ts";
 import { openProxy } from "./http.ts";
 
@@ -73,22 +74,15 @@ export async function runChecks(
     const more = open.size > 3 ? ` and ${open.size - 3} more` : "";
     subject.say([...open].slice(0, 3).join(", ") + more);
   }, REMINDER * 1000);
-  const rows: Row[] = [];
-  const queue = checks.entries();
   try {
-    // Also when one ends with the run: what the others have begun is to end well.
-    const workers = await Promise.allSettled(Array.from({ length: WIDTH }, async () => {
-      for (const [index, check] of queue) {
-        const findings = await runUntilOk(check, subject, { until: until(check), every });
-        rows[index] = { check, findings, state: worstOf(findings) };
-        open.delete(check.name);
-      }
-    }));
-    for (const worker of workers) if (worker.status === "rejected") throw worker.reason;
+    return await sideBySide(checks, WIDTH, async (check) => {
+      const findings = await runUntilOk(check, subject, { until: until(check), every });
+      open.delete(check.name);
+      return { check, findings, state: worstOf(findings) };
+    });
   } finally {
     clearInterval(reminder);
   }
-  return rows;
 }
 
 /**

@@ -6,6 +6,7 @@ import { deployFleet } from "../../../lib/deploy/fleet.ts";
 import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
 import { planFleet } from "../../../lib/deploy/plan_fleet.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
+import { useKubectl } from "../../../lib/kube/kubectl.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { HASH_LABEL } from "../../../lib/apply/diff.ts";
 import { configMap, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
@@ -236,4 +237,87 @@ Deno.test("E3: what central is told is a deploy of central: under its lock, and 
   });
   assert.match(said, /does not know of 197 yet \(Refused: 196 is not as it was\)/);
   assert.ok((await again()).every(({ args }) => !/mkube-196 .*apply/.test(args)));
+});
+
+/** So many edges that were deployed before, and what their kubectl is told: a quick one, for many calls. */
+async function edges(
+  count: number,
+): Promise<{ clusters: Cluster[]; calls: () => Promise<string[]> }> {
+  const ids = Array.from({ length: count }, (_, index) => String(300 + index));
+  const folder = await Deno.makeTempDir();
+  const contexts = ids.map((id) => ({ name: `mkube-${id}`, context: { cluster: "c" } }));
+  const servers = [{ name: "c", cluster: { server: `https://${edge.vars.API_HOST}:8443` } }];
+  const { stdout } = marker("ID", "cluster-ID-edge", "edge");
+  await Deno.writeTextFile(`${folder}/config`, JSON.stringify({ contexts, clusters: servers }));
+  await Deno.writeTextFile(`${folder}/seen`, stdout!);
+  const script = `#!/bin/bash
+echo "$*" >>${folder}/calls
+case "$*" in
+*"config view"*) cat ${folder}/config ;;
+*"get namespace/"*) sed "s/ID/\${2#*mkube-}/g" ${folder}/seen ;;
+*"get configmap"*) echo '{"items":[]}' ;;
+esac
+`;
+  await Deno.writeTextFile(`${folder}/kubectl`, script, { mode: 0o755 });
+  useKubectl(`${folder}/kubectl`);
+  const named = (id: string) => ({
+    ...edge.vars,
+    CLUSTER_NAME: `cluster-${id}-edge`,
+    KUBE_CONTEXT: `mkube-${id}`,
+  });
+  return {
+    clusters: ids.map((id) => ({ ...edge, id, vars: named(id) })),
+    calls: async () => (await Deno.readTextFile(`${folder}/calls`)).split("\n"),
+  };
+}
+
+Deno.test("E22: deployFleet() has sixteen clusters in work, holds no lock of another, and looks at the fleet after all", async () => {
+  const { clusters, calls } = await edges(24);
+  const ran: string[] = [];
+  const work = () => new Promise<void>((resolve) => setTimeout(resolve, 1000));
+  const results = await deployFleet([example(ran, work), verify(ran)], clusters);
+  const failures = results.flatMap((
+    { error, steps },
+  ) => [error, ...steps.map(({ error }) => error)]);
+  assert.deepEqual(failures.filter(Boolean), []);
+  assert.deepEqual(results.map(({ cluster }) => cluster), clusters);
+  let held = 0, most = 0;
+  for (const args of await calls()) {
+    if (args.includes(" create ")) most = Math.max(most, ++held);
+    if (args.includes('"value":""')) held -= 1;
+  }
+  assert.ok(held === 0 && most > 4 && most <= 16, `${most} locks at once`);
+  assert.ok(ran.slice(24).every((line) => line.startsWith("verify ")) && ran.length === 48);
+});
+
+Deno.test("E22: deployFleet() does not even lock a cluster whose turn comes when too many have failed", async () => {
+  const { clusters, calls } = await edges(18);
+  const failing = step({
+    name: "99-failing",
+    objects: () => Promise.resolve([]),
+    run: () => Promise.reject(new DeployError("Cannot go on", { exitCode: 7 })),
+  });
+  const results = await deployFleet([failing], clusters, { maxFailures: 1 });
+  assert.deepEqual(results.slice(16).map(({ steps }) => steps[0]!.state), ["not run", "not run"]);
+  const locked = (await calls()).filter((args) => args.includes(" create "));
+  assert.ok(locked.length <= 16);
+});
+
+Deno.test("E22: planFleet() shows all clusters in their order, sixteen at a time", async () => {
+  const { clusters } = await edges(20);
+  let now = 0, most = 0;
+  const counting = step({
+    name: "99-counting",
+    async objects() {
+      most = Math.max(most, ++now);
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      now -= 1;
+      return [];
+    },
+    run: () => Promise.resolve(),
+  });
+  const plans = await planFleet([counting], clusters);
+  assert.deepEqual(plans.map(({ error }) => error), clusters.map(() => undefined));
+  assert.deepEqual(plans.map(({ cluster }) => cluster), clusters);
+  assert.ok(most <= 16, `${most} at once`);
 });
