@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { proxyHint, shownCertificate } from "../io/tls.ts";
 import { kubeconfigMark, kubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "../core/object.ts";
 import { isTransient } from "./retry.ts";
@@ -42,10 +43,11 @@ export async function connect(
   cluster: Cluster,
   { adopt = false }: { adopt?: boolean } = {},
 ): Promise<Connection> {
-  const looking = reached(() => look(cluster));
+  const checking = checkServer(cluster);
+  const looking = reached(checking, (signal) => look(cluster, signal));
   // Of two reasons to refuse, the wrong server is the better one.
   looking.catch(() => {});
-  await checkServer(cluster);
+  await checking;
   const { uid, marker, ...found } = await looking;
   const wanted = {
     id: cluster.id,
@@ -82,7 +84,8 @@ export async function connect(
   };
 }
 
-async function checkServer(cluster: Cluster): Promise<void> {
+/** Gives the address of the server. */
+async function checkServer(cluster: Cluster): Promise<string> {
   const context = text(cluster, "KUBE_CONTEXT");
   const [servers] = await Promise.all([contextServers(cluster), refuseOldKubectl()]);
   const server = servers.get(context);
@@ -94,6 +97,7 @@ async function checkServer(cluster: Cluster): Promise<void> {
     });
   }
   refuseOtherServer(cluster, server);
+  return server;
 }
 
 /** What stands in kubeconfigs, by {@link kubeconfigMark}: a fleet shares one file. */
@@ -137,6 +141,7 @@ export function refuseOtherServer(cluster: Cluster, server: string): void {
 /** What tells this cluster from every other (the UID of kube-system), and all that we keep about it there. */
 async function look(
   cluster: Cluster,
+  signal: AbortSignal,
 ): Promise<{ uid: string; marker?: Marker; kept?: Manifest; lease?: Manifest }> {
   const names = ["namespace/kube-system", `configmap/${OWNER}`, `configmap/${KEPT}`];
   const words = ["get", ...names, `lease/${OWNER}`, "--namespace", "kube-system"];
@@ -144,6 +149,7 @@ async function look(
     cluster,
     seconds: 9,
     once: true,
+    signal,
   });
   const items: Manifest[] = JSON.parse(answer).items;
   const found = (wanted: string) =>
@@ -156,15 +162,31 @@ async function look(
   };
 }
 
-/** Three tries, thirty seconds at most: a cluster that is down should not look like a slow one. */
-async function reached<T>(call: () => Promise<T>): Promise<T> {
+/** Seconds after which a server that has not answered is looked at, and in which it has to show itself then. */
+const SLOW = 2, SIGN = 2.5;
+
+/**
+ * Three tries, thirty seconds at most: a cluster that is down should not look like a slow one. One whose server
+ * makes no connection at all is given up after five: others wait for the time that it takes.
+ */
+async function reached<T>(
+  server: Promise<string>,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const silence = new AbortController();
+  const listen = async () => {
+    if (await isSilent(await server)) silence.abort(`no answer within ${SLOW + SIGN} s`);
+  };
+  const timer = setTimeout(() => void listen().catch(() => {}), SLOW * 1000);
+  using _ = { [Symbol.dispose]: () => clearTimeout(timer) };
   for (let attempt = 1;; attempt++) {
     try {
-      return await call();
+      return await call(silence.signal);
     } catch (error) {
       if (!isTransient(error)) throw error;
-      if (attempt === 3) {
-        throw new DeployError(`${error.message} (3 tries)`, {
+      if (attempt === 3 || silence.signal.aborted) {
+        const tries = attempt === 1 ? "" : ` (${attempt} tries)`;
+        throw new DeployError(`${error.message}${tries}`, {
           exitCode: ExitCode.unreachable,
           where: error.where,
           fix: error.fix,
@@ -174,6 +196,18 @@ async function reached<T>(call: () => Promise<T>): Promise<T> {
       await sleep(1000);
     }
   }
+}
+
+/**
+ * Whether nothing that speaks TLS is at this address. One that only needs its time, for an answer or for a line
+ * that is long, has made a connection by then; behind a proxy, or without TLS, this cannot be told.
+ */
+async function isSilent(server: string): Promise<boolean> {
+  const { protocol, hostname, port } = new URL(server);
+  if (protocol !== "https:" || proxyHint(hostname).length > 0) return false;
+  const host = hostname.replace(/^\[|\]$/g, "");
+  return await shownCertificate(host, Number(port || 443), { seconds: SIGN })
+    .then(() => false, (error) => /no answer within|UNREACH|no route/i.test(error.message));
 }
 
 function refusal(what: string, rest: { where: string; fix: string }): DeployError {

@@ -115,7 +115,8 @@ for on in *.on; do
   echo $((left - 1)) >$n.left
   exec 9>&-
   . ./$n.end
-  [ $delay = 0 ] || exec sleep $delay; cat $n.out; cat $n.err >&2; exit $code
+  # No child, which would outlive it.
+  [ $delay = 0 ] || read -rt $delay <> <(:); cat $n.out; cat $n.err >&2; exit $code
 done
 echo "no reply for: $*" >&2; exit 64
 `;

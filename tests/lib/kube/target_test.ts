@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { DeployError } from "../../../lib/core/error.ts";
 import { connect } from "../../../lib/kube/target.ts";
 import { OWNER } from "../../../lib/core/object.ts";
@@ -142,4 +144,55 @@ Deno.test("E17: connect() compares the port where API_HOST names one, in any cas
       ["api.example", "api.example:443"],
     ] as const
   ) assert.equal(await tried(host, server), 4, server);
+});
+
+/** A server on the loopback interface that takes connections and may answer a handshake; gives its address. */
+async function listening(
+  serve: (socket: Socket) => void,
+): Promise<AsyncDisposable & { server: string }> {
+  const sockets = new Set<Socket>();
+  const listener = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    serve(socket);
+  });
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  return {
+    server: `https://127.0.0.1:${(listener.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => listener.close(resolve));
+    },
+  };
+}
+
+const near = servedAt(cluster, "127.0.0.1");
+
+Deno.test("E22: connect() knows in five seconds that a server makes no connection, and kubectl is gone", async () => {
+  await using silent = await listening(() => {});
+  const [view, identity] = target({ server: silent.server });
+  const calls = await fakeKubectl([view!, { ...identity!, delay: 60 }]);
+  const begun = Date.now();
+  await assert.rejects(connect(near), {
+    exitCode: 5,
+    message: "Cannot get namespace/kube-system on 197",
+    where: ["no answer within 4.5 s"],
+  });
+  assert.ok(Date.now() - begun < 7000, `${Date.now() - begun} ms`);
+  const asked = (await calls()).filter(({ args }) => args.includes("get namespace/"));
+  assert.equal(asked.length, 1);
+});
+
+Deno.test("E22: connect() waits for a server that is slow, but makes a connection", async () => {
+  const lines: [what: string, serve: (socket: Socket) => void][] = [
+    ["it refuses us", (socket) => socket.end(Buffer.from([21, 3, 3, 0, 2, 2, 116]))],
+    ["a stall of four seconds", (socket) => void setTimeout(() => socket.end(), 1800)],
+  ];
+  for (const [what, serve] of lines) {
+    await using slow = await listening(serve);
+    const [view, identity] = target({ server: slow.server });
+    const calls = await fakeKubectl([view!, { ...identity!, delay: 6 }]);
+    assert.equal((await connect(near)).marker, undefined, what);
+    assert.equal((await calls()).length, 2);
+  }
 });
