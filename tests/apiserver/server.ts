@@ -12,7 +12,8 @@ import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
 
 export const folder = join(tmpdir(), `apiserver-${process.pid}`);
 const tools = await ensureTools(TOOLS, { say: () => {} });
-useKubectl(tools.kubectl!);
+export const kubectlPath = tools.kubectl!;
+useKubectl(kubectlPath);
 
 export const servers = new Servers(folder, tools);
 

@@ -33,6 +33,15 @@ export async function agentTo(access: Access, options: AgentOptions): Promise<Ag
   return new Agent({ ca, cert, key, ...options });
 }
 
+/** A request in the log; https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/. */
+export interface AuditEvent {
+  verb: string;
+  requestURI: string;
+  requestReceivedTimestamp: string;
+  user: { username: string };
+  impersonatedUser?: { username: string };
+}
+
 /** API servers below one folder, each with the id of the cluster whose place it takes. */
 export class Servers {
   readonly #playground: Playground;
@@ -79,7 +88,12 @@ export class Servers {
   }
 
   /** How many requests people's programs have made since the mark. */
-  async requestsSince(mark: number, { id }: Cluster): Promise<number> {
+  async requestsSince(mark: number, cluster: Cluster): Promise<number> {
+    return (await this.eventsSince(mark, cluster)).length;
+  }
+
+  /** These requests, as the server has written them down. */
+  async eventsSince(mark: number, { id }: Cluster): Promise<AuditEvent[]> {
     await using file = await open(auditLogOf(this.#playground, id));
     const length = (await file.stat()).size - mark;
     const { buffer } = await file.read(Buffer.alloc(length), 0, length, mark);
@@ -87,6 +101,6 @@ export class Servers {
       // The server's own loops ask it, too.
       .filter(({ stage, user }) =>
         stage === "ResponseComplete" && !user.username.startsWith("system:")
-      ).length;
+      );
   }
 }

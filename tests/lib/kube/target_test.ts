@@ -166,6 +166,9 @@ async function listening(
   };
 }
 
+// Behind a proxy it could not be told.
+for (const name of ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) Deno.env.delete(name);
+
 const near = servedAt(cluster, "127.0.0.1");
 
 Deno.test("E22: connect() knows in five seconds that a server makes no connection, and kubectl is gone", async () => {
