@@ -40,12 +40,13 @@ export async function tellCentral(
       continue;
     }
     try {
-      await using _held = await lock(central, connection.lease, {
+      await using held = await lock(central, connection.lease, {
         steal: stealLock,
         patience: PATIENCE,
         say,
       });
-      const inventory = new Inventory(connection, take);
+      const now = held.hasWaited ? await connect(central) : connection;
+      const inventory = new Inventory(now, take);
       await approve?.(inventory);
       const run = async (context: StepContext) => {
         await keep(inventory, context.objects);

@@ -92,8 +92,8 @@ async function begin(
   report: Report,
   options: DeployOptions,
 ): Promise<Begun> {
-  const connection = await connect(cluster, options);
-  const inventory = new Inventory(connection, options.take);
+  let connection = await connect(cluster, options);
+  let inventory = new Inventory(connection, options.take);
   const nothing = { inventory, wanted: new Map(), [Symbol.asyncDispose]: () => Promise.resolve() };
   if (steps.length === 0) return nothing;
   // The look and the rendering go on beside the lock; their failures are for those who want them.
@@ -105,6 +105,10 @@ async function begin(
   const say = (text: string) => report.warn(text);
   const held = await lock(cluster, connection.lease, { steal: options.stealLock, say });
   try {
+    if (held.hasWaited) {
+      connection = await connect(cluster, options);
+      inventory = new Inventory(connection, options.take);
+    }
     const wanted = new Map(await rendering);
     await options.approve?.(inventory);
     if (connection.marker) await apply(inventory, [connection.marker]);

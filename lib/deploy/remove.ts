@@ -32,11 +32,11 @@ export async function removeFleet(
     const result: ClusterResult = { cluster, steps: [] };
     try {
       const connection = await connect(cluster);
-      const inventory = new Inventory(connection);
       const say = (text: string) => report.warn(text);
-      await using _held = options.really
+      await using held = options.really
         ? await lock(cluster, connection.lease, { steal: options.stealLock, say })
         : undefined;
+      const inventory = new Inventory(held?.hasWaited ? await connect(cluster) : connection);
       for (const step of steps.filter(({ afterFleet }) => !afterFleet).toReversed()) {
         result.steps.push(await removeStep(step, inventory, report, options));
       }

@@ -36,6 +36,12 @@ export interface LockOptions {
   duration?: number;
 }
 
+/** A lock that we have. */
+export interface Lock extends AsyncDisposable {
+  /** true: another run had it meanwhile, and what was read of the cluster before may be true no longer. */
+  hasWaited: boolean;
+}
+
 /**
  * Takes the lock of a cluster until the result is disposed; `lease` is what was there a moment ago, and only
  * that very state is replaced. That of a process of this machine that is gone is taken over at once, of any
@@ -46,11 +52,12 @@ export async function lock(
   cluster: Cluster,
   lease: Manifest | undefined,
   options: LockOptions = {},
-): Promise<AsyncDisposable> {
+): Promise<Lock> {
   const { duration = DURATION } = options;
-  let renewed = 0, isOurs = true, tries = 0;
+  let renewed = 0, hasWaited = false, isOurs = true, tries = 0;
   await retried(async () => {
-    renewed = await take(cluster, tries++ === 0 ? lease : await read(cluster), options);
+    const found = tries++ === 0 ? lease : await read(cluster);
+    [renewed, hasWaited] = await take(cluster, found, options);
   });
   const renew = async () => {
     const begun = Date.now();
@@ -77,6 +84,7 @@ export async function lock(
   // One that fails is made up for by the next, or by the call that needs it.
   const timer = setInterval(() => void renew().catch(() => {}), duration * 1000 / RENEWALS);
   return {
+    hasWaited,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
       fenced[Symbol.dispose]();
@@ -98,14 +106,14 @@ export function holderOf(lease?: Manifest): string | undefined {
   return isRunningHere(holderIdentity) ?? isRecent ? holderIdentity : undefined;
 }
 
-/** Waits until the lock may be taken, takes it, and gives the time from which on it is ours. */
+/** Waits until the lock may be taken, takes it, and gives the time from which on it is ours, and whether it waited. */
 async function take(
   cluster: Cluster,
   found: Manifest | undefined,
   { steal = false, patience, say = () => {}, duration = DURATION }: LockOptions,
-): Promise<number> {
+): Promise<[time: number, hasWaited: boolean]> {
   const begun = Date.now();
-  let still = begun, isAlive = false, isTold = false;
+  let still = begun, isAlive = false, hasWaited = false;
   for (;;) {
     refuseInterrupted(cluster.id);
     const time = Date.now();
@@ -114,7 +122,7 @@ async function take(
     // Taken by a try before this one, whose answer was lost.
     if (holder === me()) {
       await swap(cluster, "renewTime", now());
-      return time;
+      return [time, hasWaited];
     }
     let who = holder && `${nameOf(holder)} since ${acquireTime}`;
     const isGone = isRunningHere(holder) === false || time >= still + leaseDurationSeconds * 1000;
@@ -126,7 +134,7 @@ async function take(
             : `the run of ${who} did not finish; this one goes on`,
         );
       }
-      if (await write(cluster, leaseOf(duration, found))) return time;
+      if (await write(cluster, leaseOf(duration, found))) return [time, hasWaited];
       [isAlive, who] = [true, "another run since this moment"];
     }
     isAlive ||= isRunningHere(holder) === true;
@@ -137,13 +145,13 @@ async function take(
         fix: "wait for it; or, if that run is surely gone, add ARGS=--steal-lock",
       });
     }
-    if (!isTold) {
+    if (!hasWaited) {
       say(
         `the run of ${who} has the lock; it is taken over when that run gives no sign of life for ` +
           `${leaseDurationSeconds} s (ARGS=--steal-lock: at once)`,
       );
     }
-    isTold = true;
+    hasWaited = true;
     await sleep(Math.min(3000, leaseDurationSeconds * 100));
     const before = found?.metadata.resourceVersion;
     found = await read(cluster);

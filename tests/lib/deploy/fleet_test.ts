@@ -321,3 +321,21 @@ Deno.test("E22: planFleet() shows all clusters in their order, sixteen at a time
   assert.deepEqual(plans.map(({ cluster }) => cluster), clusters);
   assert.ok(most <= 16, `${most} at once`);
 });
+
+Deno.test("E13: deployFleet() looks again at a cluster whose lock it has waited for", async () => {
+  const spec = { holderIdentity: "kim@other-host/12", leaseDurationSeconds: 1 };
+  const lease = { kind: "Lease", metadata: { name: OWNER, resourceVersion: "7" }, spec };
+  const { on, stdout } = marker("197", "cluster-197-edge", "edge");
+  const calls = await fakeKubectl([
+    { on: "get lease ", stdout: JSON.stringify(lease) },
+    { on: "replace --validate=false --filename -" },
+    { on: on!, stdout: listOf(...JSON.parse(stdout!).items, lease) },
+    ...TARGETS,
+  ]);
+  const results = await deployFleet([example([])], [edge]);
+  assert.equal(exitCodeOfFleet(results), 0);
+  const words = (await calls()).map(({ args }) => args);
+  const looks = words.flatMap((args, index) => args.includes("get namespace/") ? [index] : []);
+  const taken = words.findIndex((args) => args.includes("replace "));
+  assert.ok(looks.length === 2 && looks[0]! < taken && taken < looks[1]!);
+});
