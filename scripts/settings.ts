@@ -16,7 +16,7 @@ one file. A later place wins:
 1. the defaults below (\`schema.json\`)
 2. \`common.env\`: facts of the site
 3. \`cluster-<id>.env\`: facts of one cluster
-4. \`profiles/<PROFILE>.env\`, when \`PROFILE\` is set in the environment
+4. \`profiles/<PROFILE>.env\`, or the file whose path \`PROFILE\` is (\`tests/lab/site.env\`), when \`PROFILE\` is set in the environment
 5. \`SECRET_FILE\`: the only file for secrets; git never sees it
 6. the process environment: any name below, but the ones that say which cluster it is
    (\`CLUSTER_*\`, \`KUBE_CONTEXT\`, \`NODE_IP\`, \`API_HOST\`, \`DOMAIN\`, \`REGION\`), which are refused there

@@ -1,4 +1,5 @@
 // A cluster while it is being loaded: all layers merged and checked one setting at a time.
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { DeployError, ExitCode } from "../core/error.ts";
 import {
@@ -57,7 +58,7 @@ export async function loadCandidates(
 
   const read = layerReader(root, problems);
   const common = await read(resolve(dir, "common.env"));
-  const profiles = await profileLayer(dir, profile, read);
+  const profiles = await profileLayer(root, dir, profile, read);
   const overrides = environmentValues(environment, problems);
   const drafts: Candidate[] = [];
   for (const id of planned ? [...ids, planned.id] : ids) {
@@ -91,14 +92,22 @@ function layerReader(root: string, problems: string[]): Reader {
   };
 }
 
-async function profileLayer(dir: string, profile: string, read: Reader): Promise<Layer[]> {
+/** The layer of a profile: a name of `profiles/`, or the path of a file of its own kind. */
+async function profileLayer(
+  root: string,
+  dir: string,
+  profile: string,
+  read: Reader,
+): Promise<Layer[]> {
   if (profile === "") return [];
+  const path = resolve(root, profile);
+  if (profile.includes("/") && existsSync(path)) return [await read(path)];
   const known = await profileNames(dir);
   if (known.includes(profile)) return [await read(resolve(dir, "profiles", `${profile}.env`))];
-  throw new DeployError(`Cannot use the profile "${profile}": no such file in profiles/`, {
+  throw new DeployError(`Cannot use the profile "${profile}": no such file, nor one in profiles/`, {
     exitCode: ExitCode.config,
     where: `known profiles: ${known.join(", ") || "none"}`,
-    fix: "set PROFILE to a known one, or unset it",
+    fix: "set PROFILE to a known one or to a file, or unset it",
   });
 }
 

@@ -141,7 +141,7 @@ const SAID: Record<string, string> = {
   "manifests/versions.json": "the one place",
   "manifests/upstream.lock.json": "the one place of what comes in a bundle",
   "scripts/tools.json": "programs of this machine; the test below compares",
-  "env/profiles/lab.env": "what can be had where the lab is",
+  "tests/lab/site.env": "what can be had where the lab is",
 };
 
 Deno.test("U1: no version stands in any other file of manifests/, lib/, scripts/ and env/", async () => {

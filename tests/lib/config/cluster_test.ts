@@ -54,8 +54,8 @@ Deno.test("loadFleet() knows the profile demo", async () => {
   assert.ok(fleet.every((cluster) => flag(cluster, "SIMULATED_NODES")));
 });
 
-Deno.test("loadFleet() knows the profile lab, and warns of its stand-ins", async () => {
-  const fleet = await fixtureFleet({ PROFILE: "lab" });
+Deno.test("loadFleet() takes a profile by its path, here the laboratory's, and warns of stand-ins", async () => {
+  const fleet = await fixtureFleet({ PROFILE: "tests/lab/site.env" });
   for (const cluster of fleet) {
     assert.deepEqual(list(cluster, "STAND_INS"), ["grafana", "fluent-bit", "index-management"]);
     assert.equal(cluster.warnings.filter((line) => /STAND_INS .*replaced/.test(line)).length, 1);
@@ -69,9 +69,11 @@ Deno.test("loadFleet() knows the profile lab, and warns of its stand-ins", async
 
 Deno.test("loadFleet() names the known profiles for an unknown one", async () => {
   await using place = await project({ "profiles/demo.env": "", "profiles/lab.env": "" });
-  const error = await place.refusal({ PROFILE: "demo" }, "prod");
-  assert.equal(error.exitCode, 2);
-  assert.match(wording(error), /"prod"[^]*demo, lab/);
+  for (const name of ["prod", "profiles/prod.env", "/no/such.env"]) {
+    const error = await place.refusal({ PROFILE: "demo" }, name);
+    assert.equal(error.exitCode, 2);
+    assert.match(wording(error), new RegExp(`"${name}"[^]*demo, lab`));
+  }
 });
 
 Deno.test("loadFleet() reads S3_CA_FILE and refuses a private key in it", async () => {
