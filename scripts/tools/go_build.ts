@@ -22,6 +22,8 @@ export interface GoProgram extends GoModule {
   tags?: string[];
   /** Strings that the linker sets (`-X name=value`), such as the version. */
   values?: Record<string, string>;
+  /** Texts of files that the module embeds and only its own release build makes, by path in it. */
+  assets?: Record<string, string>;
   /** What a build from nothing takes on two cores. */
   minutes: number;
 }
@@ -47,7 +49,8 @@ export async function buildProgram(program: GoProgram, path: string, say: Say): 
     const values = Object.entries(program.values ?? {}).map(([name, value]) =>
       `-X ${name}=${value}`
     );
-    const flags = ["-trimpath", ...tags, "-ldflags", ["-s", "-w", ...values].join(" ")];
+    const overlay = await overlayOf(program, folder);
+    const flags = ["-trimpath", ...overlay, ...tags, "-ldflags", ["-s", "-w", ...values].join(" ")];
     const main = [program.module, program.package].filter(Boolean).join("/");
     await replaceFile(path, async (temporary) => {
       await go(["build", ...flags, "-o", temporary, main], folder, `Cannot build ${program.name}`);
@@ -57,6 +60,20 @@ export async function buildProgram(program: GoProgram, path: string, say: Say): 
   }
   const megabytes = Math.round((await stat(path)).size / 1e6);
   say(`  built ${program.name}: ${seconds(started)}, ${megabytes} MB`);
+}
+
+/** The flag that puts a program's assets where its module lacks them. */
+async function overlayOf({ module, assets = {} }: GoProgram, folder: string): Promise<string[]> {
+  const names = Object.keys(assets);
+  if (names.length === 0) return [];
+  const what = `Cannot find the folder of ${module}`;
+  const home = (await go(["list", "-m", "-f", "{{.Dir}}", module], folder, what)).trim();
+  const file = (name: string) => join(folder, name.replaceAll("/", "_"));
+  for (const [name, text] of Object.entries(assets)) await writeFile(file(name), text);
+  const overlay = file("overlay.json");
+  const Replace = Object.fromEntries(names.map((name) => [join(home, name), file(name)]));
+  await writeFile(overlay, JSON.stringify({ Replace }));
+  return [`-overlay=${overlay}`];
 }
 
 /**

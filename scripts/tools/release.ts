@@ -26,7 +26,11 @@ export interface Tool {
   };
   /** Pinned sums of the download, by platform. */
   sha256?: Record<string, string>;
-  go: GoModule & { tags?: string[]; values?: Record<string, string> };
+  go: GoModule & {
+    tags?: string[];
+    values?: Record<string, string>;
+    assets?: Record<string, string>;
+  };
   /** Folder of the main package in the Go module. */
   package: string;
   /** What a build takes. */
@@ -91,7 +95,7 @@ export async function fromModule(
   path: string,
   { say }: SourceOptions,
 ): Promise<string> {
-  const { module, staging, tags, values = {} } = tool.go;
+  const { module, staging, tags, assets, values = {} } = tool.go;
   const version = filled(tool.go.version, tool, "");
   const entries = Object.entries(values).map(([key, text]) => [key, filled(text, tool, "")]);
   const program = {
@@ -100,6 +104,7 @@ export async function fromModule(
     version,
     staging,
     tags,
+    assets,
     package: tool.package,
     minutes: tool.minutes,
     values: Object.fromEntries(entries),

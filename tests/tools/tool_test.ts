@@ -57,6 +57,7 @@ async function fakeGo(folder: string, build: string): Promise<void> {
 case $1 in
 mod) echo '{"GoMod": "${folder}/go.mod"}' ;;
 env) printf 'go1.26.8\\nlocal\\n' ;;
+list) echo /modules/tool ;;
 build) ${build} ;;
 esac
 `,
@@ -202,6 +203,21 @@ Deno.test("ensureTools() builds from the Go module when no release answers", asy
     assert.match(call, /-ldflags -s -w -X a\/b.Version=1.2.3 -o \S+ example.com\/tool\/cmd\/tool/);
     assert.match(lines[0]!, /building tmc-tool from example.com\/tool@v1.2.3: about a minute/);
     assert.match(lines[1]!, /built tmc-tool: \d+ s, 0 MB/);
+  });
+});
+
+Deno.test("ensureTools() builds with the files that a module embeds and does not have", async () => {
+  await withoutNetwork(async ({ curl }, root) => {
+    await fakeGo(root, `cp "\${3#-overlay=}" "$7"`);
+    const go = { module: "example.com/tool", version: "v1", assets: { "ui/a.html": "<p>a</p>" } };
+    const { "tmc-tool": path } = await ensureTools(["tmc-tool"], {
+      root,
+      tools: [offlineTool({ go })],
+      curl,
+    });
+    const { Replace } = JSON.parse(await readFile(path!, "utf8"));
+    assert.deepEqual(Object.keys(Replace), ["/modules/tool/ui/a.html"]);
+    assert.equal(await readFile(Replace["/modules/tool/ui/a.html"], "utf8"), "<p>a</p>");
   });
 });
 
