@@ -48,6 +48,31 @@ demo:
 demo-down:
 	@$(DEMO) scripts/demo/demo.ts down
 
+## lab               three real clusters in network namespaces (Linux, root), deployed, verified, to be opened
+.PHONY: lab
+lab:
+	@$(DEMO) tests/lab/up.ts
+
+## lab-down          stop the laboratory, data stays; lab-wipe forgets the data; lab-status
+.PHONY: lab-down lab-wipe lab-status
+lab-down lab-wipe lab-status: lab-%:
+	@tests/lab/lab $*
+
+## lab-cut           pull a node's network cable: CLUSTER=198; lab-heal plugs it; lab-restart is a power cut
+.PHONY: lab-cut lab-heal lab-restart
+lab-cut lab-heal lab-restart: lab-%:
+	@tests/lab/lab $* "$$CLUSTER"
+
+## lab-pictures      what a browser sees in it, as PNG files in .lab/pictures
+.PHONY: lab-pictures
+lab-pictures:
+	@tests/lab/pictures .lab/pictures
+
+## lab-exec          a command at the operator's seat: CMD='kubectl --context mkube-196 get pods -A', CMD='make verify'
+.PHONY: lab-exec
+lab-exec:
+	@tests/lab/lab exec -- sh -c "$$CMD"
+
 ## test              format, lint, types and every test; needs no cluster
 .PHONY: test
 test: check

@@ -1,0 +1,105 @@
+// lab: three real clusters at the site's own addresses, in network namespaces of this machine, deployed and
+// verified by the commands that a site gets. What it keeps lies in LAB_HOME; `make lab-wipe` forgets the clusters.
+import "../../scripts/needs.ts";
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { $ } from "zx";
+import { command } from "../../lib/cli/command.ts";
+import { loadFleet } from "../../lib/config/cluster.ts";
+import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { desiredOf } from "../../lib/deploy/step.ts";
+import { urlsOf } from "../../lib/deploy/results.ts";
+import { cacheDir, replaceFile } from "../../lib/io/files.ts";
+import { Report } from "../../lib/io/report.ts";
+import { STEPS } from "../../scripts/steps.ts";
+import { findTools } from "../../scripts/tools/tool.ts";
+import { labTools } from "./tools.ts";
+
+const HOME = process.env.LAB_HOME ??= join(cacheDir(), "lab");
+const SECRETS = join(HOME, "secret.env");
+const report = new Report();
+const say = (line: string) => report.say(line);
+const lab = $({ stdio: "inherit", verbose: false, cwd: projectPath(".") });
+
+await command("up.ts", {}, async () => {
+  refuseMachine();
+  report.heading("lab  three real clusters on this machine");
+  await mkdir(HOME, { recursive: true, mode: 0o700 });
+  const password = await secrets();
+  Object.assign(process.env, { PROFILE: "tests/lab/site.env", SECRET_FILE: SECRETS });
+  const fleet = await loadFleet();
+  const central = fleet.find(({ role }) => role === "central")!;
+  await timed("This machine", () => lab`tests/lab/setup`);
+  await timed("Programs", () => programs(central));
+  // At the operator's seat nothing but the site can be reached.
+  await timed("Bundles", () => Promise.all(fleet.map((cluster) => desiredOf(STEPS, cluster))));
+  await timed("Clusters", () => lab`tests/lab/lab up`);
+  const deployed = await lab({
+    nothrow: true,
+  })`tests/lab/lab exec -- make --no-print-directory all`;
+  if (deployed.exitCode !== 0) return ExitCode.verification;
+  const door = "tests/lab/conf/alertmanager.yaml";
+  await lab({ stdio: "pipe" })`tests/lab/lab exec -- kubectl --context mkube-196 apply -f ${door}`;
+  say(await nextSteps(central, password));
+  return ExitCode.done;
+});
+
+function refuseMachine(): void {
+  if (Deno.build.os === "linux" && Deno.uid() === 0) return;
+  throw new DeployError("The laboratory needs Linux and root", {
+    exitCode: ExitCode.prerequisite,
+    fix: "`make demo` needs neither: its pods are simulated",
+  });
+}
+
+/** Keys of the laboratory's S3 and passwords, made up once; gives that of the user admin. */
+async function secrets(): Promise<string> {
+  const kept = join(HOME, "password");
+  if (!existsSync(SECRETS)) {
+    const random = () => randomBytes(12).toString("hex");
+    const password = random();
+    await replaceFile(kept, (path) => writeFile(path, password, { mode: 0o600 }));
+    const { stdout } = await $({ quiet: true, input: password })`openssl passwd -apr1 -stdin`;
+    const lines = [
+      `S3_ACCESS_KEY=lab-${random()}`,
+      `S3_SECRET_KEY=${random()}`,
+      `GRAFANA_ADMIN_PASSWORD=${password}`,
+      `UI_BASIC_AUTH='admin:${stdout.trim()}'`,
+    ];
+    await replaceFile(SECRETS, (path) => writeFile(path, lines.join("\n") + "\n", { mode: 0o600 }));
+  }
+  return kept;
+}
+
+/** Every program of the nodes below LAB_HOME, and the settings that name their images. */
+async function programs(central: Cluster): Promise<void> {
+  const tools = await labTools(central);
+  await findTools(tools.map(({ name }) => name), { root: HOME, tools, say });
+  await writeFile(join(HOME, "settings.json"), JSON.stringify(central.vars));
+}
+
+async function timed(title: string, work: () => Promise<unknown>): Promise<void> {
+  const started = performance.now();
+  await work();
+  report.phase(title, (performance.now() - started) / 1000);
+}
+
+async function nextSteps(central: Cluster, password: string): Promise<string> {
+  const doors = process.env.LAB_DOORS ?? "127.0.101";
+  const steps = STEPS.filter(({ skips }) => !skips?.(central));
+  const urls = [...await urlsOf(steps, central), "http://alertmanager.mkube-196.miribit.lab:30080"];
+  const hosts = urls.map((url) => new URL(url).hostname).join(" ");
+  return `
+open         ${urls.join("\n             ")}
+             user admin, password: cat ${password}
+             once, so that a browser of this machine finds them:
+             echo ${doors}.196 ${hosts} >>/etc/hosts
+look around  make lab-exec CMD='kubectl --context mkube-196 get pods -A'    CMD='make verify'
+break it     make lab-cut CLUSTER=198    make lab-heal CLUSTER=198    make lab-restart CLUSTER=197
+prove it     make e2e    make e2e-faults    make lab-pictures
+end          make lab-down (data stays)    make lab-wipe`;
+}
