@@ -1,10 +1,8 @@
 # Names for people; every recipe is one call of a script. `make` lists them.
 # Settings for one run: PROFILE=demo, CLUSTER=197, ARGS=--adopt, or any name of env/README.md.
 
-# What deletes is typed each time, never left over in the environment.
-ifneq ($(origin YES),command line)
-unexport YES
-endif
+# What deletes, and the site that is broken on purpose, is typed each time, never left over in the environment.
+$(foreach name,YES SITE,$(if $(filter-out command line,$(origin $(name))),$(eval unexport $(name))))
 
 # What is typed on the command line reaches the scripts as it was typed: make would expand its $. A recipe
 # names such values by $$NAME only, so that the shell takes them from the environment and never reads them
@@ -108,17 +106,15 @@ apiserver:
 bench:
 	@$(DEMO) tests/bench/bench.ts
 
-## e2e               deploy a real site (PROFILE=lab) and ask its programs; see README.md
+## e2e               deploy the laboratory's clusters and ask their programs; another site: SITE=, see README.md
 .PHONY: e2e
 e2e:
-	@$(RUN) scripts/tools/main.ts kubectl promtool thanos
-	@scripts/deno test --frozen --no-prompt --allow-all --fail-fast tests/e2e/suite.ts
+	@$(DEMO) tests/e2e/run.ts suite
 
-## e2e-faults        break a site that e2e has found well, and watch it heal
+## e2e-faults        break clusters that e2e has found well, and watch them heal
 .PHONY: e2e-faults
 e2e-faults:
-	@$(RUN) scripts/tools/main.ts kubectl promtool thanos
-	@scripts/deno test --frozen --no-prompt --allow-all tests/e2e/drills.ts
+	@$(DEMO) tests/e2e/run.ts drills
 
 ## config-196        every effective setting of a cluster and where it comes from
 config-%: FORCE

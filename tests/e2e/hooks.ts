@@ -1,5 +1,5 @@
 // What needs hands on the machines of the site is done by commands from the environment, `{id}`
-// standing for a cluster's. A drill whose command is not given is ignored.
+// standing for a cluster's. The laboratory gives all of them; a drill whose command is not given is ignored.
 //   E2E_CUT, E2E_HEAL           pull and plug the network cable of a node
 //   E2E_RESTART                 power cut and boot of a node
 //   E2E_RENEW                   forget all clusters and boot new ones in their place

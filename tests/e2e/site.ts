@@ -11,6 +11,7 @@ import type { ClusterProxy, ServicePort } from "../../lib/core/check.ts";
 import { maskSecrets, print, table } from "../../lib/io/report.ts";
 import { type Typed, typeMake } from "../support/make.ts";
 import { QUERY } from "../../scripts/components/thanos/stores.ts";
+import { guard } from "./guard.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
 
 export { QUERY };
@@ -19,6 +20,7 @@ export { PROMETHEUS } from "../../scripts/checks/prometheus.ts";
 
 /** All clusters of the site, with the settings that the commands of this run use. */
 export const fleet = await loadFleet();
+await guard(fleet);
 maskSecrets(fleet.flatMap(secretsOf));
 
 export const central = fleet.find(({ role }) => role === "central")!;

@@ -179,4 +179,7 @@ Deno.test("E21: YES counts only where it is typed behind make", async () => {
   assert.equal(typed.env.YES, "197");
   const left = await shop.run(["remove-197"], { YES: "197" });
   assert.equal(left.env.YES, undefined);
+  // Nor does the name of the site that is broken on purpose.
+  assert.equal((await shop.run(["plan", "SITE=a"])).env.SITE, "a");
+  assert.equal((await shop.run(["plan"], { SITE: "a" })).env.SITE, undefined);
 });

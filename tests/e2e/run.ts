@@ -1,0 +1,31 @@
+// Runs the suite or its drills: in the laboratory, whose operator's seat it takes by itself, or on the site
+// that is named on the command line.
+import "../../scripts/needs.ts";
+import { command } from "../../lib/cli/command.ts";
+import { loadFleet } from "../../lib/config/cluster.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
+import { Report } from "../../lib/io/report.ts";
+import { ensureTools } from "../../scripts/tools/tool.ts";
+import { atSeat, guard } from "./guard.ts";
+
+await command("run.ts suite | drills", {}, async ([part = "suite"]) => {
+  const deno = ["scripts/deno", "--allow-all", "--frozen", "--no-prompt"];
+  const run = (...words: string[]) => deno.toSpliced(1, 0, ...words);
+  if (Deno.env.get("SITE") === undefined && !atSeat()) {
+    const seat = ["tests/lab/lab", "exec", "--"];
+    const down = await spawn([...seat, "true"]);
+    if (down) return down;
+    // From the seat no registry can be reached.
+    await ensureTools(["kubectl", "promtool", "thanos"], { say: (line) => new Report().say(line) });
+    return await spawn([...seat, ...run("run"), "tests/e2e/run.ts", part]);
+  }
+  await guard(await loadFleet());
+  const first = part === "suite" ? ["--fail-fast"] : [];
+  return await spawn([...run("test"), ...first, `tests/e2e/${part}.ts`]);
+});
+
+/** Runs a command of this project on this terminal, and gives its exit code. */
+async function spawn([program, ...args]: string[]): Promise<number> {
+  const options = { args, cwd: projectPath("."), stdin: "inherit" } as const;
+  return (await new Deno.Command(projectPath(program!), options).spawn().status).code;
+}
