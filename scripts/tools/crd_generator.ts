@@ -5,6 +5,7 @@ import process from "node:process";
 import { $ } from "zx";
 import { temporaryFolder } from "../../lib/io/files.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { ensureGo } from "./go.ts";
 import { goEnvironment, moduleFolder, type Say } from "./go_build.ts";
 import type { Generator } from "../../lib/render/bundle.ts";
 import type { Manifest } from "../../lib/core/object.ts";
@@ -16,6 +17,7 @@ import { parseObjects } from "../../lib/render/yaml.ts";
  * @throws {DeployError} exit 3 with the last lines of what failed.
  */
 export async function generate(generator: Generator, say: Say): Promise<Manifest[]> {
+  await ensureGo({ say });
   const { tool, module, packages, options, annotations } = generator;
   const tools = await ensureTools([tool], { say });
   const folder = await moduleFolder(generator);

@@ -31,6 +31,13 @@ export interface GoProgram extends GoModule {
 /** Tells of work that takes long, one line a call. */
 export type Say = (line: string) => void;
 
+/** What a source may use: the network, and a line for work that takes long. */
+export interface SourceOptions {
+  say: Say;
+  /** Another program than the curl on PATH. */
+  curl?: string;
+}
+
 /**
  * Builds a program to `path` (temp then rename). A build cache of the user's own Go is used.
  * @throws {DeployError} exit 3 without a fitting Go or module proxy, or when the build fails: with
@@ -128,12 +135,6 @@ async function go(args: string[], folder: string, what: string): Promise<string>
     env: { ...process.env, ...goEnvironment },
   })`exec go ${args}`;
   if (result.exitCode === 0) return result.stdout;
-  if (result.exitCode === 127) {
-    throw new DeployError(`${what}: Go is not on PATH`, {
-      exitCode: ExitCode.prerequisite,
-      fix: "install Go from https://go.dev/dl",
-    });
-  }
   // "mod download -json" writes its error to stdout.
   const told = /"Error": (".*")/.exec(result.stdout)?.[1];
   const words = told ? JSON.parse(told) as string : result.stderr;

@@ -5,7 +5,8 @@ import { $ } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
 import { download, DownloadError, downloadText, sumOf } from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { buildProgram, type GoModule, type Say } from "./go_build.ts";
+import { ensureGo } from "./go.ts";
+import { buildProgram, type GoModule, type SourceOptions } from "./go_build.ts";
 
 /** One program: what fits, and where it can be had. Texts may hold {version} {name} {os} {arch}. */
 export interface Tool {
@@ -35,13 +36,6 @@ export interface Tool {
   package: string;
   /** What a build takes. */
   minutes: number;
-}
-
-/** What a source may use: the network, and a line for work that takes long. */
-export interface SourceOptions {
-  say: Say;
-  /** Another program than the curl on PATH. */
-  curl?: string;
 }
 
 /**
@@ -93,8 +87,9 @@ function filled(template: string, { name, version }: Tool, platform: string): st
 export async function fromModule(
   tool: Tool,
   path: string,
-  { say }: SourceOptions,
+  { say, curl }: SourceOptions,
 ): Promise<string> {
+  await ensureGo({ say, curl });
   const { module, staging, tags, assets, values = {} } = tool.go;
   const version = filled(tool.go.version, tool, "");
   const entries = Object.entries(values).map(([key, text]) => [key, filled(text, tool, "")]);

