@@ -49,8 +49,15 @@ await command("up.ts", {}, async () => {
 });
 
 function refuseMachine(): void {
-  if (Deno.build.os === "linux" && Deno.uid() === 0) return;
-  throw new DeployError("The laboratory needs Linux and root", {
+  const mounts = Deno.build.os === "linux" ? Deno.readTextFileSync("/proc/mounts") : "";
+  const lacks = Deno.build.os !== "linux" || Deno.uid() !== 0
+    ? "needs Linux and root"
+    // Its nodes make their control groups in the hierarchies of version 1.
+    : !/ cgroup \S*\bmemory\b/m.test(mounts)
+    ? "needs control groups of version 1 (boot with systemd.unified_cgroup_hierarchy=0)"
+    : "";
+  if (!lacks) return;
+  throw new DeployError(`The laboratory ${lacks}`, {
     exitCode: ExitCode.prerequisite,
     fix: "`make demo` needs neither: its pods are simulated",
   });
