@@ -2,11 +2,11 @@
 // Every check runs; one table has what each has found, with the likely cause and the fix of what is wrong.
 import "./needs.ts";
 import type { Inventory } from "../lib/apply/inventory.ts";
-import type { Check, Subject } from "../lib/core/check.ts";
+import { type Check, checksOf, type Subject } from "../lib/core/check.ts";
 import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { durationSeconds } from "../lib/core/quantity.ts";
-import { checksOf, desiredOf, step } from "../lib/deploy/step.ts";
+import { desiredOf, step } from "../lib/deploy/step.ts";
 import { apiCertificate, clientCertificate } from "./checks/certificates.ts";
 import { claims, existing, readyObjects } from "./checks/objects.ts";
 import { verifyBy } from "./checks/run.ts";

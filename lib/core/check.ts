@@ -117,3 +117,15 @@ export function hiddenBy(cluster: Cluster, program?: string): string | undefined
     return `not shown here (${program} is a stand-in)`;
   }
 }
+
+/** What is to be looked at on this cluster before or after a deploy: `own`, then what the steps bring. */
+export function checksOf(
+  steps: { checks?: Check[] }[],
+  { role }: Cluster,
+  when: "before" | "after",
+  own: Check[] = [],
+): Check[] {
+  return [...own, ...steps.flatMap(({ checks = [] }) => checks)].filter((one) =>
+    (one.role ?? role) === role && (one.when === when || one.when === "both")
+  );
+}

@@ -112,18 +112,6 @@ export async function desiredOf(steps: Step[], cluster: Cluster): Promise<Manife
   return (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
 }
 
-/** What is to be looked at on this cluster before or after a deploy: `own`, then what the steps bring. */
-export function checksOf(
-  steps: Step[],
-  { role }: Cluster,
-  when: "before" | "after",
-  own: Check[] = [],
-): Check[] {
-  return [...own, ...steps.flatMap(({ checks = [] }) => checks)].filter((one) =>
-    (one.role ?? role) === role && (one.when === when || one.when === "both")
-  );
-}
-
 /** The result of a step that was not begun. */
 export function notRun({ name }: Step): StepResult {
   return { ...begun(name), state: "not run" };

@@ -2,12 +2,12 @@
 // the fix for what is not well. Every thing is looked at, whatever the others say, and nothing is
 // changed: the short pods that look at the nodes and at the S3 are removed again.
 import "../needs.ts";
-import { BEFORE, type Check } from "../../lib/core/check.ts";
+import { BEFORE, type Check, checksOf } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, tellWarnings } from "../../lib/cli/command.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { print, Report } from "../../lib/io/report.ts";
-import { checksOf, desiredOf } from "../../lib/deploy/step.ts";
+import { desiredOf } from "../../lib/deploy/step.ts";
 import {
   exitCodeOfRows,
   openSubject,

@@ -1,9 +1,9 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
 import { readJson } from "../../../lib/probe/http.ts";
-import { type Check, type Finding, LIVE, type Subject } from "../../../lib/core/check.ts";
+import { type Check, checksOf, type Finding, LIVE, type Subject } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
-import { checksOf, type Step, step } from "../../../lib/deploy/step.ts";
+import { type Step, step } from "../../../lib/deploy/step.ts";
 import { STEPS } from "../../steps.ts";
 import { ask } from "../../checks/metrics.ts";
 import { PROMETHEUS } from "../../checks/prometheus.ts";
