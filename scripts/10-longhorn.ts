@@ -12,8 +12,9 @@ import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { render, rewriteImages } from "../lib/render/render.ts";
+import type { Resources } from "../lib/core/resource.ts";
 import { step } from "../lib/deploy/step.ts";
-import { keepDefaultClass, storageClasses } from "../lib/kube/storage_class.ts";
+import { onlyDefault, storageClasses } from "../lib/kube/storage_class.ts";
 import { until } from "../lib/io/wait.ts";
 import { backupJobs } from "./components/longhorn/backups.ts";
 import { keepsFromPrune } from "./components/longhorn/keep.ts";
@@ -32,6 +33,14 @@ import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/no
 
 /** Checks of the nodes, by a short pod on each. */
 const NODE = { ...BEFORE, needs: "pods" } as const;
+
+const defaultOfCluster: Resources<Cluster> = {
+  title: "Default StorageClass",
+  live: true,
+  open: (cluster) =>
+    Promise.resolve({ ...cluster, [Symbol.asyncDispose]: () => Promise.resolve() }),
+  of: (cluster) => [onlyDefault(text(cluster, "STORAGE_CLASS"))],
+};
 
 export const longhorn = step({
   name: "10-longhorn",
@@ -62,7 +71,8 @@ export const longhorn = step({
       add: [backupSecret(cluster), loginSecret(cluster), ...longhornPolicies(cluster)],
     }),
   keeps: keepsFromPrune,
-  async run({ cluster, objects, phase, live, apply, ready, changed, report }) {
+  resources: [defaultOfCluster],
+  async run({ cluster, objects, phase, live, apply, ready, put, report }) {
     const wait = (what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
       until(what, () => missing(cluster), {
         seconds: 600,
@@ -86,12 +96,8 @@ export const longhorn = step({
       for (const complaint of await nodeComplaints(cluster)) report.warn(complaint);
     });
     if (jobs.length > 0) await phase("Backup schedule", () => apply(jobs));
-    await live("Default StorageClass", async () => {
-      await wait("the StorageClass", classMissing);
-      for (const change of await keepDefaultClass(cluster, text(cluster, "STORAGE_CLASS"))) {
-        changed(change);
-      }
-    });
+    await live("StorageClass", () => wait("the StorageClass", classMissing));
+    await put(defaultOfCluster);
     await live("Backup target", () => wait("the backup target of Longhorn", backupTargetMissing));
   },
 });

@@ -11,31 +11,12 @@ import { health, lifecycle, logRepository, plugins } from "./checks/opensearch.t
 import { type Cluster, number } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
-import {
-  ensureIndexPolicy,
-  ensureIndexTemplate,
-  ensureReplicas,
-  ensureRepository,
-  ensureSnapshotPolicy,
-  manageIndices,
-  type OpenSearch,
-  type Outcome,
-  verifyRepository,
-} from "../lib/opensearch/documents.ts";
+import { type OpenSearch, verifyRepository } from "../lib/opensearch/documents.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { withOpenSearch } from "./components/logging/access.ts";
 import { logAlerts } from "./components/logging/alerts.ts";
-import {
-  indexPolicy,
-  indexTemplate,
-  LOG_INDICES,
-  POLICY,
-  replicas,
-  REPOSITORY,
-  repository,
-  snapshotPolicy,
-} from "./components/logging/documents.ts";
+import { REPOSITORY } from "./components/logging/documents.ts";
 import {
   clearExclusions,
   leavingNodes,
@@ -47,9 +28,8 @@ import {
   openSearchSecrets,
   openSearchSettings,
 } from "./components/logging/objects.ts";
+import { logDocuments, logPolicies } from "./components/logging/resources.ts";
 import { policiesIn } from "./networks.ts";
-
-const LOGS = LOG_INDICES.join(",");
 
 // What needs a program that may be a stand-in.
 const MANAGED = { ...LIVE, program: "index-management" };
@@ -82,7 +62,8 @@ export const logging = step({
         ...policiesIn(cluster, "logging", "node-agents"),
       ],
     }),
-  async run({ cluster, objects, report, phase, live, apply, ready, changed }) {
+  resources: [logDocuments, logPolicies],
+  async run({ cluster, objects, report, phase, live, apply, ready, put, changed }) {
     const [store, collector] = split(objects);
     const waiting = (missing: string) => report.waiting(missing);
     const leaving = await leavingNodes(cluster);
@@ -92,12 +73,13 @@ export const logging = step({
     await phase("Apply OpenSearch", () => apply(store));
     await phase("OpenSearch ready", () => ready(store, 15));
     // Before the first line arrives: a template is in force for later indices only.
-    await live("Index template and repository", () => {
-      return withOpenSearch(cluster, (os) => ensureDocuments(os, cluster, changed, waiting));
+    await put(logDocuments);
+    await live("Nodes and repository in use", () => {
+      return withOpenSearch(cluster, async (os) => {
+        if (await settle(os, cluster, waiting)) changed("exclusions of removed nodes cleared");
+      });
     });
-    await live("Policies of indices and snapshots", () => {
-      return withOpenSearch(cluster, (os) => ensurePolicies(os, cluster, changed));
-    }, "index-management");
+    await put(logPolicies);
     await phase("Apply Fluent Bit", () => apply(collector));
     await phase("Fluent Bit ready", () => ready(collector));
   },
@@ -115,58 +97,22 @@ async function empty(
   });
 }
 
-/** What OpenSearch itself must know of log indices, and where their snapshots go. */
-export async function ensureDocuments(
+/**
+ * Clears what the removal of nodes has left behind, of which it gives whether there was any, and proves that every
+ * node can use the repository. @throws {DeployError} exit 8 where one cannot.
+ */
+export async function settle(
   os: OpenSearch,
   cluster: Cluster,
-  changed: (what: string) => void,
   say?: (missing: string) => void,
-): Promise<void> {
-  const report = reporter(changed);
-  const nodes = number(cluster, "OPENSEARCH_NODES");
-  report("exclusions of removed nodes", await clearExclusions(os, nodes, { say }));
-  report("index template logs", await ensureIndexTemplate(os, "logs", indexTemplate(cluster)));
-  report(
-    `snapshot repository ${REPOSITORY}`,
-    await ensureRepository(os, REPOSITORY, repository(cluster)),
-  );
+): Promise<boolean> {
+  const cleared = await clearExclusions(os, number(cluster, "OPENSEARCH_NODES"), { say });
   await verifyRepository(
     os,
     REPOSITORY,
     `check S3_ENDPOINT, S3_CA_FILE and the keys (make 00-minio CLUSTER=${cluster.id}), then run again`,
   );
-  const copies = replicas(cluster);
-  report(`replicas of ${LOGS}`, await ensureReplicas(os, LOGS, copies));
-}
-
-/** What its plugin for index management must know; needs the repository of {@link ensureDocuments}. */
-export async function ensurePolicies(
-  os: OpenSearch,
-  cluster: Cluster,
-  changed: (what: string) => void,
-): Promise<void> {
-  const report = reporter(changed);
-  const policy = report(
-    `index policy ${POLICY}`,
-    await ensureIndexPolicy(os, POLICY, indexPolicy(cluster)),
-  );
-  const renew = policy === "configured";
-  report(`indices under ${POLICY}`, await manageIndices(os, LOGS, POLICY, { renew }));
-  report(
-    "snapshot policy logs-snapshots",
-    await ensureSnapshotPolicy(os, "logs-snapshots", snapshotPolicy(cluster)),
-  );
-  // The plugin makes its own index with one replica, whatever the default says.
-  const hidden = ".opendistro-*";
-  report(`replicas of ${hidden}`, await ensureReplicas(os, hidden, replicas(cluster)));
-}
-
-/** Tells `changed` of outcomes that are changes, and passes all of them on. */
-function reporter(changed: (what: string) => void): (what: string, outcome: Outcome) => Outcome {
-  return (what, outcome) => {
-    if (outcome !== "unchanged") changed(`${what} ${outcome}`);
-    return outcome;
-  };
+  return cleared;
 }
 
 /** Objects of OpenSearch and what it needs, and those of the collector. */

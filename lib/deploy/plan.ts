@@ -5,6 +5,7 @@ import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { HASH_LABEL, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
+import { changeLine, short } from "../core/resource.ts";
 import { foreignAmong, whyForeign } from "../apply/ownership.ts";
 import { byId, type Inventory, owned } from "../apply/inventory.ts";
 import { idOf, isDefinition, isObject, type Manifest } from "../core/object.ts";
@@ -22,9 +23,10 @@ export interface Planned {
   id: string;
   /**
    * `kept`: no step wants it, and no deploy deletes it, for the reason that is given. `foreign`: as wanted,
-   * but a program that nobody knows has written beside it; a deploy leaves that.
+   * but a program that nobody knows has written beside it; a deploy leaves that. `unseen`: it could not be
+   * looked at, for the reason that is given.
    */
-  action: "kept" | "create" | "update" | "delete" | "refused" | "foreign" | "unchanged";
+  action: "kept" | "create" | "update" | "delete" | "refused" | "foreign" | "unseen" | "unchanged";
   /** For an update: `spec.replicas: 1 -> 2` (never values of Secrets); why the API server refuses it. */
   fields: string[];
   /** Hash of what is wanted and of the live state that this speaks of; of an unchanged one "". */
@@ -172,13 +174,8 @@ export function differences(before: Manifest, after: Manifest): string[] {
       return;
     }
     if (old === now) return;
-    found.push(hidden?.test(path) ? `${path}: changed` : `${path}: ${short(old)} -> ${short(now)}`);
+    found.push(hidden?.test(path) ? `${path}: changed` : changeLine(path, old, now));
   }
-}
-
-function short(value: unknown): string {
-  const text = value === undefined ? "(none)" : JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
 export interface DryRun {

@@ -22,8 +22,10 @@ interface PlanFile {
     name: string;
     /** What is to be done; no values of Secrets. */
     changes: Planned[];
-    /** Number of objects that are as wanted. */
+    /** Number of objects and resources that are as wanted. */
     unchanged: number;
+    /** What could not be looked at, and why. */
+    unseen: { id: string; reason: string }[];
     /** Why there is no plan of this cluster. */
     error?: string;
   }[];
@@ -35,8 +37,11 @@ export function plansJson(plans: ClusterPlan[]): string {
     const changes = pending(entries)
       .map((entry) => ({ ...entry, fields: entry.fields.map(masked) }));
     const unchanged = entries.filter(({ action }) => action === "unchanged").length;
+    const unseen = entries.filter(({ action }) => action === "unseen")
+      .map(({ id, fields }) => ({ id, reason: masked(fields.join()) }));
     const told = error === undefined ? {} : { error: masked(messageOf(error)) };
-    return { id: cluster.id, name: text(cluster, "CLUSTER_NAME"), changes, unchanged, ...told };
+    const name = text(cluster, "CLUSTER_NAME");
+    return { id: cluster.id, name, changes, unchanged, unseen, ...told };
   });
   const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };
   return JSON.stringify(file, null, 2);

@@ -6,6 +6,7 @@ import { Inventory } from "../apply/inventory.ts";
 import { connect } from "../kube/target.ts";
 import { AT_ONCE } from "../kube/turns.ts";
 import { plan, type Planned } from "./plan.ts";
+import { planResources } from "./resources.ts";
 import { print, Report, worstCode } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { desiredOf, type Step } from "./step.ts";
@@ -49,22 +50,29 @@ async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promis
   }
 }
 
-/** The plan of these steps, `all` that there are or some, on one cluster. */
+/** The plan of these steps, `all` that there are or some, on one cluster: of objects, then of resources. */
 export async function planSteps(
   steps: Step[],
   inventory: Inventory,
   all = false,
 ): Promise<Planned[]> {
   const { cluster } = inventory;
-  const objects = await desiredOf(steps, cluster);
   const keeps = async (name: string) =>
     await steps.find((step) => step.name === name)?.keeps?.(cluster);
-  return await plan(inventory, objects, { steps: steps.map(({ name }) => name), all, keeps });
+  const names = steps.map(({ name }) => name);
+  const resources = steps.flatMap((step) => step.skips?.(cluster) ? [] : step.resources ?? []);
+  const parts = await Promise.all([
+    desiredOf(steps, cluster).then((objects) =>
+      plan(inventory, objects, { steps: names, all, keeps })
+    ),
+    planResources(resources, cluster),
+  ]);
+  return parts.flat();
 }
 
 /**
- * Writes plans to stdout (every create, update with its fields, deletion and refusal; the rest is
- * counted) and failures to stderr.
+ * Writes plans to stdout (every create, update with its fields, deletion, refusal, and what could not be looked
+ * at; the rest is counted) and failures to stderr.
  */
 export function printPlans(plans: ClusterPlan[]): void {
   for (const { cluster, entries, error } of plans) {
@@ -78,6 +86,11 @@ export function printPlans(plans: ClusterPlan[]): void {
       print(`  ${action.padEnd(8)} ${id}`);
       for (const field of fields) print(indented(field));
     }
+    const unseen = entries.filter(({ action }) => action === "unseen");
+    for (const [reason, ones] of Map.groupBy(unseen, ({ fields }) => fields.join())) {
+      print(`  unseen   ${ones.map(({ id }) => id).join(", ")}`);
+      print(indented(reason));
+    }
     const count = (wanted: string) => entries.filter(({ action }) => action === wanted).length;
     const refused = count("refused"), foreign = count("foreign");
     const told = [
@@ -85,6 +98,7 @@ export function printPlans(plans: ClusterPlan[]): void {
       `${count("update")} to update`,
       `${count("delete")} no longer wanted (deleted with ARGS=--prune only)`,
       `${count("unchanged")} unchanged`,
+      ...(unseen.length > 0 ? [`${unseen.length} not looked at`] : []),
       ...(kept.length > 0 ? [`${kept.length} no longer wanted and kept`] : []),
       ...(refused > 0 ? [`${refused} refused by the API server`] : []),
       ...(foreign > 0 ? [`${foreign} with fields of others, which stay`] : []),
@@ -104,9 +118,9 @@ export function planCode(plans: ClusterPlan[]): number {
   return Math.max(refusal, worstCode(plans.map(({ error }) => error)));
 }
 
-/** What a deploy would do something about. */
+/** What a deploy would do something about, as far as it could be looked at. */
 export function pending(entries: Planned[]): Planned[] {
-  return entries.filter(({ action }) => action !== "unchanged" && action !== "kept");
+  return entries.filter(({ action }) => !["unchanged", "kept", "unseen"].includes(action));
 }
 
 /** Exit code that tells a fleet as wanted (0) from one that is not (12), and both from a failure. */

@@ -9,6 +9,8 @@ import { hasRun } from "../kube/deployed.ts";
 import { idOf, type Manifest, signed } from "../core/object.ts";
 import { waitReady } from "../apply/readiness.ts";
 import { changeCount, type Report } from "../io/report.ts";
+import type { Resources } from "../core/resource.ts";
+import { putResources } from "./resources.ts";
 
 /** The Secret in which a step's programs find their key for S3. */
 export interface S3KeyHolder {
@@ -42,6 +44,8 @@ export interface StepDefinition {
   bundles?: (cluster: Cluster) => Promise<Manifest[]>;
   /** Our own desired objects; pure, so that plan and golden files use the same. */
   objects: (cluster: Cluster) => Promise<Manifest[]>;
+  /** What it wants beside objects, as the runbook puts it; plans look at it. */
+  resources?: Resources[];
   /** What preflight and 50-verify look at, in the order in which the data goes. */
   checks?: Check[];
   /** Of a step whose programs have a bucket. */
@@ -71,13 +75,15 @@ export interface StepContext {
    * where STAND_INS names the `program` it needs.
    */
   live(title: string, work: () => Promise<void>, program?: string): Promise<void>;
+  /** A phase that puts what of the step's resources is not as wanted; reports and counts it. */
+  put(resources: Resources): Promise<void>;
   /** Counts what cannot be shown on this cluster. */
   notShown(title: string): void;
   /** Grows volumes where the objects want it, applies them, reports and counts what changed. */
   apply(objects: Manifest[]): Promise<void>;
   /** Waits until the objects are ready; `minutes` at most (10). */
   ready(objects: Manifest[], minutes?: number): Promise<void>;
-  /** Reports and counts a change made outside Kubernetes (a bucket, a document). */
+  /** Reports and counts a change that is none of an object or a resource. */
   changed(what: string): void;
 }
 
@@ -161,12 +167,9 @@ export async function runStep(
   }
   result.seconds = (performance.now() - started) / 1000;
   report.now(`${step.name}  ${result.state}`);
-  report.say(
-    `  ${result.state === "ok" ? "done" : "FAILED"}: ${
-      changeCount(result.changed)
-    }, ${result.objects} objects, ` +
-      `${result.seconds.toFixed(1)}s`,
-  );
+  const { changed, objects, seconds, state } = result;
+  const end = `${changeCount(changed)}, ${objects} objects, ${seconds.toFixed(1)}s`;
+  report.say(`  ${state === "ok" ? "done" : "FAILED"}: ${end}`);
   return result;
 }
 
@@ -178,7 +181,6 @@ function contextOf(
   result: StepResult,
   replace?: ReadonlySet<string>,
 ): StepContext {
-  const { cluster } = inventory;
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
     report.now(`${result.step}  ${title}`);
@@ -191,8 +193,8 @@ function contextOf(
     result.changed += 1;
   }
   const notShown = (title: string) => void result.notShown.push(title);
-  return {
-    cluster,
+  const context: StepContext = {
+    cluster: inventory.cluster,
     inventory,
     fleet,
     objects,
@@ -200,10 +202,14 @@ function contextOf(
     phase,
     notShown,
     async live(title, work, program) {
-      const reason = hiddenBy(cluster, program);
+      const reason = hiddenBy(inventory.cluster, program);
       if (!reason) return await phase(title, work);
       notShown(title);
       report.notShown(title, reason);
+    },
+    async put(resources) {
+      const work = () => putResources(resources, context);
+      await (resources.live ? context.live : phase)(resources.title, work, resources.program);
     },
     async apply(objects) {
       const stale = await staleAmong(inventory, objects);
@@ -220,6 +226,7 @@ function contextOf(
     },
     changed,
   };
+  return context;
 }
 
 async function checkNeeds(step: Step, cluster: Cluster): Promise<void> {

@@ -3,6 +3,7 @@ import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { kubectl } from "./kubectl.ts";
 import type { Manifest } from "../core/object.ts";
+import { differing, type Resource } from "../core/resource.ts";
 
 const ANNOTATION = "storageclass.kubernetes.io/is-default-class";
 /** Kubernetes still honours the old name. */
@@ -24,11 +25,22 @@ export function defaultClasses(classes: Manifest[]): string[] {
     .sort();
 }
 
-/**
- * Makes `wanted` the only default class, and gives one sentence for each class it changed. Throws
- * exit 7 when the class does not exist.
- */
-export async function keepDefaultClass(cluster: Cluster, wanted: string): Promise<string[]> {
+/** The class as the only default one. Where it does not exist, no put makes it: exit 7. */
+export function onlyDefault(wanted: string): Resource<Cluster> {
+  return {
+    id: `DefaultStorageClass/${wanted}`,
+    async look(cluster) {
+      const classes = await storageClasses(cluster);
+      if (!classes.some(({ metadata }) => metadata.name === wanted)) return { state: "missing" };
+      const old = defaultClasses(classes).join(", ");
+      return differing(old === wanted ? [] : [{ path: "default", old, now: wanted }]);
+    },
+    put: (cluster) => keepDefaultClass(cluster, wanted),
+  };
+}
+
+/** Makes `wanted` the only default class; gives whether it had to. */
+async function keepDefaultClass(cluster: Cluster, wanted: string): Promise<boolean> {
   const classes = await storageClasses(cluster);
   if (!classes.some(({ metadata }) => metadata.name === wanted)) {
     throw new DeployError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
@@ -40,17 +52,13 @@ export async function keepDefaultClass(cluster: Cluster, wanted: string): Promis
     });
   }
   const current = defaultClasses(classes);
-  const done: string[] = [];
+  const others = current.filter((name) => name !== wanted);
   // First the new one: a claim made in between finds two defaults, of which the newest wins.
-  if (!current.includes(wanted)) {
-    await annotate(cluster, wanted, [`${ANNOTATION}=true`]);
-    done.push(`StorageClass ${wanted} is the default now`);
-  }
-  for (const name of current.filter((name) => name !== wanted)) {
+  if (!current.includes(wanted)) await annotate(cluster, wanted, [`${ANNOTATION}=true`]);
+  for (const name of others) {
     await annotate(cluster, name, [`${ANNOTATION}=false`, `${BETA_ANNOTATION}-`]);
-    done.push(`StorageClass ${name} is no default any more`);
   }
-  return done;
+  return others.length > 0 || !current.includes(wanted);
 }
 
 async function annotate(cluster: Cluster, name: string, annotations: string[]): Promise<void> {

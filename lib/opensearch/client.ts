@@ -8,6 +8,8 @@ export interface OpenSearch {
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** Milliseconds before the second try (1000); each later wait is twice as long. */
   pause?: number;
+  /** Calls before we give up ({@link TRIES}). */
+  tries?: number;
 }
 
 /** A JSON object. */
@@ -23,10 +25,11 @@ export interface Answer {
 /** Calls before we give up; with a pause of 1 s the last is 31 s after the first. */
 export const TRIES = 6;
 
-/** The body of a GET, undefined when the document does not exist. */
+/** The body of a GET, undefined when the document does not exist. @throws {DeployError} exit 8. */
 export async function read(os: OpenSearch, path: string): Promise<Answer["body"] | undefined> {
   const answer = await request(os, "GET", path);
-  if (answer.status === 404) return undefined;
+  // The API server's own: it is OpenSearch that does not exist.
+  if (answer.status === 404 && answer.body?.kind !== "Status") return undefined;
   if (answer.status >= 300) throw answerRefusal("GET", path, answer);
   return answer.body;
 }
@@ -58,7 +61,7 @@ export async function request(
       body: body && JSON.stringify(body),
     });
     const answer = { status: response.status, body: parsed(await response.text()) };
-    if (!passes(answer) || tries === TRIES) return answer;
+    if (!passes(answer) || tries >= (os.tries ?? TRIES)) return answer;
     await wait(os, tries);
   }
 }

@@ -3,26 +3,30 @@ import { randomUUID } from "node:crypto";
 import { S3Error, s3Refusal } from "./errors.ts";
 import { codeOf, element, type S3, type S3Answer, type S3Call } from "./types.ts";
 
-/** Makes a bucket unless it is there; safe when several clusters do it at once. */
-export async function ensureBucket(s3: S3, name: string): Promise<"created" | "exists"> {
+/** Whether a bucket is there. @throws {S3Error} also where the key may not see it. */
+export async function hasBucket(s3: S3, name: string): Promise<boolean> {
   const look = { bucket: name, what: `look at bucket "${name}"`, action: "s3:ListBucket" };
   const head = await s3.send({ ...look, method: "HEAD" });
-  if (head.status === 200) return "exists";
-  if (head.status !== 404) {
-    // An answer to HEAD carries no reason; the same question as GET does. (Not `?location`: MinIO
-    // answers that one in any region.)
-    const reason = await s3.send({ ...look, method: "GET", query: "list-type=2&max-keys=1" });
-    if (reason.status === 200) return "exists";
-    throw s3Refusal(s3, look, reason);
-  }
+  if (head.status === 200) return true;
+  if (head.status === 404) return false;
+  // An answer to HEAD carries no reason; the same question as GET does. (Not `?location`: MinIO
+  // answers that one in any region.)
+  const reason = await s3.send({ ...look, method: "GET", query: "list-type=2&max-keys=1" });
+  if (reason.status === 200) return true;
+  throw s3Refusal(s3, look, reason);
+}
+
+/** Makes a bucket unless it is there; safe when several clusters do it at once. */
+export async function ensureBucket(s3: S3, name: string): Promise<"created" | "exists"> {
+  if (await hasBucket(s3, name)) return "exists";
   const create = { bucket: name, what: `create bucket "${name}"`, action: "s3:CreateBucket" };
   const put = await s3.send({ ...create, method: "PUT", body: locationOf(s3.region) });
   if (put.status < 300) return "created";
   const code = codeOf(put);
   if (code === "BucketAlreadyOwnedByYou") return "exists";
   // Some servers give the loser of a race this code; a foreign bucket does not answer a look.
-  const lost = code === "BucketAlreadyExists" && await s3.send({ ...look, method: "HEAD" });
-  if (lost && lost.status === 200) return "exists";
+  const lost = code === "BucketAlreadyExists" && await hasBucket(s3, name).catch(() => false);
+  if (lost) return "exists";
   throw s3Refusal(s3, create, put);
 }
 

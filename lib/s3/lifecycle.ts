@@ -1,14 +1,9 @@
 // Deleted objects of a bucket: kept for some days as old versions, or not at all. What the programs
 // have written is theirs to delete: no rule of ours ever ends a current object.
 import { createHash } from "node:crypto";
-import { s3Refusal } from "./errors.ts";
-import { element, type S3, type S3Answer, type S3Call } from "./types.ts";
-
-/** What was done to a bucket, and what could not be or is not as it should, all as sentences. */
-export interface VersionOutcome {
-  changes: string[];
-  problems: string[];
-}
+import { differing, type Lack, type Look } from "../core/resource.ts";
+import { S3Error, s3Refusal } from "./errors.ts";
+import { codeOf, element, type S3, type S3Answer, type S3Call } from "./types.ts";
 
 export interface VersionOptions {
   /** For how long deleted and overwritten objects can be brought back; 0: not at all. */
@@ -18,30 +13,71 @@ export interface VersionOptions {
 }
 
 /**
- * Sees to it that old versions go after so many days, then that there are any; and that uploads
- * which were aborted go after a week. A server or a key that does not allow it is a problem told.
+ * Looks whether old versions of a bucket go after so many days, and there are any; and whether aborted uploads go
+ * after a week. What a server or a key does not allow to see is not looked at.
  */
-export async function ensureVersions(
+export async function lookAtVersions(
   s3: S3,
   bucket: string,
-  { days, isMinio }: VersionOptions,
-): Promise<VersionOutcome> {
-  const outcome: VersionOutcome = { changes: [], problems: [] };
-  const versions = await ask(s3, outcome, {
+  options: VersionOptions,
+): Promise<Look> {
+  try {
+    const { differences, warnings } = await judge(s3, bucket, options);
+    return { ...differing(differences), warnings };
+  } catch (error) {
+    return { state: "not looked at", fields: [refusalOf(error)] };
+  }
+}
+
+/**
+ * Sees to what {@link lookAtVersions} has missed: first the rule, so that no version is made that nothing would
+ * end. What a server or a key refuses is a warning. Gives whether anything was changed.
+ */
+export async function putVersions(
+  s3: S3,
+  bucket: string,
+  options: VersionOptions,
+  warn: (text: string) => void,
+): Promise<boolean> {
+  const { differences, wanted } = await judge(s3, bucket, options);
+  const isOff = ({ path }: Lack) => path === "versioning";
+  let changed = false;
+  try {
+    if (!differences.every(isOff)) {
+      await putRule(s3, bucket, wanted);
+      changed = true;
+    }
+    if (differences.some(isOff)) {
+      await putVersioning(s3, bucket);
+      changed = true;
+    }
+  } catch (error) {
+    warn(refusalOf(error));
+  }
+  return changed;
+}
+
+/** A refusal that may be done without, as a sentence; any other error is thrown on. */
+function refusalOf(error: unknown): string {
+  if (!(error instanceof S3Error) || error.status === 0) throw error;
+  if (error.status >= 500 && error.status !== 501) throw error;
+  return `${error.message} (${error.fix})`;
+}
+
+async function judge(s3: S3, bucket: string, { days, isMinio }: VersionOptions) {
+  const versions = await ask(s3, {
     ...{ method: "GET", bucket, query: "versioning", action: "s3:GetBucketVersioning" },
     what: `read the versioning of bucket "${bucket}"`,
   });
-  const lifecycle = versions && await ask(s3, outcome, {
+  const lifecycle = await ask(s3, {
     ...{ method: "GET", bucket, query: "lifecycle", action: "s3:GetLifecycleConfiguration" },
     what: `read the lifecycle of bucket "${bucket}"`,
   });
-  if (!lifecycle) return outcome;
-
   const state = element(versions.body, "Status");
   const { own, foreign } = rulesOf(lifecycle.body);
-  outcome.problems.push(...foreign.flatMap((rule) => dangerOf(bucket, rule)));
+  const warnings = foreign.flatMap((rule) => dangerOf(bucket, rule));
   if (days === 0 && state === "Enabled") {
-    outcome.problems.push(
+    warnings.push(
       `bucket "${bucket}" is versioned: what is deleted stays and fills the disk ` +
         `(set S3_KEEP_DELETED_DAYS, or mc version suspend ALIAS/${bucket})`,
     );
@@ -49,18 +85,21 @@ export async function ensureVersions(
   // Where there are versions, the rule that ends them stays.
   const kept = days || (state === "" ? 0 : own?.keptDays ?? 0);
   const wanted = { keptDays: kept, abortedDays: isMinio ? 0 : ABORTED_DAYS };
-  if (wanted.keptDays + wanted.abortedDays > 0 && !isSame(own, wanted)) {
-    if (foreign.length > 0) {
-      const ids = foreign.map(idOf).join(", ");
-      outcome.problems.push(
-        `bucket "${bucket}" has lifecycle rules of somebody else (${ids}), so it gets none of ours`,
-      );
-      return outcome;
-    }
-    if (!await putRule(s3, outcome, bucket, wanted)) return outcome;
+  const differences: Lack[] = kept + wanted.abortedDays === 0 ? [] : [
+    { path: "days until old versions go", old: own?.keptDays, now: wanted.keptDays },
+    { path: "days until aborted uploads go", old: own?.abortedDays, now: wanted.abortedDays },
+  ].filter(({ old = 0, now }) => old !== now);
+  if (differences.length > 0 && foreign.length > 0) {
+    const ids = foreign.map(idOf).join(", ");
+    warnings.push(
+      `bucket "${bucket}" has lifecycle rules of somebody else (${ids}), so it gets none of ours`,
+    );
+    return { differences: [], warnings, wanted };
   }
-  if (days > 0 && state !== "Enabled") await putVersioning(s3, outcome, bucket);
-  return outcome;
+  if (days > 0 && state !== "Enabled") {
+    differences.push({ path: "versioning", old: state || undefined, now: "Enabled" });
+  }
+  return { differences, warnings, wanted };
 }
 
 const ABORTED_DAYS = 7;
@@ -88,10 +127,6 @@ function idOf(rule: string): string {
   return element(rule, "ID");
 }
 
-function isSame(found: OwnRule | undefined, wanted: OwnRule): boolean {
-  return found?.keptDays === wanted.keptDays && found.abortedDays === wanted.abortedDays;
-}
-
 /** Blocks, snapshots and backups of which a rule takes parts cannot be read any more. */
 function dangerOf(bucket: string, rule: string): string[] {
   if (element(rule, "Status") !== "Enabled") return [];
@@ -99,12 +134,7 @@ function dangerOf(bucket: string, rule: string): string[] {
   return [`lifecycle rule ${idOf(rule)} of bucket "${bucket}" deletes objects that are in use`];
 }
 
-async function putRule(
-  s3: S3,
-  outcome: VersionOutcome,
-  bucket: string,
-  { keptDays, abortedDays }: OwnRule,
-): Promise<boolean> {
+async function putRule(s3: S3, bucket: string, { keptDays, abortedDays }: OwnRule): Promise<void> {
   const body = [
     `<LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule>`,
     `<ID>${OWN_ID}</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>`,
@@ -117,18 +147,11 @@ async function putRule(
     `</Rule></LifecycleConfiguration>`,
   ].join("");
   const md5 = createHash("md5").update(body).digest("base64");
-  const done = await ask(s3, outcome, {
+  await ask(s3, {
     ...{ method: "PUT", bucket, query: "lifecycle", action: "s3:PutLifecycleConfiguration" },
     ...{ body, headers: { "content-md5": md5 } },
     what: `set the lifecycle of bucket "${bucket}"`,
   });
-  if (!done) return false;
-  const ends = [
-    ...keptDays ? [`old versions go after ${keptDays} days`] : [],
-    ...abortedDays ? [`aborted uploads go after ${abortedDays} days`] : [],
-  ];
-  outcome.changes.push(`bucket ${bucket}: ${ends.join(", ")}`);
-  return true;
 }
 
 // What is left of a deleted object when its old versions are gone.
@@ -139,22 +162,20 @@ function days(rule: string, element: string, days: number): string {
   return `<${rule}><${element}>${days}</${element}></${rule}>`;
 }
 
-async function putVersioning(s3: S3, outcome: VersionOutcome, bucket: string): Promise<void> {
+async function putVersioning(s3: S3, bucket: string): Promise<void> {
   const body = `<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
     `<Status>Enabled</Status></VersioningConfiguration>`;
-  const done = await ask(s3, outcome, {
+  await ask(s3, {
     ...{ method: "PUT", bucket, query: "versioning", body, action: "s3:PutBucketVersioning" },
     what: `turn on the versioning of bucket "${bucket}"`,
   });
-  if (done) outcome.changes.push(`bucket ${bucket}: deleted objects are kept as old versions`);
 }
 
-/** The answer; undefined, and a problem more, when the server refuses what may be done without. */
-async function ask(s3: S3, outcome: VersionOutcome, call: S3Call): Promise<S3Answer | undefined> {
+/** The answer; a bucket that is not there has neither versions nor rules. @throws {S3Error} a refusal. */
+async function ask(s3: S3, call: S3Call): Promise<S3Answer> {
   const answer = await s3.send(call);
   if (answer.status < 300) return answer;
-  if (element(answer.body, "Code") === "NoSuchLifecycleConfiguration") return answer;
-  const error = s3Refusal(s3, call, answer);
-  if (answer.status >= 500 && answer.status !== 501) throw error;
-  outcome.problems.push(`${error.message} (${error.fix})`);
+  const isNone = ["NoSuchLifecycleConfiguration", "NoSuchBucket"].includes(codeOf(answer));
+  if (isNone && call.method === "GET") return answer;
+  throw s3Refusal(s3, call, answer);
 }

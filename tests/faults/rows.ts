@@ -86,6 +86,12 @@ export const FAULTS: Fault[] = [
   { id: "E21", fault: "YES left over in the environment", exit: "0, nothing deleted" },
   { id: "E23", fault: "more clusters than lines of the terminal", exit: "0" },
   { id: "E24", fault: "program that ends, with words of its own", exit: "7" },
+  { id: "E10", fault: "roll-out of an index policy that is cut off", exit: "0; drift 12" },
+  {
+    id: "E25",
+    fault: "bucket, user, quota or document that somebody has changed",
+    exit: "0; drift 12, or 0 where it cannot be looked at",
+  },
   {
     id: "E3",
     fault: "edge deployed without the centre, which another run holds or a plan binds",

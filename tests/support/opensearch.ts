@@ -11,9 +11,15 @@ interface Policy {
 }
 
 interface Index {
-  /** Policy it is under, and the version of it that it got. */
+  /** Policy it is under, and the version of it that it keeps a copy of. */
   policy?: string;
   policySeq?: number;
+  /** The version with which index management ran last: what `explain` tells. */
+  ranSeq?: number;
+  /** A policy that it takes when index management runs. */
+  takes?: string;
+  /** The state that it goes to when index management runs. */
+  movesTo?: string;
   settings: Record<string, string>;
 }
 
@@ -63,7 +69,7 @@ export class FakeOpenSearch implements OpenSearch {
         status: 406,
       });
     }
-    if (method !== "GET" && !pathname.endsWith("/_verify")) {
+    if (method !== "GET" && !/\/_(verify|mget)$/.test(pathname)) {
       this.writes.push(`${method} ${decodeURIComponent(pathname)}`);
       this.onWrite(`${method} ${pathname}`);
     }
@@ -110,6 +116,7 @@ export class FakeOpenSearch implements OpenSearch {
         /^POST \/_plugins\/_ism\/(add|change_policy)\/(\S+)$/,
         ([verb, names], body) => this.#hand(verb!, names!, body),
       ],
+      [/^POST \/\.opendistro-ism-config\/_mget$/, (_, { docs }) => this.#configs(docs)],
       [/^GET \/(\S+)\/_settings$/, ([pattern]) => this.#getSettings(pattern!)],
       [/^PUT \/(\S+)\/_settings$/, ([pattern], body) => this.#putSettings(pattern!, body)],
     ];
@@ -276,19 +283,51 @@ export class FakeOpenSearch implements OpenSearch {
     return ok({ ...head, ...shape(stored.body) }, existed ? 200 : 201);
   }
 
+  /** A run of index management over all indices, of which it does one step each. */
+  tick(): void {
+    for (const index of this.indices.values()) {
+      index.movesTo = undefined;
+      // It takes the version that is there now, not the one of the call.
+      const taken = index.takes && this.policies.get(index.takes);
+      if (taken) {
+        Object.assign(index, { policy: index.takes, policySeq: taken.seq, takes: undefined });
+      }
+      index.ranSeq = index.policySeq;
+    }
+  }
+
   #explain(pattern: string): Reply {
     const found = this.#matching(pattern);
     if (found.length === 0) {
-      return refused(400, "index_not_found_exception", `no such index [${pattern}]`);
+      const reason = "Validation Failed: 1: no documents to get;";
+      return refused(400, "action_request_validation_exception", reason);
     }
-    const entries = found.map(([name, { policy, policySeq }]) => [name, {
+    const entries = found.map(([name, { policy, ranSeq, movesTo }]) => [name, {
       "index.plugins.index_state_management.policy_id": policy ?? null,
       "index.opendistro.index_state_management.policy_id": policy ?? null,
+      ...(policy ? { index: name, index_uuid: uuidOf(name), policy_id: policy } : {}),
+      ...(ranSeq === undefined ? {} : { policy_seq_no: ranSeq, policy_primary_term: 1 }),
+      ...(movesTo ? { transition_to: movesTo } : {}),
       enabled: policy ? true : null,
-      ...(policy ? { index: name, policy_id: policy, policy_seq_no: policySeq } : {}),
     }]);
     const managed = found.filter(([, { policy }]) => policy).length;
     return ok({ ...Object.fromEntries(entries), total_managed_indices: managed });
+  }
+
+  /** What index management keeps of indices, by their UUIDs. */
+  #configs(docs: Body[]): Reply {
+    const found = docs.map(({ _id }) => {
+      const index = [...this.indices].find(([name]) => uuidOf(name) === _id)?.[1];
+      if (!index?.policy) return { _index: ".opendistro-ism-config", _id, found: false };
+      const { policySeq = -2, takes } = index;
+      const managed_index = {
+        policy_seq_no: policySeq,
+        policy_primary_term: 1,
+        change_policy: takes ? { policy_id: takes, state: null, is_safe: true } : null,
+      };
+      return { _index: ".opendistro-ism-config", _id, found: true, _source: { managed_index } };
+    });
+    return ok({ docs: found });
   }
 
   #hand(verb: string, names: string, body: Body): Reply {
@@ -298,14 +337,20 @@ export class FakeOpenSearch implements OpenSearch {
     const found = this.#matching(names);
     for (const [index_name, index] of found) {
       const reason = verb === "add"
-        ? index.policy && "This index already has a policy, use the update policy API"
-        : !index.policy && "This index is not being managed";
+        ? index.policy && "This index already has a policy, use the update policy API to update " +
+            "index policies"
+        : !index.policy
+        ? "This index is not being managed"
+        : index.movesTo && "Cannot change policy while transitioning to new state";
       if (reason) {
-        failed.push({ index_name, index_uuid: "u", reason });
+        failed.push({ index_name, index_uuid: uuidOf(index_name), reason });
         continue;
       }
-      index.policy = body.policy_id;
-      index.policySeq = this.policies.get(body.policy_id)?.seq;
+      if (verb === "change_policy") index.takes = body.policy_id;
+      else {
+        index.policy = body.policy_id;
+        index.policySeq = this.policies.get(body.policy_id)?.seq;
+      }
     }
     const updated_indices = found.length - failed.length;
     return ok({ updated_indices, failures: failed.length > 0, failed_indices: failed });
@@ -330,6 +375,10 @@ export class FakeOpenSearch implements OpenSearch {
     const tests = patterns.split(",").map(wildcard);
     return [...this.indices].filter(([name]) => tests.some((test) => test.test(name)));
   }
+}
+
+function uuidOf(index: string): string {
+  return `uuid-of-${index}`;
 }
 
 function wildcard(pattern: string): RegExp {

@@ -1,6 +1,9 @@
 // An S3 server over TLS on 127.0.0.1: checks signatures itself, keeps objects in memory.
 import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { ensure } from "../../lib/core/resource.ts";
+import { lookAtVersions, putVersions, type VersionOptions } from "../../lib/s3/lifecycle.ts";
+import type { S3 } from "../../lib/s3/types.ts";
 
 export interface FakeS3 extends AsyncDisposable {
   endpoint: string;
@@ -36,6 +39,23 @@ export const KEY = { id: "fake-access-key-3f9a", secret: "fake-secret/key+with=s
 /** Text of a file in fixtures/tls. */
 export function pem(name: string): string {
   return readFileSync(new URL(`../fixtures/tls/test-only-${name}`, import.meta.url), "utf8");
+}
+
+/** What a deploy changes of the versions of a bucket, and what it tells. */
+export async function ensureVersions(s3: S3, bucket: string, options: VersionOptions) {
+  const problems: string[] = [];
+  const { outcome, look } = await ensure(
+    {
+      id: `BucketVersions/${bucket}`,
+      look: () => lookAtVersions(s3, bucket, options),
+      put: (_, warn) => putVersions(s3, bucket, options, warn),
+    },
+    undefined,
+    (text) => void problems.push(text),
+  );
+  if (look.state === "not looked at") problems.push(...look.fields!);
+  const changes = outcome === "configured" ? look.fields! : [];
+  return { changes, problems };
 }
 
 /** An S3 error answer. */

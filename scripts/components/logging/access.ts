@@ -1,16 +1,35 @@
 // The way into OpenSearch.
 import type { Cluster } from "../../../lib/core/cluster.ts";
-import type { OpenSearch } from "../../../lib/opensearch/documents.ts";
+import { type OpenSearch, read } from "../../../lib/opensearch/client.ts";
 import { openProxy } from "../../../lib/probe/http.ts";
 
 /** Its Service. */
 export const OPENSEARCH = { namespace: "logging", name: "opensearch", port: "http" };
+
+/**
+ * Opens a way into OpenSearch; `once`: each call is tried once, and a first one shows that it answers.
+ * @throws {DeployError} exit 5 without the API server, exit 8 where it does not answer.
+ */
+export async function openOpenSearch(
+  cluster: Cluster,
+  once = false,
+): Promise<OpenSearch & AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const proxy = stack.use(await openProxy(cluster));
+  const os: OpenSearch = {
+    fetch: (path, init) => proxy.fetch(OPENSEARCH, path, init),
+    tries: once ? 1 : undefined,
+  };
+  if (once) await read(os, "/");
+  const held = stack.move();
+  return { ...os, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
 
 /** Opens a way into OpenSearch for the time of `work`. */
 export async function withOpenSearch<T>(
   cluster: Cluster,
   work: (os: OpenSearch) => Promise<T>,
 ): Promise<T> {
-  await using proxy = await openProxy(cluster);
-  return await work({ fetch: (path, init) => proxy.fetch(OPENSEARCH, path, init) });
+  await using os = await openOpenSearch(cluster);
+  return await work(os);
 }

@@ -4,11 +4,8 @@ import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { liveObjects } from "../../../lib/kube/list.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
-import {
-  ensureReplicas,
-  type OpenSearch,
-  type Outcome,
-} from "../../../lib/opensearch/documents.ts";
+import { ensure } from "../../../lib/core/resource.ts";
+import { type OpenSearch, wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { read, request, write } from "../../../lib/opensearch/client.ts";
 import { until } from "../../../lib/io/wait.ts";
 
@@ -69,7 +66,7 @@ export async function moveShards(
   try {
     // First with the replicas as they are, so that a move that fails has cost no redundancy.
     await moved(os, leaving, unsaved, options);
-    if (wanted === 1) await ensureReplicas(os, "*", 0);
+    if (wanted === 1) await ensure(wantedReplicas("*", 0), os);
     await moved(os, leaving, remaining, options);
   } catch (error) {
     await exclude(os, null).catch(() => {}); // the first error says more
@@ -85,26 +82,26 @@ export async function withdrawVotes(os: OpenSearch, leaving: string[]): Promise<
 /**
  * Clears what {@link moveShards} and {@link withdrawVotes} left behind, in this run or in one that was
  * cut off. Waits until the nodes from number `wanted` on are gone: with a vote again, they would be
- * missed. @throws {DeployError} exit 7 when they stay, exit 8.
+ * missed. Gives whether there was anything. @throws {DeployError} exit 7 when they stay, exit 8.
  */
 export async function clearExclusions(
   os: OpenSearch,
   wanted: number,
   { say, every }: WaitOptions = {},
-): Promise<Outcome> {
+): Promise<boolean> {
   const path = "metadata.cluster_coordination.voting_config_exclusions";
   const { persistent } = await read(os, "/_cluster/settings?flat_settings=true");
   const state = await read(os, `/_cluster/state/metadata?filter_path=${path}`);
   const voteless = state?.metadata?.cluster_coordination?.voting_config_exclusions ?? [];
   // By other names than ours it is somebody else's.
   const ours = String(persistent[EXCLUDE]).split(",").every((name) => numberOf(name) >= 0);
-  if (voteless.length === 0 && !ours) return "unchanged";
+  if (voteless.length === 0 && !ours) return false;
   const staying = async () => (await nodes(os)).filter((name) => numberOf(name) >= wanted);
   await until("removed nodes to leave OpenSearch", staying, { seconds: 180, every, say });
   // It need not wait: those that are left are wanted again.
   if (voteless.length > 0) await write(os, "DELETE", `${VOTES}?wait_for_removal=false`);
   if (ours) await exclude(os, null);
-  return "configured";
+  return true;
 }
 
 /** Primaries of the shards without a started copy on another node: lost if the leaving ones went now. */

@@ -1,7 +1,8 @@
 // What of a cluster's logs is on S3: its days, and the snapshot that holds each index best.
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { ensureRepository, type Json, type OpenSearch } from "../../../lib/opensearch/documents.ts";
+import { ensure } from "../../../lib/core/resource.ts";
+import { type Json, type OpenSearch, wantedRepository } from "../../../lib/opensearch/documents.ts";
 import { read, request } from "../../../lib/opensearch/client.ts";
 import { REPOSITORY, repository } from "./documents.ts";
 
@@ -57,7 +58,7 @@ export async function openSource(
   const prefix = prefixOf(cluster, writer);
   if (writer.id === cluster.id) return { repository: REPOSITORY, prefix, folder, words };
   const name = `${REPOSITORY}-${writer.id}`;
-  await ensureRepository(os, name, { type, settings: { ...settings, readonly: true } });
+  await ensure(wantedRepository(name, { type, settings: { ...settings, readonly: true } }), os);
   return { repository: name, prefix, folder, words: `${words} FROM=${writer.id}` };
 }
 

@@ -18,12 +18,15 @@ export async function administration(s3: S3): Promise<Administration> {
   return isMinio ? "no right" : "no MinIO";
 }
 
-/** Most bytes that a bucket may hold; 0: no limit. */
+/** Most bytes that a bucket may hold; 0: no limit, or no bucket. */
 export async function quotaOf(s3: S3, bucket: string): Promise<number> {
   const what = `read the quota of bucket "${bucket}"`;
   const query = `bucket=${encodeURIComponent(bucket)}`;
   const call = { path: "get-bucket-quota", query, what, action: "admin:GetBucketQuota" };
-  const { size, quota } = JSON.parse(await expect(s3, { ...call, method: "GET" }));
+  const answer = await admin(s3, { ...call, method: "GET" });
+  if (answer.status === 404) return 0;
+  if (answer.status !== 200) throw s3Refusal(s3, { ...call, bucket: "" }, answer);
+  const { size, quota } = JSON.parse(answer.body);
   return size || quota || 0; // older servers know only the second
 }
 
@@ -42,83 +45,27 @@ export interface Policy {
   Statement: { Effect: "Allow" | "Deny"; Action: string[]; Resource: string[] }[];
 }
 
-/** Makes the policy of that name or corrects it; gives whether it had to. */
-export async function ensurePolicy(s3: S3, name: string, policy: Policy): Promise<boolean> {
+/** The policy of that name; undefined when there is none. */
+export async function policyAt(s3: S3, name: string): Promise<Policy | undefined> {
   const query = `name=${encodeURIComponent(name)}`;
-  const read = {
+  const call = {
     path: "info-canned-policy",
     what: `read policy ${name}`,
     action: "admin:GetPolicy",
   };
-  const answer = await admin(s3, { ...read, query, method: "GET" });
-  if (answer.status !== 200 && codeOf(answer) !== "XMinioAdminNoSuchPolicy") {
-    throw s3Refusal(s3, { ...read, bucket: "" }, answer);
-  }
-  if (answer.status === 200 && canonical(JSON.parse(answer.body)) === canonical(policy)) {
-    return false;
-  }
+  const answer = await admin(s3, { ...call, query, method: "GET" });
+  if (answer.status === 200) return JSON.parse(answer.body);
+  if (codeOf(answer) === "XMinioAdminNoSuchPolicy") return undefined;
+  throw s3Refusal(s3, { ...call, bucket: "" }, answer);
+}
+
+/** Makes the policy of that name, or writes over it. */
+export async function putPolicy(s3: S3, name: string, policy: Policy): Promise<void> {
+  const query = `name=${encodeURIComponent(name)}`;
   const body = JSON.stringify(policy);
   const what = `write policy ${name}`;
   const call = { path: "add-canned-policy", query, body, what, action: "admin:CreatePolicy" };
   await expect(s3, { ...call, method: "PUT" });
-  return true;
-}
-
-/** What became of a user. */
-export interface UserResult {
-  /** What was done, as sentences; none when all was right. */
-  changes: string[];
-  /** Why the user was left alone, as a sentence. */
-  left?: string;
-}
-
-export interface UserOptions {
-  /** Names of the policies it shall have. */
-  policies: string[];
-  /** How the names of our policies begin: a user with others is somebody else's, and left alone. */
-  ours: string;
-  /** A bucket to try the key on. */
-  bucket: string;
-}
-
-/**
- * Makes a user with the key of `user`, or corrects its secret and its policies. Rights are never
- * taken away, and a user that is disabled stays so.
- */
-export async function ensureUser(
-  s3: S3,
-  user: S3,
-  { policies, ours, bucket }: UserOptions,
-): Promise<UserResult> {
-  const name = `user of ${user.key.setting}`;
-  const found = await userInfo(s3, user);
-  const refused = await refusedAt(user, bucket);
-  // A key that is there but no user of MinIO's own, such as a service account, is the operator's.
-  if (!found && !refused) return { changes: [] };
-  if (!found) {
-    await putUser(s3, user);
-    await attach(s3, user, policies);
-    return { changes: [`${name} made, with ${policies.join(", ")}`] };
-  }
-  const foreign = [
-    ...found.policies.filter((policy) => !policy.startsWith(ours)),
-    ...found.groups.map((group) => `group ${group}`),
-  ];
-  if (foreign.length > 0) {
-    return { changes: [], left: `the ${name} has rights of its own (${foreign.join(", ")})` };
-  }
-  if (!found.enabled) return { changes: [], left: `the ${name} is disabled` };
-  const changes: string[] = [];
-  const missing = policies.filter((policy) => !found.policies.includes(policy));
-  if (missing.length > 0) {
-    await attach(s3, user, missing);
-    changes.push(`${name} got ${missing.join(", ")}`);
-  }
-  if (refused === "SignatureDoesNotMatch") {
-    await putUser(s3, user);
-    changes.push(`${name} got the secret of the settings`);
-  }
-  return { changes };
 }
 
 /** Whether MinIO has a user of that name among its own, and it is enabled. */
@@ -152,13 +99,15 @@ export function metricsToken({ accessKey, secretKey }: S3Key): string {
   return `${text}.${createHmac("sha512", secretKey).update(text).digest("base64url")}`;
 }
 
-interface UserInfo {
+/** A user of MinIO's own. */
+export interface UserInfo {
   policies: string[];
   groups: string[];
   enabled: boolean;
 }
 
-async function userInfo(
+/** The user of that key; undefined when there is none, or it is none of MinIO's own. */
+export async function userInfo(
   s3: S3,
   { key }: { key: { accessKey: string; setting: string } },
 ): Promise<UserInfo | undefined> {
@@ -178,14 +127,15 @@ async function userInfo(
 }
 
 /** The code with which a key is refused before anybody looks at its rights; "" when it is not. */
-async function refusedAt(user: S3, bucket: string): Promise<string> {
+export async function refusedAt(user: S3, bucket: string): Promise<string> {
   const what = `try the key of ${user.key.setting}`;
   const call = { bucket, query: "list-type=2&max-keys=1", what, action: "s3:ListBucket" };
   const code = codeOf(await user.send({ ...call, method: "GET" }));
   return ["InvalidAccessKeyId", "SignatureDoesNotMatch"].includes(code) ? code : "";
 }
 
-async function putUser(s3: S3, user: S3): Promise<void> {
+/** Makes the user of this key, or gives it the secret of the key. */
+export async function putUser(s3: S3, user: S3): Promise<void> {
   const { accessKey, secretKey, setting } = user.key;
   const query = `accessKey=${encodeURIComponent(accessKey)}`;
   const body = sealed(JSON.stringify({ secretKey, status: "enabled" }), s3.key.secretKey);
@@ -193,7 +143,8 @@ async function putUser(s3: S3, user: S3): Promise<void> {
   await expect(s3, { ...call, method: "PUT", what: `make the user of ${setting}` });
 }
 
-async function attach(s3: S3, user: S3, policies: string[]): Promise<void> {
+/** Gives a user more policies. */
+export async function attach(s3: S3, user: S3, policies: string[]): Promise<void> {
   const wish = JSON.stringify({ policies, user: user.key.accessKey });
   const body = sealed(wish, s3.key.secretKey);
   const headers = { "content-type": "application/octet-stream" };
@@ -226,12 +177,4 @@ async function expect(s3: S3, call: AdminCall): Promise<string> {
 
 function isJson({ body }: S3Answer): boolean {
   return body.trimStart().startsWith("{");
-}
-
-/** A policy as text that does not depend on any order; MinIO sorts what it is given. */
-function canonical({ Version, Statement }: Policy): string {
-  const statements = [Statement].flat().map(({ Effect, Action, Resource }) =>
-    JSON.stringify([Effect, [Action].flat().sort(), [Resource].flat().sort()])
-  );
-  return JSON.stringify([Version, statements.sort()]);
 }

@@ -229,13 +229,13 @@ Deno.test("clearExclusions() waits until the removed nodes are gone, then clears
   await withdrawVotes(os, LEAVING);
   os.leave = 3;
   os.writes.length = 0;
-  assert.equal(await clearExclusions(os, 1, QUICK), "configured");
+  assert.equal(await clearExclusions(os, 1, QUICK), true);
   assert.deepEqual(os.nodes, ["opensearch-0"]);
   assert.deepEqual(os.writes, [
     "DELETE /_cluster/voting_config_exclusions?wait_for_removal=false",
     `PUT /_cluster/settings {"persistent":{"${EXCLUDE}":null}}`,
   ]);
-  assert.equal(await clearExclusions(os, 1, QUICK), "unchanged");
+  assert.equal(await clearExclusions(os, 1, QUICK), false);
   assert.equal(os.writes.length, 2);
 });
 
@@ -243,13 +243,13 @@ Deno.test("clearExclusions() gives nodes that are wanted again their votes and s
   const os = new FakeNodes();
   await moveShards(os, LEAVING, 1, QUICK);
   await withdrawVotes(os, LEAVING);
-  assert.equal(await clearExclusions(os, 3, QUICK), "configured");
+  assert.equal(await clearExclusions(os, 3, QUICK), true);
   assert.deepEqual([os.voteless, os.excluded], [[], null]);
 });
 
 Deno.test("clearExclusions() leaves somebody else's exclusion alone", async () => {
   const os = new FakeNodes();
   os.excluded = "guest-1";
-  assert.equal(await clearExclusions(os, 3, QUICK), "unchanged");
+  assert.equal(await clearExclusions(os, 3, QUICK), false);
   assert.equal(os.excluded, "guest-1");
 });

@@ -7,11 +7,14 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 import { DeployError } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
-import { ensureIndexPolicy } from "../../../lib/opensearch/documents.ts";
-import { ensureDocuments, ensurePolicies, logging } from "../../../scripts/40-logging.ts";
+import { ensure, type Resources } from "../../../lib/core/resource.ts";
+import { wantedIndexPolicy } from "../../../lib/opensearch/policies.ts";
+import { logging, settle } from "../../../scripts/40-logging.ts";
 import { indexPolicy, snapshotPolicy } from "../../../scripts/components/logging/documents.ts";
+import { logDocuments, logPolicies } from "../../../scripts/components/logging/resources.ts";
 import { opensearchConfig } from "../../../scripts/components/logging/objects.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
+import type { OpenSearch } from "../../../lib/opensearch/client.ts";
 import { FakeOpenSearch } from "../../support/opensearch.ts";
 
 const FILES = new URL("../../../manifests/logging/base", import.meta.url).pathname;
@@ -26,21 +29,33 @@ async function objectsOf(environment: Record<string, string> = {}): Promise<Mani
   return await logging.objects(await fixtureCluster("197", environment));
 }
 
-async function deploy(os: FakeOpenSearch, environment: Record<string, string> = {}) {
-  const changes: string[] = [];
+/** What a deploy changes in OpenSearch; `warnings` gets what it cannot. */
+async function deploy(
+  os: FakeOpenSearch,
+  environment: Record<string, string> = {},
+  warnings: string[] = [],
+): Promise<string[]> {
   const cluster = await fixtureCluster("196", environment);
-  await ensureDocuments(os, cluster, (what) => changes.push(what));
-  await ensurePolicies(os, cluster, (what) => changes.push(what));
+  const changes: string[] = [];
+  const put = async (resources: Resources<OpenSearch>) => {
+    for (const resource of resources.of(cluster)) {
+      const { outcome } = await ensure(resource, os, (text) => void warnings.push(text));
+      if (outcome !== "unchanged") changes.push(`${resource.id} ${outcome}`);
+    }
+  };
+  await put(logDocuments);
+  await settle(os, cluster);
+  await put(logPolicies);
   return changes;
 }
 
 Deno.test("40-logging tells OpenSearch everything once; a second run writes nothing", async () => {
   const os = new FakeOpenSearch();
   assert.deepEqual(await deploy(os), [
-    "index template logs created",
-    "snapshot repository opensearch-logs created",
-    "index policy logs-retention created",
-    "snapshot policy logs-snapshots created",
+    "IndexTemplate/logs created",
+    "SnapshotRepository/opensearch-logs created",
+    "IndexPolicy/logs-retention created",
+    "SnapshotPolicy/logs-snapshots created",
   ]);
   const { length } = os.writes;
   assert.deepEqual(await deploy(os), []);
@@ -51,16 +66,74 @@ Deno.test("40-logging: another retention reaches the policy and the indices unde
   const os = new FakeOpenSearch();
   await deploy(os);
   const settings = { "index.number_of_replicas": "0" };
-  os.indices.set("logs-k8s-2026.11.22", { settings, policy: "logs-retention", policySeq: 0 });
+  const { seq: policySeq } = os.policies.get("logs-retention")!;
+  os.indices.set("logs-k8s-2026.11.22", { settings, policy: "logs-retention", policySeq });
   assert.deepEqual(await deploy(os, { LOG_RETENTION: "2w", LOG_SNAPSHOT_RETENTION: "200d" }), [
-    "snapshot policy logs-snapshots configured",
+    "SnapshotPolicy/logs-snapshots configured",
   ]); // two weeks are 14 days
   assert.deepEqual(await deploy(os, { LOG_RETENTION: "7d", LOG_SNAPSHOT_RETENTION: "200d" }), [
-    "index policy logs-retention configured",
-    "indices under logs-retention configured",
+    "IndexPolicy/logs-retention configured",
+    "ManagedIndices/logs-retention configured",
   ]);
   const seq = os.policies.get("logs-retention")!.seq;
+  os.tick();
   assert.equal(os.indices.get("logs-k8s-2026.11.22")!.policySeq, seq);
+});
+
+Deno.test("E10: a roll-out of a policy that was cut off is finished, told by plans, and done once", async () => {
+  const os = new FakeOpenSearch();
+  await deploy(os);
+  const settings = { "index.number_of_replicas": "0" };
+  os.indices.set("logs-k8s-2026.11.22", { settings });
+  os.indices.set("logs-k8s-2026.11.23", { settings });
+  await deploy(os);
+  os.tick();
+  const old = os.policies.get("logs-retention")!.seq;
+  os.onWrite = (call) => {
+    if (call.includes("change_policy")) throw new Error("kill -9");
+  };
+  const shorter = { LOG_RETENTION: "7d" };
+  await assert.rejects(deploy(os, shorter), /kill -9/);
+  os.onWrite = () => {};
+  const indices = logPolicies.of(await fixtureCluster("196", shorter))[1]!;
+  const look = await indices.look(os);
+  const now = os.policies.get("logs-retention")!.seq;
+  assert.ok(look.state === "differs" && now !== old);
+  assert.equal(
+    look.fields![0],
+    `logs-k8s-2026.11.22 version of its policy: "${old} of term 1" -> "${now} of term 1"`,
+  );
+  os.indices.get("logs-k8s-2026.11.23")!.movesTo = "snapshot";
+  const warnings: string[] = [];
+  const changed = ["ManagedIndices/logs-retention configured"];
+  assert.deepEqual(await deploy(os, shorter, warnings), changed);
+  assert.match(
+    warnings.join(),
+    /^under an old version .* run again in some minutes: logs-k8s-2026.11.23$/,
+  );
+  // Index management has not run, so `explain` tells the old version still.
+  assert.deepEqual(await deploy(os, shorter), []);
+  os.tick();
+  assert.deepEqual(await deploy(os, shorter), changed, "the one that was on its way");
+  os.tick();
+  const { length } = os.writes;
+  assert.deepEqual(await deploy(os, shorter), []);
+  assert.equal(os.writes.length, length);
+  assert.deepEqual([...os.indices.values()].map(({ policySeq }) => policySeq), [now, now]);
+});
+
+Deno.test("E10: plans tell of the indices when the policy itself is to change", async () => {
+  const os = new FakeOpenSearch();
+  await deploy(os);
+  os.indices.set("logs-k8s-2026.11.22", { settings: {} });
+  await deploy(os);
+  const [policy, indices] = logPolicies.of(await fixtureCluster("196", { LOG_RETENTION: "7d" }));
+  const [one, other] = [await policy!.look(os), await indices!.look(os)];
+  assert.ok(one.state === "differs" && other.state === "differs");
+  assert.deepEqual(one.fields, [
+    'policy.states[0].transitions[0].conditions.min_index_age: "14d" -> "7d"',
+  ]);
+  assert.match(other.fields![0]!, /-> "the one of the settings"$/);
 });
 
 Deno.test("40-logging repairs replicas, the plugin's hidden index included, for one node and three", async () => {
@@ -70,17 +143,18 @@ Deno.test("40-logging repairs replicas, the plugin's hidden index included, for 
     os.indices.set(name, {
       settings: { "index.number_of_replicas": "1" },
       policy: "logs-retention",
+      policySeq: os.policies.get("logs-retention")!.seq,
     });
   }
   assert.deepEqual(await deploy(os), [
-    "replicas of logs-k8s-*,logs-host-* configured",
-    "replicas of .opendistro-* configured",
+    "IndexReplicas/logs-k8s-*,logs-host-* configured",
+    "IndexReplicas/.opendistro-* configured",
   ]);
   assert.equal(os.indices.get("restored-logs-k8s-1")!.settings["index.number_of_replicas"], "1");
   assert.deepEqual(await deploy(os, { OPENSEARCH_NODES: "3" }), [
-    "index template logs configured",
-    "replicas of logs-k8s-*,logs-host-* configured",
-    "replicas of .opendistro-* configured",
+    "IndexTemplate/logs configured",
+    "IndexReplicas/logs-k8s-*,logs-host-* configured",
+    "IndexReplicas/.opendistro-* configured",
   ]);
 });
 
@@ -102,7 +176,7 @@ Deno.test("B37: a repository that cannot be used ends with exit 8, also on the s
 Deno.test("40-logging: another policy for the same indices is an error with OpenSearch's reason", async () => {
   const os = new FakeOpenSearch();
   const policy = indexPolicy(await fixtureCluster("196"));
-  await ensureIndexPolicy(os, "by-hand", policy);
+  await ensure(wantedIndexPolicy("by-hand", policy), os);
   const error = await deploy(os).catch((error) => error);
   assert.equal(error.exitCode, 8);
   assert.match(error.where.join(), /use a different priority than 100/);

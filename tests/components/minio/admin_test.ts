@@ -6,31 +6,34 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
-import { ensureVersions } from "../../../lib/s3/lifecycle.ts";
+import { planResources } from "../../../lib/deploy/resources.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { freePorts, isFree, startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import {
   administration,
+  attach,
   disableUser,
-  ensurePolicy,
-  ensureUser,
   isUser,
   metricsToken,
   type Policy,
+  putPolicy,
+  putUser,
   quotaOf,
   removeUser,
   setQuota,
 } from "../../../scripts/components/minio/admin.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { keyOf, type S3, type S3Key, s3Of } from "../../../lib/s3/client.ts";
+import { pending } from "../../../lib/deploy/plan_fleet.ts";
 import { runStep } from "../../../lib/deploy/step.ts";
 import { ensureTools } from "../../../scripts/tools/tool.ts";
 import { minio } from "../../../scripts/00-minio.ts";
+import { storage } from "../../../scripts/components/minio/resources.ts";
 import { bucketsOf, policyOf } from "../../../scripts/components/minio/buckets.ts";
 import { minioMetrics } from "../../../scripts/components/prometheus/access.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
-import { pem } from "../../support/s3.ts";
+import { ensureVersions, pem } from "../../support/s3.ts";
 import { inventoryOf } from "../../support/inventory.ts";
 
 const ROOT = { accessKey: "root-of-the-test", secretKey: "hush-root-secret" };
@@ -138,6 +141,12 @@ async function failure(work: Promise<unknown>): Promise<string> {
   return text;
 }
 
+/** A user of the server with one policy. */
+async function makeUser(root: S3, user: S3, policy: string): Promise<void> {
+  await putUser(root, user);
+  await attach(root, user, [policy]);
+}
+
 async function run(cluster: Cluster): Promise<{ state: string; changed: number; output: string }> {
   const lines: string[] = [];
   const { state, changed } = await runStep(
@@ -171,7 +180,7 @@ test("B24: 00-minio gives every program a user that may use its own bucket, and 
   const cluster = await site("users", { ...OWN_KEYS, THANOS_BUCKET_QUOTA: "1Gi" });
   const first = await run(cluster);
   assert.equal(first.state, "ok", first.output);
-  assert.match(first.output, /bucket users-thanos may hold 1Gi/);
+  assert.match(first.output, /BucketQuota\/users-thanos configured: bytes: \(none\) -> 1073741824/);
   assert.equal(first.changed, 3 + 1 + 3 + 3, first.output);
   const second = await run(cluster);
   assert.deepEqual([second.state, second.changed], ["ok", 0], second.output);
@@ -205,12 +214,15 @@ test("00-minio corrects a secret, a policy and a quota, and nothing else", async
   const vars = { THANOS_S3_SECRET_KEY: "hush-other-secret", THANOS_BUCKET_QUOTA: "2Gi" };
   const policy = { ...policyOf(bucketsOf(cluster)[0]!), Statement: [LIST] };
   await inBucket("drift-thanos", async (root) => {
-    assert.equal(await ensurePolicy(root, `${OURS}drift-thanos`, policy), true);
+    await putPolicy(root, `${OURS}drift-thanos`, policy);
   });
   const { state, changed, output } = await run(await site("drift", { ...OWN_KEYS, ...vars }));
   assert.equal(state, "ok", output);
-  assert.match(output, /user of THANOS_S3_ACCESS_KEY got the secret of the settings/);
-  assert.match(output, /bucket drift-thanos may hold 2Gi/);
+  assert.match(
+    output,
+    /S3User\/THANOS_S3_ACCESS_KEY configured: secret key: "another" -> "that of the settings"/,
+  );
+  assert.match(output, /BucketQuota\/drift-thanos configured: bytes: 1073741824 -> 2147483648/);
   assert.equal(changed, 3, output);
   assert.ok(!output.includes("hush"));
 });
@@ -234,8 +246,8 @@ test("00-minio with a key that may not administrate says so once, and lets the p
   await inBucket("plain-thanos", async (root, as) => {
     const user = as({ accessKey: "no-admin-here", secretKey: "hush-no-admin" });
     const all = { Version: "2012-10-17", Statement: [{ ...LIST, Action: ["s3:*"] }] };
-    await ensurePolicy(root, `${OURS}all`, all);
-    await ensureUser(root, user, { policies: [`${OURS}all`], ours: OURS, bucket: "plain-thanos" });
+    await putPolicy(root, `${OURS}all`, all);
+    await makeUser(root, user, `${OURS}all`);
     const site_ = { S3_ACCESS_KEY: user.key.accessKey, S3_SECRET_KEY: user.key.secretKey };
     const { state, changed, output } = await run(await site("plain", { ...vars, ...site_ }));
     assert.deepEqual([state, changed], ["ok", 0], output);
@@ -244,41 +256,90 @@ test("00-minio with a key that may not administrate says so once, and lets the p
   });
 });
 
-test("ensureUser() leaves somebody else's user and one that is disabled as they are", () =>
-  inBucket("foreign", async (root, as) => {
-    const user = as({ accessKey: "somebody-else", secretKey: "hush-somebody", setting: "X" });
-    await ensurePolicy(root, "their-policy", { Version: "2012-10-17", Statement: [LIST] });
-    const theirs = { policies: ["their-policy"], ours: "their", bucket: "foreign" };
-    await ensureUser(root, user, theirs);
-    await ensurePolicy(root, `${OURS}x`, { Version: "2012-10-17", Statement: [LIST] });
-
-    const options = { policies: [`${OURS}x`], ours: OURS, bucket: "foreign" };
-    const other = as({ ...user.key, secretKey: "hush-not-theirs" });
-    assert.deepEqual(await ensureUser(root, other, options), {
-      changes: [],
-      left: "the user of X has rights of its own (their-policy)",
-    });
-    assert.equal((await rights(user, "foreign")).list, 200, "its secret is as it was");
+test("00-minio leaves somebody else's user and one that is disabled as they are", async () => {
+  const own = { THANOS_S3_ACCESS_KEY: "somebody-else", THANOS_S3_SECRET_KEY: "hush-not-theirs" };
+  const cluster = await site("foreign", own);
+  await inBucket("foreign-thanos", async (root, as) => {
+    const user = as({ accessKey: "somebody-else", secretKey: "hush-somebody" });
+    await putPolicy(root, "their-policy", { Version: "2012-10-17", Statement: [LIST] });
+    await makeUser(root, user, "their-policy");
+    const words = /user of THANOS_S3_ACCESS_KEY has rights of its own \(their-policy\): it is left/;
+    assert.match((await run(cluster)).output, words);
+    assert.equal((await rights(user, "foreign-thanos")).list, 200, "its secret is as it was");
+    const entries = await planResources([storage], cluster);
+    assert.equal(
+      entries.find(({ id }) => id === "S3User/THANOS_S3_ACCESS_KEY")!.action,
+      "unchanged",
+    );
 
     await disableUser(root, user.key.accessKey);
     assert.equal(await isUser(root, user.key.accessKey), false);
-    assert.equal((await ensureUser(root, user, theirs)).left, "the user of X is disabled");
-    assert.match(await failure(probeBucket(user, "foreign")), /access key …else is disabled/);
+    assert.match(
+      await failure(probeBucket(user, "foreign-thanos")),
+      /access key …else is disabled/,
+    );
     await removeUser(root, user.key.accessKey);
-    assert.match(await failure(probeBucket(user, "foreign")), /does not know access key …else/);
-  }));
+    const unknown = /does not know access key …else/;
+    assert.match(await failure(probeBucket(user, "foreign-thanos")), unknown);
+  });
+});
+
+test("E25: plan and drift name what is not as wanted on the S3, a deploy puts it, and then all is well", async () => {
+  const cluster = await site("seen", { ...OWN_KEYS, THANOS_BUCKET_QUOTA: "1Gi" });
+  const pendingOf = async () =>
+    pending(await planResources([storage], cluster)).map(({ id, action, fields }) =>
+      [action, id, ...fields].join(" ")
+    );
+  assert.equal((await pendingOf()).length, 3 + 1 + 3 + 3, "nothing is there yet");
+  assert.equal((await run(cluster)).changed, 10);
+  assert.deepEqual(await pendingOf(), []);
+
+  await inBucket("seen-thanos", async (root) => {
+    const name = `${OURS}seen-thanos`;
+    await putPolicy(root, name, { Version: "2012-10-17", Statement: [LIST] });
+    await setQuota(root, "seen-thanos", 10 * MI);
+    await removeUser(root, OWN_KEYS.LONGHORN_S3_ACCESS_KEY!);
+    const versioning =
+      `<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>`;
+    const call = { method: "PUT", bucket: "seen-thanos", query: "versioning", body: versioning };
+    await root.send({ ...call, method: "PUT", what: "suspend", action: "" });
+  });
+  const found = await pendingOf();
+  assert.match(found[0]!, /^update BucketQuota\/seen-thanos bytes: 10485760 -> 1073741824$/);
+  assert.match(
+    found[1]!,
+    /^update S3Policy\/thanos-multi-cluster-seen-thanos statements: \[.*ListBucket.* -> \[/,
+  );
+  assert.match(found[2]!, /^create S3User\/LONGHORN_S3_ACCESS_KEY$/);
+  assert.equal(found.length, 3);
+  assert.ok(!found.join().includes("hush"));
+  assert.equal((await run(cluster)).changed, 3);
+  assert.deepEqual(await pendingOf(), []);
+});
+
+test("E25: with a key that the S3 does not know nothing is looked at, and nothing is drift", async () => {
+  const cluster = await site("nobody", {
+    S3_ACCESS_KEY: "nobody-77aa",
+    S3_SECRET_KEY: "hush-none",
+  });
+  const entries = await planResources([storage], cluster);
+  assert.deepEqual(pending(entries), []);
+  const bucket = entries.find(({ id }) => id === "Bucket/nobody-thanos")!;
+  assert.equal(bucket.action, "unseen");
+  assert.match(bucket.fields.join(), /the server does not know access key …77aa/);
+});
 
 test("B24: versions and the rule that ends them are as MinIO gives them back", () =>
   inBucket("versions", async (root) => {
     const sevenDays = { days: 7, isMinio: true };
     const { changes, problems } = await ensureVersions(root, "versions", sevenDays);
-    assert.deepEqual([changes.length, problems], [2, []]);
+    assert.deepEqual([changes.length, problems], [2, []]); // the rule, and versions
     assert.deepEqual(await ensureVersions(root, "versions", sevenDays), {
       changes: [],
       problems: [],
     });
     const fewer = await ensureVersions(root, "versions", { days: 3, isMinio: true });
-    assert.deepEqual(fewer.changes, ["bucket versions: old versions go after 3 days"]);
+    assert.deepEqual(fewer.changes, ["days until old versions go: 7 -> 3"]);
     await probeBucket(root, "versions");
   }));
 
@@ -317,13 +378,13 @@ test("A65: MinIO tells which right is missing, and a probe that stays is named",
       Version: "2012-10-17",
       Statement: [action(["s3:ListBucket", "s3:GetObject", "s3:PutObject"])],
     };
-    await ensurePolicy(root, `${OURS}rights`, policy);
-    await ensureUser(root, user, { policies: [`${OURS}rights`], ours: OURS, bucket: "rights" });
+    await putPolicy(root, `${OURS}rights`, policy);
+    await makeUser(root, user, `${OURS}rights`);
     const text = await failure(probeBucket(user, "rights"));
     assert.match(text, /^Cannot delete .* access key …here lacks s3:DeleteObject/);
     assert.match(text, /could not be removed: rights\/\.thanos-multi-cluster-probe-/);
     policy.Statement = [action(["s3:ListBucket"])];
-    await ensurePolicy(root, `${OURS}rights`, policy);
+    await putPolicy(root, `${OURS}rights`, policy);
     assert.match(await failure(probeBucket(user, "rights")), /^Cannot put .* lacks s3:PutObject/);
   }));
 

@@ -30,7 +30,7 @@ const file = await readPlan(path);
 
 Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () => {
   assert.deepEqual(file.clusters, [
-    { id: "197", name: "cluster-197-edge", changes: [entries[0]], unchanged: 1 },
+    { id: "197", name: "cluster-197-edge", changes: [entries[0]], unchanged: 1, unseen: [] },
   ]);
   assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v2");
 });

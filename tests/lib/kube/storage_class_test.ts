@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { ensure } from "../../../lib/core/resource.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { keepDefaultClass } from "../../../lib/kube/storage_class.ts";
+import { onlyDefault } from "../../../lib/kube/storage_class.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";
 
@@ -22,14 +23,14 @@ async function kept(annotations: Record<string, Record<string, string>>) {
     { on: "get storageclasses", stdout: classes(annotations) },
     { on: "annotate" },
   ]);
-  const done = await keepDefaultClass(cluster, "longhorn");
+  const { outcome, look } = await ensure(onlyDefault("longhorn"), cluster);
   const written = (await calls()).map(({ args }) => args.replace(/^--\S+ --\S+ /, ""))
     .filter((args) => args.startsWith("annotate"));
-  return { done, written };
+  return { outcome, fields: look.fields, written };
 }
 
-Deno.test("A53: keepDefaultClass() demotes the class that an addon made default again", async () => {
-  const { done, written } = await kept({
+Deno.test("A53: onlyDefault() demotes the class that an addon made default again", async () => {
+  const { outcome, fields, written } = await kept({
     longhorn: { [STABLE]: "false" },
     standard: { [STABLE]: "true" },
   });
@@ -37,27 +38,25 @@ Deno.test("A53: keepDefaultClass() demotes the class that an addon made default 
     `annotate --overwrite storageclass longhorn ${STABLE}=true`,
     `annotate --overwrite storageclass standard ${STABLE}=false ${BETA}-`,
   ]);
-  assert.deepEqual(done, [
-    "StorageClass longhorn is the default now",
-    "StorageClass standard is no default any more",
-  ]);
+  assert.equal(outcome, "configured");
+  assert.deepEqual(fields, ['default: "standard" -> "longhorn"']);
 });
 
-Deno.test("A53: keepDefaultClass() leaves one of two defaults, also of the old name", async () => {
-  const { done } = await kept({ longhorn: { [STABLE]: "true" }, gp2: { [BETA]: "true" } });
-  assert.deepEqual(done, ["StorageClass gp2 is no default any more"]);
+Deno.test("A53: onlyDefault() leaves one of two defaults, also of the old name", async () => {
+  const { fields } = await kept({ longhorn: { [STABLE]: "true" }, gp2: { [BETA]: "true" } });
+  assert.deepEqual(fields, ['default: "gp2, longhorn" -> "longhorn"']);
 });
 
-Deno.test("keepDefaultClass() writes nothing when all is well", async () => {
-  const { done, written } = await kept({ longhorn: { [STABLE]: "true" }, standard: {} });
-  assert.deepEqual([done, written], [[], []]);
+Deno.test("onlyDefault() writes nothing when all is well", async () => {
+  const { outcome, written } = await kept({ longhorn: { [STABLE]: "true" }, standard: {} });
+  assert.deepEqual([outcome, written], ["unchanged", []]);
 });
 
-Deno.test("keepDefaultClass() does not demote anything for a class that does not exist", async () => {
+Deno.test("onlyDefault() does not demote anything for a class that does not exist", async () => {
   const calls = await fakeKubectl([{ on: "get", stdout: classes({ standard: {} }) }]);
-  const error = await keepDefaultClass(cluster, "longhorn").catch((error) => error);
+  const error = await ensure(onlyDefault("longhorn"), cluster).catch((error) => error);
   assert.ok(error instanceof DeployError);
   assert.equal(error.exitCode, 7);
   assert.match(error.where.join(), /standard/);
-  assert.equal((await calls()).length, 1);
+  assert.equal((await calls()).length, 2);
 });

@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
+import { ensure as ensureIt, lacking, type Outcome } from "../../../lib/core/resource.ts";
 import {
-  covers,
-  ensureIndexPolicy,
-  ensureIndexTemplate,
-  ensureReplicas,
-  ensureRepository,
-  ensureSnapshotPolicy,
-  manageIndices,
-  type Outcome,
   verifyRepository,
+  wantedReplicas,
+  wantedRepository,
+  wantedTemplate,
 } from "../../../lib/opensearch/documents.ts";
+import {
+  managedIndices,
+  wantedIndexPolicy,
+  wantedSnapshotPolicy,
+} from "../../../lib/opensearch/policies.ts";
 import { FakeOpenSearch } from "../../support/opensearch.ts";
 
 const TEMPLATE = {
@@ -42,28 +43,35 @@ const SNAPSHOT_POLICY = {
   deletion: { condition: { max_age: "180d", min_count: 1 }, snapshot_pattern: "a-*" },
 };
 
+/** What becomes of a resource in a deploy. */
+async function ensured(...[resource, os]: Parameters<typeof ensureIt<FakeOpenSearch>>) {
+  return (await ensureIt(resource, os)).outcome;
+}
+
 const DOCUMENTS: [string, (os: FakeOpenSearch, change?: object) => Promise<Outcome>, object][] = [
   [
-    "ensureIndexTemplate()",
-    (os, change) => ensureIndexTemplate(os, "t", { ...TEMPLATE, ...change }),
+    "wantedTemplate()",
+    (os, change) => ensured(wantedTemplate("t", { ...TEMPLATE, ...change }), os),
     { priority: 200 },
   ],
   [
-    "ensureRepository()",
-    (os, change) => ensureRepository(os, "r", { ...REPOSITORY, ...change }),
+    "wantedRepository()",
+    (os, change) => ensured(wantedRepository("r", { ...REPOSITORY, ...change }), os),
     { settings: { bucket: "other", compress: true } },
   ],
   [
-    "ensureIndexPolicy()",
-    (os, change) => ensureIndexPolicy(os, "p", { ...INDEX_POLICY, ...change }),
+    "wantedIndexPolicy()",
+    (os, change) => ensured(wantedIndexPolicy("p", { ...INDEX_POLICY, ...change }), os),
     { ism_template: [{ index_patterns: ["b-*"], priority: 100 }] },
   ],
   [
-    "ensureSnapshotPolicy()",
-    (os, change) => ensureSnapshotPolicy(os, "s", { ...SNAPSHOT_POLICY, ...change }),
+    "wantedSnapshotPolicy()",
+    (os, change) => ensured(wantedSnapshotPolicy("s", { ...SNAPSHOT_POLICY, ...change }), os),
     { enabled: false },
   ],
 ];
+
+const policy = wantedIndexPolicy("p", INDEX_POLICY);
 
 async function refusal(work: Promise<unknown>): Promise<DeployError> {
   const error = await work.then(() => undefined, (error) => error);
@@ -131,31 +139,45 @@ for (const [name, ensure, change] of DOCUMENTS.slice(2)) {
   });
 }
 
-Deno.test("ensureIndexPolicy(): when somebody else was faster with the same, nothing changes", async () => {
+Deno.test("wantedIndexPolicy(): when somebody else was faster with the same, nothing changes", async () => {
   const os = new FakeOpenSearch();
   const other = new FakeOpenSearch();
-  await ensureIndexPolicy(other, "p", INDEX_POLICY);
+  await ensured(policy, other);
   os.onWrite = () => os.policies.set("p", other.policies.get("p")!);
-  assert.equal(await ensureIndexPolicy(os, "p", INDEX_POLICY), "unchanged");
+  assert.equal(await ensured(policy, os), "unchanged");
 });
 
-Deno.test("ensureIndexPolicy() without the plugin tells the server's word", async () => {
+Deno.test("E25: where OpenSearch is not deployed no document counts as missing", async () => {
+  const os = Object.assign(new FakeOpenSearch(), { tries: 1 });
+  const message = 'services "opensearch" not found';
+  os.before.push({ status: 404, body: { kind: "Status", message } });
+  assert.deepEqual((await refusal(policy.look(os))).where, [message]);
+  os.before.push({ status: 503, body: { kind: "Status", message: "no endpoints" } });
+  assert.match(
+    (await refusal(policy.look(os))).message,
+    /it answers 503$/,
+    "and is not waited for",
+  );
+  assert.deepEqual(await policy.look(os), { state: "missing" });
+});
+
+Deno.test("wantedIndexPolicy() without the plugin tells the server's word", async () => {
   const os = new FakeOpenSearch();
   os.before.push({ status: 400, body: { error: "no handler found for uri [/_plugins/_ism]" } });
-  const error = await refusal(ensureIndexPolicy(os, "p", INDEX_POLICY));
+  const error = await refusal(ensured(policy, os));
   assert.deepEqual(error.where, ["no handler found for uri [/_plugins/_ism]"]);
 });
 
-Deno.test("ensureRepository() waits for a running snapshot before it changes a repository", async () => {
+Deno.test("wantedRepository() waits for a running snapshot before it changes a repository", async () => {
   const os = new FakeOpenSearch();
-  await ensureRepository(os, "r", REPOSITORY);
+  await ensured(wantedRepository("r", REPOSITORY), os);
   const reason = "trying to modify or unregister repository that is currently used";
   let busy = 2;
   os.onWrite = () => {
     if (busy-- > 0) os.before.push({ status: 500, body: { error: { reason } } });
   };
   assert.equal(
-    await ensureRepository(os, "r", { type: "s3", settings: { bucket: "c" } }),
+    await ensured(wantedRepository("r", { type: "s3", settings: { bucket: "c" } }), os),
     "configured",
   );
   assert.equal(os.writes.length, 4);
@@ -163,7 +185,7 @@ Deno.test("ensureRepository() waits for a running snapshot before it changes a r
 
 Deno.test("verifyRepository() names the nodes, or every reason down to S3's", async () => {
   const os = new FakeOpenSearch();
-  await ensureRepository(os, "r", REPOSITORY);
+  await ensured(wantedRepository("r", REPOSITORY), os);
   assert.deepEqual(await verifyRepository(os, "r", "mend S3"), ["opensearch-0"]);
   os.s3Fault = "PKIX path building failed";
   const error = await refusal(verifyRepository(os, "r", "mend S3"));
@@ -172,49 +194,43 @@ Deno.test("verifyRepository() names the nodes, or every reason down to S3's", as
   assert.equal(error.fix, "mend S3");
 });
 
-Deno.test("manageIndices() takes free indices only, and renews on request", async () => {
-  const os = new FakeOpenSearch();
-  assert.equal(await manageIndices(os, "a-*", "p"), "unchanged");
-  os.indices.set("a-1", { settings: {} });
-  os.indices.set("a-2", { settings: {}, policy: "foreign" });
-  os.indices.set("b-1", { settings: {} });
-  assert.equal(await manageIndices(os, "a-*", "p"), "configured");
-  assert.deepEqual(os.writes, ["POST /_plugins/_ism/add/a-1"]);
-  assert.equal(await manageIndices(os, "a-*", "p"), "unchanged");
-  assert.equal(await manageIndices(os, "a-*", "p", { renew: true }), "configured");
-  assert.deepEqual(os.writes.slice(1), ["POST /_plugins/_ism/change_policy/a-1"]);
-});
-
-Deno.test("manageIndices() accepts that the policy's own template was faster", async () => {
+Deno.test("managedIndices() accepts that the policy's own template was faster", async () => {
   const os = new FakeOpenSearch();
   os.indices.set("a-1", { settings: {} });
   os.onWrite = () => os.indices.get("a-1")!.policy = "p";
-  await manageIndices(os, "a-*", "p");
+  assert.equal(await ensured(managedIndices("a-*", "p", INDEX_POLICY), os), "unchanged");
 });
 
-Deno.test("manageIndices() finds the failures inside an answer of 200", async () => {
+Deno.test("managedIndices() finds the failures inside an answer of 200", async () => {
   const os = new FakeOpenSearch();
   os.indices.set("a-1", { settings: {} });
   const failed = [{ index_name: "a-1", reason: "Index is closed" }];
   os.onWrite = () =>
     os.before.push({ status: 200, body: { failures: true, failed_indices: failed } });
-  assert.deepEqual((await refusal(manageIndices(os, "a-*", "p"))).where, ["a-1: Index is closed"]);
+  assert.deepEqual((await refusal(ensured(managedIndices("a-*", "p", INDEX_POLICY), os))).where, [
+    "a-1: Index is closed",
+  ]);
 });
 
-Deno.test("ensureReplicas() changes wrong indices only, and none that expand by themselves", async () => {
+Deno.test("wantedReplicas() changes wrong indices only, and none that expand by themselves", async () => {
   const os = new FakeOpenSearch();
   os.indices.set(".ism-config", { settings: { "index.number_of_replicas": "1" } });
   os.indices.set(".ism-history", { settings: { "index.number_of_replicas": "0" } });
   os.indices.set(".ism-lock", {
     settings: { "index.number_of_replicas": "1", "index.auto_expand_replicas": "0-1" },
   });
-  assert.equal(await ensureReplicas(os, ".ism-*", 0), "configured");
+  assert.equal(await ensured(wantedReplicas(".ism-*", 0), os), "configured");
   assert.deepEqual(os.writes, ["PUT /.ism-config/_settings"]);
-  assert.equal(await ensureReplicas(os, ".ism-*", 0), "unchanged");
-  assert.equal(await ensureReplicas(os, "absent-*", 0), "unchanged");
+  assert.equal(await ensured(wantedReplicas(".ism-*", 0), os), "unchanged");
+  assert.equal(await ensured(wantedReplicas("absent-*", 0), os), "unchanged");
 });
 
-Deno.test("covers() forgives what a server adds, and no other difference", () => {
+/** Whether nothing is lacking. */
+function covers(live: unknown, wanted: unknown): boolean {
+  return lacking(live, wanted).length === 0;
+}
+
+Deno.test("lacking() forgives what a server adds, and no other difference", () => {
   assert.ok(covers({ a: "1", b: { c: "true", added: 1 }, d: [{ e: 1, added: 2 }] }, {
     a: 1,
     b: { c: true },
@@ -228,15 +244,15 @@ Deno.test("covers() forgives what a server adds, and no other difference", () =>
   assert.ok(!covers(undefined, { a: 1 }));
 });
 
-Deno.test("manageIndices() and ensureReplicas() keep to request lines of 4 KiB, however many indices", async () => {
+Deno.test("managedIndices() and wantedReplicas() keep to request lines of 4 KiB, however many indices", async () => {
   const os = new FakeOpenSearch();
   const long = "logs-k8s-".padEnd(60, "x");
   for (let number = 0; number < 120; number++) {
     os.indices.set(`${long}-${number}`, { settings: { "index.number_of_replicas": "1" } });
   }
-  await ensureIndexPolicy(os, "logs", INDEX_POLICY);
-  assert.equal(await manageIndices(os, "logs-k8s-*", "logs"), "configured");
-  assert.equal(await ensureReplicas(os, "logs-k8s-*", 0), "configured");
+  await ensured(wantedIndexPolicy("logs", INDEX_POLICY), os);
+  assert.equal(await ensured(managedIndices("logs-k8s-*", "logs", INDEX_POLICY), os), "configured");
+  assert.equal(await ensured(wantedReplicas("logs-k8s-*", 0), os), "configured");
   assert.ok(os.writes.every((call) => call.length < 4096));
   assert.ok(
     [...os.indices.values()].every(({ policy, settings }) =>

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
-import { ensureVersions } from "../../../lib/s3/lifecycle.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { Report } from "../../../lib/io/report.ts";
@@ -9,6 +8,7 @@ import { runStep } from "../../../lib/deploy/step.ts";
 import { minio } from "../../../scripts/00-minio.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import {
+  ensureVersions,
   type FakeOptions,
   type FakeS3,
   fakeS3,
@@ -392,8 +392,9 @@ Deno.test("B24: deleted objects are kept as long as the settings say, and old ru
     const { changes, problems } = await ensureVersions(s3, "thanos", sevenDays);
     assert.deepEqual(problems, []);
     assert.deepEqual(changes, [
-      "bucket thanos: old versions go after 7 days, aborted uploads go after 7 days",
-      "bucket thanos: deleted objects are kept as old versions",
+      "days until old versions go: (none) -> 7",
+      "days until aborted uploads go: (none) -> 7",
+      'versioning: (none) -> "Enabled"',
     ]);
     const puts = fake.calls.filter((call) => call.startsWith("PUT /thanos?"));
     assert.match(puts[0]!, /lifecycle/, "no version may be made before the rule that ends it");
@@ -416,7 +417,7 @@ Deno.test("B25: aborted uploads go after a week where the server does not see to
   against({}, async (s3, fake) => {
     await ensureBucket(s3, "thanos");
     const { changes } = await ensureVersions(s3, "thanos", { days: 0, isMinio: false });
-    assert.deepEqual(changes, ["bucket thanos: aborted uploads go after 7 days"]);
+    assert.deepEqual(changes, ["days until aborted uploads go: (none) -> 7"]);
     assert.ok(!fake.versioned.has("thanos"));
   }));
 
@@ -476,7 +477,7 @@ Deno.test("00-minio makes three buckets once, whoever runs it and however many a
     fleet.map((cluster) => runStep(minio, inventoryOf(cluster, []), report)),
   );
   assert.deepEqual(first.map(({ state }) => state), ["ok", "ok", "ok"], lines.join(""));
-  assert.equal(lines.filter((line) => / created$/m.test(line)).length, 3);
+  assert.equal(lines.filter((line) => /Bucket\/.* created$/m.test(line)).length, 3);
   assert.deepEqual([...fake.buckets.keys()], ["thanos", "opensearch-logs", "longhorn-backups"]);
 
   const second = await runStep(minio, inventoryOf(cluster, []), report, { alone: true });
@@ -499,7 +500,7 @@ Deno.test("00-minio on another S3 says what it left to the operator, and tries e
   const { state } = await runStep(minio, inventoryOf(cluster, []), report);
   const output = lines.join("");
   assert.equal(state, "failed", output);
-  assert.match(output, /no quota is set, as the server is no MinIO: limit thanos there/);
+  assert.match(output, /no quota is set, as the server is no MinIO: .* \(BucketQuota\/thanos\)/);
   assert.match(output, /no user is made, .* key of each program may use its bucket alone/);
   assert.match(output, /bucket "opensearch-logs": the server does not know access key …hush/);
   assert.match(output, /fix: set OPENSEARCH_S3_ACCESS_KEY/, "that of Thanos works");

@@ -1,0 +1,108 @@
+// What a step wants beside Kubernetes objects: a bucket, a user, a document. One look is the judge of each: a
+// deploy puts what it does not find as wanted, plan and drift print what it saw.
+import type { Cluster } from "./cluster.ts";
+import { hashOf } from "./hash.ts";
+import { isFields } from "./object.ts";
+
+/** What a look has seen. */
+export interface Look {
+  state: "as wanted" | "missing" | "differs" | "not looked at";
+  /** Where it differs, as `path: old -> new` without secret values; why it was not looked at. */
+  fields?: string[];
+  /** Hash of the whole difference. */
+  mark?: string;
+  /** What the operator should know, and no deploy changes, as sentences. */
+  warnings?: string[];
+}
+
+/** One thing that should be there; `Way` is what reaches it. */
+export interface Resource<Way = unknown> {
+  /** `Bucket/thanos`, unique in a cluster. */
+  id: string;
+  /** Compares what is there with what is wanted; changes nothing. @throws {DeployError} when it cannot. */
+  look(way: Way): Promise<Look>;
+  /**
+   * Brings it about, after a look that did not find it as wanted; `warn` is told what cannot be done now. Gives
+   * whether it changed anything: somebody else may have been faster.
+   */
+  put(way: Way, warn: (text: string) => void): Promise<boolean>;
+}
+
+/** Resources on one way, in the order in which they are put. */
+export interface Resources<Way = unknown> {
+  /** Title of the phase that puts them. */
+  title: string;
+  /** true: they are in running pods (of `program`, where that may be a stand-in). */
+  live?: boolean;
+  program?: string;
+  /** Opens the way; `once`: for a look, which waits for nothing that is not there. */
+  open(cluster: Cluster, once?: boolean): Promise<Way & AsyncDisposable>;
+  of(cluster: Cluster): Resource<Way>[];
+}
+
+/** What became of a resource. */
+export type Outcome = "created" | "configured" | "unchanged";
+
+/** Looks at a resource and puts it where it is not as wanted; `warn` is told what is left as it is. */
+export async function ensure<Way>(
+  resource: Resource<Way>,
+  way: Way,
+  warn: (text: string) => void = () => {},
+): Promise<{ outcome: Outcome; look: Look }> {
+  const look = await resource.look(way);
+  look.warnings?.forEach(warn);
+  const isAstray = look.state === "missing" || look.state === "differs";
+  if (!isAstray || !await resource.put(way, warn)) return { outcome: "unchanged", look };
+  return { outcome: look.state === "missing" ? "created" : "configured", look };
+}
+
+/** The look at something of which `live` is there, undefined for nothing. */
+export function compared(live: unknown, wanted: unknown): Look {
+  return live === undefined ? { state: "missing" } : differing(lacking(live, wanted));
+}
+
+/** The look that found these differences. */
+export function differing(differences: Lack[]): Look {
+  if (differences.length === 0) return { state: "as wanted" };
+  const fields = differences.map(({ path, old, now }) => changeLine(path, old, now));
+  return { state: "differs", fields, mark: hashOf(differences) };
+}
+
+/** One value that is not as wanted. */
+export interface Lack {
+  path: string;
+  old: unknown;
+  now: unknown;
+}
+
+/**
+ * What `live` does not say of what `wanted` says. Servers add fields of their own to what they were given and
+ * turn numbers into text, so more fields are no difference; more list items are.
+ */
+export function lacking(live: unknown, wanted: unknown, path = ""): Lack[] {
+  if (Array.isArray(wanted)) {
+    const items = live ?? [];
+    if (!Array.isArray(items) || items.length !== wanted.length) {
+      return [{ path, old: live, now: wanted }];
+    }
+    return wanted.flatMap((item, index) => lacking(items[index], item, `${path}[${index}]`));
+  }
+  if (isFields(wanted)) {
+    if (!isFields(live)) return [{ path, old: live, now: wanted }];
+    return Object.entries(wanted).flatMap(([key, value]) =>
+      lacking(live[key], value, path ? `${path}.${key}` : key)
+    );
+  }
+  return String(live) === String(wanted) ? [] : [{ path, old: live, now: wanted }];
+}
+
+/** `spec.replicas: 1 -> 2`; long values are cut. */
+export function changeLine(path: string, old: unknown, now: unknown): string {
+  return `${path}: ${short(old)} -> ${short(now)}`;
+}
+
+/** A value as JSON, cut where it is long. */
+export function short(value: unknown): string {
+  const text = value === undefined ? "(none)" : JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

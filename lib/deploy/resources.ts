@@ -1,0 +1,84 @@
+// What steps want beside Kubernetes objects, looked at for plans and put by deploys, both on the word of one look.
+import { hiddenBy } from "../core/check.ts";
+import type { Cluster } from "../core/cluster.ts";
+import { DeployError } from "../core/error.ts";
+import { ensure, type Look, type Resources } from "../core/resource.ts";
+import type { Planned } from "./plan.ts";
+
+/** Seconds after which a look is given up. */
+const LONGEST_LOOK = 10;
+
+/** What a deploy would do to these resources, all looked at side by side; changes nothing. */
+export async function planResources(all: Resources[], cluster: Cluster): Promise<Planned[]> {
+  return (await Promise.all(all.map((some) => lookAtAll(some, cluster)))).flat();
+}
+
+async function lookAtAll(resources: Resources, cluster: Cluster): Promise<Planned[]> {
+  const wanted = resources.of(cluster);
+  const seen = new Map<string, Look>();
+  async function look(): Promise<Look> {
+    await using way = await resources.open(cluster, true);
+    await Promise.all(wanted.map(async (resource) => {
+      seen.set(resource.id, await resource.look(way).catch(unseen));
+    }));
+    return notLookedAt("");
+  }
+  const hidden = resources.live ? hiddenBy(cluster, resources.program) : undefined;
+  const late = notLookedAt(`no answer within ${LONGEST_LOOK} s`);
+  const rest = hidden ? notLookedAt(hidden) : await inTime(look().catch(unseen), late);
+  return wanted.map(({ id }): Planned => {
+    const { state, fields = [], mark = "" } = seen.get(id) ?? rest;
+    return { id, action: ACTIONS[state], fields, mark };
+  });
+}
+
+const ACTIONS = {
+  "as wanted": "unchanged",
+  missing: "create",
+  differs: "update",
+  "not looked at": "unseen",
+} as const;
+
+function notLookedAt(reason: string): Look {
+  return { state: "not looked at", fields: [reason] };
+}
+
+/** What is not looked at for this error; one that is a bug is thrown on. */
+function unseen(error: unknown): Look {
+  if (!(error instanceof DeployError)) throw error;
+  return notLookedAt([error.message, ...error.where].join("; "));
+}
+
+/** What the work comes to; `late` where it takes too long. */
+async function inTime<T>(work: Promise<T>, late: T): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const end = new Promise<T>((resolve) => {
+    timer = setTimeout(() => resolve(late), LONGEST_LOOK * 1000);
+  });
+  return await Promise.race([work, end]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * Looks at one resource after the other, and puts what is not as wanted. `changed` is told of each that was put,
+ * the report of what is left as it is. @throws {DeployError} where one cannot be looked at, or put.
+ */
+export async function putResources(
+  resources: Resources,
+  { cluster, report, changed }: {
+    cluster: Cluster;
+    report: { warn(text: string): void };
+    changed(what: string): void;
+  },
+): Promise<void> {
+  const warn = (text: string) => report.warn(text);
+  await using way = await resources.open(cluster);
+  const left = new Map<string, string[]>();
+  for (const resource of resources.of(cluster)) {
+    const { id } = resource;
+    const { outcome, look: { state, fields = [] } } = await ensure(resource, way, warn);
+    const why = fields.join("; ");
+    if (state === "not looked at") left.set(why, [...left.get(why) ?? [], id]);
+    else if (outcome !== "unchanged") changed(`${id} ${outcome}${why && `: ${why}`}`);
+  }
+  for (const [why, ids] of left) warn(`${why} (${ids.join(", ")})`);
+}

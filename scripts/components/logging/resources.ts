@@ -1,0 +1,53 @@
+// What OpenSearch shall know of log indices, and where their snapshots go.
+import type { Resources } from "../../../lib/core/resource.ts";
+import {
+  type OpenSearch,
+  wantedReplicas,
+  wantedRepository,
+  wantedTemplate,
+} from "../../../lib/opensearch/documents.ts";
+import {
+  managedIndices,
+  wantedIndexPolicy,
+  wantedSnapshotPolicy,
+} from "../../../lib/opensearch/policies.ts";
+import { openOpenSearch } from "./access.ts";
+import {
+  indexPolicy,
+  indexTemplate,
+  LOG_INDICES,
+  POLICY,
+  replicas,
+  REPOSITORY,
+  repository,
+  snapshotPolicy,
+} from "./documents.ts";
+
+const LOGS = LOG_INDICES.join(",");
+
+/** What OpenSearch itself must know. */
+export const logDocuments: Resources<OpenSearch> = {
+  title: "Index template and repository",
+  live: true,
+  open: openOpenSearch,
+  of: (cluster) => [
+    wantedTemplate("logs", indexTemplate(cluster)),
+    wantedRepository(REPOSITORY, repository(cluster)),
+    wantedReplicas(LOGS, replicas(cluster)),
+  ],
+};
+
+/** What its plugin for index management must know; needs the repository of {@link logDocuments}. */
+export const logPolicies: Resources<OpenSearch> = {
+  title: "Policies of indices and snapshots",
+  live: true,
+  program: "index-management",
+  open: openOpenSearch,
+  of: (cluster) => [
+    wantedIndexPolicy(POLICY, indexPolicy(cluster)),
+    managedIndices(LOGS, POLICY, indexPolicy(cluster)),
+    wantedSnapshotPolicy("logs-snapshots", snapshotPolicy(cluster)),
+    // The plugin makes its own index with one replica, whatever the default says.
+    wantedReplicas(".opendistro-*", replicas(cluster)),
+  ],
+};

@@ -1,0 +1,198 @@
+// What the S3 server shall have: buckets, and what only a MinIO and a key that may administrate it can do, quotas
+// and a user for each bucket.
+import { type Cluster, number } from "../../../lib/core/cluster.ts";
+import {
+  compared,
+  differing,
+  type Look,
+  type Resource,
+  type Resources,
+} from "../../../lib/core/resource.ts";
+import { ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
+import { type S3, s3Of } from "../../../lib/s3/client.ts";
+import { lookAtVersions, putVersions } from "../../../lib/s3/lifecycle.ts";
+import {
+  type Administration,
+  administration,
+  attach,
+  type Policy,
+  policyAt,
+  putPolicy,
+  putUser,
+  quotaOf,
+  refusedAt,
+  setQuota,
+  userInfo,
+} from "./admin.ts";
+import { type Bucket, bucketsOf, ownKeys, POLICY_PREFIX, policyName, policyOf } from "./buckets.ts";
+
+/** The server, and what our key may do there beside S3. */
+export interface Store {
+  s3: S3;
+  may: Administration;
+}
+
+/** Everything of a cluster on the server; old versions last, when the bucket is there. */
+export const storage: Resources<Store> = {
+  title: "Buckets and users",
+  async open(cluster) {
+    using stack = new DisposableStack();
+    const s3 = stack.use(s3Of(cluster));
+    const may = await administration(s3);
+    const held = stack.move();
+    return { s3, may, [Symbol.asyncDispose]: () => Promise.resolve(held.dispose()) };
+  },
+  of(cluster) {
+    const all = bucketsOf(cluster), own = ownKeys(cluster);
+    const days = number(cluster, "S3_KEEP_DELETED_DAYS");
+    const users = Map.groupBy(own, ({ key }) => key.accessKey);
+    const shared = all.filter(({ program }) => !own.some((bucket) => bucket.program === program));
+    return [
+      ...all.map(bucketItself),
+      ...all.map(quotaIn),
+      ...own.map((bucket) => s3Policy(policyName(bucket), policyOf(bucket))),
+      ...[...users.values()].map((buckets) => s3User(cluster, buckets)),
+      ...shared.length > 0 ? [siteUser(shared)] : [],
+      ...all.map((bucket) => versions(bucket, days)),
+    ];
+  },
+};
+
+function bucketItself({ name }: Bucket): Resource<Store> {
+  return {
+    id: `Bucket/${name}`,
+    look: async ({ s3 }) => ({ state: await hasBucket(s3, name) ? "as wanted" : "missing" }),
+    put: async ({ s3 }) => await ensureBucket(s3, name) === "created",
+  };
+}
+
+function versions({ name }: Bucket, days: number): Resource<Store> {
+  const options = ({ may }: Store) => ({ days, isMinio: may !== "no MinIO" });
+  return {
+    id: `BucketVersions/${name}`,
+    look: (store) => lookAtVersions(store.s3, name, options(store)),
+    put: (store, warn) => putVersions(store.s3, name, options(store), warn),
+  };
+}
+
+/** Where there is a quota that no setting wants, that is told, and it stays. */
+function quotaIn({ name, quota, quotaSetting }: Bucket): Resource<Store> {
+  return {
+    id: `BucketQuota/${name}`,
+    async look({ s3, may }) {
+      if (may !== "yes") {
+        const fix = "limit the bucket there, or empty its setting";
+        return quota === 0 ? { state: "as wanted" } : left(may, "no quota is set", fix);
+      }
+      const found = await quotaOf(s3, name);
+      if (found === quota) return { state: "as wanted" };
+      if (quota > 0) return differing([{ path: "bytes", old: found || undefined, now: quota }]);
+      const warning = `bucket "${name}" has a quota of ${found} bytes, and ${quotaSetting} is ` +
+        `empty (mc quota clear ALIAS/${name})`;
+      return { state: "as wanted", warnings: [warning] };
+    },
+    async put({ s3 }) {
+      await setQuota(s3, name, quota);
+      return true;
+    },
+  };
+}
+
+/** A policy of MinIO, by its name. */
+export function s3Policy(name: string, policy: Policy): Resource<Store> {
+  return {
+    id: `S3Policy/${name}`,
+    async look({ s3, may }) {
+      if (may !== "yes") return noUser(may);
+      const found = await policyAt(s3, name);
+      return compared(found && { statements: sorted(found) }, { statements: sorted(policy) });
+    },
+    async put({ s3 }) {
+      await putPolicy(s3, name, policy);
+      return true;
+    },
+  };
+}
+
+/** The statements of a policy in an order of their own; MinIO sorts what it is given. */
+function sorted({ Statement }: Policy) {
+  return [Statement].flat().map(({ Effect, Action, Resource }) => ({
+    Effect,
+    Action: [Action].flat().sort(),
+    Resource: [Resource].flat().sort(),
+  })).sort((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
+}
+
+/**
+ * The user of the key of these buckets, with the rights to them alone. Rights are never taken away; a user with
+ * policies that are not ours is somebody else's and left alone, and one that is disabled stays so.
+ */
+export function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
+  const [{ key, name }] = buckets as [Bucket];
+  const policies = buckets.map(policyName);
+  const setting = key.setting!;
+  const ask = async (s3: S3) => {
+    using user = s3Of(cluster, { key });
+    const [found, refused] = await Promise.all([userInfo(s3, user), refusedAt(user, name)]);
+    const missing = policies.filter((policy) => !found?.policies.includes(policy));
+    return { found, refused, missing };
+  };
+  return {
+    id: `S3User/${setting}`,
+    async look({ s3, may }) {
+      if (may !== "yes") return noUser(may);
+      const { found, refused, missing } = await ask(s3);
+      // A key that is there but no user of MinIO's own, such as a service account, is the operator's.
+      if (!found) return { state: refused ? "missing" : "as wanted" };
+      const foreign = [
+        ...found.policies.filter((policy) => !policy.startsWith(POLICY_PREFIX)),
+        ...found.groups.map((group) => `group ${group}`),
+      ];
+      const why = foreign.length > 0
+        ? `has rights of its own (${foreign.join(", ")})`
+        : "is disabled";
+      if (foreign.length > 0 || !found.enabled) {
+        const warning = `the user of ${setting} ${why}: it is left as it is`;
+        return { state: "as wanted", warnings: [warning] };
+      }
+      return differing([
+        ...missing.map((policy) => ({ path: "policies", old: undefined, now: policy })),
+        ...refused === "SignatureDoesNotMatch"
+          ? [{ path: "secret key", old: "another", now: "that of the settings" }]
+          : [],
+      ]);
+    },
+    async put({ s3 }) {
+      const { found, refused, missing } = await ask(s3);
+      using user = s3Of(cluster, { key });
+      if (refused) await putUser(s3, user);
+      if (missing.length > 0) await attach(s3, user, missing);
+      return !found || refused !== "" || missing.length > 0;
+    },
+  };
+}
+
+/** The key of the site where programs have no other: it is there, and what it may is told. */
+function siteUser(shared: Bucket[]): Resource<Store> {
+  const names = shared.map(({ program }) => `${program}_S3_ACCESS_KEY`).join(", ");
+  const warning = `S3_ACCESS_KEY may administrate the server, and clusters get it: set ${names}`;
+  return {
+    id: "S3User/S3_ACCESS_KEY",
+    look: ({ may }) =>
+      Promise.resolve({ state: "as wanted", warnings: may === "yes" ? [warning] : [] }),
+    put: () => Promise.resolve(false),
+  };
+}
+
+function noUser(may: Administration): Look {
+  const fix = "see to it that the key of each program may use its bucket alone";
+  return left(may, "no user is made", fix);
+}
+
+/** What is left to the operator where the server cannot be administrated. */
+function left(may: Administration, what: string, fix: string): Look {
+  const why = may === "no MinIO"
+    ? "the server is no MinIO"
+    : "S3_ACCESS_KEY may not administrate the server";
+  return { state: "not looked at", fields: [`${what}, as ${why}: ${fix}`] };
+}
