@@ -38,6 +38,7 @@ export const FAULTS: Fault[] = [
   { id: "A14", fault: "unknown cluster or flag", exit: "2" },
   // Host
   { id: "A15", fault: "no kubectl on PATH", exit: "3" },
+  { id: "E18", fault: "kubectl older than what this was tried with", exit: "3" },
   { id: "A16", fault: "kubectl too old, or too far from the server", exit: "3 or warn" },
   { id: "A17", fault: "no bash on PATH", exit: "3" },
   { id: "A18", fault: "read-only or full disk, no TMPDIR", exit: "0 or 3" },

@@ -253,9 +253,10 @@ async function edges(
   const script = `#!/bin/bash
 echo "$*" >>${folder}/calls
 case "$*" in
+*"version --client"*) echo '"gitVersion": "v1.36.3"' ;;
 *"config view"*) cat ${folder}/config ;;
 *"get namespace/"*) sed "s/ID/\${2#*mkube-}/g" ${folder}/seen ;;
-*"get configmap"*) echo '{"items":[]}' ;;
+*"get configmap"* | *" apply "*) echo '{"items":[]}' ;;
 esac
 `;
   await Deno.writeTextFile(`${folder}/kubectl`, script, { mode: 0o755 });
