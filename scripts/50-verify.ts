@@ -15,7 +15,7 @@ import { STEPS } from "./steps.ts";
 const AFTER = { when: "after", needs: "cluster" } as const;
 
 /** Of the cluster as a whole; the steps bring their own. */
-function checksOfCluster(inventory: Inventory): Check[] {
+export function checksOfCluster(inventory: Inventory): Check[] {
   const objects = (subject: Subject) => existing(subject, inventory);
   return [
     { ...AFTER, name: "Objects", hop: "manifests -> API server", run: objects },
@@ -40,10 +40,9 @@ export const verify = step({
   objects: () => Promise.resolve([]),
   async run(context) {
     const { cluster } = context;
-    const objects = await desiredOf(STEPS, cluster);
     const deadline = Date.now() + patienceOf(cluster);
     const checks = checksOf(STEPS, cluster, "after", checksOfCluster(context.inventory));
-    await verifyBy(checks, context, () => deadline, () => objects);
+    await verifyBy(checks, context, () => deadline, () => desiredOf(STEPS, cluster));
   },
 });
 

@@ -2,8 +2,10 @@
 import { type Cluster, flag, list, type Role } from "./cluster.ts";
 import type { Manifest } from "./object.ts";
 
-/** A Service and one of its ports, by name or number. */
+/** A Service, or a pod, and one of its ports by name or number. */
 export interface ServicePort {
+  /** Default: a Service. */
+  kind?: "services" | "pods";
   namespace: string;
   name: string;
   port: string | number;
@@ -99,6 +101,8 @@ export interface Check {
   role?: Role;
   /** The program it needs, as STAND_INS names it; only for one that may be a stand-in. */
   program?: string;
+  /** true: it takes seconds, so it begins before the others. */
+  slow?: boolean;
   /** true: a key for S3 has a part in it, so a rotation asks again. */
   s3?: boolean;
   /** What is found; nothing when all is well. An error thrown here is one finding. */

@@ -48,6 +48,7 @@ export async function deployFleet(
     cluster,
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
     result: { cluster, steps: [] },
+    besides: [],
   }));
   const { maxFailures = Infinity, replace, fleet = clusters } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
@@ -68,6 +69,7 @@ export async function deployFleet(
     ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
     : [];
   await sideBySide(runs, AT_ONCE, (run) => runSteps(last, run, { fleet, stopped }));
+  await Promise.all(runs.flatMap(({ besides }) => besides));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 
@@ -126,12 +128,14 @@ interface Run {
   report: Report;
   result: ClusterResult;
   inventory?: Inventory;
+  /** What goes on when its step is done. */
+  besides: Promise<void>[];
 }
 
 /** Runs steps in order and adds their results; after a failure (or once `stopped`) the rest is not run. */
 async function runSteps(
   steps: Step[],
-  { report, result, inventory }: Run,
+  { report, result, inventory, besides }: Run,
   { fleet, stopped, replace, wanted }: {
     fleet: Cluster[];
     stopped: () => boolean;
@@ -149,7 +153,13 @@ async function runSteps(
     const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
     const alone = !step.needs.every(ran);
     done.push(
-      await runStep(step, inventory, report, { alone, fleet, replace, objects: wanted?.get(step) }),
+      await runStep(step, inventory, report, {
+        alone,
+        fleet,
+        replace,
+        besides,
+        objects: wanted?.get(step),
+      }),
     );
   }
 }

@@ -1,16 +1,13 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
-import { apply, staleAmong } from "../apply/apply.ts";
 import type { Inventory } from "../apply/inventory.ts";
-import { growVolumes } from "../apply/volumes.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import { type Check, hiddenBy } from "../core/check.ts";
+import type { Check } from "../core/check.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { contextOf, type StepContext } from "./context.ts";
 import { hasRun } from "../kube/deployed.ts";
 import { idOf, type Manifest, signed } from "../core/object.ts";
-import { waitReady } from "../apply/readiness.ts";
 import { changeCount, type Report } from "../io/report.ts";
 import type { Resources } from "../core/resource.ts";
-import { putResources } from "./resources.ts";
 
 /** The Secret in which a step's programs find their key for S3. */
 export interface S3KeyHolder {
@@ -56,35 +53,6 @@ export interface StepDefinition {
 
 export interface Step extends StepDefinition {
   needs: string[];
-}
-
-/** What a step's runbook may use. */
-export interface StepContext {
-  cluster: Cluster;
-  /** What is known of ours on it. */
-  inventory: Inventory;
-  /** All clusters of the site, this one included. */
-  fleet: Cluster[];
-  /** Bundles and own objects, signed as this step's. */
-  objects: Manifest[];
-  report: Report;
-  /** A titled, timed phase. */
-  phase<T>(title: string, work: () => Promise<T>): Promise<T>;
-  /**
-   * A phase that needs running pods: on simulated nodes it is listed as not shown here, and so it is
-   * where STAND_INS names the `program` it needs.
-   */
-  live(title: string, work: () => Promise<void>, program?: string): Promise<void>;
-  /** A phase that puts what of the step's resources is not as wanted; reports and counts it. */
-  put(resources: Resources): Promise<void>;
-  /** Counts what cannot be shown on this cluster. */
-  notShown(title: string): void;
-  /** Grows volumes where the objects want it, applies them, reports and counts what changed. */
-  apply(objects: Manifest[]): Promise<void>;
-  /** Waits until the objects are ready; `minutes` at most (10). */
-  ready(objects: Manifest[], minutes?: number): Promise<void>;
-  /** Reports and counts a change that is none of an object or a resource. */
-  changed(what: string): void;
 }
 
 /** How a step ended on one cluster. */
@@ -136,8 +104,10 @@ export async function runStep(
   step: Step,
   inventory: Inventory,
   report: Report,
-  { alone = false, fleet = [inventory.cluster], replace, objects: known }: {
+  { alone = false, fleet = [inventory.cluster], replace, objects: known, besides = [] }: {
     alone?: boolean;
+    /** Gets what goes on when the step is done; a failure of it is one of the result. */
+    besides?: Promise<void>[];
     fleet?: Cluster[];
     replace?: ReadonlySet<string>;
     objects?: Manifest[];
@@ -149,6 +119,11 @@ export async function runStep(
   const context = text(cluster, "KUBE_CONTEXT");
   report.heading(`${step.name}  ${text(cluster, "CLUSTER_NAME")}  context ${context}`);
   report.now(step.name);
+  function failed(error: unknown): void {
+    report.error(error, cluster);
+    result.state = "failed";
+    result.error = error;
+  }
   try {
     const reason = step.skips?.(cluster);
     if (reason) {
@@ -159,11 +134,9 @@ export async function runStep(
     const objects = known ?? await desired(step, cluster);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    await step.run(contextOf(inventory, fleet, objects, report, result, replace));
+    await step.run(contextOf(inventory, fleet, objects, report, result, besides, failed, replace));
   } catch (error) {
-    report.error(error, cluster);
-    result.state = "failed";
-    result.error = error;
+    failed(error);
   }
   result.seconds = (performance.now() - started) / 1000;
   report.now(`${step.name}  ${result.state}`);
@@ -171,62 +144,6 @@ export async function runStep(
   const end = `${changeCount(changed)}, ${objects} objects, ${seconds.toFixed(1)}s`;
   report.say(`  ${state === "ok" ? "done" : "FAILED"}: ${end}`);
   return result;
-}
-
-function contextOf(
-  inventory: Inventory,
-  fleet: Cluster[],
-  objects: Manifest[],
-  report: Report,
-  result: StepResult,
-  replace?: ReadonlySet<string>,
-): StepContext {
-  async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
-    const started = performance.now();
-    report.now(`${result.step}  ${title}`);
-    const value = await work();
-    report.phase(title, (performance.now() - started) / 1000);
-    return value;
-  }
-  function changed(what: string): void {
-    report.say(`    changed    ${what}`);
-    result.changed += 1;
-  }
-  const notShown = (title: string) => void result.notShown.push(title);
-  const context: StepContext = {
-    cluster: inventory.cluster,
-    inventory,
-    fleet,
-    objects,
-    report,
-    phase,
-    notShown,
-    async live(title, work, program) {
-      const reason = hiddenBy(inventory.cluster, program);
-      if (!reason) return await phase(title, work);
-      notShown(title);
-      report.notShown(title, reason);
-    },
-    async put(resources) {
-      const work = () => putResources(resources, context);
-      await (resources.live ? context.live : phase)(resources.title, work, resources.program);
-    },
-    async apply(objects) {
-      const stale = await staleAmong(inventory, objects);
-      if (stale.length === 0) return;
-      const say = (text: string) => report.note(text);
-      for (const growth of await growVolumes(inventory, stale, { say })) changed(growth);
-      const changes = await apply(inventory, objects, { say, replace });
-      report.changes(changes);
-      result.changed += changes.filter(({ action }) => action !== "unchanged").length;
-    },
-    async ready(objects, minutes = 10) {
-      const say = (missing: string) => report.waiting(missing);
-      await waitReady(inventory, objects, { seconds: minutes * 60, say });
-    },
-    changed,
-  };
-  return context;
 }
 
 async function checkNeeds(step: Step, cluster: Cluster): Promise<void> {

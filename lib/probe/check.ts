@@ -75,11 +75,15 @@ export async function runChecks(
     subject.say([...open].slice(0, 3).join(", ") + more);
   }, REMINDER * 1000);
   try {
-    return await sideBySide(checks, WIDTH, async (check) => {
+    const slowFirst = [...checks].sort((one, other) =>
+      Number(other.slow ?? false) - Number(one.slow ?? false)
+    );
+    const rows = await sideBySide(slowFirst, WIDTH, async (check): Promise<Row> => {
       const findings = await runUntilOk(check, subject, { until: until(check), every });
       open.delete(check.name);
       return { check, findings, state: worstOf(findings) };
     });
+    return rows.sort((one, other) => checks.indexOf(one.check) - checks.indexOf(other.check));
   } finally {
     clearInterval(reminder);
   }

@@ -52,8 +52,11 @@ export async function openProxy(cluster: Cluster): Promise<ClusterProxy> {
 }
 
 /** Path of a Service's HTTP under the API server; `path` starts with a slash and may have a query. */
-export function proxyPath({ namespace, name, port }: ServicePort, path: string): string {
-  return `/api/v1/namespaces/${namespace}/services/${name}:${port}/proxy${path}`;
+export function proxyPath(
+  { kind = "services", namespace, name, port }: ServicePort,
+  path: string,
+): string {
+  return `/api/v1/namespaces/${namespace}/${kind}/${name}:${port}/proxy${path}`;
 }
 
 async function listening(socket: string, running: ReturnType<typeof startKubectl>): Promise<void> {

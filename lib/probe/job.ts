@@ -118,19 +118,21 @@ async function end(
   say: (text: string) => void,
 ): Promise<boolean> {
   const seconds: number = spec.activeDeadlineSeconds;
-  let state = "waiting";
+  let state: string = "waiting";
   let stuck: Stuck | undefined;
   await until(`the pod that ${does}`, async () => {
     const items = await liveObjects(cluster, "jobs,pods", namespace);
     const job = items.find(({ kind, metadata }) => kind === "Job" && metadata.name === name);
     const verdict = job ? readiness(job) : { state: "waiting" as const, reason: "not there yet" };
-    state = verdict.state;
-    if (verdict.state !== "waiting") return [];
     const pod = items.find(({ kind, metadata }) =>
       kind === "Pod" && metadata.labels?.["batch.kubernetes.io/job-name"] === name
     );
+    // Its controller says so a second or two later.
+    state = pod?.status?.phase === "Succeeded" ? "ready" : verdict.state;
+    if (state !== "waiting") return [];
     stuck = pod && reasonOf(pod);
-    return [`Job ${namespace}/${name}: ${stuck?.reason ?? verdict.reason}`];
+    const reason = stuck?.reason ?? ("reason" in verdict ? verdict.reason : "");
+    return [`Job ${namespace}/${name}: ${reason}`];
   }, { seconds: seconds + 15, every: 1, say });
   // A Job whose time is over takes its pod along, and the reason with it.
   if (state !== "failed" || !stuck) return state === "ready";

@@ -4,7 +4,7 @@ import { text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { openSubject, type Row, runChecks, tableOf } from "../../lib/probe/check.ts";
-import type { StepContext } from "../../lib/deploy/step.ts";
+import type { StepContext } from "../../lib/deploy/context.ts";
 
 /**
  * Runs every check until it is well, or its time (`until`, as of `Date.now()`) is over, and shows the table.
@@ -14,7 +14,7 @@ export async function verifyBy(
   checks: Check[],
   { cluster, fleet, phase, notShown, report }: StepContext,
   until: (check: Check) => number,
-  objects: () => Manifest[] = () => [],
+  objects: () => Manifest[] | Promise<Manifest[]> = () => [],
 ): Promise<void> {
   const say = (missing: string) => report.waiting(missing);
   await using subject = openSubject(cluster, { when: "after", fleet, objects, say });

@@ -11,7 +11,8 @@ import { DeployError } from "../../../lib/core/error.ts";
 import { HASH_LABEL } from "../../../lib/apply/diff.ts";
 import { configMap, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
-import { step, type StepContext } from "../../../lib/deploy/step.ts";
+import type { StepContext } from "../../../lib/deploy/context.ts";
+import { step } from "../../../lib/deploy/step.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
   fakeKubectl,

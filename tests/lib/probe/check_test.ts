@@ -170,11 +170,13 @@ Deno.test("runChecks() lets what has begun end when the run is to end", async ()
     throw new Error("before any promise");
   });
   const subject = openSubject(CLUSTER, { when: "after", objects: () => [] });
-  const stopped = Object.assign([throws, ends], {
-    // The third one finds that the run is to end.
-    entries: () => [[0, throws], [1, ends], [2, undefined as unknown as Check]].values(),
-  }) as Check[];
-  await assert.rejects(runChecks(stopped, subject));
+  const stops: Check = {
+    ...ends,
+    get needs(): undefined {
+      throw new Error("the run is to end");
+    },
+  };
+  await assert.rejects(runChecks([throws, ends, stops], subject), /is to end/);
   assert.deepEqual(log, ["cleaned up"]);
 });
 

@@ -1,0 +1,114 @@
+// What the runbook of a step works with: phases that are timed, and the ways in which it changes a cluster.
+import { apply, staleAmong } from "../apply/apply.ts";
+import type { Inventory } from "../apply/inventory.ts";
+import { waitReady } from "../apply/readiness.ts";
+import { growVolumes } from "../apply/volumes.ts";
+import { hiddenBy } from "../core/check.ts";
+import type { Cluster } from "../core/cluster.ts";
+import type { Manifest } from "../core/object.ts";
+import type { Resources } from "../core/resource.ts";
+import type { Report } from "../io/report.ts";
+import { putResources } from "./resources.ts";
+
+/** What a step's runbook may use. */
+export interface StepContext {
+  cluster: Cluster;
+  /** What is known of ours on it. */
+  inventory: Inventory;
+  /** All clusters of the site, this one included. */
+  fleet: Cluster[];
+  /** Bundles and own objects, signed as this step's. */
+  objects: Manifest[];
+  report: Report;
+  /** A titled, timed phase. */
+  phase<T>(title: string, work: () => Promise<T>): Promise<T>;
+  /**
+   * A phase that needs running pods: on simulated nodes it is listed as not shown here, and so it is
+   * where STAND_INS names the `program` it needs.
+   */
+  live(title: string, work: () => Promise<void>, program?: string): Promise<void>;
+  /** The same beside the steps that follow: when it fails none of them is begun any more. */
+  beside(title: string, work: () => Promise<void>): Promise<void>;
+  /** A phase that puts what of the step's resources is not as wanted; reports and counts it. */
+  put(resources: Resources): Promise<void>;
+  /** Counts what cannot be shown on this cluster. */
+  notShown(title: string): void;
+  /** Grows volumes where the objects want it, applies them, reports and counts what changed. */
+  apply(objects: Manifest[]): Promise<void>;
+  /** Waits until the objects are ready; `minutes` at most (10). */
+  ready(objects: Manifest[], minutes?: number): Promise<void>;
+  /** Reports and counts a change that is none of an object or a resource. */
+  changed(what: string): void;
+}
+
+/** What is counted of a step, by its name. */
+interface Tally {
+  step: string;
+  changed: number;
+  notShown: string[];
+}
+
+/** The context of one step on a cluster; `besides` gets what goes on when the step is done, `failed` its failure. */
+export function contextOf(
+  inventory: Inventory,
+  fleet: Cluster[],
+  objects: Manifest[],
+  report: Report,
+  result: Tally,
+  besides: Promise<void>[],
+  failed: (error: unknown) => void,
+  replace?: ReadonlySet<string>,
+): StepContext {
+  const { cluster } = inventory;
+  async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
+    const started = performance.now();
+    report.now(`${result.step}  ${title}`);
+    const value = await work();
+    report.phase(title, (performance.now() - started) / 1000);
+    return value;
+  }
+  function changed(what: string): void {
+    report.say(`    changed    ${what}`);
+    result.changed += 1;
+  }
+  const notShown = (title: string) => void result.notShown.push(title);
+  async function live(title: string, work: () => Promise<void>, program?: string): Promise<void> {
+    const reason = hiddenBy(cluster, program);
+    if (!reason) return await phase(title, work);
+    notShown(title);
+    report.notShown(title, reason);
+  }
+  const context: StepContext = {
+    cluster,
+    inventory,
+    fleet,
+    objects,
+    report,
+    phase,
+    notShown,
+    live,
+    beside(title, work) {
+      besides.push(live(title, work).catch(failed));
+      return Promise.resolve();
+    },
+    async put(resources) {
+      const work = () => putResources(resources, context);
+      await (resources.live ? live : phase)(resources.title, work, resources.program);
+    },
+    async apply(objects) {
+      const stale = await staleAmong(inventory, objects);
+      if (stale.length === 0) return;
+      const say = (text: string) => report.note(text);
+      for (const growth of await growVolumes(inventory, stale, { say })) changed(growth);
+      const changes = await apply(inventory, objects, { say, replace });
+      report.changes(changes);
+      result.changed += changes.filter(({ action }) => action !== "unchanged").length;
+    },
+    async ready(objects, minutes = 10) {
+      const say = (missing: string) => report.waiting(missing);
+      await waitReady(inventory, objects, { seconds: minutes * 60, say });
+    },
+    changed,
+  };
+  return context;
+}
