@@ -18,14 +18,18 @@ export interface Dated {
   fix: string;
 }
 
-/** Days that are left when somebody should act. */
-const SOON = 30;
+const HOUR = 3600 * 1000, DAY = 24 * HOUR;
 
-const DAY = 24 * 3600 * 1000;
+/**
+ * Ms that are left when somebody should act: a month, but of a short-lived one, which renews itself with a
+ * third left, a fifth of its life.
+ */
+function soon({ from, until }: Dated): number {
+  return Math.min(30 * DAY, (until - from) / 5);
+}
 
-/** Whole days until a certificate ends. */
-function daysLeft({ until }: Dated, now: number): number {
-  return Math.floor((until - now) / DAY);
+function leftText(ms: number): string {
+  return ms < 2 * DAY ? `${Math.floor(ms / HOUR)} hours` : `${Math.floor(ms / DAY)} days`;
 }
 
 /** What the S3 server shows, and its CA. */
@@ -51,7 +55,7 @@ function onTheWay(read: (cluster: Cluster) => Promise<Dated[]>) {
   };
 }
 
-/** Certificates by the days that are left; a month ahead a deploy still works, but verification fails. */
+/** Certificates by the time that is left; shortly before the end a deploy works still, but verification fails. */
 export function judgeCertificates(
   all: Dated[],
   when: Subject["when"],
@@ -66,10 +70,10 @@ export function judgeCertificates(
       fail(`${whose} ${what}; ${here}`, `if that time is right: ${fix}`, ExitCode.unreachable);
     if (until <= now) return wrong(`ended on ${end}`);
     if (from > now) return wrong(`starts on ${new Date(from).toISOString()} only`);
-    const days = daysLeft(one, now);
-    if (days >= SOON) return ok(`${whose}: ${days} days left, until ${end}`);
+    const left = leftText(until - now);
+    if (until - now >= soon(one)) return ok(`${whose}: ${left} left, until ${end}`);
     const state = when === "before" ? "warn" : "fail";
-    return { state, what: `${whose} ends in ${days} days, on ${end}`, fix };
+    return { state, what: `${whose} ends in ${left}, on ${end}`, fix };
   });
 }
 

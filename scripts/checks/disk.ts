@@ -5,7 +5,8 @@ import type { Manifest } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor } from "../components/longhorn/nodes.ts";
-import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
+import type { NodeFacts } from "./node_answer.ts";
+import { factsOf, UNKNOWN_NODES } from "./node_facts.ts";
 import {
   fail,
   type Finding,

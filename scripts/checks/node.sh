@@ -20,6 +20,25 @@ for name in iscsid multipathd; do runs "$name" && echo "$name=yes" || echo "$nam
 grep -qs ISCSIADM_ABSTRACT_NAMESPACE /proc/1/net/unix && echo iscsi_socket=yes || echo iscsi_socket=no
 for name in chronyd ntpd systemd-timesyn; do runs "$name" && echo "time_sync=$name"; done
 
+# In the tables of the kernel 0A is a listening socket, and its port stands in hexadecimal.
+listens=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _ state _; do
+  [ "$state" = 0A ] && echo $((0x${local##*:}))
+done | sort -un | tr '\n' ' ')
+echo "listens=$listens"
+if runs firewalld; then echo firewall=firewalld
+elif grep -qsi '^ENABLED=yes' /host/etc/ufw/ufw.conf; then echo firewall=ufw
+fi
+
+# A domain that answers for a name which nobody has answers for every name that a pod asks for.
+wildcards=
+for domain in $(sed -n 's/^search//p' /etc/resolv.conf | tail -n 1); do
+  [ "$domain" = . ] && continue
+  if timeout 5 nslookup "no-such-host-$$.$domain" 2>/dev/null | grep -q '^Name:'; then
+    wildcards="$wildcards $domain"
+  fi
+done
+echo "wildcards=$wildcards"
+
 iscsiadm=no
 for folder in sbin bin usr/sbin usr/bin usr/local/sbin usr/local/bin; do
   [ -x "/host/$folder/iscsiadm" ] && iscsiadm=yes
@@ -41,11 +60,25 @@ while read -r _ _ _ _ point _ tags; do
 done </proc/1/mountinfo
 echo "mounts_shared=$shared"
 
-# The folder may not be made yet: its disk is that of the nearest folder above it.
-while [ ! -d "/host$data" ] && [ "$data" != / ] && [ -n "$data" ]; do data=$(dirname "$data"); done
-df -Pk "/host$data" | tail -n 1 | {
-  read -r _ total _ free _
-  echo "disk_kib=$total"
-  echo "disk_free_kib=$free"
+# The disk of a path on the node; a folder that is not made yet is on that of the nearest above it.
+disk() {
+  path=$2
+  [ -L "/host$path" ] && path=$(readlink "/host$path")
+  while [ ! -d "/host$path" ] && [ "$path" != / ] && [ -n "$path" ]; do path=$(dirname "$path"); done
+  df -Pk "/host$path" | tail -n 1 | {
+    read -r _ total _ free _
+    echo "$1_kib=$total"
+    echo "$1_free_kib=$free"
+  }
 }
+disk disk "$data"
+if runs dockerd; then
+  images=$(sed -n 's/.*"data-root"[^"]*"\([^"]*\)".*/\1/p' /host/etc/docker/daemon.json 2>/dev/null)
+  images=${images:-/var/lib/docker}
+else
+  images=$(sed -n "s/^root *= *[\"']\(.*\)[\"'].*/\1/p" /host/etc/containerd/config.toml 2>/dev/null)
+  images=${images:-/var/lib/containerd}
+fi
+echo "images_path=$images"
+disk images "$images"
 echo "end=yes"

@@ -2,7 +2,8 @@
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { factsOf, type NodeFacts, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
+import type { NodeFacts } from "./node_answer.ts";
+import { factsOf, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 
 type Judge = (facts: NodeFacts, cluster: Cluster) => Finding;

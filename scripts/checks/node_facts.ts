@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
+import { type NodeFacts, parseFacts, unseen } from "./node_answer.ts";
 import type { Subject } from "../../lib/core/check.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { conditionOf } from "../../lib/kube/list.ts";
@@ -11,32 +12,6 @@ import { asList, type Manifest } from "../../lib/core/object.ts";
 import { diagnosePod } from "../../lib/apply/diagnose.ts";
 import { rewriteImages } from "../../lib/render/render.ts";
 import { until } from "../../lib/io/wait.ts";
-
-/** What node.sh found on a node. */
-export interface NodeFacts {
-  node: string;
-  /** Seconds by which the node's clock is ahead of ours; 0 when that cannot be told apart. */
-  ahead: number;
-  /** ID and ID_LIKE of its system, such as `ubuntu debian`. */
-  os: string;
-  kernel: string;
-  mapCount: number;
-  inotifyInstances: number;
-  inotifyWatches: number;
-  cgroup: number;
-  /** iscsid runs, or systemd starts it at the first login. */
-  iscsid: boolean;
-  iscsiadm: boolean;
-  iscsiTcp: "loaded" | "available" | "missing";
-  multipathd: boolean;
-  /** Program that keeps the clock right. */
-  timeSync?: string;
-  /** New mounts of the node spread into pods. */
-  mountsShared: boolean;
-  /** Of the disk of LONGHORN_DATA_PATH, in bytes. */
-  diskBytes: number;
-  diskFreeBytes: number;
-}
 
 /** What a check says that cannot do without them. */
 export const UNKNOWN_NODES = "not looked at: see Nodes";
@@ -177,53 +152,4 @@ async function output(
   }
   const words = ["logs", "-n", NAMESPACE, pod!.metadata.name];
   return await kubectl(words, { cluster, seconds: 20 });
-}
-
-function unseen(where: string[]): DeployError {
-  return new DeployError("Cannot look at the node: the pod that should told nothing", {
-    exitCode: ExitCode.prerequisite,
-    where,
-    fix: "look at what the node says (kubectl describe node), and whether it can pull images",
-  });
-}
-
-/**
- * Reads the lines of node.sh; `from` and `to` (as of `Date.now()`) are when the pod was asked for and
- * when its answer was there.
- * @throws {DeployError} exit 3 when the answer is cut short.
- */
-export function parseFacts(
-  node: string,
-  answer: string,
-  { from, to }: { from: number; to: number },
-): NodeFacts {
-  const facts = new Map(
-    answer.split("\n").filter((line) => line.includes("=")).map((line) => {
-      const at = line.indexOf("=");
-      return [line.slice(0, at), line.slice(at + 1).trim()];
-    }),
-  );
-  if (!facts.has("end")) throw unseen([`node ${node} answered: ${answer.trim().slice(-300)}`]);
-  const of = (name: string) => Number(facts.get(name) ?? NaN);
-  const yes = (name: string) => facts.get(name) === "yes";
-  const time = of("time");
-  return {
-    node,
-    // Whole seconds on the node: any time of ours between the two may be the same one.
-    ahead: time + 1 < from / 1000 ? time - from / 1000 : time > to / 1000 ? time - to / 1000 : 0,
-    os: [facts.get("os"), facts.get("os_like")].filter(Boolean).join(" "),
-    kernel: facts.get("kernel") ?? "",
-    mapCount: of("max_map_count"),
-    inotifyInstances: of("max_user_instances"),
-    inotifyWatches: of("max_user_watches"),
-    cgroup: of("cgroup"),
-    iscsid: yes("iscsid") || yes("iscsi_socket"),
-    iscsiadm: yes("iscsiadm"),
-    iscsiTcp: facts.get("iscsi_tcp") as NodeFacts["iscsiTcp"],
-    multipathd: yes("multipathd"),
-    timeSync: facts.get("time_sync"),
-    mountsShared: yes("mounts_shared"),
-    diskBytes: of("disk_kib") * 1024,
-    diskFreeBytes: of("disk_free_kib") * 1024,
-  };
 }

@@ -20,12 +20,13 @@ import { STEPS } from "../steps.ts";
 import { rights, target, tools } from "../checks/access.ts";
 import { room } from "../checks/capacity.ts";
 import { apiCertificate, clientCertificate } from "../checks/certificates.ts";
+import { firewall, hostPorts, imageRoom, nodeAddress, searchDomains } from "../checks/host.ts";
 import { cgroup, nodeClock, nodes, onNodes } from "../checks/node.ts";
 
 const NODE = { ...BEFORE, needs: "pods" } as const;
 
 /** Of the machine and the cluster as a whole; the steps bring their own. */
-const CHECKS: Check[] = [
+export const CHECKS_BEFORE: Check[] = [
   { ...BEFORE, name: "Tools", hop: "this machine", run: tools },
   { ...BEFORE, name: TARGET, hop: "kubectl -> API server", run: target },
   { ...BEFORE, needs: "cluster", name: "Rights", hop: "user -> API server", run: rights },
@@ -33,6 +34,11 @@ const CHECKS: Check[] = [
   { ...BEFORE, name: "API server certificate", hop: "API server -> kubectl", run: apiCertificate },
   { ...NODE, name: "Nodes", hop: "pods -> nodes", run: nodes },
   { ...BEFORE, needs: "cluster", name: "Room for pods", hop: "pods -> nodes", run: room },
+  { ...BEFORE, needs: "cluster", name: "Node address", hop: "people -> node", run: nodeAddress },
+  { ...NODE, name: "Host ports", hop: "pods -> node", run: hostPorts },
+  { ...NODE, name: "Firewall", hop: "pods -> pods", run: onNodes(firewall) },
+  { ...NODE, name: "Search domains", hop: "pods -> names", run: onNodes(searchDomains) },
+  { ...NODE, name: "Room for images", hop: "images -> node", run: onNodes(imageRoom) },
   { ...NODE, name: "cgroup", hop: "node", run: onNodes(cgroup) },
   { ...NODE, name: "Clock of the node", hop: "node -> this machine", run: onNodes(nodeClock) },
 ];
@@ -60,7 +66,7 @@ export async function preflight(
 ): Promise<Row[]> {
   const say = (missing: string) => report.waiting(missing);
   await using subject = openSubject(cluster, { when: "before", objects, say });
-  const checks = checksOf(STEPS, cluster, "before", CHECKS);
+  const checks = checksOf(STEPS, cluster, "before", CHECKS_BEFORE);
   say(`looking at ${checks.length} things of ${text(cluster, "CLUSTER_NAME")}`);
   return await runChecks(checks, subject);
 }

@@ -27,7 +27,8 @@ import {
   refuseUnfitNodes,
   sysctls,
 } from "../../scripts/checks/node.ts";
-import { type NodeFacts, nodeFacts, parseFacts } from "../../scripts/checks/node_facts.ts";
+import { type NodeFacts, parseFacts } from "../../scripts/checks/node_answer.ts";
+import { nodeFacts } from "../../scripts/checks/node_facts.ts";
 import {
   demandsOf,
   judgeRoom,
@@ -37,6 +38,14 @@ import {
 } from "../../scripts/checks/capacity.ts";
 import { exitCodeOfRows, type Row, tableOf } from "../../lib/probe/check.ts";
 import { aheadOf, askBuckets, judgeBuckets, judgeClock } from "../../scripts/checks/s3.ts";
+import {
+  firewall,
+  hostPortsOf,
+  imageRoom,
+  judgeAddress,
+  judgeHostPorts,
+  searchDomains,
+} from "../../scripts/checks/host.ts";
 import { judgeKubectl } from "../../scripts/checks/access.ts";
 import { claimsOf, judgeClass, judgeDefault, judgeDisks } from "../../scripts/checks/disk.ts";
 import {
@@ -84,6 +93,12 @@ const NODE: NodeFacts = {
   mountsShared: true,
   diskBytes: 100 * GiB,
   diskFreeBytes: 90 * GiB,
+  listens: [22, 9100],
+  firewall: undefined,
+  wildcards: [],
+  imagesPath: "/var/lib/containerd",
+  imagesBytes: 50 * GiB,
+  imagesFreeBytes: 40 * GiB,
 };
 
 Deno.test("A16: judgeKubectl() stops for a kubectl that is too old, and warns of a skew", () => {
@@ -100,7 +115,7 @@ Deno.test("A16: judgeKubectl() stops for a kubectl that is too old, and warns of
 
 const NOW = Date.parse("2026-11-23T12:00:00Z");
 
-function certificate(days: number, startsIn = -100): Dated {
+function certificate(days: number, startsIn = -900): Dated {
   const at = (days: number) => NOW + days * 24 * 3600 * 1000;
   return { whose: "the certificate", from: at(startsIn), until: at(days), fix: "minikube start" };
 }
@@ -129,6 +144,80 @@ Deno.test("B52: judgeCertificates() warns a month ahead, and fails a verificatio
   ]);
   assert.equal(judge("after", certificate(29))[0]!.state, "fail");
   assert.equal(judge("before")[0]!.state, "ok");
+});
+
+Deno.test("V2: a short-lived certificate is judged by its life, in hours when there are few", () => {
+  const day = (until: number, from: number) =>
+    judgeCertificates([certificate(until, from)], "after", NOW)[0]!;
+  // 90 days, of which a client that renews itself has 30 left; one of a day, with a third left.
+  assert.equal(day(29, -61).state, "ok");
+  assert.equal(day(17, -73).state, "fail");
+  assert.equal(day(8 / 24, -16 / 24).what, "the certificate: 8 hours left, until 2026-11-23");
+  assert.equal(day(4 / 24, -20 / 24).state, "fail");
+});
+
+Deno.test("V6: judgeHostPorts() stops for a process or another's pod on a port that ours want", () => {
+  const spec = {
+    hostNetwork: true,
+    containers: [{ ports: [{ containerPort: 9100 }] }],
+  };
+  const metadata = { namespace: "node-agents", name: "node-exporter" };
+  const wanted = hostPortsOf([
+    { apiVersion: "apps/v1", kind: "DaemonSet", metadata, spec: { template: { spec } } },
+  ]);
+  assert.deepEqual([...wanted], [[9100, "node-agents/node-exporter"]]);
+  const pod = (namespace: string, name: string, ready = true): Manifest => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { namespace, name },
+    spec: { ...spec, nodeName: NODE.node },
+    status: { containerStatuses: [{ ready }] },
+  });
+  assert.equal(judgeHostPorts([{ ...NODE, listens: [22] }], wanted, []).state, "ok");
+  const ours = pod("node-agents", "node-exporter-x");
+  assert.equal(judgeHostPorts([NODE], wanted, [ours]).state, "ok");
+  for (
+    const [pods, by] of [
+      [[], "a process of the node"],
+      [[pod("node-agents", "node-exporter-x", false)], "a process of the node"],
+      [[pod("shop", "exporter-1")], "the pod shop/exporter-1"],
+    ] as const
+  ) {
+    const row = judgeHostPorts([NODE], wanted, [...pods]);
+    assert.equal(codeOf(row), 4);
+    assert.equal(row.what, `taken: 9100 of mkube-197 by ${by}`);
+  }
+});
+
+Deno.test("V6: firewall, search domains and the disk of images are told of with a fix", () => {
+  assert.equal(firewall(NODE, LONGHORN).state, "ok");
+  const ufw = firewall({ ...NODE, firewall: "ufw" }, LONGHORN);
+  assert.equal(ufw.state, "warn");
+  assert.match(ufw.fix!, /disable --now ufw, or .*ufw allow 30901\/tcp/);
+  assert.equal(searchDomains(NODE).state, "ok");
+  assert.match(
+    searchDomains({ ...NODE, wildcards: ["corp.lab"] }).what,
+    /corp\.lab answers for every/,
+  );
+  assert.equal(imageRoom(NODE).state, "ok");
+  const room = (free: number) => imageRoom({ ...NODE, imagesFreeBytes: free * GiB }).state;
+  assert.deepEqual([room(7), room(0.5)], ["warn", "fail"]);
+});
+
+Deno.test("V6: judgeAddress() stops where several nodes have NODE_IP, and wonders where none has", () => {
+  const node = (name: string, address: string): Manifest => ({
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name },
+    status: { addresses: [{ type: "InternalIP", address }] },
+  });
+  const both = [node("a", "10.0.2.15"), node("b", "10.0.2.15")];
+  assert.match(
+    judgeAddress(both, "10.0.2.15").what,
+    /^a and b all say that 10\.0\.2\.15 is theirs/,
+  );
+  assert.equal(judgeAddress(both.slice(1), "10.0.2.15").state, "ok");
+  assert.equal(judgeAddress(both, "192.168.101.197").state, "note");
 });
 
 function service(name: string, ...ports: (number | undefined)[]): Manifest {
@@ -303,6 +392,11 @@ iscsi_tcp=loaded
 mounts_shared=yes
 disk_kib=${100 * 2 ** 20}
 disk_free_kib=${90 * 2 ** 20}
+listens=22 9100
+wildcards=
+images_path=/var/lib/containerd
+images_kib=${50 * 2 ** 20}
+images_free_kib=${40 * 2 ** 20}
 end=yes
 `;
 
@@ -342,6 +436,32 @@ async function localFacts(files: Record<string, string>): Promise<NodeFacts> {
     await rm(folder, { recursive: true });
   }
 }
+
+Deno.test("V6: node.sh sees listeners, a firewall and where images lie, by the real processes", async () => {
+  using listener = Deno.listen({ hostname: "0.0.0.0", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  const ufw = await localFacts({ "etc/ufw/ufw.conf": "ENABLED=yes\n", "etc/os-release": "ID=x\n" });
+  assert.ok(ufw.listens.includes(port));
+  assert.equal(ufw.firewall, "ufw");
+  const folder = await mkdtemp(join(tmpdir(), "bin-"));
+  await $`cp /bin/sleep ${folder}/firewalld && cp /bin/sleep ${folder}/dockerd`;
+  const stubs = ["firewalld", "dockerd"]
+    .map((name) => new Deno.Command(join(folder, name), { args: ["30"] }).spawn());
+  try {
+    const facts = await localFacts({
+      "etc/os-release": "ID=x\n",
+      "etc/docker/daemon.json": '{ "data-root": "/small/docker" }',
+      "small/x": "",
+    });
+    assert.equal(facts.firewall, "firewalld");
+    assert.equal(facts.imagesPath, "/small/docker");
+    assert.ok(facts.imagesBytes > 0);
+  } finally {
+    for (const stub of stubs) stub.kill();
+    await Promise.all(stubs.map(({ status }) => status));
+    await rm(folder, { recursive: true });
+  }
+});
 
 Deno.test("node.sh says everything that parseFacts() wants", async () => {
   const kernel = (await $({ quiet: true })`uname -r`).stdout.trim();
@@ -576,8 +696,8 @@ function seat(port: number, client: string): Reply[] {
 }
 
 Deno.test("B28, B52: the checks of certificates tell the days that are left, and fail a month ahead", async () => {
-  await using s3 = await tlsServer(20);
-  await using api = await tlsServer(100);
+  await using s3 = await tlsServer(30);
+  await using api = await tlsServer(300);
   const check = async (cluster: Cluster, client: string) => {
     await fakeKubectl(seat(api.port, client));
     const subject = subjectWith(cluster);
@@ -589,17 +709,21 @@ Deno.test("B28, B52: the checks of certificates tell the days that are left, and
     fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig", S3_ENDPOINT: endpoint });
   const fine = await of(`https://127.0.0.1:${api.port}`);
   assert.deepEqual(await check({ ...fine, s3Ca: api.pem }, api.pem), [
-    "ok the certificate of the S3 server: 99 days left",
-    "ok the CA of the S3 (S3_CA_FILE): 99 days left",
-    "ok the client certificate of context mkube-197: 99 days left",
-    "ok the certificate of the API server: 99 days left",
+    "ok the certificate of the S3 server: 299 days left",
+    "ok the CA of the S3 (S3_CA_FILE): 299 days left",
+    "ok the client certificate of context mkube-197: 299 days left",
+    "ok the certificate of the API server: 299 days left",
   ]);
   const short = await of(`https://127.0.0.1:${s3.port}`);
-  assert.deepEqual(await check({ ...short, s3Ca: s3.pem }, s3.pem), [
-    "fail the certificate of the S3 server ends in 19 days",
-    "fail the CA of the S3 (S3_CA_FILE) ends in 19 days",
-    "fail the client certificate of context mkube-197 ends in 19 days",
-    "ok the certificate of the API server: 99 days left",
+  // Of their thirty days less than a fifth is left then.
+  const { now } = Date;
+  Date.now = () => now() + 25 * 24 * 3600 * 1000;
+  const found = await check({ ...short, s3Ca: s3.pem }, s3.pem).finally(() => Date.now = now);
+  assert.deepEqual(found, [
+    "fail the certificate of the S3 server ends in 4 days",
+    "fail the CA of the S3 (S3_CA_FILE) ends in 4 days",
+    "fail the client certificate of context mkube-197 ends in 4 days",
+    "ok the certificate of the API server: 274 days left",
   ]);
   // A seat with a token, an S3 that the world knows.
   assert.equal((await check({ ...fine, s3Ca: undefined }, ""))[1], "ok none (a token, or no TLS)");
