@@ -25,7 +25,7 @@ import {
   objstoreSecret,
   s3CaSecrets,
   thanosKey,
-  trustingS3,
+  watchingS3,
 } from "./components/prometheus/access.ts";
 import { packOwn, packUpstream } from "./components/prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./components/prometheus/login.ts";
@@ -52,7 +52,7 @@ export const prometheus = step({
   s3Key: thanosKey,
   bundles: upstream,
   objects: async (cluster) => [
-    ...trustingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
+    ...watchingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
     await packOwn(cluster, monitors(cluster)),
     await packRunbooks(cluster),
     ...(text(cluster, "STORAGE") === "longhorn" ? backupAlerts(cluster) : []),

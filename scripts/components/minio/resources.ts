@@ -1,6 +1,6 @@
 // What the S3 server shall have: buckets, and what only a MinIO and a key that may administrate it can do, quotas
 // and a user for each bucket.
-import { type Cluster, number } from "../../../lib/core/cluster.ts";
+import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import {
   compared,
   differing,
@@ -48,7 +48,7 @@ export const storage: Resources<Store> = {
     const users = Map.groupBy(own, ({ key }) => key.accessKey);
     const shared = all.filter(({ program }) => !own.some((bucket) => bucket.program === program));
     return [
-      ...all.map(bucketItself),
+      ...all.map((bucket, index) => bucketItself(bucket, index === 0 ? probes(cluster) : [])),
       ...all.map(quotaIn),
       ...own.map((bucket) => s3Policy(policyName(bucket), policyOf(bucket))),
       ...[...users.values()].map((buckets) => s3User(cluster, buckets)),
@@ -58,10 +58,14 @@ export const storage: Resources<Store> = {
   },
 };
 
-function bucketItself({ name }: Bucket): Resource<Store> {
+/** `others`: what is to be warned of where the server is no MinIO. */
+function bucketItself({ name }: Bucket, others: string[]): Resource<Store> {
   return {
     id: `Bucket/${name}`,
-    look: async ({ s3 }) => ({ state: await hasBucket(s3, name) ? "as wanted" : "missing" }),
+    look: async ({ s3, may }) => ({
+      state: await hasBucket(s3, name) ? "as wanted" : "missing",
+      warnings: may === "no MinIO" ? others : [],
+    }),
     put: async ({ s3 }) => await ensureBucket(s3, name) === "created",
   };
 }
@@ -182,6 +186,13 @@ function siteUser(shared: Bucket[]): Resource<Store> {
       Promise.resolve({ state: "as wanted", warnings: may === "yes" ? [warning] : [] }),
     put: () => Promise.resolve(false),
   };
+}
+
+function probes(cluster: Cluster): string[] {
+  if (!text(cluster, "S3_HEALTH_PATH").startsWith("/minio/")) return [];
+  return [
+    "S3_HEALTH_PATH is MinIO's own, and the server is no MinIO: S3EndpointDown will fire; set it to none",
+  ];
 }
 
 function noUser(may: Administration): Look {

@@ -76,13 +76,30 @@ function objstoreLabels(cluster: Cluster): Record<string, string> {
   return metricsLabels("thanos-objstore", text(cluster, "THANOS_VERSION"));
 }
 
-/** The objects, of which the scrape of S3 trusts its private CA, where there is one. */
-export function trustingS3(objects: Manifest[], cluster: Cluster): Manifest[] {
+/**
+ * The objects, of which the scrape of S3 trusts its private CA, where there is one. An S3 without a health path
+ * is not scraped, and no alert waits for it.
+ */
+export function watchingS3(all: Manifest[], cluster: Cluster): Manifest[] {
+  const objects = text(cluster, "S3_HEALTH_PATH") === "none" ? unwatched(all) : all;
   if (!cluster.s3Ca) return objects;
   const tlsConfig = { ca: { secret: { name: "s3-ca", key: "ca.crt" } } };
   return objects.map((object) =>
     object.kind === "ScrapeConfig" ? { ...object, spec: { ...object.spec, tlsConfig } } : object
   );
+}
+
+function unwatched(objects: Manifest[]): Manifest[] {
+  return objects.filter(({ kind, metadata }) =>
+    kind !== "ScrapeConfig" || metadata.name !== "minio"
+  )
+    .map((object) => {
+      if (object.kind !== "PrometheusRule") return object;
+      const groups = object.spec.groups.map((group: { rules: { alert?: string }[] }) => (
+        { ...group, rules: group.rules.filter(({ alert }) => alert !== "S3EndpointDown") }
+      ));
+      return { ...object, spec: { ...object.spec, groups } };
+    });
 }
 
 /** Grafana's admin, with the keys that its charts use. */
