@@ -2,7 +2,7 @@
 // Needs open-iscsi on the node. Safe to run again: settings, backup target and class are given by
 // Longhorn's three ConfigMaps, which its manager carries out.
 import "./needs.ts";
-import { backupTarget } from "./checks/longhorn.ts";
+import { backups, backupTarget } from "./checks/longhorn.ts";
 import { defaultClass, disks } from "./checks/disk.ts";
 import { BEFORE, LIVE } from "../lib/core/check.ts";
 import { bucketOf } from "./checks/s3.ts";
@@ -57,8 +57,9 @@ export const longhorn = step({
       run: defaultClass,
     },
     bucketOf(longhornKey),
-    { ...LIVE, name: "New volume", hop: "claim -> volume -> pod", run: volume },
+    { ...LIVE, slow: true, name: "New volume", hop: "claim -> volume -> pod", run: volume },
     { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: backupTarget },
+    { ...LIVE, name: "Volume backups", hop: "volumes -> S3", run: backups },
   ],
   skips: (cluster) =>
     text(cluster, "STORAGE") === "existing"

@@ -2,10 +2,10 @@
 // Brings the definitions of monitors and rules, so the monitors of earlier steps come from here too.
 // Needs nothing. Safe to run again: a changed Secret restarts what reads it.
 import "./needs.ts";
-import { alertmanager } from "./checks/alertmanager.ts";
+import { alertmanager, notifications } from "./checks/alertmanager.ts";
+import { uploads } from "./checks/blocks.ts";
 import { dashboards, login } from "./checks/grafana.ts";
 import { BEFORE, LIVE } from "../lib/core/check.ts";
-import { uploads } from "./checks/metrics.ts";
 import { bucketOf } from "./checks/s3.ts";
 import { rules, targets } from "./checks/prometheus.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
@@ -44,8 +44,9 @@ export const prometheus = step({
     { ...LIVE, name: "Targets", hop: "exporters -> Prometheus", run: targets },
     { ...LIVE, name: "Rules", hop: "PrometheusRule -> Prometheus", run: rules },
     { ...LIVE, name: "Alerts", hop: "Prometheus -> Alertmanager", run: alertmanager },
+    { ...LIVE, name: "Notifications", hop: "Alertmanager -> receiver", run: notifications },
     bucketOf(thanosKey),
-    { ...LIVE, s3: true, name: "Block upload", hop: "sidecar -> S3", run: uploads },
+    { ...LIVE, name: "Block upload", hop: "sidecar -> S3", run: uploads },
     { ...GRAFANA, name: "Grafana login", hop: "people -> Grafana", run: login },
     { ...GRAFANA, name: "Grafana data", hop: "Grafana -> Prometheus", run: dashboards },
   ],

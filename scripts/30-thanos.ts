@@ -3,8 +3,9 @@
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
 import "./needs.ts";
 import { LIVE } from "../lib/core/check.ts";
+import { stored } from "./checks/blocks.ts";
 import { compactor } from "./checks/metrics.ts";
-import { clusters, endpoints } from "./checks/thanos.ts";
+import { clusters, criticalAlerts, endpoints, globalRules } from "./checks/thanos.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { type Manifest, secret } from "../lib/core/object.ts";
@@ -27,6 +28,9 @@ export const thanos = step({
     { ...CENTRAL, name: "Thanos endpoints", hop: "Query -> sidecars", run: endpoints },
     { ...CENTRAL, name: "Clusters in Query", hop: "clusters -> Query", run: clusters },
     { ...CENTRAL, s3: true, name: "Compactor", hop: "S3 -> Compactor -> S3", run: compactor },
+    { ...CENTRAL, s3: true, name: "Blocks in Store", hop: "S3 -> Store", run: stored },
+    { ...CENTRAL, name: "Global rules", hop: "Ruler -> Alertmanager", run: globalRules },
+    { ...LIVE, name: "Critical alerts", hop: "rules -> people", run: criticalAlerts },
   ],
   centralPart: fleetLists,
   objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),

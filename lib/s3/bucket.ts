@@ -30,6 +30,30 @@ export async function ensureBucket(s3: S3, name: string): Promise<"created" | "e
   throw s3Refusal(s3, create, put);
 }
 
+/** An object of a bucket; `at`: when it was written, in ms as of `Date.now()`. */
+export interface Listed {
+  key: string;
+  at: number;
+}
+
+/** Every object whose key begins so. Throws exit 8 where the key may not list. */
+export async function listObjects(s3: S3, bucket: string, prefix = ""): Promise<Listed[]> {
+  const call = { bucket, what: `list the bucket "${bucket}"`, action: "s3:ListBucket" };
+  const listed: Listed[] = [];
+  for (let token = "";;) {
+    const query = new URLSearchParams({ "list-type": "2", prefix });
+    if (token) query.set("continuation-token", token);
+    const answer = await s3.send({ ...call, method: "GET", query: `${query}` });
+    if (answer.status !== 200) throw s3Refusal(s3, call, answer);
+    const entries = answer.body.split("<Contents>").slice(1);
+    listed.push(...entries.map((xml) => (
+      { key: element(xml, "Key"), at: Date.parse(element(xml, "LastModified")) }
+    )));
+    token = element(answer.body, "NextContinuationToken");
+    if (!token) return listed;
+  }
+}
+
 /**
  * Proves that the key may put, get, list and delete in a bucket, with an object that is removed
  * again whatever happens. Throws exit 8 naming the verb that failed, and the object if it is left.

@@ -1,6 +1,17 @@
-// Check of Alertmanager: it runs, and an alert of Prometheus arrives there.
+// Checks of the way of an alert: it arrives at Alertmanager, people are told of it, and none that is critical fires.
+import { parse } from "yaml";
 import { readJson } from "../../lib/probe/http.ts";
-import type { Finding, Subject } from "../../lib/core/check.ts";
+import {
+  type ClusterProxy,
+  type Finding,
+  note,
+  ok,
+  type Subject,
+  warn,
+} from "../../lib/core/check.ts";
+import { text } from "../../lib/core/cluster.ts";
+import type { Manifest } from "../../lib/core/object.ts";
+import { growthOf } from "./metrics.ts";
 
 /** The Alertmanager of the cluster itself. */
 export const ALERTMANAGER = {
@@ -17,15 +28,22 @@ export interface AlertmanagerStatus {
 /** One of `/api/v2/alerts`. */
 export interface Alert {
   labels: Record<string, string>;
+  annotations: { summary?: string; runbook_url?: string };
+  startsAt: string;
+  /** `suppressed`: silenced, or inhibited by another. */
+  status: { state: "active" | "suppressed" | "unprocessed" };
+}
+
+/** Every alert that Alertmanager has. */
+export async function alertsOf(proxy: ClusterProxy): Promise<Alert[]> {
+  return await readJson<Alert[]>(proxy, ALERTMANAGER, "/api/v2/alerts");
 }
 
 /** The always-firing Watchdog has arrived. */
 export async function alertmanager({ proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const status = await readJson<AlertmanagerStatus>(way, ALERTMANAGER, "/api/v2/status");
-  const filter = encodeURIComponent('alertname="Watchdog"');
-  const alerts = await readJson<Alert[]>(way, ALERTMANAGER, `/api/v2/alerts?filter=${filter}`);
-  return alertProblems(status, alerts);
+  return alertProblems(status, await alertsOf(way));
 }
 
 /** What is wrong with a status and its alerts. */
@@ -47,4 +65,87 @@ export function alertProblems({ cluster }: AlertmanagerStatus, alerts: Alert[]):
     });
   }
   return problems;
+}
+
+/** What Alertmanager sends is taken by the receiver. */
+export async function notifications({ cluster, proxy }: Subject): Promise<Finding[]> {
+  const counter = "alertmanager_notifications_failed_total";
+  const way = await proxy();
+  const [lately, before] = await Promise.all([
+    growthOf(way, counter, "15m"),
+    growthOf(way, counter, "6h"),
+  ]);
+  const silent = text(cluster, "ALERT_WEBHOOK_URL") === "";
+  return [
+    ...silent ? [note("alerts are sent nowhere: no ALERT_WEBHOOK_URL")] : [],
+    ...notificationProblems(lately, before),
+  ];
+}
+
+/** What is wrong with so many failures in the last 15 minutes, and in all of the time that is known. */
+export function notificationProblems(lately?: number, before = 0): Finding[] {
+  const fix = "kubectl -n monitoring logs alertmanager-kube-prometheus-stack-alertmanager-0 " +
+    "-c alertmanager | grep -i notify";
+  if (lately === 0 && before === 0) return [];
+  if (lately === 0) return [warn(`${Math.ceil(before)} notifications failed hours ago`, fix)];
+  return [{
+    what: lately === undefined
+      ? "Prometheus has no metrics of Alertmanager"
+      : `${Math.ceil(lately)} notifications have failed in the last 15 minutes: nobody was told`,
+    cause: "what listens at ALERT_WEBHOOK_URL is away, refuses them, or is not reached from pods",
+    fix,
+  }];
+}
+
+/**
+ * Critical alerts that fire and are not silenced; those that no rule of the objects makes are a note, and so
+ * are those about the `excused` clusters, by name, and about stand-ins.
+ */
+export function criticalProblems(
+  alerts: Alert[],
+  objects: Manifest[],
+  excused: string[] = [],
+  standIns: string[] = [],
+): Finding[] {
+  const names = alertNames(objects);
+  const firing = alerts.filter(({ labels, status }) =>
+    labels.severity === "critical" && status.state !== "suppressed"
+  );
+  const isOurs = ({ labels: { alertname, cluster = "", edge = "", job = "" } }: Alert) =>
+    names.has(alertname!) && ![cluster, edge].some((name) => excused.includes(name)) &&
+    !standIns.some((program) => job.includes(program));
+  const others = firing.filter((alert) => !isOurs(alert)).map(({ labels }) => labels.alertname);
+  return [
+    ok(`none fires, of ${names.size} alerts`),
+    ...others.length > 0
+      ? [note(`critical, and not about what is ours here: ${[...new Set(others)].join(", ")}`)]
+      : [],
+    ...firing.filter(isOurs).map(({ labels, annotations, startsAt }) => ({
+      what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${
+        annotations.summary ?? ""
+      }`,
+      cause: "what the alert says; Alertmanager forgets it a few minutes after that is mended",
+      fix: annotations.runbook_url ?? "make alerts",
+    })),
+  ];
+}
+
+/** Names of the alerts that the rules of these objects make: Prometheus' own, and the Ruler's. */
+function alertNames(objects: Manifest[]): Set<string> {
+  const groups = objects.flatMap((object) =>
+    object.kind === "PrometheusRule" ? object.spec.groups : rulerGroups([object])
+  );
+  return new Set(groups.flatMap(({ rules }) => rules.flatMap(({ alert }: Rule) => alert ?? [])));
+}
+
+/** A rule as it is written. */
+export interface Rule {
+  alert?: string;
+}
+
+/** Groups of rules that the Ruler reads from its ConfigMaps. */
+export function rulerGroups(objects: Manifest[]): { name: string; rules: Rule[] }[] {
+  return objects.filter(({ kind, metadata }) =>
+    kind === "ConfigMap" && metadata.labels?.["app.kubernetes.io/name"] === "thanos-ruler"
+  ).flatMap(({ data }) => Object.values<string>(data ?? {}).flatMap((file) => parse(file).groups));
 }

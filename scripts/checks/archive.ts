@@ -4,7 +4,7 @@ import { type ClusterProxy, type Finding, ok, type Subject } from "../../lib/cor
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
-import { REPOSITORY } from "../components/logging/documents.ts";
+import { POLICY, REPOSITORY, SNAPSHOT_POLICY } from "../components/logging/documents.ts";
 
 const DAY = 86_400;
 
@@ -49,8 +49,11 @@ export function diskProblems(disks: NodeDisk[]): Finding[] {
     }));
 }
 
+/** Whole days that tell how much is logged now. */
+const RECENT = 3;
+
 /**
- * What all days of LOG_RETENTION will take, from the days that are complete; nothing while there is
+ * What all days of LOG_RETENTION will take, from the bytes of the last whole days; nothing while there is
  * none. `now` in ms.
  */
 export function outlookOf(
@@ -65,8 +68,10 @@ export function outlookOf(
     const [day] = /\d{4}\.\d{2}\.\d{2}$/.exec(index) ?? [];
     if (day && day < today) days.set(day, (days.get(day) ?? 0) + Number(size ?? 0));
   }
-  if (days.size === 0) return [];
-  const daily = [...days.values()].reduce((sum, bytes) => sum + bytes, 0) / days.size;
+  // The first began in the middle of its day, and a day without a line has no index.
+  const whole = [...days.keys()].sort().slice(1).slice(-RECENT);
+  if (whole.length === 0) return [];
+  const daily = whole.reduce((sum, day) => sum + days.get(day)!, 0) / whole.length;
   const disk = disks.reduce((sum, { fs: { total } }) => sum + total.total_in_bytes, 0);
   // The day that is being written, and the day on its way to S3, are there, too.
   const kept = durationSeconds(text(cluster, "LOG_RETENTION")) / DAY + 2;
@@ -93,6 +98,21 @@ export interface ListedSnapshot {
   start_time_in_millis: number;
 }
 
+/** When the policies of indices and of snapshots were last changed, in ms: what is older is not done yet. */
+export interface PolicyTimes {
+  indices: number;
+  snapshots: number;
+}
+
+async function policyTimes(way: ClusterProxy): Promise<PolicyTimes> {
+  const read = <T>(path: string) => readJson<T>(way, OPENSEARCH, `/_plugins/${path}`);
+  const [{ policy }, { sm_policy }] = await Promise.all([
+    read<{ policy: { last_updated_time: number } }>(`_ism/policies/${POLICY}`),
+    read<{ sm_policy: { last_updated_time: number } }>(`_sm/policies/${SNAPSHOT_POLICY}`),
+  ]);
+  return { indices: policy.last_updated_time, snapshots: sm_policy.last_updated_time };
+}
+
 /** Days that are over are on S3, and go from there when they are old. */
 export async function archive({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
@@ -106,22 +126,27 @@ export async function archive({ cluster, proxy }: Subject): Promise<Finding[]> {
     `${oldest} days old`;
   return [
     ok(ages.length > 0 ? seen : "no snapshot yet"),
-    ...archiveProblems(snapshots, await indicesOf(way), cluster, now),
+    ...archiveProblems(snapshots, await indicesOf(way), cluster, await policyTimes(way), now),
   ];
 }
 
-/** Indices that should be gone, a newest snapshot that failed, and snapshots that should be gone. */
+/**
+ * Indices that should be gone, a newest snapshot that failed, and snapshots that should be gone; under a policy
+ * that was changed a moment ago nothing is late yet.
+ */
 export function archiveProblems(
   snapshots: ListedSnapshot[],
   indices: Index[],
   cluster: Cluster,
+  changed: PolicyTimes,
   now: number,
 ): Finding[] {
   const problems: Finding[] = [];
+  const age = (ms: number) => (now - ms) / 1000 / DAY;
   const older = (ms: number, setting: string, days: number) =>
-    (now - ms) / 1000 > durationSeconds(text(cluster, setting)) + days * DAY;
+    age(ms) > durationSeconds(text(cluster, setting)) / DAY + days;
   const late = indices.filter((index) => older(Number(index["creation.date"]), "LOG_RETENTION", 1));
-  if (late.length > 0) {
+  if (late.length > 0 && age(changed.indices) > 1) {
     problems.push({
       what: `${late.map(({ index }) => index).join(", ")} should be on S3 and gone`,
       cause: "the snapshot fails, or the index is under no policy: see the check Log lifecycle",
@@ -140,7 +165,8 @@ export function archiveProblems(
   const expired = snapshots.filter(({ start_time_in_millis: start }) =>
     older(start, "LOG_SNAPSHOT_RETENTION", 5)
   );
-  if (expired.length > 0) {
+  // They are deleted once a day.
+  if (expired.length > 0 && age(changed.snapshots) > 2) {
     problems.push({
       what: `${expired.length} snapshot(s) five days older than LOG_SNAPSHOT_RETENTION`,
       cause: "the policy logs-snapshots does not delete them, or its key may not",

@@ -2,13 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readJson } from "../../lib/probe/http.ts";
-import { type ClusterProxy, type Finding, ok, type Subject } from "../../lib/core/check.ts";
+import { type ClusterProxy, type Finding, note, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { unready } from "../../lib/apply/readiness.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
 import { LOG_INDICES } from "../components/logging/documents.ts";
-import { ask } from "./metrics.ts";
+import { ask, growthOf } from "./metrics.ts";
 import { PROMETHEUS } from "./prometheus.ts";
 
 /** Seconds until a line must be found: Fluent Bit sends every 5 s, an index shows it after 10 s. */
@@ -140,40 +140,84 @@ export function markerProblems(line: StoredLine, marker: Marker, cluster: Cluste
   return problems;
 }
 
-/** Lines of the last five minutes from pods and from the host, all of this cluster. */
+/** What OpenSearch and Fluent Bit know of one kind of lines. */
+export interface Stream {
+  /** Name of its indices, `logs-k8s-*`. */
+  indices: string;
+  /** Lines of the last five minutes in OpenSearch. */
+  stored: number;
+  /** Lines that Fluent Bit has read in that time. */
+  read: number;
+  /** Time of the newest line that is stored, as it is stored. */
+  newest?: string;
+}
+
+/** Inputs of Fluent Bit that feed the indices, as its metrics name them. */
+const INPUTS: Record<string, string> = {
+  "logs-k8s-*": "tail_containers",
+  "logs-host-*": "journal|host_files",
+};
+
+/** What Fluent Bit reads from pods and from the host is stored, all of it as this cluster's. */
 export async function fresh({ cluster, proxy }: Subject): Promise<Finding[]> {
   const way = await proxy();
   const recent = { range: { "@timestamp": { gte: "now-5m" } } };
-  const count = async (indices: string, query: unknown) => {
+  const search = async (indices: string, body: unknown) => {
     const init = {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ query }),
+      body: JSON.stringify({ track_total_hits: true, ...body as Record<string, unknown> }),
     };
-    const path = `/${indices}/_count`;
-    return (await readJson<{ count: number }>(way, OPENSEARCH, path, init)).count;
+    const path = `/${indices}/_search`;
+    const { hits } = await readJson<Found>(way, OPENSEARCH, path, init);
+    return { total: hits.total.value, line: hits.hits[0]?._source };
   };
   const own = { term: { cluster: text(cluster, "CLUSTER_NAME") } };
-  const counts: Record<string, number> = {};
-  for (const stream of LOG_INDICES) counts[stream] = await count(stream, recent);
-  const foreign = await count("logs-*", { bool: { filter: [recent], must_not: [own] } });
-  return freshProblems(counts, foreign);
+  const streams = LOG_INDICES.map(async (indices): Promise<Stream> => {
+    const inputs = `fluentbit_input_records_total{name=~"${INPUTS[indices]}"}`;
+    const sort = [{ "@timestamp": { order: "desc", unmapped_type: "date_nanos" } }];
+    const [stored, newest, read] = await Promise.all([
+      search(indices, { query: recent, size: 0 }),
+      search(indices, { sort, size: 1 }),
+      growthOf(way, inputs, "5m"),
+    ]);
+    return {
+      indices,
+      stored: stored.total,
+      newest: newest.line?.["@timestamp"],
+      read: read ?? 0,
+    };
+  });
+  const query = { bool: { filter: [recent], must_not: [own] } };
+  const foreign = (await search("logs-*", { query, size: 0 })).total;
+  return freshProblems(await Promise.all(streams), foreign);
 }
 
-/** Streams without a line, and lines of another cluster. */
-export function freshProblems(counts: Record<string, number>, foreign: number): Finding[] {
-  const problems: Finding[] = Object.entries(counts).filter(([, count]) => count === 0)
-    .map(([stream]) => ({
-      what: `no line of the last 5 minutes in ${stream}`,
-      cause: "Fluent Bit does not run, finds no files, or OpenSearch refuses its lines",
-      fix: "kubectl -n node-agents logs ds/fluent-bit",
-    }));
-  if (foreign > 0) {
-    problems.push({
-      what: `${foreign} lines of the last 5 minutes carry another cluster's name`,
-      cause: "another cluster's Fluent Bit sends here, or CLUSTER_NAME was changed just now",
-      fix: "kubectl -n node-agents get ds fluent-bit -o yaml | grep -i cluster, on every cluster",
-    });
-  }
-  return problems;
+interface Found {
+  hits: { total: { value: number }; hits: { _source: StoredLine }[] };
+}
+
+/** Streams that are read and not stored, or were never, and lines of another cluster. */
+export function freshProblems(streams: Stream[], foreign: number): Finding[] {
+  const problems = streams.filter(({ stored }) => stored === 0).map(
+    ({ indices, read, newest }): Finding => {
+      // At night nothing may be written; then there is nothing to store.
+      if (read === 0 && newest) return note(`nothing is written to ${indices} since ${newest}`);
+      return {
+        what: read === 0
+          ? `no line was ever stored in ${indices}`
+          : `Fluent Bit has read ${
+            Math.ceil(read)
+          } lines for ${indices} in 5 minutes, none is stored`,
+        cause: "Fluent Bit does not run, finds no files, or OpenSearch refuses its lines",
+        fix: "kubectl -n node-agents logs ds/fluent-bit",
+      };
+    },
+  );
+  if (foreign === 0) return problems;
+  return [...problems, {
+    what: `${foreign} lines of the last 5 minutes carry another cluster's name`,
+    cause: "another cluster's Fluent Bit sends here, or CLUSTER_NAME was changed just now",
+    fix: "kubectl -n node-agents get ds fluent-bit -o yaml | grep -i cluster, on every cluster",
+  }];
 }

@@ -1,6 +1,12 @@
 // Checks that are one question to Prometheus: it must have an answer.
 import { readJson } from "../../lib/probe/http.ts";
-import type { ClusterProxy, Finding, ServicePort, Subject } from "../../lib/core/check.ts";
+import {
+  type ClusterProxy,
+  type Finding,
+  type ServicePort,
+  type Subject,
+  warn,
+} from "../../lib/core/check.ts";
 import { PROMETHEUS } from "./prometheus.ts";
 
 /** One series of an instant query. */
@@ -28,17 +34,6 @@ function answered(expression: string, problem: Finding) {
   };
 }
 
-/** The sidecar looks for blocks and uploads them. A young one has none: that is no failure. */
-export const uploads = answered(
-  'sum(increase(thanos_shipper_dir_sync_failures_total{job="thanos-sidecar"}[5m])) == 0',
-  {
-    what: "the sidecar does not upload blocks to S3",
-    cause: "S3 is away, its certificate is not trusted, or the key lacks s3:PutObject",
-    fix: "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0 " +
-      "-c thanos-sidecar | grep -i err",
-  },
-);
-
 /** The Compactor works and has not halted (it stays Ready when it has). */
 export const compactor = answered('max(thanos_compact_halted{job="thanos-compactor"}) == 0', {
   what: "the Compactor has halted, or Prometheus has no metrics of it",
@@ -46,12 +41,40 @@ export const compactor = answered('max(thanos_compact_halted{job="thanos-compact
   fix: "kubectl -n monitoring logs thanos-compactor-0 | grep -i halt; repair, then delete the pod",
 });
 
-/** No log line was given up. */
-export const dropped = answered("sum(increase(fluentbit_output_dropped_records_total[5m])) == 0", {
-  what: "Fluent Bit drops log lines, or Prometheus has no metrics of it",
-  cause: "OpenSearch refuses them (mapping, disk), or the buffer on the node is full",
-  fix: "kubectl -n node-agents logs ds/fluent-bit",
-});
+/** No log line was given up in the last minutes; earlier ones are lost, and somebody should know. */
+export async function dropped({ proxy }: Subject): Promise<Finding[]> {
+  const way = await proxy();
+  const counter = "fluentbit_output_dropped_records_total";
+  const [lately, before] = await Promise.all([
+    growthOf(way, counter, "15m"),
+    growthOf(way, counter, "6h"),
+  ]);
+  return droppedProblems(lately, before);
+}
+
+/** What is wrong with so many lines dropped in the last 15 minutes, and in all of the time that is known. */
+export function droppedProblems(lately?: number, before = 0): Finding[] {
+  const fix = "kubectl -n node-agents logs ds/fluent-bit";
+  if (lately === 0 && before === 0) return [];
+  if (lately === 0) return [warn(`${Math.ceil(before)} log lines were dropped hours ago`, fix)];
+  return [{
+    what: lately === undefined
+      ? "Prometheus has no metrics of Fluent Bit"
+      : `Fluent Bit has dropped ${Math.ceil(lately)} log lines in the last 15 minutes`,
+    cause: "OpenSearch refuses them (mapping, disk), or the buffer on the node is full",
+    fix,
+  }];
+}
+
+/** Growth of a counter over all its series in so much time (`15m`); restarts are allowed for. */
+export async function growthOf(
+  proxy: ClusterProxy,
+  counter: string,
+  time: string,
+): Promise<number | undefined> {
+  const [sample] = await ask(proxy, PROMETHEUS, `sum(increase(${counter}[${time}]))`);
+  return sample && Number(sample.value[1]);
+}
 
 /** The health of OpenSearch arrives as a metric. */
 export const indexed = answered('opensearch_cluster_health_status{color="green"} == 1', {

@@ -109,14 +109,24 @@ export async function lifecycle({ cluster, proxy }: Subject): Promise<Finding[]>
   const way = await proxy();
   await readJson(way, OPENSEARCH, `/_plugins/_ism/policies/${POLICY}`);
   const logs = LOG_INDICES.join(",");
-  const list = `/_cat/indices/${logs}?format=json&h=index`;
-  // Explain answers 400 while there is no index.
-  const young = (await readJson<unknown[]>(way, OPENSEARCH, list)).length === 0;
+  const list = `/_cat/indices/${logs}?format=json&h=index,creation.date`;
+  const indices = await readJson<Listed[]>(way, OPENSEARCH, list);
   return lifecycleProblems(
-    young ? {} : await readJson(way, OPENSEARCH, `/_plugins/_ism/explain/${logs}`),
+    // Explain answers 400 while there is no index.
+    indices.length === 0 ? {} : await readJson(way, OPENSEARCH, `/_plugins/_ism/explain/${logs}`),
     await readJson(way, OPENSEARCH, "/_plugins/_sm/policies/*/_explain"),
     cluster.id,
+    indices.filter(({ "creation.date": at }) => Date.now() - Number(at) < GRACE)
+      .map(({ index }) => index),
   );
+}
+
+/** Ms in which ISM takes an index under its policy, such as the new ones at midnight. */
+const GRACE = 15 * 60_000;
+
+interface Listed {
+  index: string;
+  "creation.date": string;
 }
 
 /** One index of ISM's explain. */
@@ -136,16 +146,19 @@ export interface SnapshotPolicies {
   }[];
 }
 
-/** Indices that are not managed or stuck, and snapshot policies that are missing or failed. */
+/** Indices that are stuck or (but for `young` ones) not managed, and snapshot policies that are missing or failed. */
 export function lifecycleProblems(
   explain: Record<string, Managed | number>,
   { policies }: SnapshotPolicies,
   id: string,
+  young: string[] = [],
 ): Finding[] {
-  const problems = Object.entries(explain).flatMap(([index, state]) =>
+  const problems = Object.entries(explain).flatMap(([index, state]) => {
     // total_managed_indices is a number
-    typeof state === "number" ? [] : indexProblem(index, state, id) ?? []
-  );
+    if (typeof state === "number") return [];
+    if (young.includes(index) && !state[POLICY_OF_INDEX]) return [];
+    return indexProblem(index, state, id) ?? [];
+  });
   if (policies.length === 0) {
     problems.push({
       what: "no policy deletes old snapshots",

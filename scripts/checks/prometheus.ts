@@ -1,6 +1,12 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
 import { readJson } from "../../lib/probe/http.ts";
-import type { Finding, Subject } from "../../lib/core/check.ts";
+import {
+  type ClusterProxy,
+  type Finding,
+  note,
+  type ServicePort,
+  type Subject,
+} from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
@@ -32,7 +38,7 @@ export interface RuleGroup {
   rules: { name: string; health: "ok" | "err" | "unknown"; lastError?: string }[];
 }
 
-/** Every monitor has targets, and every target answers; a stand-in has no metrics to answer with. */
+/** Every monitor of ours has targets, and each of them answers; a stand-in has no metrics to answer with. */
 export async function targets({ cluster, objects, proxy }: Subject): Promise<Finding[]> {
   const path = "/api/v1/targets?state=active";
   const { data } = await readJson<{ data: { activeTargets: ScrapeTarget[] } }>(
@@ -43,7 +49,10 @@ export async function targets({ cluster, objects, proxy }: Subject): Promise<Fin
   return targetProblems(data.activeTargets, await objects(), list(cluster, "STAND_INS"));
 }
 
-/** Targets that do not answer, and monitors of the rendered objects that found none. */
+/**
+ * Targets that do not answer or are scraped twice, and monitors that found none, of the rendered objects;
+ * what other people have Prometheus scrape is no more than a note.
+ */
 export function targetProblems(
   active: ScrapeTarget[],
   objects: Manifest[],
@@ -51,9 +60,12 @@ export function targetProblems(
 ): Finding[] {
   const isStandIn = ({ labels }: ScrapeTarget) =>
     standIns.some((program) => labels.job?.includes(program));
-  const down = active.filter((target) => target.health !== "up" && !isStandIn(target)).map((
-    target,
-  ) => ({
+  const pools = poolsOf(objects);
+  const [ours, others] = [true, false].map((own) =>
+    active.filter(({ scrapePool }) => pools.includes(scrapePool) === own)
+  ) as [ScrapeTarget[], ScrapeTarget[]];
+  const isDown = ({ health }: ScrapeTarget) => health !== "up";
+  const down = ours.filter((target) => isDown(target) && !isStandIn(target)).map((target) => ({
     what: `target ${target.labels.job} at ${target.scrapeUrl} is ${target.health}: ` +
       (target.lastError || "not scraped yet"),
     cause: causeOf(target.lastError),
@@ -62,13 +74,45 @@ export function targetProblems(
     // By then it was scraped once more.
     patience: durationSeconds(target.scrapeInterval) + durationSeconds(target.scrapeTimeout) + 10,
   }));
-  const pools = new Set(active.map(({ scrapePool }) => scrapePool));
-  const lost = poolsOf(objects).filter((pool) => !pools.has(pool)).map((pool) => ({
-    what: `${pool} has no targets`,
-    cause: "its selector or port name matches no Service, or the Service has no pod",
-    fix: `kubectl describe ${pool.split("/").slice(0, 3).join(" ").replace(" ", " -n ")}`,
-  }));
-  return [...down, ...lost];
+  const lost = pools.filter((pool) => !active.some(({ scrapePool }) => scrapePool === pool))
+    .map((pool) => ({
+      what: `${pool} has no targets`,
+      cause: "its selector or port name matches no Service, or the Service has no pod",
+      fix: `kubectl describe ${pool.split("/").slice(0, 3).join(" ").replace(" ", " -n ")}`,
+    }));
+  const silent = new Set(others.filter(isDown).map(({ scrapePool }) => scrapePool));
+  const notes = silent.size > 0 ? [note(`not ours, and down: ${[...silent].join(", ")}`)] : [];
+  return [...down, ...doubled(ours, objects), ...lost, ...notes];
+}
+
+/** Targets that a monitor finds through more than one Service: each counts twice in every sum. */
+function doubled(targets: ScrapeTarget[], objects: Manifest[]): Finding[] {
+  const same = Map.groupBy(targets, ({ scrapePool, scrapeUrl }) => `${scrapePool} ${scrapeUrl}`);
+  // One finding for all pods and endpoints of a job.
+  const jobs = Map.groupBy(
+    [...same.values()].filter(({ length }) => length > 1),
+    ([target]) => `${target!.labels.namespace} ${target!.labels.job}`,
+  );
+  const ours = servicesOf(objects);
+  return [...jobs.values()].map((groups) => {
+    const { namespace = "NAMESPACE", job } = groups[0]![0]!.labels;
+    const names = [...new Set(groups.flat().map(({ labels }) => labels.service ?? "(none)"))];
+    const stray = names.filter((name) => !ours.has(`${namespace}/${name}`));
+    return {
+      what: `${groups.length} targets of ${job} are scraped more than once, through the Services ` +
+        names.map((name) => `${namespace}/${name}`).join(" and "),
+      cause: "a Service that another installation has left: it doubles all sums of these metrics",
+      fix: `kubectl -n ${namespace} delete service ${stray.join(" ") || "NAME"}`,
+    };
+  });
+}
+
+/** Services of ours, as namespace/name: the rendered ones, and the one that the operator makes for the kubelets. */
+function servicesOf(objects: Manifest[]): Set<string> {
+  const made = /--kubelet-service=([^"\s]+)/.exec(JSON.stringify(objects))?.[1] ?? "";
+  const rendered = objects.filter(({ kind }) => kind === "Service")
+    .map(({ metadata: { namespace, name } }) => `${namespace}/${name}`);
+  return new Set([made, ...rendered]);
 }
 
 function causeOf(error: string): string {
@@ -93,33 +137,52 @@ export function poolsOf(objects: Manifest[]): string[] {
   });
 }
 
-/** Every PrometheusRule is loaded, and every rule evaluates. */
+/** Every PrometheusRule of ours is loaded, and every rule of it evaluates. */
 export async function rules({ objects, proxy }: Subject): Promise<Finding[]> {
-  const { data } = await readJson<{ data: { groups: RuleGroup[] } }>(
-    await proxy(),
-    PROMETHEUS,
-    "/api/v1/rules",
-  );
-  return ruleProblems(data.groups, await objects());
+  return ruleProblems(await groupsOf(await proxy(), PROMETHEUS), await objects());
 }
 
-/** Rules that fail, and PrometheusRules of the rendered objects that Prometheus does not have. */
+/** The rules that a Prometheus or a Ruler evaluates. */
+export async function groupsOf(proxy: ClusterProxy, service: ServicePort): Promise<RuleGroup[]> {
+  const path = "/api/v1/rules";
+  const { data } = await readJson<{ data: { groups: RuleGroup[] } }>(proxy, service, path);
+  return data.groups;
+}
+
+/** Rules of the rendered objects that fail, or that Prometheus does not have; of others a note. */
 export function ruleProblems(groups: RuleGroup[], objects: Manifest[]): Finding[] {
-  const failing = groups.flatMap(({ name, rules }) =>
-    rules.filter(({ health }) => health === "err").map((rule) => ({
-      what: `rule ${rule.name} of group ${name} fails: ${rule.lastError}`,
-      cause: "its expression joins series that are not there once, or the query takes too long",
-      fix: "correct its expression in manifests/, then make 20-prometheus",
-    }))
+  const ours = objects.filter(({ kind, spec }) => kind === "PrometheusRule" && spec.groups.length);
+  const lost = ours.filter((object) => !groups.some((group) => isOf(group, object)))
+    .map(({ metadata: { namespace, name } }) => ({
+      what: `PrometheusRule ${namespace}/${name} is not loaded`,
+      cause: "the operator rejects a rule with a wrong expression without telling the API",
+      fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-operator | grep -i rule",
+    }));
+  const own = groups.filter((group) => ours.some((object) => isOf(group, object)));
+  const others = failing(groups.filter((group) => !own.includes(group)));
+  const notes = others.length > 0
+    ? [note(`not ours, and failing: ${others.map(({ name }) => name).join(", ")}`)]
+    : [];
+  return [...failingRules(own, "make 20-prometheus"), ...lost, ...notes];
+}
+
+/** The operator names the file after the object: monitoring-thanos-<uid>.yaml. */
+function isOf({ file }: RuleGroup, { metadata: { namespace, name } }: Manifest): boolean {
+  const [, of] = /([^/]*)-\w{8}(?:-\w{4}){3}-\w{12}\.yaml$/.exec(file) ?? [];
+  return of === `${namespace}-${name}`;
+}
+
+function failing(groups: RuleGroup[]) {
+  return groups.flatMap(({ name: group, rules }) =>
+    rules.filter(({ health }) => health === "err").map((rule) => ({ ...rule, group }))
   );
-  const lost = objects.filter(({ kind, metadata, spec }) =>
-    kind === "PrometheusRule" && spec.groups.length > 0 &&
-    // The operator names the file after the object: monitoring-thanos-<uid>.yaml.
-    !groups.some(({ file }) => file.includes(`/${metadata.namespace}-${metadata.name}-`))
-  ).map(({ metadata: { namespace, name } }) => ({
-    what: `PrometheusRule ${namespace}/${name} is not loaded`,
-    cause: "the operator rejects a rule with a wrong expression without telling the API",
-    fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-operator | grep -i rule",
+}
+
+/** Rules that cannot be evaluated; `make` puts a corrected one there. */
+export function failingRules(groups: RuleGroup[], make: string): Finding[] {
+  return failing(groups).map(({ name, group, lastError }) => ({
+    what: `rule ${name} of group ${group} fails: ${lastError}`,
+    cause: "its expression joins series that are not there once, or the query takes too long",
+    fix: `correct its expression in manifests/, then ${make}`,
   }));
-  return [...failing, ...lost];
 }

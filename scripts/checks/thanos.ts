@@ -1,6 +1,7 @@
 // Checks of the fleet as the central Thanos Query sees it.
 import { type Finding, note, type Subject } from "../../lib/core/check.ts";
-import type { Cluster, Peer } from "../../lib/core/cluster.ts";
+import { type Cluster, list, type Peer } from "../../lib/core/cluster.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 import { type Absence, absenceOf } from "../components/thanos/absence.ts";
 import { edgeAddress, edgesOf } from "../components/thanos/fleet.ts";
 import {
@@ -10,13 +11,23 @@ import {
   type Stores,
   whyMissing,
 } from "../components/thanos/stores.ts";
+import { type Alert, alertsOf, criticalProblems, rulerGroups } from "./alertmanager.ts";
 import { ask, type Sample } from "./metrics.ts";
+import { failingRules, groupsOf, type RuleGroup } from "./prometheus.ts";
+
+/** The Ruler of the central cluster. */
+const RULER = { namespace: "monitoring", name: "thanos-ruler", port: 10902 };
 
 /** Query is in touch with its own programs and with every edge that is deployed. */
 export async function endpoints(subject: Subject): Promise<Finding[]> {
-  const stores = await readStores(await subject.proxy());
-  const absence = await absenceOf(stores, edgesOf(subject.cluster), subject.fleet);
+  const { stores, absence } = await seenByQuery(subject);
   return [...absence.notes.map(note), ...endpointProblems(stores, absence, subject.cluster)];
+}
+
+/** What Query is in touch with now, and the edges that it lacks. */
+async function seenByQuery({ cluster, fleet, proxy }: Subject) {
+  const stores = await readStores(await proxy());
+  return { stores, absence: await absenceOf(stores, edgesOf(cluster), fleet) };
 }
 
 /** Endpoints that Query lacks. */
@@ -43,9 +54,10 @@ export function endpointProblems(
 }
 
 /** Samples of every cluster that is deployed are visible, and replicas are merged. */
-export async function clusters({ cluster, fleet, proxy }: Subject): Promise<Finding[]> {
+export async function clusters(subject: Subject): Promise<Finding[]> {
+  const { cluster, proxy } = subject;
   const way = await proxy();
-  const { excused } = await absenceOf(await readStores(way), edgesOf(cluster), fleet);
+  const { absence: { excused } } = await seenByQuery(subject);
   return sampleProblems(
     await ask(way, QUERY, "count by (cluster) (up)"),
     await ask(way, QUERY, "count by (prometheus_replica) (up)"),
@@ -73,4 +85,47 @@ export function sampleProblems(
     });
   }
   return problems;
+}
+
+/** The Ruler has its rules, they evaluate, and what they find arrives at Alertmanager. */
+export async function globalRules({ objects, proxy }: Subject): Promise<Finding[]> {
+  const way = await proxy();
+  const [groups, alerts] = await Promise.all([groupsOf(way, RULER), alertsOf(way)]);
+  return globalProblems(groups, alerts, await objects());
+}
+
+/** Rules that the Ruler lacks or cannot evaluate, and its heartbeat where it is missing. */
+export function globalProblems(
+  groups: RuleGroup[],
+  alerts: Alert[],
+  objects: Manifest[],
+): Finding[] {
+  const make = "make 30-thanos";
+  const lost = rulerGroups(objects).filter(({ name, rules }) =>
+    !groups.some((group) => group.name === name && group.rules.length === rules.length)
+  ).map(({ name }) => ({
+    what: `the Ruler has not the rules of group ${name} as they are wanted`,
+    cause: "its ConfigMap was changed by hand, or the Ruler has not read it again",
+    fix: `${make}; kubectl -n monitoring logs thanos-ruler-0 --all-containers | grep -i rule`,
+  }));
+  const heartbeat = alerts.some(({ labels }) => labels.alertname === "GlobalWatchdog");
+  return [
+    ...lost,
+    ...failingRules(groups, make),
+    ...heartbeat ? [] : [{
+      what: "Alertmanager has no GlobalWatchdog: no alert of the Ruler arrives there",
+      cause: "the Ruler is down, gets no answer from Query, or --alertmanagers.url leads elsewhere",
+      fix: "kubectl -n monitoring logs thanos-ruler-0 -c thanos-ruler --tail=50",
+    }],
+  ];
+}
+
+/** No alert says that something is broken now; of an edge that nobody has deployed it may. */
+export async function criticalAlerts(subject: Subject): Promise<Finding[]> {
+  const { cluster, objects, proxy } = subject;
+  const alerts = await alertsOf(await proxy());
+  const isCentral = cluster.role === "central";
+  const excused = isCentral ? (await seenByQuery(subject)).absence.excused : [];
+  const names = excused.map(({ name }) => name);
+  return criticalProblems(alerts, await objects(), names, list(cluster, "STAND_INS"));
 }

@@ -140,17 +140,17 @@ export function figuresTable(figures: (readonly [id: string, Figures])[]): strin
       "CLUSTER",
       ...kept.map((what) => what.toUpperCase()),
       "LONGEST GAP",
-      "FAILED UPLOADS",
+      "BLOCKS UPLOADED",
       "LINES DROPPED",
     ],
-    ...figures.map(([id, { holdings, gap, failures, dropped }]) => [
+    ...figures.map(([id, { holdings, gap, uploads, dropped }]) => [
       id,
       ...kept.map((what) => {
         const found = holdings.find(({ keeps }) => keeps === what);
         return found ? lastFour(found.key.accessKey) : "-";
       }),
       gap === undefined ? "-" : `${gap.toFixed(0)} s`,
-      failures === undefined ? "-" : failures.toFixed(0),
+      uploads === undefined ? "-" : uploads.toFixed(0),
       dropped === undefined ? "-" : dropped.toFixed(0),
     ]),
   ]);

@@ -189,36 +189,48 @@ Deno.test("diskProblems() names the volumes that are more than 85 % full", () =>
   ]);
 });
 
-Deno.test("outlookOf(): days that are over tell what all of them will take; today does not", async () => {
+Deno.test("V4: outlookOf(): the last whole days tell what all will take; today, the first and old ones do not", async () => {
   const cluster = await fixtureCluster("197"); // 14 days
   const disks = [disk(30 * GIB, 20 * GIB)];
   assert.deepEqual(outlookOf([index(0, GIB)], disks, cluster, NOW), []);
   const fits = outlookOf(
-    [index(0, 9 * GIB), index(1, GIB), index(2, 2 * GIB)],
+    [index(0, 9 * GIB), index(1, GIB), index(2, 2 * GIB), index(3, 9 * GIB)],
     disks,
     cluster,
     NOW,
   );
   const what = "1.5 GiB a day, so 24.0 GiB of 30.0 GiB for LOG_RETENTION=14d";
   assert.deepEqual(fits, [{ state: "ok", what }]);
-  const full = outlookOf([index(1, 3 * GIB)], disks, cluster, NOW);
+  assert.deepEqual(outlookOf([index(1, 3 * GIB)], disks, cluster, NOW), []);
+  const grown = [9, 8, 7, 6, 5, 4].map((days) => index(days, GIB / 100));
+  const full = outlookOf(
+    [...grown, index(3, 3 * GIB), index(2, 3 * GIB), index(1, 3 * GIB)],
+    disks,
+    cluster,
+    NOW,
+  );
   assert.equal(full.length, 1);
   assert.match(full[0]!.fix!, /^LOG_RETENTION=7d /);
 });
 
+const LONG_AGO = { indices: 0, snapshots: 0 };
+
 Deno.test("archiveProblems(): a young cluster and a healthy one have none", async () => {
   const cluster = await fixtureCluster("197");
-  assert.deepEqual(archiveProblems([], [index(0), index(14)], cluster, NOW), []);
+  assert.deepEqual(archiveProblems([], [index(0), index(14)], cluster, LONG_AGO, NOW), []);
   const snapshots = [snapshot(181), snapshot(0, "IN_PROGRESS"), snapshot(1)];
-  assert.deepEqual(archiveProblems(snapshots, [index(3)], cluster, NOW), []);
+  assert.deepEqual(archiveProblems(snapshots, [index(3)], cluster, LONG_AGO, NOW), []);
 });
 
 Deno.test("archiveProblems() names what should be on S3, what failed, and what should be gone", async () => {
   const cluster = await fixtureCluster("197");
   const snapshots = [snapshot(190), snapshot(1, "PARTIAL"), snapshot(2)];
-  assert.deepEqual(whats(archiveProblems(snapshots, [index(16), index(2)], cluster, NOW)), [
-    "logs-k8s-2026.11.07 should be on S3 and gone",
-    "the newest snapshot, of-1, is PARTIAL",
-    "1 snapshot(s) five days older than LOG_SNAPSHOT_RETENTION",
-  ]);
+  assert.deepEqual(
+    whats(archiveProblems(snapshots, [index(16), index(2)], cluster, LONG_AGO, NOW)),
+    [
+      "logs-k8s-2026.11.07 should be on S3 and gone",
+      "the newest snapshot, of-1, is PARTIAL",
+      "1 snapshot(s) five days older than LOG_SNAPSHOT_RETENTION",
+    ],
+  );
 });

@@ -7,7 +7,6 @@ import type { Delta, State } from "../../lib/apply/diff.ts";
 import type { ClusterProxy, Finding } from "../../lib/core/check.ts";
 import { alertProblems } from "../../scripts/checks/alertmanager.ts";
 import { dashboardProblems, loginProblems } from "../../scripts/checks/grafana.ts";
-import { uploads } from "../../scripts/checks/metrics.ts";
 import { claimProblems, claims, objectFindings } from "../../scripts/checks/objects.ts";
 import { judgeDefault } from "../../scripts/checks/disk.ts";
 import { freshProblems } from "../../scripts/checks/logs.ts";
@@ -26,6 +25,7 @@ import { endpointProblems, sampleProblems } from "../../scripts/checks/thanos.ts
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl } from "../support/fake_kubectl.ts";
 import { subjectWith } from "../support/subject.ts";
+import { alert } from "../support/world.ts";
 
 function whats(problems: Finding[]): string[] {
   for (const { what, cause, fix } of problems) assert.ok(what && cause && fix);
@@ -85,7 +85,8 @@ Deno.test("targetProblems() expects no metrics of a stand-in, and still finds it
 });
 
 const LOADED = {
-  file: "/etc/prometheus/rules/prometheus-x-rulefiles-0/monitoring-thanos-0a1b.yaml",
+  file:
+    "/etc/prometheus/rules/prometheus-x-rulefiles-0/monitoring-thanos-0f04bab0-0b6a-49a1-a1e2-8b5dec61c487.yaml",
   name: "thanos",
   rules: [{ name: "ThanosCompactHalted", health: "ok" as const }],
 };
@@ -102,7 +103,11 @@ Deno.test("ruleProblems() names failing rules and objects that were not loaded",
     rules: [{ name: "X", health: "err" as const, lastError: "many-to-many matching" }],
   };
   const other = object("PrometheusRule", "node", { spec: { groups: [{}] } });
-  assert.deepEqual(whats(ruleProblems([failing], [other])), [
+  const own = object("PrometheusRule", "thanos", { spec: { groups: [{}] } });
+  // Its name is the beginning of another's.
+  const longer = { ...LOADED, file: LOADED.file.replace("thanos-", "thanos-fleet-") };
+  assert.deepEqual(whats(ruleProblems([longer], [own])).length, 1);
+  assert.deepEqual(whats(ruleProblems([failing], [own, other])), [
     "rule X of group thanos fails: many-to-many matching",
     "PrometheusRule monitoring/node is not loaded",
   ]);
@@ -110,7 +115,7 @@ Deno.test("ruleProblems() names failing rules and objects that were not loaded",
 
 Deno.test("alertProblems() wants the Watchdog; a single replica is fine", () => {
   const status = { cluster: { status: "disabled" as const } };
-  assert.deepEqual(alertProblems(status, [{ labels: { alertname: "Watchdog" } }]), []);
+  assert.deepEqual(alertProblems(status, [alert("Watchdog")]), []);
   assert.match(whats(alertProblems(status, []))[0]!, /no Watchdog/);
   assert.equal(alertProblems({ cluster: { status: "settling" } }, []).length, 2);
 });
@@ -204,9 +209,11 @@ Deno.test("lifecycleProblems() names stuck and unmanaged indices and failed dele
 });
 
 Deno.test("freshProblems() names silent streams and foreign lines", () => {
-  assert.deepEqual(freshProblems({ "logs-k8s-*": 12, "logs-host-*": 3 }, 0), []);
-  assert.deepEqual(whats(freshProblems({ "logs-k8s-*": 12, "logs-host-*": 0 }, 4)), [
-    "no line of the last 5 minutes in logs-host-*",
+  const pods = { indices: "logs-k8s-*", stored: 12, read: 12, newest: "2026-11-29T10:00:00Z" };
+  const host = { indices: "logs-host-*", stored: 3, read: 3 };
+  assert.deepEqual(freshProblems([pods, host], 0), []);
+  assert.deepEqual(whats(freshProblems([pods, { ...host, stored: 0, read: 0 }], 4)), [
+    "no line was ever stored in logs-host-*",
     "4 lines of the last 5 minutes carry another cluster's name",
   ]);
 });
@@ -311,16 +318,6 @@ function answering(body: string, status = 200): ClusterProxy {
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
-
-Deno.test("uploads() fails when Prometheus has no value for its question", async () => {
-  const cluster = await fixtureCluster("197");
-  const asked = (result: unknown[]) => {
-    const proxy = answering(JSON.stringify({ status: "success", data: { result } }));
-    return uploads(subjectWith(cluster, { proxy }));
-  };
-  assert.deepEqual(await asked([{ metric: {}, value: [1, "0"] }]), []);
-  assert.match(whats(await asked([]))[0]!, /does not upload/);
-});
 
 Deno.test("readJson() names Service, path, status and words of a refusal", async () => {
   const service = { namespace: "logging", name: "opensearch", port: 9200 };

@@ -18,7 +18,9 @@ import {
   outdated,
   refuseSameId,
 } from "../../scripts/operate/rotation/keys.ts";
-import { gapProblems, largestGap, uploadProblems } from "../../scripts/operate/rotation/proof.ts";
+import { gapProblems, largestGap } from "../../scripts/operate/rotation/proof.ts";
+import { uploadProblems } from "../../scripts/checks/blocks.ts";
+import { backupTargetSince } from "../../scripts/checks/longhorn.ts";
 import { retire } from "../../scripts/operate/rotation/retire.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import {
@@ -30,6 +32,7 @@ import {
   NOTHING_LISTED,
   type Reply,
 } from "../support/fake_kubectl.ts";
+import { subjectWith } from "../support/subject.ts";
 import { type FakeS3, fakeS3, KEY, pem, type Seen } from "../support/s3.ts";
 
 const OLD = { S3_ACCESS_KEY: "old-access-key", S3_SECRET_KEY: "old-secret-key" };
@@ -116,11 +119,26 @@ Deno.test("a gap is a problem beyond what graphs bridge, and so is a Prometheus 
   assert.match(gapProblems(undefined, undefined, 30)[0]!.what, /no new sample of itself$/);
 });
 
-Deno.test("failed uploads are a problem while they go on", () => {
-  assert.deepEqual(uploadProblems(0, 0), []);
-  assert.deepEqual(uploadProblems(2, 0), []);
-  assert.match(uploadProblems(2, 1)[0]!.what, /2 uploads of blocks have failed/);
-  assert.match(uploadProblems()[0]!.what, /no metrics/);
+Deno.test("V8: a rotation proves uploads by blocks that the bucket has got, and Longhorn by its next look", async () => {
+  const now = Date.parse("2026-11-29T12:00:00Z");
+  const block = { ulid: "01M8K7797XVASN7EME83ZJQ547" };
+  const waiting = uploadProblems({ blocks: [block], head: now }, now);
+  assert.match(waiting[0]!.what, /1 blocks of Prometheus are not in the bucket/);
+  const uploaded = [{ ...block, uploaded: now - 60_000 }];
+  assert.equal(uploadProblems({ blocks: uploaded, head: now }, now)[0]!.state, "ok");
+
+  const cluster = await site();
+  const target = (lastSyncedAt: string) => ({
+    kind: "BackupTarget",
+    metadata: { name: "default" },
+    status: { available: true, lastSyncedAt },
+  });
+  const look = async (at: string) => {
+    await fakeKubectl([{ on: " get backuptargets", stdout: listOf(target(at)) }]);
+    return await backupTargetSince(now)(subjectWith(cluster));
+  };
+  assert.match((await look("2026-11-29T11:59:00Z")).what, /has not looked at it since .*11:59/);
+  assert.equal((await look("2026-11-29T12:00:30Z")).state, "ok");
 });
 
 Deno.test("a rotation asks every check of 50-verify that a key for S3 has a part in", () => {
@@ -128,8 +146,8 @@ Deno.test("a rotation asks every check of 50-verify that a key for S3 has a part
   assert.deepEqual(asked.map(({ name }) => name), [
     "Bucket of volumes",
     "Bucket of metrics",
-    "Block upload",
     "Compactor",
+    "Blocks in Store",
     "Bucket of logs",
     "Log snapshots",
   ]);
@@ -138,8 +156,8 @@ Deno.test("a rotation asks every check of 50-verify that a key for S3 has a part
 Deno.test("figuresTable() shows the ends of keys only", async () => {
   await fakeKubectl([...secretsOf(await site(OWN)), NO_OTHERS]);
   const holdings = await holdingsOf(await site(OWN));
-  const [heading, row] = figuresTable([["197", { holdings, gap: 31.6, failures: 0 }]]).split("\n");
-  assert.match(heading!, /^CLUSTER +VOLUMES +METRICS +LOGS +LONGEST GAP +FAILED UPLOADS +LINES/);
+  const [heading, row] = figuresTable([["197", { holdings, gap: 31.6, uploads: 0 }]]).split("\n");
+  assert.match(heading!, /^CLUSTER +VOLUMES +METRICS +LOGS +LONGEST GAP +BLOCKS UPLOADED +LINES/);
   assert.match(row!, /^197 +- +…-key +…-key +32 s +0 +-$/);
 });
 

@@ -9,6 +9,8 @@ export const LOG_INDICES = ["logs-k8s-*", "logs-host-*"];
 export const REPOSITORY = "opensearch-logs";
 /** The policy that log indices are under. */
 export const POLICY = "logs-retention";
+/** The policy that deletes old snapshots. */
+export const SNAPSHOT_POLICY = "logs-snapshots";
 
 /** Copies of every index: none on a single node, which could not hold them. */
 export function replicas(cluster: Cluster): number {

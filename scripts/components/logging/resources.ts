@@ -20,6 +20,7 @@ import {
   replicas,
   REPOSITORY,
   repository,
+  SNAPSHOT_POLICY,
   snapshotPolicy,
 } from "./documents.ts";
 
@@ -46,7 +47,7 @@ export const logPolicies: Resources<OpenSearch> = {
   of: (cluster) => [
     wantedIndexPolicy(POLICY, indexPolicy(cluster)),
     managedIndices(LOGS, POLICY, indexPolicy(cluster)),
-    wantedSnapshotPolicy("logs-snapshots", snapshotPolicy(cluster)),
+    wantedSnapshotPolicy(SNAPSHOT_POLICY, snapshotPolicy(cluster)),
     // The plugin makes its own index with one replica, whatever the default says.
     wantedReplicas(".opendistro-*", replicas(cluster)),
   ],

@@ -63,12 +63,16 @@ export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
   );
 }
 
-/** Why backups cannot be stored, in Longhorn's words. */
-export async function backupTargetMissing(cluster: Cluster): Promise<string[]> {
+/** Why backups cannot be stored, in Longhorn's words; it has to have looked after `since` (ms). */
+export async function backupTargetMissing(cluster: Cluster, since = 0): Promise<string[]> {
   const targets = await liveObjects(cluster, "backuptargets.longhorn.io", LONGHORN_NAMESPACE);
   const target = targets.find(({ metadata }) => metadata.name === "default");
   if (!target) return ["BackupTarget default: not made yet"];
-  if (target.status?.available === true) return [];
+  const { available, lastSyncedAt } = target.status ?? {};
+  if (available === true) {
+    if (since === 0 || Date.parse(lastSyncedAt) >= since) return [];
+    return [`BackupTarget default: Longhorn has not looked at it since ${lastSyncedAt || "ever"}`];
+  }
   return [`BackupTarget ${target.spec?.backupTargetURL}: ${reasonOf(target)}`];
 }
 

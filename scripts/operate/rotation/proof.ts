@@ -5,7 +5,9 @@ import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { type Step, step } from "../../../lib/deploy/step.ts";
 import { STEPS } from "../../steps.ts";
-import { ask } from "../../checks/metrics.ts";
+import { uploadOf, uploadProblems } from "../../checks/blocks.ts";
+import { backupTargetSince } from "../../checks/longhorn.ts";
+import { ask, growthOf } from "../../checks/metrics.ts";
 import { PROMETHEUS } from "../../checks/prometheus.ts";
 import { verifyBy } from "../../checks/run.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
@@ -15,8 +17,8 @@ export interface Figures {
   holdings: Holding[];
   /** Seconds between two samples of Prometheus' own, at most. */
   gap?: number;
-  /** Uploads of blocks that failed meanwhile. */
-  failures?: number;
+  /** Blocks that Prometheus has cut, and the bucket has got, meanwhile. */
+  uploads?: number;
   /** Log lines that were given up meanwhile. */
   dropped?: number;
 }
@@ -59,6 +61,8 @@ function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
   return [
     { when: "after", name: "New keys", hop: "settings -> Secrets", run: secrets(figures) },
     ...checksOf(STEPS, cluster, "after").filter(({ s3 }) => s3),
+    // Longhorn reads its key at each of its looks, and by now the Secret holds the new one.
+    { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: backupTargetSince(Date.now()) },
     { ...LIVE, name: "Samples without a gap", hop: intake, run: samples(started, figures) },
     { ...LIVE, name: "Uploads meanwhile", hop: "sidecar -> S3", run: uploads(started, figures) },
     {
@@ -144,34 +148,17 @@ export function gapProblems(
 
 function uploads(started: number, figures: Figures) {
   return async ({ cluster, proxy }: Subject): Promise<Finding[]> => {
-    const way = await proxy();
-    const growth = async (seconds: number) =>
-      valueOf(
-        await ask(way, PROMETHEUS, growthOf("thanos_shipper_upload_failures_total", seconds)),
-      );
-    figures.failures = await growth(window(started, cluster).seconds);
-    return uploadProblems(figures.failures, await growth(120));
+    const upload = await uploadOf(cluster, await proxy());
+    figures.uploads = upload.blocks.filter(({ uploaded = 0 }) => uploaded > started).length;
+    return uploadProblems(upload, Date.now());
   };
-}
-
-/** What is wrong with failures of uploads during the rotation and in the last two minutes. */
-export function uploadProblems(failures?: number, lately?: number): Finding[] {
-  if (failures !== undefined && (failures === 0 || lately === 0)) return [];
-  return [{
-    what: failures === undefined
-      ? "Prometheus has no metrics of the sidecar's uploads"
-      : `${Math.ceil(failures)} uploads of blocks have failed, the last one within two minutes`,
-    cause: "the sidecar is not up yet, or its new key lacks a right",
-    fix: "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0 " +
-      "-c thanos-sidecar | grep -i err",
-  }];
 }
 
 function lines(started: number, figures: Figures) {
   return async ({ cluster, proxy }: Subject): Promise<Finding[]> => {
     const { seconds } = window(started, cluster);
-    const query = growthOf("fluentbit_output_dropped_records_total", seconds);
-    figures.dropped = valueOf(await ask(await proxy(), PROMETHEUS, query));
+    const counter = "fluentbit_output_dropped_records_total";
+    figures.dropped = await growthOf(await proxy(), counter, `${seconds}s`);
     if (figures.dropped === 0) return [];
     return [{
       what: figures.dropped === undefined
@@ -181,11 +168,6 @@ function lines(started: number, figures: Figures) {
       fix: "kubectl -n node-agents logs ds/fluent-bit",
     }];
   };
-}
-
-/** Growth of a counter over all its series; restarts are allowed for. */
-function growthOf(counter: string, seconds: number): string {
-  return `sum(increase(${counter}[${seconds}s]))`;
 }
 
 function valueOf([sample]: { value: [time: number, value: string] }[]): number | undefined {
