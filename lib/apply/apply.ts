@@ -6,7 +6,8 @@ import { withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { isOwnership } from "./fields.ts";
 import { foreignFields, ownFields } from "./managers.ts";
-import type { ById, Inventory } from "./inventory.ts";
+import type { Inventory } from "./inventory.ts";
+import type { ById } from "./live.ts";
 import { resourceOf, servedKinds } from "../kube/kinds.ts";
 import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";
 import { applyRefused } from "./rejection.ts";
@@ -61,7 +62,10 @@ export async function apply(
  */
 export async function keep(inventory: Inventory, objects: Manifest[] = []): Promise<void> {
   const kept = await inventory.keeping(objects);
-  if (kept) await send(inventory, [withHash(kept)], new Map(), {});
+  if (!kept) return;
+  // It is ours alone, whoever may have put it back from a backup.
+  const whole = [withHash(kept)];
+  await retried(() => sendList(inventory.cluster, whole, ["--force-conflicts"]));
 }
 
 /** Those of the objects that an {@link apply} would send. */

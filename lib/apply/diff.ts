@@ -2,7 +2,7 @@
 // knows no defaults, and what the server or a controller adds is nobody's drift.
 import { type ForeignField, foreignFields, ownAstray } from "./managers.ts";
 import { hashOf } from "../core/hash.ts";
-import { isDefinition, isFields, type Manifest } from "../core/object.ts";
+import { isDefinition, isFields, isOurs, type Manifest } from "../core/object.ts";
 import { amountOf } from "../core/quantity.ts";
 
 /** Label with the hash of the desired object as it was last applied. */
@@ -32,7 +32,7 @@ export interface Delta {
 
 /**
  * Judges a live object, which must be listed with its managers, against `wanted` ({@link withHash}). Of a
- * definition, whose content is not listed, the hash alone counts. What a program that nobody knows has
+ * definition, whose content is not listed, hash and label alone count. What a program that nobody knows has
  * written beside us is told, and is no reason to send anything; `takes` says whose fields are.
  */
 export function judge(
@@ -46,7 +46,7 @@ export function judge(
   if (!live) return told("missing");
   if (live.metadata.deletionTimestamp) return told("deleting");
   const isStale = live.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL];
-  if (isDefinition(wanted)) return told(isStale ? "stale" : "current");
+  if (isDefinition(wanted)) return told(isStale || !isOurs(live) ? "stale" : "current");
   const others = foreignFields(live, wanted, takes);
   const found = isStale ? [] : ownAstray(wanted, live);
   const isTouched = found.length > 0 || others.some(({ isTaken }) => isTaken);

@@ -64,7 +64,11 @@ export function astray(wanted: Manifest, live: Manifest, own: Fields | undefined
     if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) {
       return;
     }
-    if (!fields) return void found.push(`${path}: ${LOST}`);
+    if (!fields) {
+      // An empty map is nobody's as soon as somebody has put something into it.
+      const isThere = isFields(value) && Object.keys(value).length === 0 && isFields(there);
+      return isThere ? undefined : void found.push(`${path}: ${LOST}`);
+    }
     const steps = Object.keys(fields).filter((key) => key !== ".");
     if (steps.length === 0) {
       // One value for the API server, though it may be a list or a map.
@@ -73,21 +77,21 @@ export function astray(wanted: Manifest, live: Manifest, own: Fields | undefined
     }
     const left = new Set(steps);
     if (isReordered(value, there, steps)) found.push(`${path}: another order`);
-    for (const [key, item, name] of parts(value, steps, path)) {
+    for (const [key, item, name, step = key] of parts(value, steps, path)) {
       if (key) left.delete(key);
-      const [inside] = key ? stepInto(there, key, path) : [];
+      const [inside] = step ? stepInto(there, step, path) : [];
       compare(item, key ? fields[key] : undefined, inside, name);
     }
     for (const key of left) found.push(`${stepInto(undefined, key, path)[1]}: ${UNWANTED}`);
   }
 }
 
-/** The fields or items of a value: the step that leads to each, if there is one. */
+/** The fields or items of a value: the step of ours that leads to each, if there is one; of fields any step. */
 function parts(
   value: unknown,
   steps: string[],
   path: string,
-): [key: string | undefined, item: unknown, path: string][] {
+): [key: string | undefined, item: unknown, path: string, step?: string][] {
   if (Array.isArray(value)) {
     const free = new Set(steps);
     // Those with all of their keys first: what is left is the default of the others.
@@ -118,7 +122,7 @@ function parts(
   const skipped = path === "" ? UNTRACKED : path === "metadata" ? UNTRACKED_METADATA : new Set();
   return Object.entries(value).filter(([name]) => !skipped.has(name)).map(([name, item]) => {
     const key = `f:${name}`;
-    return [steps.includes(key) ? key : undefined, item, join(path, name)];
+    return [steps.includes(key) ? key : undefined, item, join(path, name), key];
   });
 }
 

@@ -2,23 +2,18 @@
 // at, with one list for all of their kinds.
 import type { Cluster } from "../core/cluster.ts";
 import {
-  asList,
   configMap,
   idOf,
+  isDefinition,
   type Manifest,
-  OWNED,
-  OWNER,
+  OWNED_LABELS,
   STEP_LABEL,
 } from "../core/object.ts";
 import { kindsOf, resourceOf, servedKinds } from "../kube/kinds.ts";
-import { kubectl } from "../kube/kubectl.ts";
-import { KubectlError } from "../kube/kubectl_error.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
-import { type Delta, HASH_LABEL, judge, withHash } from "./diff.ts";
+import { type Delta, judge, withHash } from "./diff.ts";
+import { type ById, definitionsOf, everyKind, isUnserved, namedOf, owned } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
-
-/** Objects by their id. */
-export type ById = Map<string, Manifest>;
 
 /** One look at all that is ours. */
 interface Look {
@@ -48,9 +43,10 @@ export class Inventory {
   constructor({ cluster, kept, isNew }: Connection, take: string[] = []) {
     this.cluster = cluster;
     this.takes = (manager) => isPerson(manager) || take.includes(manager);
-    this.#kept = isNew ? [] : linesOf(kept?.data?.objects, /^\S+ \S+ [A-Z]\w*\/\S+$/);
-    const kinds = this.#kept ? kindsIn(this.#kept) : linesOf(kept?.data?.kinds, /^\w+\.v\w+\./);
-    this.#kinds = kinds && new Set(kinds);
+    this.#kept = isNew ? [] : linesOf(kept?.data?.objects, /^\S+ \S+ [A-Z]\w*(\/[\w.:-]+){1,2}$/);
+    const kinds = isNew ? [] : linesOf(kept?.data?.kinds, /^\w+\.v\w+\./);
+    // Where lines are lost the kinds may still be there, and the other way round.
+    if (kinds || this.#kept) this.#kinds = new Set([...kinds ?? [], ...kindsIn(this.#kept ?? [])]);
   }
 
   /** All that is ours, by id, as it was within the last 20 s and as this run has changed it since. */
@@ -83,8 +79,8 @@ export class Inventory {
 
   /** The step that an object belongs to, also where somebody has taken the label away; "" for none. */
   stepOf(object: Manifest): string {
-    const line = this.#kept?.find((line) => idIn(line) === idOf(object));
-    return object.metadata.labels?.[STEP_LABEL] ?? line?.split(" ")[0] ?? "";
+    return object.metadata.labels?.[STEP_LABEL] ??
+      this.#kept?.find((line) => idIn(line) === idOf(object))?.split(" ")[0] ?? "";
   }
 
   /** What was looked at counts no longer. */
@@ -108,18 +104,17 @@ export class Inventory {
   async keeping(objects: Manifest[]): Promise<Manifest | undefined> {
     const wanted = new Map(objects.map((object) => [idOf(object), lineOf(object)]));
     const live = await this.live();
-    const there = this.#kept?.filter((line) => live.has(idIn(line))) ??
-      [...live.values()].filter(isMadeByStep).map(lineOf);
-    const lines = [
-      ...there.filter((line) => !wanted.has(idIn(line))),
-      ...wanted.values(),
-    ].sort();
+    const kept = new Map(this.#kept?.map((line) => [idIn(line), line]));
+    const there = [...live].filter(([id, object]) =>
+      !wanted.has(id) && (kept.has(id) || isMadeByStep(object))
+    ).map(([id, object]) => kept.get(id) ?? lineOf(object));
+    const lines = [...there, ...wanted.values()].sort();
     if (lines.join() === (this.#kept ?? []).join()) return undefined;
     this.#kept = lines;
     this.#kinds = new Set(kindsIn(lines));
     const kinds = [...this.#kinds].sort().join("\n");
-    const labels = { "app.kubernetes.io/managed-by": OWNER };
-    return configMap(KEPT, "kube-system", { kinds, objects: lines.join("\n") }, { labels });
+    const data = { kinds, objects: lines.join("\n") };
+    return configMap(KEPT, "kube-system", data, { labels: OWNED_LABELS });
   }
 
   async #look(): Promise<Look> {
@@ -192,75 +187,14 @@ function kindsIn(lines: string[]): string[] {
   return kindsOf(lines.map(objectIn));
 }
 
-/** Whether a step's apply has made it: a label alone may be a copy. */
+/** Whether a step's apply has made it: a label alone may be a copy, but of definitions only labels are listed. */
 function isMadeByStep(object: Manifest): boolean {
-  return object.metadata.labels?.[STEP_LABEL] !== undefined && ownFields(object) !== undefined;
+  return object.metadata.labels?.[STEP_LABEL] !== undefined &&
+    (isDefinition(object) || ownFields(object) !== undefined);
 }
 
 /** The lines of a text; undefined where there is none, or one of them is not of that form. */
 function linesOf(text: string | undefined, form: RegExp): string[] | undefined {
   const lines = text?.split("\n").filter(Boolean);
   return lines?.every((line) => form.test(line)) ? lines : undefined;
-}
-
-/** Whether a call failed because the cluster does not serve a kind, any longer: kubectl remembers for hours. */
-export function isUnserved(error: unknown): boolean {
-  const words = /doesn't have a resource type|could not find the requested resource/;
-  return error instanceof KubectlError && words.test(error.stderr);
-}
-
-// Made by controllers only, or many.
-const SKIPPED =
-  /^(endpoints|endpointslices?|events?|pods?|replicasets?|controllerrevisions?|leases?)\./;
-
-/** Every kind that the cluster can list and delete: what is ours may be of any where nothing is kept. */
-async function everyKind(cluster: Cluster): Promise<string[]> {
-  return [...await servedKinds(cluster, ["--verbs=list,delete"])].filter((kind) =>
-    !SKIPPED.test(kind)
-  );
-}
-
-async function definitionsOf(cluster: Cluster): Promise<ById> {
-  // The server makes this table of names and labels: a tenth of the time of the whole objects.
-  const words = ["get", "customresourcedefinitions", "--selector", OWNED];
-  const rows = await kubectl([...words, "--label-columns", HASH_LABEL, "--no-headers"], {
-    cluster,
-  });
-  // NAME CREATED [HASH]
-  return byId(
-    rows.split("\n").filter(Boolean).map((row): Manifest => {
-      const [name, , hash] = row.trim().split(/\s+/);
-      return {
-        apiVersion: "apiextensions.k8s.io/v1",
-        kind: "CustomResourceDefinition",
-        metadata: { name: name!, labels: hash ? { [HASH_LABEL]: hash } : {} },
-      };
-    }),
-  );
-}
-
-/** Whole objects of these kinds that have our label, with the managers of their fields, as they are now, by id. */
-export async function owned(cluster: Cluster, kinds: string[]): Promise<ById> {
-  if (kinds.length === 0) return new Map();
-  const words = ["get", kinds.join(","), "--all-namespaces", "--selector", OWNED];
-  const flags = ["--show-managed-fields", "--output", "json"];
-  return byId(JSON.parse(await kubectl([...words, ...flags], { cluster })).items);
-}
-
-/** Those of the objects that are there, whoever made them, as they are now, by id. */
-export async function namedOf(cluster: Cluster, objects: Manifest[]): Promise<ById> {
-  if (objects.length === 0) return new Map();
-  const input = asList(objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
-    { apiVersion, kind, metadata: { name, namespace } }
-  )));
-  const flags = ["--ignore-not-found", "--show-managed-fields", "--output", "json"];
-  const answer = await kubectl(["get", "--filename", "-", ...flags], { cluster, input });
-  if (!answer.trim()) return new Map();
-  const whole = JSON.parse(answer);
-  return byId(whole.items ?? [whole]);
-}
-
-/** Objects by their id. */
-export function byId(items: Manifest[]): ById {
-  return new Map(items.map((item) => [idOf(item), item]));
 }

@@ -87,7 +87,7 @@ export function foreignFields(
 ): ForeignField[] {
   const ours = ownFields(live) ?? {};
   return entriesOf(live).filter(({ manager, subresource }) =>
-    manager !== OWNER && !subresource && !CONTROLLERS.test(manager)
+    manager !== OWNER && !subresource && (takes(manager) || !CONTROLLERS.test(manager))
   ).flatMap(({ manager, time, fieldsV1 = {} }) =>
     leavesBeside(fieldsV1, ours, [live, wanted], "")
       .filter(({ path }) => !STAYING.test(path))

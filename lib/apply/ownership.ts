@@ -2,7 +2,8 @@
 // of another deployer stay its own.
 import { type Cluster, text } from "../core/cluster.ts";
 import { entriesOf, withPeoplesFields } from "./managers.ts";
-import { type Inventory, namedOf } from "./inventory.ts";
+import type { Inventory } from "./inventory.ts";
+import { namedOf } from "./live.ts";
 import { kindsOf, printedName, resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
@@ -83,15 +84,17 @@ export async function thereBefore(
 ): Promise<Before> {
   const { cluster } = inventory;
   const live = await inventory.live();
-  const undefinedYet = definitions.filter((object) => !live.has(idOf(object)));
+  const unknown = definitions.filter((object) => !live.has(idOf(object)));
+  const others = await foreignAmong(cluster, unknown);
+  const undefinedYet = unknown.filter((object) => !others.has(idOf(object)));
   // Of a kind that is not defined yet nobody has anything.
   const possible = rest.filter((object) => !undefinedYet.some((crd) => defines(crd, object)));
   const missing = possible.filter((object) => !live.has(idOf(object)));
   const custom = missing.filter((object) => definitions.some((crd) => defines(crd, object)));
-  const served = new Set(await inventory.served(custom));
-  const unserved = custom.filter((object) => !served.has(object));
-  const others = missing.filter((object) => !unserved.includes(object));
-  const found = await foreignAmong(cluster, [...undefinedYet, ...others]);
+  const known = new Set(await inventory.served(custom));
+  const unserved = custom.filter((object) => !known.has(object));
+  const served = missing.filter((object) => !unserved.includes(object));
+  const found = new Map([...others, ...await foreignAmong(cluster, served)]);
   const refusals = [...found].flatMap(([id, object]) => {
     const [reason, ...advice] = whyForeign(cluster, object) ?? [];
     return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];

@@ -1,7 +1,8 @@
 // When an object counts as ready: one rule per kind, over the object as the API server shows it.
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { type Inventory, owned } from "./inventory.ts";
+import type { Inventory } from "./inventory.ts";
+import { owned } from "./live.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { conditionOf } from "../kube/list.ts";
 import { idOf, type Manifest } from "../core/object.ts";

@@ -1,6 +1,7 @@
 // Objects handed to kubectl: one JSON List, server-side apply.
 import type { Cluster } from "../core/cluster.ts";
-import { type ById, byId, type Inventory, namedOf } from "./inventory.ts";
+import type { Inventory } from "./inventory.ts";
+import { type ById, byId, namedOf } from "./live.ts";
 import { printedName } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";

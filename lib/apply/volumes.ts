@@ -4,7 +4,8 @@
 import { apply, type ApplyOptions } from "./apply.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { byId, type Inventory } from "./inventory.ts";
+import type { Inventory } from "./inventory.ts";
+import { byId } from "./live.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { asList, idOf, inWaves, isOurs, type Manifest, OWNER } from "../core/object.ts";
 import { bytesOf } from "../core/quantity.ts";

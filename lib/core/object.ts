@@ -22,7 +22,9 @@ export type Path = (string | number)[];
 
 /** Field manager, managed-by label and marker name: how this deployer signs its work. */
 export const OWNER = "thanos-multi-cluster";
-/** Selector of everything that this deployer manages. */
+/** Label of everything that this deployer manages. */
+export const OWNED_LABELS = { "app.kubernetes.io/managed-by": OWNER };
+/** The selector for it. */
 export const OWNED = `app.kubernetes.io/managed-by=${OWNER}`;
 /** Label that names the step an object belongs to; the inventory is listed by it. */
 export const STEP_LABEL = "deploy.miribit.lab/step";

@@ -7,7 +7,8 @@ import { HASH_LABEL, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { foreignAmong, whyForeign } from "../apply/ownership.ts";
-import { byId, type Inventory, owned } from "../apply/inventory.ts";
+import type { Inventory } from "../apply/inventory.ts";
+import { byId, owned } from "../apply/live.ts";
 import { idOf, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
@@ -91,8 +92,9 @@ export async function plan(
   const entries = wanted.map((object): Planned => {
     const id = idOf(object);
     const before = live.get(id), after = answer.after.get(id);
-    const mark = hashOf([object, ...(before ? [stateOf(before)] : [])]);
     const added = before ? foreignFields(before, object, takes) : [];
+    const taken = added.filter(({ isTaken }) => isTaken).map(({ path }) => path);
+    const mark = hashOf([object, ...(before ? [stateOf(before), ...taken] : [])]);
     const beside = added.map((other) => otherLine(object, other, takes(other.manager)));
     const reasons = others.get(id) ?? answer.refused.get(id);
     if (before?.metadata.deletionTimestamp) {

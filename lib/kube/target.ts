@@ -80,7 +80,7 @@ export async function connect(
     cluster,
     ...found,
     marker: configMap(OWNER, "kube-system", { ...wanted }),
-    isNew: !marker && !found.kept,
+    isNew: !marker && !found.kept && !found.lease,
   };
 }
 

@@ -14,7 +14,7 @@ import {
 } from "./inspect/compare.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { owned } from "../../lib/apply/inventory.ts";
+import { owned } from "../../lib/apply/live.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { print, Report, worstCode } from "../../lib/io/report.ts";

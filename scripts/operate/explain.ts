@@ -18,7 +18,7 @@ import {
 } from "./inspect/field.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { type Home, homeOf, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
-import { isUnserved } from "../../lib/apply/inventory.ts";
+import { isUnserved } from "../../lib/apply/live.ts";
 import { resourceOf } from "../../lib/kube/kinds.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";

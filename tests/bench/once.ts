@@ -8,7 +8,7 @@ import { command } from "../../lib/cli/command.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
-import { owned } from "../../lib/apply/inventory.ts";
+import { owned } from "../../lib/apply/live.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { type Manifest } from "../../lib/core/object.ts";

@@ -1,5 +1,5 @@
 // In what the live objects of two clusters differ, and whether what is wanted there differs, too.
-import { byId } from "../../../lib/apply/inventory.ts";
+import { byId } from "../../../lib/apply/live.ts";
 import { asMaps, withoutLists } from "./lists.ts";
 import { isObject, type Manifest } from "../../../lib/core/object.ts";
 import { differences } from "../../../lib/deploy/plan.ts";

@@ -4,7 +4,7 @@ import { judge, withHash } from "../../../lib/apply/diff.ts";
 import { type Fields } from "../../../lib/apply/fields.ts";
 import { withPeoplesFields } from "../../../lib/apply/managers.ts";
 import { hashOf } from "../../../lib/core/hash.ts";
-import { configMap, type Manifest } from "../../../lib/core/object.ts";
+import { configMap, type Manifest, OWNED_LABELS } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
 
 const wanted = withHash({
@@ -130,7 +130,7 @@ Deno.test("judge() takes the hash of a definition for its content, which is not 
     withHash({
       apiVersion: "apiextensions.k8s.io/v1",
       kind: "CustomResourceDefinition",
-      metadata: { name: "x" },
+      metadata: { labels: OWNED_LABELS, name: "x" },
       spec: { version },
     });
   const listed = (of: Manifest) => ({ ...of, spec: undefined });

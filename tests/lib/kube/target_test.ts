@@ -104,6 +104,16 @@ Deno.test("A31: connect() tries three times, then exit 5", async () => {
   assert.equal(asked.length, 3);
 });
 
+Deno.test("E16: connect() takes a cluster for new only where nothing of ours is left", async () => {
+  const lease = { kind: "Lease", metadata: { name: OWNER, resourceVersion: "7" } };
+  const [config, identity] = target({ marker: { none: "yes" } });
+  const { items } = JSON.parse(identity!.stdout!);
+  for (const more of [[], [lease]]) {
+    await fakeKubectl([config!, { ...identity!, stdout: listOf(...items, ...more) }]);
+    assert.equal((await connect(cluster)).isNew, more.length === 0);
+  }
+});
+
 Deno.test("E18: connect() refuses (3) a kubectl that is too old, and says what to do", async () => {
   const old = { on: "^version --client", stdout: '{"clientVersion":{"gitVersion":"v1.31.9"}}' };
   const error = await refusal([old, ...target()]);
