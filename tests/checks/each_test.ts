@@ -162,7 +162,7 @@ const VARIETIES: [what: string, change: Change][] = [
   ["STORAGE=existing with a class that is not the default", {
     settings: { STORAGE: "existing", STORAGE_CLASS: "nfs" },
   }],
-  ["an S3 without a health path", { settings: { S3_HEALTH_PATH: "none" } }],
+  ["an S3 that is no MinIO", { settings: { S3_IS_MINIO: "false" } }],
   ["a cluster ten minutes old", {
     answers: [
       [/prometheus .*blocks/, { data: { blocks: [] } }],

@@ -1,6 +1,6 @@
 // What the S3 server shall have: buckets, and what only a MinIO and a key that may administrate it can do, quotas
 // and a user for each bucket.
-import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, number } from "../../../lib/core/cluster.ts";
 import {
   compared,
   differing,
@@ -189,10 +189,8 @@ function siteUser(shared: Bucket[]): Resource<Store> {
 }
 
 function probes(cluster: Cluster): string[] {
-  if (!text(cluster, "S3_HEALTH_PATH").startsWith("/minio/")) return [];
-  return [
-    "S3_HEALTH_PATH is MinIO's own, and the server is no MinIO: S3EndpointDown will fire; set it to none",
-  ];
+  if (!flag(cluster, "S3_IS_MINIO")) return [];
+  return ["the server is no MinIO, so S3EndpointDown will fire: set S3_IS_MINIO=false"];
 }
 
 function noUser(may: Administration): Look {

@@ -77,11 +77,11 @@ function objstoreLabels(cluster: Cluster): Record<string, string> {
 }
 
 /**
- * The objects, of which the scrape of S3 trusts its private CA, where there is one. An S3 without a health path
+ * The objects, of which the scrape of S3 trusts its private CA, where there is one. An S3 that is no MinIO
  * is not scraped, and no alert waits for it.
  */
 export function watchingS3(all: Manifest[], cluster: Cluster): Manifest[] {
-  const objects = text(cluster, "S3_HEALTH_PATH") === "none" ? unwatched(all) : all;
+  const objects = flag(cluster, "S3_IS_MINIO") ? all : unwatched(all);
   if (!cluster.s3Ca) return objects;
   const tlsConfig = { ca: { secret: { name: "s3-ca", key: "ca.crt" } } };
   return objects.map((object) =>

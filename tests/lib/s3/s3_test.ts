@@ -36,6 +36,7 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
       OPENSEARCH_BUCKET: "opensearch-logs",
       LONGHORN_BUCKET: "longhorn-backups",
       S3_KEEP_DELETED_DAYS: 0,
+      S3_IS_MINIO: true,
       MINIO_METRICS: false,
       ...Object.fromEntries(
         ["THANOS", "OPENSEARCH", "LONGHORN"].flatMap((program) => [
