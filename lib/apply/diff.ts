@@ -46,7 +46,9 @@ export function judge(
   if (!live) return told("missing");
   if (live.metadata.deletionTimestamp) return told("deleting");
   const isStale = live.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL];
-  if (isDefinition(wanted)) return told(isStale || !isOurs(live) ? "stale" : "current");
+  if (isDefinition(wanted)) {
+    return told(isStale || (isOurs(wanted) && !isOurs(live)) ? "stale" : "current");
+  }
   const others = foreignFields(live, wanted, takes);
   const found = isStale ? [] : ownAstray(wanted, live);
   const isTouched = found.length > 0 || others.some(({ isTaken }) => isTaken);

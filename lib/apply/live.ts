@@ -30,14 +30,13 @@ export async function everyKind(cluster: Cluster): Promise<string[]> {
 export async function definitionsOf(cluster: Cluster): Promise<ById> {
   // The server makes this table of names and labels: a tenth of the time of the whole objects.
   const words = ["get", "customresourcedefinitions", "--selector", OWNED];
-  const columns = ["--label-columns", `${STEP_LABEL},${HASH_LABEL}`];
+  const columns = ["--label-columns", `${HASH_LABEL},${STEP_LABEL}`];
   const rows = await kubectl([...words, ...columns, "--no-headers"], { cluster });
-  // NAME CREATED [STEP] [HASH]
+  // NAME CREATED [HASH] [STEP]
   return byId(
     rows.split("\n").filter(Boolean).map((row): Manifest => {
-      const [name, , step, hash] = row.trim().split(/\s+/);
-      // Both, or somebody has been at them.
-      const more: Record<string, string> = hash ? { [STEP_LABEL]: step!, [HASH_LABEL]: hash } : {};
+      const [name, , hash, step] = row.trim().split(/\s+/);
+      const more = { ...hash && { [HASH_LABEL]: hash }, ...step && { [STEP_LABEL]: step } };
       return {
         apiVersion: "apiextensions.k8s.io/v1",
         kind: "CustomResourceDefinition",

@@ -115,7 +115,7 @@ Deno.test("A43: apply() waits for a definition that a run which was cut off has 
   const calls = await fakeKubectl([
     {
       on: "get customresourcedefinitions --selector",
-      stdout: `${name} 2026-11-24T00:00:00Z 20-prometheus ${labels![HASH_LABEL]}\n`,
+      stdout: `${name} 2026-11-24T00:00:00Z ${labels![HASH_LABEL]} 20-prometheus\n`,
     },
     { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n", times: 2 },
     { on: "api-resources", stdout: "things example.org/v1 true Thing\n" },
