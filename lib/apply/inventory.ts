@@ -12,7 +12,7 @@ import {
 import { kindsOf, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
 import { type Delta, judge, withHash } from "./diff.ts";
-import { type ById, definitionsOf, everyKind, isUnserved, namedOf, owned } from "./live.ts";
+import { type ById, everyKind, isUnserved, listed, namedOf } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
 
 /** One look at all that is ours. */
@@ -99,7 +99,7 @@ export class Inventory {
 
   /**
    * The ConfigMap that keeps these objects beside those that are there, to be applied before the first of them is
-   * sent; undefined where it keeps just that already. Of a step that it does not belong to an object has none.
+   * sent; undefined where it keeps just that already.
    */
   async keeping(objects: Manifest[]): Promise<Manifest | undefined> {
     const wanted = new Map(objects.map((object) => [idOf(object), lineOf(object)]));
@@ -130,15 +130,8 @@ export class Inventory {
   async #lookNow(): Promise<Look> {
     const names = [...this.#kinds ?? await everyKind(this.cluster)]
       .filter((kind) => !this.#unserved.has(kind));
-    const isDefinitions = (name: string) => name.startsWith("customresourcedefinition.");
-    const [definitions, [kinds, listed]] = await Promise.all([
-      names.some(isDefinitions) ? definitionsOf(this.cluster) : new Map(),
-      this.#servedOf(names.filter((name) => !isDefinitions(name))),
-    ]);
-    const look = {
-      kinds: new Set([...kinds, ...names.filter(isDefinitions)]),
-      live: new Map([...definitions, ...listed]),
-    };
+    const [kinds, live] = await this.#servedOf(names);
+    const look = { kinds: new Set(kinds), live };
     for (const [id, object] of await this.#unlabelled(look)) look.live.set(id, object);
     return look;
   }
@@ -146,13 +139,13 @@ export class Inventory {
   /** What is ours of these kinds, and which of them are served: of the others there is nothing. */
   async #servedOf(kinds: string[]): Promise<[kinds: string[], objects: ById]> {
     try {
-      return [kinds, await owned(this.cluster, kinds)];
+      return [kinds, await listed(this.cluster, kinds)];
     } catch (error) {
       if (!isUnserved(error)) throw error;
       const served = await servedKinds(this.cluster);
       for (const kind of kinds) if (!served.has(kind)) this.#unserved.add(kind);
       const rest = kinds.filter((kind) => served.has(kind));
-      return [rest, await owned(this.cluster, rest)];
+      return [rest, await listed(this.cluster, rest)];
     }
   }
 

@@ -26,8 +26,18 @@ export async function everyKind(cluster: Cluster): Promise<string[]> {
   );
 }
 
-/** Our definitions, by id: names and labels, for whole they are megabytes. */
-export async function definitionsOf(cluster: Cluster): Promise<ById> {
+/** What we own of these kinds as it is now, by id: as {@link owned}, but of definitions names and labels alone. */
+export async function listed(cluster: Cluster, kinds: string[]): Promise<ById> {
+  const isDefinitions = (kind: string) => kind.startsWith("customresourcedefinition.");
+  const [definitions, whole] = await Promise.all([
+    kinds.some(isDefinitions) ? definitionsOf(cluster) : [],
+    owned(cluster, kinds.filter((kind) => !isDefinitions(kind))),
+  ]);
+  return new Map([...definitions, ...whole]);
+}
+
+/** Whole they are megabytes. */
+async function definitionsOf(cluster: Cluster): Promise<ById> {
   // The server makes this table of names and labels: a tenth of the time of the whole objects.
   const words = ["get", "customresourcedefinitions", "--selector", OWNED];
   const columns = ["--label-columns", `${HASH_LABEL},${STEP_LABEL}`];
@@ -57,14 +67,19 @@ export async function owned(cluster: Cluster, kinds: string[]): Promise<ById> {
 /** Those of the objects that are there, whoever made them, as they are now, by id. */
 export async function namedOf(cluster: Cluster, objects: Manifest[]): Promise<ById> {
   if (objects.length === 0) return new Map();
-  const input = asList(objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
-    { apiVersion, kind, metadata: { name, namespace } }
-  )));
+  const input = namesOf(objects);
   const flags = ["--ignore-not-found", "--show-managed-fields", "--output", "json"];
   const answer = await kubectl(["get", "--filename", "-", ...flags], { cluster, input });
   if (!answer.trim()) return new Map();
   const whole = JSON.parse(answer);
   return byId(whole.items ?? [whole]);
+}
+
+/** A List of what the objects are called, for calls that need no more. */
+export function namesOf(objects: Manifest[]): string {
+  return asList(objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
+    { apiVersion, kind, metadata: { name, namespace } }
+  )));
 }
 
 /** Objects by their id. */

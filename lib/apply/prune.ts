@@ -1,9 +1,10 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
 import { keep } from "./apply.ts";
 import type { Inventory } from "./inventory.ts";
+import { namesOf } from "./live.ts";
 import { ownFields } from "./managers.ts";
 import { kubectl } from "../kube/kubectl.ts";
-import { asList, idOf, isCustom, isDefinition, type Manifest } from "../core/object.ts";
+import { idOf, isCustom, isDefinition, type Manifest } from "../core/object.ts";
 import type { Change } from "../io/report.ts";
 
 /** Kinds whose loss would lose data or other people's objects; they are named and stay. */
@@ -48,11 +49,7 @@ export async function prune(inventory: Inventory, objects: Manifest[]): Promise<
   const { cluster } = inventory;
   for (const wave of [doomed.filter(isCustom), doomed.filter((object) => !isCustom(object))]) {
     if (wave.length === 0) continue;
-    const input = asList(wave.map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
-      apiVersion,
-      kind,
-      metadata: { name, namespace },
-    })));
+    const input = namesOf(wave);
     await kubectl(["delete", "--ignore-not-found", "--timeout=120s", "--filename", "-"], {
       cluster,
       input,

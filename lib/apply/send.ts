@@ -1,11 +1,11 @@
 // Objects handed to kubectl: one JSON List, server-side apply.
 import type { Cluster } from "../core/cluster.ts";
 import type { Inventory } from "./inventory.ts";
-import { type ById, byId, definitionsOf, owned } from "./live.ts";
+import { type ById, byId, listed } from "./live.ts";
 import { kindsOf, printedName } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { asList, idOf, isDefinition, type Manifest, OWNER } from "../core/object.ts";
+import { asList, idOf, type Manifest, OWNER } from "../core/object.ts";
 import { isTransient, retried } from "../kube/retry.ts";
 
 /**
@@ -69,12 +69,7 @@ async function missing(
   objects: Manifest[],
   arrived: ById,
 ): Promise<Manifest[]> {
-  const { cluster } = inventory;
-  const [listed, whole] = await Promise.all([
-    objects.some(isDefinition) ? definitionsOf(cluster) : [],
-    owned(cluster, kindsOf(objects.filter((object) => !isDefinition(object)))),
-  ]);
-  const live = new Map([...listed, ...whole]);
+  const live = await listed(inventory.cluster, kindsOf(objects));
   for (const object of objects) {
     const now = live.get(idOf(object));
     if (inventory.judge(now, object).state === "current") arrived.set(idOf(object), now!);
