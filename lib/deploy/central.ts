@@ -3,7 +3,8 @@
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError } from "../core/error.ts";
 import { lock } from "../kube/lock.ts";
-import { connect, type Connection } from "../kube/target.ts";
+import type { Manifest } from "../core/object.ts";
+import { connect } from "../kube/target.ts";
 import { keep } from "../apply/apply.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { plan, type Planned } from "./plan.ts";
@@ -35,19 +36,20 @@ export async function tellCentral(
     const edges = edgesWith(step);
     if (!step.centralPart || edges.length === 0) continue;
     const part = step.centralPart(edges);
-    const connection = await reachCentral(part, edges, central, report);
-    if (!connection) {
+    const reached = await reachCentral(part, edges, central, report, take);
+    if (!reached) {
       results.push(notRun(part));
       continue;
     }
     try {
-      await using held = await lock(central, connection.lease, {
+      await using held = await lock(central, reached.lease, {
         steal: stealLock,
         patience: PATIENCE,
         say,
       });
-      const now = held.hasWaited ? await connect(central) : connection;
-      const inventory = new Inventory(now, take);
+      const inventory = held.hasWaited
+        ? new Inventory(await connect(central), take)
+        : reached.inventory;
       await approve?.(inventory);
       const run = async (context: StepContext) => {
         await keep(inventory, context.objects);
@@ -73,30 +75,34 @@ export async function planCentral(
   const report = new Report(`${central.id} | `);
   const parts = steps.flatMap(({ centralPart }) => centralPart?.(edges) ?? []);
   const plans = parts.map(async (part) => {
-    const connection = await reachCentral(part, edges, central, report);
-    if (!connection) return [];
-    const inventory = new Inventory(connection, take);
-    const entries = await plan(inventory, await desired(part, central), { steps: [part.name] });
+    const reached = await reachCentral(part, edges, central, report, take);
+    if (!reached) return [];
+    const objects = await desired(part, central);
+    const entries = await plan(reached.inventory, objects, { steps: [part.name] });
     // Only a part of the step is wanted here: the rest of it is not surplus.
     return entries.filter(({ action }) => action !== "delete" && action !== "kept");
   });
   return (await Promise.all(plans)).flat();
 }
 
-/** What the guard has seen of central; undefined where it cannot be told, which a warning says. */
+/** What is known of central; undefined where it cannot be told, which a warning says. */
 async function reachCentral(
   part: Step,
   edges: string[],
   central: Cluster,
   report: Report,
-): Promise<Connection | undefined> {
+  take?: string[],
+): Promise<{ lease?: Manifest; inventory: Inventory } | undefined> {
   let reason = "it was never deployed";
   try {
     // A marker to write means that no deploy has been there.
     const connection = await connect(central);
     if (!connection.marker) {
-      const deltas = await new Inventory(connection).deltas(await desired(part, central));
-      if ([...deltas.values()].some(({ state }) => state !== "missing")) return connection;
+      const inventory = new Inventory(connection, take);
+      const deltas = await inventory.deltas(await desired(part, central));
+      if ([...deltas.values()].some(({ state }) => state !== "missing")) {
+        return { lease: connection.lease, inventory };
+      }
     }
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;
