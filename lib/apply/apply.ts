@@ -15,6 +15,7 @@ import type { Change } from "../io/report.ts";
 import { retried } from "../kube/retry.ts";
 import { sendAll, sendList } from "./send.ts";
 import { until } from "../io/wait.ts";
+import { shortList } from "../core/short_list.ts";
 
 export interface ApplyOptions {
   /** Told what is taken back or replaced. */
@@ -162,10 +163,7 @@ function isMoved(inventory: Inventory, live: Manifest, wanted: Manifest): boolea
 function addedTo({ takes }: Inventory, live: Manifest, wanted: Manifest): string[] {
   const others = foreignFields(live, wanted, takes).filter(({ isTaken }) => isTaken);
   return [...Map.groupBy(others, ({ manager, time }) => `${manager}, ${time}`)].map(
-    ([who, all]) => {
-      const more = all.length > 3 ? ` and ${all.length - 3} more` : "";
-      return `${all.slice(0, 3).map(({ path }) => path).join(", ")}${more} (${who})`;
-    },
+    ([who, all]) => `${shortList(all.map(({ path }) => path))} (${who})`,
   );
 }
 

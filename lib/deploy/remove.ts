@@ -13,6 +13,7 @@ import type { ClusterResult } from "./results.ts";
 import { begun, type Step, type StepResult } from "./step.ts";
 import { missingBundles } from "../render/bundle.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { shortList } from "../core/short_list.ts";
 
 export interface RemoveOptions {
   /** false: only says what would be deleted. */
@@ -178,9 +179,8 @@ function isDone(state: StepResult["state"]): boolean {
 
 function sentence(objects: Manifest[], inventory: Inventory): string {
   const { cluster: { id } } = inventory;
-  const names = objects.slice(0, 3).map(idOf).join(", ");
-  const more = objects.length > 3 ? ` and ${objects.length - 3} more` : "";
+  const names = shortList(objects.map(idOf));
   const steps = [...new Set(objects.map((object) => inventory.stepOf(object)))];
   const command = steps.length === 1 ? `make ${steps[0]} CLUSTER=${id}` : `make cluster-${id}`;
-  return `no step wants any more: ${names}${more}; delete with: ${command} ARGS=--prune`;
+  return `no step wants any more: ${names}; delete with: ${command} ARGS=--prune`;
 }

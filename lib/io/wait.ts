@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { refuseInterrupted } from "./interrupt.ts";
+import { shortList } from "../core/short_list.ts";
 
 export interface UntilOptions {
   /** Longest wait in seconds. */
@@ -34,7 +35,7 @@ export async function until(
         fix: "look at the objects named above (kubectl describe), then run again",
       });
     }
-    const now = shortList(missing);
+    const now = shortList(missing, "; ");
     if (now !== said || Date.now() - saidAt > 30_000) {
       // The first look is not worth a line: most waits end at the second.
       if (said) say(now);
@@ -43,9 +44,4 @@ export async function until(
     }
     await sleep(every * 1000);
   }
-}
-
-function shortList(missing: string[]): string {
-  const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
-  return missing.slice(0, 3).join("; ") + more;
 }

@@ -17,6 +17,7 @@ import { table } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { connect } from "../kube/target.ts";
 import { openProxy } from "./http.ts";
+import { shortList } from "../core/short_list.ts";
 
 /** What came of one check. */
 export interface Row {
@@ -71,8 +72,7 @@ export async function runChecks(
 ): Promise<Row[]> {
   const open = new Set(checks.map(({ name }) => name));
   const reminder = setInterval(() => {
-    const more = open.size > 3 ? ` and ${open.size - 3} more` : "";
-    subject.say([...open].slice(0, 3).join(", ") + more);
+    subject.say(shortList([...open]));
   }, REMINDER * 1000);
   try {
     const slowFirst = [...checks].sort((one, other) =>

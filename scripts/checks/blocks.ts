@@ -8,6 +8,7 @@ import { keyOf, s3Of } from "../../lib/s3/client.ts";
 import { thanosKey } from "../components/prometheus/access.ts";
 import { ask } from "./metrics.ts";
 import { PROMETHEUS } from "./prometheus.ts";
+import { shortList } from "../../lib/core/short_list.ts";
 
 const HOUR = 3_600_000;
 /** Ms between two blocks at most: one is cut every two hours, the first of a Prometheus after three. */
@@ -128,10 +129,9 @@ export function storedProblems(wanted: string[], seen: string[], open?: number):
     "kubectl -n monitoring logs -l app.kubernetes.io/name=thanos-store | grep -i 'block\\|err'";
   const missing = wanted.filter((ulid) => !seen.includes(ulid));
   if (missing.length > 0) {
-    const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
     return [{
       what: `Store lacks ${missing.length} of ${wanted.length} blocks of the bucket: ` +
-        missing.slice(0, 3).join(", ") + more,
+        shortList(missing),
       cause: "its key may not read them, it cannot list the bucket, or a shard is away",
       fix,
     }];

@@ -7,6 +7,7 @@ import { liveObjects } from "../../lib/kube/list.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { unready } from "../../lib/apply/readiness.ts";
+import { shortList } from "../../lib/core/short_list.ts";
 
 /** Every object of every step is there, as it was applied. */
 export async function existing(
@@ -29,15 +30,12 @@ export function objectFindings(
   const among = (state: Finding["state"], states: State[], what: string, cause: string) => {
     const found = objects.filter((object) => states.includes(deltas.get(idOf(object))!.state));
     const steps = Map.groupBy(found, ({ metadata }) => metadata.labels?.[STEP_LABEL]);
-    return [...steps].map(([step, those]) => {
-      const more = those.length > 3 ? ` and ${those.length - 3} more` : "";
-      return {
-        state,
-        what: `${what} of ${step}: ${those.slice(0, 3).map(idOf).join(", ")}${more}`,
-        cause,
-        fix: `make plan-${cluster} says what it is; make ${step} CLUSTER=${cluster}`,
-      };
-    });
+    return [...steps].map(([step, those]) => ({
+      state,
+      what: `${what} of ${step}: ${shortList(those.map(idOf))}`,
+      cause,
+      fix: `make plan-${cluster} says what it is; make ${step} CLUSTER=${cluster}`,
+    }));
   };
   return [
     ...among(
