@@ -1,17 +1,10 @@
 // Checks of the way of an alert: it arrives at Alertmanager, people are told of it, and none that is critical fires.
 import { parse } from "yaml";
 import { readJson } from "../../lib/probe/http.ts";
-import {
-  type ClusterProxy,
-  type Finding,
-  note,
-  ok,
-  type Subject,
-  warn,
-} from "../../lib/core/check.ts";
+import { type ClusterProxy, type Finding, note, ok, type Subject } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { growthOf } from "./metrics.ts";
+import { lossesOf } from "./metrics.ts";
 
 /** The Alertmanager of the cluster itself. */
 export const ALERTMANAGER = {
@@ -69,32 +62,17 @@ export function alertProblems({ cluster }: AlertmanagerStatus, alerts: Alert[]):
 
 /** What Alertmanager sends is taken by the receiver. */
 export async function notifications({ cluster, proxy }: Subject): Promise<Finding[]> {
-  const counter = "alertmanager_notifications_failed_total";
-  const way = await proxy();
-  const [lately, before] = await Promise.all([
-    growthOf(way, counter, "15m"),
-    growthOf(way, counter, "6h"),
-  ]);
   const silent = text(cluster, "ALERT_WEBHOOK_URL") === "";
-  return [
-    ...silent ? [note("alerts are sent nowhere: no ALERT_WEBHOOK_URL")] : [],
-    ...notificationProblems(lately, before),
-  ];
-}
-
-/** What is wrong with so many failures in the last 15 minutes, and in all of the time that is known. */
-export function notificationProblems(lately?: number, before = 0): Finding[] {
-  const fix = "kubectl -n monitoring logs alertmanager-kube-prometheus-stack-alertmanager-0 " +
-    "-c alertmanager | grep -i notify";
-  if (lately === 0 && before === 0) return [];
-  if (lately === 0) return [warn(`${Math.ceil(before)} notifications failed hours ago`, fix)];
-  return [{
-    what: lately === undefined
-      ? "Prometheus has no metrics of Alertmanager"
-      : `${Math.ceil(lately)} notifications have failed in the last 15 minutes: nobody was told`,
+  const lost = await lossesOf(await proxy(), {
+    counter: "alertmanager_notifications_failed_total",
+    program: "Alertmanager",
+    before: (count) => `${count} notifications failed hours ago`,
+    lately: (count) => `${count} notifications have failed in the last 15 minutes: nobody was told`,
     cause: "what listens at ALERT_WEBHOOK_URL is away, refuses them, or is not reached from pods",
-    fix,
-  }];
+    fix: "kubectl -n monitoring logs alertmanager-kube-prometheus-stack-alertmanager-0 " +
+      "-c alertmanager | grep -i notify",
+  });
+  return [...silent ? [note("alerts are sent nowhere: no ALERT_WEBHOOK_URL")] : [], ...lost];
 }
 
 /**
@@ -125,7 +103,7 @@ export function criticalProblems(
         annotations.summary ?? ""
       }`,
       cause: "what the alert says; Alertmanager forgets it a few minutes after that is mended",
-      fix: annotations.runbook_url ?? "make alerts",
+      fix: annotations.runbook_url ?? "look at it in Alertmanager",
     })),
   ];
 }

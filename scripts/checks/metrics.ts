@@ -41,29 +41,42 @@ export const compactor = answered('max(thanos_compact_halted{job="thanos-compact
   fix: "kubectl -n monitoring logs thanos-compactor-0 | grep -i halt; repair, then delete the pod",
 });
 
-/** No log line was given up in the last minutes; earlier ones are lost, and somebody should know. */
-export async function dropped({ proxy }: Subject): Promise<Finding[]> {
-  const way = await proxy();
-  const counter = "fluentbit_output_dropped_records_total";
-  const [lately, before] = await Promise.all([
-    growthOf(way, counter, "15m"),
-    growthOf(way, counter, "6h"),
-  ]);
-  return droppedProblems(lately, before);
+/** What a program counts that should never be lost, and how it is told. */
+export interface Loss {
+  counter: string;
+  program: string;
+  /** So many, hours ago. */
+  before: (count: number) => string;
+  /** So many, in the last 15 minutes. */
+  lately: (count: number) => string;
+  cause: string;
+  fix: string;
 }
 
-/** What is wrong with so many lines dropped in the last 15 minutes, and in all of the time that is known. */
-export function droppedProblems(lately?: number, before = 0): Finding[] {
-  const fix = "kubectl -n node-agents logs ds/fluent-bit";
-  if (lately === 0 && before === 0) return [];
-  if (lately === 0) return [warn(`${Math.ceil(before)} log lines were dropped hours ago`, fix)];
-  return [{
-    what: lately === undefined
-      ? "Prometheus has no metrics of Fluent Bit"
-      : `Fluent Bit has dropped ${Math.ceil(lately)} log lines in the last 15 minutes`,
+/** Nothing was lost in the last minutes; what was earlier is gone, and somebody should know. */
+export async function lossesOf(proxy: ClusterProxy, loss: Loss): Promise<Finding[]> {
+  const { counter, program, cause, fix } = loss;
+  const [lately, before = 0] = await Promise.all([
+    growthOf(proxy, counter, "15m"),
+    growthOf(proxy, counter, "6h"),
+  ]);
+  if (lately === 0) return before === 0 ? [] : [warn(loss.before(Math.ceil(before)), fix)];
+  const what = lately === undefined
+    ? `Prometheus has no metrics of ${program}`
+    : loss.lately(Math.ceil(lately));
+  return [{ what, cause, fix }];
+}
+
+/** No log line was given up. */
+export async function dropped({ proxy }: Subject): Promise<Finding[]> {
+  return await lossesOf(await proxy(), {
+    counter: "fluentbit_output_dropped_records_total",
+    program: "Fluent Bit",
+    before: (count) => `${count} log lines were dropped hours ago`,
+    lately: (count) => `Fluent Bit has dropped ${count} log lines in the last 15 minutes`,
     cause: "OpenSearch refuses them (mapping, disk), or the buffer on the node is full",
-    fix,
-  }];
+    fix: "kubectl -n node-agents logs ds/fluent-bit",
+  });
 }
 
 /** Growth of a counter over all its series in so much time (`15m`); restarts are allowed for. */
