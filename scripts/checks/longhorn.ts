@@ -3,6 +3,7 @@ import { type Finding, note, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
+import { daysBetween } from "../components/longhorn/backups.ts";
 import { backupTargetMissing, LONGHORN_NAMESPACE } from "../components/longhorn/ladder.ts";
 
 const HOUR = 3_600_000, DAY = 24 * HOUR;
@@ -49,7 +50,7 @@ export function backupProblems(live: Manifest[], cluster: Cluster, now: number):
       .map(({ spec }) => spec.volumeName),
   );
   const volumes = live.filter(({ kind }) => kind === "Volume");
-  const limit = 2 * periodOf(text(cluster, "LONGHORN_BACKUP_CRON"));
+  const limit = 2 * daysBetween(text(cluster, "LONGHORN_BACKUP_CRON")) * DAY;
   const due = volumes.filter((volume) =>
     isBackedUp(volume) && volume.status?.state === "attached" &&
     now - Date.parse(volume.metadata.creationTimestamp!) > limit
@@ -81,11 +82,4 @@ function isBackedUp({ metadata: { labels = {} } }: Manifest): boolean {
   const own = Object.keys(labels).filter((name) => name.startsWith("recurring-job"));
   return own.length === 0 || own.includes("recurring-job.longhorn.io/backup") ||
     own.includes("recurring-job-group.longhorn.io/default");
-}
-
-/** Ms from one run of a cron line to the next, roughly: a day, a week or a month. */
-function periodOf(cron: string): number {
-  const [, , dayOfMonth, , dayOfWeek] = cron.trim().split(/\s+/);
-  if (dayOfMonth !== "*" && dayOfMonth !== "?") return 31 * DAY;
-  return dayOfWeek !== "*" && dayOfWeek !== "?" ? 7 * DAY : DAY;
 }

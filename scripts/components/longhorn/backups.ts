@@ -69,11 +69,11 @@ export function backupAlerts(cluster: Cluster): Manifest[] {
 }
 
 /** Days between two runs of a cron line at most, by the coarsest field that it limits. */
-function daysBetween(cron: string): number {
-  const [, , day, month, weekday] = cron.split(" ");
-  if (month !== "*") return 366;
-  if (day !== "*") return 31;
-  return weekday === "*" ? 1 : 7;
+export function daysBetween(cron: string): number {
+  const [day, month, weekday] = cron.split(" ").slice(2).map((field) => !/^[*?]$/.test(field));
+  if (month) return 366;
+  if (day) return 31;
+  return weekday ? 7 : 1;
 }
 
 function labels(cluster: Cluster, component: string): Record<string, string> {
