@@ -48,17 +48,19 @@ interface Tally {
   notShown: string[];
 }
 
-/** The context of one step on a cluster; `besides` gets what goes on when the step is done, `failed` its failure. */
-export function contextOf(
-  inventory: Inventory,
-  fleet: Cluster[],
-  objects: Manifest[],
-  report: Report,
-  result: Tally,
-  besides: Promise<void>[],
-  failed: (error: unknown) => void,
-  replace?: ReadonlySet<string>,
-): StepContext {
+/** What the context of a step is made of. */
+interface Parts extends Pick<StepContext, "inventory" | "fleet" | "objects" | "report"> {
+  result: Tally;
+  /** Gets what goes on when the step is done. */
+  besides: Promise<void>[];
+  /** Told of a failure of that. */
+  failed: (error: unknown) => void;
+  replace?: ReadonlySet<string>;
+}
+
+/** The context of one step on a cluster. */
+export function contextOf(parts: Parts): StepContext {
+  const { inventory, fleet, objects, report, result, besides, failed, replace } = parts;
   const { cluster } = inventory;
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();

@@ -134,7 +134,8 @@ export async function runStep(
     const objects = known ?? await desired(step, cluster);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    await step.run(contextOf(inventory, fleet, objects, report, result, besides, failed, replace));
+    const parts = { inventory, fleet, objects, report, result, besides, failed, replace };
+    await step.run(contextOf(parts));
   } catch (error) {
     failed(error);
   }
