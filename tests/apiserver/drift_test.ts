@@ -5,7 +5,7 @@ import { desiredOf } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { type Manifest, secret } from "../../lib/core/object.ts";
 import { driftCode } from "../../lib/deploy/plan_fleet.ts";
-import { cluster, live, ours, typed } from "./server.ts";
+import { cluster, definitionOf, live, ours, typed } from "./server.ts";
 import { apply } from "../../lib/apply/apply.ts";
 import { plan } from "../../lib/deploy/plan.ts";
 import { applyTo, inventoryOf, planOf } from "../support/inventory.ts";
@@ -459,21 +459,7 @@ Deno.test("E14: an object that is being deleted is made anew, by plan and by dep
 });
 
 Deno.test("E5: plan and deploy go on when a definition was removed by hand a moment ago", async () => {
-  const names = { kind: "Gadget", plural: "gadgets" };
-  const schema = {
-    openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
-  };
-  const definition = ours({
-    apiVersion: "apiextensions.k8s.io/v1",
-    kind: "CustomResourceDefinition",
-    metadata: { name: "gadgets.test.example.org" },
-    spec: {
-      group: "test.example.org",
-      scope: "Namespaced",
-      names,
-      versions: [{ name: "v1", served: true, storage: true, schema }],
-    },
-  });
+  const definition = ours(definitionOf("Gadget", "test.example.org", "v1"));
   const gadget = ours({
     apiVersion: "test.example.org/v1",
     kind: "Gadget",

@@ -6,25 +6,9 @@ import { unwanted } from "../../lib/apply/prune.ts";
 import { configMap, idOf, type Manifest, OWNER, signed } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
 import { KEPT } from "../../lib/kube/target.ts";
-import { cluster, live, typed } from "./server.ts";
+import { cluster, definitionOf, live, typed } from "./server.ts";
 
-const schema = {
-  openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
-};
-const versions = ["v1beta1", "v1"].map((name) => (
-  { name, served: true, storage: name === "v1", schema }
-));
-const definition: Manifest = {
-  apiVersion: "apiextensions.k8s.io/v1",
-  kind: "CustomResourceDefinition",
-  metadata: { name: "wheels.kept.example.org" },
-  spec: {
-    group: "kept.example.org",
-    scope: "Namespaced",
-    names: { kind: "Wheel", plural: "wheels" },
-    versions,
-  },
-};
+const definition = definitionOf("Wheel", "kept.example.org", "v1beta1", "v1");
 const wheel: Manifest = {
   apiVersion: "kept.example.org/v1beta1",
   kind: "Wheel",

@@ -41,6 +41,27 @@ export function typed(words: string[], input?: unknown): Promise<string> {
   return kubectl(words, { cluster, ...(input ? { input: JSON.stringify(input) } : {}) });
 }
 
+/** A definition of a kind, in these versions (the last is stored), that takes any field. */
+export function definitionOf(kind: string, group: string, ...names: string[]): Manifest {
+  const plural = `${kind.toLowerCase()}s`;
+  const schema = {
+    openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+  };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      group,
+      scope: "Namespaced",
+      names: { kind, plural },
+      versions: names.map((name) => (
+        { name, served: true, storage: name === names.at(-1), schema }
+      )),
+    },
+  };
+}
+
 /** The object with our label, as every object of a step has it. */
 export function ours(object: Manifest): Manifest {
   const labels = { ...object.metadata.labels, "app.kubernetes.io/managed-by": OWNER };

@@ -8,6 +8,21 @@ const LONG = "a".repeat(64);
 const BCRYPT = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.";
 const SUM = "#sha256=b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c";
 
+/** No size of anything, in whatever unit. */
+const NO_SIZES = [
+  "0Gi",
+  "01Gi",
+  "10",
+  "10G",
+  "10GB",
+  "10 Gi",
+  "-1Gi",
+  "1.5Gi",
+  "10gi",
+  "8388608Ti",
+];
+const NO_MEMORY = ["0Gi", "01Gi", "10", "10M", "1GB", "-1Gi", "1.5Gi", "1gi", "8388608Ti"];
+
 /** By kind: what is refused, and what is accepted. */
 const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
   label: {
@@ -387,16 +402,7 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
   },
   size: {
     hostile: [
-      "0Gi",
-      "01Gi",
-      "10",
-      "10G",
-      "10GB",
-      "10 Gi",
-      "-1Gi",
-      "1.5Gi",
-      "10gi",
-      "8388608Ti",
+      ...NO_SIZES,
       "1e3Gi",
       "1Pi",
     ],
@@ -404,16 +410,7 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
   },
   volume: {
     hostile: [
-      "0Gi",
-      "01Gi",
-      "10",
-      "10G",
-      "10GB",
-      "10 Gi",
-      "-1Gi",
-      "1.5Gi",
-      "10gi",
-      "8388608Ti",
+      ...NO_SIZES,
       "1Ki",
       "9Mi",
       "10239Ki",
@@ -422,15 +419,7 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
   },
   "memory-request": {
     hostile: [
-      "0Gi",
-      "01Gi",
-      "10",
-      "10M",
-      "1GB",
-      "-1Gi",
-      "1.5Gi",
-      "1gi",
-      "8388608Ti",
+      ...NO_MEMORY,
       "1Ki",
       "1023Ki",
     ],
@@ -438,15 +427,7 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
   },
   "memory-limit": {
     hostile: [
-      "0Gi",
-      "01Gi",
-      "10",
-      "10M",
-      "1GB",
-      "-1Gi",
-      "1.5Gi",
-      "1gi",
-      "8388608Ti",
+      ...NO_MEMORY,
       "1Ki",
       "15Mi",
     ],
