@@ -40,7 +40,8 @@ export function recipeHash(generator: Generator): string {
   return createHash("sha256").update(JSON.stringify(generator)).digest("hex");
 }
 
-type Say = (line: string) => void;
+/** Tells of work that takes long, one line a call. */
+export type Say = (line: string) => void;
 
 /** An entry of manifests/upstream.lock.json. */
 interface Bundle {

@@ -7,15 +7,16 @@ import { $ } from "zx";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { cacheDir } from "../../lib/io/files.ts";
-import { download, DownloadError, downloadText, sumOf } from "../../lib/render/download.ts";
-import type { SourceOptions } from "./go_build.ts";
+import type { Say } from "../../lib/render/bundle.ts";
+import { download } from "../../lib/render/download.ts";
+import { PLATFORM, publishedSum } from "./release.ts";
 
 /**
  * Puts a Go on PATH for this process and what it starts: none where there is one, else that of the cache,
  * which is got first.
  * @throws {DeployError} exit 3 with each source's reason; exit 9 when the release is not what its sum says.
  */
-export async function ensureGo({ say, curl }: SourceOptions): Promise<void> {
+export async function ensureGo(say: Say): Promise<void> {
   const folders = (process.env.PATH ?? "").split(delimiter);
   if (folders.some((folder) => existsSync(join(folder, "go")))) return;
   const { go } = JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8"));
@@ -25,7 +26,7 @@ export async function ensureGo({ say, curl }: SourceOptions): Promise<void> {
     const work = await mkdtemp(`${home}.`);
     try {
       say(`  getting Go ${go.version} (once; about 70 MB)`);
-      await get(go.version, work, curl);
+      await get(go.version, work);
       // Another run may have been faster.
       await rename(work, home).catch((error) => {
         if (!existsSync(home)) throw error;
@@ -38,18 +39,14 @@ export async function ensureGo({ say, curl }: SourceOptions): Promise<void> {
 }
 
 /** Fills `folder` with a `go/` of that version. */
-async function get(version: string, folder: string, curl?: string): Promise<void> {
+async function get(version: string, folder: string): Promise<void> {
   const reasons: string[] = [];
   try {
-    const cpu = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
-    const file = `go${version}.${Deno.build.os}-${cpu}.tar.gz`, url = `https://go.dev/dl/${file}`;
-    const sha256 = sumOf(file, await downloadText(`${url}.sha256`, { curl }));
-    if (!sha256) {
-      throw new DownloadError("refused", `${url}.sha256`, [`names no sha256 of ${file}`]);
-    }
-    await download(url, join(folder, file), { sha256, curl });
-    await $({ quiet: true })`tar -xzf ${join(folder, file)} -C ${folder}`;
-    return await rm(join(folder, file));
+    const url = `https://go.dev/dl/go${version}.${PLATFORM.os}-${PLATFORM.arch}.tar.gz`;
+    const archive = join(folder, "go.tar.gz");
+    await download(url, archive, { sha256: await publishedSum(url, `${url}.sha256`) });
+    await $({ quiet: true })`tar -xzf ${archive} -C ${folder}`;
+    return await rm(archive);
   } catch (error) {
     if (!(error instanceof DeployError) || error.exitCode === ExitCode.integrity) throw error;
     reasons.push([error.message, ...error.where].join("\n"));

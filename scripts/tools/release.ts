@@ -1,12 +1,19 @@
-// Where a program that is not installed comes from: its official release, or its Go module.
+// Programs that are not installed: what fits, and their official releases.
 import { chmod, rm } from "node:fs/promises";
 import { basename } from "node:path";
 import { $ } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
+import type { Say } from "../../lib/render/bundle.ts";
 import { download, DownloadError, downloadText, sumOf } from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { ensureGo } from "./go.ts";
-import { buildProgram, type GoModule, type SourceOptions } from "./go_build.ts";
+
+/** A published Go module; paths of its packages are relative to it. */
+export interface GoModule {
+  module: string;
+  version: string;
+  /** Version of the modules its go.mod replaces by folders of its own repository; default: its own. */
+  staging?: string;
+}
 
 /** One program: what fits, and where it can be had. Texts may hold {version} {name} {os} {arch}. */
 export interface Tool {
@@ -29,81 +36,64 @@ export interface Tool {
   sha256?: Record<string, string>;
   go: GoModule & {
     tags?: string[];
+    /** Strings that the linker sets (`-X name=value`), such as the version. */
     values?: Record<string, string>;
+    /** Texts of files that the module embeds and only its own release build makes, by path in it. */
     assets?: Record<string, string>;
   };
-  /** Folder of the main package in the Go module. */
+  /** Folder of the main package in the Go module; "" for the module's own. */
   package: string;
-  /** What a build takes. */
+  /** What a build from nothing takes on two cores. */
   minutes: number;
+}
+
+/** This machine in the words of releases. */
+export const PLATFORM = {
+  os: Deno.build.os as string,
+  arch: Deno.build.arch === "x86_64" ? "amd64" : "arm64",
+};
+
+/** The tool with all its texts filled in for this machine. */
+export function filled(tool: Tool): Tool {
+  const values: Record<string, string> = { ...PLATFORM, name: tool.name, version: tool.version };
+  return JSON.parse(
+    JSON.stringify(tool).replace(/\{(\w+)\}/g, (hole, name: string) => values[name] ?? hole),
+  );
 }
 
 /**
  * Downloads the program of the official release to `path`; gives the address.
  * @throws {DeployError} exit 3 when there is none or no answer, exit 9 when it is not the pinned file.
  */
-export async function fromRelease(
-  tool: Tool,
-  path: string,
-  { say, curl }: SourceOptions,
-): Promise<string> {
-  const platform = `${Deno.build.os}-${Deno.build.arch === "x86_64" ? "amd64" : "arm64"}`;
-  const { url: template, sha256Url, member, platforms = [] } = tool.download ?? {};
-  if (!template || !sha256Url || !platforms.includes(platform)) {
+export async function fromRelease(tool: Tool, path: string, say: Say): Promise<string> {
+  const platform = `${PLATFORM.os}-${PLATFORM.arch}`;
+  if (!tool.download?.platforms.includes(platform)) {
     throw new DeployError(`No official release of ${tool.name} ${tool.version} for ${platform}`, {
       exitCode: ExitCode.prerequisite,
     });
   }
-  const url = filled(template, tool, platform);
-  const file = basename(new URL(url).pathname);
-  const sums = filled(sha256Url, tool, platform);
-  const sha256 = tool.sha256?.[platform] ?? sumOf(file, await downloadText(sums, { curl }));
-  if (!sha256) throw new DownloadError("refused", sums, [`names no sha256 of ${file}`]);
-
+  const { url, sha256Url, member } = tool.download;
+  const sha256 = tool.sha256?.[platform] ?? await publishedSum(url, sha256Url);
   say(`  downloading ${tool.name} ${tool.version} from ${new URL(url).host}`);
   if (!member) {
-    await download(url, path, { sha256, curl });
+    await download(url, path, { sha256 });
     await chmod(path, 0o755);
     return url;
   }
   const archive = `${path}.tar.gz`;
-  await download(url, archive, { sha256, curl });
-  const inside = filled(member, tool, platform);
+  await download(url, archive, { sha256 });
   await replaceFile(path, async (temporary) => {
-    await $({ quiet: true })`tar -xzOf ${archive} ${inside} > ${temporary}`;
+    await $({ quiet: true })`tar -xzOf ${archive} ${member} > ${temporary}`;
     await chmod(temporary, 0o755);
   });
   await rm(archive);
   return url;
 }
 
-function filled(template: string, { name, version }: Tool, platform: string): string {
-  const [os, arch] = platform.split("-");
-  const values: Record<string, string> = { name, version, os: os!, arch: arch! };
-  return template.replace(/\{(\w+)\}/g, (_, key) => values[key]!);
-}
-
-/** Builds the program from its Go module to `path`; gives the module's name. Exit 3 if it fails. */
-export async function fromModule(
-  tool: Tool,
-  path: string,
-  { say, curl }: SourceOptions,
-): Promise<string> {
-  await ensureGo({ say, curl });
-  const { module, staging, tags, assets, values = {} } = tool.go;
-  const version = filled(tool.go.version, tool, "");
-  const entries = Object.entries(values).map(([key, text]) => [key, filled(text, tool, "")]);
-  const program = {
-    name: tool.name,
-    module,
-    version,
-    staging,
-    tags,
-    assets,
-    package: tool.package,
-    minutes: tool.minutes,
-    values: Object.fromEntries(entries),
-  };
-  await buildProgram(program, path, say);
-  return `Go module ${module}@${version}`;
+/** What the checksums at `sums` say of a file. Throws as {@link fromRelease} does. */
+export async function publishedSum(url: string, sums: string): Promise<string> {
+  const file = basename(new URL(url).pathname);
+  const sum = sumOf(file, await downloadText(sums));
+  if (sum) return sum;
+  throw new DownloadError("refused", sums, [`names no sha256 of ${file}`]);
 }

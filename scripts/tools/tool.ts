@@ -4,15 +4,14 @@ import { existsSync } from "node:fs";
 import { access, constants, readFile, symlink, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join, resolve } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { $ } from "zx";
+import { projectPath } from "../../lib/core/cluster.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import { DownloadError } from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { isOlder, type Say } from "./go_build.ts";
-import { fromModule, fromRelease, type Tool } from "./release.ts";
-
-export type { Tool } from "./release.ts";
+import type { Say } from "../../lib/render/bundle.ts";
+import { fromModule, isOlder } from "./go_build.ts";
+import { filled, fromRelease, type Tool } from "./release.ts";
 
 export interface ToolOptions {
   /** Gets one line when something takes long. */
@@ -21,8 +20,6 @@ export interface ToolOptions {
   root?: string;
   /** Instead of scripts/tools.json. */
   tools?: Tool[];
-  /** Another program than the curl on PATH. */
-  curl?: string;
 }
 
 /** A tool that is there. */
@@ -35,11 +32,9 @@ export interface FoundTool {
   recipe: string;
 }
 
-const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
-
 /** All tools of scripts/tools.json, in the order they are written there. */
-export async function allTools(root = PROJECT): Promise<Tool[]> {
-  const { releases } = JSON.parse(await readFile(join(root, "scripts", "tools.json"), "utf8"));
+export async function allTools(): Promise<Tool[]> {
+  const { releases } = JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8"));
   return releases.flatMap((release: { programs: Record<string, object> }) => {
     const { programs, ...shared } = release;
     return Object.entries(programs).map(([name, own]) => ({ ...shared, ...own, name }) as Tool);
@@ -65,8 +60,8 @@ export async function findTools(
   names: string[],
   options: ToolOptions = {},
 ): Promise<Record<string, FoundTool>> {
-  const { root = PROJECT } = options;
-  const tools = options.tools ?? await allTools(root);
+  const { root = projectPath("."), say = () => {} } = options;
+  const tools = options.tools ?? await allTools();
   const record = join(root, ".tools", "tools.json");
   const known = await readRecord(record);
   const result: Record<string, FoundTool> = {};
@@ -85,7 +80,7 @@ export async function findTools(
       result[name] = before;
       continue;
     }
-    result[name] = { ...await getTool(tool, dirname(link), options), recipe };
+    result[name] = { ...await getTool(filled(tool), dirname(link), say), recipe };
     await replaceFile(link, (temporary) => symlink(result[name]!.path, temporary));
     // Read again: another run may have written meanwhile.
     const all = { ...await readRecord(record), [name]: result[name] };
@@ -94,37 +89,29 @@ export async function findTools(
   return result;
 }
 
-async function readRecord(path: string): Promise<Record<string, FoundTool>> {
-  try {
-    return JSON.parse(await readFile(path, "utf8"));
-  } catch {
-    return {};
-  }
+function readRecord(path: string): Promise<Record<string, FoundTool>> {
+  return readFile(path, "utf8").then(JSON.parse).catch(() => ({}));
 }
 
 /** Looks on PATH and in the cache, then downloads, then builds. */
 async function getTool(
   tool: Tool,
   ownLinks: string,
-  { say = () => {}, curl }: ToolOptions,
+  say: Say,
 ): Promise<Omit<FoundTool, "recipe">> {
-  const { version } = tool;
+  const { name, version } = tool;
   const onPath = await fromPath(tool, ownLinks);
   if ("path" in onPath) return { ...onPath, from: "PATH" };
-  const path = join(cacheDir(), "tools", `${tool.name}-${tool.version}`, tool.name);
+  const path = join(cacheDir(), "tools", `${name}-${version}`, name);
   const note = join(dirname(path), "from");
   if (existsSync(path)) {
-    return {
-      path,
-      version,
-      from: await readFile(note, "utf8").catch(() => "cache"),
-    };
+    return { path, version, from: await readFile(note, "utf8").catch(() => "cache") };
   }
 
   const reasons = [`PATH: ${onPath.reason}`];
   for (const source of [fromRelease, fromModule]) {
     try {
-      const from = await source(tool, path, { say, curl });
+      const from = await source(tool, path, say);
       await replaceFile(note, (temporary) => writeFile(temporary, from));
       return { path, version, from };
     } catch (error) {
@@ -133,10 +120,10 @@ async function getTool(
       if (error.fix) reasons.push(`  ${error.fix}`);
     }
   }
-  throw new DeployError(`Cannot get ${tool.name} ${tool.version}`, {
+  throw new DeployError(`Cannot get ${name} ${version}`, {
     exitCode: ExitCode.prerequisite,
     where: reasons,
-    fix: `put ${tool.name} ${wanted(tool)} on PATH, or connect this machine (or install Go) and ` +
+    fix: `put ${name} ${wanted(tool)} on PATH, or connect this machine (or install Go) and ` +
       "say `make tools`",
   });
 }
@@ -158,7 +145,10 @@ async function fromPath(
 ): Promise<{ path: string; version: string } | { reason: string }> {
   for (const folder of (process.env.PATH ?? "").split(delimiter)) {
     const path = resolve(folder, tool.name);
-    if (resolve(folder) === ownLinks || !await isExecutable(path)) continue;
+    if (
+      resolve(folder) === ownLinks ||
+      !await access(path, constants.X_OK).then(() => true, () => false)
+    ) continue;
     const version = await versionOf(path, tool);
     if (version === undefined) return { reason: `${path} does not tell its version` };
     const fits = tool.atLeast ? !isOlder(version, tool.atLeast) : version === tool.version;
@@ -167,10 +157,6 @@ async function fromPath(
       : { reason: `${path} is ${version}, needed is ${wanted(tool)}` };
   }
   return { reason: `${tool.name} ${wanted(tool)} is not there` };
-}
-
-function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(() => true, () => false);
 }
 
 async function versionOf(path: string, tool: Tool): Promise<string | undefined> {

@@ -1,7 +1,8 @@
 // The programs of the laboratory: the project's own at exactly their versions, and those of tools.json beside this.
 import { readFile } from "node:fs/promises";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { allTools, type Tool } from "../../scripts/tools/tool.ts";
+import type { Tool } from "../../scripts/tools/release.ts";
+import { allTools } from "../../scripts/tools/tool.ts";
 
 interface Release extends Omit<Tool, "name"> {
   /** A tool of the project whose release this is, too. */

@@ -5,11 +5,12 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { which } from "zx";
 import { DeployError } from "../../lib/core/error.ts";
 import { pem } from "./s3.ts";
 
 export interface Site {
-  /** A curl to which every https host leads to the server. */
+  /** A curl to which every https host leads to the server; the first on PATH, too. */
   curl: string;
   /** Plain address of the server. */
   address: string;
@@ -39,7 +40,8 @@ export async function withSite(
   const own = `127.0.0.1:${plain.addr.port}`;
   const lead = `--connect-to ${own}:${own} --connect-to ::127.0.0.1:${secure.addr.port}`;
   const tools = await mkdtemp(join(tmpdir(), "tmc-curl-"));
-  const curl = await program(tools, `exec curl "$@" --insecure ${lead}`);
+  const curl = await program(tools, `exec ${await which("curl")} "$@" --insecure ${lead}`);
+  Deno.env.set("PATH", `${tools}:${before.path}`);
   const site: Site = { curl, address: `http://${own}`, asked };
   try {
     await test(site, folder);

