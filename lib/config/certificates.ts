@@ -1,5 +1,5 @@
 // Certificates that settings name as files: read and judged before anything is contacted.
-import type { DoorCertificate, Identity } from "../core/cluster.ts";
+import type { Identity, Vars } from "../core/cluster.ts";
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -23,30 +23,28 @@ export async function readAuthorities(
     const pem = read.get(path);
     const problem = pem === undefined
       ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
-      : certificateProblem(pem) ?? sizeProblem(pem, caLimit(vars));
+      : certificateProblem(pem, caLimit(vars));
     if (problem) problems.push(`${sources.S3_CA_FILE}  S3_CA_FILE is "${path}": ${problem}`);
   }
   return read;
 }
 
-function sizeProblem(pem: string, [most, reader] = SECRET_LIMIT): string | undefined {
+function certificateProblem(pem: string, [most, reader] = SECRET_LIMIT): string | undefined {
+  // Its text is copied into the clusters.
+  if (pem.includes("PRIVATE KEY")) return "holds a private key: keep only the certificate in it";
+  if (parsed(pem).length === 0) {
+    return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
+  }
   const bytes = new TextEncoder().encode(pem).length;
   if (bytes > most) return `has ${bytes} bytes, and ${reader} ${most}: keep only what is needed`;
 }
 
-function certificateProblem(pem: string): string | undefined {
-  // Its text is copied into the clusters.
-  if (pem.includes("PRIVATE KEY")) return "holds a private key: keep only the certificate in it";
-  if (!parsed(pem)) return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
-}
-
-/** All certificates of a file: while a CA is replaced, ca.crt holds the old and the new one. */
-function parsed(pem: string): X509Certificate[] | undefined {
+/** All certificates of a file (while a CA is replaced, ca.crt holds the old and the new one); none of a broken one. */
+function parsed(pem: string): X509Certificate[] {
   try {
-    const found = certificatesIn(pem);
-    return found.length > 0 ? found : undefined;
+    return certificatesIn(pem);
   } catch {
-    return undefined;
+    return [];
   }
 }
 
@@ -56,39 +54,49 @@ export function certificatesIn(pem: string): X509Certificate[] {
   return blocks.map((block) => new X509Certificate(block));
 }
 
-/**
- * Identities of the clusters with THANOS_GRPC_MTLS, by id. What is wrong goes to `problems`, and what
- * ends within a month to the warnings of its cluster.
- * @throws {DeployError} exit 4 when git tracks a key.
- */
-export async function readIdentities(
-  root: string,
-  drafts: Candidate[],
-  problems: string[],
-): Promise<Map<string, Identity>> {
-  const identities = new Map<string, Identity>();
-  for (const draft of drafts.filter(({ vars }) => vars.THANOS_GRPC_MTLS === true)) {
-    const folder = resolve(root, String(draft.vars.GRPC_TLS_DIR));
-    const [authority, certificate, key] = await Promise.all(
-      ["ca.crt", `${draft.id}.crt`, `${draft.id}.key`].map((name) =>
-        readText(root, resolve(folder, name))
-      ),
-    ) as [PemFile, PemFile, PemFile];
-    const found = identityProblems(draft, authority, certificate, key);
-    problems.push(...found);
-    if (found.length > 0) continue;
-    await guardSecretFile(key.path, key.file, draft.warnings);
-    for (const one of [authority, certificate]) {
-      draft.warnings.push(...endsSoon(one, "the centre loses the edges"));
-    }
-    identities.set(draft.id, {
-      authority: authority.pem!,
-      certificate: certificate.pem!,
-      key: key.pem!,
-    });
-  }
-  return identities;
+/** Certificates that each cluster with a setting has in a folder, as `<id>.crt` with `<id>.key`. */
+interface Kind {
+  /** The setting that asks for them, and the one that names the folder. */
+  setting: string;
+  folder: string;
+  /** Whether the CA that has signed them must be there as well, as `ca.crt`. */
+  signed: boolean;
+  fix: string;
+  /** What comes of one that has ended. */
+  then: string;
+  /** What is wrong with the names in one. */
+  misnamed: (names: string[], vars: Vars) => string | undefined;
 }
+
+/** By which clusters know each other. */
+export const MUTUAL: Kind = {
+  setting: "THANOS_GRPC_MTLS",
+  folder: "GRPC_TLS_DIR",
+  signed: true,
+  fix: "README.md shows how to make it",
+  then: "the centre loses the edges",
+  misnamed(names, { CLUSTER_NAME: name, CLUSTER_ROLE }) {
+    // Go does not look at the common name.
+    if (CLUSTER_ROLE !== "edge" || names.includes(`DNS:${name}`)) return;
+    const state = names.join(", ") || "it has none";
+    return `lacks the DNS name ${name} (${state}): make it again with subjectAltName=DNS:${name}`;
+  },
+};
+
+/** Of the doors, for browsers. */
+export const DOORS: Kind = {
+  setting: "INGRESS_TLS",
+  folder: "INGRESS_TLS_DIR",
+  signed: false,
+  fix: "make certificates, or put your own there",
+  then: "browsers refuse the doors",
+  misnamed(names, { DOMAIN }) {
+    // A wildcard stands for one label: *.sub.DOMAIN is for none of the doors.
+    if (names.some((name) => name.slice(name.indexOf(".") + 1) === DOMAIN)) return;
+    const state = names.join(", ") || "no names";
+    return `is not for hosts of ${DOMAIN} (${state}): it needs subjectAltName=DNS:*.${DOMAIN}`;
+  },
+};
 
 interface PemFile {
   path: string;
@@ -97,60 +105,83 @@ interface PemFile {
   pem?: string;
 }
 
-async function readText(root: string, path: string): Promise<PemFile> {
-  const pem = await readFile(path, "utf8").catch(() => undefined);
-  return { path, file: shown(root, path), pem };
-}
-
 /**
- * Certificates of the clusters with INGRESS_TLS, by id. What is wrong goes to `problems`, and what
- * ends within a month to the warnings of its cluster.
+ * Certificates of this kind by the id of their cluster; `authority` is empty where it need not be there. What is
+ * wrong goes to `problems`, and what ends within a month to the warnings of its cluster.
  * @throws {DeployError} exit 4 when git tracks a key.
  */
-export async function readDoorCertificates(
+export async function readPairs(
+  kind: Kind,
   root: string,
   drafts: Candidate[],
   problems: string[],
-): Promise<Map<string, DoorCertificate>> {
-  const found = new Map<string, DoorCertificate>();
-  for (const draft of drafts.filter(({ vars }) => vars.INGRESS_TLS === true)) {
-    const folder = resolve(root, String(draft.vars.INGRESS_TLS_DIR));
-    const [certificate, key] = await Promise.all(
-      [`${draft.id}.crt`, `${draft.id}.key`].map((name) => readText(root, resolve(folder, name))),
-    ) as [PemFile, PemFile];
-    const unfit = doorProblems(String(draft.vars.DOMAIN), certificate, key);
-    problems.push(...unfit);
-    if (unfit.length > 0) continue;
+): Promise<Map<string, Identity>> {
+  const pairs = new Map<string, Identity>();
+  for (const draft of drafts.filter(({ vars }) => vars[kind.setting] === true)) {
+    const folder = resolve(root, String(draft.vars[kind.folder]));
+    const names = [`${draft.id}.key`, `${draft.id}.crt`, ...kind.signed ? ["ca.crt"] : []];
+    const files = names.map(async (name): Promise<PemFile> => {
+      const path = resolve(folder, name);
+      const pem = await readFile(path, "utf8").catch(() => undefined);
+      return { path, file: shown(root, path), pem };
+    });
+    const [key, own, ca] = await Promise.all(files) as [PemFile, PemFile, PemFile?];
+    const found = pairProblems(kind, draft.vars, key, own, ca);
+    problems.push(...found);
+    if (found.length > 0) continue;
     await guardSecretFile(key.path, key.file, draft.warnings);
-    draft.warnings.push(...endsSoon(certificate, "browsers refuse the doors"));
-    found.set(draft.id, { certificate: certificate.pem!, key: key.pem! });
+    for (const { file, pem } of [...ca ? [ca] : [], own]) {
+      const ending = parsed(pem!).filter(({ validTo }) => Date.parse(validTo) < Date.now() + MONTH);
+      draft.warnings.push(
+        ...ending.map(({ validTo }) =>
+          `${file}  ends on ${validTo}, and then ${kind.then}: make a new one`
+        ),
+      );
+    }
+    const authority = ca?.pem ?? "";
+    pairs.set(draft.id, { authority, certificate: own.pem!, key: key.pem! });
   }
-  return found;
+  return pairs;
 }
 
-const DOORS_FIX = "make certificates, or put your own there";
-
-/** Lines of `file  what is wrong`; `domain` is the one whose hosts the certificate is for. */
-function doorProblems(domain: string, certificate: PemFile, key: PemFile): string[] {
-  const absent = [certificate, key].filter(({ pem }) => pem === undefined);
+/** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
+function pairProblems(kind: Kind, vars: Vars, key: PemFile, own: PemFile, ca?: PemFile): string[] {
+  const certificates = [...ca ? [ca] : [], own];
+  const absent = [...certificates, key].filter(({ pem }) => pem === undefined);
   if (absent.length > 0) {
-    return absent.map(({ file }) => `${file}  cannot be read: INGRESS_TLS needs it; ${DOORS_FIX}`);
+    return absent.map(({ file }) =>
+      `${file}  cannot be read: ${kind.setting} needs it; ${kind.fix}`
+    );
   }
-  const problem = certificateProblem(certificate.pem!) ?? sizeProblem(certificate.pem!);
-  if (problem) return [`${certificate.file}  ${problem}`];
+  const unfit = certificates.flatMap(({ file, pem }) => {
+    const problem = certificateProblem(pem!);
+    return problem ? [`${file}  ${problem}`] : [];
+  });
   const secret = privateKey(key.pem!);
-  if (!secret) return [`${key.file}  is not a PEM private key without a passphrase`];
-  const own = parsed(certificate.pem!)![0]!;
-  const names = own.subjectAltName?.split(", ") ?? [];
-  return [
-    ...periodProblems(certificate, own),
-    ...(own.checkPrivateKey(secret) ? [] : [`${key.file}  is not the key of ${certificate.file}`]),
-    // A wildcard stands for one label: *.sub.DOMAIN is for none of the doors.
-    ...(names.some((name) => name.slice(name.indexOf(".") + 1) === domain) ? [] : [
-      `${certificate.file}  is not for hosts of ${domain} (${names.join(", ") || "no names"}): ` +
-      `it needs subjectAltName=DNS:*.${domain}`,
-    ]),
+  if (!secret) unfit.push(`${key.file}  is not a PEM private key without a passphrase`);
+  if (!secret || unfit.length > 0) return unfit;
+
+  const [certificate] = parsed(own.pem!) as [X509Certificate];
+  const authorities = parsed(ca?.pem ?? "");
+  const problems = [
+    ...authorities.flatMap((one) => periodProblems(ca!, one)),
+    ...periodProblems(own, certificate),
   ];
+  if (!authorities.every(({ ca }) => ca)) {
+    problems.push(`${ca!.file}  is not the certificate of a CA (basicConstraints CA:TRUE)`);
+  }
+  if (!certificate.checkPrivateKey(secret)) {
+    problems.push(`${key.file}  is not the key of ${own.file}: make both again`);
+  }
+  if (ca && !authorities.some((one) => isSignedBy(certificate, one))) {
+    problems.push(`${own.file}  is not signed by ${ca.file}: make it again with that CA`);
+  }
+  const misnamed = kind.misnamed(certificate.subjectAltName?.split(", ") ?? [], vars);
+  return misnamed ? [...problems, `${own.file}  ${misnamed}`] : problems;
+}
+
+function isSignedBy(certificate: X509Certificate, ca: X509Certificate): boolean {
+  return certificate.checkIssued(ca) && certificate.verify(ca.publicKey);
 }
 
 /** Whether a browser takes the certificate for that host. (Deno's `checkHost` knows no wildcards.) */
@@ -158,55 +189,6 @@ export function isFor({ subjectAltName = "" }: X509Certificate, host: string): b
   const above = host.slice(host.indexOf("."));
   const names = subjectAltName.split(", ");
   return names.includes(`DNS:${host}`) || names.includes(`DNS:*${above}`);
-}
-
-/** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
-function identityProblems(
-  draft: Candidate,
-  authority: PemFile,
-  certificate: PemFile,
-  key: PemFile,
-): string[] {
-  const absent = [authority, certificate, key].filter(({ pem }) => pem === undefined);
-  if (absent.length > 0) {
-    return absent.map(({ file }) =>
-      `${file}  cannot be read: THANOS_GRPC_MTLS needs it; README.md shows how to make it`
-    );
-  }
-  const unfit = [authority, certificate].flatMap(({ file, pem }) => {
-    const problem = certificateProblem(pem!) ?? sizeProblem(pem!);
-    return problem ? [`${file}  ${problem}`] : [];
-  });
-  const secret = privateKey(key.pem!);
-  if (!secret) unfit.push(`${key.file}  is not a PEM private key without a passphrase`);
-  if (unfit.length > 0) return unfit;
-
-  const authorities = parsed(authority.pem!)!, own = parsed(certificate.pem!)![0]!;
-  const problems = [
-    ...authorities.flatMap((ca) => periodProblems(authority, ca)),
-    ...periodProblems(certificate, own),
-  ];
-  const refuse = (file: string, what: string) => problems.push(`${file}  ${what}`);
-  if (!authorities.every(({ ca }) => ca)) {
-    refuse(authority.file, "is not the certificate of a CA (basicConstraints CA:TRUE)");
-  }
-  if (!own.checkPrivateKey(secret!)) {
-    refuse(key.file, `is not the key of ${certificate.file}: make both again`);
-  }
-  if (!authorities.some((ca) => own.checkIssued(ca) && own.verify(ca.publicKey))) {
-    refuse(certificate.file, `is not signed by ${authority.file}: make it again with that CA`);
-  }
-  const name = String(draft.vars.CLUSTER_NAME);
-  // Go does not look at the common name.
-  const names = own.subjectAltName?.split(", ") ?? [];
-  if (draft.vars.CLUSTER_ROLE === "edge" && !names.includes(`DNS:${name}`)) {
-    const state = names.join(", ") || "it has none";
-    refuse(
-      certificate.file,
-      `lacks the DNS name ${name} (${state}): make it again with subjectAltName=DNS:${name}`,
-    );
-  }
-  return problems;
 }
 
 function privateKey(pem: string): KeyObject | undefined {
@@ -227,8 +209,3 @@ function periodProblems({ file }: PemFile, { validFrom, validTo }: X509Certifica
 
 /** Time before the end of a certificate at which somebody should act. */
 export const MONTH = 30 * 24 * 3600 * 1000;
-
-function endsSoon({ file, pem }: PemFile, then: string): string[] {
-  return parsed(pem!)!.filter(({ validTo }) => Date.parse(validTo) < Date.now() + MONTH)
-    .map(({ validTo }) => `${file}  ends on ${validTo}, and then ${then}: make a new one`);
-}

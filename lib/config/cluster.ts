@@ -1,7 +1,6 @@
 // The env files as typed clusters; everything is checked together before anything is contacted.
-import { createHash } from "node:crypto";
 import { resolve } from "node:path";
-import { readAuthorities, readDoorCertificates, readIdentities } from "./certificates.ts";
+import { DOORS, MUTUAL, readAuthorities, readPairs } from "./certificates.ts";
 import {
   type Cluster,
   fillIn,
@@ -11,6 +10,7 @@ import {
   text,
   type Vars,
 } from "../core/cluster.ts";
+import { hashOf } from "../core/hash.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
@@ -18,7 +18,7 @@ import { shown } from "./files.ts";
 import { fleetProblems } from "./fleet_rules.ts";
 import { clusterProblems } from "./rules.ts";
 import { isKeyId, isSecret } from "./schema.ts";
-import { versionsOf } from "./versions.ts";
+import { type Fact, versionsOf } from "./versions.ts";
 
 export interface FleetOptions {
   /** Folder of the env files. */
@@ -45,13 +45,8 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const dir = resolve(root, options.dir ?? "env");
   const environment = options.environment ?? Deno.env.toObject();
   const profile = options.profile ?? environment.PROFILE ?? "";
-  const { drafts, problems } = await loadCandidates(
-    root,
-    dir,
-    profile,
-    environment,
-    options.planned,
-  );
+  const { planned } = options;
+  const { drafts, problems } = await loadCandidates(root, dir, profile, environment, planned);
   for (const draft of drafts) {
     if (!options.withoutSecrets) problems.push(...draft.missing.values());
     const found = clusterProblems(draft);
@@ -60,8 +55,8 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   }
   problems.push(...fleetProblems(drafts));
   const authorities = await readAuthorities(root, drafts, problems);
-  const identities = await readIdentities(root, drafts, problems);
-  const doors = await readDoorCertificates(root, drafts, problems);
+  const identities = await readPairs(MUTUAL, root, drafts, problems);
+  const doors = await readPairs(DOORS, root, drafts, problems);
   if (problems.length > 0) throw refusal(problems, drafts, shown(root, dir));
 
   const fleet = drafts.map(({ id, vars }) => peer(id, vars));
@@ -121,11 +116,13 @@ function withComputed(
     const url = String(vars.RUNBOOK_URL);
     computed.RUNBOOK_URL = url.replace(/\$\{(\w+)\}/g, (_, name: string) => String(vars[name]));
   }
-  const marks = Object.fromEntries(Object.keys(computed).map((name) => [name, "computed"]));
-  const versions = versionsOf(vars, sources);
+  const facts: Fact[] = [
+    ...Object.entries(computed).map(([name, value]): Fact => [name, value, "computed"]),
+    ...versionsOf(vars, sources),
+  ];
   return {
-    vars: { ...vars, ...computed, ...versions.vars },
-    sources: { ...sources, ...marks, ...versions.sources },
+    vars: { ...vars, ...Object.fromEntries(facts) },
+    sources: { ...sources, ...Object.fromEntries(facts.map(([name, , source]) => [name, source])) },
   };
 }
 
@@ -140,8 +137,7 @@ function s3Checksum(vars: Vars, s3Ca: string): string {
   // Thanos alone carries it; the key of the others may change without it.
   const id = vars.THANOS_S3_ACCESS_KEY || vars.S3_ACCESS_KEY;
   const secret = vars.THANOS_S3_SECRET_KEY || vars.S3_SECRET_KEY;
-  const text = JSON.stringify([vars.S3_ENDPOINT, id, secret, s3Ca]);
-  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+  return hashOf([vars.S3_ENDPOINT, id, secret, s3Ca]).slice(0, 16);
 }
 
 /**
@@ -182,8 +178,7 @@ export function secretsOf(cluster: Cluster): string[] {
   const hashes = values.flatMap((value) => /^[^:\s]+:(\S+)$/.exec(value)?.[1] ?? []);
   const keys = [cluster.grpcIdentity?.key ?? "", cluster.doorCertificate?.key ?? ""];
   const lines = keys.flatMap((key) => key.split("\n")).filter((line) => !line.startsWith("-----"));
-  return [...new Set([...values, ...hashes, ...keys, ...lines])].filter(({ length }) =>
-    length >= MASKABLE
-  )
+  return [...new Set([...values, ...hashes, ...keys, ...lines])]
+    .filter(({ length }) => length >= MASKABLE)
     .sort((a, b) => b.length - a.length);
 }

@@ -1,23 +1,15 @@
 // Which files and variables say something about a cluster, in which order, and who said it.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
-import { type Entry, parseEnv } from "./parse.ts";
+import { type EnvFile, parseEnv } from "./parse.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 import { nearest } from "../core/nearest.ts";
 
-/** One file: what it sets, and `file:line` for each. Problems are lines for people. */
-export interface Layer {
+/** One file: its path for people, and what it sets. */
+export interface Layer extends EnvFile {
   file: string;
-  entries: Map<string, Entry>;
-  problems: string[];
   warnings: string[];
-}
-
-/** A setting's text and who gave it. */
-export interface Given {
-  value: string;
-  source: string;
 }
 
 /** Settings that there once were: a file that still has one is no mistake. */
@@ -31,26 +23,22 @@ export function shown(root: string, path: string): string {
 
 /** Ids of the `cluster-<id>.env` files in `dir`, in the order of their numbers. */
 export async function clusterFiles(dir: string): Promise<{ ids: string[]; strange: string[] }> {
-  const names = (await list(dir)).filter((name) => /^cluster-.*\.env$/.test(name));
-  const ids = names.flatMap((name) => /^cluster-([1-9][0-9]*)\.env$/.exec(name)?.[1] ?? []);
+  const names = (await listOf(dir)).filter((name) => /^cluster-.*\.env$/.test(name));
+  const idIn = (name: string) => /^cluster-([1-9][0-9]*)\.env$/.exec(name)?.[1];
   return {
-    ids: ids.sort((a, b) => Number(a) - Number(b)),
-    strange: names.filter((name) => !/^cluster-[1-9][0-9]*\.env$/.test(name)),
+    ids: names.flatMap((name) => idIn(name) ?? []).sort((a, b) => Number(a) - Number(b)),
+    strange: names.filter((name) => !idIn(name)),
   };
 }
 
 /** Names of the profiles in `dir`. */
 export async function profileNames(dir: string): Promise<string[]> {
-  const names = (await list(resolve(dir, "profiles"))).filter((name) => name.endsWith(".env"));
-  return names.map((name) => name.slice(0, -".env".length)).sort();
+  const names = await listOf(resolve(dir, "profiles"));
+  return names.flatMap((name) => /^(.*)\.env$/.exec(name)?.[1] ?? []).sort();
 }
 
-async function list(dir: string): Promise<string[]> {
-  try {
-    return await readdir(dir);
-  } catch {
-    return [];
-  }
+function listOf(dir: string): Promise<string[]> {
+  return readdir(dir).catch(() => []);
 }
 
 /**
@@ -66,10 +54,10 @@ export async function readLayer(
   const layer: Layer = { file, entries: new Map(), problems: [], warnings: [] };
   const source = text ?? await readText(path, layer);
   if (source === undefined) return layer;
-  const { entries, problems } = parseEnv(source, isSecret);
-  layer.problems.push(...problems.map(({ line, text }) => `${file}:${line}  ${text}`));
-  for (const [name, entry] of entries) {
-    const where = `${file}:${entry.line}`;
+  const { entries, problems } = parseEnv(source, file, isSecret);
+  layer.problems.push(...problems);
+  for (const [name, given] of entries) {
+    const where = given.source;
     if (RETIRED.includes(name)) {
       layer.warnings.push(`${where}  ${name} is used no longer: remove it`);
     } else if (!(name in SETTINGS)) {
@@ -79,7 +67,7 @@ export async function readLayer(
       );
     } else if (isSecret(name) && !secrets) {
       layer.problems.push(`${where}  ${name} is a secret: move it to SECRET_FILE, out of git`);
-    } else layer.entries.set(name, entry);
+    } else layer.entries.set(name, given);
   }
   if (secrets) await guardSecretFile(path, file, layer.warnings);
   return layer;
@@ -119,7 +107,6 @@ export async function guardSecretFile(
 }
 
 async function isTracked(path: string): Promise<boolean> {
-  if (!await isInRepository(dirname(path))) return false;
   try {
     const { success } = await new Deno.Command("git", {
       // A folder of another user's is doubtful to git, which then says nothing of its files.
@@ -135,21 +122,4 @@ async function isTracked(path: string): Promise<boolean> {
   } catch {
     return false; // no git here: nothing can be tracked by mistake
   }
-}
-
-async function isInRepository(dir: string): Promise<boolean> {
-  if ((await list(dir)).includes(".git")) return true;
-  return dirname(dir) === dir ? false : await isInRepository(dirname(dir));
-}
-
-/** Later layers win; gives each setting's text and its `file:line`. */
-export function merge(layers: Layer[]): Map<string, Given> {
-  return new Map(
-    layers.flatMap(({ file, entries }) =>
-      [...entries].map(([name, { value, line }]): [string, Given] => [
-        name,
-        { value, source: `${file}:${line}` },
-      ])
-    ),
-  );
 }

@@ -11,26 +11,24 @@ const UNIQUE: Record<string, string> = {
 
 /** Rules between the clusters of a fleet; lines of `source  what is wrong`. */
 export function fleetProblems(drafts: Candidate[]): string[] {
-  const problems: string[] = [];
-  for (const [name, because] of Object.entries(UNIQUE)) {
-    const owners = new Map<string, Candidate>();
-    for (const draft of drafts.filter(({ bad }) => !bad.has(name))) {
-      const value = String(draft.vars[name]);
-      const first = owners.get(value);
-      if (!first) {
-        owners.set(value, draft);
-        continue;
-      }
-      const where = `${draft.sources[name]}  ${name} is "${value}", as in ${first.sources[name]}`;
-      problems.push(`${where}: must be unique, or ${because}`);
-    }
-  }
   return [
-    ...problems,
+    ...repeated(drafts),
     ...sharedServers(drafts),
     ...unequalProblems(drafts),
     ...centralProblem(drafts),
   ];
+}
+
+function repeated(drafts: Candidate[]): string[] {
+  return Object.entries(UNIQUE).flatMap(([name, because]) => {
+    const known = drafts.filter(({ bad }) => !bad.has(name));
+    return known.flatMap(({ vars, sources }) => {
+      const first = known.find((other) => other.vars[name] === vars[name])!;
+      if (first.vars === vars) return [];
+      const where = `${sources[name]}  ${name} is "${vars[name]}", as in ${first.sources[name]}`;
+      return [`${where}: must be unique, or ${because}`];
+    });
+  });
 }
 
 /** Clusters behind one API_HOST, of which the guard could not tell one from the other. */
@@ -46,12 +44,12 @@ function sharedServers(drafts: Candidate[]): string[] {
       const [name, number] = serverOf(other).split(":");
       return other !== draft && name === host && (!port || !number || port === number);
     });
-    return twin
-      ? [
-        `${draft.sources.API_HOST}  API_HOST is "${draft.vars.API_HOST}", and ${twin.file} leads there ` +
-        "too: give each its own HOST:PORT in its own file, or one is deployed over the other",
-      ]
-      : [];
+    if (!twin) return [];
+    const where = `${draft.sources.API_HOST}  API_HOST is "${draft.vars.API_HOST}"`;
+    return [
+      `${where}, and ${twin.file} leads there too: give each its own HOST:PORT in its own file, or ` +
+      "one is deployed over the other",
+    ];
   });
 }
 
@@ -68,11 +66,8 @@ function unequalProblems(drafts: Candidate[]): string[] {
     if (!first || !other) return [];
     // The one to look at is the one that somebody wrote.
     const [odd, rest] = other.sources[name] === "default" ? [first, other] : [other, first];
-    return [
-      `${odd.sources[name]}  ${name} is ${odd.vars[name]}, elsewhere ${
-        rest.vars[name]
-      }: ${because}`,
-    ];
+    const state = `${name} is ${odd.vars[name]}, elsewhere ${rest.vars[name]}`;
+    return [`${odd.sources[name]}  ${state}: ${because}`];
   });
 }
 

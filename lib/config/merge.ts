@@ -2,15 +2,8 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { DeployError, ExitCode } from "../core/error.ts";
-import {
-  clusterFiles,
-  type Given,
-  type Layer,
-  merge,
-  profileNames,
-  readLayer,
-  shown,
-} from "./files.ts";
+import { clusterFiles, type Layer, profileNames, readLayer, shown } from "./files.ts";
+import type { Given } from "./parse.ts";
 import { isSecret, SETTINGS, validate, type Violation } from "./schema.ts";
 import type { Vars } from "../core/cluster.ts";
 
@@ -31,7 +24,7 @@ export interface Candidate {
 
 // A shell that happens to have one of these set must not turn every cluster into the same one.
 const FILE_ONLY = ["CLUSTER_ID", "CLUSTER_NAME", "CLUSTER_ROLE", "KUBE_CONTEXT", "NODE_IP"]
-  .concat(["DOMAIN", "REGION", "API_HOST", "CLUSTER_DOMAIN"]);
+  .concat("DOMAIN", "REGION", "API_HOST", "CLUSTER_DOMAIN");
 
 /** The file of a cluster that is about to be added. */
 export interface PlannedFile {
@@ -64,14 +57,15 @@ export async function loadCandidates(
   for (const id of planned ? [...ids, planned.id] : ids) {
     const path = resolve(dir, `cluster-${id}.env`);
     const own = await read(path, id === planned?.id ? { text: planned.text } : {});
-    const files = merge([common, own, ...profiles]);
+    const layers = [common, own, ...profiles];
+    const files = layers.flatMap(({ entries }) => [...entries]);
     const secretPath = new Map([...files, ...overrides]).get("SECRET_FILE")?.value ||
       String(SETTINGS.SECRET_FILE!.default);
     const secrets = await read(resolve(root, secretPath), { secrets: true });
-    const given = new Map([...files, ...merge([secrets]), ...overrides]);
+    const given = new Map([...files, ...secrets.entries, ...overrides]);
     const { problems: found, ...checked } = check(given, [common.file, own.file, secrets.file]);
     problems.push(...found);
-    const warnings = [common, own, ...profiles, secrets].flatMap(({ warnings }) => warnings);
+    const warnings = [...layers, secrets].flatMap(({ warnings }) => warnings);
     drafts.push({ id, file: own.file, secretFile: secrets.file, warnings, ...checked });
   }
   return { drafts, problems };

@@ -1,16 +1,16 @@
 // Text of an env file to values with line numbers; refuses what dotenv would lose or alter in silence.
 import { parse } from "dotenv";
 
-/** One `NAME=value` of a file: its value and the line it starts on (1-based). */
-export interface Entry {
+/** A setting's text and who gave it: `file:line`, or a word for what is no file. */
+export interface Given {
   value: string;
-  line: number;
+  source: string;
 }
 
-/** What a file says, and what is wrong with it; a problem never repeats a value. */
+/** What a file says, and what is wrong with it, as lines for people that never repeat a value. */
 export interface EnvFile {
-  entries: Map<string, Entry>;
-  problems: { line: number; text: string }[];
+  entries: Map<string, Given>;
+  problems: string[];
 }
 
 // Names are upper case, so that a stray line of a secret is never taken (and printed) as a name.
@@ -20,19 +20,23 @@ const ASSIGNMENT = /^\s*([A-Z][A-Z0-9_]*)=\s*(.*)$/;
  * Reads `NAME=value` lines. The values are dotenv's; malformed lines, duplicates, unclosed quotes
  * and values that a `#` would cut are problems instead of surprises.
  */
-export function parseEnv(source: string, isSecret: (name: string) => boolean): EnvFile {
-  const lines = source.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n").split("\n");
-  const file: EnvFile = { entries: new Map(), problems: [] };
+export function parseEnv(
+  text: string,
+  file: string,
+  isSecret: (name: string) => boolean,
+): EnvFile {
+  const lines = text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n").split("\n");
+  const entries = new Map<string, Given>(), problems: string[] = [];
   for (let at = 0; at < lines.length; at++) {
-    const line = at + 1;
-    const report = (text: string) => file.problems.push({ line, text });
+    const source = `${file}:${at + 1}`;
+    const report = (problem: string) => problems.push(`${source}  ${problem}`);
     if (/^\s*(#|$)/.test(lines[at]!)) continue;
     const [, name, start] = ASSIGNMENT.exec(lines[at]!) ?? [];
     if (name === undefined || start === undefined) {
       report("expected NAME=value, with a name of A-Z, 0-9 and _");
       continue;
     }
-    const quoted = isQuote(start[0]);
+    const quoted = /^['"`]/.test(start);
     let raw = start.trimEnd();
     if (quoted) {
       const end = lastLineOfQuote(lines, at, start);
@@ -44,16 +48,12 @@ export function parseEnv(source: string, isSecret: (name: string) => boolean): E
       at = end;
     }
     const problem = quoted ? quotedProblem(raw) : bareProblem(raw, isSecret(name));
-    const first = file.entries.get(name);
-    if (first) report(`${name} is set twice: first in line ${first.line}`);
+    const first = entries.get(name)?.source.slice(file.length + 1);
+    if (first) report(`${name} is set twice: first in line ${first}`);
     else if (problem) report(`${name} ${problem}`);
-    else file.entries.set(name, { value: parse(`${name}=${raw}`)[name] ?? "", line });
+    else entries.set(name, { value: parse(`${name}=${raw}`)[name] ?? "", source });
   }
-  return file;
-}
-
-function isQuote(character: string | undefined): boolean {
-  return character === "'" || character === '"' || character === "`";
+  return { entries, problems };
 }
 
 function lastLineOfQuote(lines: string[], at: number, start: string): number | undefined {

@@ -83,19 +83,20 @@ export function validate(texts: Record<string, string>): { vars: Vars; findings:
   // One bad value breaks several rules; the first says it.
   const find = (finding: Violation) =>
     findings.get(finding.name) ?? findings.set(finding.name, finding);
-  for (const [name, text] of Object.entries(texts)) {
+  const written = Object.entries(texts);
+  for (const [name, text] of written) {
     const strange = strangeness(SETTINGS[name]!, text);
     if (strange) find({ name, text: `${subjectOf(name, text)}: ${strange}` });
   }
   compiled(given);
   for (const error of compiled.errors ?? []) find(findingOf(error, texts));
-  for (const [name, text] of Object.entries(texts)) {
-    const beyond = findings.has(name) || text === ""
-      ? undefined
-      : outOfBounds(SETTINGS[name]!, text);
+  for (const [name, text] of written.filter(([name, text]) => text && !findings.has(name))) {
+    const beyond = outOfBounds(SETTINGS[name]!, text);
     if (beyond) find({ name, text: `${name} is ${text}: ${beyond}` });
   }
-  for (const name of emptySecrets(texts)) {
+  for (const [name, { default: value }] of Object.entries(SETTINGS)) {
+    // An empty secret is one that CI failed to pass on; it must not become a public default.
+    if (texts[name] !== "" || !isSecret(name) || !value) continue;
     find({ name, text: `${name} is empty, and empty means missing` });
   }
   // Last, so that an empty default need not fit its kind.
@@ -132,13 +133,6 @@ function outOfBounds({ kind, atLeast, atMost }: Setting, text: string): string |
   if (atMost && measure(text) > measure(atMost[0])) return `must be at most ${atMost.join(", ")}`;
 }
 
-/** An empty secret is one that CI failed to pass on; it must not become a public default. */
-function emptySecrets(texts: Record<string, string>): string[] {
-  return Object.keys(SETTINGS).filter((name) =>
-    texts[name] === "" && isSecret(name) && (SETTINGS[name]!.default ?? "") !== ""
-  );
-}
-
 function findingOf(error: ErrorObject, texts: Record<string, string>): Violation {
   if (error.keyword === "required") {
     const name = error.params.missingProperty;
@@ -153,10 +147,9 @@ function findingOf(error: ErrorObject, texts: Record<string, string>): Violation
 /** The setting and its text: without a secret, a login in an address, or what moves a terminal's cursor. */
 function subjectOf(name: string, text: string): string {
   if (isSecret(name)) return `${name} (not shown)`;
-  const shown = text.replace(/^(\w+:\/\/)?[^"]*:.*@/, "$1***@");
-  return `${name} is "${
-    shown.replace(new RegExp(HIDDEN, "gu"), (found) => `<${hiddenIn(found)}>`)
-  }"`;
+  const shown = text.replace(/^(\w+:\/\/)?[^"]*:.*@/, "$1***@")
+    .replace(new RegExp(HIDDEN, "gu"), (found) => `<${hiddenIn(found)}>`);
+  return `${name} is "${shown}"`;
 }
 
 function expectation(setting: Setting, error?: ErrorObject): string {

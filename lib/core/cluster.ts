@@ -39,17 +39,15 @@ export interface Cluster {
   missing: string[];
 }
 
-/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
-export interface Identity {
-  authority: string;
-  certificate: string;
-  key: string;
-}
-
 /** What a cluster's ingress shows of itself; both PEM. */
 export interface DoorCertificate {
   certificate: string;
   key: string;
+}
+
+/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
+export interface Identity extends DoorCertificate {
+  authority: string;
 }
 
 const PROJECT = fileURLToPath(new URL("../..", import.meta.url));

@@ -202,7 +202,7 @@ Deno.test("U1: tools that judge or stand for what is deployed are of its version
 
 Deno.test("versionsOf() takes no setting's name, and a wrong one is told with the nearest", async () => {
   const { vars } = await fixtureCluster("197");
-  const names = Object.keys(versionsOf(vars, {}).vars);
+  const names = versionsOf(vars, {}).map(([name]) => name);
   assert.deepEqual(names.filter((name) => name in SETTINGS), []);
   const object = {
     apiVersion: "v1",

@@ -6,22 +6,27 @@ import { secret } from "../../../lib/core/object.ts";
 const isSecret = (name: string) => name.endsWith("_KEY");
 
 function values(text: string): Record<string, string> {
-  const { entries, problems } = parseEnv(text, isSecret);
+  const { entries, problems } = parseEnv(text, "a.env", isSecret);
   assert.deepEqual(problems, []);
   return Object.fromEntries([...entries].map(([name, { value }]) => [name, value]));
 }
 
 function problems(text: string): string[] {
-  return parseEnv(text, isSecret).problems.map(({ line, text }) => `${line}: ${text}`);
+  return parseEnv(text, "a.env", isSecret).problems
+    .map((line) => line.replace(/^a\.env:(\d+) {2}/, "$1: "));
 }
 
 Deno.test("parseEnv() gives values with their lines", () => {
-  const { entries } = parseEnv("# first\n\nA=1\n  B='two'\nC='x\ny'\nD=4 # four\n", isSecret);
+  const { entries } = parseEnv(
+    "# first\n\nA=1\n  B='two'\nC='x\ny'\nD=4 # four\n",
+    "a.env",
+    isSecret,
+  );
   assert.deepEqual([...entries], [
-    ["A", { value: "1", line: 3 }],
-    ["B", { value: "two", line: 4 }],
-    ["C", { value: "x\ny", line: 5 }],
-    ["D", { value: "4", line: 7 }],
+    ["A", { value: "1", source: "a.env:3" }],
+    ["B", { value: "two", source: "a.env:4" }],
+    ["C", { value: "x\ny", source: "a.env:5" }],
+    ["D", { value: "4", source: "a.env:7" }],
   ]);
 });
 
@@ -45,7 +50,7 @@ Deno.test("A4: malformed lines are named by number, without their text", () => {
 });
 
 Deno.test("A4: an unclosed quote ends at its own line", () => {
-  const { entries, problems } = parseEnv("A=`x\nB=2\n", isSecret);
+  const { entries, problems } = parseEnv("A=`x\nB=2\n", "a.env", isSecret);
   assert.equal(problems.length, 1);
   assert.equal(entries.get("B")?.value, "2");
 });
