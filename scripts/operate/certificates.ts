@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { $ } from "zx";
 import { isFor, MONTH } from "../../lib/config/certificates.ts";
 import { loadFleet, secretsOf } from "../../lib/config/cluster.ts";
-import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
+import { projectPath, text } from "../../lib/core/cluster.ts";
 import { command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { changeCount, maskSecrets, Report } from "../../lib/io/report.ts";
@@ -20,15 +20,6 @@ export interface Door {
   id: string;
   domain: string;
   folder: string;
-}
-
-/** Doors of a fleet. */
-export function doorsOf(fleet: Cluster[]): Door[] {
-  return fleet.map((cluster) => ({
-    id: cluster.id,
-    domain: text(cluster, "DOMAIN"),
-    folder: projectPath(text(cluster, "INGRESS_TLS_DIR")),
-  }));
 }
 
 /**
@@ -48,8 +39,22 @@ export async function ensureCertificates(doors: Door[]): Promise<string[]> {
       await openssl(authority, ["-days", "3650", "-subj", "/CN=site CA"]);
       done.push(`site CA made: let browsers trust ${authority}.crt`);
     }
-    if (!existsSync(`${authority}.key`)) throw keyless(authority, door);
-    await openssl(pair, leaf(door, authority));
+    if (!existsSync(`${authority}.key`)) {
+      const what = `Cannot make the certificate of ${door.id}: the key of the site CA is away`;
+      throw new DeployError(what, {
+        exitCode: ExitCode.prerequisite,
+        where: `${authority}.key`,
+        fix:
+          `bring it back for this run, or put ${door.id}.crt and ${door.id}.key into ${door.folder}`,
+      });
+    }
+    await openssl(pair, [
+      ...["-days", "825", "-subj", `/CN=*.${door.domain}`],
+      ...["-CA", `${authority}.crt`, "-CAkey", `${authority}.key`],
+      ...["-addext", `subjectAltName=DNS:*.${door.domain},DNS:${door.domain}`],
+      ...["-addext", "basicConstraints=critical,CA:FALSE"],
+      ...["-addext", "extendedKeyUsage=serverAuth"],
+    ]);
     done.push(`certificate of ${door.id} made for *.${door.domain} (${reason})`);
   }
   return done;
@@ -69,17 +74,7 @@ async function outdated(
 }
 
 async function certificateIn(file: string): Promise<X509Certificate | undefined> {
-  if (!existsSync(file)) return undefined;
-  return new X509Certificate(await readFile(file));
-}
-
-function leaf({ domain }: Door, authority: string): string[] {
-  return [
-    ...["-days", "825", "-subj", `/CN=*.${domain}`],
-    ...["-CA", `${authority}.crt`, "-CAkey", `${authority}.key`],
-    ...["-addext", `subjectAltName=DNS:*.${domain},DNS:${domain}`],
-    ...["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"],
-  ];
+  return existsSync(file) ? new X509Certificate(await readFile(file)) : undefined;
 }
 
 async function openssl(pair: string, more: string[]): Promise<void> {
@@ -96,14 +91,6 @@ async function openssl(pair: string, more: string[]): Promise<void> {
   await chmod(`${pair}.crt`, 0o644);
 }
 
-function keyless(authority: string, { id, folder }: Door): DeployError {
-  return new DeployError(`Cannot make the certificate of ${id}: the key of the site CA is away`, {
-    exitCode: ExitCode.prerequisite,
-    where: `${authority}.key`,
-    fix: `bring it back for this run, or put ${id}.crt and ${id}.key into ${folder}`,
-  });
-}
-
 async function certificates(): Promise<number> {
   // Without this the certificates that are missing would be the first problem.
   const fleet = await loadFleet({
@@ -112,7 +99,11 @@ async function certificates(): Promise<number> {
   });
   maskSecrets(fleet.flatMap(secretsOf));
   const report = new Report();
-  const done = await ensureCertificates(doorsOf(fleet));
+  const done = await ensureCertificates(fleet.map((cluster) => ({
+    id: cluster.id,
+    domain: text(cluster, "DOMAIN"),
+    folder: projectPath(text(cluster, "INGRESS_TLS_DIR")),
+  })));
   for (const line of done) report.say(`  changed    ${line}`);
   report.say(changeCount(done.length));
   if (done.length > 0) report.say("next  INGRESS_TLS=true in env/common.env, then: make all");

@@ -10,13 +10,12 @@ import {
   type Difference,
   fieldsOf,
   type Side,
-  sideOf,
 } from "./inspect/compare.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { owned } from "../../lib/apply/live.ts";
+import { byId, owned } from "../../lib/apply/live.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
-import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
+import { STEP_LABEL } from "../../lib/core/object.ts";
 import { print, Report, worstCode } from "../../lib/io/report.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
@@ -44,10 +43,16 @@ export async function compare(steps: Step[], clusters: Cluster[]): Promise<numbe
       fix: 'make compare CLUSTERS="197 198"',
     });
   }
-  const looks = await Promise.all(clusters.map((cluster) => look(steps, cluster)));
-  for (const { cluster, error } of looks) {
-    if (error) new Report(`${cluster.id} | `).error(error, cluster);
-  }
+  const errors: unknown[] = [];
+  const looks = await Promise.all(clusters.map(async (cluster) => {
+    try {
+      return { cluster, side: await look(steps, cluster) };
+    } catch (error) {
+      errors.push(error);
+      new Report(`${cluster.id} | `).error(error, cluster);
+      return { cluster };
+    }
+  }));
   for (const bundle of missingBundles()) {
     new Report().warn(`${bundle} was left out: what it wants cannot explain anything`);
   }
@@ -56,32 +61,20 @@ export async function compare(steps: Step[], clusters: Cluster[]): Promise<numbe
     first!.side && side ? [{ cluster, comparison: compareSides(first!.side, side) }] : []
   );
   for (const { cluster, comparison } of found) show(first!.cluster, cluster, comparison);
-  const failure = worstCode(looks.map(({ error }) => error));
-  if (failure !== ExitCode.done) return failure;
+  if (errors.length > 0) return worstCode(errors);
   const alike = found.every(({ comparison }) => comparison.unexplained.length === 0);
   return alike ? ExitCode.done : ExitCode.verification;
 }
 
-/** What a cluster should have and has, or why that cannot be said. */
-interface Look {
-  cluster: Cluster;
-  side?: Side;
-  error?: unknown;
-}
-
-async function look(steps: Step[], cluster: Cluster): Promise<Look> {
-  try {
-    await connect(cluster);
-    const wanted = await desiredOf(steps, cluster);
-    const ids = new Set(wanted.map(idOf));
-    // What has our label and comes from no step is what a deploy keeps for itself.
-    const ofSteps = (object: Manifest) =>
-      ids.has(idOf(object)) || object.metadata.labels?.[STEP_LABEL] !== undefined;
-    const live = await owned(cluster, kindsOf(wanted));
-    return { cluster, side: sideOf(wanted, [...live.values()].filter(ofSteps)) };
-  } catch (error) {
-    return { cluster, error };
-  }
+async function look(steps: Step[], cluster: Cluster): Promise<Side> {
+  await connect(cluster);
+  const wanted = byId(await desiredOf(steps, cluster));
+  const live = await owned(cluster, kindsOf([...wanted.values()]));
+  // What has our label and comes from no step is what a deploy keeps for itself.
+  const ofSteps = [...live].filter(([id, { metadata }]) =>
+    wanted.has(id) || metadata.labels?.[STEP_LABEL] !== undefined
+  );
+  return { wanted, live: new Map(ofSteps) };
 }
 
 function show(left: Cluster, right: Cluster, { shared, ...found }: Comparison): void {

@@ -19,15 +19,12 @@ export function settingLines(cluster: Cluster): string[] {
 if (import.meta.main) {
   await command("config.ts CLUSTER... | all", {}, async (ids) => {
     const clusters = await clustersFor(ids, WITHOUT_SECRETS);
-    for (const cluster of clusters) {
-      print(`# ${cluster.id}\n${settingLines(cluster).join("\n")}\n`);
-    }
+    for (const one of clusters) print(`# ${one.id}\n${settingLines(one).join("\n")}\n`);
     tellWarnings(clusters);
-    const report = new Report();
-    for (
-      const { missing, vars } of clusters.filter(({ missing }) => missing.length > 0).slice(0, 1)
-    ) {
-      report.warn(`a deploy needs ${missing.join(", ")}: ${fillIn(String(vars.SECRET_FILE))}`);
+    const lacking = clusters.find(({ missing }) => missing.length > 0);
+    if (lacking) {
+      const fix = fillIn(String(lacking.vars.SECRET_FILE));
+      new Report().warn(`a deploy needs ${lacking.missing.join(", ")}: ${fix}`);
     }
     return ExitCode.done;
   });

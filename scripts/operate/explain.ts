@@ -17,7 +17,7 @@ import {
   withoutSecrets,
 } from "./inspect/field.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { type Home, homeOf, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
+import { type Home, homeOf, LONGEST, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
 import { isUnserved } from "../../lib/apply/live.ts";
 import { resourceOf } from "../../lib/kube/kinds.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
@@ -54,19 +54,21 @@ export async function subjectOf(
   id: string,
   steps: Step[] = STEPS,
 ): Promise<Explained> {
-  const own = steps.map((step): Step => ({ ...step, bundles: undefined }));
-  const bundles = steps.map((step): Step => ({ ...step, objects: () => Promise.resolve([]) }));
+  const none = () => Promise.resolve([]);
   const known: string[] = [];
   // Our own first: the upstream ones cost seconds, and are seldom asked for.
-  for (const step of [...own, ...bundles]) {
-    const objects = await desired(step, cluster);
-    known.push(...objects.map(idOf));
-    const found = objects.find((object) => idOf(object) === id);
-    if (!found) continue;
-    const template = (await templatesOf(cluster)).find(({ object }) => idOf(object) === id);
-    const home = template && await homeOf(template);
-    const live = await liveOne(cluster, found);
-    return { cluster, step, wanted: withHash(found), upstream: bundles.includes(step), home, live };
+  for (const upstream of [false, true]) {
+    for (const step of steps) {
+      const part = upstream ? { ...step, objects: none } : { ...step, bundles: undefined };
+      const objects = await desired(part, cluster);
+      known.push(...objects.map(idOf));
+      const found = objects.find((object) => idOf(object) === id);
+      if (!found) continue;
+      const template = (await templatesOf(cluster)).find(({ object }) => idOf(object) === id);
+      const home = template && await homeOf(template);
+      const live = await liveOne(cluster, found);
+      return { cluster, step, wanted: withHash(found), upstream, home, live };
+    }
   }
   const near = nearestIds(id, known);
   const kinds = [...new Set(known.map((one) => one.split("/")[0]!))].sort();
@@ -84,9 +86,8 @@ async function liveOne(cluster: Cluster, object: Manifest): Promise<Manifest | u
   const scope = namespace ? ["--namespace", namespace] : [];
   const flags = ["--show-managed-fields", "--ignore-not-found", "--output", "json"];
   try {
-    const answer = await kubectl(["get", resourceOf(object), name, ...scope, ...flags], {
-      cluster,
-    });
+    const words = ["get", resourceOf(object), name, ...scope, ...flags];
+    const answer = await kubectl(words, { cluster });
     return answer.trim() ? JSON.parse(answer) : undefined;
   } catch (error) {
     if (isUnserved(error)) return undefined;
@@ -103,21 +104,24 @@ export function explainField(subject: Explained, field: string): string {
   const differs = live && want.found && !(have?.found && contains(have.value, want.value));
   const holder = want.found ? wanted : live!;
   const patches = home?.patches.filter((patch) => touches(patch, holder, found.path)) ?? [];
-  const owners = live && have?.found ? ownersOf(live, have.path).map(ownerLine) : undefined;
+  const owners = live && have?.found ? ownersOf(live, have.path).map(ownerLine) : [];
+  if (have?.found && owners.length === 0) {
+    owners.push("nobody: a default of the API server, or what it never shares out");
+  }
   return table([
     titleOf(subject),
     ["field", pathText(found.path)],
     ["wanted", want.found ? shown(wanted, field) : "(nothing is said about it)"],
-    ["live", (have?.found ? shown(live!, field) : "(not there)") + (differs ? DIFFERS : "")],
+    [
+      "live",
+      (have?.found ? shown(live!, field) : "(not there)") + (differs ? "  not as wanted" : ""),
+    ],
     ["from", want.found ? originOf(subject, field, want.value) : "none of our steps"],
     ...titled("patch", patches.map(({ where }) => where)),
     ...titled("setting", home ? settingLines(cluster, settingsIn(home, field)) : []),
-    ...titled("owner", owners?.length === 0 ? [NOBODY] : owners ?? []),
+    ...titled("owner", owners),
   ]);
 }
-
-const DIFFERS = "  not as wanted";
-const NOBODY = "nobody: a default of the API server, or what it never shares out";
 
 function unknownField({ cluster, wanted }: Explained, field: string, looks: Lookup[]): DeployError {
   // Wanted and live may know different keys; the ones deepest down are those that were meant.
@@ -134,17 +138,13 @@ function unknownField({ cluster, wanted }: Explained, field: string, looks: Look
   });
 }
 
-/** Longest value that is written out. */
-const LONGEST = 600;
-
 function shown(object: Manifest, field: string): string {
   const look = lookUp(withoutSecrets(object), field);
   // A Secret's data is known to be there by the look at the object as it is.
   if (!look.found || look.value === "(secret)") return "(secret)";
   const value = JSON.stringify(look.value);
-  return value.length > LONGEST
-    ? `${value.slice(0, LONGEST)}... (${value.length} characters)`
-    : value;
+  if (value.length <= LONGEST) return value;
+  return `${value.slice(0, LONGEST)}... (${value.length} characters)`;
 }
 
 /** Which file, kustomization or step gives the field the value that is wanted. */

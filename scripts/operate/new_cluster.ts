@@ -2,6 +2,7 @@
 // `scripts/operate/new_cluster.ts NAME=cluster-199-edge NODE_IP=192.168.101.199 [CONTEXT=...] [DOMAIN=...]`.
 // What is not given follows the pattern of the edges there are. A host that is not up yet is a warning.
 import "../needs.ts";
+import { once } from "node:events";
 import { link, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { resolve } from "node:path";
@@ -14,7 +15,6 @@ import {
 } from "../../lib/config/cluster.ts";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
-import type { PlannedFile } from "../../lib/config/merge.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { contextServers, refuseOtherServer } from "../../lib/kube/target.ts";
 import { clusterFiles } from "../../lib/config/files.ts";
@@ -24,15 +24,14 @@ const WORDS = ["NAME", "NODE_IP", "CONTEXT", "DOMAIN"];
 const EXAMPLE = "make new-cluster NAME=cluster-199-edge NODE_IP=192.168.101.199";
 
 /** What the operator says of the new edge; an empty word follows the pattern of the other edges. */
-export type Wish = Record<string, string>;
+type Wish = Record<string, string>;
 
 /** `NAME=value` words as a wish. @throws {DeployError} exit 2 for another word, or a missing one. */
-export function wishOf(words: string[]): Wish {
-  const wish = Object.fromEntries(words.map((word) => [
-    word.split("=", 1)[0]!,
-    word.slice(word.indexOf("=") + 1).trim(),
-  ]));
-  const strange = words.filter((word) => !WORDS.includes(word.split("=", 1)[0]!));
+function wishOf(words: string[]): Wish {
+  const nameIn = (word: string) => word.split("=", 1)[0]!;
+  const valueIn = (word: string) => word.slice(word.indexOf("=") + 1).trim();
+  const wish = Object.fromEntries(words.map((word) => [nameIn(word), valueIn(word)]));
+  const strange = words.filter((word) => !WORDS.includes(nameIn(word)));
   const missing = ["NAME", "NODE_IP"].filter((name) => !wish[name]);
   // A line of an env file would end, or begin another one, there.
   const cut = Object.entries(wish).filter(([, value]) => /[\s'"`#]/.test(value));
@@ -45,7 +44,7 @@ export function wishOf(words: string[]): Wish {
 }
 
 /** The number in `cluster-199` or `cluster-199-edge`. @throws {DeployError} exit 2 for another name. */
-export function newId({ NAME }: Wish): string {
+function newId({ NAME }: Wish): string {
   const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(NAME!) ?? [];
   if (id) return id;
   throw refusal("Cannot tell the number of the new cluster", [
@@ -54,8 +53,7 @@ export function newId({ NAME }: Wish): string {
 }
 
 /** Text of the env file of an edge; `model` is a cluster whose names it follows. */
-export function envFile(wish: Wish, model: Cluster): string {
-  const id = newId(wish);
+function envFile(id: string, wish: Wish, model: Cluster): string {
   const like = (name: string) => {
     const old = text(model, name);
     const named = old.replace(new RegExp(`(?<![0-9])${model.id}(?![0-9])`), id);
@@ -75,22 +73,16 @@ DOMAIN=${wish.DOMAIN || like("DOMAIN")}
 `;
 }
 
-/** The new file, and what a deploy will need that is not there yet, one line each. */
-export interface Added {
-  file: string;
-  text: string;
-  missing: string[];
-}
-
 /**
- * Writes the env file of a new edge below `root` once the whole fleet with it is found well.
+ * Writes the env file of a new edge below `root` once the whole fleet with it is found well; `missing` is what a
+ * deploy will need that is not there yet, one line each.
  * @throws {DeployError} exit 2 for what does not fit, exit 4 when the context leads elsewhere; nothing
  * is written then.
  */
 export async function addCluster(
   words: string[],
   { root = projectPath("."), environment }: FleetOptions = {},
-): Promise<Added> {
+): Promise<{ id: string; file: string; text: string; missing: string[] }> {
   const wish = wishOf(words);
   const id = newId(wish);
   const file = `env/cluster-${id}.env`;
@@ -99,23 +91,17 @@ export async function addCluster(
   const fleet = await loadFleet({ root, environment, withoutSecrets: true });
   maskSecrets(fleet.flatMap(secretsOf));
   const model = fleet.find(({ role }) => role === "edge") ?? fleet[0]!;
-  const text = envFile(wish, model);
-  const cluster = await planned({ id, text }, { root, environment });
-  const missing = await missingYet(cluster);
+  const text = envFile(id, wish, model);
+  const planned = { id, text };
+  const whole = await loadFleet({ root, environment, planned, withoutSecrets: true })
+    .catch((error) => {
+      if (!(error instanceof DeployError)) throw error;
+      const fix = "nothing was written: change what the lines name, and type it again";
+      throw refusal(`Cannot add cluster ${id}`, error.where, fix);
+    });
+  const missing = await missingYet(chooseClusters(whole, [id])[0]!);
   await writeNew(root, file, text);
-  return { file, text, missing };
-}
-
-/** The new cluster as the fleet would have it. */
-async function planned(file: PlannedFile, options: FleetOptions): Promise<Cluster> {
-  try {
-    const fleet = await loadFleet({ ...options, planned: file, withoutSecrets: true });
-    return chooseClusters(fleet, [file.id])[0]!;
-  } catch (error) {
-    if (!(error instanceof DeployError)) throw error;
-    const fix = "nothing was written: change what the lines name, and type it again";
-    throw refusal(`Cannot add cluster ${file.id}`, error.where, fix);
-  }
+  return { id, file, text, missing };
 }
 
 async function missingYet(cluster: Cluster): Promise<string[]> {
@@ -129,18 +115,16 @@ async function missingYet(cluster: Cluster): Promise<string[]> {
   return [`nobody answers at ${server} yet (kubectl --context ${context} get nodes)`];
 }
 
-const PATIENCE = 3000;
-
-function answers({ hostname, port }: URL): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: hostname, port: Number(port || 443), timeout: PATIENCE });
-    const end = (result: boolean) => {
-      socket.destroy();
-      resolve(result);
-    };
-    socket.once("connect", () => end(true));
-    for (const event of ["error", "timeout"]) socket.once(event, () => end(false));
-  });
+async function answers({ hostname, port }: URL): Promise<boolean> {
+  const socket = connect({ host: hostname, port: Number(port || 443) });
+  try {
+    await once(socket, "connect", { signal: AbortSignal.timeout(3000) });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }
 
 /** Writes a file that must not be there, whole or not at all. */
@@ -174,11 +158,10 @@ function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {
 async function newCluster(words: string[]): Promise<number> {
   // make puts its words into the environment too, where they would mean every cluster.
   const { NODE_IP: _ip, DOMAIN: _domain, ...environment } = process.env as Record<string, string>;
-  const { file, text, missing } = await addCluster(words, { environment });
+  const { id, file, text, missing } = await addCluster(words, { environment });
   print(`${file}\n\n${text}`);
   const report = new Report();
   for (const line of missing) report.warn(line);
-  const id = newId(wishOf(words));
   report.say(`\nnext  make plan-${id}\n      make cluster-${id}`);
   return ExitCode.done;
 }

@@ -1,12 +1,8 @@
 // scripts/operate/inspect/compare.ts and scripts/operate/compare.ts: whether clusters that should be alike are.
 import assert from "node:assert/strict";
-import {
-  comparable,
-  compareSides,
-  fieldsOf,
-  sideOf,
-} from "../../scripts/operate/inspect/compare.ts";
+import { comparable, compareSides, fieldsOf } from "../../scripts/operate/inspect/compare.ts";
 import { DeployError } from "../../lib/core/error.ts";
+import { byId } from "../../lib/apply/live.ts";
 import { HASH_LABEL, withHash } from "../../lib/apply/diff.ts";
 import { idOf, type Manifest, secret, signed, STEP_LABEL } from "../../lib/core/object.ts";
 import { desired, step } from "../../lib/deploy/step.ts";
@@ -73,10 +69,12 @@ function sides(
   change: (live: Map<string, Manifest>) => void = () => {},
 ) {
   const [left, right] = [["11", wanted[0]], ["12", wanted[1]]] as const;
-  const first = sideOf(left[1], left[1].map((object) => stored(object, left[0])));
-  const second = sideOf(right[1], right[1].map((object) => stored(object, right[0])));
-  change(second.live);
-  return compareSides(first, second);
+  const [first, second] = [left, right].map(([uid, wanted]) => ({
+    wanted: byId(wanted),
+    live: byId(wanted.map((object) => stored(object, uid))),
+  }));
+  change(second!.live);
+  return compareSides(first!, second!);
 }
 
 Deno.test("compareSides() finds nothing in what the API server and its controllers fill in", () => {

@@ -1,13 +1,13 @@
 // In what the live objects of two clusters differ, and whether what is wanted there differs, too.
-import { byId } from "../../../lib/apply/live.ts";
+import type { ById } from "../../../lib/apply/live.ts";
 import { asMaps, withoutLists } from "./lists.ts";
 import { isObject, type Manifest } from "../../../lib/core/object.ts";
 import { differences } from "../../../lib/deploy/plan.ts";
 
 /** What a cluster should have and what it has, by id. */
 export interface Side {
-  wanted: Map<string, Manifest>;
-  live: Map<string, Manifest>;
+  wanted: ById;
+  live: ById;
 }
 
 /** An object that is not the same on both. */
@@ -42,12 +42,11 @@ export function compareSides(left: Side, right: Side): Comparison {
     }
     const fields = linesOf(comparable(before, wanted[0]), comparable(after, wanted[1]));
     const said = wanted[0] && wanted[1] ? linesOf(wanted[0], wanted[1]).map(pathOf) : [];
-    const { true: explained = [], false: unexplained = [] } = Object.groupBy(
+    const found = Map.groupBy(
       fields,
-      (field) => String(said.some((path) => overlap(path, pathOf(field)))) as "true" | "false",
+      (field) => said.some((path) => overlap(path, pathOf(field))) ? "explained" : "unexplained",
     );
-    if (explained.length > 0) comparison.explained.push({ id, fields: explained });
-    if (unexplained.length > 0) comparison.unexplained.push({ id, fields: unexplained });
+    for (const [group, fields] of found) comparison[group].push({ id, fields });
   }
   return comparison;
 }
@@ -107,9 +106,4 @@ function forget(live: unknown, wanted: unknown): void {
     if (FILLED_IN.includes(key) && asked[key] === undefined) delete fields[key];
     else forget(value, asked[key]);
   }
-}
-
-/** What a cluster should have, and has. */
-export function sideOf(wanted: Manifest[], live: Manifest[]): Side {
-  return { wanted: byId(wanted), live: byId(live) };
 }

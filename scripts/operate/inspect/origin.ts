@@ -105,7 +105,7 @@ export function touches({ content }: Patch, object: Manifest, path: Path): boole
 }
 
 /** Longest value that is written out. */
-const LONGEST = 600;
+export const LONGEST = 600;
 
 /** What the files say of a field; undefined when they say nothing. */
 export function sourceOf(
