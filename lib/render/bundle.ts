@@ -61,8 +61,6 @@ export interface BundleOptions {
   say?: Say;
   /** true: a bundle that cannot be had is empty and remembered in {@link missingBundles}. */
   allowMissing?: boolean;
-  /** Folder or address laid out HOST/PATH, tried before the network; default: UPSTREAM_MIRROR. */
-  mirror?: string;
   /** Instead of manifests/upstream.lock.json. */
   lockFile?: string;
   curl?: string; // default: the one on PATH
@@ -90,12 +88,10 @@ export function loadBundle(
   { say = (line) => new Report().say(line), ...options }: BundleOptions = {},
 ): Promise<Manifest[]> {
   const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES");
-  const key = `${name} ${allowMissing}`;
-  let bundle = loaded.get(key);
-  if (!bundle) {
-    loaded.set(key, bundle = readBundle(name, { ...options, allowMissing, say }).then(frozen));
-  }
-  return bundle;
+  return loaded.getOrInsertComputed(
+    `${name} ${allowMissing}`,
+    () => readBundle(name, { ...options, allowMissing, say }).then(frozen),
+  );
 }
 
 /**
@@ -109,14 +105,14 @@ export async function readBundle(name: string, options: BundleOptions = {}): Pro
   const bundle = bundles.find((bundle) => bundle.name === name);
   if (!bundle) throw new Error(`${basename(lockFile)} has no bundle "${name}"`);
   const { generator, generated: pin = "" } = bundle;
-  const kept = generator && join(folder(), `${recipeHash(generator)}.json`);
+  const kept = generator && join(cacheDir(), "bundles", `${recipeHash(generator)}.json`);
   try {
     const files: Manifest[][] = [];
     const generated = kept ? await readKept(kept, pin) : undefined;
     for (const file of bundle.files) {
       // A generated set is as good as the release: no need to ask the network again.
-      if (!await fromNearby(file, options) && generated) return generated;
-      if (!existsSync(pathOf(file))) await fromNetwork(file, bundle, say, options);
+      if (!await fromNearby(file) && generated) return generated;
+      if (!existsSync(pathOf(file))) await fromNetwork(file, bundle, say, options.curl);
       files.push(await objectsOf(file));
     }
     return files.flat();
@@ -141,38 +137,43 @@ function leaveOut(
   { allowMissing, say = () => {} }: BundleOptions,
   failed?: DeployError,
 ): Manifest[] {
-  const reasons = [error, ...failed ? [failed] : []];
+  const reasons = [error, ...failed ? [failed] : []], name = `${title} ${version}`;
   if (allowMissing) {
-    missing.add(`${title} ${version}`);
-    say(`  going on without ${title} ${version}: ${error.message}, ${error.where[0] ?? ""}`);
+    missing.add(name);
+    say(`  going on without ${name}: ${error.message}, ${error.where[0] ?? ""}`);
     return [];
   }
   const { host } = new URL(files[0]!.url);
-  throw new DeployError(`Cannot get ${title} ${version}`, {
+  throw new DeployError(`Cannot get ${name}`, {
     exitCode: error.exitCode,
     where: reasons.flatMap(({ message, where }) => [message, ...where.map((line) => `  ${line}`)]),
     fix: `let this machine reach ${host}, or set UPSTREAM_MIRROR to a folder or address that has ` +
-      files[0]!.url.replace("https://", ""),
+      inMirror(files[0]!),
     cause: error,
   });
 }
 
-function folder(): string {
-  return join(cacheDir(), "bundles");
+function pathOf({ sha256 }: PinnedFile): string {
+  return join(cacheDir(), "bundles", `${sha256}.yaml`);
 }
 
-function pathOf({ sha256 }: PinnedFile): string {
-  return join(folder(), `${sha256}.yaml`);
+/** UPSTREAM_MIRROR, tried before the network: an address or a folder, laid out HOST/PATH. */
+function mirror(): { address?: string; folder?: string } {
+  const place = process.env.UPSTREAM_MIRROR;
+  return /^https?:\/\//.test(place ?? "") ? { address: place } : { folder: place };
+}
+
+function inMirror({ url }: PinnedFile): string {
+  return url.replace("https://", "");
 }
 
 /** Whether the file is in the cache, if need be after taking it from a mirror folder. */
-async function fromNearby(file: PinnedFile, { mirror }: BundleOptions): Promise<boolean> {
+async function fromNearby(file: PinnedFile): Promise<boolean> {
   const path = pathOf(file);
   if (existsSync(path)) return true;
-  const place = mirror ?? process.env.UPSTREAM_MIRROR ?? "";
-  if (place === "" || isAddress(place)) return false;
-  const source = join(place, file.url.replace("https://", ""));
-  if (!existsSync(source)) return false;
+  const { folder } = mirror();
+  const source = folder && join(folder, inMirror(file));
+  if (!source || !existsSync(source)) return false;
   await replaceFile(path, async (temporary) => {
     await copyFile(source, temporary);
     await check(temporary, file, source);
@@ -184,13 +185,12 @@ async function fromNetwork(
   file: PinnedFile,
   { title, version }: Bundle,
   say: Say,
-  { mirror, curl }: BundleOptions,
+  curl?: string,
 ): Promise<void> {
-  const place = mirror ?? process.env.UPSTREAM_MIRROR ?? "";
-  const { sha256 } = file;
+  const { sha256 } = file, { address } = mirror();
   say(`  downloading ${basename(file.url)} of ${title} ${version}`);
-  if (isAddress(place)) {
-    const url = `${place.replace(/\/$/, "")}/${file.url.replace("https://", "")}`;
+  if (address) {
+    const url = `${address.replace(/\/$/, "")}/${inMirror(file)}`;
     try {
       return await download(url, pathOf(file), { sha256, curl, plainHttp: true });
     } catch (error) {
@@ -199,10 +199,6 @@ async function fromNetwork(
     }
   }
   await download(file.url, pathOf(file), { sha256, curl });
-}
-
-function isAddress(mirror: string): boolean {
-  return /^https?:\/\//.test(mirror);
 }
 
 async function check(path: string, { sha256, bytes }: PinnedFile, name = path): Promise<void> {

@@ -28,21 +28,18 @@ const cache = new Map<string, Promise<Template[]>>();
 
 /** The objects of a folder, which has a kustomization.yaml and lies below `root`. */
 export function templatesIn(root: string, folder: string): Promise<Template[]> {
-  let templates = cache.get(folder);
-  if (!templates) {
-    templates = builtOnce(root, folder, () => build(folder))
-      .then((objects) => objects.map((object) => templateOf(object, folder)));
-    cache.set(folder, templates);
-  }
-  return templates;
+  return cache.getOrInsertComputed(folder, async () => {
+    const objects = await builtOnce(root, folder, () => build(folder));
+    return objects.map((object) => templateOf(object, folder));
+  });
 }
 
 const ORIGIN = "config.kubernetes.io/origin";
 
 /** kustomize's note on where an object is from becomes the `file`; it is never sent. */
 function templateOf(object: Manifest, folder: string): Template {
-  const { [ORIGIN]: origin = "", ...annotations } = object.metadata.annotations ?? {};
-  const { annotations: _, ...metadata } = object.metadata;
+  const { annotations: { [ORIGIN]: origin = "", ...annotations } = {}, ...metadata } =
+    object.metadata;
   const kept = Object.keys(annotations).length > 0 ? { ...metadata, annotations } : metadata;
   // One object from several files has several notes.
   const { path, configuredIn } = parseAllDocuments(origin)[0]?.toJS() ?? {};
@@ -63,7 +60,7 @@ async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Prom
   const kustomization = parse(await readFile(file, "utf8")) ?? {};
   for (const { path, patch, target } of kustomization.patches ?? []) {
     const content: string = patch ?? await readFile(join(folder, path), "utf8");
-    const where = `${shortPath(file)}  ${path ?? "inline patch"}`;
+    const where = `${relative(projectPath("."), file)}  ${path ?? "inline patch"}`;
     if (/\$patch:\s*delete/.test(content)) {
       throw new DeployError("Cannot check a patch that deletes", {
         exitCode: ExitCode.config,
@@ -98,9 +95,7 @@ export interface PatchTarget {
 
 /** Whether a patch with this target is for the object. */
 export function matches(object: Manifest, target: PatchTarget): boolean {
-  const [group, version] = object.apiVersion.includes("/")
-    ? object.apiVersion.split("/")
-    : ["", object.apiVersion];
+  const [version, group] = object.apiVersion.split("/").reverse();
   const same = (wanted: string | undefined, actual = "") =>
     wanted === undefined || new RegExp(`^(${wanted})$`).test(actual);
   const labels = target.labelSelector?.split(",").map((pair) => pair.split("=")) ?? [];
@@ -108,10 +103,6 @@ export function matches(object: Manifest, target: PatchTarget): boolean {
     same(target.kind, object.kind) && same(target.name, object.metadata.name) &&
     same(target.namespace, object.metadata.namespace) &&
     labels.every(([key, value]) => object.metadata.labels?.[key!] === value);
-}
-
-function shortPath(file: string): string {
-  return relative(dirname(projectPath("manifests")), file);
 }
 
 /**
@@ -123,7 +114,7 @@ export async function builtOnce(
   folder: string,
   build: () => Promise<Manifest[]>,
 ): Promise<Manifest[]> {
-  const mark = await markOf(root);
+  const mark = await marks.getOrInsertComputed(root, () => markOf(root));
   const name = `${hashOf(relative(root, folder))}.json`;
   const path = join(dirname(root), ".tools", "kustomize", basename(root), name);
   const text = await readFile(path, "utf8").catch(() => "");
@@ -135,16 +126,11 @@ export async function builtOnce(
   return objects;
 }
 
+// They are taken once per process.
 const marks = new Map<string, Promise<string>>();
 
-/** Hash of every file below the folder and of kubectl; taken once per process. */
-function markOf(root: string): Promise<string> {
-  let mark = marks.get(root);
-  if (!mark) marks.set(root, mark = read(root));
-  return mark;
-}
-
-async function read(root: string): Promise<string> {
+/** Hash of every file below the folder and of kubectl. */
+async function markOf(root: string): Promise<string> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name)).sort();

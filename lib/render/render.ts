@@ -26,17 +26,14 @@ export async function render(
     substitute(template, cluster.vars, problems)
   );
   if (problems.length > 0) {
-    throw new DeployError(
-      `Cannot render ${component} for ${cluster.id}: ${problems.length} ` +
-        (problems.length === 1 ? "problem" : "problems"),
-      {
-        exitCode: ExitCode.config,
-        where: problems,
-        fix:
-          `name it in env/schema.json, and set it in env/common.env or env/cluster-${cluster.id}.env; ` +
-          "a version in manifests/versions.json",
-      },
-    );
+    const count = `${problems.length} ${problems.length === 1 ? "problem" : "problems"}`;
+    throw new DeployError(`Cannot render ${component} for ${cluster.id}: ${count}`, {
+      exitCode: ExitCode.config,
+      where: problems,
+      fix:
+        `name it in env/schema.json, and set it in env/common.env or env/cluster-${cluster.id}.env; ` +
+        "a version in manifests/versions.json",
+    });
   }
   const whole = [...objects, ...add];
   refuseDuplicates(whole);

@@ -70,18 +70,10 @@ const known = new WeakMap<Manifest, Place[]>();
 
 /** Where an object may have variables; one that keeps its text has them in its metadata only. */
 export function placesIn(object: Manifest): Place[] {
-  let places = known.get(object);
-  if (!places) {
-    places = isLiteral(object)
-      ? find(object.metadata, ["metadata"], "metadata")
-      : find(object, [], "");
-    known.set(object, places);
-  }
-  return places;
-}
-
-function isLiteral({ metadata }: Manifest): boolean {
-  return metadata.annotations?.[SUBSTITUTE_ANNOTATION] === "disabled";
+  return known.getOrInsertComputed(object, () => {
+    const isLiteral = object.metadata.annotations?.[SUBSTITUTE_ANNOTATION] === "disabled";
+    return isLiteral ? find(object.metadata, ["metadata"], "metadata") : find(object, [], "");
+  });
 }
 
 function find(node: unknown, keys: Path, path: string): Place[] {

@@ -21,52 +21,46 @@ export function parseObjects(text: string, file: string): Manifest[] {
       return `${file}:${line}:${col}  ${message.split(" at line ")[0]}`;
     }));
   }
+  const at = (offset = 0) => {
+    const before = text.slice(0, offset).split("\n");
+    return `${file}:${before.length}:${before.at(-1)!.length + 1}`;
+  };
   return documents.flatMap((document) => {
-    const value = plain(document, text, file);
+    const value = plain(document, at);
     if (value === null) return [];
-    const objects = isList(value) ? value.items : [value];
-    for (const object of objects) {
-      if (isObject(object)) continue;
-      const place = placeOf(text, document.contents?.range?.[0] ?? 0);
-      throw refusal([
-        `${file}:${place}  not a Kubernetes object: kind or metadata.name is missing`,
-      ]);
-    }
-    return objects as Manifest[];
+    const objects: unknown[] = isList(value) ? value.items : [value];
+    if (objects.every(isManifest)) return objects;
+    const where = at(document.contents?.range?.[0]);
+    throw refusal([`${where}  not a Kubernetes object: kind or metadata.name is missing`]);
   });
 }
 
-function plain(document: Document, text: string, file: string): unknown {
+// deno-lint-ignore no-explicit-any
+function plain(document: Document, at: (offset?: number) => string): any {
   try {
     return document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (error) {
-    let offset = 0;
+    let offset: number | undefined;
     visit(document, {
-      Alias(_, alias) {
-        offset = alias.range?.[0] ?? 0;
+      Alias(_, { range }) {
+        offset = range?.[0];
         return visit.BREAK;
       },
     });
-    const message = messageOf(error);
-    throw refusal([`${file}:${placeOf(text, offset)}  ${message}`]);
+    throw refusal([`${at(offset)}  ${messageOf(error)}`]);
   }
 }
 
 // deno-lint-ignore no-explicit-any
-function isObject(value: any): value is Manifest {
-  return typeof value?.kind === "string" && typeof value?.apiVersion === "string" &&
-    typeof value?.metadata?.name === "string";
+function isManifest(value: any): value is Manifest {
+  return [value?.kind, value?.apiVersion, value?.metadata?.name].every((text) =>
+    typeof text === "string"
+  );
 }
 
 // deno-lint-ignore no-explicit-any
-function isList(value: any): value is { items: unknown[] } {
-  return typeof value?.kind === "string" && value.kind.endsWith("List") &&
-    Array.isArray(value.items);
-}
-
-function placeOf(text: string, offset: number): string {
-  const before = text.slice(0, offset).split("\n");
-  return `${before.length}:${before.at(-1)!.length + 1}`;
+function isList(value: any): boolean {
+  return /List$/.test(value?.kind) && Array.isArray(value.items);
 }
 
 function refusal(where: string[]): DeployError {

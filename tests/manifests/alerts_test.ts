@@ -198,7 +198,7 @@ Deno.test({
     "R4: docs/alerts.md lists every default rule that is left out, and no other (needs UPSTREAM_MIRROR)",
   ignore: !mirror,
   async fn() {
-    const bundle = await readBundle("kube-prometheus-rules", { mirror });
+    const bundle = await readBundle("kube-prometheus-rules");
     const kept = adaptRules(bundle, await fixtureCluster("196"));
     const groupsOf = (objects: Manifest[]) => objects.flatMap(({ spec }) => spec.groups as Group[]);
     const groups = new Set(groupsOf(kept).map(({ name }) => name));
@@ -216,7 +216,7 @@ Deno.test({
   name: "promtool accepts kube-prometheus' rules as adapted (needs UPSTREAM_MIRROR)",
   ignore: !mirror,
   async fn() {
-    const bundle = await readBundle("kube-prometheus-rules", { mirror });
+    const bundle = await readBundle("kube-prometheus-rules");
     for (const scraped of ["false", "true"]) {
       const objects = adaptRules(
         bundle,

@@ -24,7 +24,8 @@ export async function withSite(
   test: (site: Site, folder: string) => Promise<void>,
 ): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "tmc-test-"));
-  const before = { cache: Deno.env.get("TMC_CACHE"), path: Deno.env.get("PATH")! };
+  const names = ["TMC_CACHE", "UPSTREAM_MIRROR", "PATH"];
+  const before = names.map((name) => [name, Deno.env.get(name)] as const);
   Deno.env.set("TMC_CACHE", join(folder, "cache"));
   Deno.env.delete("UPSTREAM_MIRROR");
   const asked: string[] = [];
@@ -41,16 +42,17 @@ export async function withSite(
   const lead = `--connect-to ${own}:${own} --connect-to ::127.0.0.1:${secure.addr.port}`;
   const tools = await mkdtemp(join(tmpdir(), "tmc-curl-"));
   const curl = await program(tools, `exec ${await which("curl")} "$@" --insecure ${lead}`);
-  Deno.env.set("PATH", `${tools}:${before.path}`);
+  Deno.env.set("PATH", `${tools}:${Deno.env.get("PATH")}`);
   const site: Site = { curl, address: `http://${own}`, asked };
   try {
     await test(site, folder);
   } finally {
     await Promise.all([plain.shutdown(), secure.shutdown()]);
     await rm(tools, { recursive: true });
-    if (before.cache === undefined) Deno.env.delete("TMC_CACHE");
-    else Deno.env.set("TMC_CACHE", before.cache);
-    Deno.env.set("PATH", before.path);
+    for (const [name, value] of before) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
     await rm(folder, { recursive: true });
   }
 }

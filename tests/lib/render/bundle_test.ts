@@ -53,11 +53,12 @@ async function locked(
   return { lockFile, lines, say: (line) => lines.push(line) };
 }
 
-async function mirrorWith(folder: string, text: string): Promise<string> {
+/** A folder with the file is UPSTREAM_MIRROR until withSite() has its next turn. */
+async function mirrorWith(folder: string, text: string): Promise<void> {
   const path = join(folder, "mirror", PATH);
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, text);
-  return join(folder, "mirror");
+  Deno.env.set("UPSTREAM_MIRROR", join(folder, "mirror"));
 }
 
 function names(objects: Manifest[]): string[] {
@@ -112,8 +113,8 @@ Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to it
 Deno.test("readBundle() takes a mirror folder, and a mirror address, before the network", async () => {
   await withSite({}, async (_, folder) => {
     const options = { ...await locked(folder), ...await offlineCurl(folder) };
-    const mirror = await mirrorWith(folder, TEXT);
-    assert.deepEqual(names(await readBundle("up", { ...options, mirror })), ["first", "second"]);
+    await mirrorWith(folder, TEXT);
+    assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
   });
   await withSite({ [`/${PATH}`]: TEXT }, async ({ address, asked, curl }, folder) => {
     Deno.env.set("UPSTREAM_MIRROR", `${address}/`);
@@ -126,8 +127,8 @@ Deno.test("readBundle() takes a mirror folder, and a mirror address, before the 
 
 Deno.test("A68: a mirror file that is truncated ends with exit 9, both sums, and no copy", async () => {
   await withSite({}, async (_, folder) => {
-    const mirror = await mirrorWith(folder, TEXT.slice(0, 40));
-    const error = await rejected(readBundle("up", { ...await locked(folder), mirror }));
+    await mirrorWith(folder, TEXT.slice(0, 40));
+    const error = await rejected(readBundle("up", await locked(folder)));
     assert.equal(error.exitCode, ExitCode.integrity);
     assert.match(error.message, /mirror\/up.test\/v1\/file.yaml/);
     assert.deepEqual(error.where, [
@@ -170,13 +171,8 @@ Deno.test("A69: an HTML page in place of a bundle ends with exit 9, URL, status 
 Deno.test("A69: a bundle that cannot be had ends with exit 3, its URL and UPSTREAM_MIRROR", async () => {
   await withSite({}, async (_, folder) => {
     const options = await locked(folder, { host: "gone.test" });
-    const error = await rejected(
-      readBundle("up", {
-        ...options,
-        ...await offlineCurl(folder),
-        mirror: join(folder, "none"),
-      }),
-    );
+    Deno.env.set("UPSTREAM_MIRROR", join(folder, "none"));
+    const error = await rejected(readBundle("up", { ...options, ...await offlineCurl(folder) }));
     assert.equal(error.exitCode, ExitCode.prerequisite);
     assert.match(error.message, /Up v1/);
     assert.match(error.where.join("\n"), /https:\/\/gone.test\/v1\/file.yaml/);
@@ -218,9 +214,9 @@ Deno.test("readBundle() generates what cannot be downloaded, once for each recip
     assert.equal(runs, 2);
 
     // The release itself, once it can be had, comes before what was generated.
-    const mirror = await mirrorWith(folder, TEXT);
+    await mirrorWith(folder, TEXT);
     const { lockFile: real } = await locked(folder, { generator: GENERATOR });
-    const objects = await readBundle("up", { ...options, lockFile: real, mirror });
+    const objects = await readBundle("up", { ...options, lockFile: real });
     assert.deepEqual(names(objects), ["first", "second"]);
   });
 });
@@ -312,7 +308,7 @@ Deno.test({
 Deno.test("loadBundle() reads a bundle once for all callers, none of whom can change it", async () => {
   const cluster = await fixtureCluster("196");
   await withSite({}, async (_, folder) => {
-    Deno.env.set("UPSTREAM_MIRROR", await mirrorWith(folder, TEXT));
+    await mirrorWith(folder, TEXT);
     const { lockFile } = await locked(folder);
     const load = () => loadBundle("up", cluster, { say: () => {}, lockFile });
     const [first, second] = await Promise.all([load(), load()]);
