@@ -9,7 +9,7 @@ import {
   secretsOf,
 } from "../config/cluster.ts";
 import { type Cluster, projectPath } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { obeySignals } from "../io/interrupt.ts";
 import { clusterFiles } from "../config/files.ts";
 import { exitCodeOf, maskSecrets, print, Report } from "../io/report.ts";
@@ -69,7 +69,7 @@ function parse(
   } catch (error) {
     throw new DeployError("Cannot understand the command line", {
       exitCode: ExitCode.config,
-      where: error instanceof Error ? error.message.split(". ")[0]! : String(error),
+      where: messageOf(error).split(". ")[0],
       fix: help(usage, flags).trimEnd().replaceAll("\n", "\n  "),
     });
   }
@@ -125,11 +125,9 @@ export async function choiceFor(words: string[], options?: FleetOptions): Promis
 
 /** Says what is accepted in the settings of these clusters but worth telling: once what several share. */
 export function tellWarnings(clusters: Cluster[]): void {
-  const ids = new Map<string, string[]>();
-  for (const { id, warnings } of clusters) {
-    for (const warning of warnings) ids.set(warning, [...ids.get(warning) ?? [], id]);
-  }
-  for (const [warning, those] of ids) {
-    new Report(those.length < clusters.length ? `${those.join(", ")} | ` : "").warn(warning);
+  const said = clusters.flatMap(({ id, warnings }) => warnings.map((warning) => ({ id, warning })));
+  for (const [warning, those] of Map.groupBy(said, ({ warning }) => warning)) {
+    const ids = those.map(({ id }) => id).join(", ");
+    new Report(those.length < clusters.length ? `${ids} | ` : "").warn(warning);
   }
 }

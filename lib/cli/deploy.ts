@@ -121,23 +121,18 @@ async function close(steps: Step[], results: ClusterResult[], seconds: number): 
   const report = new Report();
   report.say(`\n${summary(results, seconds)}`);
   const hidden = notShown(results);
-  if (hidden.length > 0) {
-    report.say(`\nNot shown here:\n  ${hidden.join("\n  ")}`);
-  }
+  if (hidden.length > 0) report.say(`\nNot shown here:\n  ${hidden.join("\n  ")}`);
   for (const bundle of missingBundles()) {
     report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, README.md)`);
   }
-  for (const { cluster, steps: ran } of results.filter(({ cluster }) => !isSimulated(cluster))) {
+  for (const { cluster, steps: ran } of results) {
+    if (flag(cluster, "SIMULATED_NODES")) continue;
     const done = steps.filter(({ name }) =>
       ran.some(({ step, state }) => step === name && state === "ok")
     );
     const urls = await urlsOf(done, cluster);
     if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
   }
-}
-
-function isSimulated(cluster: Cluster): boolean {
-  return flag(cluster, "SIMULATED_NODES");
 }
 
 /** Runs one step script: `scripts/30-thanos.ts 197 [--adopt]`. */

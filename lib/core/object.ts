@@ -168,7 +168,8 @@ export function withChecksums(objects: Manifest[]): Manifest[] {
       ? ["podMetadata"]
       : ["template", "metadata"];
     const path = ["spec", ...metadata, "annotations", CHECKSUM_ANNOTATION];
-    return withValue(object, path, digest(used.sort()));
+    const hash = createHash("sha256").update(used.sort().join("\n")).digest("hex");
+    return withValue(object, path, hash.slice(0, 16));
   });
 }
 
@@ -216,10 +217,6 @@ function put(node: unknown, [key, ...rest]: Path, value: unknown): unknown {
   const below = (node as Record<string, unknown> | undefined)?.[key];
   if (Array.isArray(node)) return node.with(Number(key), put(below, rest, value));
   return { ...node as object | undefined, [key]: put(below, rest, value) };
-}
-
-function digest(parts: string[]): string {
-  return createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 16);
 }
 
 /** Base64 of the UTF-8 bytes of a text, as Secrets carry it. */

@@ -7,7 +7,7 @@ import { parse, stringify } from "yaml";
 import { $ } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { freePorts, killProcessesOf, processesOf, refuseTaken } from "./daemon.ts";
+import { endOf, freePorts, killProcessesOf, processesOf, refuseTaken } from "./daemon.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 
 /** Where simulated clusters live, and the programs they are made of (absolute paths by name). */
@@ -39,7 +39,7 @@ function componentsOf({ auditPolicy }: Playground): string[] {
 export async function startControlPlanes(playground: Playground, names: string[]): Promise<void> {
   const places = join(playground.folder, "clusters");
   await mkdir(places, { recursive: true, mode: 0o700 });
-  const kept: Record<string, Record<string, number>> = {};
+  const kept: Record<string, Ports> = {};
   for (const name of names) {
     const ports = await portsOf(playground, name);
     if (ports) kept[name] = ports;
@@ -54,11 +54,10 @@ export async function startControlPlanes(playground: Playground, names: string[]
   }));
 }
 
+type Ports = Record<string, number>;
+
 /** Ports of a control plane that was created to its end. */
-async function portsOf(
-  playground: Playground,
-  name: string,
-): Promise<Record<string, number> | undefined> {
+async function portsOf(playground: Playground, name: string): Promise<Ports | undefined> {
   const written = await readFile(recordOf(playground, name), "utf8").catch(() => undefined);
   return written === undefined ? undefined : JSON.parse(written);
 }
@@ -75,20 +74,13 @@ async function create(playground: Playground, name: string, ports: number[]): Pr
   await replaceFile(recordOf(playground, name), (path) => writeFile(path, JSON.stringify(named)));
 }
 
-async function restart(
-  playground: Playground,
-  name: string,
-  ports: Record<string, number>,
-): Promise<void> {
+async function restart(playground: Playground, name: string, ports: Ports): Promise<void> {
   const place = placeOf(playground, name);
   const alive = await processesOf(place);
   if (alive.length === componentsOf(playground).length) return;
   if (alive.length === 0) {
-    await refuseTaken(
-      name,
-      Object.values(ports),
-      "end that program, or: make demo-down, make demo",
-    );
+    const fix = "end that program, or: make demo-down, make demo";
+    await refuseTaken(name, Object.values(ports), fix);
   }
   // kwokctl takes any process with the pid that it once noted for its own.
   for (const file of await readdir(join(place, "pids")).catch(() => [])) {
@@ -109,7 +101,7 @@ async function checkComponents(playground: Playground, name: string): Promise<vo
     const log = join(place, "logs", `${component}.log`);
     throw new DeployError(`Cannot start ${component} of ${name}: it ended`, {
       exitCode: ExitCode.prerequisite,
-      where: [...(await readFile(log, "utf8").catch(() => "")).trim().split("\n").slice(-5), log],
+      where: await endOf(log),
       fix: "correct what the log says, then run again; or: make demo-down, make demo",
     });
   }
@@ -121,11 +113,6 @@ async function deleteControlPlane(playground: Playground, name: string): Promise
   await rm(recordOf(playground, name), { force: true });
   await killProcessesOf(place);
   await rm(place, { recursive: true, force: true });
-}
-
-/** Ends every process that was started for simulated clusters in the folder, kwokctl included. */
-export async function stopControlPlanes(folder: string): Promise<void> {
-  await killProcessesOf(folder);
 }
 
 /** Address of the API server, and the paths of its CA and of an administrator's certificate. */
@@ -146,12 +133,8 @@ export async function accessTo(playground: Playground, name: string): Promise<Ac
   const place = placeOf(playground, name);
   const { clusters } = parse(await readFile(join(place, "kubeconfig.yaml"), "utf8"));
   const pki = (file: string) => join(place, "pki", file);
-  return {
-    server: clusters[0].cluster.server,
-    ca: pki("ca.crt"),
-    certificate: pki("admin.crt"),
-    key: pki("admin.key"),
-  };
+  const [certificate, key] = [pki("admin.crt"), pki("admin.key")];
+  return { server: clusters[0].cluster.server, ca: pki("ca.crt"), certificate, key };
 }
 
 /** Writes one kubeconfig with a context for each cluster, as its env file names it; mode 0600. */
@@ -174,10 +157,7 @@ export async function writeKubeconfig(path: string, accesses: [Cluster, Access][
   await replaceFile(path, (path) => writeFile(path, stringify(config), { mode: 0o600 }));
 }
 
-function configuration(
-  { tools, auditPolicy }: Playground,
-  ports: Record<string, number>,
-): unknown {
+function configuration({ tools, auditPolicy }: Playground, ports: Ports): unknown {
   return {
     kind: "KwokctlConfiguration",
     apiVersion: "config.kwok.x-k8s.io/v1alpha1",

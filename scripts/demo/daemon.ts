@@ -1,13 +1,13 @@
 // A background process that outlives the command: a pid file says which one is ours.
 import process from "node:process";
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { createServer } from "node:net";
+import { hashOf } from "../../lib/core/hash.ts";
 
 export interface Daemon {
   /** Name of its pid file and log. */
@@ -38,7 +38,7 @@ export async function startDaemon(folder: string, daemon: Daemon): Promise<boole
   const { name, command, environment = {}, ready = () => Promise.resolve(true) } = daemon;
   const { seconds = 60 } = daemon;
   const pidFile = join(folder, `${name}.pid`);
-  const recipe = createHash("sha256").update(JSON.stringify([command, environment])).digest("hex");
+  const recipe = hashOf([command, environment]);
   const before = await running(pidFile);
   if (before?.recipe === recipe) return false;
   await stop(pidFile);
@@ -56,11 +56,17 @@ export async function startDaemon(folder: string, daemon: Daemon): Promise<boole
     await stop(pidFile);
     throw new DeployError(`Cannot start ${name}: it ${ended ? "ended" : "is not ready"}`, {
       exitCode: ExitCode.prerequisite,
-      where: [...(await readFile(log, "utf8").catch(() => "")).trim().split("\n").slice(-5), log],
+      where: await endOf(log),
       fix: "correct what the log says, then run again",
     });
   }
   return true;
+}
+
+/** The last lines of a log, and its path. */
+export async function endOf(log: string): Promise<string[]> {
+  const text = await readFile(log, "utf8").catch(() => "");
+  return [...text.trim().split("\n").slice(-5), log];
 }
 
 function launch(command: string[], log: string, environment: Record<string, string>): void {
@@ -83,10 +89,8 @@ export async function isRunning(folder: string, name: string): Promise<boolean> 
 
 /** Ends every daemon of the folder, its children too, and waits until they are gone. */
 export async function stopDaemons(folder: string): Promise<void> {
-  const files = await readdir(folder).catch(() => []);
-  await Promise.all(
-    files.filter((name) => name.endsWith(".pid")).map((name) => stop(join(folder, name))),
-  );
+  const files = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(".pid"));
+  await Promise.all(files.map((name) => stop(join(folder, name))));
 }
 
 async function stop(pidFile: string): Promise<void> {
@@ -133,16 +137,14 @@ async function end(chosen: Choice, signal: "SIGTERM" | "SIGKILL"): Promise<void>
     const pids = await processes(chosen);
     if (pids.length === 0) return;
     // Again and again, for what a process has started meanwhile.
-    for (const pid of pids) kill(pid, signal);
+    for (const pid of pids) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
     await sleep(50);
-  }
-}
-
-function kill(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It has ended meanwhile.
   }
 }
 

@@ -9,7 +9,7 @@ import { loadFleet } from "../../lib/config/cluster.ts";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
 import { deploy } from "../../lib/cli/deploy.ts";
-import { stopDaemons } from "./daemon.ts";
+import { killProcessesOf, stopDaemons } from "./daemon.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { urlsOf } from "../../lib/deploy/results.ts";
 import {
@@ -17,7 +17,6 @@ import {
   type Playground,
   PLAYGROUND_TOOLS,
   startControlPlanes,
-  stopControlPlanes,
   writeKubeconfig,
 } from "./control_plane.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
@@ -73,11 +72,13 @@ function refuseOverrides(): void {
 }
 
 /** Removes every process and file of the demo, also of one that was interrupted. */
-async function stopDemo(): Promise<void> {
+async function down(): Promise<number> {
   await stopDaemons(FOLDER);
-  await stopControlPlanes(join(FOLDER, "kwok"));
+  // Those of the control planes, kwokctl included.
+  await killProcessesOf(join(FOLDER, "kwok"));
   await rm(FOLDER, { recursive: true, force: true });
   report.say("demo removed: no process of it runs, .demo/ is gone");
+  return ExitCode.done;
 }
 
 async function timed<T>(title: string, work: () => Promise<T>): Promise<T> {
@@ -109,13 +110,7 @@ real site    fill in env/common.env, env/cluster-196.env and env/secret.env, the
              its doors: ${urls.join("  ")}`);
 }
 
-const VERBS: Record<string, () => Promise<number>> = {
-  up,
-  async down() {
-    await stopDemo();
-    return ExitCode.done;
-  },
-};
+const VERBS: Record<string, () => Promise<number>> = { up, down };
 
 process.env.PROFILE = "demo";
 await command("demo.ts up | down", {}, ([verb = "up"]) => {

@@ -14,15 +14,11 @@ const VOLUMES = 20;
 export async function createNodes(cluster: Cluster): Promise<void> {
   const volumes = Array.from({ length: VOLUMES }, (_, index) => volume(cluster, index));
   const items = [node(cluster), storageClass(cluster), ...volumes];
-  const there = await kubectl(["get", "nodes,storageclasses,persistentvolumes", "-o", "name"], {
-    cluster,
-  });
+  const words = ["get", "nodes,storageclasses,persistentvolumes", "-o", "name"];
+  const there = await kubectl(words, { cluster });
   const names = new Set(there.split("\n").map((line) => line.split("/")[1]));
   if (items.every(({ metadata }) => names.has(metadata.name))) return;
-  await kubectl([...APPLY, "-f", "-"], {
-    cluster,
-    input: asList(items),
-  });
+  await kubectl([...APPLY, "-f", "-"], { cluster, input: asList(items) });
 }
 
 function node(cluster: Cluster): Manifest {

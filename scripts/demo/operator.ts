@@ -1,5 +1,5 @@
 // The prometheus-operator of the demo: its pod only pretends, so the program runs beside the cluster.
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { startDaemon } from "./daemon.ts";
 import type { Access } from "./control_plane.ts";
 import { targetArgs } from "../../lib/kube/kubectl.ts";
@@ -55,7 +55,5 @@ async function deployment(cluster: Cluster): Promise<Manifest> {
     kind === "Deployment" && metadata.labels?.["app.kubernetes.io/name"] === "prometheus-operator"
   );
   if (found) return found;
-  throw new Error(
-    `20-prometheus has no Deployment of the operator on ${text(cluster, "CLUSTER_NAME")}`,
-  );
+  throw new Error(`20-prometheus has no Deployment of the operator on ${cluster.id}`);
 }

@@ -11,9 +11,9 @@ import {
   auditLogOf,
   type Playground,
   startControlPlanes,
-  stopControlPlanes,
   writeKubeconfig,
 } from "../../scripts/demo/control_plane.ts";
+import { killProcessesOf } from "../../scripts/demo/daemon.ts";
 
 /** The programs that are needed. */
 export const TOOLS = ["kubectl", "kwokctl", "etcd", "kube-apiserver"];
@@ -74,7 +74,7 @@ export class Servers {
 
   /** Ends them, waits until they are gone (their memory counts for the next ones) and removes their data. */
   async stop(): Promise<void> {
-    await stopControlPlanes(this.#playground.folder);
+    await killProcessesOf(this.#playground.folder);
     await rm(this.#playground.folder, { recursive: true, force: true });
   }
 
