@@ -65,11 +65,7 @@ const VERBS: Record<string, Verb> = {
 };
 
 /** Makes plans and writes them to stdout. */
-async function plansOf(
-  ids: string[],
-  { json }: Flags,
-  { take }: Values,
-): Promise<ClusterPlan[]> {
+async function plansOf(ids: string[], { json }: Flags, { take }: Values): Promise<ClusterPlan[]> {
   const { clusters, central } = await choiceFor(ids);
   tellWarnings(clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });

@@ -1,5 +1,4 @@
 // The env files as typed clusters; everything is checked together before anything is contacted.
-import { resolve } from "node:path";
 import { DOORS, MUTUAL, readAuthorities, readPairs } from "./certificates.ts";
 import {
   type Cluster,
@@ -14,19 +13,14 @@ import { hashOf } from "../core/hash.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
-import { shown } from "./files.ts";
 import { fleetProblems } from "./fleet_rules.ts";
 import { clusterProblems } from "./rules.ts";
 import { isKeyId, isSecret } from "./schema.ts";
 import { type Fact, versionsOf } from "./versions.ts";
 
 export interface FleetOptions {
-  /** Folder of the env files. */
-  dir?: string;
-  /** Folder that relative paths in settings start at. */
+  /** Folder that has `env/`, and that relative paths in settings start at. */
   root?: string;
-  /** A file of `profiles/`; default: PROFILE of the environment. */
-  profile?: string;
   /** Instead of the process environment. */
   environment?: Record<string, string>;
   /** One more cluster, whose file is not written yet. */
@@ -41,12 +35,8 @@ export interface FleetOptions {
  * @throws {DeployError} exit 2 with all problems of all files; exit 4 when git tracks the secrets.
  */
 export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {
-  const root = options.root ?? projectPath(".");
-  const dir = resolve(root, options.dir ?? "env");
-  const environment = options.environment ?? Deno.env.toObject();
-  const profile = options.profile ?? environment.PROFILE ?? "";
-  const { planned } = options;
-  const { drafts, problems } = await loadCandidates(root, dir, profile, environment, planned);
+  const { root = projectPath("."), environment = Deno.env.toObject() } = options;
+  const { drafts, problems } = await loadCandidates(root, environment, options.planned);
   for (const draft of drafts) {
     if (!options.withoutSecrets) problems.push(...draft.missing.values());
     const found = clusterProblems(draft);
@@ -57,7 +47,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const authorities = await readAuthorities(root, drafts, problems);
   const identities = await readPairs(MUTUAL, root, drafts, problems);
   const doors = await readPairs(DOORS, root, drafts, problems);
-  if (problems.length > 0) throw refusal(problems, drafts, shown(root, dir));
+  if (problems.length > 0) throw refusal(problems, drafts);
 
   const fleet = drafts.map(({ id, vars }) => peer(id, vars));
   const centre = drafts.find(({ vars }) => vars.CLUSTER_ROLE === "central")?.vars;
@@ -75,12 +65,12 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   }));
 }
 
-function refusal(problems: string[], drafts: Candidate[], dir: string): DeployError {
+function refusal(problems: string[], drafts: Candidate[]): DeployError {
   // What is wrong in a shared file is found once for each cluster.
   const where = [...new Set(problems)];
   const count = where.length === 1 ? "1 problem" : `${where.length} problems`;
   const unfilled = drafts.find(({ missing }) => missing.size > 0);
-  return new DeployError(`Cannot load the clusters of ${dir}: ${count}`, {
+  return new DeployError(`Cannot load the clusters of env: ${count}`, {
     exitCode: ExitCode.config,
     where,
     fix: unfilled

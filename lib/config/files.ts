@@ -1,6 +1,6 @@
 // Which files and variables say something about a cluster, in which order, and who said it.
 import { readdir, readFile, stat } from "node:fs/promises";
-import { dirname, relative, resolve } from "node:path";
+import { dirname, relative } from "node:path";
 import { type EnvFile, parseEnv } from "./parse.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
@@ -31,9 +31,9 @@ export async function clusterFiles(dir: string): Promise<{ ids: string[]; strang
   };
 }
 
-/** Names of the profiles in `dir`. */
-export async function profileNames(dir: string): Promise<string[]> {
-  const names = await listOf(resolve(dir, "profiles"));
+/** Names of the profiles in their folder. */
+export async function profilesIn(folder: string): Promise<string[]> {
+  const names = await listOf(folder);
   return names.flatMap((name) => /^(.*)\.env$/.exec(name)?.[1] ?? []).sort();
 }
 

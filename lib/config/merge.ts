@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { clusterFiles, type Layer, profileNames, readLayer, shown } from "./files.ts";
+import { clusterFiles, type Layer, profilesIn, readLayer } from "./files.ts";
 import type { Given } from "./parse.ts";
 import { isSecret, SETTINGS, validate, type Violation } from "./schema.ts";
 import type { Vars } from "../core/cluster.ts";
@@ -33,25 +33,23 @@ export interface PlannedFile {
 }
 
 /**
- * Every cluster of `dir` and the `planned` one, and the problems of all files as lines of
+ * Every cluster of `env/` below `root` and the `planned` one, and the problems of all files as lines of
  * `file:line  what is wrong`.
  * @throws {DeployError} exit 2 for an unknown profile, exit 4 when git tracks the secrets.
  */
 export async function loadCandidates(
   root: string,
-  dir: string,
-  profile: string,
   environment: Record<string, string>,
   planned?: PlannedFile,
 ): Promise<{ drafts: Candidate[]; problems: string[] }> {
+  const dir = resolve(root, "env");
   const { ids, strange } = await clusterFiles(dir);
-  const folder = shown(root, dir);
-  const problems = strange.map((name) => `${folder}/${name}  expected a cluster-<number>.env`);
-  if (ids.length === 0) problems.push(`${folder}  has no cluster-<number>.env`);
+  const problems = strange.map((name) => `env/${name}  expected a cluster-<number>.env`);
+  if (ids.length === 0) problems.push("env  has no cluster-<number>.env");
 
   const read = layerReader(root, problems);
   const common = await read(resolve(dir, "common.env"));
-  const profiles = await profileLayer(root, dir, profile, read);
+  const profiles = await profileLayer(root, environment.PROFILE ?? "", read);
   const overrides = environmentValues(environment, problems);
   const drafts: Candidate[] = [];
   for (const id of planned ? [...ids, planned.id] : ids) {
@@ -76,28 +74,21 @@ type Reader = (path: string, options?: { secrets?: boolean; text?: string }) => 
 /** Reads each file once, and takes its problems. */
 function layerReader(root: string, problems: string[]): Reader {
   const layers = new Map<string, Promise<Layer>>();
-  return (path, options) => {
-    const layer = layers.get(path) ?? readLayer(root, path, options).then((read) => {
-      problems.push(...read.problems);
-      return read;
+  return (path, options) =>
+    layers.getOrInsertComputed(path, async () => {
+      const layer = await readLayer(root, path, options);
+      problems.push(...layer.problems);
+      return layer;
     });
-    layers.set(path, layer);
-    return layer;
-  };
 }
 
 /** The layer of a profile: a name of `profiles/`, or the path of a file of its own kind. */
-async function profileLayer(
-  root: string,
-  dir: string,
-  profile: string,
-  read: Reader,
-): Promise<Layer[]> {
+async function profileLayer(root: string, profile: string, read: Reader): Promise<Layer[]> {
   if (profile === "") return [];
-  const path = resolve(root, profile);
+  const path = resolve(root, profile), folder = resolve(root, "env/profiles");
   if (profile.includes("/") && existsSync(path)) return [await read(path)];
-  const known = await profileNames(dir);
-  if (known.includes(profile)) return [await read(resolve(dir, "profiles", `${profile}.env`))];
+  const known = await profilesIn(folder);
+  if (known.includes(profile)) return [await read(resolve(folder, `${profile}.env`))];
   throw new DeployError(`Cannot use the profile "${profile}": no such file, nor one in profiles/`, {
     exitCode: ExitCode.config,
     where: `known profiles: ${known.join(", ") || "none"}`,
@@ -109,18 +100,17 @@ function environmentValues(
   environment: Record<string, string>,
   problems: string[],
 ): Map<string, Given> {
-  const values = new Map<string, Given>();
-  for (const name of Object.keys(SETTINGS)) {
-    const value = environment[name];
-    if (value === undefined) continue;
-    if (!FILE_ONLY.includes(name)) values.set(name, { value, source: "environment" });
-    else {
-      problems.push(
-        `environment  ${name} would hold for every cluster: unset it, and set it in env/ only`,
-      );
-    }
-  }
-  return values;
+  const set = Object.keys(SETTINGS).filter((name) => environment[name] !== undefined);
+  const own = set.filter((name) => FILE_ONLY.includes(name));
+  problems.push(
+    ...own.map((name) =>
+      `environment  ${name} would hold for every cluster: unset it, and set it in env/ only`
+    ),
+  );
+  return new Map(
+    set.filter((name) => !own.includes(name))
+      .map((name) => [name, { value: environment[name]!, source: "environment" }]),
+  );
 }
 
 function check(

@@ -73,12 +73,12 @@ function portsOf({ ports, udp }: Flow): unknown[] {
   );
 }
 
-interface Rules {
-  ingress: unknown[];
-  egress: unknown[];
-}
-
-function policy(name: string, namespace: string, podSelector: unknown, rules: Rules): Manifest {
+function policy(
+  name: string,
+  namespace: string,
+  podSelector: unknown,
+  rules: Record<"ingress" | "egress", unknown[]>,
+): Manifest {
   const labels = labelsOf({ name, component: "network", partOf: "network", version: "v1" });
   return {
     apiVersion: "networking.k8s.io/v1",

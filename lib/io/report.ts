@@ -29,14 +29,10 @@ export function maskSecrets(values: string[]): void {
 
 /** The text without any registered secret that stands in it as a whole word; the longest forms go first. */
 export function masked(text: string): string {
-  return [...masks].sort((a, b) => b.length - a.length).reduce(
-    (result, secret) =>
-      result.replaceAll(
-        secret,
-        (found, at: number, whole: string) => isPart(whole, at, found) ? found : "***",
-      ),
-    text,
-  );
+  const hide = (found: string, at: number, whole: string) =>
+    isPart(whole, at, found) ? found : "***";
+  return [...masks].sort((a, b) => b.length - a.length)
+    .reduce((result, secret) => result.replaceAll(secret, hide), text);
 }
 
 /** Whether a longer word goes on before or behind: a password `grafana` is no part of `grafana-admin`. */
@@ -131,12 +127,9 @@ export class Report {
       return;
     }
     for (const action of ["created", "configured", "deleted"] as const) {
-      const kinds = new Map<string, number>();
-      for (const { id } of changed.filter((change) => change.action === action)) {
-        const kind = id.split("/")[0]!;
-        kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
-      }
-      const list = [...kinds].map(([kind, count]) => `${count} ${kind}`).join(", ");
+      const those = changed.filter((change) => change.action === action);
+      const kinds = Map.groupBy(those, ({ id }) => id.split("/")[0]!);
+      const list = [...kinds].map(([kind, { length }]) => `${length} ${kind}`).join(", ");
       if (list) this.say(`    ${action.padEnd(10)} ${list}`);
     }
   }
@@ -170,10 +163,7 @@ export class Report {
         "  fix: use make, which gives every permission; or add that flag to deno run",
       );
     }
-    if (!(error instanceof DeployError)) {
-      this.say(`${red("Bug")}  ${stackOf(error)}`);
-      return;
-    }
+    if (!(error instanceof DeployError)) return this.say(`${red("Bug")}  ${stackOf(error)}`);
     this.say(`${red("Error")}  ${error.message}`);
     for (const line of error.where) this.say(`  ${line.replaceAll("\n", "\n    ")}`);
     if (error.fix) this.say(`  fix: ${cluster ? inContext(cluster, error.fix) : error.fix}`);

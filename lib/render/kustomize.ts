@@ -84,14 +84,9 @@ async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Prom
 }
 
 /** What the patch of a kustomization is for. */
-export interface PatchTarget {
-  group?: string;
-  version?: string;
-  kind?: string;
-  name?: string;
-  namespace?: string;
-  labelSelector?: string;
-}
+export type PatchTarget = Partial<
+  Record<"group" | "version" | "kind" | "name" | "namespace" | "labelSelector", string>
+>;
 
 /** Whether a patch with this target is for the object. */
 export function matches(object: Manifest, target: PatchTarget): boolean {

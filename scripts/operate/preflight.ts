@@ -47,10 +47,11 @@ if (import.meta.main) {
   await command("preflight.ts CLUSTER... | all", {}, async (ids) => {
     const clusters = await clustersFor(ids);
     tellWarnings(clusters);
-    const rows = await Promise.all(clusters.map(async (cluster) => {
-      const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
-      return await preflight(cluster, report);
-    }));
+    const rows = await Promise.all(
+      clusters.map((cluster) =>
+        preflight(cluster, new Report(clusters.length > 1 ? `${cluster.id} | ` : ""))
+      ),
+    );
     clusters.forEach((cluster, index) => {
       print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}\n${tableOf(rows[index]!)}\n\n`);
     });

@@ -1,11 +1,11 @@
 // Programs this project needs: from PATH, an official release or a Go module, whichever is there first.
-import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { access, constants, readFile, symlink, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
+import { hashOf } from "../../lib/core/hash.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import { DownloadError } from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
@@ -73,7 +73,7 @@ export async function findTools(
         fix: `name one of ${tools.map(({ name }) => name).join(", ")}`,
       });
     }
-    const recipe = createHash("sha256").update(JSON.stringify(tool)).digest("hex");
+    const recipe = hashOf(tool);
     const link = join(root, ".tools", "bin", name);
     const before = known[name];
     if (before?.recipe === recipe && existsSync(before.path) && existsSync(link)) {

@@ -17,7 +17,6 @@ export const FOLDER = ".bench";
 export async function benchFleet(root?: string): Promise<Cluster[]> {
   const fleet = await loadFleet({
     root,
-    profile: "",
     environment: {
       KUBECONFIG_FILE: process.env.BENCH_KUBECONFIG || `${FOLDER}/kubeconfig`,
       SECRET_FILE: `${FOLDER}/no-secrets.env`,

@@ -35,7 +35,8 @@ export async function project(files: Record<string, string | null> = {}): Promis
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, text, { mode: 0o600 });
   }
-  const load = (environment = {}, profile = "") => loadFleet({ root, environment, profile });
+  const load = (environment = {}, profile = "") =>
+    loadFleet({ root, environment: { ...environment, PROFILE: profile } });
   return {
     root,
     load,
