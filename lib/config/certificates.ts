@@ -32,11 +32,11 @@ export async function readAuthorities(
 function certificateProblem(pem: string, [most, reader] = SECRET_LIMIT): string | undefined {
   // Its text is copied into the clusters.
   if (pem.includes("PRIVATE KEY")) return "holds a private key: keep only the certificate in it";
+  const bytes = new TextEncoder().encode(pem).length;
+  if (bytes > most) return `has ${bytes} bytes, and ${reader} ${most}: keep only what is needed`;
   if (parsed(pem).length === 0) {
     return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
   }
-  const bytes = new TextEncoder().encode(pem).length;
-  if (bytes > most) return `has ${bytes} bytes, and ${reader} ${most}: keep only what is needed`;
 }
 
 /** All certificates of a file (while a CA is replaced, ca.crt holds the old and the new one); none of a broken one. */
