@@ -63,14 +63,8 @@ export function s3Of(cluster: Cluster, options: S3Options = {}): S3 {
       aws: { datetime: sentAt.toISOString().replace(/[:-]|\.\d{3}/g, "") },
     });
     const signal = AbortSignal.timeout(seconds * 1000);
-    const response = await fetch(url, {
-      method,
-      body,
-      headers,
-      client,
-      signal,
-      redirect: "manual",
-    });
+    const request = { method, body, headers, client, signal, redirect: "manual" } as const;
+    const response = await fetch(url, request);
     const { status } = response;
     return { status, headers: response.headers, body: await start(response), sentAt };
   }
@@ -98,9 +92,9 @@ export function s3Of(cluster: Cluster, options: S3Options = {}): S3 {
   };
 }
 
-function pathOf({ bucket, key, query }: S3Call): string {
-  const path = key === undefined ? bucket : `${bucket}/${encodeURIComponent(key)}`;
-  return query === undefined ? path : `${path}?${query}`;
+function pathOf({ bucket, key, path = bucket, query }: S3Call): string {
+  const object = key === undefined ? "" : `/${encodeURIComponent(key)}`;
+  return path + object + (query ? `?${query}` : "");
 }
 
 const TRIES = 3;

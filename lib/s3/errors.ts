@@ -1,33 +1,16 @@
 // What an S3 server's refusals mean, and what to do about each.
-import { DeployError, ExitCode } from "../core/error.ts";
+import { DeployError, type DeployErrorOptions, ExitCode } from "../core/error.ts";
 import { codeOf, element, type S3, type S3Answer, type S3Call, s3Message } from "./types.ts";
 
 /** A failed request; exit 8. */
 export class S3Error extends DeployError {
   /** HTTP status; 0 when there was no answer. */
   readonly status: number;
-  readonly verb: string;
 
-  constructor(message: string, { status, verb, ...rest }: S3ErrorOptions) {
-    super(message, { exitCode: ExitCode.service, ...rest });
+  constructor(message: string, status: number, about: Omit<DeployErrorOptions, "exitCode">) {
+    super(message, { exitCode: ExitCode.service, ...about });
     this.status = status;
-    this.verb = verb;
   }
-
-  /** The same failure, which also says that an object could not be removed. */
-  leaving(object: string): S3Error {
-    const { message, status, verb, where, fix, cause } = this;
-    const left = `could not be removed: ${object}`;
-    return new S3Error(message, { status, verb, where: [...where, left], fix, cause });
-  }
-}
-
-interface S3ErrorOptions {
-  status: number;
-  verb: string;
-  where: string[];
-  fix?: string;
-  cause?: unknown;
 }
 
 /** Why a request failed, and what to do about it. */
@@ -36,8 +19,23 @@ export interface Verdict {
   fix: string;
 }
 
-/** A request as far as words about it need it; no bucket for what concerns none. */
-type Asked = Pick<S3Call, "what" | "action" | "bucket"> & { method?: string };
+/**
+ * The answer to a call that succeeds, or is refused with one of these codes or statuses.
+ * @throws {S3Error} any other refusal.
+ */
+export async function must(
+  s3: S3,
+  call: S3Call,
+  ...spared: (string | number)[]
+): Promise<S3Answer> {
+  const answer = await s3.send(call);
+  const isDone = answer.status >= 200 && answer.status < 300;
+  if (isDone || spared.includes(answer.status) || spared.includes(codeOf(answer))) return answer;
+  throw s3Refusal(s3, call, answer);
+}
+
+/** A request as far as words about it need it. */
+type Asked = Pick<S3Call, "what" | "action" | "bucket">;
 
 /** The error for an answer that is no success; `why` overrides what its code says. */
 export function s3Refusal(s3: S3, call: Asked, answer: S3Answer, why?: string): S3Error {
@@ -45,10 +43,8 @@ export function s3Refusal(s3: S3, call: Asked, answer: S3Answer, why?: string): 
   const verdict = judge(code, s3, call, answer);
   const said = s3.redacted(s3Message(answer)).replace(/\s+/g, " ").slice(0, 300);
   const label = [answer.status, s3.redacted(code)].filter(Boolean).join(" ");
-  return new S3Error(`Cannot ${call.what}: ${why ?? verdict.why}`, {
-    status: answer.status,
-    verb: call.method ?? "",
-    where: [`${s3.endpoint}  ${label}${said && `: ${said}`}`],
+  return new S3Error(`Cannot ${call.what}: ${why ?? verdict.why}`, answer.status, {
+    where: `${s3.endpoint}  ${label}${said && `: ${said}`}`,
     fix: why ? `ask ${s3.endpoint} directly: does a proxy or cache stand in between?` : verdict.fix,
   });
 }

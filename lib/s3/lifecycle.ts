@@ -1,60 +1,48 @@
 // Deleted objects of a bucket: kept for some days as old versions, or not at all. What the programs
 // have written is theirs to delete: no rule of ours ever ends a current object.
 import { createHash } from "node:crypto";
-import { differing, type Lack, type Look } from "../core/resource.ts";
-import { S3Error, s3Refusal } from "./errors.ts";
-import { codeOf, element, type S3, type S3Answer, type S3Call } from "./types.ts";
-
-export interface VersionOptions {
-  /** For how long deleted and overwritten objects can be brought back; 0: not at all. */
-  days: number;
-  /** MinIO ends aborted uploads by itself, and does not know a rule for it. */
-  isMinio: boolean;
-}
+import { differing, type Lack, type Resource } from "../core/resource.ts";
+import { must, S3Error } from "./errors.ts";
+import { element, type S3 } from "./types.ts";
 
 /**
- * Looks whether old versions of a bucket go after so many days, and there are any; and whether aborted uploads go
- * after a week. What a server or a key does not allow to see is not looked at.
+ * Old versions of a bucket go after so many days, and there are any; 0: what is deleted is gone. Aborted uploads go
+ * after a week, of which MinIO has no rule: it ends them by itself. The rule is put first, so that no version is made
+ * that nothing would end. What a server or a key does not allow is told, and never an error.
  */
-export async function lookAtVersions(
-  s3: S3,
+export function bucketVersions(
   bucket: string,
-  options: VersionOptions,
-): Promise<Look> {
-  try {
-    const { differences, warnings } = await judge(s3, bucket, options);
-    return { ...differing(differences), warnings };
-  } catch (error) {
-    return { state: "not looked at", fields: [refusalOf(error)] };
-  }
-}
-
-/**
- * Sees to what {@link lookAtVersions} has missed: first the rule, so that no version is made that nothing would
- * end. What a server or a key refuses is a warning. Gives whether anything was changed.
- */
-export async function putVersions(
-  s3: S3,
-  bucket: string,
-  options: VersionOptions,
-  warn: (text: string) => void,
-): Promise<boolean> {
-  const { differences, wanted } = await judge(s3, bucket, options);
-  const isOff = ({ path }: Lack) => path === "versioning";
-  let changed = false;
-  try {
-    if (!differences.every(isOff)) {
-      await putRule(s3, bucket, wanted);
-      changed = true;
-    }
-    if (differences.some(isOff)) {
-      await putVersioning(s3, bucket);
-      changed = true;
-    }
-  } catch (error) {
-    warn(refusalOf(error));
-  }
-  return changed;
+  days: number,
+): Resource<{ s3: S3; isMinio: boolean }> {
+  return {
+    id: `BucketVersions/${bucket}`,
+    async look({ s3, isMinio }) {
+      try {
+        const { differences, warnings } = await judge(s3, bucket, days, isMinio);
+        return { ...differing(differences), warnings };
+      } catch (error) {
+        return { state: "not looked at", fields: [refusalOf(error)] };
+      }
+    },
+    async put({ s3, isMinio }, warn) {
+      const { differences, wanted } = await judge(s3, bucket, days, isMinio);
+      const isOff = ({ path }: Lack) => path === "versioning";
+      let changed = false;
+      try {
+        if (!differences.every(isOff)) {
+          await putRule(s3, bucket, wanted);
+          changed = true;
+        }
+        if (differences.some(isOff)) {
+          await putVersioning(s3, bucket);
+          changed = true;
+        }
+      } catch (error) {
+        warn(refusalOf(error));
+      }
+      return changed;
+    },
+  };
 }
 
 /** A refusal that may be done without, as a sentence; any other error is thrown on. */
@@ -64,16 +52,22 @@ function refusalOf(error: unknown): string {
   return `${error.message} (${error.fix})`;
 }
 
-async function judge(s3: S3, bucket: string, { days, isMinio }: VersionOptions) {
-  const versions = await ask(s3, {
+async function judge(s3: S3, bucket: string, days: number, isMinio: boolean) {
+  // A bucket that is not there has neither versions nor rules.
+  const versioning = await must(s3, {
     ...{ method: "GET", bucket, query: "versioning", action: "s3:GetBucketVersioning" },
     what: `read the versioning of bucket "${bucket}"`,
-  });
-  const lifecycle = await ask(s3, {
-    ...{ method: "GET", bucket, query: "lifecycle", action: "s3:GetLifecycleConfiguration" },
-    what: `read the lifecycle of bucket "${bucket}"`,
-  });
-  const state = element(versions.body, "Status");
+  }, "NoSuchBucket");
+  const lifecycle = await must(
+    s3,
+    {
+      ...{ method: "GET", bucket, query: "lifecycle", action: "s3:GetLifecycleConfiguration" },
+      what: `read the lifecycle of bucket "${bucket}"`,
+    },
+    "NoSuchBucket",
+    "NoSuchLifecycleConfiguration",
+  );
+  const state = element(versioning.body, "Status");
   const { own, foreign } = rulesOf(lifecycle.body);
   const warnings = foreign.flatMap((rule) => dangerOf(bucket, rule));
   if (days === 0 && state === "Enabled") {
@@ -135,47 +129,31 @@ function dangerOf(bucket: string, rule: string): string[] {
 }
 
 async function putRule(s3: S3, bucket: string, { keptDays, abortedDays }: OwnRule): Promise<void> {
+  const ends = (rule: string, element: string, days: number) =>
+    days ? `<${rule}><${element}>${days}</${element}></${rule}>` : "";
   const body = [
     `<LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule>`,
     `<ID>${OWN_ID}</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>`,
-    ...keptDays
-      ? [ENDS_MARKERS, days("NoncurrentVersionExpiration", "NoncurrentDays", keptDays)]
-      : [],
-    ...abortedDays
-      ? [days("AbortIncompleteMultipartUpload", "DaysAfterInitiation", abortedDays)]
-      : [],
+    // What is left of a deleted object when its old versions are gone.
+    keptDays &&
+    "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>",
+    ends("NoncurrentVersionExpiration", "NoncurrentDays", keptDays),
+    ends("AbortIncompleteMultipartUpload", "DaysAfterInitiation", abortedDays),
     `</Rule></LifecycleConfiguration>`,
-  ].join("");
+  ].filter(Boolean).join("");
   const md5 = createHash("md5").update(body).digest("base64");
-  await ask(s3, {
+  await must(s3, {
     ...{ method: "PUT", bucket, query: "lifecycle", action: "s3:PutLifecycleConfiguration" },
     ...{ body, headers: { "content-md5": md5 } },
     what: `set the lifecycle of bucket "${bucket}"`,
   });
 }
 
-// What is left of a deleted object when its old versions are gone.
-const ENDS_MARKERS =
-  "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>";
-
-function days(rule: string, element: string, days: number): string {
-  return `<${rule}><${element}>${days}</${element}></${rule}>`;
-}
-
 async function putVersioning(s3: S3, bucket: string): Promise<void> {
   const body = `<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
     `<Status>Enabled</Status></VersioningConfiguration>`;
-  await ask(s3, {
+  await must(s3, {
     ...{ method: "PUT", bucket, query: "versioning", body, action: "s3:PutBucketVersioning" },
     what: `turn on the versioning of bucket "${bucket}"`,
   });
-}
-
-/** The answer; a bucket that is not there has neither versions nor rules. @throws {S3Error} a refusal. */
-async function ask(s3: S3, call: S3Call): Promise<S3Answer> {
-  const answer = await s3.send(call);
-  if (answer.status < 300) return answer;
-  const isNone = ["NoSuchLifecycleConfiguration", "NoSuchBucket"].includes(codeOf(answer));
-  if (isNone && call.method === "GET") return answer;
-  throw s3Refusal(s3, call, answer);
 }

@@ -23,10 +23,12 @@ export interface S3 extends Disposable {
 /** One request, and how to speak of it. */
 export interface S3Call {
   method: "HEAD" | "GET" | "PUT" | "POST" | "DELETE";
-  /** Bucket, or where a server has more than buckets its path: `minio/admin/v3/info`. */
+  /** Empty for what concerns no bucket. */
   bucket: string;
   /** Object in the bucket; default: the bucket itself. */
   key?: string;
+  /** Where a server has more than buckets: `minio/admin/v3/info`. */
+  path?: string;
   /** `list-type=2&prefix=x`, already encoded. */
   query?: string;
   body?: string | Uint8Array<ArrayBuffer>;
@@ -60,15 +62,10 @@ export function s3Message({ body }: S3Answer): string {
 export function element(xml: string, name: string): string {
   // No parser: the answer may come from anything that listens there, and one text is all we want.
   const found = new RegExp(`<${name}>([^<]{0,1024})</${name}>`).exec(xml)?.[1] ?? "";
-  return found.replace(/&(lt|gt|quot|apos|amp|#39|#34);/g, (_, entity) => ENTITIES[entity]!);
+  return found.replace(/&(lt|gt|quot|apos|amp|#39|#34);/g, (_, name) => ENTITIES[name]!);
 }
 
 const ENTITIES: Record<string, string> = {
-  lt: "<",
-  gt: ">",
-  quot: '"',
-  apos: "'",
-  amp: "&",
-  "#39": "'",
-  "#34": '"',
+  ...{ lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" },
+  ...{ "#39": "'", "#34": '"' },
 };

@@ -14,9 +14,7 @@ export async function noAnswer(
   const certificate = judgeCertificate(text, hostname, at.hasCa);
   const verdict = certificate ?? judgeSilence(text, hostname, at.seconds);
   const seen = certificate ? await certificateOf(at.endpoint) : [];
-  return new S3Error(`Cannot ${call.what}: ${verdict.why}`, {
-    status: 0,
-    verb: call.method,
+  return new S3Error(`Cannot ${call.what}: ${verdict.why}`, 0, {
     where: [at.endpoint, ...seen, ...proxyHint(hostname)],
     fix: verdict.fix,
     cause: error,

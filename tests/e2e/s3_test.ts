@@ -5,11 +5,12 @@ import { randomUUID } from "node:crypto";
 import { loadFleet } from "../../lib/config/cluster.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { probeBucket } from "../../lib/s3/bucket.ts";
-import { administration, isUser, removeUser } from "../../scripts/components/minio/admin.ts";
+import { administration, userInfo } from "../../scripts/components/minio/admin.ts";
 import { keyOf, s3Of } from "../../lib/s3/client.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { holdingsOf } from "../../scripts/operate/rotation/keys.ts";
 import type { Typed } from "../support/make.ts";
+import { removeUser } from "../support/s3.ts";
 import { central, check, figure, fleet, make } from "./site.ts";
 
 const PROGRAMS = ["THANOS", "OPENSEARCH", "LONGHORN"] as const;
@@ -29,7 +30,7 @@ check("make rotate-s3 gives every program a user of its own, without a gap", asy
   await assertKeys(renewed);
   using root = s3Of(central);
   for (const { name, key } of bucketsOf(renewed[0]!)) {
-    assert.equal(await isUser(root, key.accessKey), true);
+    assert.equal((await userInfo(root, key.accessKey, "it"))?.enabled, true);
     using user = s3Of(central, { key });
     await probeBucket(user, name);
     for (const other of bucketsOf(central).filter((bucket) => bucket.name !== name)) {
@@ -53,7 +54,11 @@ check("make rotate-s3 takes the keys of the settings back, and shuts those users
     for (const program of PROGRAMS.filter((name) => used.has(name))) {
       const id = own[`${program}_S3_ACCESS_KEY`]!;
       assert.ok(!held.has(id));
-      assert.equal(await isUser(root, id), false, `the user of ${program} is still enabled`);
+      assert.equal(
+        (await userInfo(root, id, "it"))?.enabled,
+        false,
+        `the user of ${program} is still enabled`,
+      );
     }
   } finally {
     for (const user of users) await removeUser(root, user).catch(() => {});

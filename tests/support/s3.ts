@@ -2,7 +2,8 @@
 import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { ensure } from "../../lib/core/resource.ts";
-import { lookAtVersions, putVersions, type VersionOptions } from "../../lib/s3/lifecycle.ts";
+import { must } from "../../lib/s3/errors.ts";
+import { bucketVersions } from "../../lib/s3/lifecycle.ts";
 import type { S3 } from "../../lib/s3/types.ts";
 
 export interface FakeS3 extends AsyncDisposable {
@@ -42,20 +43,26 @@ export function pem(name: string): string {
 }
 
 /** What a deploy changes of the versions of a bucket, and what it tells. */
-export async function ensureVersions(s3: S3, bucket: string, options: VersionOptions) {
+export async function ensureVersions(
+  s3: S3,
+  bucket: string,
+  { days, isMinio }: { days: number; isMinio: boolean },
+) {
   const problems: string[] = [];
-  const { outcome, look } = await ensure(
-    {
-      id: `BucketVersions/${bucket}`,
-      look: () => lookAtVersions(s3, bucket, options),
-      put: (_, warn) => putVersions(s3, bucket, options, warn),
-    },
-    undefined,
-    (text) => void problems.push(text),
-  );
+  const wanted = bucketVersions(bucket, days);
+  const tell = (text: string) => void problems.push(text);
+  const { outcome, look } = await ensure(wanted, { s3, isMinio }, tell);
   if (look.state === "not looked at") problems.push(...look.fields!);
   const changes = outcome === "configured" ? look.fields! : [];
   return { changes, problems };
+}
+
+/** Removes a user of a MinIO. */
+export async function removeUser(s3: S3, accessKey: string): Promise<void> {
+  const query = `accessKey=${encodeURIComponent(accessKey)}`;
+  const path = "minio/admin/v3/remove-user";
+  const call = { bucket: "", path, query, what: "remove a user", action: "admin:DeleteUser" };
+  await must(s3, { ...call, method: "DELETE" });
 }
 
 /** An S3 error answer. */

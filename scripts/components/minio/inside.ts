@@ -85,7 +85,7 @@ async function refusal(cluster: Cluster, buckets: Bucket[]): Promise<DeployError
 }
 
 /** The error in a log of Thanos, without its stack; the last line where there is none. */
-export function reasonIn(log: string): string {
+function reasonIn(log: string): string {
   const error = /\berr="((?:[^"\\]|\\.)*)"/.exec(log)?.[1];
   if (error) return error.split("\\n")[0]!.replaceAll('\\"', '"');
   return /level=info/.test(log) ? "" : log.trim().split("\n").at(-1)!;

@@ -3,17 +3,15 @@ import { stringify } from "yaml";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import type { S3Key } from "../../../lib/s3/client.ts";
 
-export interface ObjstoreOptions {
-  /** Where the certificates lie that the program shall trust; used when the site has a private CA. */
-  caFile: string;
-}
-
-/** The file for `--objstore.config-file`; it holds the key. */
+/**
+ * The file for `--objstore.config-file`; it holds the key. `caFile`: where the certificates lie that the program shall
+ * trust, when the site has a private CA.
+ */
 export function objstoreConfig(
   cluster: Cluster,
   bucket: string,
   { accessKey, secretKey }: S3Key,
-  { caFile }: ObjstoreOptions,
+  { caFile }: { caFile: string },
 ): string {
   const config = {
     type: "S3",
@@ -28,11 +26,8 @@ export function objstoreConfig(
       ...(cluster.s3Ca ? { http_config: { tls_config: { ca_file: caFile } } } : {}),
     },
   };
-  const plain = !Object.values(config.config).some(readsOtherwise);
-  return stringify(
-    config,
-    plain ? {} : { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" },
-  );
+  const quoted = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" } as const;
+  return stringify(config, Object.values(config.config).some(readsOtherwise) ? quoted : {});
 }
 
 /** A text that Thanos' reader (YAML 1.1, twice) would give back as another: 0b10 as 2, 1_000 as 1000, yes as true. */

@@ -1,16 +1,11 @@
 // What the S3 server shall have: buckets, and what only a MinIO and a key that may administrate it can do, quotas
 // and a user for each bucket.
 import { type Cluster, flag, number } from "../../../lib/core/cluster.ts";
-import {
-  compared,
-  differing,
-  type Look,
-  type Resource,
-  type Resources,
-} from "../../../lib/core/resource.ts";
+import { compared, differing, type Look } from "../../../lib/core/resource.ts";
+import type { Resource, Resources } from "../../../lib/core/resource.ts";
 import { ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
-import { type S3, s3Of } from "../../../lib/s3/client.ts";
-import { lookAtVersions, putVersions } from "../../../lib/s3/lifecycle.ts";
+import { type S3, s3Of, siteKey } from "../../../lib/s3/client.ts";
+import { bucketVersions } from "../../../lib/s3/lifecycle.ts";
 import {
   type Administration,
   administration,
@@ -24,12 +19,13 @@ import {
   setQuota,
   userInfo,
 } from "./admin.ts";
-import { type Bucket, bucketsOf, ownKeys, POLICY_PREFIX, policyName, policyOf } from "./buckets.ts";
+import { type Bucket, bucketsOf, POLICY_PREFIX, policyOf } from "./buckets.ts";
 
 /** The server, and what our key may do there beside S3. */
 export interface Store {
   s3: S3;
   may: Administration;
+  isMinio: boolean;
 }
 
 /** Everything of a cluster on the server; old versions last, when the bucket is there. */
@@ -40,20 +36,25 @@ export const storage: Resources<Store> = {
     const s3 = stack.use(s3Of(cluster));
     const may = await administration(s3);
     const held = stack.move();
-    return { s3, may, [Symbol.asyncDispose]: () => Promise.resolve(held.dispose()) };
+    return {
+      ...{ s3, may, isMinio: may !== "no MinIO" },
+      [Symbol.asyncDispose]: () => Promise.resolve(held.dispose()),
+    };
   },
   of(cluster) {
-    const all = bucketsOf(cluster), own = ownKeys(cluster);
+    const site = siteKey(cluster).accessKey;
     const days = number(cluster, "S3_KEEP_DELETED_DAYS");
+    const all = bucketsOf(cluster);
+    const shared = all.filter(({ key }) => key.accessKey === site);
+    const own = all.filter((bucket) => !shared.includes(bucket));
     const users = Map.groupBy(own, ({ key }) => key.accessKey);
-    const shared = all.filter(({ program }) => !own.some((bucket) => bucket.program === program));
     return [
       ...all.map((bucket, index) => bucketItself(bucket, index === 0 ? probes(cluster) : [])),
       ...all.map(quotaIn),
-      ...own.map((bucket) => s3Policy(policyName(bucket), policyOf(bucket))),
+      ...own.map((bucket) => s3Policy(POLICY_PREFIX + bucket.name, policyOf(bucket))),
       ...[...users.values()].map((buckets) => s3User(cluster, buckets)),
       ...shared.length > 0 ? [siteUser(shared)] : [],
-      ...all.map((bucket) => versions(bucket, days)),
+      ...all.map(({ name }) => bucketVersions(name, days)),
     ];
   },
 };
@@ -70,17 +71,8 @@ function bucketItself({ name }: Bucket, others: string[]): Resource<Store> {
   };
 }
 
-function versions({ name }: Bucket, days: number): Resource<Store> {
-  const options = ({ may }: Store) => ({ days, isMinio: may !== "no MinIO" });
-  return {
-    id: `BucketVersions/${name}`,
-    look: (store) => lookAtVersions(store.s3, name, options(store)),
-    put: (store, warn) => putVersions(store.s3, name, options(store), warn),
-  };
-}
-
 /** Where there is a quota that no setting wants, that is told, and it stays. */
-function quotaIn({ name, quota, quotaSetting }: Bucket): Resource<Store> {
+function quotaIn({ name, quota, program }: Bucket): Resource<Store> {
   return {
     id: `BucketQuota/${name}`,
     async look({ s3, may }) {
@@ -91,7 +83,8 @@ function quotaIn({ name, quota, quotaSetting }: Bucket): Resource<Store> {
       const found = await quotaOf(s3, name);
       if (found === quota) return { state: "as wanted" };
       if (quota > 0) return differing([{ path: "bytes", old: found || undefined, now: quota }]);
-      const warning = `bucket "${name}" has a quota of ${found} bytes, and ${quotaSetting} is ` +
+      const warning =
+        `bucket "${name}" has a quota of ${found} bytes, and ${program}_BUCKET_QUOTA is ` +
         `empty (mc quota clear ALIAS/${name})`;
       return { state: "as wanted", warnings: [warning] };
     },
@@ -103,7 +96,7 @@ function quotaIn({ name, quota, quotaSetting }: Bucket): Resource<Store> {
 }
 
 /** A policy of MinIO, by its name. */
-export function s3Policy(name: string, policy: Policy): Resource<Store> {
+function s3Policy(name: string, policy: Policy): Resource<Store> {
   return {
     id: `S3Policy/${name}`,
     async look({ s3, may }) {
@@ -131,13 +124,16 @@ function sorted({ Statement }: Policy) {
  * The user of the key of these buckets, with the rights to them alone. Rights are never taken away; a user with
  * policies that are not ours is somebody else's and left alone, and one that is disabled stays so.
  */
-export function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
+function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
   const [{ key, name }] = buckets as [Bucket];
-  const policies = buckets.map(policyName);
+  const policies = buckets.map(({ name }) => POLICY_PREFIX + name);
   const setting = key.setting!;
   const ask = async (s3: S3) => {
     using user = s3Of(cluster, { key });
-    const [found, refused] = await Promise.all([userInfo(s3, user), refusedAt(user, name)]);
+    const [found, refused] = await Promise.all([
+      userInfo(s3, key.accessKey, setting),
+      refusedAt(user, name),
+    ]);
     const missing = policies.filter((policy) => !found?.policies.includes(policy));
     return { found, refused, missing };
   };
@@ -152,10 +148,9 @@ export function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
         ...found.policies.filter((policy) => !policy.startsWith(POLICY_PREFIX)),
         ...found.groups.map((group) => `group ${group}`),
       ];
-      const why = foreign.length > 0
-        ? `has rights of its own (${foreign.join(", ")})`
-        : "is disabled";
-      if (foreign.length > 0 || !found.enabled) {
+      const isForeign = foreign.length > 0;
+      if (isForeign || !found.enabled) {
+        const why = isForeign ? `has rights of its own (${foreign.join(", ")})` : "is disabled";
         const warning = `the user of ${setting} ${why}: it is left as it is`;
         return { state: "as wanted", warnings: [warning] };
       }

@@ -1,6 +1,6 @@
 // What becomes of keys that no cluster holds any longer.
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
-import { administration, disableUser, isUser } from "../../components/minio/admin.ts";
+import { administration, disableUser, userInfo } from "../../components/minio/admin.ts";
 import { s3Of, siteKey } from "../../../lib/s3/client.ts";
 import { lastFour } from "./keys.ts";
 
@@ -26,7 +26,7 @@ export async function retire(old: string[], fleet: Cluster[]): Promise<Retired> 
     using s3 = s3Of(server);
     if (await administration(s3) !== "yes") continue;
     for (const id of others) {
-      if (!await isUser(s3, id)) continue;
+      if (!(await userInfo(s3, id, "an old key"))?.enabled) continue;
       await disableUser(s3, id);
       left.delete(id);
       done.changes.push(
