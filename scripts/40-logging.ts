@@ -11,11 +11,10 @@ import { health, lifecycle, logRepository, plugins } from "./checks/opensearch.t
 import { type Cluster, number } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
-import { type OpenSearch, verifyRepository } from "../lib/opensearch/documents.ts";
+import { type OpenSearch, write } from "../lib/opensearch/client.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
-import { withOpenSearch } from "./components/logging/access.ts";
-import { logAlerts } from "./components/logging/alerts.ts";
+import { openOpenSearch } from "./components/logging/access.ts";
 import { REPOSITORY } from "./components/logging/documents.ts";
 import {
   clearExclusions,
@@ -23,11 +22,7 @@ import {
   moveShards,
   withdrawVotes,
 } from "./components/logging/nodes.ts";
-import {
-  openSearchKey,
-  openSearchSecrets,
-  openSearchSettings,
-} from "./components/logging/objects.ts";
+import { loggingObjects, openSearchKey } from "./components/logging/objects.ts";
 import { logDocuments, logPolicies } from "./components/logging/resources.ts";
 import { policiesIn } from "./networks.ts";
 
@@ -61,47 +56,35 @@ export const logging = step({
   s3Key: openSearchKey,
   objects: (cluster) =>
     render("logging", cluster, {
-      add: [
-        openSearchSettings(cluster),
-        logAlerts(cluster),
-        ...openSearchSecrets(cluster),
-        ...policiesIn(cluster, "logging", "node-agents"),
-      ],
+      add: [...loggingObjects(cluster), ...policiesIn(cluster, "logging", "node-agents")],
     }),
   resources: [logDocuments, logPolicies],
   async run({ cluster, objects, report, phase, live, apply, ready, put, changed }) {
-    const [store, collector] = split(objects);
+    const collector = objects.filter(isCollector);
+    const store = objects.filter((object) => !isCollector(object));
     const waiting = (missing: string) => report.waiting(missing);
     const leaving = await leavingNodes(cluster);
     if (leaving.length > 0) {
-      await live(`Empty ${leaving.join(", ")}`, () => empty(cluster, leaving, waiting));
+      await live(`Empty ${leaving.join(", ")}`, async () => {
+        // Nodes that go keep no shard and no vote; until then nothing is taken away.
+        await using os = await openOpenSearch(cluster);
+        await moveShards(os, leaving, number(cluster, "OPENSEARCH_NODES"), { say: waiting });
+        await withdrawVotes(os, leaving);
+      });
     }
     await phase("Apply OpenSearch", () => apply(store));
     await phase("OpenSearch ready", () => ready(store, 15));
     // Before the first line arrives: a template is in force for later indices only.
     await put(logDocuments);
-    await live("Nodes and repository in use", () => {
-      return withOpenSearch(cluster, async (os) => {
-        if (await settle(os, cluster, waiting)) changed("exclusions of removed nodes cleared");
-      });
+    await live("Nodes and repository in use", async () => {
+      await using os = await openOpenSearch(cluster);
+      if (await settle(os, cluster, waiting)) changed("exclusions of removed nodes cleared");
     });
     await put(logPolicies);
     await phase("Apply Fluent Bit", () => apply(collector));
     await phase("Fluent Bit ready", () => ready(collector));
   },
 });
-
-/** Nodes that go keep no shard and no vote; until then nothing is taken away. */
-async function empty(
-  cluster: Cluster,
-  leaving: string[],
-  say: (missing: string) => void,
-): Promise<void> {
-  await withOpenSearch(cluster, async (os) => {
-    await moveShards(os, leaving, number(cluster, "OPENSEARCH_NODES"), { say });
-    await withdrawVotes(os, leaving);
-  });
-}
 
 /**
  * Clears what the removal of nodes has left behind, of which it gives whether there was any, and proves that every
@@ -113,19 +96,15 @@ export async function settle(
   say?: (missing: string) => void,
 ): Promise<boolean> {
   const cleared = await clearExclusions(os, number(cluster, "OPENSEARCH_NODES"), { say });
-  await verifyRepository(
-    os,
-    REPOSITORY,
-    `check S3_ENDPOINT, S3_CA_FILE and the keys (make 00-minio CLUSTER=${cluster.id}), then run again`,
-  );
+  const fix = "check S3_ENDPOINT, S3_CA_FILE and the keys " +
+    `(make 00-minio CLUSTER=${cluster.id}), then run again`;
+  await write(os, "POST", `/_snapshot/${REPOSITORY}/_verify`, undefined, fix);
   return cleared;
 }
 
-/** Objects of OpenSearch and what it needs, and those of the collector. */
-function split(objects: Manifest[]): [store: Manifest[], collector: Manifest[]] {
-  const isCollector = ({ metadata }: Manifest) =>
-    metadata.labels?.["app.kubernetes.io/component"] === "collector";
-  return [objects.filter((object) => !isCollector(object)), objects.filter(isCollector)];
+/** Whether it is of Fluent Bit; the others are of OpenSearch and what it needs. */
+function isCollector({ metadata: { labels } }: Manifest): boolean {
+  return labels?.["app.kubernetes.io/component"] === "collector";
 }
 
 if (import.meta.main) await main(logging);

@@ -1,19 +1,9 @@
 // Documents of OpenSearch's REST API that should exist. Each is read first and written only when it
 // differs: a blind write conflicts, or resets what the server keeps with the document.
+import { isFields } from "../core/object.ts";
 import { compared, differing, type Resource } from "../core/resource.ts";
-import {
-  type Answer,
-  answerRefusal,
-  type Json,
-  type OpenSearch,
-  read,
-  request,
-  TRIES,
-  wait,
-  write,
-} from "./client.ts";
-
-export type { Json, OpenSearch } from "./client.ts";
+import { answerRefusal, read, request, TRIES, wait, write } from "./client.ts";
+import type { Answer, Json, OpenSearch } from "./client.ts";
 
 /** How a document is read and written. */
 export interface Document {
@@ -24,13 +14,15 @@ export interface Document {
   wanted?: Json;
   /** The part of an answer to GET that is compared. */
   part: (live: Answer["body"]) => unknown;
-  /** Method and query of the call that makes it, or writes over what is there. */
-  call: (live: Answer["body"] | undefined) => [method: string, query: string];
+  /** Query of the call that writes it, where the server gives no version of what is there. */
+  query?: string;
+  /** Method of the call that makes it (PUT). */
+  create?: "POST";
 }
 
 /** A document as a resource. While a snapshot runs, some changes are refused and tried again. */
 export function document(
-  { id, path, body, wanted = body, part, call }: Document,
+  { id, path, body, wanted = body, part, query = "", create }: Document,
 ): Resource<OpenSearch> {
   const judge = (live: Answer["body"] | undefined) => compared(live && part(live), wanted);
   return {
@@ -40,8 +32,11 @@ export function document(
       for (let tries = 1;; tries++) {
         const live = await read(os, path);
         if (judge(live).state === "as wanted") return false;
-        const [method, query] = call(live);
-        const answer = await request(os, method, path + query, body);
+        const method = live ? "PUT" : create ?? "PUT";
+        const at = live?._seq_no === undefined
+          ? query
+          : `?if_seq_no=${live._seq_no}&if_primary_term=${live._primary_term}`;
+        const answer = await request(os, method, path + at, body);
         if (answer.status < 300) return true;
         // Somebody else wrote in between: look again.
         if (answer.status !== 409 || tries === TRIES) throw answerRefusal(method, path, answer);
@@ -59,32 +54,18 @@ export function wantedTemplate(name: string, body: Json): Resource<OpenSearch> {
     body,
     wanted: flatSettings(body),
     part: ({ index_templates: [{ index_template }] }) => flatSettings(index_template),
-    call: () => ["PUT", ""],
   });
 }
 
-/** A snapshot repository; it is registered without trying it, see {@link verifyRepository}. */
+/** A snapshot repository; it is registered without trying it. */
 export function wantedRepository(name: string, body: Json): Resource<OpenSearch> {
   return document({
     id: `SnapshotRepository/${name}`,
     path: `/_snapshot/${name}`,
     body,
     part: (live) => live[name],
-    call: () => ["PUT", "?verify=false"],
+    query: "?verify=false",
   });
-}
-
-/**
- * Has every node write to and read from a repository, and gives the nodes' names.
- * @throws {DeployError} exit 8 with every reason on the way down, and `fix`.
- */
-export async function verifyRepository(
-  os: OpenSearch,
-  name: string,
-  fix: string,
-): Promise<string[]> {
-  const { nodes } = await write(os, "POST", `/_snapshot/${name}/_verify`, undefined, fix);
-  return Object.values(nodes as Record<string, { name: string }>).map(({ name }) => name);
 }
 
 /** Names that fit into one request line, of which OpenSearch reads 4 KiB. */
@@ -99,16 +80,14 @@ export function* handfuls(names: string[], size = 50): Generator<string> {
  * left alone.
  */
 export function wantedReplicas(pattern: string, replicas: number): Resource<OpenSearch> {
+  const now = String(replicas);
   const wrong = async (os: OpenSearch) => {
     const live = await read(os, `/${pattern}/_settings?flat_settings=true&expand_wildcards=all`);
-    return Object.entries<{ settings: Json }>(live ?? {}).filter(([, { settings }]) =>
-      ["false", undefined].includes(settings["index.auto_expand_replicas"] as string) &&
-      settings["index.number_of_replicas"] !== String(replicas)
-    ).map(([path, { settings }]) => ({
-      path,
-      old: settings["index.number_of_replicas"],
-      now: String(replicas),
-    }));
+    return Object.entries<{ settings: Json }>(live ?? {}).flatMap(([path, { settings }]) => {
+      const expands = settings["index.auto_expand_replicas"] ?? "false";
+      const old = settings["index.number_of_replicas"];
+      return expands !== "false" || old === now ? [] : [{ path, old, now }];
+    });
   };
   return {
     id: `IndexReplicas/${pattern}`,
@@ -127,15 +106,11 @@ export function wantedReplicas(pattern: string, replicas: number): Resource<Open
 /** The template with its settings as the server gives them back: `index.` and dots, one level. */
 function flatSettings(template: Json): Json {
   const { settings = {}, ...rest } = (template.template ?? {}) as { settings?: Json };
-  const flat: Json = {};
-  const visit = (node: Json, path: string) => {
-    for (const [key, value] of Object.entries(node)) {
-      const below = path ? `${path}.${key}` : key;
-      if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-        visit(value as Json, below);
-      } else flat[below.replace(/^(index\.)?/, "index.")] = value;
-    }
-  };
-  visit(settings, "");
-  return { ...template, template: { ...rest, settings: flat } };
+  const flat = (node: Json, path: string): [string, unknown][] =>
+    Object.entries(node).flatMap(([key, value]) => {
+      const below = path + key;
+      if (isFields(value)) return flat(value, `${below}.`);
+      return [[below.replace(/^(index\.)?/, "index."), value]];
+    });
+  return { ...template, template: { ...rest, settings: Object.fromEntries(flat(settings, "")) } };
 }

@@ -1,19 +1,9 @@
 // Policies of OpenSearch's index management: of indices, of snapshots, and the copies that indices keep.
 import { isFields } from "../core/object.ts";
 import { differing, lacking, type Resource } from "../core/resource.ts";
-import {
-  type Answer,
-  answerRefusal,
-  type Json,
-  type OpenSearch,
-  read,
-  request,
-  write,
-} from "./client.ts";
+import { answerRefusal, read, request, write } from "./client.ts";
+import type { Answer, Json, OpenSearch } from "./client.ts";
 import { document, handfuls } from "./documents.ts";
-
-/** What a policy that is there must be written over with. */
-const over = (live: Json) => `?if_seq_no=${live._seq_no}&if_primary_term=${live._primary_term}`;
 
 /** An index state policy. */
 export function wantedIndexPolicy(name: string, policy: Json): Resource<OpenSearch> {
@@ -22,7 +12,6 @@ export function wantedIndexPolicy(name: string, policy: Json): Resource<OpenSear
     path: pathOf(name),
     body: { policy },
     part: (live) => ({ policy: live.policy }),
-    call: (live) => ["PUT", live ? over(live) : ""],
   });
 }
 
@@ -33,25 +22,12 @@ export function wantedSnapshotPolicy(name: string, body: Json): Resource<OpenSea
     path: `/_plugins/_sm/policies/${name}`,
     body,
     part: (live) => live.sm_policy,
-    call: (live) => live ? ["PUT", over(live)] : ["POST", ""],
+    create: "POST",
   });
 }
 
 function pathOf(policy: string): string {
   return `/_plugins/_ism/policies/${policy}`;
-}
-
-/** An index as index management knows it. */
-interface Managed {
-  index: string;
-  /** Name of its policy; none: it is free. */
-  policy?: string;
-  /** The version of it that the index keeps a copy of. */
-  version: string;
-  /** The policy that it takes at its next run, in the version that is there then. */
-  takes?: string;
-  /** The state that it goes to at its next run; until then its policy cannot be changed. */
-  movesTo?: string;
 }
 
 /**
@@ -92,11 +68,10 @@ export function managedIndices(
       const { free, old } = await astray(os);
       const added = await hand(os, "add", free, policy);
       const changed = await hand(os, "change_policy", old, policy);
-      const late = changed.late.join(", ");
-      if (late) {
+      if (changed.late.length > 0) {
         warn(
           `under an old version of ${policy}, and on their way to another state, in which it cannot be ` +
-            `changed; run again in some minutes: ${late}`,
+            `changed; run again in some minutes: ${changed.late.join(", ")}`,
         );
       }
       return added.updated + changed.updated > 0;
@@ -116,15 +91,13 @@ const CONFIG = "/.opendistro-ism-config/_mget";
  * The indices of a pattern. Which version of its policy an index has is asked of its own document: what
  * `explain` says of it moves only when index management has run, and never tells of a change that waits.
  */
-async function managed(os: OpenSearch, pattern: string): Promise<Managed[]> {
+async function managed(os: OpenSearch, pattern: string) {
   const path = `/_plugins/_ism/explain/${pattern}`;
   const answer = await request(os, "GET", path);
   // No index matches yet: "no documents to get".
   if (answer.status === 400 && answer.body?.error?.type) return [];
   if (answer.status >= 300) throw answerRefusal("GET", path, answer);
-  const found = Object.entries(answer.body as Record<string, Json>).filter(([, it]) =>
-    isFields(it)
-  );
+  const found = Object.entries<Answer["body"]>(answer.body).filter(([, it]) => isFields(it));
   const uuids = found.map(([, about]) => about.index_uuid).filter(Boolean);
   const { docs } = uuids.length === 0 ? { docs: [] } : await write(os, "POST", CONFIG, {
     docs: uuids.map((_id) => ({ _id, _source: KEPT })),
@@ -132,13 +105,17 @@ async function managed(os: OpenSearch, pattern: string): Promise<Managed[]> {
   const kept = new Map<unknown, Answer["body"]>(
     docs.map(({ _id, _source }: Answer["body"]) => [_id, _source?.managed_index]),
   );
-  return found.map(([index, about]): Managed => {
+  return found.map(([index, about]) => {
     const { policy_seq_no, policy_primary_term, change_policy } = kept.get(about.index_uuid) ?? {};
     return {
       index,
+      /** None: it is free. */
       policy: about[POLICY_OF_INDEX] as string | undefined,
+      /** The one that it keeps a copy of. */
       version: versionOf({ _seq_no: policy_seq_no, _primary_term: policy_primary_term }),
-      takes: change_policy?.policy_id,
+      /** The policy that it takes at its next run, in the version that is there then. */
+      takes: change_policy?.policy_id as string | undefined,
+      /** The state that it goes to at its next run; until then its policy cannot be changed. */
       movesTo: about.transition_to as string | undefined,
     };
   });
@@ -151,9 +128,9 @@ const KEPT = ["policy_seq_no", "policy_primary_term", "change_policy"]
 async function hand(
   os: OpenSearch,
   verb: string,
-  indices: Managed[],
+  indices: { index: string }[],
   policy: string,
-): Promise<{ updated: number; late: string[] }> {
+) {
   const late: string[] = [];
   let updated = 0;
   for (const names of handfuls(indices.map(({ index }) => index))) {

@@ -7,16 +7,9 @@ import { clustersFor, command, WITHOUT_SECRETS } from "../../lib/cli/command.ts"
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { print, Report } from "../../lib/io/report.ts";
-import { withOpenSearch } from "../components/logging/access.ts";
-import {
-  type Found,
-  type Line,
-  MOST,
-  printable,
-  type Search,
-  searchLogs,
-  searchOf,
-} from "../components/logging/search.ts";
+import { openOpenSearch } from "../components/logging/access.ts";
+import { MOST, printable, searchLogs, searchOf } from "../components/logging/search.ts";
+import type { Found, Line, Search } from "../components/logging/search.ts";
 
 const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE=] [POD=] " +
   "logs.ts CLUSTER... | all";
@@ -43,11 +36,8 @@ if (import.meta.main) {
 async function ask(cluster: Cluster, search: Search): Promise<Answer> {
   try {
     await connect(cluster);
-    const name = text(cluster, "CLUSTER_NAME");
-    return {
-      cluster,
-      found: await withOpenSearch(cluster, (os) => searchLogs(os, search, name)),
-    };
+    await using os = await openOpenSearch(cluster);
+    return { cluster, found: await searchLogs(os, search, text(cluster, "CLUSTER_NAME")) };
   } catch (error) {
     // A search that cannot be read is nobody's but the person's who typed it.
     if (!(error instanceof DeployError) || error.exitCode === ExitCode.config) throw error;

@@ -7,22 +7,15 @@ import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
-import type { OpenSearch } from "../../lib/opensearch/documents.ts";
+import type { OpenSearch } from "../../lib/opensearch/client.ts";
 import { type Change, changeCount, print, Report, table } from "../../lib/io/report.ts";
-import { withOpenSearch } from "../components/logging/access.ts";
+import { openOpenSearch } from "../components/logging/access.ts";
 import { replicas } from "../components/logging/documents.ts";
 import { dropDay, restoreDay, restoredIndices } from "../components/logging/restore.ts";
 import { utcDay } from "../components/logging/search.ts";
-import {
-  closeSource,
-  type Day,
-  incomplete,
-  openSource,
-  prefixOf,
-  restorableDays,
-  snapshotsOf,
-  type Source,
-} from "../components/logging/snapshots.ts";
+import { closeSource, openSource, prefixOf } from "../components/logging/snapshots.ts";
+import { incomplete, restorableDays, snapshotsOf } from "../components/logging/snapshots.ts";
+import type { Day, Source } from "../components/logging/snapshots.ts";
 
 const USAGE = "[DAY=2026.11.08] [FROM=198] restore-logs.ts CLUSTER";
 const FLAGS = { drop: "delete what was restored of DAY; S3 keeps it" };
@@ -33,28 +26,28 @@ if (import.meta.main) {
   await command(USAGE, FLAGS, async (ids, { drop }) => {
     const { DAY, FROM } = process.env;
     const day = DAY ? utcDay(DAY) : undefined;
-    if (drop && !day) throw dayless();
+    if (drop && !day) {
+      throw new DeployError("Cannot drop: no day is named", {
+        exitCode: ExitCode.config,
+        fix: "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop",
+      });
+    }
     const cluster = await onlyOf(ids, "make restore-logs", WITHOUT_SECRETS);
     const writer = FROM ? await onlyOf([FROM], "make restore-logs", WITHOUT_SECRETS) : cluster;
     await connect(cluster);
-    await withOpenSearch(cluster, async (os) => {
+    await using os = await openOpenSearch(cluster);
+    if (drop) {
       // Without S3: what is back can be dropped while that is away.
-      if (drop) return await drops(os, day!, prefixOf(cluster, writer));
-      const source = await openSource(os, cluster, writer);
-      try {
-        await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
-      } finally {
-        await closeSource(os, source);
-      }
-    });
+      await drops(os, day!, prefixOf(cluster, writer));
+      return ExitCode.done;
+    }
+    const source = await openSource(os, cluster, writer);
+    try {
+      await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
+    } finally {
+      await closeSource(os, source);
+    }
     return ExitCode.done;
-  });
-}
-
-function dayless(): DeployError {
-  return new DeployError("Cannot drop: no day is named", {
-    exitCode: ExitCode.config,
-    fix: "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop",
   });
 }
 
@@ -116,6 +109,5 @@ async function drops(os: OpenSearch, day: string, prefix: string): Promise<void>
 
 /** As the one of a deploy. */
 function summary({ length }: Change[], started: number): string {
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  return `${changeCount(length)} in ${seconds}s`;
+  return `${changeCount(length)} in ${((performance.now() - started) / 1000).toFixed(1)}s`;
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { ensure } from "../../lib/core/resource.ts";
-import type { Json } from "../../lib/opensearch/documents.ts";
+import type { Json } from "../../lib/opensearch/client.ts";
 import { wantedIndexPolicy, wantedSnapshotPolicy } from "../../lib/opensearch/policies.ts";
 import {
   indexPolicy,

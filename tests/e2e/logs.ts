@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type Cluster, list } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import type { Json, OpenSearch } from "../../lib/opensearch/documents.ts";
+import type { Json, OpenSearch } from "../../lib/opensearch/client.ts";
 import { OPENSEARCH } from "../../scripts/components/logging/access.ts";
 import { check, fleet, kube, way } from "./site.ts";
 

@@ -9,7 +9,7 @@ import { s3Of } from "../../lib/s3/client.ts";
 import { type Step, step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
-import { openSearchSecrets } from "../../scripts/components/logging/objects.ts";
+import { loggingObjects } from "../../scripts/components/logging/objects.ts";
 import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
 import { figuresTable, rotate } from "../../scripts/operate/rotate_s3.ts";
 import {
@@ -60,7 +60,9 @@ async function site(vars: Record<string, string> = {}, endpoint?: string): Promi
 
 /** The Secrets that the steps wrote with the settings of that cluster; only so many times. */
 function secretsOf(cluster: Cluster, times = 1e6): Reply[] {
-  const [logs] = openSearchSecrets(cluster);
+  const logs = loggingObjects(cluster).find(({ metadata }) =>
+    metadata.name === "opensearch-s3-config"
+  );
   return [objstoreSecret(cluster), logs!].map((object) => ({
     on: ` get secret ${object.metadata.name} `,
     stdout: JSON.stringify(object),

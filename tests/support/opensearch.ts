@@ -1,6 +1,6 @@
 // An OpenSearch in this process that keeps the rules of its API as running servers showed them
 // (index-management 3.8): conflicts, refused fields, what it adds to documents, how GET nests them.
-import type { OpenSearch } from "../../lib/opensearch/documents.ts";
+import type { OpenSearch } from "../../lib/opensearch/client.ts";
 
 // deno-lint-ignore no-explicit-any
 type Body = any;

@@ -1,6 +1,6 @@
 // Snapshots in S3 and an OpenSearch that restores from them, in this process. It keeps the rules that
 // a running 3.8 showed: what it refuses, what a restore goes through, and how it ends when it fails.
-import type { OpenSearch } from "../../lib/opensearch/documents.ts";
+import type { OpenSearch } from "../../lib/opensearch/client.ts";
 
 // deno-lint-ignore no-explicit-any
 type Body = any;

@@ -24,12 +24,3 @@ export async function openOpenSearch(
   const held = stack.move();
   return { ...os, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
-
-/** Opens a way into OpenSearch for the time of `work`. */
-export async function withOpenSearch<T>(
-  cluster: Cluster,
-  work: (os: OpenSearch) => Promise<T>,
-): Promise<T> {
-  await using os = await openOpenSearch(cluster);
-  return await work(os);
-}

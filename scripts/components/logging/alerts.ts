@@ -10,65 +10,61 @@ const OF_REPOSITORY = `{repository="${REPOSITORY}"}`;
 
 /** Alerts on ages that are settings, and the time that LOG_BUFFER lasts as a metric. */
 export function logAlerts(cluster: Cluster): Manifest {
-  const rules = [
-    indexStuck(cluster),
-    snapshotStale(cluster),
-    snapshotRetentionStuck(cluster),
-    ...bufferLeft(cluster),
-  ];
+  const rules = [...ageAlerts(cluster), ...bufferLeft(cluster)];
+  const version = text(cluster, "OPENSEARCH_VERSION");
+  const labels = labelsOf({ name: "logging", component: "alerts", partOf: "logging", version });
   return {
     apiVersion: "monitoring.coreos.com/v1",
     kind: "PrometheusRule",
-    metadata: {
-      name: "logging-ages",
-      namespace: "logging",
-      labels: labelsOf({
-        name: "logging",
-        component: "alerts",
-        partOf: "logging",
-        version: text(cluster, "OPENSEARCH_VERSION"),
-      }),
-    },
+    metadata: { name: "logging-ages", namespace: "logging", labels },
     spec: { groups: [{ name: "logging-ages", rules }] },
   };
 }
 
-function indexStuck(cluster: Cluster) {
-  return alert(cluster, "OpenSearchIndexStuck", "critical", {
-    expr: `time() - ${CREATED} > ${seconds(cluster, "LOG_RETENTION", "2d")}`,
+function ageAlerts(cluster: Cluster) {
+  const retention = text(cluster, "LOG_RETENTION");
+  const ofSnapshots = text(cluster, "LOG_SNAPSHOT_RETENTION");
+  const seconds = (age: string, more: string) => durationSeconds(age) + durationSeconds(more);
+  return [{
+    alert: "OpenSearchIndexStuck",
+    expr: `time() - ${CREATED} > ${seconds(retention, "2d")}`,
     for: "6h",
-    summary: "{{ $labels.index }} should have gone to S3",
-    description: `It is two days older than LOG_RETENTION (${text(cluster, "LOG_RETENTION")}) ` +
-      "and still here: it is under no policy, or its snapshot fails.",
-  });
-}
-
-function snapshotStale(cluster: Cluster) {
-  return alert(cluster, "OpenSearchSnapshotStale", "critical", {
+    labels: { severity: "critical" },
+    annotations: {
+      summary: "{{ $labels.index }} should have gone to S3",
+      description: `It is two days older than LOG_RETENTION (${retention}) ` +
+        "and still here: it is under no policy, or its snapshot fails.",
+    },
+  }, {
+    alert: "OpenSearchSnapshotStale",
     // Without an index that is due, as on a new cluster, no snapshot is right. `unless`, because
     // without S3 there is no such metric.
-    expr: `max(time() - ${CREATED}) > ${seconds(cluster, "LOG_RETENTION", "1d")} unless on () ` +
+    expr: `max(time() - ${CREATED}) > ${seconds(retention, "1d")} unless on () ` +
       `time() - opensearch_snapshot_stats_latest_snapshot_timestamp_seconds${OF_REPOSITORY} < 172800`,
     for: "1h",
-    summary: "No log snapshot for two days, though one is due",
-    description:
-      `An index is a day older than LOG_RETENTION (${text(cluster, "LOG_RETENTION")}), ` +
-      "and none at all has reached S3 since. The volume fills.",
-  });
-}
-
-function snapshotRetentionStuck(cluster: Cluster) {
-  const retention = text(cluster, "LOG_SNAPSHOT_RETENTION");
-  return alert(cluster, "OpenSearchSnapshotRetentionStuck", "warning", {
+    labels: { severity: "critical" },
+    annotations: {
+      summary: "No log snapshot for two days, though one is due",
+      description: `An index is a day older than LOG_RETENTION (${retention}), ` +
+        "and none at all has reached S3 since. The volume fills.",
+    },
+  }, {
+    alert: "OpenSearchSnapshotRetentionStuck",
     // 0 means that there is none.
     // It is scraped every four minutes, and one that fails must not begin the day again.
     expr:
       `time() - (max_over_time(opensearch_snapshot_stats_oldest_snapshot_timestamp${OF_REPOSITORY}[15m]) != 0) ` +
-      `> ${seconds(cluster, "LOG_SNAPSHOT_RETENTION", "5d")}`,
+      `> ${seconds(ofSnapshots, "5d")}`,
     for: "1d",
-    summary: "Old log snapshots are not deleted from S3",
-    description: "The oldest is {{ $value | humanizeDuration }} old, five days more than " +
-      `LOG_SNAPSHOT_RETENTION (${retention}); the bucket grows.`,
+    labels: { severity: "warning" },
+    annotations: {
+      summary: "Old log snapshots are not deleted from S3",
+      description: "The oldest is {{ $value | humanizeDuration }} old, five days more than " +
+        `LOG_SNAPSHOT_RETENTION (${ofSnapshots}); the bucket grows.`,
+    },
+  }].map(({ annotations, ...rule }) => {
+    const runbook_url = `${text(cluster, "RUNBOOK_URL")}/logs.md#${rule.alert.toLowerCase()}`;
+    return { ...rule, annotations: { ...annotations, runbook_url } };
   });
 }
 
@@ -80,7 +76,9 @@ function snapshotRetentionStuck(cluster: Cluster) {
  */
 function bufferLeft(cluster: Cluster) {
   const window = text(cluster, "RATE_WINDOW");
-  const bytes = bufferBytes(cluster);
+  const buffer = text(cluster, "LOG_BUFFER");
+  // As Fluent Bit reads it, which counts in thousands.
+  const bytes = Number.parseInt(buffer) * (buffer.endsWith("G") ? 1e9 : 1e6);
   const delivered = `sum by (node, name) (irate(fluentbit_output_proc_bytes_total[${window}]))`;
   const room = "fluentbit_output_chunk_available_capacity_percent";
   return [{
@@ -91,33 +89,4 @@ function bufferLeft(cluster: Cluster) {
     expr: `${bytes / 100} * min by (node, name) (${room}) ` +
       "/ (avg_over_time(fluentbit_buffer_arriving_bytes[3h]) > 0)",
   }];
-}
-
-/** LOG_BUFFER as Fluent Bit reads it, which counts in thousands. */
-function bufferBytes(cluster: Cluster): number {
-  const buffer = text(cluster, "LOG_BUFFER");
-  return Number.parseInt(buffer) * (buffer.endsWith("G") ? 1e9 : 1e6);
-}
-
-function seconds(cluster: Cluster, setting: string, more: string): number {
-  return durationSeconds(text(cluster, setting)) + durationSeconds(more);
-}
-
-interface Told {
-  expr: string;
-  for: string;
-  summary: string;
-  description: string;
-}
-
-function alert(cluster: Cluster, name: string, severity: string, told: Told) {
-  const runbook_url = `${text(cluster, "RUNBOOK_URL")}/logs.md#${name.toLowerCase()}`;
-  const { expr, summary, description } = told;
-  return {
-    alert: name,
-    expr,
-    for: told.for,
-    labels: { severity },
-    annotations: { summary, description, runbook_url },
-  };
 }

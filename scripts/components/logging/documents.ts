@@ -1,7 +1,7 @@
 // What OpenSearch is told about log indices: how they are made, when they move to S3, when they go.
 import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
-import type { Json } from "../../../lib/opensearch/documents.ts";
+import type { Json } from "../../../lib/opensearch/client.ts";
 
 /** Names that Fluent Bit writes to, one index per stream and UTC day. */
 export const LOG_INDICES = ["logs-k8s-*", "logs-host-*"];

@@ -5,8 +5,8 @@ import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { liveObjects } from "../../../lib/kube/list.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { ensure } from "../../../lib/core/resource.ts";
-import { type OpenSearch, wantedReplicas } from "../../../lib/opensearch/documents.ts";
-import { read, request, write } from "../../../lib/opensearch/client.ts";
+import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";
+import { wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { until } from "../../../lib/io/wait.ts";
 
 /** One copy of a shard, as `_cat/shards` lists it. */
@@ -143,8 +143,8 @@ async function moved(
 async function immovable(os: OpenSearch, left: Copy[], leaving: string[], patience: number) {
   const reasons = await Promise.all(left.slice(0, 3).map((copy) => explain(os, copy, leaving)));
   const more = left.length > 3 ? [`and ${left.length - 3} more`] : [];
-  const nodes = leaving.join(", ");
-  return new DeployError(`Cannot empty ${nodes}: shards have not moved for ${patience} s`, {
+  const what = `Cannot empty ${leaving.join(", ")}: shards have not moved for ${patience} s`;
+  return new DeployError(what, {
     exitCode: ExitCode.notReady,
     where: [...reasons.flat(), ...more],
     fix:
@@ -162,7 +162,9 @@ async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<s
     primary,
     ...(primary ? {} : { current_node: nodeOf(copy) }),
   });
-  const nodes: Verdict[] = body.node_allocation_decisions ?? [];
+  // Its deciders are those that are against the node.
+  const nodes: { node_name: string; deciders?: { explanation: string }[] }[] =
+    body.node_allocation_decisions ?? [];
   const reasons = nodes.filter(({ node_name }) => !leaving.includes(node_name))
     .flatMap(({ node_name, deciders = [] }) =>
       deciders.map(({ explanation }) => `  ${node_name}: ${explanation}`)
@@ -170,25 +172,19 @@ async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<s
   return [titleOf(copy), ...reasons];
 }
 
-/** Its deciders are those that are against the node. */
-interface Verdict {
-  node_name: string;
-  deciders?: { explanation: string }[];
-}
-
 async function refuseUnknown(os: OpenSearch, leaving: string[], wanted: number): Promise<void> {
-  const refusal = (where: string[], cause?: unknown) =>
-    new DeployError(`Cannot empty ${leaving.join(", ")}: OpenSearch is not complete`, {
+  const refuse = (where: string[], cause?: unknown): never => {
+    throw new DeployError(`Cannot empty ${leaving.join(", ")}: OpenSearch is not complete`, {
       exitCode: ExitCode.service,
       where,
       fix: "nothing was changed: mend OpenSearch or set OPENSEARCH_NODES back, then run again",
       cause,
     });
-  const present = await nodes(os).catch((cause) => {
-    throw refusal([cause.message, ...(cause.where ?? [])], cause);
-  });
+  };
+  const present = await nodes(os)
+    .catch((cause) => refuse([cause.message, ...(cause.where ?? [])], cause));
   const missing = first(wanted).filter((name) => !present.includes(name));
-  if (missing.length > 0) throw refusal(missing.map((name) => `${name} is not in the cluster`));
+  if (missing.length > 0) refuse(missing.map((name) => `${name} is not in the cluster`));
 }
 
 async function exclude(os: OpenSearch, names: string | null): Promise<void> {

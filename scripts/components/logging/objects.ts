@@ -1,15 +1,11 @@
 // Objects of 40-logging that are built in code: opensearch.yml and Secrets.
 import { stringify } from "yaml";
 import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
-import {
-  configMap,
-  labelsOf,
-  type Manifest,
-  secret,
-  SUBSTITUTE_ANNOTATION,
-} from "../../../lib/core/object.ts";
+import { configMap, labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
+import { SUBSTITUTE_ANNOTATION } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
+import { logAlerts } from "./alerts.ts";
 import { replicas } from "./documents.ts";
 
 const NAMESPACE = "logging";
@@ -44,16 +40,6 @@ function discovery(nodes: number): Record<string, unknown> {
   };
 }
 
-/** ConfigMap with opensearch.yml. */
-export function openSearchSettings(cluster: Cluster): Manifest {
-  const data = { "opensearch.yml": stringify(opensearchConfig(cluster)) };
-  return configMap("opensearch-config", NAMESPACE, data, {
-    labels: labels(cluster),
-    // ${HOSTNAME} in it is for OpenSearch.
-    annotations: { [SUBSTITUTE_ANNOTATION]: "disabled" },
-  });
-}
-
 /** Where OpenSearch finds the key of its bucket, for its keystore. */
 export const openSearchKey: S3KeyHolder = {
   program: "OPENSEARCH",
@@ -66,9 +52,15 @@ export const openSearchKey: S3KeyHolder = {
   }),
 };
 
-/** S3 keys for the keystore, the login of the Ingress, and the CA of the S3 when it is private. */
-export function openSearchSecrets(cluster: Cluster): Manifest[] {
-  const extra = { labels: labels(cluster) };
+/**
+ * opensearch.yml, the alerts on settings, S3 keys for the keystore, the login of the Ingress, and the CA of the S3
+ * when it is private.
+ */
+export function loggingObjects(cluster: Cluster): Manifest[] {
+  const version = text(cluster, "OPENSEARCH_VERSION");
+  const about = { name: "opensearch", component: "store", partOf: "logging", version };
+  const extra = { labels: labelsOf(about) };
+  const config = { "opensearch.yml": stringify(opensearchConfig(cluster)) };
   const { accessKey, secretKey } = keyOf(cluster, openSearchKey.program);
   const access = {
     "s3.client.default.access_key": accessKey,
@@ -76,13 +68,14 @@ export function openSearchSecrets(cluster: Cluster): Manifest[] {
   };
   const login = { auth: text(cluster, "UI_BASIC_AUTH") };
   return [
+    // ${HOSTNAME} in it is for OpenSearch.
+    configMap("opensearch-config", NAMESPACE, config, {
+      ...extra,
+      annotations: { [SUBSTITUTE_ANNOTATION]: "disabled" },
+    }),
+    logAlerts(cluster),
     secret(openSearchKey.name, NAMESPACE, access, extra),
     secret("opensearch-basic-auth", NAMESPACE, login, extra),
     ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, extra)] : []),
   ];
-}
-
-function labels(cluster: Cluster): Record<string, string> {
-  const version = text(cluster, "OPENSEARCH_VERSION");
-  return labelsOf({ name: "opensearch", component: "store", partOf: "logging", version });
 }

@@ -1,7 +1,7 @@
 // What OpenSearch shall know of log indices, and where their snapshots go.
 import type { Resources } from "../../../lib/core/resource.ts";
+import type { OpenSearch } from "../../../lib/opensearch/client.ts";
 import {
-  type OpenSearch,
   wantedReplicas,
   wantedRepository,
   wantedTemplate,
@@ -12,17 +12,8 @@ import {
   wantedSnapshotPolicy,
 } from "../../../lib/opensearch/policies.ts";
 import { openOpenSearch } from "./access.ts";
-import {
-  indexPolicy,
-  indexTemplate,
-  LOG_INDICES,
-  POLICY,
-  replicas,
-  REPOSITORY,
-  repository,
-  SNAPSHOT_POLICY,
-  snapshotPolicy,
-} from "./documents.ts";
+import { indexPolicy, indexTemplate, replicas, repository, snapshotPolicy } from "./documents.ts";
+import { LOG_INDICES, POLICY, REPOSITORY, SNAPSHOT_POLICY } from "./documents.ts";
 
 const LOGS = LOG_INDICES.join(",");
 

@@ -1,19 +1,10 @@
 // A day of logs comes back from S3 to be searched. Its indices get another name: as logs-* their old age
 // would have them sent to S3 and deleted again.
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import type { OpenSearch } from "../../../lib/opensearch/documents.ts";
-import { read, request, write } from "../../../lib/opensearch/client.ts";
+import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";
 import type { Change } from "../../../lib/io/report.ts";
 import { until } from "../../../lib/io/wait.ts";
-import { refuseWithoutRoom, sizeText } from "./room.ts";
 import { type Pick, picksOf, type Source } from "./snapshots.ts";
-
-/** What a restore came to. */
-export interface Restored {
-  changes: Change[];
-  /** Lines that can be searched. */
-  lines: number;
-}
 
 export interface RestoreOptions {
   /** Copies of each index. */
@@ -39,7 +30,7 @@ export async function restoredIndices(os: OpenSearch, day = "*"): Promise<string
 
 /**
  * Has a day back: every index of it is there and whole afterwards. What is on its way is waited for,
- * what failed or came to nothing is deleted and restored again.
+ * what failed or came to nothing is deleted and restored again. Gives the lines that can be searched.
  * @throws {DeployError} exit 2 when S3 has no such day, exit 3 when there is no room, exit 7 when it
  * takes too long, exit 8 with OpenSearch's reason when it fails.
  */
@@ -48,7 +39,7 @@ export async function restoreDay(
   source: Source,
   day: string,
   { replicas, tell = () => {}, say, every }: RestoreOptions,
-): Promise<Restored> {
+): Promise<{ changes: Change[]; lines: number }> {
   const picks = await picksOf(os, source, day);
   const changes: Change[] = [];
   const done = (change: Change) => (changes.push(change), tell(change));
@@ -79,6 +70,56 @@ export async function dropDay(os: OpenSearch, day: string, prefix: string): Prom
 async function remove(os: OpenSearch, target: string): Promise<Change> {
   await write(os, "DELETE", `/${target}`);
   return { id: target, action: "deleted" };
+}
+
+/** OpenSearch gives a node above the first no shard, and fills none beyond the second. */
+const LOW = 0.85, HIGH = 0.9;
+
+/** A node's disk, in bytes. */
+interface Disk {
+  total: number;
+  available: number;
+}
+
+async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Promise<void> {
+  const { nodes } = await read(os, "/_nodes/stats/fs");
+  const disks = Object.values<NodeStats>(nodes).filter(({ roles }) => roles.includes("data"))
+    .map(({ name, fs: { total: { total_in_bytes: total, available_in_bytes: available } } }) => (
+      { name, total, available }
+    ));
+  const room = roomOf(disks);
+  if (room >= bytes) return;
+  const what = `Cannot restore ${day}: it takes ${sizeText(bytes)}`;
+  throw new DeployError(`${what}, and there is room for ${sizeText(room)}`, {
+    exitCode: ExitCode.prerequisite,
+    where: [
+      ...disks.map(({ name, total, available }) =>
+        `${name}: ${sizeText(total - available)} of ${sizeText(total)} are used`
+      ),
+      "OpenSearch puts nothing on a disk that is 85 % full, and fills none beyond 90 %; at 95 % " +
+      "it would refuse new lines",
+    ],
+    fix: "drop days that were restored before, or raise OPENSEARCH_STORAGE",
+  });
+}
+
+interface NodeStats {
+  name: string;
+  roles: string[];
+  fs: { total: { total_in_bytes: number; available_in_bytes: number } };
+}
+
+/** Bytes that OpenSearch would take for restored indices: far from where it refuses new lines. */
+export function roomOf(disks: Disk[]): number {
+  return disks.filter(({ total, available }) => available > (1 - LOW) * total)
+    .reduce((sum, { total, available }) => sum + available - (1 - HIGH) * total, 0);
+}
+
+/** `411 kB`, `1.2 GB`. */
+export function sizeText(bytes: number): string {
+  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
+  if (bytes < 1e9) return `${Math.round(bytes / 1e6)} MB`;
+  return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 async function start(
@@ -169,8 +210,6 @@ async function refusals(os: OpenSearch, index: string, shard: number): Promise<s
   const { status, body } = await request(os, "POST", "/_cluster/allocation/explain", question);
   if (status >= 300 || body.can_allocate !== "no") return [];
   const nodes: { deciders?: { explanation: string }[] }[] = body.node_allocation_decisions ?? [];
-  const reasons = nodes.flatMap(({ deciders = [] }) =>
-    deciders.map(({ explanation }) => explanation)
-  );
+  const reasons = nodes.flatMap(({ deciders = [] }) => deciders).map((one) => one.explanation);
   return [`${index}: ${body.allocate_explanation}`, ...new Set(reasons)];
 }

@@ -1,53 +1,19 @@
 // Looking for log lines as a person does: words, a time, a namespace; lines that a terminal can show.
-import type { Json, OpenSearch } from "../../../lib/opensearch/documents.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { type Answer, answerRefusal, request } from "../../../lib/opensearch/client.ts";
+import { answerRefusal, request } from "../../../lib/opensearch/client.ts";
+import type { Answer, Json, OpenSearch } from "../../../lib/opensearch/client.ts";
 
 /** What OpenSearch holds itself, and what came back from S3. */
 const INDICES = "logs-*,restored-*";
 /** OpenSearch gives no more at once (index.max_result_window). */
 export const MOST = 10_000;
 
-/** What to look for. */
-export interface Search {
-  /** In the query_string syntax of OpenSearch; every line when it is absent. */
-  query?: string;
-  /** How far back, such as `15m`; does not count when there is a day. */
-  since: string;
-  /** Exactly this UTC day, such as `2026.11.08`. */
-  day?: string;
-  /** Most lines to show; of more the newest. */
-  limit: number;
-  namespace?: string;
-  /** How the pods' names begin. */
-  pod?: string;
-}
-
-/** A line that matches. */
-export interface Line {
-  /** Nanoseconds since 1970, for order only: JSON numbers are some 100 ns coarse. */
-  at: number;
-  /** Name of the cluster that wrote it. */
-  cluster: string;
-  /** Time, where from, and what it says: safe to print. */
-  text: string;
-}
-
-/** What one cluster has. */
-export interface Found {
-  /** Newest first, at most the limit. */
-  lines: Line[];
-  /** Lines that match, shown or not. */
-  total: number;
-  /** Why some indices did not answer. */
-  silent: string[];
-}
-
 /**
- * The search that QUERY, SINCE, DAY, LIMIT, NAMESPACE and POD ask for; empty ones are as good as none.
+ * The search that QUERY (OpenSearch's query_string syntax), SINCE (`15m`), DAY (UTC; SINCE does not count then), LIMIT
+ * (most lines; of more the newest), NAMESPACE and POD (how their names begin) ask for; empty ones are as good as none.
  * @throws {DeployError} exit 2 naming the one that cannot be read.
  */
-export function searchOf(environment: Record<string, string | undefined>): Search {
+export function searchOf(environment: Record<string, string | undefined>) {
   const { QUERY, SINCE = "", LIMIT = "", DAY, NAMESPACE, POD } = environment;
   const limit = Number(LIMIT || 200);
   if (!Number.isInteger(limit) || limit < 1 || limit > MOST) {
@@ -65,6 +31,9 @@ export function searchOf(environment: Record<string, string | undefined>): Searc
     pod: POD || undefined,
   };
 }
+
+/** What to look for. */
+export type Search = ReturnType<typeof searchOf>;
 
 /** A day as index names have it: `2026.11.08`, also from `2026-11-08`. @throws {DeployError} exit 2. */
 export function utcDay(text: string): string {
@@ -85,21 +54,23 @@ function unreadable(name: string, value: string, wanted: string, example: string
 }
 
 /**
- * The newest lines that match. `cluster` is the name for lines that carry none.
+ * The newest lines that match, newest first, how many there are, shown or not, and why some indices are silent.
+ * `cluster` is the name for lines that carry none.
  * @throws {DeployError} exit 2 when OpenSearch does not understand the query, exit 8 else.
  */
-export async function searchLogs(os: OpenSearch, search: Search, cluster: string): Promise<Found> {
+export async function searchLogs(os: OpenSearch, search: Search, cluster: string) {
   const path = `/${INDICES}/_search?ignore_unavailable=true`;
   const answer = await request(os, "POST", path, searchBody(search));
   if (answer.status === 400 && search.query) throw misunderstood(search.query, answer);
   if (answer.status >= 300) throw answerRefusal("POST", path, answer);
   const { hits, _shards: shards } = answer.body;
-  return {
-    lines: hits.hits.map((hit: Hit) => lineOf(hit, cluster)),
-    total: hits.total.value,
-    silent: shards.failed === 0 ? [] : failures(shards.failures),
-  };
+  const lines: Line[] = hits.hits.map((hit: Hit) => lineOf(hit, cluster));
+  const total: number = hits.total.value;
+  return { lines, total, silent: shards.failed === 0 ? [] : failures(shards.failures) };
 }
+
+/** What one cluster has. */
+export type Found = Awaited<ReturnType<typeof searchLogs>>;
 
 /** The body of `_search`: newest first, because the limit cuts at the end. */
 export function searchBody({ query, since, day, limit, namespace, pod }: Search): Json {
@@ -113,36 +84,31 @@ export function searchBody({ query, since, day, limit, namespace, pod }: Search)
     const words = { query, fields: ["log", "message"], default_operator: "AND" };
     filter.push({ query_string: words });
   }
+  // An index that has no line yet knows no such field.
+  const newest = { order: "desc", unmapped_type: "date_nanos", numeric_type: "date_nanos" };
   return {
     size: limit,
     track_total_hits: true,
-    // An index that has no line yet knows no such field.
-    sort: [{
-      "@timestamp": { order: "desc", unmapped_type: "date_nanos", numeric_type: "date_nanos" },
-    }],
+    sort: [{ "@timestamp": newest }],
     query: { bool: { filter } },
   };
 }
 
 function boundsOf(day: string): Json {
   const start = Date.parse(day.replaceAll(".", "-"));
-  return {
-    gte: new Date(start).toISOString(),
-    lt: new Date(start + 86_400_000).toISOString(),
-  };
+  const [gte, lt] = [start, start + 86_400_000].map((time) => new Date(time).toISOString());
+  return { gte, lt };
 }
 
 function misunderstood(query: string, { body }: Answer): DeployError {
-  return new DeployError(
-    `Cannot search for "${printable(query)}": OpenSearch does not understand it`,
-    {
-      exitCode: ExitCode.config,
-      where: failures(body?.error?.failed_shards ?? [{ reason: body?.error }]),
-      fix:
-        'QUERY="two words" means both, QUERY=\'"a phrase"\' means that; also a OR b, NOT a, err*, ' +
-        "field:value. Put \\ before + - = & | > < ! ( ) { } [ ] ^ ~ * ? : \\ / that are meant as such",
-    },
-  );
+  const what = `Cannot search for "${printable(query)}": OpenSearch does not understand it`;
+  return new DeployError(what, {
+    exitCode: ExitCode.config,
+    where: failures(body?.error?.failed_shards ?? [{ reason: body?.error }]),
+    fix:
+      'QUERY="two words" means both, QUERY=\'"a phrase"\' means that; also a OR b, NOT a, err*, ' +
+      "field:value. Put \\ before + - = & | > < ! ( ) { } [ ] ^ ~ * ? : \\ / that are meant as such",
+  });
 }
 
 /** Every reason of shards that failed, from the inmost, which is the precise one; each once. */
@@ -167,24 +133,22 @@ interface Hit {
   sort: [number];
 }
 
-/** One hit as a line; host lines have a unit where those of pods have namespace, pod, container. */
-export function lineOf({ _source: source, sort }: Hit, cluster: string): Line {
-  const { kubernetes, log, message } = source;
+/**
+ * One hit as a line that is safe to print, when it was (ns since 1970, for order only: JSON numbers are some 100 ns
+ * coarse), and the cluster that wrote it. Host lines have a unit where those of pods have namespace, pod, container.
+ */
+export function lineOf({ _source: source, sort: [at] }: Hit, cluster: string) {
+  const { kubernetes, log, message, systemd_unit, syslog_identifier, path } = source;
   const from = kubernetes
     ? `${kubernetes.namespace_name}/${kubernetes.pod_name} ${kubernetes.container_name}`
-    : `${source.hostname ?? "host"} ${unitOf(source)}`;
+    : `${source.hostname ?? "host"} ${systemd_unit ?? syslog_identifier ?? path ?? "-"}`;
   const said = log ?? message ?? JSON.stringify(source);
-  return {
-    at: sort[0],
-    cluster: printable(String(source.cluster ?? cluster)),
-    text: printable(`${time(source["@timestamp"])}  ${from}  ${said}`),
-  };
+  const text = printable(`${time(source["@timestamp"])}  ${from}  ${said}`);
+  return { at, cluster: printable(String(source.cluster ?? cluster)), text };
 }
 
-/** What wrote a host line: a unit, else a program, else the file it stands in. */
-function unitOf({ systemd_unit, syslog_identifier, path }: Hit["_source"]): string {
-  return systemd_unit ?? syslog_identifier ?? path ?? "-";
-}
+/** A line that matches. */
+export type Line = ReturnType<typeof lineOf>;
 
 /** UTC to the millisecond, as all other times of this project. */
 function time(stamp: unknown): string {

@@ -2,8 +2,8 @@
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { ensure } from "../../../lib/core/resource.ts";
-import { type Json, type OpenSearch, wantedRepository } from "../../../lib/opensearch/documents.ts";
-import { read, request } from "../../../lib/opensearch/client.ts";
+import { type Json, type OpenSearch, read, request } from "../../../lib/opensearch/client.ts";
+import { wantedRepository } from "../../../lib/opensearch/documents.ts";
 import { REPOSITORY, repository } from "./documents.ts";
 
 /** Where a day comes from, and how its indices are named when they are back. */
@@ -22,14 +22,6 @@ export interface Snapshot {
   snapshot: string;
   state: string;
   indices: string[];
-}
-
-/** One UTC day that can be restored. */
-export interface Day {
-  day: string;
-  /** `host`, `k8s`. */
-  streams: string[];
-  snapshots: number;
 }
 
 /** One index to restore. */
@@ -81,34 +73,29 @@ export async function snapshotsOf(os: OpenSearch, source: Source): Promise<Snaps
   // Without verbose=false OpenSearch would read an object of S3 for each snapshot.
   const answer = await read(os, `/_snapshot/${source.repository}/_all?verbose=false`);
   if (answer) return answer.snapshots;
-  throw new DeployError(
-    `Cannot list snapshots: OpenSearch has no repository ${source.repository}`,
-    {
-      exitCode: ExitCode.prerequisite,
-      fix: `make 40-logging ${source.words}`,
-    },
-  );
+  const what = `Cannot list snapshots: OpenSearch has no repository ${source.repository}`;
+  const fix = `make 40-logging ${source.words}`;
+  throw new DeployError(what, { exitCode: ExitCode.prerequisite, fix });
 }
 
-/** Days with at least one complete snapshot, oldest first. */
-export function restorableDays(snapshots: Snapshot[]): Day[] {
-  const days = new Map<string, { streams: Set<string>; snapshots: Set<string> }>();
-  for (const { snapshot, indices } of snapshots.filter(isComplete)) {
-    for (const index of indices) {
+/** UTC days with at least one complete snapshot, oldest first, with their streams (`host`, `k8s`). */
+export function restorableDays(snapshots: Snapshot[]) {
+  const parts = snapshots.filter(isComplete).flatMap(({ snapshot, indices }) =>
+    indices.flatMap((index) => {
       const [, stream, day] = LOG_INDEX.exec(index) ?? [];
-      if (!day) continue;
-      const entry = days.get(day) ?? { streams: new Set(), snapshots: new Set() };
-      days.set(day, entry);
-      entry.streams.add(stream!);
-      entry.snapshots.add(snapshot);
-    }
-  }
-  return [...days].sort(([a], [b]) => a < b ? -1 : 1).map(([day, { streams, snapshots }]) => ({
+      return day ? [{ day, stream: stream!, snapshot }] : [];
+    })
+  );
+  const days = [...Map.groupBy(parts, ({ day }) => day)].sort(([a], [b]) => a < b ? -1 : 1);
+  return days.map(([day, parts]) => ({
     day,
-    streams: [...streams].sort(),
-    snapshots: snapshots.size,
+    streams: [...new Set(parts.map(({ stream }) => stream))].sort(),
+    snapshots: new Set(parts.map(({ snapshot }) => snapshot)).size,
   }));
 }
+
+/** One day that can be restored. */
+export type Day = ReturnType<typeof restorableDays>[number];
 
 /** Snapshots of log indices that lack something and are never restored from. */
 export function incomplete(snapshots: Snapshot[]): Snapshot[] {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
-import type { OpenSearch } from "../../../lib/opensearch/documents.ts";
+import type { OpenSearch } from "../../../lib/opensearch/client.ts";
 import {
   clearExclusions,
   type Copy,

@@ -5,8 +5,9 @@ import {
   dropDay,
   restoreDay,
   restoredIndices,
+  roomOf,
+  sizeText,
 } from "../../../scripts/components/logging/restore.ts";
-import { roomOf, sizeText } from "../../../scripts/components/logging/room.ts";
 import {
   choose,
   incomplete,
@@ -267,9 +268,9 @@ Deno.test("snapshotsOf() points to 40-logging when there is no repository", asyn
 });
 
 Deno.test("roomOf() leaves a tenth of each disk free, and counts no disk that is 85 % full", () => {
-  assert.equal(roomOf([{ name: "a", total: 100, available: 40 }]), 30);
-  assert.equal(roomOf([{ name: "a", total: 100, available: 14 }]), 0);
-  const two = [{ name: "a", total: 100, available: 40 }, { name: "b", total: 100, available: 12 }];
+  assert.equal(roomOf([{ total: 100, available: 40 }]), 30);
+  assert.equal(roomOf([{ total: 100, available: 14 }]), 0);
+  const two = [{ total: 100, available: 40 }, { total: 100, available: 12 }];
   assert.equal(roomOf(two), 30);
 });
 

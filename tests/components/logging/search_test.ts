@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Json, OpenSearch } from "../../../lib/opensearch/documents.ts";
+import type { Json, OpenSearch } from "../../../lib/opensearch/client.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { closing, linesOf, newest } from "../../../scripts/operate/logs.ts";
 import {

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
 import { ensure as ensureIt, lacking, type Outcome } from "../../../lib/core/resource.ts";
 import {
-  verifyRepository,
   wantedReplicas,
   wantedRepository,
   wantedTemplate,
@@ -181,17 +180,6 @@ Deno.test("wantedRepository() waits for a running snapshot before it changes a r
     "configured",
   );
   assert.equal(os.writes.length, 4);
-});
-
-Deno.test("verifyRepository() names the nodes, or every reason down to S3's", async () => {
-  const os = new FakeOpenSearch();
-  await ensured(wantedRepository("r", REPOSITORY), os);
-  assert.deepEqual(await verifyRepository(os, "r", "mend S3"), ["opensearch-0"]);
-  os.s3Fault = "PKIX path building failed";
-  const error = await refusal(verifyRepository(os, "r", "mend S3"));
-  assert.match(error.where[0]!, /^\[r\] path .* is not accessible/);
-  assert.equal(error.where[1], "PKIX path building failed");
-  assert.equal(error.fix, "mend S3");
 });
 
 Deno.test("managedIndices() accepts that the policy's own template was faster", async () => {
