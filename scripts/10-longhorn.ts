@@ -14,21 +14,22 @@ import type { Manifest } from "../lib/core/object.ts";
 import { render, rewriteImages } from "../lib/render/render.ts";
 import type { Resources } from "../lib/core/resource.ts";
 import { step } from "../lib/deploy/step.ts";
-import { onlyDefault, storageClasses } from "../lib/kube/storage_class.ts";
+import { onlyDefault } from "../lib/kube/storage_class.ts";
 import { until } from "../lib/io/wait.ts";
-import { backupJobs } from "./components/longhorn/backups.ts";
-import { keepsFromPrune } from "./components/longhorn/keep.ts";
 import {
   backupTargetMissing,
   driverMissing,
   nodeComplaints,
   nodesMissing,
 } from "./components/longhorn/ladder.ts";
-import { replicasOf } from "./components/longhorn/nodes.ts";
+import { checkUpgrade, keepsFromPrune, replicasOf } from "./components/longhorn/limits.ts";
+import {
+  backupJobs,
+  longhornKey,
+  longhornPolicies,
+  longhornSecrets,
+} from "./components/longhorn/objects.ts";
 import { patchLonghorn } from "./components/longhorn/patch.ts";
-import { backupSecret, loginSecret, longhornKey } from "./components/longhorn/access.ts";
-import { longhornPolicies } from "./components/longhorn/policies.ts";
-import { checkUpgrade } from "./components/longhorn/version.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
 
 /** Checks of the nodes, by a short pod on each. */
@@ -69,22 +70,20 @@ export const longhorn = step({
   bundles: upstream,
   objects: (cluster) =>
     render("longhorn", cluster, {
-      add: [backupSecret(cluster), loginSecret(cluster), ...longhornPolicies(cluster)],
+      add: [...longhornSecrets(cluster), ...longhornPolicies(cluster)],
     }),
   keeps: keepsFromPrune,
   resources: [defaultOfCluster],
   async run({ cluster, objects, phase, live, apply, ready, put, report }) {
+    const say = (missing: string) => report.waiting(missing);
     const wait = (what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
-      until(what, () => missing(cluster), {
-        seconds: 600,
-        say: (missing) => report.waiting(missing),
-      });
+      until(what, () => missing(cluster), { seconds: 600, say });
 
     const upgrade = await checkUpgrade(cluster, objects);
     if (upgrade) report.note(upgrade);
     // A look at the nodes costs seconds: where the driver runs, they are fit.
     if ((await driverMissing(cluster)).length > 0) {
-      await live("Nodes", () => refuseUnfitNodes(cluster, (missing) => report.waiting(missing)));
+      await live("Nodes", () => refuseUnfitNodes(cluster, say));
     }
     // Longhorn's webhook judges them, so they wait for it.
     const jobs = objects.filter(({ kind }) => kind === "RecurringJob");
@@ -113,10 +112,8 @@ async function upstream(cluster: Cluster): Promise<Manifest[]> {
 
 async function classMissing(cluster: Cluster): Promise<string[]> {
   const wanted = text(cluster, "STORAGE_CLASS");
-  const classes = await storageClasses(cluster);
-  return classes.some(({ metadata }) => metadata.name === wanted)
-    ? []
-    : [`StorageClass/${wanted}: not made yet`];
+  const { state } = await onlyDefault(wanted).look(cluster);
+  return state === "missing" ? [`StorageClass/${wanted}: not made yet`] : [];
 }
 
 if (import.meta.main) await main(longhorn);

@@ -15,7 +15,7 @@ import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { policiesIn } from "./networks.ts";
-import { backupAlerts } from "./components/longhorn/backups.ts";
+import { backupAlerts } from "./components/longhorn/objects.ts";
 import { enforcesPolicies, policiesEnforced } from "./components/network/cni.ts";
 import {
   alertmanagerSecret,

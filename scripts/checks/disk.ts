@@ -4,7 +4,7 @@ import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
-import { replicasFor } from "../components/longhorn/nodes.ts";
+import { replicasFor } from "../components/longhorn/limits.ts";
 import type { NodeFacts } from "./node_answer.ts";
 import { factsOf, UNKNOWN_NODES } from "./node_facts.ts";
 import {

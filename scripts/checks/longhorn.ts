@@ -3,8 +3,8 @@ import { type Finding, note, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
-import { daysBetween } from "../components/longhorn/backups.ts";
-import { backupTargetMissing, LONGHORN_NAMESPACE } from "../components/longhorn/ladder.ts";
+import { backupTargetMissing } from "../components/longhorn/ladder.ts";
+import { daysBetween, LONGHORN_NAMESPACE } from "../components/longhorn/objects.ts";
 
 const HOUR = 3_600_000, DAY = 24 * HOUR;
 

@@ -9,7 +9,7 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { changeCount, print, Report, table } from "../../lib/io/report.ts";
-import { replicasOf } from "../components/longhorn/nodes.ts";
+import { replicasOf } from "../components/longhorn/limits.ts";
 import { type Backup, backupsOf, restoreVolume } from "../components/longhorn/restore.ts";
 import { inGi } from "../checks/disk.ts";
 
@@ -20,22 +20,17 @@ if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const { CLAIM, BACKUP, AS } = process.env;
     const cluster = await onlyOf(ids, "make restore-volume", WITHOUT_SECRETS);
-    if (text(cluster, "STORAGE") === "existing") throw foreign();
+    if (text(cluster, "STORAGE") === "existing") {
+      throw new DeployError("STORAGE=existing: the volumes are not Longhorn's", {
+        exitCode: ExitCode.config,
+        fix: "restore them the way that their own storage offers",
+      });
+    }
     const inventory = new Inventory(await connect(cluster));
     const backups = await backupsOf(cluster);
-    if (!CLAIM) {
-      list(cluster, backups);
-    } else {
-      await restores(inventory, backupFor(backups, CLAIM, BACKUP), AS || CLAIM.split("/")[1]!);
-    }
+    if (CLAIM) await restores(inventory, backupFor(backups, CLAIM, BACKUP), AS);
+    else list(cluster, backups);
     return ExitCode.done;
-  });
-}
-
-function foreign(): DeployError {
-  return new DeployError("STORAGE=existing: the volumes are not Longhorn's", {
-    exitCode: ExitCode.config,
-    fix: "restore them the way that their own storage offers",
   });
 }
 
@@ -46,11 +41,8 @@ function list(cluster: Cluster, backups: Backup[]): void {
     return report.say(`Longhorn knows no backup of a claim yet (${where})`);
   }
   print(backupTable(backups));
-  report.say(
-    `restore the newest: make restore-volume CLUSTER=${cluster.id} CLAIM=${
-      backups[0]!.claim
-    } AS=name`,
-  );
+  const words = `CLUSTER=${cluster.id} CLAIM=${backups[0]!.claim} AS=name`;
+  report.say(`restore the newest: make restore-volume ${words}`);
 }
 
 /** One line per claim, its newest backup first. */
@@ -86,21 +78,18 @@ export function backupFor(backups: Backup[], claim: string, name?: string): Back
   });
 }
 
-async function restores(inventory: Inventory, backup: Backup, name: string): Promise<void> {
+/** Restores to the claim of this name; default: that of the backup. */
+async function restores(inventory: Inventory, backup: Backup, as?: string): Promise<void> {
   const { cluster } = inventory;
   const report = new Report();
   const started = performance.now();
-  const [namespace] = backup.claim.split("/") as [string];
+  const [namespace, own] = backup.claim.split("/") as [string, string];
+  const name = as || own;
   report.heading(`${backup.claim} of ${backup.at} to ${namespace}/${name}`);
-  const target = {
-    namespace,
-    name,
-    storageClass: text(cluster, "STORAGE_CLASS"),
-    replicas: await replicasOf(cluster),
-  };
+  const storageClass = text(cluster, "STORAGE_CLASS");
+  const target = { namespace, name, storageClass, replicas: await replicasOf(cluster) };
   const changes = await restoreVolume(inventory, backup, target, (what) => report.waiting(what));
   report.changes(changes);
   const { length } = changes.filter(({ action }) => action !== "unchanged");
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  report.say(`${changeCount(length)} in ${seconds}s`);
+  report.say(`${changeCount(length)} in ${((performance.now() - started) / 1000).toFixed(1)}s`);
 }

@@ -1,11 +1,9 @@
 // What still keeps Longhorn from serving volumes, rung by rung: one line per missing thing.
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
-import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { idOf } from "../../../lib/core/object.ts";
 import { readiness } from "../../../lib/apply/readiness.ts";
-
-/** Where Longhorn lives, with all objects of its own. */
-export const LONGHORN_NAMESPACE = "longhorn-system";
+import { LONGHORN_NAMESPACE } from "./objects.ts";
 
 // Made by the driver deployer, so they are in no bundle.
 const DRIVER = ["csi-attacher", "csi-provisioner", "csi-resizer", "csi-snapshotter"]
@@ -15,17 +13,12 @@ const DRIVER = ["csi-attacher", "csi-provisioner", "csi-resizer", "csi-snapshott
 /** Parts of the CSI driver that do not run yet. */
 export async function driverMissing(cluster: Cluster): Promise<string[]> {
   const resources = "deployments.apps,daemonsets.apps";
-  const live = new Map(
-    (await liveObjects(cluster, resources, LONGHORN_NAMESPACE)).map((
-      object,
-    ) => [idOf(object), object]),
-  );
+  const live = await liveObjects(cluster, resources, LONGHORN_NAMESPACE);
   return DRIVER.flatMap((id) => {
-    const object = live.get(id);
-    const state = object
-      ? readiness(object)
-      : { state: "waiting", reason: "not made yet" } as const;
-    return state.state === "ready" ? [] : [`${id}: ${state.reason}`];
+    const object = live.find((object) => idOf(object) === id);
+    if (!object) return [`${id}: not made yet`];
+    const verdict = readiness(object);
+    return verdict.state === "ready" ? [] : [`${id}: ${verdict.reason}`];
   });
 }
 
@@ -73,9 +66,6 @@ export async function backupTargetMissing(cluster: Cluster, since = 0): Promise<
     if (since === 0 || Date.parse(lastSyncedAt) >= since) return [];
     return [`BackupTarget default: Longhorn has not looked at it since ${lastSyncedAt || "ever"}`];
   }
-  return [`BackupTarget ${target.spec?.backupTargetURL}: ${reasonOf(target)}`];
-}
-
-function reasonOf(target: Manifest): string {
-  return conditionOf(target, "Unavailable")?.message || "not available yet";
+  const why = conditionOf(target, "Unavailable")?.message || "not available yet";
+  return [`BackupTarget ${target.spec?.backupTargetURL}: ${why}`];
 }

@@ -2,7 +2,7 @@
 import { parse, stringify } from "yaml";
 import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { idOf, type Manifest, withValue } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
 
 /** Changes a copy of the object; undefined leaves the object out. */
@@ -11,13 +11,13 @@ type Change = (object: Manifest) => Manifest | undefined;
 // Without NETWORK_POLICIES all traffic is allowed. Where a CNI enforces them these would cut Prometheus
 // off from port 9500, silently (longhorn#13740), and the host from iSCSI on 3260 (longhorn#13802).
 const POLICIES = [
-  "NetworkPolicy/longhorn-system/backing-image-data-source",
-  "NetworkPolicy/longhorn-system/backing-image-manager",
-  "NetworkPolicy/longhorn-system/instance-manager",
-  "NetworkPolicy/longhorn-system/longhorn-manager",
-  "NetworkPolicy/longhorn-system/longhorn-recovery-backend",
-  "NetworkPolicy/longhorn-system/longhorn-webhook",
-];
+  "backing-image-data-source",
+  "backing-image-manager",
+  "instance-manager",
+  "longhorn-manager",
+  "longhorn-recovery-backend",
+  "longhorn-webhook",
+].map((name) => `NetworkPolicy/longhorn-system/${name}`);
 
 /**
  * The bundle for one cluster, its volumes with so many replicas; an empty bundle (one that could not
@@ -36,18 +36,14 @@ export function patchLonghorn(
       (flag(cluster, "NETWORK_POLICIES") ? [] : POLICIES).map((id) => [id, () => undefined]),
     ),
     "Service/longhorn-system/longhorn-frontend": withoutNodePort,
-    "Deployment/longhorn-system/longhorn-ui": oneReplica,
+    "Deployment/longhorn-system/longhorn-ui": (ui) => withValue(ui, ["spec", "replicas"], 1),
     "Deployment/longhorn-system/longhorn-driver-deployer": smallDriver,
     "ConfigMap/longhorn-system/longhorn-default-setting": (object) =>
-      withText(
-        object,
-        "default-setting.yaml",
-        (values) => ({ ...values, ...settings(cluster, replicas) }),
-      ),
+      withText(object, (values) => ({ ...values, ...settings(cluster, replicas) })),
     "ConfigMap/longhorn-system/longhorn-default-resource": (object) =>
-      withText(object, "default-resource.yaml", () => backupTarget(cluster)),
+      withText(object, () => backupTarget(cluster)),
     "ConfigMap/longhorn-system/longhorn-storageclass": (object) =>
-      withText(object, "storageclass.yaml", (values) => storageClass(values, replicas)),
+      withText(object, (values) => storageClass(values, replicas)),
   };
   const ids = objects.map(idOf);
   const unmatched = Object.keys(changes).filter((id) => !ids.includes(id));
@@ -60,23 +56,18 @@ export function patchLonghorn(
 
 function withoutNodePort(service: Manifest): Manifest {
   // An explicit null, which server-side apply may take for a wish.
-  const port = found(service, "port http", service.spec.ports, { name: "http" });
+  const port = found(service, "port", service.spec.ports, "http");
   delete port.nodePort;
   return service;
-}
-
-function oneReplica(deployment: Manifest): Manifest {
-  deployment.spec.replicas = 1;
-  return deployment;
 }
 
 function smallDriver(deployment: Manifest): Manifest {
   const name = "longhorn-driver-deployer";
   const containers = deployment.spec.template.spec.containers;
-  const { env } = found(deployment, `container ${name}`, containers, { name });
+  const { env } = found(deployment, "container", containers, name);
   // Three replicas of each sidecar on one node protect from nothing.
   for (const sidecar of ["ATTACHER", "PROVISIONER", "RESIZER", "SNAPSHOTTER"]) {
-    found(deployment, `variable CSI_${sidecar}_IMAGE`, env, { name: `CSI_${sidecar}_IMAGE` });
+    found(deployment, "variable", env, `CSI_${sidecar}_IMAGE`);
     env.push({ name: `CSI_${sidecar}_REPLICA_COUNT`, value: "1" });
   }
   // Said, it need not be looked for by a privileged probe pod.
@@ -119,48 +110,31 @@ function backupTarget(cluster: Cluster): Record<string, string> {
   };
 }
 
-// deno-lint-ignore no-explicit-any
-function storageClass(upstream: any, replicas: number): unknown {
-  const { metadata, parameters } = upstream;
-  if (metadata?.name !== "longhorn" || !parameters?.numberOfReplicas) {
+function storageClass(upstream: Manifest, replicas: number): Manifest {
+  if (upstream.metadata?.name !== "longhorn" || !upstream.parameters?.numberOfReplicas) {
     throw mismatch(["storageclass.yaml: no class longhorn with the parameter numberOfReplicas"]);
   }
-  return {
-    ...upstream,
-    metadata: {
-      ...metadata,
-      annotations: {
-        ...metadata.annotations,
-        "storageclass.kubernetes.io/is-default-class": "true",
-      },
-    },
-    parameters: { ...parameters, numberOfReplicas: String(replicas) },
-  };
+  const mark = "storageclass.kubernetes.io/is-default-class";
+  const marked = withValue(upstream, ["metadata", "annotations", mark], "true");
+  return withValue(marked, ["parameters", "numberOfReplicas"], String(replicas));
 }
 
-function withText(
-  configMap: Manifest,
-  key: string,
-  // deno-lint-ignore no-explicit-any
-  change: (values: any) => unknown,
-): Manifest {
+/** Changes the file in the ConfigMap `longhorn-x`, which is called `x.yaml`. */
+// deno-lint-ignore no-explicit-any
+function withText(configMap: Manifest, change: (values: any) => unknown): Manifest {
+  const key = `${configMap.metadata.name.replace("longhorn-", "")}.yaml`;
   if (configMap.data?.[key] === undefined) throw mismatch([`${idOf(configMap)}: no key ${key}`]);
   const values = change(parse(configMap.data[key]) ?? {});
   // Bare true and numbers are no texts to Longhorn, and a text it cannot read stops its manager.
-  const format = {
-    defaultStringType: "QUOTE_DOUBLE",
-    defaultKeyType: "PLAIN",
-    lineWidth: 0,
-  } as const;
-  configMap.data[key] = stringify(values, format);
-  return configMap;
+  const format = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" } as const;
+  return withValue(configMap, ["data", key], stringify(values, { ...format, lineWidth: 0 }));
 }
 
-/** The entry of a list with this name; a list without it is an upstream change. */
+/** The entry (`what`: port, container) of a list with this name; a list without it is an upstream change. */
 // deno-lint-ignore no-explicit-any
-function found(object: Manifest, what: string, list: any[] = [], { name }: { name: string }): any {
+function found(object: Manifest, what: string, list: any[] = [], name: string): any {
   const entry = list.find((entry) => entry.name === name);
-  if (!entry) throw mismatch([`${idOf(object)}: no ${what}`]);
+  if (!entry) throw mismatch([`${idOf(object)}: no ${what} ${name}`]);
   return entry;
 }
 

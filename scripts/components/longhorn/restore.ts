@@ -8,43 +8,32 @@ import type { Inventory } from "../../../lib/apply/inventory.ts";
 import { owned } from "../../../lib/apply/live.ts";
 import { kindsOf } from "../../../lib/kube/kinds.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
-import { idOf, type Manifest, OWNER } from "../../../lib/core/object.ts";
+import { idOf, type Manifest, OWNED_LABELS } from "../../../lib/core/object.ts";
 import { unready } from "../../../lib/apply/readiness.ts";
 import type { Change } from "../../../lib/io/report.ts";
 import { until } from "../../../lib/io/wait.ts";
-import { LONGHORN_NAMESPACE } from "./ladder.ts";
+import { LONGHORN_NAMESPACE } from "./objects.ts";
+
+/**
+ * The backups that can be restored, newest first: the claim (`namespace/name`) that the volume had then, when it was
+ * taken (ISO 8601 in UTC), its size in bytes. Of a volume that never had a claim there are none.
+ */
+export async function backupsOf(cluster: Cluster) {
+  const live = await liveObjects(cluster, "backups.longhorn.io", LONGHORN_NAMESPACE);
+  const whole = live.filter(({ status }) => status?.state === "Completed");
+  const backups = whole.flatMap(({ metadata: { name }, status }) => {
+    // What Longhorn knew of the claim is JSON in a label of the backup.
+    const { namespace, pvcName } = JSON.parse(status.labels?.KubernetesStatus || "{}");
+    if (!namespace || !pvcName) return [];
+    const at: string = status.snapshotCreatedAt || status.backupCreatedAt || "";
+    const url: string = status.url;
+    return [{ name, claim: `${namespace}/${pvcName}`, at, bytes: Number(status.volumeSize), url }];
+  });
+  return backups.sort((a, b) => b.at.localeCompare(a.at));
+}
 
 /** A volume of that age, whole and on S3. */
-export interface Backup {
-  name: string;
-  /** Claim that the volume had when it was backed up, as `namespace/name`. */
-  claim: string;
-  /** When it was taken, ISO 8601 in UTC. */
-  at: string;
-  /** Size of the volume in bytes. */
-  bytes: number;
-  url: string;
-}
-
-/** The backups that can be restored, newest first; of a volume that never had a claim there are none. */
-export async function backupsOf(cluster: Cluster): Promise<Backup[]> {
-  const live = await liveObjects(cluster, "backups.longhorn.io", LONGHORN_NAMESPACE);
-  return live.flatMap(backupFrom).sort((a, b) => b.at.localeCompare(a.at));
-}
-
-function backupFrom({ metadata: { name }, status = {} }: Manifest): Backup[] {
-  if (status.state !== "Completed") return [];
-  // What Longhorn knew of the claim is JSON in a label of the backup.
-  const { namespace, pvcName } = JSON.parse(status.labels?.KubernetesStatus || "{}");
-  if (!namespace || !pvcName) return [];
-  return [{
-    name,
-    claim: `${namespace}/${pvcName}`,
-    at: status.snapshotCreatedAt || status.backupCreatedAt || "",
-    bytes: Number(status.volumeSize),
-    url: status.url,
-  }];
-}
+export type Backup = Awaited<ReturnType<typeof backupsOf>>[number];
 
 /** Where a backup goes to. */
 export interface RestoreTarget {
@@ -68,7 +57,7 @@ export function restoredObjects(
 ): { volume: Manifest; claimed: Manifest[] } {
   const hash = createHash("sha256").update(`${backup} ${namespace}/${name}`).digest("hex");
   const volume = `restored-${hash.slice(0, 16)}`;
-  const labels = { "app.kubernetes.io/managed-by": OWNER };
+  const labels = OWNED_LABELS;
   const common = { storageClassName: storageClass, accessModes: ["ReadWriteOnce"] };
   return {
     volume: {
@@ -118,15 +107,6 @@ export function restoredObjects(
   };
 }
 
-/** The claim of that name whoever made it, or undefined. */
-async function claimOf(
-  cluster: Cluster,
-  { namespace, name }: Pick<RestoreTarget, "namespace" | "name">,
-): Promise<Manifest | undefined> {
-  const claims = await liveObjects(cluster, "persistentvolumeclaims", namespace);
-  return claims.find(({ metadata }) => metadata.name === name);
-}
-
 /** Seconds that a restore may take: a large volume over a slow line. */
 const PATIENCE = 6 * 3600;
 
@@ -143,9 +123,18 @@ export async function restoreVolume(
   say: (missing: string) => void,
 ): Promise<Change[]> {
   const { cluster } = inventory;
+  const { namespace, name } = target;
   const { volume, claimed } = restoredObjects(backup, target);
-  const there = await claimOf(cluster, target);
-  if (there && there.spec.volumeName !== volume.metadata.name) throw taken(target);
+  const claims = await liveObjects(cluster, "persistentvolumeclaims", namespace);
+  const there = claims.find(({ metadata }) => metadata.name === name);
+  if (there && there.spec.volumeName !== volume.metadata.name) {
+    throw new DeployError(`Cannot restore: claim ${namespace}/${name} is there`, {
+      exitCode: ExitCode.refused,
+      fix:
+        "add AS=another-name to restore beside it; to replace it, stop its pods and delete the " +
+        "claim first: docs/longhorn.md#restore-a-volume",
+    });
+  }
   const changes = await apply(inventory, [volume]);
   await until("Longhorn to restore the volume", () => unrestored(cluster, volume), {
     seconds: PATIENCE,
@@ -175,12 +164,4 @@ async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]>
   if (live.status.restoreInitiated && !live.status.restoreRequired) return [];
   const why = scheduled?.status === "False" ? scheduled.message || scheduled.reason : undefined;
   return [`volume ${name}: ${why ?? restore?.reason ?? live.status.state ?? "not started"}`];
-}
-
-function taken({ namespace, name }: RestoreTarget): DeployError {
-  return new DeployError(`Cannot restore: claim ${namespace}/${name} is there`, {
-    exitCode: ExitCode.refused,
-    fix: "add AS=another-name to restore beside it; to replace it, stop its pods and delete the " +
-      "claim first: docs/longhorn.md#restore-a-volume",
-  });
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { backupAlerts, backupJobs } from "../../../scripts/components/longhorn/backups.ts";
+import { backupAlerts, backupJobs } from "../../../scripts/components/longhorn/objects.ts";
 import { prometheus } from "../../../scripts/20-prometheus.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 

@@ -12,17 +12,19 @@ import { DeployError } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { render } from "../../../lib/render/render.ts";
 import { longhorn } from "../../../scripts/10-longhorn.ts";
-import { backupJobs } from "../../../scripts/components/longhorn/backups.ts";
-import { keepsFromPrune } from "../../../scripts/components/longhorn/keep.ts";
 import {
   backupTargetMissing,
   driverMissing,
   nodesMissing,
 } from "../../../scripts/components/longhorn/ladder.ts";
-import { replicasFor, schedulable } from "../../../scripts/components/longhorn/nodes.ts";
+import {
+  checkUpgrade,
+  keepsFromPrune,
+  replicasFor,
+  schedulable,
+} from "../../../scripts/components/longhorn/limits.ts";
+import { backupJobs, longhornPolicies } from "../../../scripts/components/longhorn/objects.ts";
 import { patchLonghorn } from "../../../scripts/components/longhorn/patch.ts";
-import { longhornPolicies } from "../../../scripts/components/longhorn/policies.ts";
-import { checkUpgrade } from "../../../scripts/components/longhorn/version.ts";
 import { backupTarget } from "../../../scripts/checks/longhorn.ts";
 import { note, type Subject } from "../../../lib/core/check.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
@@ -358,8 +360,8 @@ Deno.test("checkUpgrade() refuses to go back, or over a minor version, and notes
   });
   const to = (live: string) => async () => {
     await fakeKubectl([{
-      on: "get daemonset longhorn-manager",
-      stdout: JSON.stringify(manager(live)),
+      on: "get daemonsets.apps -n longhorn-system",
+      stdout: JSON.stringify({ items: [manager(live)] }),
     }]);
     return await checkUpgrade(cluster, [manager("longhornio/longhorn-manager:v1.12.1")]);
   };
