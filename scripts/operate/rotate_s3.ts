@@ -14,7 +14,6 @@ import type { Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 import {
   forget,
-  type Holding,
   holdingsOf,
   lastFour,
   oldKeys,
@@ -22,9 +21,9 @@ import {
   refuseSameId,
   remember,
   remembered,
+  retire,
 } from "./rotation/keys.ts";
 import { type Figures, proofSince } from "./rotation/proof.ts";
-import { retire } from "./rotation/retire.ts";
 
 const FLAGS = { "keep-old": "leave the old keys as they are" };
 
@@ -43,75 +42,66 @@ export interface RotateOptions {
 export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Promise<number> {
   const { report = new Report(), prepare = STEPS.slice(0, 1), steps = HOLDERS } = options;
   const started = Date.now();
+  const sum = (results: ClusterResult[]) => `\n${summary(results, (Date.now() - started) / 1000)}`;
   const seats = await Promise.all(fleet.map(look));
   const clusters = seats.filter(({ holdings }) => holdings.length > 0).map((seat) => seat.cluster);
   const holdings = seats.flatMap(({ holdings }) => holdings);
-  const behind = outdated(holdings);
   refuseSameId(holdings);
-  const seen = [...behind.map(({ key }) => key.accessKey), ...seats.flatMap(({ ids }) => ids)];
-  const old = oldKeys(fleet, seen);
+  const old = oldKeys(fleet, seats.flatMap(({ seen }) => seen));
   tellBefore(seats, report);
-  if (behind.length === 0 && old.length === 0) {
+  if (outdated(holdings).length === 0 && old.length === 0) {
     report.say("\nnothing to rotate: every cluster holds the keys of the settings");
     return ExitCode.done;
   }
 
   const prepared = await deployFleet(prepare, clusters);
   if (exitCodeOfFleet(prepared) !== ExitCode.done) {
-    return stopped(prepared, started, report, "nothing is rotated: every cluster keeps its keys");
+    report.say(`${sum(prepared)}\n\nnothing is rotated: every cluster keeps its keys`);
+    return exitCodeOfFleet(prepared);
   }
-  await Promise.all(seats.map(({ inventory, holdings, ids }) => {
-    const own = oldKeys(fleet, [...ids, ...outdated(holdings).map(({ key }) => key.accessKey)]);
+  await Promise.all(seats.map(({ inventory, seen }) => {
+    const own = oldKeys(fleet, seen);
     if (own.length > 0) return remember(inventory, own);
   }));
 
   const told = new Map<string, Figures>();
-  const results = await deployFleet(
-    [...steps, proofSince(started, told, options.patience)],
-    clusters,
-  );
+  const proof = proofSince(started, told, options.patience);
+  const results = await deployFleet([...steps, proof], clusters);
   const figures = clusters.flatMap(({ id }) => told.get(id) ? [[id, told.get(id)!] as const] : []);
   if (figures.length > 0) print(`\n${figuresTable(figures)}`);
   if (exitCodeOfFleet(results) !== ExitCode.done) {
     const next = "every old key stays valid; mend it and run make rotate-s3 again: it goes on";
-    return stopped(results, started, report, next);
+    report.say(`${sum(results)}\n\n${next}`);
+    return exitCodeOfFleet(results);
   }
 
   report.heading("Old keys");
   if (options.keepOld) {
     for (const id of old) report.note(`the old key ${lastFour(id)} stays, as --keep-old says`);
   } else {
-    const { changes, notes } = await retire(old, fleet);
-    for (const change of changes) report.say(`    changed    ${change}`);
-    for (const note of notes) report.note(note);
+    await retire(old, fleet, report);
   }
   await Promise.all(
     seats.filter(({ cluster, ids }) => ids.length > 0 || clusters.includes(cluster))
       .map(({ cluster }) => forget(cluster)),
   );
-  report.say(`\n${summary(results, (Date.now() - started) / 1000)}`);
+  report.say(sum(results));
   return ExitCode.done;
 }
 
 /** Every step that gives a program its key, in order: all but the first, which makes the keys. */
 const HOLDERS = STEPS.slice(1);
 
-interface Seat {
-  cluster: Cluster;
-  inventory: Inventory;
-  holdings: Holding[];
-  /** Key ids that an earlier run, cut off, has left to be retired. */
-  ids: string[];
-}
-
-async function look(cluster: Cluster): Promise<Seat> {
+/** What a cluster holds; `ids` are of keys that an earlier run, cut off, has left to be retired; `seen`: all old ones. */
+async function look(cluster: Cluster) {
   const inventory = new Inventory(await connect(cluster));
   const [holdings, ids] = await Promise.all([holdingsOf(cluster), remembered(cluster)]);
   maskSecrets(holdings.map(({ key }) => key.secretKey));
-  return { cluster, inventory, holdings, ids };
+  const seen = [...outdated(holdings).map(({ key }) => key.accessKey), ...ids];
+  return { cluster, inventory, holdings, ids, seen };
 }
 
-function tellBefore(seats: Seat[], report: Report): void {
+function tellBefore(seats: Awaited<ReturnType<typeof look>>[], report: Report): void {
   for (const { cluster, holdings } of seats) {
     const name = text(cluster, "CLUSTER_NAME");
     if (holdings.length === 0) report.warn(`${name} holds no key yet: it is left alone`);
@@ -121,37 +111,21 @@ function tellBefore(seats: Seat[], report: Report): void {
   }
 }
 
-function stopped(
-  results: ClusterResult[],
-  started: number,
-  report: Report,
-  sentence: string,
-): number {
-  const code = exitCodeOfFleet(results);
-  report.say(`\n${summary(results, (Date.now() - started) / 1000)}\n\n${sentence}`);
-  return code;
-}
-
 /** What the rotation came to, one line per cluster; "-" is what could not be measured. */
 export function figuresTable(figures: (readonly [id: string, Figures])[]): string {
   const kept = STEPS.flatMap(({ s3Key }) => s3Key?.keeps ?? []);
+  const shown = (value: number | undefined, unit = "") =>
+    value === undefined ? "-" : value.toFixed(0) + unit;
+  const ends = ["LONGEST GAP", "BLOCKS UPLOADED", "LINES DROPPED"];
   return table([
-    [
-      "CLUSTER",
-      ...kept.map((what) => what.toUpperCase()),
-      "LONGEST GAP",
-      "BLOCKS UPLOADED",
-      "LINES DROPPED",
-    ],
+    ["CLUSTER", ...kept.map((what) => what.toUpperCase()), ...ends],
     ...figures.map(([id, { holdings, gap, uploads, dropped }]) => [
       id,
       ...kept.map((what) => {
         const found = holdings.find(({ keeps }) => keeps === what);
         return found ? lastFour(found.key.accessKey) : "-";
       }),
-      gap === undefined ? "-" : `${gap.toFixed(0)} s`,
-      uploads === undefined ? "-" : uploads.toFixed(0),
-      dropped === undefined ? "-" : dropped.toFixed(0),
+      ...[shown(gap, " s"), shown(uploads), shown(dropped)],
     ]),
   ]);
 }

@@ -17,11 +17,11 @@ import {
   oldKeys,
   outdated,
   refuseSameId,
+  retire,
 } from "../../scripts/operate/rotation/keys.ts";
 import { gapProblems, largestGap } from "../../scripts/operate/rotation/proof.ts";
 import { uploadProblems } from "../../scripts/checks/blocks.ts";
 import { backupTargetSince } from "../../scripts/checks/longhorn.ts";
-import { retire } from "../../scripts/operate/rotation/retire.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import {
   fakeKubectl,
@@ -176,24 +176,27 @@ function administered(users: Record<string, string>) {
   };
 }
 
+/** What retire() tells of these keys. */
+async function retired(old: string[], fleet: Cluster[]): Promise<string> {
+  const lines: string[] = [];
+  await retire(old, fleet, new Report("", (line) => void lines.push(line)));
+  return lines.join("");
+}
+
 Deno.test("retire() disables old users, never S3_ACCESS_KEY, and tells of what it cannot", async () => {
   const users = { "old-user-aaaa": "enabled", [KEY.id]: "enabled" };
   await using fake = fakeS3({ fault: administered(users) });
   const fleet = [await site({}, fake.endpoint)];
-  const { changes, notes } = await retire(["old-user-aaaa", KEY.id, "a-root-bbbb"], fleet);
+  const told = await retired(["old-user-aaaa", KEY.id, "a-root-bbbb"], fleet);
   assert.deepEqual(users, { "old-user-aaaa": "disabled", [KEY.id]: "enabled" });
-  assert.match(changes.join("\n"), /^the user of the old key …aaaa is disabled/);
-  assert.match(
-    notes.join("\n"),
-    /…3f9a stays valid: it is S3_ACCESS_KEY[^]*…bbbb any longer: take/,
-  );
+  assert.match(told, /^ {4}changed {4}the user of the old key …aaaa is disabled/);
+  assert.match(told, /…3f9a stays valid: it is S3_ACCESS_KEY[^]*…bbbb any longer: take/);
 });
 
 Deno.test("retire() leaves it to the operator where the server is no MinIO", async () => {
   await using fake = fakeS3();
-  const { changes, notes } = await retire(["old-user-aaaa"], [await site({}, fake.endpoint)]);
-  assert.deepEqual(changes, []);
-  assert.match(notes.join("\n"), /no cluster uses the old key …aaaa any longer: take it away/);
+  const told = await retired(["old-user-aaaa"], [await site({}, fake.endpoint)]);
+  assert.match(told, /^ {4}note {7}no cluster uses the old key …aaaa any longer: take it away/);
 });
 
 const TARGET: Reply[] = [

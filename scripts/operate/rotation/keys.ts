@@ -1,38 +1,36 @@
-// The S3 keys that the Secrets of a cluster hold, and those that the settings want there.
+// The S3 keys that the Secrets of a cluster hold, those that the settings want there, and what becomes of the others.
 import { Buffer } from "node:buffer";
 import { apply } from "../../../lib/apply/apply.ts";
 import type { Inventory } from "../../../lib/apply/inventory.ts";
-import type { Cluster } from "../../../lib/core/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { OWNED_LABELS, secret } from "../../../lib/core/object.ts";
+import type { Report } from "../../../lib/io/report.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { OWNER, secret } from "../../../lib/core/object.ts";
+import { keyOf, type S3Key, s3Of, siteKey } from "../../../lib/s3/client.ts";
+import { administration, disableUser, userInfo } from "../../components/minio/admin.ts";
 import { STEPS } from "../../steps.ts";
-import { keyOf, type S3Key } from "../../../lib/s3/client.ts";
-
-/** The key that the Secret of a program holds. */
-export interface Holding {
-  cluster: Cluster;
-  program: string;
-  /** What is in its bucket, in a word. */
-  keeps: string;
-  /** The Secret, as `namespace/name`. */
-  where: string;
-  key: S3Key;
-}
 
 const HOLDERS = STEPS.flatMap(({ s3Key }) => s3Key ?? []);
 
-/** Every key that the Secrets of a cluster hold; none of a program that it does not have. */
-export async function holdingsOf(cluster: Cluster): Promise<Holding[]> {
+/**
+ * Every key that the Secrets (`where`: `namespace/name`) of a cluster hold, and the one of the settings; none of a
+ * program that the cluster does not have.
+ */
+export async function holdingsOf(cluster: Cluster) {
   const found = await Promise.all(HOLDERS.map(async ({ program, keeps, namespace, name, read }) => {
+    const where = `${namespace}/${name}`;
     const values = await valuesOf(cluster, namespace, name);
     if (!values) return [];
     const { accessKey = "", secretKey = "" } = read(values);
-    const key = { accessKey: String(accessKey), secretKey: String(secretKey) };
-    return [{ cluster, program, keeps, where: `${namespace}/${name}`, key }];
+    const key: S3Key = { accessKey: String(accessKey), secretKey: String(secretKey) };
+    return [{ cluster, program, keeps, where, key, wanted: keyOf(cluster, program) }];
   }));
   return found.flat();
 }
+
+/** The key that the Secret of a program holds. */
+export type Holding = Awaited<ReturnType<typeof holdingsOf>>[number];
 
 async function valuesOf(
   cluster: Cluster,
@@ -50,10 +48,9 @@ async function valuesOf(
 
 /** Those whose key is not the one of the settings. */
 export function outdated(holdings: Holding[]): Holding[] {
-  return holdings.filter(({ cluster, program, key }) => {
-    const wanted = keyOf(cluster, program);
-    return key.accessKey !== wanted.accessKey || key.secretKey !== wanted.secretKey;
-  });
+  return holdings.filter(({ key, wanted }) =>
+    key.accessKey !== wanted.accessKey || key.secretKey !== wanted.secretKey
+  );
 }
 
 /**
@@ -61,14 +58,12 @@ export function outdated(holdings: Holding[]): Holding[] {
  * program that holds the old one is shut out, so there is no rotation without a gap.
  */
 export function refuseSameId(holdings: Holding[]): void {
-  const same = outdated(holdings).filter(({ cluster, program, key }) =>
-    key.accessKey === keyOf(cluster, program).accessKey
-  );
+  const same = outdated(holdings).filter(({ key, wanted }) => key.accessKey === wanted.accessKey);
   if (same.length === 0) return;
   throw new DeployError("Cannot rotate: a key has a new secret, but not a new id", {
     exitCode: ExitCode.config,
-    where: same.map(({ cluster, program, where }) =>
-      `${keyOf(cluster, program).setting} is in use on ${cluster.id} (${where})`
+    where: same.map(({ cluster, wanted, where }) =>
+      `${wanted.setting} is in use on ${cluster.id} (${where})`
     ),
     fix: "give the new secret a new *_S3_ACCESS_KEY, so that both are valid for a while; " +
       "if the old secret is refused already: make all",
@@ -88,6 +83,36 @@ export function lastFour(accessKey: string): string {
   return `…${accessKey.slice(-4)}`;
 }
 
+/**
+ * Disables the users of old keys where S3_ACCESS_KEY may administrate the MinIO, and tells of each; nothing is removed.
+ * The key that is S3_ACCESS_KEY stays, and so does what is no user of MinIO's own, such as its root.
+ */
+export async function retire(old: string[], fleet: Cluster[], report: Report): Promise<void> {
+  const site = new Set(fleet.map((cluster) => siteKey(cluster).accessKey));
+  const left = new Set(old.filter((id) => !site.has(id)));
+  const servers = Map.groupBy(fleet, (cluster) => text(cluster, "S3_ENDPOINT"));
+  for (const [server] of servers.values()) {
+    using s3 = s3Of(server!);
+    if (await administration(s3) !== "yes") continue;
+    for (const id of left) {
+      if (!(await userInfo(s3, id, "an old key"))?.enabled) continue;
+      await disableUser(s3, id);
+      left.delete(id);
+      const how = "is disabled (mc admin user enable brings it back)";
+      report.say(`    changed    the user of the old key ${lastFour(id)} ${how}`);
+    }
+  }
+  for (const id of old.filter((id) => site.has(id))) {
+    report.note(`the old key ${lastFour(id)} stays valid: it is S3_ACCESS_KEY of this machine`);
+  }
+  for (const id of left) {
+    report.note(
+      `no cluster uses the old key ${lastFour(id)} any longer: take it away on the S3 server ` +
+        "(it is no enabled user that S3_ACCESS_KEY could disable)",
+    );
+  }
+}
+
 // A run that is cut off after the Secrets are new would not know any more which key was the old one.
 const MEMORY = { namespace: "default", name: "s3-keys-before-rotation" };
 
@@ -100,8 +125,8 @@ export async function remembered(cluster: Cluster): Promise<string[]> {
 /** Keeps the ids (no secrets) on a cluster until {@link forget}. */
 export async function remember(inventory: Inventory, ids: string[]): Promise<void> {
   const values = { ids: [...new Set(ids)].sort().join("\n") };
-  const labels = { "app.kubernetes.io/managed-by": OWNER };
-  await apply(inventory, [secret(MEMORY.name, MEMORY.namespace, values, { labels })]);
+  const { namespace, name } = MEMORY;
+  await apply(inventory, [secret(name, namespace, values, { labels: OWNED_LABELS })]);
 }
 
 /** Removes what {@link remember} has left. */

@@ -56,26 +56,11 @@ export function proofSince(
 }
 
 function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
-  const fluentBit = { ...LIVE, program: "fluent-bit" };
-  const intake = "exporters -> Prometheus";
-  return [
-    { when: "after", name: "New keys", hop: "settings -> Secrets", run: secrets(figures) },
-    ...checksOf(STEPS, cluster, "after").filter(({ s3 }) => s3),
-    // Longhorn reads its key at each of its looks, and by now the Secret holds the new one.
-    { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: backupTargetSince(Date.now()) },
-    { ...LIVE, name: "Samples without a gap", hop: intake, run: samples(started, figures) },
-    { ...LIVE, name: "Uploads meanwhile", hop: "sidecar -> S3", run: uploads(started, figures) },
-    {
-      ...fluentBit,
-      name: "Log lines meanwhile",
-      hop: "Fluent Bit -> OpenSearch",
-      run: lines(started, figures),
-    },
-  ];
-}
+  const interval = durationSeconds(text(cluster, "SCRAPE_INTERVAL"));
+  /** Seconds since then, and what a rate needs before it. */
+  const since = () => Math.ceil((Date.now() - started) / 1000 + 2 * interval);
 
-function secrets(figures: Figures) {
-  return async ({ cluster }: Subject): Promise<Finding[]> => {
+  async function secrets(): Promise<Finding[]> {
     figures.holdings = await holdingsOf(cluster);
     return outdated(figures.holdings).map(({ where, key }) => ({
       what: `Secret ${where} holds another key (${lastFour(key.accessKey)}) than the settings`,
@@ -83,36 +68,56 @@ function secrets(figures: Figures) {
       fix:
         `make cluster-${cluster.id}; if it is left over: make cluster-${cluster.id} ARGS=--prune`,
     }));
-  };
-}
+  }
 
-/** Seconds since then, and what a rate needs before it. */
-function window(started: number, cluster: Cluster): { seconds: number; interval: number } {
-  const interval = durationSeconds(text(cluster, "SCRAPE_INTERVAL"));
-  return { seconds: Math.ceil((Date.now() - started) / 1000 + 2 * interval), interval };
-}
-
-// In every scrape of Prometheus by itself.
-const SELF = "prometheus_build_info";
-
-function samples(started: number, figures: Figures) {
-  return async ({ cluster, proxy }: Subject): Promise<Finding[]> => {
+  async function samples({ proxy }: Subject): Promise<Finding[]> {
     const way = await proxy();
-    const { seconds, interval } = window(started, cluster);
+    const seconds = since();
     const query = encodeURIComponent(`${SELF}[${seconds}s]`);
     const { data } = await readJson<Matrix>(way, PROMETHEUS, `/api/v1/query?query=${query}`);
     const times = data.result.flatMap(({ values }) => values.map(([time]) => time));
     // By the clock of the server.
-    const age = valueOf(await ask(way, PROMETHEUS, `time() - max(timestamp(${SELF}))`));
-    const newest = Math.max(...times);
+    const [sample] = await ask(way, PROMETHEUS, `time() - max(timestamp(${SELF}))`);
+    const age = sample && Number(sample.value[1]);
+    const now = Math.max(...times) + (age ?? 0);
     // The first must be as old as the rotation: a volume that was lost would show none before it.
-    const from = newest + (age ?? 0) - seconds;
-    figures.gap = times.length === 0
-      ? undefined
-      : largestGap([from, ...times, newest + (age ?? 0)]);
+    figures.gap = times.length === 0 ? undefined : largestGap([now - seconds, ...times, now]);
     return gapProblems(figures.gap, age, interval);
-  };
+  }
+
+  async function uploads({ proxy }: Subject): Promise<Finding[]> {
+    const upload = await uploadOf(cluster, await proxy());
+    figures.uploads = upload.blocks.filter(({ uploaded = 0 }) => uploaded > started).length;
+    return uploadProblems(upload, Date.now());
+  }
+
+  async function lines({ proxy }: Subject): Promise<Finding[]> {
+    const counter = "fluentbit_output_dropped_records_total";
+    figures.dropped = await growthOf(await proxy(), counter, `${since()}s`);
+    if (figures.dropped === 0) return [];
+    return [{
+      what: figures.dropped === undefined
+        ? "Prometheus has no metrics of Fluent Bit"
+        : `Fluent Bit has given up ${Math.ceil(figures.dropped)} lines during the rotation`,
+      cause: "OpenSearch was away for longer than LOG_BUFFER lasts, or refused lines",
+      fix: "kubectl -n node-agents logs ds/fluent-bit",
+    }];
+  }
+
+  const toLogs = { hop: "Fluent Bit -> OpenSearch", program: "fluent-bit" };
+  return [
+    { when: "after", name: "New keys", hop: "settings -> Secrets", run: secrets },
+    ...checksOf(STEPS, cluster, "after").filter(({ s3 }) => s3),
+    // Longhorn reads its key at each of its looks, and by now the Secret holds the new one.
+    { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: backupTargetSince(Date.now()) },
+    { ...LIVE, name: "Samples without a gap", hop: "exporters -> Prometheus", run: samples },
+    { ...LIVE, name: "Uploads meanwhile", hop: "sidecar -> S3", run: uploads },
+    { ...LIVE, ...toLogs, name: "Log lines meanwhile", run: lines },
+  ];
 }
+
+// In every scrape of Prometheus by itself.
+const SELF = "prometheus_build_info";
 
 interface Matrix {
   data: { result: { values: [time: number, value: string][] }[] };
@@ -144,32 +149,4 @@ export function gapProblems(
     fix: "kubectl -n monitoring describe pod prometheus-kube-prometheus-stack-prometheus-0; " +
       "the gap stays, data before and after it is whole",
   }];
-}
-
-function uploads(started: number, figures: Figures) {
-  return async ({ cluster, proxy }: Subject): Promise<Finding[]> => {
-    const upload = await uploadOf(cluster, await proxy());
-    figures.uploads = upload.blocks.filter(({ uploaded = 0 }) => uploaded > started).length;
-    return uploadProblems(upload, Date.now());
-  };
-}
-
-function lines(started: number, figures: Figures) {
-  return async ({ cluster, proxy }: Subject): Promise<Finding[]> => {
-    const { seconds } = window(started, cluster);
-    const counter = "fluentbit_output_dropped_records_total";
-    figures.dropped = await growthOf(await proxy(), counter, `${seconds}s`);
-    if (figures.dropped === 0) return [];
-    return [{
-      what: figures.dropped === undefined
-        ? "Prometheus has no metrics of Fluent Bit"
-        : `Fluent Bit has given up ${Math.ceil(figures.dropped)} lines during the rotation`,
-      cause: "OpenSearch was away for longer than LOG_BUFFER lasts, or refused lines",
-      fix: "kubectl -n node-agents logs ds/fluent-bit",
-    }];
-  };
-}
-
-function valueOf([sample]: { value: [time: number, value: string] }[]): number | undefined {
-  return sample && Number(sample.value[1]);
 }
