@@ -16,7 +16,7 @@ import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { policiesIn } from "./networks.ts";
 import { backupAlerts } from "./components/longhorn/objects.ts";
-import { enforcesPolicies, policiesEnforced } from "./components/network/cni.ts";
+import { enforcerOf, policiesEnforced } from "./components/network/cni.ts";
 import {
   alertmanagerSecret,
   grafanaLimits,
@@ -60,7 +60,7 @@ export const prometheus = step({
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],
   async run({ cluster, objects, phase, live, apply, ready, changed, report }) {
-    if (flag(cluster, "NETWORK_POLICIES") && !await enforcesPolicies(cluster)) {
+    if (flag(cluster, "NETWORK_POLICIES") && !await enforcerOf(cluster)) {
       report.warn("NETWORK_POLICIES: no CNI is seen that enforces them, so nothing is refused");
     }
     await phase("Apply", () => apply(objects));

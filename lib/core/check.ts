@@ -11,8 +11,8 @@ export interface ServicePort {
   port: string | number;
 }
 
-/** An open way into one cluster; `await using` closes it. */
-export interface ClusterProxy extends AsyncDisposable {
+/** A way to the Services of one cluster. */
+export interface ClusterProxy {
   /**
    * As the global fetch, to a path of a Service. The answer may also be the API server's own (a
    * Status, mostly 503 while the Service has no ready pod).
@@ -80,8 +80,8 @@ export interface Subject {
   when: "before" | "after";
   /** Objects of all steps. */
   objects: () => Promise<Manifest[]>;
-  /** The way to the Services of the cluster; opened by the first check that needs it. */
-  proxy: () => Promise<ClusterProxy>;
+  /** The way to the Services of the cluster; opened by the first request. */
+  proxy: ClusterProxy;
   /** The same answer for every check that asks under this name; the first one does the work. */
   once<T>(name: string, work: () => Promise<T>): Promise<T>;
   /** Told what takes its time. */
@@ -105,8 +105,17 @@ export interface Check {
   slow?: boolean;
   /** true: a key for S3 has a part in it, so a rotation asks again. */
   s3?: boolean;
-  /** What is found; nothing when all is well. An error thrown here is one finding. */
-  run: (subject: Subject) => Promise<Finding | Finding[]>;
+  /** An error thrown here is one finding. */
+  run: (subject: Subject) => Promise<Findings>;
+}
+
+/** What a check has found: nothing when all is well. */
+export type Findings = Finding | false | undefined | Findings[];
+
+/** The findings one by one. */
+export function findingsOf(found: Findings): Finding[] {
+  if (Array.isArray(found)) return found.flatMap(findingsOf);
+  return found ? [found] : [];
 }
 
 /** Of checks that look before a deploy. */

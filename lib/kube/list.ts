@@ -26,3 +26,13 @@ export interface Condition {
 export function conditionOf({ status }: Manifest, type: string): Condition | undefined {
   return status?.conditions?.find((condition: Condition) => condition.type === type);
 }
+
+/** The objects of a resource in all namespaces, within 20 s; `flags` as `kubectl get` takes them. */
+export async function objectsEverywhere(
+  cluster: Cluster,
+  resource: string,
+  ...flags: string[]
+): Promise<Manifest[]> {
+  const words = ["get", resource, "--all-namespaces", ...flags, "-o", "json"];
+  return JSON.parse(await kubectl(words, { cluster, seconds: 20 })).items;
+}

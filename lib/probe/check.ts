@@ -5,6 +5,7 @@ import {
   type Check,
   type CheckState,
   type Finding,
+  findingsOf,
   hidden,
   hiddenBy,
   type Subject,
@@ -45,10 +46,8 @@ export function openSubject(
 ): Subject & AsyncDisposable {
   const answers = new Map<string, Promise<unknown>>();
   const resources = new AsyncDisposableStack();
-  const once = <T>(name: string, work: () => Promise<T>) => {
-    if (!answers.has(name)) answers.set(name, work());
-    return answers.get(name) as Promise<T>;
-  };
+  const once = <T>(name: string, work: () => Promise<T>) =>
+    answers.getOrInsertComputed(name, work) as Promise<T>;
   return {
     cluster,
     fleet,
@@ -56,7 +55,12 @@ export function openSubject(
     say,
     once,
     objects: () => once("objects", async () => await objects()),
-    proxy: () => once("proxy", async () => resources.use(await openProxy(cluster))),
+    proxy: {
+      async fetch(...request) {
+        const way = await once("proxy", async () => resources.use(await openProxy(cluster)));
+        return await way.fetch(...request);
+      },
+    },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }
@@ -71,13 +75,9 @@ export async function runChecks(
   { until = () => 0, every = 5 }: { until?: (check: Check) => number; every?: number } = {},
 ): Promise<Row[]> {
   const open = new Set(checks.map(({ name }) => name));
-  const reminder = setInterval(() => {
-    subject.say(shortList([...open]));
-  }, REMINDER * 1000);
+  const reminder = setInterval(() => subject.say(shortList([...open])), REMINDER * 1000);
   try {
-    const slowFirst = [...checks].sort((one, other) =>
-      Number(other.slow ?? false) - Number(one.slow ?? false)
-    );
+    const slowFirst = checks.toSorted((one, other) => Number(!one.slow) - Number(!other.slow));
     const rows = await sideBySide(slowFirst, WIDTH, async (check): Promise<Row> => {
       const findings = await runUntilOk(check, subject, { until: until(check), every });
       open.delete(check.name);
@@ -106,7 +106,7 @@ async function runUntilOk(
     refuseInterrupted();
     const found = await Promise.try(() => check.run(subject))
       .catch((error) => findingOf(error, when));
-    const findings = [found].flat().map((finding) => (
+    const findings = findingsOf(found).map((finding) => (
       { ...finding, ...finding.fix ? { fix: inContext(cluster, finding.fix) } : {} }
     ));
     const fails = findings.filter(isFail);
@@ -150,7 +150,7 @@ function findingOf(error: unknown, when: Subject["when"]): Finding {
 }
 
 /** Whether it counts against the check. */
-export function isFail({ state = "fail" }: Finding): boolean {
+function isFail({ state = "fail" }: Finding): boolean {
   return state === "fail";
 }
 
@@ -194,10 +194,8 @@ function shownOf({ check: { hop }, state, findings }: Row): Finding[] {
   if (state === "ok" || state === "note") {
     return [{ what: [...new Set(of(state).map(({ what }) => what))].join("; ") || hop }];
   }
-  const less = RANK.slice(RANK.indexOf(state) + 1).filter((one) =>
-    one !== "ok" && one !== "hidden"
-  );
-  return [...of(state), ...less.flatMap(of)];
+  const shown = RANK.filter((one) => one === state || one === "warn" || one === "note");
+  return shown.slice(shown.indexOf(state)).flatMap(of);
 }
 
 /** 0 when nothing fails, else the exit code of the worst fail (the highest number). */

@@ -16,7 +16,7 @@ const PATIENCE = 60_000;
  * a port would give every local user this context's rights.
  * @throws {DeployError} exit 5 with kubectl's words when it does not start.
  */
-export async function openProxy(cluster: Cluster): Promise<ClusterProxy> {
+export async function openProxy(cluster: Cluster): Promise<ClusterProxy & AsyncDisposable> {
   const folder = await temporaryFolder("proxy-");
   const socket = join(folder, "s"); // short: the system allows about 100 characters
   const running = startKubectl(["proxy", `--unix-socket=${socket}`], cluster);

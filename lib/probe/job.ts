@@ -14,30 +14,34 @@ import { until } from "../io/wait.ts";
 export const NAMESPACE = "default";
 
 /** A short Job as {@link shortJob} makes it; containers without what is the same for all of them. */
-export interface ShortJob {
+interface ShortJob {
   name: string;
+  /** Default: {@link NAMESPACE}. */
+  namespace?: string;
   labels: Record<string, string>;
   /** Seconds that it may take, the pull of its images included. */
   seconds: number;
+  /** Seconds for which one that failed stays (600). */
+  kept?: number;
   containers: Record<string, unknown>[];
   volumes: Record<string, unknown>[];
-  /** Group that owns what is in the volumes. */
-  fsGroup?: number;
+  /** What else its pod is, or is otherwise. */
+  pod?: Record<string, unknown>;
 }
 
-/** A Job that tries once, without any right, and stays for ten minutes when it fails. */
+/** A Job that tries once, without any right; what is in its volumes belongs to its group. */
 export function shortJob(
-  { name, labels, seconds, containers, volumes, fsGroup }: ShortJob,
+  { name, namespace = NAMESPACE, labels, seconds, kept = 600, containers, volumes, pod }: ShortJob,
 ): Manifest {
   const nobody = 65534;
   return {
     apiVersion: "batch/v1",
     kind: "Job",
-    metadata: { name, namespace: NAMESPACE, labels },
+    metadata: { name, namespace, labels },
     spec: {
       backoffLimit: 0,
       activeDeadlineSeconds: seconds,
-      ttlSecondsAfterFinished: 600,
+      ttlSecondsAfterFinished: kept,
       template: {
         metadata: { labels },
         spec: {
@@ -48,7 +52,7 @@ export function shortJob(
             runAsNonRoot: true,
             runAsUser: nobody,
             runAsGroup: nobody,
-            ...fsGroup === undefined ? {} : { fsGroup },
+            fsGroup: nobody,
             seccompProfile: { type: "RuntimeDefault" },
           },
           containers: containers.map((container) => ({
@@ -61,13 +65,14 @@ export function shortJob(
             ...container,
           })),
           volumes,
+          ...pod,
         },
       },
     },
   };
 }
 
-export interface JobOptions {
+interface JobOptions {
   /** What its pod does, for messages: `looks for S3`. */
   does: string;
   /** Objects of the Job's namespace that live as long as it does. */
@@ -113,13 +118,13 @@ async function create(cluster: Cluster, object: Manifest): Promise<string> {
 
 async function end(
   cluster: Cluster,
-  { metadata: { name, namespace = "default" }, spec }: Manifest,
+  { metadata: { name, namespace = NAMESPACE }, spec }: Manifest,
   does: string,
   say: (text: string) => void,
 ): Promise<boolean> {
   const seconds: number = spec.activeDeadlineSeconds;
   let state: string = "waiting";
-  let stuck: Stuck | undefined;
+  let stuck: ReturnType<typeof reasonOf>;
   await until(`the pod that ${does}`, async () => {
     const items = await liveObjects(cluster, "jobs,pods", namespace);
     const job = items.find(({ kind, metadata }) => kind === "Job" && metadata.name === name);
@@ -150,12 +155,7 @@ async function end(
 }
 
 /** Why a pod does not run yet; `slow`: nothing is known to be wrong. */
-interface Stuck {
-  reason: string;
-  slow: boolean;
-}
-
-function reasonOf(pod: Manifest): Stuck | undefined {
+function reasonOf(pod: Manifest): { reason: string; slow: boolean } | undefined {
   if (pod.status?.phase !== "Pending") return undefined;
   const trouble = diagnosePod(pod);
   if (trouble) return { reason: trouble.reason, slow: false };

@@ -7,10 +7,10 @@ import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
 import { minorOf, OLDEST } from "../../lib/kube/version.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
 import { TARGET } from "../../lib/probe/check.ts";
-import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
+import { fail, type Finding, type Findings, ok, type Subject, warn } from "../../lib/core/check.ts";
 
 /** kubectl against the server, and the shell that everything is started with. */
-export async function tools({ cluster }: Subject): Promise<Finding[]> {
+export async function tools({ cluster }: Subject): Promise<Findings> {
   const client = await kubectlVersion();
   // Another row says why a server does not answer.
   const server = await kubectl(["get", "--raw", "/version"], { cluster, seconds: 10 })

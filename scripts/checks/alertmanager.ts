@@ -1,7 +1,7 @@
 // Checks of the way of an alert: it arrives at Alertmanager, people are told of it, and none that is critical fires.
 import { parse } from "yaml";
 import { readJson } from "../../lib/probe/http.ts";
-import { type ClusterProxy, type Finding, note, ok, type Subject } from "../../lib/core/check.ts";
+import { type ClusterProxy, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { lossesOf } from "./metrics.ts";
@@ -12,11 +12,6 @@ export const ALERTMANAGER = {
   name: "kube-prometheus-stack-alertmanager",
   port: 9093,
 };
-
-/** The part of `/api/v2/status` that says whether it works; one replica alone is "disabled". */
-export interface AlertmanagerStatus {
-  cluster: { status: "ready" | "settling" | "disabled" };
-}
 
 /** One of `/api/v2/alerts`. */
 export interface Alert {
@@ -32,47 +27,42 @@ export async function alertsOf(proxy: ClusterProxy): Promise<Alert[]> {
   return await readJson<Alert[]>(proxy, ALERTMANAGER, "/api/v2/alerts");
 }
 
-/** The always-firing Watchdog has arrived. */
-export async function alertmanager({ proxy }: Subject): Promise<Finding[]> {
-  const way = await proxy();
-  const status = await readJson<AlertmanagerStatus>(way, ALERTMANAGER, "/api/v2/status");
-  return alertProblems(status, await alertsOf(way));
-}
-
-/** What is wrong with a status and its alerts. */
-export function alertProblems({ cluster }: AlertmanagerStatus, alerts: Alert[]): Finding[] {
-  const problems: Finding[] = [];
-  if (cluster.status === "settling") {
-    problems.push({
+/** The always-firing Watchdog has arrived; one replica alone is "disabled", and well. */
+export async function alertmanager({ proxy }: Subject): Promise<Findings> {
+  type Status = { cluster: { status: "ready" | "settling" | "disabled" } };
+  const { cluster } = await readJson<Status>(proxy, ALERTMANAGER, "/api/v2/status");
+  const alerts = await alertsOf(proxy);
+  return [
+    cluster.status === "settling" && {
       what: "Alertmanager still looks for its peers",
       cause: "it has just started, or a peer is away",
       fix: "kubectl -n monitoring get pods -l app.kubernetes.io/name=alertmanager",
-    });
-  }
-  if (!alerts.some(({ labels }) => labels.alertname === "Watchdog")) {
-    problems.push({
+    },
+    !alerts.some(({ labels }) => labels.alertname === "Watchdog") && {
       what: "Alertmanager has no Watchdog: no alert of Prometheus arrives there",
       cause: "the rules are not loaded, or spec.alerting of Prometheus names another Service",
       fix: "look at /api/v1/alertmanagers of kube-prometheus-stack-prometheus, then " +
         "make 20-prometheus",
-    });
-  }
-  return problems;
+    },
+  ];
 }
 
 /** What Alertmanager sends is taken by the receiver. */
-export async function notifications({ cluster, proxy }: Subject): Promise<Finding[]> {
-  const silent = text(cluster, "ALERT_WEBHOOK_URL") === "";
-  const lost = await lossesOf(await proxy(), {
-    counter: "alertmanager_notifications_failed_total",
-    program: "Alertmanager",
-    before: (count) => `${count} notifications failed hours ago`,
-    lately: (count) => `${count} notifications have failed in the last 15 minutes: nobody was told`,
-    cause: "what listens at ALERT_WEBHOOK_URL is away, refuses them, or is not reached from pods",
-    fix: "kubectl -n monitoring logs alertmanager-kube-prometheus-stack-alertmanager-0 " +
-      "-c alertmanager | grep -i notify",
-  });
-  return [...silent ? [note("alerts are sent nowhere: no ALERT_WEBHOOK_URL")] : [], ...lost];
+export async function notifications({ cluster, proxy }: Subject): Promise<Findings> {
+  return [
+    text(cluster, "ALERT_WEBHOOK_URL") === "" &&
+    note("alerts are sent nowhere: no ALERT_WEBHOOK_URL"),
+    await lossesOf(proxy, {
+      counter: "alertmanager_notifications_failed_total",
+      program: "Alertmanager",
+      before: (count) => `${count} notifications failed hours ago`,
+      lately: (count) =>
+        `${count} notifications have failed in the last 15 minutes: nobody was told`,
+      cause: "what listens at ALERT_WEBHOOK_URL is away, refuses them, or is not reached from pods",
+      fix: "kubectl -n monitoring logs alertmanager-kube-prometheus-stack-alertmanager-0 " +
+        "-c alertmanager | grep -i notify",
+    }),
+  ];
 }
 
 /**
@@ -82,28 +72,28 @@ export async function notifications({ cluster, proxy }: Subject): Promise<Findin
 export function criticalProblems(
   alerts: Alert[],
   objects: Manifest[],
-  excused: string[] = [],
-  standIns: string[] = [],
-): Finding[] {
+  excused: string[],
+  standIns: string[],
+): Findings {
   const names = alertNames(objects);
-  const firing = alerts.filter(({ labels, status }) =>
-    labels.severity === "critical" && status.state !== "suppressed"
-  );
   const isOurs = ({ labels: { alertname, cluster = "", edge = "", job = "" } }: Alert) =>
     names.has(alertname!) && ![cluster, edge].some((name) => excused.includes(name)) &&
     !standIns.some((program) => job.includes(program));
-  const others = firing.filter((alert) => !isOurs(alert)).map(({ labels }) => labels.alertname);
+  const firing = alerts.filter(({ labels, status }) =>
+    labels.severity === "critical" && status.state !== "suppressed"
+  );
+  const others = new Set(
+    firing.filter((alert) => !isOurs(alert)).map(({ labels }) => labels.alertname),
+  );
   return [
     ok(`none fires, of ${names.size} alerts`),
-    ...others.length > 0
-      ? [note(`critical, and not about what is ours here: ${[...new Set(others)].join(", ")}`)]
-      : [],
-    ...firing.filter(isOurs).map(({ labels, annotations, startsAt }) => ({
-      what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${
-        annotations.summary ?? ""
-      }`,
+    others.size > 0 && note(`critical, and not about what is ours here: ${[...others].join(", ")}`),
+    firing.filter(isOurs).map((
+      { labels, annotations: { summary = "", runbook_url }, startsAt },
+    ) => ({
+      what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${summary}`,
       cause: "what the alert says; Alertmanager forgets it a few minutes after that is mended",
-      fix: annotations.runbook_url ?? "look at it in Alertmanager",
+      fix: runbook_url ?? "look at it in Alertmanager",
     })),
   ];
 }
@@ -116,10 +106,7 @@ function alertNames(objects: Manifest[]): Set<string> {
   return new Set(groups.flatMap(({ rules }) => rules.flatMap(({ alert }: Rule) => alert ?? [])));
 }
 
-/** A rule as it is written. */
-export interface Rule {
-  alert?: string;
-}
+type Rule = { alert?: string };
 
 /** Groups of rules that the Ruler reads from its ConfigMaps. */
 export function rulerGroups(objects: Manifest[]): { name: string; rules: Rule[] }[] {

@@ -1,26 +1,26 @@
 // Whether the nodes have room for the pods of all steps beside those that are there already.
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
-import { kubectl } from "../../lib/kube/kubectl.ts";
+import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { bytesOf, cores } from "../../lib/core/quantity.ts";
 import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { inGi } from "./disk.ts";
 
-/** What the pods of one workload ask for, all of them together. */
-export interface Demand {
-  /** `monitoring/thanos-query`; its pods are called so, with something behind. */
-  name: string;
+interface Amounts {
   pods: number;
   cores: number;
   bytes: number;
 }
 
+/** What the pods of one workload ask for, all of them together. */
+interface Demand extends Amounts {
+  /** `monitoring/thanos-query`; its pods are called so, with something behind. */
+  name: string;
+}
+
 /** What nodes can give to pods. */
-export interface Room {
+interface Room extends Amounts {
   nodes: number;
-  pods: number;
-  cores: number;
-  bytes: number;
 }
 
 /** Share of the room from which on it is worth a word. */
@@ -28,38 +28,26 @@ const TIGHT = 0.9;
 
 /** Requests of everything that the steps want, and of the pods of others, against the nodes. */
 export async function room({ cluster, objects }: Subject): Promise<Finding> {
-  const get = async (...words: string[]): Promise<Manifest[]> =>
-    JSON.parse(await kubectl(["get", ...words, "-o", "json"], { cluster, seconds: 20 })).items;
   const running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed";
-  const [wantedObjects, nodes, pods] = await Promise.all([
-    objects(),
-    get("nodes"),
-    get("pods", "--all-namespaces", running),
-  ]);
-  const there = roomOn(nodes);
-  const wanted = demandsOf(wantedObjects, cluster, there);
-  return judgeRoom(there, wanted, othersOf(pods, wanted));
-}
-
-/** The verdict, with a table per workload when there is little room. */
-export function judgeRoom(room: Room, wanted: Demand[], others: Demand[]): Finding {
-  const all = [...wanted, ...others];
-  const sum = (field: "cores" | "bytes" | "pods") =>
-    all.reduce((total, demand) => total + demand[field], 0);
+  const pods = await objectsEverywhere(cluster, "pods", running);
+  const room = roomOn(await objectsEverywhere(cluster, "nodes"));
+  const wanted = demandsOf(await objects(), cluster, room);
+  const others = pods
+    .filter((pod) => !wanted.some(({ name }) => idOf(pod).startsWith(`Pod/${name}-`)))
+    .map(({ metadata: { namespace, name }, spec }) => (
+      { name: `${namespace}/${name}`, ...requestsOf(spec) }
+    ));
+  const part = (name: string, amount: keyof Amounts, show: (value: number) => string) => {
+    const asked = [...wanted, ...others].reduce((sum, demand) => sum + demand[amount], 0);
+    const there = room[amount];
+    return { name, asked, there, told: `${name} ${show(asked)} of ${show(there)}` };
+  };
   const parts = [
-    {
-      name: "cpu",
-      asked: sum("cores"),
-      there: room.cores,
-      show: (value: number) => value.toFixed(1),
-    },
-    { name: "memory", asked: sum("bytes"), there: room.bytes, show: inGi },
-    { name: "pods", asked: sum("pods"), there: room.pods, show: String },
+    part("cpu", "cores", (cores) => cores.toFixed(1)),
+    part("memory", "bytes", inGi),
+    part("pods", "pods", String),
   ];
-  const seen = parts.map(({ name, asked, there, show }) =>
-    `${name} ${show(asked)} of ${show(there)}`
-  )
-    .join(", ");
+  const seen = parts.map(({ told }) => told).join(", ");
   const full = parts.filter(({ asked, there }) => asked > there);
   const tight = parts.filter(({ asked, there }) => asked > there * TIGHT);
   if (tight.length === 0) return ok(seen);
@@ -70,7 +58,7 @@ export function judgeRoom(room: Room, wanted: Demand[], others: Demand[]): Findi
 }
 
 function lines(demands: Demand[], whose: string): string[] {
-  return [...demands].sort((a, b) => b.bytes - a.bytes).map(({ name, pods, cores, bytes }) =>
+  return demands.toSorted((a, b) => b.bytes - a.bytes).map(({ name, pods, cores, bytes }) =>
     `${cores.toFixed(2).padStart(6)} cpu ${inGi(bytes).padStart(8)}  ${whose} ${name}` +
     (pods > 1 ? ` (${pods} pods)` : "")
   );
@@ -94,9 +82,11 @@ export function demandsOf(objects: Manifest[], cluster: Cluster, room: Room): De
   const reloader = reloaderOf(objects);
   const demands = objects.flatMap((object): Demand[] => {
     const { kind, metadata: { namespace, name }, spec } = object;
-    const demand = (count: number, pod: unknown, called = name) => [
-      times(count, { ...requestsOf(pod), name: `${namespace}/${called}` }),
-    ];
+    const demand = (count: number, pod: Manifest["spec"], called = name) => {
+      const { pods, cores, bytes } = requestsOf(pod);
+      const amounts = { pods: pods * count, cores: cores * count, bytes: bytes * count };
+      return [{ name: `${namespace}/${called}`, ...amounts }];
+    };
     switch (kind) {
       case "Deployment":
       case "StatefulSet":
@@ -117,12 +107,8 @@ export function demandsOf(objects: Manifest[], cluster: Cluster, room: Room): De
   if (text(cluster, "STORAGE") !== "longhorn") return demands;
   // Made by its manager: one that runs the volumes of a node, and keeps its share of the CPU.
   const share = room.cores * number(cluster, "LONGHORN_ENGINE_CPU") / 100;
-  return [...demands, {
-    name: "longhorn-system/instance-manager",
-    pods: room.nodes,
-    cores: share,
-    bytes: 0,
-  }];
+  const name = "longhorn-system/instance-manager";
+  return [...demands, { name, pods: room.nodes, cores: share, bytes: 0 }];
 }
 
 /** The reloader that the operator puts beside each program, as its arguments say. */
@@ -133,33 +119,23 @@ function reloaderOf(objects: Manifest[]): { resources: { requests: Record<string
   return { resources: { requests: { cpu: of("cpu"), memory: of("memory") } } };
 }
 
-/** Requests of running pods that none of the `wanted` workloads has made. */
-export function othersOf(pods: Manifest[], wanted: Demand[]): Demand[] {
-  return pods.filter((pod) => !wanted.some(({ name }) => idOf(pod).startsWith(`Pod/${name}-`)))
-    .map(({ metadata: { namespace, name }, spec }) => (
-      { ...requestsOf(spec), name: `${namespace}/${name}` }
-    ));
-}
-
-function times(count: number, { name, pods, cores, bytes }: Demand): Demand {
-  return { name, pods: pods * count, cores: cores * count, bytes: bytes * count };
+interface Container {
+  restartPolicy?: string;
+  resources?: Partial<Record<"requests" | "limits", Partial<Record<"cpu" | "memory", string>>>>;
 }
 
 /** Requests of a pod as the scheduler counts them: init containers run before the others. */
-// deno-lint-ignore no-explicit-any
-export function requestsOf(pod: any): Demand {
-  const containers = [
-    ...pod.containers ?? [],
-    // deno-lint-ignore no-explicit-any
-    ...(pod.initContainers ?? []).filter((one: any) => one.restartPolicy === "Always"),
-  ];
+export function requestsOf(
+  { containers = [], initContainers = [] }: Partial<
+    Record<"containers" | "initContainers", Container[]>
+  >,
+): Amounts {
+  const beside = initContainers.filter(({ restartPolicy }) => restartPolicy === "Always");
   const request = (name: "cpu" | "memory", read: (text: string) => number) => {
-    // deno-lint-ignore no-explicit-any
-    const of = ({ resources }: any) =>
+    const of = ({ resources }: Container) =>
       read(resources?.requests?.[name] ?? resources?.limits?.[name] ?? "0");
-    const first = Math.max(0, ...(pod.initContainers ?? []).map(of));
-    // deno-lint-ignore no-explicit-any
-    return Math.max(first, containers.reduce((sum: number, one: any) => sum + of(one), 0));
+    const sum = [...containers, ...beside].reduce((sum, one) => sum + of(one), 0);
+    return Math.max(sum, ...initContainers.map(of));
   };
-  return { name: "", pods: 1, cores: request("cpu", cores), bytes: request("memory", bytesOf) };
+  return { pods: 1, cores: request("cpu", cores), bytes: request("memory", bytesOf) };
 }

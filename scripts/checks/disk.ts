@@ -1,12 +1,11 @@
 // Whether there is disk for the volumes that the steps claim, and which class the default one is.
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
-import { kubectl } from "../../lib/kube/kubectl.ts";
+import { objectsEverywhere } from "../../lib/kube/list.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor } from "../components/longhorn/limits.ts";
-import type { NodeFacts } from "./node_answer.ts";
-import { factsOf, UNKNOWN_NODES } from "./node_facts.ts";
+import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 import {
   fail,
   type Finding,
@@ -27,26 +26,17 @@ export async function disks(subject: Subject): Promise<Finding> {
   const { cluster } = subject;
   const wanted = text(cluster, "STORAGE_CLASS");
   const claimed = claimsOf(await subject.objects());
-  if (text(cluster, "STORAGE") !== "longhorn") {
-    return judgeClass(await storageClasses(cluster), wanted, claimed);
-  }
+  if (text(cluster, "STORAGE") !== "longhorn") return await ownClass(cluster, claimed);
   const why = hiddenBy(cluster);
   const facts = why ? undefined : await factsOf(subject).catch(() => undefined);
   if (!facts) return hidden(why ?? UNKNOWN_NODES);
-  const words = ["get", "persistentvolumeclaims", "--all-namespaces", "-o", "json"];
-  const live: Manifest[] = JSON.parse(await kubectl(words, { cluster, seconds: 15 })).items;
+  const live = await objectsEverywhere(cluster, "persistentvolumeclaims");
   for (const { metadata: { namespace, name }, spec } of live) {
     if (spec.storageClassName !== wanted) continue;
     const id = `${namespace}/${name}`, bytes = bytesOf(spec.resources.requests.storage);
     claimed.set(id, Math.max(bytes, claimed.get(id) ?? 0));
   }
-  return judgeDisks(facts, claimed, {
-    path: text(cluster, "LONGHORN_DATA_PATH"),
-    replicas: number(cluster, "LONGHORN_REPLICAS"),
-    reserved: number(cluster, "LONGHORN_RESERVED"),
-    overProvisioning: number(cluster, "LONGHORN_OVER_PROVISIONING"),
-    minimalAvailable: number(cluster, "LONGHORN_MINIMAL_AVAILABLE"),
-  });
+  return judgeDisks(facts, claimed, cluster);
 }
 
 /** A claim, or the template of one. */
@@ -78,11 +68,9 @@ function total(claims: Map<string, number>): number {
 }
 
 /** A class of the site's own: it has to be there. Its disks are its own business. */
-export function judgeClass(
-  classes: Manifest[],
-  wanted: string,
-  claims: Map<string, number>,
-): Finding {
+async function ownClass(cluster: Cluster, claims: Map<string, number>): Promise<Finding> {
+  const wanted = text(cluster, "STORAGE_CLASS");
+  const classes = await storageClasses(cluster);
   const found = classes.find(({ metadata }) => metadata.name === wanted);
   const asked = `${claims.size} claims, ${inGi(total(claims))}`;
   if (!found) {
@@ -101,56 +89,41 @@ export function judgeClass(
   return ok(`class ${wanted} (${found.provisioner}) for ${asked}`);
 }
 
-/** Settings of Longhorn that decide how much it puts on a disk; percentages as whole numbers. */
-export interface DiskSettings {
-  path: string;
-  replicas: number;
-  reserved: number;
-  overProvisioning: number;
-  minimalAvailable: number;
-}
-
 /** Longhorn's own sum: it schedules nothing beyond (disk - reserved) x over-provisioning. */
 export function judgeDisks(
   facts: NodeFacts[],
   claims: Map<string, number>,
-  { path, replicas, reserved, overProvisioning, minimalAvailable }: DiskSettings,
+  cluster: Cluster,
 ): Finding {
-  const copies = replicasFor(replicas, facts.length);
+  const share = (setting: string) => number(cluster, setting) / 100;
+  const copies = replicasFor(number(cluster, "LONGHORN_REPLICAS"), facts.length);
   const asked = total(claims) * copies;
-  const sum = (field: "diskBytes" | "diskFreeBytes") =>
-    facts.reduce((total, node) => total + node[field], 0);
-  const size = sum("diskBytes"), free = sum("diskFreeBytes");
-  const room = size * (1 - reserved / 100) * overProvisioning / 100;
-  const claimed = `${claims.size} claims x ${copies} = ${inGi(asked)}`;
-  const seen = `${claimed}; ${path} ${inGi(size)}, free ${inGi(free)}, Longhorn gives ${
-    inGi(room)
-  }`;
+  const size = facts.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
+  const free = facts.reduce((sum, { diskFreeBytes }) => sum + diskFreeBytes, 0);
+  const room = size * (1 - share("LONGHORN_RESERVED")) * share("LONGHORN_OVER_PROVISIONING");
+  const least = number(cluster, "LONGHORN_MINIMAL_AVAILABLE");
+  const seen = `${claims.size} claims x ${copies} = ${inGi(asked)}; ` +
+    `${text(cluster, "LONGHORN_DATA_PATH")} ${inGi(size)}, free ${inGi(free)}, ` +
+    `Longhorn gives ${inGi(room)}`;
   const grow = `a larger disk at LONGHORN_DATA_PATH, or smaller *_STORAGE settings`;
   if (!(asked <= room)) return fail(`too small: ${seen}`, grow);
   // Longhorn takes no new replica on such a disk, and a full one stops what is there.
-  if (free < size * minimalAvailable / 100) {
-    return fail(
-      `less than ${minimalAvailable} % free: ${seen}`,
-      `free space below ${path}; or ${grow}`,
-    );
+  if (free < size * least / 100) {
+    const path = text(cluster, "LONGHORN_DATA_PATH");
+    return fail(`less than ${least} % free: ${seen}`, `free space below ${path}; or ${grow}`);
   }
   if (free < asked) return warn(`not all of it can be filled: ${seen}`, grow);
   return ok(seen);
 }
 
-/** The default StorageClass: before a deploy nothing takes it over, after one it is ours. */
+/**
+ * The default StorageClass: before a deploy nothing takes it over, after one it is ours. A class of the site's own is
+ * asked for by its name.
+ */
 export async function defaultClass({ cluster, when }: Subject): Promise<Finding> {
   const why = when === "after" ? hiddenBy(cluster) : undefined;
-  return why ? hidden(why) : judgeDefault(await storageClasses(cluster), cluster, when);
-}
-
-/** What the default of these classes means; a class of the site's own is asked for by its name. */
-export function judgeDefault(
-  classes: Manifest[],
-  cluster: Cluster,
-  when: Subject["when"],
-): Finding {
+  if (why) return hidden(why);
+  const classes = await storageClasses(cluster);
   const wanted = text(cluster, "STORAGE_CLASS");
   const defaults = defaultClasses(classes);
   const seen = `default: ${defaults.join(" and ") || "none"}`;

@@ -3,7 +3,7 @@
 import { X509Certificate } from "node:crypto";
 import { request } from "node:http";
 import { isFor } from "../../lib/config/certificates.ts";
-import { fail, type Finding, note, ok, type Subject, warn } from "../../lib/core/check.ts";
+import { fail, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
@@ -11,6 +11,7 @@ import { lookup } from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ExitCode } from "../../lib/core/error.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
+import { objectsEverywhere } from "../../lib/kube/list.ts";
 
 const PATIENCE = 10_000;
 /** The controller's own words for a program that is away. */
@@ -23,47 +24,38 @@ interface Answer {
 }
 
 /** Every host answers; one with basic auth lets nobody in without; the certificate is ours. */
-export async function doors({ cluster, objects }: Subject): Promise<Finding | Finding[]> {
-  if (text(cluster, "INGRESS") === "existing") {
-    return note("not looked at: INGRESS=existing");
-  }
+export async function doors({ cluster, objects }: Subject): Promise<Findings> {
+  if (text(cluster, "INGRESS") === "existing") return note("not looked at: INGRESS=existing");
   const stranger = await frontPage(`no-such-host.${text(cluster, "DOMAIN")}`, cluster);
   const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
   const hosts: string[] = ingresses.map(({ spec }) => spec.rules[0].host);
   const problems = ingresses.map(async (ingress, index) =>
-    doorProblems(ingress, await frontPage(hosts[index]!, cluster), stranger)
+    doorProblem(ingress, await frontPage(hosts[index]!, cluster), stranger)
   );
-  return [...(await Promise.all(problems)).flat(), ...await certificateProblems(cluster, hosts)];
+  return [await Promise.all(problems), await certificateProblems(cluster, hosts)];
 }
 
 /** What is wrong with the answer of a host; `stranger` is the answer to a host that nobody serves. */
-export function doorProblems(
-  ingress: Manifest,
-  answer: Answer,
-  stranger: Answer,
-): Finding[] {
+function doorProblem(ingress: Manifest, answer: Answer, stranger: Answer): Findings {
   const host: string = ingress.spec.rules[0].host;
-  const { namespace, name } = ingress.metadata;
+  const { namespace, name, annotations } = ingress.metadata;
   const { status, body } = answer;
   const unknown = status === 404 && stranger.status === 404 && body === stranger.body;
   if (status === 0 || unknown || AWAY.includes(status)) {
-    return [{
+    return {
       what: status === 0 ? `${host} does not answer: ${body}` : `${host} gives ${status}`,
       cause: "the controller is down, has not read the Ingress, or the program behind it is away",
       fix:
         `kubectl -n ingress-nginx get pods,services; kubectl -n ${namespace} describe ingress ${name}`,
-    }];
+    };
   }
-  if (!asksForLogin(ingress) || status === 401 || status === 403) return []; // 403: ADMIN_CIDR
-  return [{
+  const login = annotations?.["nginx.ingress.kubernetes.io/auth-type"] === "basic";
+  if (!login || status === 401 || status === 403) return undefined; // 403: ADMIN_CIDR
+  return {
     what: `${host} lets people in without a login (${status})`,
     cause: `the controller does not honour the annotations of ${idOf(ingress)}`,
     fix: `close the door: kubectl -n ${namespace} delete ingress ${name}`,
-  }];
-}
-
-function asksForLogin({ metadata }: Manifest): boolean {
-  return metadata.annotations?.["nginx.ingress.kubernetes.io/auth-type"] === "basic";
+  };
 }
 
 function frontPage(host: string, cluster: Cluster): Promise<Answer> {
@@ -85,46 +77,34 @@ function frontPage(host: string, cluster: Cluster): Promise<Answer> {
 }
 
 /** What is wrong with the certificate on HTTPS_NODE_PORT; only with INGRESS_TLS. */
-async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<Finding[]> {
-  if (!cluster.doorCertificate) return [];
+async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<Findings> {
+  if (!cluster.doorCertificate) return undefined;
   const own = new X509Certificate(cluster.doorCertificate.certificate);
   const foreign = hosts.filter((host) => !isFor(own, host));
-  const problems = foreign.length === 0 ? [] : [{
-    what: `the certificate of INGRESS_TLS_DIR is not for ${foreign.join(", ")}`,
-    cause: "its subjectAltName lacks them: browsers warn of these doors",
-    fix: `put one for *.${
-      text(cluster, "DOMAIN")
-    } there, then make 05-ingress CLUSTER=${cluster.id}`,
-  }];
-  const seen = await fingerprintAt(cluster);
-  if (seen === own.fingerprint256) return problems;
-  return [...problems, {
-    what: `port ${
-      text(cluster, "HTTPS_NODE_PORT")
-    } does not show the certificate of INGRESS_TLS_DIR`,
-    cause: seen ? "the controller has not read it, or shows another" : "nothing there speaks TLS",
-    fix: `make 05-ingress CLUSTER=${cluster.id}`,
-  }];
+  const domain = text(cluster, "DOMAIN");
+  const port = number(cluster, "HTTPS_NODE_PORT");
+  const options = { servername: `grafana.${domain}`, seconds: PATIENCE / 1000 };
+  const seen = await shownCertificate(text(cluster, "NODE_IP"), port, options)
+    .then(({ fingerprint256 }) => fingerprint256, () => undefined);
+  const again = `make 05-ingress CLUSTER=${cluster.id}`;
+  return [
+    foreign.length > 0 && {
+      what: `the certificate of INGRESS_TLS_DIR is not for ${foreign.join(", ")}`,
+      cause: "its subjectAltName lacks them: browsers warn of these doors",
+      fix: `put one for *.${domain} there, then ${again}`,
+    },
+    seen !== own.fingerprint256 && {
+      what: `port ${port} does not show the certificate of INGRESS_TLS_DIR`,
+      cause: seen ? "the controller has not read it, or shows another" : "nothing there speaks TLS",
+      fix: again,
+    },
+  ];
 }
 
-/** Fingerprint of what a browser is shown; undefined when there is no TLS. */
-async function fingerprintAt(cluster: Cluster): Promise<string | undefined> {
-  const [host, port] = [text(cluster, "NODE_IP"), number(cluster, "HTTPS_NODE_PORT")];
-  const servername = `grafana.${text(cluster, "DOMAIN")}`;
-  const shown = shownCertificate(host, port, { servername, seconds: PATIENCE / 1000 });
-  return await shown.then(({ fingerprint256 }) => fingerprint256, () => undefined);
-}
-
-/** NodePorts of the steps against the Services of the cluster. */
-export async function ports({ cluster, objects }: Subject): Promise<Finding> {
-  const words = ["get", "services", "--all-namespaces", "-o", "json"];
-  const { items } = JSON.parse(await kubectl(words, { cluster, seconds: 15 }));
-  return judgePorts(await objects(), items);
-}
-
-/** Stops (exit 4) for every NodePort that another Service holds. */
-export function judgePorts(objects: Manifest[], services: Manifest[]): Finding {
-  const wanted = objects.filter(({ kind }) => kind === "Service").flatMap((service) =>
+/** NodePorts of the steps that a Service of somebody else holds: a deploy would be refused (4). */
+export async function ports({ cluster, objects }: Subject): Promise<Findings> {
+  const services = await objectsEverywhere(cluster, "services");
+  const wanted = (await objects()).filter(({ kind }) => kind === "Service").flatMap((service) =>
     nodePorts(service).map((port) => ({ port, id: idOf(service) }))
   );
   if (wanted.length === 0) return ok("the steps open none here");
@@ -146,34 +126,29 @@ function nodePorts({ spec }: Manifest): number[] {
   return (spec?.ports ?? []).flatMap(({ nodePort }: { nodePort?: number }) => nodePort ?? []);
 }
 
-/** A controller that is not ours under the names of ours: Minikube's addon, most of the time. */
-export async function controller({ cluster }: Subject): Promise<Finding> {
+/**
+ * A controller that is not ours under the names of ours, or ours that others have changed since: Minikube's addon,
+ * most of the time.
+ */
+export async function controller({ cluster }: Subject): Promise<Findings> {
   const kind = text(cluster, "INGRESS");
   if (kind === "existing") return ok("INGRESS=existing: the cluster's own controller");
   const name = "ingress-nginx-controller";
   const words = ["get", "deployments.apps", name, "-n", "ingress-nginx", "--ignore-not-found"];
   const answer = await kubectl([...words, "-o", "json"], { cluster, seconds: 15 });
-  return judgeIngress(kind, answer.trim() ? JSON.parse(answer) : undefined);
-}
-
-/** Stops for a Deployment with our controller's name that others made or have changed since. */
-export function judgeIngress(kind: string, controller: Manifest | undefined): Finding {
-  if (!controller) return ok(`INGRESS=${kind}: nothing in its way`);
-  const { annotations } = controller.metadata;
-  const ours = isOurs(controller);
+  if (answer.trim() === "") return ok(`INGRESS=${kind}: nothing in its way`);
+  const live: Manifest = JSON.parse(answer);
   // Only a client-side apply leaves this, and we make none: the addon was put over ours.
-  const overwritten = "kubectl.kubernetes.io/last-applied-configuration" in (annotations ?? {});
-  if (ours && !overwritten) return ok(`INGRESS=${kind}: ours runs`);
+  const last = live.metadata.annotations?.["kubectl.kubernetes.io/last-applied-configuration"];
+  const ours = isOurs(live);
+  if (ours && last === undefined) return ok(`INGRESS=${kind}: ours runs`);
   return fail(
     `ingress-nginx/ingress-nginx-controller is not ours${ours ? " any more" : ""}`,
     "minikube addons disable ingress (or set INGRESS=existing to use what is there)",
   );
 }
 
-/** Finds the address of a name. */
-type Lookup = (host: string) => Promise<string>;
-
-const systemLookup: Lookup = async (host) => {
+const systemLookup = async (host: string) => {
   const late = sleep(5000).then(() => Promise.reject(new Error("no answer within 5 s")));
   return (await Promise.race([lookup(host, { family: 4 }), late])).address;
 };
@@ -181,8 +156,8 @@ const systemLookup: Lookup = async (host) => {
 /** Whether every host of an Ingress leads to the node, seen from this machine. */
 export async function names(
   { cluster, objects }: Subject,
-  find: Lookup = systemLookup,
-): Promise<Finding> {
+  find: (host: string) => Promise<string> = systemLookup,
+): Promise<Findings> {
   const address = text(cluster, "NODE_IP");
   const hosts = new Set<string>(
     (await objects()).filter(({ kind }) => kind === "Ingress")
@@ -194,14 +169,10 @@ export async function names(
   const astray = found.filter(({ at }) => at !== address);
   if (astray.length === 0) return ok(`${hosts.size} names lead to ${address}`);
   const unknown = astray.filter(({ at }) => at === undefined).length;
-  const elsewhere = astray.filter(({ at }) => at !== undefined)
-    .map(({ host, at }) => `${host} is ${at}`);
-  const seen = [
-    ...(unknown ? [`${unknown} of ${hosts.size} names unknown here`] : []),
-    ...elsewhere,
-  ];
+  const elsewhere = astray.filter(({ at }) => at).map(({ host, at }) => `${host} is ${at}`);
+  const seen = unknown > 0 ? [`${unknown} of ${hosts.size} names unknown here`] : [];
   return warn(
-    seen.join(", "),
+    [...seen, ...elsewhere].join(", "),
     `*.${text(cluster, "DOMAIN")} in DNS, or in /etc/hosts of everybody who looks: ` +
       `${address} ${astray.map(({ host }) => host).join(" ")}`,
   );

@@ -2,51 +2,20 @@
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { fail, type Finding, hidden, note, ok, type Subject, warn } from "../../lib/core/check.ts";
-import type { Manifest } from "../../lib/core/object.ts";
-import { kubectl } from "../../lib/kube/kubectl.ts";
+import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { inGi } from "./disk.ts";
-import type { NodeFacts } from "./node_answer.ts";
-import { factsOf, UNKNOWN_NODES } from "./node_facts.ts";
+import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 
-async function listed(cluster: Cluster, ...words: string[]): Promise<Manifest[]> {
-  return JSON.parse(await kubectl(["get", ...words, "-o", "json"], { cluster, seconds: 20 })).items;
-}
-
-/** Ports of the node itself that pods of the steps want. */
-export async function hostPorts(subject: Subject): Promise<Finding | Finding[]> {
+/** Ports of the node itself that pods of the steps want, and a process or somebody else's pod holds. */
+export async function hostPorts(subject: Subject): Promise<Finding> {
   const facts = await factsOf(subject).catch(() => []);
   if (facts.length === 0) return hidden(UNKNOWN_NODES);
-  const pods = await listed(subject.cluster, "pods", "--all-namespaces");
-  return judgeHostPorts(facts, hostPortsOf(await subject.objects()), pods);
-}
-
-/** The ports, with the workload (`namespace/name`) that wants each. */
-export function hostPortsOf(objects: Manifest[]): Map<number, string> {
-  return new Map(
-    objects.flatMap(({ metadata: { namespace, name }, spec }) =>
-      portsOf(spec?.template?.spec).map((port) => [port, `${namespace}/${name}`] as const)
-    ),
+  const wanted = (await subject.objects()).flatMap(({ metadata: { namespace, name }, spec }) =>
+    portsOf(spec?.template?.spec).map((port) => ({ port, workload: `${namespace}/${name}` }))
   );
-}
-
-// deno-lint-ignore no-explicit-any
-function portsOf(pod: any): number[] {
-  // deno-lint-ignore no-explicit-any
-  return (pod?.containers ?? []).flatMap(({ ports = [] }: any) => ports)
-    // deno-lint-ignore no-explicit-any
-    .flatMap(({ hostPort, containerPort }: any) =>
-      pod.hostNetwork ? containerPort : hostPort ?? []
-    );
-}
-
-/** Stops for a port that a process of the node, or somebody else's pod, holds. */
-export function judgeHostPorts(
-  facts: NodeFacts[],
-  wanted: Map<number, string>,
-  pods: Manifest[],
-): Finding {
+  const pods = await objectsEverywhere(subject.cluster, "pods");
   const taken = facts.flatMap(({ node, listens }) =>
-    [...wanted].filter(([port]) => listens.includes(port)).flatMap(([port, workload]) => {
+    wanted.filter(({ port }) => listens.includes(port)).flatMap(({ port, workload }) => {
       const holders = pods.filter(({ spec, status }) =>
         spec.nodeName === node && portsOf(spec).includes(port) &&
         status?.containerStatuses?.every(({ ready }: { ready: boolean }) => ready)
@@ -56,7 +25,7 @@ export function judgeHostPorts(
       return [`${port} of ${node} by ${by}`];
     })
   );
-  const seen = [...wanted.keys()].join(", ");
+  const seen = [...new Set(wanted.map(({ port }) => port))].join(", ");
   if (taken.length === 0) return ok(seen ? `${seen} free or ours` : "the steps want none here");
   return fail(
     `taken: ${taken.join("; ")}`,
@@ -64,6 +33,14 @@ export function judgeHostPorts(
       "systemctl disable --now prometheus-node-exporter node_exporter",
     ExitCode.refused,
   );
+}
+
+type Ports = { ports?: { hostPort?: number; containerPort: number }[] };
+
+/** Ports of the node that a pod listens on. */
+function portsOf(pod?: { hostNetwork?: boolean; containers?: Ports[] }): number[] {
+  return (pod?.containers ?? []).flatMap(({ ports = [] }) => ports)
+    .flatMap(({ hostPort, containerPort }) => pod?.hostNetwork ? containerPort : hostPort ?? []);
 }
 
 /** A firewall of the node cuts pods from each other unless it is told of them. */
@@ -112,14 +89,13 @@ export function imageRoom(facts: NodeFacts): Finding {
   return ok(seen);
 }
 
-/** NODE_IP, to which names lead and which policies allow, is the address of one node. */
+/**
+ * NODE_IP, to which names lead and which policies allow, is the address of one node; one that none has may belong to
+ * a balancer.
+ */
 export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
-  return judgeAddress(await listed(cluster, "nodes"), text(cluster, "NODE_IP"));
-}
-
-/** Stops for an address that several nodes claim; one that none has may belong to a balancer. */
-export function judgeAddress(nodes: Manifest[], address: string): Finding {
-  const having = nodes.filter(({ status }) =>
+  const address = text(cluster, "NODE_IP");
+  const having = (await objectsEverywhere(cluster, "nodes")).filter(({ status }) =>
     (status?.addresses ?? []).some((one: { address: string }) => one.address === address)
   ).map(({ metadata }) => metadata.name);
   if (having.length === 1) return ok(`${address} is ${having[0]}`);

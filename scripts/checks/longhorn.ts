@@ -1,6 +1,6 @@
 // Checks of Longhorn, where it is ours.
-import { type Finding, note, ok, type Subject } from "../../lib/core/check.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import { type Finding, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
+import { text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { backupTargetMissing } from "../components/longhorn/ladder.ts";
@@ -29,41 +29,34 @@ export function backupTargetSince(since?: number) {
 /** Ms between two looks of Longhorn at its backups. */
 const POLL = 300_000;
 
-/** Every volume that is in use has a backup that is not too old. */
-export async function backups({ cluster }: Subject): Promise<Finding | Finding[]> {
+/**
+ * Every volume that is in use, and that LONGHORN_BACKUP_CRON should have backed up twice by now, has a backup that is
+ * not too old. Of one without new data Longhorn makes no new one; their engines know that.
+ */
+export async function backups({ cluster }: Subject): Promise<Findings> {
   if (text(cluster, "STORAGE") === "existing") return note("none: STORAGE=existing");
-  if (text(cluster, "LONGHORN_BACKUP_CRON") === "never") {
-    return note("none: LONGHORN_BACKUP_CRON=never");
-  }
+  const cron = text(cluster, "LONGHORN_BACKUP_CRON");
+  if (cron === "never") return note("none: LONGHORN_BACKUP_CRON=never");
   const kinds = "volumes.longhorn.io,engines.longhorn.io";
   const live = await liveObjects(cluster, kinds, LONGHORN_NAMESPACE);
-  return backupProblems(live, cluster, Date.now());
-}
-
-/**
- * Volumes that LONGHORN_BACKUP_CRON should have backed up twice by now (ms), and whose last backup is older. Of
- * one without new data Longhorn makes no new one; their engines know that.
- */
-export function backupProblems(live: Manifest[], cluster: Cluster, now: number): Finding[] {
   const idle = new Set(
     live.filter(({ status }) => status?.snapshots?.["volume-head"]?.size === "0")
       .map(({ spec }) => spec.volumeName),
   );
-  const volumes = live.filter(({ kind }) => kind === "Volume");
-  const limit = 2 * daysBetween(text(cluster, "LONGHORN_BACKUP_CRON")) * DAY;
-  const due = volumes.filter((volume) =>
-    isBackedUp(volume) && volume.status?.state === "attached" &&
-    now - Date.parse(volume.metadata.creationTimestamp!) > limit
+  const limit = 2 * daysBetween(cron) * DAY;
+  const age = (time: string) => Date.now() - Date.parse(time);
+  const ageOfBackup = ({ status }: Manifest) => age(status.lastBackupAt || "1970-01-01");
+  const due = live.filter((volume) =>
+    volume.kind === "Volume" && isBackedUp(volume) && volume.status?.state === "attached" &&
+    age(volume.metadata.creationTimestamp!) > limit
   );
-  const ages = due.map(({ status }) => now - Date.parse(status.lastBackupAt || "1970-01-01"));
-  const late = due.filter(({ metadata, status }, index) =>
-    ages[index]! > limit && !(status.lastBackupAt && idle.has(metadata.name))
+  const late = due.filter((volume) =>
+    ageOfBackup(volume) > limit && !(volume.status.lastBackupAt && idle.has(volume.metadata.name))
   );
+  if (due.length === 0) return ok("0 volumes have one: none is old enough");
   if (late.length === 0) {
-    const oldest = `, the oldest ${(Math.max(...ages) / HOUR).toFixed(0)} hours ago`;
-    return [
-      ok(`${due.length} volumes have one${due.length > 0 ? oldest : ": none is old enough"}`),
-    ];
+    const hours = (Math.max(...due.map(ageOfBackup)) / HOUR).toFixed(0);
+    return ok(`${due.length} volumes have one, the oldest ${hours} hours ago`);
   }
   return late.map(({ metadata: { name }, status }) => {
     const { namespace, pvcName } = status.kubernetesStatus ?? {};

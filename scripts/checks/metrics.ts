@@ -3,6 +3,7 @@ import { readJson } from "../../lib/probe/http.ts";
 import {
   type ClusterProxy,
   type Finding,
+  type Findings,
   type ServicePort,
   type Subject,
   warn,
@@ -26,11 +27,28 @@ export async function ask(
   return data.result;
 }
 
+/** The value that Prometheus has of an expression with one series at most; undefined: none. */
+export async function valueOf(
+  proxy: ClusterProxy,
+  expression: string,
+): Promise<number | undefined> {
+  const [sample] = await ask(proxy, PROMETHEUS, expression);
+  return sample && Number(sample.value[1]);
+}
+
+/** Growth of a counter over all its series in so much time (`15m`); restarts are allowed for. */
+export function growthOf(
+  proxy: ClusterProxy,
+  counter: string,
+  time: string,
+): Promise<number | undefined> {
+  return valueOf(proxy, `sum(increase(${counter}[${time}]))`);
+}
+
 /** A check that fails with `problem` unless the expression has a value. */
 function answered(expression: string, problem: Finding) {
-  return async ({ proxy }: Subject): Promise<Finding[]> => {
-    const samples = await ask(await proxy(), PROMETHEUS, expression);
-    return samples.length > 0 ? [] : [problem];
+  return async ({ proxy }: Subject): Promise<Findings> => {
+    return await valueOf(proxy, expression) === undefined && problem;
   };
 }
 
@@ -41,8 +59,15 @@ export const compactor = answered('max(thanos_compact_halted{job="thanos-compact
   fix: "kubectl -n monitoring logs thanos-compactor-0 | grep -i halt; repair, then delete the pod",
 });
 
+/** The health of OpenSearch arrives as a metric. */
+export const indexed = answered('opensearch_cluster_health_status{color="green"} == 1', {
+  what: "opensearch_cluster_health_status says no green",
+  cause: "OpenSearch is not green, or its exporter does not reach it",
+  fix: "kubectl -n logging get pods; look at the check OpenSearch above",
+});
+
 /** What a program counts that should never be lost, and how it is told. */
-export interface Loss {
+interface Loss {
   counter: string;
   program: string;
   /** So many, hours ago. */
@@ -54,22 +79,22 @@ export interface Loss {
 }
 
 /** Nothing was lost in the last minutes; what was earlier is gone, and somebody should know. */
-export async function lossesOf(proxy: ClusterProxy, loss: Loss): Promise<Finding[]> {
+export async function lossesOf(proxy: ClusterProxy, loss: Loss): Promise<Findings> {
   const { counter, program, cause, fix } = loss;
   const [lately, before = 0] = await Promise.all([
     growthOf(proxy, counter, "15m"),
     growthOf(proxy, counter, "6h"),
   ]);
-  if (lately === 0) return before === 0 ? [] : [warn(loss.before(Math.ceil(before)), fix)];
+  if (lately === 0) return before > 0 && warn(loss.before(Math.ceil(before)), fix);
   const what = lately === undefined
     ? `Prometheus has no metrics of ${program}`
     : loss.lately(Math.ceil(lately));
-  return [{ what, cause, fix }];
+  return { what, cause, fix };
 }
 
 /** No log line was given up. */
-export async function dropped({ proxy }: Subject): Promise<Finding[]> {
-  return await lossesOf(await proxy(), {
+export function dropped({ proxy }: Subject): Promise<Findings> {
+  return lossesOf(proxy, {
     counter: "fluentbit_output_dropped_records_total",
     program: "Fluent Bit",
     before: (count) => `${count} log lines were dropped hours ago`,
@@ -78,20 +103,3 @@ export async function dropped({ proxy }: Subject): Promise<Finding[]> {
     fix: "kubectl -n node-agents logs ds/fluent-bit",
   });
 }
-
-/** Growth of a counter over all its series in so much time (`15m`); restarts are allowed for. */
-export async function growthOf(
-  proxy: ClusterProxy,
-  counter: string,
-  time: string,
-): Promise<number | undefined> {
-  const [sample] = await ask(proxy, PROMETHEUS, `sum(increase(${counter}[${time}]))`);
-  return sample && Number(sample.value[1]);
-}
-
-/** The health of OpenSearch arrives as a metric. */
-export const indexed = answered('opensearch_cluster_health_status{color="green"} == 1', {
-  what: "opensearch_cluster_health_status says no green",
-  cause: "OpenSearch is not green, or its exporter does not reach it",
-  fix: "kubectl -n logging get pods; look at the check OpenSearch above",
-});

@@ -1,9 +1,7 @@
 // What the facts of a node mean: for every cluster, and for Longhorn.
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import type { Manifest } from "../../lib/core/object.ts";
-import type { NodeFacts } from "./node_answer.ts";
-import { factsOf, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
+import { factsOf, type NodeFacts, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 
 type Judge = (facts: NodeFacts, cluster: Cluster) => Finding;
@@ -17,69 +15,59 @@ export async function nodes(subject: Subject): Promise<Finding> {
   return ok(facts.map(({ node, os, kernel }) => `${node} (${os}, kernel ${kernel})`).join(", "));
 }
 
-/** A check that judges every node. */
+/** A check that judges every node; several nodes are told apart where something is wrong. */
 export function onNodes(judge: Judge) {
   return async (subject: Subject): Promise<Finding | Finding[]> => {
     const facts = await factsOf(subject).catch(() => []);
     if (facts.length === 0) return hidden(UNKNOWN_NODES);
-    return overNodes(judge, facts, subject.cluster);
+    return facts.map((node) => {
+      const finding = judge(node, subject.cluster);
+      if (facts.length === 1 || finding.state === "ok") return finding;
+      return { ...finding, what: `${node.node}: ${finding.what}` };
+    });
   };
-}
-
-/** A verdict about each node; several nodes are told apart where something is wrong. */
-export function overNodes(judge: Judge, facts: NodeFacts[], cluster: Cluster): Finding[] {
-  return facts.map((node) => {
-    const finding = judge(node, cluster);
-    if (facts.length === 1 || finding.state === "ok") return finding;
-    return { ...finding, what: `${node.node}: ${finding.what}` };
-  });
 }
 
 /** Smallest values that OpenSearch, Fluent Bit and the rest of the pods are content with. */
 const MAP_COUNT = 262_144, INSTANCES = 512, WATCHES = 65_536;
 
-/** Whether OpenSearch would map its files into memory, as it does unless it is told not to. */
-export function mapsFiles(objects: Manifest[]): boolean {
-  return objects.some(({ data }) =>
-    data?.["opensearch.yml"] && !/node\.store\.allow_mmap: false/.test(data["opensearch.yml"])
-  );
-}
-
 /** Kernel settings for what the steps want to run. */
 export async function kernel(subject: Subject): Promise<Finding | Finding[]> {
-  const maps = mapsFiles(await subject.objects());
+  // OpenSearch maps its files into memory unless it is told not to.
+  const maps = (await subject.objects()).some(({ data }) =>
+    data?.["opensearch.yml"] && !/node\.store\.allow_mmap: false/.test(data["opensearch.yml"])
+  );
   return await onNodes((facts) => sysctls(facts, { maps }))(subject);
 }
 
 /** Kernel settings; `maps` tells whether OpenSearch maps its files into memory. */
 export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Finding {
   const { mapCount, inotifyInstances, inotifyWatches } = facts;
-  const low = [
-    ...(maps && mapCount < MAP_COUNT ? [["vm.max_map_count", mapCount, MAP_COUNT]] : []),
-    ...(inotifyInstances < INSTANCES
-      ? [["fs.inotify.max_user_instances", inotifyInstances, INSTANCES]]
-      : []),
-    ...(inotifyWatches < WATCHES ? [["fs.inotify.max_user_watches", inotifyWatches, WATCHES]] : []),
+  const settings = [
+    { name: "vm.max_map_count", is: mapCount, wanted: maps ? MAP_COUNT : 0 },
+    { name: "fs.inotify.max_user_instances", is: inotifyInstances, wanted: INSTANCES },
+    { name: "fs.inotify.max_user_watches", is: inotifyWatches, wanted: WATCHES },
   ];
+  const low = settings.filter(({ is, wanted }) => is < wanted);
   if (low.length === 0) {
     return ok(`max_map_count ${mapCount}, inotify ${inotifyInstances} / ${inotifyWatches}`);
   }
-  const seen = low.map(([name, is, wanted]) => `${name} is ${is}, needed ${wanted}`).join(", ");
-  const lines = low.map(([name, , wanted]) => `${name}=${wanted}`).join("\\n");
+  const seen = low.map(({ name, is, wanted }) => `${name} is ${is}, needed ${wanted}`).join(", ");
+  const lines = low.map(({ name, wanted }) => `${name}=${wanted}`).join("\\n");
   const fix = `on ${facts.node}: printf '${lines}\\n' >/etc/sysctl.d/90-kubernetes.conf && ` +
     "sysctl --system";
-  return low.some(([name]) => name === "vm.max_map_count") ? fail(seen, fix) : warn(seen, fix);
+  return low[0]!.name === "vm.max_map_count" ? fail(seen, fix) : warn(seen, fix);
 }
 
 /** What Longhorn attaches its volumes with. */
 export function iscsi(facts: NodeFacts, cluster: Cluster): Finding {
   if (text(cluster, "STORAGE") !== "longhorn") return ok("not needed: STORAGE=existing");
-  const { iscsiadm, iscsid, iscsiTcp, os } = facts;
+  const { iscsiadm, iscsid, iscsiTcp, os, kernel } = facts;
   const missing = [
-    ...(iscsiadm ? [] : ["no iscsiadm (open-iscsi)"]),
-    ...(iscsid ? [] : ["iscsid does not run"]),
-    ...(iscsiTcp === "missing" ? [`kernel ${facts.kernel} has no module iscsi_tcp`] : []),
-  ];
+    !iscsiadm && "no iscsiadm (open-iscsi)",
+    !iscsid && "iscsid does not run",
+    iscsiTcp === "missing" && `kernel ${kernel} has no module iscsi_tcp`,
+  ].filter(Boolean);
   const boot = "modprobe iscsi_tcp && echo iscsi_tcp >/etc/modules-load.d/iscsi_tcp.conf";
   if (missing.length > 0) {
     return fail(
@@ -147,14 +135,6 @@ export function nodeClock({ node, ahead, timeSync }: NodeFacts): Finding {
   return row.state === "ok" && timeSync ? ok(`${row.what}, kept by ${timeSync}`) : row;
 }
 
-/** Why Longhorn would not work on these nodes: one line each with its fix; none when it would. */
-export function longhornComplaints(facts: NodeFacts[], cluster: Cluster): string[] {
-  return facts.flatMap((node) =>
-    [iscsi(node, cluster), mounts(node)].filter(({ state }) => state === "fail")
-      .map(({ what, fix }) => `node ${node.node}: ${what}\nfix: ${fix}`)
-  );
-}
-
 /**
  * Refuses nodes that cannot attach Longhorn's volumes, before anything is applied there.
  * @throws {DeployError} exit 3 with every node, what it lacks and the commands that repair it.
@@ -163,7 +143,10 @@ export async function refuseUnfitNodes(
   cluster: Cluster,
   say?: (text: string) => void,
 ): Promise<void> {
-  const complaints = longhornComplaints(await nodeFacts(cluster, say), cluster);
+  const complaints = (await nodeFacts(cluster, say)).flatMap((node) =>
+    [iscsi(node, cluster), mounts(node)].filter(({ state }) => state === "fail")
+      .map(({ what, fix }) => `node ${node.node}: ${what}\nfix: ${fix}`)
+  );
   if (complaints.length === 0) return;
   throw new DeployError(`Cannot run Longhorn on ${cluster.id}: its nodes lack what it needs`, {
     exitCode: ExitCode.prerequisite,

@@ -4,14 +4,15 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
-import { type NodeFacts, parseFacts, unseen } from "./node_answer.ts";
 import type { Subject } from "../../lib/core/check.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { conditionOf } from "../../lib/kube/list.ts";
+import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
 import { asList, type Manifest } from "../../lib/core/object.ts";
 import { diagnosePod } from "../../lib/apply/diagnose.ts";
+import { shortJob } from "../../lib/probe/job.ts";
 import { rewriteImages } from "../../lib/render/render.ts";
 import { until } from "../../lib/io/wait.ts";
+import { busyBox } from "./volume.ts";
 
 /** What a check says that cannot do without them. */
 export const UNKNOWN_NODES = "not looked at: see Nodes";
@@ -20,6 +21,11 @@ export const UNKNOWN_NODES = "not looked at: see Nodes";
 export function factsOf({ cluster, once, say }: Subject): Promise<NodeFacts[]> {
   return once("facts of the nodes", () => nodeFacts(cluster, say));
 }
+
+const NAMESPACE = "kube-system";
+const RUN = "deploy.miribit.lab/preflight";
+/** Seconds that a pod is waited for, the pull of its image included. */
+const PATIENCE = 120;
 
 /**
  * The facts of every Linux node that is ready.
@@ -31,18 +37,21 @@ export async function nodeFacts(
   say: (text: string) => void = () => {},
   seconds = PATIENCE,
 ): Promise<NodeFacts[]> {
-  const nodes = await readyNodes(cluster);
+  const nodes = (await objectsEverywhere(cluster, "nodes"))
+    .filter(({ metadata }) => (metadata.labels?.["kubernetes.io/os"] ?? "linux") === "linux")
+    .filter((node) => conditionOf(node, "Ready")?.status === "True")
+    .map(({ metadata }) => metadata.name);
   if (nodes.length === 0) return [];
   const run = `preflight-${randomUUID().slice(0, 8)}`;
   const script = await readFile(projectPath("scripts/checks/node.sh"), "utf8");
   const jobs = nodes.map((node, index) => factsJob(cluster, `${run}-${index}`, run, node, script));
-  const startedAt = Date.now();
+  const from = Date.now();
   try {
     const input = asList(rewriteImages(jobs, cluster));
     await kubectl(["create", "-f", "-", "-o", "name"], { cluster, input, seconds: 20 });
     return await Promise.all(nodes.map(async (node, index) => {
       const answer = await output(cluster, `${run}-${index}`, seconds, say);
-      return parseFacts(node, answer, { from: startedAt, to: Date.now() });
+      return parseFacts(node, answer, { from, to: Date.now() });
     }));
   } finally {
     const gone = ["--ignore-not-found", "--wait=false"];
@@ -53,22 +62,6 @@ export async function nodeFacts(
   }
 }
 
-const NAMESPACE = "kube-system";
-const RUN = "deploy.miribit.lab/preflight";
-/** Seconds that a pod is waited for, the pull of its image included. */
-const PATIENCE = 120;
-/** Seconds after which the cluster ends and removes what we could not. */
-const DEADLINE = 2 * PATIENCE;
-
-async function readyNodes(cluster: Cluster): Promise<string[]> {
-  const answer = await kubectl(["get", "nodes", "-o", "json"], { cluster, seconds: 15 });
-  const nodes: Manifest[] = JSON.parse(answer).items;
-  return nodes
-    .filter(({ metadata }) => (metadata.labels?.["kubernetes.io/os"] ?? "linux") === "linux")
-    .filter((node) => conditionOf(node, "Ready")?.status === "True")
-    .map(({ metadata }) => metadata.name);
-}
-
 /** No network of its own, so that it works where the one of pods does not. */
 export function factsJob(
   cluster: Cluster,
@@ -77,54 +70,39 @@ export function factsJob(
   nodeName: string,
   script: string,
 ): Manifest {
-  const labels = { [RUN]: run };
-  const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
-  return {
-    apiVersion: "batch/v1",
-    kind: "Job",
-    metadata: { name, namespace: NAMESPACE, labels },
-    spec: {
-      backoffLimit: 0,
-      activeDeadlineSeconds: DEADLINE,
-      ttlSecondsAfterFinished: DEADLINE,
-      template: {
-        metadata: { labels },
-        spec: {
-          restartPolicy: "Never",
-          // Not through the scheduler: a full node is one of the things to tell.
-          nodeName,
-          tolerations: [{ operator: "Exists" }],
-          hostPID: true,
-          hostNetwork: true,
-          automountServiceAccountToken: false,
-          enableServiceLinks: false,
-          terminationGracePeriodSeconds: 0,
-          containers: [{
-            name: "facts",
-            // An image of 40-logging; it is here for its BusyBox.
-            image: `quay.io/prometheuscommunity/elasticsearch-exporter:${version}`,
-            imagePullPolicy: "IfNotPresent",
-            command: ["/bin/busybox", "sh", "-c", script, "node.sh"],
-            args: [text(cluster, "LONGHORN_DATA_PATH")],
-            resources: { requests: { cpu: "10m", memory: "16Mi" }, limits: { memory: "64Mi" } },
-            securityContext: {
-              runAsUser: 0,
-              allowPrivilegeEscalation: false,
-              readOnlyRootFilesystem: true,
-              capabilities: { drop: ["ALL"] },
-            },
-            volumeMounts: [{
-              name: "host",
-              mountPath: "/host",
-              readOnly: true,
-              mountPropagation: "HostToContainer",
-            }],
-          }],
-          volumes: [{ name: "host", hostPath: { path: "/" } }],
-        },
+  return shortJob({
+    name,
+    namespace: NAMESPACE,
+    labels: { [RUN]: run },
+    // Then the cluster ends and removes what we could not.
+    seconds: 2 * PATIENCE,
+    kept: 2 * PATIENCE,
+    containers: [{
+      ...busyBox(cluster, "facts", script, "node.sh", text(cluster, "LONGHORN_DATA_PATH")),
+      securityContext: {
+        runAsUser: 0,
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ["ALL"] },
       },
+      volumeMounts: [{
+        name: "host",
+        mountPath: "/host",
+        readOnly: true,
+        mountPropagation: "HostToContainer",
+      }],
+    }],
+    volumes: [{ name: "host", hostPath: { path: "/" } }],
+    pod: {
+      // Not through the scheduler: a full node is one of the things to tell.
+      nodeName,
+      tolerations: [{ operator: "Exists" }],
+      hostPID: true,
+      hostNetwork: true,
+      terminationGracePeriodSeconds: 0,
+      securityContext: {},
     },
-  };
+  });
 }
 
 /** What the pod of a Job wrote, once it has ended. */
@@ -152,4 +130,79 @@ async function output(
   }
   const words = ["logs", "-n", NAMESPACE, pod!.metadata.name];
   return await kubectl(words, { cluster, seconds: 20 });
+}
+
+function unseen(where: string[]): DeployError {
+  return new DeployError("Cannot look at the node: the pod that should told nothing", {
+    exitCode: ExitCode.prerequisite,
+    where,
+    fix: "look at what the node says (kubectl describe node), and whether it can pull images",
+  });
+}
+
+/** What node.sh found on a node; sizes in bytes. */
+export type NodeFacts = ReturnType<typeof parseFacts>;
+
+/**
+ * Reads the lines of node.sh; `from` and `to` (as of `Date.now()`) are when the pod was asked for and
+ * when its answer was there.
+ * @throws {DeployError} exit 3 when the answer is cut short.
+ */
+export function parseFacts(
+  node: string,
+  answer: string,
+  { from, to }: { from: number; to: number },
+) {
+  const facts = new Map(
+    [...answer.matchAll(/^(.*?)=(.*)$/gm)].map(([, name, value]) => [name, value!.trim()]),
+  );
+  if (!facts.has("end")) throw unseen([`node ${node} answered: ${answer.trim().slice(-300)}`]);
+  const of = (name: string) => facts.get(name) ?? "";
+  const count = (name: string) => Number(facts.get(name) ?? NaN);
+  const bytes = (name: string) => count(name) * 1024;
+  const words = (name: string) => of(name).split(" ").filter(Boolean);
+  const yes = (name: string) => of(name) === "yes";
+  return {
+    node,
+    /** Seconds by which the node's clock is ahead of ours. */
+    ahead: aheadOf(count("time"), from, to),
+    /** ID and ID_LIKE of its system, such as `ubuntu debian`. */
+    os: `${of("os")} ${of("os_like")}`.trim(),
+    kernel: of("kernel"),
+    mapCount: count("max_map_count"),
+    inotifyInstances: count("max_user_instances"),
+    inotifyWatches: count("max_user_watches"),
+    cgroup: count("cgroup"),
+    /** iscsid runs, or systemd starts it at the first login. */
+    iscsid: yes("iscsid") || yes("iscsi_socket"),
+    iscsiadm: yes("iscsiadm"),
+    iscsiTcp: of("iscsi_tcp") as "loaded" | "available" | "missing",
+    multipathd: yes("multipathd"),
+    /** Program that keeps the clock right. */
+    timeSync: facts.get("time_sync"),
+    /** New mounts of the node spread into pods. */
+    mountsShared: yes("mounts_shared"),
+    /** Of the disk of LONGHORN_DATA_PATH. */
+    diskBytes: bytes("disk_kib"),
+    diskFreeBytes: bytes("disk_free_kib"),
+    /** TCP ports that something listens on. */
+    listens: words("listens").map(Number),
+    /** A firewall that is switched on. */
+    firewall: facts.get("firewall"),
+    /** Search domains of its names that answer for every name. */
+    wildcards: words("wildcards"),
+    /** Where its container runtime keeps images and containers, and that disk. */
+    imagesPath: of("images_path"),
+    imagesBytes: bytes("images_kib"),
+    imagesFreeBytes: bytes("images_free_kib"),
+  };
+}
+
+/**
+ * Seconds by which a clock is ahead of ours that said `time`, in whole seconds, between `from` and `to` (ms); 0
+ * where that cannot be told apart, or it has said nothing (NaN).
+ */
+export function aheadOf(time: number, from: number, to: number): number {
+  if (time + 1 < from / 1000) return time - from / 1000;
+  return time > to / 1000 ? time - to / 1000 : 0;
 }

@@ -3,6 +3,7 @@ import { readJson } from "../../lib/probe/http.ts";
 import {
   type ClusterProxy,
   type Finding,
+  type Findings,
   note,
   type ServicePort,
   type Subject,
@@ -38,51 +39,42 @@ export interface RuleGroup {
   rules: { name: string; health: "ok" | "err" | "unknown"; lastError?: string }[];
 }
 
-/** Every monitor of ours has targets, and each of them answers; a stand-in has no metrics to answer with. */
-export async function targets({ cluster, objects, proxy }: Subject): Promise<Finding[]> {
-  const path = "/api/v1/targets?state=active";
-  const { data } = await readJson<{ data: { activeTargets: ScrapeTarget[] } }>(
-    await proxy(),
-    PROMETHEUS,
-    path,
-  );
-  return targetProblems(data.activeTargets, await objects(), list(cluster, "STAND_INS"));
-}
-
 /**
- * Targets that do not answer or are scraped twice, and monitors that found none, of the rendered objects;
- * what other people have Prometheus scrape is no more than a note.
+ * Every monitor of ours has targets, and each of them answers once; a stand-in has no metrics to answer with. What
+ * other people have Prometheus scrape is no more than a note.
  */
-export function targetProblems(
-  active: ScrapeTarget[],
-  objects: Manifest[],
-  standIns: string[] = [],
-): Finding[] {
+export async function targets({ cluster, objects, proxy }: Subject): Promise<Findings> {
+  type Targets = { data: { activeTargets: ScrapeTarget[] } };
+  const path = "/api/v1/targets?state=active";
+  const { activeTargets: active } = (await readJson<Targets>(proxy, PROMETHEUS, path)).data;
+  const standIns = list(cluster, "STAND_INS");
   const isStandIn = ({ labels }: ScrapeTarget) =>
     standIns.some((program) => labels.job?.includes(program));
-  const pools = poolsOf(objects);
-  const [ours, others] = [true, false].map((own) =>
-    active.filter(({ scrapePool }) => pools.includes(scrapePool) === own)
-  ) as [ScrapeTarget[], ScrapeTarget[]];
-  const isDown = ({ health }: ScrapeTarget) => health !== "up";
-  const down = ours.filter((target) => isDown(target) && !isStandIn(target)).map((target) => ({
-    what: `target ${target.labels.job} at ${target.scrapeUrl} is ${target.health}: ` +
-      (target.lastError || "not scraped yet"),
-    cause: causeOf(target.lastError),
-    fix: `kubectl -n ${target.labels.namespace ?? "NAMESPACE"} get pods -o wide; ` +
-      `look for the address in the url`,
-    // By then it was scraped once more.
-    patience: durationSeconds(target.scrapeInterval) + durationSeconds(target.scrapeTimeout) + 10,
-  }));
-  const lost = pools.filter((pool) => !active.some(({ scrapePool }) => scrapePool === pool))
-    .map((pool) => ({
+  const rendered = await objects();
+  const pools = poolsOf(rendered);
+  const isOurs = ({ scrapePool }: ScrapeTarget) => pools.includes(scrapePool);
+  const down = active.filter(({ health }) => health !== "up");
+  const silent = new Set(
+    down.filter((target) => !isOurs(target)).map(({ scrapePool }) => scrapePool),
+  );
+  return [
+    down.filter((target) => isOurs(target) && !isStandIn(target)).map((target) => ({
+      what: `target ${target.labels.job} at ${target.scrapeUrl} is ${target.health}: ` +
+        (target.lastError || "not scraped yet"),
+      cause: causeOf(target.lastError),
+      fix: `kubectl -n ${target.labels.namespace ?? "NAMESPACE"} get pods -o wide; ` +
+        `look for the address in the url`,
+      // By then it was scraped once more.
+      patience: durationSeconds(target.scrapeInterval) + durationSeconds(target.scrapeTimeout) + 10,
+    })),
+    doubled(active.filter(isOurs), rendered),
+    pools.filter((pool) => !active.some(({ scrapePool }) => scrapePool === pool)).map((pool) => ({
       what: `${pool} has no targets`,
       cause: "its selector or port name matches no Service, or the Service has no pod",
       fix: `kubectl describe ${pool.split("/").slice(0, 3).join(" ").replace(" ", " -n ")}`,
-    }));
-  const silent = new Set(others.filter(isDown).map(({ scrapePool }) => scrapePool));
-  const notes = silent.size > 0 ? [note(`not ours, and down: ${[...silent].join(", ")}`)] : [];
-  return [...down, ...doubled(ours, objects), ...lost, ...notes];
+    })),
+    silent.size > 0 && note(`not ours, and down: ${[...silent].join(", ")}`),
+  ];
 }
 
 /** Targets that a monitor finds through more than one Service: each counts twice in every sum. */
@@ -137,9 +129,24 @@ export function poolsOf(objects: Manifest[]): string[] {
   });
 }
 
-/** Every PrometheusRule of ours is loaded, and every rule of it evaluates. */
-export async function rules({ objects, proxy }: Subject): Promise<Finding[]> {
-  return ruleProblems(await groupsOf(await proxy(), PROMETHEUS), await objects());
+/** Every PrometheusRule of ours is loaded, and every rule of it evaluates; of others a note. */
+export async function rules({ objects, proxy }: Subject): Promise<Findings> {
+  const groups = await groupsOf(proxy, PROMETHEUS);
+  const ours = (await objects()).filter(({ kind, spec }) =>
+    kind === "PrometheusRule" && spec.groups.length > 0
+  );
+  const isOurs = (group: RuleGroup) => ours.some((object) => isOf(group, object));
+  const others = failing(groups.filter((group) => !isOurs(group))).map(({ name }) => name);
+  return [
+    failingRules(groups.filter(isOurs), "make 20-prometheus"),
+    ours.filter((object) => !groups.some((group) => isOf(group, object)))
+      .map(({ metadata: { namespace, name } }) => ({
+        what: `PrometheusRule ${namespace}/${name} is not loaded`,
+        cause: "the operator rejects a rule with a wrong expression without telling the API",
+        fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-operator | grep -i rule",
+      })),
+    others.length > 0 && note(`not ours, and failing: ${others.join(", ")}`),
+  ];
 }
 
 /** The rules that a Prometheus or a Ruler evaluates. */
@@ -147,23 +154,6 @@ export async function groupsOf(proxy: ClusterProxy, service: ServicePort): Promi
   const path = "/api/v1/rules";
   const { data } = await readJson<{ data: { groups: RuleGroup[] } }>(proxy, service, path);
   return data.groups;
-}
-
-/** Rules of the rendered objects that fail, or that Prometheus does not have; of others a note. */
-export function ruleProblems(groups: RuleGroup[], objects: Manifest[]): Finding[] {
-  const ours = objects.filter(({ kind, spec }) => kind === "PrometheusRule" && spec.groups.length);
-  const lost = ours.filter((object) => !groups.some((group) => isOf(group, object)))
-    .map(({ metadata: { namespace, name } }) => ({
-      what: `PrometheusRule ${namespace}/${name} is not loaded`,
-      cause: "the operator rejects a rule with a wrong expression without telling the API",
-      fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-operator | grep -i rule",
-    }));
-  const own = groups.filter((group) => ours.some((object) => isOf(group, object)));
-  const others = failing(groups.filter((group) => !own.includes(group)));
-  const notes = others.length > 0
-    ? [note(`not ours, and failing: ${others.map(({ name }) => name).join(", ")}`)]
-    : [];
-  return [...failingRules(own, "make 20-prometheus"), ...lost, ...notes];
 }
 
 /** The operator names the file after the object: monitoring-thanos-<uid>.yaml. */

@@ -3,7 +3,7 @@ import type { Check } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { openSubject, type Row, runChecks, tableOf } from "../../lib/probe/check.ts";
+import { openSubject, runChecks, tableOf } from "../../lib/probe/check.ts";
 import type { StepContext } from "../../lib/deploy/context.ts";
 
 /**
@@ -21,14 +21,10 @@ export async function verifyBy(
   const rows = await phase(`${checks.length} checks`, () => runChecks(checks, subject, { until }));
   for (const { check, state } of rows) if (state === "hidden") notShown(check.name);
   report.say(tableOf(rows));
-  throwIfFailed(text(cluster, "CLUSTER_NAME"), rows);
-}
-
-/** Throws exit 11 with the name and hop of every row that failed; returns when there is none. */
-export function throwIfFailed(cluster: string, rows: Row[]): void {
   const failed = rows.filter(({ state }) => state === "fail");
   if (failed.length === 0) return;
-  throw new DeployError(`${failed.length} of ${rows.length} checks failed on ${cluster}`, {
+  const name = text(cluster, "CLUSTER_NAME");
+  throw new DeployError(`${failed.length} of ${rows.length} checks failed on ${name}`, {
     exitCode: ExitCode.verification,
     where: failed.map(({ check: { name, hop } }) => `${name} (${hop})`),
     fix: "follow the fixes above, from the top: a broken hop breaks those behind it",

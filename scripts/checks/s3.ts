@@ -2,16 +2,16 @@
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { keyOf, type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
 import { s3Refusal } from "../../lib/s3/errors.ts";
-import type { S3Answer } from "../../lib/s3/types.ts";
 import { reachFromInside } from "../components/minio/inside.ts";
 import { PROGRAMS } from "../components/minio/buckets.ts";
 import { clock } from "./node.ts";
+import { aheadOf } from "./node_facts.ts";
 import { type Check, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import type { S3KeyHolder } from "../../lib/deploy/step.ts";
 import { probeBucket } from "../../lib/s3/bucket.ts";
 
 /** What the server said about the bucket of a program. */
-export interface BucketAnswer {
+interface BucketAnswer {
   bucket: string;
   there: boolean;
   /** Seconds by which the server's clock is ahead of ours. */
@@ -20,23 +20,32 @@ export interface BucketAnswer {
   refused?: string;
 }
 
-/** The answers for every bucket. */
-export function askBuckets(cluster: Cluster): Promise<BucketAnswer[]> {
-  return Promise.all(PROGRAMS.map((program) => askBucket(cluster, program)));
-}
-
 function asked({ cluster, once }: Subject): Promise<BucketAnswer[]> {
-  return once("buckets", () => askBuckets(cluster));
+  return once("buckets", () => Promise.all(PROGRAMS.map((program) => askBucket(cluster, program))));
 }
 
 /** Buckets and keys, as they are seen from this machine. */
 export async function s3FromHere(subject: Subject): Promise<Finding> {
-  return judgeBuckets(await asked(subject));
+  const answers = await asked(subject);
+  const missing = answers.filter(({ there }) => !there).map(({ bucket }) => bucket).join(", ");
+  const seen = [
+    answers.filter(({ there }) => there).map(({ bucket }) => bucket).join(", "),
+    missing && `${missing} not yet (00-minio makes them)`,
+  ].filter(Boolean).join("; ");
+  const refused = answers.flatMap(({ refused = [] }) => refused).join(", ");
+  if (!refused) return ok(seen);
+  return warn(
+    `${seen}; refused: ${refused}`,
+    "00-minio makes these users when S3_ACCESS_KEY may administrate a MinIO; else make them there",
+  );
 }
 
 /** The clock of the server, as its answers tell it. */
 export async function s3Clock(subject: Subject): Promise<Finding> {
-  return judgeClock(await asked(subject).catch(() => []));
+  const [ahead] = (await asked(subject).catch(() => [])).map(({ ahead }) => ahead)
+    .sort((a, b) => Math.abs(b) - Math.abs(a));
+  if (ahead === undefined) return hidden("the S3 did not answer");
+  return clock("S3", ahead, "set the clock of this machine and of the S3 server (chrony, NTP)");
 }
 
 /** A pod lists the buckets, once they are there. */
@@ -55,13 +64,12 @@ export async function s3FromInside(subject: Subject): Promise<Finding> {
 async function askBucket(cluster: Cluster, program: string): Promise<BucketAnswer> {
   const bucket = text(cluster, `${program}_BUCKET`);
   const own = keyOf(cluster, program), site = siteKey(cluster);
-  const answerTo = (key: S3Key) => ask(cluster, bucket, key);
-  if (own.setting === site.setting) return await answerTo(site);
+  if (own.setting === site.setting) return await ask(cluster, bucket, site);
   try {
-    return await answerTo(own);
+    return await ask(cluster, bucket, own);
   } catch (error) {
     // 00-minio makes such users where it may; when the site's key fails as well, it is not about them.
-    const answer = await answerTo(site).catch(() => undefined);
+    const answer = await ask(cluster, bucket, site).catch(() => undefined);
     if (!answer) throw error;
     return { ...answer, refused: own.setting };
   }
@@ -73,39 +81,8 @@ async function ask(cluster: Cluster, bucket: string, key: S3Key): Promise<Bucket
   const answer = await s3.send({ ...call, method: "GET", query: "list-type=2&max-keys=1" });
   const there = answer.status === 200;
   if (!there && answer.status !== 404) throw s3Refusal(s3, call, answer);
-  return { bucket, there, ahead: aheadOf(answer, Date.now()) };
-}
-
-/** Seconds by which the Date of an answer is outside of the time between question and answer. */
-export function aheadOf(
-  { headers, sentAt }: Pick<S3Answer, "headers" | "sentAt">,
-  now: number,
-): number {
-  const time = Date.parse(headers.get("date") ?? "") / 1000;
-  // Whole seconds there; no Date at all is no skew that we could tell.
-  if (time + 1 < sentAt.getTime() / 1000) return time - sentAt.getTime() / 1000;
-  return time > now / 1000 ? time - now / 1000 : 0;
-}
-
-/** Buckets and keys. */
-export function judgeBuckets(answers: BucketAnswer[]): Finding {
-  const names = (there: boolean) =>
-    answers.filter((answer) => answer.there === there).map(({ bucket }) => bucket).join(", ");
-  const seen = [names(true), names(false) && `${names(false)} not yet (00-minio makes them)`]
-    .filter(Boolean).join("; ");
-  const refused = answers.flatMap(({ refused = [] }) => refused).join(", ");
-  if (!refused) return ok(seen);
-  return warn(
-    `${seen}; refused: ${refused}`,
-    "00-minio makes these users when S3_ACCESS_KEY may administrate a MinIO; else make them there",
-  );
-}
-
-/** The server's clock. */
-export function judgeClock(answers: BucketAnswer[]): Finding {
-  if (answers.length === 0) return hidden("the S3 did not answer");
-  const ahead = answers.map(({ ahead }) => ahead).sort((a, b) => Math.abs(b) - Math.abs(a))[0]!;
-  return clock("S3", ahead, "set the clock of this machine and of the S3 server (chrony, NTP)");
+  const date = Date.parse(answer.headers.get("date") ?? "") / 1000;
+  return { bucket, there, ahead: aheadOf(date, answer.sentAt.getTime(), Date.now()) };
 }
 
 /** The check that its bucket takes, gives back, lists and deletes an object; a refusal is thrown. */

@@ -9,6 +9,17 @@ const NAME = "volume-probe";
 /** Seconds that it may take: Longhorn needs about twenty for a new volume. */
 const PATIENCE = 120;
 
+/** A container that runs a script with these words; the image is one of 40-logging, here for its BusyBox. */
+export function busyBox(cluster: Cluster, name: string, script: string, ...words: string[]) {
+  const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
+  return {
+    name,
+    image: `quay.io/prometheuscommunity/elasticsearch-exporter:${version}`,
+    command: ["/bin/busybox", "sh", "-c", script, ...words],
+    resources: { requests: { cpu: "10m", memory: "16Mi" }, limits: { memory: "64Mi" } },
+  };
+}
+
 /** A new claim gets a volume that keeps what a pod writes; both are gone afterwards. */
 export async function volume({ cluster }: Subject): Promise<Finding> {
   const storageClass = text(cluster, "STORAGE_CLASS");
@@ -46,21 +57,15 @@ function probeClaim(cluster: Cluster): Manifest {
 
 /** Writes the word to the claim, and reads it again. */
 export function probeJob(cluster: Cluster, word: string): Manifest {
-  const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
   const script = `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe`;
   return shortJob({
     name: NAME,
     labels: labels(cluster),
     seconds: PATIENCE,
     containers: [{
-      name: "probe",
-      // An image of 40-logging; it is here for its BusyBox.
-      image: `quay.io/prometheuscommunity/elasticsearch-exporter:${version}`,
-      command: ["/bin/busybox", "sh", "-c", script],
-      resources: { requests: { cpu: "10m", memory: "16Mi" }, limits: { memory: "64Mi" } },
+      ...busyBox(cluster, "probe", script),
       volumeMounts: [{ name: "volume", mountPath: "/volume" }],
     }],
     volumes: [{ name: "volume", persistentVolumeClaim: { claimName: NAME } }],
-    fsGroup: 65534,
   });
 }

@@ -5,11 +5,13 @@ import { readFile } from "node:fs/promises";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { checksOf } from "../../lib/core/check.ts";
 import { checksOfCluster } from "../../scripts/50-verify.ts";
+import { rules, targets } from "../../scripts/checks/prometheus.ts";
 import { CHECKS_BEFORE } from "../../scripts/operate/preflight.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { inventoryOf } from "../support/inventory.ts";
 import { listOf } from "../support/fake_kubectl.ts";
+import { found } from "../support/subject.ts";
 import {
   alert,
   block,
@@ -138,10 +140,10 @@ const BREAKS: [check: string, what: string, change: Change, says: RegExp][] = [
 
 for (const [name, what, change, says] of BREAKS) {
   Deno.test(`V3: ${name} fails when ${what}, and no other`, async () => {
-    const found = await verdicts(name === "Thanos endpoints" ? await withoutRuler() : change);
-    const failed = [...found].filter(([, { state }]) => state === "fail").map(([name]) => name);
+    const all = await verdicts(name === "Thanos endpoints" ? await withoutRuler() : change);
+    const failed = [...all].filter(([, { state }]) => state === "fail").map(([name]) => name);
     assert.deepEqual(failed, [name]);
-    assert.ok(found.get(name)!.findings.some(({ what }) => says.test(what)));
+    assert.ok(all.get(name)!.findings.some(({ what }) => says.test(what)));
   });
 }
 
@@ -217,8 +219,8 @@ const VARIETIES: [what: string, change: Change][] = [
 
 for (const [what, change] of VARIETIES) {
   Deno.test(`V2: nothing fails on a cluster that is well: ${what}`, async () => {
-    const found = await verdicts(change);
-    const failed = [...found].filter(([, { state }]) => state === "fail");
+    const all = await verdicts(change);
+    const failed = [...all].filter(([, { state }]) => state === "fail");
     assert.deepEqual(failed, []);
   });
 }
@@ -226,28 +228,30 @@ for (const [what, change] of VARIETIES) {
 Deno.test("V2: other people's broken monitors, rules and critical alerts are notes", async () => {
   const healthy = await verdicts();
   assert.equal(healthy.get("Critical alerts")!.state, "ok");
-  const { targetProblems, ruleProblems } = await import("../../scripts/checks/prometheus.ts");
   const theirs = { ...up("serviceMonitor/shop/cart/0"), health: "down" as const, labels: {} };
-  const [silent] = targetProblems([theirs], []);
+  const edge = await fixtureCluster("197");
+  const [silent] = await found(targets, edge, {
+    "/api/v1/targets": { data: { activeTargets: [theirs] } },
+  });
   assert.deepEqual([silent!.state, silent!.what], [
     "note",
     "not ours, and down: serviceMonitor/shop/cart/0",
   ]);
   const rule = { name: "Cart", health: "err" as const };
-  const [failing] = ruleProblems([{ file: "shop-cart-x.yaml", name: "cart", rules: [rule] }], []);
+  const groups = [{ file: "shop-cart-x.yaml", name: "cart", rules: [rule] }];
+  const [failing] = await found(rules, edge, { "/api/v1/rules": { data: { groups } } });
   assert.deepEqual([failing!.state, failing!.what], ["note", "not ours, and failing: Cart"]);
-  const found = await verdicts({
+  const all = await verdicts({
     answers: [[/alertmanager .*alerts/, [
       alert("Watchdog"),
       alert("GlobalWatchdog"),
       alert("CartIsEmpty", { severity: "critical" }),
     ]]],
   });
-  assert.equal(found.get("Critical alerts")!.state, "note");
+  assert.equal(all.get("Critical alerts")!.state, "note");
 });
 
 Deno.test("P9: Targets names the Service that doubles the targets of the kubelet", async () => {
-  const { targetProblems } = await import("../../scripts/checks/prometheus.ts");
   const labels = { job: "kubelet", namespace: "kube-system" };
   const objects = [
     {
@@ -269,10 +273,11 @@ Deno.test("P9: Targets names the Service that doubles the targets of the kubelet
       health: "up" as const,
       labels: { ...labels, service },
     }));
-  const [found, ...rest] = targetProblems(both, objects);
+  const answers = { "/api/v1/targets": { data: { activeTargets: both } } };
+  const [double, ...rest] = await found(targets, await fixtureCluster("197"), answers, objects);
   assert.deepEqual(rest, []);
-  assert.match(found!.what, /1 targets of kubelet are scraped more than once/);
-  assert.equal(found!.fix, "kubectl -n kube-system delete service prom-kube-prometheus-kubelet");
+  assert.match(double!.what, /1 targets of kubelet are scraped more than once/);
+  assert.equal(double!.fix, "kubectl -n kube-system delete service prom-kube-prometheus-kubelet");
 });
 
 Deno.test("every check of 50-verify is broken here, or where its test is named", async () => {

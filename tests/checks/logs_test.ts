@@ -1,27 +1,21 @@
 // The verdicts of 50-verify on log lines, over answers in the shape that OpenSearch gives them.
 import assert from "node:assert/strict";
-import type { ClusterProxy, Finding } from "../../lib/core/check.ts";
-import {
-  archiveProblems,
-  diskProblems,
-  type Index,
-  type ListedSnapshot,
-  type NodeDisk,
-  outlookOf,
-} from "../../scripts/checks/archive.ts";
+import { type Finding, findingsOf } from "../../lib/core/check.ts";
+import { archive, headroom } from "../../scripts/checks/archive.ts";
 import {
   marker,
   markerProblems,
-  missingProblems,
+  missingProblem,
   type StoredLine,
 } from "../../scripts/checks/logs.ts";
-import { lifecycle, lifecycleProblems } from "../../scripts/checks/opensearch.ts";
+import { lifecycle } from "../../scripts/checks/opensearch.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
-import { subjectWith } from "../support/subject.ts";
-import { fakeKubectl } from "../support/fake_kubectl.ts";
+import { answering, found, subjectWith } from "../support/subject.ts";
+import { fakeKubectl, listOf } from "../support/fake_kubectl.ts";
 
 const NOW = Date.parse("2026-11-23T12:00:00Z");
 const GIB = 2 ** 30;
+const EDGE = await fixtureCluster("197"); // 14 days
 
 function whats(problems: Finding[]): string[] {
   for (const { what, cause, fix } of problems) assert.ok(what && cause && fix);
@@ -29,11 +23,11 @@ function whats(problems: Finding[]): string[] {
 }
 
 function daysAgo(days: number): number {
-  return NOW - days * 86_400_000;
+  return Date.now() - days * 86_400_000;
 }
 
 /** An index made so many days ago. */
-function index(days: number, bytes = 0): Index {
+function index(days: number, bytes = 0) {
   const day = new Date(daysAgo(days)).toISOString().slice(0, 10).replaceAll("-", ".");
   return {
     index: `logs-k8s-${day}`,
@@ -42,15 +36,12 @@ function index(days: number, bytes = 0): Index {
   };
 }
 
-function snapshot(days: number, state = "SUCCESS"): ListedSnapshot {
+function snapshot(days: number, state = "SUCCESS") {
   return { snapshot: `of-${days}`, state, start_time_in_millis: daysAgo(days) };
 }
 
-function disk(total: number, available: number): NodeDisk {
-  return {
-    name: "opensearch-0",
-    fs: { total: { total_in_bytes: total, available_in_bytes: available } },
-  };
+function disk(total_in_bytes: number, available_in_bytes: number) {
+  return { name: "opensearch-0", fs: { total: { total_in_bytes, available_in_bytes } } };
 }
 
 const POD = "opensearch-exporter-dc8ffbb8c-p88r2";
@@ -61,30 +52,16 @@ const LINE: StoredLine = {
   kubernetes: { namespace_name: "logging", pod_name: POD, container_name: "keeper" },
 };
 
-/** OpenSearch with these answers by the beginning of a path; what it was asked is in `asked`. */
-function openSearch(answers: Record<string, unknown>, asked: string[] = []): ClusterProxy {
-  return {
-    fetch(_, path) {
-      asked.push(path);
-      const found = Object.keys(answers).find((start) => path.startsWith(start));
-      return Promise.resolve(
-        found ? Response.json(answers[found]) : new Response("", { status: 400 }),
-      );
-    },
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  };
-}
-
 Deno.test("marker() has the keeper write one new word, finds it and tells the delay", async () => {
   const calls = await fakeKubectl([{ on: " exec deploy/opensearch-exporter", stdout: `${POD}\n` }]);
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
   const line = { ...LINE, "@timestamp": new Date().toISOString() };
   const asked: string[] = [];
-  const proxy = openSearch(
+  const proxy = answering(
     { "/logs-k8s-*/_search": { hits: { hits: [{ _source: line }] } } },
     asked,
   );
-  const findings = await marker(subjectWith(cluster, { proxy }));
+  const findings = findingsOf(await marker(subjectWith(cluster, { proxy })));
   assert.deepEqual(findings.map(({ state }) => state), ["ok"]);
   assert.match(findings[0]!.what, /^a line was found \d+ s after it was written$/);
   const { args } = (await calls())[0]!;
@@ -93,36 +70,55 @@ Deno.test("marker() has the keeper write one new word, finds it and tells the de
   assert.deepEqual(asked, [`/logs-k8s-*/_search?q=log%3A${word}`]);
 });
 
-Deno.test("markerProblems() names a wrong origin field by field, and a wrong time", async () => {
-  const cluster = await fixtureCluster("197");
-  const written = { pod: POD, written: NOW };
-  assert.deepEqual(markerProblems(LINE, written, cluster), []);
-  const bare = markerProblems({ ...LINE, kubernetes: undefined }, written, cluster);
+Deno.test("markerProblems() names a wrong origin field by field, and a wrong time", () => {
+  const problems = (line: StoredLine) => findingsOf(markerProblems(line, POD, NOW, EDGE));
+  assert.deepEqual(problems(LINE), []);
+  const bare = problems({ ...LINE, kubernetes: undefined });
   assert.deepEqual(whats(bare), [
     "a line of a pod is stored under another origin: namespace_name (none), wanted logging; " +
     `pod_name (none), wanted ${POD}; container_name (none), wanted keeper`,
   ]);
   assert.match(bare[0]!.cause!, /API server/);
-  const foreign = markerProblems({ ...LINE, cluster: "cluster-196-central" }, written, cluster);
+  const foreign = problems({ ...LINE, cluster: "cluster-196-central" });
   assert.deepEqual(whats(foreign), [
     "a line of a pod is stored under another origin: " +
     "cluster cluster-196-central, wanted cluster-197-edge",
   ]);
   assert.match(foreign[0]!.cause!, /CLUSTER_NAME/);
-  const late = { ...LINE, "@timestamp": "2026-11-23T21:00:00Z" };
-  assert.deepEqual(whats(markerProblems(late, written, cluster)), [
+  assert.deepEqual(whats(problems({ ...LINE, "@timestamp": "2026-11-23T21:00:00Z" })), [
     "a line written now is stored with a time 32400 s off",
   ]);
 });
 
-Deno.test("missingProblems() tells a Fluent Bit that is not ready from one that waits or does not read", () => {
-  const waiting = ["DaemonSet/node-agents/fluent-bit: 0 of 1 available"];
-  const cases: [Finding[], RegExp][] = [
-    [missingProblems({ waiting, retries: 3 }), /not ready: DaemonSet.* 0 of 1 available/],
-    [missingProblems({ waiting: [], retries: 2.1 }), /lines wait on the node.* 3 times/],
-    [missingProblems({ waiting: [], retries: 0 }), /does not read this pod's file/],
+Deno.test("missingProblem() tells a Fluent Bit that is not ready from one that waits or does not read", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const collector = (numberAvailable: number) => ({
+    apiVersion: "apps/v1",
+    kind: "DaemonSet",
+    metadata: { name: "fluent-bit", namespace: "node-agents", generation: 1 },
+    status: {
+      observedGeneration: 1,
+      desiredNumberScheduled: 1,
+      updatedNumberScheduled: 1,
+      numberAvailable,
+    },
+  });
+  const cases: [available: number, retries: number, cause: RegExp][] = [
+    [0, 3, /not ready: DaemonSet.* 0 of 1 available/],
+    [1, 2.1, /lines wait on the node.* 3 times/],
+    [1, 0, /does not read this pod's file/],
   ];
-  for (const [problems, cause] of cases) {
+  for (const [available, retries, cause] of cases) {
+    const live = collector(available);
+    await fakeKubectl([
+      { on: "get daemonset", stdout: listOf(live) },
+      { on: "get (pods|events)", stdout: listOf() },
+    ]);
+    const result = [{ metric: {}, value: [1, `${retries}`] }];
+    const proxy = answering({ "/api/v1/query": { data: { result } } });
+    const problems = findingsOf(
+      await missingProblem(subjectWith(cluster, { objects: [live], proxy })),
+    );
     assert.deepEqual(whats(problems), ["a line written by a pod was not found within 90 s"]);
     assert.match(problems[0]!.cause!, cause);
   }
@@ -137,9 +133,19 @@ const HOT = {
   info: { message: "Evaluating transition conditions [index=logs-k8s-2026.11.23]" },
   enabled: true,
 };
-const SM = { policies: [{ name: "logs-snapshots", deletion: {} }] };
 
-Deno.test("lifecycleProblems() says where an index is stuck, and when that needs a person", () => {
+/** What the check Log lifecycle finds where ISM explains the indices so. */
+function lifecycleOf(explain: Record<string, unknown>): Promise<Finding[]> {
+  return found(lifecycle, EDGE, {
+    "/_plugins/_ism/policies/logs-retention": {},
+    "/_cat/indices/logs-k8s-*,logs-host-*": Object.keys(explain)
+      .map((index) => ({ index, "creation.date": "0" })),
+    ...Object.keys(explain).length > 0 ? { "/_plugins/_ism/explain": explain } : {},
+    "/_plugins/_sm/policies/*/_explain": { policies: [{ name: "logs-snapshots", deletion: {} }] },
+  });
+}
+
+Deno.test("lifecycle() says where an index is stuck, and when that needs a person", async () => {
   const stuck = {
     ...HOT,
     action: { name: "snapshot", failed: true },
@@ -148,7 +154,7 @@ Deno.test("lifecycleProblems() says where an index is stuck, and when that needs
     enabled: false,
   };
   const explain = { "logs-k8s-2026.11.23": HOT, "logs-k8s-2026.11.08": stuck };
-  const problems = lifecycleProblems({ ...explain, total_managed_indices: 2 }, SM, "197");
+  const problems = await lifecycleOf({ ...explain, total_managed_indices: 2 });
   assert.deepEqual(whats(problems), [
     "index logs-k8s-2026.11.08 is stuck at snapshot (wait_for_snapshot): " +
     "Snapshot failed: IOException[refused]",
@@ -156,14 +162,14 @@ Deno.test("lifecycleProblems() says where an index is stuck, and when that needs
   assert.match(problems[0]!.fix!, /keeper .* five minutes\. .* half an hour, it needs a person/);
 });
 
-Deno.test("lifecycleProblems() names indices that ISM or our policy has let go", () => {
+Deno.test("lifecycle() names indices that ISM or our policy has let go", async () => {
   const id = "index.plugins.index_state_management.policy_id";
   const explain = {
     "logs-a": { [id]: null, enabled: null },
     "logs-b": { ...HOT, [id]: "by-hand" },
     "logs-c": { ...HOT, enabled: false, info: { message: "Fail to load policy: logs-retention" } },
   };
-  const problems = lifecycleProblems(explain, SM, "197");
+  const problems = await lifecycleOf(explain);
   assert.deepEqual(whats(problems), [
     "index logs-a is under no policy and is never deleted",
     "index logs-b is under the policy by-hand, wanted logs-retention",
@@ -173,64 +179,56 @@ Deno.test("lifecycleProblems() names indices that ISM or our policy has let go",
 });
 
 Deno.test("lifecycle() does not ask ISM to explain while there is no log index: it answers 400", async () => {
-  const proxy = openSearch({
-    "/_plugins/_ism/policies/logs-retention": {},
-    "/_cat/indices/logs-k8s-*,logs-host-*": [],
-    "/_plugins/_sm/policies/*/_explain": SM,
-  });
-  const cluster = await fixtureCluster("197");
-  assert.deepEqual(await lifecycle(subjectWith(cluster, { proxy })), []);
+  assert.deepEqual(await lifecycleOf({}), []);
 });
 
-Deno.test("diskProblems() names the volumes that are more than 85 % full", () => {
-  assert.deepEqual(diskProblems([disk(30 * GIB, 5 * GIB)]), []);
-  assert.deepEqual(whats(diskProblems([disk(30 * GIB, 5 * GIB), disk(30 * GIB, 3 * GIB)])), [
-    "the volume of opensearch-0 is 90 % full",
-  ]);
+/** What the check Room for logs finds. */
+function headroomOf(indices: unknown[], ...disks: unknown[]): Promise<Finding[]> {
+  return found(headroom, EDGE, { "/_nodes/stats/fs": { nodes: disks }, "/_cat/indices": indices });
+}
+
+Deno.test("headroom() names the volumes that are more than 85 % full", async () => {
+  assert.deepEqual(await headroomOf([], disk(30 * GIB, 5 * GIB)), []);
+  const problems = await headroomOf([], disk(30 * GIB, 5 * GIB), disk(30 * GIB, 3 * GIB));
+  assert.deepEqual(whats(problems), ["the volume of opensearch-0 is 90 % full"]);
 });
 
-Deno.test("V4: outlookOf(): the last whole days tell what all will take; today, the first and old ones do not", async () => {
-  const cluster = await fixtureCluster("197"); // 14 days
-  const disks = [disk(30 * GIB, 20 * GIB)];
-  assert.deepEqual(outlookOf([index(0, GIB)], disks, cluster, NOW), []);
-  const fits = outlookOf(
-    [index(0, 9 * GIB), index(1, GIB), index(2, 2 * GIB), index(3, 9 * GIB)],
-    disks,
-    cluster,
-    NOW,
-  );
+Deno.test("V4: headroom(): the last whole days tell what all will take; today, the first and old ones do not", async () => {
+  const of = (...indices: unknown[]) => headroomOf(indices, disk(30 * GIB, 20 * GIB));
+  assert.deepEqual(await of(index(0, GIB)), []);
+  const fits = await of(index(0, 9 * GIB), index(1, GIB), index(2, 2 * GIB), index(3, 9 * GIB));
   const what = "1.5 GiB a day, so 24.0 GiB of 30.0 GiB for LOG_RETENTION=14d";
   assert.deepEqual(fits, [{ state: "ok", what }]);
-  assert.deepEqual(outlookOf([index(1, 3 * GIB)], disks, cluster, NOW), []);
+  assert.deepEqual(await of(index(1, 3 * GIB)), []);
   const grown = [9, 8, 7, 6, 5, 4].map((days) => index(days, GIB / 100));
-  const full = outlookOf(
-    [...grown, index(3, 3 * GIB), index(2, 3 * GIB), index(1, 3 * GIB)],
-    disks,
-    cluster,
-    NOW,
-  );
+  const full = await of(...grown, ...[3, 2, 1].map((days) => index(days, 3 * GIB)));
   assert.equal(full.length, 1);
   assert.match(full[0]!.fix!, /^LOG_RETENTION=7d /);
 });
 
-const LONG_AGO = { indices: 0, snapshots: 0 };
+/** What is wrong with log lines on S3, under policies that nobody has changed for long. */
+async function archiveOf(snapshots: unknown[], indices: unknown[]): Promise<string[]> {
+  const changed = { last_updated_time: 0 };
+  const findings = await found(archive, EDGE, {
+    "/_snapshot/opensearch-logs/logs-*": { snapshots },
+    "/_cat/indices": indices,
+    "/_plugins/_ism": { policy: changed },
+    "/_plugins/_sm": { sm_policy: changed },
+  });
+  return whats(findings.filter(({ state }) => state !== "ok"));
+}
 
-Deno.test("archiveProblems(): a young cluster and a healthy one have none", async () => {
-  const cluster = await fixtureCluster("197");
-  assert.deepEqual(archiveProblems([], [index(0), index(14)], cluster, LONG_AGO, NOW), []);
+Deno.test("archive(): a young cluster and a healthy one have no problem", async () => {
+  assert.deepEqual(await archiveOf([], [index(0), index(14)]), []);
   const snapshots = [snapshot(181), snapshot(0, "IN_PROGRESS"), snapshot(1)];
-  assert.deepEqual(archiveProblems(snapshots, [index(3)], cluster, LONG_AGO, NOW), []);
+  assert.deepEqual(await archiveOf(snapshots, [index(3)]), []);
 });
 
-Deno.test("archiveProblems() names what should be on S3, what failed, and what should be gone", async () => {
-  const cluster = await fixtureCluster("197");
+Deno.test("archive() names what should be on S3, what failed, and what should be gone", async () => {
   const snapshots = [snapshot(190), snapshot(1, "PARTIAL"), snapshot(2)];
-  assert.deepEqual(
-    whats(archiveProblems(snapshots, [index(16), index(2)], cluster, LONG_AGO, NOW)),
-    [
-      "logs-k8s-2026.11.07 should be on S3 and gone",
-      "the newest snapshot, of-1, is PARTIAL",
-      "1 snapshot(s) five days older than LOG_SNAPSHOT_RETENTION",
-    ],
-  );
+  assert.deepEqual(await archiveOf(snapshots, [index(16), index(2)]), [
+    `${index(16).index} should be on S3 and gone`,
+    "the newest snapshot, of-1, is PARTIAL",
+    "1 snapshot(s) five days older than LOG_SNAPSHOT_RETENTION",
+  ]);
 });

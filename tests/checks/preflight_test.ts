@@ -6,60 +6,52 @@ import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import { BEFORE, type Check, type Finding } from "../../lib/core/check.ts";
+import { BEFORE, type Check, type Finding, findingsOf, ok } from "../../lib/core/check.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { Report } from "../../lib/io/report.ts";
 import { preflight } from "../../scripts/operate/preflight.ts";
-import { enforcesPolicies, policiesEnforced } from "../../scripts/components/network/cni.ts";
-import { judgeIngress, judgePorts, names } from "../../scripts/checks/doors.ts";
+import { enforcerOf, policiesEnforced } from "../../scripts/components/network/cni.ts";
+import { controller, names, ports } from "../../scripts/checks/doors.ts";
 import {
   cgroup,
   clock,
   iscsi,
-  longhornComplaints,
-  mapsFiles,
+  kernel,
   mounts,
   multipath,
   nodeClock,
-  overNodes,
+  onNodes,
   refuseUnfitNodes,
   sysctls,
 } from "../../scripts/checks/node.ts";
-import { type NodeFacts, parseFacts } from "../../scripts/checks/node_answer.ts";
-import { nodeFacts } from "../../scripts/checks/node_facts.ts";
-import {
-  demandsOf,
-  judgeRoom,
-  othersOf,
-  requestsOf,
-  roomOn,
-} from "../../scripts/checks/capacity.ts";
+import { aheadOf, type NodeFacts, nodeFacts, parseFacts } from "../../scripts/checks/node_facts.ts";
+import { demandsOf, requestsOf, room, roomOn } from "../../scripts/checks/capacity.ts";
 import { exitCodeOfRows, type Row, tableOf } from "../../lib/probe/check.ts";
-import { aheadOf, askBuckets, judgeBuckets, judgeClock } from "../../scripts/checks/s3.ts";
+import { ensureBucket } from "../../lib/s3/bucket.ts";
+import { s3Of } from "../../lib/s3/client.ts";
+import { s3Clock, s3FromHere } from "../../scripts/checks/s3.ts";
 import {
   firewall,
-  hostPortsOf,
+  hostPorts,
   imageRoom,
-  judgeAddress,
-  judgeHostPorts,
+  nodeAddress,
   searchDomains,
 } from "../../scripts/checks/host.ts";
 import { judgeKubectl } from "../../scripts/checks/access.ts";
-import { claimsOf, judgeClass, judgeDefault, judgeDisks } from "../../scripts/checks/disk.ts";
+import { claimsOf, defaultClass, disks, judgeDisks } from "../../scripts/checks/disk.ts";
 import {
   apiCertificate,
   clientCertificate,
-  type Dated,
   judgeCertificates,
   s3Certificate,
 } from "../../scripts/checks/certificates.ts";
 import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
-import { fakeKubectl, identityReply, type Reply } from "../support/fake_kubectl.ts";
+import { fakeKubectl, identityReply, listOf, type Reply } from "../support/fake_kubectl.ts";
 import { ended } from "../support/script_fixture.ts";
 import { fakeS3, KEY, pem } from "../support/s3.ts";
-import { subjectWith } from "../support/subject.ts";
+import { found, subjectWith } from "../support/subject.ts";
 
 const LONGHORN = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
 const EXISTING = await fixtureCluster("197", {
@@ -115,9 +107,10 @@ Deno.test("A16: judgeKubectl() stops for a kubectl that is too old, and warns of
 
 const NOW = Date.parse("2026-11-23T12:00:00Z");
 
-function certificate(days: number, startsIn = -900): Dated {
-  const at = (days: number) => NOW + days * 24 * 3600 * 1000;
-  return { whose: "the certificate", from: at(startsIn), until: at(days), fix: "minikube start" };
+function certificate(days: number, startsIn = -900) {
+  const at = (days: number) => new Date(NOW + days * 24 * 3600 * 1000).toUTCString();
+  const shown = { validFrom: at(startsIn), validTo: at(days) };
+  return { whose: "the certificate", shown, fix: "minikube start" };
 }
 
 Deno.test("A28: judgeCertificates() stops (5) for one that has ended or not begun, with both times", () => {
@@ -127,7 +120,7 @@ Deno.test("A28: judgeCertificates() stops (5) for one that has ended or not begu
       [certificate(300, 1), /starts on 2026-11-24T12:00.* here it is 2026-11-23T12:00/],
     ] as const
   ) {
-    const row = judgeCertificates([one], "before", NOW)[0]!;
+    const row = findingsOf(judgeCertificates([one], "before", NOW))[0]!;
     assert.equal(codeOf(row), 5);
     assert.match(row.what, told);
     assert.match(row.fix!, /minikube start/);
@@ -135,7 +128,8 @@ Deno.test("A28: judgeCertificates() stops (5) for one that has ended or not begu
 });
 
 Deno.test("B52: judgeCertificates() warns a month ahead, and fails a verification", () => {
-  const judge = (when: "before" | "after", ...all: Dated[]) => judgeCertificates(all, when, NOW);
+  const judge = (when: "before" | "after", ...all: ReturnType<typeof certificate>[]) =>
+    findingsOf(judgeCertificates(all, when, NOW));
   assert.equal(judge("before", certificate(31))[0]!.state, "ok");
   const [, soon] = judge("before", certificate(31), certificate(29));
   assert.deepEqual([soon!.state, soon!.what], [
@@ -148,7 +142,7 @@ Deno.test("B52: judgeCertificates() warns a month ahead, and fails a verificatio
 
 Deno.test("V2: a short-lived certificate is judged by its life, in hours when there are few", () => {
   const day = (until: number, from: number) =>
-    judgeCertificates([certificate(until, from)], "after", NOW)[0]!;
+    findingsOf(judgeCertificates([certificate(until, from)], "after", NOW))[0]!;
   // 90 days, of which a client that renews itself has 30 left; one of a day, with a third left.
   assert.equal(day(29, -61).state, "ok");
   assert.equal(day(17, -73).state, "fail");
@@ -156,26 +150,22 @@ Deno.test("V2: a short-lived certificate is judged by its life, in hours when th
   assert.equal(day(4 / 24, -20 / 24).state, "fail");
 });
 
-Deno.test("V6: judgeHostPorts() stops for a process or another's pod on a port that ours want", () => {
-  const spec = {
-    hostNetwork: true,
-    containers: [{ ports: [{ containerPort: 9100 }] }],
-  };
+Deno.test("V6: hostPorts() stops for a process or another's pod on a port that ours want", async () => {
+  const spec = { hostNetwork: true, containers: [{ ports: [{ containerPort: 9100 }] }] };
   const metadata = { namespace: "node-agents", name: "node-exporter" };
-  const wanted = hostPortsOf([
-    { apiVersion: "apps/v1", kind: "DaemonSet", metadata, spec: { template: { spec } } },
-  ]);
-  assert.deepEqual([...wanted], [[9100, "node-agents/node-exporter"]]);
-  const pod = (namespace: string, name: string, ready = true): Manifest => ({
-    apiVersion: "v1",
+  const ours = { apiVersion: "apps/v1", kind: "DaemonSet", metadata, spec: { template: { spec } } };
+  const pod = (namespace: string, name: string, ready = true) => ({
     kind: "Pod",
     metadata: { namespace, name },
     spec: { ...spec, nodeName: NODE.node },
     status: { containerStatuses: [{ ready }] },
   });
-  assert.equal(judgeHostPorts([{ ...NODE, listens: [22] }], wanted, []).state, "ok");
-  const ours = pod("node-agents", "node-exporter-x");
-  assert.equal(judgeHostPorts([NODE], wanted, [ours]).state, "ok");
+  const ask = async (facts: NodeFacts, ...pods: unknown[]) => {
+    await fakeKubectl([{ on: "get pods", stdout: listOf(...pods) }]);
+    return (await onThese(hostPorts, [facts], [ours]))[0]!;
+  };
+  assert.deepEqual(await ask({ ...NODE, listens: [22] }), ok("9100 free or ours"));
+  assert.equal((await ask(NODE, pod("node-agents", "node-exporter-x"))).state, "ok");
   for (
     const [pods, by] of [
       [[], "a process of the node"],
@@ -183,7 +173,7 @@ Deno.test("V6: judgeHostPorts() stops for a process or another's pod on a port t
       [[pod("shop", "exporter-1")], "the pod shop/exporter-1"],
     ] as const
   ) {
-    const row = judgeHostPorts([NODE], wanted, [...pods]);
+    const row = await ask(NODE, ...pods);
     assert.equal(codeOf(row), 4);
     assert.equal(row.what, `taken: 9100 of mkube-197 by ${by}`);
   }
@@ -204,20 +194,21 @@ Deno.test("V6: firewall, search domains and the disk of images are told of with 
   assert.deepEqual([room(7), room(0.5)], ["warn", "fail"]);
 });
 
-Deno.test("V6: judgeAddress() stops where several nodes have NODE_IP, and wonders where none has", () => {
+Deno.test("V6: nodeAddress() stops where several nodes have NODE_IP, and wonders where none has", async () => {
   const node = (name: string, address: string): Manifest => ({
     apiVersion: "v1",
     kind: "Node",
     metadata: { name },
     status: { addresses: [{ type: "InternalIP", address }] },
   });
-  const both = [node("a", "10.0.2.15"), node("b", "10.0.2.15")];
-  assert.match(
-    judgeAddress(both, "10.0.2.15").what,
-    /^a and b all say that 10\.0\.2\.15 is theirs/,
-  );
-  assert.equal(judgeAddress(both.slice(1), "10.0.2.15").state, "ok");
-  assert.equal(judgeAddress(both, "192.168.101.197").state, "note");
+  const ask = async (...nodes: Manifest[]) => {
+    await fakeKubectl([{ on: "get nodes", stdout: listOf(...nodes) }]);
+    return await nodeAddress(subjectWith(EXISTING));
+  };
+  const [a, b] = [node("a", "192.168.101.197"), node("b", "192.168.101.197")];
+  assert.match((await ask(a!, b!)).what, /^a and b all say that 192\.168\.101\.197 is theirs/);
+  assert.equal((await ask(b!)).state, "ok");
+  assert.equal((await ask(node("a", "10.0.2.15"))).state, "note");
 });
 
 function service(name: string, ...ports: (number | undefined)[]): Manifest {
@@ -226,28 +217,35 @@ function service(name: string, ...ports: (number | undefined)[]): Manifest {
   return { apiVersion: "v1", kind: "Service", metadata, spec };
 }
 
-Deno.test("A52: judgePorts() stops (4) and names the Service that holds a NodePort", () => {
-  const wanted = [service("ours", 30080, 30443)];
-  assert.match(judgePorts(wanted, [service("ours", 30080, 30443)]).what, /30080, 30443 free or/);
-  assert.equal(judgePorts(wanted, [service("other", undefined, 31000)]).state, "ok");
-  assert.equal(judgePorts([service("ours", undefined)], []).state, "ok");
-  const row = judgePorts(wanted, [service("other", 30443)]);
+Deno.test("A52: ports() stops (4) and names the Service that holds a NodePort", async () => {
+  const ask = async (wanted: Manifest, live: Manifest) => {
+    await fakeKubectl([{ on: "get services", stdout: listOf(live) }]);
+    return (await found(ports, EXISTING, {}, [wanted]))[0]!;
+  };
+  const wanted = service("ours", 30080, 30443);
+  assert.match((await ask(wanted, service("ours", 30080, 30443))).what, /30080, 30443 free or/);
+  assert.equal((await ask(wanted, service("other", undefined, 31000))).state, "ok");
+  assert.equal((await ask(service("ours", undefined), wanted)).state, "ok");
+  const row = await ask(wanted, service("other", 30443));
   assert.equal(row.what, "taken: 30443 by shop/other");
   assert.equal(codeOf(row), 4);
 });
 
-Deno.test("judgeIngress() stops for Minikube's addon, also over ours", () => {
-  const controller = (labels: Record<string, string>, annotations?: Record<string, string>) => (
-    { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "c", labels, annotations } }
-  );
+Deno.test("controller() stops for Minikube's addon, also over ours", async () => {
+  const ask = async (labels?: Record<string, string>, annotations?: Record<string, string>) => {
+    const live = labels &&
+      { apiVersion: "apps/v1", kind: "Deployment", metadata: { labels, annotations } };
+    await fakeKubectl([{ on: "get deployments.apps", stdout: live ? JSON.stringify(live) : "" }]);
+    return (await found(controller, EXISTING))[0]!;
+  };
   const owned = { "app.kubernetes.io/managed-by": "thanos-multi-cluster" };
-  assert.equal(judgeIngress("nginx", undefined).state, "ok");
-  assert.equal(judgeIngress("nginx", controller(owned)).state, "ok");
-  const addon = judgeIngress("nginx", controller({}));
+  assert.equal((await ask()).state, "ok");
+  assert.equal((await ask(owned)).state, "ok");
+  const addon = await ask({});
   assert.equal(addon.state, "fail");
   assert.match(addon.fix!, /minikube addons disable ingress/);
   const over = { "kubectl.kubernetes.io/last-applied-configuration": "{}" };
-  assert.match(judgeIngress("nginx", controller(owned, over)).what, /not ours any more/);
+  assert.match((await ask(owned, over)).what, /not ours any more/);
 });
 
 Deno.test("names() warns of names that do not lead to the node, with the line for /etc/hosts", async () => {
@@ -255,7 +253,8 @@ Deno.test("names() warns of names that do not lead to the node, with the line fo
   const metadata = { name: "ui", namespace: "monitoring" };
   const objects = [{ apiVersion: "v1", kind: "Ingress", metadata, spec: { rules } }];
   const subject = subjectWith(EXISTING, { objects });
-  const look = (find: (host: string) => Promise<string>) => names(subject, find);
+  const look = async (find: (host: string) => Promise<string>) =>
+    findingsOf(await names(subject, find))[0]!;
   assert.equal((await look(() => Promise.resolve("192.168.101.197"))).state, "ok");
   const row = await look((host) =>
     host.startsWith("a") ? Promise.resolve("10.0.0.1") : Promise.reject(new Error("ENOTFOUND"))
@@ -280,13 +279,6 @@ Deno.test("A54: iscsi() stops with the commands of the node's system, only for L
   assert.equal(iscsi({ ...NODE, iscsiTcp: "missing" }, LONGHORN).state, "fail");
 });
 
-Deno.test("A54: longhornComplaints() has a line with its fix for what stops, and no other", () => {
-  assert.deepEqual(longhornComplaints([NODE, { ...NODE, multipathd: true }], LONGHORN), []);
-  const found = longhornComplaints([NODE, { ...NODE, node: "two", mountsShared: false }], LONGHORN);
-  assert.equal(found.length, 1);
-  assert.match(found[0]!, /^node two: mounts .*\nfix: on two: mount --make-rshared/);
-});
-
 Deno.test("A55: sysctls() stops for OpenSearch that maps files, and warns of few inotify watches", () => {
   assert.equal(sysctls(NODE, { maps: true }).state, "ok");
   const low = { ...NODE, mapCount: 65530 };
@@ -300,21 +292,31 @@ Deno.test("A55: sysctls() stops for OpenSearch that maps files, and warns of few
   assert.match(few.what, /max_user_instances is 128, needed 512, .*watches is 8192, needed 65536/);
 });
 
-Deno.test("A55: mapsFiles() reads it in opensearch.yml", () => {
-  const config = (text: string): Manifest[] => [
-    {
-      apiVersion: "v1",
-      kind: "ConfigMap",
-      metadata: { name: "c" },
-      data: { "opensearch.yml": text },
-    },
-  ];
-  assert.equal(mapsFiles([]), false);
-  assert.equal(mapsFiles(config("cluster.name: c\n")), true);
-  assert.equal(mapsFiles(config("node.store.allow_mmap: false\n")), false);
+/** What a check of nodes finds where these are there. */
+async function onThese(run: Check["run"], facts: NodeFacts[], objects: Manifest[] = []) {
+  const once = <T>() => Promise.resolve(facts as T);
+  const subject = { ...subjectWith(LONGHORN), objects: () => Promise.resolve(objects), once };
+  return findingsOf(await run(subject));
+}
+
+Deno.test("A55: kernel() reads in opensearch.yml whether files are mapped", async () => {
+  const ask = async (...texts: string[]) => {
+    const objects = texts.map((text) => (
+      {
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: "c" },
+        data: { "opensearch.yml": text },
+      }
+    ));
+    return (await onThese(kernel, [{ ...NODE, mapCount: 65530 }], objects))[0]!.state;
+  };
+  assert.equal(await ask(), "ok");
+  assert.equal(await ask("cluster.name: c\n"), "fail");
+  assert.equal(await ask("node.store.allow_mmap: false\n"), "ok");
 });
 
-Deno.test("the other facts of a node: mounts, multipathd, cgroup", () => {
+Deno.test("the other facts of a node: mounts, multipathd, cgroup", async () => {
   assert.equal(mounts(NODE).state, "ok");
   assert.equal(mounts({ ...NODE, mountsShared: false }).state, "fail");
   assert.equal(multipath(NODE, LONGHORN).state, "ok");
@@ -322,7 +324,7 @@ Deno.test("the other facts of a node: mounts, multipathd, cgroup", () => {
   assert.equal(multipath({ ...NODE, multipathd: true }, EXISTING).state, "ok");
   assert.equal(cgroup(NODE).state, "ok");
   assert.equal(cgroup({ ...NODE, cgroup: 1 }).state, "warn");
-  const two = overNodes(cgroup, [NODE, { ...NODE, node: "two", cgroup: 1 }], LONGHORN);
+  const two = await onThese(onNodes(cgroup), [NODE, { ...NODE, node: "two", cgroup: 1 }]);
   assert.deepEqual(two.map(({ state }) => state), ["ok", "warn"]);
   assert.match(two[1]!.what, /^two: cgroup v1/);
 });
@@ -338,41 +340,39 @@ Deno.test("B27: clock() warns of seconds and stops for what S3 refuses", () => {
 });
 
 Deno.test("B27, A63: aheadOf() knows no skew within the time that a question took", () => {
-  const sentAt = new Date("2026-11-23T12:00:00.500Z");
+  const from = Date.parse("2026-11-23T12:00:00.500Z");
   const ahead = (date: string, now: string) =>
-    aheadOf({ headers: new Headers({ date }), sentAt }, Date.parse(now));
+    aheadOf(Date.parse(date) / 1000, from, Date.parse(now));
   assert.equal(ahead("Mon, 23 Nov 2026 12:00:00 GMT", "2026-11-23T12:00:00.900Z"), 0);
   assert.equal(ahead("Mon, 23 Nov 2026 12:00:04 GMT", "2026-11-23T12:00:05Z"), 0);
   assert.equal(ahead("Mon, 23 Nov 2026 12:20:00 GMT", "2026-11-23T12:00:01Z"), 1199);
   assert.equal(ahead("Mon, 23 Nov 2026 11:59:00 GMT", "2026-11-23T12:00:01Z"), -60.5);
-  assert.equal(aheadOf({ headers: new Headers(), sentAt }, NOW), 0);
-  assert.equal(judgeClock([]).state, "hidden");
+  assert.equal(ahead("", "2026-11-23T12:00:01Z"), 0);
 });
 
-Deno.test("judgeBuckets() says which buckets are still to be made", () => {
-  const answers = [["thanos", true], ["opensearch-logs", false]] as const;
-  const row = judgeBuckets(answers.map(([bucket, there]) => ({ bucket, there, ahead: 0 })));
-  assert.equal(row.what, "thanos; opensearch-logs not yet (00-minio makes them)");
-});
-
-Deno.test("askBuckets() tells a key of a program that 00-minio has yet to make", async () => {
+Deno.test("s3FromHere() tells buckets and a key of a program that 00-minio has yet to make", async () => {
   await using s3 = fakeS3();
   const fleet = { KUBECONFIG_FILE: "kubeconfig", S3_ENDPOINT: s3.endpoint };
   const good = { ...fleet, S3_ACCESS_KEY: KEY.id, S3_SECRET_KEY: KEY.secret };
   const own = { THANOS_S3_ACCESS_KEY: "thanos-alone", THANOS_S3_SECRET_KEY: "not-there-yet" };
   const ask = async (environment: Record<string, string>) =>
-    judgeBuckets(
-      await askBuckets({
-        ...await fixtureCluster("197", environment),
-        s3Ca: pem("ca.pem"),
-      }),
+    await s3FromHere(
+      subjectWith({ ...await fixtureCluster("197", environment), s3Ca: pem("ca.pem") }),
     );
-  assert.equal((await ask(good)).state, "ok");
+  const cluster = { ...await fixtureCluster("197", good), s3Ca: pem("ca.pem") };
+  using site = s3Of(cluster);
+  await ensureBucket(site, "thanos");
+  s3.calls.length = 0;
+  const well = await ask(good);
+  assert.equal(well.state, "ok");
+  assert.match(well.what, /^thanos; opensearch-logs, .* not yet \(00-minio makes them\)$/);
   const row = await ask({ ...good, ...own });
   assert.equal(row.state, "warn");
   assert.match(row.what, /refused: THANOS_S3_ACCESS_KEY$/);
   await assert.rejects(ask(fleet), (error) => error instanceof DeployError && error.exitCode === 8);
   assert.ok(s3.calls.every((call) => call.startsWith("GET ")), "nothing is made");
+  const unanswered = await s3Clock(subjectWith(await fixtureCluster("197", fleet)));
+  assert.equal(unanswered.state, "hidden");
 });
 
 const ANSWER = `time=1795435200
@@ -495,16 +495,17 @@ function workload(kind: string, name: string, spec: Record<string, unknown>): Ma
   return { apiVersion: "apps/v1", kind, metadata: { name, namespace: "monitoring" }, spec };
 }
 
-function pod(cpu: string, memory: string): { containers: unknown[] } {
+function pod(cpu: string, memory: string) {
   return { containers: [{ resources: { requests: { cpu, memory } } }] };
 }
 
+const ALLOCATABLE = { cpu: "4", memory: "8Gi", pods: "110" };
 const ROOM = roomOn([
   {
     apiVersion: "v1",
     kind: "Node",
     metadata: { name: "mkube-197" },
-    status: { allocatable: { cpu: "4", memory: "8Gi", pods: "110" } },
+    status: { allocatable: ALLOCATABLE },
   },
   { apiVersion: "v1", kind: "Node", metadata: { name: "cordoned" }, spec: { unschedulable: true } },
 ]);
@@ -540,7 +541,7 @@ Deno.test("A56: demandsOf() knows the pods of every kind, operated ones with the
 
 Deno.test("A56: requestsOf() counts init containers as the scheduler does", () => {
   const asks = (memory: string, more = {}) => ({ resources: { requests: { memory } }, ...more });
-  const of = (initContainers: unknown[]) =>
+  const of = (initContainers: ReturnType<typeof asks>[]) =>
     requestsOf({ containers: [asks("100Mi"), asks("50Mi")], initContainers }).bytes / 2 ** 20;
   assert.equal(of([]), 150);
   assert.equal(of([asks("120Mi")]), 150);
@@ -548,32 +549,29 @@ Deno.test("A56: requestsOf() counts init containers as the scheduler does", () =
   assert.equal(of([asks("30Mi", { restartPolicy: "Always" })]), 180);
 });
 
-Deno.test("A56: judgeRoom() stops with a table per pod, those of others included", () => {
-  const demand = (name: string, cores: number, gib: number) => (
-    { name, pods: 1, cores, bytes: gib * GiB }
+Deno.test("A56: room() stops with a table per pod, those of others included and ours but once", async () => {
+  const live = (namespace: string, name: string, memory: string) => (
+    { kind: "Pod", metadata: { namespace, name }, spec: pod("500m", memory) }
   );
-  assert.equal(judgeRoom(ROOM, [demand("m/query", 1, 1)], []).state, "ok");
-  assert.equal(judgeRoom(ROOM, [demand("m/query", 1, 7.5)], []).state, "warn");
-  const row = judgeRoom(ROOM, [demand("m/query", 1, 4)], [demand("shop/web-1", 0.5, 5)]);
+  const ask = async (memory: string, ...pods: unknown[]) => {
+    const node = { metadata: { name: "n" }, status: { allocatable: ALLOCATABLE } };
+    await fakeKubectl([
+      { on: "get pods", stdout: listOf(...pods) },
+      { on: "get nodes", stdout: listOf(node) },
+    ]);
+    const query = workload("Deployment", "query", { template: { spec: pod("1", memory) } });
+    return await room(subjectWith(EXISTING, { objects: [query], when: "before" }));
+  };
+  assert.equal((await ask("1Gi", live("monitoring", "query-7d-x", "1Gi"))).state, "ok");
+  assert.equal((await ask("7680Mi")).state, "warn");
+  const row = await ask("4Gi", live("shop", "web-1", "5Gi"));
   assert.equal(codeOf(row), 3);
   assert.match(row.what, /too small: cpu 1\.5 of 4\.0, memory 9\.0Gi of 8\.0Gi/);
   assert.match(row.fix!, /more memory/);
   assert.deepEqual(row.detail!.map((line) => line.trim()), [
-    "1.00 cpu    4.0Gi  asked by m/query",
+    "1.00 cpu    4.0Gi  asked by monitoring/query",
     "0.50 cpu    5.0Gi  there already: shop/web-1",
   ]);
-});
-
-Deno.test("othersOf() leaves out the pods that the steps have made", () => {
-  const live = (name: string) => ({
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { namespace: "monitoring", name },
-    spec: pod("100m", "1Gi"),
-  });
-  const wanted = [{ name: "monitoring/thanos-query", pods: 1, cores: 1, bytes: 1 }];
-  const others = othersOf([live("thanos-query-7d-x"), live("mine")], wanted);
-  assert.deepEqual(others.map(({ name }) => name), ["monitoring/mine"]);
 });
 
 const template = (storage: string) => ({
@@ -595,17 +593,19 @@ Deno.test("B48: claimsOf() finds the claims of every kind under the names they g
   ]);
 });
 
-const DISK = {
-  path: "/var/lib/longhorn/",
-  replicas: 2,
-  reserved: 10,
-  overProvisioning: 100,
-  minimalAvailable: 10,
-};
-
 Deno.test("B48: judgeDisks() sums claims times replicas against what Longhorn gives", () => {
   const of = (gib: number, facts = [NODE], settings = {}) =>
-    judgeDisks(facts, new Map([["m/data", gib * GiB]]), { ...DISK, ...settings });
+    judgeDisks(facts, new Map([["m/data", gib * GiB]]), {
+      ...LONGHORN,
+      vars: {
+        ...LONGHORN.vars,
+        LONGHORN_REPLICAS: 2,
+        LONGHORN_RESERVED: 10,
+        LONGHORN_OVER_PROVISIONING: 100,
+        LONGHORN_MINIMAL_AVAILABLE: 10,
+        ...settings,
+      },
+    });
   assert.equal(of(80).state, "ok");
   const row = of(95);
   assert.equal(codeOf(row), 3);
@@ -613,7 +613,7 @@ Deno.test("B48: judgeDisks() sums claims times replicas against what Longhorn gi
   // Two nodes, two replicas.
   assert.equal(of(80, [NODE, NODE]).state, "ok");
   assert.equal(of(95, [NODE, NODE]).state, "fail");
-  assert.equal(of(95, [NODE], { overProvisioning: 200 }).state, "warn");
+  assert.equal(of(95, [NODE], { LONGHORN_OVER_PROVISIONING: 200 }).state, "warn");
   assert.match(of(1, [{ ...NODE, diskFreeBytes: 5 * GiB }]).what, /less than 10 % free/);
 });
 
@@ -623,38 +623,44 @@ function storageClass(name: string, provisioner: string, rest = {}, standard = f
   return { apiVersion: "v1", kind: "StorageClass", metadata, provisioner, ...rest };
 }
 
-Deno.test("judgeClass() stops for a class that is not there", () => {
-  const claims = new Map([["m/data", GiB]]);
+/** What a check of classes finds before a deploy, where these are there. */
+async function onClasses(run: Check["run"], cluster: Cluster, ...classes: Manifest[]) {
+  await fakeKubectl([{ on: "get storageclasses", stdout: listOf(...classes) }]);
+  const objects = [workload("PersistentVolumeClaim", "data", template("1Gi").spec)];
+  return findingsOf(await run(subjectWith(cluster, { objects, when: "before" })))[0]!;
+}
+
+Deno.test("disks() stops for a class that is not there", async () => {
   const growing = storageClass("standard", "csi", { allowVolumeExpansion: true });
-  assert.equal(judgeClass([growing], "standard", claims).state, "ok");
-  assert.equal(judgeClass([storageClass("standard", "csi")], "standard", claims).state, "warn");
-  const row = judgeClass([growing], "fast", claims);
+  assert.equal((await onClasses(disks, EXISTING, growing)).state, "ok");
+  assert.equal((await onClasses(disks, EXISTING, storageClass("standard", "csi"))).state, "warn");
+  const row = await onClasses(disks, EXISTING, storageClass("fast", "csi"));
   assert.equal(row.state, "fail");
-  assert.match(row.what, /no class fast \(there: standard\)/);
+  assert.match(row.what, /no class standard \(there: fast\) for 1 claims, 1\.0Gi/);
 });
 
-Deno.test("judgeDefault() warns before a deploy of Minikube's class, unless it is the wanted one", () => {
+Deno.test("defaultClass() warns before a deploy of Minikube's class, unless it is the wanted one", async () => {
   const addon = storageClass("standard", "k8s.io/minikube-hostpath", {}, true);
-  assert.equal(judgeDefault([addon], EXISTING, "before").state, "ok");
-  const classes = [addon, storageClass("longhorn", "driver.longhorn.io")];
-  const row = judgeDefault(classes, LONGHORN, "before");
+  assert.equal((await onClasses(defaultClass, EXISTING, addon)).state, "ok");
+  const own = storageClass("longhorn", "driver.longhorn.io");
+  const row = await onClasses(defaultClass, LONGHORN, addon, own);
   assert.equal(row.state, "warn");
   assert.match(row.what, /default: standard/);
   assert.match(row.fix!, /minikube addons disable default-storageclass/);
 });
 
-Deno.test("enforcesPolicies() knows the network plugins that do, by their DaemonSets", async () => {
+Deno.test("enforcerOf() knows the network plugins that do, by their DaemonSets", async () => {
   const strict = await fixtureCluster("197", {
     KUBECONFIG_FILE: "kubeconfig",
     NETWORK_POLICIES: "true",
   });
   await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\ncalico-node\n" }]);
-  assert.equal(await enforcesPolicies(strict), true);
+  assert.equal(await enforcerOf(strict), "calico-node");
   assert.match((await policiesEnforced(subjectWith(strict))).what, /calico-node enforces/);
   await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\ncilium-envoyish\n" }]);
-  assert.equal(await enforcesPolicies(strict), true);
+  assert.equal(await enforcerOf(strict), "cilium-envoyish");
   await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\n" }]);
-  assert.equal(await enforcesPolicies(strict), false);
+  assert.equal(await enforcerOf(strict), undefined);
   assert.equal((await policiesEnforced(subjectWith(strict))).state, "warn");
   assert.equal((await policiesEnforced(subjectWith(EXISTING))).state, "ok");
 });
@@ -702,7 +708,7 @@ Deno.test("B28, B52: the checks of certificates tell the days that are left, and
     await fakeKubectl(seat(api.port, client));
     const subject = subjectWith(cluster);
     const checks = [s3Certificate, clientCertificate, apiCertificate];
-    const found = (await Promise.all(checks.map((check) => check(subject)))).flat();
+    const found = findingsOf(await Promise.all(checks.map((check) => check(subject))));
     return found.map(({ state, what }) => `${state} ${what}`.replace(/, until .*|, on .*/, ""));
   };
   const of = (endpoint: string) =>
@@ -736,7 +742,7 @@ Deno.test("B28: the check of the S3's certificate says when no server is there",
     KUBECONFIG_FILE: "kubeconfig",
     S3_ENDPOINT: "https://127.0.0.1:1",
   });
-  const error = await s3Certificate(subjectWith(cluster)).catch((error) => error);
+  const error = await found(s3Certificate, cluster).catch((error) => error);
   assert.match(error.message, /Cannot see the certificate of 127\.0\.0\.1:1/);
   assert.equal(error.exitCode, 8);
 });
@@ -987,6 +993,14 @@ Deno.test("A54: refuseUnfitNodes() refuses with 3 before anything is applied", a
     error.where.join(),
     /mkube-197: no iscsiadm.*\nfix: .*apt-get install -y open-iscsi/,
   );
-  await fakeKubectl([{ on: "logs", stdout: ANSWER }, ...replies]);
+  const fine = ANSWER.replace("multipathd=no", "multipathd=yes");
+  await fakeKubectl([{ on: "logs", stdout: fine }, ...replies]);
   await refuseUnfitNodes(LONGHORN);
+  await fakeKubectl([
+    { on: "logs", stdout: ANSWER.replace("mounts_shared=yes", "mounts_shared=no") },
+    ...replies,
+  ]);
+  const alone = await refuseUnfitNodes(LONGHORN).catch(({ where }) => where);
+  assert.equal(alone.length, 1);
+  assert.match(alone[0], /^node mkube-197: mounts .*\nfix: on mkube-197: mount --make-rshared/);
 });

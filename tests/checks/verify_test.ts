@@ -1,31 +1,26 @@
 // The verdicts of 50-verify over answers in the shape that the programs give them.
 import assert from "node:assert/strict";
 import { idOf, type Manifest, signed } from "../../lib/core/object.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { readJson } from "../../lib/probe/http.ts";
 import type { Delta, State } from "../../lib/apply/diff.ts";
-import type { ClusterProxy, Finding } from "../../lib/core/check.ts";
-import { alertProblems } from "../../scripts/checks/alertmanager.ts";
-import { dashboardProblems, loginProblems } from "../../scripts/checks/grafana.ts";
-import { claimProblems, claims, objectFindings } from "../../scripts/checks/objects.ts";
-import { judgeDefault } from "../../scripts/checks/disk.ts";
-import { freshProblems } from "../../scripts/checks/logs.ts";
-import {
-  healthProblems,
-  lifecycleProblems,
-  pluginProblems,
-  repositoryProblems,
-} from "../../scripts/checks/opensearch.ts";
-import {
-  ruleProblems,
-  type ScrapeTarget,
-  targetProblems,
-} from "../../scripts/checks/prometheus.ts";
-import { endpointProblems, sampleProblems } from "../../scripts/checks/thanos.ts";
+import { type Finding, findingsOf } from "../../lib/core/check.ts";
+import { alertmanager } from "../../scripts/checks/alertmanager.ts";
+import { dashboards, login } from "../../scripts/checks/grafana.ts";
+import { claims, existing } from "../../scripts/checks/objects.ts";
+import { defaultClass } from "../../scripts/checks/disk.ts";
+import { fresh } from "../../scripts/checks/logs.ts";
+import { health, lifecycle, logRepository, plugins } from "../../scripts/checks/opensearch.ts";
+import { rules, type ScrapeTarget, targets } from "../../scripts/checks/prometheus.ts";
+import { clusters, endpoints } from "../../scripts/checks/thanos.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
-import { fakeKubectl } from "../support/fake_kubectl.ts";
-import { subjectWith } from "../support/subject.ts";
+import { fakeKubectl, listOf } from "../support/fake_kubectl.ts";
+import { answering, found, subjectWith } from "../support/subject.ts";
 import { alert } from "../support/world.ts";
+
+const CENTRAL = await fixtureCluster("196", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+const EDGE = await fixtureCluster("197");
 
 function whats(problems: Finding[]): string[] {
   for (const { what, cause, fix } of problems) assert.ok(what && cause && fix);
@@ -43,45 +38,57 @@ function target(scrapePool: string, health: ScrapeTarget["health"], lastError = 
   return { scrapePool, scrapeUrl, health, lastError, labels, ...times };
 }
 
+/** What the check Targets finds, with these stand-ins. */
+function ofTargets(activeTargets: ScrapeTarget[], objects: Manifest[], STAND_INS = "") {
+  const cluster = { ...EDGE, vars: { ...EDGE.vars, STAND_INS } };
+  return found(targets, cluster, { "/api/v1/targets": { data: { activeTargets } } }, objects);
+}
+
+/** What the check Rules finds. */
+function ofRules(groups: unknown[], objects: Manifest[]) {
+  return found(rules, EDGE, { "/api/v1/rules": { data: { groups } } }, objects);
+}
+
 const MONITOR = object("ServiceMonitor", "kubelet", { spec: { endpoints: [{}, {}] } });
 
-Deno.test("targetProblems() names a target that is down with its error", () => {
+Deno.test("targets() names a target that is down with its error", async () => {
   const active = [
     target("serviceMonitor/monitoring/kubelet/0", "up"),
     target("serviceMonitor/monitoring/kubelet/1", "down", "server returned HTTP status 403"),
   ];
-  const problems = targetProblems(active, [MONITOR]);
+  const problems = await ofTargets(active, [MONITOR]);
   assert.deepEqual(whats(problems), [
     "target kubelet at https://10.0.0.1:10250/metrics is down: server returned HTTP status 403",
   ]);
   assert.match(problems[0]!.cause!, /right/);
 });
 
-Deno.test("V1: targetProblems() has patience for one more scrape, whatever the target's interval", () => {
+Deno.test("V1: targets() has patience for one more scrape, whatever the target's interval", async () => {
   const slow = {
     ...target("serviceMonitor/monitoring/kubelet/1", "unknown"),
     scrapeInterval: "4m",
   };
   const active = [target("serviceMonitor/monitoring/kubelet/0", "down"), slow];
-  assert.deepEqual(targetProblems(active, [MONITOR]).map(({ patience }) => patience), [50, 260]);
+  const found = await ofTargets(active, [MONITOR]);
+  assert.deepEqual(found.map(({ patience }) => patience), [50, 260]);
 });
 
-Deno.test("targetProblems() names every endpoint of a monitor that found no target", () => {
+Deno.test("targets() names every endpoint of a monitor that found no target", async () => {
   const active = [target("serviceMonitor/monitoring/kubelet/0", "up")];
   const scrape = object("ScrapeConfig", "minio", { spec: {} });
-  assert.deepEqual(whats(targetProblems(active, [MONITOR, scrape])), [
+  assert.deepEqual(whats(await ofTargets(active, [MONITOR, scrape])), [
     "serviceMonitor/monitoring/kubelet/1 has no targets",
     "scrapeConfig/monitoring/minio has no targets",
   ]);
 });
 
-Deno.test("targetProblems() expects no metrics of a stand-in, and still finds its monitor", () => {
+Deno.test("targets() expects no metrics of a stand-in, and still finds its monitor", async () => {
   const down = target("serviceMonitor/monitoring/grafana/0", "down", "EOF");
   down.labels.job = "kube-prometheus-stack-grafana";
   const monitor = object("ServiceMonitor", "grafana", { spec: { endpoints: [{}] } });
-  assert.deepEqual(targetProblems([down], [monitor], ["grafana"]), []);
-  assert.equal(targetProblems([], [monitor], ["grafana"]).length, 1);
-  assert.equal(targetProblems([down], [monitor], ["fluent-bit"]).length, 1);
+  assert.deepEqual(await ofTargets([down], [monitor], "grafana"), []);
+  assert.equal((await ofTargets([], [monitor], "grafana")).length, 1);
+  assert.equal((await ofTargets([down], [monitor], "fluent-bit")).length, 1);
 });
 
 const LOADED = {
@@ -91,13 +98,13 @@ const LOADED = {
   rules: [{ name: "ThanosCompactHalted", health: "ok" as const }],
 };
 
-Deno.test("ruleProblems() accepts loaded rules and empty objects", () => {
+Deno.test("rules() accepts loaded rules and empty objects", async () => {
   const rule = object("PrometheusRule", "thanos", { spec: { groups: [{}] } });
   const empty = object("PrometheusRule", "thanos-fleet", { spec: { groups: [] } });
-  assert.deepEqual(ruleProblems([LOADED], [rule, empty]), []);
+  assert.deepEqual(await ofRules([LOADED], [rule, empty]), []);
 });
 
-Deno.test("ruleProblems() names failing rules and objects that were not loaded", () => {
+Deno.test("rules() names failing rules and objects that were not loaded", async () => {
   const failing = {
     ...LOADED,
     rules: [{ name: "X", health: "err" as const, lastError: "many-to-many matching" }],
@@ -106,84 +113,109 @@ Deno.test("ruleProblems() names failing rules and objects that were not loaded",
   const own = object("PrometheusRule", "thanos", { spec: { groups: [{}] } });
   // Its name is the beginning of another's.
   const longer = { ...LOADED, file: LOADED.file.replace("thanos-", "thanos-fleet-") };
-  assert.deepEqual(whats(ruleProblems([longer], [own])).length, 1);
-  assert.deepEqual(whats(ruleProblems([failing], [own, other])), [
+  assert.deepEqual(whats(await ofRules([longer], [own])).length, 1);
+  assert.deepEqual(whats(await ofRules([failing], [own, other])), [
     "rule X of group thanos fails: many-to-many matching",
     "PrometheusRule monitoring/node is not loaded",
   ]);
 });
 
-Deno.test("alertProblems() wants the Watchdog; a single replica is fine", () => {
-  const status = { cluster: { status: "disabled" as const } };
-  assert.deepEqual(alertProblems(status, [alert("Watchdog")]), []);
-  assert.match(whats(alertProblems(status, []))[0]!, /no Watchdog/);
-  assert.equal(alertProblems({ cluster: { status: "settling" } }, []).length, 2);
+Deno.test("alertmanager() wants the Watchdog; a single replica is fine", async () => {
+  const ask = (status: string, ...alerts: unknown[]) =>
+    found(alertmanager, EDGE, {
+      "/api/v2/status": { cluster: { status } },
+      "/api/v2/alerts": alerts,
+    });
+  assert.deepEqual(await ask("disabled", alert("Watchdog")), []);
+  assert.match(whats(await ask("disabled"))[0]!, /no Watchdog/);
+  assert.equal((await ask("settling")).length, 2);
 });
 
-Deno.test("endpointProblems() tells local programs from edges", async () => {
-  const cluster = await fixtureCluster("196");
-  const sidecar = {
-    name: "192.168.101.197:30901",
-    lastError: null,
-    labelSets: [{ cluster: "cluster-197-edge" }],
+/** Query's answers: sidecars of these clusters, and what it gives for an expression. */
+function query(sidecars: string[], values: Record<string, unknown[]> = {}) {
+  const sidecar = sidecars.map((cluster) => (
+    { name: cluster, lastError: null, labelSets: [{ cluster }] }
+  ));
+  return {
+    "/api/v1/stores": { data: { sidecar } },
+    ...Object.fromEntries(
+      Object.entries(values).map(([expression, result]) => [
+        `/api/v1/query?query=${encodeURIComponent(expression)}`,
+        { data: { result } },
+      ]),
+    ),
   };
-  const edge = cluster.fleet.at(-1)!;
-  const lost = (reason?: string) => ({ lost: [{ edge, reason }], excused: [], notes: [] });
-  const problems = endpointProblems({ sidecar: [sidecar] }, lost(), cluster);
+}
+
+Deno.test("endpoints() tells local programs from edges", async () => {
+  const problems = await found(endpoints, CENTRAL, query(["cluster-197-edge"]));
   assert.equal(problems.length, 4);
   assert.match(problems.at(-1)!.what, /cluster-198-edge at 192\.168\.101\.198:30901/);
   assert.match(problems.at(-1)!.cause!, /firewall/);
-  const [unasked] = endpointProblems({ sidecar: [sidecar] }, lost("no route"), cluster).slice(-1);
-  assert.match(unasked!.cause!, /cannot be asked either: no route/);
 });
 
-Deno.test("sampleProblems() misses clusters, and sees replicas only by their label", async () => {
-  const cluster = await fixtureCluster("196");
+Deno.test("endpoints() says why an edge that is lost cannot be asked itself", async () => {
+  await fakeKubectl([{ on: ".", stderr: "dial tcp: no route to host", code: 1 }]);
+  const edge = await fixtureCluster("198", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const proxy = answering(query(["cluster-197-edge"]));
+  const subject = { ...subjectWith(CENTRAL, { proxy }), fleet: [edge] };
+  const problems = findingsOf(await endpoints(subject));
+  assert.match(problems.at(-1)!.cause!, /cannot be asked either: .*no route/);
+});
+
+Deno.test("clusters() misses clusters, and sees replicas only by their label", async () => {
+  const sample = (metric: Record<string, string>) => ({ metric, value: [1, "9"] });
   const counts = ["cluster-196-central", "cluster-198-edge"]
-    .map((name) => ({ metric: { cluster: name }, value: [1, "9"] as [number, string] }));
-  const merged = [{ metric: {}, value: [1, "9"] as [number, string] }];
-  assert.deepEqual(whats(sampleProblems(counts, merged, cluster.fleet)), [
-    "Thanos Query has no samples of cluster-197-edge",
-  ]);
-  const visible = [{ metric: { prometheus_replica: "prometheus-0" }, value: merged[0]!.value }];
-  assert.equal(sampleProblems(counts, visible, cluster.fleet).length, 2);
+    .map((cluster) => sample({ cluster }));
+  const ask = async (replica: Record<string, string>) =>
+    whats(
+      await found(
+        clusters,
+        CENTRAL,
+        query(["cluster-196-central", "cluster-197-edge", "cluster-198-edge"], {
+          "count by (cluster) (up)": counts,
+          "count by (prometheus_replica) (up)": [sample(replica)],
+        }),
+      ),
+    );
+  assert.deepEqual(await ask({}), ["Thanos Query has no samples of cluster-197-edge"]);
+  assert.equal((await ask({ prometheus_replica: "prometheus-0" })).length, 2);
 });
 
-Deno.test("healthProblems() counts nodes and wants green", () => {
-  const green = { status: "green" as const, number_of_nodes: 1, unassigned_shards: 0 };
-  assert.deepEqual(healthProblems(green, 1), []);
-  const yellow = { status: "yellow" as const, number_of_nodes: 1, unassigned_shards: 2 };
-  assert.deepEqual(whats(healthProblems(yellow, 3)), [
+Deno.test("health() counts nodes and wants green", async () => {
+  const ask = (OPENSEARCH_NODES: number, status: string, unassigned_shards: number) =>
+    found(health, { ...EDGE, vars: { ...EDGE.vars, OPENSEARCH_NODES } }, {
+      "/_cluster/health": { status, number_of_nodes: 1, unassigned_shards },
+    });
+  assert.deepEqual(await ask(1, "green", 0), []);
+  assert.deepEqual(whats(await ask(3, "yellow", 2)), [
     "OpenSearch has 1 of 3 nodes",
     "OpenSearch is yellow: 2 shards have no node",
   ]);
 });
 
-Deno.test("pluginProblems() names the plugin that is missing", () => {
+Deno.test("plugins() names the plugin that is missing", async () => {
   const installed = [{ component: "opensearch-index-management", version: "3.9.0.0" }];
-  assert.deepEqual(whats(pluginProblems(installed)), ["OpenSearch has no plugin repository-s3"]);
+  assert.deepEqual(whats(await found(plugins, EDGE, { "/_cat/plugins": installed })), [
+    "OpenSearch has no plugin repository-s3",
+  ]);
 });
 
-Deno.test("repositoryProblems() compares folder and nodes", async () => {
-  const cluster = await fixtureCluster("197");
-  const settings = {
-    base_path: "cluster-197",
-    shard_path_type: "FIXED",
-    bucket: "opensearch-logs",
-  };
-  const nodes = { "a1B2": { name: "opensearch-0" } };
-  assert.deepEqual(repositoryProblems({ "opensearch-logs": { settings } }, { nodes }, cluster), []);
-  const foreign = { ...settings, base_path: "cluster-196" };
-  const found = repositoryProblems(
-    { "opensearch-logs": { settings: foreign } },
-    { nodes: {} },
-    cluster,
-  );
-  assert.match(whats(found)[0]!, /writes to cluster-196 \(FIXED\), wanted cluster-197/);
-  assert.match(whats(found)[1]!, /0 of 1 nodes/);
+Deno.test("logRepository() compares folder and nodes", async () => {
+  const ask = (base_path: string, nodes: Record<string, unknown>) =>
+    found(logRepository, EDGE, {
+      "/_snapshot/opensearch-logs/_verify": { nodes },
+      "/_snapshot/opensearch-logs": {
+        "opensearch-logs": { settings: { base_path, shard_path_type: "FIXED" } },
+      },
+    });
+  assert.deepEqual(await ask("cluster-197", { "a1B2": { name: "opensearch-0" } }), []);
+  const problems = whats(await ask("cluster-196", {}));
+  assert.match(problems[0]!, /writes to cluster-196 \(FIXED\), wanted cluster-197/);
+  assert.match(problems[1]!, /0 of 1 nodes/);
 });
 
-Deno.test("lifecycleProblems() names stuck and unmanaged indices and failed deletions", () => {
+Deno.test("lifecycle() names stuck and unmanaged indices and failed deletions", async () => {
   const explain = {
     "logs-k8s-2026.11.01": {
       "index.plugins.index_state_management.policy_id": "logs-retention",
@@ -197,45 +229,70 @@ Deno.test("lifecycleProblems() names stuck and unmanaged indices and failed dele
     },
     total_managed_indices: 2,
   };
+  const ask = (indices: string[], policies: unknown[]) =>
+    found(lifecycle, EDGE, {
+      "/_plugins/_ism/policies": {},
+      "/_cat/indices": indices.map((index) => ({ index, "creation.date": "0" })),
+      "/_plugins/_ism/explain": explain,
+      "/_plugins/_sm/policies": { policies },
+    });
   const failed = { name: "logs-snapshots", deletion: { latest_execution: { status: "FAILED" } } };
-  assert.deepEqual(whats(lifecycleProblems(explain, { policies: [failed] }, "197")), [
+  assert.deepEqual(whats(await ask(Object.keys(explain), [failed])), [
     "index logs-k8s-2026.11.01 is stuck at snapshot (no step): Snapshot failed",
     "index logs-k8s-2026.11.22 is under no policy and is never deleted",
     "snapshot policy logs-snapshots failed to delete: ",
   ]);
-  assert.deepEqual(whats(lifecycleProblems({}, { policies: [] }, "197")), [
-    "no policy deletes old snapshots",
-  ]);
+  assert.deepEqual(whats(await ask([], [])), ["no policy deletes old snapshots"]);
 });
 
-Deno.test("freshProblems() names silent streams and foreign lines", () => {
-  const pods = { indices: "logs-k8s-*", stored: 12, read: 12, newest: "2026-11-29T10:00:00Z" };
-  const host = { indices: "logs-host-*", stored: 3, read: 3 };
-  assert.deepEqual(freshProblems([pods, host], 0), []);
-  assert.deepEqual(whats(freshProblems([pods, { ...host, stored: 0, read: 0 }], 4)), [
+Deno.test("fresh() names silent streams and foreign lines", async () => {
+  const hits = (value: number) => ({ hits: { total: { value }, hits: [] } });
+  const growth = { data: { result: [{ metric: {}, value: [1, "0"] }] } };
+  const ask = (host: number, foreign: number) =>
+    found(fresh, EDGE, {
+      "/logs-k8s-*/": hits(12),
+      "/logs-host-*/": hits(host),
+      "/logs-*/": hits(foreign),
+      "/api/v1/query": growth,
+    });
+  assert.deepEqual(await ask(3, 0), []);
+  assert.deepEqual(whats(await ask(0, 4)), [
     "no line was ever stored in logs-host-*",
     "4 lines of the last 5 minutes carry another cluster's name",
   ]);
 });
 
-Deno.test("loginProblems() tells a wrong password from a Grafana that starts", () => {
-  assert.deepEqual(loginProblems("ok", 200, '{"message":"Logged in"}'), []);
-  assert.match(whats(loginProblems("ok", 401, "{}"))[0]!, /refuses admin/);
-  assert.match(whats(loginProblems("failing", 503, "no endpoints"))[1]!, /503: no endpoints/);
+Deno.test("login() tells a wrong password from a Grafana that starts", async () => {
+  const ask = (database: string, status: number, body: string) =>
+    found(login, EDGE, {
+      "/api/health": { database },
+      "/login": new Response(body, { status }),
+    });
+  assert.deepEqual(await ask("ok", 200, '{"message":"Logged in"}'), []);
+  assert.match(whats(await ask("ok", 401, "{}"))[0]!, /refuses admin/);
+  assert.match(whats(await ask("failing", 503, "no endpoints"))[1]!, /503: no endpoints/);
 });
 
-Deno.test("dashboardProblems() wants dashboards and sources that answer", () => {
-  const good = { name: "Thanos", ok: true, text: '{"status":"OK"}' };
-  assert.deepEqual(dashboardProblems(20, [good]), []);
-  const bad = { name: "Thanos", ok: false, text: "connection refused" };
-  assert.deepEqual(whats(dashboardProblems(0, [bad])), [
+Deno.test("dashboards() wants dashboards and sources that answer", async () => {
+  const source = { uid: "thanos", name: "Thanos", type: "prometheus" };
+  const ask = (sources: unknown[], count: number, answer: Response) =>
+    found(dashboards, EDGE, {
+      "/login": {},
+      "/api/datasources/uid/thanos/health": answer,
+      "/api/datasources": sources,
+      "/api/search": Array(count).fill({}),
+    });
+  const good = new Response('{"status":"OK"}');
+  assert.deepEqual(await ask([source], 20, good), []);
+  const bad = new Response("connection refused", { status: 502 });
+  assert.deepEqual(whats(await ask([source], 0, bad)), [
     "Grafana has no dashboards",
     "Grafana's data source Thanos does not answer: connection refused",
   ]);
-  assert.match(whats(dashboardProblems(1, []))[0]!, /no data source/);
+  assert.match(whats(await ask([], 1, good))[0]!, /no data source/);
 });
 
-Deno.test("objectFindings() gives one line per step, with the command that puts the objects right", () => {
+Deno.test("existing() gives one line per step, with the command that puts the objects right", async () => {
   const maps = ["a", "b", "c", "d"].map((name) => object("ConfigMap", name, {}));
   const all = [
     ...signed(maps, "30-thanos"),
@@ -246,7 +303,8 @@ Deno.test("objectFindings() gives one line per step, with the command that puts 
     idOf(one),
     { state: states[index]!, astray: [], others: [] },
   ]);
-  const findings = objectFindings(new Map(deltas), all, "197");
+  const inventory = { deltas: () => Promise.resolve(new Map(deltas)) };
+  const findings = findingsOf(await existing(subjectWith(EDGE, { objects: all }), inventory));
   assert.deepEqual(whats(findings), [
     "missing of 30-thanos: ConfigMap/monitoring/a, ConfigMap/monitoring/b, " +
     "ConfigMap/monitoring/c and 1 more",
@@ -256,40 +314,35 @@ Deno.test("objectFindings() gives one line per step, with the command that puts 
   assert.match(findings[0]!.fix!, /make 30-thanos CLUSTER=197$/);
 });
 
-Deno.test("claimProblems() names a claim that waits", () => {
+/** What the check Volume claims finds, where only an Alertmanager has volumes. */
+async function ofClaims(...items: Manifest[]): Promise<Finding[]> {
+  await fakeKubectl([{ on: "get persistentvolumeclaims", stdout: JSON.stringify({ items }) }]);
+  return await found(claims, CENTRAL, {}, [object("Alertmanager", "main", {})]);
+}
+
+Deno.test("claims() names a claim that waits", async () => {
   const spec = { storageClassName: "longhorn" };
-  const claims = [
-    object("PersistentVolumeClaim", "data-thanos-store-0", { spec, status: { phase: "Pending" } }),
-    object("PersistentVolumeClaim", "data-thanos-ruler-0", { spec, status: { phase: "Bound" } }),
-  ];
-  assert.deepEqual(whats(claimProblems(claims)), [
+  const claim = (name: string, phase: string) =>
+    object("PersistentVolumeClaim", name, { spec, status: { phase } });
+  const all = [claim("data-thanos-store-0", "Pending"), claim("data-thanos-ruler-0", "Bound")];
+  assert.deepEqual(whats(await ofClaims(...all)), [
     "PersistentVolumeClaim/monitoring/data-thanos-store-0 is Pending",
   ]);
 });
 
-Deno.test("claimProblems() names a claim that has less than it asks for", () => {
+Deno.test("claims() names a claim that has less than it asks for", async () => {
   const claim = (name: string, storage: string) =>
     object("PersistentVolumeClaim", name, {
       spec: { storageClassName: "longhorn", resources: { requests: { storage: "20Gi" } } },
       status: { phase: "Bound", capacity: { storage } },
     });
   const claims = [claim("db-0", "10Gi"), claim("db-1", "20Gi"), claim("db-2", "21474836480")];
-  assert.deepEqual(whats(claimProblems(claims)), [
+  assert.deepEqual(whats(await ofClaims(...claims)), [
     "PersistentVolumeClaim/monitoring/db-0 asked for 20Gi, has 10Gi",
   ]);
 });
 
-Deno.test("claims() looks where only an Alertmanager has volumes", async () => {
-  const spec = { storageClassName: "longhorn" };
-  const items = [object("PersistentVolumeClaim", "db-0", { spec, status: { phase: "Lost" } })];
-  await fakeKubectl([{ on: "get persistentvolumeclaims", stdout: JSON.stringify({ items }) }]);
-  const cluster = await fixtureCluster("196", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
-  const objects = [object("Alertmanager", "main", {})];
-  const problems = await claims(subjectWith(cluster, { objects }));
-  assert.deepEqual(whats(problems), ["PersistentVolumeClaim/monitoring/db-0 is Lost"]);
-});
-
-Deno.test("judgeDefault() wants exactly one default, and ours, unless the site has its own class", async () => {
+Deno.test("defaultClass() wants exactly one default, and ours, unless the site has its own class", async () => {
   const storageClass = (name: string, isDefault: boolean): Manifest => ({
     apiVersion: "storage.k8s.io/v1",
     kind: "StorageClass",
@@ -300,29 +353,24 @@ Deno.test("judgeDefault() wants exactly one default, and ours, unless the site h
   });
   const ours = storageClass("longhorn", true);
   const standard = (isDefault: boolean) => storageClass("standard", isDefault);
-  const cluster = await fixtureCluster("196");
-  const judge = (...classes: Manifest[]) => judgeDefault(classes, cluster, "after");
-  assert.equal(judge(ours, standard(false)).state, "ok");
-  assert.deepEqual(whats([judge(ours, standard(true))]), [
+  const judge = async (cluster: Cluster, ...classes: Manifest[]) => {
+    await fakeKubectl([{ on: "get storageclasses", stdout: listOf(...classes) }]);
+    return (await found(defaultClass, cluster))[0]!;
+  };
+  assert.equal((await judge(CENTRAL, ours, standard(false))).state, "ok");
+  assert.deepEqual(whats([await judge(CENTRAL, ours, standard(true))]), [
     "default: longhorn and standard, wanted only longhorn",
   ]);
-  assert.match(whats([judge()])[0]!, /default: none/);
-  const existing = { STORAGE: "existing", STORAGE_CLASS: "nfs" };
-  const own = await fixtureCluster("196", existing);
-  assert.equal(judgeDefault([standard(true)], own, "after").state, "ok");
+  assert.match(whats([await judge(CENTRAL)])[0]!, /default: none/);
+  const existing = { ...CENTRAL.vars, STORAGE: "existing", STORAGE_CLASS: "nfs" };
+  assert.equal((await judge({ ...CENTRAL, vars: existing }, standard(true))).state, "ok");
 });
-
-function answering(body: string, status = 200): ClusterProxy {
-  return {
-    fetch: () => Promise.resolve(new Response(body, { status })),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  };
-}
 
 Deno.test("readJson() names Service, path, status and words of a refusal", async () => {
   const service = { namespace: "logging", name: "opensearch", port: 9200 };
   for (const [body, status] of [["no endpoints available", 503], ["<html>", 200]] as const) {
-    const error = await readJson(answering(body, status), service, "/x").catch((error) => error);
+    const way = answering({ "/x": new Response(body, { status }) });
+    const error = await readJson(way, service, "/x").catch((error) => error);
     assert.ok(error instanceof DeployError);
     assert.equal(error.exitCode, 8);
     assert.match(error.message, /\/x of opensearch/);

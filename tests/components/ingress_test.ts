@@ -14,6 +14,7 @@ import {
 import { ConfigMap, Namespace, Secret, Service, ServiceAccount } from "kubernetes-models/v1";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import type { Cluster, DoorCertificate } from "../../lib/core/cluster.ts";
+import { findingsOf } from "../../lib/core/check.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { render } from "../../lib/render/render.ts";
 import { ingress } from "../../scripts/05-ingress.ts";
@@ -201,7 +202,7 @@ async function told(more: Partial<Cluster["vars"]>, pair?: DoorCertificate): Pro
   const cluster = await fixtureCluster("197");
   const vars = { ...cluster.vars, NODE_IP: "127.0.0.1", ...more } as Cluster["vars"];
   const subject = subjectWith({ ...cluster, vars, doorCertificate: pair }, { objects: OBJECTS });
-  return [await doors(subject)].flat().map(({ what }) => what);
+  return findingsOf(await doors(subject)).map(({ what }) => what);
 }
 
 const LISTEN = { port: 0, hostname: "127.0.0.1", onListen() {} };

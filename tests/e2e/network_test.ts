@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { type Cluster, flag } from "../../lib/core/cluster.ts";
 import { runJob } from "../../lib/probe/job.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { enforcesPolicies } from "../../scripts/components/network/cni.ts";
+import { enforcerOf } from "../../scripts/components/network/cni.ts";
 import { check, eventually, figure, fleet, kube, make } from "./site.ts";
 
 const on = { NETWORK_POLICIES: "true" };
@@ -29,7 +29,7 @@ for (const cluster of fleet) {
     async () => {
       const reaches = await strangerReaches(cluster);
       figure(`${cluster.id}: NetworkPolicies enforced`, reaches ? "no" : "yes");
-      if (await enforcesPolicies(cluster)) assert.equal(reaches, false);
+      if (await enforcerOf(cluster)) assert.equal(reaches, false);
     },
     always,
   );

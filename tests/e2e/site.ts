@@ -50,10 +50,10 @@ export async function copyProject(folder: string): Promise<void> {
   });
 }
 
-const proxies = new Map<string, Promise<ClusterProxy>>();
+const proxies = new Map<string, ReturnType<typeof openProxy>>();
 
 /** A way into a cluster; opened once, closed by {@link closeAll}. */
-export function way(cluster: Cluster): Promise<ClusterProxy> {
+export function way(cluster: Cluster): Promise<ClusterProxy & AsyncDisposable> {
   let proxy = proxies.get(cluster.id);
   if (!proxy) proxies.set(cluster.id, proxy = openProxy(cluster));
   return proxy;

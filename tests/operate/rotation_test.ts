@@ -125,9 +125,9 @@ Deno.test("V8: a rotation proves uploads by blocks that the bucket has got, and 
   const now = Date.parse("2026-11-29T12:00:00Z");
   const block = { ulid: "01M8K7797XVASN7EME83ZJQ547" };
   const waiting = uploadProblems({ blocks: [block], head: now }, now);
-  assert.match(waiting[0]!.what, /1 blocks of Prometheus are not in the bucket/);
+  assert.match(waiting.what, /1 blocks of Prometheus are not in the bucket/);
   const uploaded = [{ ...block, uploaded: now - 60_000 }];
-  assert.equal(uploadProblems({ blocks: uploaded, head: now }, now)[0]!.state, "ok");
+  assert.equal(uploadProblems({ blocks: uploaded, head: now }, now).state, "ok");
 
   const cluster = await site();
   const target = (lastSyncedAt: string) => ({

@@ -5,6 +5,7 @@ import {
   type CheckState,
   type ClusterProxy,
   type Finding,
+  findingsOf,
 } from "../../lib/core/check.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
@@ -270,7 +271,7 @@ function objectsWith(environment: Record<string, string>): Promise<Manifest[]> {
 }
 
 async function asked(check: Check, subject: Parameters<Check["run"]>[0]): Promise<Finding[]> {
-  return [await check.run(subject).catch((error) => ({ what: String(error) }))].flat();
+  return findingsOf(await check.run(subject).catch((error) => ({ what: String(error) })));
 }
 
 function answering(
@@ -300,6 +301,5 @@ function answering(
       const status = found === undefined ? 503 : 200;
       return Promise.resolve(Response.json(found ?? `no answer for ${words}`, { status }));
     },
-    [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }

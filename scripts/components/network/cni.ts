@@ -15,14 +15,20 @@ const ENFORCERS = [
   "weave-net",
 ];
 
-/** Whether the cluster has a network plugin that enforces NetworkPolicies. */
-export async function enforcesPolicies(cluster: Cluster): Promise<boolean> {
-  return enforcer(await daemonSets(cluster)) !== undefined;
+/** The network plugin of the cluster that enforces NetworkPolicies, by its DaemonSet; undefined: none. */
+export async function enforcerOf(cluster: Cluster): Promise<string | undefined> {
+  const columns = ["-o", "jsonpath={range .items[*]}{.metadata.name}{'\\n'}{end}"];
+  const list = await kubectl(["get", "daemonsets.apps", "--all-namespaces", ...columns], {
+    cluster,
+    seconds: 15,
+  });
+  return list.split("\n")
+    .find((name) => ENFORCERS.some((one) => name === one || name.startsWith(`${one}-`)));
 }
 
 /** Whether NetworkPolicies, where they are wanted, have an effect. */
 export async function policiesEnforced({ cluster }: Subject): Promise<Finding> {
-  const found = enforcer(await daemonSets(cluster));
+  const found = await enforcerOf(cluster);
   if (found) return ok(`${found} enforces them`);
   if (!flag(cluster, "NETWORK_POLICIES")) {
     return ok("NETWORK_POLICIES=false, and nothing here would enforce them");
@@ -31,17 +37,4 @@ export async function policiesEnforced({ cluster }: Subject): Promise<Finding> {
     "NETWORK_POLICIES=true, but no network plugin enforces them: everything stays open",
     "start Minikube with --cni=calico (or cilium), or set NETWORK_POLICIES=false",
   );
-}
-
-function enforcer(names: string[]): string | undefined {
-  return names.find((name) => ENFORCERS.some((one) => name === one || name.startsWith(`${one}-`)));
-}
-
-async function daemonSets(cluster: Cluster): Promise<string[]> {
-  const columns = ["-o", "jsonpath={range .items[*]}{.metadata.name}{'\\n'}{end}"];
-  const list = await kubectl(["get", "daemonsets.apps", "--all-namespaces", ...columns], {
-    cluster,
-    seconds: 15,
-  });
-  return list.split("\n").filter(Boolean);
 }

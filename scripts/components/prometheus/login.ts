@@ -1,15 +1,28 @@
-// Grafana reads its admin password from the Secret only when it makes its database.
+// The login of Grafana's admin, whose password it reads from the Secret only when it makes its database.
+import type { ClusterProxy } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
 import { openProxy } from "../../../lib/probe/http.ts";
 
-const GRAFANA = {
+/** The Grafana of the cluster itself. */
+export const GRAFANA = {
   namespace: "monitoring",
   name: "kube-prometheus-stack-grafana",
   port: "http-web",
 };
+
+/** Logs the admin in, by a session: the API server takes the header Authorization for itself. */
+export async function logIn(proxy: ClusterProxy, cluster: Cluster) {
+  const response = await proxy.fetch(GRAFANA, "/login", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ user: "admin", password: text(cluster, "GRAFANA_ADMIN_PASSWORD") }),
+  });
+  const cookie = response.headers.getSetCookie().map((one) => one.split(";")[0]).join("; ");
+  return { status: response.status, words: (await response.text()).slice(0, 300), cookie };
+}
 
 /** Makes the configured password the admin's; true when it had to be changed. */
 export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
@@ -36,20 +49,13 @@ export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
   );
 }
 
-/** Whether the admin may log in. Basic auth would be taken by the API server for itself. */
 async function accepted(cluster: Cluster): Promise<boolean> {
   await using proxy = await openProxy(cluster);
-  const answer = await proxy.fetch(GRAFANA, "/login", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ user: "admin", password: text(cluster, "GRAFANA_ADMIN_PASSWORD") }),
-  });
-  const words = await answer.text();
-  if (answer.ok) return true;
-  if (answer.status === 401) return false;
+  const { status, words } = await logIn(proxy, cluster);
+  if (status === 200 || status === 401) return status === 200;
   throw new DeployError(`Cannot ask Grafana of ${cluster.id} for a login`, {
     exitCode: ExitCode.notReady,
-    where: `HTTP ${answer.status}: ${words.slice(0, 200)}`,
+    where: `HTTP ${status}: ${words}`,
     fix: `kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`,
   });
 }

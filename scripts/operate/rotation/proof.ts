@@ -7,7 +7,7 @@ import { type Step, step } from "../../../lib/deploy/step.ts";
 import { STEPS } from "../../steps.ts";
 import { uploadOf, uploadProblems } from "../../checks/blocks.ts";
 import { backupTargetSince } from "../../checks/longhorn.ts";
-import { ask, growthOf } from "../../checks/metrics.ts";
+import { growthOf, valueOf } from "../../checks/metrics.ts";
 import { PROMETHEUS } from "../../checks/prometheus.ts";
 import { verifyBy } from "../../checks/run.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
@@ -71,29 +71,27 @@ function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
   }
 
   async function samples({ proxy }: Subject): Promise<Finding[]> {
-    const way = await proxy();
     const seconds = since();
     const query = encodeURIComponent(`${SELF}[${seconds}s]`);
-    const { data } = await readJson<Matrix>(way, PROMETHEUS, `/api/v1/query?query=${query}`);
+    const { data } = await readJson<Matrix>(proxy, PROMETHEUS, `/api/v1/query?query=${query}`);
     const times = data.result.flatMap(({ values }) => values.map(([time]) => time));
     // By the clock of the server.
-    const [sample] = await ask(way, PROMETHEUS, `time() - max(timestamp(${SELF}))`);
-    const age = sample && Number(sample.value[1]);
+    const age = await valueOf(proxy, `time() - max(timestamp(${SELF}))`);
     const now = Math.max(...times) + (age ?? 0);
     // The first must be as old as the rotation: a volume that was lost would show none before it.
     figures.gap = times.length === 0 ? undefined : largestGap([now - seconds, ...times, now]);
     return gapProblems(figures.gap, age, interval);
   }
 
-  async function uploads({ proxy }: Subject): Promise<Finding[]> {
-    const upload = await uploadOf(cluster, await proxy());
+  async function uploads({ proxy }: Subject): Promise<Finding> {
+    const upload = await uploadOf(cluster, proxy);
     figures.uploads = upload.blocks.filter(({ uploaded = 0 }) => uploaded > started).length;
     return uploadProblems(upload, Date.now());
   }
 
   async function lines({ proxy }: Subject): Promise<Finding[]> {
     const counter = "fluentbit_output_dropped_records_total";
-    figures.dropped = await growthOf(await proxy(), counter, `${since()}s`);
+    figures.dropped = await growthOf(proxy, counter, `${since()}s`);
     if (figures.dropped === 0) return [];
     return [{
       what: figures.dropped === undefined

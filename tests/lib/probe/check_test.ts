@@ -9,7 +9,8 @@ import {
 import { type Check, fail, type Finding, LIVE, note, ok, warn } from "../../../lib/core/check.ts";
 import { type Cluster, inContext } from "../../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../../lib/core/error.ts";
-import { throwIfFailed } from "../../../scripts/checks/run.ts";
+import type { StepContext } from "../../../lib/deploy/context.ts";
+import { verifyBy } from "../../../scripts/checks/run.ts";
 
 /** What no check here looks at. */
 const CLUSTER = {
@@ -180,10 +181,17 @@ Deno.test("runChecks() lets what has begun end when the run is to end", async ()
   assert.deepEqual(log, ["cleaned up"]);
 });
 
-Deno.test("throwIfFailed() names every check that failed with its hop; it is silent when none has", () => {
-  const well: Row = { check: check(() => Promise.resolve([])), state: "warn", findings: [] };
-  throwIfFailed("cluster-197-edge", [well]);
-  assert.throws(() => throwIfFailed("cluster-197-edge", [well, { ...well, state: "fail" }]), {
+Deno.test("verifyBy() ends with 11 and every check that failed with its hop; it is silent when none has", async () => {
+  const context = {
+    cluster: { ...CLUSTER, vars: { ...CLUSTER.vars, CLUSTER_NAME: "cluster-197-edge" } },
+    fleet: [],
+    phase: (_: string, work: () => Promise<unknown>) => work(),
+    notShown() {},
+    report: { waiting() {}, say() {} },
+  } as unknown as StepContext;
+  const well = check(() => Promise.resolve(warn("old", "renew it")), { name: "Certificate" });
+  await verifyBy([well], context, () => 0);
+  await assert.rejects(verifyBy([well, check(() => Promise.resolve(PROBLEM))], context, () => 0), {
     exitCode: 11,
     message: "1 of 2 checks failed on cluster-197-edge",
     where: ["Upload (sidecar -> S3)"],
