@@ -11,12 +11,10 @@ import { main } from "../lib/cli/deploy.ts";
 import { type Manifest, secret } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { type Step, step } from "../lib/deploy/step.ts";
-import { absenceOf } from "./components/thanos/absence.ts";
-import { fleetAlerts, fleetRules } from "./components/thanos/alerts.ts";
-import { edgesOf, endpointsConfig } from "./components/thanos/fleet.ts";
+import { edgesOf, endpointsConfig, fleetAlerts, fleetRules } from "./components/thanos/fleet.ts";
 import { grpcSecrets } from "./components/thanos/grpc.ts";
 import { thanosLabels } from "./components/thanos/labels.ts";
-import { awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
+import { absenceOf, awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
 
 /** Checks of what only the centre has. */
 const CENTRAL = { ...LIVE, role: "central" } as const;

@@ -1,9 +1,14 @@
 // Checks of the fleet as the central Thanos Query sees it.
 import { type Findings, note, type Subject } from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
-import { absenceOf } from "../components/thanos/absence.ts";
 import { edgeAddress, edgesOf } from "../components/thanos/fleet.ts";
-import { missingPrograms, QUERY, readStores, whyMissing } from "../components/thanos/stores.ts";
+import {
+  absenceOf,
+  missingPrograms,
+  QUERY,
+  readStores,
+  whyMissing,
+} from "../components/thanos/stores.ts";
 import { alertsOf, criticalProblems, rulerGroups } from "./alertmanager.ts";
 import { ask } from "./metrics.ts";
 import { failingRules, groupsOf } from "./prometheus.ts";

@@ -1,5 +1,5 @@
-// What the central cluster derives from the list of clusters: the endpoints of Thanos Query. The
-// alerts about each cluster come from the same list (alerts.ts), so no edge is left unwatched.
+// What the central cluster derives from the list of clusters: the endpoints of Thanos Query, and from the same list
+// the alerts about each cluster, so a new edge is never left unwatched.
 import { stringify } from "yaml";
 import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
@@ -35,4 +35,75 @@ export function endpointsConfig(cluster: Cluster): Manifest {
     labels: thanosLabels(cluster, "thanos-query", "query"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
   });
+}
+
+/**
+ * Alerts of the central Prometheus: an edge that Query has lost. Query leaves such an endpoint out
+ * without a warning in its answers, so nothing else tells.
+ */
+export function fleetAlerts(cluster: Cluster): Manifest {
+  const rules = edgesOf(cluster).map((edge) =>
+    missing(
+      cluster,
+      "ThanosEdgeSidecarMissing",
+      "thanos_store_nodes_grpc_connections" +
+        `{job="thanos-query",store_type="sidecar",external_labels=~".*cluster=\\"${edge.name}\\".*"}`,
+      { for: "5m", labels: { edge: edge.name } },
+      {
+        summary: `Thanos Query has lost the sidecar of ${edge.name}`,
+        description: `Look from central at ${edgeAddress(cluster, edge)}: the node, its Service ` +
+          "kube-prometheus-stack-thanos-external, the pod of Prometheus. Its last hours are missing in every answer.",
+      },
+    )
+  );
+  const labels = thanosLabels(cluster, "thanos", "rules");
+  return {
+    apiVersion: "monitoring.coreos.com/v1",
+    kind: "PrometheusRule",
+    metadata: { name: "thanos-fleet", namespace: NAMESPACE, labels },
+    spec: { groups: rules.length > 0 ? [{ name: "thanos-fleet", rules }] : [] },
+  };
+}
+
+/** Alerts of the Ruler, one set per cluster: its metrics, and its heartbeat. */
+export function fleetRules(cluster: Cluster): Manifest {
+  const rules = cluster.fleet.flatMap(({ id, name }) => {
+    const watched = { for: "10m", labels: { cluster: name } };
+    const watchdog = `ALERTS{alertname="Watchdog",alertstate="firing",cluster="${name}"}`;
+    return [
+      missing(cluster, "ClusterMetricsMissing", `up{cluster="${name}"}`, watched, {
+        summary: `No metrics of ${name} are visible at the centre`,
+        description: `Neither live nor from the bucket: make verify-${id} names the broken hop.`,
+      }),
+      missing(cluster, "ClusterWatchdogMissing", watchdog, watched, {
+        summary: `Prometheus of ${name} evaluates no alerts`,
+        description: "Its always-firing Watchdog has gone: no other alert of it can be relied on.",
+      }),
+    ];
+  });
+  // warn: an endpoint that fails must not stop the rules that are about failing endpoints.
+  const groups = [{ name: "clusters", partial_response_strategy: "warn", rules }];
+  const file = { "fleet.yaml": stringify({ groups }, { lineWidth: 0 }) };
+  return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, {
+    labels: thanosLabels(cluster, "thanos-ruler", "ruler"),
+    annotations: { [RELOAD_ANNOTATION]: "live" },
+  });
+}
+
+/** The critical alert that a series has been away for so long (`for`). */
+function missing(
+  cluster: Cluster,
+  alert: string,
+  series: string,
+  watched: { for: string; labels: Record<string, string> },
+  annotations: Record<string, string>,
+) {
+  const runbook_url = `${text(cluster, "RUNBOOK_URL")}/clusters.md#${alert.toLowerCase()}`;
+  return {
+    alert,
+    expr: `absent(${series})`,
+    for: watched.for,
+    labels: { severity: "critical", ...watched.labels },
+    annotations: { ...annotations, runbook_url },
+  };
 }

@@ -10,6 +10,7 @@ import {
   PROMETHEUS_PODS,
   toS3,
 } from "../network/ends.ts";
+import { edgesOf } from "./fleet.ts";
 
 const QUERY = monitoring("thanos-query");
 const FRONTEND = monitoring("thanos-frontend");
@@ -20,7 +21,7 @@ const RULER = monitoring("thanos-ruler");
 /** Flows of 30-thanos, which are at the centre: its own components, and their way to the sidecars of the edges. */
 export function thanosNetwork(cluster: Cluster): Network {
   if (cluster.role === "edge") return { workloads: [], flows: [] };
-  const edges = cluster.fleet.filter(({ role }) => role === "edge").map(({ ip }) => `${ip}/32`);
+  const edges = edgesOf(cluster).map(({ ip }) => `${ip}/32`);
   const sidecars = { networks: edges };
   return {
     workloads: [QUERY, FRONTEND, STORE, COMPACTOR, RULER],

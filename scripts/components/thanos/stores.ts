@@ -1,7 +1,9 @@
-// The endpoints that Thanos Query is in touch with, compared with those it should be.
+// The endpoints that Thanos Query is in touch with, compared with those it should be: edges may be lost, or nobody
+// has deployed them yet.
 import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import { DeployError } from "../../../lib/core/error.ts";
+import { type Deployed, deployedOn } from "../../../lib/kube/deployed.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { ClusterProxy } from "../../../lib/core/check.ts";
 import { until } from "../../../lib/io/wait.ts";
@@ -12,7 +14,7 @@ import { mutualTls } from "./grpc.ts";
 export const QUERY = { namespace: "monitoring", name: "thanos-query", port: 9090 };
 
 /** One endpoint as `/api/v1/stores` shows it. */
-export interface StoreStatus {
+interface StoreStatus {
   /** Address after discovery. */
   name: string;
   lastError: string | null;
@@ -34,21 +36,21 @@ function healthy(stores: Stores, component: string): StoreStatus[] {
 }
 
 /** Whether a component (`sidecar`, `store`) that answers has series of the cluster of that name. */
-export function shows(stores: Stores, component: string, name: string): boolean {
+function shows(stores: Stores, component: string, name: string): boolean {
   return healthy(stores, component)
     .some(({ labelSets }) => labelSets.some(({ cluster }) => cluster === name));
 }
 
 /** Programs of its own cluster that Query should be in touch with and is not. */
 export function missingPrograms(stores: Stores, cluster: Cluster): string[] {
-  const missing: string[] = [];
   const name = text(cluster, "CLUSTER_NAME");
-  if (!shows(stores, "sidecar", name)) missing.push(`sidecar of ${name}: not connected`);
   const shards = number(cluster, "STORE_REPLICAS");
   const found = healthy(stores, "store").length;
-  if (found < shards) missing.push(`store: ${found} of ${shards} shards connected`);
-  if (healthy(stores, "rule").length === 0) missing.push("ruler: not connected");
-  return missing;
+  return [
+    ...shows(stores, "sidecar", name) ? [] : [`sidecar of ${name}: not connected`],
+    ...found < shards ? [`store: ${found} of ${shards} shards connected`] : [],
+    ...healthy(stores, "rule").length > 0 ? [] : ["ruler: not connected"],
+  ];
 }
 
 /** Edges of which Query has no sidecar. */
@@ -61,6 +63,42 @@ export function whyMissing(stores: Stores, cluster: Cluster, edge: Peer): string
   const address = edgeAddress(cluster, edge);
   const error = Object.values(stores).flat().find(({ name }) => name === address)?.lastError;
   return `sidecar of ${edge.name} at ${address}: ${error ?? "not connected"}`;
+}
+
+/**
+ * Asks each of these edges that Query lacks whether it was ever deployed. One that cannot be asked counts
+ * as `lost`, with the reason; one that this machine has no context for only where the bucket has blocks of it.
+ * The others are `excused`, and `notes` say why: `not deployed yet: 197, 198`.
+ */
+export async function absenceOf(stores: Stores, edges: Peer[], fleet: Cluster[]) {
+  const asked = await Promise.all(
+    missingEdges(stores, edges).map(async (edge) => {
+      const found = await ask(edge, fleet);
+      const hasBlocks = found.state === "no access" && shows(stores, "store", edge.name);
+      return { edge, ...found, ...hasBlocks ? { state: "unknown" as const } : {} };
+    }),
+  );
+  const isLost = ({ state }: Deployed) => state === "deployed" || state === "unknown";
+  const excused = asked.filter((one) => !isLost(one));
+  const notes = Map.groupBy(excused, noteOf);
+  return {
+    lost: asked.filter(isLost).map(({ edge, reason }) => ({ edge, reason })),
+    excused: excused.map(({ edge }) => edge),
+    notes: [...notes].map(([note, those]) =>
+      `${note}: ${those.map(({ edge }) => edge.id).join(", ")}`
+    ),
+  };
+}
+
+/** Of an edge that is none of `fleet` nothing tells that it is not there. */
+async function ask(edge: Peer, fleet: Cluster[]): Promise<Deployed> {
+  const cluster = fleet.find(({ id }) => id === edge.id);
+  return cluster ? await deployedOn(cluster, "20-prometheus") : { state: "deployed" };
+}
+
+function noteOf({ state, reason }: Deployed): string {
+  if (state === "running") return "being deployed at this moment";
+  return state === "no access" ? `not deployed yet (${reason})` : "not deployed yet";
 }
 
 type Say = (missing: string) => void;
@@ -91,17 +129,15 @@ export async function awaitEdges(cluster: Cluster, edges: Peer[], say: Say): Pro
   await until("Thanos Query to see the edges", async () => {
     missing = await readStores(proxy).then(
       (stores) => missingEdges(stores, edges).map((edge) => whyMissing(stores, cluster, edge)),
-      silent,
+      (error) => {
+        // That Query does not answer is as good as a missing edge.
+        if (!(error instanceof DeployError)) throw error;
+        return [`${error.message}: ${error.where.join("; ")}`];
+      },
     );
     return Date.now() < enough ? missing : [];
   }, { seconds: 600, say });
   return missing;
-}
-
-/** That Query does not answer is as good as a missing edge: it says so and goes on. */
-function silent(error: unknown): string[] {
-  if (error instanceof DeployError) return [`${error.message}: ${error.where.join("; ")}`];
-  throw error;
 }
 
 /** Whether Query dials edges in another way than the settings want: with TLS, or without. */

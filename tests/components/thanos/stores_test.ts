@@ -2,9 +2,8 @@
 import assert from "node:assert/strict";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
-import { absenceOf } from "../../../scripts/components/thanos/absence.ts";
 import { edgesOf } from "../../../scripts/components/thanos/fleet.ts";
-import type { Stores } from "../../../scripts/components/thanos/stores.ts";
+import { absenceOf, type Stores } from "../../../scripts/components/thanos/stores.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
   fakeKubectl,
