@@ -7,7 +7,7 @@ import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { objstoreConfig } from "../minio/objstore.ts";
-import { metricsLabels } from "./labels.ts";
+import { grafanaLabels, metricsLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
 
@@ -27,12 +27,9 @@ export const thanosKey: S3KeyHolder = {
 export function objstoreSecret(cluster: Cluster): Manifest {
   const key = keyOf(cluster, thanosKey.program);
   const options = { caFile: "/etc/thanos/ca/ca.crt" };
-  const values = {
-    "objstore.yml": objstoreConfig(cluster, text(cluster, "THANOS_BUCKET"), key, options),
-  };
-  return secret(thanosKey.name, NAMESPACE, values, {
-    labels: objstoreLabels(cluster),
-  });
+  const file = objstoreConfig(cluster, text(cluster, "THANOS_BUCKET"), key, options);
+  const labels = objstoreLabels(cluster);
+  return secret(thanosKey.name, NAMESPACE, { "objstore.yml": file }, { labels });
 }
 
 /**
@@ -66,10 +63,8 @@ export function minioMetrics(cluster: Cluster): Manifest[] {
 
 /** The private CA of S3, only where there is one. */
 export function s3CaSecrets(cluster: Cluster): Manifest[] {
-  if (!cluster.s3Ca) return [];
-  return [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, {
-    labels: objstoreLabels(cluster),
-  })];
+  const labels = objstoreLabels(cluster);
+  return cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, { labels })] : [];
 }
 
 function objstoreLabels(cluster: Cluster): Record<string, string> {
@@ -104,21 +99,17 @@ function unwatched(objects: Manifest[]): Manifest[] {
 
 /** Grafana's admin, with the keys that its charts use. */
 export function grafanaSecret(cluster: Cluster): Manifest {
-  const values = {
-    "admin-user": "admin",
-    "admin-password": text(cluster, "GRAFANA_ADMIN_PASSWORD"),
-  };
-  return secret("kube-prometheus-stack-grafana", NAMESPACE, values, {
-    labels: metricsLabels("grafana", text(cluster, "GRAFANA_VERSION")),
-  });
+  const password = text(cluster, "GRAFANA_ADMIN_PASSWORD");
+  const values = { "admin-user": "admin", "admin-password": password };
+  const labels = grafanaLabels(cluster);
+  return secret("kube-prometheus-stack-grafana", NAMESPACE, values, { labels });
 }
 
 /** What Grafana wants in seconds. Its own limit of 30 s is shorter than a query may take. */
 export function grafanaLimits(cluster: Cluster): Manifest {
   const seconds = Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10;
-  return configMap("grafana-limits", NAMESPACE, { GF_DATAPROXY_TIMEOUT: String(seconds) }, {
-    labels: metricsLabels("grafana", text(cluster, "GRAFANA_VERSION")),
-  });
+  const values = { GF_DATAPROXY_TIMEOUT: String(seconds) };
+  return configMap("grafana-limits", NAMESPACE, values, { labels: grafanaLabels(cluster) });
 }
 
 /**
@@ -127,8 +118,14 @@ export function grafanaLimits(cluster: Cluster): Manifest {
  * reloads it by itself.
  */
 export function alertmanagerSecret(cluster: Cluster): Manifest {
+  const mutes = (source: string, target: string, ...equal: string[]) => (
+    {
+      source_matchers: [source],
+      target_matchers: [target],
+      equal: ["cluster", "namespace", ...equal],
+    }
+  );
   const url = text(cluster, "ALERT_WEBHOOK_URL");
-  const { routes, receivers } = url === "" ? NOWHERE : webhook(url);
   const config = {
     global: { resolve_timeout: "5m" },
     route: {
@@ -137,25 +134,20 @@ export function alertmanagerSecret(cluster: Cluster): Manifest {
       group_wait: "30s",
       group_interval: "5m",
       repeat_interval: "12h",
-      routes,
+      routes: url ? HEARTBEAT : SILENT,
     },
-    receivers,
+    receivers: url
+      ? [
+        { name: "default", webhook_configs: [{ url, send_resolved: true }] },
+        // The end of a heartbeat would pass for one more.
+        { name: "heartbeat", webhook_configs: [{ url, send_resolved: false }] },
+        { name: "silent" },
+      ]
+      : [{ name: "default" }, { name: "silent" }],
     inhibit_rules: [
-      {
-        source_matchers: ["severity = critical"],
-        target_matchers: ["severity =~ warning|info"],
-        equal: ["cluster", "namespace", "alertname"],
-      },
-      {
-        source_matchers: ["severity = warning"],
-        target_matchers: ["severity = info"],
-        equal: ["cluster", "namespace", "alertname"],
-      },
-      {
-        source_matchers: ["alertname = InfoInhibitor"],
-        target_matchers: ["severity = info"],
-        equal: ["cluster", "namespace"],
-      },
+      mutes("severity = critical", "severity =~ warning|info", "alertname"),
+      mutes("severity = warning", "severity = info", "alertname"),
+      mutes("alertname = InfoInhibitor", "severity = info"),
     ],
   };
   const values = { "alertmanager.yaml": stringify(config) };
@@ -164,39 +156,21 @@ export function alertmanagerSecret(cluster: Cluster): Manifest {
   });
 }
 
-interface Sending {
-  routes: Record<string, unknown>[];
-  receivers: Record<string, unknown>[];
-}
-
 /** What always fires has a receiver of its own, so that `default` can get an address. */
-const NOWHERE: Sending = {
-  routes: [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "silent" }],
-  receivers: [{ name: "default" }, { name: "silent" }],
-};
+const SILENT = [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "silent" }];
 
 /**
- * One address for everything; a receiver knows the heartbeats by their `alertname`. They come at
+ * With one address for everything a receiver knows the heartbeats by their `alertname`. They come at
  * least every 4 minutes, so that a dead man's switch that waits 5 tells when a Prometheus, an
  * Alertmanager or the way out of a cluster is gone. InfoInhibitor only mutes others.
  */
-function webhook(url: string): Sending {
-  return {
-    routes: [
-      { matchers: ["alertname = InfoInhibitor"], receiver: "silent" },
-      {
-        matchers: ['alertname =~ ".*Watchdog"'], // the Ruler has one of its own
-        receiver: "heartbeat",
-        group_wait: "0s",
-        group_interval: "1m",
-        repeat_interval: "3m",
-      },
-    ],
-    receivers: [
-      { name: "default", webhook_configs: [{ url, send_resolved: true }] },
-      // The end of a heartbeat would pass for one more.
-      { name: "heartbeat", webhook_configs: [{ url, send_resolved: false }] },
-      { name: "silent" },
-    ],
-  };
-}
+const HEARTBEAT = [
+  { matchers: ["alertname = InfoInhibitor"], receiver: "silent" },
+  {
+    matchers: ['alertname =~ ".*Watchdog"'], // the Ruler has one of its own
+    receiver: "heartbeat",
+    group_wait: "0s",
+    group_interval: "1m",
+    repeat_interval: "3m",
+  },
+];

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { type Cluster, flag, projectPath, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, projectPath } from "../../../lib/core/cluster.ts";
 import {
   configMap,
   type Manifest,
@@ -11,7 +11,7 @@ import {
   SUBSTITUTE_ANNOTATION,
 } from "../../../lib/core/object.ts";
 import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.ts";
-import { metricsLabels } from "./labels.ts";
+import { grafanaLabels } from "./labels.ts";
 import type { PanelPlace } from "./panel.ts";
 import { ourJobs } from "./rules.ts";
 
@@ -32,27 +32,24 @@ export async function ownDashboards(
   const folders = ["prometheus/base", `prometheus/${cluster.role}`, ...components]
     .map((folder) => projectPath(join("manifests", folder, "dashboards")))
     .filter((folder) => existsSync(folder));
-  const files = (await Promise.all(
+  const files = await Promise.all(
     folders.map(async (folder) =>
       (await readdir(folder)).filter((name) => name.endsWith(".yaml"))
         .map((name) => join(folder, name))
     ),
-  )).flat().sort();
-  const place = placeOf(cluster);
-  return Object.fromEntries(
-    await Promise.all(files.map(async (file) => {
-      return [basename(file, ".yaml"), expand(await sourceOf(file), place)] as const;
-    })),
   );
+  const place = placeOf(cluster);
+  const dashboards = files.flat().sort().map(async (file) =>
+    [basename(file, ".yaml"), expand(await sourceOf(file), place)] as const
+  );
+  return Object.fromEntries(await Promise.all(dashboards));
 }
 
 // The same for both roles, and parsing them is half of what rendering takes.
 const sources = new Map<string, Promise<DashboardSource>>();
 
 function sourceOf(file: string): Promise<DashboardSource> {
-  let source = sources.get(file);
-  if (!source) sources.set(file, source = readFile(file, "utf8").then((text) => parse(text)));
-  return source;
+  return sources.getOrInsertComputed(file, async () => parse(await readFile(file, "utf8")));
 }
 
 // The same for every cluster of a role.
@@ -60,17 +57,16 @@ const packs = new Map<string, Promise<Manifest>>();
 
 /** {@link ownDashboards} as the ConfigMap that Grafana mounts, far below the 1 MiB that fit. */
 export function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
-  const version = text(cluster, "GRAFANA_VERSION");
-  const key = JSON.stringify([placeOf(cluster), components, version]);
-  let pack = packs.get(key);
-  if (!pack) {
-    pack = ownDashboards(cluster, components).then((dashboards) => {
-      const files = Object.entries(dashboards);
-      return packed("own", version, files.map(([name, one]) => [`${name}.json`, toJson(one)]));
-    });
-    packs.set(key, pack);
-  }
-  return pack;
+  const labels = grafanaLabels(cluster);
+  const key = JSON.stringify([placeOf(cluster), components, labels]);
+  return packs.getOrInsertComputed(key, async () => {
+    const files = Object.entries(await ownDashboards(cluster, components));
+    return packed(
+      "grafana-dashboards-own",
+      labels,
+      files.map(([name, one]) => [`${name}.json`, toJson(one)]),
+    );
+  });
 }
 
 // Other systems, and what the rules and scrapes that are left out would have filled.
@@ -102,7 +98,9 @@ export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] 
     .filter(([name]) => controlPlane || !CONTROL_PLANE.test(name))
     .filter(([name]) => place.central || !CENTRAL.test(name))
     .map(([name, json]) => [name, ourJobs(JSON.stringify(adapted(name, json, place)))] as const);
-  return files.length > 0 ? [packed("kubernetes", text(cluster, "GRAFANA_VERSION"), files)] : [];
+  return files.length > 0
+    ? [packed("grafana-dashboards-kubernetes", grafanaLabels(cluster), files)]
+    : [];
 }
 
 interface Variable {
@@ -148,14 +146,15 @@ function clusterVariable(file: string): Variable {
   };
 }
 
-function packed(
-  set: string,
-  version: string,
-  files: (readonly [name: string, json: string])[],
+/** Files that Grafana mounts, as the ConfigMap of that name. */
+export function packed(
+  name: string,
+  labels: Record<string, string>,
+  files: (readonly [name: string, text: string])[],
 ): Manifest {
-  const sorted = [...files].sort(([a], [b]) => a < b ? -1 : 1);
-  return configMap(`grafana-dashboards-${set}`, "monitoring", Object.fromEntries(sorted), {
-    labels: metricsLabels("grafana", version),
+  const sorted = files.toSorted(([a], [b]) => a < b ? -1 : 1);
+  return configMap(name, "monitoring", Object.fromEntries(sorted), {
+    labels,
     // Dashboards have variables of their own; and Grafana reads them again by itself.
     annotations: { [SUBSTITUTE_ANNOTATION]: "disabled", [RELOAD_ANNOTATION]: "live" },
   });

@@ -110,33 +110,23 @@ function chosenSource({ datasource }: PanelPlace) {
 }
 
 function dashboardLinks(title: string, tag: string) {
-  return {
-    type: "dashboards",
-    title,
-    tags: [tag],
-    asDropdown: true,
-    includeVars: true,
-    keepTime: true,
-  };
+  const looks = { asDropdown: true, includeVars: true, keepTime: true };
+  return { type: "dashboards", title, tags: [tag], ...looks };
 }
 
-/** A panel, or the title of a row, and where it stands. */
-interface Placed {
-  what: PanelSource | string;
-  gridPos: Panel["gridPos"];
-}
-
-/** Panels from left to right, the next line below the highest one; a title gets a line of its own. */
-function laidOut(rows: DashboardSource["rows"]): Placed[] {
-  const placed: Placed[] = [];
+/**
+ * Panels, and titles of rows, with their places: from left to right, the next line below the highest one; a title
+ * gets a line of its own.
+ */
+function laidOut(rows: DashboardSource["rows"]) {
+  const placed: { what: PanelSource | string; gridPos: Panel["gridPos"] }[] = [];
   let y = 0;
   for (const { title, panels } of rows) {
     if (title) {
       placed.push({ what: title, gridPos: { x: 0, y, w: COLUMNS, h: 1 } });
       y += 1;
     }
-    let x = 0;
-    let line = 0;
+    let x = 0, line = 0;
     for (const panel of panels) {
       const h = heightOf(panel);
       if (x + panel.width > COLUMNS) [x, y, line] = [0, y + line, 0];

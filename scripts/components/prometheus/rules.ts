@@ -13,11 +13,6 @@ interface Rule {
   annotations?: Record<string, string>;
 }
 
-interface Group {
-  name: string;
-  rules: Rule[];
-}
-
 // Upstream's names for the jobs, and ours: a job is named after its Service.
 const JOBS: Record<string, string> = {
   "prometheus-k8s": "kube-prometheus-stack-prometheus",
@@ -39,7 +34,7 @@ const CONTROL_PLANE_GROUPS = [
   "kube-scheduler.rules",
 ];
 
-const IMPOSSIBLE_ALERTS = new Set([
+const IMPOSSIBLE_ALERTS = [
   "AlertmanagerConfigInconsistent",
   "AlertmanagerMembersInconsistent",
   "KubeStateMetricsShardingMismatch",
@@ -51,7 +46,7 @@ const IMPOSSIBLE_ALERTS = new Set([
   "PrometheusRemoteStorageFailures",
   "PrometheusRemoteWriteBehind",
   "PrometheusRemoteWriteDesiredShards",
-]);
+];
 
 /** What other installations want otherwise. */
 const CHANGED: Record<string, (rule: Rule) => Rule> = {
@@ -72,30 +67,26 @@ const CHANGED: Record<string, (rule: Rule) => Rule> = {
  * here, in the namespace `monitoring`. Groups that lose all their rules go.
  */
 export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
-  const dropped = new Set(BLIND_GROUPS);
-  if (!flag(cluster, "CONTROL_PLANE_METRICS")) {
-    CONTROL_PLANE_GROUPS.forEach((name) => dropped.add(name));
-  }
+  const beside = flag(cluster, "CONTROL_PLANE_METRICS") ? [] : CONTROL_PLANE_GROUPS;
+  const dropped = [...BLIND_GROUPS, ...beside];
   const labels = metricsLabels("kube-prometheus", text(cluster, "KUBE_PROMETHEUS_RULES_VERSION"));
   return objects.map(({ apiVersion, kind, metadata, spec }) => {
-    const groups = (spec.groups as Group[])
-      .filter(({ name }) => !dropped.has(name))
+    const groups = (spec.groups as { name: string; rules: Rule[] }[])
+      .filter(({ name }) => !dropped.includes(name))
       .map((group) => ({
         ...group,
-        rules: group.rules.filter(possible).map((rule) => adapted(rule, cluster)),
+        rules: group.rules.filter(({ alert = "" }) => !IMPOSSIBLE_ALERTS.includes(alert))
+          .map((rule) => adapted(rule, cluster)),
       }))
       .filter(({ rules }) => rules.length > 0);
+    const { name } = metadata;
     return {
       apiVersion,
       kind,
-      metadata: { name: metadata.name, namespace: "monitoring", labels },
+      metadata: { name, namespace: "monitoring", labels },
       spec: { groups },
     };
   });
-}
-
-function possible({ alert }: Rule): boolean {
-  return !alert || !IMPOSSIBLE_ALERTS.has(alert);
 }
 
 function adapted(rule: Rule, cluster: Cluster): Rule {

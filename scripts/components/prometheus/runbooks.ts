@@ -1,26 +1,18 @@
 // docs/runbooks as pages that Grafana serves: the links of alerts lead there unless RUNBOOK_URL says where else.
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Cluster, projectPath, text } from "../../../lib/core/cluster.ts";
-import {
-  configMap,
-  type Manifest,
-  RELOAD_ANNOTATION,
-  SUBSTITUTE_ANNOTATION,
-} from "../../../lib/core/object.ts";
-import { metricsLabels } from "./labels.ts";
+import { type Cluster, projectPath } from "../../../lib/core/cluster.ts";
+import type { Manifest } from "../../../lib/core/object.ts";
+import { packed } from "./dashboards.ts";
+import { grafanaLabels } from "./labels.ts";
 
 /** The ConfigMap with a page for each runbook, under the name of its file. */
 export async function packRunbooks(cluster: Cluster): Promise<Manifest> {
   const folder = projectPath("docs/runbooks");
-  const files = (await readdir(folder)).sort();
-  const pages = await Promise.all(files.map(async (file) => {
-    return [file, page(await readFile(join(folder, file), "utf8"))] as const;
-  }));
-  return configMap("grafana-runbooks", "monitoring", Object.fromEntries(pages), {
-    labels: metricsLabels("grafana", text(cluster, "GRAFANA_VERSION")),
-    annotations: { [SUBSTITUTE_ANNOTATION]: "disabled", [RELOAD_ANNOTATION]: "live" },
-  });
+  const pages = (await readdir(folder)).map(async (file) =>
+    [file, page(await readFile(join(folder, file), "utf8"))] as const
+  );
+  return packed("grafana-runbooks", grafanaLabels(cluster), await Promise.all(pages));
 }
 
 /** Markdown as it is written, in which the sections can be jumped to. Begins as browsers know a page. */
