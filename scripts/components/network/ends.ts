@@ -43,14 +43,8 @@ export function door(cluster: Cluster, to: End, port: number): Flow[] {
   return controller ? [{ from: controller.workload, to, ports: [port] }] : [];
 }
 
-interface Controller {
-  workload: Workload;
-  ports: number[];
-  metrics: number;
-}
-
-/** The ingress controller, when it is ours. */
-export function controllerOf(cluster: Cluster): Controller | undefined {
+/** The ingress controller, when it is ours: its pods, their ports for people, and that of metrics. */
+export function controllerOf(cluster: Cluster) {
   const workload = (pod: string): Workload => ({ namespace: "ingress-nginx", pod });
   switch (text(cluster, "INGRESS")) {
     case "nginx":
