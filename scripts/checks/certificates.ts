@@ -50,11 +50,7 @@ function onTheWay(read: (cluster: Cluster) => Promise<Dated[]>) {
 }
 
 /** Certificates by the time that is left; shortly before the end a deploy works still, but verification fails. */
-export function judgeCertificates(
-  all: Dated[],
-  when: Subject["when"],
-  now = Date.now(),
-): Findings {
+export function judgeCertificates(all: Dated[], when: Subject["when"], now = Date.now()): Findings {
   if (all.length === 0) return ok("none (a token, or no TLS)");
   return all.map(({ whose, shown: { validFrom, validTo }, fix }) => {
     const [from, until] = [Date.parse(validFrom), Date.parse(validTo)];
