@@ -67,6 +67,7 @@ export async function keep(inventory: Inventory, objects: Manifest[] = []): Prom
   // It is ours alone, whoever may have put it back from a backup.
   const whole = [withHash(kept)];
   await retried(() => sendList(inventory.cluster, whole, ["--force-conflicts"]));
+  inventory.keeps(kept.data);
 }
 
 /** Those of the objects that an {@link apply} would send. */

@@ -43,8 +43,13 @@ export class Inventory {
   constructor({ cluster, kept, isNew }: Connection, take: string[] = []) {
     this.cluster = cluster;
     this.takes = (manager) => isPerson(manager) || take.includes(manager);
-    this.#kept = isNew ? [] : linesOf(kept?.data?.objects, /^\S+ \S+ [A-Z]\w*(\/[\w.:-]+){1,2}$/);
-    const kinds = isNew ? [] : linesOf(kept?.data?.kinds, /^\w+\.v\w+\./);
+    this.keeps(isNew ? { objects: "" } : kept?.data);
+  }
+
+  /** This is kept on the cluster from now on; see {@link keeping}. */
+  keeps(data: Manifest["data"]): void {
+    this.#kept = linesOf(data?.objects, /^\S+ \S+ [A-Z]\w*(\/[\w.:-]+){1,2}$/);
+    const kinds = linesOf(data?.kinds, /^\w+\.v\w+\./);
     // Where lines are lost the kinds may still be there, and the other way round.
     if (kinds || this.#kept) this.#kinds = new Set([...kinds ?? [], ...kindsIn(this.#kept ?? [])]);
   }
@@ -99,7 +104,7 @@ export class Inventory {
 
   /**
    * The ConfigMap that keeps these objects beside those that are there, to be applied before the first of them is
-   * sent; undefined where it keeps just that already.
+   * sent (and then told to {@link keeps}); undefined where it keeps just that already.
    */
   async keeping(objects: Manifest[]): Promise<Manifest | undefined> {
     const wanted = new Map(objects.map((object) => [idOf(object), lineOf(object)]));
@@ -110,10 +115,7 @@ export class Inventory {
     ).map(([id, object]) => kept.get(id) ?? lineOf(object));
     const lines = [...there, ...wanted.values()].sort();
     if (lines.join() === (this.#kept ?? []).join()) return undefined;
-    this.#kept = lines;
-    this.#kinds = new Set(kindsIn(lines));
-    const kinds = [...this.#kinds].sort().join("\n");
-    const data = { kinds, objects: lines.join("\n") };
+    const data = { kinds: kindsIn(lines).join("\n"), objects: lines.join("\n") };
     return configMap(KEPT, "kube-system", data, { labels: OWNED_LABELS });
   }
 

@@ -1,6 +1,7 @@
 // lib/apply/prune.ts and lib/deploy/tidy.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
+import { keep } from "../../../lib/apply/apply.ts";
 import { Inventory } from "../../../lib/apply/inventory.ts";
 import { KEPT } from "../../../lib/kube/target.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
@@ -141,6 +142,21 @@ Deno.test("A59: prune() never deletes claims, volumes, namespaces or classes", a
   assert.deepEqual(items, [
     { apiVersion: "v1", kind: "Secret", metadata: { name: "y", namespace: "monitoring" } },
   ]);
+});
+
+Deno.test("E16: keep() writes again what was not written", async () => {
+  const wanted = [live("Secret", "new")];
+  const inventory = keeping(SECRETS_KEPT);
+  await fakeKubectl([
+    { on: " get ", stdout: JSON.stringify({ items: [] }) },
+    { on: " apply ", code: 1, stderr: "Error from server (Invalid): no" },
+  ]);
+  await assert.rejects(keep(inventory, wanted), { exitCode: 6 });
+  for (const writes of [1, 0]) {
+    const calls = await fakeKubectl(listing());
+    await keep(inventory, wanted);
+    assert.equal((await calls()).filter(({ args }) => args.includes(" apply ")).length, writes);
+  }
 });
 
 const prometheus = step({
