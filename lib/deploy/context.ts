@@ -27,7 +27,7 @@ export interface StepContext {
    * where STAND_INS names the `program` it needs.
    */
   live(title: string, work: () => Promise<void>, program?: string): Promise<void>;
-  /** The same beside the steps that follow: when it fails none of them is begun any more. */
+  /** The same beside the steps that follow: when it fails none of them is begun any more. The lock outlives it. */
   beside(title: string, work: () => Promise<void>): Promise<void>;
   /** A phase that puts what of the step's resources is not as wanted; reports and counts it. */
   put(resources: Resources): Promise<void>;

@@ -48,7 +48,6 @@ export async function deployFleet(
     cluster,
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
     result: { cluster, steps: [] },
-    besides: [],
   }));
   const { maxFailures = Infinity, replace, fleet = clusters } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
@@ -69,7 +68,6 @@ export async function deployFleet(
     ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
     : [];
   await sideBySide(runs, AT_ONCE, (run) => runSteps(last, run, { fleet, stopped }));
-  await Promise.all(runs.flatMap(({ besides }) => besides));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 
@@ -128,14 +126,15 @@ interface Run {
   report: Report;
   result: ClusterResult;
   inventory?: Inventory;
-  /** What goes on when its step is done. */
-  besides: Promise<void>[];
 }
 
-/** Runs steps in order and adds their results; after a failure (or once `stopped`) the rest is not run. */
+/**
+ * Runs steps in order and adds their results; after a failure (or once `stopped`) the rest is not run. What one
+ * of them has left to go on has ended, too: nothing of ours may be at work when the lock is given back.
+ */
 async function runSteps(
   steps: Step[],
-  { report, result, inventory, besides }: Run,
+  { report, result, inventory }: Run,
   { fleet, stopped, replace, wanted }: {
     fleet: Cluster[];
     stopped: () => boolean;
@@ -144,6 +143,7 @@ async function runSteps(
   },
 ): Promise<void> {
   const { steps: done } = result;
+  const besides: Promise<void>[] = [];
   for (const step of steps) {
     const isOver = stopped() || hasFailed(result) || done.some(({ state }) => state === "not run");
     if (isOver || !inventory) {
@@ -162,4 +162,5 @@ async function runSteps(
       }),
     );
   }
+  await Promise.all(besides);
 }

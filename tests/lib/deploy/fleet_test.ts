@@ -104,6 +104,21 @@ Deno.test("deployFleet() tells central of an edge before anything looks at the f
   assert.equal(metadata.labels["deploy.miribit.lab/step"], "99-example");
 });
 
+Deno.test("E3: deployFleet() gives the lock back when what goes on beside the steps has ended", async () => {
+  const calls = await fakeKubectl(TARGETS);
+  const isFree = async () => (await calls()).some(({ args }) => args.includes('"value":""'));
+  const proofs: boolean[] = [];
+  const proving = example([], ({ beside }) =>
+    beside("Proof", async () => {
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      proofs.push(await isFree());
+      throw new DeployError("Cannot prove it", { exitCode: 8 });
+    }));
+  const results = await deployFleet([proving, verify([])], [edge]);
+  assert.deepEqual([proofs, await isFree()], [[false], true]);
+  assert.deepEqual(results[0]!.steps.map(({ state }) => state), ["failed", "not run"]);
+});
+
 Deno.test("MAX_FAILURES: when so many have failed the others begin no further step", async () => {
   for (const [maxFailures, left] of [[1, "not run"], [2, "ok"]] as const) {
     await fakeKubectl([CENTRAL, ...listed(1), ...TARGETS]);
