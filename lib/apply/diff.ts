@@ -2,8 +2,7 @@
 // knows no defaults, and what the server or a controller adds is nobody's drift.
 import { type ForeignField, foreignFields, ownAstray } from "./managers.ts";
 import { hashOf } from "../core/hash.ts";
-import { isDefinition, isFields, isOurs, type Manifest } from "../core/object.ts";
-import { amountOf } from "../core/quantity.ts";
+import { isDefinition, isOurs, type Manifest } from "../core/object.ts";
 
 /** Label with the hash of the desired object as it was last applied. */
 export const HASH_LABEL = "deploy.miribit.lab/hash";
@@ -53,29 +52,4 @@ export function judge(
   const found = isStale ? [] : ownAstray(wanted, live);
   const isTouched = found.length > 0 || others.some(({ isTaken }) => isTaken);
   return told(isStale ? "stale" : isTouched ? "drifted" : "current", found, others);
-}
-
-/**
- * Whether a live value has all of the wanted one, though the API server may write it in another way; fields
- * beside them are other people's.
- */
-export function contains(live: unknown, wanted: unknown): boolean {
-  if (live === undefined || live === null) return isEmpty(wanted);
-  if (Array.isArray(wanted)) {
-    return Array.isArray(live) && live.length === wanted.length &&
-      wanted.every((item, index) => contains(live[index], item));
-  }
-  if (isFields(wanted)) {
-    return isFields(live) &&
-      Object.entries(wanted).every(([key, value]) => contains(live[key], value));
-  }
-  if (live === wanted || String(live) === String(wanted)) return true;
-  return amountOf(String(live)) === amountOf(String(wanted));
-}
-
-/** What the API server leaves out when it stores an object. */
-function isEmpty(value: unknown): boolean {
-  if (Array.isArray(value)) return value.length === 0;
-  if (isFields(value)) return Object.values(value).every(isEmpty);
-  return value === undefined || value === null || value === "" || value === 0 || value === false;
 }

@@ -5,7 +5,7 @@ import "../needs.ts";
 import { isDeepStrictEqual } from "node:util";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf } from "../../lib/cli/command.ts";
-import { contains, withHash } from "../../lib/apply/diff.ts";
+import { withHash } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import {
   type Lookup,
@@ -21,7 +21,9 @@ import { type Home, homeOf, LONGEST, settingsIn, sourceOf, touches } from "./ins
 import { isUnserved } from "../../lib/apply/live.ts";
 import { resourceOf } from "../../lib/kube/kinds.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { idOf, isFields, type Manifest } from "../../lib/core/object.ts";
+import { amountOf } from "../../lib/core/quantity.ts";
+import { type Lack, lacking } from "../../lib/core/resource.ts";
 import { templatesOf } from "../../lib/render/render.ts";
 import { substitute } from "../../lib/render/substitute.ts";
 import { print, table } from "../../lib/io/report.ts";
@@ -101,7 +103,8 @@ export function explainField(subject: Explained, field: string): string {
   const want = lookUp(wanted, field), have = live && lookUp(live, field);
   const found = want.found ? want : have?.found ? have : undefined;
   if (!found) throw unknownField(subject, field, have ? [want, have] : [want]);
-  const differs = live && want.found && !(have?.found && contains(have.value, want.value));
+  const value = have?.found ? have.value : undefined;
+  const differs = live && want.found && lacking(value, want.value).some((lack) => !isAlike(lack));
   const holder = want.found ? wanted : live!;
   const patches = home?.patches.filter((patch) => touches(patch, holder, found.path)) ?? [];
   const owners = live && have?.found ? ownersOf(live, have.path).map(ownerLine) : [];
@@ -121,6 +124,14 @@ export function explainField(subject: Explained, field: string): string {
     ...titled("setting", home ? settingLines(cluster, settingsIn(home, field)) : []),
     ...titled("owner", owners),
   ]);
+}
+
+/** Whether the API server may have written the wanted value in another way, or left it out. */
+function isAlike({ old, now }: Lack): boolean {
+  if (old === undefined || old === null) {
+    return !now || isFields(now) && Object.keys(now).length === 0;
+  }
+  return amountOf(String(old)) === amountOf(String(now));
 }
 
 function unknownField({ cluster, wanted }: Explained, field: string, looks: Lookup[]): DeployError {

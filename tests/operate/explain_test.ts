@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { projectPath } from "../../lib/core/cluster.ts";
-import { contains } from "../../lib/apply/diff.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import {
   lookUp,
@@ -255,10 +254,21 @@ Deno.test("settingsIn() names what is substituted, and nothing else", () => {
   assert.deepEqual(settingsIn(template("${A}", { ...kept, by: "${B}" })), ["B"]);
 });
 
-Deno.test("contains() takes another way of writing an amount for the same", () => {
-  assert.equal(contains({ cpu: "500m", extra: 1 }, { cpu: 0.5 }), true);
-  assert.equal(contains(5, 2), false);
-  assert.equal(contains(undefined, []), true);
+Deno.test("explainField() takes another way of writing an amount, and what is left out, for the same", async () => {
+  await fakeKubectl([{ on: "get deployment.v1.apps thanos-query", stdout: live(LIVE_QUERY) }]);
+  const subject = await subjectOf(central, QUERY, steps);
+  const differs = (wanted: unknown, live: unknown) => {
+    const object = (x: unknown) => ({ ...subject.wanted, spec: { x } });
+    const lines = explainField(
+      { ...subject, wanted: object(wanted), live: object(live) },
+      "spec.x",
+    );
+    return lines.includes("not as wanted");
+  };
+  assert.equal(differs({ cpu: 0.5 }, { cpu: "500m", extra: 1 }), false);
+  assert.equal(differs({ on: false, none: {}, list: [] }, {}), false);
+  assert.equal(differs(2, 5), true);
+  assert.equal(differs({ a: [{ b: 1 }] }, { a: [] }), true);
 });
 
 Deno.test("withoutSecrets() also hides what plain kubectl apply keeps of a Secret", () => {
