@@ -131,9 +131,10 @@ export async function takeOver({ cluster, takes }: Inventory, wanted: Manifest):
       // Refused when somebody else has written meanwhile.
       { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
     ];
-    const words = ["patch", ...object, ...where, "--type=json", "--patch", JSON.stringify(patch)];
+    // Of many fields it is longer than an argument can be.
+    const words = ["patch", ...object, ...where, "--type=json", "--patch-file=/dev/stdin"];
     try {
-      await kubectl(words, { cluster });
+      await kubectl(words, { cluster, input: JSON.stringify(patch) });
       return;
     } catch (error) {
       if (!(error instanceof KubectlError) || tries === TRIES) throw error;

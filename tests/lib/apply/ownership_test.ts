@@ -30,7 +30,7 @@ Deno.test("A35: apply() takes over what a person has made, once, and applies aga
   await applyTo(cluster, [wanted], { say: (text) => said.push(text) });
   const verbs = (await calls()).map(({ args }) => / (get|apply|patch) /.exec(args)![1]);
   assert.deepEqual(verbs, ["get", "get", "apply", "get", "patch", "apply"]);
-  assert.match((await calls())[4]!.args, /"path":"\/metadata\/resourceVersion","value":"7"/);
+  assert.match((await calls())[4]!.stdin, /"path":"\/metadata\/resourceVersion","value":"7"/);
   assert.deepEqual(said, [
     "taking data.gone (kubectl-client-side-apply, 2026-11-29T00:00:00Z) from ConfigMap/n/a",
   ]);
