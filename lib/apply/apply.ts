@@ -1,11 +1,12 @@
 // Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
 // what changed.
-import { foreignAmong, takeOver, thereBefore } from "./ownership.ts";
+import { takeOver, thereBefore } from "./ownership.ts";
 import type { Cluster } from "../core/cluster.ts";
-import { withHash } from "./diff.ts";
+import { awaitGone, goesWith } from "./deletion.ts";
+import { isGoing, withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { isOwnership } from "./fields.ts";
-import { foreignFields, ownFields } from "./managers.ts";
+import { ownFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ById } from "./live.ts";
 import { resourceOf, servedKinds } from "../kube/kinds.ts";
@@ -88,7 +89,7 @@ async function applyWave(
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
   const stale = objects.filter((object) => isStale(inventory, before, object));
-  await gone(inventory.cluster, stale, before, options);
+  await forget(inventory, stale, before, options);
   const after: ById = stale.length > 0 ? await send(inventory, stale, before, options) : new Map();
   await inventory.note(after.values());
   const sent = new Set(stale);
@@ -102,27 +103,20 @@ async function applyWave(
   });
 }
 
-/** Waits for objects that are being deleted, and forgets them: what comes after them is a new object. */
-async function gone(
-  cluster: Cluster,
+/** Waits for those that are being deleted, and forgets them and what goes with them: all of it is made anew. */
+async function forget(
+  inventory: Inventory,
   objects: Manifest[],
   before: ById,
-  { say = () => {} }: ApplyOptions,
+  { say }: ApplyOptions,
 ): Promise<void> {
-  const leaving = objects.filter((object) =>
-    before.get(idOf(object))?.metadata.deletionTimestamp !== undefined
-  );
-  if (leaving.length === 0) return;
-  await until("objects to be gone", async () => {
-    // By their names: what a person has made does not carry our label.
-    const live = await foreignAmong(cluster, leaving);
-    return leaving.flatMap((object) => {
-      const { deletionTimestamp, finalizers } = live.get(idOf(object))?.metadata ?? { name: "" };
-      const holders = finalizers?.join(", ") || "nothing known";
-      return deletionTimestamp ? [`${idOf(object)}: is being deleted, held by ${holders}`] : [];
-    });
-  }, { seconds: 120, every: 2, say });
-  for (const object of leaving) before.delete(idOf(object));
+  const going = objects.flatMap((object) => before.get(idOf(object)) ?? []).filter(isGoing);
+  if (going.length === 0) return;
+  await awaitGone(inventory.cluster, going, say);
+  inventory.refresh();
+  for (const [id, object] of before) {
+    if (going.some((one) => one === object || goesWith(one, object))) before.delete(id);
+  }
 }
 
 /** Sends the objects; what people have added is ours before, and of what was theirs afterwards. */
@@ -161,8 +155,8 @@ function isMoved(inventory: Inventory, live: Manifest, wanted: Manifest): boolea
 }
 
 /** What people have added to a live object and a deploy takes away, a line for each of them. */
-function addedTo({ takes }: Inventory, live: Manifest, wanted: Manifest): string[] {
-  const others = foreignFields(live, wanted, takes).filter(({ isTaken }) => isTaken);
+function addedTo(inventory: Inventory, live: Manifest, wanted: Manifest): string[] {
+  const others = inventory.judge(live, wanted).others.filter(({ isTaken }) => isTaken);
   return [...Map.groupBy(others, ({ manager, time }) => `${manager}, ${time}`)].map(
     ([who, all]) => `${shortList(all.map(({ path }) => path))} (${who})`,
   );

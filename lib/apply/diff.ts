@@ -1,6 +1,7 @@
 // Whether a live object is as wanted: the one place where that is decided. It goes by who has which field, so it
 // knows no defaults, and what the server or a controller adds is nobody's drift.
-import { type ForeignField, foreignFields, ownAstray } from "./managers.ts";
+import { astray } from "./fields.ts";
+import { type ForeignField, foreignFields, ownFields } from "./managers.ts";
 import { hashOf } from "../core/hash.ts";
 import { isDefinition, isOurs, type Manifest } from "../core/object.ts";
 
@@ -29,9 +30,14 @@ export interface Delta {
   others: ForeignField[];
 }
 
+/** Whether somebody has deleted a live object, and something holds it. */
+export function isGoing(object: Manifest | undefined): boolean {
+  return object?.metadata.deletionTimestamp !== undefined;
+}
+
 /**
  * Judges a live object, which must be listed with its managers, against `wanted` ({@link withHash}). Of a
- * definition, whose content is not listed, hash and label alone count. What a program that nobody knows has
+ * definition, whose content is not listed, hash and label alone decide. What a program that nobody knows has
  * written beside us is told, and is no reason to send anything; `takes` says whose fields are.
  */
 export function judge(
@@ -43,13 +49,13 @@ export function judge(
     { state, astray, others }
   );
   if (!live) return told("missing");
-  if (live.metadata.deletionTimestamp) return told("deleting");
+  if (isGoing(live)) return told("deleting");
   const isStale = live.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL];
-  if (isDefinition(wanted)) {
-    return told(isStale || (isOurs(wanted) && !isOurs(live)) ? "stale" : "current");
-  }
   const others = foreignFields(live, wanted, takes);
-  const found = isStale ? [] : ownAstray(wanted, live);
+  if (isDefinition(wanted)) {
+    return told(isStale || (isOurs(wanted) && !isOurs(live)) ? "stale" : "current", [], others);
+  }
+  const found = isStale ? [] : astray(wanted, live, ownFields(live));
   const isTouched = found.length > 0 || others.some(({ isTaken }) => isTaken);
   return told(isStale ? "stale" : isTouched ? "drifted" : "current", found, others);
 }

@@ -4,14 +4,16 @@ import type { Cluster } from "../core/cluster.ts";
 import {
   configMap,
   idOf,
+  isCustom,
   isDefinition,
   type Manifest,
   OWNED_LABELS,
   STEP_LABEL,
 } from "../core/object.ts";
 import { kindsOf, resourceOf, servedKinds } from "../kube/kinds.ts";
+import { kubectl } from "../kube/kubectl.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
-import { type Delta, judge, withHash } from "./diff.ts";
+import { type Delta, isGoing, judge, withHash } from "./diff.ts";
 import { type ById, everyKind, isUnserved, listed, namedOf } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
 
@@ -134,7 +136,8 @@ export class Inventory {
       .filter((kind) => !this.#unserved.has(kind));
     const [kinds, live] = await this.#servedOf(names);
     const look = { kinds: new Set(kinds), live };
-    for (const [id, object] of await this.#unlabelled(look)) look.live.set(id, object);
+    const found = await Promise.all([this.#unlabelled(look), this.#goingDefinitions(look)]);
+    for (const [id, object] of found.flatMap((some) => [...some])) look.live.set(id, object);
     return look;
   }
 
@@ -158,6 +161,24 @@ export class Inventory {
     );
     const found = await namedOf(this.cluster, missing);
     return new Map([...found].filter(([, object]) => ownFields(object) !== undefined));
+  }
+
+  /**
+   * The definitions that somebody has deleted and that something holds, whole. Their list does not tell; but with
+   * one all objects of its kind are deleted, and no more of them can be made.
+   */
+  async #goingDefinitions({ live }: Look): Promise<ById> {
+    const isLost = (object: Manifest) => {
+      const now = live.get(idOf(object));
+      return isCustom(object) && (!now || isGoing(now));
+    };
+    if (!this.#kept?.map(objectIn).some(isLost)) return new Map();
+    const words = ["api-resources", "--verbs=create", "--output", "name"];
+    const names = new Set((await kubectl(words, { cluster: this.cluster })).split("\n"));
+    const closed = [...live.values()].filter((object) =>
+      isDefinition(object) && !names.has(object.metadata.name)
+    );
+    return new Map([...await namedOf(this.cluster, closed)].filter(([, one]) => isGoing(one)));
   }
 }
 

@@ -72,7 +72,7 @@ export async function namedOf(cluster: Cluster, objects: Manifest[]): Promise<By
   const answer = await kubectl(["get", "--filename", "-", ...flags], { cluster, input });
   if (!answer.trim()) return new Map();
   const whole = JSON.parse(answer);
-  return byId(whole.items ?? [whole]);
+  return byId(whole.kind === "List" ? whole.items : [whole]);
 }
 
 /** A List of what the objects are called, for calls that need no more. */

@@ -1,6 +1,6 @@
 // Who has which field of an object: we, people, controllers, or a program that nobody knows.
 import { isFields, type Manifest, OWNER } from "../core/object.ts";
-import { astray, type Fields, stepInto } from "./fields.ts";
+import { type Fields, stepInto } from "./fields.ts";
 
 /** What one manager has. */
 export interface FieldManager {
@@ -158,9 +158,4 @@ function merged(a: Fields, b: Fields): Fields {
   const result = { ...a };
   for (const [name, below] of Object.entries(b)) result[name] = merged(result[name] ?? {}, below);
   return result;
-}
-
-/** Paths in which our fields of the live object are not those of the wanted one; see {@link astray}. */
-export function ownAstray(wanted: Manifest, live: Manifest): string[] {
-  return astray(wanted, live, ownFields(live));
 }

@@ -1,9 +1,8 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
 import { keep } from "./apply.ts";
+import { deleted } from "./deletion.ts";
 import type { Inventory } from "./inventory.ts";
-import { namesOf } from "./live.ts";
 import { ownFields } from "./managers.ts";
-import { kubectl } from "../kube/kubectl.ts";
 import { idOf, isCustom, isDefinition, type Manifest } from "../core/object.ts";
 import type { Change } from "../io/report.ts";
 
@@ -40,22 +39,20 @@ export async function unwanted(
 }
 
 /**
- * Deletes the objects but those that are kept, and waits until they are gone (2 min at most each):
- * custom resources first, while the operators that clean up after them still run.
+ * Deletes the objects but those that are kept, and waits until they are gone: custom resources first, while the
+ * operators that clean up after them still run.
+ * @throws {DeployError} exit 7 for those that are not gone after two minutes, with what holds them.
  */
-export async function prune(inventory: Inventory, objects: Manifest[]): Promise<Change[]> {
+export async function prune(
+  inventory: Inventory,
+  objects: Manifest[],
+  say?: (text: string) => void,
+): Promise<Change[]> {
   const doomed = objects.filter((object) => !isKept(object));
   if (doomed.length === 0) return [];
   const { cluster } = inventory;
-  for (const wave of [doomed.filter(isCustom), doomed.filter((object) => !isCustom(object))]) {
-    if (wave.length === 0) continue;
-    const input = namesOf(wave);
-    await kubectl(["delete", "--ignore-not-found", "--timeout=120s", "--filename", "-"], {
-      cluster,
-      input,
-      seconds: 130,
-    });
-  }
+  await deleted(cluster, doomed.filter(isCustom), say);
+  await deleted(cluster, doomed.filter((object) => !isCustom(object)), say);
   inventory.refresh();
   // They are gone all the same, and the next run keeps that.
   await keep(inventory).catch(() => {});

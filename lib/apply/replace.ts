@@ -9,6 +9,7 @@ import { kubectl } from "../kube/kubectl.ts";
 import type { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, isCustom, type Manifest } from "../core/object.ts";
 import { retried } from "../kube/retry.ts";
+import { deleted } from "./deletion.ts";
 import { sendList } from "./send.ts";
 import { nearest } from "../core/nearest.ts";
 
@@ -91,12 +92,11 @@ export async function replaced(
   await retried(() => sendList(cluster, [proof(object)], ["--dry-run=server"]));
   const { name, namespace } = object.metadata;
   const target = [resourceOf(object), name, ...(namespace ? ["--namespace", namespace] : [])];
-  const live = await kubectl(["get", ...target, "-o", "json"], { cluster });
-  const file = await keep(cluster, JSON.parse(live));
+  const live = JSON.parse(await kubectl(["get", ...target, "-o", "json"], { cluster }));
+  const file = await keep(cluster, live);
   const undo = `kubectl --context ${text(cluster, "KUBE_CONTEXT")} replace --force -f ${file}`;
   say(`replacing ${idOf(object)}; back to what it was: ${undo}`);
-  const away = ["delete", ...target, "--ignore-not-found", "--timeout=120s"];
-  await kubectl(away, { cluster, seconds: 130 });
+  await deleted(cluster, [live], say);
   try {
     await retried(() => sendList(cluster, [object]));
   } catch (cause) {
@@ -129,7 +129,7 @@ async function keep({ id }: Cluster, { status: _, ...object }: Manifest): Promis
   const folder = projectPath(join(FOLDER, id));
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const time = new Date().toISOString().slice(0, 19).replaceAll(":", "");
-  const path = join(folder, `${time}-${object.kind}-${name}.json`);
+  const path = join(folder, `${time}-${idOf(object).replaceAll("/", "-")}.json`);
   const kept = { ...object, metadata: { name, namespace, labels, annotations } };
   await writeFile(path, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600, flag: "wx" });
   return path;

@@ -2,20 +2,20 @@
 // the desired ones.
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
-import type { Cluster } from "../core/cluster.ts";
+import { goesWith } from "../apply/deletion.ts";
 import { HASH_LABEL, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { foreignAmong, whyForeign } from "../apply/ownership.ts";
 import type { Inventory } from "../apply/inventory.ts";
 import { byId, owned } from "../apply/live.ts";
-import { idOf, isDefinition, isObject, type Manifest } from "../core/object.ts";
+import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { isOwnership } from "../apply/fields.ts";
-import { type ForeignField, foreignFields, ownAstray } from "../apply/managers.ts";
+import type { ForeignField } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
@@ -54,7 +54,7 @@ export async function plan(
   objects: Manifest[],
   { steps, all, keeps }: Scope,
 ): Promise<Planned[]> {
-  const { cluster, takes } = inventory;
+  const { cluster } = inventory;
   const wanted = objects.map(withHash);
   const [served, growth, surplus] = await Promise.all([
     inventory.served(wanted),
@@ -62,57 +62,63 @@ export async function plan(
     unwanted(inventory, steps, new Set(objects.map(idOf)), { all }),
   ]);
   const listed = await inventory.live();
-  const missing = served.filter((object) => !listed.has(idOf(object)));
-  const foreign = await foreignAmong(cluster, missing);
-  const created = missing.filter((object) => !foreign.has(idOf(object)));
-  const newNamespaces = new Set(
-    created.filter(({ kind }) => kind === "Namespace").map(({ metadata }) => metadata.name),
+  const foreign = await foreignAmong(
+    cluster,
+    served.filter((object) => !listed.has(idOf(object))),
   );
-  const comparable = served.filter(({ metadata: { namespace } }) =>
-    !namespace || !newNamespaces.has(namespace)
+  const there = new Map([...listed, ...foreign]);
+  const deltas = new Map(
+    wanted.map((object) => [idOf(object), inventory.judge(there.get(idOf(object)), object)]),
   );
-  const stale = comparable.filter((object) =>
-    inventory.judge(listed.get(idOf(object)), object).state !== "current"
+  const stateIn = (object: Manifest) => deltas.get(idOf(object))!.state;
+  // What is in a namespace that is made first, or of a kind that is, cannot be tried, and is new itself.
+  const firsts = inWaves(wanted)[0].filter((object) =>
+    ["missing", "deleting"].includes(stateIn(object))
   );
+  const isNew = (object: Manifest) => firsts.some((first) => goesWith(first, object));
+  const stale = served.filter((object) => !isNew(object) && stateIn(object) !== "current");
+  const redefined = stale.filter(isDefinition);
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
   const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(cluster, object)]));
   const ours = stale.filter((object) =>
-    !others.get(idOf(object)) && !listed.get(idOf(object))?.metadata.deletionTimestamp
+    !others.get(idOf(object)) && stateIn(object) !== "deleting"
   );
   const accepted = ours.map((object) => {
     const set = outdated.get(idOf(object));
     return set ? withTemplateSizes(object, set) : object;
   });
   const [definitions, answer] = await Promise.all([
-    definitionsAmong(cluster, stale),
+    // With their whole content, which no list shows.
+    owned(cluster, kindsOf(redefined)),
     dryRun(inventory, accepted),
   ]);
-  const live = new Map([...listed, ...definitions, ...foreign]);
+  const live = new Map([...there, ...definitions]);
   const entries = wanted.map((object): Planned => {
     const id = idOf(object);
+    if (isNew(object)) return { id, action: "create", fields: [], mark: hashOf([object]) };
     const before = live.get(id), after = answer.after.get(id);
-    const added = before ? foreignFields(before, object, takes) : [];
-    const taken = added.filter(({ isTaken }) => isTaken).map(({ path }) => path);
+    const delta = isDefinition(object) ? inventory.judge(before, object) : deltas.get(id)!;
+    const taken = delta.others.filter(({ isTaken }) => isTaken).map(({ path }) => path);
     const mark = hashOf([object, ...(before ? [stateOf(before), ...taken] : [])]);
-    const beside = added.map((other) => otherLine(object, other, takes(other.manager)));
+    const beside = delta.others.map((other) =>
+      otherLine(object, other, inventory.takes(other.manager))
+    );
+    const told = (action: Planned["action"], fields: string[] = []): Planned => (
+      { id, action, fields, mark: action === "unchanged" ? "" : mark }
+    );
+    if (delta.state === "deleting") return told("create", [GOING]);
     const reasons = others.get(id) ?? answer.refused.get(id);
-    if (before?.metadata.deletionTimestamp) {
-      const fields = ["it is being deleted: the deploy waits until it is gone, and makes it anew"];
-      return { id, action: "create", fields, mark };
+    // Its own words alone, and no advice: it was tried with what people have added and with the definition that is
+    // there; a deploy takes away, and defines, first.
+    const definition = redefined.find((one) => defines(one, object));
+    if (reasons?.length === 1 && !others.has(id) && (taken.length > 0 || definition)) {
+      const first = definition ? [`its ${definition.kind} is updated before`] : [];
+      return told(before ? "update" : "create", [...delta.astray, ...beside, ...first]);
     }
-    // Its own words alone, and no advice: it was tried with what people have added, and a deploy takes away first.
-    const isPeoples = reasons?.length === 1 && !others.has(id) &&
-      added.some(({ isTaken }) => isTaken);
-    if (isPeoples && before) {
-      return { id, action: "update", fields: [...ownAstray(object, before), ...beside], mark };
-    }
-    if (reasons) return { id, action: "refused", fields: reasons, mark };
-    if (!before) return { id, action: "create", fields: [], mark };
-    if (!after) {
-      if (beside.length > 0) return { id, action: "foreign", fields: beside, mark };
-      return { id, action: "unchanged", fields: [], mark: "" };
-    }
+    if (reasons) return told("refused", reasons);
+    if (!before) return told("create");
+    if (!after) return beside.length > 0 ? told("foreign", beside) : told("unchanged");
     const fields = [
       ...differences(before, outdated.has(id) ? withTemplateSizes(after, object) : after),
       ...beside,
@@ -120,9 +126,8 @@ export async function plan(
     const remarked = before.metadata.labels?.[HASH_LABEL] !== after.metadata.labels?.[HASH_LABEL];
     if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
     // The server has put back what somebody took away: the deploy makes it ours again.
-    if (fields.length === 0) fields.push(...ownAstray(object, before).filter(isOwnership));
-    if (fields.length === 0) return { id, action: "unchanged", fields, mark: "" };
-    return { id, action: "update", fields, mark };
+    if (fields.length === 0) fields.push(...delta.astray.filter(isOwnership));
+    return told(fields.length === 0 ? "unchanged" : "update", fields);
   });
   const gone = surplus.map(async (object): Promise<Planned> => {
     const reason = isKept(object) ? "remove it by hand" : await keeps?.(inventory.stepOf(object));
@@ -138,6 +143,8 @@ export async function plan(
   return [...entries, ...grown, ...await Promise.all(gone)];
 }
 
+const GOING = "it is being deleted: the deploy waits until it is gone, and makes it anew";
+
 /** What somebody has written beside us, and what a deploy does about it. */
 function otherLine({ kind }: Manifest, field: ForeignField, isTaker: boolean): string {
   const { path, value, manager, time, isTaken } = field;
@@ -145,15 +152,6 @@ function otherLine({ kind }: Manifest, field: ForeignField, isTaker: boolean): s
   const way = isTaker ? "" : ` (ARGS=--take=${manager} takes it away)`;
   const end = isTaken ? " -> (none)" : ` stays${way}`;
   return `${path}: ${shown}${end}, written by ${manager} at ${time}`;
-}
-
-/** The definitions among the objects with their whole content, which no list shows. */
-async function definitionsAmong(
-  cluster: Cluster,
-  objects: Manifest[],
-): Promise<Map<string, Manifest>> {
-  const definitions = objects.filter(isDefinition);
-  return await owned(cluster, kindsOf(definitions));
 }
 
 const SERVER_FIELDS =

@@ -65,7 +65,7 @@ async function removeStep(
   if (reason) report.warn(`${doomed.length} objects stay: ${reason}`);
   if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
   if (!reason && really) {
-    const changes = await prune(inventory, doomed);
+    const changes = await prune(inventory, doomed, (missing) => report.waiting(missing));
     report.changes(changes);
     result.changed = changes.length;
   } else if (!reason) {
@@ -122,7 +122,7 @@ export async function nameSurplus(
     }
     report.heading("prune  what no step wants any more");
     if (!pruneMost) refuseMost(surplus, results, inventory.cluster);
-    const changes = await prune(inventory, surplus);
+    const changes = await prune(inventory, surplus, (missing) => report.waiting(missing));
     report.changes(changes);
     row.changed = row.objects = changes.length;
   } catch (error) {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { configMap, type Manifest } from "../../lib/core/object.ts";
 import { cluster, live, ours } from "./server.ts";
-import { applyTo } from "../support/inventory.ts";
+import { applyTo, planOf } from "../support/inventory.ts";
 
 const definition: Manifest = ours({
   apiVersion: "apiextensions.k8s.io/v1",
@@ -90,4 +90,18 @@ Deno.test("a mistyped field is refused in a definition, and nothing is sent afte
   assert.equal(error.exitCode, 6);
   assert.match(error.where.join("\n"), /openAPIV3Schema\.propertiez: field not declared/);
   await assert.rejects(live("configmap", "after"), { stderr: /NotFound/ });
+});
+
+Deno.test("E8: a field that only the new form of a definition knows is planned as it is done", async () => {
+  const wider = structuredClone(definition);
+  const { properties } = wider.spec.versions[0].schema.openAPIV3Schema.properties.spec;
+  properties.lux = { type: "integer" };
+  await applyTo(cluster, [definition, lamp({ spec: { watts: 1 } })]);
+  const second = lamp({ spec: { lux: 3 } });
+  second.metadata = { ...second.metadata, name: "floor" };
+  const wanted = [wider, lamp({ spec: { watts: 1, lux: 2 } }), second];
+  const planned = (await planOf(cluster, wanted)).map(({ action }) => action);
+  assert.deepEqual(planned, ["update", "update", "create"]);
+  const changed = (await applyTo(cluster, wanted)).map(({ action }) => action);
+  assert.deepEqual(changed, ["configured", "configured", "created"]);
 });

@@ -267,15 +267,14 @@ Deno.test("E14: apply() waits until an object that is being deleted is gone, the
   going.metadata.deletionTimestamp = "2026-11-29T00:00:00Z";
   const calls = await fakeKubectl([
     { on: "--selector", stdout: listOf(going) },
-    { on: "--show-kind", stdout: "monitoring  configmap/a  1  1d\n", times: 1 },
-    { on: "get --filename", stdout: listOf(going) },
-    { on: "--show-kind" },
+    { on: "get --filename", stdout: listOf(going), times: 1 },
+    { on: "get --filename" },
     { on: " apply ", stdout: listOf(applied(withHash(a))) },
   ]);
   const changes = await applyTo(cluster, [a]);
   assert.deepEqual(changes.map(({ action }) => action), ["created"]);
   const verbs = (await calls()).map(({ args }) => / (get|apply) /.exec(args)![1]);
-  assert.deepEqual(verbs, ["get", "get", "get", "get", "apply"]);
+  assert.deepEqual(verbs, ["get", "get", "get", "apply"]);
 });
 
 Deno.test("apply() tells an object that was made anew from the one before it", async () => {

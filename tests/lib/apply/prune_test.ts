@@ -40,8 +40,8 @@ function listing(...items: Manifest[]): Reply[] {
         "secrets v1 true Secret\nendpointslices discovery.k8s.io/v1 true EndpointSlice\n" +
         "networkpolicies netpol networking.k8s.io/v1 true NetworkPolicy\n",
     },
+    { on: " (delete|get) .*--filename" },
     { on: " get ", stdout: JSON.stringify({ items }) },
-    { on: " delete " },
     { on: " apply ", stdout: JSON.stringify({ kind: "List", items: [] }) },
   ];
 }

@@ -52,7 +52,7 @@ async function removed(really: boolean) {
     identityReply("uid", undefined, kinds),
     ...FREE,
     { on: " get .*--selector", stdout: listOf(...LIVE) },
-    { on: " delete " },
+    { on: " (delete|get) .*--filename" },
     { on: " apply ", stdout: listOf() },
   ]);
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
