@@ -1,5 +1,5 @@
 // Who has which field of an object: we, people, controllers, or a program that nobody knows.
-import { isFields, type Manifest, OWNER } from "../core/object.ts";
+import { type Manifest, OWNER } from "../core/object.ts";
 import { type Fields, stepInto } from "./fields.ts";
 
 /** What one manager has. */
@@ -114,11 +114,8 @@ function leavesBeside(
     if (!isWhole && (other || want !== undefined || key.startsWith("f:"))) {
       return leavesBeside(below, other ?? {}, [there, want], name);
     }
-    // What is wanted is ours again after the next apply; of what is empty nothing is left.
-    if (other || want !== undefined || there === undefined) return [];
-    return isFields(there) && Object.keys(there).length === 0 && key.startsWith("f:")
-      ? []
-      : [{ path: name, value: there }];
+    // What is wanted is ours again after the next apply.
+    return other || want !== undefined || there === undefined ? [] : [{ path: name, value: there }];
   });
 }
 

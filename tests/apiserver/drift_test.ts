@@ -434,6 +434,35 @@ Deno.test("E1: what a person has set and nobody can take away is told, and stays
   }
 });
 
+Deno.test("E1: an empty map of a person is seen: to an operator it may mean everything", async () => {
+  const kind = "Picker", apiVersion = "drift.example.org/v1";
+  await applyTo(cluster, [ours(definitionOf(kind, "drift.example.org", "v1"))]);
+  const look = await sent({
+    apiVersion,
+    kind,
+    metadata: { name: "all", namespace: "default" },
+    spec: { size: 1 },
+  });
+  const all = JSON.stringify({ spec: { selector: {} } });
+  await typed(["patch", "picker", "all", "-n", "default", "--type=merge", "-p", all]);
+  assert.deepEqual(await look(), AGREED);
+  assert.deepEqual((await live("picker", "all")).spec, { size: 1 });
+});
+
+Deno.test("E1: what a person has added to an object of thousands of fields is taken away", async () => {
+  // Their owners are more than an argument of a program may be.
+  const keys = Array.from({ length: 5000 }, (_, number) => `${"a".repeat(40)}-${number}`);
+  const look = await sent({
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "many", namespace: "default" },
+    data: Object.fromEntries(keys.map((key) => [key, "x"])),
+  });
+  await typed(["patch", "configmap", "many", "-n", "default", "-p", '{"data":{"more":"1"}}']);
+  assert.deepEqual(await look(), AGREED);
+  assert.deepEqual(await look(), NOTHING);
+});
+
 Deno.test("E14: an object that is being deleted is made anew, by plan and by deploy", async () => {
   const finalizers = ["example.org/slow"];
   const map = {
