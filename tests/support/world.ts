@@ -215,10 +215,10 @@ export async function verdicts(
     [[`${block(1)}/meta.json`, 1], [`${block(1)}/index`, 1], [`${block(90)}/meta.json`, 90]];
   await using s3 = fakeS3({
     fault({ bucket, query }) {
-      const prefix = new URLSearchParams(query).get("prefix");
-      if (bucket !== "thanos" || !query.startsWith("list-type=2") || prefix?.startsWith(".")) {
-        return;
-      }
+      const asked = new URLSearchParams(query), prefix = asked.get("prefix");
+      // Whether the bucket is there, and about a probe, the fake answers itself.
+      const itself = asked.has("max-keys") || prefix?.startsWith(".");
+      if (bucket !== "thanos" || !query.startsWith("list-type=2") || itself) return;
       const items = listing.filter(([key]) => key.startsWith(prefix ?? "")).map(([key, hours]) =>
         `<Contents><Key>${key}</Key><LastModified>${
           new Date(Date.now() - hours * HOUR).toISOString()
