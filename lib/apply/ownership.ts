@@ -1,7 +1,7 @@
 // Wanted objects that are on the cluster already and do not carry our label: a person's become ours, those
 // of another deployer stay its own.
 import { type Cluster, text } from "../core/cluster.ts";
-import { entriesOf, withPeoplesFields } from "./managers.ts";
+import { entriesOf, ownFields, withPeoplesFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
 import { namedOf } from "./live.ts";
 import { kindsOf, printedName, resourceOf } from "../kube/kinds.ts";
@@ -106,8 +106,9 @@ export async function thereBefore(
       fix: "one deployer to an object: do one of the two, then run again",
     });
   }
-  for (const id of found.keys()) {
-    say(`${id} was here before, and is ours from now on`);
+  for (const [id, object] of found) {
+    // One of ours may have lost its label, and its line in what is kept.
+    if (!ownFields(object)) say(`${id} was here before, and is ours from now on`);
   }
   return { live: new Map([...live, ...found]), unserved };
 }
