@@ -51,15 +51,26 @@ const MADE_BY_OTHERS = "made by somebody else";
 
 /**
  * Paths in which our fields of the live object are not those of the wanted one: somebody has removed or taken
- * one, has written another value, or we had one that is not wanted.
+ * one, has written another value, or we had one that is not wanted. `others` is what everybody else has.
  */
-export function astray(wanted: Manifest, live: Manifest, own: Fields | undefined): string[] {
+export function astray(
+  wanted: Manifest,
+  live: Manifest,
+  own: Fields | undefined,
+  others: Fields[] = [],
+): string[] {
   if (!own) return [MADE_BY_OTHERS];
   const found: string[] = [];
-  compare(wanted, own, live, "");
+  compare(wanted, own, live, "", others);
   return found;
 
-  function compare(value: unknown, fields: Fields | undefined, there: unknown, path: string): void {
+  function compare(
+    value: unknown,
+    fields: Fields | undefined,
+    there: unknown,
+    path: string,
+    others: Fields[],
+  ): void {
     // Of an empty list nothing is kept where its items have keys.
     if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) {
       return;
@@ -70,7 +81,9 @@ export function astray(wanted: Manifest, live: Manifest, own: Fields | undefined
       return isThere ? undefined : void found.push(`${path}: ${LOST}`);
     }
     const steps = Object.keys(fields).filter((key) => key !== ".");
-    if (steps.length === 0) {
+    // A map of which another has taken all that we had is left to us as if it were one value.
+    const isTaken = others.some((tree) => Object.keys(tree).some((key) => key !== "."));
+    if (steps.length === 0 && !isTaken) {
       // One value for the API server, though it may be a list or a map.
       if (isFields(value) || Array.isArray(value) || same(value, there, path)) return;
       return void found.push(`${path}: another value`);
@@ -80,7 +93,8 @@ export function astray(wanted: Manifest, live: Manifest, own: Fields | undefined
     for (const [key, item, name, step = key] of parts(value, steps, path)) {
       if (key) left.delete(key);
       const [inside] = step ? stepInto(there, step, path) : [];
-      compare(item, key ? fields[key] : undefined, inside, name);
+      const below = key ? others.flatMap((tree) => tree[key] ?? []) : [];
+      compare(item, key ? fields[key] : undefined, inside, name, below);
     }
     for (const key of left) found.push(`${stepInto(undefined, key, path)[1]}: ${UNWANTED}`);
   }
@@ -143,6 +157,6 @@ const AMOUNTS = /\.(requests|limits|hard|capacity)\.|\.(sizeLimit|divisor)$/;
 function same(wanted: unknown, live: unknown, path: string): boolean {
   // A zero value is left out by some of its fields, and ours all the same.
   if (live === undefined || live === null) return !wanted;
-  if (live === wanted || String(live) === String(wanted)) return true;
+  if (live === wanted) return true;
   return AMOUNTS.test(path) && amountOf(String(live)) === amountOf(String(wanted));
 }

@@ -76,6 +76,11 @@ export function ownFields(live: Manifest): Fields | undefined {
   return entriesOf(live).find(isOwn)?.fieldsV1;
 }
 
+/** What everybody else has set, a tree for each. */
+export function othersFields(live: Manifest): Fields[] {
+  return entriesOf(live).flatMap((entry) => isOwn(entry) ? [] : entry.fieldsV1 ?? []);
+}
+
 /**
  * Fields that somebody has written beside what is wanted, but for those of controllers and what stays; `takes`
  * says whose are taken away.

@@ -449,6 +449,22 @@ Deno.test("E1: an empty map of a person is seen: to an operator it may mean ever
   assert.deepEqual((await live("picker", "all")).spec, { size: 1 });
 });
 
+Deno.test("E1: a value of another type is another value, where the API server knows no types", async () => {
+  await applyTo(cluster, [ours(definitionOf("Free", "drift.example.org", "v1"))]);
+  const spec = { port: 80, on: true };
+  const look = await sent({
+    apiVersion: "drift.example.org/v1",
+    kind: "Free",
+    metadata: { name: "all", namespace: "default" },
+    spec,
+  });
+  assert.deepEqual(await look(), NOTHING);
+  const texts = JSON.stringify({ spec: { port: "80", on: "true" } });
+  await typed(["patch", "free", "all", "-n", "default", "--type=merge", "-p", texts]);
+  assert.deepEqual(await look(), AGREED);
+  assert.deepEqual((await live("free", "all")).spec, spec);
+});
+
 Deno.test("E1: what a person has added to an object of thousands of fields is taken away", async () => {
   // Their owners are more than an argument of a program may be.
   const keys = Array.from({ length: 5000 }, (_, number) => `${"a".repeat(40)}-${number}`);
