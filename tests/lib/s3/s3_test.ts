@@ -323,7 +323,7 @@ Deno.test("A65: a key without one of the four rights is told which, and the prob
   const verbs: [string, string, (seen: Seen) => boolean][] = [
     ["put", "s3:PutObject", ({ method, key }) => method === "PUT" && key !== ""],
     ["get", "s3:GetObject", ({ method, key }) => method === "GET" && key !== ""],
-    ["list", "s3:ListBucket", ({ query }) => query.startsWith("list-type")],
+    ["list", "s3:ListBucket", ({ query }) => query.includes("prefix=")],
     ["delete", "s3:DeleteObject", ({ method }) => method === "DELETE"],
   ];
   for (const [verb, action, isIt] of verbs) {
@@ -363,8 +363,7 @@ Deno.test("A65: a full disk, a quota and a lying cache have different words", as
     ],
     [
       "list",
-      ({ query }) =>
-        query.startsWith("list-type") ? new Response("<ListBucketResult/>") : undefined,
+      ({ query }) => query.includes("prefix=") ? new Response("<ListBucketResult/>") : undefined,
       /^Cannot list .* it is not in the list/,
     ],
   ];
@@ -439,7 +438,7 @@ Deno.test("ensureVersions() leaves the rules of others, and tells of one that de
 
 Deno.test("ensureVersions() tells what a key or a server does not allow", async (t) => {
   const cases: [string, FakeOptions["fault"], RegExp][] = [
-    ["no right", denied(({ query }) => query !== ""), /lacks s3:GetBucketVersioning/],
+    ["no right", denied(({ query }) => query === "versioning"), /lacks s3:GetBucketVersioning/],
     [
       "no versions",
       ({ method, query }) =>
