@@ -14,7 +14,7 @@ import { ask } from "./metrics.ts";
 import { failingRules, groupsOf } from "./prometheus.ts";
 
 /** The Ruler of the central cluster. */
-const RULER = { namespace: "monitoring", name: "thanos-ruler", port: 10902 };
+export const RULER = { namespace: "monitoring", name: "thanos-ruler", port: 10902 };
 
 /** What Query is in touch with now, and the edges that it lacks. */
 async function seenByQuery({ cluster, fleet, proxy }: Subject) {

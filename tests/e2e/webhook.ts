@@ -17,11 +17,18 @@ export const received: Notified[] = [];
 
 // Always the same port: another one would be a change of every cluster's Alertmanager.
 const PORT = Number(process.env.E2E_WEBHOOK_PORT ?? 39099);
+let refuses = false;
 const server = Deno.serve({ port: PORT, onListen() {} }, async (request) => {
+  if (refuses) return new Response(null, { status: 400 });
   received.push(...(await request.json()).alerts);
   return new Response();
 });
 server.unref();
+
+/** Whether what comes from now on is turned away. */
+export function refuse(all: boolean): void {
+  refuses = all;
+}
 
 /** The server's address as the clusters reach it: this machine's own on the way to them. */
 export const address = `http://${await ownAddress()}:${PORT}/hook`;
