@@ -1,6 +1,6 @@
 // Programs built from published Go modules, with the dependencies their authors chose.
-import { readFile, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
@@ -26,10 +26,10 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
   }, 30_000);
   try {
     const folder = await moduleFolder(tool.go);
+    await addAssets(tool.go, folder);
     const linked = Object.entries(values).map(([key, value]) => `-X ${key}=${value}`);
     const flags = [
       "-trimpath",
-      ...await overlayOf(tool.go, folder),
       ...tags.length > 0 ? [`-tags=${tags.join(",")}`] : [],
       ...["-ldflags", ["-s", "-w", ...linked].join(" ")],
     ];
@@ -44,19 +44,21 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
   return `Go module ${module}@${version}`;
 }
 
-/** The flag that puts a program's assets where its module lacks them. */
-async function overlayOf({ module, assets }: Tool["go"], folder: string): Promise<string[]> {
-  if (!assets) return [];
+/** Lets a build in that folder use a copy of the module which has the files that the published one lacks. */
+async function addAssets({ module, assets }: Tool["go"], folder: string): Promise<void> {
+  if (!assets) return;
   const what = `Cannot find the folder of ${module}`;
   const home = await runGo("go", ["list", "-m", "-f", "{{.Dir}}", module], folder, what);
-  const file = (name: string) => join(folder, name.replaceAll("/", "_"));
-  const Replace: Record<string, string> = {};
+  const copy = join(folder, "module");
+  await rm(copy, { recursive: true, force: true });
+  await $({ quiet: true })`cp -r ${home.trim()} ${copy}`;
+  // Go keeps its own copy read-only.
+  await $({ quiet: true })`chmod -R u+w ${copy}`;
   for (const [name, text] of Object.entries(assets)) {
-    await writeFile(file(name), text);
-    Replace[join(home.trim(), name)] = file(name);
+    await mkdir(dirname(join(copy, name)), { recursive: true });
+    await writeFile(join(copy, name), text);
   }
-  await writeFile(file("overlay.json"), JSON.stringify({ Replace }));
-  return [`-overlay=${file("overlay.json")}`];
+  await runGo("go", ["mod", "edit", `-replace=${module}=./module`], folder, what);
 }
 
 /**
