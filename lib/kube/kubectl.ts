@@ -22,7 +22,7 @@ export interface KubectlOptions {
   seconds?: number;
   /** true: one try, for a caller that has its own way to go on. */
   once?: boolean;
-  /** true: also when the run is to end, to give back what it holds. */
+  /** true: also when the run is to end, to give back what it holds; its turn comes before all others. */
   afterInterrupt?: boolean;
   /** Ends the call; its reason is told as kubectl's words are. */
   signal?: AbortSignal;
@@ -60,7 +60,7 @@ async function call(
   { cluster, input, afterInterrupt = false, signal, ...rest }: KubectlOptions & { seconds: number },
 ): Promise<string> {
   const seconds = isTied() ? rest.seconds : Math.min(rest.seconds, LONGEST_UNTIED);
-  using _slot = afterInterrupt ? undefined : await turnOn(cluster);
+  using _slot = await turnOn(cluster, afterInterrupt);
   const by = afterInterrupt ? undefined : fenceOf(cluster);
   if (!afterInterrupt) refuseInterrupted(cluster.id);
   await by?.begin();
@@ -146,6 +146,7 @@ function alone() {
 
 /** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
+  using _slot = await turnOn({ id: folder });
   const running = alone()`exec ${program} kustomize ${folder}`;
   const output = bytesOf(running);
   const result = await running;
@@ -159,6 +160,7 @@ export async function kustomize(folder: string): Promise<string> {
 
 /** Version of the kubectl program, as `v1.36.3`; needs no cluster. Throws exit 3 when it has none to tell. */
 export async function kubectlVersion(): Promise<string> {
+  using _slot = await turnOn({ id: program });
   const { stdout, stderr } = await alone()`exec ${program} version --client --output json`;
   const version = /"gitVersion": *"([^"]+)"/.exec(stdout)?.[1];
   if (version) return version;

@@ -20,7 +20,7 @@ const NAMESPACE = "kube-system";
 const DURATION = 3 * LONGEST_UNTIED;
 /** Renewals in that time. Each is a kubectl of a tenth of a second; another run sees a living one that soon. */
 const RENEWALS = 6;
-/** Seconds for an answer about the lock, which waits for no turn and is asked for to the end. */
+/** Seconds for an answer about the lock, whose turn comes first, and which is asked for to the end. */
 const ANSWER = 10;
 const SILENT = "no answer within a minute to the renewal of its lock";
 const ASKED = { seconds: ANSWER, afterInterrupt: true };

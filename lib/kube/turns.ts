@@ -6,14 +6,32 @@ export const AT_ONCE = 16;
 /** And of one: two keep a server busy. */
 const AT_ONCE_OF_ONE = 2;
 
+/** Longest wait for a turn of a call that is first in line, in ms: those before it may all hang. */
+const PATIENCE = 1000;
+
+interface Waiting {
+  id: string;
+  isFirst: boolean;
+  go: () => void;
+}
+
 let atWork = 0;
 const atWorkOn = new Map<string, number>();
-const waiting: { id: string; go: () => void }[] = [];
+const waiting: Waiting[] = [];
 
-/** Waits for a turn, which ends when the result is disposed. */
-export async function turnOn({ id }: Cluster): Promise<Disposable> {
-  await new Promise<void>((go) => {
-    waiting.push({ id, go });
+/**
+ * Waits for a turn on a cluster (or on what else has an id), which ends when the result is disposed. One that
+ * `isFirst` passes all that wait, also those of its cluster, and waits for a second at most.
+ */
+export async function turnOn({ id }: { id: string }, isFirst = false): Promise<Disposable> {
+  await new Promise<void>((resolve) => {
+    const timer = isFirst ? setTimeout(() => begin(one), PATIENCE) : undefined;
+    const go = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    const one = { id, isFirst, go };
+    waiting.splice(isFirst ? 0 : waiting.length, 0, one);
     letIn();
   });
   return {
@@ -27,13 +45,19 @@ export async function turnOn({ id }: Cluster): Promise<Disposable> {
 
 function letIn(): void {
   while (atWork < AT_ONCE) {
-    const next = waiting.findIndex(({ id }) => (atWorkOn.get(id) ?? 0) < AT_ONCE_OF_ONE);
-    if (next < 0) return;
-    const [{ id, go }] = waiting.splice(next, 1) as [typeof waiting[number]];
-    atWork += 1;
-    atWorkOn.set(id, (atWorkOn.get(id) ?? 0) + 1);
-    go();
+    const next = waiting.find(({ id, isFirst }) =>
+      isFirst || (atWorkOn.get(id) ?? 0) < AT_ONCE_OF_ONE
+    );
+    if (!next) return;
+    begin(next);
   }
+}
+
+function begin(one: Waiting): void {
+  waiting.splice(waiting.indexOf(one), 1);
+  atWork += 1;
+  atWorkOn.set(one.id, (atWorkOn.get(one.id) ?? 0) + 1);
+  one.go();
 }
 
 /** What a lock has to say of all other calls on its cluster. */
