@@ -61,6 +61,8 @@ export async function deployFleet(
     await runSteps(own, run, { fleet, replace, stopped, wanted: begun?.wanted });
     if (!begun) return;
     result.steps.push(...await nameSurplus(own, result.steps, begun.inventory, report, options));
+    // Megabytes, and of many clusters too old by the time that the last of them is done.
+    if (runs.length > AT_ONCE) begun.inventory.refresh();
   });
   const results = runs.map(({ result }) => result);
   const { central } = options;
