@@ -7,6 +7,8 @@ import process from "node:process";
 import { parseAllDocuments } from "yaml";
 import { idOf, isCustom, isFields, type Manifest, signed } from "../../lib/core/object.ts";
 import { resourceOf } from "../../lib/kube/kinds.ts";
+import { type ById, byId } from "../../lib/apply/live.ts";
+import { sideBySide } from "../../lib/io/side_by_side.ts";
 import { cluster, typed } from "./server.ts";
 import { applyTo, planOf } from "../support/inventory.ts";
 
@@ -44,14 +46,17 @@ async function sentObjects(): Promise<Manifest[]> {
 const OBJECTS = await sentObjects();
 const NAMES = Map.groupBy(OBJECTS, resourceOf);
 
-/** All that is there of the objects, by id, without what the server alone decides. */
-async function state(): Promise<Map<string, unknown>> {
+/** All that is there of the objects, by id. */
+async function all(): Promise<ById> {
   const words = ["get", [...NAMES.keys()].join(","), "--all-namespaces", "--output", "json"];
   const items: Manifest[] = JSON.parse(await typed(words)).items;
   const ids = new Set(OBJECTS.map(idOf));
-  return new Map(
-    items.filter((item) => ids.has(idOf(item))).map((item) => [idOf(item), bare(item)]),
-  );
+  return byId(items.filter((item) => ids.has(idOf(item))));
+}
+
+/** The same without what the server alone decides. */
+async function state(): Promise<Map<string, unknown>> {
+  return new Map([...await all()].map(([id, object]) => [id, bare(object)]));
 }
 
 function bare(object: Manifest): unknown {
@@ -116,46 +121,66 @@ const ADDITIONS: [path: string, value: unknown][] = [
 
 const PEOPLE = ["kubectl-patch", "kubectl-edit", "k9s", "Mozilla"];
 
-/** One edit of an object as somebody makes it; what the server refuses is no edit. */
-async function edit(object: Manifest): Promise<string> {
-  const { kind, metadata: { name, namespace } } = object;
-  const target = [resourceOf(object), name, ...(namespace ? ["--namespace", namespace] : [])];
-  const by = async (manager: string, steps: { op: string; path: string; value?: unknown }[]) => {
-    const flags = [`--field-manager=${manager}`, "--type=json", "--patch", JSON.stringify(steps)];
-    await typed(["patch", ...target, ...flags]);
-    return `${manager}: ${JSON.stringify(steps)}`;
+/** What somebody does to an object: in words, and what is typed for it. */
+interface Edit {
+  what: string;
+  words: string[];
+}
+
+/** One edit of a live object as somebody makes it; undefined where there is none of the kind that was drawn. */
+function edit(live: Manifest): Edit | undefined {
+  const { kind, metadata: { name, namespace } } = live;
+  const target = [resourceOf(live), name, ...(namespace ? ["--namespace", namespace] : [])];
+  const by = (manager: string, steps: { op: string; path: string; value?: unknown }[]) => {
+    const patch = JSON.stringify(steps);
+    const flags = [`--field-manager=${manager}`, "--type=json", "--patch", patch];
+    return { what: `${manager}: ${patch}`, words: ["patch", ...target, ...flags] };
   };
-  const live: Manifest = JSON.parse(await typed(["get", ...target, "--output", "json"]));
   const paths = pathsOf(live);
   const mayGo = !["Namespace", "PersistentVolumeClaim"].includes(kind);
   switch (random(9)) {
     case 0:
     case 1:
-      return await by(pick(PEOPLE), [{ op: "remove", path: pick(paths)[0] }]);
+      return by(pick(PEOPLE), [{ op: "remove", path: pick(paths)[0] }]);
     case 2:
     case 3: {
       const [path, value] = pick(paths.filter(([, value]) => other(value) !== undefined));
-      return await by(pick(PEOPLE), [{ op: "replace", path, value: other(value) }]);
+      return by(pick(PEOPLE), [{ op: "replace", path, value: other(value) }]);
     }
     case 4:
     case 5: {
       const [path, value] = pick(ADDITIONS);
-      return await by(pick(PEOPLE), [{ op: "add", path, value }]);
+      return by(pick(PEOPLE), [{ op: "add", path, value }]);
     }
     case 6: {
-      const words = ["annotate", ...target, "--field-manager=kube-controller-manager"];
-      await typed([...words, `example.org/controller=${random(1000)}`, "--overwrite"]);
-      return "a controller";
+      const flags = ["--field-manager=kube-controller-manager", "--overwrite"];
+      const value = `example.org/controller=${random(1000)}`;
+      return { what: "a controller", words: ["annotate", ...target, value, ...flags] };
     }
-    case 7:
-      if (live.spec?.replicas === undefined || kind === "DaemonSet") return "nothing";
-      await typed(["scale", ...target, `--replicas=${live.spec.replicas + 1}`]);
-      return "scaled";
+    case 7: {
+      if (live.spec?.replicas === undefined || kind === "DaemonSet") return undefined;
+      const replicas = `--replicas=${live.spec.replicas + 1}`;
+      return { what: "scaled", words: ["scale", ...target, replicas] };
+    }
     default:
-      if (!mayGo) return "nothing";
-      await typed(["delete", ...target, "--wait=false"]);
-      return "deleted";
+      if (!mayGo) return undefined;
+      return { what: "deleted", words: ["delete", ...target, "--wait=false"] };
   }
+}
+
+/** Edits these objects, a few at a time, and tells what was done; what the server refuses is no edit. */
+async function edited(objects: Manifest[]): Promise<string[]> {
+  const live = await all();
+  // Drawn in order, so that a seed makes the same ones.
+  const drawn = objects.map((object) => ({
+    id: idOf(object),
+    edit: edit(live.get(idOf(object))!),
+  }));
+  const made = await sideBySide(drawn, 4, async ({ id, edit }) => {
+    const isMade = edit && await typed(edit.words).then(() => true, () => false);
+    return isMade ? [`${id}  ${edit.what}`] : [];
+  });
+  return made.flat();
 }
 
 /** Without what a controller has added, which stays. */
@@ -173,11 +198,7 @@ Deno.test(`plan and deploy agree, and the deploy brings everything back: ${EDITS
   let made = 0;
   for (let batch = 0; made < EDITS; batch++) {
     const objects = [...OBJECTS].sort(() => random(2) - 0.5).slice(0, BATCH);
-    const edits: string[] = [];
-    for (const object of objects) {
-      const what = await edit(object).catch(() => "refused");
-      if (what !== "refused" && what !== "nothing") edits.push(`${idOf(object)}  ${what}`);
-    }
+    const edits = await edited(objects);
     made += edits.length;
     const told = `seed ${process.env.SEED ?? 1}, batch ${batch}:\n${edits.join("\n")}`;
     const planned = (await planOf(cluster, OBJECTS, { steps: [STEP] })).filter(({ action }) =>

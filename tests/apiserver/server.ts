@@ -1,8 +1,7 @@
 // A bare API server for a test file: started by its import, ended after its last test.
-import { rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { kubectl, useKubectl } from "../../lib/kube/kubectl.ts";
 import { type Manifest, OWNER } from "../../lib/core/object.ts";
@@ -10,7 +9,8 @@ import { ensureTools } from "../../scripts/tools/tool.ts";
 import { Servers, TOOLS } from "../bench/server.ts";
 import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
 
-export const folder = join(tmpdir(), `apiserver-${process.pid}`);
+// Test files may run side by side in one process.
+export const folder = await mkdtemp(join(tmpdir(), "apiserver-"));
 const tools = await ensureTools(TOOLS, { say: () => {} });
 export const kubectlPath = tools.kubectl!;
 useKubectl(kubectlPath);
