@@ -1,6 +1,6 @@
 // How fast a deploy is, beside plain kubectl, kapp (where it is on PATH) and the API server alone in the same
 // run: fresh servers for each cold case, the medians of ROUNDS (3). Machines are noisy: the ratio tells more
-// than the seconds.
+// than the seconds. CASES=one,line,many,fleet takes some of the cases alone.
 import "../../scripts/needs.ts";
 import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism, loadavg, totalmem } from "node:os";
@@ -17,10 +17,12 @@ import { ensureTools } from "../../scripts/tools/tool.ts";
 import { everyday, fleetWide, floors, killed, overBadLine, rendering } from "./cases.ts";
 import type { Bench } from "./context.ts";
 import { benchFleet, corpus, FOLDER } from "./corpus.ts";
+import { troubledFleet } from "./fleet.ts";
 import { Figures, Ours } from "./measure.ts";
 import { kapp, kustomize, plainKubectl } from "./peers.ts";
 import { resultTable } from "./result.ts";
 import { Servers, TOOLS } from "./server.ts";
+import { manyClusters } from "./stub.ts";
 
 const folder = projectPath(FOLDER);
 const report = new Report();
@@ -47,6 +49,18 @@ async function prepared(servers: Servers, kubectl: string): Promise<Bench> {
   };
 }
 
+/** Beside the others, and what a few clusters at once take. */
+async function oneCluster(bench: Bench, revision: number): Promise<void> {
+  await rendering(bench);
+  await kustomize(bench);
+  const state = await everyday(bench, revision);
+  await plainKubectl(bench);
+  await kapp(bench);
+  await floors(bench);
+  await killed(bench, state);
+  await fleetWide(bench);
+}
+
 async function tell(
   { figures, kubectl, kapp }: Bench,
   rounds: number,
@@ -65,6 +79,8 @@ async function tell(
 
 await command("bench.ts", {}, async () => {
   const rounds = Math.max(1, Number(process.env.ROUNDS) || 3);
+  const cases = process.env.CASES?.split(",");
+  const has = (name: string) => cases?.includes(name) ?? true;
   const load = loadavg()[0]!.toFixed(1);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const tools = await ensureTools(TOOLS, { say: (line) => report.say(line) });
@@ -77,15 +93,11 @@ await command("bench.ts", {}, async () => {
     const bench = await prepared(servers, tools.kubectl!);
     for (let index = 1; index <= rounds; index++) {
       report.heading(`round ${index} of ${rounds}`);
-      await rendering(bench);
-      await kustomize(bench);
-      const state = await everyday(bench, index + 1);
-      await plainKubectl(bench);
-      await kapp(bench);
-      await floors(bench);
-      await killed(bench, state);
-      await fleetWide(bench);
-      if (index === 1) await overBadLine(bench);
+      if (has("one")) await oneCluster(bench, index + 1);
+      if (index > 1) continue;
+      if (has("line")) await overBadLine(bench);
+      if (has("many")) await manyClusters(bench);
+      if (has("fleet")) await troubledFleet(bench);
     }
     await tell(bench, rounds, load);
   } finally {

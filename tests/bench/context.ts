@@ -32,10 +32,11 @@ export async function measure<T extends Partial<Sample>>(
   refuseInterrupted();
   const sample = await work();
   figures.add(name, sample);
-  const { requests, tree } = sample;
+  const { requests, tree, own, atOnce } = sample;
   const about = [
     requests ? `${requests} requests` : "",
     tree ? `${tree.toFixed(0)} MiB` : "",
+    atOnce ? `${own!.toFixed(0)} MiB, ${atOnce} kubectl at once` : "",
   ].filter(Boolean).join(", ");
   report.phase(name, sample.seconds ?? 0, about);
   return sample;

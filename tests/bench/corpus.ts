@@ -50,10 +50,38 @@ export async function ownOf(cluster: Cluster): Promise<Manifest[]> {
 
 /** A step that deploys the corpus. */
 export function benchStep(revision?: string): Step {
+  return stepOf((cluster) => corpus(cluster, revision));
+}
+
+/** A step that renders everything of our own for a cluster, and then deploys these objects (JSON) to each. */
+export function sameStep(objects: string): Step {
+  return stepOf(async (cluster) => {
+    await ownOf(cluster);
+    return JSON.parse(objects);
+  });
+}
+
+/** A step that deploys a few small objects; `revision` is a value of one, and `ended` is told of its end. */
+export function smallStep(revision: string, ended: (cluster: Cluster) => void): Step {
+  const names = ["one", "two", "three"].map((name) => `bench-${name}`);
+  const objects = [
+    ...names.map((name) => configMap(name, "default", { text: `${name}\n`.repeat(20) })),
+    configMap("bench-revision", "default", { revision }),
+  ];
+  return stepOf(() => Promise.resolve(objects), ended);
+}
+
+function stepOf(
+  objects: (cluster: Cluster) => Promise<Manifest[]>,
+  ended: (cluster: Cluster) => void = () => {},
+): Step {
   return step({
     name: "bench",
-    objects: (cluster) => corpus(cluster, revision),
-    run: ({ objects, phase, apply }) => phase("Apply", () => apply(objects)),
+    objects,
+    async run({ cluster, objects, phase, apply }) {
+      await phase("Apply", () => apply(objects));
+      ended(cluster);
+    },
   });
 }
 

@@ -16,9 +16,13 @@ export interface Sample {
   tree?: number;
   /** What the API servers were asked. */
   requests: number;
+  /** The most kubectl at once; of runs with the stub. */
+  atOnce?: number;
   /** Objects that it changed, or would change. */
   changed?: number;
   state?: string;
+  /** Ids of clusters that could not be deployed to. */
+  away?: string[];
 }
 
 /** Commands of ours, each in a process of its own. */
@@ -81,6 +85,9 @@ export function failed(what: string, stderr: string): DeployError {
   return new DeployError(`Cannot measure ${what}`, { exitCode: ExitCode.verification, where });
 }
 
+/** What of a sample goes into the table. */
+export type Figure = "seconds" | "own" | "tree" | "requests" | "atOnce";
+
 /** The samples of all rounds, by case. */
 export class Figures {
   readonly #samples = new Map<string, Partial<Sample>[]>();
@@ -90,7 +97,7 @@ export class Figures {
   }
 
   /** Median over the rounds (of an even number the lower middle); NaN for what was not measured. */
-  median(name: string, field: "seconds" | "own" | "tree" | "requests" = "seconds"): number {
+  median(name: string, field: Figure = "seconds"): number {
     const values = (this.#samples.get(name) ?? []).map((sample) => sample[field] ?? NaN)
       .sort((a, b) => a - b);
     return values[Math.floor((values.length - 1) / 2)] ?? NaN;

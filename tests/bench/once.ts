@@ -1,9 +1,8 @@
 // One measured command of make bench, in a process of its own. Its last line on stdout says what came of it.
-import { cp, readFile, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { chooseClusters } from "../../lib/config/cluster.ts";
-import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
@@ -12,10 +11,13 @@ import { owned } from "../../lib/apply/live.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { type Manifest } from "../../lib/core/object.ts";
-import { pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
+import { type ClusterPlan, pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
+import { type ClusterResult, hasFailed } from "../../lib/deploy/results.ts";
+import type { Step } from "../../lib/deploy/step.ts";
 import { print } from "../../lib/io/report.ts";
-import { benchFleet, benchStep, corpus, FOLDER, ownOf } from "./corpus.ts";
+import { benchFleet, benchStep, corpus, ownOf, sameStep, smallStep } from "./corpus.ts";
 import { ownPeak } from "./memory.ts";
+import { fleetOf, TROUBLED } from "./site.ts";
 
 /** What a command did. */
 interface Outcome {
@@ -23,6 +25,10 @@ interface Outcome {
   changed?: number;
   /** Hash of what the cluster has. */
   state?: string;
+  /** Clusters that could not be deployed to. */
+  away?: string[];
+  /** Until those that are well were deployed; else the whole command counts. */
+  seconds?: number;
 }
 
 /** The first word is a cluster (or `all`) or a number of clusters, the second a value of one object. */
@@ -30,16 +36,33 @@ type Verb = (which: string, revision?: string) => Promise<Outcome>;
 
 const VERBS: Record<string, Verb> = {
   async deploy(which, revision) {
-    const results = await deployFleet([benchStep(revision)], await clusters(which));
-    const steps = results.flatMap(({ steps }) => steps);
-    for (const error of results.map(({ error }) => error)) if (error) throw error;
-    for (const { error } of steps) if (error) throw error;
-    return { changed: steps.reduce((sum, { changed }) => sum + changed, 0) };
+    return deployed(await deployFleet([benchStep(revision)], await clusters(which)));
   },
   async plan(which, revision) {
-    const plans = await planFleet([benchStep(revision)], await clusters(which));
-    for (const { error } of plans) if (error) throw error;
-    return { changed: plans.flatMap(({ entries }) => pending(entries)).length };
+    return planned(await planFleet([benchStep(revision)], await clusters(which)));
+  },
+  /** So many clusters, each with what central has. */
+  async "deploy-many"(count) {
+    return deployed(await deployFleet([await centralStep()], await fleetOf(Number(count))));
+  },
+  async "plan-many"(count) {
+    return planned(await planFleet([await centralStep()], await fleetOf(Number(count))));
+  },
+  /** So many clusters with a few objects; `revision` ends in `alone`: without those that are in trouble. */
+  async fleet(count, revision = "") {
+    const all = await fleetOf(Number(count));
+    const well = all.filter(({ id }) => !Object.values(TROUBLED).includes(id));
+    const ended = new Set<string>();
+    let seconds = 0;
+    const began = performance.now();
+    const step = smallStep(revision, ({ id }) => {
+      ended.add(id);
+      if (well.every(({ id }) => ended.has(id))) seconds ||= (performance.now() - began) / 1000;
+    });
+    const results = await deployFleet([step], revision.endsWith("alone") ? well : all);
+    const away = results.filter(hasFailed).map(({ cluster: { id } }) => id);
+    const { changed } = deployed(results.filter((result) => !hasFailed(result)));
+    return { seconds, changed, away };
   },
   /** What the cluster has of the corpus. */
   async state(which) {
@@ -49,15 +72,31 @@ const VERBS: Record<string, Verb> = {
   },
   /** Everything of our own for so many clusters. */
   async render(count) {
-    for (const cluster of await benchFleet(await site(Number(count)))) await ownOf(cluster);
+    for (const cluster of await fleetOf(Number(count))) await ownOf(cluster);
     return {};
   },
   /** The env files of so many clusters, checked against each other. */
   async check(count) {
-    await benchFleet(await site(Number(count)));
+    await fleetOf(Number(count));
     return {};
   },
 };
+
+function deployed(results: ClusterResult[]): Outcome {
+  const steps = results.flatMap(({ steps }) => steps);
+  for (const { error } of [...results, ...steps]) if (error) throw error;
+  return { changed: steps.reduce((sum, { changed }) => sum + changed, 0) };
+}
+
+function planned(plans: ClusterPlan[]): Outcome {
+  for (const { error } of plans) if (error) throw error;
+  return { changed: plans.flatMap(({ entries }) => pending(entries)).length };
+}
+
+/** What the central cluster has, for any cluster. */
+async function centralStep(): Promise<Step> {
+  return sameStep(await readFile(process.env.BENCH_WANTED!, "utf8"));
+}
 
 async function clusters(which: string): Promise<Cluster[]> {
   const fleet = await benchFleet();
@@ -69,21 +108,6 @@ function asWritten({ status: _, metadata: { labels, annotations }, spec, ...rest
   if (rest.kind !== "Service") return [labels, annotations, spec, rest];
   const { clusterIP: __, clusterIPs: ___, ports: ____, ...kept } = spec;
   return [labels, annotations, kept, rest];
-}
-
-/** A project folder with the env files of one centre and edges, so many in all. */
-async function site(count: number): Promise<string> {
-  const root = projectPath(join(FOLDER, `site-${count}`)), env = join(root, "env");
-  // No secret of the operator is copied.
-  const filter = (path: string) => !/secret|kubeconfig|tls/.test(basename(path));
-  await cp(projectPath("env"), env, { recursive: true, filter });
-  const edge = await readFile(projectPath("env/cluster-197.env"), "utf8");
-  for (let id = 200; id < 200 + count - 3; id++) {
-    const text = edge.replaceAll("197", String(id));
-    const address = text.replaceAll(`192.168.101.${id}`, `10.0.${id >> 8}.${id & 255}`);
-    await writeFile(join(env, `cluster-${id}.env`), address);
-  }
-  return root;
 }
 
 await command("once.ts VERB WHICH [REVISION]", {}, async ([name = "", which = "all", revision]) => {
