@@ -34,9 +34,9 @@ export const minio = step({
   async run({ cluster, phase, live, beside, put, report }) {
     await put(storage);
     await phase("Access", async () => {
-      for (const { name, key } of bucketsOf(cluster)) {
+      for (const { name, key, folder } of bucketsOf(cluster)) {
         using user = s3Of(cluster, { key });
-        await probeBucket(user, name);
+        await probeBucket(user, name, folder);
       }
     });
     // Where the programs run already, the next steps need not wait for it.

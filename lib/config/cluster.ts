@@ -1,6 +1,7 @@
 // The env files as typed clusters; everything is checked together before anything is contacted.
 import { DOORS, MUTUAL, readAuthorities, readPairs } from "./certificates.ts";
 import {
+  basePathOf,
   type Cluster,
   fillIn,
   type Peer,
@@ -9,13 +10,13 @@ import {
   text,
   type Vars,
 } from "../core/cluster.ts";
-import { hashOf } from "../core/hash.ts";
+import { hashOf, keyedHash } from "../core/hash.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
 import { fleetProblems } from "./fleet_rules.ts";
 import { clusterProblems } from "./rules.ts";
-import { isKeyId, isSecret } from "./schema.ts";
+import { isKeyId, isSecret, SETTINGS } from "./schema.ts";
 import { type Fact, versionsOf } from "./versions.ts";
 
 export interface FleetOptions {
@@ -48,6 +49,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const identities = await readPairs(MUTUAL, root, drafts, problems);
   const doors = await readPairs(DOORS, root, drafts, problems);
   if (problems.length > 0) throw refusal(problems, drafts);
+  drafts.filter(({ vars }) => vars.S3_KEY_PER_CLUSTER === true).forEach(takeOwnKeys);
 
   const fleet = drafts.map(({ id, vars }) => peer(id, vars));
   const centre = drafts.find(({ vars }) => vars.CLUSTER_ROLE === "central")?.vars;
@@ -86,7 +88,25 @@ function peer(id: string, vars: Vars): Peer {
     role: vars.CLUSTER_ROLE as Role,
     ip: String(vars.NODE_IP),
     domain: String(vars.DOMAIN),
+    keyIds: Object.fromEntries(
+      KEY_IDS.map((name) => [name, String(vars[name] || vars.S3_ACCESS_KEY || "")]),
+    ),
   };
+}
+
+/** Settings with the key id of a program. */
+const KEY_IDS = Object.keys(SETTINGS).filter((name) => /._S3_ACCESS_KEY$/.test(name));
+
+/** Each program of a cluster gets a key made of the one it would have; who has it can make no other of it. */
+function takeOwnKeys({ id, vars, sources, missing }: Candidate): void {
+  if (missing.size > 0) return;
+  for (const name of KEY_IDS) {
+    const secretName = name.replace("ACCESS", "SECRET");
+    const keyId = `${vars[name] || vars.S3_ACCESS_KEY}-${id}`;
+    vars[secretName] = keyedHash(String(vars[secretName] || vars.S3_SECRET_KEY), keyId);
+    vars[name] = keyId;
+    sources[name] = sources[secretName] = "computed";
+  }
 }
 
 function withComputed(
@@ -96,7 +116,7 @@ function withComputed(
 ): Pick<Cluster, "vars" | "sources"> {
   const computed: Vars = {
     S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
-    S3_BASE_PATH: `cluster-${id}`,
+    S3_BASE_PATH: basePathOf(id),
     RATE_WINDOW: rateWindow(String(vars.SCRAPE_INTERVAL)),
     CENTRAL_DOOR: centralDoor,
   };

@@ -15,6 +15,8 @@ export interface Peer {
   role: Role;
   ip: string;
   domain: string;
+  /** Id of the S3 key of each program, by the setting that holds it; no secret. */
+  keyIds: Record<string, string>;
 }
 
 /** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
@@ -48,6 +50,11 @@ export interface DoorCertificate {
 /** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
 export interface Identity extends DoorCertificate {
   authority: string;
+}
+
+/** The folder of a cluster in the buckets of logs and of volumes. */
+export function basePathOf(id: string): string {
+  return `cluster-${id}`;
 }
 
 const PROJECT = fileURLToPath(new URL("../..", import.meta.url));

@@ -48,12 +48,15 @@ export async function listObjects(s3: S3, bucket: string, prefix = ""): Promise<
   }
 }
 
+/** How the names of the objects begin that {@link probeBucket} writes. */
+export const PROBE_PREFIX = ".thanos-multi-cluster-probe-";
+
 /**
- * Proves that the key may put, get, list and delete in a bucket, with an object that is removed
- * again whatever happens. Throws exit 8 naming the verb that failed, and the object if it is left.
+ * Proves that the key may put, get, list and delete in a bucket (in a `folder/` of it), with an object that is
+ * removed again whatever happens. Throws exit 8 naming the verb that failed, and the object if it is left.
  */
-export async function probeBucket(s3: S3, bucket: string): Promise<void> {
-  const key = `.thanos-multi-cluster-probe-${randomUUID()}`;
+export async function probeBucket(s3: S3, bucket: string, folder = ""): Promise<void> {
+  const key = folder + PROBE_PREFIX + randomUUID();
   const body = `written to prove access; safe to delete: ${key}`;
   let failure: unknown;
   const keep = (error: unknown) => void (failure ??= error);

@@ -93,7 +93,7 @@ export function s3Of(cluster: Cluster, options: S3Options = {}): S3 {
 }
 
 function pathOf({ bucket, key, path = bucket, query }: S3Call): string {
-  const object = key === undefined ? "" : `/${encodeURIComponent(key)}`;
+  const object = key === undefined ? "" : `/${key.split("/").map(encodeURIComponent).join("/")}`;
   return path + object + (query ? `?${query}` : "");
 }
 

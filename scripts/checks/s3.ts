@@ -1,9 +1,9 @@
 // The S3 server from this machine: keys and buckets, with nothing made and nothing written.
-import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { keyOf, type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
+import { type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
 import { s3Refusal } from "../../lib/s3/errors.ts";
 import { reachFromInside } from "../components/minio/inside.ts";
-import { PROGRAMS } from "../components/minio/buckets.ts";
+import { type Bucket, bucketsOf } from "../components/minio/buckets.ts";
 import { clock } from "./node.ts";
 import { aheadOf } from "./node_facts.ts";
 import { type Check, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
@@ -21,7 +21,10 @@ interface BucketAnswer {
 }
 
 function asked({ cluster, once }: Subject): Promise<BucketAnswer[]> {
-  return once("buckets", () => Promise.all(PROGRAMS.map((program) => askBucket(cluster, program))));
+  return once(
+    "buckets",
+    () => Promise.all(bucketsOf(cluster).map((bucket) => askBucket(cluster, bucket))),
+  );
 }
 
 /** Buckets and keys, as they are seen from this machine. */
@@ -61,9 +64,8 @@ export async function s3FromInside(subject: Subject): Promise<Finding> {
  * Asks for one object of the bucket.
  * @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket".
  */
-async function askBucket(cluster: Cluster, program: string): Promise<BucketAnswer> {
-  const bucket = text(cluster, `${program}_BUCKET`);
-  const own = keyOf(cluster, program), site = siteKey(cluster);
+async function askBucket(cluster: Cluster, bucket: Bucket): Promise<BucketAnswer> {
+  const own = bucket.key, site = siteKey(cluster);
   if (own.setting === site.setting) return await ask(cluster, bucket, site);
   try {
     return await ask(cluster, bucket, own);
@@ -75,10 +77,15 @@ async function askBucket(cluster: Cluster, program: string): Promise<BucketAnswe
   }
 }
 
-async function ask(cluster: Cluster, bucket: string, key: S3Key): Promise<BucketAnswer> {
+async function ask(
+  cluster: Cluster,
+  { name: bucket, folder }: Bucket,
+  key: S3Key,
+): Promise<BucketAnswer> {
   using s3 = s3Of(cluster, { key });
   const call = { bucket, what: `look at bucket "${bucket}"`, action: "s3:ListBucket" };
-  const answer = await s3.send({ ...call, method: "GET", query: "list-type=2&max-keys=1" });
+  const query = `list-type=2&max-keys=1&prefix=${folder}`;
+  const answer = await s3.send({ ...call, method: "GET", query });
   const there = answer.status === 200;
   if (!there && answer.status !== 404) throw s3Refusal(s3, call, answer);
   const date = Date.parse(answer.headers.get("date") ?? "") / 1000;
@@ -93,8 +100,9 @@ export function bucketOf({ program, keeps }: S3KeyHolder): Check {
     when: "after",
     s3: true,
     async run({ cluster }) {
-      using s3 = s3Of(cluster, { key: keyOf(cluster, program) });
-      await probeBucket(s3, text(cluster, `${program}_BUCKET`));
+      const { key, name, folder } = bucketsOf(cluster).find((one) => one.program === program)!;
+      using s3 = s3Of(cluster, { key });
+      await probeBucket(s3, name, folder);
       return [];
     },
   };

@@ -29,10 +29,10 @@ check("make rotate-s3 gives every program a user of its own, without a gap", asy
   tell(await make(["rotate-s3"], own), "to one user per program");
   await assertKeys(renewed);
   using root = s3Of(central);
-  for (const { name, key } of bucketsOf(renewed[0]!)) {
+  for (const { name, key, folder } of bucketsOf(renewed[0]!)) {
     assert.equal((await userInfo(root, key.accessKey, "it"))?.enabled, true);
     using user = s3Of(central, { key });
-    await probeBucket(user, name);
+    await probeBucket(user, name, folder);
     for (const other of bucketsOf(central).filter((bucket) => bucket.name !== name)) {
       await assert.rejects(probeBucket(user, other.name), / lacks /);
     }

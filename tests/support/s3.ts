@@ -89,7 +89,8 @@ export function fakeS3(options: FakeOptions = {}): FakeS3 {
     onListen: () => {},
   }, async (request) => {
     const url = new URL(request.url);
-    const [bucket = "", key = ""] = url.pathname.slice(1).split("/").map(decodeURIComponent);
+    const [bucket = "", ...names] = url.pathname.slice(1).split("/").map(decodeURIComponent);
+    const key = names.join("/");
     const query = url.search.slice(1);
     const body = await request.text();
     const shown = key ? "" : body;

@@ -9,7 +9,7 @@ import {
 } from "../../lib/core/check.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { ensureBucket } from "../../lib/s3/bucket.ts";
+import { ensureBucket, PROBE_PREFIX } from "../../lib/s3/bucket.ts";
 import { s3Of } from "../../lib/s3/client.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { checksOfCluster } from "../../scripts/50-verify.ts";
@@ -217,7 +217,7 @@ export async function verdicts(
     fault({ bucket, query }) {
       const asked = new URLSearchParams(query), prefix = asked.get("prefix");
       // Whether the bucket is there, and about a probe, the fake answers itself.
-      const itself = asked.has("max-keys") || prefix?.startsWith(".");
+      const itself = asked.has("max-keys") || prefix?.startsWith(PROBE_PREFIX);
       if (bucket !== "thanos" || !query.startsWith("list-type=2") || itself) return;
       const items = listing.filter(([key]) => key.startsWith(prefix ?? "")).map(([key, hours]) =>
         `<Contents><Key>${key}</Key><LastModified>${

@@ -16,6 +16,7 @@ const CALLS = {
   "add-user": ["PUT", "admin:CreateUser"],
   "set-user-status": ["PUT", "admin:EnableUser"],
   "idp/builtin/policy/attach": ["POST", "admin:AttachUserOrGroupPolicy"],
+  "idp/builtin/policy/detach": ["POST", "admin:UpdatePolicyAssociation"],
 } as const;
 
 /** One call, which completes "Cannot ..." with `what`. */
@@ -65,7 +66,13 @@ export async function setQuota(s3: S3, bucket: string, bytes: number): Promise<v
 /** A policy as AWS writes it. */
 export interface Policy {
   Version: string;
-  Statement: { Effect: "Allow" | "Deny"; Action: string[]; Resource: string[] }[];
+  Statement: {
+    Effect: "Allow" | "Deny";
+    Action: string[];
+    Resource: string[];
+    /** Of what is listed: how its names begin. */
+    Condition?: { StringLike: { "s3:prefix": string[] } };
+  }[];
 }
 
 /** The policy of that name; undefined when there is none. */
@@ -113,12 +120,18 @@ export async function disableUser(s3: S3, accessKey: string): Promise<void> {
   await must(s3, call("set-user-status", "disable a user", { accessKey, status: "disabled" }));
 }
 
-/** Gives a user more policies. */
-export async function attach(s3: S3, { key }: S3, policies: string[]): Promise<void> {
+/** Gives a user more policies, or takes some away. */
+export async function attach(
+  s3: S3,
+  { key }: S3,
+  policies: string[],
+  verb: "attach" | "detach" = "attach",
+): Promise<void> {
+  if (policies.length === 0) return;
   const body = sealed(JSON.stringify({ policies, user: key.accessKey }), s3.key.secretKey);
-  const what = `give ${policies.join(", ")} to the user of ${key.setting}`;
+  const what = `${verb} ${policies.join(", ")}, of the user of ${key.setting}`;
   const headers = { "content-type": "application/octet-stream" };
-  const ask = { ...call("idp/builtin/policy/attach", what, {}, body), headers };
+  const ask = { ...call(`idp/builtin/policy/${verb}`, what, {}, body), headers };
   // The code: another run has done it this moment.
   await must(s3, ask, "XMinioAdminPolicyChangeAlreadyApplied");
 }

@@ -1,26 +1,38 @@
 // The three buckets: who uses which, how much it may hold, and what its user may do.
-import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
+import { basePathOf, type Cluster, flag, type Peer, text } from "../../../lib/core/cluster.ts";
 import { SETTINGS } from "../../../lib/config/schema.ts";
 import type { Policy } from "./admin.ts";
 import { bytesOf } from "../../../lib/core/quantity.ts";
+import { PROBE_PREFIX } from "../../../lib/s3/bucket.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 
 /** Programs that keep something on S3, as the settings name them: THANOS of THANOS_BUCKET. */
 export const PROGRAMS = Object.keys(SETTINGS).filter((name) => name.endsWith("_BUCKET"))
   .map((name) => name.replace(/_BUCKET$/, ""));
 
-/** The bucket of each program, its quota in bytes (0: no limit), and whether its key also reads MinIO's metrics. */
+/**
+ * The bucket of each program, its quota in bytes (0: no limit), the folder that the cluster has of it (empty:
+ * blocks of metrics have none), and the clusters whose program has the same key.
+ */
 export function bucketsOf(cluster: Cluster) {
   return PROGRAMS.map((program) => {
     const quota = text(cluster, `${program}_BUCKET_QUOTA`);
+    const key = keyOf(cluster, program);
     return {
       name: text(cluster, `${program}_BUCKET`),
       quota: quota === "" ? 0 : bytesOf(quota),
+      folder: program === "THANOS" ? "" : `${basePathOf(cluster.id)}/`,
       program,
-      key: keyOf(cluster, program),
+      key,
       watches: program === "THANOS" && flag(cluster, "MINIO_METRICS"),
+      holders: holdersOf(cluster, program, key.accessKey),
     };
   });
+}
+
+/** The clusters whose program has this key. */
+export function holdersOf({ fleet }: Cluster, program: string, keyId: string): Peer[] {
+  return fleet.filter(({ keyIds }) => keyIds[`${program}_S3_ACCESS_KEY`] === keyId);
 }
 
 /** The bucket of a program. */
@@ -29,27 +41,53 @@ export type Bucket = ReturnType<typeof bucketsOf>[number];
 /** How the names of our policies begin; the name of a bucket follows. */
 export const POLICY_PREFIX = "thanos-multi-cluster-";
 
+/** The policy of the user of a bucket. That of all clusters stays while they change to keys of their own. */
+export function policyNameOf({ fleet }: Cluster, { name, holders }: Bucket): string {
+  return POLICY_PREFIX + name + (holders.length === fleet.length ? "" : `-${holders[0]!.id}`);
+}
+
 /**
- * What a bucket's program needs, and no more. Nobody who writes may delete the bucket, or old
- * versions of objects: with S3_KEEP_DELETED_DAYS a key that leaks cannot destroy what is there.
+ * What the holders of a bucket's key need, and no more. Only central, whose Compactor does it, may delete blocks or
+ * read them; of logs and volumes each has its folder, and central may read all logs (`make restore-logs FROM=`).
+ * Nobody who writes may delete the bucket, or old versions of objects.
  */
-export function policyOf({ name, program, watches }: Bucket): Policy {
-  const [itself, inside] = [[`arn:aws:s3:::${name}`], [`arn:aws:s3:::${name}/*`]];
-  const look = ["s3:ListBucket"];
-  const use = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"];
-  if (program === "OPENSEARCH") {
-    look.push("s3:GetBucketLocation", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions");
-    use.push("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts");
-  }
+export function policyOf({ name, program, watches, holders }: Bucket): Policy {
+  const isCentral = holders.some(({ role }) => role === "central");
+  const bucket = `arn:aws:s3:::${name}`;
+  const folders = holders.map(({ id }) => `${basePathOf(id)}/*`);
+  const ofBlocks = program === "THANOS", ofLogs = program === "OPENSEARCH";
+  const all = isCentral ? ["*"] : undefined;
+  const probes = [`${PROBE_PREFIX}*`];
+  const reads = ofBlocks ? all ?? ["*/meta.json", ...probes] : ofLogs && all || folders;
+  const writes = ofBlocks ? all ?? ["*/meta.json", "*/index", "*/chunks/*", ...probes] : folders;
+  const deletes = ofBlocks ? all ?? probes : folders;
+  const seesAll = ofBlocks || reads === all;
+  const prefixes = { StringLike: { "s3:prefix": folders } };
+  const allow = (Action: string[], paths?: string[]) => ({
+    Effect: "Allow" as const,
+    Action,
+    Resource: paths?.map((path) => `${bucket}/${path}`) ?? [bucket],
+  });
   return {
     Version: "2012-10-17",
     Statement: [
-      { Effect: "Allow", Action: look, Resource: itself },
-      { Effect: "Allow", Action: use, Resource: inside },
+      {
+        ...allow(ofLogs ? ["s3:ListBucket", "s3:ListBucketVersions"] : ["s3:ListBucket"]),
+        ...seesAll ? {} : { Condition: prefixes },
+      },
+      allow(["s3:GetObject"], reads),
+      allow(["s3:PutObject"], writes),
+      allow(["s3:DeleteObject"], deletes),
+      ...ofLogs
+        ? [
+          allow(["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]),
+          allow(["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"], folders),
+        ]
+        : [],
       // MinIO takes the right to delete an object for the right to delete its versions.
-      { Effect: "Deny", Action: ["s3:DeleteObjectVersion"], Resource: inside },
-      ...watches
-        ? [{ Effect: "Allow" as const, Action: ["admin:Prometheus"], Resource: ["arn:aws:s3:::*"] }]
+      { ...allow(["s3:DeleteObjectVersion"], ["*"]), Effect: "Deny" },
+      ...watches && isCentral
+        ? [{ ...allow(["admin:Prometheus"]), Resource: ["arn:aws:s3:::*"] }]
         : [],
     ],
   };

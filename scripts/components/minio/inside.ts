@@ -59,7 +59,7 @@ function keysOf(cluster: Cluster, buckets: Bucket[]): Manifest {
   const caFile = `${FOLDER}/ca.crt`;
   const files = buckets.map((bucket) => [
     `${containerName(bucket)}.yml`,
-    objstoreConfig(cluster, bucket.name, bucket.key, { caFile }),
+    objstoreConfig(cluster, bucket.name, bucket.key, { caFile, prefix: bucket.folder }),
   ]);
   const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
   return secret(NAME, NAMESPACE, { ...Object.fromEntries(files), ...ca });

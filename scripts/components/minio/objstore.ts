@@ -5,13 +5,13 @@ import type { S3Key } from "../../../lib/s3/client.ts";
 
 /**
  * The file for `--objstore.config-file`; it holds the key. `caFile`: where the certificates lie that the program shall
- * trust, when the site has a private CA.
+ * trust, when the site has a private CA; `prefix`: a `folder/` of the bucket, in place of all.
  */
 export function objstoreConfig(
   cluster: Cluster,
   bucket: string,
   { accessKey, secretKey }: S3Key,
-  { caFile }: { caFile: string },
+  { caFile, prefix }: { caFile: string; prefix?: string },
 ): string {
   const config = {
     type: "S3",
@@ -25,6 +25,7 @@ export function objstoreConfig(
       bucket_lookup_type: "path",
       ...(cluster.s3Ca ? { http_config: { tls_config: { ca_file: caFile } } } : {}),
     },
+    ...prefix ? { prefix } : {},
   };
   const quoted = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" } as const;
   return stringify(config, Object.values(config.config).some(readsOtherwise) ? quoted : {});

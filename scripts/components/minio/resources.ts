@@ -19,7 +19,14 @@ import {
   setQuota,
   userInfo,
 } from "./admin.ts";
-import { type Bucket, bucketsOf, POLICY_PREFIX, policyOf } from "./buckets.ts";
+import {
+  type Bucket,
+  bucketsOf,
+  holdersOf,
+  POLICY_PREFIX,
+  policyNameOf,
+  policyOf,
+} from "./buckets.ts";
 
 /** The server, and what our key may do there beside S3. */
 export interface Store {
@@ -47,12 +54,17 @@ export const storage: Resources<Store> = {
     const all = bucketsOf(cluster);
     const shared = all.filter(({ key }) => key.accessKey === site);
     const own = all.filter((bucket) => !shared.includes(bucket));
-    const users = Map.groupBy(own, ({ key }) => key.accessKey);
+    // With what another cluster uses the key for.
+    const users = [...new Map(own.map(({ key }) => [key.accessKey, key])).values()].map((key) =>
+      all.map((bucket) => (
+        { ...bucket, key, holders: holdersOf(cluster, bucket.program, key.accessKey) }
+      )).filter(({ holders }) => holders.length > 0)
+    );
     return [
       ...all.map((bucket, index) => bucketItself(bucket, index === 0 ? probes(cluster) : [])),
       ...all.map(quotaIn),
-      ...own.map((bucket) => s3Policy(POLICY_PREFIX + bucket.name, policyOf(bucket))),
-      ...[...users.values()].map((buckets) => s3User(cluster, buckets)),
+      ...users.flat().map((bucket) => s3Policy(policyNameOf(cluster, bucket), policyOf(bucket))),
+      ...users.map((buckets) => s3User(cluster, buckets)),
       ...shared.length > 0 ? [siteUser(shared)] : [],
       ...all.map(({ name }) => bucketVersions(name, days)),
     ];
@@ -113,20 +125,21 @@ function s3Policy(name: string, policy: Policy): Resource<Store> {
 
 /** The statements of a policy in an order of their own; MinIO sorts what it is given. */
 function sorted({ Statement }: Policy) {
-  return [Statement].flat().map(({ Effect, Action, Resource }) => ({
+  return [Statement].flat().map(({ Effect, Action, Resource, Condition }) => ({
     Effect,
     Action: [Action].flat().sort(),
     Resource: [Resource].flat().sort(),
+    prefixes: [Condition?.StringLike["s3:prefix"] ?? []].flat().sort(),
   })).sort((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
 }
 
 /**
- * The user of the key of these buckets, with the rights to them alone. Rights are never taken away; a user with
- * policies that are not ours is somebody else's and left alone, and one that is disabled stays so.
+ * The user of the key of these buckets, with the rights to them alone. Of ours, what it has and need not have is taken
+ * away; a user with policies that are not ours is somebody else's and left alone, and one that is disabled stays so.
  */
 function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
   const [{ key, name }] = buckets as [Bucket];
-  const policies = buckets.map(({ name }) => POLICY_PREFIX + name);
+  const policies = buckets.map((bucket) => policyNameOf(cluster, bucket));
   const setting = key.setting!;
   const ask = async (s3: S3) => {
     using user = s3Of(cluster, { key });
@@ -134,14 +147,16 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
       userInfo(s3, key.accessKey, setting),
       refusedAt(user, name),
     ]);
-    const missing = policies.filter((policy) => !found?.policies.includes(policy));
-    return { found, refused, missing };
+    const has = found?.policies ?? [];
+    const missing = policies.filter((policy) => !has.includes(policy));
+    const spare = has.filter((policy) => !policies.includes(policy));
+    return { found, refused, missing, spare };
   };
   return {
     id: `S3User/${setting}`,
     async look({ s3, may }) {
       if (may !== "yes") return noUser(may);
-      const { found, refused, missing } = await ask(s3);
+      const { found, refused, missing, spare } = await ask(s3);
       // A key that is there but no user of MinIO's own, such as a service account, is the operator's.
       if (!found) return { state: refused ? "missing" : "as wanted" };
       const foreign = [
@@ -156,17 +171,19 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
       }
       return differing([
         ...missing.map((policy) => ({ path: "policies", old: undefined, now: policy })),
+        ...spare.map((policy) => ({ path: "policies", old: policy, now: undefined })),
         ...refused === "SignatureDoesNotMatch"
           ? [{ path: "secret key", old: "another", now: "that of the settings" }]
           : [],
       ]);
     },
     async put({ s3 }) {
-      const { found, refused, missing } = await ask(s3);
+      const { found, refused, missing, spare } = await ask(s3);
       using user = s3Of(cluster, { key });
       if (refused) await putUser(s3, user);
-      if (missing.length > 0) await attach(s3, user, missing);
-      return !found || refused !== "" || missing.length > 0;
+      await attach(s3, user, missing);
+      await attach(s3, user, spare, "detach");
+      return !found || refused !== "" || missing.length + spare.length > 0;
     },
   };
 }
@@ -174,7 +191,8 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
 /** The key of the site where programs have no other: it is there, and what it may is told. */
 function siteUser(shared: Bucket[]): Resource<Store> {
   const names = shared.map(({ program }) => `${program}_S3_ACCESS_KEY`).join(", ");
-  const warning = `S3_ACCESS_KEY may administrate the server, and clusters get it: set ${names}`;
+  const warning = "S3_ACCESS_KEY may administrate the server, and clusters get it: " +
+    `set S3_KEY_PER_CLUSTER=true, or ${names}`;
   return {
     id: "S3User/S3_ACCESS_KEY",
     look: ({ may }) =>

@@ -1,7 +1,7 @@
 // The S3 half against a real MinIO over TLS: what it really answers to each fault, and what only it
 // can do. On a disk of its own where the kernel gives one, so that it can be full.
 import assert from "node:assert/strict";
-import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
@@ -29,9 +29,10 @@ import { runStep } from "../../../lib/deploy/step.ts";
 import { ensureTools } from "../../../scripts/tools/tool.ts";
 import { minio } from "../../../scripts/00-minio.ts";
 import { storage } from "../../../scripts/components/minio/resources.ts";
-import { bucketsOf, policyOf } from "../../../scripts/components/minio/buckets.ts";
+import { bucketsOf, policyNameOf, policyOf } from "../../../scripts/components/minio/buckets.ts";
+import { objstoreConfig } from "../../../scripts/components/minio/objstore.ts";
 import { minioMetrics } from "../../../scripts/components/prometheus/access.ts";
-import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import { ensureVersions, pem, removeUser } from "../../support/s3.ts";
 import { inventoryOf } from "../../support/inventory.ts";
 
@@ -157,12 +158,12 @@ async function run(cluster: Cluster): Promise<{ state: string; changed: number; 
 }
 
 /** What a key may do in a bucket, as the answers to one request each. */
-async function rights(user: S3, bucket: string): Promise<Record<string, number>> {
-  const key = "an-object";
+async function rights(user: S3, bucket: string, folder = ""): Promise<Record<string, number>> {
+  const key = `${folder}an-object`;
   const calls = {
     put: { method: "PUT", bucket, key, body: "text" },
     get: { method: "GET", bucket, key },
-    list: { method: "GET", bucket, query: "list-type=2" },
+    list: { method: "GET", bucket, query: `list-type=2&prefix=${folder}` },
     delete: { method: "DELETE", bucket, key },
     deleteBucket: { method: "DELETE", bucket },
     deleteVersion: { method: "DELETE", bucket, key, query: "versionId=null" },
@@ -186,9 +187,9 @@ test("B24: 00-minio gives every program a user that may use its own bucket, and 
   assert.doesNotMatch(second.output, /warning/);
 
   const buckets = bucketsOf(cluster);
-  for (const { key, name } of buckets) {
+  for (const { key, name, folder } of buckets) {
     using user = s3Of(cluster, { key });
-    assert.deepEqual(await rights(user, name), {
+    assert.deepEqual(await rights(user, name, folder), {
       ...{ put: 200, get: 200, list: 200, delete: 204 },
       ...{ deleteVersion: 403, deleteBucket: 403, create: 403 },
     });
@@ -197,6 +198,157 @@ test("B24: 00-minio gives every program a user that may use its own bucket, and 
       assert.deepEqual(new Set(found), new Set([403]), `${name} -> ${other.name}`);
     }
     assert.equal(await administration(user), "no right");
+  }
+});
+
+/** The answer to one request about an object. */
+async function ask(user: S3, method: "GET" | "PUT" | "DELETE", bucket: string, key: string) {
+  const body = method === "PUT" ? "text" : undefined;
+  return (await user.send({ method, bucket, key, body, what: method, action: "" })).status;
+}
+
+/** Every cluster of the site, after its own 00-minio. */
+async function deployed(name: string, vars: Record<string, string>): Promise<Cluster[]> {
+  const { vars: { CLUSTER_ID: _, ...site_ } } = await site(name, vars);
+  const ours = Object.fromEntries(
+    Object.keys(vars).concat("S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "SIMULATED_NODES")
+      .concat("THANOS_BUCKET", "OPENSEARCH_BUCKET", "LONGHORN_BUCKET")
+      .map((setting) => [setting, vars[setting] ?? String(site_[setting])]),
+  );
+  const fleet = (await fixtureFleet(ours)).map((one) => ({ ...one, s3Ca: pem("ca.pem") }));
+  for (const cluster of fleet) {
+    const { state, output } = await run(cluster);
+    assert.equal(state, "ok", output);
+  }
+  return fleet;
+}
+
+const BLOCK = "01JAAAAAAAAAAAAAAAAAAAAAAA";
+const PER_CLUSTER = { S3_KEY_PER_CLUSTER: "true" };
+
+test("P7: an edge's key deletes and reads nobody's blocks, and reaches logs and volumes of its cluster alone", async () => {
+  await deployed("least", OWN_KEYS);
+  const [central, edge] = await deployed("least", { ...OWN_KEYS, ...PER_CLUSTER }) as [
+    Cluster,
+    Cluster,
+  ];
+  const keys = ["THANOS", "OPENSEARCH", "LONGHORN"].map((program) =>
+    [central, edge].map((one) => keyOf(one!, program).accessKey)
+  );
+  assert.equal(new Set(keys.flat()).size, 6, "nobody shares a key");
+  await inBucket("least-thanos", async (_, as) => {
+    // What all shared before goes on until it is retired.
+    for (const [program, name] of [["THANOS", "thanos"], ["LONGHORN", "longhorn-backups"]]) {
+      const before = as({
+        accessKey: OWN_KEYS[`${program}_S3_ACCESS_KEY`]!,
+        secretKey: OWN_KEYS[`${program}_S3_SECRET_KEY`]!,
+      });
+      const folder = "cluster-198/";
+      assert.equal((await rights(before, `least-${name}`, folder)).delete, 204);
+    }
+    const users = (cluster: Cluster) => bucketsOf(cluster).map(({ key }) => as(key));
+    const [ofCentral, ofEdge] = [users(central), users(edge)];
+    const bucket = "least-thanos";
+    const files = ["meta.json", "index", "chunks/000001"].map((file) => `${BLOCK}/${file}`);
+    for (const file of files) assert.equal(await ask(ofEdge[0]!, "PUT", bucket, file), 200);
+    assert.equal(await ask(ofEdge[0]!, "GET", bucket, files[0]!), 200, "the sidecar looks at it");
+    assert.equal(await ask(ofEdge[0]!, "GET", bucket, `${BLOCK.slice(1)}B/meta.json`), 404);
+    for (const file of files) {
+      assert.equal(await ask(ofEdge[0]!, "DELETE", bucket, file), 403, file);
+    }
+    for (const file of files.slice(1)) {
+      assert.equal(await ask(ofEdge[0]!, "GET", bucket, file), 403, file);
+    }
+    // With this mark the Compactor would delete the block in its name.
+    for (const mark of ["deletion-mark.json", "no-compact-mark.json", "anything"]) {
+      assert.equal(await ask(ofEdge[0]!, "PUT", bucket, `${BLOCK}/${mark}`), 403, mark);
+    }
+    for (const file of files) assert.equal(await ask(ofCentral[0]!, "DELETE", bucket, file), 204);
+
+    for (const [index, name] of ["least-opensearch-logs", "least-longhorn-backups"].entries()) {
+      const [own, other] = [ofEdge[index + 1]!, ofCentral[index + 1]!];
+      assert.deepEqual(await rights(own, name, "cluster-197/"), {
+        ...{ put: 200, get: 200, list: 200, delete: 204 },
+        ...{ deleteVersion: 403, deleteBucket: 403, create: 403 },
+      });
+      for (const folder of ["cluster-196/", "cluster-1970/", "cluster-19", ""]) {
+        assert.deepEqual(new Set(Object.values(await rights(own, name, folder))), new Set([403]));
+      }
+      const { put, list, delete: gone } = await rights(other, name, "cluster-197/");
+      assert.deepEqual([put, gone], [403, 403], "central neither");
+      assert.equal(list, name.includes("logs") ? 200 : 403, "make restore-logs FROM=197");
+    }
+  });
+});
+
+test("P7: a site that was deployed before gets the new rights by a deploy, and plan tells them", async () => {
+  const wide = (name: string) => ({
+    Version: "2012-10-17",
+    Statement: [
+      { ...LIST, Resource: [`arn:aws:s3:::${name}`] },
+      { ...LIST, Action: ["s3:*"], Resource: [`arn:aws:s3:::${name}/*`] },
+    ],
+  });
+  // Keys of the edge's own, as a SECRET_FILE of each cluster gives them, and one that all share.
+  const shared = { OPENSEARCH_S3_ACCESS_KEY: "all-share", OPENSEARCH_S3_SECRET_KEY: "hush-share" };
+  const alone = { THANOS_S3_ACCESS_KEY: "edge-alone", THANOS_S3_SECRET_KEY: "hush-edge-alone" };
+  const base = await site("older", { ...shared, ...alone });
+  const fleet = base.fleet.map((peer) =>
+    peer.role === "edge" ? peer : {
+      ...peer,
+      keyIds: { ...peer.keyIds, THANOS_S3_ACCESS_KEY: "central-alone" },
+    }
+  );
+  const cluster = { ...base, fleet };
+  await inBucket("older-thanos", async (root, as) => {
+    for (const { name, key } of bucketsOf(cluster).slice(0, 2)) {
+      await putPolicy(root, OURS + name, wide(name));
+      await makeUser(root, as(key), OURS + name);
+    }
+    const plan = async () =>
+      pending(await planResources([storage], cluster)).map(({ id, action, fields }) =>
+        [action, id, ...fields].join(" ")
+      ).filter((line) => / S3/.test(line));
+    const planned = await plan();
+    assert.match(planned.join("\n"), /^create S3Policy\/\S+older-thanos-197$/m);
+    assert.match(planned.join("\n"), /^update S3Policy\/\S+older-opensearch-logs /m);
+    assert.match(
+      planned.join("\n"),
+      /S3User\/THANOS_S3_ACCESS_KEY policies: \(none\) -> "\S+older-thanos-197" policies: "\S+older-thanos" -> \(none\)$/m,
+    );
+    assert.equal(planned.length, 3, planned.join("\n"));
+    const { state, output } = await run(cluster);
+    assert.equal(state, "ok", output);
+    assert.deepEqual(await plan(), []);
+    assert.equal((await run(cluster)).changed, 0);
+    const [blocks, logs] = bucketsOf(cluster);
+    assert.equal(await ask(as(blocks!.key), "DELETE", blocks!.name, `${BLOCK}/index`), 403);
+    const found = await userInfo(root, blocks!.key.accessKey, "it");
+    assert.deepEqual(found?.policies, [policyNameOf(cluster, blocks!)]);
+    for (const id of ["196", "197", "198"]) {
+      assert.equal((await rights(as(logs!.key), logs!.name, `cluster-${id}/`)).delete, 204);
+    }
+    assert.equal((await rights(as(logs!.key), logs!.name)).put, 403);
+  });
+});
+
+test("P7: a real sidecar's uploads and the Job of 00-minio need no more than an edge's key may", async () => {
+  const [, edge] = await deployed("upload", { ...OWN_KEYS, ...PER_CLUSTER }) as [Cluster, Cluster];
+  const { thanos, promtool } = await ensureTools(["thanos", "promtool"]);
+  const [data, text] = [join(folder, "blocks"), join(folder, "metrics.txt")];
+  await writeFile(text, "# TYPE toy gauge\ntoy 1 1700000000\n# EOF\n");
+  await $`${promtool!} tsdb create-blocks-from openmetrics ${text} ${data}`;
+  const caFile = join(folder, "ca.pem");
+  await writeFile(caFile, pem("ca.pem"));
+  for (const { name, key, folder: prefix, program } of bucketsOf(edge)) {
+    const file = join(folder, `${program}.yml`);
+    await writeFile(file, objstoreConfig(edge, name, key, { caFile, prefix }));
+    const config = `--objstore.config-file=${file}`;
+    if (program === "THANOS") {
+      await $`${thanos!} tools bucket upload-blocks ${config} --path=${data} --label=${'cluster="x"'}`;
+    }
+    const { stdout } = await $`${thanos!} tools bucket ls ${config}`;
+    if (program === "THANOS") assert.match(stdout, /^01\w{24}$/m);
   }
 });
 
