@@ -191,7 +191,8 @@ export function isFor({ subjectAltName = "" }: X509Certificate, host: string): b
   return names.includes(`DNS:${host}`) || names.includes(`DNS:*${above}`);
 }
 
-function privateKey(pem: string): KeyObject | undefined {
+/** A private key without a passphrase; undefined where the text is none. */
+export function privateKey(pem: string): KeyObject | undefined {
   try {
     return createPrivateKey(pem);
   } catch {

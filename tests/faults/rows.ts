@@ -142,6 +142,11 @@ export const FAULTS: Fault[] = [
   { id: "A63", fault: "clock too far from that of the S3", exit: "8" },
   { id: "A64", fault: "certificate of the S3 not trusted", exit: "8" },
   { id: "A65", fault: "a right on the bucket missing, quota, full disk", exit: "8" },
+  {
+    id: "P14",
+    fault: "certificate of another CA, or a key that does not fit",
+    exit: "0, and told",
+  },
   { id: "P7", fault: "key of an edge, stolen or shared", exit: "opens what is its cluster's" },
   { id: "A66", fault: "S3 well from here, not from the cluster", exit: "8" },
   { id: "A67", fault: "OpenSearch refuses a document for a moment", exit: "0 or 8" },

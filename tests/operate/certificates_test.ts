@@ -1,7 +1,7 @@
 // scripts/operate/certificates.ts and the judgement of INGRESS_TLS_DIR, with the real openssl.
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFor } from "../../lib/config/certificates.ts";
@@ -53,6 +53,70 @@ Deno.test("ensureCertificates() never replaces the CA, and asks for its key when
       (error: DeployError) => error.exitCode === 3 && /site-ca.key/.test(String(error.where)),
     );
     assert.equal(await readFile(join(folder, "site-ca.crt"), "utf8"), before);
+  });
+});
+
+Deno.test("P14: ensureCertificates() keeps what another CA has signed, and a copy of what it replaces", async () => {
+  await withFolder(async (folder) => {
+    const doors = [{ id: "197", domain: DOMAIN, folder }];
+    const path = (name: string) => join(folder, name);
+    const texts = () =>
+      Promise.all(["197.key", "197.crt"].map((name) => readFile(path(name), "utf8")));
+    await ensureCertificates(doors);
+    const ours = await texts();
+    // A key that is another's: the pair is made anew, and both halves of before are still there.
+    await copyFile(path("site-ca.key"), path("197.key"));
+    assert.match((await ensureCertificates(doors)).join(), /197 made .*the key does not fit/);
+    const kept = (await readdir(folder)).filter((name) => name.includes(".old."));
+    assert.equal(kept.length, 2, kept.join());
+    const copy = kept.find((name) => name.endsWith(".crt"))!;
+    assert.equal(await readFile(path(copy), "utf8"), ours[1]);
+    const modes = await Promise.all(
+      kept.map(async (name) => (await stat(path(name))).mode & 0o777),
+    );
+    assert.deepEqual(modes, kept.map((name) => name.endsWith(".key") ? 0o600 : 0o644));
+    assert.deepEqual((await readdir(folder)).filter((name) => name.includes(".new.")), []);
+
+    // The operator's own: it ends soon, has other names, or has a foreign key.
+    const own = async (days: string, name: string) => {
+      const { success } = await new Deno.Command("openssl", {
+        args: [
+          "req",
+          "-x509",
+          "-newkey",
+          "rsa:2048",
+          "-nodes",
+          "-days",
+          days,
+          "-subj",
+          "/CN=company",
+        ]
+          .concat("-keyout", path("197.key"), "-out", path("197.crt"))
+          .concat("-addext", `subjectAltName=DNS:${name}`),
+        stderr: "null",
+      }).output();
+      assert.ok(success);
+    };
+    const untouched = async (reason: RegExp) => {
+      const before = await texts();
+      const told: string[] = [];
+      assert.deepEqual(await ensureCertificates(doors, (text) => told.push(text)), []);
+      assert.match(told.join(), reason);
+      assert.match(told.join(), /197: .*none of the site CA, so it is left/);
+      assert.deepEqual(await texts(), before);
+    };
+    await own("20", `*.${DOMAIN}`);
+    await untouched(/the old one ends/);
+    await own("300", "elsewhere.lab");
+    await untouched(/other names/);
+    await own("300", `*.${DOMAIN}`);
+    assert.deepEqual(await ensureCertificates(doors), [], "it is well");
+    await copyFile(path("site-ca.key"), path("197.key"));
+    await untouched(/the key does not fit/);
+    await rm(path("197.crt"));
+    const key = await readFile(path("197.key"), "utf8");
+    assert.deepEqual(await ensureCertificates(doors), []);
+    assert.equal(await readFile(path("197.key"), "utf8"), key, "it waits for its certificate");
   });
 });
 
