@@ -189,11 +189,25 @@ export function changeCount(count: number): string {
 /** Rows as an aligned text table; the first row is the heading. */
 export function table(rows: string[][]): string {
   const widths = rows[0]!.map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? "").length))
+    Math.max(...rows.map((row) => columnsOf(row[column] ?? "")))
   );
   return rows.map((row) =>
-    row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd()
+    row.map((cell, column) => cell + " ".repeat(widths[column]! - columnsOf(cell))).join("  ")
+      .trimEnd()
   ).join("\n");
+}
+
+const LETTERS = new Intl.Segmenter();
+/** Letters of Korean, Chinese and Japanese, emoji, and wide forms; of the block at U+FF00 the second half is narrow. */
+const WIDE =
+  /^(?![\uff61-\uffdc])[\p{sc=Hang}\p{sc=Hani}\p{sc=Hira}\p{sc=Kana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uffe6]/u;
+
+/** Columns that a terminal gives a text: two for a wide letter, of however many characters it is made. */
+export function columnsOf(text: string): number {
+  return [...LETTERS.segment(text)].reduce(
+    (sum, { segment }) => sum + 1 + Number(WIDE.test(segment)),
+    0,
+  );
 }
 
 const colour = process.stderr.isTTY && !process.env.NO_COLOR;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { masked, maskSecrets, Report, table } from "../../../lib/io/report.ts";
+import { columnsOf, masked, maskSecrets, Report, table } from "../../../lib/io/report.ts";
 
 function lines(prefix = ""): [Report, string[]] {
   const written: string[] = [];
@@ -43,6 +43,15 @@ Deno.test("Report lists few changes by object and many by kind", () => {
     Array.from({ length: 20 }, (_, index) => ({ id: `Pod/n/${index}`, action: "created" })),
   );
   assert.deepEqual(long, ["    created    20 Pod\n"]);
+});
+
+Deno.test("table() counts the columns of a terminal: Korean letters take two, however they are made", () => {
+  const rows = [["서버", "x"], ["서버".normalize("NFD"), "x"], ["ab", "x"], ["👍🏽é", "x"], [
+    "ﾊﾝ｢",
+    "x",
+  ]];
+  assert.deepEqual(rows.map(([word]) => columnsOf(word!)), [4, 4, 2, 3, 3]);
+  assert.equal(table([["서버", "x"], ["ab", "x"]]), "서버  x\nab    x");
 });
 
 Deno.test("table() aligns columns", () => {
