@@ -22,7 +22,7 @@ import {
   moveShards,
   withdrawVotes,
 } from "./components/logging/nodes.ts";
-import { loggingObjects, openSearchKey } from "./components/logging/objects.ts";
+import { FOUNDED, loggingObjects, openSearchKey } from "./components/logging/objects.ts";
 import { logDocuments, logPolicies } from "./components/logging/resources.ts";
 import { policiesIn } from "./networks.ts";
 
@@ -61,7 +61,8 @@ export const logging = step({
   resources: [logDocuments, logPolicies],
   async run({ cluster, objects, report, phase, live, apply, ready, put, changed }) {
     const collector = objects.filter(isCollector);
-    const store = objects.filter((object) => !isCollector(object));
+    const founded = objects.filter(({ metadata }) => metadata.name === FOUNDED);
+    const store = objects.filter((object) => !isCollector(object) && !founded.includes(object));
     const waiting = (missing: string) => report.waiting(missing);
     const leaving = await leavingNodes(cluster);
     if (leaving.length > 0) {
@@ -76,6 +77,8 @@ export const logging = step({
     await phase("OpenSearch ready", () => ready(store, 15));
     // Before the first line arrives: a template is in force for later indices only.
     await put(logDocuments);
+    // Only a cluster with a manager takes documents.
+    await phase("Note that a cluster exists", () => apply(founded));
     await live("Nodes and repository in use", async () => {
       await using os = await openOpenSearch(cluster);
       if (await settle(os, cluster, waiting)) changed("exclusions of removed nodes cleared");

@@ -35,8 +35,8 @@ function discovery(nodes: number): Record<string, unknown> {
   if (nodes === 1) return { "discovery.type": "single-node" };
   return {
     "discovery.seed_hosts": ["opensearch-headless"],
-    // Read only until a cluster exists: the first node alone may found one, whatever their number.
-    "cluster.initial_cluster_manager_nodes": ["opensearch-0"],
+    // The first node alone may found a cluster, whatever their number; copy.sh takes this away once one exists.
+    "cluster.initial_cluster_manager_nodes": "opensearch-0",
   };
 }
 
@@ -49,12 +49,15 @@ export const openSearchKey: S3KeyHolder = {
   read: (values) => ({
     accessKey: values["s3.client.default.access_key"],
     secretKey: values["s3.client.default.secret_key"],
+/** Its being there says that a cluster exists: a node whose volume was lost founds none beside the others. */
+export const FOUNDED = "opensearch-founded";
+
   }),
 };
 
 /**
- * opensearch.yml, the alerts on settings, S3 keys for the keystore, the login of the Ingress, and the CA of the S3
- * when it is private.
+ * opensearch.yml, {@link FOUNDED}, the alerts on settings, S3 keys for the keystore, the login of the Ingress, and the
+ * CA of the S3 when it is private.
  */
 export function loggingObjects(cluster: Cluster): Manifest[] {
   const version = text(cluster, "OPENSEARCH_VERSION");
@@ -79,3 +82,4 @@ export function loggingObjects(cluster: Cluster): Manifest[] {
     ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, extra)] : []),
   ];
 }
+    configMap(FOUNDED, NAMESPACE, { cluster: "exists" }, extra),

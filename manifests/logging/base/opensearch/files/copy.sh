@@ -6,6 +6,10 @@ home=/usr/share/opensearch
 
 cp -Rf "$home/config/." /prepared/config/
 cp -f /opensearch-config/opensearch.yml /prepared/config/opensearch.yml
+# Where a cluster exists an empty volume is a lost one: its node waits for the others.
+if [ -e /founded/cluster ]; then
+  sed -i '/^cluster\.initial_cluster_manager_nodes:/d' /prepared/config/opensearch.yml
+fi
 # -L: some distributions make cacerts a link to a file of the system.
 cp -fL "$home/jdk/lib/security/cacerts" /prepared/truststore/cacerts
 chmod u+w /prepared/truststore/cacerts
