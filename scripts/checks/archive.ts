@@ -30,8 +30,8 @@ interface NodeDisk {
 }
 
 /**
- * The disks have room, and will have it when every day that is to be kept is there. Above 85 % OpenSearch gives
- * no new index a place, so tomorrow's would be red.
+ * The disks have room, and will have it when every day that is to be kept is there. At 95 % OpenSearch takes
+ * no line.
  */
 export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
   const path = "/_nodes/stats/fs";
@@ -43,8 +43,9 @@ export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
   return [
     disks.filter(({ used }) => used > 0.85).map(({ name, used }) => ({
       what: `the volume of ${name} is ${(100 * used).toFixed(0)} % full`,
-      cause: "more is logged in LOG_RETENTION than the volume holds; above 85 % no new index is " +
-        "placed, at 95 % every line is refused",
+      cause:
+        "more is logged in LOG_RETENTION than the volume holds; at 95 % no line is taken any more, " +
+        "and index management stands still",
       fix: "a larger OPENSEARCH_STORAGE or a shorter LOG_RETENTION, then make 40-logging",
     })),
     outlookOf(await indicesOf(proxy), bytes, cluster),

@@ -72,7 +72,7 @@ async function remove(os: OpenSearch, target: string): Promise<Change> {
   return { id: target, action: "deleted" };
 }
 
-/** OpenSearch gives a node above the first no shard, and fills none beyond the second. */
+/** No day is restored to a disk above the first, and none is filled beyond the second. */
 const LOW = 0.85, HIGH = 0.9;
 
 /** A node's disk, in bytes. */
@@ -96,8 +96,8 @@ async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Pr
       ...disks.map(({ name, total, available }) =>
         `${name}: ${sizeText(total - available)} of ${sizeText(total)} are used`
       ),
-      "OpenSearch puts nothing on a disk that is 85 % full, and fills none beyond 90 %; at 95 % " +
-      "it would refuse new lines",
+      "a restore puts nothing on a disk that is 85 % full, and fills none beyond 90 %: at 95 % " +
+      "OpenSearch would take no new line",
     ],
     fix: "drop days that were restored before, or raise OPENSEARCH_STORAGE",
   });
