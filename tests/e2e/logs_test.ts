@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { text } from "../../lib/core/cluster.ts";
 import { changesOf } from "../support/make.ts";
+import { judge, nastyLines } from "../support/nasty_lines.ts";
 import { REPOSITORY } from "../../scripts/components/logging/documents.ts";
 import { ask, check, edges, eventually, figure, fleet, make, PROMETHEUS, seconds } from "./site.ts";
 import {
@@ -29,7 +30,7 @@ const FORMS = {
   plain: [`echo "${run} plain"`, { log: `${run} plain` }],
   json: [
     `echo '{"level":"warn","msg":"${run} json","took":1.5}'`,
-    { "app.level": "warn", "app.took": 1.5 },
+    { log: /^{"level":"warn",.*"took":1.5}$/m },
   ],
   java: [
     `printf '%s\\n' 'Exception in thread "main" java.lang.IllegalStateException: ${run} java' ` +
@@ -119,6 +120,20 @@ checkWith("fluent-bit", "lines of the host carry its name and where they come fr
     const [found] = hits.hits;
     assert.ok(found, `${cluster.id} has no line of its host`);
     assert.ok(found._source.hostname && found._source.cluster === text(cluster, "CLUSTER_NAME"));
+  }
+});
+
+check("P3: every line that can be logged is found again, whole", async () => {
+  const day = "2001.02.04";
+  const both = `logs-k8s-${day},logs-host-${day}`;
+  await forget(edge!, both);
+  try {
+    const lines = nastyLines().filter(({ refused }) => !refused);
+    const wrong = await judge((method, path, body) => call(edge!, method, path, body), day);
+    assert.deepEqual(wrong, []);
+    figure("lines of unusual shapes", `${lines.length} of ${lines.length} whole`);
+  } finally {
+    await forget(edge!, both);
   }
 });
 

@@ -28,42 +28,45 @@ export function indexTemplate(cluster: Cluster): Json {
         number_of_replicas: replicas(cluster),
         refresh_interval: "10s",
         codec: "best_compression",
-        "mapping.total_fields.limit": 1000,
-        "mapping.depth.limit": 20,
         "mapping.ignore_malformed": true,
       },
       mappings: {
-        dynamic: true,
-        dynamic_templates: [{
-          // Longer values could not be a term: Lucene would refuse the whole line.
-          strings: {
-            match_mapping_type: "string",
-            mapping: { type: "keyword", ignore_above: 1024 },
-          },
-        }],
+        // What a writer may name as it likes is stored, and found through the text: mapped, its first type
+        // would refuse the lines of all who mean another, and the thousand-and-first name its line.
+        dynamic: false,
         properties: {
           "@timestamp": { type: "date_nanos" }, // keeps the order of lines within a millisecond
-          log: { type: "text" },
-          message: { type: "text" },
-          cluster: { type: "keyword" },
-          stream: { type: "keyword" },
-          // Lines that are JSON: kept and shown, found through the text in `log`. Their fields are
-          // not mapped, because programs disagree on types, and flat_object refuses long values.
-          app: { type: "object", dynamic: false },
+          log: LOG_TEXT,
+          message: LOG_TEXT,
+          cluster: WORD,
+          stream: WORD,
           kubernetes: {
             properties: {
               labels: { type: "flat_object" }, // one field, however many labels there are
-              namespace_name: { type: "keyword" },
-              pod_name: { type: "keyword" },
-              container_name: { type: "keyword" },
-              container_image: { type: "keyword", ignore_above: 1024 },
-              host: { type: "keyword" },
+              ...words("namespace_name pod_name container_name container_image host"),
+              ...words("pod_id pod_ip docker_id container_hash"),
             },
           },
+          // Of files, and of the journal what people and its own tools search by.
+          ...words("path hostname machine_id boot_id priority transport facility"),
+          ...words(
+            "systemd_unit systemd_slice systemd_user_unit unit user_unit object_systemd_unit",
+          ),
+          ...words("syslog_identifier syslog_facility syslog_pid pid uid gid comm exe cmdline"),
+          ...words("message_id code_file code_func code_line errno job_type job_result"),
+          ...words("container_tag image_name audit_session selinux_context tid"),
         },
       },
     },
   };
+}
+
+const LOG_TEXT = { type: "text" };
+/** Longer values could not be a term: Lucene would refuse the whole line. */
+const WORD = { type: "keyword", ignore_above: 1024 };
+
+function words(names: string): Json {
+  return Object.fromEntries(names.split(" ").map((name) => [name, WORD]));
 }
 
 /** The bucket as a snapshot repository; one path has one writing cluster. */

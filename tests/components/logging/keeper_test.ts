@@ -8,11 +8,25 @@ import { promisify } from "node:util";
 
 const SCRIPT = new URL("../../../manifests/logging/base/exporter/files/keeper.sh", import.meta.url);
 
-/** ISM with these indices; true is one that has failed. Answers as 3.8 does, filter_path included. */
-function ism(indices: Map<string, boolean>) {
+/**
+ * ISM with these indices; true is one that has failed. Answers as 3.8 does, filter_path included. With a template it
+ * makes new indices, up to a `room`.
+ */
+function ism(indices: Map<string, boolean>, room?: number) {
   const retried: string[] = [];
+  const made: string[] = [];
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
     const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/_index_template/logs" && room !== undefined) return Response.json({});
+    if (request.method === "PUT") {
+      const reason = made.includes(pathname)
+        ? "resource_already_exists_exception"
+        : "maximum shards open";
+      const refused = made.includes(pathname) || made.length >= room!;
+      if (refused) return Response.json({ error: { reason } }, { status: 400 });
+      made.push(pathname);
+      return Response.json({ acknowledged: true });
+    }
     const [, verb, name] = /^\/_plugins\/_ism\/(\w+)\/(.+)$/.exec(pathname) ?? [];
     if (verb === "retry" && request.method === "POST") {
       retried.push(name!);
@@ -28,7 +42,7 @@ function ism(indices: Map<string, boolean>) {
     const entries = [...indices].map(([index, failed]) => [index, { action: { failed } }]);
     return Response.json({ ...Object.fromEntries(entries), total_managed_indices: indices.size });
   });
-  return { server, retried, url: `http://127.0.0.1:${(server.addr as Deno.NetAddr).port}` };
+  return { server, retried, made, url: `http://127.0.0.1:${(server.addr as Deno.NetAddr).port}` };
 }
 
 /** A folder for the metrics; `look` is so many turns of the loop. */
@@ -90,4 +104,32 @@ Deno.test("the keeper: without a log index there is nothing to watch; without an
   const looked = await blind.look();
   assert.match(looked.said, /^cannot look: .*400/);
   assert.equal(looked.metrics, "");
+});
+
+Deno.test("P3: the keeper makes the next day's indices from noon on, once a deploy had its time", async () => {
+  const { server, made, url } = ism(new Map(), 2);
+  await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
+  await using keeper = await pod(url);
+  await keeper.look();
+  assert.deepEqual(made, []);
+  const { metrics, said } = await keeper.look(3);
+  const day = new Date(Date.now() + 43_200_000).toISOString().slice(0, 10).replaceAll("-", ".");
+  assert.deepEqual(made, [`/logs-k8s-${day}`, `/logs-host-${day}`]);
+  assert.equal(valueOf(metrics, "opensearch_log_indices_unmade"), 0);
+  assert.equal(said, "");
+});
+
+Deno.test("P3: what the keeper cannot make is counted and told with OpenSearch's reason; without our template it makes none", async () => {
+  const { server, url } = ism(new Map(), 1);
+  await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
+  await using keeper = await pod(url);
+  const { metrics, said } = await keeper.look(2);
+  assert.equal(valueOf(metrics, "opensearch_log_indices_unmade"), 1);
+  assert.match(said, /^cannot make logs-host-\S+: [^]*maximum shards open/);
+
+  const bare = ism(new Map());
+  await using __ = { [Symbol.asyncDispose]: () => bare.server.shutdown() };
+  await using early = await pod(bare.url);
+  await early.look(3);
+  assert.deepEqual(bare.made, []);
 });

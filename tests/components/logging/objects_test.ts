@@ -4,17 +4,22 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
 import { DeployError } from "../../../lib/core/error.ts";
-import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { idOf, isFields, type Manifest, walk } from "../../../lib/core/object.ts";
 import { ensure, type Resources } from "../../../lib/core/resource.ts";
 import { wantedIndexPolicy } from "../../../lib/opensearch/policies.ts";
 import { logging, settle } from "../../../scripts/40-logging.ts";
-import { indexPolicy, snapshotPolicy } from "../../../scripts/components/logging/documents.ts";
+import {
+  indexPolicy,
+  indexTemplate,
+  snapshotPolicy,
+} from "../../../scripts/components/logging/documents.ts";
 import { logDocuments, logPolicies } from "../../../scripts/components/logging/resources.ts";
-import { opensearchConfig } from "../../../scripts/components/logging/objects.ts";
+import { FOUNDED, opensearchConfig } from "../../../scripts/components/logging/objects.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import type { OpenSearch } from "../../../lib/opensearch/client.ts";
+import { fakeKubectl } from "../../support/fake_kubectl.ts";
 import { FakeOpenSearch } from "../../support/opensearch.ts";
 
 const FILES = new URL("../../../manifests/logging/base", import.meta.url).pathname;
@@ -213,7 +218,7 @@ Deno.test("40-logging: a snapshot outlives its index, which is deleted only afte
   assert.equal(creation, undefined);
 });
 
-Deno.test("opensearchConfig(): one node and three differ in discovery and replicas only", async () => {
+Deno.test("opensearchConfig(): one node and three differ in discovery, replicas and watermarks only", async () => {
   const one = opensearchConfig(await fixtureCluster("196"));
   const three = opensearchConfig(await fixtureCluster("196", { OPENSEARCH_NODES: "3" }));
   const keys = new Set([...Object.keys(one), ...Object.keys(three)]);
@@ -223,6 +228,9 @@ Deno.test("opensearchConfig(): one node and three differ in discovery and replic
   assert.deepEqual(different.sort(), [
     "cluster.default_number_of_replicas",
     "cluster.initial_cluster_manager_nodes",
+    "cluster.routing.allocation.disk.watermark.flood_stage",
+    "cluster.routing.allocation.disk.watermark.high",
+    "cluster.routing.allocation.disk.watermark.low",
     "discovery.seed_hosts",
     "discovery.type",
     "plugins.index_state_management.history.number_of_replicas",
@@ -230,6 +238,81 @@ Deno.test("opensearchConfig(): one node and three differ in discovery and replic
   assert.equal(one["discovery.type"], "single-node"); // an error together with initial managers
   assert.equal(one["cluster.initial_cluster_manager_nodes"], undefined);
   assert.equal(three["discovery.type"], undefined);
+});
+
+Deno.test("P4: on one node no watermark lies below flood stage, and none keeps a shard from its place", async () => {
+  const one = opensearchConfig(await fixtureCluster("196"));
+  const marks = ["low", "high", "flood_stage"]
+    .map((name) => one[`cluster.routing.allocation.disk.watermark.${name}`]);
+  assert.deepEqual(
+    new Set(marks).size,
+    1,
+    "a new index is refused above high, and its lines are lost",
+  );
+  // Its default, false, lets the decider give a single node every shard.
+  const decider = "cluster.routing.allocation.disk.watermark.enable_for_single_data_node";
+  assert.equal(one[decider], undefined);
+  const texts = [
+    "manifests/logging/base/rules.yaml",
+    "manifests/prometheus/base/dashboards/opensearch.yaml",
+    "docs/runbooks/logs.md",
+  ];
+  const root = new URL("../../..", import.meta.url);
+  for (const file of texts) {
+    const text = (await readFile(new URL(file, root), "utf8")).replace(/\s+/g, " ");
+    const sentences = [...text.matchAll(/[^.;:]*\d+ %[^.;:]*/g)].map(([sentence]) => sentence)
+      .filter((sentence) => /read-only|takes no/.test(sentence));
+    assert.ok(sentences.length >= 2, file);
+    for (const sentence of sentences) assert.match(sentence, /\b95 %/, `${file}: ${sentence}`);
+  }
+  assert.equal(marks[0], "95%");
+});
+
+Deno.test("P3: no field that a writer names is mapped, and no value is too long for its field", async () => {
+  // deno-lint-ignore no-explicit-any
+  const { mappings, settings } = (indexTemplate(await fixtureCluster("197")) as any).template;
+  assert.equal(mappings.dynamic, false);
+  assert.equal(settings["mapping.ignore_malformed"], true);
+  walk(mappings, (field) => {
+    if (isFields(field) && field.type === "keyword") assert.ok(field.ignore_above);
+    if (isFields(field)) assert.ok(!("dynamic" in field) || field === mappings);
+  });
+});
+
+Deno.test("P3: what a container writes stays text, and no key can come twice", async () => {
+  const objects = await objectsOf();
+  const { data } = byId(objects, "ConfigMap/node-agents/fluent-bit");
+  const { pipeline: { inputs, filters } } = parse(data["fluent-bit.yaml"]);
+  // deno-lint-ignore no-explicit-any
+  const filter = (alias: string) => filters.find((one: any) => one.alias === alias);
+  assert.ok([false, "off"].includes(filter("kubernetes").merge_log));
+  // The journal's own fields of these names are kept under others, before ours are added.
+  assert.deepEqual(filter("reserved").rename, [
+    "cluster journal_cluster",
+    "kubernetes journal_kubernetes",
+  ]);
+  assert.equal(filter("reserved").match, "host.*");
+  assert.ok(filters.indexOf(filter("reserved")) < filters.indexOf(filter("cluster")));
+  for (const record of filter("cluster").record) {
+    assert.ok(filter("cluster").remove_key.includes(record.split(" ")[0]));
+  }
+  // Of the journal nothing is left out.
+  assert.equal(filter("container").match, "kube.*");
+  for (const input of inputs) {
+    if (input.name === "tail") assert.equal(input.truncate_long_lines, "on");
+  }
+});
+
+Deno.test("P5: Fluent Bit reads files of any owner, and nothing but logs is mounted", async () => {
+  const { spec } = byId(await objectsOf(), "DaemonSet/node-agents/fluent-bit").spec.template;
+  assert.deepEqual(spec.containers[0].securityContext.capabilities, {
+    drop: ["ALL"],
+    add: ["DAC_READ_SEARCH"],
+  });
+  // deno-lint-ignore no-explicit-any
+  const paths = spec.volumes.flatMap(({ hostPath }: any) => hostPath?.path ?? []);
+  const logs = ["/var/log", "/var/lib/docker/containers", "/run/log/journal"];
+  assert.deepEqual(paths, ["/var/lib/fluent-bit", ...logs, "/etc/machine-id"]);
 });
 
 Deno.test("40-logging: a change of settings, keys or CA restarts OpenSearch, and nothing else does", async () => {
@@ -329,7 +412,12 @@ Deno.test("B40, B42, B44: Fluent Bit keeps lines on disk for ever, and never rea
 });
 
 /** An OpenSearch home, mounts and tools that note how they were called; `run` gives what they noted. */
-async function podFolders(plugin: "in the image" | "to install", ca: string, from = "") {
+async function podFolders(
+  plugin: "in the image" | "to install",
+  ca: string,
+  from = "",
+  config = "cluster.name: x",
+) {
   const root = await mkdtemp(join(tmpdir(), "opensearch-init-"));
   const put = async (path: string, text: string, mode = 0o644) => {
     await mkdir(join(root, dirname(path)), { recursive: true });
@@ -351,7 +439,7 @@ async function podFolders(plugin: "in the image" | "to install", ca: string, fro
   const keystore = `[[ $1 != create ]] || : >"$OPENSEARCH_PATH_CONF/opensearch.keystore"`;
   const read = `[[ $1 != add ]] || echo "stdin $(cat)" >>${root}/notes`;
   await put("home/bin/opensearch-keystore", `${tool("keystore $*")}${keystore}\n${read}`, 0o755);
-  await put("opensearch-config/opensearch.yml", "cluster.name: x");
+  await put("opensearch-config/opensearch.yml", config);
   await put("s3-config/s3.client.default.access_key", "AK");
   await put("s3-config/s3.client.default.secret_key", "SK");
   await mkdir(join(root, "s3-ca"));
@@ -363,7 +451,7 @@ async function podFolders(plugin: "in the image" | "to install", ca: string, fro
   const script = async (name: string) => {
     const text = (await readFile(join(FILES, "opensearch/files", name), "utf8"))
       .replaceAll(
-        /(?<=["\s<])\/(prepared|opensearch-config|s3-config|s3-ca|data|tmp)\b/g,
+        /(?<=["\s<])\/(prepared|opensearch-config|founded|s3-config|s3-ca|data|tmp)\b/g,
         `${root}/$1`,
       )
       .replaceAll(/=(file:\/\/)?\/(prepared|data|tmp)/g, `=$1${root}/$2`)
@@ -378,6 +466,8 @@ async function podFolders(plugin: "in the image" | "to install", ca: string, fro
   };
   return {
     read: (path: string) => readFile(join(root, path), "utf8").catch(() => ""),
+    /** As the deploy that saw a cluster leaves it. */
+    found: () => put("founded/cluster", "exists"),
     /** A pod made anew has its volume and nothing else. */
     async renew() {
       await rm(join(root, "prepared/plugins"), { recursive: true });
@@ -400,6 +490,51 @@ const KEYSTORE = [
   "keystore add --stdin --force s3.client.default.secret_key",
   "stdin SK",
 ];
+
+Deno.test("P1: a node founds a cluster only where none was ever seen", async () => {
+  const cluster = await fixtureCluster("196", { OPENSEARCH_NODES: "3" });
+  const founds = /^cluster.initial_cluster_manager_nodes: opensearch-0$/m;
+  await using pod = await podFolders("in the image", "", "", stringify(opensearchConfig(cluster)));
+  await pod.run();
+  assert.match(await pod.read("prepared/config/opensearch.yml"), founds);
+  await pod.found();
+  await pod.run();
+  const config = await pod.read("prepared/config/opensearch.yml");
+  assert.doesNotMatch(config, /initial_cluster_manager_nodes/);
+  assert.deepEqual(
+    { ...parse(config), "cluster.initial_cluster_manager_nodes": "opensearch-0" },
+    opensearchConfig(cluster),
+  );
+});
+
+Deno.test("P1: that a cluster exists is noted after OpenSearch has taken documents", async () => {
+  const objects = await objectsOf();
+  assert.ok(byId(objects, `ConfigMap/logging/${FOUNDED}`).data.cluster);
+  const { spec } = byId(objects, "StatefulSet/logging/opensearch").spec.template;
+  // deno-lint-ignore no-explicit-any
+  const volume = spec.volumes.find(({ configMap }: any) => configMap?.name === FOUNDED);
+  assert.equal(volume.configMap.optional, true);
+  await fakeKubectl([{ on: "get", stdout: JSON.stringify({ items: [] }) }]);
+  const run: string[] = [];
+  const note = (title: string) => void run.push(title);
+  await logging.run({
+    cluster: await fixtureCluster("196", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" }),
+    objects,
+    report: { waiting: note },
+    phase: async (title: string, work: () => Promise<unknown>) => (note(title), await work()),
+    live: note,
+    apply: (some: Manifest[]) =>
+      note(some.some((one) => one.metadata.name === FOUNDED) ? "found" : "apply"),
+    ready: () => {},
+    put: ({ title }: { title: string }) => note(title),
+    changed: note,
+    // deno-lint-ignore no-explicit-any
+  } as any);
+  assert.deepEqual(run.filter((title) => /found|template/.test(title)), [
+    "Index template and repository",
+    "found",
+  ]);
+});
 
 Deno.test("init scripts: the plugin comes from the image, and a repeated start works", async () => {
   await using pod = await podFolders("in the image", "");

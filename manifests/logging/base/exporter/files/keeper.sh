@@ -1,11 +1,15 @@
 #!/bin/bash
 # Looks every five minutes at the log indices under ISM. ISM gives an index up when S3 was away during
-# its snapshot and never comes back to it: this asks for another try, which takes a new snapshot. What
-# it saw is in /www/metrics, which the container `lifecycle` serves: ISM has no metrics of its own.
+# its snapshot and never comes back to it: this asks for another try, which takes a new snapshot. And
+# makes the indices of the next day (UTC) from noon on: where that is refused, as at the limit of shards,
+# somebody learns it before the first line would be refused as well. What it saw is in /www/metrics,
+# which the container `lifecycle` serves: ISM has no metrics of its own.
 set -u
 ism="$OPENSEARCH_URL/_plugins/_ism"
 seen="total_managed_indices,*.action.failed"
 retries=0
+looks=0
+unmade=0
 
 ask() {
   curl --fail-with-body --silent --show-error --max-time 30 --globoff "$@" 2>&1
@@ -29,8 +33,23 @@ look() {
     said=$(ask --request POST "$ism/retry/$index")
     echo "$index has failed, asked for another try: $said"
   done
+  begin
   metrics >/www/metrics.new
   mv /www/metrics.new /www/metrics
+}
+
+begin() {
+  looks=$((looks + 1))
+  # Not at the first look: a deploy changes the template only when OpenSearch and this have started.
+  if [ "$looks" = 1 ] || ! ask "$OPENSEARCH_URL/_index_template/logs" >/dev/null; then return; fi
+  day=$(date -u -d @$((now + 43200)) +%Y.%m.%d)
+  unmade=0
+  for index in "logs-k8s-$day" "logs-host-$day"; do
+    if ! said=$(ask --request PUT "$OPENSEARCH_URL/$index") && [[ $said != *already_exists* ]]; then
+      unmade=$((unmade + 1))
+      echo "cannot make $index: $said"
+    fi
+  done
 }
 
 metrics() {
@@ -42,6 +61,8 @@ metrics() {
   for index in $failed; do echo "opensearch_ism_failed_index{index=\"$index\"} 1"; done
   echo "# TYPE opensearch_ism_retries_total counter"
   echo "opensearch_ism_retries_total $retries"
+  echo "# TYPE opensearch_log_indices_unmade gauge"
+  echo "opensearch_log_indices_unmade $unmade"
   echo "# TYPE opensearch_ism_last_look_timestamp_seconds gauge"
   echo "opensearch_ism_last_look_timestamp_seconds $now"
 }
