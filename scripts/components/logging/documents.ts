@@ -61,7 +61,11 @@ export function indexTemplate(cluster: Cluster): Json {
   };
 }
 
-const LOG_TEXT = { type: "text" };
+/** Text, also in pairs of Korean, Chinese and Japanese letters: a word is found whatever particle follows. */
+const LOG_TEXT = {
+  type: "text",
+  fields: { cjk: { type: "text", analyzer: "cjk", norms: false } },
+};
 /** Longer values could not be a term: Lucene would refuse the whole line. */
 const WORD = { type: "keyword", ignore_above: 1024 };
 

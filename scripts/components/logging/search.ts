@@ -80,8 +80,9 @@ export function searchBody({ query, since, day, limit, namespace, pod }: Search)
   if (namespace) filter.push({ term: { "kubernetes.namespace_name": namespace } });
   if (pod) filter.push({ prefix: { "kubernetes.pod_name": pod } });
   if (query) {
-    // Two words mean both of them, unless OR stands between.
-    const words = { query, fields: ["log", "message"], default_operator: "AND" };
+    // Two words mean both of them, unless OR stands between. Older indices have no sub-field.
+    const fields = ["log", "message", "log.cjk", "message.cjk"];
+    const words = { query, fields, default_operator: "AND" };
     filter.push({ query_string: words });
   }
   // An index that has no line yet knows no such field.

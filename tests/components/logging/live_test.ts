@@ -5,6 +5,7 @@ import type { OpenSearch } from "../../../lib/opensearch/client.ts";
 import { wantedTemplate } from "../../../lib/opensearch/documents.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { indexTemplate } from "../../../scripts/components/logging/documents.ts";
+import { searchBody, searchOf } from "../../../scripts/components/logging/search.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { bulkBodies, judge, nastyLines } from "../../support/nasty_lines.ts";
 
@@ -76,3 +77,33 @@ live(
     }
   },
 );
+
+live("a Korean word is found whatever particle follows, and only where it stands", async () => {
+  const lines = [
+    "결제에 오류가 났습니다",
+    "결제 오류를 고쳤습니다",
+    "데이터베이스의 연결이 끊어졌다",
+    "API서버에서 timeout이 3번 났음",
+    "모든 것이 정상입니다",
+  ];
+  const action = JSON.stringify({ create: { _index: `logs-k8s-${DAY}` } });
+  const now = new Date().toISOString();
+  const body = lines.map((log) => `${action}\n${JSON.stringify({ "@timestamp": now, log })}\n`)
+    .join("");
+  await call("POST", "/_bulk?refresh=true", body);
+  const found = async (QUERY: string) => {
+    const search = JSON.stringify(searchBody(searchOf({ QUERY })));
+    const { hits } = await call("POST", "/logs-*/_search", search);
+    return hits.hits.map(({ _source }: { _source: { log: string } }) => lines.indexOf(_source.log))
+      .sort();
+  };
+  assert.deepEqual(await found("오류"), [0, 1]);
+  assert.deepEqual(await found("결제 오류"), [0, 1]);
+  assert.deepEqual(await found('"결제 오류"'), [1]);
+  assert.deepEqual(await found("데이터베이스"), [2]);
+  assert.deepEqual(await found("베이스"), [2]);
+  assert.deepEqual(await found("timeout 서버"), [3]);
+  assert.deepEqual(await found("TIMEOUT"), []); // glued to a particle it is another word than timeout이
+  assert.deepEqual(await found("오류 NOT 결제에"), [1]);
+  assert.deepEqual(await found("장애"), []);
+});

@@ -117,7 +117,13 @@ Deno.test("searchBody() filters by time, namespace and pod; words are all wanted
         { range: { "@timestamp": { gte: "now-1h" } } },
         { term: { "kubernetes.namespace_name": "shop" } },
         { prefix: { "kubernetes.pod_name": "web" } },
-        { query_string: { query: "a b", fields: ["log", "message"], default_operator: "AND" } },
+        {
+          query_string: {
+            query: "a b",
+            fields: ["log", "message", "log.cjk", "message.cjk"],
+            default_operator: "AND",
+          },
+        },
       ],
     },
   });
