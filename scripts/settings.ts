@@ -47,7 +47,8 @@ const TAIL = `
 
 Manifests may also use \`S3_HOST\` (host and port of \`S3_ENDPOINT\`), \`S3_BASE_PATH\` (\`cluster-<id>\`),
 \`S3_CHECKSUM\` (changes with the endpoint, the keys and the CA), \`RATE_WINDOW\` (5m, or four times
-\`SCRAPE_INTERVAL\`) and \`CENTRAL_DOOR\` (\`DOMAIN:HTTP_NODE_PORT\` of the centre). They cannot be set.
+\`SCRAPE_INTERVAL\`), \`CENTRAL_DOOR\` (\`DOMAIN:HTTP_NODE_PORT\` of the centre) and \`STORE_SHARD_LABELS\` (what
+tells a shard of Store its blocks). They cannot be set.
 
 Versions are not set here either: \`THANOS_VERSION\` and the like stand in \`manifests/versions.json\`, those
 of upstream bundles (\`LONGHORN_VERSION\`) in \`manifests/upstream.lock.json\`, and that of an image above

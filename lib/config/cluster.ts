@@ -119,6 +119,8 @@ function withComputed(
     S3_BASE_PATH: basePathOf(id),
     RATE_WINDOW: rateWindow(String(vars.SCRAPE_INTERVAL)),
     CENTRAL_DOOR: centralDoor,
+    // One shard has all blocks whatever it goes by, and keeps the words that deployed ones run with.
+    STORE_SHARD_LABELS: vars.STORE_REPLICAS === 1 ? "__block_id" : "cluster",
   };
   if (missing.size === 0) computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;

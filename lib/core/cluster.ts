@@ -23,7 +23,7 @@ export interface Peer {
 export interface Cluster {
   id: string;
   role: Role;
-  /** Every setting, S3_HOST, S3_BASE_PATH, S3_CHECKSUM, RATE_WINDOW, CENTRAL_DOOR, and versions; paths as written. */
+  /** Every setting, what is computed (end of env/README.md), and versions; paths as written. */
   vars: Vars;
   /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */
   sources: Record<string, string>;

@@ -35,7 +35,19 @@ async function loaded(pod: string): Promise<string[]> {
   return data.blocks.map(({ ulid }) => ulid);
 }
 
+/** Samples of the history in a day that there are blocks of every resolution of, by the coarsest allowed. */
+async function samples(): Promise<Record<string, string>> {
+  const time = String((Math.floor(Date.now() / 86_400_000) - 20) * 86_400);
+  const query = `sum(count_over_time(${METRIC}[1d]))`;
+  const asked = ["0s", "5m", "1h"].map(async (max_source_resolution) => {
+    const { result } = await ask(central, QUERY, query, { time, max_source_resolution });
+    return [max_source_resolution, result[0]!.value[1]];
+  });
+  return Object.fromEntries(await Promise.all(asked));
+}
+
 check("Query runs twice and Store in two shards: every block in exactly one", async () => {
+  const before = await samples();
   await make(thanos, WIDE);
   await eventually(5, async () => {
     const queries = await pods(central, "app.kubernetes.io/name=thanos-query");
@@ -50,6 +62,7 @@ check("Query runs twice and Store in two shards: every block in exactly one", as
   const time = String(span().to - 86_400);
   const { result } = await ask(central, QUERY, METRIC, { time });
   assert.deepEqual(result.map(({ metric }) => metric.cluster).sort(), names);
+  assert.deepEqual(await samples(), before);
 });
 
 check("the limits of Query are those of the settings", async () => {

@@ -122,7 +122,23 @@ Deno.test("30-thanos shards the Store by as many as it has replicas", async () =
   const [hash, keep] = parse(relabel!.slice(relabel!.indexOf("=") + 1));
   assert.equal(byId(objects, STORE).spec.replicas, 3);
   assert.deepEqual([hash.action, hash.modulus], ["hashmod", 3]);
+  assert.deepEqual(hash.source_labels, ["cluster"]);
   assert.deepEqual([keep.action, keep.regex], ["keep", "$(SHARD)"]);
+});
+
+Deno.test("P17: 30-thanos leaves a Store of one shard as sites have it: it restarts for nothing", async () => {
+  const args = argsOf(await thanos.objects(await fixtureCluster("196")), STORE);
+  const relabel = args.find((arg) => arg.startsWith("--selector.relabel-config"));
+  assert.equal(
+    relabel,
+    `--selector.relabel-config=- action: hashmod
+  source_labels: [__block_id]
+  target_label: shard
+  modulus: 1
+- action: keep
+  source_labels: [shard]
+  regex: $(SHARD)`,
+  );
 });
 
 Deno.test("30-thanos uses no flag that Thanos 0.42 has removed or deprecated", async () => {
