@@ -24,6 +24,12 @@ const RULES: Rule[] = [
     warns: true,
   },
   atMost("SCRAPE_TIMEOUT", "SCRAPE_INTERVAL", durationSeconds),
+  ...["SCRAPE_INTERVAL", "QUERY_TIMEOUT"].map((limit): Rule => ({
+    names: ["QUERY_RESPONSE_TIMEOUT", limit],
+    broken: (response, longest) => durationSeconds(response) >= durationSeconds(longest),
+    because: `one cluster that hangs holds up the alerts about all: take less than ${limit}`,
+    warns: true,
+  })),
   atMost("RETENTION_RAW", "RETENTION_5M", durationSeconds),
   atMost("RETENTION_5M", "RETENTION_1H", durationSeconds),
   ...Object.keys(SETTINGS).flatMap((name) => {

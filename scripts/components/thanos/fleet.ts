@@ -65,12 +65,15 @@ export function fleetAlerts(cluster: Cluster): Manifest {
   };
 }
 
-/** Alerts of the Ruler, one set per cluster: its metrics, and its heartbeat. */
+/**
+ * Alerts of the Ruler, one set per cluster: its metrics, and its heartbeat. One rule a group: the rules of a
+ * group wait for each other, and each for QUERY_RESPONSE_TIMEOUT where an endpoint hangs.
+ */
 export function fleetRules(cluster: Cluster): Manifest {
-  const rules = cluster.fleet.flatMap(({ id, name }) => {
+  const groups = cluster.fleet.flatMap(({ id, name }) => {
     const watched = { for: "10m", labels: { cluster: name } };
     const watchdog = `ALERTS{alertname="Watchdog",alertstate="firing",cluster="${name}"}`;
-    return [
+    const rules = [
       missing(cluster, "ClusterMetricsMissing", `up{cluster="${name}"}`, watched, {
         summary: `No metrics of ${name} are visible at the centre`,
         description: `Neither live nor from the bucket: make verify-${id} names the broken hop.`,
@@ -80,9 +83,13 @@ export function fleetRules(cluster: Cluster): Manifest {
         description: "Its always-firing Watchdog has gone: no other alert of it can be relied on.",
       }),
     ];
+    return rules.map((rule) => ({
+      name: `${rule.alert} ${name}`,
+      // An endpoint that fails must not stop the rules that are about failing endpoints.
+      partial_response_strategy: "warn",
+      rules: [rule],
+    }));
   });
-  // warn: an endpoint that fails must not stop the rules that are about failing endpoints.
-  const groups = [{ name: "clusters", partial_response_strategy: "warn", rules }];
   const file = { "fleet.yaml": stringify({ groups }, { lineWidth: 0 }) };
   return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, {
     labels: thanosLabels(cluster, "thanos-ruler", "ruler"),

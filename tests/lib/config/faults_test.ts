@@ -72,6 +72,19 @@ Deno.test("A5: a wrong value is told with its rule and an example, a wrong secre
   ]);
 });
 
+Deno.test("P10: an endpoint that may hang as long as the Ruler pauses is a warning", async () => {
+  const warnings = async (line: string) => {
+    await using place = await project({ "common.env": `S3_ENDPOINT=https://s3\n${line}\n` });
+    const [cluster] = await place.load();
+    return cluster!.warnings.filter((warning) => warning.includes("QUERY_RESPONSE_TIMEOUT"));
+  };
+  assert.deepEqual(await warnings("QUERY_RESPONSE_TIMEOUT=29s"), []);
+  const [slow, ...others] = await warnings("QUERY_RESPONSE_TIMEOUT=30s");
+  assert.match(slow!, /common.env:2 .*SCRAPE_INTERVAL is 30s: one cluster that hangs/);
+  assert.deepEqual(others, []);
+  assert.equal((await warnings("QUERY_TIMEOUT=20s")).length, 1);
+});
+
 Deno.test("A6: local retention below 6h, the published password and no way for alerts are warnings", async () => {
   await using place = await project({
     "common.env": "S3_ENDPOINT=https://s3\nPROMETHEUS_RETENTION=5h\n",
