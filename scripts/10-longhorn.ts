@@ -31,6 +31,7 @@ import {
 } from "./components/longhorn/objects.ts";
 import { patchLonghorn } from "./components/longhorn/patch.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
+import { openOfLonghorn } from "./components/network/open.ts";
 
 /** Checks of the nodes, by a short pod on each. */
 const NODE = { ...BEFORE, needs: "pods" } as const;
@@ -68,6 +69,7 @@ export const longhorn = step({
       : undefined,
   s3Key: longhornKey,
   bundles: upstream,
+  opens: openOfLonghorn,
   objects: (cluster) =>
     render("longhorn", cluster, {
       add: [...longhornSecrets(cluster), ...longhornPolicies(cluster)],

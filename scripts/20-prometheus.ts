@@ -33,6 +33,7 @@ import { packRunbooks } from "./components/prometheus/runbooks.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets, mutualTls } from "./components/thanos/grpc.ts";
 import { generate } from "./tools/crd_generator.ts";
+import { openOfPrometheus } from "./components/network/open.ts";
 
 /** Checks of a program that may be a stand-in. */
 const GRAFANA = { ...LIVE, program: "grafana" };
@@ -52,6 +53,7 @@ export const prometheus = step({
   ],
   s3Key: thanosKey,
   bundles: upstream,
+  opens: openOfPrometheus,
   objects: async (cluster) => [
     ...watchingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
     await packOwn(cluster, monitors(cluster)),

@@ -25,6 +25,7 @@ import {
 import { FOUNDED, loggingObjects, openSearchKey } from "./components/logging/objects.ts";
 import { logDocuments, logPolicies } from "./components/logging/resources.ts";
 import { policiesIn } from "./networks.ts";
+import { openOfLogging } from "./components/network/open.ts";
 
 // What needs a program that may be a stand-in.
 const MANAGED = { ...LIVE, program: "index-management" };
@@ -54,6 +55,7 @@ export const logging = step({
     { ...LIVE, name: "OpenSearch metrics", hop: "OpenSearch -> Prometheus", run: indexed },
   ],
   s3Key: openSearchKey,
+  opens: openOfLogging,
   objects: (cluster) =>
     render("logging", cluster, {
       add: [...loggingObjects(cluster), ...policiesIn(cluster, "logging", "node-agents")],

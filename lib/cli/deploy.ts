@@ -19,6 +19,7 @@ import {
   type ClusterResult,
   exitCodeOfFleet,
   notShown,
+  openDoors,
   resultsJson,
   summary,
   urlsOf,
@@ -125,14 +126,21 @@ async function close(steps: Step[], results: ClusterResult[], seconds: number): 
   for (const bundle of missingBundles()) {
     report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, README.md)`);
   }
-  for (const { cluster, steps: ran } of results) {
-    if (flag(cluster, "SIMULATED_NODES")) continue;
-    const done = steps.filter(({ name }) =>
-      ran.some(({ step, state }) => step === name && state === "ok")
-    );
-    const urls = await urlsOf(done, cluster);
+  const ended = results.filter(({ cluster }) => !flag(cluster, "SIMULATED_NODES"))
+    .map(({ cluster, steps: ran }) => ({
+      cluster,
+      steps: steps.filter(({ name }) =>
+        ran.some(({ step, state }) => step === name && state === "ok")
+      ),
+    }));
+  for (const { cluster, steps } of ended) {
+    const urls = await urlsOf(steps, cluster);
     if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
   }
+  // Where nothing changed nothing opened either: `make config` tells them at any time.
+  const changed = results.some(({ steps }) => steps.some(({ changed }) => changed > 0));
+  const doors = changed ? openDoors(ended) : "";
+  if (doors) report.say(`\n${doors}`);
 }
 
 /** Runs one step script: `scripts/30-thanos.ts 197 [--adopt]`. */

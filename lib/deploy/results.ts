@@ -1,5 +1,5 @@
 // How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
-import { type Cluster, text } from "../core/cluster.ts";
+import { type Cluster, flag, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
 import { changeCount, masked, table, worstCode } from "../io/report.ts";
 import type { Step, StepResult } from "./step.ts";
@@ -66,14 +66,29 @@ export function notShown(results: ClusterResult[]): string[] {
   return [...new Set(all)];
 }
 
+/** What steps leave open on clusters, as a table with what closes it; "" where there is nothing. */
+export function openDoors(on: { cluster: Cluster; steps: Step[] }[]): string {
+  const doors = on.flatMap(({ cluster, steps }) =>
+    steps.flatMap(({ opens }) => opens?.(cluster) ?? []).map((door) => ({ ...door, cluster }))
+  );
+  const rows = [...Map.groupBy(doors, ({ what }) => what)].map(([what, same]) => [
+    same.map(({ cluster }) => cluster.id).join(", "),
+    what,
+    same[0]!.closedBy,
+  ]);
+  return rows.length > 0 ? table([["open on", "to whoever reaches it", "closed by"], ...rows]) : "";
+}
+
 /** Addresses that the cluster's Ingresses open, as a person types them. */
 export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
-  const port = text(cluster, "HTTP_NODE_PORT");
+  const [scheme, port] = flag(cluster, "INGRESS_TLS")
+    ? ["https", text(cluster, "HTTPS_NODE_PORT")]
+    : ["http", text(cluster, "HTTP_NODE_PORT")];
   // Without the bundles: they bring no Ingress, and patching them again would cost seconds.
   const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
   return objects.flat()
     .filter(({ kind }) => kind === "Ingress")
     .flatMap(({ spec }) =>
-      spec.rules.map(({ host }: { host: string }) => `http://${host}:${port}`)
+      spec.rules.map(({ host }: { host: string }) => `${scheme}://${host}:${port}`)
     );
 }

@@ -21,6 +21,12 @@ export interface S3KeyHolder {
   read: (values: Record<string, string>) => { accessKey?: string; secretKey?: string };
 }
 
+/** What lets in whoever reaches it, as people need it, and the setting that closes it. */
+export interface OpenDoor {
+  what: string;
+  closedBy: string;
+}
+
 export interface StepDefinition {
   /** `30-thanos`; also the label of everything the step owns. */
   name: string;
@@ -41,6 +47,8 @@ export interface StepDefinition {
   bundles?: (cluster: Cluster) => Promise<Manifest[]>;
   /** Our own desired objects; pure, so that plan and golden files use the same. */
   objects: (cluster: Cluster) => Promise<Manifest[]>;
+  /** Doors without a lock that its programs have with the cluster's settings; the same words on every cluster. */
+  opens?: (cluster: Cluster) => OpenDoor[];
   /** What it wants beside objects, as the runbook puts it; plans look at it. */
   resources?: Resources[];
   /** What preflight and 50-verify look at, in the order in which the data goes. */

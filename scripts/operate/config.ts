@@ -6,6 +6,8 @@ import { clustersFor, command, tellWarnings, WITHOUT_SECRETS } from "../../lib/c
 import { ExitCode } from "../../lib/core/error.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { isSecret } from "../../lib/config/schema.ts";
+import { openDoors } from "../../lib/deploy/results.ts";
+import { STEPS } from "../steps.ts";
 
 /** The lines for one cluster, sorted by name; no secret value is in them. */
 export function settingLines(cluster: Cluster): string[] {
@@ -21,6 +23,8 @@ if (import.meta.main) {
     const clusters = await clustersFor(ids, WITHOUT_SECRETS);
     for (const one of clusters) print(`# ${one.id}\n${settingLines(one).join("\n")}\n`);
     tellWarnings(clusters);
+    const doors = openDoors(clusters.map((cluster) => ({ cluster, steps: STEPS })));
+    if (doors) new Report().say(doors);
     const lacking = clusters.find(({ missing }) => missing.length > 0);
     if (lacking) {
       const fix = fillIn(String(lacking.vars.SECRET_FILE));

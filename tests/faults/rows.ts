@@ -181,6 +181,7 @@ export const FAULTS: Fault[] = [
   // Output
   { id: "A72", fault: "a secret in any output", exit: "never" },
   { id: "X1", fault: "a secret that is a common word, in text and in JSON", exit: "0" },
+  { id: "X7", fault: "a door that stands open without a word", exit: "never" },
   { id: "X9", fault: "a package that a deploy fetches and does not need", exit: "never" },
   { id: "X8", fault: "a pod with more rights than it needs", exit: "never" },
   { id: "X6", fault: "PLAN= names a file that is no plan", exit: "4" },
