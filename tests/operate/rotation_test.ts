@@ -191,6 +191,7 @@ Deno.test("retire() disables old users, never S3_ACCESS_KEY, and tells of what i
   assert.deepEqual(users, { "old-user-aaaa": "disabled", [KEY.id]: "enabled" });
   assert.match(told, /^ {4}changed {4}the user of the old key …aaaa is disabled/);
   assert.match(told, /…3f9a stays valid: it is S3_ACCESS_KEY[^]*…bbbb any longer: take/);
+  assert.doesNotMatch(told, /…aaaa any longer/);
 });
 
 Deno.test("retire() leaves it to the operator where the server is no MinIO", async () => {
