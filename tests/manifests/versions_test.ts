@@ -140,6 +140,8 @@ Deno.test("U1: the label of a workload is the tag of its image, also of one that
 const SAID: Record<string, string> = {
   "manifests/versions.json": "the one place",
   "manifests/upstream.lock.json": "the one place of what comes in a bundle",
+  "scripts/deno.json":
+    "packages that a deploy needs; a test of the house compares them with deno.json",
   "scripts/tools.json": "programs of this machine; the test below compares",
   "tests/lab/site.env": "what can be had where the lab is",
 };
