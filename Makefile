@@ -99,7 +99,7 @@ smoke:
 .PHONY: apiserver
 apiserver:
 	@$(RUN) scripts/tools/main.ts kubectl kwokctl etcd kube-apiserver
-	@scripts/deno test --frozen --no-prompt --parallel --allow-all tests/apiserver/
+	@scripts/deno test --frozen --no-prompt --allow-all tests/apiserver/
 
 ## bench             how fast a deploy is, beside plain kubectl; ROUNDS=3
 .PHONY: bench
