@@ -4,7 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
-import { type S3, s3Of } from "../../lib/s3/client.ts";
+import { listObjects } from "../../lib/s3/bucket.ts";
+import { s3Of } from "../../lib/s3/client.ts";
+import { deleteObject } from "../support/s3.ts";
 import { blocks } from "./history.ts";
 import { hook, run } from "./hooks.ts";
 import {
@@ -211,14 +213,8 @@ check(
     const before = (await blocks(central)).map(({ ulid }) => ulid);
     const local = (await Promise.all(fleet.map(blocksOnDisk))).flat()
       .filter((ulid) => before.includes(ulid));
-    for (const key of await objectKeys(s3, bucket)) {
-      await s3.send({
-        method: "DELETE",
-        bucket,
-        key,
-        what: `delete ${key}`,
-        action: "s3:DeleteObject",
-      });
+    for (const { key } of await listObjects(s3, bucket)) {
+      await deleteObject(s3, bucket, key);
     }
     await eventually(10, async () => {
       const { result } = await ask(central, QUERY, "max(thanos_bucket_store_blocks_loaded)");
@@ -253,19 +249,6 @@ function inPrometheus(cluster: Cluster, ...command: string[]): Promise<string> {
 async function blocksOnDisk(cluster: Cluster): Promise<string[]> {
   return (await inPrometheus(cluster, "ls", "/prometheus")).split(/\s+/)
     .filter((name) => /^[0-9A-Z]{26}$/.test(name));
-}
-
-/** Names of all objects of a bucket. */
-async function objectKeys(s3: S3, bucket: string): Promise<string[]> {
-  const keys: string[] = [];
-  for (let query = "list-type=2";;) {
-    const what = `list ${bucket}`;
-    const { body } = await s3.send({ method: "GET", bucket, query, what, action: "s3:ListBucket" });
-    keys.push(...[...body.matchAll(/<Key>([^<]+)<\/Key>/g)].map(([, key]) => key!));
-    const [, next] = /<NextContinuationToken>([^<]+)</.exec(body) ?? [];
-    if (!next) return keys;
-    query = `continuation-token=${encodeURIComponent(next)}&list-type=2`;
-  }
 }
 
 check("B51: a node loses its power: all of it comes back by itself", async () => {

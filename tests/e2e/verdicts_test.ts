@@ -5,14 +5,17 @@ import { text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { s3Of } from "../../lib/s3/client.ts";
+import { must } from "../../lib/s3/errors.ts";
 import { groupsOf } from "../../scripts/checks/prometheus.ts";
 import { RULER } from "../../scripts/checks/thanos.ts";
+import { deleteObject } from "../support/s3.ts";
 import { typeMake } from "../support/make.ts";
 import { ALERTMANAGER, central, check, eventually, figure, kube, make, way } from "./site.ts";
 import { address, refuse } from "./webhook.ts";
 
 /** A block of now: an old one that is not whole the Compactor deletes. */
 const BLOCK = `${ulidTime(Date.now())}E2E0VERD1CT00000`;
+const META = `${BLOCK}/meta.json`;
 const bucket = text(central, "THANOS_BUCKET");
 const verify = [`verify-${central.id}`];
 
@@ -79,21 +82,13 @@ async function dropGroup(): Promise<string> {
 
 async function putBlock(meta: string): Promise<void> {
   using s3 = s3Of(central);
-  const key = `${BLOCK}/meta.json`;
-  const what = `put ${key}`;
-  await s3.send({ method: "PUT", bucket, key, body: meta, what, action: "s3:PutObject" });
+  const what = `put ${META}`;
+  await must(s3, { method: "PUT", bucket, key: META, body: meta, what, action: "s3:PutObject" });
 }
 
 async function dropBlock(): Promise<void> {
   using s3 = s3Of(central);
-  const key = `${BLOCK}/meta.json`;
-  await s3.send({
-    method: "DELETE",
-    bucket,
-    key,
-    what: `delete ${key}`,
-    action: "s3:DeleteObject",
-  });
+  await deleteObject(s3, bucket, META);
 }
 
 /** An alert that Alertmanager has to tell somebody now. */

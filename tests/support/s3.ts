@@ -65,6 +65,12 @@ export async function removeUser(s3: S3, accessKey: string): Promise<void> {
   await must(s3, { ...call, method: "DELETE" });
 }
 
+/** Deletes an object of a bucket. @throws {S3Error} when it is refused. */
+export async function deleteObject(s3: S3, bucket: string, key: string): Promise<void> {
+  const what = `delete ${key}`;
+  await must(s3, { method: "DELETE", bucket, key, what, action: "s3:DeleteObject" });
+}
+
 /** An S3 error answer. */
 export function s3Error(status: number, code: string, extra = "", headers = {}): Response {
   const body = `<?xml version="1.0"?>\n<Error><Code>${code}</Code>${extra}</Error>`;

@@ -1,8 +1,13 @@
 // Objects of 40-logging that are built in code: opensearch.yml and Secrets.
 import { stringify } from "yaml";
 import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
-import { configMap, labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
-import { SUBSTITUTE_ANNOTATION } from "../../../lib/core/object.ts";
+import {
+  configMap,
+  labelsOf,
+  type Manifest,
+  secret,
+  SUBSTITUTE_ANNOTATION,
+} from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { logAlerts } from "./alerts.ts";
