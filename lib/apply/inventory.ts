@@ -14,7 +14,7 @@ import { kindsOf, resourceOf, servedKinds } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
 import { type Delta, isGoing, judge, withHash } from "./diff.ts";
-import { type ById, everyKind, isUnserved, listed, namedOf } from "./live.ts";
+import { type ById, everyKind, isUnserved, listed, namedOf, thereAmong } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
 
 /** One look at all that is ours. */
@@ -150,7 +150,10 @@ export class Inventory {
       const served = await servedKinds(this.cluster);
       for (const kind of kinds) if (!served.has(kind)) this.#unserved.add(kind);
       const rest = kinds.filter((kind) => served.has(kind));
-      return [rest, await listed(this.cluster, rest)];
+      // Definitions arrive at this moment: the first list with a selector of a new kind waits for the server, and
+      // what is kept is found by its name.
+      const fresh = new Set((this.#kept ?? []).map(objectIn).filter(isCustom).map(resourceOf));
+      return [rest, await listed(this.cluster, rest.filter((kind) => !fresh.has(kind)))];
     }
   }
 
@@ -159,7 +162,7 @@ export class Inventory {
     const missing = (this.#kept ?? []).map(objectIn).filter((object) =>
       !live.has(idOf(object)) && kinds.has(resourceOf(object))
     );
-    const found = await namedOf(this.cluster, missing);
+    const found = await thereAmong(this.cluster, missing);
     return new Map([...found].filter(([, object]) => ownFields(object) !== undefined));
   }
 

@@ -1,7 +1,7 @@
 // Objects as the cluster lists them at this moment.
 import type { Cluster } from "../core/cluster.ts";
 import { asList, idOf, type Manifest, OWNED, OWNED_LABELS, STEP_LABEL } from "../core/object.ts";
-import { servedKinds } from "../kube/kinds.ts";
+import { kindsOf, printedName, servedKinds } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { HASH_LABEL } from "./diff.ts";
@@ -73,6 +73,28 @@ export async function namedOf(cluster: Cluster, objects: Manifest[]): Promise<By
   if (!answer.trim()) return new Map();
   const whole = JSON.parse(answer);
   return byId(whole.kind === "List" ? whole.items : [whole]);
+}
+
+/** As {@link namedOf}, of many of which few are there; their kinds must be served. */
+export async function thereAmong(cluster: Cluster, objects: Manifest[]): Promise<ById> {
+  if (objects.length === 0) return new Map();
+  // The server makes this table of names: a fraction of the time of whole objects, and kubectl asks for objects one
+  // by one. With a selector the first list of a kind that was defined a moment ago takes a second: the server has
+  // no cache of it yet.
+  const words = ["get", kindsOf(objects).join(","), "--all-namespaces", "--show-kind"];
+  const rows = await kubectl([...words, "--no-headers"], { cluster });
+  const there = new Set(rows.split("\n").map(nameOf));
+  return await namedOf(cluster, objects.filter((object) => there.has(nameIn(object))));
+}
+
+/** `[namespace] kind.group/name` of a row. */
+function nameOf(row: string): string {
+  const [first = "", second = ""] = row.trim().split(/\s+/);
+  return first.includes("/") ? first : `${first} ${second}`;
+}
+
+function nameIn(object: Manifest): string {
+  return [object.metadata.namespace, printedName(object)].filter(Boolean).join(" ");
 }
 
 /** A List of what the objects are called, for calls that need no more. */

@@ -3,8 +3,8 @@
 import { type Cluster, text } from "../core/cluster.ts";
 import { entriesOf, ownFields, withPeoplesFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
-import { namedOf } from "./live.ts";
-import { kindsOf, printedName, resourceOf } from "../kube/kinds.ts";
+import { thereAmong } from "./live.ts";
+import { resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { defines, idOf, type Manifest, OWNED } from "../core/object.ts";
@@ -13,30 +13,6 @@ import { DeployError, ExitCode } from "../core/error.ts";
 /** The names by which deployers sign the fields that they write. */
 const DEPLOYERS =
   /^(argocd|cdk8s|flux|fleet|hashicorp|helm|kapp|kluctl|kustomize|pulumi|rancher|tanka|terraform|timoni)/i;
-
-/** Those of the objects, none of which is ours yet, that are there, by id; kinds must be served. */
-export async function foreignAmong(
-  cluster: Cluster,
-  objects: Manifest[],
-): Promise<Map<string, Manifest>> {
-  if (objects.length === 0) return new Map();
-  // The server makes this table of names: a fraction of the time of whole objects. With a selector the
-  // first list of a kind that was defined a moment ago takes a second: the server has no cache of it yet.
-  const words = ["get", kindsOf(objects).join(","), "--all-namespaces", "--show-kind"];
-  const rows = await kubectl([...words, "--no-headers"], { cluster });
-  const there = new Set(rows.split("\n").map(nameOf));
-  return await namedOf(cluster, objects.filter((object) => there.has(nameIn(object))));
-}
-
-/** `[namespace] kind.group/name` of a row. */
-function nameOf(row: string): string {
-  const [first = "", second = ""] = row.trim().split(/\s+/);
-  return first.includes("/") ? first : `${first} ${second}`;
-}
-
-function nameIn(object: Manifest): string {
-  return [object.metadata.namespace, printedName(object)].filter(Boolean).join(" ");
-}
 
 /**
  * The deployer that has the object, as it signs itself; undefined for one that a person or a controller
@@ -85,7 +61,7 @@ export async function thereBefore(
   const { cluster } = inventory;
   const live = await inventory.live();
   const unknown = definitions.filter((object) => !live.has(idOf(object)));
-  const others = await foreignAmong(cluster, unknown);
+  const others = await thereAmong(cluster, unknown);
   const undefinedYet = unknown.filter((object) => !others.has(idOf(object)));
   // Of a kind that is not defined yet nobody has anything.
   const possible = rest.filter((object) => !undefinedYet.some((crd) => defines(crd, object)));
@@ -94,7 +70,7 @@ export async function thereBefore(
   const known = new Set(await inventory.served(custom));
   const unserved = custom.filter((object) => !known.has(object));
   const served = missing.filter((object) => !unserved.includes(object));
-  const found = new Map([...others, ...await foreignAmong(cluster, served)]);
+  const found = new Map([...others, ...await thereAmong(cluster, served)]);
   const refusals = [...found].flatMap(([id, object]) => {
     const [reason, ...advice] = whyForeign(cluster, object) ?? [];
     return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];

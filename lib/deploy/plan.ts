@@ -6,9 +6,9 @@ import { goesWith } from "../apply/deletion.ts";
 import { HASH_LABEL, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
-import { foreignAmong, whyForeign } from "../apply/ownership.ts";
+import { whyForeign } from "../apply/ownership.ts";
 import type { Inventory } from "../apply/inventory.ts";
-import { byId, owned } from "../apply/live.ts";
+import { byId, owned, thereAmong } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
@@ -62,7 +62,7 @@ export async function plan(
     unwanted(inventory, steps, new Set(objects.map(idOf)), { all }),
   ]);
   const listed = await inventory.live();
-  const foreign = await foreignAmong(
+  const foreign = await thereAmong(
     cluster,
     served.filter((object) => !listed.has(idOf(object))),
   );

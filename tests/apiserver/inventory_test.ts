@@ -6,7 +6,7 @@ import { unwanted } from "../../lib/apply/prune.ts";
 import { configMap, idOf, type Manifest, OWNER, signed } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
 import { KEPT } from "../../lib/kube/target.ts";
-import { cluster, definitionOf, live, typed } from "./server.ts";
+import { cluster, definitionOf, live, servers, typed } from "./server.ts";
 
 const definition = definitionOf("Wheel", "kept.example.org", "v1beta1", "v1");
 const wheel: Manifest = {
@@ -70,6 +70,17 @@ Deno.test("E16: what an older revision has made is in the list after the next ru
   assert.ok((await kept()).includes(idOf(own)));
   const left = await unwanted(await begun(), [STEP, OTHER], new Set(ALL));
   assert.deepEqual(left.map(idOf), [idOf(own)]);
+});
+
+Deno.test("E16: what was to be made when a run was cut off is not asked for one by one", async () => {
+  const many = Array.from({ length: 60 }, (_, index) => configMap(`kept-${index}`, "default", {}));
+  const before = await begun();
+  await keep(before, [...wanted, ...signed(many, STEP)]);
+  const mark = await servers.mark(cluster);
+  const found = await (await begun()).live();
+  assert.ok(found.has(idOf(wheel)) && !found.has("ConfigMap/default/kept-0"));
+  const asked = await servers.requestsSince(mark, cluster);
+  assert.ok(asked < 30, `${asked} requests`);
 });
 
 Deno.test("E8: another deployer's object of a kind that we define is refused alike, when our definition has no label", async () => {

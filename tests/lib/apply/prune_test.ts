@@ -89,6 +89,10 @@ Deno.test("E16: unwanted() finds by its name what has lost our label, and none t
     },
   });
   const calls = await fakeKubectl([
+    {
+      on: "--show-kind",
+      stdout: "monitoring secret/left Opaque\nmonitoring secret/other Opaque\n",
+    },
     { on: "get --filename", stdout: listOf(bare("left", OWNER), bare("other", "kubectl")) },
     ...listing(),
   ]);
@@ -98,7 +102,7 @@ Deno.test("E16: unwanted() finds by its name what has lost our label, and none t
   const inventory = keeping({ objects: objects.join("\n") });
   const found = await unwanted(inventory, ["20-prometheus"], new Set());
   assert.deepEqual(found.map(({ metadata }) => metadata.name), ["left"]);
-  assert.equal((await calls()).length, 2, "one list, and one call by name");
+  assert.equal((await calls()).length, 3, "one list, one of names, and one call by name");
 });
 
 Deno.test("A59: unwanted() is exactly what is ours and not wanted", async () => {
