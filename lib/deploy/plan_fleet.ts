@@ -57,6 +57,8 @@ export async function planSteps(
   all = false,
 ): Promise<Planned[]> {
   const { cluster } = inventory;
+  // The look goes on beside the rendering; its failure is for those who want it.
+  inventory.live().catch(() => {});
   const keeps = async (name: string) =>
     await steps.find((step) => step.name === name)?.keeps?.(cluster);
   const names = steps.map(({ name }) => name);
