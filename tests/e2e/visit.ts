@@ -19,6 +19,9 @@ export interface Page {
   headers: Record<string, string | string[] | undefined>;
 }
 
+/** Longest silence in seconds: a connection to a pod that ends at that moment may hang, and is tried again. */
+const SILENCE = 20;
+
 /** What a host of the cluster's domain (`grafana`) answers. */
 export function visit(cluster: Cluster, name: string, options: Visit = {}): Promise<Page> {
   const { method = "GET", path = "/", headers = {}, body, ca } = options;
@@ -30,7 +33,7 @@ export function visit(cluster: Cluster, name: string, options: Visit = {}): Prom
     method,
     path,
     headers: { host, ...length, ...headers },
-    timeout: 60_000,
+    timeout: SILENCE * 1000,
   };
   return new Promise((resolve, reject) => {
     const call = ca ? secure({ ...address, ca, servername: host }) : plain(address);
@@ -38,7 +41,7 @@ export function visit(cluster: Cluster, name: string, options: Visit = {}): Prom
       const text = await answer.setEncoding("utf8").reduce((all, part) => all + part, "");
       resolve({ status: answer.statusCode ?? 0, body: text, headers: answer.headers });
     });
-    call.on("timeout", () => call.destroy(new Error(`${host}${path}: no answer in 60 s`)));
+    call.on("timeout", () => call.destroy(new Error(`${host}${path}: no answer in ${SILENCE} s`)));
     call.on("error", reject);
     call.end(body);
   });
