@@ -23,12 +23,8 @@ import {
   nodesMissing,
 } from "./components/longhorn/ladder.ts";
 import { checkUpgrade, keepsFromPrune, replicasOf } from "./components/longhorn/limits.ts";
-import {
-  backupJobs,
-  longhornKey,
-  longhornPolicies,
-  longhornSecrets,
-} from "./components/longhorn/objects.ts";
+import { backupGroup, backupJobs } from "./components/longhorn/backups.ts";
+import { longhornKey, longhornPolicies, longhornSecrets } from "./components/longhorn/objects.ts";
 import { patchLonghorn } from "./components/longhorn/patch.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
 import { openOfLonghorn } from "./components/network/open.ts";
@@ -75,7 +71,7 @@ export const longhorn = step({
       add: [...longhornSecrets(cluster), ...longhornPolicies(cluster)],
     }),
   keeps: keepsFromPrune,
-  resources: [defaultOfCluster],
+  resources: [defaultOfCluster, backupGroup],
   async run({ cluster, objects, phase, live, apply, ready, put, report }) {
     const say = (missing: string) => report.waiting(missing);
     const wait = (what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
@@ -97,7 +93,11 @@ export const longhorn = step({
       await wait("Longhorn's engine and nodes", nodesMissing);
       for (const complaint of await nodeComplaints(cluster)) report.warn(complaint);
     });
-    if (jobs.length > 0) await phase("Backup schedule", () => apply(jobs));
+    if (jobs.length > 0) {
+      // First who is in the group: the job of an empty one backs up nobody.
+      await put(backupGroup);
+      await phase("Backup schedule", () => apply(jobs));
+    }
     await live("StorageClass", () => wait("the StorageClass", classMissing));
     await put(defaultOfCluster);
     await live("Backup target", () => wait("the backup target of Longhorn", backupTargetMissing));

@@ -4,7 +4,9 @@ import { text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { backupTargetMissing } from "../components/longhorn/ladder.ts";
-import { daysBetween, LONGHORN_NAMESPACE } from "../components/longhorn/objects.ts";
+import { claimOf, daysBetween, isChosen } from "../components/longhorn/backups.ts";
+import { LONGHORN_NAMESPACE } from "../components/longhorn/objects.ts";
+import { claimsOf } from "./disk.ts";
 
 const HOUR = 3_600_000, DAY = 24 * HOUR;
 
@@ -30,10 +32,11 @@ export function backupTargetSince(since?: number) {
 const POLL = 300_000;
 
 /**
- * Every volume that is in use, and that LONGHORN_BACKUP_CRON should have backed up twice by now, has a backup that is
- * not too old. Of one without new data Longhorn makes no new one; their engines know that.
+ * Every volume of LONGHORN_BACKUP_CLAIMS that is in use, and that LONGHORN_BACKUP_CRON should have backed up twice by
+ * now, has a backup that is not too old. Of one without new data Longhorn makes no new one; their engines know that.
+ * Somebody else's volumes that are not chosen are told.
  */
-export async function backups({ cluster }: Subject): Promise<Findings> {
+export async function backups({ cluster, objects }: Subject): Promise<Findings> {
   if (text(cluster, "STORAGE") === "existing") return note("none: STORAGE=existing");
   const cron = text(cluster, "LONGHORN_BACKUP_CRON");
   if (cron === "never") return note("none: LONGHORN_BACKUP_CRON=never");
@@ -46,33 +49,37 @@ export async function backups({ cluster }: Subject): Promise<Findings> {
   const limit = 2 * daysBetween(cron) * DAY;
   const age = (time: string) => Date.now() - Date.parse(time);
   const ageOfBackup = ({ status }: Manifest) => age(status.lastBackupAt || "1970-01-01");
-  const due = live.filter((volume) =>
-    volume.kind === "Volume" && isBackedUp(volume) && volume.status?.state === "attached" &&
-    age(volume.metadata.creationTimestamp!) > limit
+  const used = live.filter(({ kind, status, metadata }) =>
+    kind === "Volume" && status?.state === "attached" && age(metadata.creationTimestamp!) > limit
   );
+  const due = used.filter((volume) => isChosen(cluster, volume));
+  const ours = claimsOf(await objects());
+  const others = used.filter((volume) => !due.includes(volume)).map(claimOf)
+    .filter((claim) => claim && !ours.has(claim));
+  const told = others.length > 0 &&
+    note(`LONGHORN_BACKUP_CLAIMS leaves out ${others.sort().join(", ")}`);
   const late = due.filter((volume) =>
     ageOfBackup(volume) > limit && !(volume.status.lastBackupAt && idle.has(volume.metadata.name))
   );
-  if (due.length === 0) return ok("0 volumes have one: none is old enough");
+  if (due.length === 0) return [ok("0 volumes have one: none is old enough"), told];
   if (late.length === 0) {
     const hours = (Math.max(...due.map(ageOfBackup)) / HOUR).toFixed(0);
-    return ok(`${due.length} volumes have one, the oldest ${hours} hours ago`);
+    return [ok(`${due.length} volumes have one, the oldest ${hours} hours ago`), told];
   }
-  return late.map(({ metadata: { name }, status }) => {
-    const { namespace, pvcName } = status.kubernetesStatus ?? {};
-    const last = status.lastBackupAt ? `since ${status.lastBackupAt}` : "at all";
-    return {
-      what: `volume ${pvcName ? `${namespace}/${pvcName}` : name} has no backup ${last}`,
-      cause: "its backups fail, or the job that makes them does not run",
-      fix: `kubectl -n ${LONGHORN_NAMESPACE} get backups.longhorn.io,recurringjobs.longhorn.io; ` +
-        `kubectl -n ${LONGHORN_NAMESPACE} logs -l recurring-job.longhorn.io=backup --tail=20`,
-    };
-  });
-}
-
-/** Whether the job backs it up: by its labels, or as one without any. */
-function isBackedUp({ metadata: { labels = {} } }: Manifest): boolean {
-  const own = Object.keys(labels).filter((name) => name.startsWith("recurring-job"));
-  return own.length === 0 || own.includes("recurring-job.longhorn.io/backup") ||
-    own.includes("recurring-job-group.longhorn.io/default");
+  return [
+    told,
+    ...late.map((volume) => {
+      const { lastBackupAt } = volume.status;
+      return {
+        what: `volume ${claimOf(volume)} has no backup ${
+          lastBackupAt ? `since ${lastBackupAt}` : "at all"
+        }`,
+        cause: "its backups fail, or the job that makes them does not run or does not take it " +
+          `(make 10-longhorn CLUSTER=${cluster.id})`,
+        fix:
+          `kubectl -n ${LONGHORN_NAMESPACE} get backups.longhorn.io,recurringjobs.longhorn.io; ` +
+          `kubectl -n ${LONGHORN_NAMESPACE} logs -l recurring-job.longhorn.io=backup --tail=20`,
+      };
+    }),
+  ];
 }

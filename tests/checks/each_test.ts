@@ -41,11 +41,17 @@ const BREAKS: [check: string, what: string, change: Change, says: RegExp][] = [
     }],
   }, /not looked at it since/],
   ["Volume backups", "one volume was never backed up", {
-    kubectl: [{ on: "get volumes", stdout: listOf(volumeOf("grafana", 8), volumeOf("store")) }],
-  }, /^volume monitoring\/store has no backup at all$/],
+    kubectl: [{
+      on: "get volumes",
+      stdout: listOf(volumeOf("alertmanager-a", 8), volumeOf("alertmanager-b")),
+    }],
+  }, /^volume monitoring\/alertmanager-b has no backup at all$/],
   ["Volume backups", "the last backup of one is three days old", {
-    kubectl: [{ on: "get volumes", stdout: listOf(volumeOf("grafana", 8), volumeOf("store", 72)) }],
-  }, /^volume monitoring\/store has no backup since/],
+    kubectl: [{
+      on: "get volumes",
+      stdout: listOf(volumeOf("alertmanager-a", 8), volumeOf("alertmanager-b", 72)),
+    }],
+  }, /^volume monitoring\/alertmanager-b has no backup since/],
   ["Targets", "every monitor has lost its targets", {
     answers: [[/prometheus .*targets/, { data: { activeTargets: [] } }]],
   }, /has no targets/],
@@ -204,10 +210,10 @@ const VARIETIES: [what: string, change: Change][] = [
   ["a volume without new data, of which Longhorn makes no new backup", {
     kubectl: [{
       on: "get volumes",
-      stdout: listOf(volumeOf("idle", 200), {
+      stdout: listOf(volumeOf("alertmanager-idle", 200), {
         kind: "Engine",
         metadata: { name: "idle-e-0" },
-        spec: { volumeName: "idle" },
+        spec: { volumeName: "alertmanager-idle" },
         status: { snapshots: { "volume-head": { size: "0" } } },
       }),
     }],
@@ -249,6 +255,26 @@ Deno.test("V2: other people's broken monitors, rules and critical alerts are not
     ]]],
   });
   assert.equal(all.get("Critical alerts")!.state, "note");
+});
+
+Deno.test("P8: verify asks for backups of the chosen claims alone, and tells whose else it leaves out", async () => {
+  const volumes = [
+    volumeOf("kube-prometheus-stack-grafana", 8),
+    volumeOf("kube-prometheus-stack-grafana", undefined, "shop"),
+    volumeOf("data-thanos-compactor-0"),
+    { ...volumeOf("gone"), status: { state: "attached" } },
+  ];
+  const kubectl = [{ on: "get volumes", stdout: listOf(...volumes) }];
+  const { findings } = (await verdicts({ kubectl })).get("Volume backups")!;
+  assert.deepEqual(findings.map(({ state, what }) => `${state} ${what}`), [
+    "ok 1 volumes have one, the oldest 8 hours ago",
+    "note LONGHORN_BACKUP_CLAIMS leaves out shop/kube-prometheus-stack-grafana",
+  ]);
+  const all = await verdicts({ kubectl, settings: { LONGHORN_BACKUP_CLAIMS: "*/*" } });
+  assert.deepEqual(all.get("Volume backups")!.findings.map(({ what }) => what), [
+    "volume shop/kube-prometheus-stack-grafana has no backup at all",
+    "volume monitoring/data-thanos-compactor-0 has no backup at all",
+  ]);
 });
 
 Deno.test("P9: Targets names the Service that doubles the targets of the kubelet", async () => {

@@ -8,7 +8,7 @@ import { substitute } from "../../lib/render/substitute.ts";
 import { versionsOf } from "../../lib/config/versions.ts";
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import pinned from "../../manifests/versions.json" with { type: "json" };
-import { backupJobs } from "../../scripts/components/longhorn/objects.ts";
+import { backupJobs } from "../../scripts/components/longhorn/backups.ts";
 import { reachJob } from "../../scripts/components/minio/inside.ts";
 import { factsJob } from "../../scripts/checks/node_facts.ts";
 import { packUpstream } from "../../scripts/components/prometheus/dashboards.ts";

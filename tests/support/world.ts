@@ -164,8 +164,8 @@ const VALUES: [RegExp, number | undefined][] = [
 
 const DEFAULT = { "storageclass.kubernetes.io/is-default-class": "true" };
 
-/** A volume of Longhorn that was backed up so many hours ago; undefined: never. */
-export function volumeOf(name: string, hours?: number) {
+/** A volume of Longhorn, of the claim of the same name, that was backed up so many hours ago; undefined: never. */
+export function volumeOf(name: string, hours?: number, namespace = "monitoring") {
   const ago = (hours: number) => new Date(Date.now() - hours * HOUR).toISOString();
   return {
     kind: "Volume",
@@ -173,7 +173,7 @@ export function volumeOf(name: string, hours?: number) {
     status: {
       state: "attached",
       lastBackupAt: hours === undefined ? "" : ago(hours),
-      kubernetesStatus: { namespace: "monitoring", pvcName: name },
+      kubernetesStatus: { namespace, pvcName: name },
     },
   };
 }
@@ -191,7 +191,7 @@ const KUBECTL: Reply[] = [
       status: { available: true, lastSyncedAt: new Date().toISOString() },
     }),
   },
-  { on: "get volumes", stdout: listOf(volumeOf("grafana", 8)) },
+  { on: "get volumes", stdout: listOf(volumeOf("kube-prometheus-stack-grafana", 8)) },
 ];
 
 /** Checks whose question is more than these answers, and the test that breaks each. */

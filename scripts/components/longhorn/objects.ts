@@ -1,6 +1,5 @@
-// Objects of Longhorn that are built in code: Secrets, the schedule of its backups and the alert about what it
-// misses, and what its own NetworkPolicies of 1.12.1 forget.
-import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
+// Objects of Longhorn that are built in code: Secrets, and what its own NetworkPolicies of 1.12.1 forget.
+import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import { labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
@@ -33,78 +32,11 @@ export function longhornSecrets(cluster: Cluster): Manifest[] {
   // Longhorn refuses a value that ends with a newline, as every PEM file does.
   const trimmed = Object.entries(access).map(([key, value]) => [key, value.trim()]);
   const login = { auth: text(cluster, "UI_BASIC_AUTH") }; // the ingress wants this key
-  const [backup, ui] = ["backup", "ui"].map((part) => ({ labels: labels(cluster, part) }));
+  const [backup, ui] = ["backup", "ui"].map((part) => ({ labels: longhornLabels(cluster, part) }));
   return [
     secret(longhornKey.name, LONGHORN_NAMESPACE, Object.fromEntries(trimmed), backup),
     secret("longhorn-basic-auth", LONGHORN_NAMESPACE, login, ui),
   ];
-}
-
-/** The job that backs up every volume; none with LONGHORN_BACKUP_CRON=never. */
-export function backupJobs(cluster: Cluster): Manifest[] {
-  const cron = text(cluster, "LONGHORN_BACKUP_CRON");
-  if (cron === "never") return [];
-  const name = "backup";
-  return [{
-    apiVersion: "longhorn.io/v1beta2",
-    kind: "RecurringJob",
-    metadata: { name, namespace: LONGHORN_NAMESPACE, labels: labels(cluster, name) },
-    // Longhorn's webhook fills in what is left out, and every apply would find a difference.
-    spec: {
-      name,
-      task: "backup",
-      cron,
-      retain: number(cluster, "LONGHORN_BACKUP_RETAIN"),
-      concurrency: 1,
-      // Every volume that has no job of its own.
-      groups: ["default"],
-      labels: {},
-      parameters: {},
-    },
-  }];
-}
-
-/**
- * The alert about attached volumes, which are those that the job backs up, whose last backup is older than
- * the longest pause between two runs and a day, or that have none and are older themselves.
- */
-export function backupAlerts(cluster: Cluster): Manifest[] {
-  const cron = text(cluster, "LONGHORN_BACKUP_CRON");
-  if (cron === "never") return [];
-  const days = daysBetween(cron) + 1;
-  const last = "max by (volume, pvc) (longhorn_volume_last_backup_at)";
-  const created = 'max by (volume) (label_replace(kube_persistentvolume_created, "volume", "$1", ' +
-    '"persistentvolume", "(.*)"))';
-  const rule = {
-    alert: "LonghornBackupTooOld",
-    expr: `time() - (${last} > 0 or (${last} == 0) + on (volume) group_left () ${created}) ` +
-      `> ${days * 86400} and on (volume) longhorn_volume_state{state="attached"} == 1`,
-    for: "1h",
-    labels: { severity: "warning" },
-    annotations: {
-      summary: "Volume {{ $labels.volume }} ({{ $labels.pvc }}) has no backup of the last " +
-        `${days} days`,
-      description:
-        "Its last one, or without any its beginning, is {{ $value | humanizeDuration }} " +
-        `ago; LONGHORN_BACKUP_CRON (${cron}) wants more.`,
-      runbook_url: `${text(cluster, "RUNBOOK_URL")}/storage.md#longhornbackuptooold`,
-    },
-  };
-  const name = "longhorn-backup-age";
-  return [{
-    apiVersion: "monitoring.coreos.com/v1",
-    kind: "PrometheusRule",
-    metadata: { name, namespace: LONGHORN_NAMESPACE, labels: labels(cluster, "storage") },
-    spec: { groups: [{ name, rules: [rule] }] },
-  }];
-}
-
-/** Days between two runs of a cron line at most, by the coarsest field that it limits. */
-export function daysBetween(cron: string): number {
-  const [day, month, weekday] = cron.split(" ").slice(2).map((field) => !/^[*?]$/.test(field));
-  if (month) return 366;
-  if (day) return 31;
-  return weekday ? 7 : 1;
 }
 
 /** Additions to the policies of the bundle, which stay then; none without NETWORK_POLICIES. */
@@ -142,7 +74,8 @@ function policy(
   };
 }
 
-function labels(cluster: Cluster, component: string): Record<string, string> {
+/** Labels of an object of ours beside the bundle. */
+export function longhornLabels(cluster: Cluster, component: string): Record<string, string> {
   const version = text(cluster, "LONGHORN_VERSION");
   return labelsOf({ name: "longhorn", component, partOf: "storage", version });
 }

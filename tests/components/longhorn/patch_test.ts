@@ -23,7 +23,8 @@ import {
   replicasFor,
   schedulable,
 } from "../../../scripts/components/longhorn/limits.ts";
-import { backupJobs, longhornPolicies } from "../../../scripts/components/longhorn/objects.ts";
+import { backupJobs } from "../../../scripts/components/longhorn/backups.ts";
+import { longhornPolicies } from "../../../scripts/components/longhorn/objects.ts";
 import { patchLonghorn } from "../../../scripts/components/longhorn/patch.ts";
 import { backupTarget } from "../../../scripts/checks/longhorn.ts";
 import { note, type Subject } from "../../../lib/core/check.ts";
@@ -182,7 +183,7 @@ Deno.test("backupJobs() writes every field, and nothing without a time", async (
     cron: "0 3 * * *",
     retain: 14,
     concurrency: 1,
-    groups: ["default"],
+    groups: ["backup"],
     labels: {},
     parameters: {},
   });

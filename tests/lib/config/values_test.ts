@@ -381,6 +381,11 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
       "/var/log/..a",
     ],
   },
+  claims: {
+    hostile: ["grafana", "a/b/c", "/a", "a/", "a/b,", ",a/b", "a/b, c/d", "A/b", "a/b_c", "a/b|c/d"]
+      .concat("a/-b", "a/b.", "(a)/b", 'a/b"', "a/$b", "가/a"),
+    healthy: ["a/b", "*/*", "monitoring/alertmanager-*,shop/db.0", "a/*,*/b"],
+  },
   duration: {
     hostile: [
       "0s",

@@ -1,0 +1,148 @@
+// Which volumes are backed up, when, and the alert about one that was not. Longhorn's job takes the volumes of a group;
+// a volume joins by a label on Longhorn's own object, for templates of claims cannot change later.
+import { type Cluster, list, number, text } from "../../../lib/core/cluster.ts";
+import type { Manifest } from "../../../lib/core/object.ts";
+import { differing, type Resource, type Resources } from "../../../lib/core/resource.ts";
+import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { liveObjects } from "../../../lib/kube/list.ts";
+import { LONGHORN_NAMESPACE, longhornLabels } from "./objects.ts";
+
+const NAME = "backup";
+/** On a volume: it is in the group of that name. */
+const IN_GROUP = `recurring-job-group.longhorn.io/${NAME}`;
+
+/** The job that backs up the volumes of LONGHORN_BACKUP_CLAIMS; none with LONGHORN_BACKUP_CRON=never. */
+export function backupJobs(cluster: Cluster): Manifest[] {
+  const cron = text(cluster, "LONGHORN_BACKUP_CRON");
+  if (cron === "never") return [];
+  return [{
+    apiVersion: "longhorn.io/v1beta2",
+    kind: "RecurringJob",
+    metadata: {
+      name: NAME,
+      namespace: LONGHORN_NAMESPACE,
+      labels: longhornLabels(cluster, NAME),
+    },
+    // Longhorn's webhook fills in what is left out, and every apply would find a difference.
+    spec: {
+      name: NAME,
+      task: "backup",
+      cron,
+      retain: number(cluster, "LONGHORN_BACKUP_RETAIN"),
+      concurrency: 1,
+      // Not `default`, in which Longhorn puts every volume that has no group.
+      groups: [NAME],
+      labels: {},
+      parameters: {},
+    },
+  }];
+}
+
+/** Whether LONGHORN_BACKUP_CLAIMS chooses the claim of a volume of Longhorn. */
+export function isChosen(cluster: Cluster, volume: Manifest): boolean {
+  const claims = list(cluster, "LONGHORN_BACKUP_CLAIMS").map(anyText).join("|");
+  return new RegExp(`^(${claims})$`).test(claimOf(volume));
+}
+
+/** The claim of a volume of Longhorn as `namespace/name`, also one that is gone; empty without any. */
+export function claimOf({ status }: Manifest): string {
+  const { namespace, pvcName } = status?.kubernetesStatus ?? {};
+  return pvcName ? `${namespace}/${pvcName}` : "";
+}
+
+/** A pattern of names as a regular expression; no backslash, which PromQL would take for its own. */
+function anyText(pattern: string): string {
+  return pattern.replaceAll(".", "[.]").replaceAll("*", ".*");
+}
+
+/** Volumes that the job does not take and should, or the other way round. */
+async function misplaced(cluster: Cluster) {
+  const volumes = await liveObjects(cluster, "volumes.longhorn.io", LONGHORN_NAMESPACE);
+  return volumes.map((volume) => ({
+    volume: volume.metadata.name,
+    claim: claimOf(volume),
+    is: volume.metadata.labels?.[IN_GROUP] === "enabled",
+    wanted: isChosen(cluster, volume),
+  })).filter(({ is, wanted }) => is !== wanted);
+}
+
+const inGroup: Resource<Cluster> = {
+  id: `BackupGroup/${LONGHORN_NAMESPACE}/${NAME}`,
+  async look(cluster) {
+    const words = (is: boolean) => is ? "backed up" : "left out";
+    return differing((await misplaced(cluster)).map(({ claim, is, wanted }) => (
+      { path: claim, old: words(is), now: words(wanted) }
+    )));
+  },
+  async put(cluster) {
+    const astray = await misplaced(cluster);
+    for (const { volume, wanted } of astray) {
+      const label = wanted ? `${IN_GROUP}=enabled` : `${IN_GROUP}-`;
+      const words = ["label", "--overwrite", "volumes.longhorn.io", volume, label];
+      await kubectl([...words, "-n", LONGHORN_NAMESPACE], { cluster });
+    }
+    return astray.length > 0;
+  },
+};
+
+/** The volumes of the job's group are the chosen ones; those that are there by now. */
+export const backupGroup: Resources<Cluster> = {
+  title: "Volumes to back up",
+  live: true,
+  open: (cluster) =>
+    Promise.resolve({ ...cluster, [Symbol.asyncDispose]: () => Promise.resolve() }),
+  of: (cluster) => backupJobs(cluster).length > 0 ? [inGroup] : [],
+};
+
+/**
+ * The alert about attached volumes, for the job takes no others, of which LONGHORN_BACKUP_CLAIMS chooses the claim
+ * and whose last backup is older than the longest pause between two runs and a day, or that have none and are older
+ * themselves; and the series that it and people look at.
+ */
+export function backupAlerts(cluster: Cluster): Manifest[] {
+  const cron = text(cluster, "LONGHORN_BACKUP_CRON");
+  if (cron === "never") return [];
+  const days = daysBetween(cron) + 1;
+  const chosen = list(cluster, "LONGHORN_BACKUP_CLAIMS").map((claim) => {
+    const [namespace, name] = claim.split("/").map(anyText);
+    return `longhorn_volume_last_backup_at{pvc_namespace=~"${namespace}",pvc=~"${name}"}`;
+  });
+  const last = "longhorn_chosen_volume_last_backup_at";
+  const created = 'max by (volume) (label_replace(kube_persistentvolume_created, "volume", "$1", ' +
+    '"persistentvolume", "(.*)"))';
+  const alert = {
+    alert: "LonghornBackupTooOld",
+    expr: `time() - (${last} > 0 or (${last} == 0) + on (volume) group_left () ${created}) ` +
+      `> ${days * 86400} and on (volume) longhorn_volume_state{state="attached"} == 1`,
+    for: "1h",
+    labels: { severity: "warning" },
+    annotations: {
+      summary: "Volume {{ $labels.volume }} ({{ $labels.pvc }}) has no backup of the last " +
+        `${days} days`,
+      description:
+        "Its last one, or without any its beginning, is {{ $value | humanizeDuration }} " +
+        `ago; LONGHORN_BACKUP_CRON (${cron}) wants more.`,
+      runbook_url: `${text(cluster, "RUNBOOK_URL")}/storage.md#longhornbackuptooold`,
+    },
+  };
+  const name = "longhorn-backup-age";
+  const rules = [{ record: last, expr: `max by (volume, pvc) (${chosen.join(" or ")})` }, alert];
+  return [{
+    apiVersion: "monitoring.coreos.com/v1",
+    kind: "PrometheusRule",
+    metadata: {
+      name,
+      namespace: LONGHORN_NAMESPACE,
+      labels: longhornLabels(cluster, "storage"),
+    },
+    spec: { groups: [{ name, rules }] },
+  }];
+}
+
+/** Days between two runs of a cron line at most, by the coarsest field that it limits. */
+export function daysBetween(cron: string): number {
+  const [day, month, weekday] = cron.split(" ").slice(2).map((field) => !/^[*?]$/.test(field));
+  if (month) return 366;
+  if (day) return 31;
+  return weekday ? 7 : 1;
+}
