@@ -19,7 +19,7 @@ one file. A later place wins:
 4. \`profiles/<PROFILE>.env\`, or the file whose path \`PROFILE\` is (\`tests/lab/site.env\`), when \`PROFILE\` is set in the environment
 5. \`SECRET_FILE\`: the only file for secrets; git never sees it
 6. the process environment: any name below, but the ones that say which cluster it is
-   (\`CLUSTER_*\`, \`KUBE_CONTEXT\`, \`NODE_IP\`, \`API_HOST\`, \`DOMAIN\`, \`REGION\`), which are refused there
+   (\`CLUSTER_*\`, \`KUBE_CONTEXT\`, \`NODE_IP\`, \`NODE_NETWORKS\`, \`API_HOST\`, \`DOMAIN\`, \`REGION\`), which are refused there
 
 An empty value means missing: the default holds, and a setting without one is asked for.
 \`make config-197\` prints every value and who gave it.
@@ -47,7 +47,8 @@ const TAIL = `
 
 Manifests may also use \`S3_HOST\` (host and port of \`S3_ENDPOINT\`), \`S3_BASE_PATH\` (\`cluster-<id>\`),
 \`S3_CHECKSUM\` (changes with the endpoint, the keys and the CA), \`RATE_WINDOW\` (5m, or four times
-\`SCRAPE_INTERVAL\`), \`CENTRAL_DOOR\` (\`DOMAIN:HTTP_NODE_PORT\` of the centre) and \`STORE_SHARD_LABELS\` (what
+\`SCRAPE_INTERVAL\`), \`CENTRAL_DOOR\` (\`DOMAIN:HTTP_NODE_PORT\` of the centre), \`NODE_PORT_POLICY\` (Local, or Cluster with
+\`NODE_NETWORKS\`) and \`STORE_SHARD_LABELS\` (what
 tells a shard of Store its blocks). They cannot be set.
 
 Versions are not set here either: \`THANOS_VERSION\` and the like stand in \`manifests/versions.json\`, those

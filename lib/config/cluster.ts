@@ -87,6 +87,8 @@ function peer(id: string, vars: Vars): Peer {
     name: String(vars.CLUSTER_NAME),
     role: vars.CLUSTER_ROLE as Role,
     ip: String(vars.NODE_IP),
+    nodes: [...new Set([`${vars.NODE_IP}/32`, ...String(vars.NODE_NETWORKS).split(",")])]
+      .filter(Boolean),
     domain: String(vars.DOMAIN),
     keyIds: Object.fromEntries(
       KEY_IDS.map((name) => [name, String(vars[name] || vars.S3_ACCESS_KEY || "")]),
@@ -119,6 +121,8 @@ function withComputed(
     S3_BASE_PATH: basePathOf(id),
     RATE_WINDOW: rateWindow(String(vars.SCRAPE_INTERVAL)),
     CENTRAL_DOOR: centralDoor,
+    // Local keeps the address of who calls, and is silent on every node but that of the pod.
+    NODE_PORT_POLICY: vars.NODE_NETWORKS === "" ? "Local" : "Cluster",
     // One shard has all blocks whatever it goes by, and keeps the words that deployed ones run with.
     STORE_SHARD_LABELS: vars.STORE_REPLICAS === 1 ? "__block_id" : "cluster",
   };

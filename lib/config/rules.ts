@@ -78,6 +78,14 @@ const RULES: Rule[] = [
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
   },
   {
+    names: ["ADMIN_CIDR", "INGRESS", "NODE_NETWORKS"],
+    broken: (networks, ingress, nodes) =>
+      networks !== "0.0.0.0/0" && ingress !== "existing" && nodes !== "",
+    because:
+      "doors that answer on every node see no address of a caller: close them by a firewall, " +
+      "or with THANOS_UI_AUTH",
+  },
+  {
     names: ["STAND_INS"],
     broken: (programs) => programs !== "",
     because: "programs replaced by stand-ins, so nothing that needs them is set up or shown",

@@ -14,6 +14,8 @@ export interface Peer {
   name: string;
   role: Role;
   ip: string;
+  /** Where its connections come from, and its nodes are, in CIDR notation: NODE_IP, then NODE_NETWORKS. */
+  nodes: string[];
   domain: string;
   /** Id of the S3 key of each program, by the setting that holds it; no secret. */
   keyIds: Record<string, string>;
@@ -50,6 +52,11 @@ export interface DoorCertificate {
 /** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
 export interface Identity extends DoorCertificate {
   authority: string;
+}
+
+/** Networks of the cluster's own nodes. */
+export function nodesOf({ id, fleet }: Cluster): string[] {
+  return fleet.find((peer) => peer.id === id)!.nodes;
 }
 
 /** The folder of a cluster in the buckets of logs and of volumes. */

@@ -56,6 +56,17 @@ export function networkPolicies(namespaces: string[], { workloads, flows }: Netw
   ];
 }
 
+/** Whether an IPv4 address is in one of these networks. */
+export function isWithin(address: string, networks: string[]): boolean {
+  const number = (text: string) =>
+    text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+  return networks.some((network) => {
+    const [base, bits] = network.split("/");
+    const size = 2 ** (32 - Number(bits));
+    return Math.floor(number(address) / size) === Math.floor(number(base!) / size);
+  });
+}
+
 const NAME = "app.kubernetes.io/name";
 
 function peers(end: End): unknown[] {

@@ -1,8 +1,9 @@
 // What of a node is in the way of the steps: ports that are taken, a firewall, its names, its disks, its address.
-import { type Cluster, number, text } from "../../lib/core/cluster.ts";
+import { type Cluster, nodesOf, number, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { fail, type Finding, hidden, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { isWithin } from "../../lib/core/network.ts";
 import { inGi } from "./disk.ts";
 import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 
@@ -91,13 +92,29 @@ export function imageRoom(facts: NodeFacts): Finding {
 
 /**
  * NODE_IP, to which names lead and which policies allow, is the address of one node; one that none has may belong to
- * a balancer.
+ * a balancer. Of several nodes NODE_NETWORKS has all.
  */
 export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
   const address = text(cluster, "NODE_IP");
-  const having = (await objectsEverywhere(cluster, "nodes")).filter(({ status }) =>
-    (status?.addresses ?? []).some((one: { address: string }) => one.address === address)
-  ).map(({ metadata }) => metadata.name);
+  const nodes = (await objectsEverywhere(cluster, "nodes")).map(({ metadata, status }) => ({
+    name: metadata.name,
+    addresses: (status?.addresses ?? []) as { type: string; address: string }[],
+  }));
+  const having = nodes.filter(({ addresses }) => addresses.some((one) => one.address === address))
+    .map(({ name }) => name);
+  const inside = nodes.flatMap(({ name, addresses }) =>
+    addresses.filter(({ type, address }) => type === "InternalIP" && /^[\d.]+$/.test(address))
+      .map(({ address }) => ({ name, address }))
+  );
+  const unknown = inside.filter(({ address }) => !isWithin(address, nodesOf(cluster)));
+  if (nodes.length > 1 && having.length < 2 && unknown.length > 0) {
+    const all = [...new Set([address, ...inside.map(({ address }) => address)])];
+    return warn(
+      "not in NODE_NETWORKS, so doors are silent where their pods are not, and policies refuse it: " +
+        unknown.map(({ name, address }) => `${name} (${address})`).join(", "),
+      `in env/cluster-${cluster.id}.env: NODE_NETWORKS=${all.map((one) => `${one}/32`).join()}`,
+    );
+  }
   if (having.length === 1) return ok(`${address} is ${having[0]}`);
   if (having.length === 0) return note(`no node says that ${address} is its own (a balancer?)`);
   return fail(

@@ -48,6 +48,7 @@ import {
   s3Certificate,
 } from "../../scripts/checks/certificates.ts";
 import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
+import { fleetWith } from "../support/project_fixture.ts";
 import { fakeKubectl, identityReply, listOf, type Reply } from "../support/fake_kubectl.ts";
 import { ended } from "../support/script_fixture.ts";
 import { fakeS3, KEY, pem } from "../support/s3.ts";
@@ -209,6 +210,34 @@ Deno.test("V6: nodeAddress() stops where several nodes have NODE_IP, and wonders
   assert.match((await ask(a!, b!)).what, /^a and b all say that 192\.168\.101\.197 is theirs/);
   assert.equal((await ask(b!)).state, "ok");
   assert.equal((await ask(node("a", "10.0.2.15"))).state, "note");
+});
+
+Deno.test("P6: nodeAddress() names the nodes of which no setting knows, and the line that tells them", async () => {
+  const node = (name: string, ...addresses: string[]) => ({
+    kind: "Node",
+    metadata: { name },
+    status: { addresses: addresses.map((address) => ({ type: "InternalIP", address })) },
+  });
+  const nodes = [node("a", "192.168.101.197", "fd00::1"), node("b", "192.168.101.207")];
+  await fakeKubectl([{ on: "get nodes", stdout: listOf(...nodes) }]);
+  const seen = async (networks: string) => {
+    const fleet = await fleetWith({ "197": networks && `NODE_NETWORKS=${networks}` }, {
+      KUBECONFIG_FILE: "kubeconfig",
+    });
+    return await nodeAddress(subjectWith(fleet.find(({ id }) => id === "197")!));
+  };
+  for (const networks of ["", "192.168.101.208/28", "192.168.101.206/32"]) {
+    const { state, what, fix } = await seen(networks);
+    assert.equal(state, "warn", networks);
+    assert.match(what, /: b \(192\.168\.101\.207\)$/);
+    assert.match(
+      fix!,
+      /cluster-197\.env: NODE_NETWORKS=192\.168\.101\.197\/32,192\.168\.101\.207\/32$/,
+    );
+  }
+  for (const networks of ["192.168.101.207/32", "192.168.101.200/29", "0.0.0.0/0"]) {
+    assert.equal((await seen(networks)).state, "ok", networks);
+  }
 });
 
 function service(name: string, ...ports: (number | undefined)[]): Manifest {

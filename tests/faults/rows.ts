@@ -167,6 +167,7 @@ export const FAULTS: Fault[] = [
   { id: "R3", fault: "text that names what is not there, or another number", exit: "never" },
   { id: "R4", fault: "default alert left out without a word", exit: "never" },
   { id: "R5", fault: "volume whose last backup is too old, or never was", exit: "0; an alert" },
+  { id: "P6", fault: "cluster of several nodes", exit: "0, doors answer on each" },
   { id: "P8", fault: "backup of what can be made again", exit: "never, unless chosen" },
   { id: "R6", fault: "link of an alert that leads nowhere", exit: "never" },
   { id: "P1", fault: "OpenSearch node with an empty volume beside others", exit: "never founds" },

@@ -53,6 +53,20 @@ export async function project(files: Record<string, string | null> = {}): Promis
   };
 }
 
+/** The good fleet with more lines in the files of some clusters (by id), and these settings of the environment. */
+export async function fleetWith(
+  lines: Record<string, string>,
+  environment: Record<string, string> = {},
+): Promise<Cluster[]> {
+  const good = await folder(join(FIXTURES, "fleet"));
+  const files = Object.entries(lines).map(([id, more]) => {
+    const name = `cluster-${id}.env`;
+    return [name, `${good[name]}\n${more}\n`];
+  });
+  await using place = await project(Object.fromEntries(files));
+  return await place.load(environment);
+}
+
 /** Everything that an error shows to people. */
 export function wording(error: DeployError): string {
   return [error.message, ...error.where, error.fix].join("\n");

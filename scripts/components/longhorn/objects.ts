@@ -1,5 +1,5 @@
 // Objects of Longhorn that are built in code: Secrets, and what its own NetworkPolicies of 1.12.1 forget.
-import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, nodesOf, text } from "../../../lib/core/cluster.ts";
 import { labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
@@ -46,12 +46,12 @@ export function longhornPolicies(cluster: Cluster): Manifest[] {
     namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "monitoring" } },
     podSelector: { matchLabels: { "app.kubernetes.io/name": "prometheus" } },
   };
-  const node = { ipBlock: { cidr: `${text(cluster, "NODE_IP")}/32` } };
+  const nodes = nodesOf(cluster).map((cidr) => ({ ipBlock: { cidr } }));
   return [
     // Without it all its series vanish, and its alerts with them (longhorn#13740).
-    policy("prometheus", { app: "longhorn-manager" }, 9500, prometheus),
+    policy("prometheus", { app: "longhorn-manager" }, 9500, [prometheus]),
     // The host logs in to its volumes by itself (longhorn#13802).
-    policy("iscsi", { "longhorn.io/component": "instance-manager" }, 3260, node),
+    policy("iscsi", { "longhorn.io/component": "instance-manager" }, 3260, nodes),
   ];
 }
 
@@ -59,7 +59,7 @@ function policy(
   name: string,
   matchLabels: Record<string, string>,
   port: number,
-  from: unknown,
+  from: unknown[],
 ): Manifest {
   const labels = labelsOf({ name, component: "network", partOf: "storage", version: "v1" });
   return {
@@ -69,7 +69,7 @@ function policy(
     spec: {
       podSelector: { matchLabels },
       policyTypes: ["Ingress"],
-      ingress: [{ from: [from], ports: [{ port, protocol: "TCP" }] }],
+      ingress: [{ from, ports: [{ port, protocol: "TCP" }] }],
     },
   };
 }

@@ -1,5 +1,5 @@
 // Ends of flows that several components share.
-import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, nodesOf, number, text } from "../../../lib/core/cluster.ts";
 import type { End, Flow, Workload } from "../../../lib/core/network.ts";
 
 /** Pods of ours in the namespace monitoring. */
@@ -13,9 +13,9 @@ export const GRAFANA_PODS = monitoring("grafana");
 export const DNS: End = { namespace: "kube-system", pod: "kube-dns", label: "k8s-app" };
 export const ANYWHERE: End = { networks: ["0.0.0.0/0"] };
 
-/** What is in the node's own network, where policies do not reach: exporters, kubelet, API server. */
+/** What is in the network of the nodes, where policies do not reach: exporters, kubelet, API server. */
 export function node(cluster: Cluster): End {
-  return { networks: [`${text(cluster, "NODE_IP")}/32`] };
+  return { networks: nodesOf(cluster) };
 }
 
 /** Programs that watch objects. */

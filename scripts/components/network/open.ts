@@ -17,8 +17,10 @@ export function openOfLonghorn(cluster: Cluster): OpenDoor[] {
 /** Open doors of 20-prometheus. */
 export function openOfPrometheus(cluster: Cluster): OpenDoor[] {
   const policies = flag(cluster, "NETWORK_POLICIES");
+  // A policy cannot tell callers whom another node passes on.
+  const several = text(cluster, "NODE_NETWORKS") !== "";
   const sidecar = cluster.role === "edge" &&
-    !flag(cluster, "THANOS_GRPC_MTLS") && !policies;
+    !flag(cluster, "THANOS_GRPC_MTLS") && (several || !policies);
   return [
     {
       what: "port 9100 of every node: metrics of the host",
@@ -27,7 +29,7 @@ export function openOfPrometheus(cluster: Cluster): OpenDoor[] {
     ...(sidecar
       ? [{
         what: `port ${number(cluster, "SIDECAR_NODE_PORT")}: every metric of the edge`,
-        closedBy: "THANOS_GRPC_MTLS=true, or NETWORK_POLICIES=true",
+        closedBy: `THANOS_GRPC_MTLS=true${several ? "" : ", or NETWORK_POLICIES=true"}`,
       }]
       : []),
     ...(flag(cluster, "INGRESS_TLS") ? [] : [{

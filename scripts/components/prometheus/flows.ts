@@ -1,5 +1,5 @@
 // Who talks to the programs of 20-prometheus, and to whom they talk.
-import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, nodesOf, text } from "../../../lib/core/cluster.ts";
 import type { Flow, Network } from "../../../lib/core/network.ts";
 import {
   ALERTMANAGER_PODS,
@@ -60,11 +60,13 @@ function scrapes(cluster: Cluster): Flow[] {
   ];
 }
 
-/** The centre to the sidecar. Its NodePort keeps the address of who calls. */
-function edge({ fleet }: Cluster): Flow[] {
-  const centres = fleet.filter(({ role }) => role === "central").map(({ ip }) => `${ip}/32`);
+/** The centre to the sidecar. Its NodePort keeps the address of who calls, where no other node may pass a call on. */
+function edge(cluster: Cluster): Flow[] {
+  const centres = cluster.fleet.filter(({ role }) => role === "central");
+  const passedOn = text(cluster, "NODE_NETWORKS") === "" ? [] : nodesOf(cluster);
+  const networks = [...centres.flatMap(({ nodes }) => nodes), ...passedOn];
   return [
-    { from: { networks: centres }, to: PROMETHEUS_PODS, ports: [10901] },
+    { from: { networks }, to: PROMETHEUS_PODS, ports: [10901] },
     { from: GRAFANA_PODS, to: PROMETHEUS_PODS, ports: [9090] },
   ];
 }

@@ -8,7 +8,9 @@ import { longhorn } from "../../../scripts/10-longhorn.ts";
 import { prometheus } from "../../../scripts/20-prometheus.ts";
 import { thanos } from "../../../scripts/30-thanos.ts";
 import { logging } from "../../../scripts/40-logging.ts";
+import { longhornPolicies } from "../../../scripts/components/longhorn/objects.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { fleetWith } from "../../support/project_fixture.ts";
 import { matches, neededFlows, type Pods, podsOf } from "./flows.ts";
 
 const FENCED = ["monitoring", "logging", "node-agents", "ingress-nginx"];
@@ -104,6 +106,57 @@ Deno.test("NETWORK_POLICIES: every pod of our namespaces is refused everything b
       egress: [],
     });
   }
+});
+
+const NODES = "192.168.101.0/29,10.244.0.0/16";
+
+/** One cluster of a fleet in which those with a word for their nodes have several. */
+async function clusterOf(
+  id: string,
+  nodes: Record<string, string>,
+  environment: Record<string, string>,
+): Promise<Cluster> {
+  const lines = Object.entries(nodes).map(([id, networks]) => [id, `NODE_NETWORKS=${networks}`]);
+  const fleet = await fleetWith(Object.fromEntries(lines), environment);
+  return fleet.find((cluster) => cluster.id === id)!;
+}
+
+Deno.test("P6: with several nodes every door answers on each of them, with one it stays as sites have it", async () => {
+  for (const INGRESS of ["nginx", "traefik"]) {
+    const doors = async (nodes: Record<string, string>) => {
+      const objects = await rendered(await clusterOf("197", nodes, { INGRESS }));
+      return objects.filter(({ spec }) => spec?.type === "NodePort")
+        .map(({ spec }) => spec.externalTrafficPolicy);
+    };
+    assert.deepEqual(await doors({}), ["Local", "Local"]);
+    assert.deepEqual(await doors({ "196": NODES }), ["Local", "Local"]);
+    assert.deepEqual(await doors({ "197": NODES }), ["Cluster", "Cluster"]);
+  }
+});
+
+Deno.test("P6: policies know the addresses of all nodes, own ones and those of the centre", async () => {
+  const flows = async (nodes: Record<string, string>) =>
+    allowedFlows(await rendered(await clusterOf("197", nodes, { NETWORK_POLICIES: "true" })));
+  const edge = await flows({ "197": NODES });
+  for (const network of ["192.168.101.197/32", ...NODES.split(",")]) {
+    assert.ok(edge.has(`monitoring/prometheus -> ${network}:9100`), network);
+    assert.ok(edge.has(`monitoring/kube-state-metrics -> ${network}:8443`), network);
+    assert.ok(edge.has(`${network} -> monitoring/grafana:3000`), "our own tools");
+    assert.ok(edge.has(`${network} -> monitoring/prometheus:10901`), "a call that is passed on");
+  }
+  const callers = [...await flows({ "196": NODES })].filter((flow) =>
+    flow.endsWith("/prometheus:10901") && /^[0-9]/.test(flow)
+  ).map((flow) => flow.split(" ")[0]);
+  assert.deepEqual(callers, ["192.168.101.196/32", ...NODES.split(",")]);
+});
+
+Deno.test("P6: the host of every node reaches its volumes", async () => {
+  const cluster = await clusterOf("197", { "197": NODES }, { NETWORK_POLICIES: "true" });
+  const [, iscsi] = longhornPolicies(cluster);
+  assert.deepEqual(
+    iscsi!.spec.ingress[0].from,
+    ["192.168.101.197/32", ...NODES.split(",")].map((cidr) => ({ ipBlock: { cidr } })),
+  );
 });
 
 Deno.test("NETWORK_POLICIES=false renders none: everything is open", async () => {

@@ -57,6 +57,15 @@ for (
   });
 }
 
+Deno.test("P6: with several nodes a policy does not close the sidecar's door, and the list says so", async () => {
+  const several = { NODE_NETWORKS: "192.168.101.0/29", NETWORK_POLICIES: true };
+  assert.match(
+    await told(several),
+    /port 30901: every metric of the edge +THANOS_GRPC_MTLS=true$/m,
+  );
+  assert.doesNotMatch(await told({ ...several, THANOS_GRPC_MTLS: true }), /30901/);
+});
+
 Deno.test("X7: every port that our objects open on a node is told, and docs/doors.md has each row", async () => {
   const list = await told();
   const rendered = await renderedFleet();

@@ -539,7 +539,8 @@ function hostileTo(setting: Setting): string[] {
 
 function homeOf(name: string): string {
   if (SETTINGS[name]!.writeOnly) return "secret.env";
-  return /^(CLUSTER_(ID|NAME|ROLE|DOMAIN)|KUBE_CONTEXT|NODE_IP|DOMAIN|REGION|API_HOST)$/.test(name)
+  return /^(CLUSTER_(ID|NAME|ROLE|DOMAIN)|KUBE_CONTEXT|NODE_IP|NODE_NETWORKS|DOMAIN|REGION|API_HOST)$/
+      .test(name)
     ? "cluster-197.env"
     : "common.env";
 }

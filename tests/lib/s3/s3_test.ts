@@ -50,6 +50,7 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
     sources: {},
     fleet: [{
       ...{ id: "197", name: "cluster-197-edge", role: "edge", ip: "", domain: "" },
+      nodes: [],
       keyIds: Object.fromEntries(
         ["THANOS", "OPENSEARCH", "LONGHORN"].map((program) => `${program}_S3_ACCESS_KEY`)
           .map((name) => [name, (vars as Record<string, string>)[name] || KEY.id]),
