@@ -1,6 +1,7 @@
 // What a schema cannot say: settings of one cluster that must fit each other.
 import type { Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
+import { cronInUtc } from "../core/cron.ts";
 import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 
@@ -84,6 +85,13 @@ const RULES: Rule[] = [
     because:
       "doors that answer on every node see no address of a caller: close them by a firewall, " +
       "or with THANOS_UI_AUTH",
+  },
+  {
+    names: ["LONGHORN_BACKUP_CRON", "TIMEZONE"],
+    broken: (cron, zone) => cronInUtc(cron, zone, new Date()) === undefined,
+    because:
+      "Longhorn runs it by UTC, where this would be other days: take hours of the same day, or " +
+      "every day",
   },
   {
     names: ["STAND_INS"],

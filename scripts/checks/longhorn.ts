@@ -1,10 +1,11 @@
 // Checks of Longhorn, where it is ours.
 import { type Finding, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
+import { daysBetween } from "../../lib/core/cron.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { backupTargetMissing } from "../components/longhorn/ladder.ts";
-import { claimOf, daysBetween, isChosen } from "../components/longhorn/backups.ts";
+import { claimOf, isChosen } from "../components/longhorn/backups.ts";
 import { LONGHORN_NAMESPACE } from "../components/longhorn/objects.ts";
 import { claimsOf } from "./disk.ts";
 

@@ -37,7 +37,8 @@ async function ask(cluster: Cluster, search: Search): Promise<Answer> {
   try {
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
-    return { cluster, found: await searchLogs(os, search, text(cluster, "CLUSTER_NAME")) };
+    const [name, zone] = [text(cluster, "CLUSTER_NAME"), text(cluster, "TIMEZONE")];
+    return { cluster, found: await searchLogs(os, search, name, zone) };
   } catch (error) {
     // A search that cannot be read is nobody's but the person's who typed it.
     if (!(error instanceof DeployError) || error.exitCode === ExitCode.config) throw error;

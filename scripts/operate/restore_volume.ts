@@ -6,6 +6,7 @@ import process from "node:process";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { clockOf } from "../../lib/core/local_time.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { changeCount, print, Report, table } from "../../lib/io/report.ts";
@@ -40,20 +41,21 @@ function list(cluster: Cluster, backups: Backup[]): void {
     const where = `${text(cluster, "LONGHORN_BUCKET")}, cluster-${cluster.id}/`;
     return report.say(`Longhorn knows no backup of a claim yet (${where})`);
   }
-  print(backupTable(backups));
+  print(backupTable(backups, text(cluster, "TIMEZONE")));
   const words = `CLUSTER=${cluster.id} CLAIM=${backups[0]!.claim} AS=name`;
   report.say(`restore the newest: make restore-volume ${words}`);
 }
 
-/** One line per claim, its newest backup first. */
-export function backupTable(backups: Backup[]): string {
+/** One line per claim, its newest backup first, with times of that zone. */
+export function backupTable(backups: Backup[], zone: string): string {
+  const clock = clockOf(zone);
   const claims = Map.groupBy(backups, ({ claim }) => claim);
   return table([
-    ["CLAIM", "NEWEST BACKUP", "TAKEN (UTC)", "SIZE", "OLDER ONES"],
+    ["CLAIM", "NEWEST BACKUP", `TAKEN (${zone})`, "SIZE", "OLDER ONES"],
     ...[...claims].sort(([a], [b]) => a.localeCompare(b)).map(([claim, [newest, ...older]]) => [
       claim,
       newest!.name,
-      newest!.at.slice(0, 16).replace("T", " "),
+      clock(new Date(newest!.at)).slice(0, 16).replace("T", " "),
       inGi(newest!.bytes),
       older.map(({ name }) => name).join(", ") || "-",
     ]),

@@ -140,13 +140,18 @@ export function snapshotPolicy(cluster: Cluster): Json {
     enabled: true,
     snapshot_config: { repository: REPOSITORY },
     deletion: {
-      schedule: { cron: { expression: "30 18 * * *", timezone: "UTC" } }, // 03:30 in Korea
+      schedule: { cron: nightOf(text(cluster, "TIMEZONE")) },
       condition: { max_age: age(cluster, "LOG_SNAPSHOT_RETENTION"), min_count: 1 },
       time_limit: "1h",
       // Without it only snapshots of this policy's own making would count.
       snapshot_pattern: "logs-*",
     },
   };
+}
+
+/** 03:30 of a site; of one that has not said where it is, that of Korea. */
+function nightOf(timezone: string): Json {
+  return { expression: timezone === "UTC" ? "30 18 * * *" : "30 3 * * *", timezone };
 }
 
 /** A duration as OpenSearch reads it: it has no weeks. */

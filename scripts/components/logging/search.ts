@@ -1,5 +1,6 @@
 // Looking for log lines as a person does: words, a time, a namespace; lines that a terminal can show.
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { clockOf } from "../../../lib/core/local_time.ts";
 import { answerRefusal, request } from "../../../lib/opensearch/client.ts";
 import type { Answer, Json, OpenSearch } from "../../../lib/opensearch/client.ts";
 
@@ -55,16 +56,17 @@ function unreadable(name: string, value: string, wanted: string, example: string
 
 /**
  * The newest lines that match, newest first, how many there are, shown or not, and why some indices are silent.
- * `cluster` is the name for lines that carry none.
+ * `cluster` is the name for lines that carry none, `zone` the time zone of the people who read them.
  * @throws {DeployError} exit 2 when OpenSearch does not understand the query, exit 8 else.
  */
-export async function searchLogs(os: OpenSearch, search: Search, cluster: string) {
+export async function searchLogs(os: OpenSearch, search: Search, cluster: string, zone: string) {
   const path = `/${INDICES}/_search?ignore_unavailable=true`;
   const answer = await request(os, "POST", path, searchBody(search));
   if (answer.status === 400 && search.query) throw misunderstood(search.query, answer);
   if (answer.status >= 300) throw answerRefusal("POST", path, answer);
   const { hits, _shards: shards } = answer.body;
-  const lines: Line[] = hits.hits.map((hit: Hit) => lineOf(hit, cluster));
+  const clock = clockOf(zone);
+  const lines: Line[] = hits.hits.map((hit: Hit) => lineOf(hit, cluster, clock));
   const total: number = hits.total.value;
   return { lines, total, silent: shards.failed === 0 ? [] : failures(shards.failures) };
 }
@@ -128,6 +130,9 @@ interface Reason {
   caused_by?: Reason;
 }
 
+/** What writes a time. */
+type Clock = (time: Date) => string;
+
 interface Hit {
   // deno-lint-ignore no-explicit-any
   _source: any;
@@ -138,23 +143,22 @@ interface Hit {
  * One hit as a line that is safe to print, when it was (ns since 1970, for order only: JSON numbers are some 100 ns
  * coarse), and the cluster that wrote it. Host lines have a unit where those of pods have namespace, pod, container.
  */
-export function lineOf({ _source: source, sort: [at] }: Hit, cluster: string) {
+export function lineOf({ _source: source, sort: [at] }: Hit, cluster: string, clock: Clock) {
   const { kubernetes, log, message, systemd_unit, syslog_identifier, path } = source;
   const from = kubernetes
     ? `${kubernetes.namespace_name}/${kubernetes.pod_name} ${kubernetes.container_name}`
     : `${source.hostname ?? "host"} ${systemd_unit ?? syslog_identifier ?? path ?? "-"}`;
   const said = log ?? message ?? JSON.stringify(source);
-  const text = printable(`${time(source["@timestamp"])}  ${from}  ${said}`);
+  const text = printable(`${time(source["@timestamp"], clock)}  ${from}  ${said}`);
   return { at, cluster: printable(String(source.cluster ?? cluster)), text };
 }
 
 /** A line that matches. */
 export type Line = ReturnType<typeof lineOf>;
 
-/** UTC to the millisecond, as all other times of this project. */
-function time(stamp: unknown): string {
+function time(stamp: unknown, clock: Clock): string {
   const read = new Date(String(stamp));
-  return Number.isNaN(read.getTime()) ? String(stamp) : read.toISOString();
+  return Number.isNaN(read.getTime()) ? String(stamp) : clock(read);
 }
 
 /**

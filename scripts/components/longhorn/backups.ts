@@ -1,6 +1,7 @@
 // Which volumes are backed up, when, and the alert about one that was not. Longhorn's job takes the volumes of a group;
 // a volume joins by a label on Longhorn's own object, for templates of claims cannot change later.
 import { type Cluster, list, number, text } from "../../../lib/core/cluster.ts";
+import { cronInUtc, daysBetween } from "../../../lib/core/cron.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { differing, type Resource, type Resources } from "../../../lib/core/resource.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
@@ -27,7 +28,8 @@ export function backupJobs(cluster: Cluster): Manifest[] {
     spec: {
       name: NAME,
       task: "backup",
-      cron,
+      // A rule of the settings holds that there is one.
+      cron: cronInUtc(cron, text(cluster, "TIMEZONE"), new Date()),
       retain: number(cluster, "LONGHORN_BACKUP_RETAIN"),
       concurrency: 1,
       // Not `default`, in which Longhorn puts every volume that has no group.
@@ -137,12 +139,4 @@ export function backupAlerts(cluster: Cluster): Manifest[] {
     },
     spec: { groups: [{ name, rules }] },
   }];
-}
-
-/** Days between two runs of a cron line at most, by the coarsest field that it limits. */
-export function daysBetween(cron: string): number {
-  const [day, month, weekday] = cron.split(" ").slice(2).map((field) => !/^[*?]$/.test(field));
-  if (month) return 366;
-  if (day) return 31;
-  return weekday ? 7 : 1;
 }

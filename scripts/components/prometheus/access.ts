@@ -105,10 +105,14 @@ export function grafanaSecret(cluster: Cluster): Manifest {
   return secret("kube-prometheus-stack-grafana", NAMESPACE, values, { labels });
 }
 
-/** What Grafana wants in seconds. Its own limit of 30 s is shorter than a query may take. */
+/** What Grafana wants in seconds, for its own limit of 30 s is shorter than a query may take; and the site's clock. */
 export function grafanaLimits(cluster: Cluster): Manifest {
   const seconds = Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10;
-  const values = { GF_DATAPROXY_TIMEOUT: String(seconds) };
+  const zone = text(cluster, "TIMEZONE");
+  const values = {
+    GF_DATAPROXY_TIMEOUT: String(seconds),
+    ...(zone === "UTC" ? {} : { GF_DATE_FORMATS_DEFAULT_TIMEZONE: zone }),
+  };
   return configMap("grafana-limits", NAMESPACE, values, { labels: grafanaLabels(cluster) });
 }
 

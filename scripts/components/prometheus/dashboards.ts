@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { type Cluster, flag, projectPath } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, projectPath, text } from "../../../lib/core/cluster.ts";
 import {
   configMap,
   type Manifest,
@@ -16,9 +16,14 @@ import type { PanelPlace } from "./panel.ts";
 import { ourJobs } from "./rules.ts";
 
 /** Where a cluster's Grafana stands, and where its data comes from (datasources.yaml of its role). */
-export function placeOf({ role, fleet }: Cluster): PanelPlace {
-  const central = role === "central";
-  return { central, datasource: central ? "thanos" : "prometheus", clusters: fleet.length };
+export function placeOf(cluster: Cluster): PanelPlace {
+  const central = cluster.role === "central", zone = text(cluster, "TIMEZONE");
+  return {
+    central,
+    datasource: central ? "thanos" : "prometheus",
+    clusters: cluster.fleet.length,
+    timezone: zone === "UTC" ? "browser" : zone,
+  };
 }
 
 /**
@@ -109,12 +114,15 @@ interface Variable {
   [field: string]: unknown;
 }
 
-function adapted(name: string, json: string, { central, datasource }: PanelPlace): unknown {
+function adapted(name: string, json: string, place: PanelPlace): unknown {
+  const { central, datasource, timezone } = place;
   const beside = central ? SELECT_BESIDE[name] : undefined;
   const text = beside
     ? json.replaceAll(quoted(beside), () => quoted(`cluster="$cluster",${beside}`))
     : json;
   const dashboard = JSON.parse(text.replaceAll(SHORT_WINDOW, () => "[$__rate_interval]"));
+  // Upstream's show UTC.
+  if (timezone !== "browser") dashboard.timezone = timezone;
   const variables: Variable[] = dashboard.templating?.list ?? [];
   for (const variable of variables) {
     if (variable.type === "datasource") variable.current = { text: datasource, value: datasource };

@@ -44,7 +44,7 @@ export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
     // An edge has little more than the three hours that Prometheus keeps at least.
     time: { from: `now-${place.central ? source.since ?? "3h" : "3h"}`, to: "now" },
     refresh: "1m",
-    timezone: "browser",
+    timezone: place.timezone,
     annotations: { list: [] },
     links: [dashboardLinks("All", TAG), dashboardLinks("Kubernetes", "kubernetes-mixin")],
     templating: {

@@ -36,6 +36,8 @@ export interface PanelPlace {
   datasource: string;
   /** How many clusters there are; `$fleet` in expressions. */
   clusters: number;
+  /** What dashboards show times in: a zone, or `browser`. */
+  timezone: string;
 }
 
 /** A query of a panel. */

@@ -204,6 +204,11 @@ Deno.test("40-logging: a snapshot outlives its index, which is deleted only afte
   assert.deepEqual(deletion.condition, { max_age: "180d", min_count: 1 });
   assert.equal(deletion.snapshot_pattern, "logs-*");
   assert.equal(creation, undefined);
+  assert.deepEqual(deletion.schedule.cron, { expression: "30 18 * * *", timezone: "UTC" });
+  const site = snapshotPolicy(await fixtureCluster("196", { TIMEZONE: "Europe/Berlin" }));
+  assert.deepEqual((site.deletion as { schedule: unknown }).schedule, {
+    cron: { expression: "30 3 * * *", timezone: "Europe/Berlin" },
+  });
 });
 
 Deno.test("opensearchConfig(): one node and three differ in discovery, replicas and watermarks only", async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Json, OpenSearch } from "../../../lib/opensearch/client.ts";
+import { clockOf } from "../../../lib/core/local_time.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { closing, linesOf, newest } from "../../../scripts/operate/logs.ts";
 import {
@@ -137,7 +138,7 @@ Deno.test("searchBody() of a day is that day in UTC, whatever SINCE says", () =>
 
 Deno.test("searchLogs() gives lines of pods and hosts, newest first, and how many match", async () => {
   const os = answering(found(HOST, POD));
-  const { lines, total, silent } = await searchLogs(os, searchOf({}), "cluster-196-central");
+  const { lines, total, silent } = await searchLogs(os, searchOf({}), "cluster-196-central", "UTC");
   assert.deepEqual(lines, [
     {
       at: 2,
@@ -157,14 +158,14 @@ Deno.test("searchLogs() gives lines of pods and hosts, newest first, and how man
 Deno.test("searchLogs() tells of shards that did not answer", async () => {
   const failures = [{ reason: { reason: "outer", caused_by: { reason: "no space" } } }];
   const os = answering({ ...found(POD), _shards: { failed: 1, failures } });
-  assert.deepEqual((await searchLogs(os, searchOf({}), "c")).silent, ["no space"]);
+  assert.deepEqual((await searchLogs(os, searchOf({}), "c", "UTC")).silent, ["no space"]);
 });
 
 Deno.test("searchLogs() ends with exit 2 and the parser's reason when the query is wrong", async () => {
   const caused_by = { reason: 'Encountered " <AND> " at column 5.\nWas expecting one of:\n "+"' };
   const reason = { reason: "Failed to parse query [foo( AND]", caused_by };
   const body = { error: { reason: "all shards failed", failed_shards: [{ reason }, { reason }] } };
-  const search = searchLogs(answering(body, 400), searchOf({ QUERY: "foo( AND" }), "c");
+  const search = searchLogs(answering(body, 400), searchOf({ QUERY: "foo( AND" }), "c", "UTC");
   await assert.rejects(search, (error: DeployError) => {
     assert.equal(error.exitCode, 2);
     assert.match(error.message, /"foo\( AND"/);
@@ -175,15 +176,25 @@ Deno.test("searchLogs() ends with exit 2 and the parser's reason when the query 
 
 Deno.test("searchLogs() ends with exit 8 when OpenSearch is broken", async () => {
   const os = answering({ error: { reason: "all shards failed" } }, 500);
-  await assert.rejects(searchLogs(os, searchOf({ QUERY: "a" }), "c"), (error: DeployError) => {
-    assert.equal(error.exitCode, 8);
-    assert.deepEqual(error.where, ["all shards failed"]);
-    return true;
-  });
+  await assert.rejects(
+    searchLogs(os, searchOf({ QUERY: "a" }), "c", "UTC"),
+    (error: DeployError) => {
+      assert.equal(error.exitCode, 8);
+      assert.deepEqual(error.where, ["all shards failed"]);
+      return true;
+    },
+  );
+});
+
+Deno.test("lineOf() gives the time of the zone that people read in, with its offset", () => {
+  const source = { "@timestamp": "2026-11-08T18:30:00.123456789Z", log: "x" };
+  const text = (zone: string) => lineOf({ _source: source, sort: [1] }, "c", clockOf(zone)).text;
+  assert.match(text("Asia/Seoul"), /^2026-11-09T03:30:00\.123\+09:00 /);
+  assert.match(text("UTC"), /^2026-11-08T18:30:00\.123Z /);
 });
 
 Deno.test("lineOf() names what wrote a host line, and shows what has no text as it is", () => {
-  const text = (source: object) => lineOf({ _source: source, sort: [1] }, "c").text;
+  const text = (source: object) => lineOf({ _source: source, sort: [1] }, "c", clockOf("UTC")).text;
   const { systemd_unit: _, ...rest } = HOST;
   assert.match(text({ ...rest, syslog_identifier: "kernel" }), /mkube kernel {2}node/);
   assert.match(text({ ...rest, path: "/var/log/dmesg" }), /mkube \/var\/log\/dmesg {2}node/);

@@ -66,11 +66,17 @@ const BACKUPS = [
 ];
 
 Deno.test("backupTable() shows one line per claim", () => {
-  const [, ...lines] = backupTable(BACKUPS).trimEnd().split("\n");
+  const [, ...lines] = backupTable(BACKUPS, "UTC").trimEnd().split("\n");
   assert.deepEqual(lines.map((line) => line.trim().split(/ {2,}/)), [
     ["logging/data-opensearch-0", "backup-9", "2026-11-20 03:00", "1.0Gi", "-"],
     ["monitoring/data", "backup-2", "2026-11-21 02:00", "1.0Gi", "backup-1"],
   ]);
+});
+
+Deno.test("backupTable() says when they were taken where the people are", () => {
+  const [head, first] = backupTable(BACKUPS.slice(1), "America/St_Johns").split("\n");
+  assert.match(head!, /TAKEN \(America\/St_Johns\)/);
+  assert.match(first!, /2026-11-19 23:30/);
 });
 
 Deno.test("backupFor() takes the newest or the named one, and says what there is instead", () => {

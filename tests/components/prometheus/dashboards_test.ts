@@ -348,7 +348,12 @@ const SOURCE: DashboardSource = {
 };
 
 Deno.test("expand() lays panels out in lines, below titles of rows", () => {
-  const { panels } = expand(SOURCE, { central: true, datasource: "thanos", clusters: 3 });
+  const { panels } = expand(SOURCE, {
+    central: true,
+    datasource: "thanos",
+    clusters: 3,
+    timezone: "browser",
+  });
   assert.deepEqual(panels.map(({ title, gridPos: { x, y } }) => `${title} ${x},${y}`), [
     "One 0,0",
     "Two 0,4",
@@ -366,7 +371,12 @@ Deno.test("expand() lays panels out in lines, below titles of rows", () => {
 
 Deno.test("expand() leaves the cluster out of legends and tables where there is only one", () => {
   const [there, here] = [true, false].map((central) => {
-    const { panels } = expand(SOURCE, { central, datasource: "x", clusters: 3 });
+    const { panels } = expand(SOURCE, {
+      central,
+      datasource: "x",
+      clusters: 3,
+      timezone: "browser",
+    });
     const { indexByName, excludeByName } = panels[4]!.transformations[1].options;
     return [panels[3]!.targets![0]!.legendFormat, Object.keys(indexByName), excludeByName.cluster];
   });

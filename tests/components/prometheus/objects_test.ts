@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { prometheus } from "../../../scripts/20-prometheus.ts";
 import {
@@ -7,6 +8,7 @@ import {
   grafanaLimits,
   objstoreSecret,
 } from "../../../scripts/components/prometheus/access.ts";
+import { ownDashboards } from "../../../scripts/components/prometheus/dashboards.ts";
 import { adaptRules, ourJobs } from "../../../scripts/components/prometheus/rules.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
@@ -230,8 +232,19 @@ Deno.test("20-prometheus: another ALERT_WEBHOOK_URL changes its Secret and resta
   ]);
 });
 
+Deno.test("Grafana shows times of TIMEZONE, and without one nothing of it changes", async () => {
+  const site = await fixtureCluster("196", { TIMEZONE: "Asia/Seoul" });
+  assert.equal(grafanaLimits(site).data.GF_DATE_FORMATS_DEFAULT_TIMEZONE, "Asia/Seoul");
+  const zones = async (one: Cluster) => {
+    const own = Object.values(await ownDashboards(one, []));
+    return [...new Set(own.map(({ timezone }) => timezone))];
+  };
+  assert.deepEqual(await zones(site), ["Asia/Seoul"]);
+  assert.deepEqual(await zones(await fixtureCluster("196")), ["browser"]);
+});
+
 Deno.test("grafanaLimits() waits longer than a query may take", () => {
-  assert.equal(grafanaLimits(cluster).data.GF_DATAPROXY_TIMEOUT, "130");
+  assert.deepEqual(grafanaLimits(cluster).data, { GF_DATAPROXY_TIMEOUT: "130" });
 });
 
 Deno.test("20-prometheus opens the sidecar's NodePort on edges only", async () => {

@@ -381,6 +381,28 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
       "/var/log/..a",
     ],
   },
+  timezone: {
+    hostile: [
+      "utc",
+      "asia/seoul",
+      "Asia/seoul",
+      "Asia/Seoull",
+      "KST",
+      "UTC+9",
+      "+09:00",
+      "Asia/",
+      "서울",
+    ]
+      .concat(
+        "GMT+9",
+        "Asia/Seoul ",
+        "../etc/localtime",
+        "America/New_YORK",
+        "Korea Standard Time",
+      ),
+    healthy: ["UTC", "Asia/Seoul", "America/Argentina/Buenos_Aires", "America/Port-au-Prince"]
+      .concat("Etc/GMT+9", "Asia/Kolkata"),
+  },
   claims: {
     hostile: ["grafana", "a/b/c", "/a", "a/", "a/b,", ",a/b", "a/b, c/d", "A/b", "a/b_c", "a/b|c/d"]
       .concat("a/-b", "a/b.", "(a)/b", 'a/b"', "a/$b", "가/a"),

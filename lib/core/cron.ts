@@ -1,0 +1,105 @@
+// Cron lines: which there are, how often they come, and one of a time zone as one of UTC.
+import { offsetsOf } from "./local_time.ts";
+
+const MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+const DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
+/** Ranges of the fields of a cron line: minute, hour, day, month, day of the week. */
+const FIELDS: [first: number, last: number, names?: string[]][] = [
+  [0, 59],
+  [0, 23],
+  [1, 31],
+  [1, 12, MONTHS],
+  [0, 6, DAYS],
+];
+
+/** Whether a text is a cron line of five fields whose day exists. */
+export function isCron(text: string): boolean {
+  const fields = text.split(" ");
+  return fields.length === FIELDS.length &&
+    fields.every((field, index) => valuesOf(field, index)) &&
+    someDayExists(fields);
+}
+
+/** What a field stands for, in order; undefined when it is none. */
+function valuesOf(field: string, index: number): number[] | undefined {
+  const [first, last, names] = FIELDS[index]!;
+  const value = (word: string) => {
+    const named = names?.indexOf(word.toUpperCase()) ?? -1;
+    return named >= 0 ? named + first : /^\d{1,2}$/.test(word) ? Number(word) : NaN;
+  };
+  const found = new Set<number>();
+  for (const item of field.split(",")) {
+    const [range, step = "1", ...more] = item.split("/");
+    const ends = isFree(range!) ? [first, last] : range!.split("-").map(value);
+    const [from, to = item.includes("/") ? last : from] = ends as [number, number?];
+    if (more.length > 0 || ends.length > 2 || !/^[1-9]\d?$/.test(step)) return undefined;
+    if (!(from >= first && from <= to! && to! <= last)) return undefined;
+    for (let one = from; one <= to!; one += Number(step)) found.add(one);
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
+/** Whether a field leaves everything open. */
+function isFree(field: string): boolean {
+  return field === "*" || field === "?";
+}
+
+/** The 31st of a month of 30 days never comes; with a day of the week given too, either will do. */
+function someDayExists([, , day, month, weekday]: string[]): boolean {
+  if (/^[*?]/.test(day!) || !/^[*?]/.test(weekday!) || !/^[\d,]+$/.test(`${day},${month}`)) {
+    return true;
+  }
+  const longest = (name: string) =>
+    [4, 6, 9, 11].includes(Number(name)) ? 30 : name === "2" ? 29 : 31;
+  return Math.min(...day!.split(",").map(Number)) <= Math.max(...month!.split(",").map(longest));
+}
+
+/** Days between two runs of a cron line at most, by the coarsest field that it limits. */
+export function daysBetween(cron: string): number {
+  const [day, month, weekday] = cron.split(" ").slice(2).map((field) => !isFree(field));
+  if (month) return 366;
+  if (day) return 31;
+  return weekday ? 7 : 1;
+}
+
+/**
+ * The line for a program that knows UTC alone, by the zone's time of winter in the year of `now`: in summer it comes
+ * an hour later. Undefined where UTC cannot say it: days of the month would be other ones, or the times no product of
+ * hours and minutes.
+ */
+export function cronInUtc(cron: string, zone: string, now: Date): string | undefined {
+  const year = now.getUTCFullYear();
+  const shift = Math.min(
+    ...[0, 6].map((month) => new Date(Date.UTC(year, month))).map(offsetsOf(zone)),
+  );
+  if (shift === 0 || !isCron(cron)) return cron;
+  const [minute, hour, day, month, weekday] = cron.split(" ") as [
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
+  const times = valuesOf(hour, 1)!.flatMap((hour) =>
+    valuesOf(minute, 0)!.map((minute) => hour * 60 + minute - shift)
+  );
+  const within = times.map((time) => (time + 2 * 1440) % 1440);
+  const minutes = new Set(within.map((time) => time % 60));
+  const hours = new Set(within.map((time) => Math.floor(time / 60)));
+  if (minutes.size * hours.size !== times.length) return undefined;
+  const moves = [...new Set(times.map((time) => Math.floor(time / 1440)))];
+  const openDays = isFree(day) && isFree(month);
+  const [move] = moves as [number];
+  if (!(openDays && isFree(weekday)) && (moves.length > 1 || (move !== 0 && !openDays))) {
+    return undefined;
+  }
+  const days = isFree(weekday)
+    ? weekday
+    : listed(valuesOf(weekday, 4)!.map((one) => (one + move + 7) % 7));
+  return [listed(minutes), listed(hours), day, month, days].join(" ");
+}
+
+function listed(numbers: Iterable<number>): string {
+  return [...numbers].sort((a, b) => a - b).join(",");
+}
