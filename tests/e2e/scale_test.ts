@@ -60,8 +60,11 @@ check("Query runs twice and Store in two shards: every block in exactly one", as
     assert.deepEqual(unserved.map(({ ulid }) => ulid), []);
   });
   const time = String(span().to - 86_400);
-  const { result } = await ask(central, QUERY, METRIC, { time });
-  assert.deepEqual(result.map(({ metric }) => metric.cluster).sort(), names);
+  // Query hears of a new Store, and of what it has, some seconds after it is ready.
+  await eventually(2, async () => {
+    const { result } = await ask(central, QUERY, METRIC, { time });
+    assert.deepEqual(result.map(({ metric }) => metric.cluster).sort(), names);
+  });
   assert.deepEqual(await samples(), before);
 });
 
