@@ -94,6 +94,14 @@ const RULES: Rule[] = [
       "every day",
   },
   {
+    names: ["INGRESS"],
+    broken: (ingress) => ingress === "nginx",
+    because:
+      "ingress-nginx has known holes and gets no fixes any more; INGRESS=traefik, which is " +
+      "proved, takes its place: see README.md, Doors",
+    warns: true,
+  },
+  {
     names: ["STAND_INS"],
     broken: (programs) => programs !== "",
     because: "programs replaced by stand-ins, so nothing that needs them is set up or shown",
@@ -167,7 +175,8 @@ export function clusterProblems(draft: Candidate): { problems: string[]; warning
     if (!broken(...names.map((name) => String(draft.vars[name])))) continue;
     const where = names.map((name) => draft.sources[name]!).find((source) => source !== "default");
     const subject = names.map((name) => isSecret(name) ? name : `${name} is ${draft.vars[name]}`);
-    const line = `${where ?? draft.file}  ${subject.join(", ")}: ${because}`;
+    // A default is every cluster's: told once for all of them.
+    const line = `${where ?? (warns ? "default" : draft.file)}  ${subject.join(", ")}: ${because}`;
     (warns ? found.warnings : found.problems).push(line);
   }
   if (!draft.bad.has("CLUSTER_ID") && draft.vars.CLUSTER_ID !== draft.id) {

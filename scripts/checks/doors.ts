@@ -3,19 +3,30 @@
 import { X509Certificate } from "node:crypto";
 import { request } from "node:http";
 import { isFor } from "../../lib/config/certificates.ts";
-import { fail, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
+import {
+  fail,
+  type Finding,
+  type Findings,
+  note,
+  ok,
+  type Subject,
+  warn,
+} from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
 import { lookup } from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ExitCode } from "../../lib/core/error.ts";
-import { kubectl } from "../../lib/kube/kubectl.ts";
-import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
 
 const PATIENCE = 10_000;
 /** The controller's own words for a program that is away. */
 const AWAY = [502, 503, 504];
+/** What both controllers serve, by field or by the annotation that was there before it. */
+const CLASS = "nginx";
+const OLD_CLASS = "kubernetes.io/ingress.class";
+const ANNOTATIONS = "nginx.ingress.kubernetes.io/";
 
 /** What came back for the front page of a host; `status` 0: nothing, and `body` says why. */
 interface Answer {
@@ -49,7 +60,7 @@ function doorProblem(ingress: Manifest, answer: Answer, stranger: Answer): Findi
         `kubectl -n ingress-nginx get pods,services; kubectl -n ${namespace} describe ingress ${name}`,
     };
   }
-  const login = annotations?.["nginx.ingress.kubernetes.io/auth-type"] === "basic";
+  const login = annotations?.[`${ANNOTATIONS}auth-type`] === "basic";
   if (!login || status === 401 || status === 403) return undefined; // 403: ADMIN_CIDR
   return {
     what: `${host} lets people in without a login (${status})`,
@@ -128,23 +139,41 @@ function nodePorts({ spec }: Manifest): number[] {
 
 /**
  * A controller that is not ours under the names of ours, or ours that others have changed since: Minikube's addon,
- * most of the time.
+ * most of the time. Else what a change of INGRESS needs.
  */
 export async function controller({ cluster }: Subject): Promise<Findings> {
   const kind = text(cluster, "INGRESS");
   if (kind === "existing") return ok("INGRESS=existing: the cluster's own controller");
-  const name = "ingress-nginx-controller";
-  const words = ["get", "deployments.apps", name, "-n", "ingress-nginx", "--ignore-not-found"];
-  const answer = await kubectl([...words, "-o", "json"], { cluster, seconds: 15 });
-  if (answer.trim() === "") return ok(`INGRESS=${kind}: nothing in its way`);
-  const live: Manifest = JSON.parse(answer);
+  const live = await liveObjects(cluster, "deployments.apps", "ingress-nginx");
+  const [nginx, traefik] = ["ingress-nginx-controller", "traefik"].map((name) =>
+    live.find(({ metadata }) => metadata.name === name)
+  );
   // Only a client-side apply leaves this, and we make none: the addon was put over ours.
-  const last = live.metadata.annotations?.["kubectl.kubernetes.io/last-applied-configuration"];
-  const ours = isOurs(live);
-  if (ours && last === undefined) return ok(`INGRESS=${kind}: ours runs`);
-  return fail(
-    `ingress-nginx/ingress-nginx-controller is not ours${ours ? " any more" : ""}`,
-    "minikube addons disable ingress (or set INGRESS=existing to use what is there)",
+  const last = nginx?.metadata.annotations?.["kubectl.kubernetes.io/last-applied-configuration"];
+  if (nginx && (!isOurs(nginx) || last !== undefined)) {
+    return fail(
+      `ingress-nginx/ingress-nginx-controller is not ours${isOurs(nginx) ? " any more" : ""}`,
+      "minikube addons disable ingress (or set INGRESS=existing to use what is there)",
+    );
+  }
+  const [own, other] = kind === "traefik" ? [traefik, nginx] : [nginx, traefik];
+  if (other && isOurs(other)) return handover(cluster, kind, other.metadata.name);
+  return ok(`INGRESS=${kind}: ${own ? "ours runs" : "nothing in its way"}`);
+}
+
+/** What the change to this controller needs while the one before is there: it gets other people's Ingresses, too. */
+async function handover(cluster: Cluster, kind: string, before: string): Promise<Finding> {
+  const gone = `make 05-ingress CLUSTER=${cluster.id} ARGS=--prune`;
+  const foreign = (await objectsEverywhere(cluster, "ingresses.networking.k8s.io")).filter((one) =>
+    !isOurs(one) && CLASS === (one.spec?.ingressClassName ?? one.metadata.annotations?.[OLD_CLASS])
+  );
+  if (foreign.length === 0) {
+    return note(`INGRESS=${kind} takes over class, ports and Ingresses of ${before}: ${gone}`);
+  }
+  const names = foreign.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
+  return warn(
+    `INGRESS=${kind} takes over from ${before}, also Ingresses of others: ${names.join(", ")}`,
+    `see whether ${kind} knows their annotations ${ANNOTATIONS}…, then ${gone}`,
   );
 }
 

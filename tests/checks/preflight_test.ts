@@ -260,21 +260,61 @@ Deno.test("A52: ports() stops (4) and names the Service that holds a NodePort", 
   assert.equal(codeOf(row), 4);
 });
 
+/** A Deployment of a controller as the cluster has it. */
+function controllerOf(name: string, labels?: Record<string, string>, annotations = {}): Manifest {
+  const metadata = { name, namespace: "ingress-nginx", labels, annotations };
+  return { apiVersion: "apps/v1", kind: "Deployment", metadata };
+}
+
+const OWNED = { "app.kubernetes.io/managed-by": "thanos-multi-cluster" };
+
 Deno.test("controller() stops for Minikube's addon, also over ours", async () => {
-  const ask = async (labels?: Record<string, string>, annotations?: Record<string, string>) => {
-    const live = labels &&
-      { apiVersion: "apps/v1", kind: "Deployment", metadata: { labels, annotations } };
-    await fakeKubectl([{ on: "get deployments.apps", stdout: live ? JSON.stringify(live) : "" }]);
+  const ask = async (...live: Manifest[]) => {
+    await fakeKubectl([{ on: "get deployments.apps", stdout: listOf(...live) }]);
     return (await found(controller, EXISTING))[0]!;
   };
-  const owned = { "app.kubernetes.io/managed-by": "thanos-multi-cluster" };
-  assert.equal((await ask()).state, "ok");
-  assert.equal((await ask(owned)).state, "ok");
-  const addon = await ask({});
+  const name = "ingress-nginx-controller";
+  assert.match((await ask()).what, /nothing in its way/);
+  assert.match((await ask(controllerOf(name, OWNED))).what, /ours runs/);
+  const addon = await ask(controllerOf(name));
   assert.equal(addon.state, "fail");
   assert.match(addon.fix!, /minikube addons disable ingress/);
   const over = { "kubectl.kubernetes.io/last-applied-configuration": "{}" };
-  assert.match((await ask(owned, over)).what, /not ours any more/);
+  assert.match((await ask(controllerOf(name, OWNED, over))).what, /not ours any more/);
+});
+
+Deno.test("U2: controller() says what a change of INGRESS needs, with other people's Ingresses", async () => {
+  const traefik = await fixtureCluster("197", {
+    KUBECONFIG_FILE: "kubeconfig",
+    INGRESS: "traefik",
+  });
+  const ask = async (...ingresses: Manifest[]) => {
+    const deployments = listOf(controllerOf("ingress-nginx-controller", OWNED));
+    await fakeKubectl([
+      { on: "get deployments.apps", stdout: deployments },
+      { on: "get ingresses", stdout: listOf(...ingresses) },
+    ]);
+    return (await found(controller, traefik))[0]!;
+  };
+  const ingress = (name: string, spec: Record<string, unknown>, more = {}) => (
+    {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "Ingress",
+      spec,
+      metadata: { namespace: "shop", name, ...more },
+    }
+  );
+  const alone = await ask(
+    ingress("ours", { ingressClassName: "nginx" }, { labels: OWNED }),
+    ingress("haproxy", { ingressClassName: "haproxy" }),
+  );
+  assert.equal(alone.state, "note");
+  assert.match(alone.what, /takes over .*: make 05-ingress CLUSTER=197 ARGS=--prune$/);
+  const old = { annotations: { "kubernetes.io/ingress.class": "nginx" } };
+  const others = await ask(ingress("cart", { ingressClassName: "nginx" }), ingress("old", {}, old));
+  assert.equal(others.state, "warn");
+  assert.match(others.what, /Ingresses of others: shop\/cart, shop\/old$/);
+  assert.match(others.fix!, /annotations nginx\.ingress.*ARGS=--prune$/);
 });
 
 Deno.test("names() warns of names that do not lead to the node, with the line for /etc/hosts", async () => {
@@ -809,7 +849,7 @@ const HEALTHY: Reply[] = [
     stdout: items(storageClass("standard", "csi", { allowVolumeExpansion: true }, true)),
   },
   { on: "get services", stdout: items(service("other", 30081)) },
-  { on: "get deployments.apps ingress-nginx-controller" },
+  { on: "get deployments.apps", stdout: items() },
   { on: "get daemonsets", stdout: "kube-proxy\n" },
 ];
 

@@ -157,6 +157,11 @@ export const FAULTS: Fault[] = [
   { id: "A70", fault: "malformed or hostile YAML", exit: "2" },
   { id: "A71", fault: "target of a patch is gone upstream", exit: "2" },
   { id: "U1", fault: "a program's version changed in its one place", exit: "0" },
+  {
+    id: "U2",
+    fault: "a program behind published fixes; another controller chosen",
+    exit: "0, or warn",
+  },
   // Rules, dashboards, runbooks
   {
     id: "R1",

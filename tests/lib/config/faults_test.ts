@@ -91,13 +91,29 @@ Deno.test("A6: local retention below 6h, the published password and no way for a
     "secret.env": SECRET_ENV.replace("hush-grafana", "prom-operator"),
   });
   const [cluster] = await place.load();
-  assert.equal(cluster!.warnings.length, 3);
+  assert.equal(cluster!.warnings.length, 4);
   assert.match(cluster!.warnings[0]!, /common.env:2 {2}PROMETHEUS_RETENTION is 5h: .*6h or more/);
   assert.match(
-    cluster!.warnings[1]!,
+    cluster!.warnings[2]!,
     /secret.env:3 {2}GRAFANA_ADMIN_PASSWORD: the default is public/,
   );
-  assert.match(cluster!.warnings[2]!, /ALERT_WEBHOOK_URL: alerts are sent nowhere/);
+  assert.match(cluster!.warnings[3]!, /ALERT_WEBHOOK_URL: alerts are sent nowhere/);
+});
+
+Deno.test("U2: ingress-nginx, the default, is one warning for all clusters, and another controller none", async () => {
+  const about = async (line: string) => {
+    await using place = await project({ "common.env": `S3_ENDPOINT=https://s3\n${line}\n` });
+    const clusters = await place.load();
+    assert.ok(clusters.length > 1);
+    return [...new Set(clusters.flatMap(({ warnings }) => warnings))]
+      .filter((warning) => /ingress/i.test(warning));
+  };
+  const [told, ...more] = await about("");
+  assert.match(told!, /^default {2}INGRESS is nginx: .*no fixes any more; INGRESS=traefik/);
+  assert.deepEqual(more, []);
+  assert.match((await about("INGRESS=nginx"))[0]!, /^env\/common\.env:2 {2}INGRESS is nginx/);
+  assert.deepEqual(await about("INGRESS=traefik"), []);
+  assert.deepEqual(await about("INGRESS=existing"), []);
 });
 
 Deno.test("A7: what must be unique in the fleet is told with both files and the reason", async () => {
