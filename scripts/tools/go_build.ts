@@ -3,6 +3,7 @@ import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
+import { projectPath } from "../../lib/core/cluster.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
@@ -72,7 +73,6 @@ export async function moduleFolder(wanted: GoModule): Promise<string> {
   const answer = await runGo("go", ["mod", "download", "-json", `${module}@${version}`], "/", what);
   const { GoMod } = JSON.parse(answer) as { GoMod: string };
   const text = await readFile(GoMod, "utf8");
-  await checkGo(text, what);
   const folder = join(cacheDir(), "go", `${module.replaceAll("/", "_")}@${version}`);
   // Always rewritten: Go edits it while it builds. go.sum stays, it only grows.
   await replaceFile(
@@ -95,15 +95,20 @@ export function requirements(upstream: string, { module, version, staging }: GoM
     ) + `\nrequire ${module} ${version}\n`;
 }
 
-/** Runs go, or a program that runs it, in a {@link moduleFolder} and gives its stdout; `what` opens the error. */
+/**
+ * Runs go, or a program that runs it, in a {@link moduleFolder} and gives its stdout; `what` opens the error. Where
+ * a newer Go is needed, the one of tools.json comes from the module proxy, checked by Go as any module.
+ */
 export async function runGo(
   program: string,
   args: string[],
   folder: string,
   what: string,
+  toolchain = process.env.GOTOOLCHAIN,
 ): Promise<string> {
   const env = {
     ...process.env,
+    ...toolchain && { GOTOOLCHAIN: toolchain },
     CGO_ENABLED: "0",
     // -buildvcs: the folder may lie inside somebody's repository.
     GOFLAGS: "-mod=mod -buildvcs=false",
@@ -117,25 +122,17 @@ export async function runGo(
   // "mod download -json" writes its error to stdout.
   const told = /"Error": (".*")/.exec(result.stdout)?.[1];
   const words = told ? JSON.parse(told) as string : result.stderr;
+  const old = /requires go >= |download go1\.\d+/.test(words);
+  const { go } = JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8"));
+  if (old && !toolchain) return runGo(program, args, folder, what, `go${go.toolchain}`);
   throw new DeployError(what, {
     exitCode: ExitCode.prerequisite,
     where: words.trim().split("\n").slice(-8),
-    fix: /dial tcp|no such host|connection refused|timeout|lookup/.test(words)
+    fix: old
+      ? `install a newer Go from https://go.dev/dl, or let Go get one: GOTOOLCHAIN=go${go.toolchain}`
+      : /dial tcp|no such host|connection refused|timeout|lookup/.test(words)
       ? "let this machine reach a Go module proxy (GOPROXY)"
       : "see Go's words above; `go clean -modcache` helps when a module in its cache is broken",
-  });
-}
-
-/** Says which Go is needed before a long build says it in other words. */
-async function checkGo(upstream: string, what: string): Promise<void> {
-  const needed = /^go (\S+)$/m.exec(upstream)?.[1] ?? "1";
-  const answer = await runGo("go", ["env", "GOVERSION", "GOTOOLCHAIN"], "/", what);
-  const [version, toolchain] = answer.trim().split("\n");
-  const own = version!.replace(/^go/, "").split(" ")[0]!;
-  if (toolchain !== "local" || !isOlder(own, needed)) return;
-  throw new DeployError(`${what}: Go ${needed} or newer is needed, this is ${own}`, {
-    exitCode: ExitCode.prerequisite,
-    fix: "install it from https://go.dev/dl, or allow Go to fetch it: GOTOOLCHAIN=auto",
   });
 }
 

@@ -50,6 +50,9 @@ function offlineTool(rest: Partial<Tool> = {}): Tool {
   return tool({ download, ...rest });
 }
 
+const { go: GO } = JSON.parse(
+  await readFile(new URL("../../scripts/tools.json", import.meta.url), "utf8"),
+);
 const SITE = {
   "/v1.2.3/tmc-tool": PROGRAM,
   "/v1.2.3/SUMS": `${sha256(PROGRAM)}  tmc-tool\n`,
@@ -69,7 +72,6 @@ async function fakeGo(folder: string, build: string): Promise<void> {
     `#!/bin/sh
 case $1 in
 mod) if [ "$2" = edit ]; then echo "$3" > edited; else echo '{"GoMod": "${folder}/go.mod"}'; fi ;;
-env) printf 'go1.26.8\\nlocal\\n' ;;
 list) echo "${folder}/modules/tool" ;;
 build) ${build} ;;
 esac
@@ -220,6 +222,27 @@ Deno.test("ensureTools() builds from the Go module when no release answers", asy
   });
 });
 
+Deno.test("U2: a module that needs a newer Go is built with the one of tools.json, unless GOTOOLCHAIN says no", async () => {
+  await withoutNetwork(async (root) => {
+    const no = "go: go.mod requires go >= 1.99 (running go 1.26.8; GOTOOLCHAIN=local)";
+    await fakeGo(
+      root,
+      `[ "$GOTOOLCHAIN" = go${GO.toolchain} ] || { echo "${no}" >&2; exit 1; }
+  echo "$GOTOOLCHAIN" > "$6"`,
+    );
+    const tools = [offlineTool()];
+    const { "tmc-tool": path } = await ensureTools(["tmc-tool"], { root, tools });
+    assert.equal(await readFile(path!, "utf8"), `go${GO.toolchain}\n`);
+
+    await rm(join(root, "cache"), { recursive: true });
+    Deno.env.set("GOTOOLCHAIN", "local");
+    const error = await rejected(ensureTools(["tmc-tool"], { root, tools }));
+    Deno.env.delete("GOTOOLCHAIN");
+    assert.equal(error.exitCode, 3);
+    assert.match(error.where.join("\n"), /requires go >= 1\.99[^]*GOTOOLCHAIN=go/);
+  });
+});
+
 Deno.test("ensureTools() builds with the files that a module embeds and does not have", async () => {
   await withoutNetwork(async (root) => {
     // Go's module cache is read-only, and since 1.26.8 Go lets no overlay replace what is in it.
@@ -248,9 +271,6 @@ async function withoutGo(folder: string, pip: string): Promise<void> {
   Deno.env.set("PATH", bin);
 }
 
-const { go: GO } = JSON.parse(
-  await readFile(new URL("../../scripts/tools.json", import.meta.url), "utf8"),
-);
 const GO_FILE = `/dl/go${GO.version}.linux-${
   Deno.build.arch === "x86_64" ? "amd64" : "arm64"
 }.tar.gz`;
