@@ -32,7 +32,7 @@ import { ensureAdminPassword } from "./components/prometheus/login.ts";
 import { packRunbooks } from "./components/prometheus/runbooks.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets, mutualTls } from "./components/thanos/grpc.ts";
-import { generate } from "./tools/crd_generator.ts";
+import { moduleHome } from "./tools/go_build.ts";
 import { openOfPrometheus } from "./components/network/open.ts";
 
 /** Checks of a program that may be a stand-in. */
@@ -77,7 +77,7 @@ export const prometheus = step({
 
 async function upstream(cluster: Cluster): Promise<Manifest[]> {
   const [definitions, rules, dashboards] = await Promise.all([
-    loadBundle("prometheus-operator", cluster, { generate }),
+    loadBundle("prometheus-operator", cluster, { moduleHome }),
     loadBundle("kube-prometheus-rules", cluster),
     loadBundle("kube-prometheus-dashboards", cluster),
   ]);

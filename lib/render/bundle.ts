@@ -21,25 +21,6 @@ interface PinnedFile {
   parsed: string;
 }
 
-/** How a set of objects is made from a Go module. */
-export interface Generator {
-  module: string;
-  version: string;
-  /** Name of the program, as in scripts/tools.json. */
-  tool: string;
-  /** Packages inside the module. */
-  packages: string[];
-  /** What the program makes of them. */
-  options: string[];
-  /** Added to every object: what the release adds after generating. */
-  annotations: Record<string, string>;
-}
-
-/** Names the result of a recipe, so that it can be kept. */
-export function recipeHash(generator: Generator): string {
-  return createHash("sha256").update(JSON.stringify(generator)).digest("hex");
-}
-
 /** Tells of work that takes long, one line a call. */
 export type Say = (line: string) => void;
 
@@ -50,10 +31,8 @@ interface Bundle {
   title: string;
   version: string;
   files: PinnedFile[];
-  /** How to make the same objects when the files cannot be had. */
-  generator?: Generator;
-  /** sha256 of what the generator makes, as JSON. */
-  generated?: string;
+  /** Go module (PATH@VERSION) that has the same files, at the paths behind the version in their addresses. */
+  module?: string;
 }
 
 export interface BundleOptions {
@@ -64,8 +43,8 @@ export interface BundleOptions {
   /** Instead of manifests/upstream.lock.json. */
   lockFile?: string;
   curl?: string; // default: the one on PATH
-  /** Runs a bundle's generator; default: there is none, so such a bundle can only be downloaded. */
-  generate?: (generator: Generator, say: Say) => Promise<Manifest[]>;
+  /** Gives the folder of a bundle's Go module; default: its files come from their addresses alone. */
+  moduleHome?: (module: string, say: Say) => Promise<string>;
 }
 
 const missing = new Set<string>();
@@ -95,7 +74,7 @@ export function loadBundle(
 }
 
 /**
- * Reads a bundle from the cache, the mirror, an earlier generation, the network, or generates it.
+ * Reads a bundle from the cache, the mirror, the network, or the Go module that has its files.
  * @throws {DeployError} exit 9 when a file is not the pinned one, exit 3 when it cannot be had, exit 2
  * when it is no YAML of objects.
  */
@@ -104,30 +83,28 @@ export async function readBundle(name: string, options: BundleOptions = {}): Pro
   const { bundles }: { bundles: Bundle[] } = JSON.parse(await readFile(lockFile, "utf8"));
   const bundle = bundles.find((bundle) => bundle.name === name);
   if (!bundle) throw new Error(`${basename(lockFile)} has no bundle "${name}"`);
-  const { generator, generated: pin = "" } = bundle;
-  const kept = generator && join(cacheDir(), "bundles", `${recipeHash(generator)}.json`);
+  const { module, title, version } = bundle;
+  const files: Manifest[][] = [];
   try {
-    const files: Manifest[][] = [];
-    const generated = kept ? await readKept(kept, pin) : undefined;
     for (const file of bundle.files) {
-      // A generated set is as good as the release: no need to ask the network again.
-      if (!await fromNearby(file) && generated) return generated;
-      if (!existsSync(pathOf(file))) await fromNetwork(file, bundle, say, options.curl);
+      if (!await fromNearby(file)) await fromNetwork(file, bundle, say, options.curl);
       files.push(await objectsOf(file));
     }
     return files.flat();
   } catch (error) {
     if (!(error instanceof DownloadError) || error.reason === "corrupt") throw error;
-    if (!generator || !kept || !options.generate) return leaveOut(bundle, error, options);
+    if (!module || !options.moduleHome) return leaveOut(bundle, error, options);
     try {
-      say(`  generating ${bundle.title} ${bundle.version} from Go types: about a minute`);
-      const objects = await options.generate(generator, say);
-      await keep(kept, objects);
-      return objects;
+      say(`  taking ${title} ${version} from the Go module ${module}`);
+      const home = await options.moduleHome(module, say);
+      for (const file of bundle.files) {
+        await fromFolder(join(home, file.url.split(`/${version}/`)[1]!), file);
+      }
     } catch (failed) {
       if (!(failed instanceof DeployError) || failed.exitCode === ExitCode.integrity) throw failed;
       return leaveOut(bundle, error, options, failed);
     }
+    return await readBundle(name, { ...options, moduleHome: undefined });
   }
 }
 
@@ -169,16 +146,19 @@ function inMirror({ url }: PinnedFile): string {
 
 /** Whether the file is in the cache, if need be after taking it from a mirror folder. */
 async function fromNearby(file: PinnedFile): Promise<boolean> {
-  const path = pathOf(file);
-  if (existsSync(path)) return true;
+  if (existsSync(pathOf(file))) return true;
   const { folder } = mirror();
   const source = folder && join(folder, inMirror(file));
   if (!source || !existsSync(source)) return false;
-  await replaceFile(path, async (temporary) => {
+  await fromFolder(source, file);
+  return true;
+}
+
+async function fromFolder(source: string, file: PinnedFile): Promise<void> {
+  await replaceFile(pathOf(file), async (temporary) => {
     await copyFile(source, temporary);
     await check(temporary, file, source);
   });
-  return true;
 }
 
 async function fromNetwork(

@@ -36,7 +36,7 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
     ];
     const main = [module, tool.package].filter(Boolean).join("/");
     await replaceFile(path, async (temporary) => {
-      await runGo("go", ["build", ...flags, "-o", temporary, main], folder, `Cannot build ${name}`);
+      await runGo(["build", ...flags, "-o", temporary, main], folder, `Cannot build ${name}`);
     });
   } finally {
     clearInterval(heartbeat);
@@ -49,7 +49,7 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
 async function addAssets({ module, assets }: Tool["go"], folder: string): Promise<void> {
   if (!assets) return;
   const what = `Cannot find the folder of ${module}`;
-  const home = await runGo("go", ["list", "-m", "-f", "{{.Dir}}", module], folder, what);
+  const home = await runGo(["list", "-m", "-f", "{{.Dir}}", module], folder, what);
   const copy = join(folder, "module");
   await rm(copy, { recursive: true, force: true });
   await $({ quiet: true })`cp -r ${home.trim()} ${copy}`;
@@ -59,7 +59,7 @@ async function addAssets({ module, assets }: Tool["go"], folder: string): Promis
     await mkdir(dirname(join(copy, name)), { recursive: true });
     await writeFile(join(copy, name), text);
   }
-  await runGo("go", ["mod", "edit", `-replace=${module}=./module`], folder, what);
+  await runGo(["mod", "edit", `-replace=${module}=./module`], folder, what);
 }
 
 /**
@@ -67,11 +67,9 @@ async function addAssets({ module, assets }: Tool["go"], folder: string): Promis
  * released versions instead of the folders of their repository. Go commands about the module's
  * packages run there.
  */
-export async function moduleFolder(wanted: GoModule): Promise<string> {
+async function moduleFolder(wanted: GoModule): Promise<string> {
   const { module, version } = wanted;
-  const what = `Cannot get Go module ${module}@${version}`;
-  const answer = await runGo("go", ["mod", "download", "-json", `${module}@${version}`], "/", what);
-  const { GoMod } = JSON.parse(answer) as { GoMod: string };
+  const { GoMod } = await downloaded(`${module}@${version}`);
   const text = await readFile(GoMod, "utf8");
   const folder = join(cacheDir(), "go", `${module.replaceAll("/", "_")}@${version}`);
   // Always rewritten: Go edits it while it builds. go.sum stays, it only grows.
@@ -80,6 +78,20 @@ export async function moduleFolder(wanted: GoModule): Promise<string> {
     (temporary) => writeFile(temporary, requirements(text, wanted)),
   );
   return folder;
+}
+
+/**
+ * The folder in which Go keeps a module (PATH@VERSION); Go's checksum database has its sum.
+ * @throws {DeployError} exit 3 without Go or a module proxy.
+ */
+export async function moduleHome(module: string, say: Say): Promise<string> {
+  await ensureGo(say);
+  return (await downloaded(module)).Dir;
+}
+
+async function downloaded(module: string): Promise<{ GoMod: string; Dir: string }> {
+  const what = `Cannot get Go module ${module}`;
+  return JSON.parse(await runGo(["mod", "download", "-json", module], "/", what));
 }
 
 /** go.mod of a module that requires `module`, from the module's own go.mod. Pure. */
@@ -96,11 +108,10 @@ export function requirements(upstream: string, { module, version, staging }: GoM
 }
 
 /**
- * Runs go, or a program that runs it, in a {@link moduleFolder} and gives its stdout; `what` opens the error. Where
- * a newer Go is needed, the one of tools.json comes from the module proxy, checked by Go as any module.
+ * Runs go in a folder and gives its stdout; `what` opens the error. Where a newer Go is needed, the one of
+ * tools.json comes from the module proxy, checked by Go as any module.
  */
-export async function runGo(
-  program: string,
+async function runGo(
   args: string[],
   folder: string,
   what: string,
@@ -117,14 +128,14 @@ export async function runGo(
   };
   const stdio = ["ignore", "pipe", "pipe"] as const;
   const run = $({ quiet: true, nothrow: true, cwd: folder, stdio: [...stdio], env });
-  const result = await run`exec ${program} ${args}`;
+  const result = await run`exec go ${args}`;
   if (result.exitCode === 0) return result.stdout;
   // "mod download -json" writes its error to stdout.
   const told = /"Error": (".*")/.exec(result.stdout)?.[1];
   const words = told ? JSON.parse(told) as string : result.stderr;
   const old = /requires go >= |download go1\.\d+/.test(words);
   const { go } = JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8"));
-  if (old && !toolchain) return runGo(program, args, folder, what, `go${go.toolchain}`);
+  if (old && !toolchain) return runGo(args, folder, what, `go${go.toolchain}`);
   throw new DeployError(what, {
     exitCode: ExitCode.prerequisite,
     where: words.trim().split("\n").slice(-8),

@@ -41,7 +41,7 @@ const MAY: Record<string, string[]> = {
   component: [...ALL_OF_LIB, "network"],
   networks: [...ALL_OF_LIB, "network", "component"],
   checks: [...ALL_OF_LIB, "network", "component"],
-  // A step runs its component; its bundle may be generated where it cannot be downloaded.
+  // A step runs its component; its bundle may come from a Go module where it cannot be downloaded.
   step: [...ALL_OF_LIB, "needs", "network", "component", "networks", "checks", "tools"],
   steps: [...ALL_OF_LIB, "step"],
   fleet: [...ALL_OF_LIB, "needs", "steps"],
