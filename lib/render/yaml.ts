@@ -1,7 +1,35 @@
-// YAML of others, read strictly: what would be silently dropped or blown up is an error with its place.
-import { type Document, parseAllDocuments, visit } from "yaml";
+// YAML of others, read strictly: what would be silently dropped or blown up is an error with its place. And our own,
+// written so that every reader takes it for the same.
+import { type Document, parseAllDocuments, type ScalarTag, stringify, visit } from "yaml";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import type { Manifest } from "../core/object.ts";
+
+/**
+ * Plain words that readers of YAML 1.1 (Kubernetes, Thanos, Alertmanager) and of 1.2 (ours) take for different
+ * things: booleans, merges, numbers of other bases, with `_`, by the clock, dates.
+ */
+const AMBIGUOUS = new RegExp(
+  "^(y|yes|n|no|on|off|<<|\\d{4}-\\d\\d?-\\d\\d?([t\\s].*)?|" +
+    "[-+]?(_*0_*[box][-+\\da-f_]+|0[\\d_]+|(?=.*_)[\\d_.]+|\\d[\\d_]*(:[0-5]?\\d)+(\\.[\\d_]*)?|" +
+    "[\\d_.]*e[-+\\d_]+|\\.))$",
+  "i",
+);
+const otherwise: ScalarTag = { tag: "!ambiguous", default: true, test: AMBIGUOUS, resolve: String };
+/** Characters that a reader of YAML 1.1 takes for the end of a line, or refuses. */
+const UNWRITTEN = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
+
+/** The options of {@link stringify} that ours may be written with. */
+type Format = NonNullable<Exclude<Parameters<typeof stringify>[2], string | number>>;
+
+/** A value as YAML that readers of 1.1 and of 1.2 give back as the same value. */
+export function toYaml(value: unknown, format: Format = {}): string {
+  const options = { ...format, compat: [otherwise] };
+  const text = stringify(value, options);
+  if (text.search(UNWRITTEN) < 0) return text;
+  const quoted = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: null, singleQuote: false };
+  return stringify(value, { ...options, ...quoted } as Format)
+    .replace(UNWRITTEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
 
 /** An honest file needs far fewer; an alias bomb has millions. */
 const MAX_ALIASES = 100;
@@ -9,7 +37,7 @@ const MAX_ALIASES = 100;
 /**
  * The Kubernetes objects of a YAML text: empty documents are skipped, `List` kinds unwrapped.
  * @throws {DeployError} exit 2 with `file:line:column` for duplicate keys, tabs, unknown tags, alias
- * bombs and documents that are no object.
+ * bombs, plain words that Kubernetes would take for something else, and documents that are no object.
  */
 export function parseObjects(text: string, file: string): Manifest[] {
   const documents = parseAllDocuments(text, { prettyErrors: true });
@@ -25,6 +53,8 @@ export function parseObjects(text: string, file: string): Manifest[] {
     const before = text.slice(0, offset).split("\n");
     return `${file}:${before.length}:${before.at(-1)!.length + 1}`;
   };
+  const odd = documents.flatMap((document) => ambiguous(document, at));
+  if (odd.length > 0) throw refusal(odd);
   return documents.flatMap((document) => {
     const value = plain(document, at);
     if (value === null) return [];
@@ -33,6 +63,18 @@ export function parseObjects(text: string, file: string): Manifest[] {
     const where = at(document.contents?.range?.[0]);
     throw refusal([`${where}  not a Kubernetes object: kind or metadata.name is missing`]);
   });
+}
+
+/** Where a plain word stands that we would read otherwise than kubectl does. */
+function ambiguous(document: Document, at: (offset?: number) => string): string[] {
+  const found: string[] = [];
+  visit(document, {
+    Scalar(_, { type, source = "", range }) {
+      if (type !== "PLAIN" || !AMBIGUOUS.test(source)) return;
+      found.push(`${at(range?.[0])}  ${source} is another value to YAML 1.1 than to 1.2: quote it`);
+    },
+  });
+  return found;
 }
 
 // deno-lint-ignore no-explicit-any

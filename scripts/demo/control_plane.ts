@@ -3,9 +3,10 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { $ } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
+import { toYaml } from "../../lib/render/yaml.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { endOf, freePorts, killProcessesOf, processesOf, refuseTaken } from "./daemon.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
@@ -65,7 +66,7 @@ async function portsOf(playground: Playground, name: string): Promise<Ports | un
 async function create(playground: Playground, name: string, ports: number[]): Promise<void> {
   const named = Object.fromEntries(PORTS.map((port, index) => [port, ports[index]!]));
   const config = join(playground.folder, `${name}.yaml`);
-  await writeFile(config, stringify(configuration(playground, named)));
+  await writeFile(config, toYaml(configuration(playground, named)));
   const create = ["create", "cluster", "--name", name, "--config", config, "--kubeconfig", ""];
   const without = playground.auditPolicy ? ["--disable", CONTROLLERS.join(",")] : [];
   await kwokctl(playground, [...create, ...without, "--wait", "90s"]);
@@ -154,7 +155,7 @@ export async function writeKubeconfig(path: string, accesses: [Cluster, Access][
     contexts: named((_, name) => ({ context: { cluster: name, user: name } })),
   };
   // Others may be reading it.
-  await replaceFile(path, (path) => writeFile(path, stringify(config), { mode: 0o600 }));
+  await replaceFile(path, (path) => writeFile(path, toYaml(config), { mode: 0o600 }));
 }
 
 function configuration({ tools, auditPolicy }: Playground, ports: Ports): unknown {

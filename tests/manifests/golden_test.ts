@@ -3,8 +3,11 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { stringify } from "yaml";
+import { parseAllDocuments } from "yaml";
+import { $ } from "zx";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { projectPath } from "../../lib/core/cluster.ts";
+import { toYaml } from "../../lib/render/yaml.ts";
 import { fixtureFleet } from "../support/cluster_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
 
@@ -15,7 +18,7 @@ function asYaml(objects: Manifest[]): string {
   return [...objects]
     .sort((a, b) => idOf(a) < idOf(b) ? -1 : 1)
     .map((object) =>
-      stringify(object, { sortMapEntries: true, lineWidth: 0, aliasDuplicateObjects: false })
+      toYaml(object, { sortMapEntries: true, lineWidth: 0, aliasDuplicateObjects: false })
     )
     .join("---\n");
 }
@@ -70,5 +73,54 @@ Deno.test("198 is 197 but for the facts of its env file", async () => {
 Deno.test("render() is the same whatever the order and number of clusters", async () => {
   for (const { cluster, step, objects } of await renderedFleet()) {
     assert.equal(asYaml(objects), all.get(`${cluster.id}/${step}.yaml`));
+  }
+});
+
+/** The documents of a text as a reader of YAML 1.1 or 1.2 has them. */
+function readAs(version: "1.1" | "1.2", text: string): unknown[] {
+  return [parseAllDocuments(text, { version, logLevel: "error" })].flat()
+    .map((document) => document.toJS());
+}
+
+/** Files in files of objects: the YAML that other programs read, by name. */
+function filesIn({ kind, metadata, data = {} }: Manifest): [name: string, text: string][] {
+  return Object.entries<string>(data).filter(([name]) => /\.ya?ml$/.test(name))
+    .map(([name, text]) => {
+      const plain = kind === "Secret"
+        ? new TextDecoder().decode(Uint8Array.fromBase64(text))
+        : text;
+      return [`${kind}/${metadata.name} ${name}`, plain];
+    });
+}
+
+/** Fluent Bit takes every word as text, whatever a YAML reader would say of it. */
+const TEXT_ONLY = /fluent-bit\.yaml$/;
+
+for (const [path, text] of wanted) {
+  Deno.test(`P16: golden/${path} says the same to YAML 1.1, to 1.2 and to kubectl`, async () => {
+    const objects = readAs("1.2", text) as Manifest[];
+    assert.deepEqual(readAs("1.1", text), objects);
+    for (const [name, file] of objects.flatMap(filesIn)) {
+      if (!TEXT_ONLY.test(name)) assert.deepEqual(readAs("1.1", file), readAs("1.2", file), name);
+    }
+    const words = ["annotate", "--local", "--filename", "-", "--overwrite", "--output", "json"];
+    const { stdout } = await $({ quiet: true, input: text })`kubectl ${words} read-by=kubectl`;
+    const read: Manifest[] = JSON.parse(`[${stdout.trim().replaceAll(/^}\n{/gm, "},\n{")}]`);
+    const marked = objects.map(({ metadata, ...rest }) => {
+      const annotations = { ...metadata.annotations, "read-by": "kubectl" };
+      return { ...rest, metadata: { ...metadata, annotations } };
+    });
+    assert.deepEqual(read, marked);
+  });
+}
+
+Deno.test("P16: every manifest says the same to YAML 1.1 and 1.2", async () => {
+  const root = projectPath("manifests");
+  const files = (await readdir(root, { recursive: true })).filter((name) => /\.ya?ml$/.test(name));
+  assert.ok(files.length > 50);
+  for (const name of files) {
+    const text = await readFile(join(root, name), "utf8");
+    if (TEXT_ONLY.test(name)) continue;
+    assert.deepEqual(readAs("1.1", text), readAs("1.2", text), name);
   }
 });

@@ -1,8 +1,8 @@
 // The configuration of the controllers, and the certificate that either shows.
-import { stringify } from "yaml";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { configMap, labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
 
 const NAMESPACE = "ingress-nginx";
 
@@ -37,7 +37,7 @@ export function traefikOptions(cluster: Cluster): Manifest {
     ? { stores: { default: { defaultCertificate: pair } } }
     : {};
   const file = { tls: { options: { default: { minVersion: "VersionTLS12" } }, ...stores } };
-  return configMap("traefik", NAMESPACE, { "dynamic.yaml": stringify(file) }, {
+  return configMap("traefik", NAMESPACE, { "dynamic.yaml": toYaml(file) }, {
     labels: labels("traefik", text(cluster, "TRAEFIK_VERSION")),
   });
 }

@@ -1,5 +1,4 @@
 // Objects of 40-logging that are built in code: opensearch.yml and Secrets.
-import { stringify } from "yaml";
 import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import {
   configMap,
@@ -9,6 +8,7 @@ import {
   SUBSTITUTE_ANNOTATION,
 } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { logAlerts } from "./alerts.ts";
 import { replicas } from "./documents.ts";
@@ -77,7 +77,7 @@ export function loggingObjects(cluster: Cluster): Manifest[] {
   const version = text(cluster, "OPENSEARCH_VERSION");
   const about = { name: "opensearch", component: "store", partOf: "logging", version };
   const extra = { labels: labelsOf(about) };
-  const config = { "opensearch.yml": stringify(opensearchConfig(cluster)) };
+  const config = { "opensearch.yml": toYaml(opensearchConfig(cluster)) };
   const { accessKey, secretKey } = keyOf(cluster, openSearchKey.program);
   const access = {
     "s3.client.default.access_key": accessKey,

@@ -1,9 +1,10 @@
 // The upstream bundle of Longhorn, changed for one cluster. Every change must find its object.
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, type Manifest, withValue } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
 
 /** Changes a copy of the object; undefined leaves the object out. */
 type Change = (object: Manifest) => Manifest | undefined;
@@ -127,7 +128,7 @@ function withText(configMap: Manifest, change: (values: any) => unknown): Manife
   const values = change(parse(configMap.data[key]) ?? {});
   // Bare true and numbers are no texts to Longhorn, and a text it cannot read stops its manager.
   const format = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" } as const;
-  return withValue(configMap, ["data", key], stringify(values, { ...format, lineWidth: 0 }));
+  return withValue(configMap, ["data", key], toYaml(values, { ...format, lineWidth: 0 }));
 }
 
 /** The entry (`what`: port, container) of a list with this name; a list without it is an upstream change. */

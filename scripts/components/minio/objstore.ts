@@ -1,6 +1,6 @@
 // A bucket as Thanos is told of it.
-import { stringify } from "yaml";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
 import type { S3Key } from "../../../lib/s3/client.ts";
 
 /**
@@ -27,13 +27,5 @@ export function objstoreConfig(
     },
     ...prefix ? { prefix } : {},
   };
-  const quoted = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" } as const;
-  return stringify(config, Object.values(config.config).some(readsOtherwise) ? quoted : {});
-}
-
-/** A text that Thanos' reader (YAML 1.1, twice) would give back as another: 0b10 as 2, 1_000 as 1000, yes as true. */
-function readsOtherwise(value: unknown): boolean {
-  if (typeof value !== "string") return false;
-  const digits = value.replaceAll("_", "").replace(/^[-+]/, "");
-  return digits !== "" && !Number.isNaN(Number(digits)) || /^(y|yes|n|no|on|off)$/i.test(value);
+  return toYaml(config);
 }

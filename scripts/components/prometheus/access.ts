@@ -1,10 +1,11 @@
 // Secrets and settings of the metrics half that are built from variables.
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, secret } from "../../../lib/core/object.ts";
 import { metricsToken } from "../minio/admin.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { objstoreConfig } from "../minio/objstore.ts";
 import { grafanaLabels, metricsLabels } from "./labels.ts";
@@ -154,7 +155,7 @@ export function alertmanagerSecret(cluster: Cluster): Manifest {
       mutes("alertname = InfoInhibitor", "severity = info"),
     ],
   };
-  const values = { "alertmanager.yaml": stringify(config) };
+  const values = { "alertmanager.yaml": toYaml(config) };
   return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, {
     labels: metricsLabels("alertmanager", text(cluster, "ALERTMANAGER_VERSION")),
   });

@@ -1,8 +1,8 @@
 // What the central cluster derives from the list of clusters: the endpoints of Thanos Query, and from the same list
 // the alerts about each cluster, so a new edge is never left unwatched.
-import { stringify } from "yaml";
 import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
 import { clientConfig, mutualTls } from "./grpc.ts";
 import { thanosLabels } from "./labels.ts";
 
@@ -30,7 +30,7 @@ export function endpointsConfig(cluster: Cluster): Manifest {
   }));
   const domain = `${NAMESPACE}.svc.${text(cluster, "CLUSTER_DOMAIN")}`;
   const local = LOCAL.map((service) => ({ address: `dnssrv+_grpc._tcp.${service}.${domain}` }));
-  const file = stringify({ endpoints: [...local, ...edges] });
+  const file = toYaml({ endpoints: [...local, ...edges] });
   return configMap("thanos-query-endpoints", NAMESPACE, { "endpoints.yml": file }, {
     labels: thanosLabels(cluster, "thanos-query", "query"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
@@ -90,7 +90,7 @@ export function fleetRules(cluster: Cluster): Manifest {
       rules: [rule],
     }));
   });
-  const file = { "fleet.yaml": stringify({ groups }, { lineWidth: 0 }) };
+  const file = { "fleet.yaml": toYaml({ groups }, { lineWidth: 0 }) };
   return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, {
     labels: thanosLabels(cluster, "thanos-ruler", "ruler"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
