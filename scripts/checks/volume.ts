@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { NAMESPACE, runJob, shortJob } from "../../lib/probe/job.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
 import { labelsOf, type Manifest } from "../../lib/core/object.ts";
 
 const NAME = "volume-probe";
@@ -26,7 +27,9 @@ export async function volume({ cluster }: Subject): Promise<Finding> {
   const started = Date.now();
   const does = "writes a volume";
   const needs = [probeClaim(cluster)];
-  if (await runJob(cluster, probeJob(cluster, randomUUID()), { does, needs })) {
+  const keeps = await runJob(cluster, probeJob(cluster, randomUUID()), { does, needs });
+  await letGo(cluster);
+  if (keeps) {
     const seconds = ((Date.now() - started) / 1000).toFixed(0);
     return ok(`a volume of ${storageClass} was made, written and read in ${seconds} s`);
   }
@@ -35,6 +38,25 @@ export async function volume({ cluster }: Subject): Promise<Finding> {
     cause: "the volume is read-only, full or faulted, or its disk is",
     fix: `kubectl -n ${NAMESPACE} logs job/${NAME}`,
   };
+}
+
+/**
+ * Where the class retains volumes, that of this check and those of earlier ones go all the same; one that somebody
+ * has made by hand is given back by the next check.
+ */
+async function letGo(cluster: Cluster): Promise<void> {
+  const list = await kubectl(["get", "persistentvolumes", "--output", "json"], { cluster });
+  const left = (JSON.parse(list).items as Manifest[]).filter(({ spec }) =>
+    spec.claimRef?.namespace === NAMESPACE && spec.claimRef.name === NAME &&
+    spec.persistentVolumeReclaimPolicy === "Retain"
+  );
+  for (const { metadata: { name, annotations }, status } of left) {
+    const isMade = annotations?.["pv.kubernetes.io/provisioned-by"] !== undefined;
+    if (!isMade && status?.phase !== "Released") continue;
+    const spec = isMade ? { persistentVolumeReclaimPolicy: "Delete" } : { claimRef: null };
+    const words = ["patch", "persistentvolume", name, "--type=merge", "--patch"];
+    await kubectl([...words, JSON.stringify({ spec })], { cluster });
+  }
 }
 
 function labels(cluster: Cluster): Record<string, string> {
@@ -55,9 +77,10 @@ function probeClaim(cluster: Cluster): Manifest {
   };
 }
 
-/** Writes the word to the claim, and reads it again. */
+/** Writes the word to the claim, reads it again and leaves nothing. */
 export function probeJob(cluster: Cluster, word: string): Manifest {
-  const script = `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe`;
+  const script =
+    `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe && rm /volume/probe`;
   return shortJob({
     name: NAME,
     labels: labels(cluster),

@@ -7,6 +7,7 @@ import { subjectWith } from "../support/subject.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
 const subject = subjectWith(cluster);
+const NONE: Reply = { on: " get persistentvolumes ", stdout: JSON.stringify({ items: [] }) };
 const MADE: Reply[] = [
   { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
   { on: " delete job volume-probe .*--ignore-not-found" },
@@ -19,12 +20,12 @@ function job(condition: string): Reply {
 }
 
 Deno.test("volume() asks the class of the settings for a claim that goes with its Job", async () => {
-  const calls = await fakeKubectl([...MADE, job("Complete")]);
+  const calls = await fakeKubectl([...MADE, job("Complete"), NONE]);
   const { state, what } = await volume(subject);
   assert.equal(state, "ok");
   assert.match(what, /^a volume of longhorn was made, written and read in \d+ s$/);
   const all = await calls();
-  assert.match(all.at(-1)!.args, / delete job /);
+  assert.match(all.at(-2)!.args, / delete job /);
   const [probe, claim] = all.filter(({ args }) => args.includes(" create ")).map(({ stdin }) =>
     JSON.parse(stdin)
   );
@@ -39,8 +40,50 @@ Deno.test("volume() asks the class of the settings for a claim that goes with it
   assert.ok(word && container.command.at(-1).includes(`grep -qx ${word} /volume/probe`));
 });
 
+/** A volume of the claim, as its class or a person made it. */
+function volumeOf(name: string, claim: string, phase: string, policy = "Retain", isMade = true) {
+  const annotations = isMade ? { "pv.kubernetes.io/provisioned-by": "nfs.example.org" } : undefined;
+  return {
+    metadata: { name, annotations },
+    spec: {
+      claimRef: { namespace: "default", name: claim },
+      persistentVolumeReclaimPolicy: policy,
+    },
+    status: { phase },
+  };
+}
+
+for (const condition of ["Complete", "Failed"]) {
+  Deno.test(`P15: volume() leaves no volume of a class that retains them (Job: ${condition})`, async () => {
+    const items = [
+      volumeOf("pv-now", "volume-probe", "Bound"),
+      volumeOf("pv-earlier", "volume-probe", "Released"),
+      volumeOf("pv-of-nobody", "volume-probe", "Released", "Delete"),
+      volumeOf("pv-of-others", "data", "Released"),
+      volumeOf("pv-by-hand-now", "volume-probe", "Bound", "Retain", false),
+      volumeOf("pv-by-hand", "volume-probe", "Released", "Retain", false),
+    ];
+    const calls = await fakeKubectl([
+      ...MADE,
+      job(condition),
+      { on: " get persistentvolumes ", stdout: JSON.stringify({ items }) },
+      { on: " patch persistentvolume " },
+    ]);
+    await volume(subject);
+    const patches = (await calls()).map(({ args }) => args)
+      .flatMap((args) => / patch persistentvolume (.*)/.exec(args)?.[1] ?? []);
+    const gone = (name: string) =>
+      `${name} --type=merge --patch {"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`;
+    assert.deepEqual(patches, [
+      gone("pv-now"),
+      gone("pv-earlier"),
+      'pv-by-hand --type=merge --patch {"spec":{"claimRef":null}}',
+    ]);
+  });
+}
+
 Deno.test("volume() finds a volume that does not keep what is written", async () => {
-  await fakeKubectl([...MADE, job("Failed")]);
+  await fakeKubectl([...MADE, job("Failed"), NONE]);
   const problem = await volume(subject);
   assert.match(problem.what, /class longhorn does not keep/);
   assert.match(problem.fix!, /logs job\/volume-probe/);
