@@ -23,7 +23,7 @@ export async function benchFleet(root?: string): Promise<Cluster[]> {
       S3_ACCESS_KEY: "bench-access",
       S3_SECRET_KEY: "bench-secret",
       S3_CA_FILE: "",
-      UI_BASIC_AUTH: "admin:{SHA}benchbenchbenchbenchbenchbe=",
+      UI_BASIC_AUTH: "admin:{SHA}o3cOkwHD7Gf2y1wTOReNwr96zYY=",
       SIMULATED_NODES: "true",
       ALLOW_MISSING_BUNDLES: "true",
     },

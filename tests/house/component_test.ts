@@ -123,7 +123,7 @@ Deno.test("a component is added by its own files and three that are there", asyn
     KUBECONFIG_FILE: "kubeconfig",
     S3_ACCESS_KEY: "dummy-access-key",
     S3_SECRET_KEY: "dummy-secret-key",
-    UI_BASIC_AUTH: "admin:{SHA}dummyhashdummyhashdummyhash=",
+    UI_BASIC_AUTH: "admin:{SHA}EXR+0qOQT4KTG69ZJEN3IlnqjcE=",
     TOY_S3_ACCESS_KEY: "dummy-toy-key",
     TOY_S3_SECRET_KEY: "dummy-toy-secret",
   };

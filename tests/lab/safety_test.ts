@@ -86,7 +86,7 @@ Deno.test(
     const secrets = join(folder, "secret.env");
     await writeFile(
       secrets,
-      "S3_ACCESS_KEY=nobody\nS3_SECRET_KEY=no-secret\nUI_BASIC_AUTH='admin:{SHA}hushhushhushhushhushhushhus='\n",
+      "S3_ACCESS_KEY=nobody\nS3_SECRET_KEY=no-secret\nUI_BASIC_AUTH='admin:$apr1$hushhush$CoI/oaMSX7kDo0L4/VfNe1'\n",
       {
         mode: 0o600,
       },

@@ -2,12 +2,12 @@
 import { chooseClusters, loadFleet } from "../../lib/config/cluster.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 
-/** Made-up secrets; no test may find them in output or argv. */
+/** Made-up secrets; no test may find them in output or argv. The login's password is dummy-password. */
 export const SECRETS = {
   S3_ACCESS_KEY: "dummy-access-key",
   S3_SECRET_KEY: "dummy-secret-key",
   GRAFANA_ADMIN_PASSWORD: "dummy-grafana-password",
-  UI_BASIC_AUTH: "admin:{SHA}dummyhashdummyhashdummyhash=",
+  UI_BASIC_AUTH: "admin:{SHA}EXR+0qOQT4KTG69ZJEN3IlnqjcE=",
 };
 
 /** The fleet of env/ as an operator with these secrets has it, free of this shell's settings. */

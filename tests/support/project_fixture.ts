@@ -10,11 +10,11 @@ import { DeployError } from "../../lib/core/error.ts";
 /** Folder of the env fixtures. */
 export const FIXTURES = fileURLToPath(new URL("../fixtures/env", import.meta.url));
 
-/** Made-up secrets; every one holds the word "hush", which no message may contain. */
+/** Made-up secrets; every one holds the word "hush", which no message may contain. The login's password is hush-hush. */
 export const SECRET_ENV = `S3_ACCESS_KEY=AKIA-hush
 S3_SECRET_KEY='hush-secret-key'
 GRAFANA_ADMIN_PASSWORD='hush-grafana'
-UI_BASIC_AUTH='admin:{SHA}hushhushhushhushhushhushhus='
+UI_BASIC_AUTH='admin:$apr1$hushhush$CoI/oaMSX7kDo0L4/VfNe1'
 `;
 
 /** A temporary project; `await using` removes it. */

@@ -8,7 +8,7 @@ const ENVIRONMENT = {
   SECRET_FILE: "tests/fixtures/no-such-secret.env",
   S3_ACCESS_KEY: "hush-access",
   S3_SECRET_KEY: "hush-secret-key",
-  UI_BASIC_AUTH: "admin:{SHA}hushhushhushhushhushhushhus=",
+  UI_BASIC_AUTH: "admin:$apr1$hushhush$CoI/oaMSX7kDo0L4/VfNe1",
   PROFILE: "",
   NO_COLOR: "1",
 };

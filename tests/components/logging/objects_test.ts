@@ -315,7 +315,7 @@ Deno.test("40-logging: a change of settings, keys or CA restarts OpenSearch, and
   };
   const before = await stamp({});
   assert.equal(
-    await stamp({ LOG_RETENTION: "20d", UI_BASIC_AUTH: "admin:{SHA}otherotherotherotherotherot=" }),
+    await stamp({ LOG_RETENTION: "20d", UI_BASIC_AUTH: "admin:{SHA}Qlqe3StZVkdUmq0Sywluv/EdAgk=" }),
     before,
   );
   assert.notEqual(await stamp({ S3_SECRET_KEY: "another-secret" }), before);

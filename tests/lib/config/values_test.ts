@@ -270,13 +270,16 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
         ":{SHA}x",
       )
       .concat(
-        "#admin:{SHA}dummyhashdummyhashdummyhash=",
+        "#admin:{SHA}EXR+0qOQT4KTG69ZJEN3IlnqjcE=",
         `a b:$2y$05$${BCRYPT}`,
         `admin:$2y$03$${BCRYPT}`,
       )
       .concat(
         `admin:$2y$31$${BCRYPT}`,
         "admin:{SHA}short=",
+        // Of no 20 bytes, of no 16: nobody's password.
+        "admin:{SHA}dummyhashdummyhashdummyhash=",
+        "admin:$apr1$saltsalt$" + "h".repeat(22),
         "admin:$apr1$saltsalt$short",
         `admin:$2y$05$${BCRYPT}x`,
       ),
