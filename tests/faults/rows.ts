@@ -143,6 +143,11 @@ export const FAULTS: Fault[] = [
   { id: "A64", fault: "certificate of the S3 not trusted", exit: "8" },
   { id: "A65", fault: "a right on the bucket missing, quota, full disk", exit: "8" },
   {
+    id: "P13",
+    fault: "secret in a hash that role view reads, or in an environment",
+    exit: "never",
+  },
+  {
     id: "P14",
     fault: "certificate of another CA, or a key that does not fit",
     exit: "0, and told",

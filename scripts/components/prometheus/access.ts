@@ -1,7 +1,7 @@
 // Secrets and settings of the metrics half that are built from variables.
 import { parse } from "yaml";
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
-import { configMap, type Manifest, secret } from "../../../lib/core/object.ts";
+import { configMap, type Manifest, RELOAD_ANNOTATION, secret } from "../../../lib/core/object.ts";
 import { metricsToken } from "../minio/admin.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
@@ -98,12 +98,15 @@ function unwatched(objects: Manifest[]): Manifest[] {
     });
 }
 
-/** Grafana's admin, with the keys that its charts use. */
+/**
+ * Grafana's admin, with the keys that its charts use. It reads them only when it makes its database, and the step
+ * sets a password changed later: no restart, and no checksum of what people choose.
+ */
 export function grafanaSecret(cluster: Cluster): Manifest {
   const password = text(cluster, "GRAFANA_ADMIN_PASSWORD");
   const values = { "admin-user": "admin", "admin-password": password };
-  const labels = grafanaLabels(cluster);
-  return secret("kube-prometheus-stack-grafana", NAMESPACE, values, { labels });
+  const about = { labels: grafanaLabels(cluster), annotations: { [RELOAD_ANNOTATION]: "live" } };
+  return secret("kube-prometheus-stack-grafana", NAMESPACE, values, about);
 }
 
 /** What Grafana wants in seconds, for its own limit of 30 s is shorter than a query may take; and the site's clock. */
