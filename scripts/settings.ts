@@ -46,7 +46,7 @@ const TAIL = `
 ## Computed
 
 Manifests may also use \`S3_HOST\` (host and port of \`S3_ENDPOINT\`), \`S3_BASE_PATH\` (\`cluster-<id>\`),
-\`S3_CHECKSUM\` (changes with the endpoint, the keys and the CA), \`RATE_WINDOW\` (5m, or four times
+\`S3_CHECKSUM\` (of the centre: changes with the endpoint, its key and the CA), \`RATE_WINDOW\` (5m, or four times
 \`SCRAPE_INTERVAL\`), \`CENTRAL_DOOR\` (\`DOMAIN:HTTP_NODE_PORT\` of the centre), \`NODE_PORT_POLICY\` (Local, or Cluster with
 \`NODE_NETWORKS\`) and \`STORE_SHARD_LABELS\` (what
 tells a shard of Store its blocks). They cannot be set.

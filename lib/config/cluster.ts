@@ -10,7 +10,7 @@ import {
   text,
   type Vars,
 } from "../core/cluster.ts";
-import { hashOf, keyedHash } from "../core/hash.ts";
+import { hashOf, keyedHash, sealedHash } from "../core/hash.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
@@ -64,6 +64,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     doorCertificate: doors.get(draft.id),
     warnings: draft.warnings,
     missing: [...draft.missing.keys()],
+    planKey: hashOf(Object.entries(draft.vars).filter(([name]) => isSecret(name)).sort()),
   }));
 }
 
@@ -126,7 +127,10 @@ function withComputed(
     // One shard has all blocks whatever it goes by, and keeps the words that deployed ones run with.
     STORE_SHARD_LABELS: vars.STORE_REPLICAS === 1 ? "__block_id" : "cluster",
   };
-  if (missing.size === 0) computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
+  // Only pods of the centre carry it.
+  if (missing.size === 0 && vars.CLUSTER_ROLE === "central") {
+    computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
+  }
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;
   if (sources.RUNBOOK_URL === "default") {
     const url = String(vars.RUNBOOK_URL);
@@ -153,7 +157,8 @@ function s3Checksum(vars: Vars, s3Ca: string): string {
   // Thanos alone carries it; the key of the others may change without it.
   const id = vars.THANOS_S3_ACCESS_KEY || vars.S3_ACCESS_KEY;
   const secret = vars.THANOS_S3_SECRET_KEY || vars.S3_SECRET_KEY;
-  return hashOf([vars.S3_ENDPOINT, id, secret, s3Ca]).slice(0, 16);
+  const content = JSON.stringify([vars.S3_ENDPOINT, id, secret, s3Ca]);
+  return sealedHash(content, "S3_CHECKSUM").slice(0, 16);
 }
 
 /**

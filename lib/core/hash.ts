@@ -1,6 +1,5 @@
 // One hash for all that means the same.
-import { createHash, createHmac } from "node:crypto";
-import { isFields } from "./object.ts";
+import { createHash, createHmac, scryptSync } from "node:crypto";
 
 /** Hash of an object, the same for any order of its keys; short enough for a label. */
 export function hashOf(value: unknown): string {
@@ -12,7 +11,20 @@ export function keyedHash(key: string, text: string): string {
   return createHmac("sha256", key).update(text).digest("hex").slice(0, 32);
 }
 
+/**
+ * Hash of a secret that stands where role `view` reads, in this `place`. Its key is made of the secret itself, by
+ * scrypt: each guess takes 4 MiB and some 10 ms, and serves one place. A key made of other secrets would restart pods
+ * when those are rotated; one that the cluster keeps would not be known before it is reached.
+ */
+export function sealedHash(secret: string, place: string): string {
+  const seal = () => scryptSync(secret, place, 16, { N: 4096 }).toString("hex");
+  return sealed.getOrInsertComputed(`${place}\n${secret}`, seal);
+}
+
+// The clusters of a fleet have most of their secrets in common.
+const sealed = new Map<string, string>();
+
 function sortedKeys(_: string, value: unknown): unknown {
-  if (!isFields(value)) return value;
-  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, value[key]]));
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1));
 }

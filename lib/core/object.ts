@@ -1,5 +1,6 @@
 // A Kubernetes object as plain data, and pure functions over it.
 import { createHash } from "node:crypto";
+import { sealedHash } from "./hash.ts";
 
 /** Any Kubernetes object; only what every object has is typed. */
 export interface Manifest {
@@ -159,10 +160,10 @@ export function withChecksums(objects: Manifest[]): Manifest[] {
     objects
       .filter(({ kind }) => kind === "ConfigMap" || kind === "Secret")
       .filter(({ metadata }) => metadata.annotations?.[RELOAD_ANNOTATION] !== "live")
-      .map((object) => [idOf(object), JSON.stringify([object.data, object.stringData])]),
+      .map((object) => [idOf(object), object]),
   );
   return objects.map((object) => {
-    const used = references(object).flatMap((id) => sources.get(id) ?? []);
+    const used = references(object).flatMap((id) => sources.get(id) ?? []).map(contentOf);
     if (used.length === 0) return object;
     const metadata = object.kind === "Prometheus" || object.kind === "Alertmanager"
       ? ["podMetadata"]
@@ -171,6 +172,12 @@ export function withChecksums(objects: Manifest[]): Manifest[] {
     const hash = createHash("sha256").update(used.sort().join("\n")).digest("hex");
     return withValue(object, path, hash.slice(0, 16));
   });
+}
+
+/** What tells one version of a ConfigMap or Secret from another, and nothing of what is secret. */
+function contentOf(object: Manifest): string {
+  const content = JSON.stringify([object.data, object.stringData]);
+  return object.kind === "Secret" ? sealedHash(content, idOf(object)) : content;
 }
 
 const WORKLOADS = new Set(["Deployment", "StatefulSet", "DaemonSet", "Prometheus", "Alertmanager"]);

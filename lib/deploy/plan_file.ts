@@ -4,6 +4,7 @@ import { access, readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { keyedHash } from "../core/hash.ts";
 import { replaceFile } from "../io/files.ts";
 import { masked } from "../io/report.ts";
 import type { Planned } from "./plan.ts";
@@ -35,7 +36,11 @@ interface PlanFile {
 export function plansJson(plans: ClusterPlan[]): string {
   const clusters = plans.map(({ cluster, entries, error }) => {
     const changes = pending(entries)
-      .map((entry) => ({ ...entry, fields: entry.fields.map(masked) }));
+      .map((entry) => ({
+        ...entry,
+        fields: entry.fields.map(masked),
+        mark: sealedMark(cluster, entry),
+      }));
     const unchanged = entries.filter(({ action }) => action === "unchanged").length;
     const unseen = entries.filter(({ action }) => action === "unseen")
       .map(({ id, fields }) => ({ id, reason: masked(fields.join()) }));
@@ -45,6 +50,11 @@ export function plansJson(plans: ClusterPlan[]): string {
   });
   const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };
   return JSON.stringify(file, null, 2);
+}
+
+/** A mark is a hash of Secrets, too; a plan is shown to more people than those are. */
+function sealedMark({ planKey }: Cluster, { mark }: Planned): string {
+  return keyedHash(planKey, mark);
 }
 
 /**
@@ -129,7 +139,7 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
     });
   }
   const line = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
-  const wanted = pending(now);
+  const wanted = pending(now).map((entry) => ({ ...entry, mark: sealedMark(cluster, entry) }));
   const before = new Set(approved.map(line)), after = new Set(wanted.map(line));
   const moved = [
     ...wanted.filter((entry) => !before.has(line(entry))),

@@ -1,6 +1,8 @@
-// Where the values of secrets go: into Secrets alone, and from there into files.
+// Where the values of secrets go: into Secrets alone, from there into files, and into no hash that can be guessed from.
 import assert from "node:assert/strict";
-import { idOf, type Manifest, walk } from "../../lib/core/object.ts";
+import { createHash } from "node:crypto";
+import { hashOf, sealedHash } from "../../lib/core/hash.ts";
+import { idOf, type Manifest, secret, walk, withChecksums } from "../../lib/core/object.ts";
 import { SECRETS } from "../support/cluster_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
 
@@ -66,6 +68,58 @@ for (const [setting, restarts] of ROTATIONS) {
     for (const restart of restarts) assert.ok(found.some((id) => restart.test(id)), `${restart}`);
   });
 }
+
+Deno.test("P13: no object but a Secret tells a hash of secrets that is made as fast as it is guessed", () => {
+  const text = JSON.stringify([...now.values()].filter(({ kind }) => kind !== "Secret"));
+  const secrets = [...now.values()].filter(({ kind }) => kind === "Secret");
+  const contents = secrets.flatMap((object) => [
+    JSON.stringify([object.data, object.stringData]),
+    JSON.stringify(object.data),
+    ...Object.values<string>(object.data),
+    ...Object.values<string>(object.data).map(atob),
+  ]);
+  const endpoint = /endpoint: (\S+)/.exec(contents.join("\n"))?.[1];
+  assert.ok(endpoint);
+  for (const content of [...contents, ...Object.values(GIVEN)]) {
+    for (const kind of ["md5", "sha1", "sha256", "sha512"]) {
+      const hash = createHash(kind).update(content).digest("hex").slice(0, 12);
+      assert.ok(!text.includes(hash), content);
+    }
+  }
+  for (const object of secrets) assert.ok(!text.includes(hashOf(object).slice(0, 12)));
+  const key = [GIVEN.THANOS_S3_ACCESS_KEY, GIVEN.THANOS_S3_SECRET_KEY];
+  const before = hashOf([`https://${endpoint}`, ...key, ""]).slice(0, 12);
+  assert.ok(!text.includes(before));
+});
+
+Deno.test("P13: sealedHash() is the same at every seat, another in another place, and takes its time", () => {
+  const seal = sealedHash("hush-hush", "Secret/a/b");
+  assert.match(seal, /^[0-9a-f]{32}$/);
+  assert.equal(sealedHash("hush-hush", "Secret/a/b"), seal);
+  assert.notEqual(sealedHash("hush-hush", "Secret/a/c"), seal);
+  const started = performance.now();
+  for (let guess = 0; guess < 20; guess++) sealedHash(`guess ${guess}`, "Secret/a/b");
+  assert.ok(performance.now() - started > 20, "a guess costs more than a millisecond");
+});
+
+Deno.test("P13: the checksum of what reads ConfigMaps alone is as it was", () => {
+  const volumes = [{ configMap: { name: "c" } }];
+  const pod = {
+    kind: "Deployment",
+    apiVersion: "apps/v1",
+    metadata: { name: "d", namespace: "n" },
+  };
+  const config = {
+    kind: "ConfigMap",
+    apiVersion: "v1",
+    metadata: { name: "c", namespace: "n" },
+    data: { a: "1" },
+  };
+  const spec = { template: { spec: { volumes } } };
+  const [found] = withChecksums([{ ...pod, spec }, config, secret("s", "n", { a: "1" })]);
+  const hash = createHash("sha256").update(JSON.stringify([{ a: "1" }, undefined])).digest("hex");
+  assert.deepEqual(Object.values(found!.spec.template.metadata.annotations), [hash.slice(0, 16)]);
+});
 
 for (const variant of VARIANTS) {
   Deno.test(`P13: no pod has a secret in its environment or arguments (${JSON.stringify(variant)})`, async () => {

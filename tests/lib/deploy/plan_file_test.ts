@@ -4,6 +4,8 @@ import { lstat, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/p
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DeployError } from "../../../lib/core/error.ts";
+import { hashOf, keyedHash } from "../../../lib/core/hash.ts";
+import { secret } from "../../../lib/core/object.ts";
 import type { Planned } from "../../../lib/deploy/plan.ts";
 import { driftCode } from "../../../lib/deploy/plan_fleet.ts";
 import {
@@ -29,10 +31,30 @@ await writePlan(path, [{ cluster, entries }]);
 const file = await readPlan(path);
 
 Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () => {
+  const [{ mark }] = file.clusters[0]!.changes as [Planned];
+  const changes = [{ ...entries[0], mark }];
   assert.deepEqual(file.clusters, [
-    { id: "197", name: "cluster-197-edge", changes: [entries[0]], unchanged: 1, unseen: [] },
+    { id: "197", name: "cluster-197-edge", changes, unchanged: 1, unseen: [] },
   ]);
   assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v2");
+});
+
+Deno.test("P13: a plan tells no hash of a Secret to who has not all of the site's secrets", async () => {
+  const object = secret("grafana", "monitoring", { "admin-password": "dummy-grafana-password" });
+  const mark = hashOf([object]);
+  const markFor = async (environment: Record<string, string>) => {
+    const cluster = await fixtureCluster("197", environment);
+    const entries = [planned("Secret/monitoring/grafana", mark, "create")];
+    return JSON.parse(plansJson([{ cluster, entries }])).clusters[0].changes[0].mark;
+  };
+  const [now, again] = [await markFor({}), await markFor({})];
+  assert.match(now, /^[0-9a-f]{32}$/);
+  assert.equal(now, again, "another seat of the site would refuse it");
+  for (const name of ["S3_SECRET_KEY", "GRAFANA_ADMIN_PASSWORD", "ALERT_WEBHOOK_URL"]) {
+    assert.notEqual(await markFor({ [name]: "http://another.example.org/" }), now, name);
+  }
+  const guessed = [mark, hashOf(mark), keyedHash("", mark), keyedHash("197", mark)];
+  assert.ok(!guessed.includes(now));
 });
 
 Deno.test("X6: writePlan() and refuseOtherFile() leave alone what is no plan", async () => {
