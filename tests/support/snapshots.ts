@@ -11,8 +11,8 @@ export interface Stored {
   state: string;
   /** Unix milliseconds. */
   start: number;
-  /** Bytes and lines of each index; `goesOn`: an earlier snapshot has most of its files. */
-  indices: Record<string, { bytes: number; lines: number; goesOn?: boolean }>;
+  /** Bytes and lines of each index. */
+  indices: Record<string, { bytes: number; lines: number }>;
 }
 
 interface Index {
@@ -23,8 +23,7 @@ interface Index {
   looks: number;
   /** Why its shard has no node. */
   failed?: string;
-  /** How its shard came to be, as `_recovery` says; and of which snapshot. */
-  snapshot?: string;
+  /** How its shard came to be, as `_recovery` says. */
   type: "SNAPSHOT" | "EMPTY_STORE" | "EXISTING_STORE";
 }
 
@@ -120,12 +119,9 @@ export class FakeSnapshots implements OpenSearch {
         state: one!.state,
         stats: { start_time_in_millis: one!.start },
         indices: Object.fromEntries(
-          Object.entries(one!.indices).map(([index, { bytes, goesOn }]) => [index, {
+          Object.entries(one!.indices).map(([index, { bytes }]) => [index, {
             // What is new in it can be less than what it holds.
-            stats: {
-              incremental: { size_in_bytes: goesOn ? 1 : bytes },
-              total: { size_in_bytes: bytes },
-            },
+            stats: { incremental: { size_in_bytes: 1 }, total: { size_in_bytes: bytes } },
           }]),
         ),
       })),
@@ -167,7 +163,6 @@ export class FakeSnapshots implements OpenSearch {
         settings,
         looks: this.looks,
         failed,
-        snapshot,
         type: "SNAPSHOT",
       });
     }
@@ -224,9 +219,7 @@ export class FakeSnapshots implements OpenSearch {
     if (!index) return refused(404, "index_not_found_exception", `no such index [${name}]`);
     if (index.failed) return reply({});
     const size = { recovered_in_bytes: index.bytes * 0.45 ** index.looks };
-    const { type, snapshot } = index;
-    const source = snapshot ? { repository: "opensearch-logs", snapshot } : {};
-    return reply({ [name]: { shards: [{ primary: true, type, source, index: { size } }] } });
+    return reply({ [name]: { shards: [{ primary: true, type: index.type, index: { size } }] } });
   }
 
   #delete(name: string): Response {

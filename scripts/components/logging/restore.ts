@@ -17,13 +17,13 @@ export interface RestoreOptions {
   every?: number;
 }
 
-const RESTORED_INDEX = /^restored-(?:\d+-)?logs-[a-z0-9]+-\d{4}\.\d{2}\.\d{2}(?:-\d+)?$/;
+const RESTORED_INDEX = /^restored-(?:\d+-)?logs-[a-z0-9]+-\d{4}\.\d{2}\.\d{2}$/;
 /** Part of its snapshot's size that an index keeps when Lucene merges it; files come one to one. */
 const WHOLE = 0.8;
 
 /** Indices that are back, by name; of one day, or of all. */
-export async function restoredIndices(os: OpenSearch, day = ""): Promise<string[]> {
-  const path = `/_cat/indices/restored-*logs-*-${day}*?format=json&h=index`;
+export async function restoredIndices(os: OpenSearch, day = "*"): Promise<string[]> {
+  const path = `/_cat/indices/restored-*logs-*-${day}?format=json&h=index`;
   const found: { index: string }[] = await read(os, path) ?? [];
   return found.map(({ index }) => index).filter((name) => RESTORED_INDEX.test(name)).sort();
 }
@@ -163,7 +163,7 @@ interface State {
   about: string[];
 }
 
-async function stateOf(os: OpenSearch, { target, snapshot, bytes }: Pick): Promise<State> {
+async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> {
   const path = `/_cat/shards/${target}?format=json&bytes=b&h=shard,prirep,state,store`;
   const shards: Shard[] | undefined = await read(os, path);
   if (!shards) return { state: "absent", about: [`${target} is gone`] };
@@ -172,13 +172,10 @@ async function stateOf(os: OpenSearch, { target, snapshot, bytes }: Pick): Promi
   // Not by health: an index that is being restored is yellow, as one that lacks replicas.
   if (primaries.every(({ state }) => state === "STARTED")) {
     // A node that restarts during a restore forgets it, and makes the index anew: green and empty.
-    const restored = past.length > 0 && past.every(({ type }) => type === "SNAPSHOT");
-    const whole = restored
-      ? past.every(({ source }) => source?.snapshot === snapshot)
-      : primaries.reduce((sum, { store }) => sum + Number(store), 0) >= WHOLE * bytes;
+    const whole = past.length > 0 && past.every(({ type }) => type === "SNAPSHOT") ||
+      primaries.reduce((sum, { store }) => sum + Number(store), 0) >= WHOLE * bytes;
     if (whole) return { state: "here", about: [] };
-    const why = restored ? "it is of another snapshot" : "a node went away meanwhile";
-    return { state: "failed", about: [`${target} is not whole: ${why}`] };
+    return { state: "failed", about: [`${target} is not whole: a node went away meanwhile`] };
   }
   const lost = primaries.find(({ state }) => state === "UNASSIGNED");
   const reasons = lost ? await refusals(os, target, Number(lost.shard)) : [];
@@ -199,7 +196,6 @@ interface Shard {
 interface Recovery {
   primary: boolean;
   type: string;
-  source?: { snapshot?: string };
   index: { size: { recovered_in_bytes: number } };
 }
 

@@ -1,4 +1,4 @@
-// What of a cluster's logs is on S3: its days, and the snapshots that hold all of one.
+// What of a cluster's logs is on S3: its days, and the snapshot that holds each index best.
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { ensure } from "../../../lib/core/resource.ts";
@@ -27,7 +27,7 @@ export interface Snapshot {
 /** One index to restore. */
 export interface Pick {
   index: string;
-  /** Its name when it is back; a second part of a day ends in `-2`. */
+  /** Its name when it is back. */
   target: string;
   snapshot: string;
   bytes: number;
@@ -117,8 +117,7 @@ export async function picksOf(os: OpenSearch, source: Source, day: string): Prom
   if (ofDay.length === 0) throw noSuchDay(source, day, all);
   const names = ofDay.map(({ snapshot }) => encodeURIComponent(snapshot)).join(",");
   const { snapshots } = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
-  const torn = new Set(incomplete(all).flatMap(({ indices }) => indices));
-  return choose(snapshots, day, source.prefix, torn);
+  return choose(snapshots, day, source.prefix);
 }
 
 function noSuchDay({ words, repository }: Source, day: string, all: Snapshot[]): DeployError {
@@ -143,34 +142,26 @@ function spanOf(days: Day[]): string {
 export interface Status {
   snapshot: string;
   stats: { start_time_in_millis: number };
-  /** `incremental`: what no snapshot before it had. */
-  indices: Record<string, { stats: Record<"incremental" | "total", { size_in_bytes: number }> }>;
+  indices: Record<string, { stats: { total: { size_in_bytes: number } } }>;
 }
 
 /**
- * What to restore of a day: of each index its newest snapshot, which has all of it. A line that comes late makes a
- * deleted index anew; that one shares no file with its namesake, and both have a part of the day. Those that are in a
- * snapshot that is not whole (`torn`) may share files with that alone, so each counts: rather a line twice than none.
+ * The snapshot to take for each index of a day: the newest. But an older one of more than twice its
+ * size is the day itself, and the newest only what came late and made a deleted index anew.
  */
-export function choose(
-  snapshots: Status[],
-  day: string,
-  prefix: string,
-  torn = new Set<string>(),
-): Pick[] {
-  const chosen = new Map<string, Pick[]>();
-  const oldestFirst = snapshots.toSorted((a, b) =>
-    a.stats.start_time_in_millis - b.stats.start_time_in_millis
+export function choose(snapshots: Status[], day: string, prefix: string): Pick[] {
+  const chosen = new Map<string, Pick>();
+  const newestFirst = [...snapshots].sort((a, b) =>
+    b.stats.start_time_in_millis - a.stats.start_time_in_millis
   );
-  for (const { snapshot, indices } of oldestFirst) {
-    for (const [index, { stats: { incremental, total } }] of Object.entries(indices)) {
+  for (const { snapshot, indices } of newestFirst) {
+    for (const [index, { stats }] of Object.entries(indices)) {
       if (LOG_INDEX.exec(index)?.[2] !== day) continue;
-      const parts = chosen.getOrInsertComputed(index, () => []);
-      const goesOn = incremental.size_in_bytes < total.size_in_bytes;
-      if (goesOn && !torn.has(index)) parts.pop();
-      const part = parts.length === 0 ? "" : `-${parts.length + 1}`;
-      parts.push({ index, target: prefix + index + part, snapshot, bytes: total.size_in_bytes });
+      const bytes = stats.total.size_in_bytes;
+      const before = chosen.get(index);
+      if (before && bytes <= 2 * before.bytes) continue;
+      chosen.set(index, { index, target: prefix + index, snapshot, bytes });
     }
   }
-  return [...chosen.values()].flat().sort((a, b) => a.target < b.target ? -1 : 1);
+  return [...chosen.values()].sort((a, b) => a.index < b.index ? -1 : 1);
 }

@@ -52,11 +52,6 @@ async function site(): Promise<{ os: FakeSnapshots; own: Source; foreign: () => 
 
 const options = { replicas: 0, every: 0.001 };
 
-/** How a restore of {@link site}'s snapshot is found that an earlier run began. */
-const begun = (index: string) => (
-  { bytes: 2e9, type: "SNAPSHOT", snapshot: `${index}-2026.01.16-05:00:00.000` } as const
-);
-
 async function restore(os: FakeSnapshots, source: Source) {
   const { changes, lines } = await restoreDay(os, source, DAY, options);
   return { changes: changes.map(({ id, action }) => `${action} ${id.split(" ")[0]}`), lines };
@@ -79,8 +74,8 @@ Deno.test("restoreDay() has every index of the day back; a second run changes no
 
 Deno.test("restoreDay() says how far it is", async () => {
   const { os, own } = await site();
-  os.leave(`restored-${HOST}`, { ...begun(HOST), looks: 3 });
-  os.leave(`restored-${K8S}`, { ...begun(K8S), looks: 4 });
+  os.leave(`restored-${HOST}`, { bytes: 2e9, looks: 3, type: "SNAPSHOT" });
+  os.leave(`restored-${K8S}`, { bytes: 2e9, looks: 4, type: "SNAPSHOT" });
   const said: string[] = [];
   await restoreDay(os, own, DAY, { ...options, say: (line) => void said.push(line) });
   const [host, k8s] = [HOST, K8S].map((index) => `restored-${index}`);
@@ -93,7 +88,7 @@ Deno.test("restoreDay() says how far it is", async () => {
 
 Deno.test("restoreDay() waits for what an earlier run began", async () => {
   const { os, own } = await site();
-  os.leave(`restored-${HOST}`, { ...begun(HOST), lines: 5000, looks: 3 });
+  os.leave(`restored-${HOST}`, { bytes: 2e9, lines: 5000, looks: 3, type: "SNAPSHOT" });
   assert.deepEqual(await restore(os, own), {
     changes: [`created restored-${K8S}`],
     lines: 10_000,
@@ -183,83 +178,18 @@ Deno.test("restoreDay() never takes a snapshot that is not complete", async () =
   ));
 });
 
-Deno.test("P15: choose() takes the newest of an index, and the oldest of one that was made anew, too", () => {
-  const status = (snapshot: string, at: number, total: number, incremental = total) => ({
+Deno.test("choose() takes the newest, but not late lines for the day itself", () => {
+  const status = (snapshot: string, start_time_in_millis: number, size_in_bytes: number) => ({
     snapshot,
-    stats: { start_time_in_millis: at },
-    indices: {
-      [K8S]: {
-        stats: { incremental: { size_in_bytes: incremental }, total: { size_in_bytes: total } },
-      },
-    },
+    stats: { start_time_in_millis },
+    indices: { [K8S]: { stats: { total: { size_in_bytes } } } },
   });
   const chosen = (...all: ReturnType<typeof status>[]) =>
-    choose(all, DAY, "restored-").map(({ snapshot, target }) => `${target.slice(22)} ${snapshot}`);
-  const whole = status("whole", 1, 1000), later = status("later", 2, 900, 90);
-  const late = status("late", 3, 9),
-    half = status("half", 4, 1000),
-    more = status("more", 5, 10, 0);
-  assert.deepEqual(chosen(later, whole), [".01.02 later"]);
-  assert.deepEqual(chosen(late, whole), [".01.02 whole", ".01.02-2 late"]);
-  assert.deepEqual(chosen(half, later, whole), [".01.02 later", ".01.02-2 half"]);
-  assert.deepEqual(chosen(late, more, whole), [".01.02 whole", ".01.02-2 more"]);
-  assert.deepEqual(chosen(whole, late, half), [
-    ".01.02 whole",
-    ".01.02-2 late",
-    ".01.02-3 half",
-  ]);
-  // What it shares may be with one that is not whole.
-  assert.equal(choose([whole, later], DAY, "restored-", new Set([K8S])).length, 2);
-  // The first is gone from S3.
-  assert.deepEqual(chosen(more), [".01.02 more"]);
-  assert.deepEqual(choose([whole], "2026.01.03", "restored-"), []);
-});
-
-Deno.test("P15: restoreDay() has all of a day back whose index was made anew, and drops all of it", async () => {
-  const { os, own } = await site();
-  const half = stored(K8S, "2026.01.17");
-  const again = stored(K8S, "2026.01.18", {
-    indices: { [K8S]: { bytes: 2e9, lines: 5001, goesOn: true } },
-  });
-  os.stored.get("cluster-197")!.push(half, again);
-  assert.deepEqual(await restore(os, own), {
-    changes: [
-      `created restored-${HOST}`,
-      `created restored-${K8S}`,
-      `created restored-${K8S}-2`,
-    ],
-    lines: 15_001,
-  });
-  assert.deepEqual((await restore(os, own)).changes, []);
-  const dropped = await dropDay(os, DAY, own.prefix);
-  assert.equal(dropped.length, 3);
-  assert.deepEqual(await restoredIndices(os), []);
-});
-
-Deno.test("P15: restoreDay() has the first part of a day back also where that of the second was tried twice", async () => {
-  const { os, own } = await site();
-  const goesOn = { indices: { [K8S]: { bytes: 2e9, lines: 5001, goesOn: true } } };
-  os.stored.get("cluster-197")!.push(
-    stored(K8S, "2026.01.17", { state: "FAILED" }),
-    stored(K8S, "2026.01.18", goesOn),
-  );
-  assert.equal((await restore(os, own)).lines, 15_001);
-});
-
-Deno.test("P15: restoreDay() takes one half that is back under the name of the other for what it is", async () => {
-  const { os, own } = await site();
-  const half = stored(K8S, "2026.01.17");
-  os.stored.get("cluster-197")!.push(half);
-  os.leave(`restored-${K8S}`, { ...begun(K8S), snapshot: half.snapshot, lines: 5000 });
-  assert.deepEqual(await restore(os, own), {
-    changes: [
-      `deleted restored-${K8S}`,
-      `created restored-${HOST}`,
-      `created restored-${K8S}`,
-      `created restored-${K8S}-2`,
-    ],
-    lines: 15_000,
-  });
+    choose(all, DAY, "restored-").map(({ snapshot }) => snapshot);
+  assert.deepEqual(chosen(status("first", 1, 1000), status("second", 2, 900)), ["second"]);
+  assert.deepEqual(chosen(status("second", 2, 900), status("first", 1, 1000)), ["second"]);
+  assert.deepEqual(chosen(status("day", 1, 1000), status("late lines", 2, 9)), ["day"]);
+  assert.deepEqual(choose([status("other", 1, 1)], "2026.01.03", "restored-"), []);
 });
 
 Deno.test("restorableDays() counts complete snapshots of log indices, oldest first", () => {
