@@ -15,7 +15,7 @@ import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { policiesIn } from "./networks.ts";
-import { backupAlerts, backupGroup } from "./components/longhorn/backups.ts";
+import { backupAlerts } from "./components/longhorn/backups.ts";
 import { enforcerOf, policiesEnforced } from "./components/network/cni.ts";
 import {
   alertmanagerSecret,
@@ -61,14 +61,12 @@ export const prometheus = step({
     ...(text(cluster, "STORAGE") === "longhorn" ? backupAlerts(cluster) : []),
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],
-  async run({ cluster, objects, phase, live, apply, ready, put, changed, report }) {
+  async run({ cluster, objects, phase, live, apply, ready, changed, report }) {
     if (flag(cluster, "NETWORK_POLICIES") && !await enforcerOf(cluster)) {
       report.warn("NETWORK_POLICIES: no CNI is seen that enforces them, so nothing is refused");
     }
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
-    // 10-longhorn came before these claims.
-    if (text(cluster, "STORAGE") === "longhorn") await put(backupGroup);
     await live("Grafana password", async () => {
       if (await ensureAdminPassword(cluster)) changed("Grafana/admin password");
     }, "grafana");

@@ -23,6 +23,7 @@ import {
   withdrawVotes,
 } from "./components/logging/nodes.ts";
 import { FOUNDED, loggingObjects, openSearchKey } from "./components/logging/objects.ts";
+import { backupGroup } from "./components/longhorn/backups.ts";
 import { logDocuments, logPolicies } from "./components/logging/resources.ts";
 import { policiesIn } from "./networks.ts";
 import { openOfLogging } from "./components/network/open.ts";
@@ -60,7 +61,7 @@ export const logging = step({
     render("logging", cluster, {
       add: [...loggingObjects(cluster), ...policiesIn(cluster, "logging", "node-agents")],
     }),
-  resources: [logDocuments, logPolicies],
+  resources: [logDocuments, logPolicies, backupGroup],
   async run({ cluster, objects, report, phase, live, apply, ready, put, changed }) {
     const collector = objects.filter(isCollector);
     const founded = objects.filter(({ metadata }) => metadata.name === FOUNDED);
@@ -88,6 +89,8 @@ export const logging = step({
     await put(logPolicies);
     await phase("Apply Fluent Bit", () => apply(collector));
     await phase("Fluent Bit ready", () => ready(collector));
+    // By now every claim that this project makes is there.
+    await put(backupGroup);
   },
 });
 

@@ -62,12 +62,15 @@ export async function planSteps(
   const keeps = async (name: string) =>
     await steps.find((step) => step.name === name)?.keeps?.(cluster);
   const names = steps.map(({ name }) => name);
-  const resources = steps.flatMap((step) => step.skips?.(cluster) ? [] : step.resources ?? []);
+  // Two steps may put the same, each when it has brought something about.
+  const resources = new Set(
+    steps.flatMap((step) => step.skips?.(cluster) ? [] : step.resources ?? []),
+  );
   const parts = await Promise.all([
     desiredOf(steps, cluster).then((objects) =>
       plan(inventory, objects, { steps: names, all, keeps })
     ),
-    planResources(resources, cluster),
+    planResources([...resources], cluster),
   ]);
   return parts.flat();
 }

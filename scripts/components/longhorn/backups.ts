@@ -5,6 +5,7 @@ import { cronInUtc, daysBetween } from "../../../lib/core/cron.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { differing, type Resource, type Resources } from "../../../lib/core/resource.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
 import { liveObjects } from "../../../lib/kube/list.ts";
 import { LONGHORN_NAMESPACE, longhornLabels } from "./objects.ts";
 
@@ -81,7 +82,10 @@ const inGroup: Resource<Cluster> = {
     for (const { volume, wanted } of astray) {
       const label = wanted ? `${IN_GROUP}=enabled` : `${IN_GROUP}-`;
       const words = ["label", "--overwrite", "volumes.longhorn.io", volume, label];
-      await kubectl([...words, "-n", LONGHORN_NAMESPACE], { cluster });
+      // One that is gone meanwhile needs none.
+      await kubectl([...words, "-n", LONGHORN_NAMESPACE], { cluster }).catch((error) => {
+        if (!(error instanceof KubectlError && /\(NotFound\)/.test(error.stderr))) throw error;
+      });
     }
     return astray.length > 0;
   },
@@ -93,7 +97,8 @@ export const backupGroup: Resources<Cluster> = {
   live: true,
   open: (cluster) =>
     Promise.resolve({ ...cluster, [Symbol.asyncDispose]: () => Promise.resolve() }),
-  of: (cluster) => backupJobs(cluster).length > 0 ? [inGroup] : [],
+  of: (cluster) =>
+    text(cluster, "STORAGE") === "longhorn" && backupJobs(cluster).length > 0 ? [inGroup] : [],
 };
 
 /**
