@@ -38,7 +38,9 @@ function isUrl(text: string): boolean {
 function isTimeZone(text: string): boolean {
   try {
     const { timeZone } = new Intl.DateTimeFormat("en", { timeZone: text }).resolvedOptions();
-    return timeZone === text || timeZone.toLowerCase() !== text.toLowerCase();
+    // The letters of an older name of a zone are not known here, but no place is written in capitals.
+    return timeZone === text ||
+      timeZone.toLowerCase() !== text.toLowerCase() && !/^(?!Etc\/).*\/.*[A-Z]{3}/.test(text);
   } catch {
     return false;
   }

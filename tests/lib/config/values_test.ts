@@ -389,6 +389,7 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
       "utc",
       "asia/seoul",
       "Asia/seoul",
+      "Asia/KOLKATA",
       "Asia/Seoull",
       "KST",
       "UTC+9",
@@ -404,7 +405,7 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
         "Korea Standard Time",
       ),
     healthy: ["UTC", "Asia/Seoul", "America/Argentina/Buenos_Aires", "America/Port-au-Prince"]
-      .concat("Etc/GMT+9", "Asia/Kolkata"),
+      .concat("Etc/GMT+9", "Etc/UTC", "Asia/Kolkata"),
   },
   claims: {
     hostile: ["grafana", "a/b/c", "/a", "a/", "a/b,", ",a/b", "a/b, c/d", "A/b", "a/b_c", "a/b|c/d"]
