@@ -12,7 +12,7 @@ import { type ClusterPlan, pending } from "./plan_fleet.ts";
 
 const FORMAT = "thanos-multi-cluster/plan/";
 /** Written into every file; another version is another format. */
-const SCHEMA = `${FORMAT}v2`;
+const SCHEMA = `${FORMAT}v3`;
 
 interface PlanFile {
   schema: string;
@@ -152,6 +152,7 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
       `the plan is of ${made}; since then another thing to do:`,
       ...new Set(moved.map(({ id }) => id)),
     ],
-    fix: "make the plan again, read it, then deploy with it",
+    fix:
+      "make the plan again (also where a secret is another one now), read it, then deploy with it",
   });
 }

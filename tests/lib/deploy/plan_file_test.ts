@@ -36,7 +36,7 @@ Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () =>
   assert.deepEqual(file.clusters, [
     { id: "197", name: "cluster-197-edge", changes, unchanged: 1, unseen: [] },
   ]);
-  assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v2");
+  assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v3");
 });
 
 Deno.test("P13: a plan tells no hash of a Secret to who has not all of the site's secrets", async () => {
@@ -149,7 +149,7 @@ Deno.test("X1: JSON keeps its names when a secret is one of them, and its texts 
     plansJson([{ cluster, entries: [change] }, { cluster, entries: [], error }]),
   );
   assert.deepEqual([plans.schema, plans.clusters[0].unchanged], [
-    "thanos-multi-cluster/plan/v2",
+    "thanos-multi-cluster/plan/v3",
     0,
   ]);
   assert.equal(plans.clusters[0].changes[0].id, "Service/monitoring/a");
