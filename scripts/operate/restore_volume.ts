@@ -55,7 +55,7 @@ export function backupTable(backups: Backup[], zone: string): string {
     ...[...claims].sort(([a], [b]) => a.localeCompare(b)).map(([claim, [newest, ...older]]) => [
       claim,
       newest!.name,
-      clock(new Date(newest!.at)).slice(0, 16).replace("T", " "),
+      newest!.at && clock(new Date(newest!.at)).slice(0, 16).replace("T", " "),
       inGi(newest!.bytes),
       older.map(({ name }) => name).join(", ") || "-",
     ]),

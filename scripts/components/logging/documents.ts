@@ -149,7 +149,7 @@ export function snapshotPolicy(cluster: Cluster): Json {
   };
 }
 
-/** 03:30 of a site; of one that has not said where it is, that of Korea. */
+/** 03:30 of a site; where its people read UTC, as by default, that of Korea. */
 function nightOf(timezone: string): Json {
   return { expression: timezone === "UTC" ? "30 18 * * *" : "30 3 * * *", timezone };
 }
