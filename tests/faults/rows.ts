@@ -190,6 +190,7 @@ export const FAULTS: Fault[] = [
   { id: "P3", fault: "log line, or day, that OpenSearch refuses", exit: "never, or an alert" },
   { id: "P4", fault: "OpenSearch's disk nearly full at midnight UTC", exit: "0; an alert" },
   { id: "P5", fault: "host's log file of another user", exit: "0" },
+  { id: "P15", fault: "volume of a check that its class keeps, login that nobody has", exit: "0" },
   { id: "P9", fault: "kubelet Service left over by another operator", exit: "0" },
   { id: "P10", fault: "edge that takes questions and does not answer", exit: "0, rules go on" },
   { id: "P12", fault: "node short of room", exit: "0, what tells people goes last" },
