@@ -94,6 +94,7 @@ export function contextOf(parts: Parts): StepContext {
       return Promise.resolve();
     },
     async put(resources) {
+      if (resources.of(cluster).length === 0) return;
       const work = () => putResources(resources, context);
       await (resources.live ? live : phase)(resources.title, work, resources.program);
     },
