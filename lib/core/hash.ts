@@ -1,5 +1,6 @@
 // One hash for all that means the same.
 import { createHash, createHmac, scryptSync } from "node:crypto";
+import { isFields } from "./object.ts";
 
 /** Hash of an object, the same for any order of its keys; short enough for a label. */
 export function hashOf(value: unknown): string {
@@ -25,6 +26,6 @@ export function sealedHash(secret: string, place: string): string {
 const sealed = new Map<string, string>();
 
 function sortedKeys(_: string, value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1));
+  if (!isFields(value)) return value;
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, value[key]]));
 }

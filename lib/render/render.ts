@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { refuseDuplicates } from "./validate.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { type Manifest, withChecksums } from "../core/object.ts";
+import { withChecksums } from "../core/checksums.ts";
+import type { Manifest } from "../core/object.ts";
 import { substitute } from "./substitute.ts";
 import { type Template, templatesIn } from "./kustomize.ts";
 

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { hashOf, sealedHash } from "../../lib/core/hash.ts";
-import { idOf, type Manifest, secret, walk, withChecksums } from "../../lib/core/object.ts";
+import { withChecksums } from "../../lib/core/checksums.ts";
+import { idOf, type Manifest, secret, walk } from "../../lib/core/object.ts";
 import { SECRETS } from "../support/cluster_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
 
