@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { type Cluster, flag, projectPath, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, projectPath } from "../../../lib/core/cluster.ts";
 import {
   configMap,
   type Manifest,
@@ -12,19 +12,8 @@ import {
 } from "../../../lib/core/object.ts";
 import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.ts";
 import { grafanaLabels } from "./labels.ts";
-import type { PanelPlace } from "./panel.ts";
+import { type PanelPlace, placeOf } from "./place.ts";
 import { ourJobs } from "./rules.ts";
-
-/** Where a cluster's Grafana stands, and where its data comes from (datasources.yaml of its role). */
-export function placeOf(cluster: Cluster): PanelPlace {
-  const central = cluster.role === "central", zone = text(cluster, "TIMEZONE");
-  return {
-    central,
-    datasource: central ? "thanos" : "prometheus",
-    clusters: cluster.fleet.length,
-    timezone: zone === "UTC" ? "browser" : zone,
-  };
-}
 
 /**
  * Our dashboards by file name without ending, from the folders `dashboards` of what a cluster has:

@@ -1,6 +1,7 @@
 // The short form of a dashboard (*/dashboards/*.yaml, described by dashboard.schema.json) expanded to
 // Grafana's own JSON. Sources say what is asked; layout is decided here, looks in panel.ts.
-import { expandPanel, heightOf, type Panel, type PanelPlace, type PanelSource } from "./panel.ts";
+import { expandPanel, heightOf, type Panel, type PanelSource } from "./panel.ts";
+import type { PanelPlace } from "./place.ts";
 
 /** A dashboard as its YAML file says it. */
 export interface DashboardSource {

@@ -1,4 +1,5 @@
 // A panel in short form, as Grafana has it: looks are decided here, once for all.
+import type { PanelPlace } from "./place.ts";
 
 type Threshold = Record<string, string | number>;
 
@@ -27,17 +28,6 @@ export interface PanelSource {
   stack?: boolean;
   width: number;
   height?: number;
-}
-
-/** Where a dashboard will stand. */
-export interface PanelPlace {
-  central: boolean;
-  /** Uid of the data source; at the centre what shows a course of time can be asked of another one. */
-  datasource: string;
-  /** How many clusters there are; `$fleet` in expressions. */
-  clusters: number;
-  /** What dashboards show times in: a zone, or `browser`. */
-  timezone: string;
 }
 
 /** A query of a panel. */

@@ -1,0 +1,24 @@
+// Where dashboards stand: what differs between the Grafana of the centre and that of an edge.
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
+
+/** Where a dashboard will stand. */
+export interface PanelPlace {
+  central: boolean;
+  /** Uid of the data source; at the centre what shows a course of time can be asked of another one. */
+  datasource: string;
+  /** How many clusters there are; `$fleet` in expressions. */
+  clusters: number;
+  /** What dashboards show times in: a zone, or `browser`. */
+  timezone: string;
+}
+
+/** Where a cluster's Grafana stands, and where its data comes from (datasources.yaml of its role). */
+export function placeOf(cluster: Cluster): PanelPlace {
+  const central = cluster.role === "central", zone = text(cluster, "TIMEZONE");
+  return {
+    central,
+    datasource: central ? "thanos" : "prometheus",
+    clusters: cluster.fleet.length,
+    timezone: zone === "UTC" ? "browser" : zone,
+  };
+}
