@@ -85,6 +85,10 @@ Deno.test({
       await start("rule", words, ruler!);
       const groups = (metric: string) => groupsOf(ruler!, `prometheus_rule_group_${metric}`);
       const interval = durationSeconds(settings.SCRAPE_INTERVAL);
+      // It is ready before it has read its rules.
+      await until("the rules", async () => {
+        return (await groups("interval_seconds")).size > 0 ? [] : ["all of them"];
+      }, { seconds: 60, every: 0.5 });
       const fast = [...await groups("interval_seconds")].filter(([, value]) => value === interval);
       assert.ok(fast.length >= 3, JSON.stringify(fast));
       await until("two evaluations of every group", async () => {
