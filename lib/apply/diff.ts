@@ -8,12 +8,20 @@ import { isDefinition, isOurs, type Manifest } from "../core/object.ts";
 /** Label with the hash of the desired object as it was last applied. */
 export const HASH_LABEL = "deploy.miribit.lab/hash";
 
-/** The object with its own hash as a label; whatever changes in it, also what it no longer has, shows there. */
+/**
+ * The object, which changes no more, with its own hash as a label; whatever is another in it, also what it no longer
+ * has, shows there.
+ */
 export function withHash(object: Manifest): Manifest {
-  const { metadata } = object;
-  const labels = { ...metadata.labels, [HASH_LABEL]: hashOf(object) };
-  return { ...object, metadata: { ...metadata, labels } };
+  return hashed.getOrInsertComputed(object, () => {
+    const { metadata } = object;
+    const labels = { ...metadata.labels, [HASH_LABEL]: hashOf(object) };
+    return { ...object, metadata: { ...metadata, labels } };
+  });
 }
+
+// Asked for several times on each cluster; definitions are megabytes, and the same for all.
+const hashed = new WeakMap<Manifest, Manifest>();
 
 /**
  * `missing`: it is not there; `deleting`: it is on its way out; `stale`: the wanted object is another one than

@@ -132,20 +132,19 @@ export function asList(items: Manifest[]): string {
   return JSON.stringify({ apiVersion: "v1", kind: "List", items });
 }
 
-/** Signs the objects of a step: who manages them, and which step they come from. */
+/** Signs the objects of a step, which change no more: who manages them, and which step they come from. */
 export function signed(objects: Manifest[], step: string): Manifest[] {
-  return objects.map((object) => ({
-    ...object,
-    metadata: {
-      ...object.metadata,
-      labels: {
-        ...object.metadata.labels,
-        "app.kubernetes.io/managed-by": OWNER,
-        [STEP_LABEL]: step,
-      },
-    },
-  }));
+  const known = signedBy.getOrInsertComputed(step, () => new WeakMap());
+  const own = { "app.kubernetes.io/managed-by": OWNER, [STEP_LABEL]: step };
+  return objects.map((object) =>
+    known.getOrInsertComputed(object, ({ metadata }) => (
+      { ...object, metadata: { ...metadata, labels: { ...metadata.labels, ...own } } }
+    ))
+  );
 }
+
+// The definitions of bundles are megabytes, and all clusters have the same.
+const signedBy = new Map<string, WeakMap<Manifest, Manifest>>();
 
 /** Calls `visit` for every value below `node`, with the key it stands under. */
 export function walk(node: unknown, visit: (value: unknown, key: string) => void): void {

@@ -55,9 +55,11 @@ export function benchStep(revision?: string): Step {
 
 /** A step that renders everything of our own for a cluster, and then deploys these objects (JSON) to each. */
 export function sameStep(objects: string): Step {
+  const bundles: Manifest[] = JSON.parse(objects).filter(isDefinition);
   return stepOf(async (cluster) => {
     await ownOf(cluster);
-    return JSON.parse(objects);
+    const others = JSON.parse(objects).filter((object: Manifest) => !isDefinition(object));
+    return [...bundles, ...others];
   });
 }
 
