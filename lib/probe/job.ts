@@ -96,10 +96,15 @@ export async function runJob(
   const remove = () =>
     kubectl(["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"], { cluster });
   const [fitted] = rewriteImages([job], cluster);
-  const { metadata: { uid } } = await retried(async () => {
-    await remove();
-    return JSON.parse(await create(cluster, fitted!));
-  });
+  const { metadata: { uid } } = JSON.parse(
+    await create(cluster, fitted!).catch(() =>
+      // An earlier one is there; or the API server was away for a moment.
+      retried(async () => {
+        await remove();
+        return await create(cluster, fitted!);
+      })
+    ),
+  );
   // Owned by the Job: whatever happens to us, they go with it.
   const owner = { apiVersion: "batch/v1", kind: "Job", name, uid };
   for (const object of needs) {

@@ -8,6 +8,8 @@ import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { labelsOf, type Manifest } from "../../lib/core/object.ts";
 
 const NAME = "volume-probe";
+/** Claims of its pods; earlier revisions of this project named theirs without the pod. */
+const CLAIM = new RegExp(`^${NAME}(-|$)`);
 /** Seconds that it may take: Longhorn needs about twenty for a new volume. */
 const PATIENCE = 120;
 
@@ -27,8 +29,7 @@ export async function volume({ cluster }: Subject): Promise<Finding> {
   const storageClass = text(cluster, "STORAGE_CLASS");
   const started = Date.now();
   const does = "writes a volume";
-  const needs = [probeClaim(cluster)];
-  const keeps = await runJob(cluster, probeJob(cluster, randomUUID()), { does, needs })
+  const keeps = await runJob(cluster, probeJob(cluster, randomUUID()), { does })
     // What cannot be tidied up now is by the next check; the verdict is about the volume.
     .finally(() => letGo(cluster).catch(() => {}));
   if (keeps) {
@@ -48,7 +49,7 @@ export async function volume({ cluster }: Subject): Promise<Finding> {
  */
 async function letGo(cluster: Cluster): Promise<void> {
   const left = (await objectsEverywhere(cluster, "persistentvolumes")).filter(({ spec }) =>
-    spec.claimRef?.namespace === NAMESPACE && spec.claimRef.name === NAME &&
+    spec.claimRef?.namespace === NAMESPACE && CLAIM.test(spec.claimRef.name) &&
     spec.persistentVolumeReclaimPolicy === "Retain"
   );
   for (const { metadata: { name, annotations }, status } of left) {
@@ -60,36 +61,29 @@ async function letGo(cluster: Cluster): Promise<void> {
   }
 }
 
-function labels(cluster: Cluster): Record<string, string> {
+/** Writes the word to the claim, reads it again and leaves nothing. */
+export function probeJob(cluster: Cluster, word: string): Manifest {
+  const script =
+    `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe && rm /volume/probe`;
   const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
-  return labelsOf({ name: NAME, component: "check", partOf: "storage", version });
-}
-
-function probeClaim(cluster: Cluster): Manifest {
-  return {
-    apiVersion: "v1",
-    kind: "PersistentVolumeClaim",
-    metadata: { name: NAME, namespace: NAMESPACE, labels: labels(cluster) },
+  const labels = labelsOf({ name: NAME, component: "check", partOf: "storage", version });
+  // A claim that goes with its pod, whatever becomes of us.
+  const volumeClaimTemplate = {
+    metadata: { labels },
     spec: {
       storageClassName: text(cluster, "STORAGE_CLASS"),
       accessModes: ["ReadWriteOnce"],
       resources: { requests: { storage: "1Gi" } }, // the smallest that clouds and file systems give
     },
   };
-}
-
-/** Writes the word to the claim, reads it again and leaves nothing. */
-export function probeJob(cluster: Cluster, word: string): Manifest {
-  const script =
-    `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe && rm /volume/probe`;
   return shortJob({
     name: NAME,
-    labels: labels(cluster),
+    labels,
     seconds: PATIENCE,
     containers: [{
       ...busyBox(cluster, "probe", script),
       volumeMounts: [{ name: "volume", mountPath: "/volume" }],
     }],
-    volumes: [{ name: "volume", persistentVolumeClaim: { claimName: NAME } }],
+    volumes: [{ name: "volume", ephemeral: { volumeClaimTemplate } }],
   });
 }

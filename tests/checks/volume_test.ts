@@ -13,31 +13,41 @@ const MADE: Reply[] = [
   { on: " delete job volume-probe .*--ignore-not-found" },
 ];
 
+/** An earlier Job is there. */
+const THERE: Reply = {
+  on: " create ",
+  code: 1,
+  stderr: 'Error from server (AlreadyExists): jobs.batch "volume-probe" already exists',
+  times: 1,
+};
+
 function job(condition: string): Reply {
   const status = { conditions: [{ type: condition, status: "True", message: "backoff limit" }] };
   const items = [{ kind: "Job", metadata: { name: "volume-probe" }, status }];
   return { on: " get jobs,pods ", stdout: JSON.stringify({ items }) };
 }
 
-Deno.test("volume() asks the class of the settings for a claim that goes with its Job", async () => {
+Deno.test("volume() asks the class of the settings for a claim that goes with its pod", async () => {
   const calls = await fakeKubectl([...MADE, job("Complete"), NONE]);
   const { state, what } = await volume(subject);
   assert.equal(state, "ok");
   assert.match(what, /^a volume of longhorn was made, written and read in \d+ s$/);
   const all = await calls();
   assert.match(all.at(-2)!.args, / delete job /);
-  const [probe, claim] = all.filter(({ args }) => args.includes(" create ")).map(({ stdin }) =>
-    JSON.parse(stdin)
-  );
-  assert.equal(claim.spec.storageClassName, "longhorn");
-  assert.deepEqual(claim.metadata.ownerReferences, [
-    { apiVersion: "batch/v1", kind: "Job", name: "volume-probe", uid: "1234" },
-  ]);
+  assert.equal(all.filter(({ args }) => args.includes(" create ")).length, 1);
+  const probe = JSON.parse(all.find(({ args }) => args.includes(" create "))!.stdin);
   const { containers: [container], volumes } = probe.spec.template.spec;
-  assert.equal(volumes[0].persistentVolumeClaim.claimName, claim.metadata.name);
+  assert.equal(volumes[0].ephemeral.volumeClaimTemplate.spec.storageClassName, "longhorn");
   // Another word each time, or what an earlier pod wrote would do.
   const word = /echo (\S{36}) >\/volume\/probe/.exec(container.command.at(-1))?.[1];
   assert.ok(word && container.command.at(-1).includes(`grep -qx ${word} /volume/probe`));
+});
+
+Deno.test("volume() takes the place of a Job that an earlier one has left", async () => {
+  const calls = await fakeKubectl([THERE, ...MADE, job("Complete"), NONE]);
+  assert.equal((await volume(subject)).state, "ok");
+  const words = (await calls()).map(({ args }) => / (create|delete) /.exec(args)?.[1]);
+  assert.deepEqual(words.filter(Boolean), ["create", "delete", "create", "delete"]);
 });
 
 /** A volume of the claim, as its class or a person made it. */
@@ -56,10 +66,11 @@ function volumeOf(name: string, claim: string, phase: string, policy = "Retain",
 for (const condition of ["Complete", "Failed"]) {
   Deno.test(`P15: volume() leaves no volume of a class that retains them (Job: ${condition})`, async () => {
     const items = [
-      volumeOf("pv-now", "volume-probe", "Bound"),
+      volumeOf("pv-now", "volume-probe-x-volume", "Bound"),
       volumeOf("pv-earlier", "volume-probe", "Released"),
       volumeOf("pv-of-nobody", "volume-probe", "Released", "Delete"),
       volumeOf("pv-of-others", "data", "Released"),
+      volumeOf("pv-of-another-probe", "volume-probes", "Released"),
       volumeOf("pv-by-hand-now", "volume-probe", "Bound", "Retain", false),
       volumeOf("pv-by-hand", "volume-probe", "Released", "Retain", false),
     ];
