@@ -7,7 +7,7 @@ import process from "node:process";
 import { cacheDir, replaceFile, sha256Of } from "../io/files.ts";
 import { type Cluster, flag, projectPath } from "../core/cluster.ts";
 import { download, DownloadError } from "./download.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { frozen, type Manifest } from "../core/object.ts";
 import { Report } from "../io/report.ts";
 import { parseObjects } from "./yaml.ts";
@@ -156,7 +156,12 @@ async function fromNearby(file: PinnedFile): Promise<boolean> {
 
 async function fromFolder(source: string, file: PinnedFile): Promise<void> {
   await replaceFile(pathOf(file), async (temporary) => {
-    await copyFile(source, temporary);
+    await copyFile(source, temporary).catch((error) => {
+      throw new DeployError(`Cannot read ${basename(source)}`, {
+        exitCode: ExitCode.prerequisite,
+        where: messageOf(error),
+      });
+    });
     await check(temporary, file, source);
   });
 }

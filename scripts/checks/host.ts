@@ -112,7 +112,10 @@ export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
     return warn(
       "not in NODE_NETWORKS, so doors are silent where their pods are not, and policies refuse it: " +
         unknown.map(({ name, address }) => `${name} (${address})`).join(", "),
-      `in env/cluster-${cluster.id}.env: NODE_NETWORKS=${all.map((one) => `${one}/32`).join()}`,
+      `in env/cluster-${cluster.id}.env: NODE_NETWORKS=${all.map((one) => `${one}/32`).join()}` +
+        (text(cluster, "ADMIN_CIDR") === "0.0.0.0/0"
+          ? ""
+          : "; a firewall takes the place of ADMIN_CIDR, for doors on every node see no address of a caller"),
     );
   }
   if (having.length === 1) return ok(`${address} is ${having[0]}`);

@@ -2,7 +2,7 @@
 // a volume joins by a label on Longhorn's own object, for templates of claims cannot change later.
 import { type Cluster, list, number, text } from "../../../lib/core/cluster.ts";
 import { cronInUtc, daysBetween } from "../../../lib/core/cron.ts";
-import type { Manifest } from "../../../lib/core/object.ts";
+import { type Manifest, OWNER } from "../../../lib/core/object.ts";
 import { differing, type Resource, type Resources } from "../../../lib/core/resource.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
@@ -10,8 +10,8 @@ import { liveObjects } from "../../../lib/kube/list.ts";
 import { LONGHORN_NAMESPACE, longhornLabels } from "./objects.ts";
 
 const NAME = "backup";
-/** On a volume: it is in the group of that name. */
-const IN_GROUP = `recurring-job-group.longhorn.io/${NAME}`;
+/** On a volume: it is in the group of that name, which is nobody else's. */
+const IN_GROUP = `recurring-job-group.longhorn.io/${OWNER}`;
 
 /** The job that backs up the volumes of LONGHORN_BACKUP_CLAIMS; none with LONGHORN_BACKUP_CRON=never. */
 export function backupJobs(cluster: Cluster): Manifest[] {
@@ -34,7 +34,7 @@ export function backupJobs(cluster: Cluster): Manifest[] {
       retain: number(cluster, "LONGHORN_BACKUP_RETAIN"),
       concurrency: 1,
       // Not `default`, in which Longhorn puts every volume that has no group.
-      groups: [NAME],
+      groups: [OWNER],
       labels: {},
       parameters: {},
     },
@@ -70,7 +70,7 @@ async function misplaced(cluster: Cluster) {
 }
 
 const inGroup: Resource<Cluster> = {
-  id: `BackupGroup/${LONGHORN_NAMESPACE}/${NAME}`,
+  id: `BackupGroup/${LONGHORN_NAMESPACE}/${OWNER}`,
   async look(cluster) {
     const words = (is: boolean) => is ? "backed up" : "left out";
     return differing((await misplaced(cluster)).map(({ claim, is, wanted }) => (

@@ -45,7 +45,7 @@ Deno.test("R5: without a job no backup is missed, nor without Longhorn", async (
 const rendered = await renderedFleet();
 const KUBECONFIG = { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" };
 const DEFAULT = "recurring-job-group.longhorn.io/default";
-const BACKUP = "recurring-job-group.longhorn.io/backup";
+const BACKUP = "recurring-job-group.longhorn.io/thanos-multi-cluster";
 
 /** Volumes with labels of their own, as Longhorn has them. */
 function labelled(volumes: Record<string, string[]>) {

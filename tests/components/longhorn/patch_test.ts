@@ -183,7 +183,7 @@ Deno.test("backupJobs() writes every field, and nothing without a time", async (
     cron: "0 3 * * *",
     retain: 14,
     concurrency: 1,
-    groups: ["backup"],
+    groups: ["thanos-multi-cluster"],
     labels: {},
     parameters: {},
   });

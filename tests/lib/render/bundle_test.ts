@@ -208,6 +208,19 @@ Deno.test("readBundle() tells why the Go module could not be had either", async 
   });
 });
 
+Deno.test("readBundle() tells which file the Go module does not have", async () => {
+  await withSite({}, async (_, folder) => {
+    const options = {
+      ...await locked(folder, { host: "nohow.test", module: MODULE }),
+      ...await offlineCurl(folder),
+      moduleHome: () => Promise.resolve(join(folder, "empty")),
+    };
+    const error = await rejected(readBundle("up", options));
+    assert.equal(error.exitCode, ExitCode.prerequisite);
+    assert.match(error.where.join("\n"), /nohow.test[^]*Cannot read \S+\.yaml\n {2}No such file/);
+  });
+});
+
 const OBJECT = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n";
 const BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" +
   ["b", "c", "d", "e", "f"].map((name, index) => {
