@@ -7,7 +7,7 @@ import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { deployFleet } from "../deploy/fleet.ts";
 import { connect } from "../kube/target.ts";
-import { AT_ONCE } from "../kube/turns.ts";
+import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import type { Manifest } from "../core/object.ts";
 import { planCentral } from "../deploy/central.ts";
 import { planSteps } from "../deploy/plan_fleet.ts";
@@ -93,7 +93,7 @@ export async function deploy(
 /** What the steps want there; undefined when a cluster cannot be asked, of which its deploy will tell. */
 async function desiredOfAll(steps: Step[], clusters: Cluster[]): Promise<Manifest[] | undefined> {
   try {
-    const objects = await sideBySide(clusters, AT_ONCE, async (cluster) => {
+    const objects = await sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
       await connect(cluster);
       return await desiredOf(steps, cluster);
     });

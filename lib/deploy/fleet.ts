@@ -5,7 +5,7 @@ import type { Cluster } from "../core/cluster.ts";
 import { connect } from "../kube/target.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
-import { AT_ONCE } from "../kube/turns.ts";
+import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import type { Manifest } from "../core/object.ts";
 import { openLiveView, Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
@@ -52,7 +52,7 @@ export async function deployFleet(
   const { maxFailures = Infinity, replace, fleet = clusters } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
   // One that waits holds no lock.
-  await sideBySide(runs, AT_ONCE, async (run) => {
+  await sideBySide(runs, CLUSTERS_AT_ONCE, async (run) => {
     await using begun = stopped() ? undefined : await begin(own, run.cluster, run.report, options)
       .catch((error) => void (run.result.error = error));
     const { report, result } = run;
@@ -62,14 +62,14 @@ export async function deployFleet(
     if (!begun) return;
     result.steps.push(...await nameSurplus(own, result.steps, begun.inventory, report, options));
     // Megabytes, and of many clusters too old by the time that the last of them is done.
-    if (runs.length > AT_ONCE) begun.inventory.refresh();
+    if (runs.length > CLUSTERS_AT_ONCE) begun.inventory.refresh();
   });
   const results = runs.map(({ result }) => result);
   const { central } = options;
   const told = central
     ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
     : [];
-  await sideBySide(runs, AT_ONCE, (run) => runSteps(last, run, { fleet, stopped }));
+  await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, { fleet, stopped }));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 

@@ -4,7 +4,7 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { ExitCode } from "../core/error.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { connect } from "../kube/target.ts";
-import { AT_ONCE } from "../kube/turns.ts";
+import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { plan, type Planned } from "./plan.ts";
 import { planResources } from "./resources.ts";
 import { print, Report, worstCode } from "../io/report.ts";
@@ -30,7 +30,7 @@ export async function planFleet(
   const ids = clusters.map(({ id }) => id);
   const plans = await sideBySide(
     central ? [...clusters, central] : clusters,
-    AT_ONCE,
+    CLUSTERS_AT_ONCE,
     (cluster) =>
       planned(cluster, async () => {
         if (cluster === central) return await planCentral(steps, ids, central, take);

@@ -4,7 +4,7 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { connect } from "../kube/target.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
-import { AT_ONCE } from "../kube/turns.ts";
+import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { isKept, prune, unwanted } from "../apply/prune.ts";
 import { Report } from "../io/report.ts";
@@ -28,7 +28,7 @@ export async function removeFleet(
   clusters: Cluster[],
   options: RemoveOptions = {},
 ): Promise<ClusterResult[]> {
-  return await sideBySide(clusters, AT_ONCE, async (cluster) => {
+  return await sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
     const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
     const result: ClusterResult = { cluster, steps: [] };
     try {

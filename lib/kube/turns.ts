@@ -1,8 +1,10 @@
 // When a kubectl may begin, and when it is to end before it is done.
 import type { Cluster } from "../core/cluster.ts";
 
+/** Clusters in work at once: what is known of one takes some 10 MB. */
+export const CLUSTERS_AT_ONCE = 10;
 /** Most kubectl at once of all clusters: each takes some 50 MB. */
-export const AT_ONCE = 16;
+const AT_ONCE = 16;
 /** And of one: two keep a server busy. */
 const AT_ONCE_OF_ONE = 2;
 
