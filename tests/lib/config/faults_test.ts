@@ -116,6 +116,34 @@ Deno.test("U2: ingress-nginx, the default, is one warning for all clusters, and 
   assert.deepEqual(await about("INGRESS=existing"), []);
 });
 
+Deno.test("U2: a Traefik with known holes is a warning, the default and newer ones are none", async () => {
+  const told = async (tag: string) => {
+    const lines = `S3_ENDPOINT=https://s3\nINGRESS=traefik\n${tag && `TRAEFIK_IMAGE=r/t:${tag}\n`}`;
+    await using place = await project({ "common.env": lines });
+    const [cluster] = await place.load();
+    return cluster!.warnings.filter((warning) => /TRAEFIK_IMAGE is .* known holes/.test(warning))
+      .length;
+  };
+  for (const tag of ["v2.11.53", "v3.6.24", "v3.7.0", "v3.7.9", "v3.7.10"]) {
+    assert.equal(await told(tag), 1, tag);
+  }
+  for (
+    const tag of [
+      "",
+      "3.7",
+      "v3.7.11",
+      "v3.7.13",
+      "v3.8.0",
+      "v3.10.1",
+      "v3.70.1",
+      "v4.0",
+      "v10.0.0",
+    ]
+  ) {
+    assert.equal(await told(tag), 0, tag);
+  }
+});
+
 Deno.test("A7: what must be unique in the fleet is told with both files and the reason", async () => {
   const twin = await readFile(join(FIXTURES, "fleet/cluster-197.env"), "utf8");
   await using place = await project({ "cluster-198.env": twin });

@@ -211,7 +211,7 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
       )
       .filter((value) => value.trim() === value),
     healthy: [
-      "traefik:v3.7.9",
+      "traefik:v3.7.13",
       "localhost:5000/a/b_c/d--e:3",
       "registry.k8s.io/a/b:v1@sha256:" + "0".repeat(64),
     ],
