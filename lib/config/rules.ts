@@ -74,8 +74,7 @@ const RULES: Rule[] = [
   {
     names: ["ADMIN_CIDR", "INGRESS", "TRAEFIK_IMAGE"],
     broken: (networks, ingress, image) =>
-      networks !== "0.0.0.0/0" && ingress === "traefik" &&
-      !/:v?(3\.([7-9]|[1-9][0-9])|[4-9])/.test(image),
+      networks !== "0.0.0.0/0" && ingress === "traefik" && isBefore(image, [3, 7]) !== false,
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
   },
   {
@@ -103,8 +102,7 @@ const RULES: Rule[] = [
   },
   {
     names: ["INGRESS", "TRAEFIK_IMAGE"],
-    broken: (ingress, image) =>
-      ingress === "traefik" && /:v?([12]|3\.([0-6]|7\.([0-9]|10))(?!\d))(?!\d)/.test(image),
+    broken: (ingress, image) => ingress === "traefik" && isBefore(image, [3, 7, 11]) === true,
     because:
       "this Traefik has known holes, and a door whose login it cannot read may stand open: " +
       "env/README.md says from which on they are mended",
@@ -205,3 +203,15 @@ export function caLimit(vars: Vars): [bytes: number, reader: string] {
 
 /** What a Secret holds: 1 MiB with all names. */
 export const SECRET_LIMIT: [bytes: number, reader: string] = [1_000_000, "a Secret holds"];
+
+/**
+ * Whether an image is of an older version than that one; undefined where its tag (a registry's port and a digest are
+ * none) does not say. What a tag leaves out is the newest: `3.7` is not before 3.7.11.
+ */
+function isBefore(image: string, version: number[]): boolean | undefined {
+  const name = image.replace(/@.*/, "").split("/").at(-1)!;
+  const own = /:v?(\d+(\.\d+)*)/.exec(name)?.[1]?.split(".").map(Number);
+  if (!own) return undefined;
+  const index = version.findIndex((part, index) => (own[index] ?? Infinity) !== part);
+  return index >= 0 && (own[index] ?? Infinity) < version[index]!;
+}

@@ -128,7 +128,7 @@ async function end(
   say: (text: string) => void,
 ): Promise<boolean> {
   const seconds: number = spec.activeDeadlineSeconds;
-  let state: string = "waiting";
+  let state: string = "waiting", hasPod = false;
   let stuck: ReturnType<typeof reasonOf>;
   await until(`the pod that ${does}`, async () => {
     const items = await liveObjects(cluster, "jobs,pods", namespace);
@@ -137,6 +137,7 @@ async function end(
     const pod = items.find(({ kind, metadata }) =>
       kind === "Pod" && metadata.labels?.["batch.kubernetes.io/job-name"] === name
     );
+    hasPod ||= pod !== undefined;
     // Its controller says so a second or two later.
     state = pod?.status?.phase === "Succeeded" ? "ready" : verdict.state;
     if (state !== "waiting") return [];
@@ -145,16 +146,16 @@ async function end(
     return [`Job ${namespace}/${name}: ${reason}`];
   }, { seconds: seconds + 15, every: 1, say });
   // A Job whose time is over takes its pod along, and the reason with it.
-  if (state !== "failed" || !stuck) return state === "ready";
+  if (state !== "failed" || (hasPod && !stuck)) return state === "ready";
   const what = `The pod that ${does} did not start within ${seconds} s`;
   const said = await warnings(cluster, namespace, name);
-  if (stuck.slow && said.length === 0) {
+  if (stuck?.slow && said.length === 0) {
     const fix = "the node may still be pulling its image: run again in a moment";
     throw new SlowError(what, { where: stuck.reason, fix });
   }
   throw new DeployError(what, {
     exitCode: ExitCode.notReady,
-    where: [stuck.reason, ...said],
+    where: [...stuck ? [stuck.reason] : [], ...said],
     fix: "mend what is named above (an image that cannot be pulled: IMAGE_REGISTRY), run again",
   });
 }

@@ -113,7 +113,7 @@ export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
       "not in NODE_NETWORKS, so doors are silent where their pods are not, and policies refuse it: " +
         unknown.map(({ name, address }) => `${name} (${address})`).join(", "),
       `in env/cluster-${cluster.id}.env: NODE_NETWORKS=${all.map((one) => `${one}/32`).join()}` +
-        (text(cluster, "ADMIN_CIDR") === "0.0.0.0/0"
+        (text(cluster, "ADMIN_CIDR") === "0.0.0.0/0" || text(cluster, "INGRESS") === "existing"
           ? ""
           : "; a firewall takes the place of ADMIN_CIDR, for doors on every node see no address of a caller"),
     );

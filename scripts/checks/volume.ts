@@ -9,7 +9,7 @@ import { labelsOf, type Manifest } from "../../lib/core/object.ts";
 
 const NAME = "volume-probe";
 /** Claims of its pods; earlier revisions of this project named theirs without the pod. */
-const CLAIM = new RegExp(`^${NAME}(-|$)`);
+const CLAIM = new RegExp(`^${NAME}(-[a-z0-9]{5}-volume)?$`);
 /** Seconds that it may take: Longhorn needs about twenty for a new volume. */
 const PATIENCE = 120;
 

@@ -21,9 +21,14 @@ const THERE: Reply = {
   times: 1,
 };
 
-function job(condition: string): Reply {
+function job(condition: string, phase?: string): Reply {
   const status = { conditions: [{ type: condition, status: "True", message: "backoff limit" }] };
-  const items = [{ kind: "Job", metadata: { name: "volume-probe" }, status }];
+  const labels = { "batch.kubernetes.io/job-name": "volume-probe" };
+  const pod = { kind: "Pod", metadata: { name: "volume-probe-x1y2z", labels }, status: { phase } };
+  const items = [
+    { kind: "Job", metadata: { name: "volume-probe" }, status },
+    ...phase ? [pod] : [],
+  ];
   return { on: " get jobs,pods ", stdout: JSON.stringify({ items }) };
 }
 
@@ -66,17 +71,17 @@ function volumeOf(name: string, claim: string, phase: string, policy = "Retain",
 for (const condition of ["Complete", "Failed"]) {
   Deno.test(`P15: volume() leaves no volume of a class that retains them (Job: ${condition})`, async () => {
     const items = [
-      volumeOf("pv-now", "volume-probe-x-volume", "Bound"),
+      volumeOf("pv-now", "volume-probe-x1y2z-volume", "Bound"),
       volumeOf("pv-earlier", "volume-probe", "Released"),
       volumeOf("pv-of-nobody", "volume-probe", "Released", "Delete"),
       volumeOf("pv-of-others", "data", "Released"),
-      volumeOf("pv-of-another-probe", "volume-probes", "Released"),
+      volumeOf("pv-of-a-person", "volume-probe-data", "Bound"),
       volumeOf("pv-by-hand-now", "volume-probe", "Bound", "Retain", false),
       volumeOf("pv-by-hand", "volume-probe", "Released", "Retain", false),
     ];
     const calls = await fakeKubectl([
       ...MADE,
-      job(condition),
+      job(condition, condition === "Failed" ? "Failed" : "Succeeded"),
       { on: " get persistentvolumes ", stdout: JSON.stringify({ items }) },
       { on: " patch persistentvolume " },
     ]);
@@ -94,10 +99,29 @@ for (const condition of ["Complete", "Failed"]) {
 }
 
 Deno.test("volume() finds a volume that does not keep what is written", async () => {
-  await fakeKubectl([...MADE, job("Failed"), NONE]);
+  await fakeKubectl([...MADE, job("Failed", "Failed"), NONE]);
   const problem = await volume(subject);
   assert.match(problem.what, /class longhorn does not keep/);
   assert.match(problem.fix!, /logs job\/volume-probe/);
+});
+
+Deno.test("volume() says why there was never a pod", async () => {
+  const event = {
+    type: "Warning",
+    reason: "FailedCreate",
+    message: "pods is forbidden: volumes of that kind are not allowed",
+    involvedObject: { kind: "Job", name: "volume-probe" },
+  };
+  await fakeKubectl([
+    ...MADE,
+    job("Failed"),
+    { on: " get events ", stdout: JSON.stringify({ items: [event] }) },
+    NONE,
+  ]);
+  await assert.rejects(volume(subject), {
+    exitCode: 7,
+    where: [`Job volume-probe: FailedCreate: ${event.message}`],
+  });
 });
 
 Deno.test("volume() says why the pod has no volume", async () => {

@@ -13,7 +13,12 @@ const cluster = await fixtureCluster("197", {
 
 function job(condition: string): Reply {
   const status = { conditions: [{ type: condition, status: "True", message: "backoff limit" }] };
-  const items = [{ kind: "Job", metadata: { name: "s3-reach" }, status }];
+  const labels = { "batch.kubernetes.io/job-name": "s3-reach" };
+  const phase = condition === "Complete" ? "Succeeded" : "Failed";
+  const items = [
+    { kind: "Job", metadata: { name: "s3-reach" }, status },
+    { kind: "Pod", metadata: { name: "s3-reach-abcde", labels }, status: { phase } },
+  ];
   return { on: " get jobs,pods ", stdout: JSON.stringify({ items }) };
 }
 

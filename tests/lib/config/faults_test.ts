@@ -116,31 +116,23 @@ Deno.test("U2: ingress-nginx, the default, is one warning for all clusters, and 
   assert.deepEqual(await about("INGRESS=existing"), []);
 });
 
-Deno.test("U2: a Traefik with known holes is a warning, the default and newer ones are none", async () => {
-  const told = async (tag: string) => {
-    const lines = `S3_ENDPOINT=https://s3\nINGRESS=traefik\n${tag && `TRAEFIK_IMAGE=r/t:${tag}\n`}`;
-    await using place = await project({ "common.env": lines });
-    const [cluster] = await place.load();
-    return cluster!.warnings.filter((warning) => /TRAEFIK_IMAGE is .* known holes/.test(warning))
-      .length;
+Deno.test("U2: a Traefik with known holes is a warning, and with ADMIN_CIDR one before 3.7 is refused", async () => {
+  const load = async (tag: string, networks: string) => {
+    const image = tag && `TRAEFIK_IMAGE=r.example:5000/t/traefik:${tag}\n`;
+    await using place = await project({
+      "common.env": `S3_ENDPOINT=https://s3\nINGRESS=traefik\nADMIN_CIDR=${networks}\n${image}`,
+    });
+    return (await place.load())[0]!.warnings.filter((line) => /known holes/.test(line)).length;
   };
-  for (const tag of ["v2.11.53", "v3.6.24", "v3.7.0", "v3.7.9", "v3.7.10"]) {
-    assert.equal(await told(tag), 1, tag);
-  }
-  for (
-    const tag of [
-      "",
-      "3.7",
-      "v3.7.11",
-      "v3.7.13",
-      "v3.8.0",
-      "v3.10.1",
-      "v3.70.1",
-      "v4.0",
-      "v10.0.0",
-    ]
-  ) {
-    assert.equal(await told(tag), 0, tag);
+  const digest = (digits: string) => `@sha256:${digits.repeat(64).slice(0, 64)}`;
+  const old = ["v2.11.53", "v3.6.24", `v3.6.2${digest("41")}`];
+  const holes = [...old, "v3.7.0", "v3.7.9", "v3.7.10", `v3.7.9${digest("9")}`];
+  const mended = ["", "3.7", "v3.7.11", "v3.8.0", "v3.10.1", "v3.70.1", "v4.0", "v10.0.0"]
+    .concat(`v3.7.13${digest("1f")}`, `v3.7.13${digest("2a")}`);
+  for (const tag of holes) assert.equal(await load(tag, "0.0.0.0/0"), 1, tag);
+  for (const tag of mended) assert.equal(await load(tag, "10.0.0.0/8"), 0, tag);
+  for (const tag of [...old, "latest"]) {
+    await assert.rejects(load(tag, "10.0.0.0/8"), ({ where }) => /before 3\.7/.test(where.join()));
   }
 });
 
