@@ -101,6 +101,11 @@ apiserver:
 	@$(RUN) scripts/tools/main.ts kubectl kwokctl etcd kube-apiserver
 	@scripts/deno test --frozen --no-prompt --allow-all tests/apiserver/
 
+## scan              checkov over everything rendered with defaults (needs PyPI once); ARGS=--all names each object
+.PHONY: scan
+scan:
+	@$(DEMO) tests/scan/main.ts $$ARGS
+
 ## bench             how fast a deploy is, beside plain kubectl; ROUNDS=3
 .PHONY: bench
 bench:
