@@ -188,6 +188,24 @@ Deno.test("U1: what comes from one upstream release is of one version", () => {
   }
 });
 
+Deno.test("U2: a version that is only a number, of what was never built and run here, has its release in the lock", async () => {
+  const built = await readFile(join(root, "tests/lab/tools.json"), "utf8") + JSON.stringify(tools);
+  const isBuilt = (name: string) =>
+    built.includes(`{${name}}`) || built.includes(`"${String(old[name]).replace(/^v/, "")}"`);
+  const names = [
+    ...Object.keys(versions),
+    ...images.map((one) => one.replace(/IMAGE$/, "VERSION")),
+  ];
+  const numbers: Record<string, string> = lock.numbers;
+  // Traefik's default is newer than what is built.
+  const wanted = names.filter((name) => name === "TRAEFIK_VERSION" || !isBuilt(name));
+  assert.deepEqual(Object.keys(numbers).sort(), wanted.sort());
+  for (const name of wanted) {
+    const version = String(old[name]).replace(/^v/, "");
+    assert.ok(numbers[name]!.endsWith(version), `${name} ${version}: ${numbers[name]}`);
+  }
+});
+
 Deno.test("U1: tools that judge or stand for what is deployed are of its version", () => {
   const deployed = {
     promtool: "PROMETHEUS",
