@@ -10,8 +10,8 @@ import {
 import { nearest } from "../core/nearest.ts";
 import type { Template } from "./kustomize.ts";
 
-/** `${NAME}` in a text; after one more `$` it stays as it is. */
-export const VARIABLE = /(\$?)\$\{([^}]*)\}/g;
+/** `${NAME}` or `${NAME?}` in a text; after one more `$` it stays as it is. */
+export const VARIABLE = /(\$?)\$\{([^}]*?)(\??)\}/g;
 // Kubernetes wants text here, whatever type the setting has.
 const ALWAYS_TEXT =
   /(\.|^)(annotations|labels|matchLabels|data|stringData|args|command|parameters|externalLabels)[.[]|\.env\[\d+\]\.value$/;
@@ -30,6 +30,8 @@ export interface Place {
 /**
  * The object of a template with every `${NAME}` of its values replaced; what has none is shared with the
  * template. A value that is exactly one variable takes the setting's type; `$${NAME}` stays as `${NAME}`.
+ * An argument with `${NAME?}` falls away while NAME is empty or false, so that a program keeps the words that it runs
+ * with until a site sets it; true leaves no text.
  * Problems (unknown names, variables where none may stand) are added to `problems`, one line each.
  */
 export function substitute(
@@ -49,10 +51,17 @@ export function substitute(
     };
     const whole = /^\$\{([^}]*)\}$/.exec(text);
     if (whole && !ALWAYS_TEXT.test(path)) return lookUp(whole[1]!);
-    return text.replace(
-      VARIABLE,
-      (all, dollar, name) => dollar ? all.slice(1) : String(lookUp(name)),
-    );
+    let falls = false;
+    const filledIn = text.replace(VARIABLE, (all, dollar, name, mark) => {
+      if (dollar) return all.slice(1);
+      const value = lookUp(name);
+      if (mark && !/\.args\[\d+\]$/.test(path)) {
+        problem(path, `${all}: only an argument may fall away`);
+      }
+      falls ||= mark && !value;
+      return mark && value === true ? "" : String(value);
+    });
+    return falls ? undefined : filledIn;
   }
 
   let result = object;
@@ -61,6 +70,12 @@ export function substitute(
     if (isKey) problem(path, "no variable may stand in a key");
     else if (FIXED.test(path)) problem(path, `${text}: no variable may stand here`);
     else result = withValue(result, keys, replaced(place));
+  }
+  for (const { keys } of placesIn(object).filter(({ text }) => text.includes("?}"))) {
+    const list = keys.slice(0, -1);
+    const items = list.reduce((node, key) => node[key], result as Manifest[string]);
+    const kept = Array.isArray(items) ? items.filter((one) => one !== undefined) : items;
+    result = withValue(result, list, kept);
   }
   return result;
 }

@@ -66,6 +66,27 @@ Deno.test("substitute() refuses variables in keys, names and selectors", () => {
   assert.equal(problems.length, 3, problems.join("\n"));
 });
 
+Deno.test("substitute() lets an argument fall away while its setting is empty or false", () => {
+  const template = {
+    args: ["--a", "--b=${B?}", "--c${C?}", "--d=${D?} of ${E}", "--z"],
+    text: "$${B?}",
+  };
+  const args = (values: Record<string, string | number | boolean>) =>
+    substituted(template, { E: "e", ...values }).spec.args;
+  assert.deepEqual(args({ B: "", C: false, D: "" }), ["--a", "--z"]);
+  assert.deepEqual(args({ B: 2, C: true, D: "" }), ["--a", "--b=2", "--c", "--z"]);
+  assert.deepEqual(args({ B: "", C: false, D: "d" }), ["--a", "--d=d of e", "--z"]);
+});
+
+Deno.test("substitute() lets nothing but arguments fall away, and knows the name", () => {
+  const problems: string[] = [];
+  const bad = object({ args: ["--x=${NAMES?}"], data: { y: "y: ${NAME?}" }, port: "${NAME?}" });
+  substitute({ object: bad, file: "" }, vars, problems);
+  assert.equal(problems.length, 3, problems.join("\n"));
+  assert.match(problems[0]!, /args\[0\] .*did you mean NAME\?/);
+  assert.match(problems[1]!, /only an argument may fall away/);
+});
+
 Deno.test("A10: substitute() keeps a value that YAML would retype a string", () => {
   for (const value of ["no", "0123", "1e3", "null", "{{x}}", "*a", "2026-11-22", "true"]) {
     assert.equal(substituted({ x: "${V}", y: "v=${V}" }, { V: value }).spec.x, value);
