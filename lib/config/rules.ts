@@ -50,6 +50,12 @@ const RULES: Rule[] = [
     because: "the cache must fit into the limit and leave room, or it is killed once that is full",
   },
   {
+    names: ["QUERY_FRONTEND_CACHE", "QUERY_FRONTEND_LABEL_CACHE", "QUERY_FRONTEND_MEMORY_LIMIT"],
+    broken: (answers, labels, limit) =>
+      labels !== "" && bytesOf(answers) + bytesOf(labels) >= bytesOf(limit),
+    because: "both caches must fit into the limit and leave room",
+  },
+  {
     names: ["OPENSEARCH_HEAP", "OPENSEARCH_MEMORY_LIMIT"],
     broken: (heap, limit) => 2 * bytesOf(heap) > bytesOf(limit),
     because:

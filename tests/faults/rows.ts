@@ -192,7 +192,11 @@ export const FAULTS: Fault[] = [
   { id: "P5", fault: "host's log file of another user", exit: "0" },
   { id: "P15", fault: "volume of a check that its class keeps, login that nobody has", exit: "0" },
   { id: "P9", fault: "kubelet Service left over by another operator", exit: "0" },
-  { id: "P10", fault: "edge that takes questions and does not answer", exit: "0, rules go on" },
+  {
+    id: "P10",
+    fault: "edge that takes questions and does not answer; query larger than the memory of Store",
+    exit: "0, rules go on",
+  },
   { id: "P12", fault: "node short of room", exit: "0, what tells people goes last" },
   { id: "P17", fault: "answer that depends on the number of Store's shards", exit: "never" },
   { id: "U3", fault: "departure from the specification that is not told", exit: "never" },

@@ -1,0 +1,88 @@
+// What a centre over many clusters runs with: the flags of its settings.
+import assert from "node:assert/strict";
+import { $ } from "zx";
+import { DeployError } from "../../../lib/core/error.ts";
+import { thanos } from "../../../scripts/30-thanos.ts";
+import { ensureTools } from "../../../scripts/tools/tool.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
+
+const programs = await ensureTools(["thanos"]).catch((error) => {
+  if (!(error instanceof DeployError)) throw error;
+});
+
+/** Words of each program of the centre, by the first of them. */
+async function wordsWith(environment: Record<string, string>): Promise<Map<string, string[]>> {
+  const objects = await thanos.objects(await fixtureCluster("196", environment));
+  const all: string[][] = objects.flatMap(({ spec }) => spec?.template?.spec.containers ?? [])
+    .map(({ args }) => args);
+  return new Map(all.filter(([name]) => !name!.startsWith("-")).map((args) => [args[0]!, args]));
+}
+
+/** What the settings take from a program's words, and what they add. */
+async function changes(program: string, environment: Record<string, string>) {
+  const [before, after] = [await wordsWith({}), await wordsWith(environment)];
+  const without = (all: string[], others: string[]) => all.filter((one) => !others.includes(one));
+  const [old, now] = [before.get(program)!, after.get(program)!];
+  return { gone: without(old, now), come: without(now, old) };
+}
+
+Deno.test("P10: 30-thanos limits what one request takes of Store, in the words of its setting", async () => {
+  const limit = "--store.limits.request-series=";
+  assert.ok((await wordsWith({})).get("store")!.includes(`${limit}1000000`));
+  assert.deepEqual(await changes("store", { STORE_MAX_SERIES: "5" }), {
+    gone: [`${limit}1000000`],
+    come: [`${limit}5`],
+  });
+});
+
+Deno.test("P10: 30-thanos has the Query Frontend keep labels only where a size is given", async () => {
+  assert.ok(!(await wordsWith({})).get("query-frontend")!.join().includes("--labels."));
+  assert.deepEqual(await changes("query-frontend", { QUERY_FRONTEND_LABEL_CACHE: "64MB" }), {
+    gone: [],
+    come: [
+      "--labels.response-cache-config=type: IN-MEMORY\nconfig:\n  max_size: 64MB\n  validity: 5m",
+    ],
+  });
+});
+
+Deno.test("30-thanos: lazy headers and a second hand for the Compactor are flags of those who ask", async () => {
+  assert.deepEqual(await changes("store", { STORE_LAZY_HEADERS: "true" }), {
+    gone: [],
+    come: [
+      "--store.enable-index-header-lazy-reader",
+      "--store.index-header-lazy-download-strategy=lazy",
+    ],
+  });
+  assert.deepEqual(await changes("compact", { COMPACTOR_CONCURRENCY: "2" }), {
+    gone: [],
+    come: [
+      "--compact.concurrency=2",
+      "--compact.blocks-fetch-concurrency=2",
+      "--downsample.concurrency=2",
+    ],
+  });
+});
+
+Deno.test({
+  name:
+    "Thanos takes every word that the centre gives it, by default and with all settings of a large fleet",
+  ignore: programs === undefined,
+  async fn() {
+    const many = {
+      QUERY_FRONTEND_LABEL_CACHE: "64MB",
+      STORE_LAZY_HEADERS: "true",
+      COMPACTOR_CONCURRENCY: "2",
+    };
+    for (const more of [{}, many]) {
+      for (const [program, words] of await wordsWith(more)) {
+        const { exitCode, stderr, stdout } = await $({ quiet: true, nothrow: true })`${
+          programs!.thanos
+        } ${words} --help`;
+        assert.equal(exitCode, 0, `${program}: ${stderr}`);
+        assert.match(stdout + stderr, /usage: thanos/i);
+      }
+    }
+    const bad = await $({ quiet: true, nothrow: true })`${programs!.thanos} store --no-such --help`;
+    assert.notEqual(bad.exitCode, 0);
+  },
+});
