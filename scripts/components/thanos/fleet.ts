@@ -3,7 +3,7 @@
 import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
-import { clientConfig, mutualTls } from "./grpc.ts";
+import { clientConfig } from "./grpc.ts";
 import { thanosLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
@@ -26,7 +26,7 @@ export function endpointsConfig(cluster: Cluster): Manifest {
   // Not strict: one edge that is away must not fail every query. ThanosEdgeSidecarMissing tells.
   const edges = edgesOf(cluster).map((edge) => ({
     address: edgeAddress(cluster, edge),
-    ...(mutualTls(cluster) ? { client_config: clientConfig(edge) } : {}),
+    ...clientConfig(cluster, edge),
   }));
   const domain = `${NAMESPACE}.svc.${text(cluster, "CLUSTER_DOMAIN")}`;
   const local = LOCAL.map((service) => ({ address: `dnssrv+_grpc._tcp.${service}.${domain}` }));

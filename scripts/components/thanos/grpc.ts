@@ -35,14 +35,19 @@ export function grpcSecrets(cluster: Cluster): Manifest[] {
 }
 
 /** How Query dials an edge, in the words of its endpoint file; the address is no name to check. */
-export function clientConfig(edge: Peer) {
-  return {
-    tls_config: {
-      ca_file: `${FOLDER}/ca.crt`,
-      cert_file: `${FOLDER}/tls.crt`,
-      key_file: `${FOLDER}/tls.key`,
-      min_version: "1.3",
-    },
-    server_name: edge.name,
+export function clientConfig(cluster: Cluster, edge: Peer) {
+  const compression = flag(cluster, "SIDECAR_COMPRESSION") ? { compression: "snappy" } : {};
+  const tls_config = {
+    ca_file: `${FOLDER}/ca.crt`,
+    cert_file: `${FOLDER}/tls.crt`,
+    key_file: `${FOLDER}/tls.key`,
+    min_version: "1.3",
   };
+  if (mutualTls(cluster)) {
+    return { client_config: { tls_config, server_name: edge.name, ...compression } };
+  }
+  // Query minds the compression of an endpoint only beside a word about TLS.
+  return compression.compression
+    ? { client_config: { tls_config: { enabled: false }, ...compression } }
+    : {};
 }

@@ -147,5 +147,5 @@ export async function dialsOtherwise(central: Cluster): Promise<boolean> {
     ["get", name, "--namespace", namespace, "--ignore-not-found", "--output", "yaml"],
     { cluster: central },
   );
-  return live !== "" && live.includes("client_config") !== mutualTls(central);
+  return live !== "" && live.includes("cert_file") !== mutualTls(central);
 }

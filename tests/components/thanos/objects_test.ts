@@ -275,6 +275,25 @@ Deno.test("30-thanos dials edges with a certificate and by their name, its own p
   assert.deepEqual((await thanos.objects(edge!)).filter(({ kind }) => kind === "Secret"), []);
 });
 
+Deno.test("30-thanos asks edges for compressed answers, with TLS or without", async () => {
+  await using folder = await grpcFolder();
+  for (const [environment, tls] of [[{}, false], [folder.environment, true]] as const) {
+    const asked = { ...environment, SIDECAR_COMPRESSION: "true" };
+    const [, store, , ...edges] = endpointsOf(
+      await thanos.objects(await fixtureCluster("196", asked)),
+    );
+    assert.deepEqual(Object.keys(store!), ["address"]);
+    for (const { client_config } of edges as { client_config: Record<string, never> }[]) {
+      assert.equal(client_config.compression, "snappy");
+      // Without a word about TLS Query leaves the compression alone.
+      if (tls) assert.ok(client_config.tls_config!["cert_file"]);
+      else assert.deepEqual(client_config.tls_config, { enabled: false });
+    }
+  }
+  const plain = endpointsOf(await thanos.objects(await fixtureCluster("196")));
+  for (const endpoint of plain) assert.deepEqual(Object.keys(endpoint), ["address"]);
+});
+
 Deno.test("30-thanos mounts at Query what its endpoint file names, and lives without it", async () => {
   const { spec } = byId(await thanos.objects(await fixtureCluster("196")), QUERY).spec.template;
   const mount = spec.containers[0].volumeMounts.find(({ name }: { name: string }) =>
