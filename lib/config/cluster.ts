@@ -14,7 +14,7 @@ import { hashOf, keyedHash, sealedHash } from "../core/hash.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
-import { fleetProblems } from "./fleet_rules.ts";
+import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
 import { clusterProblems } from "./rules.ts";
 import { isKeyId, isSecret, SETTINGS } from "./schema.ts";
 import { type Fact, versionsOf } from "./versions.ts";
@@ -88,6 +88,7 @@ function peer(id: string, vars: Vars): Peer {
     name: String(vars.CLUSTER_NAME),
     role: vars.CLUSTER_ROLE as Role,
     ip: String(vars.NODE_IP),
+    sidecar: sidecarOf(vars),
     nodes: [...new Set([`${vars.NODE_IP}/32`, ...String(vars.NODE_NETWORKS).split(",")])]
       .filter(Boolean),
     domain: String(vars.DOMAIN),

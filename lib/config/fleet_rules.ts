@@ -1,4 +1,5 @@
 // Clusters of one fleet that must not collide.
+import type { Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
 
 const UNIQUE: Record<string, string> = {
@@ -14,6 +15,7 @@ export function fleetProblems(drafts: Candidate[]): string[] {
   return [
     ...repeated(drafts),
     ...sharedServers(drafts),
+    ...sharedSidecars(drafts),
     ...unequalProblems(drafts),
     ...centralProblem(drafts),
   ];
@@ -53,9 +55,29 @@ function sharedServers(drafts: Candidate[]): string[] {
   });
 }
 
+/** HOST:PORT at which the centre dials the sidecar of a cluster. */
+export function sidecarOf({ SIDECAR_ADDRESS, NODE_IP, SIDECAR_NODE_PORT }: Vars): string {
+  const address = String(SIDECAR_ADDRESS || NODE_IP).toLowerCase();
+  return address.includes(":") ? address : `${address}:${SIDECAR_NODE_PORT}`;
+}
+
+function sharedSidecars(drafts: Candidate[]): string[] {
+  const known = drafts.filter(({ bad, vars }) =>
+    vars.CLUSTER_ROLE === "edge" && !bad.has("SIDECAR_ADDRESS") && !bad.has("SIDECAR_NODE_PORT")
+  );
+  return known.filter(({ vars }) => vars.SIDECAR_ADDRESS !== "").flatMap((draft) => {
+    const { sources, vars } = draft;
+    const twin = known.find((other) =>
+      other !== draft && sidecarOf(other.vars) === sidecarOf(vars)
+    );
+    if (!twin) return [];
+    const where = `${sources.SIDECAR_ADDRESS}  SIDECAR_ADDRESS is "${vars.SIDECAR_ADDRESS}"`;
+    return [`${where}, where ${twin.file} is dialled too: the centre would leave one of them out`];
+  });
+}
+
 /** Settings that have one value in the whole fleet. */
 const EQUAL: Record<string, string> = {
-  SIDECAR_NODE_PORT: "the centre dials every edge at one port",
   THANOS_GRPC_MTLS: "the centre dials every edge in one way",
 };
 

@@ -14,6 +14,8 @@ export interface Peer {
   name: string;
   role: Role;
   ip: string;
+  /** HOST:PORT at which the centre dials its sidecar. */
+  sidecar: string;
   /** Where its connections come from, and its nodes are, in CIDR notation: NODE_IP, then NODE_NETWORKS. */
   nodes: string[];
   domain: string;

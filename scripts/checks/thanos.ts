@@ -1,7 +1,7 @@
 // Checks of the fleet as the central Thanos Query sees it.
 import { type Findings, note, type Subject } from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
-import { edgeAddress, edgesOf } from "../components/thanos/fleet.ts";
+import { edgesOf } from "../components/thanos/fleet.ts";
 import {
   absenceOf,
   missingPrograms,
@@ -34,11 +34,11 @@ export async function endpoints(subject: Subject): Promise<Findings> {
       fix: "kubectl -n monitoring get pods,endpointslices; logs of deploy/thanos-query",
     })),
     lost.map(({ edge, reason }) => ({
-      what: whyMissing(stores, cluster, edge),
+      what: whyMissing(stores, edge),
       cause: reason
         ? `the edge, or the way to it, is down; it cannot be asked either: ${reason}`
         : "the edge is down, or a firewall closes the NodePort",
-      fix: `nc -vz ${edgeAddress(cluster, edge).replace(":", " ")} from the central node, then ` +
+      fix: `nc -vz ${edge.sidecar.replace(":", " ")} from the central node, then ` +
         `make verify-${edge.id}`,
     })),
   ];

@@ -1,6 +1,6 @@
 // What the central cluster derives from the list of clusters: the endpoints of Thanos Query, and from the same list
 // the alerts about each cluster, so a new edge is never left unwatched.
-import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, type Peer, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { clientConfig } from "./grpc.ts";
@@ -11,11 +11,6 @@ const NAMESPACE = "monitoring";
 /** Programs of this cluster that Query asks; SRV records give every pod of a headless Service. */
 const LOCAL = ["thanos-sidecar", "thanos-store", "thanos-ruler"];
 
-/** Where central reaches the sidecar of an edge. */
-export function edgeAddress(cluster: Cluster, { ip }: Peer): string {
-  return `${ip}:${number(cluster, "SIDECAR_NODE_PORT")}`;
-}
-
 /** The clusters that central reaches from outside. */
 export function edgesOf({ fleet }: Cluster): Peer[] {
   return fleet.filter(({ role }) => role === "edge");
@@ -25,7 +20,7 @@ export function edgesOf({ fleet }: Cluster): Peer[] {
 export function endpointsConfig(cluster: Cluster): Manifest {
   // Not strict: one edge that is away must not fail every query. ThanosEdgeSidecarMissing tells.
   const edges = edgesOf(cluster).map((edge) => ({
-    address: edgeAddress(cluster, edge),
+    address: edge.sidecar,
     ...clientConfig(cluster, edge),
   }));
   const domain = `${NAMESPACE}.svc.${text(cluster, "CLUSTER_DOMAIN")}`;
@@ -51,7 +46,7 @@ export function fleetAlerts(cluster: Cluster): Manifest {
       { for: "5m", labels: { edge: edge.name } },
       {
         summary: `Thanos Query has lost the sidecar of ${edge.name}`,
-        description: `Look from central at ${edgeAddress(cluster, edge)}: the node, its Service ` +
+        description: `Look from central at ${edge.sidecar}: the node, its Service ` +
           "kube-prometheus-stack-thanos-external, the pod of Prometheus. Its last hours are missing in every answer.",
       },
     )

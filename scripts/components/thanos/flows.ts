@@ -1,5 +1,6 @@
 // Who talks to the programs of 30-thanos, and to whom they talk.
-import { type Cluster, number } from "../../../lib/core/cluster.ts";
+import { isIPv4 } from "node:net";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import type { Flow, Network } from "../../../lib/core/network.ts";
 import {
   ALERTMANAGER_PODS,
@@ -21,8 +22,10 @@ const RULER = monitoring("thanos-ruler");
 /** Flows of 30-thanos, which are at the centre: its own components, and their way to the sidecars of the edges. */
 export function thanosNetwork(cluster: Cluster): Network {
   if (cluster.role === "edge") return { workloads: [], flows: [] };
-  const edges = edgesOf(cluster).map(({ ip }) => `${ip}/32`);
-  const sidecars = { networks: edges };
+  const sidecars = Map.groupBy(
+    edgesOf(cluster).map(({ sidecar }) => sidecar.split(":") as [host: string, port: string]),
+    ([, port]) => Number(port),
+  );
   return {
     workloads: [QUERY, FRONTEND, STORE, COMPACTOR, RULER],
     flows: [
@@ -33,9 +36,12 @@ export function thanosNetwork(cluster: Cluster): Network {
       { from: GRAFANA_PODS, to: FRONTEND, ports: [9090] },
       { from: FRONTEND, to: QUERY, ports: [9090] },
       ...[PROMETHEUS_PODS, STORE, RULER].map((to): Flow => ({ from: QUERY, to, ports: [10901] })),
-      ...(edges.length > 0
-        ? [{ from: QUERY, to: sidecars, ports: [number(cluster, "SIDECAR_NODE_PORT")] }]
-        : []),
+      ...[...sidecars].map(([port, ends]): Flow => ({
+        from: QUERY,
+        // A policy knows no names.
+        to: { networks: ends.map(([host]) => isIPv4(host) ? `${host}/32` : "0.0.0.0/0") },
+        ports: [port],
+      })),
       { from: RULER, to: QUERY, ports: [9090] },
       { from: RULER, to: ALERTMANAGER_PODS, ports: [9093] },
       ...toS3(cluster, STORE, COMPACTOR, RULER),

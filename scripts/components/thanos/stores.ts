@@ -7,7 +7,6 @@ import { type Deployed, deployedOn } from "../../../lib/kube/deployed.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { ClusterProxy } from "../../../lib/core/check.ts";
 import { until } from "../../../lib/io/wait.ts";
-import { edgeAddress } from "./fleet.ts";
 import { mutualTls } from "./grpc.ts";
 
 /** The Thanos Query of the central cluster. */
@@ -59,10 +58,9 @@ export function missingEdges(stores: Stores, edges: Peer[]): Peer[] {
 }
 
 /** Why Query has no sidecar of an edge, as a sentence. */
-export function whyMissing(stores: Stores, cluster: Cluster, edge: Peer): string {
-  const address = edgeAddress(cluster, edge);
-  const error = Object.values(stores).flat().find(({ name }) => name === address)?.lastError;
-  return `sidecar of ${edge.name} at ${address}: ${error ?? "not connected"}`;
+export function whyMissing(stores: Stores, edge: Peer): string {
+  const error = Object.values(stores).flat().find(({ name }) => name === edge.sidecar)?.lastError;
+  return `sidecar of ${edge.name} at ${edge.sidecar}: ${error ?? "not connected"}`;
 }
 
 /**
@@ -128,7 +126,7 @@ export async function awaitEdges(cluster: Cluster, edges: Peer[], say: Say): Pro
   let missing: string[] = [];
   await until("Thanos Query to see the edges", async () => {
     missing = await readStores(proxy).then(
-      (stores) => missingEdges(stores, edges).map((edge) => whyMissing(stores, cluster, edge)),
+      (stores) => missingEdges(stores, edges).map((edge) => whyMissing(stores, edge)),
       (error) => {
         // That Query does not answer is as good as a missing edge.
         if (!(error instanceof DeployError)) throw error;

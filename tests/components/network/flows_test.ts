@@ -150,6 +150,21 @@ Deno.test("P6: policies know the addresses of all nodes, own ones and those of t
   assert.deepEqual(callers, ["192.168.101.196/32", ...NODES.split(",")]);
 });
 
+Deno.test("NETWORK_POLICIES: the centre reaches a sidecar where it is dialled, by a name on one port alone", async () => {
+  const lines = {
+    "197": "SIDECAR_ADDRESS=203.0.113.7:9443",
+    "198": "SIDECAR_ADDRESS=edge.example",
+  };
+  const [centre] = await fleetWith(lines, { NETWORK_POLICIES: "true" });
+  const out = [...allowedFlows(await rendered(centre!))].filter((flow) =>
+    /^monitoring\/thanos-query -> \d/.test(flow)
+  );
+  assert.deepEqual(out.sort(), [
+    "monitoring/thanos-query -> 0.0.0.0/0:30901",
+    "monitoring/thanos-query -> 203.0.113.7/32:9443",
+  ]);
+});
+
 Deno.test("P6: the host of every node reaches its volumes", async () => {
   const cluster = await clusterOf("197", { "197": NODES }, { NETWORK_POLICIES: "true" });
   const [, iscsi] = longhornPolicies(cluster);

@@ -14,6 +14,7 @@ import {
 } from "../../../scripts/components/thanos/stores.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import { grpcFile, grpcFolder } from "../../support/grpc_fixture.ts";
+import { fleetWith } from "../../support/project_fixture.ts";
 
 function byId(objects: Manifest[], id: string): Manifest {
   const object = objects.find((object) => idOf(object) === id);
@@ -37,6 +38,7 @@ function grown(cluster: Cluster): Cluster {
     id: "199",
     name: "cluster-199-edge",
     ip: "192.168.101.199",
+    sidecar: "192.168.101.199:30901",
   };
   return { ...cluster, fleet: [...cluster.fleet, peer] };
 }
@@ -58,6 +60,19 @@ Deno.test("30-thanos points Query at its own programs and at every edge", async 
     "192.168.101.197:30901",
     "192.168.101.198:30901",
   ]);
+});
+
+Deno.test("30-thanos dials an edge where its own file says, and names that place", async () => {
+  const fleet = await fleetWith({
+    "197": "SIDECAR_ADDRESS=Edge.Example\nSIDECAR_NODE_PORT=30999",
+    "198": "SIDECAR_ADDRESS=203.0.113.7:9443",
+  });
+  const objects = await thanos.objects(fleet[0]!);
+  assert.deepEqual(addressesOf(objects).slice(3), ["edge.example:30999", "203.0.113.7:9443"]);
+  const { spec } = byId(objects, "PrometheusRule/monitoring/thanos-fleet");
+  assert.match(spec.groups[0].rules[1].annotations.description, /Look .* at 203\.0\.113\.7:9443:/);
+  const [, edge] = edgesOf(fleet[0]!);
+  assert.match(whyMissing({}, edge!), /cluster-198-edge at 203\.0\.113\.7:9443: not connected/);
 });
 
 Deno.test("P11: 30-thanos names Services as CLUSTER_DOMAIN ends", async () => {
@@ -222,9 +237,7 @@ Deno.test("whyMissing() names an edge with its address and last error", async ()
     lastError: "rpc error: code = Unavailable desc = connection refused",
   };
   const stores = { ...CONNECTED, sidecar: [own!, refused] };
-  const edges = missingEdges(stores, edgesOf(cluster)).map((edge) =>
-    whyMissing(stores, cluster, edge)
-  );
+  const edges = missingEdges(stores, edgesOf(cluster)).map((edge) => whyMissing(stores, edge));
   assert.equal(edges.length, 2);
   assert.match(edges[0]!, /cluster-197-edge at 192\.168\.101\.197:30901: .*connection refused/);
   assert.match(edges[1]!, /cluster-198-edge at 192\.168\.101\.198:30901: not connected/);

@@ -565,7 +565,7 @@ function hostileTo(setting: Setting): string[] {
 
 function homeOf(name: string): string {
   if (SETTINGS[name]!.writeOnly) return "secret.env";
-  return /^(CLUSTER_(ID|NAME|ROLE|DOMAIN)|KUBE_CONTEXT|NODE_IP|NODE_NETWORKS|DOMAIN|REGION|API_HOST)$/
+  return /^(CLUSTER_(ID|NAME|ROLE|DOMAIN)|KUBE_CONTEXT|NODE_IP|NODE_NETWORKS|DOMAIN|REGION|API_HOST|SIDECAR_ADDRESS)$/
       .test(name)
     ? "cluster-197.env"
     : "common.env";

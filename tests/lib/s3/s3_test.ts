@@ -49,7 +49,7 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
     },
     sources: {},
     fleet: [{
-      ...{ id: "197", name: "cluster-197-edge", role: "edge", ip: "", domain: "" },
+      ...{ id: "197", name: "cluster-197-edge", role: "edge", ip: "", sidecar: "", domain: "" },
       nodes: [],
       keyIds: Object.fromEntries(
         ["THANOS", "OPENSEARCH", "LONGHORN"].map((program) => `${program}_S3_ACCESS_KEY`)
