@@ -1,10 +1,14 @@
-// What a centre over many clusters runs with: the flags of its settings.
+// What a centre over many clusters runs with: the flags of its settings, the profile and docs/fleet.md.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { $ } from "zx";
+import { projectPath } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
+import { SETTINGS } from "../../../lib/config/schema.ts";
 import { thanos } from "../../../scripts/30-thanos.ts";
 import { ensureTools } from "../../../scripts/tools/tool.ts";
-import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
+import { renderedFleet } from "../../support/rendered_fixture.ts";
 
 const programs = await ensureTools(["thanos"]).catch((error) => {
   if (!(error instanceof DeployError)) throw error;
@@ -63,17 +67,45 @@ Deno.test("30-thanos: lazy headers and a second hand for the Compactor are flags
   });
 });
 
+/** The lines of the profile. */
+async function profile(): Promise<[name: string, value: string][]> {
+  const text = await readFile(projectPath("env/profiles/fleet.env"), "utf8");
+  return [...text.matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]);
+}
+
+Deno.test("PROFILE=fleet loads and renders for every cluster, and docs/fleet.md has each of its lines", async () => {
+  const page = await readFile(projectPath("docs/fleet.md"), "utf8");
+  const lines = await profile();
+  for (const cluster of await fixtureFleet({ PROFILE: "fleet" })) {
+    for (const [name, value] of lines) {
+      assert.equal(String(cluster.vars[name]), value);
+      const fallback = SETTINGS[name]!.default;
+      assert.notEqual(String(fallback), value, `${name} is the default`);
+      const row = page.split("\n").find((line) => line.startsWith(`| \`${name}\``));
+      const cells = row?.replaceAll("`", "").split("|").map((cell) => cell.trim()) ?? [];
+      assert.deepEqual(cells.slice(2, 4), [fallback === "" ? "" : String(fallback), value], name);
+    }
+  }
+  const [plain, rendered] = [await renderedFleet(), await renderedFleet({ PROFILE: "fleet" })];
+  for (const [index, { cluster, step, objects }] of rendered.entries()) {
+    // An edge restarts nothing.
+    if (cluster.role === "edge") assert.deepEqual(objects, plain[index]!.objects, step);
+  }
+  const shards = rendered.flatMap(({ objects }) => objects)
+    .find(({ kind, metadata }) => kind === "StatefulSet" && metadata.name === "thanos-store");
+  assert.equal(shards?.spec.replicas, 2);
+});
+
 Deno.test({
   name:
     "Thanos takes every word that the centre gives it, by default and with all settings of a large fleet",
   ignore: programs === undefined,
   async fn() {
-    const many = {
-      QUERY_FRONTEND_LABEL_CACHE: "64MB",
+    const settings: Record<string, string>[] = [{}, {
+      PROFILE: "fleet",
       STORE_LAZY_HEADERS: "true",
-      COMPACTOR_CONCURRENCY: "2",
-    };
-    for (const more of [{}, many]) {
+    }];
+    for (const more of settings) {
       for (const [program, words] of await wordsWith(more)) {
         const { exitCode, stderr, stdout } = await $({ quiet: true, nothrow: true })`${
           programs!.thanos
