@@ -13,7 +13,7 @@ import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
-import { step } from "../lib/deploy/step.ts";
+import { type Step, step } from "../lib/deploy/step.ts";
 import { policiesIn } from "./networks.ts";
 import { backupAlerts } from "./components/longhorn/backups.ts";
 import { enforcerOf, policiesEnforced } from "./components/network/cni.ts";
@@ -52,6 +52,7 @@ export const prometheus = step({
     { ...GRAFANA, name: "Grafana data", hop: "Grafana -> Prometheus", run: dashboards },
   ],
   s3Key: thanosKey,
+  centralPart: wayToEdges,
   bundles: upstream,
   opens: openOfPrometheus,
   objects: async (cluster) => [
@@ -72,6 +73,22 @@ export const prometheus = step({
     }, "grafana");
   },
 });
+
+/** The part of central that a deployed edge changes: where policies are, Query's way to its sidecar. */
+function wayToEdges(): Step {
+  return step({
+    name: "20-prometheus",
+    objects: (central) =>
+      Promise.resolve(
+        policiesIn(central, "monitoring").filter(({ metadata }) =>
+          metadata.name === "thanos-query"
+        ),
+      ),
+    async run({ objects, phase, apply }) {
+      await phase("Way to the edges", () => apply(objects));
+    },
+  });
+}
 
 async function upstream(cluster: Cluster): Promise<Manifest[]> {
   const [definitions, rules, dashboards] = await Promise.all([

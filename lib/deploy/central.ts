@@ -36,6 +36,7 @@ export async function tellCentral(
     const edges = edgesWith(step);
     if (!step.centralPart || edges.length === 0) continue;
     const part = step.centralPart(edges);
+    if (await isEmpty(part, central)) continue;
     const reached = await reachCentral(part, edges, central, report, take);
     if (!reached) {
       results.push(notRun(part));
@@ -75,6 +76,7 @@ export async function planCentral(
   const report = new Report(`${central.id} | `);
   const parts = steps.flatMap(({ centralPart }) => centralPart?.(edges) ?? []);
   const plans = parts.map(async (part) => {
+    if (await isEmpty(part, central)) return [];
     const reached = await reachCentral(part, edges, central, report, take);
     if (!reached) return [];
     const objects = await desired(part, central);
@@ -83,6 +85,12 @@ export async function planCentral(
     return entries.filter(({ action }) => action !== "delete" && action !== "kept");
   });
   return (await Promise.all(plans)).flat();
+}
+
+/** Whether there is nothing to tell; what cannot be rendered is told by {@link reachCentral}. */
+async function isEmpty(part: Step, central: Cluster): Promise<boolean> {
+  const objects = await desired(part, central).catch(() => undefined);
+  return objects?.length === 0;
 }
 
 /** What is known of central; undefined where it cannot be told, which a warning says. */

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1";
 import type { Cluster } from "../../../lib/core/cluster.ts";
-import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { idOf, type Manifest, signed } from "../../../lib/core/object.ts";
+import { desired } from "../../../lib/deploy/step.ts";
 import { ingress } from "../../../scripts/05-ingress.ts";
 import { longhorn } from "../../../scripts/10-longhorn.ts";
 import { prometheus } from "../../../scripts/20-prometheus.ts";
@@ -172,6 +173,17 @@ Deno.test("P6: the host of every node reaches its volumes", async () => {
     iscsi!.spec.ingress[0].from,
     ["192.168.101.197/32", ...NODES.split(",")].map((cidr) => ({ ipBlock: { cidr } })),
   );
+});
+
+Deno.test("NETWORK_POLICIES: an edge that is deployed alone opens the centre's way to it, as a whole deploy does", async () => {
+  const part = prometheus.centralPart!(["197"]);
+  const closed = await fixtureCluster("196", { NETWORK_POLICIES: "true" });
+  const [way, ...others] = await desired(part, closed);
+  assert.deepEqual(others, []);
+  const whole = signed(await prometheus.objects(closed), prometheus.name);
+  assert.deepEqual(way, whole.find((object) => idOf(object) === idOf(way!)));
+  assert.match(JSON.stringify(way!.spec.egress), /192\.168\.101\.197\/32/);
+  assert.deepEqual(await desired(part, await fixtureCluster("196")), []);
 });
 
 Deno.test("NETWORK_POLICIES=false renders none: everything is open", async () => {

@@ -104,6 +104,21 @@ Deno.test("deployFleet() tells central of an edge before anything looks at the f
   assert.equal(metadata.labels["deploy.miribit.lab/step"], "99-example");
 });
 
+Deno.test("deployFleet() leaves central alone where an edge changes nothing there", async () => {
+  const calls = await fakeKubectl(TARGETS);
+  const ran: string[] = [];
+  const nothing = step({
+    name: "99-example",
+    objects: () => Promise.resolve([]),
+    run: () => Promise.reject(new Error("it has nothing to do")),
+  });
+  const steps = [{ ...example(ran), centralPart: () => nothing }];
+  const results = await deployFleet(steps, [edge], { central });
+  assert.deepEqual(results.map(({ cluster }) => cluster.id), ["197"]);
+  assert.equal(exitCodeOfFleet(results), 0);
+  assert.ok((await calls()).every(({ args }) => !args.includes("mkube-196")));
+});
+
 Deno.test("E3: deployFleet() gives the lock back when what goes on beside the steps has ended", async () => {
   const calls = await fakeKubectl(TARGETS);
   const isFree = async () => (await calls()).some(({ args }) => args.includes('"value":""'));
