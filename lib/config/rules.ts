@@ -50,6 +50,17 @@ const RULES: Rule[] = [
     because: "the cache must fit into the limit and leave room, or it is killed once that is full",
   },
   {
+    names: ["SIDECAR_ADDRESS", "CLUSTER_ROLE"],
+    broken: (address, role) => address !== "" && role === "central",
+    because: "the centre does not dial itself: it is a setting of edges",
+  },
+  {
+    names: ["COMPACTOR_CONCURRENCY", "COMPACTOR_CPU_LIMIT"],
+    broken: (atOnce, limit) => atOnce !== "" && Number(atOnce) > cores(limit),
+    because: "the Compactor gets memory for more work at once than it has cores for",
+    warns: true,
+  },
+  {
     names: ["QUERY_FRONTEND_CACHE", "QUERY_FRONTEND_LABEL_CACHE", "QUERY_FRONTEND_MEMORY_LIMIT"],
     broken: (answers, labels, limit) =>
       labels !== "" && bytesOf(answers) + bytesOf(labels) >= bytesOf(limit),

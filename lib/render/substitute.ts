@@ -49,7 +49,7 @@ export function substitute(
       problem(path, `\${${name}}: ${near ? `did you mean ${near}?` : "unknown name"}`);
       return "";
     };
-    const whole = /^\$\{([^}]*)\}$/.exec(text);
+    const whole = /^\$\{([^}?]*)\}$/.exec(text);
     if (whole && !ALWAYS_TEXT.test(path)) return lookUp(whole[1]!);
     let falls = false;
     const filledIn = text.replace(VARIABLE, (all, dollar, name, mark) => {
@@ -58,7 +58,7 @@ export function substitute(
       if (mark && !/\.args\[\d+\]$/.test(path)) {
         problem(path, `${all}: only an argument may fall away`);
       }
-      falls ||= mark && !value;
+      falls ||= mark && (value === "" || value === false);
       return mark && value === true ? "" : String(value);
     });
     return falls ? undefined : filledIn;

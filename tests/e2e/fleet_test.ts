@@ -130,7 +130,7 @@ async function certificates(folder: string): Promise<void> {
 
 /** What an edge says to somebody who calls without a certificate. */
 async function greeting(edge: Cluster): Promise<string> {
-  const door = `${text(edge, "NODE_IP")}:${text(edge, "SIDECAR_NODE_PORT")}`;
+  const door = edge.fleet.find(({ id }) => id === edge.id)!.sidecar;
   const { stdout, stderr } = await $({ quiet: true, nothrow: true, input: "\n", timeout: "10s" })`
     openssl s_client -connect ${door} -alpn h2 -ign_eof`;
   return stdout + stderr;

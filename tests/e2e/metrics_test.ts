@@ -84,7 +84,7 @@ check("Query is in touch with every program and edge, under the right labels", a
   assert.equal(shards?.length, Number(central.vars.STORE_REPLICAS));
   const addresses = stores.sidecar!.map(({ name }) => name);
   for (const edge of edges) {
-    assert.ok(addresses.includes(`${text(edge, "NODE_IP")}:${text(edge, "SIDECAR_NODE_PORT")}`));
+    assert.ok(addresses.includes(edge.fleet.find(({ id }) => id === edge.id)!.sidecar));
   }
 });
 

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { demandsOf } from "../../scripts/checks/capacity.ts";
 import { claimsOf } from "../../scripts/checks/disk.ts";
-import { renderedFleet } from "../support/rendered_fixture.ts";
+import { type Rendered, renderedFleet } from "../support/rendered_fixture.ts";
 
 /** One node whose cores count nothing, so that Longhorn's share of them is none. */
 const NODE = { nodes: 1, pods: 0, cores: 0, bytes: 0 };
@@ -26,8 +26,13 @@ function atLimits<T>(value: T): T {
 
 Deno.test("U4: docs/host.md gives the size of a host as the rendered objects do", async () => {
   const page = await readFile(projectPath("docs/host.md"), "utf8");
-  const rendered = await renderedFleet();
-  for (const [id, role] of [["196", "centre"], ["197", "edge"]]) {
+  const [small, large] = [await renderedFleet(), await renderedFleet({ PROFILE: "fleet" })];
+  const rows: [rendered: Rendered[], id: string, role: string][] = [
+    [small, "196", "centre"],
+    [small, "197", "edge"],
+    [large, "196", "centre, `PROFILE=fleet`"],
+  ];
+  for (const [rendered, id, role] of rows) {
     const own = rendered.filter(({ cluster }) => cluster.id === id);
     const objects = own.flatMap((one) => one.objects);
     const [demands, most] = [objects, atLimits(objects)].map((those) =>

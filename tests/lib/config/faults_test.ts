@@ -116,6 +116,15 @@ Deno.test("U2: ingress-nginx, the default, is one warning for all clusters, and 
   assert.deepEqual(await about("INGRESS=existing"), []);
 });
 
+Deno.test("COMPACTOR_CONCURRENCY beyond the cores of the Compactor is a warning", async () => {
+  const told = async (limit: string) => {
+    const lines = `S3_ENDPOINT=https://s3\nCOMPACTOR_CONCURRENCY=2\nCOMPACTOR_CPU_LIMIT=${limit}\n`;
+    await using place = await project({ "common.env": lines });
+    return (await place.load())[0]!.warnings.filter((line) => /COMPACTOR_CONC/.test(line)).length;
+  };
+  assert.deepEqual([await told("1"), await told("2")], [1, 0]);
+});
+
 Deno.test("U2: a Traefik with known holes is a warning, and with ADMIN_CIDR one before 3.7 is refused", async () => {
   const load = async (tag: string, networks: string) => {
     const image = tag && `TRAEFIK_IMAGE=r.example:5000/t/traefik:${tag}\n`;
