@@ -100,12 +100,13 @@ export async function plan(
     const before = live.get(id), after = answer.after.get(id);
     const delta = isDefinition(object) ? inventory.judge(before, object) : deltas.get(id)!;
     const taken = delta.others.filter(({ isTaken }) => isTaken).map(({ path }) => path);
-    const mark = hashOf([object, ...(before ? [stateOf(before), ...taken] : [])]);
+    // Only where there is something to tell: of all objects it is megabytes.
+    const mark = () => hashOf([object, ...(before ? [stateOf(before), ...taken] : [])]);
     const beside = delta.others.map((other) =>
       otherLine(object, other, inventory.takes(other.manager))
     );
     const told = (action: Planned["action"], fields: string[] = []): Planned => (
-      { id, action, fields, mark: action === "unchanged" ? "" : mark }
+      { id, action, fields, mark: action === "unchanged" ? "" : mark() }
     );
     if (delta.state === "deleting") return told("create", [GOING]);
     const reasons = others.get(id) ?? answer.refused.get(id);
