@@ -2,7 +2,7 @@
 import type { Cluster } from "../core/cluster.ts";
 
 /** Clusters in work at once: what is known of one takes some 10 MB. */
-export const CLUSTERS_AT_ONCE = 10;
+export const CLUSTERS_AT_ONCE = 8;
 /** Most kubectl at once of all clusters: each takes some 50 MB. */
 const AT_ONCE = 16;
 /** And of one: two keep a server busy. */

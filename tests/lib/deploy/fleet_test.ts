@@ -303,7 +303,7 @@ esac
   };
 }
 
-Deno.test("E22: deployFleet() has ten clusters in work, holds no lock of another, and looks at the fleet after all", async () => {
+Deno.test("E22: deployFleet() has eight clusters in work, holds no lock of another, and looks at the fleet after all", async () => {
   const { clusters, calls } = await edges(24);
   const ran: string[] = [];
   const work = () => new Promise<void>((resolve) => setTimeout(resolve, 1000));
@@ -318,24 +318,24 @@ Deno.test("E22: deployFleet() has ten clusters in work, holds no lock of another
     if (args.includes(" create ")) most = Math.max(most, ++held);
     if (args.includes('"value":""')) held -= 1;
   }
-  assert.ok(held === 0 && most > 4 && most <= 10, `${most} locks at once`);
+  assert.ok(held === 0 && most > 4 && most <= 8, `${most} locks at once`);
   assert.ok(ran.slice(24).every((line) => line.startsWith("verify ")) && ran.length === 48);
 });
 
 Deno.test("E22: deployFleet() does not even lock a cluster whose turn comes when too many have failed", async () => {
-  const { clusters, calls } = await edges(12);
+  const { clusters, calls } = await edges(10);
   const failing = step({
     name: "99-failing",
     objects: () => Promise.resolve([]),
     run: () => Promise.reject(new DeployError("Cannot go on", { exitCode: 7 })),
   });
   const results = await deployFleet([failing], clusters, { maxFailures: 1 });
-  assert.deepEqual(results.slice(10).map(({ steps }) => steps[0]!.state), ["not run", "not run"]);
+  assert.deepEqual(results.slice(8).map(({ steps }) => steps[0]!.state), ["not run", "not run"]);
   const locked = (await calls()).filter((args) => args.includes(" create "));
-  assert.ok(locked.length <= 10);
+  assert.ok(locked.length <= 8);
 });
 
-Deno.test("E22: planFleet() shows all clusters in their order, ten at a time", async () => {
+Deno.test("E22: planFleet() shows all clusters in their order, eight at a time", async () => {
   const { clusters } = await edges(20);
   let now = 0, most = 0;
   const counting = step({
@@ -351,7 +351,7 @@ Deno.test("E22: planFleet() shows all clusters in their order, ten at a time", a
   const plans = await planFleet([counting], clusters);
   assert.deepEqual(plans.map(({ error }) => error), clusters.map(() => undefined));
   assert.deepEqual(plans.map(({ cluster }) => cluster), clusters);
-  assert.ok(most <= 10, `${most} at once`);
+  assert.ok(most <= 8, `${most} at once`);
 });
 
 Deno.test("E13: deployFleet() looks again at a cluster whose lock it has waited for", async () => {
