@@ -78,6 +78,8 @@ export const prometheus = step({
 function wayToEdges(): Step {
   return step({
     name: "20-prometheus",
+    skips: (central) =>
+      flag(central, "NETWORK_POLICIES") ? undefined : "everything is open (NETWORK_POLICIES)",
     objects: (central) =>
       Promise.resolve(
         policiesIn(central, "monitoring").filter(({ metadata }) =>

@@ -36,7 +36,7 @@ export async function tellCentral(
     const edges = edgesWith(step);
     if (!step.centralPart || edges.length === 0) continue;
     const part = step.centralPart(edges);
-    if (await isEmpty(part, central)) continue;
+    if (part.skips?.(central)) continue;
     const reached = await reachCentral(part, edges, central, report, take);
     if (!reached) {
       results.push(notRun(part));
@@ -74,9 +74,9 @@ export async function planCentral(
   take?: string[],
 ): Promise<Planned[]> {
   const report = new Report(`${central.id} | `);
-  const parts = steps.flatMap(({ centralPart }) => centralPart?.(edges) ?? []);
+  const parts = steps.flatMap(({ centralPart }) => centralPart?.(edges) ?? [])
+    .filter(({ skips }) => !skips?.(central));
   const plans = parts.map(async (part) => {
-    if (await isEmpty(part, central)) return [];
     const reached = await reachCentral(part, edges, central, report, take);
     if (!reached) return [];
     const objects = await desired(part, central);
@@ -85,12 +85,6 @@ export async function planCentral(
     return entries.filter(({ action }) => action !== "delete" && action !== "kept");
   });
   return (await Promise.all(plans)).flat();
-}
-
-/** Whether there is nothing to tell; what cannot be rendered is told by {@link reachCentral}. */
-async function isEmpty(part: Step, central: Cluster): Promise<boolean> {
-  const objects = await desired(part, central).catch(() => undefined);
-  return objects?.length === 0;
 }
 
 /** What is known of central; undefined where it cannot be told, which a warning says. */

@@ -36,7 +36,7 @@ export interface StepDefinition {
   afterFleet?: boolean;
   /**
    * What central has to know once these edges (ids) had the step and central itself did not: a step of
-   * the same name, which applies a part of central's objects, and has nothing to do where there are none.
+   * the same name, which applies a part of central's objects.
    */
   centralPart?: (edges: string[]) => Step;
   /** Why the step has nothing to do on this cluster, as a sentence; undefined when it has. */
