@@ -15,6 +15,8 @@ export const VARIABLE = /(\$?)\$\{([^}]*?)(\??)\}/g;
 // Kubernetes wants text here, whatever type the setting has.
 const ALWAYS_TEXT =
   /(\.|^)(annotations|labels|matchLabels|data|stringData|args|command|parameters|externalLabels)[.[]|\.env\[\d+\]\.value$/;
+/** What alone may fall away. */
+const ARGUMENT = /\.args\[\d+\]$/;
 // A variable here would change what an object is, not what it says.
 const FIXED = /^(apiVersion|kind|metadata\.name|metadata\.namespace)$|selector(\.|$)|matchLabels/i;
 
@@ -55,7 +57,7 @@ export function substitute(
     const filledIn = text.replace(VARIABLE, (all, dollar, name, mark) => {
       if (dollar) return all.slice(1);
       const value = lookUp(name);
-      if (mark && !/\.args\[\d+\]$/.test(path)) {
+      if (mark && !ARGUMENT.test(path)) {
         problem(path, `${all}: only an argument may fall away`);
       }
       falls ||= mark && (value === "" || value === false);
@@ -71,11 +73,11 @@ export function substitute(
     else if (FIXED.test(path)) problem(path, `${text}: no variable may stand here`);
     else result = withValue(result, keys, replaced(place));
   }
-  for (const { keys } of placesIn(object).filter(({ text }) => text.includes("?}"))) {
+  for (const { keys, path, text } of placesIn(object)) {
+    if (!text.includes("?}") || !ARGUMENT.test(path)) continue;
     const list = keys.slice(0, -1);
-    const items = list.reduce((node, key) => node[key], result as Manifest[string]);
-    const kept = Array.isArray(items) ? items.filter((one) => one !== undefined) : items;
-    result = withValue(result, list, kept);
+    const items: unknown[] = list.reduce((node, key) => node[key], result as Manifest[string]);
+    result = withValue(result, list, items.filter((one) => one !== undefined));
   }
   return result;
 }
