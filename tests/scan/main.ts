@@ -4,11 +4,11 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { stringify } from "yaml";
 import { $ } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { cacheDir, temporaryFolder } from "../../lib/io/files.ts";
 import { print, table } from "../../lib/io/report.ts";
+import { toYaml } from "../../lib/render/yaml.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
 
 const VERSION = "3.3.30";
@@ -36,7 +36,7 @@ let low = false;
 try {
   for (const { cluster, step, objects } of await renderedFleet()) {
     await mkdir(join(folder, cluster.id), { recursive: true });
-    const text = objects.map((object) => stringify(object)).join("---\n");
+    const text = objects.map((object) => toYaml(object)).join("---\n");
     await writeFile(join(folder, cluster.id, `${step}.yaml`), text);
   }
   for await (const { name: id } of Deno.readDir(folder)) {
@@ -47,8 +47,8 @@ try {
     const { results }: { results: Record<string, Check[]> } = JSON.parse(stdout);
     const passed = results.passed_checks!.length;
     for (const { check_id, check_name, resource } of results.failed_checks!) {
-      const before = failed.get(check_id) ?? { name: check_name, at: new Set() };
-      failed.set(check_id, { ...before, at: before.at.add(resource) });
+      failed.getOrInsertComputed(check_id, () => ({ name: check_name, at: new Set() }))
+        .at.add(resource);
     }
     const share = 100 * passed / (passed + results.failed_checks!.length);
     if (share < BAR || results.skipped_checks!.length > 0) low = true;

@@ -36,7 +36,7 @@ export function grpcSecrets(cluster: Cluster): Manifest[] {
 
 /** How Query dials an edge, in the words of its endpoint file; the address is no name to check. */
 export function clientConfig(cluster: Cluster, edge: Peer) {
-  const compression = flag(cluster, "SIDECAR_COMPRESSION") ? { compression: "snappy" } : {};
+  const compression = flag(cluster, "SIDECAR_COMPRESSION") ? { compression: "snappy" } : undefined;
   const tls_config = {
     ca_file: `${FOLDER}/ca.crt`,
     cert_file: `${FOLDER}/tls.crt`,
@@ -47,7 +47,5 @@ export function clientConfig(cluster: Cluster, edge: Peer) {
     return { client_config: { tls_config, server_name: edge.name, ...compression } };
   }
   // Query minds the compression of an endpoint only beside a word about TLS.
-  return compression.compression
-    ? { client_config: { tls_config: { enabled: false }, ...compression } }
-    : {};
+  return compression ? { client_config: { tls_config: { enabled: false }, ...compression } } : {};
 }
