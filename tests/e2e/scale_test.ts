@@ -35,15 +35,25 @@ async function loaded(pod: string): Promise<string[]> {
   return data.blocks.map(({ ulid }) => ulid);
 }
 
-/** Samples of the history in a day that there are blocks of every resolution of, by the coarsest allowed. */
-async function samples(): Promise<Record<string, string>> {
+/**
+ * Samples of the history in a day that there are blocks of every resolution of, of each cluster by the coarsest
+ * allowed. Waits for the Compactor, which may not have thinned out that day yet.
+ */
+async function samples(): Promise<Record<string, number[]>> {
   const time = String((Math.floor(Date.now() / 86_400_000) - 20) * 86_400);
-  const query = `sum(count_over_time(${METRIC}[1d]))`;
-  const asked = ["0s", "5m", "1h"].map(async (max_source_resolution) => {
-    const { result } = await ask(central, QUERY, query, { time, max_source_resolution });
-    return [max_source_resolution, result[0]!.value[1]];
+  const query = `count_over_time(${METRIC}[1d])`;
+  return await eventually(20, async () => {
+    const asked = [["0s", 120], ["5m", 300], ["1h", 3600]] as const;
+    return Object.fromEntries(
+      await Promise.all(asked.map(async ([max_source_resolution, seconds]) => {
+        const { result } = await ask(central, QUERY, query, { time, max_source_resolution });
+        const counts = result.map(({ value }) => Number(value[1]));
+        assert.equal(counts.length, names.length);
+        for (const count of counts) assert.ok(count <= 86_400 / seconds + 1, max_source_resolution);
+        return [max_source_resolution, counts];
+      })),
+    );
   });
-  return Object.fromEntries(await Promise.all(asked));
 }
 
 check("Query runs twice and Store in two shards: every block in exactly one", async () => {
