@@ -111,7 +111,7 @@ scan:
 bench:
 	@$(DEMO) tests/bench/bench.ts
 
-## e2e               deploy the laboratory's clusters and ask their programs; another site: SITE=, see README.md
+## e2e               deploy the laboratory's clusters and ask their programs; another site: SITE=, see docs/contributing.md
 .PHONY: e2e
 e2e:
 	@$(DEMO) tests/e2e/run.ts suite
@@ -121,7 +121,11 @@ e2e:
 e2e-faults:
 	@$(DEMO) tests/e2e/run.ts drills
 
-## config-196        every effective setting of a cluster and where it comes from
+## config            every effective setting of the clusters and where it comes from (config-196 for one)
+.PHONY: config
+config:
+	@$(RUN) scripts/operate/config.ts all
+
 config-%: FORCE
 	@$(RUN) scripts/operate/config.ts "$$STEM"
 
