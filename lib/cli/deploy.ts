@@ -124,7 +124,7 @@ async function close(steps: Step[], results: ClusterResult[], seconds: number): 
   const hidden = notShown(results);
   if (hidden.length > 0) report.say(`\nNot shown here:\n  ${hidden.join("\n  ")}`);
   for (const bundle of missingBundles()) {
-    report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, README.md)`);
+    report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, docs/install.md)`);
   }
   const ended = results.filter(({ cluster }) => !flag(cluster, "SIMULATED_NODES"))
     .map(({ cluster, steps: ran }) => ({

@@ -114,7 +114,7 @@ const RULES: Rule[] = [
     broken: (ingress) => ingress === "nginx",
     because:
       "ingress-nginx has known holes and gets no fixes any more; INGRESS=traefik, which is " +
-      "proved, takes its place: see README.md, Doors",
+      "proved, takes its place: see docs/deploy.md, Doors",
     warns: true,
   },
   {

@@ -1,6 +1,6 @@
 // A failure that an operator can act on: what, where, and what to do next.
 
-/** Exit codes of every command; one meaning each (listed in README.md). */
+/** Exit codes of every command; one meaning each (listed in docs/troubleshooting.md). */
 export const ExitCode = {
   done: 0,
   bug: 1,

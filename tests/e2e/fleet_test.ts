@@ -111,7 +111,7 @@ check(
   },
 );
 
-/** A CA and one certificate per cluster, as README.md makes them. */
+/** A CA and one certificate per cluster, as docs/certificates.md makes them. */
 async function certificates(folder: string): Promise<void> {
   const certificate = (file: string, name: string, ...more: string[]) => {
     const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
