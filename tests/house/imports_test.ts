@@ -36,10 +36,11 @@ const MAY: Record<string, string[]> = {
   needs: ["core", "io"],
   settings: [...ALL_OF_LIB, "needs"],
   tools: [...ALL_OF_LIB, "needs"],
-  // What a site's network has at its ends, for the flows of every component.
+  component: ALL_OF_LIB,
+  // What a site's network enforces, and what the programs leave open to it.
   network: ALL_OF_LIB,
-  component: [...ALL_OF_LIB, "network"],
-  networks: [...ALL_OF_LIB, "network", "component"],
+  // The flows of every component.
+  networks: [...ALL_OF_LIB, "component"],
   checks: [...ALL_OF_LIB, "network", "component"],
   // A step runs its component; its bundle may come from a Go module where it cannot be downloaded.
   step: [...ALL_OF_LIB, "needs", "network", "component", "networks", "checks", "tools"],

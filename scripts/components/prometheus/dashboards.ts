@@ -63,7 +63,7 @@ export function packOwn(cluster: Cluster, components: string[]): Promise<Manifes
   });
 }
 
-// Other systems, and what the rules and scrapes that are left out would have filled.
+// Other systems, and what the rules and scrapes that are left out would have renderFile.
 const EMPTY_HERE = /^(.*windows.*|nodes-aix|nodes-darwin|prometheus-remote-write|apiserver)\.json$/;
 const CONTROL_PLANE = /^(controller-manager|scheduler|proxy)\.json$/;
 // Compares clusters, of which an edge's Prometheus knows none.
