@@ -723,12 +723,17 @@ Deno.test("enforcerOf() knows the network plugins that do, by their DaemonSets",
     KUBECONFIG_FILE: "kubeconfig",
     NETWORK_POLICIES: "true",
   });
-  await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\ncalico-node\n" }]);
+  const running = (...names: string[]) =>
+    fakeKubectl([{
+      on: "get daemonsets",
+      stdout: items(...names.map((name) => ({ metadata: { name } }))),
+    }]);
+  await running("kube-proxy", "calico-node");
   assert.equal(await enforcerOf(strict), "calico-node");
   assert.match((await policiesEnforced(subjectWith(strict))).what, /calico-node enforces/);
-  await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\ncilium-envoyish\n" }]);
+  await running("kube-proxy", "cilium-envoyish");
   assert.equal(await enforcerOf(strict), "cilium-envoyish");
-  await fakeKubectl([{ on: "get daemonsets", stdout: "kube-proxy\n" }]);
+  await running("kube-proxy");
   assert.equal(await enforcerOf(strict), undefined);
   assert.equal((await policiesEnforced(subjectWith(strict))).state, "warn");
   assert.equal((await policiesEnforced(subjectWith(EXISTING))).state, "ok");
@@ -850,7 +855,7 @@ const HEALTHY: Reply[] = [
   },
   { on: "get services", stdout: items(service("other", 30081)) },
   { on: "get deployments.apps", stdout: items() },
-  { on: "get daemonsets", stdout: "kube-proxy\n" },
+  { on: "get daemonsets", stdout: items() },
 ];
 
 /** The table of a cluster behind these replies; `calls` are kubectl's. */

@@ -1,6 +1,6 @@
 // Whether somebody on the cluster carries NetworkPolicies out; the API server only keeps them.
 import { type Cluster, flag } from "../../../lib/core/cluster.ts";
-import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { objectsEverywhere } from "../../../lib/kube/list.ts";
 import { type Finding, ok, type Subject, warn } from "../../../lib/core/check.ts";
 
 /** DaemonSets of the programs that do: none of them means that policies have no effect. */
@@ -17,12 +17,8 @@ const ENFORCERS = [
 
 /** The network plugin of the cluster that enforces NetworkPolicies, by its DaemonSet; undefined: none. */
 export async function enforcerOf(cluster: Cluster): Promise<string | undefined> {
-  const columns = ["-o", "jsonpath={range .items[*]}{.metadata.name}{'\\n'}{end}"];
-  const list = await kubectl(["get", "daemonsets.apps", "--all-namespaces", ...columns], {
-    cluster,
-    seconds: 15,
-  });
-  return list.split("\n")
+  const sets = await objectsEverywhere(cluster, "daemonsets.apps");
+  return sets.map(({ metadata }) => metadata.name)
     .find((name) => ENFORCERS.some((one) => name === one || name.startsWith(`${one}-`)));
 }
 
