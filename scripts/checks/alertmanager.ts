@@ -1,9 +1,7 @@
-// Checks of the way of an alert: it arrives at Alertmanager, people are told of it, and none that is critical fires.
-import { parse } from "yaml";
+// Checks of the way of an alert: it arrives at Alertmanager, and people are told of it.
 import { readJson } from "../../lib/probe/http.ts";
-import { type ClusterProxy, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
+import { type ClusterProxy, type Findings, note, type Subject } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
-import type { Manifest } from "../../lib/core/object.ts";
 import { lossesOf } from "./metrics.ts";
 
 /** The Alertmanager of the cluster itself. */
@@ -63,54 +61,4 @@ export async function notifications({ cluster, proxy }: Subject): Promise<Findin
         "-c alertmanager | grep -i notify",
     }),
   ];
-}
-
-/**
- * Critical alerts that fire and are not silenced; those that no rule of the objects makes are a note, and so
- * are those about the `excused` clusters, by name, and about stand-ins.
- */
-export function criticalProblems(
-  alerts: Alert[],
-  objects: Manifest[],
-  excused: string[],
-  standIns: string[],
-): Findings {
-  const names = alertNames(objects);
-  const isOurs = ({ labels: { alertname, cluster = "", edge = "", job = "" } }: Alert) =>
-    names.has(alertname!) && ![cluster, edge].some((name) => excused.includes(name)) &&
-    !standIns.some((program) => job.includes(program));
-  const firing = alerts.filter(({ labels, status }) =>
-    labels.severity === "critical" && status.state !== "suppressed"
-  );
-  const others = new Set(
-    firing.filter((alert) => !isOurs(alert)).map(({ labels }) => labels.alertname),
-  );
-  return [
-    ok(`none fires, of ${names.size} alerts`),
-    others.size > 0 && note(`critical, and not about what is ours here: ${[...others].join(", ")}`),
-    firing.filter(isOurs).map((
-      { labels, annotations: { summary = "", runbook_url }, startsAt },
-    ) => ({
-      what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${summary}`,
-      cause: "what the alert says; Alertmanager forgets it a few minutes after that is mended",
-      fix: runbook_url ?? "look at it in Alertmanager",
-    })),
-  ];
-}
-
-/** Names of the alerts that the rules of these objects make: Prometheus' own, and the Ruler's. */
-function alertNames(objects: Manifest[]): Set<string> {
-  const groups = objects.flatMap((object) =>
-    object.kind === "PrometheusRule" ? object.spec.groups : rulerGroups([object])
-  );
-  return new Set(groups.flatMap(({ rules }) => rules.flatMap(({ alert }: Rule) => alert ?? [])));
-}
-
-type Rule = { alert?: string };
-
-/** Groups of rules that the Ruler reads from its ConfigMaps. */
-export function rulerGroups(objects: Manifest[]): { name: string; rules: Rule[] }[] {
-  return objects.filter(({ kind, metadata }) =>
-    kind === "ConfigMap" && metadata.labels?.["app.kubernetes.io/name"] === "thanos-ruler"
-  ).flatMap(({ data }) => Object.values<string>(data ?? {}).flatMap((file) => parse(file).groups));
 }

@@ -6,8 +6,7 @@ import { durationSeconds } from "../../lib/core/quantity.ts";
 import { type Listed, listObjects } from "../../lib/s3/bucket.ts";
 import { keyOf, s3Of } from "../../lib/s3/client.ts";
 import { thanosKey } from "../components/prometheus/access.ts";
-import { valueOf } from "./metrics.ts";
-import { PROMETHEUS } from "./prometheus.ts";
+import { PROMETHEUS, valueOf } from "./metrics.ts";
 import { shortList } from "../../lib/core/short_list.ts";
 
 const HOUR = 3_600_000;

@@ -1,4 +1,4 @@
-// Checks that are one question to Prometheus: it must have an answer.
+// What Prometheus and its like are asked, and checks that are one question: it must have an answer.
 import { readJson } from "../../lib/probe/http.ts";
 import {
   type ClusterProxy,
@@ -8,7 +8,13 @@ import {
   type Subject,
   warn,
 } from "../../lib/core/check.ts";
-import { PROMETHEUS } from "./prometheus.ts";
+
+/** The Prometheus of the cluster itself. */
+export const PROMETHEUS = {
+  namespace: "monitoring",
+  name: "kube-prometheus-stack-prometheus",
+  port: 9090,
+};
 
 /** One series of an instant query. */
 export interface Sample {
@@ -43,6 +49,20 @@ export function growthOf(
   time: string,
 ): Promise<number | undefined> {
   return valueOf(proxy, `sum(increase(${counter}[${time}]))`);
+}
+
+/** One of `data.groups` of `/api/v1/rules`. */
+export interface RuleGroup {
+  file: string;
+  name: string;
+  rules: { name: string; health: "ok" | "err" | "unknown"; lastError?: string }[];
+}
+
+/** The rules that a Prometheus or a Ruler evaluates. */
+export async function groupsOf(proxy: ClusterProxy, service: ServicePort): Promise<RuleGroup[]> {
+  const path = "/api/v1/rules";
+  const { data } = await readJson<{ data: { groups: RuleGroup[] } }>(proxy, service, path);
+  return data.groups;
 }
 
 /** A check that fails with `problem` unless the expression has a value. */

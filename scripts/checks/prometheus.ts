@@ -1,23 +1,10 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
 import { readJson } from "../../lib/probe/http.ts";
-import {
-  type ClusterProxy,
-  type Finding,
-  type Findings,
-  note,
-  type ServicePort,
-  type Subject,
-} from "../../lib/core/check.ts";
+import { type Finding, type Findings, note, type Subject } from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
-
-/** The Prometheus of the cluster itself. */
-export const PROMETHEUS = {
-  namespace: "monitoring",
-  name: "kube-prometheus-stack-prometheus",
-  port: 9090,
-};
+import { groupsOf, PROMETHEUS, type RuleGroup } from "./metrics.ts";
 
 /** One of `data.activeTargets` of `/api/v1/targets`. */
 export interface ScrapeTarget {
@@ -30,13 +17,6 @@ export interface ScrapeTarget {
   scrapeInterval: string;
   /** `10s`. */
   scrapeTimeout: string;
-}
-
-/** One of `data.groups` of `/api/v1/rules`. */
-export interface RuleGroup {
-  file: string;
-  name: string;
-  rules: { name: string; health: "ok" | "err" | "unknown"; lastError?: string }[];
 }
 
 /**
@@ -147,13 +127,6 @@ export async function rules({ objects, proxy }: Subject): Promise<Findings> {
       })),
     others.length > 0 && note(`not ours, and failing: ${others.join(", ")}`),
   ];
-}
-
-/** The rules that a Prometheus or a Ruler evaluates. */
-export async function groupsOf(proxy: ClusterProxy, service: ServicePort): Promise<RuleGroup[]> {
-  const path = "/api/v1/rules";
-  const { data } = await readJson<{ data: { groups: RuleGroup[] } }>(proxy, service, path);
-  return data.groups;
 }
 
 /** The operator names the file after the object: monitoring-thanos-<uid>.yaml. */

@@ -1,6 +1,8 @@
-// Checks of the fleet as the central Thanos Query sees it.
-import { type Findings, note, type Subject } from "../../lib/core/check.ts";
+// Checks of the fleet as the central Thanos Query sees it, and that no critical alert fires.
+import { parse } from "yaml";
+import { type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 import { edgesOf } from "../components/thanos/fleet.ts";
 import {
   absenceOf,
@@ -9,9 +11,9 @@ import {
   readStores,
   whyMissing,
 } from "../components/thanos/stores.ts";
-import { alertsOf, criticalProblems, rulerGroups } from "./alertmanager.ts";
-import { ask } from "./metrics.ts";
-import { failingRules, groupsOf } from "./prometheus.ts";
+import { type Alert, alertsOf } from "./alertmanager.ts";
+import { ask, groupsOf } from "./metrics.ts";
+import { failingRules } from "./prometheus.ts";
 
 /** The Ruler of the central cluster. */
 export const RULER = { namespace: "monitoring", name: "thanos-ruler", port: 10902 };
@@ -87,11 +89,49 @@ export async function globalRules({ objects, proxy }: Subject): Promise<Findings
   ];
 }
 
-/** No alert says that something is broken now; of an edge that nobody has deployed it may. */
+/**
+ * No critical alert fires that is not silenced; those that no rule of the objects makes are a note, and so are those
+ * about an edge that nobody has deployed, and about stand-ins.
+ */
 export async function criticalAlerts(subject: Subject): Promise<Findings> {
   const { cluster, objects, proxy } = subject;
-  const alerts = await alertsOf(proxy);
   const excused = cluster.role === "central" ? (await seenByQuery(subject)).excused : [];
-  const names = excused.map(({ name }) => name);
-  return criticalProblems(alerts, await objects(), names, list(cluster, "STAND_INS"));
+  const standIns = list(cluster, "STAND_INS");
+  const known = alertNames(await objects());
+  const isOurs = ({ labels: { alertname, cluster, edge, job = "" } }: Alert) =>
+    known.has(alertname!) && !excused.some(({ name }) => name === cluster || name === edge) &&
+    !standIns.some((program) => job.includes(program));
+  const firing = (await alertsOf(proxy)).filter(({ labels, status }) =>
+    labels.severity === "critical" && status.state !== "suppressed"
+  );
+  const others = firing.filter((alert) => !isOurs(alert)).map(({ labels }) => labels.alertname);
+  return [
+    ok(`none fires, of ${known.size} alerts`),
+    others.length > 0 &&
+    note(`critical, and not about what is ours here: ${[...new Set(others)].join(", ")}`),
+    firing.filter(isOurs).map((
+      { labels, annotations: { summary = "", runbook_url }, startsAt },
+    ) => ({
+      what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${summary}`,
+      cause: "what the alert says; Alertmanager forgets it a few minutes after that is mended",
+      fix: runbook_url ?? "look at it in Alertmanager",
+    })),
+  ];
+}
+
+/** Names of the alerts that the rules of these objects make: Prometheus' own, and the Ruler's. */
+function alertNames(objects: Manifest[]): Set<string> {
+  const groups = objects.flatMap((object) =>
+    object.kind === "PrometheusRule" ? object.spec.groups : rulerGroups([object])
+  );
+  return new Set(groups.flatMap(({ rules }) => rules.flatMap(({ alert }: Rule) => alert ?? [])));
+}
+
+type Rule = { alert?: string };
+
+/** Groups of rules that the Ruler reads from its ConfigMaps. */
+export function rulerGroups(objects: Manifest[]): { name: string; rules: Rule[] }[] {
+  return objects.filter(({ kind, metadata }) =>
+    kind === "ConfigMap" && metadata.labels?.["app.kubernetes.io/name"] === "thanos-ruler"
+  ).flatMap(({ data }) => Object.values<string>(data ?? {}).flatMap((file) => parse(file).groups));
 }

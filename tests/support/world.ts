@@ -13,7 +13,7 @@ import { ensureBucket, PROBE_PREFIX } from "../../lib/s3/bucket.ts";
 import { s3Of } from "../../lib/s3/client.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { checksOfCluster } from "../../scripts/50-verify.ts";
-import { rulerGroups } from "../../scripts/checks/alertmanager.ts";
+import { rulerGroups } from "../../scripts/checks/thanos.ts";
 import { poolsOf } from "../../scripts/checks/prometheus.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { inventoryOf } from "./inventory.ts";

@@ -7,8 +7,7 @@ import { type Step, step } from "../../../lib/deploy/step.ts";
 import { STEPS } from "../../steps.ts";
 import { uploadOf, uploadProblems } from "../../checks/blocks.ts";
 import { backupTargetSince } from "../../checks/longhorn.ts";
-import { growthOf, valueOf } from "../../checks/metrics.ts";
-import { PROMETHEUS } from "../../checks/prometheus.ts";
+import { growthOf, PROMETHEUS, valueOf } from "../../checks/metrics.ts";
 import { verifyBy } from "../../checks/run.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
 
