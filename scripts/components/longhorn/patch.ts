@@ -9,17 +9,6 @@ import { toYaml } from "../../../lib/render/yaml.ts";
 /** Changes a copy of the object; undefined leaves the object out. */
 type Change = (object: Manifest) => Manifest | undefined;
 
-// Without NETWORK_POLICIES all traffic is allowed. Where a CNI enforces them these would cut Prometheus
-// off from port 9500, silently (longhorn#13740), and the host from iSCSI on 3260 (longhorn#13802).
-const POLICIES = [
-  "backing-image-data-source",
-  "backing-image-manager",
-  "instance-manager",
-  "longhorn-manager",
-  "longhorn-recovery-backend",
-  "longhorn-webhook",
-].map((name) => `NetworkPolicy/longhorn-system/${name}`);
-
 /**
  * The bundle for one cluster, its volumes with so many replicas; an empty bundle (one that could not
  * be had) stays empty. Throws exit 2 naming every object or field that upstream no longer has.
@@ -33,9 +22,6 @@ export function patchLonghorn(
   const changes: Record<string, Change> = {
     // Ours has the Pod Security labels (manifests/longhorn/base/namespace.yaml).
     "Namespace/longhorn-system": () => undefined,
-    ...Object.fromEntries(
-      (flag(cluster, "NETWORK_POLICIES") ? [] : POLICIES).map((id) => [id, () => undefined]),
-    ),
     "Service/longhorn-system/longhorn-frontend": withoutNodePort,
     "Deployment/longhorn-system/longhorn-ui": (ui) => withValue(ui, ["spec", "replicas"], 1),
     "Deployment/longhorn-system/longhorn-driver-deployer": smallDriver,
@@ -49,7 +35,10 @@ export function patchLonghorn(
   const ids = objects.map(idOf);
   const unmatched = Object.keys(changes).filter((id) => !ids.includes(id));
   if (unmatched.length > 0) throw mismatch(unmatched.map((id) => near(id, ids)));
-  return objects.flatMap((object) => {
+  // Without NETWORK_POLICIES all traffic is allowed. Where a CNI enforces them upstream's would cut Prometheus off from
+  // port 9500, silently (longhorn#13740), and the host from iSCSI on 3260 (longhorn#13802).
+  const fenced = flag(cluster, "NETWORK_POLICIES");
+  return objects.filter(({ kind }) => fenced || kind !== "NetworkPolicy").flatMap((object) => {
     const change = changes[idOf(object)];
     return change ? change(structuredClone(object)) ?? [] : object;
   });

@@ -201,14 +201,11 @@ Deno.test("patchLonghorn() gives a valid StorageClass that is the default", () =
 });
 
 Deno.test("A71: patchLonghorn() names every object that upstream no longer has, exit 2", () => {
-  const objects = bundle().filter(({ metadata }) => metadata.name !== "longhorn-ui")
-    .filter(({ kind, metadata }) =>
-      kind !== "NetworkPolicy" || metadata.name !== "longhorn-webhook"
-    );
-  const error = refusal(objects);
+  const gone = ["longhorn-ui", "longhorn-frontend"];
+  const error = refusal(bundle().filter(({ metadata }) => !gone.includes(metadata.name)));
   assert.equal(error.exitCode, 2);
   assert.equal(error.where.length, 2);
-  assert.match(error.where.join(), /NetworkPolicy\/longhorn-system\/longhorn-webhook/);
+  assert.match(error.where.join(), /Service\/longhorn-system\/longhorn-frontend/);
 });
 
 Deno.test("A71: patchLonghorn() names a field that upstream no longer has, exit 2", () => {
