@@ -31,7 +31,7 @@ import { packOwn, packUpstream } from "./components/prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./components/prometheus/login.ts";
 import { packRunbooks } from "./components/prometheus/runbooks.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
-import { grpcSecrets, mutualTls } from "./components/thanos/grpc.ts";
+import { grpcSecrets } from "./components/thanos/grpc.ts";
 import { moduleHome } from "./tools/go_build.ts";
 import { openOfPrometheus } from "./components/network/open.ts";
 
@@ -116,7 +116,8 @@ function builtInCode(cluster: Cluster): Manifest[] {
 
 /** Only edges are called from outside. */
 function folder(cluster: Cluster): string {
-  return cluster.role === "edge" && mutualTls(cluster) ? "prometheus/edge-mtls" : "prometheus";
+  const fenced = cluster.role === "edge" && flag(cluster, "THANOS_GRPC_MTLS");
+  return fenced ? "prometheus/edge-mtls" : "prometheus";
 }
 
 /** Folders of what is scraped, and has a dashboard, only on some clusters. */

@@ -56,16 +56,13 @@ function builtInCode(cluster: Cluster): Manifest[] {
 }
 
 function folder(cluster: Cluster): string {
-  return cluster.role === "central" && asksForLogin(cluster) ? "thanos/central-login" : "thanos";
-}
-
-function asksForLogin(cluster: Cluster): boolean {
-  return flag(cluster, "THANOS_UI_AUTH");
+  const asksForLogin = cluster.role === "central" && flag(cluster, "THANOS_UI_AUTH");
+  return asksForLogin ? "thanos/central-login" : "thanos";
 }
 
 /** Who may open the page of Thanos Query; the ingress wants the key `auth`. */
 function loginSecret(cluster: Cluster): Manifest[] {
-  if (!asksForLogin(cluster)) return [];
+  if (!flag(cluster, "THANOS_UI_AUTH")) return [];
   const login = { auth: text(cluster, "UI_BASIC_AUTH") };
   const labels = thanosLabels(cluster, "thanos-frontend", "query-frontend");
   return [secret("thanos-basic-auth", "monitoring", login, { labels })];

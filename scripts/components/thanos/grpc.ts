@@ -9,11 +9,6 @@ const NAMESPACE = "monitoring";
 /** Where the manifests mount both Secrets. */
 const FOLDER = "/etc/thanos/grpc";
 
-/** Whether the sidecars of edges admit only holders of a certificate. */
-export function mutualTls(cluster: Cluster): boolean {
-  return flag(cluster, "THANOS_GRPC_MTLS");
-}
-
 /**
  * The cluster's certificate with its key, and the CA; none without mutual TLS. The sidecar of an edge
  * reads its certificate again at every handshake, so a new one restarts no Prometheus; what else
@@ -43,7 +38,7 @@ export function clientConfig(cluster: Cluster, edge: Peer) {
     key_file: `${FOLDER}/tls.key`,
     min_version: "1.3",
   };
-  if (mutualTls(cluster)) {
+  if (flag(cluster, "THANOS_GRPC_MTLS")) {
     return { client_config: { tls_config, server_name: edge.name, ...compression } };
   }
   // Query minds the compression of an endpoint only beside a word about TLS.

@@ -1,13 +1,12 @@
 // The endpoints that Thanos Query is in touch with, compared with those it should be: edges may be lost, or nobody
 // has deployed them yet.
-import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { type Deployed, deployedOn } from "../../../lib/kube/deployed.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { ClusterProxy } from "../../../lib/core/check.ts";
 import { until } from "../../../lib/io/wait.ts";
-import { mutualTls } from "./grpc.ts";
 
 /** The Thanos Query of the central cluster. */
 export const QUERY = { namespace: "monitoring", name: "thanos-query", port: 9090 };
@@ -140,10 +139,7 @@ export async function awaitEdges(cluster: Cluster, edges: Peer[], say: Say): Pro
 
 /** Whether Query dials edges in another way than the settings want: with TLS, or without. */
 export async function dialsOtherwise(central: Cluster): Promise<boolean> {
-  const [name, namespace] = ["configmap/thanos-query-endpoints", "monitoring"];
-  const live = await kubectl(
-    ["get", name, "--namespace", namespace, "--ignore-not-found", "--output", "yaml"],
-    { cluster: central },
-  );
-  return live !== "" && live.includes("cert_file") !== mutualTls(central);
+  const words = ["get", "configmap", "thanos-query-endpoints", "-n", "monitoring", "-o", "yaml"];
+  const live = await kubectl([...words, "--ignore-not-found"], { cluster: central });
+  return live !== "" && live.includes("cert_file") !== flag(central, "THANOS_GRPC_MTLS");
 }
