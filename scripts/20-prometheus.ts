@@ -27,9 +27,8 @@ import {
   thanosKey,
   watchingS3,
 } from "./components/prometheus/access.ts";
-import { packOwn, packUpstream } from "./components/prometheus/dashboards.ts";
+import { packOwn, packRunbooks, packUpstream } from "./components/prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./components/prometheus/login.ts";
-import { packRunbooks } from "./components/prometheus/runbooks.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets } from "./components/thanos/grpc.ts";
 import { moduleHome } from "./tools/go_build.ts";

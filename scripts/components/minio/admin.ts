@@ -1,9 +1,8 @@
 // The administration of a MinIO: quotas, policies and users, which S3 itself does not know.
 import { Buffer } from "node:buffer";
-import { createHmac } from "node:crypto";
+import { createCipheriv, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 import { must } from "../../../lib/s3/errors.ts";
 import { codeOf, type S3, type S3Answer, type S3Call, type S3Key } from "../../../lib/s3/types.ts";
-import { sealed } from "./admin_encryption.ts";
 
 /** Its calls: the method of each, and the right that the key needs. */
 const CALLS = {
@@ -145,4 +144,28 @@ export function metricsToken({ accessKey, secretKey }: S3Key): string {
   const claims = { sub: accessKey, iss: "prometheus", exp: Date.UTC(2100, 0) / 1000 };
   const text = `${part({ alg: "HS512", typ: "JWT" })}.${part(claims)}`;
   return `${text}.${createHmac("sha512", secretKey).update(text).digest("base64url")}`;
+}
+
+// Of the kinds of encryption that MinIO takes, the one without Argon2, which Deno lacks.
+const PBKDF2_AES_GCM = 2;
+
+/**
+ * A body with secrets, encrypted with the secret key of the asker: salt, kind of encryption, nonce, and a sio stream
+ * of one piece; less than 16 KiB of text.
+ */
+function sealed(text: string, password: string): Uint8Array<ArrayBuffer> {
+  const salt = randomBytes(32);
+  const nonce = randomBytes(8);
+  const key = pbkdf2Sync(password, salt, 8192, 32, "sha256");
+  const seal = (piece: number, about: Uint8Array, text: string) => {
+    const counted = Buffer.concat([nonce, Uint8Array.of(piece, 0, 0, 0)]);
+    const cipher = createCipheriv("aes-256-gcm", key, counted);
+    cipher.setAAD(about); // vouched for, but not sent
+    return Buffer.concat([cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]);
+  };
+  // Of piece 0, which is empty, the tag alone is used; with the mark of the last piece before it, it
+  // stands for piece 1 being the only one.
+  const last = Buffer.concat([Uint8Array.of(0x80), seal(0, Uint8Array.of(), "")]);
+  const body = seal(1, last, text);
+  return new Uint8Array(Buffer.concat([salt, Uint8Array.of(PBKDF2_AES_GCM), nonce, body]));
 }

@@ -1,16 +1,31 @@
 // Secrets and settings of the metrics half that are built from variables.
 import { parse } from "yaml";
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
-import { configMap, type Manifest, RELOAD_ANNOTATION, secret } from "../../../lib/core/object.ts";
+import {
+  configMap,
+  labelsOf,
+  type Manifest,
+  RELOAD_ANNOTATION,
+  secret,
+} from "../../../lib/core/object.ts";
 import { metricsToken } from "../minio/admin.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { objstoreConfig } from "../minio/objstore.ts";
-import { grafanaLabels, metricsLabels } from "./labels.ts";
 
 const NAMESPACE = "monitoring";
+
+/** Labels of an object of `name` at `version` (its image tag). */
+export function metricsLabels(name: string, version: string): Record<string, string> {
+  return labelsOf({ name, component: name, partOf: "metrics", version });
+}
+
+/** Those of Grafana's. */
+export function grafanaLabels(cluster: Cluster): Record<string, string> {
+  return metricsLabels("grafana", text(cluster, "GRAFANA_VERSION"));
+}
 
 /** Where Prometheus' sidecar and Thanos find the key of the bucket of blocks. */
 export const thanosKey: S3KeyHolder = {

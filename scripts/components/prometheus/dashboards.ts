@@ -1,4 +1,4 @@
-// The dashboards of Grafana: ours, and kube-prometheus' for Kubernetes itself.
+// What Grafana serves: our dashboards, kube-prometheus' for Kubernetes itself, and the runbooks.
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -10,8 +10,8 @@ import {
   RELOAD_ANNOTATION,
   SUBSTITUTE_ANNOTATION,
 } from "../../../lib/core/object.ts";
+import { grafanaLabels } from "./access.ts";
 import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.ts";
-import { grafanaLabels } from "./labels.ts";
 import { type PanelPlace, placeOf } from "./place.ts";
 import { ourJobs } from "./rules.ts";
 
@@ -51,15 +51,11 @@ const packs = new Map<string, Promise<Manifest>>();
 
 /** {@link ownDashboards} as the ConfigMap that Grafana mounts, far below the 1 MiB that fit. */
 export function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
-  const labels = grafanaLabels(cluster);
-  const key = JSON.stringify([placeOf(cluster), components, labels]);
+  const key = JSON.stringify([placeOf(cluster), components, grafanaLabels(cluster)]);
   return packs.getOrInsertComputed(key, async () => {
-    const files = Object.entries(await ownDashboards(cluster, components));
-    return packed(
-      "grafana-dashboards-own",
-      labels,
-      files.map(([name, one]) => [`${name}.json`, toJson(one)]),
-    );
+    const dashboards = Object.entries(await ownDashboards(cluster, components));
+    const files = dashboards.map(([name, one]) => [`${name}.json`, toJson(one)] as const);
+    return packed("grafana-dashboards-own", cluster, files);
   });
 }
 
@@ -92,9 +88,7 @@ export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] 
     .filter(([name]) => controlPlane || !CONTROL_PLANE.test(name))
     .filter(([name]) => place.central || !CENTRAL.test(name))
     .map(([name, json]) => [name, ourJobs(JSON.stringify(adapted(name, json, place)))] as const);
-  return files.length > 0
-    ? [packed("grafana-dashboards-kubernetes", grafanaLabels(cluster), files)]
-    : [];
+  return files.length > 0 ? [packed("grafana-dashboards-kubernetes", cluster, files)] : [];
 }
 
 interface Variable {
@@ -143,15 +137,34 @@ function clusterVariable(file: string): Variable {
   };
 }
 
+/**
+ * The ConfigMap with a page for each of docs/runbooks, under the name of its file: the links of alerts lead there
+ * unless RUNBOOK_URL says where else.
+ */
+export async function packRunbooks(cluster: Cluster): Promise<Manifest> {
+  const folder = projectPath("docs/runbooks");
+  const pages = (await readdir(folder)).map(async (file) =>
+    [file, page(await readFile(join(folder, file), "utf8"))] as const
+  );
+  return packed("grafana-runbooks", cluster, await Promise.all(pages));
+}
+
+/** Markdown as it is written, in which the sections can be jumped to. Begins as browsers know a page. */
+function page(markdown: string): string {
+  const body = markdown.replaceAll("&", "&amp;").replaceAll("<", "&lt;")
+    .replace(/^## (.*)$/gm, (line, title: string) => `<b id="${title.toLowerCase()}">${line}</b>`);
+  return `<!doctype html>\n<meta charset="utf-8">\n<pre style="white-space: pre-wrap">\n${body}</pre>\n`;
+}
+
 /** Files that Grafana mounts, as the ConfigMap of that name. */
-export function packed(
+function packed(
   name: string,
-  labels: Record<string, string>,
+  cluster: Cluster,
   files: (readonly [name: string, text: string])[],
 ): Manifest {
   const sorted = files.toSorted(([a], [b]) => a < b ? -1 : 1);
   return configMap(name, "monitoring", Object.fromEntries(sorted), {
-    labels,
+    labels: grafanaLabels(cluster),
     // Dashboards have variables of their own; and Grafana reads them again by itself.
     annotations: { [SUBSTITUTE_ANNOTATION]: "disabled", [RELOAD_ANNOTATION]: "live" },
   });

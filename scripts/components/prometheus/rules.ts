@@ -2,7 +2,7 @@
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
-import { metricsLabels } from "./labels.ts";
+import { metricsLabels } from "./access.ts";
 
 interface Rule {
   alert?: string;
