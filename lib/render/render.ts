@@ -1,11 +1,12 @@
 // A directory of manifests plus a cluster become objects: kustomize, then strict ${NAME}.
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Cluster, projectPath, text } from "../core/cluster.ts";
+import { parse } from "yaml";
+import { type Cluster, projectPath, text, type Vars } from "../core/cluster.ts";
 import { refuseDuplicates } from "./validate.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { withChecksums } from "../core/checksums.ts";
-import type { Manifest } from "../core/object.ts";
+import { frozen, type Manifest } from "../core/object.ts";
 import { substitute } from "./substitute.ts";
 import { type Template, templatesIn } from "./kustomize.ts";
 
@@ -26,20 +27,39 @@ export async function render(
   const objects = (await templatesIn(root, folder)).map((template) =>
     substitute(template, cluster.vars, problems)
   );
-  if (problems.length > 0) {
-    const count = `${problems.length} ${problems.length === 1 ? "problem" : "problems"}`;
-    throw new DeployError(`Cannot render ${component} for ${cluster.id}: ${count}`, {
-      exitCode: ExitCode.config,
-      where: problems,
-      fix:
-        `name it in env/schema.json, and set it in env/common.env or env/cluster-${cluster.id}.env; ` +
-        "a version in manifests/versions.json",
-    });
-  }
+  if (problems.length > 0) throw unrendered(component, cluster, problems);
   const whole = [...objects, ...add];
   refuseDuplicates(whole);
   return rewriteImages(withChecksums(whole), cluster);
 }
+
+function unrendered(what: string, cluster: Cluster, problems: string[]): DeployError {
+  const count = `${problems.length} ${problems.length === 1 ? "problem" : "problems"}`;
+  return new DeployError(`Cannot render ${what} for ${cluster.id}: ${count}`, {
+    exitCode: ExitCode.config,
+    where: problems,
+    fix:
+      `name it in env/schema.json, and set it in env/common.env or env/cluster-${cluster.id}.env; ` +
+      "a version in manifests/versions.json",
+  });
+}
+
+/**
+ * The object of a file below manifests/ that is in no kustomization, because not every cluster has it or code computes
+ * values for it: `computed`, beside the settings. @throws {DeployError} exit 2 with every problem at once.
+ */
+export function renderFile(path: string, cluster: Cluster, computed: Vars = {}): Manifest {
+  const object = files.getOrInsertComputed(path, () => {
+    return frozen(parse(readFileSync(projectPath(join("manifests", path)), "utf8")) as Manifest);
+  });
+  const problems: string[] = [];
+  const result = substitute({ object, file: path }, { ...cluster.vars, ...computed }, problems);
+  if (problems.length > 0) throw unrendered(path, cluster, problems);
+  return result;
+}
+
+// They are the same for every cluster.
+const files = new Map<string, Manifest>();
 
 // The folders that each cluster has had its objects from so far, and their roots.
 const folders = new WeakMap<Cluster, Map<string, string>>();

@@ -7,10 +7,11 @@ import {
   secret,
   SUBSTITUTE_ANNOTATION,
 } from "../../../lib/core/object.ts";
+import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
-import { logAlerts } from "./alerts.ts";
 import { replicas } from "./documents.ts";
 
 const NAMESPACE = "logging";
@@ -91,9 +92,24 @@ export function loggingObjects(cluster: Cluster): Manifest[] {
       annotations: { [SUBSTITUTE_ANNOTATION]: "disabled" },
     }),
     configMap(FOUNDED, NAMESPACE, { cluster: "exists" }, extra),
-    logAlerts(cluster),
+    ageAlerts(cluster),
     secret(openSearchKey.name, NAMESPACE, access, extra),
     secret("opensearch-basic-auth", NAMESPACE, login, extra),
     ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, extra)] : []),
   ];
+}
+
+/** Ages in seconds, and what fills a hundredth of the buffer. */
+function ageAlerts(cluster: Cluster): Manifest {
+  const age = (setting: string, more: string) =>
+    durationSeconds(text(cluster, setting)) + durationSeconds(more);
+  const buffer = text(cluster, "LOG_BUFFER");
+  // As Fluent Bit reads it, which counts in thousands.
+  const bytes = Number.parseInt(buffer) * (buffer.endsWith("G") ? 1e9 : 1e6);
+  return renderFile("logging/ages.yaml", cluster, {
+    INDEX_DUE: age("LOG_RETENTION", "1d"),
+    INDEX_STUCK: age("LOG_RETENTION", "2d"),
+    SNAPSHOT_STUCK: age("LOG_SNAPSHOT_RETENTION", "5d"),
+    BUFFER_PERCENT: bytes / 100,
+  });
 }
