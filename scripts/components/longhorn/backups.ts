@@ -1,15 +1,15 @@
 // Which volumes are backed up, when, and the alert about one that was not. Longhorn's job takes the volumes of a group;
 // a volume joins by a label on Longhorn's own object, for templates of claims cannot change later.
-import { type Cluster, list, number, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, list, text } from "../../../lib/core/cluster.ts";
 import { cronInUtc, daysBetween } from "../../../lib/core/cron.ts";
 import { type Manifest, OWNER } from "../../../lib/core/object.ts";
 import { differing, type Resource, type Resources } from "../../../lib/core/resource.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
 import { liveObjects } from "../../../lib/kube/list.ts";
-import { LONGHORN_NAMESPACE, longhornLabels } from "./objects.ts";
+import { renderFile } from "../../../lib/render/render.ts";
+import { LONGHORN_NAMESPACE } from "./objects.ts";
 
-const NAME = "backup";
 /** On a volume: it is in the group of that name, which is nobody else's. */
 const IN_GROUP = `recurring-job-group.longhorn.io/${OWNER}`;
 
@@ -17,28 +17,9 @@ const IN_GROUP = `recurring-job-group.longhorn.io/${OWNER}`;
 export function backupJobs(cluster: Cluster): Manifest[] {
   const cron = text(cluster, "LONGHORN_BACKUP_CRON");
   if (cron === "never") return [];
-  return [{
-    apiVersion: "longhorn.io/v1beta2",
-    kind: "RecurringJob",
-    metadata: {
-      name: NAME,
-      namespace: LONGHORN_NAMESPACE,
-      labels: longhornLabels(cluster, NAME),
-    },
-    // Longhorn's webhook fills in what is left out, and every apply would find a difference.
-    spec: {
-      name: NAME,
-      task: "backup",
-      // A rule of the settings holds that there is one.
-      cron: cronInUtc(cron, text(cluster, "TIMEZONE"), new Date()),
-      retain: number(cluster, "LONGHORN_BACKUP_RETAIN"),
-      concurrency: 1,
-      // Not `default`, in which Longhorn puts every volume that has no group.
-      groups: [OWNER],
-      labels: {},
-      parameters: {},
-    },
-  }];
+  // A rule of the settings holds that there is one.
+  const BACKUP_CRON = cronInUtc(cron, text(cluster, "TIMEZONE"), new Date())!;
+  return [renderFile("longhorn/backup-job.yaml", cluster, { BACKUP_CRON })];
 }
 
 /** Whether LONGHORN_BACKUP_CLAIMS chooses the claim of a volume of Longhorn. */
@@ -101,11 +82,7 @@ export const backupGroup: Resources<Cluster> = {
     text(cluster, "STORAGE") === "longhorn" && backupJobs(cluster).length > 0 ? [inGroup] : [],
 };
 
-/**
- * The alert about attached volumes, for the job takes no others, of which LONGHORN_BACKUP_CLAIMS chooses the claim
- * and whose last backup is older than the longest pause between two runs and a day, or that have none and are older
- * themselves; and the series that it and people look at.
- */
+/** The alert about volumes whose backup is missing, and the series that it and people look at. */
 export function backupAlerts(cluster: Cluster): Manifest[] {
   const cron = text(cluster, "LONGHORN_BACKUP_CRON");
   if (cron === "never") return [];
@@ -114,34 +91,6 @@ export function backupAlerts(cluster: Cluster): Manifest[] {
     const [namespace, name] = claim.split("/").map(anyText);
     return `longhorn_volume_last_backup_at{pvc_namespace=~"${namespace}",pvc=~"${name}"}`;
   });
-  const last = "longhorn_chosen_volume_last_backup_at";
-  const created = 'max by (volume) (label_replace(kube_persistentvolume_created, "volume", "$1", ' +
-    '"persistentvolume", "(.*)"))';
-  const alert = {
-    alert: "LonghornBackupTooOld",
-    expr: `time() - (${last} > 0 or (${last} == 0) + on (volume) group_left () ${created}) ` +
-      `> ${days * 86400} and on (volume) longhorn_volume_state{state="attached"} == 1`,
-    for: "1h",
-    labels: { severity: "warning" },
-    annotations: {
-      summary: "Volume {{ $labels.volume }} ({{ $labels.pvc }}) has no backup of the last " +
-        `${days} days`,
-      description:
-        "Its last one, or without any its beginning, is {{ $value | humanizeDuration }} " +
-        `ago; LONGHORN_BACKUP_CRON (${cron}) wants more.`,
-      runbook_url: `${text(cluster, "RUNBOOK_URL")}/storage.md#longhornbackuptooold`,
-    },
-  };
-  const name = "longhorn-backup-age";
-  const rules = [{ record: last, expr: `max by (volume, pvc) (${chosen.join(" or ")})` }, alert];
-  return [{
-    apiVersion: "monitoring.coreos.com/v1",
-    kind: "PrometheusRule",
-    metadata: {
-      name,
-      namespace: LONGHORN_NAMESPACE,
-      labels: longhornLabels(cluster, "storage"),
-    },
-    spec: { groups: [{ name, rules }] },
-  }];
+  const computed = { CHOSEN: chosen.join(" or "), DAYS: days, SECONDS: days * 86400 };
+  return [renderFile("longhorn/backup-age.yaml", cluster, computed)];
 }

@@ -75,7 +75,7 @@ function policy(
 }
 
 /** Labels of an object of ours beside the bundle. */
-export function longhornLabels(cluster: Cluster, component: string): Record<string, string> {
+function longhornLabels(cluster: Cluster, component: string): Record<string, string> {
   const version = text(cluster, "LONGHORN_VERSION");
   return labelsOf({ name: "longhorn", component, partOf: "storage", version });
 }
