@@ -11,6 +11,7 @@ import {
 import { metricsToken } from "../minio/admin.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { objstoreConfig } from "../minio/objstore.ts";
@@ -48,33 +49,15 @@ export function objstoreSecret(cluster: Cluster): Manifest {
   return secret(thanosKey.name, NAMESPACE, { "objstore.yml": file }, { labels });
 }
 
-/**
- * With MINIO_METRICS, the scrape of how full MinIO is. One server serves the whole site: central asks
- * for all, and for what the alert needs only.
- */
+/** With MINIO_METRICS at the centre: the scrape of how full MinIO is, and its token. */
 export function minioMetrics(cluster: Cluster): Manifest[] {
   if (!flag(cluster, "MINIO_METRICS") || cluster.role !== "central") return [];
-  const name = "minio-metrics";
-  const labels = objstoreLabels(cluster);
-  const scrape = {
-    apiVersion: "monitoring.coreos.com/v1alpha1",
-    kind: "ScrapeConfig",
-    metadata: { name, namespace: NAMESPACE, labels },
-    spec: {
-      jobName: name,
-      scheme: "HTTPS",
-      metricsPath: "/minio/v2/metrics/cluster",
-      authorization: { type: "Bearer", credentials: { name, key: "token" } },
-      staticConfigs: [{ targets: [text(cluster, "S3_HOST")] }],
-      metricRelabelings: [{
-        sourceLabels: ["__name__"],
-        regex: "minio_cluster_capacity_usable_(free|total)_bytes",
-        action: "keep",
-      }],
-    },
-  };
   const token = metricsToken(keyOf(cluster, thanosKey.program));
-  return [scrape, secret(name, NAMESPACE, { token }, { labels })];
+  const about = { labels: objstoreLabels(cluster) };
+  return [
+    renderFile("prometheus/minio-metrics.yaml", cluster),
+    secret("minio-metrics", NAMESPACE, { token }, about),
+  ];
 }
 
 /** The private CA of S3, only where there is one. */
