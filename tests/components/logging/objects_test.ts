@@ -13,6 +13,7 @@ import { logging, settle } from "../../../scripts/40-logging.ts";
 import {
   indexPolicy,
   indexTemplate,
+  LOG_INDICES,
   snapshotPolicy,
 } from "../../../scripts/components/logging/documents.ts";
 import { logDocuments, logPolicies } from "../../../scripts/components/logging/resources.ts";
@@ -263,7 +264,9 @@ Deno.test("P4: on one node no watermark lies below flood stage, and none keeps a
 
 Deno.test("P3: no field that a writer names is mapped, and no value is too long for its field", async () => {
   // deno-lint-ignore no-explicit-any
-  const { mappings, settings } = (indexTemplate(await fixtureCluster("197")) as any).template;
+  const { index_patterns, template } = indexTemplate(await fixtureCluster("197")) as any;
+  assert.deepEqual(index_patterns, LOG_INDICES);
+  const { mappings, settings } = template;
   assert.equal(mappings.dynamic, false);
   assert.equal(settings["mapping.ignore_malformed"], true);
   walk(mappings, (field) => {
