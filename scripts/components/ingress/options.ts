@@ -2,32 +2,16 @@
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { configMap, labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 
 const NAMESPACE = "ingress-nginx";
 
-/** What nginx does for every host; the controller reads changes by itself. */
+/** What nginx does for every host. */
 export function nginxOptions(cluster: Cluster): Manifest {
   // Somewhat longer than a query, so that Thanos can say itself that it took too long.
-  const patience = String(Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10);
-  const options = {
-    // The holes of 2021-2026 went through snippets, foreign Secrets and free text in annotations.
-    "allow-snippet-annotations": "false",
-    "allow-cross-namespace-resources": "false",
-    "annotations-risk-level": "Medium",
-    "strict-validate-path-type": "true",
-    // Both would send a browser from NodePort 30080 to an https address where nothing answers.
-    "ssl-redirect": "false",
-    hsts: "false",
-    "proxy-read-timeout": patience,
-    "proxy-send-timeout": patience,
-    "proxy-body-size": "16m", // large dashboards; the default is 1m
-    // One process per core of the host would not fit the memory limit, twice that after a reload.
-    "worker-processes": "2",
-  };
-  return configMap("ingress-nginx-controller", NAMESPACE, options, {
-    labels: labels("ingress-nginx", text(cluster, "INGRESS_NGINX_VERSION")),
-  });
+  const PATIENCE = Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10;
+  return renderFile("ingress/nginx-options.yaml", cluster, { PATIENCE });
 }
 
 /** What Traefik reads from a file: the certificate of every host, and no TLS older than 1.2. */
