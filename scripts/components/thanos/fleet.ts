@@ -2,6 +2,7 @@
 // the alerts about each cluster, so a new edge is never left unwatched.
 import { type Cluster, type Peer, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { clientConfig } from "./grpc.ts";
 import { thanosLabels } from "./labels.ts";
@@ -32,24 +33,10 @@ export function endpointsConfig(cluster: Cluster): Manifest {
   });
 }
 
-/**
- * Alerts of the central Prometheus: an edge that Query has lost. Query leaves such an endpoint out
- * without a warning in its answers, so nothing else tells.
- */
+/** Alerts of the central Prometheus: an edge that Query has lost. */
 export function fleetAlerts(cluster: Cluster): Manifest {
-  const rules = edgesOf(cluster).map((edge) =>
-    missing(
-      cluster,
-      "ThanosEdgeSidecarMissing",
-      "thanos_store_nodes_grpc_connections" +
-        `{job="thanos-query",store_type="sidecar",external_labels=~".*cluster=\\"${edge.name}\\".*"}`,
-      { for: "5m", labels: { edge: edge.name } },
-      {
-        summary: `Thanos Query has lost the sidecar of ${edge.name}`,
-        description: `Look from central at ${edge.sidecar}: the node, its Service ` +
-          "kube-prometheus-stack-thanos-external, the pod of Prometheus. Its last hours are missing in every answer.",
-      },
-    )
+  const rules = edgesOf(cluster).flatMap(({ name: EDGE, sidecar: SIDECAR }) =>
+    renderFile("thanos/edge-alerts.yaml", cluster, { EDGE, SIDECAR }).spec.rules
   );
   const labels = thanosLabels(cluster, "thanos", "rules");
   return {
@@ -60,52 +47,14 @@ export function fleetAlerts(cluster: Cluster): Manifest {
   };
 }
 
-/**
- * Alerts of the Ruler, one set per cluster: its metrics, and its heartbeat. One rule a group: the rules of a
- * group wait for each other, and each for QUERY_RESPONSE_TIMEOUT where an endpoint hangs.
- */
+/** Alerts of the Ruler, one set per cluster. */
 export function fleetRules(cluster: Cluster): Manifest {
-  const groups = cluster.fleet.flatMap(({ id, name }) => {
-    const watched = { for: "10m", labels: { cluster: name } };
-    const watchdog = `ALERTS{alertname="Watchdog",alertstate="firing",cluster="${name}"}`;
-    const rules = [
-      missing(cluster, "ClusterMetricsMissing", `up{cluster="${name}"}`, watched, {
-        summary: `No metrics of ${name} are visible at the centre`,
-        description: `Neither live nor from the bucket: make verify-${id} names the broken hop.`,
-      }),
-      missing(cluster, "ClusterWatchdogMissing", watchdog, watched, {
-        summary: `Prometheus of ${name} evaluates no alerts`,
-        description: "Its always-firing Watchdog has gone: no other alert of it can be relied on.",
-      }),
-    ];
-    return rules.map((rule) => ({
-      name: `${rule.alert} ${name}`,
-      // An endpoint that fails must not stop the rules that are about failing endpoints.
-      partial_response_strategy: "warn",
-      rules: [rule],
-    }));
-  });
+  const groups = cluster.fleet.flatMap(({ id: ID, name: NAME }) =>
+    renderFile("thanos/cluster-alerts.yaml", cluster, { ID, NAME }).spec.groups
+  );
   const file = { "fleet.yaml": toYaml({ groups }, { lineWidth: 0 }) };
   return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, {
     labels: thanosLabels(cluster, "thanos-ruler", "ruler"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
   });
-}
-
-/** The critical alert that a series has been away for so long (`for`). */
-function missing(
-  cluster: Cluster,
-  alert: string,
-  series: string,
-  watched: { for: string; labels: Record<string, string> },
-  annotations: Record<string, string>,
-) {
-  const runbook_url = `${text(cluster, "RUNBOOK_URL")}/clusters.md#${alert.toLowerCase()}`;
-  return {
-    alert,
-    expr: `absent(${series})`,
-    for: watched.for,
-    labels: { severity: "critical", ...watched.labels },
-    annotations: { ...annotations, runbook_url },
-  };
 }
