@@ -118,65 +118,15 @@ export function grafanaLimits(cluster: Cluster): Manifest {
   return configMap("grafana-limits", NAMESPACE, values, { labels: grafanaLabels(cluster) });
 }
 
-/**
- * Routing of alerts: all of them go to ALERT_WEBHOOK_URL, or nowhere without one. `cluster` stands in
- * every `equal`, or a critical alert of one cluster would mute the warnings of another. Alertmanager
- * reloads it by itself.
- */
+/** Routing of alerts: all of them go to ALERT_WEBHOOK_URL, or nowhere without one. */
 export function alertmanagerSecret(cluster: Cluster): Manifest {
-  const mutes = (source: string, target: string, ...equal: string[]) => (
-    {
-      source_matchers: [source],
-      target_matchers: [target],
-      equal: ["cluster", "namespace", ...equal],
-    }
-  );
-  const url = text(cluster, "ALERT_WEBHOOK_URL");
-  const config = {
-    global: { resolve_timeout: "5m" },
-    route: {
-      receiver: "default",
-      group_by: ["cluster", "namespace", "alertname"],
-      group_wait: "30s",
-      group_interval: "5m",
-      repeat_interval: "12h",
-      routes: url ? HEARTBEAT : SILENT,
-    },
-    receivers: url
-      ? [
-        { name: "default", webhook_configs: [{ url, send_resolved: true }] },
-        // The end of a heartbeat would pass for one more.
-        { name: "heartbeat", webhook_configs: [{ url, send_resolved: false }] },
-        { name: "silent" },
-      ]
-      : [{ name: "default" }, { name: "silent" }],
-    inhibit_rules: [
-      mutes("severity = critical", "severity =~ warning|info", "alertname"),
-      mutes("severity = warning", "severity = info", "alertname"),
-      mutes("alertname = InfoInhibitor", "severity = info"),
-    ],
-  };
+  const { silent, told: { routes, receivers } } =
+    renderFile("prometheus/alertmanager-config.yaml", cluster).spec;
+  const config = text(cluster, "ALERT_WEBHOOK_URL") === ""
+    ? silent
+    : { ...silent, route: { ...silent.route, routes }, receivers };
   const values = { "alertmanager.yaml": toYaml(config) };
   return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, {
     labels: metricsLabels("alertmanager", text(cluster, "ALERTMANAGER_VERSION")),
   });
 }
-
-/** What always fires has a receiver of its own, so that `default` can get an address. */
-const SILENT = [{ matchers: ['alertname =~ "Watchdog|InfoInhibitor"'], receiver: "silent" }];
-
-/**
- * With one address for everything a receiver knows the heartbeats by their `alertname`. They come at
- * least every 4 minutes, so that a dead man's switch that waits 5 tells when a Prometheus, an
- * Alertmanager or the way out of a cluster is gone. InfoInhibitor only mutes others.
- */
-const HEARTBEAT = [
-  { matchers: ["alertname = InfoInhibitor"], receiver: "silent" },
-  {
-    matchers: ['alertname =~ ".*Watchdog"'], // the Ruler has one of its own
-    receiver: "heartbeat",
-    group_wait: "0s",
-    group_interval: "1m",
-    repeat_interval: "3m",
-  },
-];
