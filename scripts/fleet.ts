@@ -89,7 +89,7 @@ function verbOf(word = ""): Verb {
 }
 
 if (import.meta.main) {
-  const usage = `fleet.ts ${Object.keys(VERBS).join(" | ")} CLUSTER... | all`;
+  const usage = `fleet.ts ${Object.keys(VERBS).join(" | ")} CLUSTER... | GROUP... | edges | all`;
   await command(
     usage,
     DEPLOY_FLAGS,

@@ -19,7 +19,7 @@ one file. A later place wins:
 4. \`profiles/<PROFILE>.env\`, or the file whose path \`PROFILE\` is (\`tests/lab/site.env\`), when \`PROFILE\` is set in the environment
 5. \`SECRET_FILE\`: the only file for secrets; git never sees it
 6. the process environment: any name below, but the ones that say which cluster it is
-   (\`CLUSTER_*\`, \`KUBE_CONTEXT\`, \`NODE_IP\`, \`NODE_NETWORKS\`, \`API_HOST\`, \`SIDECAR_ADDRESS\`, \`DOMAIN\`, \`REGION\`), which are refused there
+   (\`CLUSTER_*\`, \`KUBE_CONTEXT\`, \`NODE_IP\`, \`NODE_NETWORKS\`, \`API_HOST\`, \`SIDECAR_ADDRESS\`, \`DOMAIN\`, \`REGION\`, \`GROUPS\`), which are refused there
 
 An empty value means missing: the default holds, and a setting without one is asked for.
 \`make config-197\` prints every value and who gave it.

@@ -5,7 +5,7 @@ import {
   chooseClusters,
   type FleetOptions,
   loadFleet,
-  refuseUnknownIds,
+  refuseUnknown,
   secretsOf,
 } from "../config/cluster.ts";
 import { type Cluster, projectPath } from "../core/cluster.ts";
@@ -91,7 +91,7 @@ export interface Choice {
 /** For a command that works without any secret. */
 export const WITHOUT_SECRETS: FleetOptions = { withoutSecrets: true };
 
-/** The fleet's chosen clusters (all of them for the word `all`), with their secrets masked. */
+/** The clusters that `words` choose (ids, groups, `edges`, `all`), with the secrets of all masked. */
 export async function clustersFor(words: string[], options?: FleetOptions): Promise<Cluster[]> {
   return (await choiceFor(words, options)).clusters;
 }
@@ -112,13 +112,14 @@ export async function onlyOf(
 
 /** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
 export async function choiceFor(words: string[], options?: FleetOptions): Promise<Choice> {
-  const known = (await clusterFiles(projectPath("env"))).ids;
-  const ids = words.includes("all") ? known : words;
   // A mistyped id is said before anything that the files may lack.
-  refuseUnknownIds(known, ids);
+  const numbers = words.filter((word) => /^\d+$/.test(word));
+  if (words.length === 0 || numbers.length > 0) {
+    refuseUnknown((await clusterFiles(projectPath("env"))).ids, [], numbers);
+  }
   const fleet = await loadFleet(options);
   maskSecrets(fleet.flatMap(secretsOf));
-  const clusters = chooseClusters(fleet, ids);
+  const clusters = chooseClusters(fleet, words);
   const central = fleet.find(({ role }) => role === "central");
   return { clusters, fleet, central: central && clusters.includes(central) ? undefined : central };
 }

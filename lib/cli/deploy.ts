@@ -1,7 +1,7 @@
 // The deploying commands: what they understand, in which order clusters have their turn, and the closing words.
 import process from "node:process";
 import { missingBundles } from "../render/bundle.ts";
-import { refuseUnknownIds } from "../config/cluster.ts";
+import { chooseClusters } from "../config/cluster.ts";
 import { type Cluster, flag } from "../core/cluster.ts";
 import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
@@ -113,8 +113,8 @@ function countOf(name: string, value: string): number {
 }
 
 function canaryFirst(clusters: Cluster[], id: string): Cluster[][] {
-  refuseUnknownIds(clusters.map(({ id }) => id), [id]);
-  return [clusters.filter((one) => one.id === id), clusters.filter((one) => one.id !== id)];
+  const first = chooseClusters(clusters, [id]);
+  return [first, clusters.filter((one) => !first.includes(one))];
 }
 
 /** What a run of so many seconds came to, what it could not show, and where to look now. */
@@ -146,7 +146,7 @@ async function close(steps: Step[], results: ClusterResult[], seconds: number): 
 /** Runs one step script: `scripts/30-thanos.ts 197 [--adopt]`. */
 export function main(step: Step): Promise<never> {
   return command(
-    `scripts/${step.name}.ts CLUSTER... | all`,
+    `scripts/${step.name}.ts CLUSTER... | GROUP... | edges | all`,
     DEPLOY_FLAGS,
     (words, flags, { take }) => deploy([step], words, flags, { take }),
   );

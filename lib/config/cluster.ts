@@ -163,26 +163,37 @@ function s3Checksum(vars: Vars, s3Ca: string): string {
 }
 
 /**
- * The clusters with these ids, in the order asked, each once.
- * @throws {DeployError} exit 2 naming the known ids.
+ * The clusters that these words choose (ids, groups, `edges`, `all`), in the order asked, each once.
+ * @throws {DeployError} exit 2 naming the known ids and groups.
  */
-export function chooseClusters(fleet: Cluster[], ids: string[]): Cluster[] {
-  refuseUnknownIds(fleet.map(({ id }) => id), ids);
-  return [...new Set(ids)].map((id) => fleet.find((cluster) => cluster.id === id)!);
+export function chooseClusters(fleet: Cluster[], words: string[]): Cluster[] {
+  const groups = [...new Set(fleet.flatMap(groupsOf))].sort();
+  refuseUnknown(fleet.map(({ id }) => id), groups, words);
+  const isMeant = (cluster: Cluster, word: string) =>
+    word === "all" || word === cluster.id || word === "edges" && cluster.role === "edge" ||
+    groupsOf(cluster).includes(word);
+  return [...new Set(words.flatMap((word) => fleet.filter((one) => isMeant(one, word))))];
 }
 
-/** Throws exit 2, naming the known ids, when one of `ids` is not known or none is given. */
-export function refuseUnknownIds(known: string[], ids: string[]): void {
-  const unknown = ids.filter((id) => !known.includes(id));
-  if (unknown.length === 0 && ids.length > 0) return;
+function groupsOf(cluster: Cluster): string[] {
+  return text(cluster, "GROUPS").split(" ").filter(Boolean);
+}
+
+/** Throws exit 2, naming what is known, when one of `words` chooses no cluster or none is given. */
+export function refuseUnknown(ids: string[], groups: string[], words: string[]): void {
+  const unknown = words.filter((word) => ![...ids, ...groups, "edges", "all"].includes(word));
+  if (unknown.length === 0 && words.length > 0) return;
   throw new DeployError(
-    ids.length === 0
+    words.length === 0
       ? "Cannot choose a cluster: none is named"
-      : `Cannot find cluster ${unknown.join(", ")}: no such file in env/`,
+      : `Cannot find ${unknown.join(", ")}: no cluster and no group is called so`,
     {
       exitCode: ExitCode.config,
-      where: `known clusters: ${known.join(", ")}`,
-      fix: "name a known one, or add env/cluster-<id>.env",
+      where: [
+        `known clusters: ${ids.join(", ")}`,
+        ...groups.length > 0 ? [`known groups: ${groups.join(", ")}`] : [],
+      ],
+      fix: "name a known one, edges or all; or add env/cluster-<id>.env, or GROUPS to one",
     },
   );
 }

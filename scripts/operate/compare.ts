@@ -20,15 +20,15 @@ import { print, Report, worstCode } from "../../lib/io/report.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 
-const USAGE = "compare.ts [CLUSTER CLUSTER...]; without any: every edge against the first";
+const USAGE =
+  "compare.ts [CLUSTER CLUSTER... | GROUP...]; without any: every edge against the first";
 
 if (import.meta.main) {
-  await command(USAGE, {}, async (ids) => await compare(STEPS, await chosen(ids)));
-}
-
-async function chosen(ids: string[]): Promise<Cluster[]> {
-  if (ids.length > 0) return await clustersFor(ids);
-  return (await clustersFor(["all"])).filter(({ role }) => role === "edge");
+  await command(
+    USAGE,
+    {},
+    async (words) => await compare(STEPS, await clustersFor(words.length > 0 ? words : ["edges"])),
+  );
 }
 
 /**

@@ -19,7 +19,7 @@ export function settingLines(cluster: Cluster): string[] {
 }
 
 if (import.meta.main) {
-  await command("config.ts CLUSTER... | all", {}, async (ids) => {
+  await command("config.ts CLUSTER... | GROUP... | edges | all", {}, async (ids) => {
     const clusters = await clustersFor(ids, WITHOUT_SECRETS);
     for (const one of clusters) print(`# ${one.id}\n${settingLines(one).join("\n")}\n`);
     tellWarnings(clusters);

@@ -12,7 +12,7 @@ import { MOST, printable, searchLogs, searchOf } from "../components/logging/sea
 import type { Found, Line, Search } from "../components/logging/search.ts";
 
 const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE=] [POD=] " +
-  "logs.ts CLUSTER... | all";
+  "logs.ts CLUSTER... | GROUP... | edges | all";
 
 /** What one cluster has, or why it does not say. */
 interface Answer {

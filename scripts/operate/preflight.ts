@@ -44,7 +44,7 @@ export const CHECKS_BEFORE: Check[] = [
 ];
 
 if (import.meta.main) {
-  await command("preflight.ts CLUSTER... | all", {}, async (ids) => {
+  await command("preflight.ts CLUSTER... | GROUP... | edges | all", {}, async (ids) => {
     const clusters = await clustersFor(ids);
     tellWarnings(clusters);
     const rows = await Promise.all(

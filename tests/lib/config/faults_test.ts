@@ -7,7 +7,13 @@ import { text } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { settingLines } from "../../../scripts/operate/config.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
-import { FIXTURES, project, SECRET_ENV, wording } from "../../support/project_fixture.ts";
+import {
+  FIXTURES,
+  fleetWith,
+  project,
+  SECRET_ENV,
+  wording,
+} from "../../support/project_fixture.ts";
 
 Deno.test("A1: everything missing is told at once, with the file and the example", async () => {
   await using place = await project({
@@ -291,14 +297,29 @@ Deno.test("A14: an unknown cluster is refused with the known ones", async () => 
     "198",
     "196",
   ]);
-  for (const ids of [["199"], ["197", "199"], []]) {
-    assert.throws(() => chooseClusters(fleet, ids), (error) => {
+  for (const words of [["199"], ["197", "199"], ["all", "199"], ["pilot"], []]) {
+    assert.throws(() => chooseClusters(fleet, words), (error) => {
       assert.ok(error instanceof DeployError);
       assert.equal(error.exitCode, 2);
       assert.match(wording(error), /known clusters: 196, 197, 198/);
       return true;
     });
   }
+});
+
+Deno.test("chooseClusters() takes ids, groups, edges and all, each cluster once, and names the groups there are", async () => {
+  const fleet = await fleetWith({ "197": "GROUPS=pilot", "198": 'GROUPS="seoul pilot"' });
+  const chosen = (...words: string[]) => chooseClusters(fleet, words).map(({ id }) => id).join();
+  assert.equal(chosen("pilot"), "197,198");
+  assert.equal(chosen("seoul"), "198");
+  assert.equal(chosen("edges"), "197,198");
+  assert.equal(chosen("all"), "196,197,198");
+  assert.equal(chosen("seoul", "196", "pilot"), "198,196,197");
+  assert.throws(() => chooseClusters(fleet, ["pilto", "197"]), (error) => {
+    assert.ok(error instanceof DeployError);
+    assert.match(wording(error), /Cannot find pilto: [^]*known groups: pilot, seoul/);
+    return error.exitCode === 2;
+  });
 });
 
 Deno.test("a setting that there once was is a warning with its line, in whatever file", async () => {

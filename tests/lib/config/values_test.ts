@@ -33,6 +33,11 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
     hostile: ["0", "0197", "-1", "1e3", "100000", "19.7", "１９７"],
     healthy: ["1", "99999"],
   },
+  groups: {
+    hostile: ["197", "all", "edges", "pilot all", "all pilot", "a edges b", "a,b", "a  b", " a"]
+      .concat("a ", "Pilot", "1a", "-a", "a-", "a b-", "25%", "a_b", "서울"),
+    healthy: ["pilot", "pilot seoul", "all-of-seoul edges-2", "a", `${LONG} b`],
+  },
   context: {
     hostile: ["a b", "a;b", "a$HOME", "a`id`", "$(id)", "a|b", "'a'", "-a", "a\\tb", "a&b", "a>b"],
     healthy: [
