@@ -140,6 +140,8 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
   }
   const line = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
   const wanted = pending(now).map((entry) => ({ ...entry, mark: sealedMark(cluster, entry) }));
+  // It has had its turn: a run with the plan that stopped half way is typed again.
+  if (wanted.length === 0) return;
   const before = new Set(approved.map(line)), after = new Set(wanted.map(line));
   const moved = [
     ...wanted.filter((entry) => !before.has(line(entry))),

@@ -100,14 +100,15 @@ Deno.test("writePlan() makes a new file, and replaces an empty one and a plan of
   assert.ok((await lstat(link!)).isSymbolicLink());
 });
 
-Deno.test("refuseMoved() lets a cluster pass that is as it was", () => {
+Deno.test("refuseMoved() lets a cluster pass that is as it was, and one that has nothing left to do", () => {
   refuseMoved(file, cluster, entries);
+  refuseMoved(file, cluster, entries.map(({ id }) => planned(id, "", "unchanged")));
 });
 
 const MOVES: [what: string, now: Planned[]][] = [
   ["whose object has changed", [planned("Deployment/n/a", "2")]],
   ["that has one more thing to do", [...entries, planned("Service/n/b", "3")]],
-  ["that somebody else has brought up to date", [planned("Deployment/n/a", "", "unchanged")]],
+  ["with something else to do in its place", [planned("Service/n/b", "3")]],
 ];
 
 for (const [what, now] of MOVES) {
