@@ -25,6 +25,7 @@ import {
   urlsOf,
 } from "../deploy/results.ts";
 import { desiredOf, notRun, type Step } from "../deploy/step.ts";
+import { heldBack, runWaves, wavesOf } from "../deploy/waves.ts";
 
 /** What every deploying command understands. */
 export const DEPLOY_FLAGS = {
@@ -38,9 +39,9 @@ export const DEPLOY_FLAGS = {
 
 /**
  * Deploys steps (`all` that there are, or some) to clusters, writes the closing table (or, with `--json`,
- * the results to stdout), and gives the exit code. Of the environment it obeys `CANARY` (the cluster that goes first: the others
- * follow when it is well), `MAX_FAILURES` (so many may fail before the others begin no further step),
- * `PLAN` (an approved plan) and `REPLACE` (ids of objects that may be deleted and created).
+ * the results to stdout), and gives the exit code. Of the environment it obeys `WAVES` (which clusters go first: the
+ * others follow when those are well) with its short form `CANARY`, `MAX_FAILURES` (so many of a wave may fail before
+ * nothing else begins), `PLAN` (an approved plan) and `REPLACE` (ids of objects that may be deleted and created).
  */
 export async function deploy(
   steps: Step[],
@@ -49,45 +50,70 @@ export async function deploy(
   { all = false, take }: { all?: boolean; take?: string[] } = {},
 ): Promise<number> {
   const started = performance.now();
-  const { PLAN, CANARY, REPLACE, MAX_FAILURES } = process.env;
+  const { PLAN, REPLACE, MAX_FAILURES } = process.env;
   const maxFailures = MAX_FAILURES ? countOf("MAX_FAILURES", MAX_FAILURES) : undefined;
   const { clusters, fleet, central } = await choiceFor(ids);
+  const waves = wavesOf(wavesTyped(), clusters, (name) => chooseClusters(fleet, name.split(",")));
   tellWarnings(clusters);
   const approved = PLAN ? await readPlan(PLAN) : undefined;
   const replace = REPLACE
     ? chosenToReplace(REPLACE, await desiredOfAll(steps, clusters))
     : undefined;
-  const results: ClusterResult[] = [];
-  for (const group of CANARY ? canaryFirst(clusters, CANARY) : [clusters]) {
-    const goes = exitCodeOfFleet(results) === ExitCode.done;
-    results.push(
-      ...goes
-        ? await deployFleet(steps, group, {
-          adopt: flags.adopt,
-          prune: flags.prune,
-          pruneMost: flags["prune-most"],
-          stealLock: flags["steal-lock"],
-          take,
-          replace,
-          maxFailures,
-          all,
-          approve: approved && (async (inventory) => {
-            const ids = group.map(({ id }) => id);
-            const now = inventory.cluster === central
-              ? await planCentral(steps, ids, central, take)
-              : await planSteps(steps, inventory, all);
-            refuseMoved(approved, inventory.cluster, now);
-          }),
-          central,
-          fleet,
-        })
-        : group.map((cluster) => ({ cluster, steps: steps.map(notRun) })),
-    );
-  }
+  // Its own wave tells a centre of which a plan was approved: all of that is to be done there at once.
+  const centre = central ??
+    (approved ? undefined : clusters.find(({ role }) => role === "central"));
+  const deployWave = (wave: Cluster[]) =>
+    deployFleet(steps, wave, {
+      adopt: flags.adopt,
+      prune: flags.prune,
+      pruneMost: flags["prune-most"],
+      stealLock: flags["steal-lock"],
+      take,
+      replace,
+      maxFailures,
+      all,
+      approve: approved && (async (inventory) => {
+        const { cluster } = inventory;
+        const now = wave.includes(cluster)
+          ? await planSteps(steps, inventory, all)
+          : await planCentral(steps, wave.map(({ id }) => id), cluster, take);
+        refuseMoved(approved, cluster, now);
+      }),
+      central: centre,
+      fleet,
+    });
+  const { results, held } = await runWaves(waves, deployWave, maxFailures);
+  const waiting = clusters.filter((one) => !results.some(({ cluster }) => cluster === one));
+  results.push(...waiting.map((cluster) => ({ cluster, steps: steps.map(notRun) })));
   await close(steps, results, (performance.now() - started) / 1000);
+  if (held.length > 0) {
+    const whole = ids.includes("all") ? "all" : `cluster-${ids}`;
+    const goal = all ? [whole] : [steps[0]!.name, `CLUSTER=${ids}`];
+    new Report().say(`\n${heldBack(held, ["make", ...goal, ...typedSettings()].join(" "))}`);
+  }
   const code = exitCodeOfFleet(results);
   if (flags.json) printJson(resultsJson(results, code));
   return code;
+}
+
+/** The waves of the environment; without any all clusters are one. */
+function wavesTyped(): string {
+  const { WAVES, CANARY } = process.env;
+  if (WAVES && CANARY) {
+    throw new DeployError(`Cannot use CANARY=${CANARY} and WAVES="${WAVES}" together`, {
+      exitCode: ExitCode.config,
+      fix: `CANARY=${CANARY} is short for WAVES="${CANARY} all": leave one of them out`,
+    });
+  }
+  return WAVES || (CANARY ? `${CANARY} all` : "all");
+}
+
+/** What else makes this run what it is, as it is typed behind make, which hands it on. */
+function typedSettings(): string[] {
+  return ["PROFILE", "CANARY", "WAVES", "MAX_FAILURES", "PLAN", "REPLACE", "ARGS"]
+    .map((name) => [name, process.env[name]])
+    .filter(([, value]) => value)
+    .map(([name, value]) => `${name}=${/\s/.test(value!) ? `"${value}"` : value}`);
 }
 
 /** What the steps want there; undefined when a cluster cannot be asked, of which its deploy will tell. */
@@ -110,11 +136,6 @@ function countOf(name: string, value: string): number {
     exitCode: ExitCode.config,
     fix: `a number of clusters, at least 1: ${name}=1`,
   });
-}
-
-function canaryFirst(clusters: Cluster[], id: string): Cluster[][] {
-  const first = chooseClusters(clusters, [id]);
-  return [first, clusters.filter((one) => !first.includes(one))];
 }
 
 /** What a run of so many seconds came to, what it could not show, and where to look now. */

@@ -26,7 +26,7 @@ export interface DeployOptions extends TidyOptions {
   replace?: ReadonlySet<string>;
   /** Clusters that may fail before the others begin no further step. */
   maxFailures?: number;
-  /** The central cluster when it is none of those deployed: it is told what it has to know of them. */
+  /** The central cluster: when it is none of those deployed it is told what it has to know of them. */
   central?: Cluster;
   /** All clusters of the site; default: those deployed. */
   fleet?: Cluster[];
@@ -66,7 +66,7 @@ export async function deployFleet(
   });
   const results = runs.map(({ result }) => result);
   const { central } = options;
-  const told = central
+  const told = central && !clusters.includes(central)
     ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
     : [];
   await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, { fleet, stopped }));

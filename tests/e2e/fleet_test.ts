@@ -1,11 +1,11 @@
 // The fleet grows by one file, and its links can be closed to strangers.
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { changesOf } from "../support/make.ts";
+import { changesOf, typeMake } from "../support/make.ts";
 import { readStores } from "../../scripts/components/thanos/stores.ts";
 import {
   central,
@@ -81,6 +81,29 @@ check("a new edge is one file: Query sees it without a restart", async () => {
 function settings(file: string): string[] {
   return file.split("\n").filter((line) => /^[A-Z]/.test(line)).sort();
 }
+
+check("WAVES: one after the other, and none after one that is not well", async () => {
+  const [first] = edges;
+  const waves = { WAVES: `${first!.id} 50% all` };
+  const well = await make(["all"], waves);
+  const [last] = well.output.match(/^wave (\d) of \1: /gm) ?? [];
+  assert.ok(last && changesOf(well) === 0, well.output);
+
+  const folder = await mkdtemp(join(tmpdir(), "waves-"));
+  try {
+    await copyProject(folder);
+    const file = join(folder, `env/cluster-${first!.id}.env`);
+    const before = await readFile(file, "utf8");
+    // Another server than that of its context: it is refused before anything is asked of it.
+    await writeFile(file, `${before.replace(/^API_HOST=.*\n/m, "")}API_HOST=192.0.2.1\n`);
+    const { code, output } = await typeMake(["all"], waves, folder);
+    assert.equal(code, 4, output);
+    assert.match(output, /^ {2}50% .*\n {2}all /m);
+    assert.doesNotMatch(output, /^wave 2/m);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
 
 check(
   "mutual TLS on the edges: Query with its certificate goes on, a stranger is turned away",

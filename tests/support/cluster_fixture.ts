@@ -29,3 +29,14 @@ export async function fixtureCluster(
 ): Promise<Cluster> {
   return chooseClusters(await fixtureFleet(environment), [id])[0]!;
 }
+
+/** A fleet of so many clusters: the central one, and edges that differ by their id, 197 and up. */
+export async function fleetOfSize(count: number): Promise<Cluster[]> {
+  const [central, edge] = await fixtureFleet() as [Cluster, Cluster];
+  const edges = Array.from({ length: count - 1 }, (_, index) => {
+    const id = String(197 + index);
+    const own = { CLUSTER_NAME: `cluster-${id}-edge`, KUBE_CONTEXT: `mkube-${id}` };
+    return { ...edge, id, vars: { ...edge.vars, ...own } };
+  });
+  return [central, ...edges];
+}

@@ -53,15 +53,17 @@ Deno.test("--help lists the flags", async () => {
 // Its contexts lead nowhere near the clusters, so every deploy is refused.
 const KUBECONFIG_FILE = "tests/fixtures/kubeconfig";
 
-Deno.test("CANARY: a canary that is not well keeps the others as they are, and --json says so", async () => {
-  const environment = { KUBECONFIG_FILE, CANARY: "197" };
-  const { code, stdout } = await runWith(
-    environment,
-    "scripts/fleet.ts",
-    "deploy",
-    "all",
-    "--json",
-  );
+Deno.test("CANARY, WAVES: a wave that is not well keeps the others as they are, and --json says so", async () => {
+  const deploy = ["scripts/fleet.ts", "deploy", "all", "--json"] as const;
+  const [canary, waves] = await Promise.all([
+    runWith({ KUBECONFIG_FILE, CANARY: "197" }, ...deploy),
+    runWith({ KUBECONFIG_FILE, WAVES: "197 all", ARGS: "--json" }, ...deploy),
+  ]);
+  assert.deepEqual([waves.code, waves.stdout], [canary.code, canary.stdout]);
+  const goesOn = (typed: string) => `to go on, once what failed above is well: make all ${typed}\n`;
+  assert.ok(canary.stderr.includes(goesOn("CANARY=197")), canary.stderr);
+  assert.ok(waves.stderr.includes(`\n  all  196, 198\n${goesOn('WAVES="197 all" ARGS=--json')}`));
+  const { code, stdout } = canary;
   const { schema, exitCode, clusters } = JSON.parse(stdout);
   assert.deepEqual([code, exitCode, schema], [4, 4, "thanos-multi-cluster/deploy/v1"]);
   const told = clusters.map(({ id, error, steps }: Record<string, unknown>) => [
@@ -76,9 +78,12 @@ Deno.test("CANARY: a canary that is not well keeps the others as they are, and -
   ]);
 });
 
-Deno.test("CANARY, PLAN, MAX_FAILURES: what cannot be meant is refused (2) before anything is asked", async () => {
+Deno.test("CANARY, WAVES, PLAN, MAX_FAILURES: what cannot be meant is refused (2) before anything is asked", async () => {
   const deploy = ["scripts/fleet.ts", "deploy", "197"] as const;
   assert.equal((await runWith({ KUBECONFIG_FILE, CANARY: "199" }, ...deploy)).code, 2);
+  assert.equal((await runWith({ KUBECONFIG_FILE, WAVES: "0% all" }, ...deploy)).code, 2);
+  const both = { CANARY: "197", WAVES: "197 all" };
+  assert.equal((await runWith({ KUBECONFIG_FILE, ...both }, ...deploy)).code, 2);
   assert.equal((await runWith({ KUBECONFIG_FILE, PLAN: "no-such-plan.json" }, ...deploy)).code, 2);
   assert.equal((await runWith({ KUBECONFIG_FILE, MAX_FAILURES: "0" }, ...deploy)).code, 2);
 });

@@ -11,6 +11,7 @@ import { DeployError } from "../../../lib/core/error.ts";
 import { HASH_LABEL } from "../../../lib/apply/diff.ts";
 import { configMap, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
+import { runWaves } from "../../../lib/deploy/waves.ts";
 import type { StepContext } from "../../../lib/deploy/context.ts";
 import { step } from "../../../lib/deploy/step.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
@@ -222,8 +223,20 @@ Deno.test("deployFleet() tells central nothing of an edge that failed, nor of it
   const failing = () => Promise.reject(new DeployError("Cannot x", { exitCode: 8 }));
   const ran: string[] = [];
   await deployFleet([example(ran, failing)], [edge], { central });
-  await deployFleet([example(ran)], [central, edge]);
+  await deployFleet([example(ran)], [central, edge], { central });
   assert.deepEqual(ran.sort(), ["196", "197", "197"]);
+});
+
+Deno.test("runWaves(): the centre is told of a wave, which is verified, before the next begins", async () => {
+  await fakeKubectl([...TARGETS, CENTRAL, ...listed(1, 2)]);
+  const ran: string[] = [];
+  const waves = [edge, central].map((cluster) => ({ name: cluster.id, clusters: [cluster] }));
+  const run = (clusters: Cluster[]) =>
+    deployFleet([example(ran), verify(ran)], clusters, { central });
+  const { results, held } = await runWaves(waves, run);
+  assert.deepEqual(ran, ["197", "196 hears of 197", "verify 197", "196", "verify 196"]);
+  assert.deepEqual([exitCodeOfFleet(results), held], [0, []]);
+  assert.deepEqual(results.map(({ cluster }) => cluster.id), ["197", "196"]);
 });
 
 Deno.test("planFleet() shows what central would be told, and not the rest of its step", async () => {

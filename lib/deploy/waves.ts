@@ -1,0 +1,116 @@
+// A fleet in waves: some clusters have their turn first, the others when those are well.
+import type { Cluster } from "../core/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { Report, table } from "../io/report.ts";
+import { type ClusterResult, exitCodeOfFleet, hasFailed } from "./results.ts";
+
+/** Clusters that have their turn together. */
+export interface Wave {
+  /** As it was typed: `197`, `pilot`, `25%`. */
+  name: string;
+  clusters: Cluster[];
+}
+
+/**
+ * The chosen clusters in waves as typed (`197 pilot 25% all`): each in the first that names it. A percentage is of
+ * those in no wave before, rounded up, the centre last. The same words give the same waves, so that a run again
+ * passes those that are done and goes on where the last one stopped. `named` gives the clusters of a word that is no
+ * percentage.
+ * @throws {DeployError} exit 2 for a wave without a cluster, and clusters without a wave.
+ */
+export function wavesOf(
+  typed: string,
+  chosen: Cluster[],
+  named: (word: string) => Cluster[],
+): Wave[] {
+  const waves: Wave[] = [];
+  let left = chosen;
+  for (const name of typed.split(/\s+/).filter(Boolean)) {
+    const those = name.endsWith("%") ? partOf(typed, name, left) : named(name);
+    const clusters = left.filter((one) => those.includes(one));
+    left = left.filter((one) => !those.includes(one));
+    if (clusters.length > 0) waves.push({ name, clusters });
+    // `all` are those that are left, were it none.
+    else if (name !== "all") {
+      const why = `every cluster of ${name} is in a wave before it, paused or not chosen`;
+      throw unusable(typed, why, `leave ${name} out`);
+    }
+  }
+  if (left.length === 0) return waves;
+  const rest = `${idsOf(left)} would be in no wave, and stay as they are`;
+  throw unusable(typed, rest, `${typed} all`.trim() + "; or choose fewer clusters");
+}
+
+function partOf(typed: string, name: string, left: Cluster[]): Cluster[] {
+  const percent = /^\d{1,3}%$/.test(name) ? Number.parseInt(name) : 0;
+  if (percent < 1 || percent > 100) {
+    throw unusable(typed, `${name} is no part of the clusters`, "a part is 1% to 100%");
+  }
+  const edgesFirst = left.toSorted((a, b) =>
+    Number(a.role === "central") - Number(b.role === "central")
+  );
+  return edgesFirst.slice(0, Math.ceil(left.length * percent / 100));
+}
+
+function unusable(typed: string, where: string, fix: string): DeployError {
+  return new DeployError(`Cannot use WAVES="${typed}"`, { exitCode: ExitCode.config, where, fix });
+}
+
+/**
+ * Deploys to one wave after the other. Once `maxFailures` clusters of one have failed, or all of them, the next do not
+ * begin: `held` are those waves, after what has not begun of this one. Of each cluster there is one result.
+ */
+export async function runWaves(
+  waves: Wave[],
+  deploy: (clusters: Cluster[]) => Promise<ClusterResult[]>,
+  maxFailures = 1,
+): Promise<{ results: ClusterResult[]; held: Wave[] }> {
+  const results: ClusterResult[] = [], held = [...waves];
+  while (held.length > 0) {
+    const { name, clusters } = held.shift()!;
+    if (waves.length > 1) {
+      const which = `wave ${waves.length - held.length} of ${waves.length}: ${name}`;
+      new Report().heading(name === clusters[0]!.id ? which : `${which}  ${idsOf(clusters)}`);
+    }
+    const ended = await deploy(clusters);
+    results.push(...ended);
+    const isCutOff = exitCodeOfFleet(ended) >= ExitCode.hungUp;
+    const allowed = Math.min(maxFailures, clusters.length);
+    if (!isCutOff && ended.filter(hasFailed).length < allowed) continue;
+    const left = ended.filter((one) => clusters.includes(one.cluster) && isUntouched(one));
+    if (left.length > 0) held.unshift({ name, clusters: left.map(({ cluster }) => cluster) });
+    break;
+  }
+  return { results: merged(results), held };
+}
+
+function isUntouched(result: ClusterResult): boolean {
+  return !hasFailed(result) && result.steps.every(({ state }) => state === "not run");
+}
+
+/** One result per cluster: the centre is told after each wave, and may have one of its own. */
+function merged(results: ClusterResult[]): ClusterResult[] {
+  return [...Map.groupBy(results, ({ cluster }) => cluster)].map(([cluster, parts]) => {
+    const steps = parts.flatMap(({ steps }) => steps);
+    const error = parts.map(({ error }) => error).find((error) => error !== undefined);
+    // What it could not be told then, and has run since.
+    const isMade = ({ step, state }: typeof steps[number], index: number) =>
+      state === "not run" && steps.slice(index + 1).some((later) => later.step === step);
+    return {
+      cluster,
+      steps: steps.filter((one, index) => !isMade(one, index)),
+      ...(error === undefined ? {} : { error }),
+    };
+  });
+}
+
+/** The waves that were held back, and the command that goes on with them. */
+export function heldBack(held: Wave[], command: string): string {
+  const rows = held.map(({ name, clusters }) => [`  ${name}`, idsOf(clusters)]);
+  return `held back, and as they were:\n${table(rows)}\n` +
+    `to go on, once what failed above is well: ${command}`;
+}
+
+function idsOf(clusters: Cluster[]): string {
+  return clusters.map(({ id }) => id).join(", ");
+}
