@@ -55,7 +55,7 @@ const VERBS: Record<string, Verb> = {
     const really = YES === named;
     const results = await removeFleet(STEPS, clusters, { really, stealLock: flags["steal-lock"] });
     const report = new Report();
-    report.say(`\n${summary(results, (performance.now() - started) / 1000)}`);
+    report.say(`\n${summary(results, (performance.now() - started) / 1000, flags.matrix)}`);
     report.say(really ? FORGET : `\nnothing is deleted yet: the same with YES=${named} does it`);
     return exitCodeOfFleet(results);
   },
@@ -65,12 +65,16 @@ const VERBS: Record<string, Verb> = {
 };
 
 /** Makes plans and writes them to stdout. */
-async function plansOf(ids: string[], { json }: Flags, { take }: Values): Promise<ClusterPlan[]> {
+async function plansOf(
+  ids: string[],
+  { json, matrix }: Flags,
+  { take }: Values,
+): Promise<ClusterPlan[]> {
   const { clusters, central } = await choiceFor(ids);
   tellWarnings(clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });
   if (json) printJson(plansJson(plans));
-  else printPlans(plans);
+  else printPlans(plans, matrix);
   return plans;
 }
 

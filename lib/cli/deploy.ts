@@ -5,6 +5,7 @@ import { chooseClusters } from "../config/cluster.ts";
 import { type Cluster, flag } from "../core/cluster.ts";
 import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { FEW } from "../core/short_list.ts";
 import { deployFleet } from "../deploy/fleet.ts";
 import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
@@ -31,6 +32,7 @@ import { heldBack, runWaves, wavesOf } from "../deploy/waves.ts";
 export const DEPLOY_FLAGS = {
   adopt: "accept a rebuilt cluster (its kube-system UID changed)",
   json: "the results as JSON on stdout",
+  matrix: "every step of every cluster in the closing table, every cluster of a plan, be they many",
   "steal-lock": "deploy though another run holds the cluster (its process must be gone)",
   prune: "delete what no step wants any more; volumes, claims and namespaces stay",
   "prune-most": "the same, also when that is more than stays",
@@ -85,7 +87,7 @@ export async function deploy(
   const { results, held } = await runWaves(waves, deployWave, maxFailures);
   const waiting = clusters.filter((one) => !results.some(({ cluster }) => cluster === one));
   results.push(...waiting.map((cluster) => ({ cluster, steps: steps.map(notRun) })));
-  await close(steps, results, (performance.now() - started) / 1000);
+  await close(steps, results, (performance.now() - started) / 1000, flags.matrix);
   if (held.length > 0) {
     const whole = ids.includes("all") ? "all" : `cluster-${ids}`;
     const goal = all ? [whole] : [steps[0]!.name, `CLUSTER=${ids}`];
@@ -139,9 +141,14 @@ function countOf(name: string, value: string): number {
 }
 
 /** What a run of so many seconds came to, what it could not show, and where to look now. */
-async function close(steps: Step[], results: ClusterResult[], seconds: number): Promise<void> {
+async function close(
+  steps: Step[],
+  results: ClusterResult[],
+  seconds: number,
+  matrix?: boolean,
+): Promise<void> {
   const report = new Report();
-  report.say(`\n${summary(results, seconds)}`);
+  report.say(`\n${summary(results, seconds, matrix)}`);
   const hidden = notShown(results);
   if (hidden.length > 0) report.say(`\nNot shown here:\n  ${hidden.join("\n  ")}`);
   for (const bundle of missingBundles()) {
@@ -154,10 +161,14 @@ async function close(steps: Step[], results: ClusterResult[], seconds: number): 
         ran.some(({ step, state }) => step === name && state === "ok")
       ),
     }));
+  const isFew = ended.length <= FEW;
   for (const { cluster, steps } of ended) {
+    // The centre shows all of them; of many edges nobody reads four lines each.
+    if (!isFew && cluster.role === "edge") continue;
     const urls = await urlsOf(steps, cluster);
     if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
   }
+  if (!isFew) report.say("      and the doors of each edge under its DOMAIN (README.md)");
   // Where nothing changed nothing opened either: `make config` tells them at any time.
   const changed = results.some(({ steps }) => steps.some(({ changed }) => changed > 0));
   const doors = changed ? openDoors(ended) : "";

@@ -1,4 +1,7 @@
-// Lists in one line.
+// Lists in one line, and when there are too many of them.
+
+/** Clusters of which each may have lines of its own in what people read; what all have to say is folded beyond. */
+export const FEW = 6;
 
 /** The first three, and how many there are more: `a, b, c and 4 more`. */
 export function shortList(items: string[], separator = ", "): string {

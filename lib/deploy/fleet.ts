@@ -51,6 +51,7 @@ export async function deployFleet(
   }));
   const { maxFailures = Infinity, replace, fleet = clusters } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
+  for (const { report } of runs) report.now("not begun", true);
   // One that waits holds no lock.
   await sideBySide(runs, CLUSTERS_AT_ONCE, async (run) => {
     await using begun = stopped() ? undefined : await begin(own, run.cluster, run.report, options)
@@ -165,4 +166,6 @@ async function runSteps(
     );
   }
   await Promise.all(besides);
+  const isStopped = done.some(({ state }) => state === "not run");
+  report.now(hasFailed(result) ? "failed" : isStopped ? "stopped" : "done", true);
 }

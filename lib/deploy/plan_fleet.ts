@@ -2,6 +2,7 @@
 import { planCentral } from "./central.ts";
 import { type Cluster, text } from "../core/cluster.ts";
 import { ExitCode } from "../core/error.ts";
+import { FEW } from "../core/short_list.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
@@ -76,40 +77,52 @@ export async function planSteps(
 }
 
 /**
- * Writes plans to stdout (every create, update with its fields, deletion, refusal, and what could not be looked
- * at; the rest is counted) and failures to stderr.
+ * Writes failures to stderr, and plans to stdout: every create, update with its fields, deletion, refusal, and what
+ * could not be looked at; the rest is counted. Of more clusters than a few (unless `whole`) what several have to say
+ * stands there once, and those that are as wanted are one line.
  */
-export function printPlans(plans: ClusterPlan[]): void {
-  for (const { cluster, entries, error } of plans) {
-    if (error) {
-      new Report(`${cluster.id} | `).error(error, cluster);
-      continue;
-    }
-    print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}`);
-    const kept = entries.filter(({ action }) => action === "kept");
-    for (const { id, action, fields } of [...pending(entries), ...kept]) {
-      print(`  ${action.padEnd(8)} ${id}`);
-      for (const field of fields) print(indented(field));
-    }
-    const unseen = entries.filter(({ action }) => action === "unseen");
-    for (const [reason, ones] of Map.groupBy(unseen, ({ fields }) => fields.join())) {
-      print(`  unseen   ${ones.map(({ id }) => id).join(", ")}`);
-      print(indented(reason));
-    }
-    const count = (wanted: string) => entries.filter(({ action }) => action === wanted).length;
-    const refused = count("refused"), foreign = count("foreign");
-    const told = [
-      `${count("create")} to create`,
-      `${count("update")} to update`,
-      `${count("delete")} no longer wanted (deleted with ARGS=--prune only)`,
-      `${count("unchanged")} unchanged`,
-      ...(unseen.length > 0 ? [`${unseen.length} not looked at`] : []),
-      ...(kept.length > 0 ? [`${kept.length} no longer wanted and kept`] : []),
-      ...(refused > 0 ? [`${refused} refused by the API server`] : []),
-      ...(foreign > 0 ? [`${foreign} with fields of others, which stay`] : []),
-    ];
-    print(`  ${told.join(", ")}\n`);
+export function printPlans(plans: ClusterPlan[], whole = false): void {
+  const each = whole || plans.length <= FEW;
+  for (const { cluster, error } of plans) {
+    if (error) new Report(`${cluster.id} | `).error(error, cluster);
   }
+  const there = plans.filter(({ error }) => !error);
+  const isIdle = ({ entries }: ClusterPlan) =>
+    !each && entries.every(({ action }) => action === "unchanged");
+  const told = there.filter((one) => !isIdle(one));
+  for (const [text, those] of Map.groupBy(told, (one) => (each ? headOf(one) : "") + bodyOf(one))) {
+    print(each ? text : those.map(headOf).join("") + text);
+  }
+  const idle = there.filter(isIdle).map(({ cluster }) => cluster.id);
+  if (idle.length > 0) print(`nothing to do on ${idle.length}: ${idle.join(", ")}`);
+}
+
+function headOf({ cluster }: ClusterPlan): string {
+  return `${cluster.id}  ${text(cluster, "CLUSTER_NAME")}\n`;
+}
+
+function bodyOf({ entries }: ClusterPlan): string {
+  const of = (wanted: Planned["action"]) => entries.filter(({ action }) => action === wanted);
+  const kept = of("kept"), unseen = of("unseen");
+  const lines = [...pending(entries), ...kept].flatMap(({ id, action, fields }) => [
+    `  ${action.padEnd(8)} ${id}`,
+    ...fields.map(indented),
+  ]);
+  for (const [reason, ones] of Map.groupBy(unseen, ({ fields }) => fields.join())) {
+    lines.push(`  unseen   ${ones.map(({ id }) => id).join(", ")}`, indented(reason));
+  }
+  const refused = of("refused").length, foreign = of("foreign").length;
+  const told = [
+    `${of("create").length} to create`,
+    `${of("update").length} to update`,
+    `${of("delete").length} no longer wanted (deleted with ARGS=--prune only)`,
+    `${of("unchanged").length} unchanged`,
+    ...(unseen.length > 0 ? [`${unseen.length} not looked at`] : []),
+    ...(kept.length > 0 ? [`${kept.length} no longer wanted and kept`] : []),
+    ...(refused > 0 ? [`${refused} refused by the API server`] : []),
+    ...(foreign > 0 ? [`${foreign} with fields of others, which stay`] : []),
+  ];
+  return [...lines, `  ${told.join(", ")}\n`].join("\n");
 }
 
 function indented(text: string): string {

@@ -1,7 +1,8 @@
 // How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
 import { type Cluster, flag, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
-import { changeCount, masked, table, worstCode } from "../io/report.ts";
+import { FEW, shortList } from "../core/short_list.ts";
+import { changeCount, masked, Report, table, worstCode } from "../io/report.ts";
 import type { Step, StepResult } from "./step.ts";
 
 /** How a run ended on one cluster. */
@@ -23,8 +24,24 @@ export function exitCodeOfFleet(results: ClusterResult[]): number {
   return worstCode(errors);
 }
 
-/** The closing table: cluster x step, then what a run of so many seconds came to. */
-export function summary(results: ClusterResult[], seconds: number): string {
+/**
+ * The closing table, then what a run of so many seconds came to: cluster x step; of more clusters than a few (unless
+ * `matrix`) a line for each, the worst first, and before them, in any case, every failure in full.
+ */
+export function summary(results: ClusterResult[], seconds: number, matrix = false): string {
+  const isFew = results.length <= FEW;
+  const all = results.flatMap(({ steps }) => steps);
+  const changes = all.reduce((sum, { changed }) => sum + changed, 0);
+  const failed = results.filter(hasFailed);
+  const verdict = failed.length > 0
+    ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
+    : `${changeCount(changes)} in ${seconds.toFixed(0)}s`;
+  const rows = isFew || matrix ? stepRows(results) : clusterRows(results);
+  return [...(isFew ? [] : failuresOf(results)), table(rows), verdict].join("\n\n");
+}
+
+function stepRows(results: ClusterResult[]): string[][] {
+  const heading = ["cluster", "step", "objects", "changed", "seconds", "state", ""];
   const rows = results.flatMap(({ cluster, steps }) =>
     steps.map(({ step, state, objects, changed, seconds, notShown }) => [
       cluster.id,
@@ -33,17 +50,56 @@ export function summary(results: ClusterResult[], seconds: number): string {
       String(changed),
       seconds.toFixed(1),
       state,
-      notShown.length > 0 ? `${notShown.length} live phases not shown here` : "",
+      hidden(notShown.length),
     ])
   );
-  const all = results.flatMap(({ steps }) => steps);
-  const changes = all.reduce((sum, { changed }) => sum + changed, 0);
-  const failed = results.filter(hasFailed);
-  const verdict = failed.length > 0
-    ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
-    : `${changeCount(changes)} in ${seconds.toFixed(0)}s`;
-  const heading = ["cluster", "step", "objects", "changed", "seconds", "state", ""];
-  return `${table([heading, ...rows])}\n\n${verdict}`;
+  return [heading, ...rows];
+}
+
+function clusterRows(results: ClusterResult[]): string[][] {
+  const rows = results.map((result) => {
+    const { cluster, steps } = result;
+    const sum = (of: (step: StepResult) => number) =>
+      steps.reduce((sum, step) => sum + of(step), 0);
+    const failed = steps.find(({ state }) => state === "failed");
+    const left = steps.findIndex(({ state }) => state === "not run");
+    const stopped = left > 0 ? `stopped before ${steps[left]!.step}` : "not run";
+    const [rank, state] = hasFailed(result)
+      ? [0, failed ? `failed in ${failed.step}` : "failed"]
+      : left >= 0
+      ? [1, stopped]
+      : [2, "ok"];
+    const figures = [sum(({ objects }) => objects), sum(({ changed }) => changed)].map(String);
+    const seconds = sum(({ seconds }) => seconds).toFixed(1);
+    const note = hidden(sum(({ notShown }) => notShown.length));
+    return { rank, row: [cluster.id, ...figures, seconds, state, note] };
+  });
+  const worstFirst = rows.toSorted((a, b) => a.rank - b.rank).map(({ row }) => row);
+  return [["cluster", "objects", "changed", "seconds", "state", ""], ...worstFirst];
+}
+
+function hidden(phases: number): string {
+  return phases > 0 ? `${phases} live phases not shown here` : "";
+}
+
+/** Every failure as it was told on the way, one that several clusters share once. */
+function failuresOf(results: ClusterResult[]): string[] {
+  const all = results.flatMap(({ cluster, error, steps }) =>
+    [{ step: "", error }, ...steps].filter(({ error }) => error !== undefined)
+      .map(({ step, error }) => ({ cluster, step, error }))
+  );
+  const shared = Map.groupBy(all, ({ step, error }) => step + failureOf(error));
+  return [...shared.values()].map((those) => {
+    const [{ cluster, step, error }] = those as [typeof all[number]];
+    const ids = those.map(({ cluster }) => cluster.id).join(", ");
+    return `${ids}  ${step}`.trimEnd() + `\n${failureOf(error, cluster).trimEnd()}`;
+  });
+}
+
+function failureOf(error: unknown, cluster?: Cluster): string {
+  let told = "";
+  new Report("  ", (line) => told += line).error(error, cluster);
+  return told;
 }
 
 /** The results for programs; `schema` names the format. */
@@ -73,7 +129,9 @@ export function openDoors(on: { cluster: Cluster; steps: Step[] }[]): string {
       .flatMap((door) => door ? { ...door, cluster } : [])
   );
   const rows = [...Map.groupBy(doors, ({ what }) => what)].map(([what, same]) => [
-    same.map(({ cluster }) => cluster.id).join(", "),
+    same.length > FEW
+      ? shortList(same.map(({ cluster }) => cluster.id))
+      : same.map(({ cluster }) => cluster.id).join(", "),
     what,
     same[0]!.closedBy,
   ]);

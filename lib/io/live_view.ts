@@ -1,4 +1,5 @@
 // The last lines of a terminal: what each cluster does at this moment, below the lines that stay.
+import { FEW } from "../core/short_list.ts";
 
 /** What the view needs of a terminal. */
 export interface Screen {
@@ -13,6 +14,8 @@ interface Row {
   text: string;
   /** As of `Date.now()`. */
   since: number;
+  /** Nothing goes on there: among many rows it is only counted. */
+  idle?: boolean;
 }
 
 /** A row for each name; to be ended before anything else writes to the terminal. */
@@ -33,10 +36,10 @@ export class LiveView {
     this.#write(lines);
   }
 
-  /** What goes on under this name from now on. */
-  show(name: string, text: string): void {
+  /** What goes on under this name from now on; `idle`: nothing does, and the text says why. */
+  show(name: string, text: string, idle = false): void {
     if (this.#rows.get(name)?.text === text) return;
-    this.#rows.set(name, { text, since: Date.now() });
+    this.#rows.set(name, { text, since: Date.now(), idle });
     this.#write("");
   }
 
@@ -58,12 +61,19 @@ export class LiveView {
   /** Those that fit the height: above it nothing can be drawn again. The ones that changed last come first. */
   #cropped(): [name: string, row: Row][] {
     const all = [...this.#rows], room = Math.max(2, this.#screen.rows() - 2);
-    if (all.length <= room) return all;
+    const isFolded = ([, { idle }]: typeof all[number]) => idle && all.length > FEW;
+    const busy = all.filter((row) => !isFolded(row));
+    if (busy.length === all.length && all.length <= room) return all;
     const shown = new Set(
-      [...all].sort(([, a], [, b]) => b.since - a.since).slice(0, room - 1).map(([name]) => name),
+      busy.toSorted(([, a], [, b]) => b.since - a.since).slice(0, room - 1).map(([name]) => name),
     );
-    const rest = { text: `and ${all.length - shown.size} more`, since: Date.now() };
-    return [...all.filter(([name]) => shown.has(name)), ["", rest]];
+    const more = busy.length > shown.size ? [`${busy.length - shown.size} more`] : [];
+    const counts = Map.groupBy(all.filter(isFolded), ([, { text }]) => text);
+    const rest = [...more, ...[...counts].map(([text, { length }]) => `${length} ${text}`)];
+    return [
+      ...all.filter(([name]) => shown.has(name)),
+      ["", { text: `and ${rest.join(", ")}`, since: Date.now() }],
+    ];
   }
 
   #fitted(name: string, { text, since }: Row): string {

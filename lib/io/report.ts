@@ -108,10 +108,10 @@ export class Report {
     this.say(bold(text));
   }
 
-  /** What goes on from now on: a line of the live view, where there is one. */
-  now(text: string): void {
+  /** What goes on from now on: a line of the live view, where there is one; `idle`: nothing, for the reason given. */
+  now(text: string, idle = false): void {
     this.#now = masked(text);
-    view?.show(this.#prefix, this.#now);
+    view?.show(this.#prefix, this.#now, idle);
   }
 
   /** A phase that ended well; `note` says what came of it. */

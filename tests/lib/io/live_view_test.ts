@@ -71,6 +71,26 @@ Deno.test("E23: LiveView is never higher than the terminal: the latest rows, and
   assert.deepEqual(shown(), ["a line", "another"]);
 });
 
+Deno.test("E23: LiveView counts, among many, those at which nothing goes on", () => {
+  const { screen, shown } = terminal(60, 6);
+  const view = new LiveView(screen);
+  for (let id = 1; id <= 30; id++) view.show(`${id} | `, "not begun", true);
+  assert.deepEqual(shown(), ["and 30 not begun"]);
+  for (let id = 1; id <= 4; id++) view.show(`${id} | `, "done", true);
+  view.show("5 | ", "failed", true);
+  view.show("6 | ", "Apply");
+  view.show("7 | ", "Ready");
+  const counts = "4 done, 1 failed, 23 not begun";
+  assert.deepEqual(shown(), ["6 | Apply", "7 | Ready", `and ${counts}`]);
+  // One that has its turn again has its row again; those that do not fit are counted as well.
+  for (const id of [1, 8]) view.show(`${id} | `, "verify");
+  assert.deepEqual(shown().slice(3), ["and 1 more, 3 done, 1 failed, 22 not begun"]);
+  view.end();
+  for (let id = 1; id <= 3; id++) view.show(`${id} | `, "done", true);
+  assert.deepEqual(shown(), ["1 | done", "2 | done", "3 | done"]);
+  view.end();
+});
+
 Deno.test("LiveView writes nothing when nothing has changed", () => {
   const { screen, writes } = terminal(80);
   const view = new LiveView(screen);
