@@ -2,7 +2,9 @@
 import type { Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
 import { cronInUtc } from "../core/cron.ts";
+import { isEverywhere } from "../core/network.ts";
 import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
+import { isOlder } from "../core/version.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 
 interface Rule {
@@ -91,13 +93,14 @@ const RULES: Rule[] = [
   {
     names: ["ADMIN_CIDR", "INGRESS", "TRAEFIK_IMAGE"],
     broken: (networks, ingress, image) =>
-      networks !== "0.0.0.0/0" && ingress === "traefik" && isBefore(image, [3, 7]) !== false,
+      !isEverywhere(networks.split(",")) && ingress === "traefik" &&
+      isBefore(image, "3.7") !== false,
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
   },
   {
     names: ["ADMIN_CIDR", "INGRESS", "NODE_NETWORKS"],
     broken: (networks, ingress, nodes) =>
-      networks !== "0.0.0.0/0" && ingress !== "existing" && nodes !== "",
+      !isEverywhere(networks.split(",")) && ingress !== "existing" && nodes !== "",
     because:
       "doors that answer on every node see no address of a caller: close them by a firewall, " +
       "or with THANOS_UI_AUTH",
@@ -119,7 +122,7 @@ const RULES: Rule[] = [
   },
   {
     names: ["INGRESS", "TRAEFIK_IMAGE"],
-    broken: (ingress, image) => ingress === "traefik" && isBefore(image, [3, 7, 11]) === true,
+    broken: (ingress, image) => ingress === "traefik" && isBefore(image, "3.7.11") === true,
     because:
       "this Traefik has known holes, and a door whose login it cannot read may stand open: " +
       "env/README.md says from which on they are mended",
@@ -225,10 +228,8 @@ export const SECRET_LIMIT: [bytes: number, reader: string] = [1_000_000, "a Secr
  * Whether an image is of an older version than that one; undefined where its tag (a registry's port and a digest are
  * none) does not say. What a tag leaves out is the newest: `3.7` is not before 3.7.11.
  */
-function isBefore(image: string, version: number[]): boolean | undefined {
+function isBefore(image: string, version: string): boolean | undefined {
   const name = image.replace(/@.*/, "").split("/").at(-1)!;
-  const own = /:v?(\d+(\.\d+)*)/.exec(name)?.[1]?.split(".").map(Number);
-  if (!own) return undefined;
-  const index = version.findIndex((part, index) => (own[index] ?? Infinity) !== part);
-  return index >= 0 && (own[index] ?? Infinity) < version[index]!;
+  const own = /:v?(\d+(\.\d+)*)/.exec(name)?.[1];
+  return own === undefined ? undefined : isOlder(own, version, Infinity);
 }

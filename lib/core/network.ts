@@ -56,6 +56,11 @@ export function networkPolicies(namespaces: string[], { workloads, flows }: Netw
   ];
 }
 
+/** Whether networks leave nobody out. */
+export function isEverywhere(networks: string[]): boolean {
+  return networks.some((network) => network.endsWith("/0"));
+}
+
 /** Whether an IPv4 address is in one of these networks. */
 export function isWithin(address: string, networks: string[]): boolean {
   const number = (text: string) =>

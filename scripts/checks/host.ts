@@ -1,9 +1,9 @@
 // What of a node is in the way of the steps: ports that are taken, a firewall, its names, its disks, its address.
-import { type Cluster, nodesOf, number, text } from "../../lib/core/cluster.ts";
+import { type Cluster, list, nodesOf, number, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { fail, type Finding, hidden, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
-import { isWithin } from "../../lib/core/network.ts";
+import { isEverywhere, isWithin } from "../../lib/core/network.ts";
 import { inGi } from "./disk.ts";
 import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 
@@ -113,7 +113,7 @@ export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
       "not in NODE_NETWORKS, so doors are silent where their pods are not, and policies refuse it: " +
         unknown.map(({ name, address }) => `${name} (${address})`).join(", "),
       `in env/cluster-${cluster.id}.env: NODE_NETWORKS=${all.map((one) => `${one}/32`).join()}` +
-        (text(cluster, "ADMIN_CIDR") === "0.0.0.0/0" || text(cluster, "INGRESS") === "existing"
+        (isEverywhere(list(cluster, "ADMIN_CIDR")) || text(cluster, "INGRESS") === "existing"
           ? ""
           : "; a firewall takes the place of ADMIN_CIDR, for doors on every node see no address of a caller"),
     );

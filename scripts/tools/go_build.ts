@@ -145,13 +145,3 @@ async function runGo(
       : "see Go's words above; `go clean -modcache` helps when a module in its cache is broken",
   });
 }
-
-/** Whether version `own` comes before `needed`, number by number. */
-export function isOlder(own: string, needed: string): boolean {
-  const [ours, theirs] = [own, needed].map((text) => (text.match(/\d+/g) ?? []).map(Number));
-  for (const [index, number] of theirs!.entries()) {
-    const difference = (ours![index] ?? 0) - number;
-    if (difference !== 0) return difference < 0;
-  }
-  return false;
-}

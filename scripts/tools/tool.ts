@@ -9,8 +9,9 @@ import { hashOf } from "../../lib/core/hash.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import { DownloadError } from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { isOlder } from "../../lib/core/version.ts";
 import type { Say } from "../../lib/render/bundle.ts";
-import { fromModule, isOlder } from "./go_build.ts";
+import { fromModule } from "./go_build.ts";
 import { filled, fromRelease, type Tool } from "./release.ts";
 
 export interface ToolOptions {

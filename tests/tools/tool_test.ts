@@ -15,7 +15,7 @@ import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { $ } from "zx";
 import { ensureGo } from "../../scripts/tools/go.ts";
-import { isOlder, requirements } from "../../scripts/tools/go_build.ts";
+import { requirements } from "../../scripts/tools/go_build.ts";
 import type { Tool } from "../../scripts/tools/release.ts";
 import { allTools, ensureTools, findTools } from "../../scripts/tools/tool.ts";
 import { cacheDir } from "../../lib/io/files.ts";
@@ -355,17 +355,6 @@ replace example.com/a v1.0.0 => example.com/fork v1.0.1
   assert.match(text, /^replace example.com\/a v1.0.0 => example.com\/fork v1.0.1$/m);
   assert.match(text, /^require k8s.io\/kubernetes v1.36.3$/m);
   assert.doesNotMatch(text, /toolchain/);
-});
-
-Deno.test("isOlder() compares number by number", () => {
-  for (
-    const [own, needed] of [["1.20.2", "1.32"], ["1.31.9", "1.32.0"], ["2024-12-31", "2025.01"]]
-  ) {
-    assert.ok(isOlder(own!, needed!));
-  }
-  for (const [own, needed] of [["1.32.4", "1.32.0"], ["1.100", "1.32"], ["1.26.8", "1.26"]]) {
-    assert.ok(!isOlder(own!, needed!));
-  }
 });
 
 Deno.test("scripts/tools.json pins every tool and names known placeholders only", async () => {

@@ -1,6 +1,7 @@
 // What the programs leave open to whoever reaches it, by the cluster's settings: told at the end of a deploy, by
 // `make config`, and in docs/doors.md.
 import { type Cluster, flag, list, number, text } from "../../../lib/core/cluster.ts";
+import { isEverywhere } from "../../../lib/core/network.ts";
 import type { OpenDoor } from "../../../lib/deploy/step.ts";
 
 const POLICIES = "NETWORK_POLICIES=true, with a network plugin that enforces them";
@@ -46,7 +47,7 @@ export function openOfPrometheus(cluster: Cluster): Doors {
 export function openOfThanos(cluster: Cluster): Doors {
   if (cluster.role === "edge") return [];
   return [
-    !flag(cluster, "THANOS_UI_AUTH") && list(cluster, "ADMIN_CIDR").includes("0.0.0.0/0") && {
+    !flag(cluster, "THANOS_UI_AUTH") && isEverywhere(list(cluster, "ADMIN_CIDR")) && {
       what: "the page of Thanos Query: every metric of every cluster",
       closedBy: "THANOS_UI_AUTH=true, or ADMIN_CIDR",
     },
