@@ -10,7 +10,7 @@ import {
   text,
   type Vars,
 } from "../core/cluster.ts";
-import { hashOf, keyedHash, sealedHash } from "../core/hash.ts";
+import { keyedHash, sealedHash } from "../core/hash.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
@@ -64,7 +64,6 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     doorCertificate: doors.get(draft.id),
     warnings: draft.warnings,
     missing: [...draft.missing.keys()],
-    planKey: hashOf(Object.entries(draft.vars).filter(([name]) => isSecret(name)).sort()),
   }));
 }
 

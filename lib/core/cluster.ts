@@ -41,8 +41,6 @@ export interface Cluster {
   doorCertificate?: DoorCertificate;
   /** Accepted, but worth telling. */
   warnings: string[];
-  /** Made of all its secrets: without them nobody can guess one from a hash that a plan holds. */
-  planKey: string;
   /** Secrets that nobody gave; only where the fleet was loaded without need of them. */
   missing: string[];
 }

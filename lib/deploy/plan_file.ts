@@ -52,9 +52,12 @@ export function plansJson(plans: ClusterPlan[]): string {
   return JSON.stringify(file, null, 2);
 }
 
-/** A mark is a hash of Secrets, too; a plan is shown to more people than those are. */
-function sealedMark({ planKey }: Cluster, { mark }: Planned): string {
-  return keyedHash(planKey, mark);
+/**
+ * The mark of a Secret is a hash of its values, and a plan is shown to more people than those are: who has not the
+ * site's S3 key cannot guess from it. Its rotation alone makes another mark of what it does not touch.
+ */
+function sealedMark(cluster: Cluster, { id, mark }: Planned): string {
+  return id.startsWith("Secret/") ? keyedHash(text(cluster, "S3_SECRET_KEY"), mark) : mark;
 }
 
 /**
@@ -154,7 +157,6 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
       `the plan is of ${made}; since then another thing to do:`,
       ...new Set(moved.map(({ id }) => id)),
     ],
-    fix:
-      "make the plan again (also where a secret is another one now), read it, then deploy with it",
+    fix: "make the plan again, read it, then deploy with it",
   });
 }

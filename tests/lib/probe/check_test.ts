@@ -22,7 +22,6 @@ const CLUSTER = {
     STAND_INS: "grafana",
   },
   missing: [],
-  planKey: "",
 } as unknown as Cluster;
 
 const PROBLEM: Finding = { what: "no blocks", cause: "S3 is away", fix: "mc ping" };

@@ -58,7 +58,6 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
     }],
     warnings: [],
     missing: [],
-    planKey: "",
     s3Ca: ca,
   };
 }
