@@ -13,8 +13,14 @@ import { until } from "../io/wait.ts";
 /** Where {@link shortJob} puts a Job; what it needs belongs there, too. */
 export const NAMESPACE = "default";
 
+/** What a Job of this run alone is called: somebody may run the same check at the same time. */
+export function runName(check: string): string {
+  return `${check}-${crypto.randomUUID().slice(0, 8)}`;
+}
+
 /** A short Job as {@link shortJob} makes it; containers without what is the same for all of them. */
 interface ShortJob {
+  /** A {@link runName}. */
   name: string;
   /** Default: {@link NAMESPACE}. */
   namespace?: string;
@@ -82,8 +88,8 @@ interface JobOptions {
 }
 
 /**
- * Runs the Job, in place of an earlier one of its name, for `spec.activeDeadlineSeconds`. True when it
- * succeeded: it is removed then. A Job that failed stays for its `ttlSecondsAfterFinished`.
+ * Runs the Job, which has a {@link runName}, for `spec.activeDeadlineSeconds`. True when it succeeded: it is removed
+ * then. One that failed, or that nobody waits for any more, stays for its `ttlSecondsAfterFinished`.
  * @throws {DeployError} exit 7 when its pod did not start, with the reason; a {@link SlowError} when nothing
  * was wrong with it.
  */
@@ -98,7 +104,7 @@ export async function runJob(
   const [fitted] = rewriteImages([job], cluster);
   const { metadata: { uid } } = JSON.parse(
     await create(cluster, fitted!).catch(() =>
-      // An earlier one is there; or the API server was away for a moment.
+      // The API server was away for a moment; it may be there although that was not told.
       retried(async () => {
         await remove();
         return await create(cluster, fitted!);
@@ -169,7 +175,7 @@ function reasonOf(pod: Manifest): { reason: string; slow: boolean } | undefined 
   return { reason: `pod ${pod.metadata.name} ${what}`, slow: true };
 }
 
-/** The last thing that was said of each object whose name begins like the Job's. */
+/** The last thing that was said of each object whose name begins like the Job's, as those of no other run do. */
 async function warnings(cluster: Cluster, namespace: string, name: string): Promise<string[]> {
   const events = await liveObjects(cluster, "events", namespace);
   const own = events.filter(({ type, involvedObject }) =>

@@ -1,6 +1,5 @@
 // Facts of the nodes themselves, which no API tells: read by one short pod on each, a Job that the
 // cluster removes by itself when we cannot.
-import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
@@ -9,7 +8,7 @@ import { kubectl } from "../../lib/kube/kubectl.ts";
 import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
 import { asList, type Manifest } from "../../lib/core/object.ts";
 import { diagnosePod } from "../../lib/apply/diagnose.ts";
-import { shortJob } from "../../lib/probe/job.ts";
+import { runName, shortJob } from "../../lib/probe/job.ts";
 import { rewriteImages } from "../../lib/render/render.ts";
 import { until } from "../../lib/io/wait.ts";
 import { busyBox } from "./volume.ts";
@@ -42,7 +41,7 @@ export async function nodeFacts(
     .filter((node) => conditionOf(node, "Ready")?.status === "True")
     .map(({ metadata }) => metadata.name);
   if (nodes.length === 0) return [];
-  const run = `preflight-${randomUUID().slice(0, 8)}`;
+  const run = runName("preflight");
   const script = await readFile(projectPath("scripts/checks/node.sh"), "utf8");
   const jobs = nodes.map((node, index) => factsJob(cluster, `${run}-${index}`, run, node, script));
   const from = Date.now();

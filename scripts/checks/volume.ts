@@ -2,14 +2,14 @@
 import { randomUUID } from "node:crypto";
 import { type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { NAMESPACE, runJob, shortJob } from "../../lib/probe/job.ts";
+import { NAMESPACE, runJob, runName, shortJob } from "../../lib/probe/job.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { labelsOf, type Manifest } from "../../lib/core/object.ts";
 
 const NAME = "volume-probe";
-/** Claims of its pods; earlier revisions of this project named theirs without the pod. */
-const CLAIM = new RegExp(`^${NAME}(-[a-z0-9]{5}-volume)?$`);
+/** Claims of its pods; earlier revisions of this project named theirs without the run, or the pod. */
+const CLAIM = new RegExp(`^${NAME}((-[0-9a-f]{8})?-[a-z0-9]{5}-volume)?$`);
 /** Seconds that it may take: Longhorn needs about twenty for a new volume. */
 const PATIENCE = 120;
 
@@ -29,7 +29,8 @@ export async function volume({ cluster }: Subject): Promise<Finding> {
   const storageClass = text(cluster, "STORAGE_CLASS");
   const started = Date.now();
   const does = "writes a volume";
-  const keeps = await runJob(cluster, probeJob(cluster, randomUUID()), { does })
+  const name = runName(NAME);
+  const keeps = await runJob(cluster, probeJob(cluster, randomUUID(), name), { does })
     // What cannot be tidied up now is by the next check; the verdict is about the volume.
     .finally(() => letGo(cluster).catch(() => {}));
   if (keeps) {
@@ -39,7 +40,7 @@ export async function volume({ cluster }: Subject): Promise<Finding> {
   return {
     what: `a new volume of the class ${storageClass} does not keep what is written to it`,
     cause: "the volume is read-only, full or faulted, or its disk is",
-    fix: `kubectl -n ${NAMESPACE} logs job/${NAME}`,
+    fix: `kubectl -n ${NAMESPACE} logs job/${name}`,
   };
 }
 
@@ -62,7 +63,7 @@ async function letGo(cluster: Cluster): Promise<void> {
 }
 
 /** Writes the word to the claim, reads it again and leaves nothing. */
-export function probeJob(cluster: Cluster, word: string): Manifest {
+export function probeJob(cluster: Cluster, word: string, name = NAME): Manifest {
   const script =
     `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe && rm /volume/probe`;
   const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
@@ -77,7 +78,7 @@ export function probeJob(cluster: Cluster, word: string): Manifest {
     },
   };
   return shortJob({
-    name: NAME,
+    name,
     labels,
     seconds: PATIENCE,
     containers: [{

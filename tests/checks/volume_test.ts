@@ -3,36 +3,31 @@ import assert from "node:assert/strict";
 import { volume } from "../../scripts/checks/volume.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl, type Reply } from "../support/fake_kubectl.ts";
+import { countRuns } from "../support/run_names.ts";
 import { subjectWith } from "../support/subject.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
 const subject = subjectWith(cluster);
 const NONE: Reply = { on: " get persistentvolumes ", stdout: JSON.stringify({ items: [] }) };
+const NAME = "volume-probe-00000001";
 const MADE: Reply[] = [
   { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
-  { on: " delete job volume-probe .*--ignore-not-found" },
+  { on: ` delete job ${NAME} .*--ignore-not-found` },
 ];
-
-/** An earlier Job is there. */
-const THERE: Reply = {
-  on: " create ",
-  code: 1,
-  stderr: 'Error from server (AlreadyExists): jobs.batch "volume-probe" already exists',
-  times: 1,
-};
 
 function job(condition: string, phase?: string): Reply {
   const status = { conditions: [{ type: condition, status: "True", message: "backoff limit" }] };
-  const labels = { "batch.kubernetes.io/job-name": "volume-probe" };
-  const pod = { kind: "Pod", metadata: { name: "volume-probe-x1y2z", labels }, status: { phase } };
+  const labels = { "batch.kubernetes.io/job-name": NAME };
+  const pod = { kind: "Pod", metadata: { name: `${NAME}-x1y2z`, labels }, status: { phase } };
   const items = [
-    { kind: "Job", metadata: { name: "volume-probe" }, status },
+    { kind: "Job", metadata: { name: NAME }, status },
     ...phase ? [pod] : [],
   ];
   return { on: " get jobs,pods ", stdout: JSON.stringify({ items }) };
 }
 
 Deno.test("volume() asks the class of the settings for a claim that goes with its pod", async () => {
+  countRuns();
   const calls = await fakeKubectl([...MADE, job("Complete"), NONE]);
   const { state, what } = await volume(subject);
   assert.equal(state, "ok");
@@ -48,8 +43,10 @@ Deno.test("volume() asks the class of the settings for a claim that goes with it
   assert.ok(word && container.command.at(-1).includes(`grep -qx ${word} /volume/probe`));
 });
 
-Deno.test("volume() takes the place of a Job that an earlier one has left", async () => {
-  const calls = await fakeKubectl([THERE, ...MADE, job("Complete"), NONE]);
+Deno.test("volume() makes its Job again where the first answer was lost", async () => {
+  countRuns();
+  const lost = { on: " create ", code: 1, stderr: "Unable to connect: EOF", times: 1 };
+  const calls = await fakeKubectl([lost, ...MADE, job("Complete"), NONE]);
   assert.equal((await volume(subject)).state, "ok");
   const words = (await calls()).map(({ args }) => / (create|delete) /.exec(args)?.[1]);
   assert.deepEqual(words.filter(Boolean), ["create", "delete", "create", "delete"]);
@@ -70,8 +67,10 @@ function volumeOf(name: string, claim: string, phase: string, policy = "Retain",
 
 for (const condition of ["Complete", "Failed"]) {
   Deno.test(`P15: volume() leaves no volume of a class that retains them (Job: ${condition})`, async () => {
+    countRuns();
     const items = [
-      volumeOf("pv-now", "volume-probe-x1y2z-volume", "Bound"),
+      volumeOf("pv-now", `${NAME}-x1y2z-volume`, "Bound"),
+      volumeOf("pv-before", "volume-probe-x1y2z-volume", "Released"),
       volumeOf("pv-earlier", "volume-probe", "Released"),
       volumeOf("pv-of-nobody", "volume-probe", "Released", "Delete"),
       volumeOf("pv-of-others", "data", "Released"),
@@ -92,6 +91,7 @@ for (const condition of ["Complete", "Failed"]) {
       `${name} --type=merge --patch {"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`;
     assert.deepEqual(patches, [
       gone("pv-now"),
+      gone("pv-before"),
       gone("pv-earlier"),
       'pv-by-hand --type=merge --patch {"spec":{"claimRef":null}}',
     ]);
@@ -99,18 +99,20 @@ for (const condition of ["Complete", "Failed"]) {
 }
 
 Deno.test("volume() finds a volume that does not keep what is written", async () => {
+  countRuns();
   await fakeKubectl([...MADE, job("Failed", "Failed"), NONE]);
   const problem = await volume(subject);
   assert.match(problem.what, /class longhorn does not keep/);
-  assert.match(problem.fix!, /logs job\/volume-probe/);
+  assert.match(problem.fix!, /logs job\/volume-probe-00000001/);
 });
 
 Deno.test("volume() says why there was never a pod", async () => {
+  countRuns();
   const event = {
     type: "Warning",
     reason: "FailedCreate",
     message: "pods is forbidden: volumes of that kind are not allowed",
-    involvedObject: { kind: "Job", name: "volume-probe" },
+    involvedObject: { kind: "Job", name: NAME },
   };
   await fakeKubectl([
     ...MADE,
@@ -120,20 +122,21 @@ Deno.test("volume() says why there was never a pod", async () => {
   ]);
   await assert.rejects(volume(subject), {
     exitCode: 7,
-    where: [`Job volume-probe: FailedCreate: ${event.message}`],
+    where: [`Job ${NAME}: FailedCreate: ${event.message}`],
   });
 });
 
 Deno.test("volume() says why the pod has no volume", async () => {
+  countRuns();
   const message = "failed to provision volume: insufficient storage";
   const unbound = "pod has unbound immediate PersistentVolumeClaims";
   const condition = { type: "PodScheduled", status: "False", message: unbound };
-  const labels = { "batch.kubernetes.io/job-name": "volume-probe" };
+  const labels = { "batch.kubernetes.io/job-name": NAME };
   const items = [
-    { kind: "Job", metadata: { name: "volume-probe" }, status: {} },
+    { kind: "Job", metadata: { name: NAME }, status: {} },
     {
       kind: "Pod",
-      metadata: { name: "volume-probe-x", labels },
+      metadata: { name: `${NAME}-x`, labels },
       status: { phase: "Pending", conditions: [condition] },
     },
   ];
@@ -141,7 +144,7 @@ Deno.test("volume() says why the pod has no volume", async () => {
     type: "Warning",
     reason: "ProvisioningFailed",
     message,
-    involvedObject: { kind: "PersistentVolumeClaim", name: "volume-probe" },
+    involvedObject: { kind: "PersistentVolumeClaim", name: `${NAME}-x-volume` },
   };
   await fakeKubectl([
     ...MADE,
@@ -152,8 +155,8 @@ Deno.test("volume() says why the pod has no volume", async () => {
   await assert.rejects(volume(subject), {
     exitCode: 7,
     where: [
-      `pod volume-probe-x is not scheduled: ${unbound}`,
-      `PersistentVolumeClaim volume-probe: ProvisioningFailed: ${message}`,
+      `pod ${NAME}-x is not scheduled: ${unbound}`,
+      `PersistentVolumeClaim ${NAME}-x-volume: ProvisioningFailed: ${message}`,
     ],
   });
 });

@@ -2,7 +2,7 @@
 // plugin carries them out, and switched off again nothing of them stays.
 import assert from "node:assert/strict";
 import { type Cluster, flag } from "../../lib/core/cluster.ts";
-import { runJob } from "../../lib/probe/job.ts";
+import { runJob, runName } from "../../lib/probe/job.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { enforcerOf } from "../../scripts/components/network/cni.ts";
 import { check, eventually, figure, fleet, kube, make } from "./site.ts";
@@ -59,7 +59,7 @@ async function strangerReaches(cluster: Cluster): Promise<boolean> {
   return await runJob(cluster, {
     apiVersion: "batch/v1",
     kind: "Job",
-    metadata: { name: "stranger", namespace: "default" },
+    metadata: { name: runName("stranger"), namespace: "default" },
     spec: {
       backoffLimit: 0,
       activeDeadlineSeconds: 60,

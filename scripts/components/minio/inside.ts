@@ -2,7 +2,7 @@
 // Thanos lists each bucket with its program's key. Of what it needs nothing stays.
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { NAMESPACE, runJob, shortJob } from "../../../lib/probe/job.ts";
+import { NAMESPACE, runJob, runName, shortJob } from "../../../lib/probe/job.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
 import { type Bucket, bucketsOf } from "./buckets.ts";
@@ -23,20 +23,21 @@ export async function reachFromInside(
   say: (text: string) => void = () => {},
 ): Promise<void> {
   const buckets = bucketsOf(cluster);
-  const needs = [keysOf(cluster, buckets)];
-  if (await runJob(cluster, reachJob(cluster), { does: "looks for S3", needs, say })) return;
-  throw await refusal(cluster, buckets);
+  const name = runName(NAME);
+  const needs = [keysOf(cluster, name, buckets)];
+  if (await runJob(cluster, reachJob(cluster, name), { does: "looks for S3", needs, say })) return;
+  throw await refusal(cluster, name, buckets);
 }
 
-/** One container per bucket, so that each has a result and a log of its own. */
-export function reachJob(cluster: Cluster): Manifest {
+/** One container per bucket, so that each has a result and a log of its own; its Secret has its name. */
+export function reachJob(cluster: Cluster, name = NAME): Manifest {
   const version = text(cluster, "THANOS_VERSION");
   return shortJob({
-    name: NAME,
+    name,
     labels: labelsOf({ name: NAME, component: "check", partOf: "storage", version }),
     seconds: PATIENCE,
     containers: bucketsOf(cluster).map((bucket) => containerOf(bucket, version)),
-    volumes: [{ name: "keys", secret: { secretName: NAME } }],
+    volumes: [{ name: "keys", secret: { secretName: name } }],
   });
 }
 
@@ -55,20 +56,24 @@ function containerName({ program }: Bucket): string {
   return program.toLowerCase();
 }
 
-function keysOf(cluster: Cluster, buckets: Bucket[]): Manifest {
+function keysOf(cluster: Cluster, name: string, buckets: Bucket[]): Manifest {
   const caFile = `${FOLDER}/ca.crt`;
   const files = buckets.map((bucket) => [
     `${containerName(bucket)}.yml`,
     objstoreConfig(cluster, bucket.name, bucket.key, { caFile, prefix: bucket.folder }),
   ]);
   const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
-  return secret(NAME, NAMESPACE, { ...Object.fromEntries(files), ...ca });
+  return secret(name, NAMESPACE, { ...Object.fromEntries(files), ...ca });
 }
 
 /** The failure, with the end of each log that speaks of an error. */
-async function refusal(cluster: Cluster, buckets: Bucket[]): Promise<DeployError> {
+async function refusal(
+  cluster: Cluster,
+  name: string,
+  buckets: Bucket[],
+): Promise<DeployError> {
   const where = await Promise.all(buckets.map(async (bucket) => {
-    const words = ["logs", `job/${NAME}`, "--namespace", NAMESPACE, "--tail=3"];
+    const words = ["logs", `job/${name}`, "--namespace", NAMESPACE, "--tail=3"];
     const log = await kubectl([...words, "--container", containerName(bucket)], { cluster })
       .catch((error) => error.message);
     const reason = reasonIn(log);
@@ -80,7 +85,7 @@ async function refusal(cluster: Cluster, buckets: Bucket[]): Promise<DeployError
     where: where.filter(Boolean),
     fix:
       "see to route, firewall, DNS and clock of the nodes, and S3_CA_FILE; the log, for ten minutes: " +
-      `kubectl --context ${context} -n ${NAMESPACE} logs job/${NAME} --all-containers`,
+      `kubectl --context ${context} -n ${NAMESPACE} logs job/${name} --all-containers`,
   });
 }
 

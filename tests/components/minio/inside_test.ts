@@ -4,6 +4,7 @@ import type { DeployError } from "../../../lib/core/error.ts";
 import { reachFromInside } from "../../../scripts/components/minio/inside.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, type Reply } from "../../support/fake_kubectl.ts";
+import { countRuns } from "../../support/run_names.ts";
 
 const cluster = await fixtureCluster("197", {
   KUBECONFIG_FILE: "kubeconfig",
@@ -11,23 +12,29 @@ const cluster = await fixtureCluster("197", {
   LONGHORN_S3_SECRET_KEY: "longhorn-secret",
 });
 
-function job(condition: string): Reply {
+const NAME = "s3-reach-00000001";
+
+function itemsOf(condition: string, name = NAME) {
   const status = { conditions: [{ type: condition, status: "True", message: "backoff limit" }] };
-  const labels = { "batch.kubernetes.io/job-name": "s3-reach" };
+  const labels = { "batch.kubernetes.io/job-name": name };
   const phase = condition === "Complete" ? "Succeeded" : "Failed";
-  const items = [
-    { kind: "Job", metadata: { name: "s3-reach" }, status },
-    { kind: "Pod", metadata: { name: "s3-reach-abcde", labels }, status: { phase } },
+  return [
+    { kind: "Job", metadata: { name }, status },
+    { kind: "Pod", metadata: { name: `${name}-abcde`, labels }, status: { phase } },
   ];
-  return { on: " get jobs,pods ", stdout: JSON.stringify({ items }) };
+}
+
+function job(condition: string): Reply {
+  return { on: " get jobs,pods ", stdout: JSON.stringify({ items: itemsOf(condition) }) };
 }
 
 const MADE: Reply[] = [
   { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
-  { on: " delete job s3-reach .*--ignore-not-found" },
+  { on: ` delete job ${NAME} .*--ignore-not-found` },
 ];
 
 Deno.test("reachFromInside() gives each bucket its own key, which goes with the Job, and leaves nothing", async () => {
+  countRuns();
   const calls = await fakeKubectl([...MADE, job("Complete")]);
   await reachFromInside(cluster);
   const all = await calls();
@@ -39,8 +46,13 @@ Deno.test("reachFromInside() gives each bucket its own key, which goes with the 
   assert.deepEqual(names, ["thanos", "opensearch", "longhorn"]);
   assert.equal(made.spec.template.spec.securityContext.runAsNonRoot, true);
   assert.deepEqual(keys.metadata.ownerReferences, [
-    { apiVersion: "batch/v1", kind: "Job", name: "s3-reach", uid: "1234" },
+    { apiVersion: "batch/v1", kind: "Job", name: NAME, uid: "1234" },
   ]);
+  assert.equal(keys.metadata.name, NAME);
+  assert.deepEqual(made.spec.template.spec.volumes, [{
+    name: "keys",
+    secret: { secretName: NAME },
+  }]);
   assert.match(
     atob(keys.data["thanos.yml"]),
     /bucket: thanos\n[\s\S]*access_key: dummy-access-key/,
@@ -50,7 +62,29 @@ Deno.test("reachFromInside() gives each bucket its own key, which goes with the 
   assert.ok(all.every(({ args }) => secrets.every((secret) => !args.includes(secret))));
 });
 
+Deno.test("reachFromInside() of two people at once: neither reads nor removes what is the other's", async () => {
+  countRuns();
+  const other = "s3-reach-00000002";
+  const items = [...itemsOf("Failed", other), ...itemsOf("Complete")];
+  const calls = await fakeKubectl([
+    ...MADE,
+    { on: " get jobs,pods ", stdout: JSON.stringify({ items }) },
+    { on: ` logs job/${other} `, stdout: "level=error err=refused\n" },
+  ]);
+  const ends = await Promise.allSettled([reachFromInside(cluster), reachFromInside(cluster)]);
+  assert.deepEqual(ends.map(({ status }) => status), ["fulfilled", "rejected"]);
+  const made = (await calls()).filter(({ args }) => args.includes(" create "))
+    .map(({ stdin }) => JSON.parse(stdin)).map(({ kind, metadata }) => `${kind}/${metadata.name}`);
+  assert.deepEqual(made.sort(), [
+    `Job/${NAME}`,
+    `Job/${other}`,
+    `Secret/${NAME}`,
+    `Secret/${other}`,
+  ]);
+});
+
 Deno.test("A66: reachFromInside() shows the log of the bucket that pods do not reach, and keeps the Job", async () => {
+  countRuns();
   const calls = await fakeKubectl([
     ...MADE,
     job("Failed"),
@@ -67,7 +101,7 @@ Deno.test("A66: reachFromInside() shows the log of the bucket that pods do not r
     assert.deepEqual(error.where, [
       'opensearch-logs: Get "https://s3": no route to host',
     ]);
-    assert.match(error.fix!, /kubectl --context mkube-197 -n default logs job\/s3-reach/);
+    assert.match(error.fix!, /kubectl --context mkube-197 -n default logs job\/s3-reach-00000001/);
     return true;
   });
   const all = await calls();
@@ -77,16 +111,17 @@ Deno.test("A66: reachFromInside() shows the log of the bucket that pods do not r
 });
 
 Deno.test("A66: reachFromInside() says why its pod never started", async () => {
+  countRuns();
   const waiting = { reason: "ImagePullBackOff", message: "no such host quay.io" };
   const status = {
     phase: "Pending",
     containerStatuses: [{ name: "thanos", restartCount: 0, state: { waiting }, lastState: {} }],
   };
   const items = [
-    { kind: "Job", metadata: { name: "s3-reach" }, status: {} },
+    { kind: "Job", metadata: { name: NAME }, status: {} },
     {
       kind: "Pod",
-      metadata: { name: "s3-reach-abcde", labels: { "batch.kubernetes.io/job-name": "s3-reach" } },
+      metadata: { name: `${NAME}-abcde`, labels: { "batch.kubernetes.io/job-name": NAME } },
       status,
     },
   ];
@@ -103,10 +138,11 @@ Deno.test("A66: reachFromInside() says why its pod never started", async () => {
     on: " get events ",
     stdout: JSON.stringify({
       items: [
-        event("Warning", "s3-reach-abcde", "first try"),
-        event("Warning", "s3-reach-abcde", "last try"),
-        event("Normal", "s3-reach-abcde", "pulling"),
+        event("Warning", `${NAME}-abcde`, "first try"),
+        event("Warning", `${NAME}-abcde`, "last try"),
+        event("Normal", `${NAME}-abcde`, "pulling"),
         event("Warning", "another", "not ours"),
+        event("Warning", "s3-reach-0000000a-abcde", "of another run"),
       ],
     }),
   };
@@ -114,8 +150,8 @@ Deno.test("A66: reachFromInside() says why its pod never started", async () => {
   await assert.rejects(reachFromInside(cluster), (error: DeployError) => {
     assert.equal(error.exitCode, 7);
     assert.deepEqual(error.where, [
-      "pod s3-reach-abcde, container thanos: ImagePullBackOff no such host quay.io",
-      "Pod s3-reach-abcde: Failed: last try",
+      "pod s3-reach-00000001-abcde, container thanos: ImagePullBackOff no such host quay.io",
+      "Pod s3-reach-00000001-abcde: Failed: last try",
     ]);
     return true;
   });
