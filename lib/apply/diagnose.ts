@@ -45,10 +45,8 @@ async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble
     item.status?.phase === "Pending"
   );
   if (!claim) return undefined;
-  const event = items.filter(({ kind, involvedObject }) =>
-    kind === "Event" && involvedObject?.kind === "PersistentVolumeClaim" &&
-    involvedObject.name === claim.metadata.name
-  ).sort(byTime).at(-1);
+  const { uid } = claim.metadata;
+  const event = items.filter((item) => item.involvedObject?.uid === uid).sort(byTime).at(-1);
   const said = event ? `${event.reason}: ${event.message}` : "nothing was said about it";
   const storageClass = claim.spec.storageClassName || "no class: there is no default one";
   return {
@@ -102,11 +100,11 @@ function byTime(a: Manifest, b: Manifest): number {
 /** Why the controller of an object cannot even make its pods: a quota, an admission webhook. */
 async function creationTrouble(
   cluster: Cluster,
-  { kind, metadata: { name, namespace } }: Manifest,
+  { metadata: { uid, namespace } }: Manifest,
 ): Promise<Trouble | undefined> {
   const events = await liveObjects(cluster, "events", namespace!);
   const last = events.filter(({ reason, involvedObject }) =>
-    reason === "FailedCreate" && involvedObject?.kind === kind && involvedObject.name === name
+    reason === "FailedCreate" && involvedObject.uid === uid
   ).sort(byTime).at(-1);
   return last && { reason: `FailedCreate: ${last.message}`, final: false };
 }

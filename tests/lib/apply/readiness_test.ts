@@ -219,23 +219,23 @@ Deno.test("A50: unready() names the claim that has no volume, its class and what
   const waiting = pod({ conditions: [{ type: "PodScheduled", status: "False", message }] });
   const claim = {
     kind: "PersistentVolumeClaim",
-    metadata: { name: "data-store-0", namespace: "monitoring" },
+    metadata: { name: "data-store-0", namespace: "monitoring", uid: "now" },
     spec: { storageClassName: "longhorn" },
     status: { phase: "Pending" },
   };
-  const event = (lastTimestamp: string, message: string, name = "data-store-0") => ({
+  const event = (lastTimestamp: string, message: string, uid = "now") => ({
     kind: "Event",
     metadata: { name: message },
     reason: "ProvisioningFailed",
     message,
     lastTimestamp,
-    involvedObject: { kind: "PersistentVolumeClaim", name },
+    involvedObject: { kind: "PersistentVolumeClaim", name: "data-store-0", uid },
   });
   const items = [
     claim,
     event("2026-11-23T10:00:02Z", "insufficient storage"),
     event("2026-11-23T10:00:01Z", "waiting"),
-    event("2026-11-23T10:00:03Z", "of another", "data-other-0"),
+    event("2026-11-23T10:00:03Z", "of an earlier claim of that name", "before"),
   ];
   await fakeKubectl([
     { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
@@ -306,14 +306,14 @@ Deno.test("A48: unready() says why a StatefulSet has no pods", async () => {
   const set = {
     apiVersion: "apps/v1",
     kind: "StatefulSet",
-    metadata: { name: "store", namespace: "n", generation: 1 },
+    metadata: { name: "store", namespace: "n", generation: 1, uid: "now" },
     spec: { replicas: 1, selector: { matchLabels: { app: "store" } } },
     status: { observedGeneration: 1 },
   };
-  const event = (name: string, message: string) => (
-    { reason: "FailedCreate", message, involvedObject: { kind: "StatefulSet", name } }
+  const event = (uid: string, message: string) => (
+    { reason: "FailedCreate", message, involvedObject: { kind: "StatefulSet", name: "store", uid } }
   );
-  const events = [event("store", "exceeded quota: q"), event("other", "not ours")];
+  const events = [event("now", "exceeded quota: q"), event("before", "of an earlier one")];
   await fakeKubectl([
     { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
     { on: "get pods", stdout: JSON.stringify({ items: [] }) },

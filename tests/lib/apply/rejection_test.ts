@@ -125,16 +125,22 @@ Deno.test("A48: unready() says what a quota keeps a workload from making", async
     kind: "Event",
     reason: "FailedCreate",
     message: REFUSED,
-    involvedObject: { kind: "DaemonSet", name: "store" },
+    involvedObject: { kind: "DaemonSet", name: "store", uid: "now" },
+  };
+  const before = {
+    ...event,
+    message: "of an earlier one",
+    involvedObject: { ...event.involvedObject, uid: "before" },
   };
   const deployment = workload("Deployment", {}, {
     observedGeneration: 1,
     conditions: [{ ...condition, message: REFUSED }],
   });
   const daemons = workload("DaemonSet", {}, { observedGeneration: 1, desiredNumberScheduled: 1 });
+  daemons.metadata.uid = "now";
   await fakeKubectl([
     { on: "get pods ", stdout: listOf() },
-    { on: "get events ", stdout: listOf(event) },
+    { on: "get events ", stdout: listOf(event, before) },
     { on: "get ", stdout: listOf(deployment, daemons) },
   ]);
   assert.deepEqual(await unready(cluster, [deployment, daemons]), [
