@@ -137,9 +137,15 @@ export async function awaitEdges(cluster: Cluster, edges: Peer[], say: Say): Pro
   return missing;
 }
 
-/** Whether Query dials edges in another way than the settings want: with TLS, or without. */
+/** Whether Query dials edges, or is ready to, in another way than the settings want: with TLS, or without. */
 export async function dialsOtherwise(central: Cluster): Promise<boolean> {
-  const words = ["get", "configmap", "thanos-query-endpoints", "-n", "monitoring", "-o", "yaml"];
-  const live = await kubectl([...words, "--ignore-not-found"], { cluster: central });
-  return live !== "" && live.includes("cert_file") !== flag(central, "THANOS_GRPC_MTLS");
+  const read = (name: string, output: string) =>
+    kubectl(["get", name, "-n", QUERY.namespace, "--ignore-not-found", "-o", output], {
+      cluster: central,
+    });
+  const wanted = flag(central, "THANOS_GRPC_MTLS");
+  const live = await read("configmap/thanos-query-endpoints", "yaml");
+  if (/ address: (?!dnssrv)/.test(live)) return live.includes("cert_file") !== wanted;
+  // It knows no edge yet: with its certificate it can dial the first one.
+  return wanted && await read("secret/thanos-grpc-tls", "name") === "";
 }

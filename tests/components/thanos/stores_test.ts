@@ -1,9 +1,14 @@
 // Edges that Query lacks, by what their own API servers tell: nothing, their marker, or a deploy under way.
 import assert from "node:assert/strict";
 import type { Cluster } from "../../../lib/core/cluster.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
 import { OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
-import { edgesOf } from "../../../scripts/components/thanos/fleet.ts";
-import { absenceOf, type Stores } from "../../../scripts/components/thanos/stores.ts";
+import { edgesOf, endpointsConfig } from "../../../scripts/components/thanos/fleet.ts";
+import {
+  absenceOf,
+  dialsOtherwise,
+  type Stores,
+} from "../../../scripts/components/thanos/stores.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
   fakeKubectl,
@@ -11,6 +16,7 @@ import {
   identityReply,
   type Reply,
 } from "../../support/fake_kubectl.ts";
+import { grpcFolder } from "../../support/grpc_fixture.ts";
 
 const fleet = await fixtureFleet({ KUBECONFIG_FILE: "kubeconfig" });
 const edges = edgesOf(fleet[0]!);
@@ -98,4 +104,26 @@ Deno.test("absenceOf() asks nobody about edges that Query sees, and misses those
   });
   assert.equal((await absenceOf({}, edges, [fleet[0]!])).lost.length, 2);
   assert.deepEqual(await calls(), []);
+});
+
+Deno.test("dialsOtherwise() tells of a switch to TLS and back, and of none at the first edge", async () => {
+  await using folder = await grpcFolder();
+  const settings = { ...folder.environment, KUBECONFIG_FILE: "kubeconfig" };
+  const [plain, secure] = [fleet[0]!, (await fixtureFleet(settings))[0]!];
+  const alone = (central: Cluster) => ({ ...central, fleet: central.fleet.slice(0, 1) });
+  const dials = async (live: Cluster, wanted: Cluster, hasPair: boolean) => {
+    await fakeKubectl([
+      { on: " get configmap/", stdout: toYaml(endpointsConfig(live)) },
+      { on: " get secret/thanos-grpc-tls ", stdout: hasPair ? "secret/thanos-grpc-tls\n" : "" },
+    ]);
+    return await dialsOtherwise(wanted);
+  };
+  for (const pair of [true, false]) {
+    assert.equal(await dials(plain, plain, pair), false);
+    assert.equal(await dials(secure, secure, pair), false);
+    assert.equal(await dials(plain, secure, pair), true);
+    assert.equal(await dials(secure, plain, pair), true);
+    assert.equal(await dials(alone(plain), plain, pair), false);
+    assert.equal(await dials(alone(secure), secure, pair), !pair);
+  }
 });
