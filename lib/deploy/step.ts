@@ -138,8 +138,8 @@ export async function runStep(
       report.say(`  ${reason}`);
       return { ...result, state: "skipped" };
     }
-    if (alone) await checkNeeds(step, cluster);
     const objects = known ?? await desired(step, cluster);
+    if (alone) await checkNeeds(step, objects, inventory);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
     const parts = { inventory, fleet, objects, report, result, besides, failed, replace };
@@ -155,12 +155,24 @@ export async function runStep(
   return result;
 }
 
-async function checkNeeds(step: Step, cluster: Cluster): Promise<void> {
-  for (const need of step.needs) {
-    if (await hasRun(need, cluster)) continue;
-    throw new DeployError(`Cannot run ${step.name} on ${cluster.id}: ${need} has not run there`, {
+/**
+ * Refuses (exit 3) a step before those that it needs, and where they have run as an older revision has them, which had
+ * no such PriorityClass: pods of ours would go, and the API server would refuse the new ones.
+ */
+async function checkNeeds(step: Step, objects: Manifest[], inventory: Inventory): Promise<void> {
+  const { cluster } = inventory;
+  const refusal = (need: string, why: string) =>
+    new DeployError(`Cannot run ${step.name} on ${cluster.id}: ${why}`, {
       exitCode: ExitCode.prerequisite,
       fix: `make ${need} CLUSTER=${cluster.id}`,
     });
+  for (const need of step.needs) {
+    if (!await hasRun(need, cluster)) throw refusal(need, `${need} has not run there`);
   }
+  const live = await inventory.live();
+  const missing = objects.map(({ spec }) => spec?.template?.spec?.priorityClassName)
+    .find((name) => name && !live.has(`PriorityClass/${name}`));
+  if (!missing) return;
+  const need = step.needs.join(" ");
+  throw refusal(need, `there is no PriorityClass ${missing} yet, which ${need} brings`);
 }

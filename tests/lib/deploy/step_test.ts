@@ -98,6 +98,36 @@ Deno.test("runStep() alone names the step that has to run before", async () => {
   ]);
 });
 
+Deno.test("runStep() alone touches nothing where the step before has not brought a PriorityClass yet", async () => {
+  const cluster = await fixtureCluster("197", settings);
+  const ours = (name: string) => ({
+    apiVersion: "scheduling.k8s.io/v1",
+    kind: "PriorityClass",
+    metadata: { name },
+  });
+  const workload = {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: { name: "ruler", namespace: "monitoring" },
+    spec: { template: { spec: { priorityClassName: "alerting" } } },
+  };
+  async function resultWith(...classes: string[]) {
+    await fakeKubectl([
+      { on: "get services .*step=20-prometheus", stdout: "service/prometheus\n" },
+      { on: " get priorityclass", stdout: listOf(...classes.map(ours)) },
+    ]);
+    const tried = example(() => Promise.resolve(), ["20-prometheus"]);
+    const objects = () => Promise.resolve([workload]);
+    const own = inventoryOf(cluster, [ours("data")]);
+    return await runStep({ ...tried, objects }, own, quiet(), { alone: true });
+  }
+  const { state, error } = await resultWith("data");
+  const { exitCode, message, fix } = error as DeployError;
+  assert.deepEqual([state, exitCode, fix], ["failed", 3, "make 20-prometheus CLUSTER=197"]);
+  assert.match(message, /no PriorityClass alerting yet, which 20-prometheus brings$/);
+  assert.equal((await resultWith("data", "alerting")).state, "ok");
+});
+
 Deno.test("deployFleet() renders every step before the first one changes anything", async () => {
   const calls = await fakeKubectl([
     { on: "config view", stdout: FLEET_CONFIG },
