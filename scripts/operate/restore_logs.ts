@@ -11,7 +11,7 @@ import type { OpenSearch } from "../../lib/opensearch/client.ts";
 import { type Change, changeCount, print, Report, table } from "../../lib/io/report.ts";
 import { openOpenSearch } from "../components/logging/access.ts";
 import { replicas } from "../components/logging/documents.ts";
-import { dropDay, restoreDay, restoredIndices } from "../components/logging/restore.ts";
+import { backOf, dropDay, restoreDay, restoredIndices } from "../components/logging/restore.ts";
 import { utcDay } from "../components/logging/search.ts";
 import { closeSource, openSource, prefixOf } from "../components/logging/snapshots.ts";
 import { incomplete, restorableDays, snapshotsOf } from "../components/logging/snapshots.ts";
@@ -64,19 +64,20 @@ async function lists(os: OpenSearch, cluster: Cluster, source: Source): Promise<
     );
     return;
   }
-  print(dayTable(days, await restoredIndices(os), source.prefix));
+  const live = await restoredIndices(os);
+  const back = await Promise.all(days.map(({ day }) => backOf(os, source, day, live)));
+  print(dayTable(days, back));
   report.say(`restore one: make restore-logs ${source.words} DAY=${days.at(-1)!.day}`);
 }
 
-/** Days on S3; `live` are the restored indices that OpenSearch has. */
-export function dayTable(days: Day[], live: string[], prefix: string): string {
+/** Days on S3, and what {@link backOf} each of them is. */
+export function dayTable(days: Day[], back: string[]): string {
   return table([
     ["DAY (UTC)", "STREAMS", "SNAPSHOTS", "IN OPENSEARCH"],
-    ...days.map(({ day, streams, snapshots }) => {
-      const back = streams.filter((stream) => live.includes(`${prefix}logs-${stream}-${day}`));
-      const there = back.length === streams.length ? "restored" : back.join(", ");
-      return [day, streams.join(", "), String(snapshots), there || "-"];
-    }),
+    ...days.map((
+      { day, streams, snapshots },
+      at,
+    ) => [day, streams.join(", "), String(snapshots), back[at]!]),
   ]);
 }
 

@@ -190,7 +190,11 @@ export const FAULTS: Fault[] = [
   { id: "P3", fault: "log line, or day, that OpenSearch refuses", exit: "never, or an alert" },
   { id: "P4", fault: "OpenSearch's disk nearly full at midnight UTC", exit: "0; an alert" },
   { id: "P5", fault: "host's log file of another user", exit: "0" },
-  { id: "P15", fault: "volume of a check that its class keeps, login that nobody has", exit: "0" },
+  {
+    id: "P15",
+    fault: "day of logs in parts, volume that its class keeps, login that nobody has",
+    exit: "0",
+  },
   { id: "P9", fault: "kubelet Service left over by another operator", exit: "0" },
   {
     id: "P10",

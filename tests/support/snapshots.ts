@@ -11,8 +11,8 @@ export interface Stored {
   state: string;
   /** Unix milliseconds. */
   start: number;
-  /** Bytes and lines of each index. */
-  indices: Record<string, { bytes: number; lines: number }>;
+  /** Bytes and lines of each index; `goesOn`: an earlier snapshot has most of its files. */
+  indices: Record<string, { bytes: number; lines: number; goesOn?: boolean }>;
 }
 
 interface Index {
@@ -119,9 +119,12 @@ export class FakeSnapshots implements OpenSearch {
         state: one!.state,
         stats: { start_time_in_millis: one!.start },
         indices: Object.fromEntries(
-          Object.entries(one!.indices).map(([index, { bytes }]) => [index, {
+          Object.entries(one!.indices).map(([index, { bytes, goesOn }]) => [index, {
             // What is new in it can be less than what it holds.
-            stats: { incremental: { size_in_bytes: 1 }, total: { size_in_bytes: bytes } },
+            stats: {
+              incremental: { size_in_bytes: goesOn ? 1 : bytes },
+              total: { size_in_bytes: bytes },
+            },
           }]),
         ),
       })),

@@ -4,7 +4,7 @@ import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";
 import type { Change } from "../../../lib/io/report.ts";
 import { until } from "../../../lib/io/wait.ts";
-import { type Pick, picksOf, type Source } from "./snapshots.ts";
+import { type Pick, picksOf, type Source, streamOf } from "./snapshots.ts";
 
 export interface RestoreOptions {
   /** Copies of each index. */
@@ -17,15 +17,35 @@ export interface RestoreOptions {
   every?: number;
 }
 
-const RESTORED_INDEX = /^restored-(?:\d+-)?logs-[a-z0-9]+-\d{4}\.\d{2}\.\d{2}$/;
+const RESTORED_INDEX = /^restored-(?:\d+-)?logs-[a-z0-9]+-\d{4}\.\d{2}\.\d{2}(?:-[0-9a-f]{8})?$/;
 /** Part of its snapshot's size that an index keeps when Lucene merges it; files come one to one. */
 const WHOLE = 0.8;
 
 /** Indices that are back, by name; of one day, or of all. */
-export async function restoredIndices(os: OpenSearch, day = "*"): Promise<string[]> {
-  const path = `/_cat/indices/restored-*logs-*-${day}?format=json&h=index`;
+export async function restoredIndices(os: OpenSearch, day = ""): Promise<string[]> {
+  const path = `/_cat/indices/restored-*logs-*-${day}*?format=json&h=index`;
   const found: { index: string }[] = await read(os, path) ?? [];
   return found.map(({ index }) => index).filter((name) => RESTORED_INDEX.test(name)).sort();
+}
+
+/** Which streams of a day are back, by the restored indices that are `live`: `restored` for all of it, `-` for none. */
+export async function backOf(
+  os: OpenSearch,
+  source: Source,
+  day: string,
+  live: string[],
+): Promise<string> {
+  const ofDay = live.filter((name) =>
+    name.startsWith(`${source.prefix}logs-`) && name.includes(day)
+  );
+  if (ofDay.length === 0) return "-";
+  const picks = await picksOf(os, source, day, ofDay);
+  const isBack = ({ target }: Pick) => ofDay.includes(target);
+  if (picks.every(isBack)) return "restored";
+  const streams = Map.groupBy(picks, ({ index }) => streamOf(index));
+  return [...streams].filter(([, parts]) => parts.some(isBack))
+    .map(([stream, parts]) => parts.every(isBack) ? stream : `a part of ${stream}`).join(", ") ||
+    "a part";
 }
 
 /**
@@ -40,7 +60,8 @@ export async function restoreDay(
   day: string,
   { replicas, tell = () => {}, say, every }: RestoreOptions,
 ): Promise<{ changes: Change[]; lines: number }> {
-  const picks = await picksOf(os, source, day);
+  const live = await restoredIndices(os, day);
+  const picks = await picksOf(os, source, day, live);
   const changes: Change[] = [];
   const done = (change: Change) => (changes.push(change), tell(change));
   const missing: Pick[] = [];
@@ -55,6 +76,8 @@ export async function restoreDay(
   // A megabyte a second is a bad network; OpenSearch itself goes up to 40.
   const seconds = 600 + Math.ceil(picks.reduce((sum, pick) => sum + pick.bytes, 0) / 1e6);
   await until(`the logs of ${day}`, () => unfinished(os, picks), { seconds, say, every });
+  const superseded = picks.flatMap(({ replaces }) => replaces);
+  for (const name of live) if (superseded.includes(name)) done(await remove(os, name));
   const targets = picks.map(({ target }) => target).join(",");
   return { changes, lines: (await read(os, `/${targets}/_count`)).count };
 }

@@ -1,6 +1,7 @@
-// What of a cluster's logs is on S3: its days, and the snapshot that holds each index best.
+// What of a cluster's logs is on S3: its days, and the snapshots that hold all of one.
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { hashOf } from "../../../lib/core/hash.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { type Json, type OpenSearch, read, request } from "../../../lib/opensearch/client.ts";
 import { wantedRepository } from "../../../lib/opensearch/documents.ts";
@@ -24,13 +25,15 @@ export interface Snapshot {
   indices: string[];
 }
 
-/** One index to restore. */
+/** One part of a day to restore: an index as a snapshot has it. */
 export interface Pick {
   index: string;
-  /** Its name when it is back. */
+  /** Its name when it is back: the snapshot's own, whatever else S3 has of the day, then or later. */
   target: string;
   snapshot: string;
   bytes: number;
+  /** Names of earlier snapshots' copies, of which it has every line. */
+  replaces: string[];
 }
 
 const LOG_INDEX = /^logs-([a-z0-9]+)-(\d{4}\.\d{2}\.\d{2})$/;
@@ -78,6 +81,11 @@ export async function snapshotsOf(os: OpenSearch, source: Source): Promise<Snaps
   throw new DeployError(what, { exitCode: ExitCode.prerequisite, fix });
 }
 
+/** The stream (`host`, `k8s`) of a log index. */
+export function streamOf(index: string): string {
+  return LOG_INDEX.exec(index)![1]!;
+}
+
 /** UTC days with at least one complete snapshot, oldest first, with their streams (`host`, `k8s`). */
 export function restorableDays(snapshots: Snapshot[]) {
   const parts = snapshots.filter(isComplete).flatMap(({ snapshot, indices }) =>
@@ -108,8 +116,16 @@ function isComplete({ state }: Snapshot): boolean {
   return state === "SUCCESS";
 }
 
-/** The indices of a day to restore. @throws {DeployError} exit 2 when S3 has no such day. */
-export async function picksOf(os: OpenSearch, source: Source, day: string): Promise<Pick[]> {
+/**
+ * The parts of a day to restore; `live` are the restored indices of it. @throws {DeployError} exit 2 when S3 has no
+ * such day.
+ */
+export async function picksOf(
+  os: OpenSearch,
+  source: Source,
+  day: string,
+  live: string[],
+): Promise<Pick[]> {
   const all = await snapshotsOf(os, source);
   const ofDay = all.filter((one) =>
     isComplete(one) && one.indices.some((index) => LOG_INDEX.exec(index)?.[2] === day)
@@ -117,7 +133,14 @@ export async function picksOf(os: OpenSearch, source: Source, day: string): Prom
   if (ofDay.length === 0) throw noSuchDay(source, day, all);
   const names = ofDay.map(({ snapshot }) => encodeURIComponent(snapshot)).join(",");
   const { snapshots } = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
-  return choose(snapshots, day, source.prefix);
+  const torn = new Set(incomplete(all).flatMap(({ indices }) => indices));
+  const picks = choose(snapshots, day, source.prefix, torn);
+  return picks.map((pick) => {
+    // As earlier revisions have named the only one.
+    const target = source.prefix + pick.index;
+    const isOnly = picks.filter(({ index }) => index === pick.index).length === 1;
+    return isOnly && live.includes(target) ? { ...pick, target } : pick;
+  });
 }
 
 function noSuchDay({ words, repository }: Source, day: string, all: Snapshot[]): DeployError {
@@ -142,26 +165,39 @@ function spanOf(days: Day[]): string {
 export interface Status {
   snapshot: string;
   stats: { start_time_in_millis: number };
-  indices: Record<string, { stats: { total: { size_in_bytes: number } } }>;
+  /** `incremental`: what no snapshot before it had. */
+  indices: Record<string, { stats: Record<"incremental" | "total", { size_in_bytes: number }> }>;
 }
 
 /**
- * The snapshot to take for each index of a day: the newest. But an older one of more than twice its
- * size is the day itself, and the newest only what came late and made a deleted index anew.
+ * What to restore of a day: of each index its newest snapshot, which has all of it. A line that comes late makes a
+ * deleted index anew; that one shares no file with its namesake, and both have a part of the day. Those that are in a
+ * snapshot that is not whole (`torn`) may share files with that alone, so each counts: rather a line twice than none.
  */
-export function choose(snapshots: Status[], day: string, prefix: string): Pick[] {
-  const chosen = new Map<string, Pick>();
-  const newestFirst = [...snapshots].sort((a, b) =>
-    b.stats.start_time_in_millis - a.stats.start_time_in_millis
+export function choose(
+  snapshots: Status[],
+  day: string,
+  prefix: string,
+  torn = new Set<string>(),
+): Pick[] {
+  const chosen = new Map<string, Pick[]>();
+  const oldestFirst = snapshots.toSorted((a, b) =>
+    a.stats.start_time_in_millis - b.stats.start_time_in_millis
   );
-  for (const { snapshot, indices } of newestFirst) {
-    for (const [index, { stats }] of Object.entries(indices)) {
+  for (const { snapshot, indices } of oldestFirst) {
+    for (const [index, { stats: { incremental, total } }] of Object.entries(indices)) {
       if (LOG_INDEX.exec(index)?.[2] !== day) continue;
-      const bytes = stats.total.size_in_bytes;
-      const before = chosen.get(index);
-      if (before && bytes <= 2 * before.bytes) continue;
-      chosen.set(index, { index, target: prefix + index, snapshot, bytes });
+      const parts = chosen.getOrInsertComputed(index, () => []);
+      const goesOn = incremental.size_in_bytes < total.size_in_bytes && !torn.has(index);
+      const before = goesOn ? parts.pop() : undefined;
+      parts.push({
+        index,
+        target: `${prefix}${index}-${hashOf(snapshot).slice(0, 8)}`,
+        snapshot,
+        bytes: total.size_in_bytes,
+        replaces: before ? [...before.replaces, before.target] : [],
+      });
     }
   }
-  return [...chosen.values()].sort((a, b) => a.index < b.index ? -1 : 1);
+  return [...chosen.values()].flat().sort((a, b) => a.index < b.index ? -1 : 1);
 }

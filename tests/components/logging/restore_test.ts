@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
+import { hashOf } from "../../../lib/core/hash.ts";
 import { dayTable } from "../../../scripts/operate/restore_logs.ts";
 import {
+  backOf,
   dropDay,
   restoreDay,
   restoredIndices,
@@ -50,6 +52,10 @@ async function site(): Promise<{ os: FakeSnapshots; own: Source; foreign: () => 
   };
 }
 
+/** How an index is called that a snapshot of it gave back. */
+const backFrom = (index: string, taken = "2026.01.16") =>
+  `restored-${index}-${hashOf(`${index}-${taken}-05:00:00.000`).slice(0, 8)}`;
+
 const options = { replicas: 0, every: 0.001 };
 
 async function restore(os: FakeSnapshots, source: Source) {
@@ -60,10 +66,10 @@ async function restore(os: FakeSnapshots, source: Source) {
 Deno.test("restoreDay() has every index of the day back; a second run changes nothing", async () => {
   const { os, own } = await site();
   assert.deepEqual(await restore(os, own), {
-    changes: [`created restored-${HOST}`, `created restored-${K8S}`],
+    changes: [`created ${backFrom(HOST)}`, `created ${backFrom(K8S)}`],
     lines: 10_000,
   });
-  assert.deepEqual(os.indices.get(`restored-${K8S}`)!.settings, {
+  assert.deepEqual(os.indices.get(backFrom(K8S))!.settings, {
     "index.number_of_replicas": 0,
     "index.plugins.index_state_management.auto_manage": false,
   });
@@ -74,11 +80,11 @@ Deno.test("restoreDay() has every index of the day back; a second run changes no
 
 Deno.test("restoreDay() says how far it is", async () => {
   const { os, own } = await site();
-  os.leave(`restored-${HOST}`, { bytes: 2e9, looks: 3, type: "SNAPSHOT" });
-  os.leave(`restored-${K8S}`, { bytes: 2e9, looks: 4, type: "SNAPSHOT" });
+  os.leave(backFrom(HOST), { bytes: 2e9, looks: 3, type: "SNAPSHOT" });
+  os.leave(backFrom(K8S), { bytes: 2e9, looks: 4, type: "SNAPSHOT" });
   const said: string[] = [];
   await restoreDay(os, own, DAY, { ...options, say: (line) => void said.push(line) });
-  const [host, k8s] = [HOST, K8S].map((index) => `restored-${index}`);
+  const [host, k8s] = [backFrom(HOST), backFrom(K8S)];
   assert.deepEqual(said, [
     // The first look, at 20 %, is not worth a line.
     `${host} at 90 % of 2.0 GB; ${k8s} at 40 % of 2.0 GB`,
@@ -88,34 +94,37 @@ Deno.test("restoreDay() says how far it is", async () => {
 
 Deno.test("restoreDay() waits for what an earlier run began", async () => {
   const { os, own } = await site();
-  os.leave(`restored-${HOST}`, { bytes: 2e9, lines: 5000, looks: 3, type: "SNAPSHOT" });
+  os.leave(backFrom(HOST), { bytes: 2e9, lines: 5000, looks: 3, type: "SNAPSHOT" });
   assert.deepEqual(await restore(os, own), {
-    changes: [`created restored-${K8S}`],
+    changes: [`created ${backFrom(K8S)}`],
     lines: 10_000,
   });
 });
 
 Deno.test("restoreDay() makes anew what failed, and what a restarted node left empty", async () => {
   const { os, own } = await site();
-  os.leave(`restored-${HOST}`, { failed: "shard has failed to be restored", type: "SNAPSHOT" });
-  os.leave(`restored-${K8S}`, { bytes: 208, type: "EMPTY_STORE" });
+  os.leave(backFrom(HOST), { failed: "shard has failed to be restored", type: "SNAPSHOT" });
+  os.leave(backFrom(K8S), { bytes: 208, type: "EMPTY_STORE" });
   assert.deepEqual(await restore(os, own), {
     changes: [
-      `deleted restored-${HOST}`,
-      `deleted restored-${K8S}`,
-      `created restored-${HOST}`,
-      `created restored-${K8S}`,
+      `deleted ${backFrom(HOST)}`,
+      `deleted ${backFrom(K8S)}`,
+      `created ${backFrom(HOST)}`,
+      `created ${backFrom(K8S)}`,
     ],
     lines: 10_000,
   });
 });
 
-Deno.test("restoreDay() keeps what is whole, also after a restart of the node", async () => {
-  const { os, own } = await site();
-  for (const index of [K8S, HOST]) {
-    os.leave(`restored-${index}`, { bytes: 2e9, lines: 5000, type: "EXISTING_STORE" });
+Deno.test("restoreDay() keeps what is whole, also after a restart of the node or named by an earlier revision", async () => {
+  for (const nameOf of [backFrom, (index: string) => `restored-${index}`]) {
+    const { os, own } = await site();
+    for (const index of [K8S, HOST]) {
+      os.leave(nameOf(index), { bytes: 2e9, lines: 5000, type: "EXISTING_STORE" });
+    }
+    assert.deepEqual((await restore(os, own)).changes, []);
+    assert.equal(await backOf(os, own, DAY, await restoredIndices(os)), "restored");
   }
-  assert.deepEqual((await restore(os, own)).changes, []);
 });
 
 Deno.test("restoreDay() tells OpenSearch's reason when no node takes a shard", async () => {
@@ -147,7 +156,7 @@ Deno.test("restoreDay() counts copies as room, and none for what is there", asyn
   os.disk.available_in_bytes = 8e9;
   const twice = { ...options, replicas: 1 };
   await assert.rejects(restoreDay(os, own, DAY, twice), /takes 8\.0 GB/);
-  os.leave(`restored-${HOST}`, { bytes: 2e9, lines: 5000 });
+  os.leave(backFrom(HOST), { bytes: 2e9, lines: 5000 });
   assert.equal((await restoreDay(os, own, DAY, twice)).lines, 10_000);
 });
 
@@ -178,18 +187,87 @@ Deno.test("restoreDay() never takes a snapshot that is not complete", async () =
   ));
 });
 
-Deno.test("choose() takes the newest, but not late lines for the day itself", () => {
-  const status = (snapshot: string, start_time_in_millis: number, size_in_bytes: number) => ({
+Deno.test("P15: choose() takes the newest of an index, and the oldest of one that was made anew, too", () => {
+  const status = (snapshot: string, at: number, total: number, incremental = total) => ({
     snapshot,
-    stats: { start_time_in_millis },
-    indices: { [K8S]: { stats: { total: { size_in_bytes } } } },
+    stats: { start_time_in_millis: at },
+    indices: {
+      [K8S]: {
+        stats: { incremental: { size_in_bytes: incremental }, total: { size_in_bytes: total } },
+      },
+    },
   });
   const chosen = (...all: ReturnType<typeof status>[]) =>
     choose(all, DAY, "restored-").map(({ snapshot }) => snapshot);
-  assert.deepEqual(chosen(status("first", 1, 1000), status("second", 2, 900)), ["second"]);
-  assert.deepEqual(chosen(status("second", 2, 900), status("first", 1, 1000)), ["second"]);
-  assert.deepEqual(chosen(status("day", 1, 1000), status("late lines", 2, 9)), ["day"]);
-  assert.deepEqual(choose([status("other", 1, 1)], "2026.01.03", "restored-"), []);
+  const whole = status("whole", 1, 1000), later = status("later", 2, 900, 90);
+  const late = status("late", 3, 9),
+    half = status("half", 4, 1000),
+    more = status("more", 5, 10, 0);
+  assert.deepEqual(chosen(later, whole), ["later"]);
+  assert.deepEqual(chosen(late, whole), ["whole", "late"]);
+  assert.deepEqual(chosen(half, later, whole), ["later", "half"]);
+  assert.deepEqual(chosen(late, more, whole), ["whole", "more"]);
+  assert.deepEqual(chosen(whole, late, half), ["whole", "late", "half"]);
+  // What it shares may be with one that is not whole.
+  assert.equal(choose([whole, later], DAY, "restored-", new Set([K8S])).length, 2);
+  // The first is gone from S3.
+  assert.deepEqual(chosen(more), ["more"]);
+  assert.deepEqual(choose([whole], "2026.01.03", "restored-"), []);
+  // Its name is its own, whatever else there is.
+  const targets = (...all: ReturnType<typeof status>[]) =>
+    choose(all, DAY, "restored-").map(({ target }) => target);
+  assert.deepEqual(targets(whole, late, half).slice(1), targets(late, half));
+});
+
+Deno.test("P15: restoreDay() has all of a day back whose index was made anew, and drops all of it", async () => {
+  const { os, own } = await site();
+  const back = async () => await backOf(os, own, DAY, await restoredIndices(os));
+  assert.equal(await back(), "-");
+  assert.equal((await restore(os, own)).lines, 10_000);
+  assert.equal(await back(), "restored");
+  const again = stored(K8S, "2026.01.18", {
+    indices: { [K8S]: { bytes: 2e9, lines: 5001, goesOn: true } },
+  });
+  os.stored.get("cluster-197")!.push(stored(K8S, "2026.01.17"));
+  assert.equal(await back(), "host, a part of k8s");
+  assert.deepEqual(await restore(os, own), {
+    changes: [`created ${backFrom(K8S, "2026.01.17")}`],
+    lines: 15_000,
+  });
+  assert.equal(await back(), "restored");
+  // A snapshot that has all of the one before takes its place.
+  os.stored.get("cluster-197")!.push(again);
+  assert.deepEqual(await restore(os, own), {
+    changes: [
+      `created ${backFrom(K8S, "2026.01.18")}`,
+      `deleted ${backFrom(K8S, "2026.01.17")}`,
+    ],
+    lines: 15_001,
+  });
+  assert.deepEqual((await restore(os, own)).changes, []);
+  assert.equal((await dropDay(os, DAY, own.prefix)).length, 3);
+  assert.deepEqual(await restoredIndices(os), []);
+});
+
+Deno.test("P15: restoreDay() never deletes a part whose snapshot has gone from S3", async () => {
+  const { os, own } = await site();
+  os.stored.get("cluster-197")!.push(stored(K8S, "2026.01.17"));
+  await restore(os, own);
+  const names = await restoredIndices(os);
+  os.stored.set("cluster-197", [stored(K8S, "2026.01.17")]);
+  assert.deepEqual((await restore(os, own)).changes, []);
+  assert.deepEqual(await restoredIndices(os), names);
+  assert.equal(await backOf(os, own, DAY, names), "restored");
+});
+
+Deno.test("P15: restoreDay() has the first part of a day back also where that of the second was tried twice", async () => {
+  const { os, own } = await site();
+  const goesOn = { indices: { [K8S]: { bytes: 2e9, lines: 5001, goesOn: true } } };
+  os.stored.get("cluster-197")!.push(
+    stored(K8S, "2026.01.17", { state: "FAILED" }),
+    stored(K8S, "2026.01.18", goesOn),
+  );
+  assert.equal((await restore(os, own)).lines, 15_001);
 });
 
 Deno.test("restorableDays() counts complete snapshots of log indices, oldest first", () => {
@@ -208,7 +286,7 @@ Deno.test("restorableDays() counts complete snapshots of log indices, oldest fir
   ]);
   assert.deepEqual(incomplete(snapshots).map(({ snapshot }) => snapshot), ["d"]);
   assert.equal(
-    dayTable(days, [`restored-${HOST}`, "restored-logs-k8s-2026.02.01"], "restored-"),
+    dayTable(days, ["host", "restored"]),
     [
       "DAY (UTC)   STREAMS    SNAPSHOTS  IN OPENSEARCH",
       "2026.01.02  host, k8s  2          host",
@@ -235,7 +313,9 @@ Deno.test("openSource() registers another cluster's folder once, for reading onl
 Deno.test("restoreDay() keeps another cluster's day apart from the own one", async () => {
   const { os, own, foreign } = await site();
   await restore(os, own);
-  assert.deepEqual((await restore(os, await foreign())).changes, [`created restored-198-${K8S}`]);
+  assert.deepEqual((await restore(os, await foreign())).changes, [
+    `created restored-198-${backFrom(K8S).slice("restored-".length)}`,
+  ]);
 });
 
 Deno.test("dropDay() deletes one day of one cluster, and nothing else", async () => {
@@ -250,8 +330,10 @@ Deno.test("dropDay() deletes one day of one cluster, and nothing else", async ()
   ];
   for (const name of others) os.leave(name, {});
   const names = async (prefix: string) => (await dropDay(os, DAY, prefix)).map(({ id }) => id);
-  assert.deepEqual(await names("restored-198-"), [`restored-198-${K8S}`]);
-  assert.deepEqual(await names("restored-"), [`restored-${HOST}`, `restored-${K8S}`]);
+  assert.deepEqual(await names("restored-198-"), [
+    `restored-198-${backFrom(K8S).slice("restored-".length)}`,
+  ]);
+  assert.deepEqual(await names("restored-"), [backFrom(HOST), backFrom(K8S)]);
   assert.deepEqual(await names("restored-"), []);
   assert.deepEqual([...os.indices.keys()], others);
   assert.deepEqual(await restoredIndices(os), ["restored-logs-k8s-2026.01.03"]);
