@@ -3,7 +3,6 @@ import "./needs.ts";
 import { writeFile } from "node:fs/promises";
 import { projectPath } from "../lib/core/cluster.ts";
 import { command } from "../lib/cli/command.ts";
-import { ExitCode } from "../lib/core/error.ts";
 import { print } from "../lib/io/report.ts";
 import { describeKind, isRequired, type Setting, SETTINGS } from "../lib/config/schema.ts";
 
@@ -83,6 +82,5 @@ if (import.meta.main) {
   await command("settings.ts", {}, async () => {
     await writeFile(projectPath("env/README.md"), settingsPage());
     print("env/README.md");
-    return ExitCode.done;
   });
 }

@@ -21,13 +21,13 @@ export type Flags = Record<string, boolean | undefined>;
 export type Values = Record<string, string[] | undefined>;
 
 /**
- * Runs a command and ends the process with its exit code. `flags` maps each known flag to its help, `take=NAME`
- * one with a value; an unknown one ends with exit 2 and the known ones.
+ * Runs a command and ends the process with its exit code (none: 0). `flags` maps each known flag to its help,
+ * `take=NAME` one with a value; an unknown one ends with exit 2 and the known ones.
  */
 export async function command(
   usage: string,
   flags: Record<string, string>,
-  run: (words: string[], flags: Flags, values: Values) => Promise<number>,
+  run: (words: string[], flags: Flags, values: Values) => Promise<number | void>,
 ): Promise<never> {
   // A reader that goes away ends no run: it goes on to its own exit code.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
@@ -39,7 +39,7 @@ export async function command(
     }
     obeySignals((text) => new Report().say(text));
     tellRetries((text) => new Report().note(text));
-    const code = await run(words, values as Flags, values as Values);
+    const code = await run(words, values as Flags, values as Values) ?? ExitCode.done;
     if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
     Deno.exit(code);
   } catch (error) {

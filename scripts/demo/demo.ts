@@ -72,13 +72,12 @@ function refuseOverrides(): void {
 }
 
 /** Removes every process and file of the demo, also of one that was interrupted. */
-async function down(): Promise<number> {
+async function down(): Promise<void> {
   await stopDaemons(FOLDER);
   // Those of the control planes, kwokctl included.
   await killProcessesOf(join(FOLDER, "kwok"));
   await rm(FOLDER, { recursive: true, force: true });
   report.say("demo removed: no process of it runs, .demo/ is gone");
-  return ExitCode.done;
 }
 
 async function timed<T>(title: string, work: () => Promise<T>): Promise<T> {
@@ -110,7 +109,7 @@ real site    fill in env/common.env, env/cluster-196.env and env/secret.env, the
              its doors: ${urls.join("  ")}`);
 }
 
-const VERBS: Record<string, () => Promise<number>> = { up, down };
+const VERBS: Record<string, () => Promise<number | void>> = { up, down };
 
 process.env.PROFILE = "demo";
 await command("demo.ts up | down", {}, ([verb = "up"]) => {

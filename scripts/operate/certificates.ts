@@ -118,7 +118,7 @@ async function openssl(pair: string, more: string[]): Promise<void> {
   for (const end of ["key", "crt"]) await rename(`${pair}.new.${end}`, `${pair}.${end}`);
 }
 
-async function certificates(): Promise<number> {
+async function certificates(): Promise<void> {
   // Without this the certificates that are missing would be the first problem.
   const fleet = await loadFleet({
     ...WITHOUT_SECRETS,
@@ -135,7 +135,6 @@ async function certificates(): Promise<number> {
   for (const line of done) report.say(`  changed    ${line}`);
   report.say(changeCount(done.length));
   if (done.length > 0) report.say("next  INGRESS_TLS=true in env/common.env, then: make all");
-  return ExitCode.done;
 }
 
 if (import.meta.main) await command("certificates.ts", {}, certificates);

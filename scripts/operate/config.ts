@@ -3,7 +3,6 @@
 import "../needs.ts";
 import { type Cluster, fillIn, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, tellWarnings, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import { ExitCode } from "../../lib/core/error.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { isSecret } from "../../lib/config/schema.ts";
 import { openDoors } from "../../lib/deploy/results.ts";
@@ -30,6 +29,5 @@ if (import.meta.main) {
       const fix = fillIn(String(lacking.vars.SECRET_FILE));
       new Report().warn(`a deploy needs ${lacking.missing.join(", ")}: ${fix}`);
     }
-    return ExitCode.done;
   });
 }

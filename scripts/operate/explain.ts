@@ -216,6 +216,5 @@ if (import.meta.main) {
     await connect(cluster);
     const subject = await subjectOf(cluster, OBJ);
     print(FIELD ? explainField(subject, FIELD) : explainObject(subject));
-    return ExitCode.done;
   });
 }

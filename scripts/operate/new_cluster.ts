@@ -155,7 +155,7 @@ function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {
   return new DeployError(what, { exitCode: ExitCode.config, where, fix });
 }
 
-async function newCluster(words: string[]): Promise<number> {
+async function newCluster(words: string[]): Promise<void> {
   // make puts its words into the environment too, where they would mean every cluster.
   const { NODE_IP: _ip, DOMAIN: _domain, ...environment } = process.env as Record<string, string>;
   const { id, file, text, missing } = await addCluster(words, { environment });
@@ -163,7 +163,6 @@ async function newCluster(words: string[]): Promise<number> {
   const report = new Report();
   for (const line of missing) report.warn(line);
   report.say(`\nnext  make plan-${id}\n      make cluster-${id}`);
-  return ExitCode.done;
 }
 
 if (import.meta.main) {

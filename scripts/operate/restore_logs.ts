@@ -36,18 +36,14 @@ if (import.meta.main) {
     const writer = FROM ? await onlyOf([FROM], "make restore-logs", WITHOUT_SECRETS) : cluster;
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
-    if (drop) {
-      // Without S3: what is back can be dropped while that is away.
-      await drops(os, day!, prefixOf(cluster, writer));
-      return ExitCode.done;
-    }
+    // Without S3: what is back can be dropped while that is away.
+    if (drop) return await drops(os, day!, prefixOf(cluster, writer));
     const source = await openSource(os, cluster, writer);
     try {
       await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
     } finally {
       await closeSource(os, source);
     }
-    return ExitCode.done;
   });
 }
 
@@ -81,12 +77,7 @@ export function dayTable(days: Day[], back: string[]): string {
   ]);
 }
 
-async function restores(
-  os: OpenSearch,
-  cluster: Cluster,
-  source: Source,
-  day: string,
-): Promise<void> {
+async function restores(os: OpenSearch, cluster: Cluster, source: Source, day: string) {
   const started = performance.now();
   report.heading(`${day} from S3 (${source.folder}) to ${text(cluster, "CLUSTER_NAME")}`);
   const { changes, lines } = await restoreDay(os, source, day, {

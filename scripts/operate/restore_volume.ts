@@ -31,7 +31,6 @@ if (import.meta.main) {
     const backups = await backupsOf(cluster);
     if (CLAIM) await restores(inventory, backupFor(backups, CLAIM, BACKUP), AS);
     else list(cluster, backups);
-    return ExitCode.done;
   });
 }
 

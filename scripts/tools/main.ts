@@ -1,7 +1,6 @@
 // Gets every tool of tools.json and shows where each came from: `make tools [names...]`.
 import "../needs.ts";
 import { command } from "../../lib/cli/command.ts";
-import { ExitCode } from "../../lib/core/error.ts";
 import { print, Report, table } from "../../lib/io/report.ts";
 import { allTools, findTools } from "./tool.ts";
 
@@ -17,5 +16,4 @@ await command("tools [NAME...]", {}, async (words) => {
       from === "PATH" ? path : from,
     ]),
   ]));
-  return ExitCode.done;
 });
