@@ -42,9 +42,7 @@ export const minio = step({
     // Where the programs run already, the next steps need not wait for it.
     const isShown = hiddenBy(cluster) === undefined;
     const prove = isShown && await hasRun("20-prometheus", cluster) ? beside : live;
-    await prove("Access from the cluster", () => {
-      return reachFromInside(cluster, (missing) => report.waiting(missing));
-    });
+    await prove("Access from the cluster", () => reachFromInside(cluster, report.waiting));
   },
 });
 

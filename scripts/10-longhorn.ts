@@ -73,7 +73,7 @@ export const longhorn = step({
   keeps: keepsFromPrune,
   resources: [defaultOfCluster, backupGroup],
   async run({ cluster, objects, phase, live, apply, ready, put, report }) {
-    const say = (missing: string) => report.waiting(missing);
+    const { waiting: say } = report;
     const wait = (what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
       until(what, () => missing(cluster), { seconds: 600, say });
 

@@ -38,13 +38,12 @@ export const thanos = step({
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
     if (cluster.role === "edge") return;
-    const say = (missing: string) => report.waiting(missing);
     await live("Endpoints of Query", async () => {
-      const stores = await awaitOwn(cluster, say);
+      const stores = await awaitOwn(cluster, report.waiting);
       const { lost, notes } = await absenceOf(stores, edgesOf(cluster), fleet);
       for (const note of notes) report.note(note);
       const deployed = lost.map(({ edge }) => edge);
-      for (const edge of await awaitEdges(cluster, deployed, say)) report.warn(edge);
+      for (const edge of await awaitEdges(cluster, deployed, report.waiting)) report.warn(edge);
     });
   },
 });
@@ -86,8 +85,7 @@ function fleetLists(edges: string[]): Step {
       await phase("Lists of the fleet", () => apply(objects));
       const deployed = edgesOf(cluster).filter(({ id }) => edges.includes(id));
       await live(`Query sees ${edges.join(", ")}`, async () => {
-        const say = (missing: string) => report.waiting(missing);
-        for (const edge of await awaitEdges(cluster, deployed, say)) report.warn(edge);
+        for (const edge of await awaitEdges(cluster, deployed, report.waiting)) report.warn(edge);
       });
     },
   });

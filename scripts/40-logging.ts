@@ -66,13 +66,12 @@ export const logging = step({
     const collector = objects.filter(isCollector);
     const founded = objects.filter(({ metadata }) => metadata.name === FOUNDED);
     const store = objects.filter((object) => !isCollector(object) && !founded.includes(object));
-    const waiting = (missing: string) => report.waiting(missing);
     const leaving = await leavingNodes(cluster);
     if (leaving.length > 0) {
       await live(`Empty ${leaving.join(", ")}`, async () => {
         // Nodes that go keep no shard and no vote; until then nothing is taken away.
         await using os = await openOpenSearch(cluster);
-        await moveShards(os, leaving, number(cluster, "OPENSEARCH_NODES"), { say: waiting });
+        await moveShards(os, leaving, number(cluster, "OPENSEARCH_NODES"), { say: report.waiting });
         await withdrawVotes(os, leaving);
       });
     }
@@ -84,7 +83,7 @@ export const logging = step({
     await phase("Note that a cluster exists", () => apply(founded));
     await live("Nodes and repository in use", async () => {
       await using os = await openOpenSearch(cluster);
-      if (await settle(os, cluster, waiting)) changed("exclusions of removed nodes cleared");
+      if (await settle(os, cluster, report.waiting)) changed("exclusions of removed nodes cleared");
     });
     await put(logPolicies);
     await phase("Apply Fluent Bit", () => apply(collector));

@@ -134,11 +134,11 @@ export class Report {
     }
   }
 
-  /** What a wait still misses; called when that changes, and as a reminder. */
-  waiting(what: string): void {
+  /** What a wait still misses; called when that changes, and as a reminder. Bound, to be handed on. */
+  readonly waiting = (what: string): void => {
     if (view) return view.show(this.#prefix, `${this.#now}: waiting for ${masked(what)}`);
     this.say(dim(`    waiting    ${what}`));
-  }
+  };
 
   /** Something done on the way that is worth a line. */
   note(text: string): void {

@@ -65,7 +65,7 @@ export async function preflight(
   report: Report,
   objects: () => Manifest[] | Promise<Manifest[]> = () => desiredOf(STEPS, cluster),
 ): Promise<Row[]> {
-  const say = (missing: string) => report.waiting(missing);
+  const { waiting: say } = report;
   await using subject = openSubject(cluster, { when: "before", objects, say });
   const checks = checksOf(STEPS, cluster, "before", CHECKS_BEFORE);
   say(`looking at ${checks.length} things of ${text(cluster, "CLUSTER_NAME")}`);

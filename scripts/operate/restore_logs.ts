@@ -82,7 +82,7 @@ async function restores(os: OpenSearch, cluster: Cluster, source: Source, day: s
   report.heading(`${day} from S3 (${source.folder}) to ${text(cluster, "CLUSTER_NAME")}`);
   const { changes, lines } = await restoreDay(os, source, day, {
     replicas: replicas(cluster),
-    say: (missing) => report.waiting(missing),
+    say: report.waiting,
     tell: (change) => report.changes([change]),
   });
   report.say(`  lines   ${lines} of ${day} can be searched`);

@@ -89,7 +89,7 @@ async function restores(inventory: Inventory, backup: Backup, as?: string): Prom
   report.heading(`${backup.claim} of ${backup.at} to ${namespace}/${name}`);
   const storageClass = text(cluster, "STORAGE_CLASS");
   const target = { namespace, name, storageClass, replicas: await replicasOf(cluster) };
-  const changes = await restoreVolume(inventory, backup, target, (what) => report.waiting(what));
+  const changes = await restoreVolume(inventory, backup, target, report.waiting);
   report.changes(changes);
   const { length } = changes.filter(({ action }) => action !== "unchanged");
   report.say(`${changeCount(length)} in ${((performance.now() - started) / 1000).toFixed(1)}s`);
