@@ -109,7 +109,11 @@ Deno.test("loadFleet() wants a cluster file", async () => {
 
 Deno.test("env/README.md lists the settings of env/schema.json", async () => {
   const page = await readFile(new URL("../../../env/README.md", import.meta.url), "utf8");
-  assert.ok(page === settingsPage(), "env/README.md is stale: deno run -A scripts/settings.ts");
+  const empty = page.replace(/^\| `.*\n/gm, "");
+  assert.ok(
+    page === settingsPage(empty),
+    "env/README.md is stale: deno run -A scripts/settings.ts",
+  );
 });
 
 Deno.test("env/schema.json is a schema, which no command checks again", () => {
