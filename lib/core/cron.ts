@@ -1,5 +1,4 @@
 // Cron lines: which there are, how often they come, and one of a time zone as one of UTC.
-import { offsetsOf } from "./local_time.ts";
 
 const MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
@@ -69,18 +68,11 @@ export function daysBetween(cron: string): number {
  * hours and minutes.
  */
 export function cronInUtc(cron: string, zone: string, now: Date): string | undefined {
-  const year = now.getUTCFullYear();
-  const shift = Math.min(
-    ...[0, 6].map((month) => new Date(Date.UTC(year, month))).map(offsetsOf(zone)),
-  );
+  const first = { year: now.getUTCFullYear(), day: 1, timeZone: zone };
+  const [january, july] = [1, 7].map((month) => Temporal.ZonedDateTime.from({ ...first, month }));
+  const shift = Math.min(january!.offsetNanoseconds, july!.offsetNanoseconds) / 60e9;
   if (shift === 0 || !isCron(cron)) return cron;
-  const [minute, hour, day, month, weekday] = cron.split(" ") as [
-    string,
-    string,
-    string,
-    string,
-    string,
-  ];
+  const [minute = "", hour = "", day = "", month = "", weekday = ""] = cron.split(" ");
   const times = valuesOf(hour, 1)!.flatMap((hour) =>
     valuesOf(minute, 0)!.map((minute) => hour * 60 + minute - shift)
   );
@@ -88,10 +80,9 @@ export function cronInUtc(cron: string, zone: string, now: Date): string | undef
   const minutes = new Set(within.map((time) => time % 60));
   const hours = new Set(within.map((time) => Math.floor(time / 60)));
   if (minutes.size * hours.size !== times.length) return undefined;
-  const moves = [...new Set(times.map((time) => Math.floor(time / 1440)))];
+  const [move = 0, ...others] = new Set(times.map((time) => Math.floor(time / 1440)));
   const openDays = isFree(day) && isFree(month);
-  const [move] = moves as [number];
-  if (!(openDays && isFree(weekday)) && (moves.length > 1 || (move !== 0 && !openDays))) {
+  if (!(openDays && isFree(weekday)) && (others.length > 0 || (move !== 0 && !openDays))) {
     return undefined;
   }
   const days = isFree(weekday)
