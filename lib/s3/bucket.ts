@@ -1,7 +1,7 @@
 // Buckets of an S3 server: made when they are missing, and proven to be of use.
 import { randomUUID } from "node:crypto";
 import { must, S3Error, s3Refusal } from "./errors.ts";
-import { codeOf, element, type S3 } from "./types.ts";
+import { codeOf, element, type S3, type S3Call } from "./types.ts";
 
 /** Whether a bucket is there. @throws {S3Error} also where the key may not see it. */
 export async function hasBucket(s3: S3, name: string): Promise<boolean> {
@@ -58,19 +58,30 @@ export const PROBE_PREFIX = ".thanos-multi-cluster-probe-";
 export async function probeBucket(s3: S3, bucket: string, folder = ""): Promise<void> {
   const key = folder + PROBE_PREFIX + randomUUID();
   const body = `written to prove access; safe to delete: ${key}`;
+  const call = (method: S3Call["method"], right: string, what: string): S3Call => (
+    { method, bucket, key, action: `s3:${right}`, what: `${what} bucket "${bucket}"` }
+  );
+  const put = call("PUT", "PutObject", "put a probe object into");
+  const get = call("GET", "GetObject", "get the probe object from");
+  const query = `list-type=2&max-keys=2&prefix=${encodeURIComponent(key)}`;
+  const list = { ...call("GET", "ListBucket", "list the probe object of"), key: undefined, query };
+  const remove = call("DELETE", "DeleteObject", "delete the probe object from");
+
+  async function getAndList(): Promise<void> {
+    const answer = await must(s3, get);
+    if (answer.body !== body) throw s3Refusal(s3, get, answer, "it came back with other content");
+    const listed = await must(s3, list);
+    if (element(listed.body, "Key") === key) return;
+    throw s3Refusal(s3, list, listed, "it is not in the list");
+  }
+
   let failure: unknown;
   const keep = (error: unknown) => void (failure ??= error);
-  await must(s3, {
-    ...{ method: "PUT", bucket, key, body, action: "s3:PutObject" },
-    what: `put a probe object into bucket "${bucket}"`,
-  }).catch(keep);
+  await must(s3, { ...put, body }).catch(keep);
   // It left nothing behind; one that failed or got no answer may have.
   if (isRefused(failure)) throw failure;
-  if (!failure) await getAndList(s3, bucket, key, body).catch(keep);
-  await must(s3, {
-    ...{ method: "DELETE", bucket, key, action: "s3:DeleteObject" },
-    what: `delete the probe object from bucket "${bucket}"`,
-  }).catch((error) => {
+  if (!failure) await getAndList().catch(keep);
+  await must(s3, remove).catch((error) => {
     keep(error);
     if (failure instanceof S3Error) failure.where.push(`could not be removed: ${bucket}/${key}`);
   });
@@ -80,24 +91,6 @@ export async function probeBucket(s3: S3, bucket: string, folder = ""): Promise<
 function isRefused(error: unknown): boolean {
   if (!(error instanceof S3Error)) return false;
   return error.status >= 400 && error.status < 500 || error.status === 507;
-}
-
-async function getAndList(s3: S3, bucket: string, key: string, body: string): Promise<void> {
-  const get = {
-    ...{ method: "GET", bucket, key, action: "s3:GetObject" } as const,
-    what: `get the probe object from bucket "${bucket}"`,
-  };
-  const answer = await must(s3, get);
-  if (answer.body !== body) throw s3Refusal(s3, get, answer, "it came back with other content");
-
-  const query = `list-type=2&max-keys=2&prefix=${encodeURIComponent(key)}`;
-  const list = {
-    ...{ method: "GET", bucket, query, action: "s3:ListBucket" } as const,
-    what: `list the probe object of bucket "${bucket}"`,
-  };
-  const listed = await must(s3, list);
-  if (element(listed.body, "Key") === key) return;
-  throw s3Refusal(s3, list, listed, "it is not in the list");
 }
 
 /** AWS refuses us-east-1 as a constraint: there the default is said by saying nothing. */

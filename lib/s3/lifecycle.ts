@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { differing, type Lack, type Resource } from "../core/resource.ts";
 import { must, S3Error } from "./errors.ts";
-import { element, type S3 } from "./types.ts";
+import { element, type S3, type S3Call } from "./types.ts";
 
 /**
  * Old versions of a bucket go after so many days, and there are any; 0: what is deleted is gone. Aborted uploads go
@@ -34,7 +34,7 @@ export function bucketVersions(
           changed = true;
         }
         if (differences.some(isOff)) {
-          await putVersioning(s3, bucket);
+          await must(s3, call("turn on", bucket, "versioning", ENABLED));
           changed = true;
         }
       } catch (error) {
@@ -54,19 +54,9 @@ function refusalOf(error: unknown): string {
 
 async function judge(s3: S3, bucket: string, days: number, isMinio: boolean) {
   // A bucket that is not there has neither versions nor rules.
-  const versioning = await must(s3, {
-    ...{ method: "GET", bucket, query: "versioning", action: "s3:GetBucketVersioning" },
-    what: `read the versioning of bucket "${bucket}"`,
-  }, "NoSuchBucket");
-  const lifecycle = await must(
-    s3,
-    {
-      ...{ method: "GET", bucket, query: "lifecycle", action: "s3:GetLifecycleConfiguration" },
-      what: `read the lifecycle of bucket "${bucket}"`,
-    },
-    "NoSuchBucket",
-    "NoSuchLifecycleConfiguration",
-  );
+  const none = ["NoSuchBucket", "NoSuchLifecycleConfiguration"];
+  const versioning = await must(s3, call("read", bucket, "versioning"), ...none);
+  const lifecycle = await must(s3, call("read", bucket, "lifecycle"), ...none);
   const state = element(versioning.body, "Status");
   const { own, foreign } = rulesOf(lifecycle.body);
   const warnings = foreign.flatMap((rule) => dangerOf(bucket, rule));
@@ -141,19 +131,19 @@ async function putRule(s3: S3, bucket: string, { keptDays, abortedDays }: OwnRul
     ends("AbortIncompleteMultipartUpload", "DaysAfterInitiation", abortedDays),
     `</Rule></LifecycleConfiguration>`,
   ].filter(Boolean).join("");
-  const md5 = createHash("md5").update(body).digest("base64");
-  await must(s3, {
-    ...{ method: "PUT", bucket, query: "lifecycle", action: "s3:PutLifecycleConfiguration" },
-    ...{ body, headers: { "content-md5": md5 } },
-    what: `set the lifecycle of bucket "${bucket}"`,
-  });
+  await must(s3, call("set", bucket, "lifecycle", body));
 }
 
-async function putVersioning(s3: S3, bucket: string): Promise<void> {
-  const body = `<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
-    `<Status>Enabled</Status></VersioningConfiguration>`;
-  await must(s3, {
-    ...{ method: "PUT", bucket, query: "versioning", body, action: "s3:PutBucketVersioning" },
-    what: `turn on the versioning of bucket "${bucket}"`,
-  });
+const ENABLED = `<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
+  `<Status>Enabled</Status></VersioningConfiguration>`;
+
+const RIGHTS = { versioning: "BucketVersioning", lifecycle: "LifecycleConfiguration" };
+
+/** Reads what a bucket has of this, or with a body writes it. */
+function call(verb: string, bucket: string, query: keyof typeof RIGHTS, body?: string): S3Call {
+  const what = `${verb} the ${query} of bucket "${bucket}"`;
+  const right = RIGHTS[query];
+  if (body === undefined) return { method: "GET", bucket, query, what, action: `s3:Get${right}` };
+  const headers = { "content-md5": createHash("md5").update(body).digest("base64") };
+  return { method: "PUT", bucket, query, body, headers, what, action: `s3:Put${right}` };
 }
