@@ -15,7 +15,7 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 export interface Playground {
   folder: string;
   tools: Record<string, string>;
-  /** Only etcd and the API server, which writes down every request as this audit policy (a file) says. */
+  /** Only etcd and the API server, which writes every request into logs/audit.log as this policy (a file) says. */
   auditPolicy?: string;
 }
 
@@ -122,11 +122,6 @@ export interface Access {
   ca: string;
   certificate: string;
   key: string;
-}
-
-/** Path of what its API server was asked, one JSON object per line; only with an audit policy. */
-export function auditLogOf(playground: Playground, name: string): string {
-  return join(placeOf(playground, name), "logs", "audit.log");
 }
 
 /** How to reach a control plane; the certificate serves 127.0.0.1, too. */

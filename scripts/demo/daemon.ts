@@ -1,8 +1,8 @@
-// A background process that outlives the command: a pid file says which one is ours.
+// A background process that outlives the command: a mark in its environment says which one is ours.
 import process from "node:process";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,7 +10,7 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 
 export interface Daemon {
-  /** Name of its pid file and log. */
+  /** Its own in the folder; also that of its log. */
   name: string;
   /** Program and arguments; no secret may be among them. */
   command: string[];
@@ -22,12 +22,8 @@ export interface Daemon {
   seconds?: number;
 }
 
-// The process writes its own pid file and then becomes the program: even when we are killed at this
-// very moment there is no daemon without a pid file.
-const LAUNCH = `echo "$$ $(cut -d" " -f22 /proc/$$/stat) $2" >"$1" && shift 2 && exec "$@"`;
-
-// In the environment of a daemon and of all its children: they are found also when it has ended.
-const MARK = "DAEMON_PID_FILE";
+// In the environment of a daemon and of all its children, which are found by it also when it has ended.
+const MARK = "DAEMON_PID_FILE", RECIPE = "DAEMON_RECIPE";
 
 /**
  * Starts the daemon and waits until it is ready; gives true then, and false when the same command
@@ -37,24 +33,25 @@ const MARK = "DAEMON_PID_FILE";
 export async function startDaemon(folder: string, daemon: Daemon): Promise<boolean> {
   const { name, command, environment = {}, ready = () => Promise.resolve(true) } = daemon;
   const { seconds = 60 } = daemon;
-  const pidFile = join(folder, `${name}.pid`);
-  const recipe = hashOf([command, environment]);
-  const before = await running(pidFile);
-  if (before?.recipe === recipe) return false;
-  await stop(pidFile);
+  const mark = join(folder, `${name}.pid`), recipe = hashOf([command, environment]);
+  const before = await pidOf(folder, name);
+  if (before && await isMarked(RECIPE, recipe)(before)) return false;
+  await stop(mark);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const log = join(folder, `${name}.log`);
-  const marked = { ...environment, [MARK]: pidFile };
-  launch(["sh", "-c", LAUNCH, name, pidFile, recipe, ...command], log, marked);
+  const child = launch(command, log, { ...environment, [MARK]: mark, [RECIPE]: recipe });
+  let ended = false;
+  for (const event of ["exit", "error"]) child.once(event, () => ended = true);
 
   const deadline = Date.now() + seconds * 1000;
-  while (!await running(pidFile) || !await ready()) {
-    await sleep(50);
-    // A second for the shell to write the pid file; from then on no process means that it has ended.
-    const ended = Date.now() > deadline - seconds * 1000 + 1000 && !await running(pidFile);
-    if (!ended && Date.now() < deadline) continue;
-    await stop(pidFile);
-    throw new DeployError(`Cannot start ${name}: it ${ended ? "ended" : "is not ready"}`, {
+  while (!await ready() || ended) {
+    if (!ended && Date.now() < deadline) {
+      await sleep(50);
+      continue;
+    }
+    const error = `Cannot start ${name}: it ${ended ? "ended" : "is not ready"}`;
+    await stop(mark);
+    throw new DeployError(error, {
       exitCode: ExitCode.prerequisite,
       where: await endOf(log),
       fix: "correct what the log says, then run again",
@@ -69,7 +66,7 @@ export async function endOf(log: string): Promise<string[]> {
   return [...text.trim().split("\n").slice(-5), log];
 }
 
-function launch(command: string[], log: string, environment: Record<string, string>): void {
+function launch(command: string[], log: string, environment: Record<string, string>): ChildProcess {
   const output = openSync(log, "a", 0o600);
   const child = spawn(command[0]!, command.slice(1), {
     // Its own session: a Ctrl-C in this terminal is not meant for it.
@@ -77,45 +74,35 @@ function launch(command: string[], log: string, environment: Record<string, stri
     stdio: ["ignore", output, output],
     env: { ...process.env, ...environment },
   });
-  child.once("error", () => {}); // seen as a missing pid file
   child.unref();
   closeSync(output);
+  return child;
 }
 
-/** Whether the daemon of that name runs. */
-export async function isRunning(folder: string, name: string): Promise<boolean> {
-  return await running(join(folder, `${name}.pid`)) !== undefined;
+/** The process of the daemon of that name, while it runs itself and not only what it has started. */
+export async function pidOf(folder: string, name: string): Promise<number | undefined> {
+  for (const pid of await processes(isMarked(MARK, join(folder, `${name}.pid`)))) {
+    const stat = await procText(pid, "stat");
+    // Behind the name, in brackets: the state, the parent, and the group, which is the daemon's own.
+    if (stat.slice(stat.lastIndexOf(")")).split(" ")[3] === String(pid)) return pid;
+  }
 }
 
 /** Ends every daemon of the folder, its children too, and waits until they are gone. */
 export async function stopDaemons(folder: string): Promise<void> {
-  const files = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(".pid"));
-  await Promise.all(files.map((name) => stop(join(folder, name))));
+  await stop(`${folder}/`);
 }
 
-async function stop(pidFile: string): Promise<void> {
-  const mark = `${MARK}=${pidFile}`;
-  const ours = (pid: number) =>
-    procText(pid, "environ").then((text) => text.split("\0").includes(mark));
-  for (const signal of ["SIGTERM", "SIGKILL"] as const) await end(ours, signal);
-  await rm(pidFile, { force: true });
+async function stop(place: string): Promise<void> {
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) await end(isMarked(MARK, place), signal);
 }
 
-/** The process that a pid file names, while it is that very process. */
-async function running(pidFile: string): Promise<{ recipe?: string } | undefined> {
-  const text = await readFile(pidFile, "utf8").catch(() => "");
-  const [pid, started, recipe] = text.trim().split(" ");
-  // Pids are used again: only the same start time makes it ours.
-  if (!pid || !started || await startTime(Number(pid)) !== started) return undefined;
-  return { recipe };
-}
-
-/** Start of a process in clock ticks since boot (field 22 of /proc/PID/stat); "" when it has ended. */
-async function startTime(pid: number): Promise<string> {
-  const stat = await procText(pid, "stat");
-  // The second field, the name in brackets, may hold blanks; the third is the state.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields[0] === "Z" ? "" : fields[19] ?? "";
+/** Whether a variable in the environment that a process was started with begins with the value. */
+function isMarked(name: string, value: string): Choice {
+  return async (pid) => {
+    const variables = (await procText(pid, "environ")).split("\0");
+    return variables.some((variable) => variable.startsWith(`${name}=${value}`));
+  };
 }
 
 /** A file of /proc/PID; "" when the process has ended or is another user's. */

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { isRunning, refuseTaken, startDaemon } from "./daemon.ts";
+import { pidOf, refuseTaken, startDaemon } from "./daemon.ts";
+import { s3Of } from "../../lib/s3/client.ts";
 import type { Access } from "./control_plane.ts";
 
 /**
@@ -23,7 +24,7 @@ export async function copyCertificates(folder: string, access: Access): Promise<
 /** Starts MinIO unless it runs. Throws exit 3 when another program has its port. */
 export async function startMinio(folder: string, program: string, cluster: Cluster): Promise<void> {
   const { host, port } = new URL(text(cluster, "S3_ENDPOINT"));
-  if (!await isRunning(folder, "minio")) {
+  if (!await pidOf(folder, "minio")) {
     const fix = "end that program, or change S3_ENDPOINT in env/profiles/demo.env";
     await refuseTaken("MinIO", [Number(port)], fix);
   }
@@ -43,15 +44,8 @@ export async function startMinio(folder: string, program: string, cluster: Clust
 }
 
 async function answers(cluster: Cluster): Promise<boolean> {
-  const client = Deno.createHttpClient({ caCerts: [cluster.s3Ca!] });
-  const url = `${text(cluster, "S3_ENDPOINT")}/minio/health/ready`;
-  try {
-    const answer = await fetch(url, { client, signal: AbortSignal.timeout(2000) });
-    await answer.body?.cancel();
-    return answer.ok;
-  } catch {
-    return false;
-  } finally {
-    client.close();
-  }
+  using s3 = s3Of(cluster, { seconds: 2 });
+  const path = "minio/health/ready", about = { what: "ask for MinIO's health", action: "none" };
+  const answer = s3.send({ method: "GET", bucket: "", path, ...about });
+  return await answer.then(({ status }) => status === 200, () => false);
 }

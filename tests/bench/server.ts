@@ -8,7 +8,6 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import {
   type Access,
   accessTo,
-  auditLogOf,
   type Playground,
   startControlPlanes,
   writeKubeconfig,
@@ -82,9 +81,14 @@ export class Servers {
     return accessTo(this.#playground, id);
   }
 
+  /** What the API server was asked, one JSON object per line. */
+  #auditLog(id: string): string {
+    return join(this.#playground.folder, "clusters", id, "logs", "audit.log");
+  }
+
   /** A place in the log of requests. */
   async mark({ id }: Cluster): Promise<number> {
-    return (await stat(auditLogOf(this.#playground, id))).size;
+    return (await stat(this.#auditLog(id))).size;
   }
 
   /** How many requests people's programs have made since the mark. */
@@ -94,7 +98,7 @@ export class Servers {
 
   /** These requests, as the server has written them down. */
   async eventsSince(mark: number, { id }: Cluster): Promise<AuditEvent[]> {
-    await using file = await open(auditLogOf(this.#playground, id));
+    await using file = await open(this.#auditLog(id));
     const length = (await file.stat()).size - mark;
     const { buffer } = await file.read(Buffer.alloc(length), 0, length, mark);
     return buffer.toString().split("\n").filter(Boolean).map((line) => JSON.parse(line))

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { chmod, copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
-  isRunning,
   killProcessesOf,
+  pidOf,
   processesOf,
   startDaemon,
   stopDaemons,
@@ -17,7 +17,9 @@ async function folder(): Promise<string> {
 }
 
 async function pidIn(place: string): Promise<number> {
-  return Number((await readFile(join(place, "sleeper.pid"), "utf8")).split(" ")[0]);
+  const pid = await pidOf(place, "sleeper");
+  assert.ok(pid, "it does not run");
+  return pid;
 }
 
 /** Ended processes that init has not yet waited for do not count. */
@@ -48,17 +50,6 @@ Deno.test("startDaemon() repairs one that has died", async () => {
   await sleep(200);
   assert.equal(await startDaemon(place, sleeper), true);
   await stopDaemons(place);
-  await rm(place, { recursive: true });
-});
-
-Deno.test("stopDaemons() never ends a process that only has the pid of ours", async () => {
-  const place = await folder();
-  const stranger = new Deno.Command("sleep", { args: ["600"] }).spawn();
-  await writeFile(join(place, "sleeper.pid"), `${stranger.pid} 1\n`);
-  await stopDaemons(place);
-  assert.ok(await alive(stranger.pid));
-  stranger.kill();
-  await stranger.status;
   await rm(place, { recursive: true });
 });
 
@@ -117,7 +108,7 @@ Deno.test("startDaemon() leaves nothing behind that does not become ready", asyn
   const place = await folder();
   const ready = () => Promise.resolve(false);
   await assert.rejects(startDaemon(place, { ...sleeper, ready, seconds: 0.3 }), /is not ready/);
-  assert.equal(await isRunning(place, "sleeper"), false);
+  assert.equal(await pidOf(place, "sleeper"), undefined);
   await rm(place, { recursive: true });
 });
 
