@@ -1,9 +1,8 @@
 // Programs this project needs: from PATH, an official release or a Go module, whichever is there first.
 import { existsSync } from "node:fs";
-import { access, constants, readFile, symlink, writeFile } from "node:fs/promises";
-import { delimiter, dirname, join, resolve } from "node:path";
-import process from "node:process";
-import { $ } from "zx";
+import { readFile, symlink, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { $, which } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
@@ -95,11 +94,7 @@ function readRecord(path: string): Promise<Record<string, FoundTool>> {
 }
 
 /** Looks on PATH and in the cache, then downloads, then builds. */
-async function getTool(
-  tool: Tool,
-  ownLinks: string,
-  say: Say,
-): Promise<Omit<FoundTool, "recipe">> {
+async function getTool(tool: Tool, ownLinks: string, say: Say) {
   const { name, version } = tool;
   const onPath = await fromPath(tool, ownLinks);
   if ("path" in onPath) return { ...onPath, from: "PATH" };
@@ -144,12 +139,9 @@ async function fromPath(
   tool: Tool,
   ownLinks: string,
 ): Promise<{ path: string; version: string } | { reason: string }> {
-  for (const folder of (process.env.PATH ?? "").split(delimiter)) {
-    const path = resolve(folder, tool.name);
-    if (
-      resolve(folder) === ownLinks ||
-      !await access(path, constants.X_OK).then(() => true, () => false)
-    ) continue;
+  for (const found of await which(tool.name, { all: true, nothrow: true }) ?? []) {
+    const path = resolve(found);
+    if (dirname(path) === ownLinks) continue;
     const version = await versionOf(path, tool);
     if (version === undefined) return { reason: `${path} does not tell its version` };
     const fits = tool.atLeast ? !isOlder(version, tool.atLeast) : version === tool.version;

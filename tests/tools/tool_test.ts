@@ -14,8 +14,7 @@ import {
 import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { $ } from "zx";
-import { ensureGo } from "../../scripts/tools/go.ts";
-import { requirements } from "../../scripts/tools/go_build.ts";
+import { ensureGo, requirements } from "../../scripts/tools/go_build.ts";
 import type { Tool } from "../../scripts/tools/release.ts";
 import { allTools, ensureTools, findTools } from "../../scripts/tools/tool.ts";
 import { cacheDir } from "../../lib/io/files.ts";
