@@ -10,7 +10,13 @@ import { Report } from "../lib/io/report.ts";
 // Writing and the network are asked for when it comes to that, and not by every script.
 const PERMISSIONS = ["read", "env", "sys", "run"] as const;
 
-refuse(withoutPermission() ?? withoutBash());
+const lack = withoutPermission() ?? withoutBash();
+if (lack) {
+  const report = new Report();
+  report.error(lack);
+  report.say(`exit code ${lack.exitCode}`);
+  Deno.exit(lack.exitCode);
+}
 
 function withoutPermission(): DeployError | undefined {
   // Asking for the state never prompts, whatever the terminal.
@@ -33,12 +39,4 @@ function withoutBash(): DeployError | undefined {
     exitCode: ExitCode.prerequisite,
     fix: "install bash (apt install bash, apk add bash)",
   });
-}
-
-function refuse(error?: DeployError): void {
-  if (!error) return;
-  const report = new Report();
-  report.error(error);
-  report.say(`exit code ${error.exitCode}`);
-  Deno.exit(error.exitCode);
 }

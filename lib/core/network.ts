@@ -38,22 +38,17 @@ export interface Network {
  * that lets its flows in and out.
  */
 export function networkPolicies(namespaces: string[], { workloads, flows }: Network): Manifest[] {
-  return [
-    ...namespaces.map((namespace) =>
-      policy("default-deny", namespace, {}, { ingress: [], egress: [] })
-    ),
-    ...workloads.filter(({ namespace }) => namespaces.includes(namespace)).map(
-      ({ namespace, pod }) => {
-        const isAt = (end: End) => "pod" in end && end.namespace === namespace && end.pod === pod;
-        return policy(pod, namespace, { matchLabels: { [NAME]: pod } }, {
-          ingress: flows.filter(({ to }) => isAt(to))
-            .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) })),
-          egress: flows.filter(({ from }) => isAt(from))
-            .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) })),
-        });
-      },
-    ),
-  ];
+  const closed = namespaces.map((namespace) => policy("default-deny", namespace, {}, [], []));
+  const own = workloads.filter(({ namespace }) => namespaces.includes(namespace));
+  const open = own.map(({ namespace, pod }) => {
+    const isAt = (end: End) => "pod" in end && end.namespace === namespace && end.pod === pod;
+    const ingress = flows.filter(({ to }) => isAt(to))
+      .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) }));
+    const egress = flows.filter(({ from }) => isAt(from))
+      .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) }));
+    return policy(pod, namespace, { matchLabels: { [NAME]: pod } }, ingress, egress);
+  });
+  return [...closed, ...open];
 }
 
 /** Whether networks leave nobody out. */
@@ -93,13 +88,14 @@ function policy(
   name: string,
   namespace: string,
   podSelector: unknown,
-  rules: Record<"ingress" | "egress", unknown[]>,
+  ingress: unknown[],
+  egress: unknown[],
 ): Manifest {
   const labels = labelsOf({ name, component: "network", partOf: "network", version: "v1" });
   return {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
     metadata: { name, namespace, labels },
-    spec: { podSelector, policyTypes: ["Ingress", "Egress"], ...rules },
+    spec: { podSelector, policyTypes: ["Ingress", "Egress"], ingress, egress },
   };
 }

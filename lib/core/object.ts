@@ -75,27 +75,23 @@ function rank({ kind }: Manifest): number {
   return position < 0 ? ORDER.length : position;
 }
 
+/** Labels and annotations of an object that is built in code. */
+type About = Pick<Manifest["metadata"], "labels" | "annotations">;
+
 /** A Secret from plain text values; built in code so that no secret ever stands in a file. */
 export function secret(
   name: string,
   namespace: string,
   values: Record<string, string>,
-  extra: {
-    type?: string;
-    labels?: Record<string, string>;
-    annotations?: Record<string, string>;
-  } = {},
+  { type = "Opaque", labels = {}, annotations }: About & { type?: string } = {},
 ): Manifest {
-  const { type = "Opaque", labels = {}, annotations } = extra;
-  const data = Object.fromEntries(
-    Object.entries(values).map(([key, value]) => [key, base64(value)]),
-  );
+  const coded = Object.entries(values).map(([key, value]) => [key, base64(value)]);
   return {
     apiVersion: "v1",
     kind: "Secret",
     metadata: { name, namespace, labels, ...(annotations ? { annotations } : {}) },
     type,
-    data,
+    data: Object.fromEntries(coded),
   };
 }
 
@@ -104,14 +100,10 @@ export function configMap(
   name: string,
   namespace: string,
   data: Record<string, string>,
-  extra: { labels?: Record<string, string>; annotations?: Record<string, string> } = {},
+  { labels = {}, annotations = {} }: About = {},
 ): Manifest {
-  return {
-    apiVersion: "v1",
-    kind: "ConfigMap",
-    metadata: { name, namespace, labels: extra.labels ?? {}, annotations: extra.annotations ?? {} },
-    data,
-  };
+  const metadata = { name, namespace, labels, annotations };
+  return { apiVersion: "v1", kind: "ConfigMap", metadata, data };
 }
 
 /** The labels that say what an object is; {@link signed} adds who manages it. */
@@ -162,15 +154,10 @@ export function frozen<T>(value: T): T {
 }
 
 /** A copy with the value at the path, which may be new; what does not lead there is shared with the copy. */
-export function withValue(object: Manifest, path: Path, value: unknown): Manifest {
-  return put(object, path, value) as Manifest;
-}
-
-function put(node: unknown, [key, ...rest]: Path, value: unknown): unknown {
-  if (key === undefined) return value;
-  const below = (node as Record<string, unknown> | undefined)?.[key];
-  if (Array.isArray(node)) return node.with(Number(key), put(below, rest, value));
-  return { ...node as object | undefined, [key]: put(below, rest, value) };
+export function withValue<T>(node: T, [key, ...rest]: Path, value: unknown): T {
+  if (key === undefined) return value as T;
+  const below = withValue((node as Record<string, unknown> | undefined)?.[key], rest, value);
+  return Array.isArray(node) ? node.with(Number(key), below) as T : { ...node, [key]: below };
 }
 
 /** Base64 of the UTF-8 bytes of a text, as Secrets carry it. */

@@ -22,8 +22,7 @@ export function bytesOf(text: string): number {
 
 /** Cores of a CPU amount such as `300m` or `1.5`. */
 export function cores(text: string): number {
-  const [amount, unit] = split(text);
-  return unit === "m" ? amount / 1000 : amount;
+  return amountOf(text);
 }
 
 const AMOUNTS: Record<string, number> = { "": 1, n: 1e-9, u: 1e-6, m: 1e-3 };
@@ -34,11 +33,11 @@ for (const [power, unit] of ["k", "M", "G", "T", "P", "E"].entries()) {
 
 /** Value of a Kubernetes quantity (`500m`, `1Gi`, `1e3`), the way the API server counts; else NaN. */
 export function amountOf(text: string): number {
-  const [, amount, unit] = /^([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)$/.exec(text) ?? [];
-  return Number(amount ?? NaN) * (AMOUNTS[unit ?? ""] ?? NaN);
+  const [amount, unit] = split(text);
+  return amount * (AMOUNTS[unit] ?? NaN);
 }
 
 function split(text: string): [amount: number, unit: string] {
-  const [, amount, unit] = /^([0-9.]+)([A-Za-z]*)$/.exec(text) ?? [];
+  const [, amount, unit] = /^([0-9.]+(?:[eE][+-]?[0-9]+)?)([A-Za-z]*)$/.exec(text) ?? [];
   return [Number(amount ?? NaN), unit ?? ""];
 }

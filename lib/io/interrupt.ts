@@ -3,13 +3,11 @@
 import process from "node:process";
 import { DeployError, ExitCode } from "../core/error.ts";
 
-type Signal = "SIGHUP" | "SIGINT" | "SIGTERM";
-
-const CODES: Record<Signal, number> = {
-  SIGHUP: ExitCode.hungUp,
-  SIGINT: ExitCode.interrupted,
-  SIGTERM: ExitCode.terminated,
-};
+const CODES = [
+  ["SIGHUP", ExitCode.hungUp],
+  ["SIGINT", ExitCode.interrupted],
+  ["SIGTERM", ExitCode.terminated],
+] as const;
 
 let code: number | undefined;
 let why = "";
@@ -18,12 +16,12 @@ const held = new Set<{ end: () => void }>();
 
 /** From now on the signals are obeyed as above; `say` tells the operator. */
 export function obeySignals(say: (text: string) => void): void {
-  for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
+  for (const [signal, exitCode] of CODES) {
     process.on(signal, () => {
-      if (held.size === 0) process.exit(CODES[signal]);
+      if (held.size === 0) process.exit(exitCode);
       if (code === undefined) {
         say("stopping when the calls under way have ended; once more stops them, too");
-        [code, why] = [CODES[signal], `${signal} came`];
+        [code, why] = [exitCode, `${signal} came`];
         return;
       }
       for (const { end } of held) end();

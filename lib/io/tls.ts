@@ -3,20 +3,17 @@ import process from "node:process";
 import { isIP } from "node:net";
 import { connect, type PeerCertificate } from "node:tls";
 
-export interface HandshakeOptions {
-  /** Name that is asked for; default: the host, unless that is an address. */
-  servername?: string;
-  /** Longest wait (5). */
-  seconds?: number;
-}
-
-/** The certificate that a server shows; rejects when there is none in time. */
+/**
+ * The certificate that a server shows; rejects when there is none within so many seconds. It is asked for by
+ * `servername`, or the host unless that is an address.
+ */
 export function shownCertificate(
   host: string,
   port: number,
-  { servername = isIP(host) ? "" : host, seconds = 5 }: HandshakeOptions = {},
+  { servername, seconds = 5 }: { servername?: string; seconds?: number } = {},
 ): Promise<PeerCertificate> {
   const { promise, resolve, reject } = Promise.withResolvers<PeerCertificate>();
+  servername ??= isIP(host) ? "" : host;
   const socket = connect({ host, port, servername, rejectUnauthorized: false }, () => {
     resolve(socket.getPeerCertificate());
   });

@@ -125,12 +125,7 @@ const KEPT = ["policy_seq_no", "policy_primary_term", "change_policy"]
   .map((field) => `managed_index.${field}`);
 
 /** Gives indices a policy, or its present version; `late` are in transition, in which that is refused. */
-async function hand(
-  os: OpenSearch,
-  verb: string,
-  indices: { index: string }[],
-  policy: string,
-) {
+async function hand(os: OpenSearch, verb: string, indices: { index: string }[], policy: string) {
   const late: string[] = [];
   let updated = 0;
   for (const names of handfuls(indices.map(({ index }) => index))) {

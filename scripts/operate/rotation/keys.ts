@@ -32,11 +32,7 @@ export async function holdingsOf(cluster: Cluster) {
 /** The key that the Secret of a program holds. */
 export type Holding = Awaited<ReturnType<typeof holdingsOf>>[number];
 
-async function valuesOf(
-  cluster: Cluster,
-  namespace: string,
-  name: string,
-): Promise<Record<string, string> | undefined> {
+async function valuesOf(cluster: Cluster, namespace: string, name: string) {
   const words = ["get", "secret", name, "--namespace", namespace, "--ignore-not-found"];
   const answer = await kubectl([...words, "--output", "json"], { cluster });
   if (!answer.trim()) return undefined;
