@@ -34,14 +34,11 @@ export async function openProxy(cluster: Cluster): Promise<ClusterProxy & AsyncD
     throw unreachable(cluster, error);
   }
   return {
-    async fetch(service, path, init = {}) {
+    async fetch({ kind = "services", namespace, name, port }, path, init = {}) {
       const signal = init.signal ?? AbortSignal.timeout(PATIENCE);
+      const place = `api/v1/namespaces/${namespace}/${kind}/${name}:${port}`;
       try {
-        return await fetch(`http://localhost${proxyPath(service, path)}`, {
-          ...init,
-          signal,
-          client,
-        });
+        return await fetch(`http://localhost/${place}/proxy${path}`, { ...init, signal, client });
       } catch (error) {
         if (init.signal?.aborted) throw error;
         throw unreachable(cluster, error);
@@ -49,14 +46,6 @@ export async function openProxy(cluster: Cluster): Promise<ClusterProxy & AsyncD
     },
     [Symbol.asyncDispose]: close,
   };
-}
-
-/** Path of a Service's HTTP under the API server; `path` starts with a slash and may have a query. */
-export function proxyPath(
-  { kind = "services", namespace, name, port }: ServicePort,
-  path: string,
-): string {
-  return `/api/v1/namespaces/${namespace}/${kind}/${name}:${port}/proxy${path}`;
 }
 
 async function listening(socket: string, running: ReturnType<typeof startKubectl>): Promise<void> {

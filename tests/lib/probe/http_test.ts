@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { useKubectl } from "../../../lib/kube/kubectl.ts";
-import { openProxy, proxyPath } from "../../../lib/probe/http.ts";
+import { openProxy } from "../../../lib/probe/http.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
 const SERVICE = { namespace: "logging", name: "opensearch", port: "http" };
@@ -51,13 +51,6 @@ async function dead(pid: number): Promise<boolean> {
   for (let tries = 0; tries < 100 && alive(pid); tries++) await sleep(50);
   return !alive(pid);
 }
-
-Deno.test("proxyPath() names Service and port, and keeps path and query as they are", () => {
-  assert.equal(
-    proxyPath(SERVICE, "/_snapshot/x/a%3Ab?verify=true"),
-    "/api/v1/namespaces/logging/services/opensearch:http/proxy/_snapshot/x/a%3Ab?verify=true",
-  );
-});
 
 Deno.test("openProxy() passes requests on over a socket that only we can reach", async () => {
   await using fake = await withKubectl(SERVER);
