@@ -166,12 +166,7 @@ async function fromFolder(source: string, file: PinnedFile): Promise<void> {
   });
 }
 
-async function fromNetwork(
-  file: PinnedFile,
-  { title, version }: Bundle,
-  say: Say,
-  curl?: string,
-): Promise<void> {
+async function fromNetwork(file: PinnedFile, { title, version }: Bundle, say: Say, curl?: string) {
   const { sha256 } = file, { address } = mirror();
   say(`  downloading ${basename(file.url)} of ${title} ${version}`);
   if (address) {
@@ -204,19 +199,10 @@ async function objectsOf(file: PinnedFile): Promise<Manifest[]> {
   const path = pathOf(file);
   await check(path, file);
   const kept = `${path}.json`;
-  const before = await readKept(kept, file.parsed);
-  if (before) return before;
+  const json = await readFile(kept, "utf8").catch(() => "");
+  // Who can write to the cache could change any mark of ours there, too.
+  if (createHash("sha256").update(json).digest("hex") === file.parsed) return JSON.parse(json);
   const objects = parseObjects(await readFile(path, "utf8"), basename(file.url));
-  await keep(kept, objects);
+  await replaceFile(kept, (temporary) => writeFile(temporary, JSON.stringify(objects)));
   return objects;
-}
-
-async function keep(path: string, objects: Manifest[]): Promise<void> {
-  await replaceFile(path, (temporary) => writeFile(temporary, JSON.stringify(objects)));
-}
-
-/** Kept objects if they are the pinned ones: who can write to the cache could change any other mark, too. */
-async function readKept(path: string, pin: string): Promise<Manifest[] | undefined> {
-  const json = await readFile(path, "utf8").catch(() => "");
-  return createHash("sha256").update(json).digest("hex") === pin ? JSON.parse(json) : undefined;
 }

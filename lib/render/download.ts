@@ -62,13 +62,10 @@ export async function download(
 }
 
 /** Downloads a short text, such as a file of checksums. Throws as {@link download} does. */
-export async function downloadText(
-  url: string,
-  options: Omit<DownloadOptions, "sha256"> = {},
-): Promise<string> {
+export async function downloadText(url: string): Promise<string> {
   const folder = await temporaryFolder("download-");
   try {
-    await get(url, join(folder, "text"), options);
+    await get(url, join(folder, "text"), {});
     return await readFile(join(folder, "text"), "utf8");
   } finally {
     await rm(folder, { recursive: true });

@@ -8,7 +8,6 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { kubectlMark, kustomize } from "../kube/kubectl.ts";
 import { frozen, idOf, type Manifest } from "../core/object.ts";
 import { nearest } from "../core/nearest.ts";
-import { createHash } from "node:crypto";
 import { replaceFile } from "../io/files.ts";
 import { hashOf } from "../core/hash.ts";
 
@@ -129,10 +128,6 @@ async function markOf(root: string): Promise<string> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name)).sort();
-  const contents = await Promise.all(files.map((file) => readFile(file)));
-  const hash = createHash("sha256").update(await kubectlMark());
-  files.forEach((file, index) => {
-    hash.update(`${relative(root, file)} ${contents[index]!.length}\n`).update(contents[index]!);
-  });
-  return hash.digest("hex");
+  const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
+  return hashOf([await kubectlMark(), files.map((file) => relative(root, file)), texts]);
 }
