@@ -3,7 +3,7 @@
 // What is not given follows the pattern of the edges there are. A host that is not up yet is a warning.
 import "../needs.ts";
 import { once } from "node:events";
-import { link, rm, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { resolve } from "node:path";
 import process from "node:process";
@@ -129,21 +129,18 @@ async function answers({ hostname, port }: URL): Promise<boolean> {
 
 /** Writes a file that must not be there, whole or not at all. */
 async function writeNew(root: string, file: string, text: string): Promise<void> {
-  const path = resolve(root, file), temporary = `${path}.${process.pid}.part`;
+  const path = resolve(root, file);
   try {
-    await writeFile(temporary, text);
-    // Unlike a rename, it refuses where another run was quicker.
-    await link(temporary, path);
+    await writeFile(path, text, { flag: "wx" });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "EEXIST") throw taken(file);
+    await rm(path, { force: true });
     throw new DeployError(`Cannot write ${file}: ${code}`, {
       exitCode: ExitCode.prerequisite,
       fix: "look at the folder's owner, mode and room, and type it again",
       cause: error,
     });
-  } finally {
-    await rm(temporary, { force: true });
   }
 }
 
