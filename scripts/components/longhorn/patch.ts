@@ -4,6 +4,7 @@ import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, type Manifest, withValue } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 
 /** Changes a copy of the object; undefined leaves the object out. */
@@ -65,24 +66,12 @@ function smallDriver(deployment: Manifest): Manifest {
   return deployment;
 }
 
-/** Settings that hold on every start of the manager, whatever was clicked in the UI since. */
 function settings(cluster: Cluster, replicas: number): Record<string, string> {
-  return {
-    "default-data-path": text(cluster, "LONGHORN_DATA_PATH"),
-    "default-replica-count": perEngine(replicas),
-    // Never more replicas than nodes are asked for, so each finds a node of its own. Two on one disk
-    // would cost twice the room and protect from nothing.
-    "replica-soft-anti-affinity": "false",
-    "storage-over-provisioning-percentage": text(cluster, "LONGHORN_OVER_PROVISIONING"),
-    "storage-minimal-available-percentage": text(cluster, "LONGHORN_MINIMAL_AVAILABLE"),
-    "storage-reserved-percentage-for-default-disk": text(cluster, "LONGHORN_RESERVED"),
-    "guaranteed-instance-manager-cpu": perEngine(number(cluster, "LONGHORN_ENGINE_CPU")),
-    // Only matters with several nodes; the default leaves pods of a dead node stuck.
-    "node-down-pod-deletion-policy": "delete-both-statefulset-and-deployment-pod",
-    "kubernetes-metrics-server-metrics-enabled": "false",
-    "upgrade-checker": "false",
-    "allow-collecting-longhorn-usage-metrics": "false",
-  };
+  const ENGINE_CPU = perEngine(number(cluster, "LONGHORN_ENGINE_CPU"));
+  return renderFile("longhorn/settings.yaml", cluster, {
+    REPLICAS: perEngine(replicas),
+    ENGINE_CPU,
+  }).data;
 }
 
 /** The form in which Longhorn stores a setting of each data engine; plain values are rewritten. */
