@@ -13,20 +13,11 @@ function daysOf(cluster: Cluster, setting: string): number {
 }
 
 /** An index as `_cat/indices` lists it; sizes in bytes, times in ms, both as text. */
-interface Index {
-  index: string;
-  "creation.date": string;
-  "store.size": string | null;
-}
+type Index = { index: string; "creation.date": string; "store.size": string | null };
 
 async function indicesOf(proxy: ClusterProxy): Promise<Index[]> {
   const path = "/_cat/indices/logs-*?format=json&bytes=b&h=index,creation.date,store.size";
   return await readJson<Index[]>(proxy, OPENSEARCH, path);
-}
-
-interface NodeDisk {
-  name: string;
-  fs: { total: { total_in_bytes: number; available_in_bytes: number } };
 }
 
 /**
@@ -34,8 +25,9 @@ interface NodeDisk {
  * no line.
  */
 export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
-  const path = "/_nodes/stats/fs";
-  const { nodes } = await readJson<{ nodes: Record<string, NodeDisk> }>(proxy, OPENSEARCH, path);
+  type Space = { total_in_bytes: number; available_in_bytes: number };
+  type Stats = { nodes: Record<string, { name: string; fs: { total: Space } }> };
+  const { nodes } = await readJson<Stats>(proxy, OPENSEARCH, "/_nodes/stats/fs");
   const disks = Object.values(nodes).map(({ name, fs: { total } }) => (
     { name, bytes: total.total_in_bytes, used: 1 - total.available_in_bytes / total.total_in_bytes }
   ));
@@ -86,11 +78,7 @@ function gib(bytes: number): string {
 }
 
 /** A snapshot as a repository lists it; times in ms. */
-interface ListedSnapshot {
-  snapshot: string;
-  state: string;
-  start_time_in_millis: number;
-}
+type ListedSnapshot = { snapshot: string; state: string; start_time_in_millis: number };
 
 /**
  * Days that are over are on S3, and go from there when they are old; under a policy that was changed a moment ago

@@ -6,22 +6,13 @@ import { bytesOf, cores } from "../../lib/core/quantity.ts";
 import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { inGi } from "./disk.ts";
 
-interface Amounts {
-  pods: number;
-  cores: number;
-  bytes: number;
-}
+type Amounts = { pods: number; cores: number; bytes: number };
 
-/** What the pods of one workload ask for, all of them together. */
-interface Demand extends Amounts {
-  /** `monitoring/thanos-query`; its pods are called so, with something behind. */
-  name: string;
-}
+/** What the pods of one workload (`monitoring/thanos-query`, as their names begin) ask for together. */
+type Demand = Amounts & { name: string };
 
 /** What nodes can give to pods. */
-interface Room extends Amounts {
-  nodes: number;
-}
+type Room = Amounts & { nodes: number };
 
 /** Share of the room from which on it is worth a word. */
 const TIGHT = 0.9;
@@ -83,9 +74,9 @@ export function demandsOf(objects: Manifest[], cluster: Cluster, room: Room): De
   const demands = objects.flatMap((object): Demand[] => {
     const { kind, metadata: { namespace, name }, spec } = object;
     const demand = (count: number, pod: Manifest["spec"], called = name) => {
-      const { pods, cores, bytes } = requestsOf(pod);
-      const amounts = { pods: pods * count, cores: cores * count, bytes: bytes * count };
-      return [{ name: `${namespace}/${called}`, ...amounts }];
+      const { cores, bytes } = requestsOf(pod);
+      const together = { pods: count, cores: cores * count, bytes: bytes * count };
+      return [{ name: `${namespace}/${called}`, ...together }];
     };
     switch (kind) {
       case "Deployment":

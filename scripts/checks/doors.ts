@@ -3,15 +3,7 @@
 import { X509Certificate } from "node:crypto";
 import { request } from "node:http";
 import { isFor } from "../../lib/config/certificates.ts";
-import {
-  fail,
-  type Finding,
-  type Findings,
-  note,
-  ok,
-  type Subject,
-  warn,
-} from "../../lib/core/check.ts";
+import { fail, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
@@ -29,26 +21,30 @@ const OLD_CLASS = "kubernetes.io/ingress.class";
 const ANNOTATIONS = "nginx.ingress.kubernetes.io/";
 
 /** What came back for the front page of a host; `status` 0: nothing, and `body` says why. */
-interface Answer {
-  status: number;
-  body: string;
-}
+type Answer = { status: number; body: string };
 
 /** Every host answers; one with basic auth lets nobody in without; the certificate is ours. */
 export async function doors({ cluster, objects }: Subject): Promise<Findings> {
   if (text(cluster, "INGRESS") === "existing") return note("not looked at: INGRESS=existing");
   const stranger = await frontPage(`no-such-host.${text(cluster, "DOMAIN")}`, cluster);
   const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
-  const hosts: string[] = ingresses.map(({ spec }) => spec.rules[0].host);
-  const problems = ingresses.map(async (ingress, index) =>
-    doorProblem(ingress, await frontPage(hosts[index]!, cluster), stranger)
+  const problems = ingresses.map(async (ingress) =>
+    doorProblem(ingress, await frontPage(hostOf(ingress), cluster), stranger)
   );
-  return [await Promise.all(problems), await certificateProblems(cluster, hosts)];
+  return [
+    await Promise.all(problems),
+    await certificateProblems(cluster, ingresses.map(hostOf)),
+  ];
+}
+
+/** Every Ingress of ours has one. */
+function hostOf({ spec }: Manifest): string {
+  return spec.rules[0].host;
 }
 
 /** What is wrong with the answer of a host; `stranger` is the answer to a host that nobody serves. */
 function doorProblem(ingress: Manifest, answer: Answer, stranger: Answer): Findings {
-  const host: string = ingress.spec.rules[0].host;
+  const host = hostOf(ingress);
   const { namespace, name, annotations } = ingress.metadata;
   const { status, body } = answer;
   const unknown = status === 404 && stranger.status === 404 && body === stranger.body;
@@ -162,7 +158,7 @@ export async function controller({ cluster }: Subject): Promise<Findings> {
 }
 
 /** What the change to this controller needs while the one before is there: it gets other people's Ingresses, too. */
-async function handover(cluster: Cluster, kind: string, before: string): Promise<Finding> {
+async function handover(cluster: Cluster, kind: string, before: string): Promise<Findings> {
   const gone = `make 05-ingress CLUSTER=${cluster.id} ARGS=--prune`;
   const foreign = (await objectsEverywhere(cluster, "ingresses.networking.k8s.io")).filter((one) =>
     !isOurs(one) && CLASS === (one.spec?.ingressClassName ?? one.metadata.annotations?.[OLD_CLASS])
@@ -188,10 +184,8 @@ export async function names(
   find: (host: string) => Promise<string> = systemLookup,
 ): Promise<Findings> {
   const address = text(cluster, "NODE_IP");
-  const hosts = new Set<string>(
-    (await objects()).filter(({ kind }) => kind === "Ingress")
-      .flatMap(({ spec }) => spec.rules.map(({ host }: { host: string }) => host)),
-  );
+  const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
+  const hosts = new Set(ingresses.map(hostOf));
   const found = await Promise.all([...hosts].map(async (host) => (
     { host, at: await find(host).catch(() => undefined) }
   )));

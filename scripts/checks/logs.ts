@@ -20,9 +20,7 @@ export interface StoredLine {
   kubernetes?: { namespace_name?: string; pod_name?: string; container_name?: string };
 }
 
-interface Hits {
-  hits: { total: { value: number }; hits: { _source: StoredLine }[] };
-}
+type Hits = { hits: { total: { value: number }; hits: { _source: StoredLine }[] } };
 
 /** A pod writes a line that nobody has written before, and it is found under its origin. */
 export async function marker(subject: Subject): Promise<Findings> {

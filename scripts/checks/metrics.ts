@@ -17,10 +17,7 @@ export const PROMETHEUS = {
 };
 
 /** One series of an instant query. */
-export interface Sample {
-  metric: Record<string, string>;
-  value: [time: number, value: string];
-}
+export type Sample = { metric: Record<string, string>; value: [time: number, value: string] };
 
 /** Asks a server with Prometheus' API for the value of an expression now. */
 export async function ask(

@@ -21,10 +21,8 @@ interface BucketAnswer {
 }
 
 function asked({ cluster, once }: Subject): Promise<BucketAnswer[]> {
-  return once(
-    "buckets",
-    () => Promise.all(bucketsOf(cluster).map((bucket) => askBucket(cluster, bucket))),
-  );
+  const ask = () => bucketsOf(cluster).map((bucket) => askBucket(cluster, bucket));
+  return once("buckets", () => Promise.all(ask()));
 }
 
 /** Buckets and keys, as they are seen from this machine. */
@@ -66,15 +64,12 @@ export async function s3FromInside(subject: Subject): Promise<Finding> {
  */
 async function askBucket(cluster: Cluster, bucket: Bucket): Promise<BucketAnswer> {
   const own = bucket.key, site = siteKey(cluster);
-  if (own.setting === site.setting) return await ask(cluster, bucket, site);
-  try {
-    return await ask(cluster, bucket, own);
-  } catch (error) {
+  return await ask(cluster, bucket, own).catch(async (error) => {
+    if (own.setting === site.setting) throw error;
     // 00-minio makes such users where it may; when the site's key fails as well, it is not about them.
-    const answer = await ask(cluster, bucket, site).catch(() => undefined);
-    if (!answer) throw error;
+    const answer = await ask(cluster, bucket, site).catch(() => Promise.reject(error));
     return { ...answer, refused: own.setting };
-  }
+  });
 }
 
 async function ask(

@@ -125,10 +125,7 @@ function failures(shards: { reason?: Reason }[]): string[] {
   return [...new Set(reasons)];
 }
 
-interface Reason {
-  reason?: string;
-  caused_by?: Reason;
-}
+type Reason = { reason?: string; caused_by?: Reason };
 
 /** What writes a time. */
 type Clock = (time: Date) => string;

@@ -19,11 +19,7 @@ export interface Source {
 }
 
 /** A snapshot as a repository lists it. */
-export interface Snapshot {
-  snapshot: string;
-  state: string;
-  indices: string[];
-}
+export type Snapshot = { snapshot: string; state: string; indices: string[] };
 
 /** One part of a day to restore: an index as a snapshot has it. */
 export interface Pick {

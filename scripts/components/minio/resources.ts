@@ -29,11 +29,7 @@ import {
 } from "./buckets.ts";
 
 /** The server, and what our key may do there beside S3. */
-export interface Store {
-  s3: S3;
-  may: Administration;
-  isMinio: boolean;
-}
+export type Store = { s3: S3; may: Administration; isMinio: boolean };
 
 /** Everything of a cluster on the server; old versions last, when the bucket is there. */
 export const storage: Resources<Store> = {

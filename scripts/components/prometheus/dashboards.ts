@@ -91,11 +91,7 @@ export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] 
   return files.length > 0 ? [packed("grafana-dashboards-kubernetes", cluster, files)] : [];
 }
 
-interface Variable {
-  name: string;
-  type: string;
-  [field: string]: unknown;
-}
+type Variable = { name: string; type: string; [field: string]: unknown };
 
 function adapted(name: string, json: string, place: PanelPlace): unknown {
   const { central, datasource, timezone } = place;
