@@ -1,7 +1,8 @@
 // Objects of Longhorn that are built in code: Secrets, and what its own NetworkPolicies of 1.12.1 forget.
 import { type Cluster, flag, nodesOf, text } from "../../../lib/core/cluster.ts";
-import { labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
+import { labelsOf, type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 
 /** Where Longhorn lives, with all objects of its own. */
@@ -42,36 +43,12 @@ export function longhornSecrets(cluster: Cluster): Manifest[] {
 /** Additions to the policies of the bundle, which stay then; none without NETWORK_POLICIES. */
 export function longhornPolicies(cluster: Cluster): Manifest[] {
   if (!flag(cluster, "NETWORK_POLICIES")) return [];
-  const prometheus = {
-    namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "monitoring" } },
-    podSelector: { matchLabels: { "app.kubernetes.io/name": "prometheus" } },
-  };
   const nodes = nodesOf(cluster).map((cidr) => ({ ipBlock: { cidr } }));
+  const iscsi = renderFile("longhorn/allow-iscsi.yaml", cluster);
   return [
-    // Without it all its series vanish, and its alerts with them (longhorn#13740).
-    policy("prometheus", { app: "longhorn-manager" }, 9500, [prometheus]),
-    // The host logs in to its volumes by itself (longhorn#13802).
-    policy("iscsi", { "longhorn.io/component": "instance-manager" }, 3260, nodes),
+    renderFile("longhorn/allow-prometheus.yaml", cluster),
+    withValue(iscsi, ["spec", "ingress", 0, "from"], nodes),
   ];
-}
-
-function policy(
-  name: string,
-  matchLabels: Record<string, string>,
-  port: number,
-  from: unknown[],
-): Manifest {
-  const labels = labelsOf({ name, component: "network", partOf: "storage", version: "v1" });
-  return {
-    apiVersion: "networking.k8s.io/v1",
-    kind: "NetworkPolicy",
-    metadata: { name: `allow-${name}`, namespace: LONGHORN_NAMESPACE, labels },
-    spec: {
-      podSelector: { matchLabels },
-      policyTypes: ["Ingress"],
-      ingress: [{ from, ports: [{ port, protocol: "TCP" }] }],
-    },
-  };
 }
 
 /** Labels of an object of ours beside the bundle. */
