@@ -16,43 +16,12 @@ import { replicas } from "./documents.ts";
 
 const NAMESPACE = "logging";
 
-/** opensearch.yml; one node and several differ in how nodes find each other, in replicas and in watermarks. */
+/** opensearch.yml for one node or several. */
 export function opensearchConfig(cluster: Cluster): Record<string, unknown> {
-  return {
-    // Equal to the external label of Prometheus: the exporter repeats it as label `cluster`.
-    "cluster.name": text(cluster, "CLUSTER_NAME"),
-    "node.name": "${HOSTNAME}",
-    "network.host": "0.0.0.0",
-    ...nodeSettings(number(cluster, "OPENSEARCH_NODES")),
-    "plugins.security.disabled": true,
-    "bootstrap.memory_lock": false,
-    // Spares the host the kernel setting vm.max_map_count.
-    "node.store.allow_mmap": false,
-    "cluster.default_number_of_replicas": replicas(cluster),
-    "plugins.index_state_management.history.number_of_replicas": replicas(cluster),
-    "s3.client.default.endpoint": text(cluster, "S3_ENDPOINT"),
-    "s3.client.default.region": text(cluster, "S3_REGION"),
-    "s3.client.default.path_style_access": true,
-  };
-}
-
-function nodeSettings(nodes: number): Record<string, unknown> {
-  if (nodes === 1) {
-    const watermark = "cluster.routing.allocation.disk.watermark";
-    return {
-      "discovery.type": "single-node",
-      // A shard has nowhere else to go. Below flood stage a new day must find its place all the same: refused, its
-      // lines are lost; red, it stops index management, which alone makes room.
-      [`${watermark}.low`]: "95%",
-      [`${watermark}.high`]: "95%",
-      [`${watermark}.flood_stage`]: "95%",
-    };
-  }
-  return {
-    "discovery.seed_hosts": ["opensearch-headless"],
-    // The first node alone may found a cluster, whatever their number; copy.sh takes this away once one exists.
-    "cluster.initial_cluster_manager_nodes": "opensearch-0",
-  };
+  const computed = { REPLICAS: replicas(cluster) };
+  const { spec } = renderFile("logging/opensearch-config.yaml", cluster, computed);
+  const nodes = number(cluster, "OPENSEARCH_NODES") === 1 ? spec.one : spec.several;
+  return { ...spec.first, ...nodes, ...spec.rest };
 }
 
 /** Its being there says that a cluster exists: a node whose volume was lost founds none beside the others. */
