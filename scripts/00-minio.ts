@@ -4,7 +4,7 @@
 import "./needs.ts";
 import { s3Certificate } from "./checks/certificates.ts";
 import { s3Clock, s3FromHere, s3FromInside } from "./checks/s3.ts";
-import { BEFORE, hiddenBy } from "../lib/core/check.ts";
+import { BEFORE, BY_POD, hiddenBy } from "../lib/core/check.ts";
 import { probeBucket } from "../lib/s3/bucket.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { s3Of } from "../lib/s3/client.ts";
@@ -19,14 +19,7 @@ export const minio = step({
   checks: [
     { ...BEFORE, name: "S3 from here", hop: "keys -> S3", run: s3FromHere },
     { ...BEFORE, name: "Clock of the S3", hop: "S3 -> this machine", run: s3Clock },
-    {
-      ...BEFORE,
-      slow: true,
-      needs: "pods",
-      name: "S3 from inside",
-      hop: "pods -> S3",
-      run: s3FromInside,
-    },
+    { ...BY_POD, slow: true, name: "S3 from inside", hop: "pods -> S3", run: s3FromInside },
     { when: "both", name: "S3 certificates", hop: "clients -> S3", run: s3Certificate },
   ],
   objects: () => Promise.resolve([]),

@@ -4,7 +4,7 @@
 import "./needs.ts";
 import { backups, backupTarget } from "./checks/longhorn.ts";
 import { defaultClass, disks } from "./checks/disk.ts";
-import { BEFORE, LIVE } from "../lib/core/check.ts";
+import { BY_API, BY_POD, LIVE } from "../lib/core/check.ts";
 import { bucketOf } from "./checks/s3.ts";
 import { volume } from "./checks/volume.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
@@ -29,9 +29,6 @@ import { patchLonghorn } from "./components/longhorn/patch.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
 import { openOfLonghorn } from "./components/network/open.ts";
 
-/** Checks of the nodes, by a short pod on each. */
-const NODE = { ...BEFORE, needs: "pods" } as const;
-
 const defaultOfCluster: Resources<Cluster> = {
   title: "Default StorageClass",
   live: true,
@@ -43,10 +40,10 @@ const defaultOfCluster: Resources<Cluster> = {
 export const longhorn = step({
   name: "10-longhorn",
   checks: [
-    { ...BEFORE, needs: "cluster", name: "Room for volumes", hop: "claims -> disks", run: disks },
-    { ...NODE, name: "iSCSI", hop: "node -> volumes", run: onNodes(iscsi) },
-    { ...NODE, name: "Mount propagation", hop: "node -> pods", run: onNodes(mounts) },
-    { ...NODE, name: "Multipath", hop: "node -> volumes", run: onNodes(multipath) },
+    { ...BY_API, name: "Room for volumes", hop: "claims -> disks", run: disks },
+    { ...BY_POD, name: "iSCSI", hop: "node -> volumes", run: onNodes(iscsi) },
+    { ...BY_POD, name: "Mount propagation", hop: "node -> pods", run: onNodes(mounts) },
+    { ...BY_POD, name: "Multipath", hop: "node -> volumes", run: onNodes(multipath) },
     {
       when: "both",
       needs: "cluster",

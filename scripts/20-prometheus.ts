@@ -5,7 +5,7 @@ import "./needs.ts";
 import { alertmanager, notifications } from "./checks/alertmanager.ts";
 import { uploads } from "./checks/blocks.ts";
 import { dashboards, login } from "./checks/grafana.ts";
-import { BEFORE, LIVE } from "../lib/core/check.ts";
+import { BY_API, LIVE } from "../lib/core/check.ts";
 import { bucketOf } from "./checks/s3.ts";
 import { rules, targets } from "./checks/prometheus.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
@@ -40,7 +40,7 @@ const GRAFANA = { ...LIVE, program: "grafana" };
 export const prometheus = step({
   name: "20-prometheus",
   checks: [
-    { ...BEFORE, needs: "cluster", name: "NetworkPolicies", hop: "network", run: policiesEnforced },
+    { ...BY_API, name: "NetworkPolicies", hop: "network", run: policiesEnforced },
     { ...LIVE, name: "Targets", hop: "exporters -> Prometheus", run: targets },
     { ...LIVE, name: "Rules", hop: "PrometheusRule -> Prometheus", run: rules },
     { ...LIVE, name: "Alerts", hop: "Prometheus -> Alertmanager", run: alertmanager },

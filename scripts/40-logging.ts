@@ -1,7 +1,7 @@
 // 40-logging: OpenSearch with its snapshot repository and life cycle, then Fluent Bit on every node.
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
 import "./needs.ts";
-import { BEFORE, LIVE } from "../lib/core/check.ts";
+import { BY_POD, LIVE } from "../lib/core/check.ts";
 import { kernel } from "./checks/node.ts";
 import { archive, headroom } from "./checks/archive.ts";
 import { bucketOf } from "./checks/s3.ts";
@@ -36,7 +36,7 @@ export const logging = step({
   name: "40-logging",
   needs: ["20-prometheus"],
   checks: [
-    { ...BEFORE, needs: "pods", name: "Kernel settings", hop: "node -> OpenSearch", run: kernel },
+    { ...BY_POD, name: "Kernel settings", hop: "node -> OpenSearch", run: kernel },
     { ...LIVE, name: "OpenSearch", hop: "OpenSearch nodes", run: health },
     { ...MANAGED, name: "OpenSearch plugins", hop: "image -> OpenSearch", run: plugins },
     { ...LIVE, name: "Room for logs", hop: "OpenSearch -> volume", run: headroom },

@@ -120,6 +120,10 @@ export function findingsOf(found: Findings): Finding[] {
 
 /** Of checks that look before a deploy. */
 export const BEFORE = { when: "before" } as const;
+/** Of those that ask the API server. */
+export const BY_API = { when: "before", needs: "cluster" } as const;
+/** Of those that look by a short pod, on each node for what is about nodes. */
+export const BY_POD = { when: "before", needs: "pods" } as const;
 /** Of checks that look at running programs after one. */
 export const LIVE = { when: "after", needs: "pods" } as const;
 

@@ -2,7 +2,7 @@
 // the fix for what is not well. Every thing is looked at, whatever the others say, and nothing is
 // changed: the short pods that look at the nodes and at the S3 are removed again.
 import "../needs.ts";
-import { BEFORE, type Check, checksOf } from "../../lib/core/check.ts";
+import { BEFORE, BY_API, BY_POD, type Check, checksOf } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, tellWarnings } from "../../lib/cli/command.ts";
 import type { Manifest } from "../../lib/core/object.ts";
@@ -23,24 +23,22 @@ import { apiCertificate, clientCertificate } from "../checks/certificates.ts";
 import { firewall, hostPorts, imageRoom, nodeAddress, searchDomains } from "../checks/host.ts";
 import { cgroup, nodeClock, nodes, onNodes } from "../checks/node.ts";
 
-const NODE = { ...BEFORE, needs: "pods" } as const;
-
 /** Of the machine and the cluster as a whole; the steps bring their own. */
 export const CHECKS_BEFORE: Check[] = [
   { ...BEFORE, name: "Tools", hop: "this machine", run: tools },
   { ...BEFORE, name: TARGET, hop: "kubectl -> API server", run: target },
-  { ...BEFORE, needs: "cluster", name: "Rights", hop: "user -> API server", run: rights },
+  { ...BY_API, name: "Rights", hop: "user -> API server", run: rights },
   { ...BEFORE, name: "Client certificate", hop: "kubectl -> API server", run: clientCertificate },
   { ...BEFORE, name: "API server certificate", hop: "API server -> kubectl", run: apiCertificate },
-  { ...NODE, name: "Nodes", hop: "pods -> nodes", run: nodes },
-  { ...BEFORE, needs: "cluster", name: "Room for pods", hop: "pods -> nodes", run: room },
-  { ...BEFORE, needs: "cluster", name: "Node address", hop: "people -> node", run: nodeAddress },
-  { ...NODE, name: "Host ports", hop: "pods -> node", run: hostPorts },
-  { ...NODE, name: "Firewall", hop: "pods -> pods", run: onNodes(firewall) },
-  { ...NODE, name: "Search domains", hop: "pods -> names", run: onNodes(searchDomains) },
-  { ...NODE, name: "Room for images", hop: "images -> node", run: onNodes(imageRoom) },
-  { ...NODE, name: "cgroup", hop: "node", run: onNodes(cgroup) },
-  { ...NODE, name: "Clock of the node", hop: "node -> this machine", run: onNodes(nodeClock) },
+  { ...BY_POD, name: "Nodes", hop: "pods -> nodes", run: nodes },
+  { ...BY_API, name: "Room for pods", hop: "pods -> nodes", run: room },
+  { ...BY_API, name: "Node address", hop: "people -> node", run: nodeAddress },
+  { ...BY_POD, name: "Host ports", hop: "pods -> node", run: hostPorts },
+  { ...BY_POD, name: "Firewall", hop: "pods -> pods", run: onNodes(firewall) },
+  { ...BY_POD, name: "Search domains", hop: "pods -> names", run: onNodes(searchDomains) },
+  { ...BY_POD, name: "Room for images", hop: "images -> node", run: onNodes(imageRoom) },
+  { ...BY_POD, name: "cgroup", hop: "node", run: onNodes(cgroup) },
+  { ...BY_POD, name: "Clock of the node", hop: "node -> this machine", run: onNodes(nodeClock) },
 ];
 
 if (import.meta.main) {
