@@ -186,6 +186,19 @@ explain-%: FORCE
 compare:
 	@$(RUN) scripts/operate/compare.ts $$CLUSTERS
 
+## status            how every cluster is, as the centre sees it: 0 all well, 11 not; ARGS=--watch, --all, --json
+.PHONY: status
+status:
+	@$(RUN) scripts/operate/status.ts $$CLUSTER $$ARGS
+
+## alerts            what fires anywhere, its runbook and where to silence it (alerts-196 for one); ARGS=--json
+.PHONY: alerts
+alerts:
+	@$(RUN) scripts/operate/alerts.ts all $$ARGS
+
+alerts-%: FORCE
+	@$(RUN) scripts/operate/alerts.ts "$$STEM" $$ARGS
+
 ## verify            check every cluster end to end (verify-196 for one)
 .PHONY: verify
 verify:

@@ -13,6 +13,15 @@ export function durationSeconds(text: string): number {
   return parts.join("") === text && text ? seconds.reduce((sum, one) => sum + one, 0) : NaN;
 }
 
+/** A time in seconds for people, in five characters: `12s`, `41m`, `2h31m`, `47h`, `60d`. */
+export function ageText(seconds: number): string {
+  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)];
+  if (minutes < 1) return `${Math.floor(seconds)}s`;
+  if (hours < 1) return `${minutes}m`;
+  if (hours < 10) return `${hours}h${String(minutes % 60).padStart(2, "0")}m`;
+  return hours < 48 ? `${hours}h` : `${Math.floor(hours / 24)}d`;
+}
+
 /** Bytes of a size such as `2Gi`, `500MB` (Thanos counts it in 1024s too) or `1g` (Java). */
 export function bytesOf(text: string): number {
   const [amount, unit] = split(text);

@@ -1,0 +1,98 @@
+// Alerts that fire anywhere in the fleet, as Thanos Query knows them: which and how many are series (ALERTS), their
+// texts come with the rules. An Alertmanager knows of its own cluster only, and a Ruler of its own rules.
+import { type Cluster, number, type Peer } from "../../../lib/core/cluster.ts";
+import type { Sample } from "../../checks/metrics.ts";
+import { type Ask, valuesOf } from "./way.ts";
+
+type Labels = Sample["metric"];
+
+/** What tells the alerts of one line from others. */
+const SAME = ["cluster", "edge", "ruler_cluster", "severity", "alertname"];
+/** What is shown, the worst first; a heartbeat has none of them. */
+const SEVERITIES = ["critical", "warning", "info"];
+
+/** All alerts of one name that fire about one cluster. */
+export interface Firing {
+  /** Id of the cluster that they are about. */
+  cluster: string;
+  severity: string;
+  alert: string;
+  count: number;
+  /** When the first of them began, in ISO 8601; this and the next two: null where no rule tells. */
+  since: string | null;
+  summary: string | null;
+  runbook: string | null;
+  /** The page of the Alertmanager that tells people. */
+  silences: string;
+}
+
+/** How many fire, one series for each name and cluster. */
+export async function countedAlerts(ask: Ask): Promise<Sample[]> {
+  return await valuesOf(ask, `count by (${SAME.join(", ")}) (ALERTS{alertstate="firing"})`);
+}
+
+/** Whose alert it is: some of the centre are about an edge, those of the Ruler about any cluster or all. */
+export function aboutOf({ edge, cluster, ruler_cluster }: Labels, fleet: Peer[]): Peer {
+  const named = [edge, cluster, ruler_cluster]
+    .flatMap((name) => fleet.find((peer) => peer.name === name) ?? []);
+  return named[0] ?? fleet.find(({ role }) => role === "central")!;
+}
+
+/** Whether the heartbeat of the cluster arrives; what else fires there cannot be seen without. */
+export function isHeard(name: string, counted: Sample[]): boolean {
+  return counted.some(({ metric: { alertname, cluster } }) =>
+    alertname === "Watchdog" && cluster === name
+  );
+}
+
+/** What was counted, with its texts; the worst first, then the oldest. `fleet` is every cluster. */
+export async function firingOf(ask: Ask, counted: Sample[], fleet: Cluster[]): Promise<Firing[]> {
+  const rank = (severity = "") => SEVERITIES.indexOf(severity);
+  const shown = counted.filter(({ metric }) => rank(metric.severity) >= 0);
+  const texts = await textsOf(ask, new Set(shown.map(({ metric }) => metric.alertname!)));
+  const peers = fleet[0]!.fleet;
+  return shown.map(({ metric, value }): Firing => {
+    const told = texts.find(({ labels }) => SAME.every((name) => labels[name] === metric[name]));
+    return {
+      cluster: aboutOf(metric, peers).id,
+      severity: metric.severity!,
+      alert: metric.alertname!,
+      count: Number(value[1]),
+      since: told?.activeAt ?? null,
+      summary: told?.annotations.summary ?? null,
+      runbook: told?.annotations.runbook_url ?? null,
+      silences: silencesAt(
+        aboutOf({ cluster: metric.ruler_cluster ?? metric.cluster! }, peers),
+        fleet,
+      ),
+    };
+  }).sort((one, other) =>
+    rank(one.severity) - rank(other.severity) || (one.since ?? "").localeCompare(other.since ?? "")
+  );
+}
+
+/** Grafana shows what its cluster's Alertmanager has, which has no door of its own. */
+function silencesAt({ id, domain }: Peer, fleet: Cluster[]): string {
+  const port = number(fleet.find((cluster) => cluster.id === id)!, "HTTP_NODE_PORT");
+  return `http://grafana.${domain}:${port}/alerting/silences?alertmanager=Alertmanager`;
+}
+
+/** One alert as its rule tells it. */
+interface Told {
+  state: string;
+  activeAt: string;
+  labels: Labels;
+  annotations: { summary?: string; runbook_url?: string };
+}
+
+/** Alerts of these names that fire, the oldest first. The label of their cluster stands at the rule only. */
+async function textsOf(ask: Ask, names: Set<string>): Promise<Told[]> {
+  if (names.size === 0) return [];
+  type Rules = { groups: { rules: { labels: Labels; alerts?: Told[] }[] }[] };
+  const query = new URLSearchParams([...names].map((name) => ["rule_name[]", name]));
+  const { groups } = await ask<Rules>(`/api/v1/rules?type=alert&${query}`);
+  return groups.flatMap(({ rules }) => rules).flatMap(({ labels, alerts = [] }) =>
+    alerts.map((alert) => ({ ...alert, labels: { ...labels, ...alert.labels } }))
+  ).filter(({ state }) => state === "firing")
+    .sort((one, other) => one.activeAt.localeCompare(other.activeAt));
+}

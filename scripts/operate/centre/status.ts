@@ -1,0 +1,175 @@
+// What the centre knows of each cluster, and how well it is. What nobody can tell is null, and never well.
+import { certificatesIn } from "../../../lib/config/certificates.ts";
+import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
+import { judgeCertificates } from "../../checks/certificates.ts";
+import type { Sample } from "../../checks/metrics.ts";
+import { aboutOf, countedAlerts, isHeard } from "./alerts.ts";
+import { type Ask, valuesOf } from "./way.ts";
+
+/** The worst first; what is paused is nobody's trouble. */
+export const STATES = ["away", "critical", "warn", "unknown", "paused", "well"] as const;
+
+/** Seconds since something was seen; `none`: it would have been seen, and was not there. */
+export type Age = number | "none" | null;
+
+/** What is known of a cluster, as docs/schema/status.json has it. */
+interface Facts {
+  /** Of its newest sample; of one that is away in the last {@link LOOKBACK}. */
+  sampleAge: Age;
+  /** Of the last block that it uploaded; none: it has not since its sidecar started. */
+  uploadAge: Age;
+  /** Of the newest line in its OpenSearch, to a minute; none: in two hours. */
+  logAge: Age;
+  alerts: { critical: number; warning: number } | null;
+  /** The fullest, or the fullest disk of a node, from 0 to 1. */
+  volume: { what: string; used: number } | null;
+  /** The one that ends first; `ends` in ISO 8601, `soon`: it is time for a new one. */
+  certificate: { whose: string; ends: string; soon: boolean } | null;
+}
+
+/** A cluster, how it is, and the next command to type; empty where there is nothing to do. */
+export interface Health extends Facts {
+  id: string;
+  name: string;
+  role: string;
+  state: typeof STATES[number];
+  look: string;
+}
+
+/** Time in which the newest sample of a cluster that is away is looked for. */
+export const LOOKBACK = "7d";
+/** Seconds: a block is due every two hours, and its alert says the same. */
+const LATEST_UPLOAD = 8400;
+/** The kubelet alone writes a line every minute. */
+const LATEST_LINE = 900;
+/** As the dashboards paint it red; alerts come before it where it fills fast. */
+const FULL = 0.9;
+
+const LINES = 'opensearch_indices_docs_primary{index=~"logs-.*"}';
+const UPLOADED = 'thanos_objstore_bucket_last_successful_upload_time{job="thanos-sidecar"}';
+const CLAIMS = "max by (cluster, namespace, persistentvolumeclaim) " +
+  "(kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes)";
+const DISKS = "max by (cluster, instance, mountpoint) (1 - " +
+  'node_filesystem_avail_bytes{fstype=~"ext.|xfs|btrfs|zfs"} / node_filesystem_size_bytes)';
+
+/** Questions that cost the same for three clusters and for thirty; times in seconds since 1970, 0: never. */
+export const QUESTIONS = {
+  samples: "max by (cluster) (timestamp(up))",
+  // It is 0 from a restart to the next upload.
+  uploads: `max by (cluster) (max_over_time(${UPLOADED}[6h]))`,
+  // The last minute in which an index grew.
+  lines: `max by (cluster) (max_over_time(timestamp(${LINES} > ${LINES} offset 1m)[2h:1m])) ` +
+    `or 0 * max by (cluster) (${LINES})`,
+  volumes: `topk by (cluster) (1, ${CLAIMS} or ${DISKS})`,
+  // It has no end (+Inf) where the kubelet does not renew its own.
+  kubelets: "min by (cluster) (time() + kubelet_certificate_manager_client_ttl_seconds < Inf)",
+};
+
+type Answers = Record<keyof typeof QUESTIONS | "alerts" | "before", Sample[]>;
+
+/** Asks the centre about these clusters, and gives them the worst first. */
+export async function fleetStatus(ask: Ask, clusters: Cluster[]): Promise<Health[]> {
+  const asked = Object.entries(QUESTIONS).map(async ([name, expression]) =>
+    [name, await valuesOf(ask, expression)] as const
+  );
+  const [alerts, ...others] = await Promise.all([countedAlerts(ask), ...asked]);
+  const answers = { ...Object.fromEntries(others), alerts, before: [] as Sample[] } as Answers;
+  const there = new Set(answers.samples.map(({ metric }) => metric.cluster));
+  const away = clusters.map((cluster) => text(cluster, "CLUSTER_NAME"))
+    .filter((name) => !there.has(name));
+  if (away.length > 0) answers.before = await valuesOf(ask, lastSeen(away));
+  return clusters.map((cluster) => statusOf(cluster, answers)).sort(worstFirst);
+}
+
+/** One series of each cluster, or that would be a week of all of them. */
+function lastSeen(names: string[]): string {
+  const up = `up{job="kube-prometheus-stack-prometheus",cluster=~"${names.join("|")}"}`;
+  return `max by (cluster) (max_over_time(timestamp(${up})[${LOOKBACK}:5m]))`;
+}
+
+function statusOf(cluster: Cluster, answers: Answers): Health {
+  const { id, role } = cluster;
+  const name = text(cluster, "CLUSTER_NAME");
+  const own = (question: keyof Answers) =>
+    answers[question].find(({ metric }) => metric.cluster === name);
+  const found: Facts = {
+    sampleAge: ageOf(own("samples") ?? own("before")) ?? "none",
+    uploadAge: ageOf(own("uploads")),
+    logAge: ageOf(own("lines")),
+    alerts: countsOf(cluster, name, answers.alerts),
+    volume: volumeOf(own("volumes")),
+    certificate: firstToEnd(cluster, own("kubelets")),
+  };
+  const state = own("samples") ? stateOf(cluster, found) : "away";
+  const isTold = found.alerts && found.alerts.critical + found.alerts.warning > 0;
+  const command = isTold && state !== "away" ? "alerts" : "verify";
+  const look = state === "well" ? "" : `make ${command}-${id}`;
+  return { id, name, role, state, ...found, look };
+}
+
+function stateOf(cluster: Cluster, found: Facts): Health["state"] {
+  const { uploadAge, logAge, alerts, volume, certificate } = found;
+  if (alerts?.critical) return "critical";
+  // No line can be new where nobody reads any.
+  const lines = hiddenBy(cluster, "fluent-bit") ? 0 : logAge;
+  const isOld = (age: Age, limit: number) => typeof age === "number" && age > limit;
+  const isBad = alerts?.warning || isOld(uploadAge, LATEST_UPLOAD) || isOld(lines, LATEST_LINE) ||
+    lines === "none" || (volume?.used ?? 0) >= FULL || certificate?.soon;
+  if (isBad) return "warn";
+  return [uploadAge, lines, alerts, volume].includes(null) ? "unknown" : "well";
+}
+
+/** Seconds since the time that a series says; by the clock of the centre, which has none of the edges' errors. */
+function ageOf(sample?: Sample): Age {
+  if (!sample) return null;
+  const [now, time] = sample.value;
+  return Number(time) === 0 ? "none" : Math.max(0, Math.round(now - Number(time)));
+}
+
+/** That there is none is known only where the heartbeat arrives. */
+function countsOf({ id, fleet }: Cluster, name: string, counted: Sample[]): Health["alerts"] {
+  const count = (severity: string) =>
+    counted.filter(({ metric }) => metric.severity === severity && aboutOf(metric, fleet).id === id)
+      .reduce((sum, { value }) => sum + Number(value[1]), 0);
+  const [critical, warning] = [count("critical"), count("warning")];
+  return critical + warning > 0 || isHeard(name, counted) ? { critical, warning } : null;
+}
+
+function volumeOf(sample: Sample | undefined): Health["volume"] {
+  if (!sample) return null;
+  const { namespace, persistentvolumeclaim: claim, instance, mountpoint } = sample.metric;
+  const what = claim ? `${namespace}/${claim}` : `${mountpoint} of ${instance}`;
+  return { what, used: Number(sample.value[1]) };
+}
+
+/** Of those that files of env/ hold, and the kubelet's own, which renews itself. */
+function firstToEnd(cluster: Cluster, kubelet: Sample | undefined): Health["certificate"] {
+  const files = [
+    ["of its doors (INGRESS_TLS_DIR)", cluster.doorCertificate?.certificate],
+    ["between clusters (GRPC_TLS_DIR)", cluster.grpcIdentity?.certificate],
+    ["CA between clusters (GRPC_TLS_DIR)", cluster.grpcIdentity?.authority],
+    ["CA of the S3 (S3_CA_FILE)", cluster.s3Ca],
+  ] as const;
+  const ours = files.flatMap(([whose, pem = ""]) =>
+    certificatesIn(pem).map((shown) => ({
+      whose,
+      ends: new Date(shown.validTo).toISOString(),
+      soon: findingsOf(judgeCertificates([{ whose, shown, fix: "" }], "before"))
+        .some(({ state }) => state !== "ok"),
+    }))
+  );
+  const its = kubelet && new Date(Number(kubelet.value[1]) * 1000).toISOString();
+  const all = [...ours, ...its ? [{ whose: "of a kubelet", ends: its, soon: false }] : []];
+  const sooner = (one: typeof all[number], other: typeof all[number]) =>
+    Number(other.soon) - Number(one.soon) || one.ends.localeCompare(other.ends);
+  return all.sort(sooner)[0] ?? null;
+}
+
+function worstFirst(one: Health, other: Health): number {
+  const rank = ({ state }: Health) => STATES.indexOf(state);
+  return rank(one) - rank(other) ||
+    (other.alerts?.critical ?? 0) - (one.alerts?.critical ?? 0) ||
+    (other.alerts?.warning ?? 0) - (one.alerts?.warning ?? 0) ||
+    Number(one.id) - Number(other.id);
+}

@@ -1,0 +1,93 @@
+// How every cluster is, from the centre alone: one line each, the worst first, those that are well folded. Nothing
+// but its API server is asked, and nothing is changed.
+import "../needs.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import process from "node:process";
+import { choiceFor, command, type Flags, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { ageText } from "../../lib/core/quantity.ts";
+import { print, printJson, Report, table } from "../../lib/io/report.ts";
+import { type Age, fleetStatus, type Health, LOOKBACK, STATES } from "./centre/status.ts";
+import { atCentre, jsonOf } from "./centre/way.ts";
+
+const FLAGS = {
+  all: "the well ones one by one, too",
+  json: "as JSON on stdout (docs/schema/status.json)",
+  watch: "again every ten seconds, until Ctrl-C",
+};
+const TITLE = "cluster,state,seen,upload,logs,alerts,disk,cert,look here".split(",");
+/** Well clusters that are shown one by one. */
+const MOST = 6;
+
+if (import.meta.main) {
+  await command("status.ts [CLUSTER...]", FLAGS, async (words, flags) => {
+    const chosen = words.length > 0 ? words : ["all"];
+    const { clusters, fleet } = await choiceFor(chosen, WITHOUT_SECRETS);
+    for (;;) {
+      try {
+        const code = await show(clusters, fleet, flags);
+        if (!flags.watch) return code;
+      } catch (error) {
+        if (!flags.watch || !(error instanceof DeployError)) throw error;
+        new Report().error(error);
+      }
+      await sleep(10_000);
+    }
+  });
+}
+
+/** Looks once and writes it; gives 0 when all are well or paused, else 11. */
+async function show(clusters: Cluster[], fleet: Cluster[], flags: Flags): Promise<number> {
+  const found = await atCentre(fleet, (ask) => fleetStatus(ask, clusters));
+  const clear = flags.watch && process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
+  if (flags.json) printJson(jsonOf("status", { clusters: found }));
+  else print(clear + statusPage(found, { all: flags.all }));
+  return exitCodeOfStatus(found);
+}
+
+/** 0 when all are well or paused, else 11. */
+export function exitCodeOfStatus(found: Health[]): number {
+  const isFine = ({ state }: Health) => state === "well" || state === "paused";
+  return found.every(isFine) ? ExitCode.done : ExitCode.verification;
+}
+
+/** The page for people, 80 columns wide; `all`: none is folded. */
+export function statusPage(found: Health[], { all = false, now = new Date() } = {}): string {
+  const well = found.filter(({ state }) => state === "well");
+  const isFolded = !all && well.length > MOST;
+  const shown = isFolded ? found.filter((one) => !well.includes(one)) : found;
+  const counts = STATES.map((state) => [found.filter((one) => one.state === state).length, state])
+    .filter(([count]) => count).map((words) => words.join(" "));
+  return [
+    `${found.length} clusters: ${counts.join(", ")}, at ${now.toTimeString().slice(0, 8)}`,
+    ...shown.length > 0 ? [table([TITLE, ...shown.map((one) => cellsOf(one, now))])] : [],
+    ...isFolded ? [`${well.length} more are well (ARGS=--all)`] : [],
+  ].join("\n");
+}
+
+function cellsOf(one: Health, now: Date): string[] {
+  const { id, role, state, sampleAge, uploadAge, logAge, alerts, volume, certificate, look } = one;
+  const left = certificate && (Date.parse(certificate.ends) - now.getTime()) / 1000;
+  return [
+    `${id}-${role}`,
+    state === "critical" ? "crit" : state,
+    textOf(sampleAge, `>${LOOKBACK}`),
+    textOf(uploadAge, "none"),
+    textOf(logAge, ">2h"),
+    alerts ? alertsText(alerts) : "-",
+    volume ? `${Math.round(volume.used * 100)}%` : "-",
+    left === null ? "-" : left < 0 ? "over" : ageText(left),
+    look,
+  ];
+}
+
+function alertsText({ critical, warning }: { critical: number; warning: number }): string {
+  const few = (count: number, of: string) => count > 0 ? [`${Math.min(99, count)}${of}`] : [];
+  return [...few(critical, "c"), ...few(warning, "w")].join(" ") || "0";
+}
+
+/** `-` for what nobody knows. */
+function textOf(age: Age, none: string): string {
+  return age === null ? "-" : age === "none" ? none : ageText(age);
+}

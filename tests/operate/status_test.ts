@@ -1,0 +1,399 @@
+// make status and make alerts over answers in the shape that Thanos Query gives them.
+import { parser } from "@prometheus-io/lezer-promql";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
+import { columnsOf } from "../../lib/io/report.ts";
+import type { Sample } from "../../scripts/checks/metrics.ts";
+import { alarmOf, alarmPage, exitCodeOfAlarm } from "../../scripts/operate/alerts.ts";
+import { fleetStatus, type Health, QUESTIONS } from "../../scripts/operate/centre/status.ts";
+import { type Ask, atCentre, jsonOf } from "../../scripts/operate/centre/way.ts";
+import { exitCodeOfStatus, statusPage } from "../../scripts/operate/status.ts";
+import { fixtureFleet } from "../support/cluster_fixture.ts";
+import { fakeKubectl, FLEET_CONFIG } from "../support/fake_kubectl.ts";
+import { promtoolAccepts } from "../manifests/promtool.ts";
+
+const fleet = await fixtureFleet({ KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+const NOW = 1_800_000_000;
+const AT = new Date(NOW * 1000);
+
+/** A fleet of so many clusters: the three of env/, and more edges like the last. */
+function fleetOf(count: number): Cluster[] {
+  const peers = Array.from({ length: count }, (_, index) => {
+    const id = String(196 + index);
+    return { ...fleet[Math.min(index, 2)]!.fleet[Math.min(index, 2)]!, id, name: nameOf(id) };
+  });
+  return peers.map(({ id, name }, index) => {
+    const like = fleet[Math.min(index, 2)]!;
+    return { ...like, id, vars: { ...like.vars, CLUSTER_NAME: name }, fleet: peers };
+  });
+}
+
+function nameOf(id: string): string {
+  return id === "196" ? "cluster-196-central" : `cluster-${id}-edge`;
+}
+
+/** What the centre has of one cluster; undefined: no series. */
+interface Seen {
+  sample?: number;
+  before?: number;
+  upload?: number;
+  line?: number;
+  used?: number;
+  /** Days until the kubelet's certificate ends. */
+  days?: number;
+  alerts?: [name: string, severity: string, labels?: Record<string, string>][];
+  isSilent?: boolean;
+}
+
+const WELL: Seen = {
+  sample: NOW - 12,
+  upload: NOW - 3600,
+  line: NOW - 61,
+  used: 0.61,
+  days: 300,
+};
+
+const RULER = { ruler_cluster: "cluster-196-central" };
+
+/** A centre that has this to say of the clusters; what it was asked is in `asked`. */
+function centreWith(seen: Record<string, Seen>, asked: string[] = [], rules: unknown[] = []): Ask {
+  const series = (value: (one: Seen) => number | undefined, more: Record<string, string> = {}) =>
+    Object.entries(seen).flatMap(([id, one]): Sample[] => {
+      const found = value(one);
+      if (found === undefined) return [];
+      return [{ metric: { cluster: nameOf(id), ...more }, value: [NOW, String(found)] }];
+    });
+  const alerts = Object.entries(seen).flatMap(([id, { alerts = [], isSilent }]): Sample[] => {
+    const all = isSilent ? alerts : [...alerts, ["Watchdog", "none"] as const];
+    return all.map(([alertname, severity, labels = {}]) => ({
+      metric: { cluster: nameOf(id), alertname, severity, ...labels },
+      value: [NOW, "1"],
+    }));
+  });
+  const claim = { namespace: "monitoring", persistentvolumeclaim: "data" };
+  const answers: [start: string, samples: Sample[]][] = [
+    [QUESTIONS.samples, series(({ sample }) => sample)],
+    [QUESTIONS.uploads, series(({ upload }) => upload)],
+    [QUESTIONS.lines, series(({ line }) => line)],
+    [QUESTIONS.volumes, series(({ used }) => used, claim)],
+    [QUESTIONS.kubelets, series(({ days }) => days && NOW + days * 86400)],
+    ["count by (cluster, edge", alerts],
+    ["max by (cluster) (max_over_time(timestamp(up{", series(({ before }) => before)],
+  ];
+  const answer = (path: string) => {
+    asked.push(path);
+    const { pathname, searchParams } = new URL(path, "http://query");
+    if (pathname === "/api/v1/rules") return { groups: [{ rules }] };
+    const query = searchParams.get("query")!;
+    const found = answers.find(([start]) => query.startsWith(start));
+    assert.ok(found, query);
+    return { result: found[1] };
+  };
+  return <T>(path: string) => Promise.resolve(answer(path) as T);
+}
+
+async function statusOf(one: Seen): Promise<Health> {
+  const [, edge] = fleetOf(3) as [Cluster, Cluster];
+  const [status] = await fleetStatus(centreWith({ "197": one }), [edge]);
+  return status!;
+}
+
+async function schemaOf(name: string) {
+  const text = await readFile(projectPath(`docs/schema/${name}.json`), "utf8");
+  return new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile(JSON.parse(text));
+}
+
+Deno.test("fleetStatus() calls a cluster well only when all that is asked is known and as it should be", async () => {
+  const status = await statusOf(WELL);
+  assert.equal(status.state, "well");
+  assert.deepEqual(
+    [status.sampleAge, status.uploadAge, status.logAge, status.alerts, status.look],
+    [12, 3600, 61, { critical: 0, warning: 0 }, ""],
+  );
+  assert.deepEqual(status.volume, { what: "monitoring/data", used: 0.61 });
+});
+
+const ALERT = (severity: string): Seen["alerts"] => [["ThanosBlockUploadLagging", severity]];
+
+const CASES: [what: string, change: Seen, state: Health["state"]][] = [
+  ["an upload that nobody knows of", { upload: undefined }, "unknown"],
+  ["a line that nobody knows of", { line: undefined }, "unknown"],
+  ["volumes that nobody knows of", { used: undefined }, "unknown"],
+  ["alerts that nobody can see", { isSilent: true }, "unknown"],
+  ["an old upload", { upload: NOW - 8401 }, "warn"],
+  ["no upload since its sidecar started", { upload: 0 }, "well"],
+  ["an old line", { line: NOW - 901 }, "warn"],
+  ["no line for hours", { line: 0 }, "warn"],
+  ["a full volume", { used: 0.9 }, "warn"],
+  ["a certificate that its kubelet renews", { days: 1 }, "well"],
+  ["a warning", { alerts: ALERT("warning") }, "warn"],
+  ["a critical alert", { alerts: ALERT("critical") }, "critical"],
+  ["an information", { alerts: ALERT("info") }, "well"],
+  ["no sample", { sample: undefined, before: NOW - 2460 }, "away"],
+];
+
+for (const [what, change, state] of CASES) {
+  Deno.test(`fleetStatus() calls a cluster with ${what} ${state}`, async () => {
+    const status = await statusOf({ ...WELL, ...change });
+    assert.equal(status.state, state);
+    const command = change.alerts && state !== "well" ? "make alerts-197" : "make verify-197";
+    assert.equal(status.look, state === "well" ? "" : command);
+  });
+}
+
+Deno.test("fleetStatus() waits for no line where nobody reads any", async () => {
+  const [, edge] = fleetOf(3) as [Cluster, Cluster];
+  const cluster = { ...edge, vars: { ...edge.vars, STAND_INS: "fluent-bit" } };
+  for (const line of [0, undefined]) {
+    const [status] = await fleetStatus(centreWith({ "197": { ...WELL, line } }), [cluster]);
+    assert.equal(status!.state, "well");
+  }
+});
+
+Deno.test("fleetStatus() tells the certificate that ends first, and one of env/ that should be renewed before it", async () => {
+  const [, edge] = fleetOf(3) as [Cluster, Cluster];
+  const pem = (file: string) => readFile(projectPath(`tests/fixtures/${file}`), "utf8");
+  const doorCertificate = { certificate: await pem("grpc-tls/197.crt"), key: "" };
+  const centre = centreWith({ "197": { ...WELL, days: 2 } });
+  const [first] = await fleetStatus(centre, [{ ...edge, doorCertificate }]);
+  const ends = new Date((NOW + 2 * 86400) * 1000).toISOString();
+  assert.deepEqual(first!.certificate, { whose: "of a kubelet", ends, soon: false });
+  assert.equal(first!.state, "well");
+  const [over] = await fleetStatus(centre, [
+    { ...edge, doorCertificate, s3Ca: await pem("tls/test-only-expired.pem") },
+  ]);
+  assert.deepEqual(
+    [over!.state, over!.certificate!.whose, over!.certificate!.soon],
+    ["warn", "CA of the S3 (S3_CA_FILE)", true],
+  );
+  const [known] = await fleetStatus(centreWith({ "197": { ...WELL, days: undefined } }), [
+    { ...edge, doorCertificate },
+  ]);
+  assert.match(known!.certificate!.ends, /^2126-/);
+});
+
+Deno.test("fleetStatus() asks the centre so often whatever the number of clusters", async () => {
+  const counts = [3, 30].map(async (count) => {
+    const asked: string[] = [], clusters = fleetOf(count);
+    const seen = Object.fromEntries(clusters.map(({ id }) => [id, WELL]));
+    await fleetStatus(centreWith({ ...seen, "197": {} }, asked), clusters);
+    return asked.length;
+  });
+  assert.deepEqual(await Promise.all(counts), [7, 7]);
+});
+
+/** Thirty clusters, of which four are not well. */
+async function thirty(): Promise<Health[]> {
+  const clusters = fleetOf(30);
+  const seen: Record<string, Seen> = Object.fromEntries(clusters.map(({ id }) => [id, WELL]));
+  const lost: Seen["alerts"] = [["ClusterMetricsMissing", "critical", RULER]];
+  seen["213"] = { before: NOW - 2460, upload: NOW - 10_860, alerts: lost, isSilent: true };
+  seen["204"] = {
+    ...WELL,
+    upload: NOW - 9060,
+    used: 0.914,
+    alerts: Array(120).fill(["A", "critical"]),
+  };
+  seen["196"] = { ...WELL, alerts: [["B", "warning"], ["C", "critical", { edge: nameOf("205") }]] };
+  seen["210"] = { ...WELL, line: undefined };
+  return await fleetStatus(centreWith(seen), clusters);
+}
+
+Deno.test("statusPage() shows the worst first and folds those that are well, in 80 columns", async () => {
+  const page = statusPage(await thirty(), { now: AT });
+  const [first, title, ...lines] = page.split("\n");
+  assert.match(
+    first!,
+    /^30 clusters: 1 away, 2 critical, 1 warn, 1 unknown, 25 well, at \d\d:\d\d:\d\d$/,
+  );
+  assert.equal(title, "cluster      state    seen  upload  logs  alerts  disk  cert  look here");
+  assert.deepEqual(lines, [
+    "213-edge     away     41m   3h01m   -     1c      -     -     make verify-213",
+    "204-edge     crit     12s   2h31m   1m    99c     91%   300d  make alerts-204",
+    "205-edge     crit     12s   1h00m   1m    1c      61%   300d  make alerts-205",
+    "196-central  warn     12s   1h00m   1m    1w      61%   300d  make alerts-196",
+    "210-edge     unknown  12s   1h00m   -     0       61%   300d  make verify-210",
+    "25 more are well (ARGS=--all)",
+  ]);
+  for (const line of page.split("\n")) assert.ok(columnsOf(line) <= 80, line);
+});
+
+Deno.test("statusPage() folds no six, none with --all, and writes - and bounds for what is not seen", async () => {
+  const six = fleetOf(6);
+  const seen = Object.fromEntries(six.map(({ id }) => [id, WELL]));
+  const all = await fleetStatus(centreWith(seen), six);
+  assert.equal(statusPage(all, { now: AT }).split("\n").length, 2 + 6);
+  assert.equal(statusPage(await thirty(), { all: true }).split("\n").length, 2 + 30);
+  const [edge] = six.slice(1);
+  const page = async (one: Seen) =>
+    statusPage(await fleetStatus(centreWith({ "197": one }), [edge!]), { now: AT }).split("\n")[2];
+  assert.equal(
+    await page({ isSilent: true }),
+    "197-edge  away   >7d   -       -     -       -     -     make verify-197",
+  );
+  assert.equal(
+    await page({ ...WELL, upload: 0, line: 0, days: -1 }),
+    "197-edge  warn   12s   none    >2h   0       61%   over  make verify-197",
+  );
+});
+
+Deno.test("exitCodeOfStatus() is 11 unless all are well or paused", async () => {
+  const well = await statusOf(WELL);
+  assert.equal(exitCodeOfStatus([well, { ...well, state: "paused" }]), 0);
+  for (const state of ["unknown", "warn", "critical", "away"] as const) {
+    assert.equal(exitCodeOfStatus([well, { ...well, state }]), 11, state);
+  }
+});
+
+Deno.test("make status ARGS=--json writes what its schema describes", async () => {
+  const isValid = await schemaOf("status");
+  const found = JSON.parse(jsonOf("status", { clusters: await thirty() }));
+  const wrong = { ...found, clusters: [{ ...found.clusters[0], state: "fine" }] };
+  assert.ok(isValid(found), JSON.stringify(isValid.errors));
+  assert.equal(isValid(wrong), false);
+});
+
+/** A rule as Query gives it: its alerts lack the labels of its cluster. */
+function rule(cluster: string, alertname: string, severity: string, more: Record<string, string>) {
+  const alert = (activeAt: string, pod: string, state = "firing") => ({
+    state,
+    activeAt,
+    labels: { alertname, severity, pod },
+    annotations: {
+      summary: `${pod} of ${alertname}`,
+      runbook_url: `http://runbooks/#${alertname}`,
+    },
+  });
+  const alerts = [
+    alert(new Date((NOW - 600) * 1000).toISOString(), "young"),
+    alert(new Date((NOW - 2460) * 1000).toISOString(), "old"),
+    alert(new Date((NOW - 9999) * 1000).toISOString(), "waiting", "pending"),
+  ];
+  return { labels: { cluster, severity, ...more }, alerts };
+}
+
+Deno.test("alarmOf() tells each alert once with the oldest's words, whose it is, and where it is silenced", async () => {
+  const seen: Record<string, Seen> = {
+    "196": { alerts: [["C", "critical", { edge: nameOf("198") }], ["I", "info"]] },
+    "197": { alerts: [["W", "warning"]] },
+    "198": { alerts: [["M", "critical", RULER]], isSilent: true },
+  };
+  const rules = [
+    rule(nameOf("197"), "W", "warning", {}),
+    rule(nameOf("198"), "W", "warning", {}),
+    rule(nameOf("198"), "M", "critical", RULER),
+    { labels: {} },
+  ];
+  const asked: string[] = [];
+  const alarm = await alarmOf(centreWith(seen, asked, rules), fleet, fleet);
+  assert.match(asked[1]!, /rules\?type=alert&rule_name%5B%5D=C&rule_name%5B%5D=I&/);
+  const silences = (id: string) =>
+    `http://grafana.mkube-${id}.miribit.lab:30080/alerting/silences?alertmanager=Alertmanager`;
+  assert.deepEqual(alarm.unseen, ["198"]);
+  assert.deepEqual(alarm.firing.map(({ alert, cluster, silences }) => [alert, cluster, silences]), [
+    ["C", "198", silences("196")],
+    ["M", "198", silences("196")],
+    ["W", "197", silences("197")],
+    ["I", "196", silences("196")],
+  ]);
+  assert.deepEqual(alarmPage(alarm, NOW * 1000).split("\n"), [
+    "198  critical  -    C",
+    "198  critical  41m  M",
+    "    old of M",
+    "    http://runbooks/#M",
+    "197  warning   41m  W",
+    "    old of W",
+    "    http://runbooks/#W",
+    "196  info      -    I",
+    "198  nobody sees its alerts, no heartbeat arrives: make verify-198",
+    `silence those of 198, 196: ${silences("196")}`,
+    `silence those of 197: ${silences("197")}`,
+  ]);
+  const isValid = await schemaOf("alerts");
+  assert.ok(isValid(JSON.parse(jsonOf("alerts", alarm))), JSON.stringify(isValid.errors));
+  const one = await alarmOf(centreWith(seen, [], rules), [fleet[1]!], fleet);
+  assert.deepEqual(one.firing.map(({ alert }) => alert), ["W"]);
+});
+
+Deno.test("exitCodeOfAlarm() is 11 for a warning, a critical one, and a cluster that nobody sees", async () => {
+  const quiet = Object.fromEntries(["196", "197", "198"].map((id) => [id, WELL]));
+  const codeOf = async (change: Record<string, Seen>) =>
+    exitCodeOfAlarm(await alarmOf(centreWith({ ...quiet, ...change }), fleet, fleet));
+  assert.equal(await codeOf({}), 0);
+  assert.equal(alarmPage({ firing: [], unseen: [] }), "no alert fires");
+  assert.equal(await codeOf({ "197": { alerts: ALERT("info") } }), 0);
+  assert.equal(await codeOf({ "197": { alerts: ALERT("warning") } }), 11);
+  assert.equal(await codeOf({ "197": { alerts: ALERT("critical") } }), 11);
+  assert.equal(await codeOf({ "197": { isSilent: true } }), 11);
+});
+
+Deno.test("atCentre() ends with 5 when the centre is away, and with 3 when its pods run nothing", async () => {
+  const away = "Unable to connect to the server: dial tcp 192.168.101.196:8443: no route to host";
+  await fakeKubectl([
+    { on: "config view", stdout: FLEET_CONFIG },
+    { on: "", stderr: away, code: 1 },
+  ]);
+  await assert.rejects(atCentre(fleet, () => Promise.resolve()), { exitCode: 5 });
+  const simulated = fleet.map((one) => ({ ...one, vars: { ...one.vars, SIMULATED_NODES: true } }));
+  await assert.rejects(atCentre(simulated, () => Promise.resolve()), {
+    exitCode: 3,
+    where: ["not shown here (simulated nodes)"],
+  });
+});
+
+Deno.test("QUESTIONS are PromQL that finds what its name says", async () => {
+  for (const expression of Object.values(QUESTIONS)) {
+    parser.parse(expression).iterate({ enter: ({ type }) => assert.ok(!type.isError, expression) });
+  }
+  const docs = "opensearch_indices_docs_primary",
+    block = "thanos_objstore_bucket_last_successful_upload_time";
+  const used = "kubelet_volume_stats_used_bytes", capacity = "kubelet_volume_stats_capacity_bytes";
+  const input_series = Object.entries({
+    // Grows until the tenth minute.
+    [`${docs}{cluster="a",index="logs-k8s-2026.11.30"}`]: "0+5x10 50x20",
+    [`${docs}{cluster="a",index="logs-k8s-2026.11.29"}`]: "70x30",
+    [`${docs}{cluster="b",index="logs-k8s-2026.11.29"}`]: "70x30",
+    [`${docs}{cluster="b",index=".other"}`]: "0+5x30",
+    // The sidecar of a starts anew.
+    [`${block}{cluster="a",job="thanos-sidecar",instance="1"}`]: "600x10",
+    [`${block}{cluster="a",job="thanos-sidecar",instance="2"}`]: "_x11 0x19",
+    [`${block}{cluster="b",job="thanos-sidecar"}`]: "0x30",
+    [`${used}{cluster="a",namespace="n",persistentvolumeclaim="p"}`]: "30x30",
+    [`${capacity}{cluster="a",namespace="n",persistentvolumeclaim="p"}`]: "100x30",
+    'node_filesystem_avail_bytes{cluster="a",instance="i",mountpoint="/",fstype="ext4"}': "20x30",
+    'node_filesystem_size_bytes{cluster="a",instance="i",mountpoint="/",fstype="ext4"}': "100x30",
+    'node_filesystem_avail_bytes{cluster="a",instance="i",mountpoint="/t",fstype="tmpfs"}': "1x30",
+    'node_filesystem_size_bytes{cluster="a",instance="i",mountpoint="/t",fstype="tmpfs"}': "100x30",
+    'kubelet_certificate_manager_client_ttl_seconds{cluster="a",node="1"}': "900x30",
+    'kubelet_certificate_manager_client_ttl_seconds{cluster="a",node="2"}': "700x30",
+    'kubelet_certificate_manager_client_ttl_seconds{cluster="b"}': Array(31).fill("Inf").join(" "),
+    'up{cluster="a",job="x"}': "1x30",
+    'up{cluster="cluster-197-edge",job="kube-prometheus-stack-prometheus"}': "1x9",
+  }).map(([series, values]) => ({ series, values }));
+  const wanted: Record<keyof typeof QUESTIONS, [labels: string, value: number][]> = {
+    samples: [['{cluster="a"}', 1800]],
+    uploads: [['{cluster="a"}', 600], ['{cluster="b"}', 0]],
+    lines: [['{cluster="a"}', 600], ['{cluster="b"}', 0]],
+    volumes: [['{cluster="a",instance="i",mountpoint="/"}', 0.8]],
+    kubelets: [['{cluster="a"}', 2500]],
+  };
+  const found = (expr: string, samples: [labels: string, value: number][]) => ({
+    expr,
+    eval_time: "30m",
+    exp_samples: samples.map(([labels, value]) => ({ labels, value })),
+  });
+  const asked: string[] = [];
+  await fleetStatus(centreWith({}, asked), fleet);
+  const before = new URL(asked.at(-1)!, "http://query").searchParams.get("query")!;
+  const promql_expr_test = [
+    ...Object.entries(wanted).map(([name, samples]) =>
+      found(QUESTIONS[name as keyof typeof QUESTIONS], samples)
+    ),
+    found(before, [['{cluster="cluster-197-edge"}', 540]]),
+  ];
+  await promtoolAccepts(["test", "rules", "t.yaml"], [["t.yaml", {
+    tests: [{ interval: "1m", input_series, promql_expr_test }],
+  }]]);
+});
