@@ -179,11 +179,11 @@ for (const holder of ELSEWHERE) {
 }
 
 Deno.test("E13: lock() takes at once what another run gives back while it is watched", async () => {
-  const old = heldBy("kim@other-host/12", { duration: 9 });
+  const old = heldBy("kim@other-host/12", { duration: 90 });
   await fakeKubectl([...looks(old, heldBy("", { version: "8" })), ...REST]);
   const begun = Date.now();
   await using _held = await lock(cluster, old);
-  assert.ok(Date.now() - begun < 2500);
+  assert.ok(Date.now() - begun < 60_000);
 });
 
 Deno.test("E13: lock() with patience waits for a living run, and then refuses all the same", async () => {
