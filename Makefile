@@ -231,5 +231,10 @@ restore-volume:
 rotate-s3:
 	@$(RUN) scripts/operate/rotate_s3.ts $$ARGS
 
+## pin               what the tag of every image names now, into env/pinned.json: pods go by that; ARGS=--renew
+.PHONY: pin
+pin:
+	@$(RUN) scripts/operate/pin.ts $$ARGS
+
 .PHONY: FORCE
 FORCE:

@@ -15,6 +15,7 @@ import { durationSeconds } from "../core/quantity.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
 import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
+import { readPins } from "./pins.ts";
 import { clusterProblems } from "./rules.ts";
 import { isKeyId, isSecret, SETTINGS } from "./schema.ts";
 import { type Fact, versionsOf } from "./versions.ts";
@@ -46,6 +47,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   }
   problems.push(...fleetProblems(drafts));
   const authorities = await readAuthorities(root, drafts, problems);
+  const digests = await readPins(root, drafts, problems);
   const identities = await readPairs(MUTUAL, root, drafts, problems);
   const doors = await readPairs(DOORS, root, drafts, problems);
   if (problems.length > 0) throw refusal(problems, drafts);
@@ -59,6 +61,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     role: draft.vars.CLUSTER_ROLE as Role,
     ...withComputed(draft, door, authorities.get(String(draft.vars.S3_CA_FILE))),
     fleet,
+    digests,
     s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
     grpcIdentity: identities.get(draft.id),
     doorCertificate: doors.get(draft.id),

@@ -79,6 +79,7 @@ function sharedSidecars(drafts: Candidate[]): string[] {
 /** Settings that have one value in the whole fleet. */
 const EQUAL: Record<string, string> = {
   THANOS_GRPC_MTLS: "the centre dials every edge in one way",
+  IMAGE_PINS_FILE: "make pin writes one for all",
 };
 
 function unequalProblems(drafts: Candidate[]): string[] {

@@ -33,6 +33,8 @@ export interface Cluster {
   sources: Record<string, string>;
   /** All clusters, this one included, by number. */
   fleet: Peer[];
+  /** Digests of images, by the image with its tag as it is rendered; undefined where nothing is pinned. */
+  digests?: ReadonlyMap<string, string>;
   /** Text of S3_CA_FILE. */
   s3Ca?: string;
   /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */

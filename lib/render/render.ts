@@ -77,15 +77,42 @@ export async function templatesOf(cluster: Cluster): Promise<Template[]> {
 const PUBLIC_IMAGE =
   /^(--[\w-]+=)?(?:(?:quay\.io|docker\.io|ghcr\.io|registry\.k8s\.io|cr\.fluentbit\.io)\/|(?=longhornio\/))(?=[\w./-]+:)/;
 
-/** The objects with every public image, also in arguments, taken from IMAGE_REGISTRY when it is set. */
+/** What may stand before an image in an argument. */
+const FLAG = /^--[\w-]+=/;
+
+/**
+ * The objects with every public image, also in arguments, taken from IMAGE_REGISTRY when it is set, and with the
+ * digest of every image that has one.
+ */
 export function rewriteImages(objects: Manifest[], cluster: Cluster): Manifest[] {
-  const registry = text(cluster, "IMAGE_REGISTRY");
-  if (!registry) return objects;
+  const registry = text(cluster, "IMAGE_REGISTRY"), { digests } = cluster;
+  if (!registry && !digests) return objects;
+  const rewritten = (text: string) => {
+    const image = registry ? text.replace(PUBLIC_IMAGE, `$1${registry}/`) : text;
+    const digest = digests?.get(image.replace(FLAG, ""));
+    return digest ? `${image}@${digest}` : image;
+  };
   const visit = (node: unknown): unknown => {
-    if (typeof node === "string") return node.replace(PUBLIC_IMAGE, `$1${registry}/`);
+    if (typeof node === "string") return rewritten(node);
     if (Array.isArray(node)) return node.map(visit);
     if (typeof node !== "object" || node === null) return node;
     return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, visit(value)]));
   };
   return objects.map((object) => visit(object) as Manifest);
+}
+
+/** The images of a cluster's objects that have a tag and no digest, also those in arguments; each once. */
+export function imagesIn(objects: Manifest[], cluster: Cluster): string[] {
+  const registry = text(cluster, "IMAGE_REGISTRY"), found = new Set<string>();
+  const isImage = (key: string, value: string) =>
+    key === "image" || PUBLIC_IMAGE.test(value) ||
+    registry !== "" && value.replace(FLAG, "").startsWith(`${registry}/`);
+  const visit = (node: unknown, key = "") => {
+    if (typeof node === "string") {
+      const image = node.replace(FLAG, "");
+      if (isImage(key, node) && /^[^\s@]+:[\w.-]+$/.test(image)) found.add(image);
+    } else for (const [key, value] of Object.entries(node ?? {})) visit(value, key);
+  };
+  visit(objects);
+  return [...found].sort();
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
-import { render, rewriteImages } from "../../../lib/render/render.ts";
+import { imagesIn, render, rewriteImages } from "../../../lib/render/render.ts";
 import { substitute } from "../../../lib/render/substitute.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
@@ -135,4 +135,53 @@ Deno.test("rewriteImages() moves images and image arguments to the mirror, nothi
       "mirror.lab:5000/x/longhornio/ui:v1",
     ],
   });
+});
+
+Deno.test("rewriteImages() adds the digest that an image is pinned to, and to nothing else", async () => {
+  const digest = `sha256:${"a".repeat(64)}`;
+  const cluster = {
+    ...await fixtureCluster("197"),
+    digests: new Map([["quay.io/thanos/thanos:v1", digest], ["quay.io/p/r:v1", digest]]),
+  };
+  const [result] = rewriteImages([object({
+    image: "quay.io/thanos/thanos:v1",
+    other: "quay.io/thanos/thanos:v2",
+    args: ["--prometheus-config-reloader=quay.io/p/r:v1", "run quay.io/p/r:v1", "constructor"],
+  })], cluster);
+  assert.deepEqual(result!.spec, {
+    image: `quay.io/thanos/thanos:v1@${digest}`,
+    other: "quay.io/thanos/thanos:v2",
+    args: [
+      `--prometheus-config-reloader=quay.io/p/r:v1@${digest}`,
+      "run quay.io/p/r:v1",
+      "constructor",
+    ],
+  });
+});
+
+Deno.test("rewriteImages() pins an image of the mirror by the mirror's own name", async () => {
+  const digest = `sha256:${"a".repeat(64)}`;
+  const mirrored = await fixtureCluster("197", { IMAGE_REGISTRY: "mirror.lab:5000" });
+  const cluster = { ...mirrored, digests: new Map([["quay.io/a/b:v1", digest]]) };
+  const image = (digests: Map<string, string>) =>
+    rewriteImages([object({ image: "quay.io/a/b:v1" })], { ...cluster, digests })[0]!.spec.image;
+  assert.equal(image(cluster.digests), "mirror.lab:5000/a/b:v1");
+  assert.equal(
+    image(new Map([["mirror.lab:5000/a/b:v1", digest]])),
+    `mirror.lab:5000/a/b:v1@${digest}`,
+  );
+});
+
+Deno.test("imagesIn() finds images with a tag, in arguments too, and no other text", async () => {
+  const cluster = await fixtureCluster("197", { IMAGE_REGISTRY: "mirror.lab:5000/x" });
+  const found = imagesIn([
+    object({
+      containers: [{ image: "registry.example.org/own:1" }, { image: "quay.io/a/b" }],
+      args: ["--reloader=mirror.lab:5000/x/p/r:v1", "--url=http://quay.io/", "mirror.lab:5000/x"],
+      pinned: { image: `quay.io/a/c:1@sha256:${"a".repeat(64)}` },
+      text: "see quay.io/a/b:v1",
+    }),
+    object({ image: "registry.example.org/own:1" }),
+  ], cluster);
+  assert.deepEqual(found, ["mirror.lab:5000/x/p/r:v1", "registry.example.org/own:1"]);
 });

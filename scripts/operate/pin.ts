@@ -1,0 +1,91 @@
+// Asks the registries what the tag of every image of the fleet names, and keeps the digests in IMAGE_PINS_FILE: from
+// then on pods go by them, whatever is pushed over a tag. Changes no cluster; `make plan` tells what will restart.
+import "../needs.ts";
+import { writeFile } from "node:fs/promises";
+import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
+import { clustersFor, command } from "../../lib/cli/command.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { replaceFile } from "../../lib/io/files.ts";
+import { maskSecrets, print, Report, table, worstCode } from "../../lib/io/report.ts";
+import { imagesIn } from "../../lib/render/render.ts";
+import { STEPS } from "../steps.ts";
+import { digestOf, readLogins } from "./registry/client.ts";
+
+/**
+ * Pins the images of a fleet and gives the exit code. A digest that is not the one that was pinned is kept as it was
+ * without `renew`, and ends with 11.
+ * @throws {DeployError} what {@link digestOf} throws, of all images at once; nothing is written then.
+ */
+export async function pin(
+  fleet: Cluster[],
+  { renew = false, report = new Report() }: { renew?: boolean; report?: Report } = {},
+): Promise<number> {
+  const images = [...new Set((await Promise.all(fleet.map(wanted))).flat())].sort();
+  const before = fleet[0]!.digests ?? new Map<string, string>();
+  const now = await ask(images, fleet);
+  const moved = images.filter((image) => before.has(image) && before.get(image) !== now.get(image));
+  const kept = renew ? [] : moved;
+  const next = images.map((image) => [image, (kept.includes(image) ? before : now).get(image)!]);
+  const path = projectPath(text(fleet[0]!, "IMAGE_PINS_FILE"));
+  const content = JSON.stringify(Object.fromEntries(next), null, 2) + "\n";
+  await replaceFile(path, (temporary) => writeFile(temporary, content));
+
+  const state = (image: string) =>
+    !before.has(image) ? "new" : moved.includes(image) ? "CHANGED" : "as before";
+  const rows = images.map((image) => [image, now.get(image)!.slice(0, 19), state(image)]);
+  print(table([["IMAGE", "DIGEST", "STATE"], ...rows]));
+  for (const image of before.keys()) {
+    if (!now.has(image)) report.note(`${image} is rendered no more: its digest is forgotten`);
+  }
+  report.say(`\n${images.length} images pinned in ${path}; make plan tells what restarts`);
+  if (kept.length === 0) return ExitCode.done;
+  throw new DeployError("Another image has been pushed over a tag that was pinned", {
+    exitCode: ExitCode.verification,
+    where: kept.map((image) => `${image}  pinned ${before.get(image)}, now ${now.get(image)}`),
+    fix: "the old digest stays; where the new one is known to be good: make pin ARGS=--renew",
+  });
+}
+
+/** Images of our own objects: those of upstream bundles are Longhorn's, which takes none by digest (longhorn#7006). */
+async function wanted(cluster: Cluster): Promise<string[]> {
+  const unpinned = { ...cluster, digests: undefined };
+  const steps = STEPS.filter(({ skips }) => !skips?.(cluster));
+  return imagesIn((await Promise.all(steps.map((step) => step.objects(unpinned)))).flat(), cluster);
+}
+
+/** The digest of each image. */
+async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, string>> {
+  const logins = await readLogins();
+  maskSecrets([...logins.values()].flatMap((login) => [login, atob(login).replace(/^[^:]*:/, "")]));
+  const caCerts = [...new Set(fleet.flatMap(({ s3Ca }) => s3Ca ?? []))];
+  using client = Deno.createHttpClient({ caCerts });
+  const mirrors = fleet.map((cluster) => text(cluster, "IMAGE_REGISTRY")).filter(Boolean);
+  const answers = await Promise.allSettled(images.map((image) => {
+    const isOwn = mirrors.some((mirror) => image.startsWith(`${mirror}/`));
+    return digestOf(image, { logins, client: isOwn ? client : undefined });
+  }));
+  const failed = answers.flatMap((answer) => answer.status === "rejected" ? [answer.reason] : []);
+  const bug = failed.find((error) => !(error instanceof DeployError));
+  if (bug) throw bug;
+  if (failed.length > 0) throw together(failed as DeployError[], images.length);
+  return new Map(answers.map((answer, index) => [
+    images[index]!,
+    (answer as PromiseFulfilledResult<string>).value,
+  ]));
+}
+
+function together(failed: DeployError[], count: number): DeployError {
+  if (failed.length === 1) return failed[0]!;
+  return new DeployError(`Cannot pin ${failed.length} of ${count} images: nothing is written`, {
+    exitCode: worstCode(failed),
+    where: failed.flatMap(({ message, where }) => [message, ...where.map((line) => `  ${line}`)]),
+    fix: [...new Set(failed.map(({ fix }) => fix!))].join("; "),
+  });
+}
+
+if (import.meta.main) {
+  const flags = { renew: "take digests that have changed" };
+  await command("pin.ts", flags, async (_, { renew }) => {
+    return await pin(await clustersFor(["all"]), { renew });
+  });
+}

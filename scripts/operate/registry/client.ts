@@ -1,0 +1,171 @@
+// What an OCI registry says of a tag: the digest of what it names. Nothing is pulled.
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { homeFolder } from "../../../lib/io/files.ts";
+import { proxyHint } from "../../../lib/io/tls.ts";
+import { DeployError, ExitCode, messageOf } from "../../../lib/core/error.ts";
+
+/** With an index of several architectures its digest is asked for: every node finds its own in it. */
+const KINDS = [
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+];
+/** Seconds for one answer. */
+const PATIENCE = 20;
+
+/** How registries are asked. */
+export interface RegistryOptions {
+  /** `user:password` in base64, by host. */
+  logins?: ReadonlyMap<string, string>;
+  /** Knows the authorities of the site's own registries. */
+  client?: Deno.HttpClient;
+}
+
+/** An image as its registry knows it. */
+interface Place {
+  host: string;
+  server: string;
+  path: string;
+  tag: string;
+}
+
+/** As container runtimes read a name: without a host it is Docker Hub's, and loopback needs no TLS. */
+function placeOf(image: string): Place {
+  const [, host = "docker.io", name, tag] = /^(?:([^/]*[.:][^/]*|localhost)\/)?(.+):([^:]+)$/.exec(
+    image,
+  )!;
+  const plain = /^(localhost|127(\.\d+){3})(:\d+)?$/.test(host);
+  const hub = host === "docker.io";
+  return {
+    host,
+    server: `${plain ? "http" : "https"}://${hub ? "registry-1.docker.io" : host}`,
+    path: hub && !name!.includes("/") ? `library/${name}` : name!,
+    tag: tag!,
+  };
+}
+
+/**
+ * The digest (`sha256:…`) of what an image's tag names at its registry.
+ * @throws {DeployError} exit 5 without an answer or a login that does, 8 for a tag that is not there and any other
+ * answer.
+ */
+export async function digestOf(image: string, options: RegistryOptions = {}): Promise<string> {
+  const place = placeOf(image), { host, server, path, tag } = place;
+  const url = `${server}/v2/${path}/manifests/${tag}`;
+  let authorization = "";
+  const ask = (method: string) => call(url, host, { method, authorization }, options);
+  let answer = await ask("HEAD");
+  if (answer.status === 401) {
+    authorization = await authorize(answer.headers.get("www-authenticate") ?? "", place, options);
+    answer = await ask("HEAD");
+  }
+  if (!answer.ok) throw refusal(image, url, host, answer.status);
+  const digest = answer.headers.get("docker-content-digest") ??
+    // Nobody must send it; what is sent for GET hashes to it.
+    `sha256:${createHash("sha256").update(await (await ask("GET")).bytes()).digest("hex")}`;
+  const kind = answer.headers.get("content-type")?.split(";")[0] ?? "";
+  if (KINDS.includes(kind) && /^sha256:[0-9a-f]{64}$/.test(digest)) return digest;
+  throw new DeployError(`Cannot pin ${image}: the answer is no image that nodes could pull`, {
+    exitCode: ExitCode.service,
+    where: `${url}: ${kind || "no content-type"}, ${digest}`,
+    fix: "open the address in a browser: a proxy or login page may answer in its place",
+  });
+}
+
+async function call(
+  url: string,
+  host: string,
+  { method = "GET", authorization }: { method?: string; authorization: string },
+  { client }: RegistryOptions,
+): Promise<Response> {
+  const headers = { accept: KINDS.join(", "), ...authorization && { authorization } };
+  const signal = AbortSignal.timeout(PATIENCE * 1000);
+  try {
+    return await fetch(url, { method, headers, client, signal });
+  } catch (error) {
+    const why = (error as Error).cause ?? error;
+    throw new DeployError(`Cannot ask the registry ${host}: no answer`, {
+      exitCode: ExitCode.unreachable,
+      where: [`${url}: ${messageOf(why)}`, ...proxyHint(new URL(url).hostname)],
+      fix:
+        `let this machine reach ${new URL(url).host}, or set IMAGE_REGISTRY to a registry that ` +
+        "it reaches (S3_CA_FILE is trusted there)",
+    });
+  }
+}
+
+/** The header that a registry's challenge wants: the login itself, or a token got with or without one. */
+async function authorize(challenge: string, place: Place, options: RegistryOptions) {
+  const { host, server, path } = place;
+  const login = options.logins?.get(host);
+  const basic = login ? `Basic ${login}` : "";
+  if (!/^bearer /i.test(challenge)) return basic;
+  const wants = Object.fromEntries(
+    [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name!, value!]),
+  );
+  const realm = URL.parse(wants.realm ?? "");
+  if (!realm || realm.protocol !== "https:" && server.startsWith("https:")) {
+    throw new DeployError(`Cannot log in to ${host}: it names no https address for that`, {
+      exitCode: ExitCode.service,
+      where: challenge,
+      fix: "ask who runs the registry",
+    });
+  }
+  if (wants.service) realm.searchParams.set("service", wants.service);
+  realm.searchParams.set("scope", wants.scope ?? `repository:${path}:pull`);
+  const answer = await call(realm.href, host, { authorization: basic }, options);
+  const { token, access_token } = await answer.json().catch(() => ({}));
+  // Without one the registry's own answer says what is wrong.
+  return access_token || token ? `Bearer ${access_token || token}` : "";
+}
+
+function refusal(image: string, url: string, host: string, status: number): DeployError {
+  const where = `${url}: HTTP ${status}`;
+  if (status === 401 || status === 403) {
+    return new DeployError(`Cannot pin ${image}: the registry wants a login that may pull it`, {
+      exitCode: ExitCode.unreachable,
+      where,
+      fix:
+        `docker login ${host}, without a credential helper: its config.json (in DOCKER_CONFIG, ` +
+        "or ~/.docker) is read; some registries say so of an image that they do not have",
+    });
+  }
+  return new DeployError(`Cannot pin ${image}: ${status === 404 ? "no such image" : "refused"}`, {
+    exitCode: ExitCode.service,
+    where,
+    fix: status === 404
+      ? "correct the version or IMAGE_REGISTRY, or mirror the image there"
+      : status === 429
+      ? "it has been asked too often: wait, or log in"
+      : "see the registry's own log, and run again",
+  });
+}
+
+/**
+ * Logins that `docker login` has written to config.json (in DOCKER_CONFIG, or ~/.docker), by host.
+ * @throws {DeployError} exit 2 for a file that is no JSON.
+ */
+export async function readLogins(
+  folder = process.env.DOCKER_CONFIG || join(homeFolder(), ".docker"),
+): Promise<Map<string, string>> {
+  const path = join(folder, "config.json");
+  const text = await readFile(path, "utf8").catch(() => "{}");
+  try {
+    const auths: Record<string, { auth?: string }> = JSON.parse(text).auths ?? {};
+    const hostOf = (key: string) => key.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+    return new Map(
+      Object.entries(auths).flatMap(([key, { auth }]) =>
+        auth ? [[hostOf(key).replace(/^index\.docker\.io$/, "docker.io"), auth]] : []
+      ),
+    );
+  } catch {
+    throw new DeployError(`Cannot read the logins of registries: ${path} is no JSON`, {
+      exitCode: ExitCode.config,
+      fix: `docker login writes it; or point DOCKER_CONFIG to another folder`,
+    });
+  }
+}
