@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { parse } from "yaml";
 import { $ } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
 import { toYaml } from "../../lib/render/yaml.ts";
@@ -126,11 +125,9 @@ export interface Access {
 
 /** How to reach a control plane; the certificate serves 127.0.0.1, too. */
 export async function accessTo(playground: Playground, name: string): Promise<Access> {
-  const place = placeOf(playground, name);
-  const { clusters } = parse(await readFile(join(place, "kubeconfig.yaml"), "utf8"));
-  const pki = (file: string) => join(place, "pki", file);
-  const [certificate, key] = [pki("admin.crt"), pki("admin.key")];
-  return { server: clusters[0].cluster.server, ca: pki("ca.crt"), certificate, key };
+  const pki = (file: string) => join(placeOf(playground, name), "pki", file);
+  const server = `https://127.0.0.1:${(await portsOf(playground, name))!.kubeApiserverPort}`;
+  return { server, ca: pki("ca.crt"), certificate: pki("admin.crt"), key: pki("admin.key") };
 }
 
 /** Writes one kubeconfig with a context for each cluster, as its env file names it; mode 0600. */
