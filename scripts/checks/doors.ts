@@ -37,7 +37,6 @@ export async function doors({ cluster, objects }: Subject): Promise<Findings> {
   ];
 }
 
-/** Every Ingress of ours has one. */
 function hostOf({ spec }: Manifest): string {
   return spec.rules[0].host;
 }
@@ -185,7 +184,8 @@ export async function names(
 ): Promise<Findings> {
   const address = text(cluster, "NODE_IP");
   const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
-  const hosts = new Set(ingresses.map(hostOf));
+  const rules: { host: string }[] = ingresses.flatMap(({ spec }) => spec.rules);
+  const hosts = new Set(rules.map(({ host }) => host));
   const found = await Promise.all([...hosts].map(async (host) => (
     { host, at: await find(host).catch(() => undefined) }
   )));
