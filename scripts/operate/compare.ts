@@ -4,32 +4,19 @@ import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command } from "../../lib/cli/command.ts";
-import {
-  compareSides,
-  type Comparison,
-  type Difference,
-  fieldsOf,
-  type Side,
-} from "./inspect/compare.ts";
+import { asMaps, withoutLists } from "./inspect/lists.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { byId, owned } from "../../lib/apply/live.ts";
+import { type ById, byId, owned } from "../../lib/apply/live.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
-import { STEP_LABEL } from "../../lib/core/object.ts";
+import { isObject, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { print, Report, worstCode } from "../../lib/io/report.ts";
+import { differences } from "../../lib/deploy/plan.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 
 const USAGE =
   "compare.ts [CLUSTER CLUSTER... | GROUP...]; without any: every edge against the first";
-
-if (import.meta.main) {
-  await command(
-    USAGE,
-    {},
-    async (words) => await compare(STEPS, await clustersFor(words.length > 0 ? words : ["edges"])),
-  );
-}
 
 /**
  * Compares every cluster with the first and writes what was found; gives 0 when all is explained, 11
@@ -91,4 +78,116 @@ function group(title: string, found: Difference[]): void {
     print(`    ${id}`);
     for (const field of fields) print(`      ${field}`);
   }
+}
+
+/** What a cluster should have and what it has, by id. */
+interface Side {
+  wanted: ById;
+  live: ById;
+}
+
+/** An object that is not the same on both. */
+interface Difference {
+  id: string;
+  /** `spec.replicas: 1 -> 2`, or a sentence for an object that only one has. */
+  fields: string[];
+}
+
+interface Comparison {
+  /** How many objects both have. */
+  shared: number;
+  /** What is wanted differs, too: their env files say so. */
+  explained: Difference[];
+  unexplained: Difference[];
+}
+
+/** Compares the live objects of `left` with those of `right`. */
+export function compareSides(left: Side, right: Side): Comparison {
+  const ids = [...new Set([...left.live.keys(), ...right.live.keys()])].sort();
+  const shared = ids.filter((id) => left.live.has(id) && right.live.has(id)).length;
+  const comparison: Comparison = { shared, explained: [], unexplained: [] };
+  for (const id of ids) {
+    const [before, after] = [left.live.get(id), right.live.get(id)];
+    const wanted = [left.wanted.get(id), right.wanted.get(id)] as const;
+    if (!before || !after) {
+      // Where the one that lacks it should have it, or the one that has it should not, nobody said so.
+      const isExplained = !before === !wanted[0] && !after === !wanted[1];
+      const fields = [before ? "on the first only" : "on the second only"];
+      comparison[isExplained ? "explained" : "unexplained"].push({ id, fields });
+      continue;
+    }
+    const fields = linesOf(comparable(before, wanted[0]), comparable(after, wanted[1]));
+    const said = wanted[0] && wanted[1] ? linesOf(wanted[0], wanted[1]).map(pathOf) : [];
+    const found = Map.groupBy(
+      fields,
+      (field) => said.some((path) => overlap(path, pathOf(field))) ? "explained" : "unexplained",
+    );
+    for (const [group, fields] of found) comparison[group].push({ id, fields });
+  }
+  return comparison;
+}
+
+/** How many fields (and objects that only one has) there are. */
+export function fieldsOf(found: Difference[]): number {
+  return found.reduce((sum, { fields }) => sum + fields.length, 0);
+}
+
+/** {@link differences} in which the items of lists go by their names, as in `ports[http].port: 80 -> 81`. */
+function linesOf(left: Manifest, right: Manifest): string[] {
+  return differences(...withoutLists(left, right)).map((line) => {
+    const path = pathOf(line);
+    return path.replaceAll(".[", "[") + line.slice(path.length);
+  });
+}
+
+/** The path of a line of {@link differences}; a key may have no colon with a blank in it. */
+function pathOf(line: string): string {
+  return line.slice(0, line.indexOf(": "));
+}
+
+/** Whether two paths are the same, or one lies below the other. */
+function overlap(a: string, b: string): boolean {
+  const [short, long] = a.length < b.length ? [a, b] : [b, a];
+  return long.startsWith(short) && /^([.[]|$)/.test(long.slice(short.length));
+}
+
+// Annotations that the controllers of Kubernetes and kubectl write for themselves.
+const CONTROLLERS =
+  /^(deployment\.kubernetes\.io\/revision|deprecated\.daemonset\.template\.generation|kubectl\.kubernetes\.io\/last-applied-configuration|pv\.kubernetes\.io\/.*|volume\.(.*\.)?kubernetes\.io\/.*)$/;
+/** Each cluster has its own. */
+const OWN = ["clusterIP", "clusterIPs", "volumeName"];
+/** The API server or a controller fills these in where nobody asked for a value. */
+const FILLED_IN = ["nodePort", "healthCheckNodePort", "caBundle"];
+
+/** The live object without what differs from cluster to cluster though nobody wrote it. */
+export function comparable(live: Manifest, wanted?: Manifest): Manifest {
+  const { status: _, ...rest } = live;
+  const copy = structuredClone(rest) as Manifest;
+  for (const key of Object.keys(copy.metadata.annotations ?? {})) {
+    if (CONTROLLERS.test(key)) delete copy.metadata.annotations![key];
+  }
+  // One cluster may have no others.
+  if (Object.keys(copy.metadata.annotations ?? {}).length === 0) delete copy.metadata.annotations;
+  for (const key of OWN) delete copy.spec?.[key];
+  forget(copy, wanted);
+  return copy;
+}
+
+function forget(live: unknown, wanted: unknown): void {
+  if (!isObject(live)) return;
+  const [fields, asked] = Array.isArray(live) && Array.isArray(wanted)
+    ? asMaps(live, wanted)
+    : [live, isObject(wanted) ? wanted : {}];
+  for (const [key, value] of Object.entries(fields)) {
+    if (FILLED_IN.includes(key) && asked[key] === undefined) delete fields[key];
+    else forget(value, asked[key]);
+  }
+}
+
+if (import.meta.main) {
+  await command(
+    USAGE,
+    {},
+    async (words) => await compare(STEPS, await clustersFor(words.length > 0 ? words : ["edges"])),
+  );
 }

@@ -1,12 +1,11 @@
-// scripts/operate/inspect/compare.ts and scripts/operate/compare.ts: whether clusters that should be alike are.
+// scripts/operate/compare.ts: whether clusters that should be alike are.
 import assert from "node:assert/strict";
-import { comparable, compareSides, fieldsOf } from "../../scripts/operate/inspect/compare.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { byId } from "../../lib/apply/live.ts";
 import { HASH_LABEL, withHash } from "../../lib/apply/diff.ts";
 import { idOf, type Manifest, secret, signed, STEP_LABEL } from "../../lib/core/object.ts";
 import { desired, step } from "../../lib/deploy/step.ts";
-import { compare } from "../../scripts/operate/compare.ts";
+import { comparable, compare, compareSides, fieldsOf } from "../../scripts/operate/compare.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { fixtureFleet, SECRETS } from "../support/cluster_fixture.ts";
 import {
