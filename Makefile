@@ -1,8 +1,9 @@
 # Names for people; every recipe is one call of a script. `make` lists them.
-# Settings for one run: PROFILE=demo, CLUSTER=197, ARGS=--adopt, or any name of env/README.md.
+# Settings for one run: PROFILE=demo, CLUSTER=197, GROUP=pilot, ARGS=--adopt, or any name of env/README.md.
 
-# What deletes, and the site that is broken on purpose, is typed each time, never left over in the environment.
-$(foreach name,YES SITE,$(if $(filter-out command line,$(origin $(name))),$(eval unexport $(name))))
+# What deletes, the site that is broken on purpose, and the group that a command is about (csh has a GROUP of its
+# own) are typed each time, never left over in the environment.
+$(foreach name,YES SITE GROUP,$(if $(filter-out command line,$(origin $(name))),$(eval unexport $(name))))
 
 # What is typed on the command line reaches the scripts as it was typed: make would expand its $. A recipe
 # names such values by $$NAME only, so that the shell takes them from the environment and never reads them
@@ -18,6 +19,11 @@ override RUN   := set -f; scripts/deno run --frozen --no-prompt --allow-read --a
 override DEMO  := set -f; scripts/deno run --frozen --no-prompt --allow-all
 override STEPS := $(basename $(notdir $(wildcard scripts/[0-9]*.ts)))
 override IDS   := $(patsubst env/cluster-%.env,%,$(wildcard env/cluster-*.env))
+
+# The clusters of a command: GROUP=, else CLUSTER=, each one word or several of ids, groups, edges and all. One that is
+# about all of them unless told otherwise goes by what was typed. An empty one means none, never all.
+override CHOSEN := $${GROUP-$$CLUSTER}
+override FLEET  := $${GROUP-$(if $(filter override,$(origin CLUSTER)),$$CLUSTER,all)}
 
 # Tests that change the environment, which those that run side by side share.
 override comma := ,
@@ -124,7 +130,7 @@ e2e-faults:
 ## config            every effective setting of the clusters and where it comes from (config-196 for one)
 .PHONY: config
 config:
-	@$(RUN) scripts/operate/config.ts all
+	@$(RUN) scripts/operate/config.ts $(FLEET)
 
 config-%: FORCE
 	@$(RUN) scripts/operate/config.ts "$$STEM"
@@ -132,7 +138,7 @@ config-%: FORCE
 ## preflight         what a deploy would meet, as a table with the fix for each thing (preflight-196 for one)
 .PHONY: preflight
 preflight:
-	@$(RUN) scripts/operate/preflight.ts all
+	@$(RUN) scripts/operate/preflight.ts $(FLEET)
 
 preflight-%: FORCE
 	@$(RUN) scripts/operate/preflight.ts "$$STEM"
@@ -142,29 +148,29 @@ preflight-%: FORCE
 certificates:
 	@$(RUN) scripts/operate/certificates.ts
 
-## cluster-196       all steps on one cluster
+## cluster-196       all steps on one cluster, or cluster-pilot: on a group, cluster-edges, cluster-197,198
 cluster-%: FORCE
 	@$(RUN) scripts/fleet.ts deploy "$$STEM" $$ARGS
 
-## all               all steps on every cluster, side by side
+## all               all steps on every cluster, side by side; GROUP=pilot on a group, here and below
 .PHONY: all
 all:
-	@$(RUN) scripts/fleet.ts deploy all $$ARGS
+	@$(RUN) scripts/fleet.ts deploy $(FLEET) $$ARGS
 
 ## new-cluster       env file of one more edge; NAME=cluster-199-edge NODE_IP=192.168.101.199
 .PHONY: new-cluster
 new-cluster:
 	@$(RUN) scripts/operate/new_cluster.ts "NAME=$$NAME" "NODE_IP=$$NODE_IP" "CONTEXT=$$CONTEXT" "DOMAIN=$$DOMAIN"
 
-## 30-thanos         one step (any of scripts/NN-*.ts); CLUSTER=197
+## 30-thanos         one step (any of scripts/NN-*.ts); CLUSTER=197 or GROUP=pilot
 .PHONY: $(STEPS)
 $(STEPS):
-	@$(RUN) scripts/$@.ts $$CLUSTER $$ARGS
+	@$(RUN) scripts/$@.ts $(CHOSEN) $$ARGS
 
 ## plan              what a deploy would change, on every cluster (plan-196 for one)
 .PHONY: plan
 plan:
-	@$(RUN) scripts/fleet.ts plan all $$ARGS
+	@$(RUN) scripts/fleet.ts plan $(FLEET) $$ARGS
 
 plan-%: FORCE
 	@$(RUN) scripts/fleet.ts plan "$$STEM" $$ARGS
@@ -172,7 +178,7 @@ plan-%: FORCE
 ## drift             the same, ending with 0 (all as wanted), 12 (not) or a failure: for a timer (drift-196 for one)
 .PHONY: drift
 drift:
-	@$(RUN) scripts/fleet.ts drift all $$ARGS
+	@$(RUN) scripts/fleet.ts drift $(FLEET) $$ARGS
 
 drift-%: FORCE
 	@$(RUN) scripts/fleet.ts drift "$$STEM" $$ARGS
@@ -184,17 +190,17 @@ explain-%: FORCE
 ## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
 .PHONY: compare
 compare:
-	@$(RUN) scripts/operate/compare.ts $$CLUSTERS
+	@$(RUN) scripts/operate/compare.ts $${GROUP-$$CLUSTERS}
 
 ## status            how every cluster is, as the centre sees it: 0 all well, 11 not; ARGS=--watch, --all, --json
 .PHONY: status
 status:
-	@$(RUN) scripts/operate/status.ts $$CLUSTER $$ARGS
+	@$(RUN) scripts/operate/status.ts $(FLEET) $$ARGS
 
 ## alerts            what fires anywhere, its runbook and where to silence it (alerts-196 for one); ARGS=--json
 .PHONY: alerts
 alerts:
-	@$(RUN) scripts/operate/alerts.ts all $$ARGS
+	@$(RUN) scripts/operate/alerts.ts $(FLEET) $$ARGS
 
 alerts-%: FORCE
 	@$(RUN) scripts/operate/alerts.ts "$$STEM" $$ARGS
@@ -202,7 +208,7 @@ alerts-%: FORCE
 ## verify            check every cluster end to end (verify-196 for one)
 .PHONY: verify
 verify:
-	@$(RUN) scripts/fleet.ts verify all
+	@$(RUN) scripts/fleet.ts verify $(FLEET)
 
 verify-%: FORCE
 	@$(RUN) scripts/fleet.ts verify "$$STEM"
@@ -214,17 +220,17 @@ remove-%: FORCE
 ## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
 .PHONY: logs
 logs:
-	@$(RUN) scripts/operate/logs.ts $$CLUSTER
+	@$(RUN) scripts/operate/logs.ts $(CHOSEN)
 
 ## restore-logs      days of logs on S3: CLUSTER=197; DAY=2026.11.08 brings one back, ARGS=--drop away
 .PHONY: restore-logs
 restore-logs:
-	@$(RUN) scripts/operate/restore_logs.ts $$CLUSTER $$ARGS
+	@$(RUN) scripts/operate/restore_logs.ts $(CHOSEN) $$ARGS
 
 ## restore-volume    backups of volumes on S3: CLUSTER=197; CLAIM=monitoring/data restores one, AS=name beside it
 .PHONY: restore-volume
 restore-volume:
-	@$(RUN) scripts/operate/restore_volume.ts $$CLUSTER
+	@$(RUN) scripts/operate/restore_volume.ts $(CHOSEN)
 
 ## rotate-s3         the S3 keys of env/secret.env everywhere, proof, then the old ones off; ARGS=--keep-old
 .PHONY: rotate-s3

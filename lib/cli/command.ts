@@ -111,7 +111,8 @@ export async function onlyOf(
 }
 
 /** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
-export async function choiceFor(words: string[], options?: FleetOptions): Promise<Choice> {
+export async function choiceFor(typed: string[], options?: FleetOptions): Promise<Choice> {
+  const words = typed.flatMap((word) => word.split(","));
   // A mistyped id is said before anything that the files may lack.
   const numbers = words.filter((word) => /^\d+$/.test(word));
   if (words.length === 0 || numbers.length > 0) {

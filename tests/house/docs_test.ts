@@ -84,7 +84,8 @@ Deno.test("every command of README and docs is a target of the Makefile, with se
   const known = new Set([...rules, ...steps.map((name) => name.replace(".ts", ""))]);
   const patterns = rules.filter((name) => name.includes("%")).map((name) => name.replace("%", ""));
   const isTarget = (word: string) =>
-    known.has(word) || patterns.some((stem) => new RegExp(`^${stem}(\\d+|<id>)$`).test(word));
+    known.has(word) ||
+    patterns.some((stem) => new RegExp(`^${stem}(\\d+|<id>|pilot|edges)$`).test(word));
   const wrong = each.flatMap(([path, page]) =>
     codeOf(page).flatMap((code) => {
       const line = /(?:^|&& |\|\| |')((?:[A-Z_0-9]+=\S+ )*)make\b([^'&|;]*)/.exec(code);

@@ -102,9 +102,10 @@ Deno.test("E15, X3: no word of the command line or the environment is read by ma
         "CLUSTER",
         "QUERY",
       );
-      const typed = await shop.run([target, ...given.map((name) => `${name}=${value}`)]);
+      const all = [...given, "GROUP"];
+      const typed = await shop.run([target, ...all.map((name) => `${name}=${value}`)]);
       assert.deepEqual(typed.made, [], `${target} ${value}`);
-      for (const name of given) assert.equal(typed.env[name], value, `${target} ${name}`);
+      for (const name of all) assert.equal(typed.env[name], value, `${target} ${name}`);
       const handed = await shop.run(
         [target],
         Object.fromEntries(given.map((name) => [name, value])),
@@ -171,6 +172,33 @@ Deno.test("make splits ARGS, CLUSTER and CLUSTERS at blanks, and hands the rest 
     "NAME=a b",
     "NODE_IP=1.2.3.4",
   ]);
+});
+
+/** Targets that take no cluster. */
+const WITHOUT = ["demo", "demo-down", "certificates", "new-cluster", "rotate-s3", "pin"];
+
+Deno.test("every target that takes clusters takes GROUP, and means all of them only where nothing is typed", async () => {
+  await using shop = await workshop();
+  const wide: string[] = [];
+  for (const target of TARGETS.filter((one) => !one.endsWith("-196") && !WITHOUT.includes(one))) {
+    const plain = (await shop.run([target])).words;
+    const chosen = async (...typed: string[]) => {
+      const { words, exitCode } = await shop.run([target, ...typed]);
+      assert.equal(exitCode, 0);
+      return words.filter((word) => !plain.includes(word) || word === "all");
+    };
+    if (plain.includes("all")) wide.push(target);
+    assert.deepEqual(await chosen("GROUP=pilot seoul"), ["pilot", "seoul"], target);
+    assert.deepEqual(await chosen("GROUP=pilot", "CLUSTER=197"), ["pilot"], target);
+    assert.deepEqual(await chosen("GROUP="), [], target);
+    if (target !== "compare") assert.deepEqual(await chosen("CLUSTER=197"), ["197"], target);
+    // What csh calls the group of the user.
+    assert.deepEqual((await shop.run([target], { GROUP: "staff" })).words, plain, target);
+  }
+  for (const target of ["all", "plan", "drift", "verify", "preflight"]) {
+    assert.ok(wide.includes(target), target);
+  }
+  assert.deepEqual((await shop.run(["all"], { CLUSTER: "197" })).words, ["deploy", "all"]);
 });
 
 Deno.test("E21: YES counts only where it is typed behind make", async () => {
