@@ -3,8 +3,10 @@ import "./needs.ts";
 import process from "node:process";
 import {
   choiceFor,
+  type ChoiceOptions,
   command,
   type Flags,
+  LOOKS,
   tellWarnings,
   type Values,
   WITHOUT_SECRETS,
@@ -33,7 +35,7 @@ const VERBS: Record<string, Verb> = {
   async plan(ids, flags, values) {
     const { PLAN } = process.env;
     if (PLAN) await refuseOtherFile(PLAN);
-    const plans = await plansOf(ids, flags, values);
+    const plans = await plansOf(ids, flags, values, LOOKS);
     if (PLAN && plans.every(({ error }) => error === undefined)) {
       await writePlan(PLAN, plans);
       new Report().say(`kept in ${PLAN}: PLAN=${PLAN} makes it binding for a deploy`);
@@ -60,7 +62,7 @@ const VERBS: Record<string, Verb> = {
     return exitCodeOfFleet(results);
   },
   async drift(ids, flags, values) {
-    return driftCode(await plansOf(ids, flags, values));
+    return driftCode(await plansOf(ids, flags, values, { paused: "left out" }));
   },
 };
 
@@ -69,8 +71,9 @@ async function plansOf(
   ids: string[],
   { json, matrix }: Flags,
   { take }: Values,
+  options: ChoiceOptions,
 ): Promise<ClusterPlan[]> {
-  const { clusters, central } = await choiceFor(ids);
+  const { clusters, central } = await choiceFor(ids, options);
   tellWarnings(clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });
   if (json) printJson(plansJson(plans));

@@ -1,4 +1,5 @@
 // A command line: strict flags, clusters by id, failures to exit codes.
+import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import {
@@ -8,7 +9,7 @@ import {
   refuseUnknown,
   secretsOf,
 } from "../config/cluster.ts";
-import { type Cluster, projectPath } from "../core/cluster.ts";
+import { type Cluster, isPaused, pauseWords, projectPath } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { obeySignals } from "../io/interrupt.ts";
 import { clusterFiles } from "../config/files.ts";
@@ -86,13 +87,27 @@ export interface Choice {
   clusters: Cluster[];
   fleet: Cluster[];
   central?: Cluster;
+  /** Those that were left out because they are paused. */
+  paused: Cluster[];
+}
+
+/** What a command needs of the fleet. */
+export interface ChoiceOptions extends FleetOptions {
+  /**
+   * What becomes of a paused cluster that is named by its id; default: it is refused (4). Groups, `edges` and `all`
+   * always leave it out.
+   */
+  paused?: "looked at" | "left out";
 }
 
 /** For a command that works without any secret. */
-export const WITHOUT_SECRETS: FleetOptions = { withoutSecrets: true };
+export const WITHOUT_SECRETS: ChoiceOptions = { withoutSecrets: true };
+
+/** For a command that changes nothing on the cluster. */
+export const LOOKS: ChoiceOptions = { paused: "looked at" };
 
 /** The clusters that `words` choose (ids, groups, `edges`, `all`), with the secrets of all masked. */
-export async function clustersFor(words: string[], options?: FleetOptions): Promise<Cluster[]> {
+export async function clustersFor(words: string[], options?: ChoiceOptions): Promise<Cluster[]> {
   return (await choiceFor(words, options)).clusters;
 }
 
@@ -100,29 +115,54 @@ export async function clustersFor(words: string[], options?: FleetOptions): Prom
 export async function onlyOf(
   words: string[],
   what: string,
-  options?: FleetOptions,
+  options?: ChoiceOptions,
 ): Promise<Cluster> {
-  const clusters = await clustersFor(words, options);
+  const { clusters, paused } = await choiceFor(words, options);
   if (clusters.length === 1) return clusters[0]!;
-  throw new DeployError("Cannot do this on several clusters at once", {
+  throw new DeployError("Cannot do this but on one cluster", {
     exitCode: ExitCode.config,
-    fix: `${what} CLUSTER=${clusters[0]!.id}`,
+    fix: `${what} CLUSTER=${[...clusters, ...paused][0]!.id}`,
   });
 }
 
 /** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
-export async function choiceFor(typed: string[], options?: FleetOptions): Promise<Choice> {
+export async function choiceFor(
+  typed: string[],
+  options: ChoiceOptions = {},
+): Promise<Choice> {
   const words = typed.flatMap((word) => word.split(","));
   // A mistyped id is said before anything that the files may lack.
   const numbers = words.filter((word) => /^\d+$/.test(word));
   if (words.length === 0 || numbers.length > 0) {
-    refuseUnknown((await clusterFiles(projectPath("env"))).ids, [], numbers);
+    const folder = resolve(options.root ?? projectPath("."), "env");
+    refuseUnknown((await clusterFiles(folder)).ids, [], numbers);
   }
   const fleet = await loadFleet(options);
   maskSecrets(fleet.flatMap(secretsOf));
-  const clusters = chooseClusters(fleet, words);
+  const chosen = chooseClusters(fleet, words);
+  const paused = leftOut(chosen.filter(isPaused), words, options);
+  const clusters = chosen.filter((one) => !paused.includes(one));
   const central = fleet.find(({ role }) => role === "central");
-  return { clusters, fleet, central: central && clusters.includes(central) ? undefined : central };
+  const hears = clusters.length > 0 && central && !clusters.includes(central);
+  return { clusters, fleet, central: hears ? central : undefined, paused };
+}
+
+/** Says which of the chosen clusters are paused, and gives those that are left out for it. */
+function leftOut(paused: Cluster[], words: string[], options: ChoiceOptions): Cluster[] {
+  const named = paused.filter(({ id }) => words.includes(id));
+  if (named.length > 0 && !options.paused) {
+    const [{ id, pause }] = named as [Cluster];
+    throw new DeployError(`Refused: ${id} is ${pauseWords(pause!)}`, {
+      exitCode: ExitCode.refused,
+      where: named.map(({ sources }) => `${sources.PAUSED}  PAUSED`),
+      fix:
+        "take PAUSED and PAUSED_UNTIL out there; nobody deploys to it before, and nobody misses it",
+    });
+  }
+  for (const [words, those] of Map.groupBy(paused, ({ pause }) => pauseWords(pause!))) {
+    new Report().note(`${words}: ${those.map(({ id }) => id).join(", ")}`);
+  }
+  return options.paused === "looked at" ? paused.filter((one) => !named.includes(one)) : paused;
 }
 
 /** Says what is accepted in the settings of these clusters but worth telling: once what several share. */

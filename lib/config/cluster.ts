@@ -16,6 +16,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
 import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
 import { readPins } from "./pins.ts";
+import { pauseIn } from "./pause.ts";
 import { clusterProblems } from "./rules.ts";
 import { isKeyId, isSecret, SETTINGS } from "./schema.ts";
 import { type Fact, versionsOf } from "./versions.ts";
@@ -56,12 +57,13 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const fleet = drafts.map(({ id, vars }) => peer(id, vars));
   const centre = drafts.find(({ vars }) => vars.CLUSTER_ROLE === "central")?.vars;
   const door = centre ? `${centre.DOMAIN}:${centre.HTTP_NODE_PORT}` : "";
-  return drafts.map((draft) => ({
+  return drafts.map((draft, index) => ({
     id: draft.id,
     role: draft.vars.CLUSTER_ROLE as Role,
     ...withComputed(draft, door, authorities.get(String(draft.vars.S3_CA_FILE))),
     fleet,
     digests,
+    pause: fleet[index]!.pause,
     s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
     grpcIdentity: identities.get(draft.id),
     doorCertificate: doors.get(draft.id),
@@ -94,6 +96,7 @@ function peer(id: string, vars: Vars): Peer {
     nodes: [...new Set([`${vars.NODE_IP}/32`, ...String(vars.NODE_NETWORKS).split(",")])]
       .filter(Boolean),
     domain: String(vars.DOMAIN),
+    pause: pauseIn(vars),
     keyIds: Object.fromEntries(
       KEY_IDS.map((name) => [name, String(vars[name] || vars.S3_ACCESS_KEY || "")]),
     ),

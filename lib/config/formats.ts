@@ -7,6 +7,7 @@ export const FORMATS: Record<string, (text: string) => boolean> = {
   url: isUrl,
   cron: (text) => text === "never" || isCron(text),
   timezone: isTimeZone,
+  day: (text) => new Date(text).toJSON()?.startsWith(text) ?? false,
 };
 
 function portIn(text: string): string {

@@ -25,7 +25,7 @@ export interface Candidate {
 // A shell that happens to have one of these set must not turn every cluster into the same one.
 const FILE_ONLY = ["CLUSTER_ID", "CLUSTER_NAME", "CLUSTER_ROLE", "KUBE_CONTEXT", "NODE_IP"]
   .concat("NODE_NETWORKS", "DOMAIN", "REGION", "API_HOST", "SIDECAR_ADDRESS", "CLUSTER_DOMAIN")
-  .concat("GROUPS");
+  .concat("GROUPS", "PAUSED", "PAUSED_UNTIL");
 
 /** The file of a cluster that is about to be added. */
 export interface PlannedFile {

@@ -5,6 +5,7 @@ import { cronInUtc } from "../core/cron.ts";
 import { isEverywhere } from "../core/network.ts";
 import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
 import { isOlder } from "../core/version.ts";
+import { PAUSE_RULES } from "./pause.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 
 interface Rule {
@@ -15,6 +16,7 @@ interface Rule {
 }
 
 const RULES: Rule[] = [
+  ...PAUSE_RULES,
   ...allDifferent("_NODE_PORT", "NodePorts must differ"),
   ...allDifferent(
     "_BUCKET",

@@ -8,6 +8,25 @@ export type Vars = Record<string, string | number | boolean>;
 
 export type Role = "central" | "edge";
 
+/** Why an edge is left alone for a while: nobody deploys to it or misses it. */
+export interface Pause {
+  reason: string;
+  /** Its last day. */
+  until: string;
+  /** When that is over, in seconds since 1970. */
+  end: number;
+}
+
+/** Whether it is left alone now. */
+export function isPaused({ pause }: { pause?: Pause }): boolean {
+  return pause !== undefined && Date.now() < pause.end * 1000;
+}
+
+/** A pause in words, before the ids of those that have it. */
+export function pauseWords({ reason, until }: Pause): string {
+  return `paused until ${until} (${reason})`;
+}
+
 /** What every cluster may know of another one. */
 export interface Peer {
   id: string;
@@ -19,6 +38,7 @@ export interface Peer {
   /** Where its connections come from, and its nodes are, in CIDR notation: NODE_IP, then NODE_NETWORKS. */
   nodes: string[];
   domain: string;
+  pause?: Pause;
   /** Id of the S3 key of each program, by the setting that holds it; no secret. */
   keyIds: Record<string, string>;
 }
@@ -35,6 +55,7 @@ export interface Cluster {
   fleet: Peer[];
   /** Digests of images, by the image with its tag as it is rendered; undefined where nothing is pinned. */
   digests?: ReadonlyMap<string, string>;
+  pause?: Pause;
   /** Text of S3_CA_FILE. */
   s3Ca?: string;
   /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */

@@ -1,7 +1,7 @@
 // What fires anywhere in the fleet, from the centre alone: the worst first, with its runbook and the page where it is
 // silenced. Changes nothing.
 import "../needs.ts";
-import { choiceFor, command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
@@ -19,9 +19,8 @@ export interface Alarm {
 }
 
 if (import.meta.main) {
-  await command("alerts.ts [CLUSTER...]", FLAGS, async (words, flags) => {
-    const chosen = words.length > 0 ? words : ["all"];
-    const { clusters, fleet } = await choiceFor(chosen, WITHOUT_SECRETS);
+  await command("alerts.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
+    const { clusters, fleet } = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
     const alarm = await atCentre(fleet, (ask) => alarmOf(ask, clusters, fleet));
     if (flags.json) printJson(jsonOf("alerts", alarm));
     else print(alarmPage(alarm));

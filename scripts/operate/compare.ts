@@ -3,7 +3,7 @@
 import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { clustersFor, command } from "../../lib/cli/command.ts";
+import { clustersFor, command, LOOKS } from "../../lib/cli/command.ts";
 import { asMaps, withoutLists } from "./inspect/lists.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
@@ -188,6 +188,7 @@ if (import.meta.main) {
   await command(
     USAGE,
     {},
-    async (words) => await compare(STEPS, await clustersFor(words.length > 0 ? words : ["edges"])),
+    async (words) =>
+      await compare(STEPS, await clustersFor(words.length > 0 ? words : ["edges"], LOOKS)),
   );
 }

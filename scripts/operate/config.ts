@@ -2,7 +2,7 @@
 // Contacts nothing; secrets are shown as ***, and may be missing: that is said at the end.
 import "../needs.ts";
 import { type Cluster, fillIn, text } from "../../lib/core/cluster.ts";
-import { clustersFor, command, tellWarnings, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { choiceFor, command, LOOKS, tellWarnings, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { isSecret } from "../../lib/config/schema.ts";
 import { openDoors } from "../../lib/deploy/results.ts";
@@ -19,7 +19,8 @@ export function settingLines(cluster: Cluster): string[] {
 
 if (import.meta.main) {
   await command("config.ts CLUSTER... | GROUP... | edges | all", {}, async (ids) => {
-    const clusters = await clustersFor(ids, WITHOUT_SECRETS);
+    const choice = await choiceFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
+    const clusters = [...choice.clusters, ...choice.paused];
     for (const one of clusters) print(`# ${one.id}\n${settingLines(one).join("\n")}\n`);
     tellWarnings(clusters);
     const doors = openDoors(clusters.map((cluster) => ({ cluster, steps: STEPS })));

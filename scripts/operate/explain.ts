@@ -4,7 +4,7 @@
 import "../needs.ts";
 import { isDeepStrictEqual } from "node:util";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { command, onlyOf } from "../../lib/cli/command.ts";
+import { command, LOOKS, onlyOf } from "../../lib/cli/command.ts";
 import { withHash } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import {
@@ -212,7 +212,7 @@ function ownerLine({ manager, operation, subresource, time, fields }: Owner): st
 if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const { OBJ = "", FIELD = "" } = Deno.env.toObject();
-    const cluster = await onlyOf(ids, "make explain");
+    const cluster = await onlyOf(ids, "make explain", LOOKS);
     await connect(cluster);
     const subject = await subjectOf(cluster, OBJ);
     print(FIELD ? explainField(subject, FIELD) : explainObject(subject));

@@ -3,7 +3,7 @@
 // reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
 import "../needs.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { clustersFor, command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { clustersFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { print, Report } from "../../lib/io/report.ts";
@@ -25,7 +25,7 @@ if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const search = searchOf(Deno.env.toObject());
     const answers = await Promise.all(
-      (await clustersFor(ids, WITHOUT_SECRETS)).map((one) => ask(one, search)),
+      (await clustersFor(ids, { ...WITHOUT_SECRETS, ...LOOKS })).map((one) => ask(one, search)),
     );
     show(search, answers);
     return answers.find(({ error }) => error)?.error?.exitCode ?? ExitCode.done;

@@ -3,7 +3,7 @@
 import "../needs.ts";
 import { writeFile } from "node:fs/promises";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
-import { clustersFor, command } from "../../lib/cli/command.ts";
+import { choiceFor, command } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { maskSecrets, print, Report, table, worstCode } from "../../lib/io/report.ts";
@@ -86,6 +86,7 @@ function together(failed: DeployError[], count: number): DeployError {
 if (import.meta.main) {
   const flags = { renew: "take digests that have changed" };
   await command("pin.ts", flags, async (_, { renew }) => {
-    return await pin(await clustersFor(["all"]), { renew });
+    const { clusters, paused } = await choiceFor(["all"]);
+    return await pin([...clusters, ...paused], { renew });
   });
 }

@@ -4,7 +4,7 @@
 import "../needs.ts";
 import { BEFORE, BY_API, BY_POD, type Check, checksOf } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { clustersFor, command, tellWarnings } from "../../lib/cli/command.ts";
+import { clustersFor, command, LOOKS, tellWarnings } from "../../lib/cli/command.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
@@ -43,7 +43,7 @@ export const CHECKS_BEFORE: Check[] = [
 
 if (import.meta.main) {
   await command("preflight.ts CLUSTER... | GROUP... | edges | all", {}, async (ids) => {
-    const clusters = await clustersFor(ids);
+    const clusters = await clustersFor(ids, LOOKS);
     tellWarnings(clusters);
     const rows = await Promise.all(
       clusters.map((cluster) =>

@@ -4,7 +4,7 @@
 import "../needs.ts";
 import process from "node:process";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { command, LOOKS, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import type { OpenSearch } from "../../lib/opensearch/client.ts";
@@ -33,7 +33,8 @@ if (import.meta.main) {
       });
     }
     const cluster = await onlyOf(ids, "make restore-logs", WITHOUT_SECRETS);
-    const writer = FROM ? await onlyOf([FROM], "make restore-logs", WITHOUT_SECRETS) : cluster;
+    const reading = { ...WITHOUT_SECRETS, ...LOOKS };
+    const writer = FROM ? await onlyOf([FROM], "make restore-logs", reading) : cluster;
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
     // Without S3: what is back can be dropped while that is away.

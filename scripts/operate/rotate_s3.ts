@@ -3,7 +3,7 @@
 // fleet. Safe to run again: a run that was cut off goes on.
 import "../needs.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { clustersFor, command } from "../../lib/cli/command.ts";
+import { choiceFor, command } from "../../lib/cli/command.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
@@ -29,6 +29,8 @@ const FLAGS = { "keep-old": "leave the old keys as they are" };
 
 export interface RotateOptions {
   keepOld?: boolean;
+  /** Ids of clusters that are none of the fleet while they are paused, and go on with the keys that they have. */
+  paused?: string[];
   report?: Report;
   /** Makes and proves the new keys. */
   prepare?: Step[];
@@ -41,6 +43,7 @@ export interface RotateOptions {
 /** Rotates the keys of the fleet and gives the exit code. */
 export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Promise<number> {
   const { report = new Report(), prepare = STEPS.slice(0, 1), steps = HOLDERS } = options;
+  const { paused = [] } = options;
   const started = Date.now();
   const sum = (results: ClusterResult[]) => `\n${summary(results, (Date.now() - started) / 1000)}`;
   const seats = await Promise.all(fleet.map(look));
@@ -76,15 +79,17 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
   }
 
   report.heading("Old keys");
-  if (options.keepOld) {
-    for (const id of old) report.note(`the old key ${lastFour(id)} stays, as --keep-old says`);
+  if (paused.length > 0 || options.keepOld) {
+    const why = paused.length > 0
+      ? `while ${paused.join(", ")} is paused; then: make rotate-s3`
+      : "as --keep-old says";
+    for (const id of old) report.note(`the old key ${lastFour(id)} stays, ${why}`);
   } else {
     await retire(old, fleet, report);
   }
-  await Promise.all(
-    seats.filter(({ cluster, ids }) => ids.length > 0 || clusters.includes(cluster))
-      .map(({ cluster }) => forget(cluster)),
-  );
+  const marked = seats.filter(({ cluster, ids }) => ids.length > 0 || clusters.includes(cluster));
+  // The run after the pause needs to know what there is to retire.
+  if (paused.length === 0) await Promise.all(marked.map(({ cluster }) => forget(cluster)));
   report.say(sum(results));
   return ExitCode.done;
 }
@@ -132,6 +137,10 @@ export function figuresTable(figures: (readonly [id: string, Figures])[]): strin
 
 if (import.meta.main) {
   await command("rotate-s3.ts", FLAGS, async (_, flags) => {
-    return await rotate(await clustersFor(["all"]), { keepOld: flags["keep-old"] });
+    const { clusters, paused } = await choiceFor(["all"]);
+    return await rotate(clusters, {
+      keepOld: flags["keep-old"],
+      paused: paused.map(({ id }) => id),
+    });
   });
 }

@@ -3,7 +3,7 @@
 import "../needs.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import process from "node:process";
-import { choiceFor, command, type Flags, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { choiceFor, command, type Flags, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
@@ -21,9 +21,9 @@ const TITLE = "cluster,state,seen,upload,logs,alerts,disk,cert,look here".split(
 const MOST = 6;
 
 if (import.meta.main) {
-  await command("status.ts [CLUSTER...]", FLAGS, async (words, flags) => {
-    const chosen = words.length > 0 ? words : ["all"];
-    const { clusters, fleet } = await choiceFor(chosen, WITHOUT_SECRETS);
+  await command("status.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
+    const { fleet, ...choice } = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
+    const clusters = [...choice.clusters, ...choice.paused];
     for (;;) {
       try {
         const code = await show(clusters, fleet, flags);

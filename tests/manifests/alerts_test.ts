@@ -7,6 +7,7 @@ import { parse } from "yaml";
 import { readBundle } from "../../lib/render/bundle.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
+import { fleetAlerts, fleetRules } from "../../scripts/components/thanos/fleet.ts";
 import { adaptRules } from "../../scripts/components/prometheus/rules.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
@@ -100,6 +101,32 @@ for (const [id, files] of clusters) {
     return firesAndKeepsQuiet(rulesOf(files));
   });
 }
+
+Deno.test("alerts about a paused cluster fire when its pause is over, without a deploy", async () => {
+  const central = await fixtureCluster("196");
+  const pause = { reason: "", until: "", end: 3600 };
+  const fleet = central.fleet.map((peer) => ({ ...peer, pause }));
+  const paused = { ...central, fleet };
+  const groups = [
+    ...fleetAlerts(paused).spec.groups,
+    ...parse(fleetRules(paused).data["fleet.yaml"]).groups,
+  ];
+  const rules: Rule[] = groups.flatMap(({ rules }) => rules);
+  const firing = (eval_time: string, value?: number) => ({
+    expr: 'count(ALERTS{alertstate="firing"})',
+    eval_time,
+    exp_samples: value ? [{ labels: "{}", value }] : [],
+  });
+  const tests = [{
+    interval: "1m",
+    promql_expr_test: [firing("59m"), firing("71m", rules.length)],
+  }];
+  await promtoolAccepts(["test", "rules", "paused.test"], [
+    ["paused.rules", { groups: [{ name: "paused", rules }] }],
+    ["paused.test", { rule_files: ["paused.rules"], evaluation_interval: "1m", tests }],
+  ]);
+  assert.equal(rules.length, 8);
+});
 
 Deno.test("every own rule has a firing and a quiet case, and every case a rule", () => {
   assert.deepEqual(Object.keys(cases).sort(), [...new Set(own.map(nameOf))].sort());

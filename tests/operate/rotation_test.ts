@@ -11,7 +11,7 @@ import { STEPS } from "../../scripts/steps.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { loggingObjects } from "../../scripts/components/logging/objects.ts";
 import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
-import { figuresTable, rotate } from "../../scripts/operate/rotate_s3.ts";
+import { figuresTable, rotate, type RotateOptions } from "../../scripts/operate/rotate_s3.ts";
 import {
   holdingsOf,
   oldKeys,
@@ -227,7 +227,7 @@ function stepThat(name: string, ran: string[], error?: DeployError): Step {
 async function run(
   fake: FakeS3,
   replies: Reply[],
-  { prepared, keepOld }: { prepared?: DeployError; keepOld?: boolean } = {},
+  { prepared, ...options }: { prepared?: DeployError } & RotateOptions = {},
 ) {
   const calls = await fakeKubectl([...replies, ...TARGET]);
   const cluster = await site(OWN, fake.endpoint);
@@ -235,7 +235,7 @@ async function run(
   for (const { name } of bucketsOf(cluster)) await ensureBucket(s3, name);
   const lines: string[] = [], ran: string[] = [];
   const code = await rotate([cluster], {
-    keepOld,
+    ...options,
     patience: 0,
     report: new Report("", (line) => void lines.push(line)),
     prepare: [stepThat("00-minio", ran, prepared)],
@@ -323,4 +323,15 @@ Deno.test("rotate-s3 --keep-old leaves the old user, and says so", async () => {
   assert.equal(code, 0, output);
   assert.equal(users["old-access-key"], "enabled");
   assert.match(output, /the old key …-key stays, as --keep-old says/);
+});
+
+Deno.test("rotate-s3 leaves the old user while a cluster is paused, and keeps in mind that it must go", async () => {
+  const users = { "old-access-key": "enabled" };
+  await using fake = server(users);
+  const now = [...secretsOf(await site(OLD), 1), ...secretsOf(await site(OWN)), NO_OTHERS];
+  const { code, output, written } = await run(fake, now, { paused: ["198"] });
+  assert.equal(code, 0, output);
+  assert.equal(users["old-access-key"], "enabled");
+  assert.match(output, /the old key …-key stays, while 198 is paused; then: make rotate-s3/);
+  assert.deepEqual(written.filter((words) => / delete /.test(words)), []);
 });

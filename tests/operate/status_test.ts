@@ -115,6 +115,20 @@ Deno.test("fleetStatus() calls a cluster well only when all that is asked is kno
   assert.deepEqual(status.volume, { what: "monitoring/data", used: 0.61 });
 });
 
+Deno.test("fleetStatus() calls a cluster paused whatever is seen of it, and says why and until when", async () => {
+  const pause = { reason: "rack move", until: "2026-12-04", end: Date.now() / 1000 + 60 };
+  const [, edge] = fleetOf(3) as [Cluster, Cluster];
+  const look = async (end: number, seen: Record<string, Seen>) => {
+    const paused = { ...edge, pause: { ...pause, end } };
+    const [{ state, look }] = await fleetStatus(centreWith(seen), [paused]) as [Health];
+    return [state, look];
+  };
+  const told = ["paused", "until 2026-12-04: rack move"];
+  assert.deepEqual(await look(pause.end, {}), told);
+  assert.deepEqual(await look(pause.end, { "197": WELL }), told);
+  assert.deepEqual(await look(Date.now() / 1000, {}), ["away", "make verify-197"]);
+});
+
 const ALERT = (severity: string): Seen["alerts"] => [["ThanosBlockUploadLagging", severity]];
 
 const CASES: [what: string, change: Seen, state: Health["state"]][] = [

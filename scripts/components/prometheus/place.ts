@@ -6,8 +6,8 @@ export interface PanelPlace {
   central: boolean;
   /** Uid of the data source; at the centre what shows a course of time can be asked of another one. */
   datasource: string;
-  /** How many clusters there are; `$fleet` in expressions. */
-  clusters: number;
+  /** How many clusters should be seen; `$fleet` in expressions. */
+  clusters: number | string;
   /** What dashboards show times in: a zone, or `browser`. */
   timezone: string;
 }
@@ -18,7 +18,17 @@ export function placeOf(cluster: Cluster): PanelPlace {
   return {
     central,
     datasource: central ? "thanos" : "prometheus",
-    clusters: cluster.fleet.length,
+    clusters: expected(cluster),
     timezone: zone === "UTC" ? "browser" : zone,
   };
+}
+
+/** All of them, without those that are not there while they are paused. */
+function expected({ fleet }: Cluster): number | string {
+  const paused = fleet.flatMap(({ name, pause }) =>
+    pause ? `label_replace(vector(time()) < ${pause.end}, "cluster", "${name}", "", "")` : []
+  );
+  if (paused.length === 0) return fleet.length;
+  const away = `count((${paused.join(" or ")}) unless on (cluster) up)`;
+  return `(${fleet.length} - (${away} or vector(0)))`;
 }

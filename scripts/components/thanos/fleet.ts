@@ -1,6 +1,6 @@
 // What the central cluster derives from the list of clusters: the endpoints of Thanos Query, and from the same list
 // the alerts about each cluster, so a new edge is never left unwatched.
-import { type Cluster, type Peer, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, type Pause, type Peer, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
@@ -35,8 +35,9 @@ export function endpointsConfig(cluster: Cluster): Manifest {
 
 /** Alerts of the central Prometheus: an edge that Query has lost. */
 export function fleetAlerts(cluster: Cluster): Manifest {
-  const rules = edgesOf(cluster).flatMap(({ name: EDGE, sidecar: SIDECAR }) =>
-    renderFile("thanos/edge-alerts.yaml", cluster, { EDGE, SIDECAR }).spec.rules
+  const rules = edgesOf(cluster).flatMap(({ name: EDGE, sidecar: SIDECAR, pause }) =>
+    renderFile("thanos/edge-alerts.yaml", cluster, { EDGE, SIDECAR, SINCE: since(pause) }).spec
+      .rules
   );
   const labels = thanosLabels(cluster, "thanos", "rules");
   return {
@@ -49,12 +50,17 @@ export function fleetAlerts(cluster: Cluster): Manifest {
 
 /** Alerts of the Ruler, one set per cluster. */
 export function fleetRules(cluster: Cluster): Manifest {
-  const groups = cluster.fleet.flatMap(({ id: ID, name: NAME }) =>
-    renderFile("thanos/cluster-alerts.yaml", cluster, { ID, NAME }).spec.groups
+  const groups = cluster.fleet.flatMap(({ id: ID, name: NAME, pause }) =>
+    renderFile("thanos/cluster-alerts.yaml", cluster, { ID, NAME, SINCE: since(pause) }).spec.groups
   );
   const file = { "fleet.yaml": toYaml({ groups }, { lineWidth: 0 }) };
   return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, {
     labels: thanosLabels(cluster, "thanos-ruler", "ruler"),
     annotations: { [RELOAD_ANNOTATION]: "live" },
   });
+}
+
+/** The end of an expression: nobody misses a paused cluster before its day is over, and nobody has to deploy then. */
+function since(pause?: Pause): string {
+  return pause ? ` and on () (vector(time()) >= ${pause.end})` : "";
 }

@@ -1,6 +1,14 @@
 // The endpoints that Thanos Query is in touch with, compared with those it should be: edges may be lost, or nobody
 // has deployed them yet.
-import { type Cluster, flag, number, type Peer, text } from "../../../lib/core/cluster.ts";
+import {
+  type Cluster,
+  flag,
+  isPaused,
+  number,
+  pauseWords,
+  type Peer,
+  text,
+} from "../../../lib/core/cluster.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { type Deployed, deployedOn } from "../../../lib/kube/deployed.ts";
@@ -65,17 +73,18 @@ export function whyMissing(stores: Stores, edge: Peer): string {
 /**
  * Asks each of these edges that Query lacks whether it was ever deployed. One that cannot be asked counts
  * as `lost`, with the reason; one that this machine has no context for only where the bucket has blocks of it.
- * The others are `excused`, and `notes` say why: `not deployed yet: 197, 198`.
+ * The others are `excused`, and so are those that are paused; `notes` say why: `not deployed yet: 197, 198`.
  */
 export async function absenceOf(stores: Stores, edges: Peer[], fleet: Cluster[]) {
   const asked = await Promise.all(
-    missingEdges(stores, edges).map(async (edge) => {
+    missingEdges(stores, edges).map(async (edge): Promise<Absent> => {
+      if (isPaused(edge)) return { edge, state: "paused" };
       const found = await ask(edge, fleet);
       const hasBlocks = found.state === "no access" && shows(stores, "store", edge.name);
       return { edge, ...found, ...hasBlocks ? { state: "unknown" as const } : {} };
     }),
   );
-  const isLost = ({ state }: Deployed) => state === "deployed" || state === "unknown";
+  const isLost = ({ state }: Absent) => state === "deployed" || state === "unknown";
   const excused = asked.filter((one) => !isLost(one));
   const notes = Map.groupBy(excused, noteOf);
   return {
@@ -93,7 +102,14 @@ async function ask(edge: Peer, fleet: Cluster[]): Promise<Deployed> {
   return cluster ? await deployedOn(cluster, "20-prometheus") : { state: "deployed" };
 }
 
-function noteOf({ state, reason }: Deployed): string {
+interface Absent {
+  edge: Peer;
+  state: Deployed["state"] | "paused";
+  reason?: string;
+}
+
+function noteOf({ edge, state, reason }: Absent): string {
+  if (state === "paused") return pauseWords(edge.pause!);
   if (state === "running") return "being deployed at this moment";
   return state === "no access" ? `not deployed yet (${reason})` : "not deployed yet";
 }

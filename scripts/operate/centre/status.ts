@@ -1,7 +1,7 @@
 // What the centre knows of each cluster, and how well it is. What nobody can tell is null, and never well.
 import { certificatesIn } from "../../../lib/config/certificates.ts";
 import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
-import { type Cluster, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, isPaused, text } from "../../../lib/core/cluster.ts";
 import { judgeCertificates } from "../../checks/certificates.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { aboutOf, countedAlerts, isHeard } from "./alerts.ts";
@@ -101,6 +101,10 @@ function statusOf(cluster: Cluster, answers: Answers): Health {
     volume: volumeOf(own("volumes")),
     certificate: firstToEnd(cluster, own("kubelets")),
   };
+  if (isPaused(cluster)) {
+    const { reason, until } = cluster.pause!;
+    return { id, name, role, state: "paused", ...found, look: `until ${until}: ${reason}` };
+  }
   const state = own("samples") ? stateOf(cluster, found) : "away";
   const isTold = found.alerts && found.alerts.critical + found.alerts.warning > 0;
   const command = isTold && state !== "away" ? "alerts" : "verify";

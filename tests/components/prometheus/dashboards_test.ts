@@ -18,7 +18,7 @@ import {
 } from "../../../scripts/components/prometheus/grafana.ts";
 import type { Panel } from "../../../scripts/components/prometheus/panel.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
-import { HELD } from "../../manifests/promtool.ts";
+import { HELD, promtoolAccepts } from "../../manifests/promtool.ts";
 import {
   concrete,
   expressions,
@@ -367,6 +367,29 @@ Deno.test("expand() lays panels out in lines, below titles of rows", () => {
     { color: "orange", value: 1 },
     { color: "red", value: 5 },
   ]);
+});
+
+Deno.test("the panel of missing clusters does not count one that is away while it is paused", async () => {
+  const cluster = await fixtureCluster("196");
+  const fleet = cluster.fleet.map((peer, index) => (
+    index === 0 ? peer : { ...peer, pause: { reason: "", until: "", end: 60 * index } }
+  ));
+  const { home } = await ownDashboards({ ...cluster, fleet }, []);
+  const { expr } = home!.panels.find(({ title }) => title === "Clusters missing")!.targets![0]!;
+  const missing = (eval_time: string, value: number) => (
+    { expr, eval_time, exp_samples: [{ labels: "{}", value }] }
+  );
+  const test = {
+    interval: "1m",
+    input_series: [
+      { series: 'up{cluster="cluster-196-central"}', values: "1x9" },
+      { series: 'up{cluster="cluster-197-edge"}', values: "1 stale" },
+      { series: 'up{cluster="cluster-198-edge"}', values: "_x4 1x9" },
+    ],
+    // 197 is paused for a minute, 198 for two.
+    promql_expr_test: [missing("0m", 0), missing("1m", 1), missing("2m", 2), missing("6m", 1)],
+  };
+  await promtoolAccepts(["test", "rules", "panel.test"], [["panel.test", { tests: [test] }]]);
 });
 
 Deno.test("expand() leaves the cluster out of legends and tables where there is only one", () => {

@@ -43,6 +43,7 @@ function grown(cluster: Cluster): Cluster {
   return { ...cluster, fleet: [...cluster.fleet, peer] };
 }
 
+const PAUSE = 'PAUSED="rack move"\nPAUSED_UNTIL=2099-12-31';
 const STORE = "StatefulSet/monitoring/thanos-store";
 const QUERY = "Deployment/monitoring/thanos-query";
 
@@ -132,6 +133,28 @@ Deno.test("30-thanos watches every cluster of the fleet", async () => {
     spec.groups[0].rules.map(({ labels }: { labels: { edge: string } }) => labels.edge),
     clusters.slice(1).map((name) => `cluster-${name}`),
   );
+});
+
+Deno.test("30-thanos misses a paused edge only when its day is over, goes on dialling it, and restarts nothing", async () => {
+  const [plain] = await fleetWith({}), [central] = await fleetWith({ "198": PAUSE });
+  const [before, after] = [await thanos.objects(plain!), await thanos.objects(central!)];
+  const changed = after.filter((object) =>
+    JSON.stringify(object) !== JSON.stringify(byId(before, idOf(object)))
+  );
+  const [config, rule] = ["thanos-ruler-fleet-rules", "thanos-fleet"];
+  assert.deepEqual(changed.map(idOf).sort(), [
+    `ConfigMap/monitoring/${config}`,
+    `PrometheusRule/monitoring/${rule}`,
+  ]);
+  const groups = [
+    ...byId(after, `PrometheusRule/monitoring/${rule}`).spec.groups,
+    ...parse(byId(after, `ConfigMap/monitoring/${config}`).data["fleet.yaml"]).groups,
+  ];
+  for (const { alert, expr } of groups.flatMap(({ rules }) => rules)) {
+    const end = Date.UTC(2100, 0, 1) / 1000;
+    const wanted = expr.includes("198-edge") ? `) and on () (vector(time()) >= ${end})` : ")";
+    assert.ok(expr.slice(expr.lastIndexOf("}")).slice(1) === wanted, `${alert}: ${expr}`);
+  }
 });
 
 Deno.test("30-thanos shards the Store by as many as it has replicas", async () => {

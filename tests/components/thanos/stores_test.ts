@@ -127,3 +127,17 @@ Deno.test("dialsOtherwise() tells of a switch to TLS and back, and of none at th
     assert.equal(await dials(alone(secure), secure, pair), !pair);
   }
 });
+
+Deno.test("absenceOf() asks nobody about a paused edge, and says why it is away; one whose pause is over it misses", async () => {
+  const calls = await fakeKubectl([]);
+  const pause = { reason: "rack move", until: "2026-12-04", end: Date.now() / 1000 + 60 };
+  const paused = edges.map((edge) => ({ ...edge, pause }));
+  assert.deepEqual(await absenceOf({}, paused, fleet), {
+    lost: [],
+    excused: paused,
+    notes: ["paused until 2026-12-04 (rack move): 197, 198"],
+  });
+  assert.deepEqual(await calls(), []);
+  const over = paused.map((edge) => ({ ...edge, pause: { ...pause, end: Date.now() / 1000 } }));
+  assert.equal((await absenceOf({}, over, [fleet[0]!])).lost.length, 2);
+});

@@ -38,6 +38,15 @@ const VALUES: Record<string, { hostile: string[]; healthy: string[] }> = {
       .concat("a ", "Pilot", "1a", "-a", "a-", "a b-", "25%", "a_b", "서울"),
     healthy: ["pilot", "pilot seoul", "all-of-seoul edges-2", "a", `${LONG} b`],
   },
+  reason: {
+    hostile: [" a", "a ", "a".repeat(81)],
+    healthy: ["rack move", "랙 이전, bis Freitag", "a".repeat(80)],
+  },
+  day: {
+    hostile: ["2026-02-30", "2026-13-01", "2026-00-10", "2026-12-00", "2027-02-29", "2026-12-4"]
+      .concat("4.12.2026", "2026.12.04", "2026-12-04T00:00:00Z", "friday", "2126-12-04"),
+    healthy: ["2028-02-29", "2026-12-31", "2000-01-01"],
+  },
   context: {
     hostile: ["a b", "a;b", "a$HOME", "a`id`", "$(id)", "a|b", "'a'", "-a", "a\\tb", "a&b", "a>b"],
     healthy: [
