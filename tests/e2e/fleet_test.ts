@@ -106,6 +106,44 @@ check("WAVES: one after the other, and none after one that is not well", async (
 });
 
 check(
+  "a paused edge is left alone and not missed, and a group is deployed by its name",
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "fleet-"));
+    const file = join(folder, `env/cluster-${newest.id}.env`);
+    const there = (words: string[]) => typeMake(words, {}, folder);
+    const alerts = () => kube(central, "prometheusrule/thanos-fleet", "-n", "monitoring");
+    try {
+      await copyProject(folder);
+      const before = await readFile(file, "utf8"), unmoved = await queryPods();
+      const pause = 'GROUPS="pilot"\nPAUSED="rack move"\nPAUSED_UNTIL=2099-12-31\n';
+      await writeFile(file, `${before}\n${pause}`);
+      assert.equal((await there([`cluster-${central.id}`])).code, 0);
+      const told = JSON.stringify(await alerts());
+      assert.equal(told.split("vector(time())").length - 1, 1, told);
+      assert.deepEqual([await seen(), await queryPods()], [names, unmoved]);
+
+      const all = await there(["all"]), drift = await there(["drift"]);
+      const reason = `paused until 2099-12-31 (rack move): ${newest.id}`;
+      for (const { code, output } of [all, drift]) {
+        assert.ok(code === 0 && output.includes(reason), output);
+        assert.doesNotMatch(output, new RegExp(`^${newest.id} (\\||  )`, "m"));
+      }
+      assert.equal((await there([`cluster-${newest.id}`])).code, 4);
+      assert.equal((await there([`drift-${newest.id}`])).code, 0);
+
+      await writeFile(file, `${before}\nGROUPS="pilot"\n`);
+      const pilot = await there(["all", "GROUP=pilot"]);
+      assert.equal(pilot.code, 0, pilot.output);
+      // It tells the centre, where the alerts are the old ones again.
+      assert.doesNotMatch(JSON.stringify(await alerts()), /vector\(time/);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+      assert.equal((await make([`cluster-${central.id}`])).code, 0);
+    }
+  },
+);
+
+check(
   "mutual TLS on the edges: Query with its certificate goes on, a stranger is turned away",
   async () => {
     const folder = await mkdtemp(join(tmpdir(), "grpc-tls-"));
