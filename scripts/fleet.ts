@@ -73,10 +73,10 @@ async function plansOf(
   { take }: Values,
   options: ChoiceOptions,
 ): Promise<ClusterPlan[]> {
-  const { clusters, central } = await choiceFor(ids, options);
+  const { clusters, central, paused } = await choiceFor(ids, options);
   tellWarnings(clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });
-  if (json) printJson(plansJson(plans));
+  if (json) printJson(plansJson(plans, paused));
   else printPlans(plans, matrix);
   return plans;
 }

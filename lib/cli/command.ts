@@ -159,10 +159,15 @@ function leftOut(paused: Cluster[], words: string[], options: ChoiceOptions): Cl
         "take PAUSED and PAUSED_UNTIL out there; nobody deploys to it before, and nobody misses it",
     });
   }
+  tellPaused(paused);
+  return options.paused === "looked at" ? paused.filter((one) => !named.includes(one)) : paused;
+}
+
+/** Says why clusters are paused, and until when. */
+export function tellPaused(paused: Cluster[]): void {
   for (const [words, those] of Map.groupBy(paused, ({ pause }) => pauseWords(pause!))) {
     new Report().note(`${words}: ${those.map(({ id }) => id).join(", ")}`);
   }
-  return options.paused === "looked at" ? paused.filter((one) => !named.includes(one)) : paused;
 }
 
 /** Says what is accepted in the settings of these clusters but worth telling: once what several share. */

@@ -3,7 +3,7 @@ import process from "node:process";
 import { missingBundles } from "../render/bundle.ts";
 import { chooseClusters } from "../config/cluster.ts";
 import { type Cluster, flag } from "../core/cluster.ts";
-import { choiceFor, command, type Flags, tellWarnings } from "./command.ts";
+import { choiceFor, command, type Flags, tellPaused, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { FEW } from "../core/short_list.ts";
 import { deployFleet } from "../deploy/fleet.ts";
@@ -54,7 +54,7 @@ export async function deploy(
   const started = performance.now();
   const { PLAN, REPLACE, MAX_FAILURES } = process.env;
   const maxFailures = MAX_FAILURES ? countOf("MAX_FAILURES", MAX_FAILURES) : undefined;
-  const { clusters, fleet, central } = await choiceFor(ids);
+  const { clusters, fleet, central, paused } = await choiceFor(ids);
   const waves = wavesOf(wavesTyped(), clusters, (name) => chooseClusters(fleet, name.split(",")));
   tellWarnings(clusters);
   const approved = PLAN ? await readPlan(PLAN) : undefined;
@@ -93,8 +93,9 @@ export async function deploy(
     const goal = all ? [whole] : [steps[0]!.name, `CLUSTER=${ids}`];
     new Report().say(`\n${heldBack(held, ["make", ...goal, ...typedSettings()].join(" "))}`);
   }
+  tellPaused(paused);
   const code = exitCodeOfFleet(results);
-  if (flags.json) printJson(resultsJson(results, code));
+  if (flags.json) printJson(resultsJson(results, code, paused));
   return code;
 }
 

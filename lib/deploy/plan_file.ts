@@ -9,6 +9,7 @@ import { replaceFile } from "../io/files.ts";
 import { masked } from "../io/report.ts";
 import type { Planned } from "./plan.ts";
 import { type ClusterPlan, pending } from "./plan_fleet.ts";
+import { pausedJson } from "./results.ts";
 
 const FORMAT = "thanos-multi-cluster/plan/";
 /** Written into every file; another version is another format. */
@@ -33,7 +34,7 @@ interface PlanFile {
 }
 
 /** The plans for programs, as they are kept in a file. */
-export function plansJson(plans: ClusterPlan[]): string {
+export function plansJson(plans: ClusterPlan[], paused: Cluster[] = []): string {
   const clusters = plans.map(({ cluster, entries, error }) => {
     const changes = pending(entries)
       .map((entry) => ({
@@ -49,7 +50,7 @@ export function plansJson(plans: ClusterPlan[]): string {
     return { id: cluster.id, name, changes, unchanged, unseen, ...told };
   });
   const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };
-  return JSON.stringify(file, null, 2);
+  return JSON.stringify({ ...file, paused: pausedJson(paused) }, null, 2);
 }
 
 /**

@@ -102,8 +102,17 @@ function failureOf(error: unknown, cluster?: Cluster): string {
   return told;
 }
 
+/** Clusters that were left out, for programs. */
+export function pausedJson(paused: Cluster[]) {
+  return paused.map(({ id, pause }) => ({ id, reason: pause!.reason, until: pause!.until }));
+}
+
 /** The results for programs; `schema` names the format. */
-export function resultsJson(results: ClusterResult[], exitCode: number): string {
+export function resultsJson(
+  results: ClusterResult[],
+  exitCode: number,
+  left: Cluster[] = [],
+): string {
   const told = (error: unknown) => error === undefined ? {} : { error: masked(messageOf(error)) };
   const clusters = results.map(({ cluster, steps, error }) => ({
     id: cluster.id,
@@ -111,7 +120,8 @@ export function resultsJson(results: ClusterResult[], exitCode: number): string 
     steps: steps.map(({ wanted: _, error, ...rest }) => ({ ...rest, ...told(error) })),
     ...told(error),
   }));
-  return JSON.stringify({ schema: "thanos-multi-cluster/deploy/v1", exitCode, clusters }, null, 2);
+  const schema = "thanos-multi-cluster/deploy/v1", paused = pausedJson(left);
+  return JSON.stringify({ schema, exitCode, clusters, paused }, null, 2);
 }
 
 /** Phases that simulated nodes or stand-ins could not show, over all clusters, each named once. */

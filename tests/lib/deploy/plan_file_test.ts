@@ -176,3 +176,13 @@ Deno.test("X1: JSON keeps its names when a secret is one of them, and its texts 
     "the password is ***",
   ]);
 });
+
+Deno.test("plansJson() and resultsJson() name what was left out because it is paused, and why", () => {
+  const pause = { reason: "rack move", until: "2026-12-04", end: 0 };
+  const paused = [{ ...cluster, pause }], wanted = [{ id: cluster.id, ...pause, end: undefined }];
+  const told = [plansJson([], paused), resultsJson([], 0, paused)].map((json) =>
+    JSON.parse(json).paused
+  );
+  assert.deepEqual(told, Array(2).fill(JSON.parse(JSON.stringify(wanted))));
+  assert.deepEqual(JSON.parse(plansJson([])).paused, []);
+});
