@@ -7,7 +7,7 @@ import { choiceFor, command, type Flags, LOOKS, WITHOUT_SECRETS } from "../../li
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
-import { print, printJson, Report, table } from "../../lib/io/report.ts";
+import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
 import { type Age, fleetStatus, type Health, LOOKBACK, STATES } from "./centre/status.ts";
 import { atCentre, jsonOf } from "./centre/way.ts";
 
@@ -17,6 +17,8 @@ const FLAGS = {
   watch: "again every ten seconds, until Ctrl-C",
 };
 const TITLE = "cluster,state,seen,upload,logs,alerts,disk,cert,look here".split(",");
+/** Columns of a terminal. */
+const WIDTH = 80;
 /** Well clusters that are shown one by one. */
 const MOST = 6;
 
@@ -60,10 +62,19 @@ export function statusPage(found: Health[], { all = false, now = new Date() } = 
   const counts = STATES.map((state) => [found.filter((one) => one.state === state).length, state])
     .filter(([count]) => count).map((words) => words.join(" "));
   return [
-    `${found.length} clusters: ${counts.join(", ")}, at ${now.toTimeString().slice(0, 8)}`,
+    `${found.length} cluster${found.length > 1 ? "s" : ""}: ${counts.join(", ")}, at ${
+      now.toTimeString().slice(0, 8)
+    }`,
     ...shown.length > 0 ? [table([TITLE, ...shown.map((one) => cellsOf(one, now))])] : [],
     ...isFolded ? [`${well.length} more are well (ARGS=--all)`] : [],
-  ].join("\n");
+  ].join("\n").split("\n").map(cut).join("\n");
+}
+
+/** A line of 80 columns at most; only the reason of a pause can be longer. */
+function cut(line: string): string {
+  const letters = [...line];
+  while (columnsOf(letters.join("")) > WIDTH) letters.splice(-2, 2, "…");
+  return letters.join("");
 }
 
 function cellsOf(one: Health, now: Date): string[] {

@@ -253,6 +253,19 @@ Deno.test("statusPage() folds no six, none with --all, and writes - and bounds f
   );
 });
 
+Deno.test("statusPage() cuts what is longer than 80 columns, letters of two columns too", async () => {
+  const [well] = await fleetStatus(centreWith({ "196": WELL }), [fleetOf(1)[0]!]);
+  for (const reason of ["rack move to the other room, ", "랙을 옮깁니다 "]) {
+    const look = `until 2026-12-04: ${reason.repeat(9)}`;
+    const [first, , line] = statusPage([{ ...well!, state: "paused", look }], { now: AT }).split(
+      "\n",
+    );
+    assert.match(first!, /^1 cluster: 1 paused, at /);
+    assert.match(line!, /until 2026-12-04: .*…$/);
+    assert.ok(columnsOf(line!) <= 80 && columnsOf(line!) > 77, line);
+  }
+});
+
 Deno.test("exitCodeOfStatus() is 11 unless all are well or paused", async () => {
   const well = await statusOf(WELL);
   assert.equal(exitCodeOfStatus([well, { ...well, state: "paused" }]), 0);
