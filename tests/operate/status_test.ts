@@ -3,7 +3,9 @@ import { parser } from "@prometheus-io/lezer-promql";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
+import type { DeployError } from "../../lib/core/error.ts";
 import { columnsOf } from "../../lib/io/report.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
 import { alarmOf, alarmPage, exitCodeOfAlarm } from "../../scripts/operate/alerts.ts";
@@ -11,7 +13,7 @@ import { fleetStatus, type Health, QUESTIONS } from "../../scripts/operate/centr
 import { type Ask, atCentre, jsonOf } from "../../scripts/operate/centre/way.ts";
 import { exitCodeOfStatus, statusPage } from "../../scripts/operate/status.ts";
 import { fixtureFleet } from "../support/cluster_fixture.ts";
-import { fakeKubectl, FLEET_CONFIG } from "../support/fake_kubectl.ts";
+import { fakeKubectl, FLEET_CONFIG, identityReply } from "../support/fake_kubectl.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
 
 const fleet = await fixtureFleet({ KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
@@ -368,6 +370,34 @@ Deno.test("atCentre() ends with 5 when the centre is away, and with 3 when its p
     exitCode: 3,
     where: ["not shown here (simulated nodes)"],
   });
+});
+
+Deno.test("atCentre() ends with 5 when the centre answers and its Thanos Query does not", async () => {
+  const calls = await fakeKubectl([
+    { on: "config view", stdout: FLEET_CONFIG },
+    identityReply("uid-196"),
+    { on: "proxy", delay: 30 },
+  ]);
+  const serving = async () => {
+    for (;;) {
+      const proxy = (await calls()).find(({ args }) => args.includes("--unix-socket="));
+      const path = /--unix-socket=(\S+)/.exec(proxy?.args ?? "")?.[1];
+      if (path) {
+        const answer = () => new Response("no endpoints available", { status: 503 });
+        return Deno.serve({ path, onListen() {} }, answer);
+      }
+      await sleep(20);
+    }
+  };
+  const [server] = await Promise.all([
+    serving(),
+    assert.rejects(atCentre(fleet, (ask) => fleetStatus(ask, fleet)), (error: DeployError) => {
+      assert.match(error.where.join("\n"), /of thanos-query\n503 no endpoints available/);
+      assert.deepEqual([error.exitCode, error.fix], [5, "make verify-196"]);
+      return true;
+    }),
+  ]);
+  await server.shutdown();
 });
 
 Deno.test("QUESTIONS are PromQL that finds what its name says", async () => {
