@@ -96,7 +96,7 @@ const RULES: Rule[] = [
     names: ["ADMIN_CIDR", "INGRESS", "TRAEFIK_IMAGE"],
     broken: (networks, ingress, image) =>
       !isEverywhere(networks.split(",")) && ingress === "traefik" &&
-      isBefore(image, "3.7") !== false,
+      isBefore(image, [3, 7]) !== false,
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
   },
   {
@@ -124,7 +124,7 @@ const RULES: Rule[] = [
   },
   {
     names: ["INGRESS", "TRAEFIK_IMAGE"],
-    broken: (ingress, image) => ingress === "traefik" && isBefore(image, "3.7.11") === true,
+    broken: (ingress, image) => ingress === "traefik" && isBefore(image, [3, 7, 11]) === true,
     because:
       "this Traefik has known holes, and a door whose login it cannot read may stand open: " +
       "env/README.md says from which on they are mended",
@@ -230,8 +230,8 @@ export const SECRET_LIMIT: [bytes: number, reader: string] = [1_000_000, "a Secr
  * Whether an image is of an older version than that one; undefined where its tag (a registry's port and a digest are
  * none) does not say. What a tag leaves out is the newest: `3.7` is not before 3.7.11.
  */
-function isBefore(image: string, version: string): boolean | undefined {
+function isBefore(image: string, version: number[]): boolean | undefined {
   const name = image.replace(/@.*/, "").split("/").at(-1)!;
   const own = /:v?(\d+(\.\d+)*)/.exec(name)?.[1];
-  return own === undefined ? undefined : isOlder(own, version, Infinity);
+  return own === undefined ? undefined : isOlder(own, version.join("."), Infinity);
 }
