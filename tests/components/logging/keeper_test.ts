@@ -1,12 +1,6 @@
 // The keeper's own shell script, run against a double of ISM's two calls.
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { promisify } from "node:util";
-
-const SCRIPT = new URL("../../../manifests/logging/base/exporter/files/keeper.sh", import.meta.url);
+import { keeperOf, valueOf } from "../../support/keeper.ts";
 
 /**
  * ISM with these indices; true is one that has failed. Answers as 3.8 does, filter_path included. With a template it
@@ -21,7 +15,7 @@ function ism(indices: Map<string, boolean>, room?: number) {
     if (request.method === "PUT") {
       const reason = made.includes(pathname)
         ? "resource_already_exists_exception"
-        : "maximum shards open";
+        : "[2]/[2] maximum LOCAL_ONLY shards open;";
       const refused = made.includes(pathname) || made.length >= room!;
       if (refused) return Response.json({ error: { reason } }, { status: 400 });
       made.push(pathname);
@@ -45,32 +39,11 @@ function ism(indices: Map<string, boolean>, room?: number) {
   return { server, retried, made, url: `http://127.0.0.1:${(server.addr as Deno.NetAddr).port}` };
 }
 
-/** A folder for the metrics; `look` is so many turns of the loop. */
-async function pod(url: string) {
-  const www = await mkdtemp(join(tmpdir(), "keeper-"));
-  const text = (await readFile(SCRIPT, "utf8"))
-    .replaceAll("/www/", `${www}/`)
-    .replace("sleep 300 &\n  wait $!", "((--turns > 0)) || exit 0");
-  return {
-    async look(turns = 1) {
-      const env = { ...Deno.env.toObject(), OPENSEARCH_URL: url, turns: String(turns) };
-      const { stdout } = await promisify(execFile)("bash", ["-c", text], { env });
-      return { said: stdout, metrics: await readFile(join(www, "metrics"), "utf8") };
-    },
-    [Symbol.asyncDispose]: () => rm(www, { recursive: true, force: true }),
-  };
-}
-
-function valueOf(metrics: string, series: string): number | undefined {
-  const line = metrics.split("\n").find((line) => line.startsWith(`${series} `));
-  return line === undefined ? undefined : Number(line.slice(series.length + 1));
-}
-
 Deno.test("B33, B34: the keeper retries what ISM gave up, names it as a metric, and leaves the rest", async () => {
   const stuck = "logs-k8s-2026.11.08";
   const { server, retried, url } = ism(new Map([[stuck, true], ["logs-host-2026.11.08", false]]));
   await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
-  await using keeper = await pod(url);
+  await using keeper = await keeperOf(url);
   const { said, metrics } = await keeper.look();
   assert.deepEqual(retried, [stuck]);
   assert.match(said, /logs-k8s-2026\.11\.08 has failed, asked for another try: .*"failures":false/);
@@ -85,7 +58,7 @@ Deno.test("B33, B34: the keeper retries what ISM gave up, names it as a metric, 
 Deno.test("the keeper: once an index is well again its series goes, the count of retries stays", async () => {
   const { server, url } = ism(new Map([["logs-k8s-2026.11.08", true]]));
   await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
-  await using keeper = await pod(url);
+  await using keeper = await keeperOf(url);
   const { metrics } = await keeper.look(2);
   assert.equal(valueOf(metrics, "opensearch_ism_failed_indices"), 0);
   assert.ok(!metrics.includes("opensearch_ism_failed_index{"));
@@ -95,12 +68,12 @@ Deno.test("the keeper: once an index is well again its series goes, the count of
 Deno.test("the keeper: without a log index there is nothing to watch; without an answer no new time", async () => {
   const { server, url } = ism(new Map());
   await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
-  await using young = await pod(url);
+  await using young = await keeperOf(url);
   const { metrics } = await young.look();
   assert.equal(valueOf(metrics, "opensearch_ism_managed_indices"), 0);
   assert.equal(valueOf(metrics, "opensearch_ism_failed_indices"), 0);
 
-  await using blind = await pod(`${url}/elsewhere`);
+  await using blind = await keeperOf(`${url}/elsewhere`);
   const looked = await blind.look();
   assert.match(looked.said, /^cannot look: .*400/);
   assert.equal(looked.metrics, "");
@@ -109,7 +82,7 @@ Deno.test("the keeper: without a log index there is nothing to watch; without an
 Deno.test("P3: the keeper makes the next day's indices from noon on, once a deploy had its time", async () => {
   const { server, made, url } = ism(new Map(), 2);
   await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
-  await using keeper = await pod(url);
+  await using keeper = await keeperOf(url);
   await keeper.look();
   assert.deepEqual(made, []);
   const { metrics, said } = await keeper.look(3);
@@ -119,17 +92,35 @@ Deno.test("P3: the keeper makes the next day's indices from noon on, once a depl
   assert.equal(said, "");
 });
 
+Deno.test("P3: the day of which the keeper makes the indices changes at noon and at no other time (UTC)", async () => {
+  const days = [
+    ["2026-12-30T23:59:59Z", "2026.12.31"],
+    ["2026-12-31T00:00:00Z", "2026.12.31"],
+    ["2026-12-31T11:59:59Z", "2026.12.31"],
+    ["2026-12-31T12:00:00Z", "2027.01.01"],
+    ["2028-02-28T12:00:00Z", "2028.02.29"],
+    ["2028-02-29T23:59:59Z", "2028.03.01"],
+  ];
+  for (const [at, day] of days) {
+    const { server, made, url } = ism(new Map(), 2);
+    await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
+    await using keeper = await keeperOf(url);
+    await keeper.look(2, new Date(at!));
+    assert.deepEqual(made, [`/logs-k8s-${day}`, `/logs-host-${day}`], at);
+  }
+});
+
 Deno.test("P3: what the keeper cannot make is counted and told with OpenSearch's reason; without our template it makes none", async () => {
   const { server, url } = ism(new Map(), 1);
   await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
-  await using keeper = await pod(url);
+  await using keeper = await keeperOf(url);
   const { metrics, said } = await keeper.look(2);
   assert.equal(valueOf(metrics, "opensearch_log_indices_unmade"), 1);
-  assert.match(said, /^cannot make logs-host-\S+: [^]*maximum shards open/);
+  assert.match(said, /^cannot make logs-host-\S+: [^]*shards open/);
 
   const bare = ism(new Map());
   await using __ = { [Symbol.asyncDispose]: () => bare.server.shutdown() };
-  await using early = await pod(bare.url);
+  await using early = await keeperOf(bare.url);
   await early.look(3);
   assert.deepEqual(bare.made, []);
 });
