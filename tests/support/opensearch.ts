@@ -43,6 +43,13 @@ const refused = (status: number, type: string, reason: string, cause?: string): 
   },
 });
 
+/** A setting as OpenSearch gives it back: text, in lists and objects too. */
+function asStored(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(asStored);
+  if (value === null || typeof value !== "object") return String(value);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, asStored(inner)]));
+}
+
 /** Its state is open to tests: what they put there was done by somebody else. */
 export class FakeOpenSearch implements OpenSearch {
   readonly pause = 1;
@@ -144,7 +151,7 @@ export class FakeOpenSearch implements OpenSearch {
       const path = `index.${key.replace(/^index\./, "")}`.split(".");
       const last = path.pop()!;
       const node = path.reduce((node, part) => node[part] ??= {}, settings);
-      node[last] = String(value);
+      node[last] = asStored(value);
     }
     const template = { ...body.template, settings };
     this.templates.set(name, structuredClone({ ...body, template, composed_of: [] }));

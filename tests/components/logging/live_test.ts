@@ -103,7 +103,9 @@ live("a Korean word is found whatever particle follows, and only where it stands
   assert.deepEqual(await found("데이터베이스"), [2]);
   assert.deepEqual(await found("베이스"), [2]);
   assert.deepEqual(await found("timeout 서버"), [3]);
-  assert.deepEqual(await found("TIMEOUT"), []); // glued to a particle it is another word than timeout이
+  assert.deepEqual(await found("TIMEOUT"), [3]); // though a particle is glued to it
+  assert.deepEqual(await found("API AND 3번"), [3]);
+  assert.deepEqual(await found("time"), []);
   assert.deepEqual(await found("오류 NOT 결제에"), [1]);
   assert.deepEqual(await found("장애"), []);
 });

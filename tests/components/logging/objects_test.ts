@@ -275,6 +275,22 @@ Deno.test("P3: no field that a writer names is mapped, and no value is too long 
   });
 });
 
+Deno.test("indexTemplate() parts Latin letters and digits from Korean ones that are glued to them", async () => {
+  // deno-lint-ignore no-explicit-any
+  const { settings, mappings } = (indexTemplate(await fixtureCluster("197")) as any).template;
+  const { char_filter: { apart }, analyzer } = settings.analysis;
+  for (const field of [mappings.properties.log, mappings.properties.message]) {
+    assert.deepEqual(analyzer[field.fields.cjk.analyzer].char_filter, ["apart"]);
+  }
+  const parted = (text: string) =>
+    text.replaceAll(new RegExp(apart.pattern, "g"), apart.replacement);
+  assert.equal(
+    parted("API서버에서 timeout이 3번, 결제에 404가"),
+    "API 서버에서 timeout 이 3 번, 결제에 404 가",
+  );
+  assert.equal(parted("web-0 数据库 データ"), "web-0 数据库 データ");
+});
+
 Deno.test("P3: what a container writes stays text, and no key can come twice", async () => {
   const objects = await objectsOf();
   const { data } = byId(objects, "ConfigMap/node-agents/fluent-bit");
