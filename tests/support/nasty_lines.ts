@@ -164,7 +164,7 @@ export function nastyLines(): NastyLine[] {
       "app.kubernetes.io/name": "web",
       "app.kubernetes.io/name.x": "y",
     }),
-    pod("labels that differ in a dot only", "x", { "a.b": "1", a_b: "2" }),
+    pod("labels that differ in a dot only", "x", { "a.b": "1", a_b: "2", "a..b": "3", a: "4" }),
     pod("labels as long as they may be", "x", {
       [`${"p".repeat(63)}.${"q".repeat(63)}.${"r".repeat(63)}.${"s".repeat(61)}/${"n".repeat(63)}`]:
         "v".repeat(63),
@@ -197,6 +197,13 @@ export function nastyLines(): NastyLine[] {
       cmdline: "--flag ".repeat(14_629),
       exe: "/x".repeat(40_000),
     }),
+    // One name, and each writer means another kind of thing by it.
+    ...[1, "1", true, null, { of: { what: "x" } }, ["x", 1, {}], "2026-11-29", "10.0.0.1"].map(
+      (state, at) => host(`a field of eight kinds, ${at + 1}`, { ...ENTRY, state }),
+    ),
+    host("text and words that are objects", { ...ENTRY, message: { a: 1 }, priority: { b: 2 } }),
+    host("objects and lists of words", { ...ENTRY, comm: ["a", ["b"]], path: [{ c: 3 }, "d"] }),
+    host("names with dots", { ...ENTRY, "state.of": 1, "state.of.what": 2, "container.": 3 }),
     host("an unknown field of 100 KB", { ...ENTRY, blob: "A".repeat(100_000) }),
     host("fields that have a meaning here", {
       ...ENTRY,
@@ -231,6 +238,7 @@ export function nastyLines(): NastyLine[] {
     }),
     // What no configuration of ours makes, to show that this would see it.
     refused("a field twice", `{"@timestamp":"${TIME}","cluster":"a","cluster":"b"}`),
+    refused("a name with two dots in a row", `{"@timestamp":"${TIME}","a..b":"x"}`),
     refused("text where objects are", `{"@timestamp":"${TIME}","kubernetes":"x"}`),
     refused("1,500 levels of fields", `{"@timestamp":"${TIME}","app":${deep(1500)}}`),
   ];

@@ -294,7 +294,12 @@ Deno.test("indexTemplate() parts Latin letters and digits from Korean ones that 
 Deno.test("P3: what a container writes stays text, and no key can come twice", async () => {
   const objects = await objectsOf();
   const { data } = byId(objects, "ConfigMap/node-agents/fluent-bit");
-  const { pipeline: { inputs, filters } } = parse(data["fluent-bit.yaml"]);
+  const { pipeline: { inputs, filters, outputs } } = parse(data["fluent-bit.yaml"]);
+  // Else a pod's labels a.b and a_b are the same key.
+  // deno-lint-ignore no-explicit-any
+  const ofPods = outputs.filter((one: any) => one.match.startsWith("kube."));
+  assert.equal(ofPods.length, 1);
+  assert.ok([undefined, false, "off"].includes(ofPods[0].replace_dots));
   // deno-lint-ignore no-explicit-any
   const filter = (alias: string) => filters.find((one: any) => one.alias === alias);
   assert.ok([false, "off"].includes(filter("kubernetes").merge_log));
