@@ -34,8 +34,129 @@ override ALONE := tests/lib/render/bundle_test.ts,tests/lib/render/download_test
 ## help              list the targets
 .PHONY: help
 help:
-	@sed -n 's/^## /  make /p' Makefile
+	@sed -n 's/^### \(.*\)/\n\1/p; s/^## /  make /p' Makefile
 	@echo "  clusters: $(IDS)"
+
+### Deploy
+
+## config            every effective setting of the clusters and where it comes from (config-196 for one)
+.PHONY: config
+config:
+	@$(RUN) scripts/operate/config.ts $(FLEET)
+
+config-%: FORCE
+	@$(RUN) scripts/operate/config.ts "$$STEM"
+
+## preflight         what a deploy would meet, as a table with the fix for each thing (preflight-196 for one)
+.PHONY: preflight
+preflight:
+	@$(RUN) scripts/operate/preflight.ts $(FLEET)
+
+preflight-%: FORCE
+	@$(RUN) scripts/operate/preflight.ts "$$STEM"
+
+## plan              what a deploy would change, on every cluster (plan-196 for one)
+.PHONY: plan
+plan:
+	@$(RUN) scripts/fleet.ts plan $(FLEET) $$ARGS
+
+plan-%: FORCE
+	@$(RUN) scripts/fleet.ts plan "$$STEM" $$ARGS
+
+## cluster-196       all steps on one cluster, or cluster-pilot: on a group, cluster-edges, cluster-197,198
+cluster-%: FORCE
+	@$(RUN) scripts/fleet.ts deploy "$$STEM" $$ARGS
+
+## all               all steps on every cluster, side by side; GROUP=pilot on a group, here and below
+.PHONY: all
+all:
+	@$(RUN) scripts/fleet.ts deploy $(FLEET) $$ARGS
+
+## 30-thanos         one step (any of scripts/NN-*.ts); CLUSTER=197 or GROUP=pilot
+.PHONY: $(STEPS)
+$(STEPS):
+	@$(RUN) scripts/$@.ts $(CHOSEN) $$ARGS
+
+## remove-197        what the steps made, last one first; shows it only, YES=197 deletes it; data stays
+remove-%: FORCE
+	@$(RUN) scripts/fleet.ts remove "$$STEM" $$ARGS
+
+## new-cluster       env file of one more edge; NAME=cluster-199-edge NODE_IP=192.168.101.199
+.PHONY: new-cluster
+new-cluster:
+	@$(RUN) scripts/operate/new_cluster.ts "NAME=$$NAME" "NODE_IP=$$NODE_IP" "CONTEXT=$$CONTEXT" "DOMAIN=$$DOMAIN"
+
+## certificates      site CA and one certificate per cluster for INGRESS_TLS, in INGRESS_TLS_DIR
+.PHONY: certificates
+certificates:
+	@$(RUN) scripts/operate/certificates.ts
+
+## pin               what the tag of every image names now, into env/pinned.json: pods go by that; ARGS=--renew
+.PHONY: pin
+pin:
+	@$(RUN) scripts/operate/pin.ts $$ARGS
+
+## rotate-s3         the S3 keys of env/secret.env everywhere, proof, then the old ones off; ARGS=--keep-old
+.PHONY: rotate-s3
+rotate-s3:
+	@$(RUN) scripts/operate/rotate_s3.ts $$ARGS
+
+## restore-logs      days of logs on S3: CLUSTER=197; DAY=2026.11.08 brings one back, ARGS=--drop away
+.PHONY: restore-logs
+restore-logs:
+	@$(RUN) scripts/operate/restore_logs.ts $(CHOSEN) $$ARGS
+
+## restore-volume    backups of volumes on S3: CLUSTER=197; CLAIM=monitoring/data restores one, AS=name beside it
+.PHONY: restore-volume
+restore-volume:
+	@$(RUN) scripts/operate/restore_volume.ts $(CHOSEN)
+
+### Look
+
+## status            how every cluster is, as the centre sees it: 0 all well, 11 not; ARGS=--watch, --all, --json
+.PHONY: status
+status:
+	@$(RUN) scripts/operate/status.ts $(FLEET) $$ARGS
+
+## alerts            what fires anywhere, its runbook and where to silence it (alerts-196 for one); ARGS=--json
+.PHONY: alerts
+alerts:
+	@$(RUN) scripts/operate/alerts.ts $(FLEET) $$ARGS
+
+alerts-%: FORCE
+	@$(RUN) scripts/operate/alerts.ts "$$STEM" $$ARGS
+
+## verify            check every cluster end to end (verify-196 for one)
+.PHONY: verify
+verify:
+	@$(RUN) scripts/fleet.ts verify $(FLEET)
+
+verify-%: FORCE
+	@$(RUN) scripts/fleet.ts verify "$$STEM"
+
+## drift             as plan, ending with 0 (all as wanted), 12 (not) or a failure: for a timer (drift-196 for one)
+.PHONY: drift
+drift:
+	@$(RUN) scripts/fleet.ts drift $(FLEET) $$ARGS
+
+drift-%: FORCE
+	@$(RUN) scripts/fleet.ts drift "$$STEM" $$ARGS
+
+## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
+.PHONY: logs
+logs:
+	@$(RUN) scripts/operate/logs.ts $(CHOSEN)
+
+## explain-197       why an object, or a field of it, is as it is; OBJ=Kind/namespace/name FIELD=spec.replicas
+explain-%: FORCE
+	@$(RUN) scripts/operate/explain.ts "$$STEM"
+
+## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
+.PHONY: compare
+compare:
+	@$(RUN) scripts/operate/compare.ts $${GROUP-$$CLUSTERS}
+
+### Try, and work on it
 
 ## tools             get the pinned tools (PATH, download, or Go build)
 .PHONY: tools
@@ -67,15 +188,15 @@ lab-down lab-wipe lab-status: lab-%:
 lab-cut lab-heal lab-restart: lab-%:
 	@tests/lab/lab $* "$$CLUSTER"
 
-## lab-pictures      what a browser sees in it, as PNG files in .lab/pictures
-.PHONY: lab-pictures
-lab-pictures:
-	@tests/lab/pictures .lab/pictures
-
 ## lab-exec          a command at the operator's seat: CMD='kubectl --context mkube-196 get pods -A', CMD='make verify'
 .PHONY: lab-exec
 lab-exec:
 	@tests/lab/lab exec -- sh -c "$$CMD"
+
+## lab-pictures      what a browser sees in it, as PNG files in .lab/pictures
+.PHONY: lab-pictures
+lab-pictures:
+	@tests/lab/pictures .lab/pictures
 
 ## test              format, lint, types and every test; needs no cluster
 .PHONY: test
@@ -127,120 +248,8 @@ e2e:
 e2e-faults:
 	@$(DEMO) tests/e2e/run.ts drills
 
-## config            every effective setting of the clusters and where it comes from (config-196 for one)
-.PHONY: config
-config:
-	@$(RUN) scripts/operate/config.ts $(FLEET)
-
-config-%: FORCE
-	@$(RUN) scripts/operate/config.ts "$$STEM"
-
-## preflight         what a deploy would meet, as a table with the fix for each thing (preflight-196 for one)
-.PHONY: preflight
-preflight:
-	@$(RUN) scripts/operate/preflight.ts $(FLEET)
-
-preflight-%: FORCE
-	@$(RUN) scripts/operate/preflight.ts "$$STEM"
-
-## certificates      site CA and one certificate per cluster for INGRESS_TLS, in INGRESS_TLS_DIR
-.PHONY: certificates
-certificates:
-	@$(RUN) scripts/operate/certificates.ts
-
-## cluster-196       all steps on one cluster, or cluster-pilot: on a group, cluster-edges, cluster-197,198
-cluster-%: FORCE
-	@$(RUN) scripts/fleet.ts deploy "$$STEM" $$ARGS
-
-## all               all steps on every cluster, side by side; GROUP=pilot on a group, here and below
-.PHONY: all
-all:
-	@$(RUN) scripts/fleet.ts deploy $(FLEET) $$ARGS
-
-## new-cluster       env file of one more edge; NAME=cluster-199-edge NODE_IP=192.168.101.199
-.PHONY: new-cluster
-new-cluster:
-	@$(RUN) scripts/operate/new_cluster.ts "NAME=$$NAME" "NODE_IP=$$NODE_IP" "CONTEXT=$$CONTEXT" "DOMAIN=$$DOMAIN"
-
-## 30-thanos         one step (any of scripts/NN-*.ts); CLUSTER=197 or GROUP=pilot
-.PHONY: $(STEPS)
-$(STEPS):
-	@$(RUN) scripts/$@.ts $(CHOSEN) $$ARGS
-
-## plan              what a deploy would change, on every cluster (plan-196 for one)
-.PHONY: plan
-plan:
-	@$(RUN) scripts/fleet.ts plan $(FLEET) $$ARGS
-
-plan-%: FORCE
-	@$(RUN) scripts/fleet.ts plan "$$STEM" $$ARGS
-
-## drift             the same, ending with 0 (all as wanted), 12 (not) or a failure: for a timer (drift-196 for one)
-.PHONY: drift
-drift:
-	@$(RUN) scripts/fleet.ts drift $(FLEET) $$ARGS
-
-drift-%: FORCE
-	@$(RUN) scripts/fleet.ts drift "$$STEM" $$ARGS
-
-## explain-197       why an object, or a field of it, is as it is; OBJ=Kind/namespace/name FIELD=spec.replicas
-explain-%: FORCE
-	@$(RUN) scripts/operate/explain.ts "$$STEM"
-
-## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
-.PHONY: compare
-compare:
-	@$(RUN) scripts/operate/compare.ts $${GROUP-$$CLUSTERS}
-
-## status            how every cluster is, as the centre sees it: 0 all well, 11 not; ARGS=--watch, --all, --json
-.PHONY: status
-status:
-	@$(RUN) scripts/operate/status.ts $(FLEET) $$ARGS
-
-## alerts            what fires anywhere, its runbook and where to silence it (alerts-196 for one); ARGS=--json
-.PHONY: alerts
-alerts:
-	@$(RUN) scripts/operate/alerts.ts $(FLEET) $$ARGS
-
-alerts-%: FORCE
-	@$(RUN) scripts/operate/alerts.ts "$$STEM" $$ARGS
-
-## verify            check every cluster end to end (verify-196 for one)
-.PHONY: verify
-verify:
-	@$(RUN) scripts/fleet.ts verify $(FLEET)
-
-verify-%: FORCE
-	@$(RUN) scripts/fleet.ts verify "$$STEM"
-
-## remove-197        what the steps made, last one first; shows it only, YES=197 deletes it; data stays
-remove-%: FORCE
-	@$(RUN) scripts/fleet.ts remove "$$STEM" $$ARGS
-
-## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
-.PHONY: logs
-logs:
-	@$(RUN) scripts/operate/logs.ts $(CHOSEN)
-
-## restore-logs      days of logs on S3: CLUSTER=197; DAY=2026.11.08 brings one back, ARGS=--drop away
-.PHONY: restore-logs
-restore-logs:
-	@$(RUN) scripts/operate/restore_logs.ts $(CHOSEN) $$ARGS
-
-## restore-volume    backups of volumes on S3: CLUSTER=197; CLAIM=monitoring/data restores one, AS=name beside it
-.PHONY: restore-volume
-restore-volume:
-	@$(RUN) scripts/operate/restore_volume.ts $(CHOSEN)
-
-## rotate-s3         the S3 keys of env/secret.env everywhere, proof, then the old ones off; ARGS=--keep-old
-.PHONY: rotate-s3
-rotate-s3:
-	@$(RUN) scripts/operate/rotate_s3.ts $$ARGS
-
-## pin               what the tag of every image names now, into env/pinned.json: pods go by that; ARGS=--renew
-.PHONY: pin
-pin:
-	@$(RUN) scripts/operate/pin.ts $$ARGS
+# Named beside their patterns, so that a shell completes them.
+$(foreach verb,config preflight plan cluster remove alerts verify drift explain,$(IDS:%=$(verb)-%)): FORCE
 
 .PHONY: FORCE
 FORCE:
