@@ -129,10 +129,10 @@ alerts-%: FORCE
 ## verify            check every cluster end to end (verify-196 for one)
 .PHONY: verify
 verify:
-	@$(RUN) scripts/fleet.ts verify $(FLEET)
+	@$(RUN) scripts/fleet.ts verify $(FLEET) $$ARGS
 
 verify-%: FORCE
-	@$(RUN) scripts/fleet.ts verify "$$STEM"
+	@$(RUN) scripts/fleet.ts verify "$$STEM" $$ARGS
 
 ## drift             as plan, ending with 0 (all as wanted), 12 (not) or a failure: for a timer (drift-196 for one)
 .PHONY: drift
