@@ -35,6 +35,8 @@ export async function readPins(
     return new Map(entries);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    problems.push(`${file}  ${messageOf(error)}: delete it, and make pin writes it anew`);
+    const fix =
+      "mend it, or take it back from git; without it make pin takes what the tags name now";
+    problems.push(`${file}  ${messageOf(error)}: ${fix}`);
   }
 }

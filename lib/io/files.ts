@@ -36,6 +36,7 @@ export function homeFolder(): string {
 export async function replaceFile(
   path: string,
   write: (temporary: string) => Promise<void>,
+  remedy = "set TMC_CACHE to a folder that can be written",
 ): Promise<void> {
   const temporary = `${path}.${process.pid}-${randomBytes(4).toString("hex")}.part`;
   try {
@@ -44,7 +45,7 @@ export async function replaceFile(
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    throw diskError(path, error, "set TMC_CACHE to a folder that can be written");
+    throw diskError(path, error, remedy);
   }
 }
 

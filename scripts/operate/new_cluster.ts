@@ -127,7 +127,7 @@ async function answers({ hostname, port }: URL): Promise<boolean> {
   }
 }
 
-/** Writes a file that must not be there, whole or not at all. */
+/** Writes a file that must not be there; what cannot be written whole is taken away again. */
 async function writeNew(root: string, file: string, text: string): Promise<void> {
   const path = resolve(root, file);
   try {

@@ -1,6 +1,7 @@
 // Asks the registries what the tag of every image of the fleet names, and keeps the digests in IMAGE_PINS_FILE: from
 // then on pods go by them, whatever is pushed over a tag. Changes no cluster; `make plan` tells what will restart.
 import "../needs.ts";
+import { Buffer } from "node:buffer";
 import { writeFile } from "node:fs/promises";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { choiceFor, command } from "../../lib/cli/command.ts";
@@ -28,7 +29,8 @@ export async function pin(
   const next = images.map((image) => [image, (kept.includes(image) ? before : now).get(image)!]);
   const path = projectPath(text(fleet[0]!, "IMAGE_PINS_FILE"));
   const content = JSON.stringify(Object.fromEntries(next), null, 2) + "\n";
-  await replaceFile(path, (temporary) => writeFile(temporary, content));
+  const elsewhere = "point IMAGE_PINS_FILE to a file that can be written";
+  await replaceFile(path, (temporary) => writeFile(temporary, content), elsewhere);
 
   const state = (image: string) =>
     !before.has(image) ? "new" : moved.includes(image) ? "CHANGED" : "as before";
@@ -56,7 +58,9 @@ async function wanted(cluster: Cluster): Promise<string[]> {
 /** The digest of each image. */
 async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, string>> {
   const logins = await readLogins();
-  maskSecrets([...logins.values()].flatMap((login) => [login, atob(login).replace(/^[^:]*:/, "")]));
+  const passwordIn = (login: string) =>
+    Buffer.from(login, "base64").toString().replace(/^[^:]*:/, "");
+  maskSecrets([...logins.values()].flatMap((login) => [login, passwordIn(login)]));
   const caCerts = [...new Set(fleet.flatMap(({ s3Ca }) => s3Ca ?? []))];
   using client = Deno.createHttpClient({ caCerts });
   const mirrors = fleet.map((cluster) => text(cluster, "IMAGE_REGISTRY")).filter(Boolean);

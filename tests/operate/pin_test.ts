@@ -210,6 +210,7 @@ Deno.test("digestOf() hashes what is sent where no digest is, and takes no page 
   await using place = await site({
     answer: (path, { method }) =>
       new Response(method === "GET" ? manifest : null, {
+        status: method === "GET" && path.includes("busy") ? 503 : 200,
         headers: {
           "content-type": path.includes("page") ? "text/html" : `${INDEX}; charset=utf-8`,
         },
@@ -219,6 +220,8 @@ Deno.test("digestOf() hashes what is sent where no digest is, and takes no page 
   const error = await refusal(digestOf(`${place.host}/page:1`));
   assert.equal(error.exitCode, 8);
   assert.match(wording(error), /text\/html[^]*login page/);
+  const busy = await refusal(digestOf(`${place.host}/busy:1`));
+  assert.match(wording(busy), /refused[^]*HTTP 503/);
 });
 
 Deno.test("digestOf() asks the registry that a runtime asks, over TLS but for loopback", async () => {

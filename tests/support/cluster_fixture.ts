@@ -10,10 +10,16 @@ export const SECRETS = {
   UI_BASIC_AUTH: "admin:{SHA}EXR+0qOQT4KTG69ZJEN3IlnqjcE=",
 };
 
+/** Files of env/ that only this operator has. */
+const NO_FILES = {
+  SECRET_FILE: "tests/fixtures/no-such-secret.env",
+  IMAGE_PINS_FILE: "tests/fixtures/no-such-pins.json",
+};
+
 /** The fleet of env/ as an operator with these secrets has it, free of this shell's settings. */
 export function fixtureFleet(environment: Record<string, string> = {}): Promise<Cluster[]> {
   return loadFleet({
-    environment: { SECRET_FILE: "tests/fixtures/no-such-secret.env", ...SECRETS, ...environment },
+    environment: { ...NO_FILES, ...SECRETS, ...environment },
   });
 }
 

@@ -95,7 +95,7 @@ async function remove(os: OpenSearch, target: string): Promise<Change> {
   return { id: target, action: "deleted" };
 }
 
-/** No day is restored to a disk above the first, and none is renderFile beyond the second. */
+/** No day is restored to a disk above the first, and none is filled beyond the second. */
 const LOW = 0.85, HIGH = 0.9;
 
 /** A node's disk, in bytes. */

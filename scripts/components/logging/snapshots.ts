@@ -132,10 +132,11 @@ export async function picksOf(
   const torn = new Set(incomplete(all).flatMap(({ indices }) => indices));
   const picks = choose(snapshots, day, source.prefix, torn);
   return picks.map((pick) => {
-    // As earlier revisions have named the only one.
-    const target = source.prefix + pick.index;
+    // Earlier revisions had one part, by the name of the index.
+    const old = source.prefix + pick.index;
+    if (!live.includes(old)) return pick;
     const isOnly = picks.filter(({ index }) => index === pick.index).length === 1;
-    return isOnly && live.includes(target) ? { ...pick, target } : pick;
+    return isOnly ? { ...pick, target: old } : { ...pick, replaces: [...pick.replaces, old] };
   });
 }
 

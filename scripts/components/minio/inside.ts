@@ -1,5 +1,5 @@
 // Whether the pods of a cluster reach S3, which this machine reaches on another way: a short Job in which
-// Thanos lists each bucket with its program's key. Of what it needs nothing stays.
+// Thanos lists each bucket with its program's key. What it needs goes with it.
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { NAMESPACE, runJob, runName, shortJob } from "../../../lib/probe/job.ts";

@@ -59,7 +59,7 @@ export function packOwn(cluster: Cluster, components: string[]): Promise<Manifes
   });
 }
 
-// Other systems, and what the rules and scrapes that are left out would have renderFile.
+// Other systems, and what the rules and scrapes that are left out would have filled.
 const EMPTY_HERE = /^(.*windows.*|nodes-aix|nodes-darwin|prometheus-remote-write|apiserver)\.json$/;
 const CONTROL_PLANE = /^(controller-manager|scheduler|proxy)\.json$/;
 // Compares clusters, of which an edge's Prometheus knows none.

@@ -63,12 +63,15 @@ export async function digestOf(image: string, options: RegistryOptions = {}): Pr
     authorization = await authorize(answer.headers.get("www-authenticate") ?? "", place, options);
     answer = await ask("HEAD");
   }
-  if (!answer.ok) throw refusal(image, url, host, answer.status);
-  const digest = answer.headers.get("docker-content-digest") ??
+  let digest = answer.headers.get("docker-content-digest");
+  if (answer.ok && !digest) {
     // Nobody must send it; what is sent for GET hashes to it.
-    `sha256:${createHash("sha256").update(await (await ask("GET")).bytes()).digest("hex")}`;
+    answer = await ask("GET");
+    digest = `sha256:${createHash("sha256").update(await answer.bytes()).digest("hex")}`;
+  }
+  if (!answer.ok) throw refusal(image, url, host, answer.status);
   const kind = answer.headers.get("content-type")?.split(";")[0] ?? "";
-  if (KINDS.includes(kind) && /^sha256:[0-9a-f]{64}$/.test(digest)) return digest;
+  if (KINDS.includes(kind) && digest && /^sha256:[0-9a-f]{64}$/.test(digest)) return digest;
   throw new DeployError(`Cannot pin ${image}: the answer is no image that nodes could pull`, {
     exitCode: ExitCode.service,
     where: `${url}: ${kind || "no content-type"}, ${digest}`,
@@ -91,9 +94,8 @@ async function call(
     throw new DeployError(`Cannot ask the registry ${host}: no answer`, {
       exitCode: ExitCode.unreachable,
       where: [`${url}: ${messageOf(why)}`, ...proxyHint(new URL(url).hostname)],
-      fix:
-        `let this machine reach ${new URL(url).host}, or set IMAGE_REGISTRY to a registry that ` +
-        "it reaches (S3_CA_FILE is trusted there)",
+      fix: `let this machine reach ${new URL(url).host} over TLS (pins need https), or set ` +
+        "IMAGE_REGISTRY to a registry that it reaches so (S3_CA_FILE is trusted there)",
     });
   }
 }

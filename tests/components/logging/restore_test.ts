@@ -249,6 +249,15 @@ Deno.test("P15: restoreDay() has all of a day back whose index was made anew, an
   assert.deepEqual(await restoredIndices(os), []);
 });
 
+Deno.test("P15: restoreDay() has no line twice where an earlier revision has restored one of two parts", async () => {
+  const { os, own } = await site();
+  os.leave(`restored-${K8S}`, { bytes: 2e9, lines: 5000, type: "EXISTING_STORE" });
+  os.stored.get("cluster-197")!.push(stored(K8S, "2026.01.17"));
+  await restore(os, own);
+  assert.ok(!(await restoredIndices(os)).includes(`restored-${K8S}`));
+  assert.deepEqual((await restore(os, own)).changes, []);
+});
+
 Deno.test("P15: restoreDay() never deletes a part whose snapshot has gone from S3", async () => {
   const { os, own } = await site();
   os.stored.get("cluster-197")!.push(stored(K8S, "2026.01.17"));

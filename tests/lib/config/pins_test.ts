@@ -23,7 +23,7 @@ Deno.test("loadFleet() gives every cluster the digests of IMAGE_PINS_FILE, or no
 
 for (
   const [title, text, words] of [
-    ["no JSON", "{", /env\/pinned\.json {2}.*delete it, and make pin writes it anew/],
+    ["no JSON", "{", /env\/pinned\.json {2}.*mend it, or take it back from git/],
     ["a list", "[1]", /env\/pinned\.json {2}is no JSON object/],
     ["null", "null", /env\/pinned\.json {2}is no JSON object/],
     ["a short digest", `{"${IMAGE}":"sha256:abc"}`, /"quay.*v1": "sha256:abc": expected/],
