@@ -130,8 +130,8 @@ function unusable(path: string, where: string, fix: string): DeployError {
 }
 
 /**
- * Refuses (exit 4) a cluster whose plan is `now` another one than in the file: it has moved, or the
- * manifests or settings have.
+ * Refuses (exit 4) a cluster on which there is `now` something to do that is not so in the file: it has moved, or
+ * the manifests or settings have.
  */
 export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now: Planned[]): void {
   const approved = clusters.find(({ id }) => id === cluster.id)?.changes;
@@ -144,19 +144,16 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
   }
   const line = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
   const wanted = pending(now).map((entry) => ({ ...entry, mark: sealedMark(cluster, entry) }));
-  // It has had its turn: a run with the plan that stopped half way is typed again.
-  if (wanted.length === 0) return;
-  const before = new Set(approved.map(line)), after = new Set(wanted.map(line));
-  const moved = [
-    ...wanted.filter((entry) => !before.has(line(entry))),
-    ...approved.filter((entry) => !after.has(line(entry))),
-  ];
+  const before = new Set(approved.map(line));
+  // What was approved and is done by now stands for nothing: a run before may have stopped half way, and another
+  // cluster may have made what they share, such as buckets.
+  const moved = wanted.filter((entry) => !before.has(line(entry)));
   if (moved.length === 0) return;
   throw new DeployError(`Refused: ${cluster.id} is not as it was when the plan was made`, {
     exitCode: ExitCode.refused,
     where: [
       `the plan is of ${made}; since then another thing to do:`,
-      ...new Set(moved.map(({ id }) => id)),
+      ...moved.map(({ id }) => id),
     ],
     fix: "make the plan again, read it, then deploy with it",
   });

@@ -103,6 +103,17 @@ Deno.test("refuseMoved() lets a cluster pass that is as it was, and one that has
   refuseMoved(file, cluster, entries.map(({ id }) => planned(id, "", "unchanged")));
 });
 
+Deno.test("refuseMoved() lets a cluster pass on which a part is done: of a run before, or by another cluster", () => {
+  const bucket = planned("Bucket/thanos", "", "create"), own = planned("Deployment/n/own", "2");
+  const binding = JSON.parse(plansJson([{ cluster, entries: [bucket, ...entries, own] }]));
+  for (const now of [[...entries, own], [bucket, own]]) refuseMoved(binding, cluster, now);
+  const moved = [...entries, { ...own, mark: "3" }];
+  assert.throws(() => refuseMoved(binding, cluster, moved), ({ exitCode, where }: DeployError) => {
+    assert.deepEqual([exitCode, where.slice(1)], [4, [own.id]]);
+    return true;
+  });
+});
+
 const MOVES: [what: string, now: Planned[]][] = [
   ["whose object has changed", [planned("Deployment/n/a", "2")]],
   ["that has one more thing to do", [...entries, planned("Service/n/b", "3")]],
