@@ -13,7 +13,7 @@ import { pausedJson } from "./results.ts";
 
 const FORMAT = "thanos-multi-cluster/plan/";
 /** Written into every file; another version is another format. */
-const SCHEMA = `${FORMAT}v3`;
+const SCHEMA = `${FORMAT}v4`;
 
 interface PlanFile {
   schema: string;
@@ -112,13 +112,17 @@ export async function readPlan(path: string): Promise<PlanFile> {
   const text = await readFile(path, "utf8").catch((error) => error as Error);
   const fix = `make plan PLAN=${path} makes one`;
   if (text instanceof Error) throw unusable(path, text.message, fix);
+  let schema = "";
   try {
     const file = JSON.parse(text);
     if (file?.schema === SCHEMA) return file;
+    schema = String(file?.schema);
   } catch {
     // Told below, like any other text.
   }
-  throw unusable(path, `it is no plan of the format ${SCHEMA}`, fix);
+  const isOther = schema.startsWith(FORMAT);
+  const found = isOther ? `another revision made it, as ${schema}` : "it is no plan";
+  throw unusable(path, `${found}; this one reads ${SCHEMA}`, fix);
 }
 
 function unusable(path: string, where: string, fix: string): DeployError {

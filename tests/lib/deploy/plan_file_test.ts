@@ -36,7 +36,7 @@ Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () =>
   assert.deepEqual(file.clusters, [
     { id: "197", name: "cluster-197-edge", changes, unchanged: 1, unseen: [] },
   ]);
-  assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v3");
+  assert.equal(JSON.parse(await readFile(path, "utf8")).schema, "thanos-multi-cluster/plan/v4");
 });
 
 Deno.test("P13: a plan tells no hash of a Secret to who has not the site's S3 key", async () => {
@@ -153,9 +153,22 @@ Deno.test("refuseMoved() refuses a cluster that the plan does not speak of", asy
 
 Deno.test("readPlan() refuses (2) what is no plan", async () => {
   await assert.rejects(readPlan(`${path}.missing`), { exitCode: 2 });
-  for (const text of ["", "{}", '{"schema":"thanos-multi-cluster/plan/v9"}']) {
+  for (const text of ["", "{}", "null", '{"schema":"thanos-multi-cluster/deploy/v1"}']) {
     await writeFile(`${path}.other`, text);
-    await assert.rejects(readPlan(`${path}.other`), { exitCode: 2 });
+    const where = ["it is no plan; this one reads thanos-multi-cluster/plan/v4"];
+    await assert.rejects(readPlan(`${path}.other`), { exitCode: 2, where });
+  }
+});
+
+Deno.test("readPlan() refuses (2) the plan of another revision, and says so: its marks are others", async () => {
+  for (const version of ["v3", "v9"]) {
+    const schema = `thanos-multi-cluster/plan/${version}`;
+    await writeFile(`${path}.other`, JSON.stringify({ ...file, schema }));
+    const where = [
+      `another revision made it, as ${schema}; this one reads thanos-multi-cluster/plan/v4`,
+    ];
+    const fix = `make plan PLAN=${path}.other makes one`;
+    await assert.rejects(readPlan(`${path}.other`), { exitCode: 2, where, fix });
   }
 });
 
@@ -175,7 +188,7 @@ Deno.test("X1: JSON keeps its names when a secret is one of them, and its texts 
     plansJson([{ cluster, entries: [change] }, { cluster, entries: [], error }]),
   );
   assert.deepEqual([plans.schema, plans.clusters[0].unchanged], [
-    "thanos-multi-cluster/plan/v3",
+    "thanos-multi-cluster/plan/v4",
     0,
   ]);
   assert.equal(plans.clusters[0].changes[0].id, "Service/monitoring/a");
