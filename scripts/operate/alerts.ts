@@ -2,7 +2,7 @@
 // silenced. Changes nothing.
 import "../needs.ts";
 import { choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
 import { print, printJson, table } from "../../lib/io/report.ts";
@@ -34,8 +34,7 @@ export async function alarmOf(ask: Ask, clusters: Cluster[], fleet: Cluster[]): 
   const firing = await firingOf(ask, counted, fleet);
   return {
     firing: firing.filter(({ cluster }) => clusters.some(({ id }) => id === cluster)),
-    unseen: clusters.filter((one) => !isHeard(text(one, "CLUSTER_NAME"), counted))
-      .map(({ id }) => id),
+    unseen: clusters.filter((one) => !isHeard(one, counted)).map(({ id }) => id),
   };
 }
 

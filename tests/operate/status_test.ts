@@ -47,6 +47,7 @@ interface Seen {
   days?: number;
   alerts?: [name: string, severity: string, labels?: Record<string, string>][];
   isSilent?: boolean;
+  ruler?: "away";
 }
 
 const WELL: Seen = {
@@ -67,13 +68,22 @@ function centreWith(seen: Record<string, Seen>, asked: string[] = [], rules: unk
       if (found === undefined) return [];
       return [{ metric: { cluster: nameOf(id), ...more }, value: [NOW, String(found)] }];
     });
-  const alerts = Object.entries(seen).flatMap(([id, { alerts = [], isSilent }]): Sample[] => {
-    const all = isSilent ? alerts : [...alerts, ["Watchdog", "none"] as const];
-    return all.map(([alertname, severity, labels = {}]) => ({
-      metric: { cluster: nameOf(id), alertname, severity, ...labels },
-      value: [NOW, "1"],
-    }));
-  });
+  const alerts = Object.entries(seen).flatMap(
+    ([id, { alerts = [], isSilent, ruler }]): Sample[] => {
+      const all = isSilent ? alerts : [...alerts, ["Watchdog", "none"] as const];
+      const own = all.map(([alertname, severity, labels = {}]) => ({
+        cluster: nameOf(id),
+        alertname,
+        severity,
+        ...labels,
+      }));
+      const beat = { alertname: "GlobalWatchdog", severity: "none", ...RULER };
+      return [...own, ...id === "196" && ruler !== "away" ? [beat] : []].map((metric) => ({
+        metric: metric as Sample["metric"],
+        value: [NOW, "1"],
+      }));
+    },
+  );
   const claim = { namespace: "monitoring", persistentvolumeclaim: "data" };
   const answers: [start: string, samples: Sample[]][] = [
     [QUESTIONS.samples, series(({ sample }) => sample)],
@@ -158,6 +168,21 @@ for (const [what, change, state] of CASES) {
     assert.equal(status.look, state === "well" ? "" : command);
   });
 }
+
+Deno.test("fleetStatus() and alarmOf() hear the centre only with the heartbeat of its Ruler, an edge without", async () => {
+  const seen: Record<string, Seen> = {
+    "196": { ...WELL, ruler: "away" },
+    "197": WELL,
+    "198": WELL,
+  };
+  const found = await fleetStatus(centreWith(seen), fleet);
+  assert.deepEqual(found.map(({ id, state, alerts }) => [id, state, alerts?.critical]), [
+    ["196", "unknown", undefined],
+    ["197", "well", 0],
+    ["198", "well", 0],
+  ]);
+  assert.deepEqual((await alarmOf(centreWith(seen), fleet, fleet)).unseen, ["196"]);
+});
 
 Deno.test("fleetStatus() waits for no line where nobody reads any", async () => {
   const [, edge] = fleetOf(3) as [Cluster, Cluster];

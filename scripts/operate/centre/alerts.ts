@@ -1,6 +1,6 @@
 // Alerts that fire anywhere in the fleet, as Thanos Query knows them: which and how many are series (ALERTS), their
 // texts come with the rules. An Alertmanager knows of its own cluster only, and a Ruler of its own rules.
-import { type Cluster, number, type Peer } from "../../../lib/core/cluster.ts";
+import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { type Ask, valuesOf } from "./way.ts";
 
@@ -38,11 +38,14 @@ export function aboutOf({ edge, cluster, ruler_cluster }: Labels, fleet: Peer[])
   return named[0] ?? fleet.find(({ role }) => role === "central")!;
 }
 
-/** Whether the heartbeat of the cluster arrives; what else fires there cannot be seen without. */
-export function isHeard(name: string, counted: Sample[]): boolean {
-  return counted.some(({ metric: { alertname, cluster } }) =>
-    alertname === "Watchdog" && cluster === name
-  );
+/** Whether every heartbeat of the cluster arrives; what else fires there cannot be seen without. */
+export function isHeard(cluster: Cluster, counted: Sample[]): boolean {
+  const name = text(cluster, "CLUSTER_NAME");
+  const beats = (alert: string, label: keyof Labels) =>
+    counted.some(({ metric }) => metric.alertname === alert && metric[label] === name);
+  // Half of what the centre may have to say comes from the Ruler.
+  return beats("Watchdog", "cluster") &&
+    (cluster.role !== "central" || beats("GlobalWatchdog", "ruler_cluster"));
 }
 
 /** What was counted, with its texts; the worst first, then the oldest. `fleet` is every cluster. */

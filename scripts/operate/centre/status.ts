@@ -97,7 +97,7 @@ function statusOf(cluster: Cluster, answers: Answers): Health {
     sampleAge: ageOf(own("samples") ?? own("before")) ?? "none",
     uploadAge: ageOf(own("uploads")),
     logAge: ageOf(own("lines")),
-    alerts: countsOf(cluster, name, answers.alerts),
+    alerts: countsOf(cluster, answers.alerts),
     volume: volumeOf(own("volumes")),
     certificate: firstToEnd(cluster, own("kubelets")),
   };
@@ -132,12 +132,13 @@ function ageOf(sample?: Sample): Age {
 }
 
 /** That there is none is known only where the heartbeat arrives. */
-function countsOf({ id, fleet }: Cluster, name: string, counted: Sample[]): Health["alerts"] {
+function countsOf(cluster: Cluster, counted: Sample[]): Health["alerts"] {
+  const { id, fleet } = cluster;
   const count = (severity: string) =>
     counted.filter(({ metric }) => metric.severity === severity && aboutOf(metric, fleet).id === id)
       .reduce((sum, { value }) => sum + Number(value[1]), 0);
   const [critical, warning] = [count("critical"), count("warning")];
-  return critical + warning > 0 || isHeard(name, counted) ? { critical, warning } : null;
+  return critical + warning > 0 || isHeard(cluster, counted) ? { critical, warning } : null;
 }
 
 function volumeOf(sample: Sample | undefined): Health["volume"] {
