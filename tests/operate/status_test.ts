@@ -156,6 +156,9 @@ const CASES: [what: string, change: Seen, state: Health["state"]][] = [
   ["a certificate that its kubelet renews", { days: 1 }, "well"],
   ["a warning", { alerts: ALERT("warning") }, "warn"],
   ["a critical alert", { alerts: ALERT("critical") }, "critical"],
+  ["an alert of a severity of its own", { alerts: ALERT("page") }, "warn"],
+  ["an alert without a severity", { alerts: ALERT("") }, "warn"],
+  ["a signal", { alerts: [["InfoInhibitor", "none"], ["Watchdog", "page"]] }, "well"],
   ["an information", { alerts: ALERT("info") }, "well"],
   ["no sample", { sample: undefined, before: NOW - 2460 }, "away"],
 ];
@@ -367,6 +370,16 @@ Deno.test("alarmOf() tells each alert once with the oldest's words, whose it is,
   ]);
   const isValid = await schemaOf("alerts");
   assert.ok(isValid(JSON.parse(jsonOf("alerts", alarm))), JSON.stringify(isValid.errors));
+  const odd = { "197": { alerts: [["X", "page"], ["Y", ""]] } } satisfies Record<string, Seen>;
+  const { firing } = await alarmOf(
+    centreWith(odd, [], [rule(nameOf("197"), "X", "page", {})]),
+    fleet,
+    fleet,
+  );
+  assert.deepEqual(firing.map(({ alert, severity, summary }) => [alert, severity, summary]), [
+    ["Y", "warning", null],
+    ["X", "warning", "old of X"],
+  ]);
   const one = await alarmOf(centreWith(seen, [], rules), [fleet[1]!], fleet);
   assert.deepEqual(one.firing.map(({ alert }) => alert), ["W"]);
 });
@@ -380,6 +393,8 @@ Deno.test("exitCodeOfAlarm() is 11 for a warning, a critical one, and a cluster 
   assert.equal(await codeOf({ "197": { alerts: ALERT("info") } }), 0);
   assert.equal(await codeOf({ "197": { alerts: ALERT("warning") } }), 11);
   assert.equal(await codeOf({ "197": { alerts: ALERT("critical") } }), 11);
+  assert.equal(await codeOf({ "197": { alerts: ALERT("page") } }), 11);
+  assert.equal(await codeOf({ "197": { alerts: [["Own", "none"]] } }), 0);
   assert.equal(await codeOf({ "197": { isSilent: true } }), 11);
 });
 

@@ -8,8 +8,10 @@ type Labels = Sample["metric"];
 
 /** What tells the alerts of one line from others. */
 const SAME = ["cluster", "edge", "ruler_cluster", "severity", "alertname"];
-/** What is shown, the worst first; a heartbeat has none of them. */
+/** What is shown, the worst first. */
 const SEVERITIES = ["critical", "warning", "info"];
+/** What always fires, or mutes others. */
+const SIGNALS = ["Watchdog", "GlobalWatchdog", "InfoInhibitor"];
 
 /** All alerts of one name that fire about one cluster. */
 export interface Firing {
@@ -31,6 +33,12 @@ export async function countedAlerts(ask: Ask): Promise<Sample[]> {
   return await valuesOf(ask, `count by (${SAME.join(", ")}) (ALERTS{alertstate="firing"})`);
 }
 
+/** How bad it is; what has another severity or none reaches people as well, and is a warning. A signal has none. */
+export function severityOf({ alertname = "", severity = "" }: Labels): string | undefined {
+  if (severity === "none" || SIGNALS.includes(alertname)) return undefined;
+  return SEVERITIES.includes(severity) ? severity : "warning";
+}
+
 /** Whose alert it is: some of the centre are about an edge, those of the Ruler about any cluster or all. */
 export function aboutOf({ edge, cluster, ruler_cluster }: Labels, fleet: Peer[]): Peer {
   const named = [edge, cluster, ruler_cluster]
@@ -50,15 +58,15 @@ export function isHeard(cluster: Cluster, counted: Sample[]): boolean {
 
 /** What was counted, with its texts; the worst first, then the oldest. `fleet` is every cluster. */
 export async function firingOf(ask: Ask, counted: Sample[], fleet: Cluster[]): Promise<Firing[]> {
-  const rank = (severity = "") => SEVERITIES.indexOf(severity);
-  const shown = counted.filter(({ metric }) => rank(metric.severity) >= 0);
+  const rank = (severity: string) => SEVERITIES.indexOf(severity);
+  const shown = counted.filter(({ metric }) => severityOf(metric));
   const texts = await textsOf(ask, new Set(shown.map(({ metric }) => metric.alertname!)));
   const peers = fleet[0]!.fleet;
   return shown.map(({ metric, value }): Firing => {
     const told = texts.find(({ labels }) => SAME.every((name) => labels[name] === metric[name]));
     return {
       cluster: aboutOf(metric, peers).id,
-      severity: metric.severity!,
+      severity: severityOf(metric)!,
       alert: metric.alertname!,
       count: Number(value[1]),
       since: told?.activeAt ?? null,

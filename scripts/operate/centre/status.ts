@@ -4,7 +4,7 @@ import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, isPaused, text } from "../../../lib/core/cluster.ts";
 import { judgeCertificates } from "../../checks/certificates.ts";
 import type { Sample } from "../../checks/metrics.ts";
-import { aboutOf, countedAlerts, isHeard } from "./alerts.ts";
+import { aboutOf, countedAlerts, isHeard, severityOf } from "./alerts.ts";
 import { type Ask, valuesOf } from "./way.ts";
 
 /** The worst first; what is paused is nobody's trouble. */
@@ -135,7 +135,9 @@ function ageOf(sample?: Sample): Age {
 function countsOf(cluster: Cluster, counted: Sample[]): Health["alerts"] {
   const { id, fleet } = cluster;
   const count = (severity: string) =>
-    counted.filter(({ metric }) => metric.severity === severity && aboutOf(metric, fleet).id === id)
+    counted.filter(({ metric }) =>
+      severityOf(metric) === severity && aboutOf(metric, fleet).id === id
+    )
       .reduce((sum, { value }) => sum + Number(value[1]), 0);
   const [critical, warning] = [count("critical"), count("warning")];
   return critical + warning > 0 || isHeard(cluster, counted) ? { critical, warning } : null;
