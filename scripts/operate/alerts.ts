@@ -1,8 +1,8 @@
 // What fires anywhere in the fleet, from the centre alone: the worst first, with its runbook and the page where it is
 // silenced. Changes nothing.
 import "../needs.ts";
-import { choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import type { Cluster } from "../../lib/core/cluster.ts";
+import { type Choice, choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { type Cluster, isPaused } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
 import { print, printJson, table } from "../../lib/io/report.ts";
@@ -16,25 +16,34 @@ export interface Alarm {
   firing: Firing[];
   /** Ids of those whose heartbeat does not arrive: nobody can see their alerts. */
   unseen: string[];
+  /** As `unseen`, but of those that are paused, which is no trouble. */
+  paused: string[];
 }
 
 if (import.meta.main) {
   await command("alerts.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
-    const { clusters, fleet } = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
-    const alarm = await atCentre(fleet, (ask) => alarmOf(ask, clusters, fleet));
+    const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
+    const alarm = await atCentre(choice.fleet, (ask) => alarmOf(ask, choice));
     if (flags.json) printJson(jsonOf("alerts", alarm));
     else print(alarmPage(alarm));
     return exitCodeOfAlarm(alarm);
   });
 }
 
-/** Asks the centre what fires about these clusters of the fleet. */
-export async function alarmOf(ask: Ask, clusters: Cluster[], fleet: Cluster[]): Promise<Alarm> {
+/** Asks the centre what fires about the chosen clusters, the paused ones too. */
+export async function alarmOf(
+  ask: Ask,
+  { fleet, ...chosen }: Pick<Choice, "clusters" | "paused" | "fleet">,
+): Promise<Alarm> {
+  const clusters = [...chosen.clusters, ...chosen.paused];
   const counted = await countedAlerts(ask);
   const firing = await firingOf(ask, counted, fleet);
+  const unheard = clusters.filter((one) => !isHeard(one, counted));
+  const ids = (those: Cluster[]) => those.map(({ id }) => id);
   return {
     firing: firing.filter(({ cluster }) => clusters.some(({ id }) => id === cluster)),
-    unseen: clusters.filter((one) => !isHeard(one, counted)).map(({ id }) => id),
+    unseen: ids(unheard.filter((one) => !isPaused(one))),
+    paused: ids(unheard.filter(isPaused)),
   };
 }
 
@@ -45,7 +54,7 @@ export function exitCodeOfAlarm({ firing, unseen }: Alarm): number {
 }
 
 /** The page for people: under each line what it says and its runbook, at the end where to silence what. */
-export function alarmPage({ firing, unseen }: Alarm, now = Date.now()): string {
+export function alarmPage({ firing, unseen, paused }: Alarm, now = Date.now()): string {
   const rows = firing.map(({ cluster, severity, alert, count, since }) => {
     const age = since ? ageText(Math.max(0, now - Date.parse(since)) / 1000) : "-";
     return [cluster, severity, age, count > 1 ? `${alert} (${count})` : alert];
@@ -58,6 +67,7 @@ export function alarmPage({ firing, unseen }: Alarm, now = Date.now()): string {
       return [line, ...[summary, runbook].flatMap((text) => text ? [`    ${text}`] : [])];
     }),
     ...unseen.map((id) => `${id}  nobody sees its alerts, no heartbeat arrives: make verify-${id}`),
+    ...paused.map((id) => `${id}  nobody sees its alerts, no heartbeat arrives: it is paused`),
     ...[...pages].map(([page, those]) => {
       const ids = [...new Set(those.map(({ cluster }) => cluster))];
       return `silence those of ${ids.join(", ")}: ${page}`;

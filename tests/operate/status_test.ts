@@ -17,6 +17,7 @@ import { fakeKubectl, FLEET_CONFIG, identityReply } from "../support/fake_kubect
 import { promtoolAccepts } from "../manifests/promtool.ts";
 
 const fleet = await fixtureFleet({ KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+const ALL = { clusters: fleet, paused: [], fleet };
 const NOW = 1_800_000_000;
 const AT = new Date(NOW * 1000);
 
@@ -184,7 +185,7 @@ Deno.test("fleetStatus() and alarmOf() hear the centre only with the heartbeat o
     ["197", "well", 0],
     ["198", "well", 0],
   ]);
-  assert.deepEqual((await alarmOf(centreWith(seen), fleet, fleet)).unseen, ["196"]);
+  assert.deepEqual((await alarmOf(centreWith(seen), ALL)).unseen, ["196"]);
 });
 
 Deno.test("fleetStatus() waits for no line where nobody reads any", async () => {
@@ -344,7 +345,7 @@ Deno.test("alarmOf() tells each alert once with the oldest's words, whose it is,
     { labels: {} },
   ];
   const asked: string[] = [];
-  const alarm = await alarmOf(centreWith(seen, asked, rules), fleet, fleet);
+  const alarm = await alarmOf(centreWith(seen, asked, rules), ALL);
   assert.match(asked[1]!, /rules\?type=alert&rule_name%5B%5D=C&rule_name%5B%5D=I&/);
   const silences = (id: string) =>
     `http://grafana.mkube-${id}.miribit.lab:30080/alerting/silences?alertmanager=Alertmanager`;
@@ -373,23 +374,39 @@ Deno.test("alarmOf() tells each alert once with the oldest's words, whose it is,
   const odd = { "197": { alerts: [["X", "page"], ["Y", ""]] } } satisfies Record<string, Seen>;
   const { firing } = await alarmOf(
     centreWith(odd, [], [rule(nameOf("197"), "X", "page", {})]),
-    fleet,
-    fleet,
+    ALL,
   );
   assert.deepEqual(firing.map(({ alert, severity, summary }) => [alert, severity, summary]), [
     ["Y", "warning", null],
     ["X", "warning", "old of X"],
   ]);
-  const one = await alarmOf(centreWith(seen, [], rules), [fleet[1]!], fleet);
+  const one = await alarmOf(centreWith(seen, [], rules), { ...ALL, clusters: [fleet[1]!] });
   assert.deepEqual(one.firing.map(({ alert }) => alert), ["W"]);
+});
+
+Deno.test("alarmOf() tells what a paused edge sends that is reachable, and misses none that is not", async () => {
+  const pause = { reason: "rack move", until: "2026-12-04", end: Date.now() / 1000 + 60 };
+  const paused = [{ ...fleet[2]!, pause }];
+  const choice = { fleet, clusters: fleet.slice(0, 2), paused };
+  const alarm = (edge: Seen) =>
+    alarmOf(centreWith({ "196": WELL, "197": WELL, "198": edge }), choice);
+  const heard = await alarm({ alerts: ALERT("warning") });
+  assert.deepEqual(heard.firing.map(({ cluster }) => cluster), ["198"]);
+  assert.deepEqual([heard.unseen, heard.paused, exitCodeOfAlarm(heard)], [[], [], 11]);
+  const away = await alarm({ isSilent: true });
+  assert.deepEqual([away.unseen, away.paused, exitCodeOfAlarm(away)], [[], ["198"], 0]);
+  assert.deepEqual(alarmPage(away).split("\n"), [
+    "no alert fires",
+    "198  nobody sees its alerts, no heartbeat arrives: it is paused",
+  ]);
 });
 
 Deno.test("exitCodeOfAlarm() is 11 for a warning, a critical one, and a cluster that nobody sees", async () => {
   const quiet = Object.fromEntries(["196", "197", "198"].map((id) => [id, WELL]));
   const codeOf = async (change: Record<string, Seen>) =>
-    exitCodeOfAlarm(await alarmOf(centreWith({ ...quiet, ...change }), fleet, fleet));
+    exitCodeOfAlarm(await alarmOf(centreWith({ ...quiet, ...change }), ALL));
   assert.equal(await codeOf({}), 0);
-  assert.equal(alarmPage({ firing: [], unseen: [] }), "no alert fires");
+  assert.equal(alarmPage({ firing: [], unseen: [], paused: [] }), "no alert fires");
   assert.equal(await codeOf({ "197": { alerts: ALERT("info") } }), 0);
   assert.equal(await codeOf({ "197": { alerts: ALERT("warning") } }), 11);
   assert.equal(await codeOf({ "197": { alerts: ALERT("critical") } }), 11);
