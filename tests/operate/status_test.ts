@@ -155,6 +155,7 @@ const CASES: [what: string, change: Seen, state: Health["state"]][] = [
   ["no line for hours", { line: 0 }, "warn"],
   ["a full volume", { used: 0.9 }, "warn"],
   ["a certificate that its kubelet renews", { days: 1 }, "well"],
+  ["a certificate that nobody knows of", { days: undefined }, "well"],
   ["a warning", { alerts: ALERT("warning") }, "warn"],
   ["a critical alert", { alerts: ALERT("critical") }, "critical"],
   ["an alert of a severity of its own", { alerts: ALERT("page") }, "warn"],

@@ -1,4 +1,5 @@
-// What the centre knows of each cluster, and how well it is. What nobody can tell is null, and never well.
+// What the centre knows of each cluster, and how well it is. What nobody can tell is null, and never well but for a
+// certificate, which few clusters have to tell.
 import { certificatesIn } from "../../../lib/config/certificates.ts";
 import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, isPaused, text } from "../../../lib/core/cluster.ts";
@@ -22,9 +23,9 @@ interface Facts {
   /** Of the newest line in its OpenSearch, to a minute; none: in two hours. */
   logAge: Age;
   alerts: { critical: number; warning: number } | null;
-  /** The fullest, or the fullest disk of a node, from 0 to 1. */
+  /** The fullest claim or disk of a node of those that have series, from 0 to 1; one that has none is not missed. */
   volume: { what: string; used: number } | null;
-  /** The one that ends first; `ends` in ISO 8601, `soon`: it is time for a new one. */
+  /** The one that ends first, null: none is known; `ends` in ISO 8601, `soon`: it is time for a new one. */
   certificate: { whose: string; ends: string; soon: boolean } | null;
 }
 
