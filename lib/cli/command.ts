@@ -111,7 +111,7 @@ export async function clustersFor(words: string[], options?: ChoiceOptions): Pro
   return (await choiceFor(words, options)).clusters;
 }
 
-/** The one cluster that a command works on; exit 2 for several, with `what` as the command to type. */
+/** The one cluster that a command works on; exit 2 for none or several, with `what` and an id as the command to type. */
 export async function onlyOf(
   words: string[],
   what: string,
@@ -119,9 +119,10 @@ export async function onlyOf(
 ): Promise<Cluster> {
   const { clusters, paused } = await choiceFor(words, options);
   if (clusters.length === 1) return clusters[0]!;
+  const [one] = options?.paused === "looked at" ? [...clusters, ...paused] : clusters;
   throw new DeployError("Cannot do this but on one cluster", {
     exitCode: ExitCode.config,
-    fix: `${what} CLUSTER=${[...clusters, ...paused][0]!.id}`,
+    fix: one ? `${what}${one.id}` : "name one that is not paused",
   });
 }
 

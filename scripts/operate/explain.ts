@@ -212,7 +212,7 @@ function ownerLine({ manager, operation, subresource, time, fields }: Owner): st
 if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const { OBJ = "", FIELD = "" } = Deno.env.toObject();
-    const cluster = await onlyOf(ids, "make explain", LOOKS);
+    const cluster = await onlyOf(ids, "make explain-", LOOKS);
     await connect(cluster);
     const subject = await subjectOf(cluster, OBJ);
     print(FIELD ? explainField(subject, FIELD) : explainObject(subject));

@@ -32,9 +32,11 @@ if (import.meta.main) {
         fix: "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop",
       });
     }
-    const cluster = await onlyOf(ids, "make restore-logs", WITHOUT_SECRETS);
+    const cluster = await onlyOf(ids, "make restore-logs CLUSTER=", WITHOUT_SECRETS);
     const reading = { ...WITHOUT_SECRETS, ...LOOKS };
-    const writer = FROM ? await onlyOf([FROM], "make restore-logs", reading) : cluster;
+    const writer = FROM
+      ? await onlyOf([FROM], `make restore-logs CLUSTER=${cluster.id} FROM=`, reading)
+      : cluster;
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
     // Without S3: what is back can be dropped while that is away.

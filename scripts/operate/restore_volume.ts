@@ -20,7 +20,7 @@ const USAGE =
 if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const { CLAIM, BACKUP, AS } = process.env;
-    const cluster = await onlyOf(ids, "make restore-volume", WITHOUT_SECRETS);
+    const cluster = await onlyOf(ids, "make restore-volume CLUSTER=", WITHOUT_SECRETS);
     if (text(cluster, "STORAGE") === "existing") {
       throw new DeployError("STORAGE=existing: the volumes are not Longhorn's", {
         exitCode: ExitCode.config,

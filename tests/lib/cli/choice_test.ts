@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { choiceFor, type ChoiceOptions, LOOKS } from "../../../lib/cli/command.ts";
+import { choiceFor, type ChoiceOptions, LOOKS, onlyOf } from "../../../lib/cli/command.ts";
 import { projectPath } from "../../../lib/core/cluster.ts";
 import type { DeployError } from "../../../lib/core/error.ts";
 import { FIXTURES, project, wording } from "../../support/project_fixture.ts";
@@ -22,9 +22,19 @@ async function pausedUntil(day: string) {
       const ids = (those: { id: string }[]) => those.map(({ id }) => id).join(" ");
       return [ids(clusters), central?.id, ids(paused)];
     },
+    only: (words: string[], what: string, more: ChoiceOptions = {}) =>
+      onlyOf(words, what, { ...options, ...more }),
     [Symbol.asyncDispose]: () => place[Symbol.asyncDispose](),
   };
 }
+
+Deno.test("onlyOf() proposes no cluster that it would refuse", async () => {
+  await using site = await pausedUntil("2099-12-31");
+  const [restore, explain] = ["make restore-logs CLUSTER=", "make explain-"];
+  await assert.rejects(site.only(["all"], restore), { fix: `${restore}196` });
+  await assert.rejects(site.only(["seoul"], restore), { fix: "name one that is not paused" });
+  await assert.rejects(site.only(["seoul"], explain, LOOKS), { fix: `${explain}198` });
+});
 
 Deno.test("choiceFor() leaves a paused cluster out of all, edges and groups, and refuses it by its id (4)", async () => {
   await using site = await pausedUntil("2099-12-31");
