@@ -154,7 +154,7 @@ explain-%: FORCE
 ## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
 .PHONY: compare
 compare:
-	@$(RUN) scripts/operate/compare.ts $${GROUP-$$CLUSTERS}
+	@$(RUN) scripts/operate/compare.ts $${GROUP-$${CLUSTERS-edges}}
 
 ### Try, and work on it
 

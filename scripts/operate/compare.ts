@@ -15,8 +15,7 @@ import { differences } from "../../lib/deploy/plan.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 
-const USAGE =
-  "compare.ts [CLUSTER CLUSTER... | GROUP...]; without any: every edge against the first";
+const USAGE = "compare.ts CLUSTER... | GROUP... | edges | all: each against the first";
 
 /**
  * Compares every cluster with the first and writes what was found; gives 0 when all is explained, 11
@@ -185,10 +184,5 @@ function forget(live: unknown, wanted: unknown): void {
 }
 
 if (import.meta.main) {
-  await command(
-    USAGE,
-    {},
-    async (words) =>
-      await compare(STEPS, await clustersFor(words.length > 0 ? words : ["edges"], LOOKS)),
-  );
+  await command(USAGE, {}, async (words) => await compare(STEPS, await clustersFor(words, LOOKS)));
 }

@@ -131,6 +131,11 @@ Deno.test("every command goes by the selector: one that writes refuses what is p
     assert.deepEqual([code, stdout], [0, ""], stderr);
     assert.match(stderr, /paused until 2099-12-31/);
   }
+  for (const command of ["fleet.ts plan", "operate/compare.ts"]) {
+    const { code, stderr } = await run(command);
+    assert.equal(code, 2, command);
+    assert.match(stderr, /Cannot choose a cluster: none is named/, command);
+  }
   const { code, stderr } = await wrong;
   assert.equal(code, 2, stderr);
   assert.match(stderr, /Cannot find seuol: [^]*196, 197, 198[^]*known groups: seoul/);
