@@ -22,8 +22,18 @@ override IDS   := $(patsubst env/cluster-%.env,%,$(wildcard env/cluster-*.env))
 
 # The clusters of a command: GROUP=, else CLUSTER=, each one word or several of ids, groups, edges and all. One that is
 # about all of them unless told otherwise goes by what was typed. An empty one means none, never all.
+override TYPED  := $(strip $(foreach name,GROUP CLUSTER,$(if $(filter override,$(origin $(name))),$(name))))
 override CHOSEN := $${GROUP-$$CLUSTER}
-override FLEET  := $${GROUP-$(if $(filter override,$(origin CLUSTER)),$$CLUSTER,all)}
+override FLEET  := $${GROUP-$(if $(filter CLUSTER,$(TYPED)),$$CLUSTER,all)}
+override EDGES  := $${GROUP-$${CLUSTERS-$(if $(filter CLUSTER,$(TYPED)),$$CLUSTER,edges)}}
+
+# What is typed and would not count is refused before anything starts: beside a target that is about every cluster,
+# and beside one that names its own.
+override VERBS  := config preflight plan cluster remove alerts verify drift explain
+override WHOLE  := $(filter rotate-s3 pin certificates,$(MAKECMDGOALS))
+override NAMED  := $(filter $(addsuffix -%,$(VERBS)),$(MAKECMDGOALS))
+$(if $(TYPED),$(if $(WHOLE),$(error $(firstword $(WHOLE)) works on every cluster: $(firstword $(TYPED))= would not count)))
+$(if $(TYPED),$(if $(NAMED),$(error $(firstword $(NAMED)) says where it works: $(firstword $(TYPED))= would not count)))
 
 # Tests that change the environment, which those that run side by side share.
 override comma := ,
@@ -154,7 +164,7 @@ explain-%: FORCE
 ## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
 .PHONY: compare
 compare:
-	@$(RUN) scripts/operate/compare.ts $${GROUP-$${CLUSTERS-edges}}
+	@$(RUN) scripts/operate/compare.ts $(EDGES)
 
 ### Try, and work on it
 
@@ -249,7 +259,7 @@ e2e-faults:
 	@$(DEMO) tests/e2e/run.ts drills
 
 # Named beside their patterns, so that a shell completes them.
-$(foreach verb,config preflight plan cluster remove alerts verify drift explain,$(IDS:%=$(verb)-%)): FORCE
+$(foreach verb,$(VERBS),$(IDS:%=$(verb)-%)): FORCE
 
 .PHONY: FORCE
 FORCE:

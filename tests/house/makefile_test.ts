@@ -92,6 +92,9 @@ const TARGETS = [
 ]
   .map(([, name]) => name === "$(STEPS)" ? "30-thanos" : name!.replace("%", "196"));
 
+/** Beside which GROUP and CLUSTER would not count. */
+const refuses = (target: string) => /-196$|^(rotate-s3|pin|certificates)$/.test(target);
+
 Deno.test("E15, X3: no word of the command line or the environment is read by make or a shell", async () => {
   assert.ok(WORDS.includes("ARGS") && WORDS.includes("CLUSTER") && TARGETS.length > 20);
   await using shop = await workshop();
@@ -102,7 +105,8 @@ Deno.test("E15, X3: no word of the command line or the environment is read by ma
         "CLUSTER",
         "QUERY",
       );
-      const all = [...given, "GROUP"];
+      const all = [...given, "GROUP"]
+        .filter((name) => !refuses(target) || !["CLUSTER", "GROUP"].includes(name));
       const typed = await shop.run([target, ...all.map((name) => `${name}=${value}`)]);
       assert.deepEqual(typed.made, [], `${target} ${value}`);
       for (const name of all) assert.equal(typed.env[name], value, `${target} ${name}`);
@@ -192,7 +196,7 @@ Deno.test("every target that takes clusters takes GROUP, and means all of them o
     assert.deepEqual(await chosen("GROUP=pilot", "CLUSTER=197"), ["pilot"], target);
     const none = (await shop.run([target, "GROUP="])).words;
     assert.ok(!none.some((word) => ["all", "edges", ""].includes(word)), `${target}: ${none}`);
-    if (target !== "compare") assert.deepEqual(await chosen("CLUSTER=197"), ["197"], target);
+    assert.deepEqual(await chosen("CLUSTER=197"), ["197"], target);
     // What csh calls the group of the user.
     assert.deepEqual((await shop.run([target], { GROUP: "staff" })).words, plain, target);
   }
@@ -200,6 +204,25 @@ Deno.test("every target that takes clusters takes GROUP, and means all of them o
     assert.ok(wide.includes(target), target);
   }
   assert.deepEqual((await shop.run(["all"], { CLUSTER: "197" })).words, ["deploy", "all"]);
+});
+
+Deno.test("GROUP and CLUSTER are refused where they would not count, before anything starts", async () => {
+  await using shop = await workshop();
+  for (const target of TARGETS.filter(refuses)) {
+    for (const name of ["GROUP", "CLUSTER"]) {
+      const { exitCode, stderr, words } = await shop.run(["plan", target, `${name}=197`]);
+      assert.deepEqual([exitCode, words], [2, []], target);
+      assert.match(
+        stderr,
+        new RegExp(`\\*\\*\\* ${target} (works|says) .*: ${name}= would not count`),
+      );
+    }
+    assert.equal(
+      (await shop.run([target], { GROUP: "staff", CLUSTER: "197" })).exitCode,
+      0,
+      target,
+    );
+  }
 });
 
 Deno.test("E21: YES counts only where it is typed behind make", async () => {
