@@ -13,6 +13,7 @@ import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/r
 import type { Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 import {
+  andOfPaused,
   forget,
   holdingsOf,
   lastFour,
@@ -62,9 +63,9 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
     report.say(`${sum(prepared)}\n\nnothing is rotated: every cluster keeps its keys`);
     return exitCodeOfFleet(prepared);
   }
-  await Promise.all(seats.map(({ inventory, seen }) => {
+  await Promise.all(seats.map(({ cluster, inventory, seen }) => {
     const own = oldKeys(fleet, seen);
-    if (own.length > 0) return remember(inventory, own);
+    if (own.length > 0) return remember(inventory, andOfPaused(own, cluster, paused));
   }));
 
   const told = new Map<string, Figures>();
@@ -81,7 +82,7 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
   report.heading("Old keys");
   if (paused.length > 0 || options.keepOld) {
     const why = paused.length > 0
-      ? `while ${paused.join(", ")} is paused; then: make rotate-s3`
+      ? `while ${paused.join(", ")} is paused; then: make rotate-s3, before any other deploy to it`
       : "as --keep-old says";
     for (const id of old) report.note(`the old key ${lastFour(id)} stays, ${why}`);
   } else {

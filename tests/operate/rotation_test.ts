@@ -244,7 +244,15 @@ async function run(
   const written = (await calls()).filter(({ args }) => / (apply|delete) /.test(args));
   const all = (await calls()).map(({ args }) => args).join("\n") + lines.join("");
   assert.ok(!/-secret\b|secret-key/.test(all.replaceAll("longhorn-s3-secret", "")), all);
-  return { code, ran, output: lines.join(""), written: written.map(({ args }) => args) };
+  const memory = written.map(({ stdin }) => stdin).find((text) => text.includes("before-rotation"));
+  const ids = /["\s]ids"?: *"?([\w+/=]+)/.exec(memory ?? "")?.[1] ?? "";
+  return {
+    code,
+    ran,
+    output: lines.join(""),
+    written: written.map(({ args }) => args),
+    remembered: atob(ids).split("\n"),
+  };
 }
 
 /** An S3 with the new keys, and a MinIO's administration with those users. */
@@ -332,6 +340,18 @@ Deno.test("rotate-s3 leaves the old user while a cluster is paused, and keeps in
   const { code, output, written } = await run(fake, now, { paused: ["198"] });
   assert.equal(code, 0, output);
   assert.equal(users["old-access-key"], "enabled");
-  assert.match(output, /the old key …-key stays, while 198 is paused; then: make rotate-s3/);
+  assert.match(
+    output,
+    /the old key …-key stays, while 198 is paused; then: make rotate-s3, before/,
+  );
   assert.deepEqual(written.filter((words) => / delete /.test(words)), []);
+});
+
+Deno.test("rotate-s3 keeps in mind the old key that a paused cluster has of its own, too", async () => {
+  await using fake = server({});
+  const old = { ...OWN, THANOS_S3_ACCESS_KEY: "old-197", OPENSEARCH_S3_ACCESS_KEY: "shared" };
+  const now = [...secretsOf(await site(old), 1), ...secretsOf(await site(OWN)), NO_OTHERS];
+  const { code, output, remembered } = await run(fake, now, { paused: ["198", "201"] });
+  assert.equal(code, 0, output);
+  assert.deepEqual(remembered, ["old-197", "old-198", "old-201", "shared"]);
 });

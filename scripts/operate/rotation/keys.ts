@@ -74,6 +74,18 @@ export function oldKeys(fleet: Cluster[], seen: string[]): string[] {
   return [...new Set(seen)].filter((id) => id !== "" && !wanted.has(id));
 }
 
+/**
+ * `ids` that a cluster has held, and those that paused clusters may hold where such an id is made of the cluster's own
+ * (`KEY-197`, S3_KEY_PER_CLUSTER): after the pause any deploy writes over them, unseen.
+ */
+export function andOfPaused(ids: string[], { id }: Cluster, paused: string[]): string[] {
+  const own = ids.filter((key) => key.endsWith(`-${id}`));
+  return [
+    ...ids,
+    ...own.flatMap((key) => paused.map((other) => key.slice(0, -id.length) + other)),
+  ];
+}
+
 /** A key id as it may be shown. */
 export function lastFour(accessKey: string): string {
   return `…${accessKey.slice(-4)}`;
