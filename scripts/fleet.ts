@@ -11,6 +11,7 @@ import {
   type Values,
   WITHOUT_SECRETS,
 } from "../lib/cli/command.ts";
+import type { Cluster } from "../lib/core/cluster.ts";
 import { deploy, DEPLOY_FLAGS } from "../lib/cli/deploy.ts";
 import { DeployError, ExitCode } from "../lib/core/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
@@ -35,9 +36,9 @@ const VERBS: Record<string, Verb> = {
   async plan(ids, flags, values) {
     const { PLAN } = process.env;
     if (PLAN) await refuseOtherFile(PLAN);
-    const plans = await plansOf(ids, flags, values, LOOKS);
+    const { plans, paused } = await plansOf(ids, flags, values, LOOKS);
     if (PLAN && plans.every(({ error }) => error === undefined)) {
-      await writePlan(PLAN, plans);
+      await writePlan(PLAN, plans, paused);
       new Report().say(`kept in ${PLAN}: PLAN=${PLAN} makes it binding for a deploy`);
     }
     return planCode(plans);
@@ -62,23 +63,23 @@ const VERBS: Record<string, Verb> = {
     return exitCodeOfFleet(results);
   },
   async drift(ids, flags, values) {
-    return driftCode(await plansOf(ids, flags, values, { paused: "left out" }));
+    return driftCode((await plansOf(ids, flags, values, { paused: "left out" })).plans);
   },
 };
 
-/** Makes plans and writes them to stdout. */
+/** Makes plans and writes them to stdout; with them, who was left out. */
 async function plansOf(
   ids: string[],
   { json, matrix }: Flags,
   { take }: Values,
   options: ChoiceOptions,
-): Promise<ClusterPlan[]> {
+): Promise<{ plans: ClusterPlan[]; paused: Cluster[] }> {
   const { clusters, central, paused } = await choiceFor(ids, options);
   tellWarnings(clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });
   if (json) printJson(plansJson(plans, paused));
   else printPlans(plans, matrix);
-  return plans;
+  return { plans, paused };
 }
 
 const FORGET = `

@@ -98,10 +98,14 @@ async function isPlan(path: string): Promise<boolean> {
   }
 }
 
-/** Keeps what the plans want changed, in a file that {@link refuseOtherFile} lets pass. */
-export async function writePlan(path: string, plans: ClusterPlan[]): Promise<void> {
+/** Keeps what the plans want changed, in a file that {@link refuseOtherFile} lets pass, and who was left out. */
+export async function writePlan(
+  path: string,
+  plans: ClusterPlan[],
+  paused: Cluster[],
+): Promise<void> {
   await refuseOtherFile(path);
-  const json = plansJson(plans);
+  const json = plansJson(plans, paused);
   // A link goes on leading to the plan.
   const file = await realpath(path).catch(() => path);
   await replaceFile(file, (temporary) => writeFile(temporary, `${json}\n`));

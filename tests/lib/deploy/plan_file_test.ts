@@ -27,7 +27,7 @@ function planned(id: string, mark: string, action: Planned["action"] = "update")
 }
 
 const entries = [planned("Deployment/n/a", "1"), planned("Service/n/b", "", "unchanged")];
-await writePlan(path, [{ cluster, entries }]);
+await writePlan(path, [{ cluster, entries }], []);
 const file = await readPlan(path);
 
 Deno.test("writePlan() keeps what is to be changed, for readPlan()", async () => {
@@ -63,7 +63,7 @@ Deno.test("X6: writePlan() and refuseOtherFile() leave alone what is no plan", a
     await writeFile(other, text);
     await symlink(other, link);
     for (const one of [other, link]) {
-      const refusal = await writePlan(one, []).catch((error) => error) as DeployError;
+      const refusal = await writePlan(one, [], []).catch((error) => error) as DeployError;
       assert.deepEqual([refusal.exitCode, await readFile(other, "utf8")], [4, text]);
       assert.match(refusal.fix!, /PLAN=change\.json/);
     }
@@ -92,7 +92,7 @@ Deno.test("writePlan() makes a new file, and replaces an empty one and a plan of
   await writeFile(old!, '{"schema":"thanos-multi-cluster/plan/v1"}');
   await symlink(old!, link!);
   for (const one of [fresh!, empty!, link!]) {
-    await writePlan(one, [{ cluster, entries }]);
+    await writePlan(one, [{ cluster, entries }], []);
     assert.equal((await readPlan(one)).clusters.length, 1);
   }
   assert.ok((await lstat(link!)).isSymbolicLink());
@@ -201,12 +201,14 @@ Deno.test("X1: JSON keeps its names when a secret is one of them, and its texts 
   ]);
 });
 
-Deno.test("plansJson() and resultsJson() name what was left out because it is paused, and why", () => {
+Deno.test("writePlan(), plansJson() and resultsJson() name what was left out because it is paused, and why", async () => {
   const pause = { reason: "rack move", until: "2026-12-04", end: 0 };
   const paused = [{ ...cluster, pause }], wanted = [{ id: cluster.id, ...pause, end: undefined }];
-  const told = [plansJson([], paused), resultsJson([], 0, paused)].map((json) =>
+  await writePlan(`${path}.paused`, [], paused);
+  const kept = await readFile(`${path}.paused`, "utf8");
+  const told = [kept, plansJson([], paused), resultsJson([], 0, paused)].map((json) =>
     JSON.parse(json).paused
   );
-  assert.deepEqual(told, Array(2).fill(JSON.parse(JSON.stringify(wanted))));
+  assert.deepEqual(told, Array(3).fill(JSON.parse(JSON.stringify(wanted))));
   assert.deepEqual(JSON.parse(plansJson([])).paused, []);
 });
