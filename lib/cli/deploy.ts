@@ -2,7 +2,8 @@
 import process from "node:process";
 import { missingBundles } from "../render/bundle.ts";
 import { chooseClusters } from "../config/cluster.ts";
-import { type Cluster, flag } from "../core/cluster.ts";
+import { isSecret, SETTINGS } from "../config/schema.ts";
+import { type Cluster, flag, quoted } from "../core/cluster.ts";
 import { choiceFor, command, type Flags, tellPaused, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { FEW } from "../core/short_list.ts";
@@ -91,7 +92,9 @@ export async function deploy(
   if (held.length > 0) {
     const whole = ids.includes("all") ? "all" : `cluster-${ids}`;
     const goal = all ? [whole] : [steps[0]!.name, `CLUSTER=${ids}`];
-    new Report().say(`\n${heldBack(held, ["make", ...goal, ...typedSettings()].join(" "))}`);
+    const { typed, secret } = typedSettings();
+    new Report().say(`\n${heldBack(held, ["make", ...goal, ...typed].join(" "))}`);
+    if (secret) new Report().say(`  with the same ${secret} in the environment`);
   }
   tellPaused(paused);
   const code = exitCodeOfFleet(results);
@@ -111,12 +114,18 @@ function wavesTyped(): string {
   return WAVES || (CANARY ? `${CANARY} all` : "all");
 }
 
-/** What else makes this run what it is, as it is typed behind make, which hands it on. */
-function typedSettings(): string[] {
-  return ["PROFILE", "CANARY", "WAVES", "MAX_FAILURES", "PLAN", "REPLACE", "ARGS"]
-    .map((name) => [name, process.env[name]])
-    .filter(([, value]) => value)
-    .map(([name, value]) => `${name}=${/\s/.test(value!) ? `"${value}"` : value}`);
+/**
+ * What else makes this run what it is, as it is typed behind make, which hands it on: settings of the environment,
+ * were they empty, and words of a deploy. Of secrets the names.
+ */
+function typedSettings(): { typed: string[]; secret: string } {
+  const own = ["PROFILE", "CANARY", "WAVES", "MAX_FAILURES", "PLAN", "REPLACE", "ARGS"];
+  const given = Object.keys(SETTINGS).filter((name) => process.env[name] !== undefined);
+  const shown = [...given.filter((name) => !isSecret(name)), ...own.filter((n) => process.env[n])];
+  return {
+    typed: shown.map((name) => `${name}=${quoted(process.env[name]!)}`),
+    secret: given.filter(isSecret).join(", "),
+  };
 }
 
 /** What the steps want there; undefined when a cluster cannot be asked, of which its deploy will tell. */

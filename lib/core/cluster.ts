@@ -137,13 +137,15 @@ function lacking({ id, missing, vars }: Cluster): never {
  */
 export function inContext(cluster: Cluster, words: string): string {
   const { KUBECONFIG_FILE: file } = cluster.vars;
-  const path = String(file).replace(
-    /^.*[^\w@%+=:,./-].*$/,
-    (path) => `'${path.replaceAll("'", "'\\''")}'`,
-  );
-  const target = `${file ? `--kubeconfig ${path} ` : ""}--context ${text(cluster, "KUBE_CONTEXT")}`;
+  const config = file ? `--kubeconfig ${quoted(String(file))} ` : "";
+  const target = `${config}--context ${text(cluster, "KUBE_CONTEXT")}`;
   const verbs = "-n|get|describe|logs|exec|rollout|delete|label|patch|auth";
   return words.replace(new RegExp(`\\bkubectl (?=(${verbs}) )`, "g"), `kubectl ${target} `);
+}
+
+/** A text as a shell reads it back: in quotes where it has more than plain characters. */
+export function quoted(text: string): string {
+  return /^[\w@%+=:,./-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** How a file of secrets comes about. */
