@@ -26,8 +26,8 @@ import {
   summary,
   urlsOf,
 } from "../deploy/results.ts";
-import { desiredOf, notRun, type Step } from "../deploy/step.ts";
-import { heldBack, runWaves, wavesOf } from "../deploy/waves.ts";
+import { desiredOf, type Step } from "../deploy/step.ts";
+import { addNotRun, heldBack, runWaves, wavesOf } from "../deploy/waves.ts";
 
 /** What every deploying command understands. */
 export const DEPLOY_FLAGS = {
@@ -86,14 +86,13 @@ export async function deploy(
       fleet,
     });
   const { results, held } = await runWaves(waves, deployWave, maxFailures);
-  const waiting = clusters.filter((one) => !results.some(({ cluster }) => cluster === one));
-  results.push(...waiting.map((cluster) => ({ cluster, steps: steps.map(notRun) })));
+  addNotRun(results, clusters, steps);
   await close(steps, results, (performance.now() - started) / 1000, flags.matrix);
   if (held.length > 0) {
     const whole = ids.includes("all") ? "all" : `cluster-${ids}`;
     const goal = all ? [whole] : [steps[0]!.name, `CLUSTER=${ids}`];
     const { typed, secret } = typedSettings();
-    new Report().say(`\n${heldBack(held, ["make", ...goal, ...typed].join(" "))}`);
+    new Report().say(`\n${heldBack(held, results, ["make", ...goal, ...typed].join(" "))}`);
     if (secret) new Report().say(`  with the same ${secret} in the environment`);
   }
   tellPaused(paused);

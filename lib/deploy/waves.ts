@@ -3,6 +3,7 @@ import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { Report, table } from "../io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, hasFailed } from "./results.ts";
+import { notRun, type Step } from "./step.ts";
 
 /** Clusters that have their turn together. */
 export interface Wave {
@@ -104,10 +105,30 @@ function merged(results: ClusterResult[]): ClusterResult[] {
   });
 }
 
-/** The waves that were held back, and the command that goes on with them. */
-export function heldBack(held: Wave[], command: string): string {
+/**
+ * Adds to the results what was not run of these steps on these clusters: all where there is no result, and the rest
+ * where a centre, whose turn did not come, was told of others.
+ */
+export function addNotRun(results: ClusterResult[], clusters: Cluster[], steps: Step[]): void {
+  for (const cluster of clusters) {
+    let result = results.find((one) => one.cluster === cluster);
+    if (!result) results.push(result = { cluster, steps: [] });
+    const { steps: done } = result;
+    // First, so that it does not count as stopped in the middle.
+    done.unshift(
+      ...steps.filter(({ name }) => !done.some(({ step }) => step === name)).map(notRun),
+    );
+  }
+}
+
+/** The waves that were held back, what their centre was told in spite of it, and the command that goes on with them. */
+export function heldBack(held: Wave[], results: ClusterResult[], command: string): string {
   const rows = held.map(({ name, clusters }) => [`  ${name}`, idsOf(clusters)]);
-  return `held back, and as they were:\n${table(rows)}\n` +
+  const left = held.flatMap(({ clusters }) => clusters);
+  const told = results.filter(({ cluster, steps }) =>
+    left.includes(cluster) && steps.some(({ state }) => state === "ok")
+  ).map(({ cluster }) => `but for ${cluster.id}: its lists of the fleet were brought up to date\n`);
+  return `held back, and as they were:\n${table(rows)}\n${told.join("")}` +
     `to go on, once what failed above is well: ${command}`;
 }
 

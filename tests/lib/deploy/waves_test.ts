@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { chooseClusters } from "../../../lib/config/cluster.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import type { ClusterResult } from "../../../lib/deploy/results.ts";
+import { type ClusterResult, summary } from "../../../lib/deploy/results.ts";
 import { notRun, step } from "../../../lib/deploy/step.ts";
-import { heldBack, runWaves, type Wave, wavesOf } from "../../../lib/deploy/waves.ts";
+import { addNotRun, heldBack, runWaves, type Wave, wavesOf } from "../../../lib/deploy/waves.ts";
 import { fleetOfSize } from "../../support/cluster_fixture.ts";
 
 const ten = await fleetOfSize(10);
@@ -121,7 +121,7 @@ Deno.test("runWaves() names what MAX_FAILURES kept from beginning in the wave it
     ]));
   assert.deepEqual(told(held), ["40%: 198 199 200", "all: 196 201 202 203 204 205"]);
   assert.equal(
-    heldBack(held, 'make all WAVES="40% all"'),
+    heldBack(held, [], 'make all WAVES="40% all"'),
     `held back, and as they were:
   40%  198, 199, 200
   all  196, 201, 202, 203, 204, 205
@@ -138,4 +138,24 @@ Deno.test("runWaves() has one result of the centre, which is told after each wav
   const [, own] = results;
   assert.deepEqual([results.length, own!.cluster.id], [10, "196"]);
   assert.deepEqual(own!.steps.map(({ state }) => state), ["ok"]);
+});
+
+Deno.test("a centre that is held back after it was told of a wave is not ok, and the list says what it was told", async () => {
+  const [centre, edge, ...others] = ten, later = step({ ...work, name: "99-later" });
+  const { results, held } = await runWaves(waves("197 all"), () =>
+    Promise.resolve([
+      ended(edge!, new DeployError("Cannot go on", { exitCode: 7 })),
+      ended(centre!),
+    ]));
+  addNotRun(results, ten, [later, work]);
+  const table = summary(results, 1);
+  assert.match(table, /^196 .* not run$/m);
+  assert.match(table, /^197 .* failed in 99-work$/m);
+  assert.equal(table.match(/ not run$/gm)?.length, 1 + others.length);
+  assert.deepEqual(results.map(({ steps }) => steps.length), ten.map(() => 2));
+  const list = heldBack(held, results, "make all");
+  assert.match(
+    list,
+    /\n {2}all {2}196, .*\nbut for 196: its lists of the fleet were brought up to date\n/,
+  );
 });
