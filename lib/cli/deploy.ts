@@ -15,6 +15,7 @@ import { planCentral } from "../deploy/central.ts";
 import { planSteps } from "../deploy/plan_fleet.ts";
 import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
 import { chosenToReplace } from "../apply/replace.ts";
+import { signalCode } from "../io/interrupt.ts";
 import { printJson, Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import {
@@ -96,7 +97,8 @@ export async function deploy(
     if (secret) new Report().say(`  with the same ${secret} in the environment`);
   }
   tellPaused(paused);
-  const code = exitCodeOfFleet(results);
+  // Where nothing was under way no result tells of Ctrl-C.
+  const code = Math.max(exitCodeOfFleet(results), held.length > 0 ? signalCode() : 0);
   if (flags.json) printJson(resultsJson(results, code, paused));
   return code;
 }

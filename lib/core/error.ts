@@ -47,6 +47,11 @@ export class DeployError extends Error {
   }
 }
 
+/** Whether it is how calls fail that a signal to the run keeps from beginning. */
+export function isCutOff(error: unknown): boolean {
+  return error instanceof DeployError && error.exitCode >= ExitCode.hungUp;
+}
+
 /** Something took longer than it was waited for, and nothing was wrong: it may be well in a moment. */
 export class SlowError extends DeployError {
   constructor(message: string, { where, fix }: Pick<DeployErrorOptions, "where" | "fix">) {

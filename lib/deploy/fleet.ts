@@ -2,11 +2,13 @@
 import { apply, keep } from "../apply/apply.ts";
 import { tellCentral } from "./central.ts";
 import type { Cluster } from "../core/cluster.ts";
+import { isCutOff } from "../core/error.ts";
 import { connect } from "../kube/target.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import type { Manifest } from "../core/object.ts";
+import { signalCode } from "../io/interrupt.ts";
 import { openLiveView, Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { type ClusterResult, hasFailed } from "./results.ts";
@@ -54,8 +56,13 @@ export async function deployFleet(
   for (const { report } of runs) report.now("not begun", true);
   // One that waits holds no lock.
   await sideBySide(runs, CLUSTERS_AT_ONCE, async (run) => {
-    await using begun = stopped() ? undefined : await begin(own, run.cluster, run.report, options)
-      .catch((error) => void (run.result.error = error));
+    const isHeld = stopped() || signalCode() > 0;
+    await using begun = isHeld
+      ? undefined
+      : await begin(own, run, options).catch((error): undefined => {
+        // After Ctrl-C it is as it was, and that is no failure of it.
+        if (run.isWritten || !isCutOff(error)) run.result.error = error;
+      });
     const { report, result } = run;
     if (result.error) report.error(result.error, run.cluster);
     if (begun) run.inventory = begun.inventory;
@@ -91,10 +98,10 @@ interface Begun extends AsyncDisposable {
 /** Makes sure that it is the right cluster, marks a new one, and locks it where steps write to it. */
 async function begin(
   steps: Step[],
-  cluster: Cluster,
-  report: Report,
+  run: Run,
   options: DeployOptions,
 ): Promise<Begun> {
+  const { cluster, report } = run;
   let connection = await connect(cluster, options);
   let inventory = new Inventory(connection, options.take);
   const nothing = { inventory, wanted: new Map(), [Symbol.asyncDispose]: () => Promise.resolve() };
@@ -114,6 +121,7 @@ async function begin(
     }
     const wanted = new Map(await rendering);
     await options.approve?.(inventory);
+    run.isWritten = true;
     if (connection.marker) await apply(inventory, [connection.marker]);
     await keep(inventory, [...wanted.values()].flat());
     return { inventory, wanted, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
@@ -128,6 +136,8 @@ interface Run {
   cluster: Cluster;
   report: Report;
   result: ClusterResult;
+  /** Something may have been written there. */
+  isWritten?: boolean;
   inventory?: Inventory;
 }
 

@@ -1,6 +1,7 @@
 // A fleet in waves: some clusters have their turn first, the others when those are well.
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { signalCode } from "../io/interrupt.ts";
 import { Report, table } from "../io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, hasFailed } from "./results.ts";
 import { notRun, type Step } from "./step.ts";
@@ -58,8 +59,9 @@ function unusable(typed: string, where: string, fix: string): DeployError {
 }
 
 /**
- * Deploys to one wave after the other. Once `maxFailures` clusters of one have failed, or all of them, the next do not
- * begin: `held` are those waves, after what has not begun of this one. Of each cluster there is one result.
+ * Deploys to one wave after the other. Once `maxFailures` clusters of one have failed, or all of them, or a signal has
+ * come, the next do not begin: `held` are those waves, after what has not begun of this one. Of each cluster there is
+ * one result.
  */
 export async function runWaves(
   waves: Wave[],
@@ -75,9 +77,9 @@ export async function runWaves(
     }
     const ended = await deploy(clusters);
     results.push(...ended);
-    const isCutOff = exitCodeOfFleet(ended) >= ExitCode.hungUp;
+    const isOver = Math.max(exitCodeOfFleet(ended), signalCode()) >= ExitCode.hungUp;
     const allowed = Math.min(maxFailures, clusters.length);
-    if (!isCutOff && ended.filter(hasFailed).length < allowed) continue;
+    if (!isOver && ended.filter(hasFailed).length < allowed) continue;
     const left = ended.filter((one) => clusters.includes(one.cluster) && isUntouched(one));
     if (left.length > 0) held.unshift({ name, clusters: left.map(({ cluster }) => cluster) });
     break;

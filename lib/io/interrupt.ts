@@ -35,6 +35,11 @@ export function interruptOn(id: string, reason: string, exitCode: number): void 
   ended.set(id, { reason, exitCode });
 }
 
+/** Exit code of a run that a signal is to end (129, 130, 143); 0 while none has come. */
+export function signalCode(): number {
+  return code ?? ExitCode.done;
+}
+
 /** Throws once the run, or that on the cluster of the `id`, is to end: with exit 129, 130 or 143 after SIGHUP, Ctrl-C or SIGTERM. */
 export function refuseInterrupted(id = ""): void {
   const own = ended.get(id);

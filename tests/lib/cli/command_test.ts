@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { loadFleet } from "../../../lib/config/cluster.ts";
 import { text } from "../../../lib/core/cluster.ts";
 import type { DeployError } from "../../../lib/core/error.ts";
+import { FLEET_CONFIG, identityReply } from "../../support/fake_kubectl.ts";
 import { type Ended, ended } from "../../support/script_fixture.ts";
 
 function run(script: string, ...words: string[]): Promise<Ended> {
@@ -83,6 +84,31 @@ Deno.test("CANARY, WAVES: a wave that is not well keeps the others as they are, 
     ["196", "undefined", "not run"],
     ["198", "undefined", "not run"],
   ]);
+});
+
+Deno.test("A44: Ctrl-C before anything is touched holds every cluster back and ends with 130", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "ctrl-c-"));
+  await writeFile(join(folder, "config"), FLEET_CONFIG);
+  const { stdout } = identityReply("11111111-2222-3333-4444-555555555555");
+  // The first look at a cluster is answered after Ctrl-C has come.
+  const kubectl = `#!/bin/bash
+case "$*" in
+*"version --client"*) echo '"gitVersion": "v1.36.3"' ;;
+*"config view"*) cat ${folder}/config ;;
+*) mkdir ${folder}/once && kill -INT $PPID; sleep 1; echo '${stdout}' ;;
+esac
+`;
+  await writeFile(join(folder, "kubectl"), kubectl, { mode: 0o755 });
+  const PATH = `${folder}:${Deno.env.get("PATH")}`;
+  const { code, stderr } = await runWith(
+    { PATH, KUBECONFIG_FILE },
+    "scripts/fleet.ts",
+    "deploy",
+    "all",
+  );
+  assert.equal(code, 130, stderr);
+  assert.match(stderr, /\nheld back, and as they were:\n {2}all {2}196, 197, 198\n/);
+  assert.doesNotMatch(stderr, /failed on|Interrupted/);
 });
 
 Deno.test("CANARY, WAVES, PLAN, MAX_FAILURES: what cannot be meant is refused (2) before anything is asked", async () => {
