@@ -1,7 +1,7 @@
 // The central cluster catches up with edges that are deployed without it. That it cannot be reached,
-// or is not there yet, is no failure of theirs: a warning names the command that makes up for it.
+// or is not there yet, is no failure of theirs: a warning names the command that makes up for it. Ctrl-C ends the run.
 import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError } from "../core/error.ts";
+import { DeployError, isCutOff } from "../core/error.ts";
 import { lock } from "../kube/lock.ts";
 import type { Manifest } from "../core/object.ts";
 import { connect } from "../kube/target.ts";
@@ -37,12 +37,12 @@ export async function tellCentral(
     if (!step.centralPart || edges.length === 0) continue;
     const part = step.centralPart(edges);
     if (part.skips?.(central)) continue;
-    const reached = await reachCentral(part, edges, central, report, take);
-    if (!reached) {
-      results.push(notRun(part));
-      continue;
-    }
     try {
+      const reached = await reachCentral(part, edges, central, report, take);
+      if (!reached) {
+        results.push(notRun(part));
+        continue;
+      }
       await using held = await lock(central, reached.lease, {
         steal: stealLock,
         patience: PATIENCE,
@@ -60,7 +60,8 @@ export async function tellCentral(
     } catch (error) {
       if (!(error instanceof DeployError)) throw error;
       tellMissed(part, edges, central, report, error.message);
-      results.push(notRun(part));
+      // The run ends as interrupted, though nothing has failed.
+      results.push({ ...notRun(part), ...(isCutOff(error) ? { error } : {}) });
     }
   }
   return results;
@@ -87,7 +88,7 @@ export async function planCentral(
   return (await Promise.all(plans)).flat();
 }
 
-/** What is known of central; undefined where it cannot be told, which a warning says. */
+/** What is known of central; undefined where it cannot be told, which a warning says. @throws when it is cut off. */
 async function reachCentral(
   part: Step,
   edges: string[],
@@ -107,7 +108,7 @@ async function reachCentral(
       }
     }
   } catch (error) {
-    if (!(error instanceof DeployError)) throw error;
+    if (!(error instanceof DeployError) || isCutOff(error)) throw error;
     reason = error.message;
   }
   tellMissed(part, edges, central, report, reason);

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import type { Cluster } from "../../../lib/core/cluster.ts";
+import { planCentral, tellCentral } from "../../../lib/deploy/central.ts";
 import { deployFleet } from "../../../lib/deploy/fleet.ts";
-import { summary } from "../../../lib/deploy/results.ts";
+import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
 import { notRun, step } from "../../../lib/deploy/step.ts";
 import { runWaves, type Wave } from "../../../lib/deploy/waves.ts";
 import { hold, obeySignals, refuseInterrupted, signalCode } from "../../../lib/io/interrupt.ts";
@@ -79,6 +80,17 @@ Deno.test("A44: after Ctrl-C clusters that nobody touched are held back, and hav
   const [late] = await deploy([central]);
   assert.deepEqual([late!.error, late!.steps[0]!.state], [undefined, "not run"]);
   assert.ok((await calls()).every(({ args }) => !args.includes("mkube-196")));
+});
+
+Deno.test("A44: Ctrl-C while the centre is told ends the run with 130, and its plan as well", async () => {
+  const part = step({ name: "99-work", objects: () => Promise.resolve([]), run: async () => {} });
+  const work = { ...part, centralPart: () => part };
+  const [told] = await tellCentral([work], () => ["197"], central);
+  assert.deepEqual([told!.state, exitCodeOfFleet([{ cluster: central, steps: [told!] }])], [
+    "not run",
+    130,
+  ]);
+  await assert.rejects(planCentral([work], ["197"], central), { exitCode: 130 });
 });
 
 Deno.test("A44: Ctrl-C on the last call of a wave that ends well keeps the next from beginning", async () => {
