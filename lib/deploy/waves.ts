@@ -15,9 +15,9 @@ export interface Wave {
 
 /**
  * The chosen clusters in waves as typed (`197 pilot 25% all`): each in the first that names it. A percentage is of
- * those in no wave before, rounded up, the centre last. The same words give the same waves, so that a run again
- * passes those that are done and goes on where the last one stopped. `named` gives the clusters of a word that is no
- * percentage.
+ * those in no wave before, rounded up, the centre last. The same words give the same waves of the same clusters, so
+ * that a run again passes those that are done and goes on where the last one stopped. `named` gives the clusters of a
+ * word that is no percentage.
  * @throws {DeployError} exit 2 for a wave without a cluster, and clusters without a wave.
  */
 export function wavesOf(
