@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { messageOf } from "../core/error.ts";
+import { isDigest, isTagged } from "../core/image.ts";
 import { isFields } from "../core/object.ts";
 import { shown } from "./files.ts";
 import type { Candidate } from "./merge.ts";
@@ -22,9 +23,7 @@ export async function readPins(
     const pins: unknown = JSON.parse(await readFile(path, "utf8"));
     if (!isFields(pins)) throw new Error("is no JSON object");
     const entries = Object.entries(pins) as [string, string][];
-    const wrong = entries.filter(([image, digest]) =>
-      !/^[^\s@]+:[\w.-]+$/.test(image) || !/^sha256:[0-9a-f]{64}$/.test(digest)
-    );
+    const wrong = entries.filter(([image, digest]) => !isTagged(image) || !isDigest(digest));
     problems.push(
       ...wrong.map(([image, digest]) =>
         `${file}  "${image}": ${

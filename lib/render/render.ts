@@ -6,6 +6,7 @@ import { type Cluster, projectPath, text, type Vars } from "../core/cluster.ts";
 import { refuseDuplicates } from "./validate.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { withChecksums } from "../core/checksums.ts";
+import { isTagged } from "../core/image.ts";
 import { frozen, type Manifest } from "../core/object.ts";
 import { substitute } from "./substitute.ts";
 import { type Template, templatesIn } from "./kustomize.ts";
@@ -110,7 +111,7 @@ export function imagesIn(objects: Manifest[], cluster: Cluster): string[] {
   const visit = (node: unknown, key = "") => {
     if (typeof node === "string") {
       const image = node.replace(FLAG, "");
-      if (isImage(key, node) && /^[^\s@]+:[\w.-]+$/.test(image)) found.add(image);
+      if (isImage(key, node) && isTagged(image)) found.add(image);
     } else for (const [key, value] of Object.entries(node ?? {})) visit(value, key);
   };
   visit(objects);

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { isDigest } from "../../../lib/core/image.ts";
 import { homeFolder } from "../../../lib/io/files.ts";
 import { proxyHint } from "../../../lib/io/tls.ts";
 import { DeployError, ExitCode, messageOf } from "../../../lib/core/error.ts";
@@ -71,7 +72,7 @@ export async function digestOf(image: string, options: RegistryOptions = {}): Pr
   }
   if (!answer.ok) throw refusal(image, url, host, answer.status);
   const kind = answer.headers.get("content-type")?.split(";")[0] ?? "";
-  if (KINDS.includes(kind) && digest && /^sha256:[0-9a-f]{64}$/.test(digest)) return digest;
+  if (KINDS.includes(kind) && digest && isDigest(digest)) return digest;
   throw new DeployError(`Cannot pin ${image}: the answer is no image that nodes could pull`, {
     exitCode: ExitCode.service,
     where: `${url}: ${kind || "no content-type"}, ${digest}`,
