@@ -7,6 +7,7 @@ import { choiceFor, command, type Flags, LOOKS, WITHOUT_SECRETS } from "../../li
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
+import { FEW } from "../../lib/core/short_list.ts";
 import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
 import { type Age, fleetStatus, type Health, LOOKBACK, STATES } from "./centre/status.ts";
 import { atCentre, jsonOf } from "./centre/way.ts";
@@ -19,8 +20,6 @@ const FLAGS = {
 const TITLE = "cluster,state,seen,upload,logs,alerts,disk,cert,look here".split(",");
 /** Columns of a terminal. */
 const WIDTH = 80;
-/** Well clusters that are shown one by one. */
-const MOST = 6;
 
 if (import.meta.main) {
   await command("status.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
@@ -57,7 +56,7 @@ export function exitCodeOfStatus(found: Health[]): number {
 /** The page for people, 80 columns wide; `all`: none is folded. */
 export function statusPage(found: Health[], { all = false, now = new Date() } = {}): string {
   const well = found.filter(({ state }) => state === "well");
-  const isFolded = !all && well.length > MOST;
+  const isFolded = !all && well.length > FEW;
   const shown = isFolded ? found.filter((one) => !well.includes(one)) : found;
   const counts = STATES.map((state) => [found.filter((one) => one.state === state).length, state])
     .filter(([count]) => count).map((words) => words.join(" "));
