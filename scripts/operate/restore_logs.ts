@@ -64,7 +64,7 @@ async function lists(os: OpenSearch, cluster: Cluster, source: Source): Promise<
     return;
   }
   const live = await restoredIndices(os);
-  const back = await Promise.all(days.map(({ day }) => backOf(os, source, day, live)));
+  const back = await Promise.all(days.map(({ day }) => backOf(os, source, day, live, snapshots)));
   print(dayTable(days, back));
   report.say(`restore one: make restore-logs ${source.words} DAY=${days.at(-1)!.day}`);
 }

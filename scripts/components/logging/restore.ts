@@ -4,7 +4,7 @@ import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";
 import type { Change } from "../../../lib/io/report.ts";
 import { until } from "../../../lib/io/wait.ts";
-import { type Pick, picksOf, type Source, streamOf } from "./snapshots.ts";
+import { type Pick, picksOf, type Snapshot, type Source, streamOf } from "./snapshots.ts";
 
 export interface RestoreOptions {
   /** Copies of each index. */
@@ -34,12 +34,13 @@ export async function backOf(
   source: Source,
   day: string,
   live: string[],
+  snapshots?: Snapshot[],
 ): Promise<string> {
   const ofDay = live.filter((name) =>
     name.startsWith(`${source.prefix}logs-`) && name.includes(day)
   );
   if (ofDay.length === 0) return "-";
-  const picks = await picksOf(os, source, day, ofDay);
+  const picks = await picksOf(os, source, day, ofDay, snapshots);
   const isBack = ({ target }: Pick) => ofDay.includes(target);
   if (picks.every(isBack)) return "restored";
   const streams = Map.groupBy(picks, ({ index }) => streamOf(index));

@@ -113,24 +113,25 @@ function isComplete({ state }: Snapshot): boolean {
 }
 
 /**
- * The parts of a day to restore; `live` are the restored indices of it. @throws {DeployError} exit 2 when S3 has no
- * such day.
+ * The parts of a day to restore; `live` are the restored indices of it, `snapshots` all of the source where they are
+ * known already. @throws {DeployError} exit 2 when S3 has no such day.
  */
 export async function picksOf(
   os: OpenSearch,
   source: Source,
   day: string,
   live: string[],
+  snapshots?: Snapshot[],
 ): Promise<Pick[]> {
-  const all = await snapshotsOf(os, source);
+  const all = snapshots ?? await snapshotsOf(os, source);
   const ofDay = all.filter((one) =>
     isComplete(one) && one.indices.some((index) => LOG_INDEX.exec(index)?.[2] === day)
   );
   if (ofDay.length === 0) throw noSuchDay(source, day, all);
   const names = ofDay.map(({ snapshot }) => encodeURIComponent(snapshot)).join(",");
-  const { snapshots } = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
+  const status = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
   const torn = new Set(incomplete(all).flatMap(({ indices }) => indices));
-  const picks = choose(snapshots, day, source.prefix, torn);
+  const picks = choose(status.snapshots, day, source.prefix, torn);
   return picks.map((pick) => {
     // Earlier revisions had one part, by the name of the index.
     const old = source.prefix + pick.index;
