@@ -64,7 +64,8 @@ export function stackOf(error: unknown): string {
   return error instanceof Error ? error.stack ?? error.message : String(error);
 }
 
-/** The message of whatever was thrown. */
+/** The message of whatever was thrown; of a request that failed the reason, which fetch keeps in the cause. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  return error.message === "fetch failed" && error.cause ? messageOf(error.cause) : error.message;
 }

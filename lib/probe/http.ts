@@ -1,5 +1,4 @@
 // HTTP to Services inside the cluster, through the API server: no port of the cluster is opened.
-import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -52,10 +51,20 @@ async function listening(socket: string, running: ReturnType<typeof startKubectl
   let end: string | undefined;
   running.then(({ stderr, exitCode }) => end = stderr.trim() || `exit ${exitCode}`);
   const deadline = Date.now() + PATIENCE;
-  while (!existsSync(socket)) {
+  while (!await takes(socket)) {
     if (end !== undefined) throw new Error(end);
     if (Date.now() > deadline) throw new Error("kubectl proxy did not start to listen");
     await sleep(20);
+  }
+}
+
+/** Whether somebody listens: the file of a socket is there a moment earlier. */
+async function takes(socket: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path: socket })).close();
+    return true;
+  } catch {
+    return false;
   }
 }
 

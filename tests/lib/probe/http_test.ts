@@ -77,6 +77,13 @@ Deno.test("openProxy() passes requests on over a socket that only we can reach",
   assert.ok(!existsSync(dirname(socket)), "its folder is left");
 });
 
+Deno.test("openProxy() waits until somebody listens, not for the file of the socket alone", async () => {
+  const early = 'socket=${!#}; socket=${socket#*=}; touch "$socket"; sleep 0.5; rm "$socket"\n';
+  await using _ = await withKubectl(early + SERVER);
+  await using proxy = await openProxy(await target());
+  assert.equal((await proxy.fetch(SERVICE, "/")).status, 201);
+});
+
 Deno.test("openProxy(): a signal of the caller ends a request as the caller's own", async () => {
   await using _ = await withKubectl(SERVER);
   await using proxy = await openProxy(await target());
@@ -101,7 +108,11 @@ Deno.test("openProxy(): a proxy that has died is an unreachable cluster", async 
   const pid = Number(await readFile(join(fake.folder, "pid"), "utf8"));
   Deno.kill(pid, "SIGKILL");
   assert.ok(await dead(pid));
-  await assert.rejects(proxy.fetch(SERVICE, "/"), { name: "DeployError", exitCode: 5 });
+  const error = await proxy.fetch(SERVICE, "/").catch((error) => error);
+  assert.ok(error instanceof DeployError);
+  assert.equal(error.exitCode, 5);
+  // The reason, which fetch itself keeps back.
+  assert.match(String(error.where), /Connect|connection/);
 });
 
 Deno.test("openProxy() leaves nothing running when the deployer itself is killed", async () => {
