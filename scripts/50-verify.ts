@@ -17,9 +17,10 @@ const AFTER = { when: "after", needs: "cluster" } as const;
 /** Of the cluster as a whole; the steps bring their own. */
 export function checksOfCluster(inventory: Inventory): Check[] {
   const objects = (subject: Subject) => existing(subject, inventory);
+  const ready = (subject: Subject) => readyObjects(subject, inventory);
   return [
     { ...AFTER, name: "Objects", hop: "manifests -> API server", run: objects },
-    { ...AFTER, name: "Readiness", hop: "controllers -> pods", run: readyObjects },
+    { ...AFTER, name: "Readiness", hop: "controllers -> pods", run: ready },
     { ...AFTER, name: "Volume claims", hop: "pods -> volumes", run: claims },
     { ...AFTER, name: "Client certificate", hop: "kubectl -> API server", run: clientCertificate },
     { ...AFTER, name: "API server certificate", hop: "API server -> kubectl", run: apiCertificate },

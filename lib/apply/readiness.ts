@@ -104,20 +104,26 @@ export async function waitReady(
   objects: Manifest[],
   { seconds, say }: { seconds: number; say?: (missing: string) => void },
 ): Promise<void> {
-  const wanted = objects.filter(({ kind }) => kind in RULES);
-  if (wanted.length === 0) return;
-  // The look of a moment ago is enough where nothing was changed since.
-  const live = await inventory.live();
-  if (wanted.every((object) => isReady(live.get(idOf(object))))) return;
-  await until("objects to become ready", () => unready(inventory.cluster, wanted), {
+  if (await areReady(inventory, objects)) return;
+  await until("objects to become ready", () => unready(inventory.cluster, objects), {
     seconds,
     every: 1,
     say,
   });
 }
 
-function isReady(object: Manifest | undefined): boolean {
-  return object !== undefined && readiness(object).state === "ready";
+/** Whether all were ready already in the look of a moment ago, which is enough where nothing was changed since. */
+export async function areReady(
+  inventory: Pick<Inventory, "live">,
+  objects: Manifest[],
+): Promise<boolean> {
+  const wanted = objects.filter(({ kind }) => kind in RULES);
+  if (wanted.length === 0) return true;
+  const live = await inventory.live();
+  return wanted.every((object) => {
+    const now = live.get(idOf(object));
+    return now !== undefined && readiness(now).state === "ready";
+  });
 }
 
 /** Objects that are not ready, one line each with the reason; throws when one has failed for good. */

@@ -3,10 +3,10 @@ import type { Finding, Findings, Subject } from "../../lib/core/check.ts";
 import { sizeOf } from "../../lib/apply/volumes.ts";
 import type { State } from "../../lib/apply/diff.ts";
 import type { Inventory } from "../../lib/apply/inventory.ts";
-import { liveObjects } from "../../lib/kube/list.ts";
+import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
-import { unready } from "../../lib/apply/readiness.ts";
+import { areReady, unready } from "../../lib/apply/readiness.ts";
 import { shortList } from "../../lib/core/short_list.ts";
 
 /**
@@ -39,8 +39,13 @@ export async function existing(
 }
 
 /** Workloads run, claims are bound, the operator says Available and Reconciled. */
-export async function readyObjects({ cluster, objects }: Subject): Promise<Findings> {
-  return (await unready(cluster, await objects())).map((line) => {
+export async function readyObjects(
+  { cluster, objects }: Subject,
+  inventory: Pick<Inventory, "live">,
+): Promise<Findings> {
+  const wanted = await objects();
+  if (await areReady(inventory, wanted)) return [];
+  return (await unready(cluster, wanted)).map((line) => {
     const [, namespace, name] = line.split(":")[0]!.split("/");
     return {
       what: line,
@@ -56,10 +61,8 @@ const CLAIMING = ["StatefulSet", "Prometheus", "Alertmanager"];
 export async function claims({ cluster, objects }: Subject): Promise<Findings> {
   const claiming = (await objects()).filter(({ kind }) => CLAIMING.includes(kind));
   const namespaces = new Set(claiming.map(({ metadata }) => metadata.namespace!));
-  const lists = [...namespaces].map((namespace) =>
-    liveObjects(cluster, "persistentvolumeclaims", namespace)
-  );
-  return (await Promise.all(lists)).flat().map(claimProblem);
+  const live = await objectsEverywhere(cluster, "persistentvolumeclaims");
+  return live.filter(({ metadata }) => namespaces.has(metadata.namespace!)).map(claimProblem);
 }
 
 function claimProblem(claim: Manifest): Finding | undefined {
