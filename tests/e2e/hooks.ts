@@ -8,6 +8,9 @@
 import process from "node:process";
 import { $ } from "zx";
 
+/** Where this machine takes notifications; always the same, for another would be a change of every Alertmanager. */
+export const WEBHOOK_PORT = Number(process.env.E2E_WEBHOOK_PORT ?? 39099);
+
 /** The command of a hook; empty when there is none. */
 export const hook = (name: string) => process.env[name] ?? "";
 

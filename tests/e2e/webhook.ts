@@ -1,8 +1,8 @@
 // An HTTP server on this machine that takes what Alertmanager sends to a webhook.
 import assert from "node:assert/strict";
-import process from "node:process";
 import { $ } from "zx";
 import { text } from "../../lib/core/cluster.ts";
+import { WEBHOOK_PORT } from "./hooks.ts";
 import { central } from "./site.ts";
 
 /** One alert of a notification. */
@@ -15,10 +15,8 @@ export interface Notified {
 /** Everything that has come in, oldest first. */
 export const received: Notified[] = [];
 
-// Always the same port: another one would be a change of every cluster's Alertmanager.
-const PORT = Number(process.env.E2E_WEBHOOK_PORT ?? 39099);
 let refuses = false;
-const server = Deno.serve({ port: PORT, onListen() {} }, async (request) => {
+const server = Deno.serve({ port: WEBHOOK_PORT, onListen() {} }, async (request) => {
   if (refuses) return new Response(null, { status: 400 });
   received.push(...(await request.json()).alerts);
   return new Response();
@@ -31,7 +29,7 @@ export function refuse(all: boolean): void {
 }
 
 /** The server's address as the clusters reach it: this machine's own on the way to them. */
-export const address = `http://${await ownAddress()}:${PORT}/hook`;
+export const address = `http://${await ownAddress()}:${WEBHOOK_PORT}/hook`;
 
 /** This machine as the clusters reach it: its address on the way to them. */
 export async function ownAddress(): Promise<string> {
