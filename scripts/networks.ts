@@ -1,212 +1,123 @@
-// Who talks to whom in a cluster with NETWORK_POLICIES: everything else is refused. A namespace is closed by one
-// step with the flows of all, for one that was opened step by step would cut what runs already.
+// The NetworkPolicies of a cluster, from the table of who talks to whom (manifests/flows.yaml). A namespace is closed by
+// one step with the flows of all, for one that was opened step by step would cut what runs already.
 import { isIPv4 } from "node:net";
 import { SETTINGS } from "../lib/config/schema.ts";
-import { type Cluster, flag, list, nodesOf, number, text } from "../lib/core/cluster.ts";
-import { type End, type Flow, type Network, networkPolicies } from "../lib/core/network.ts";
+import { type Cluster, flag, list, nodesOf, number, type Role, text } from "../lib/core/cluster.ts";
+import { type End, type Flow, networkPolicies, type Workload } from "../lib/core/network.ts";
 import type { Manifest } from "../lib/core/object.ts";
+import { renderFile } from "../lib/render/render.ts";
 import { edgesOf } from "./components/thanos/fleet.ts";
 
-const monitoring = (pod: string) => ({ namespace: "monitoring", pod });
+/** The table as its file has it; words for ends and ports are those of {@link endsOf} and {@link portsOf}. */
+interface Table {
+  workloads: { namespace: string; pods: string[]; role?: Role }[];
+  flows: {
+    from: string | string[];
+    to: string | string[];
+    /** Default: those of the end. */
+    ports?: (number | string)[];
+    role?: Role;
+  }[];
+}
 
-const PROMETHEUS = monitoring("prometheus");
-const ALERTMANAGER = monitoring("alertmanager");
-const GRAFANA = monitoring("grafana");
-const STATE_METRICS = monitoring("kube-state-metrics");
-const OPERATOR = monitoring("prometheus-operator");
-const QUERY = monitoring("thanos-query");
-const FRONTEND = monitoring("thanos-frontend");
-const STORE = monitoring("thanos-store");
-const COMPACTOR = monitoring("thanos-compactor");
-const RULER = monitoring("thanos-ruler");
-const OPENSEARCH = { namespace: "logging", pod: "opensearch" };
-const EXPORTER = { namespace: "logging", pod: "opensearch-exporter" };
-const FLUENT_BIT = { namespace: "node-agents", pod: "fluent-bit" };
-// Of others; policies of Longhorn's namespace are upstream's.
-const DNS = { namespace: "kube-system", pod: "kube-dns", label: "k8s-app" };
-const LONGHORN_UI = { namespace: "longhorn-system", pod: "longhorn-ui", label: "app" };
-const LONGHORN_MANAGER = { namespace: "longhorn-system", pod: "longhorn-manager", label: "app" };
-const ANYWHERE: End = { networks: ["0.0.0.0/0"] };
+/** One end of a flow, and its ports where the end itself tells them. */
+type Known = { end: End; ports?: number[] };
 
 /** Policies of these namespaces; none without NETWORK_POLICIES. Every workload may ask for names. */
 export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[] {
   if (!flag(cluster, "NETWORK_POLICIES")) return [];
-  const parts = [ofIngress, ofPrometheus, ofThanos, ofLogging].map((part) => part(cluster));
-  const workloads = parts.flatMap(({ workloads }) => workloads);
-  const names = workloads.map((from): Flow => ({ from, to: DNS, ports: [53], udp: true }));
-  const flows = [...names, ...parts.flatMap(({ flows }) => flows)];
-  return networkPolicies(namespaces, { workloads, flows });
-}
-
-function ofIngress(cluster: Cluster): Network {
-  const controller = controllerOf(cluster);
-  if (!controller) return { workloads: [], flows: [] };
-  const { workload, ports } = controller;
-  return {
-    workloads: [workload],
-    flows: [
-      flow({ networks: list(cluster, "ADMIN_CIDR") }, workload, ...ports),
-      toApiServer(cluster, workload),
-      ...(hasLonghorn(cluster) ? door(cluster, LONGHORN_UI, 8000) : []),
-    ],
-  };
-}
-
-/** The node-exporter has no flows: it is in the node's own network, where policies do not reach. */
-function ofPrometheus(cluster: Cluster): Network {
-  const webhook = text(cluster, "ALERT_WEBHOOK_URL");
-  return {
-    workloads: [PROMETHEUS, ALERTMANAGER, GRAFANA, STATE_METRICS, OPERATOR],
-    flows: [
-      ...door(cluster, GRAFANA, 3000),
-      ...scrapes(cluster),
-      ...(cluster.role === "edge" ? toSidecar(cluster) : []),
-      flow(PROMETHEUS, ALERTMANAGER, 9093),
-      flow(GRAFANA, ALERTMANAGER, 9093),
-      // The address is a secret, and a name has no fixed one.
-      ...(webhook ? [flow(ALERTMANAGER, ANYWHERE, portOf(webhook))] : []),
-      toS3(cluster, PROMETHEUS),
-      ...[PROMETHEUS, STATE_METRICS, OPERATOR].map((from) => toApiServer(cluster, from)),
-      fromApiServer(cluster, PROMETHEUS, 9090),
-      fromApiServer(cluster, ALERTMANAGER, 9093),
-      fromApiServer(cluster, GRAFANA, 3000),
-    ],
-  };
-}
-
-/** Prometheus to what has metrics of its own step and of those before it. */
-function scrapes(cluster: Cluster): Flow[] {
-  const controller = controllerOf(cluster);
-  const controlPlane = flag(cluster, "CONTROL_PLANE_METRICS") ? [2381, 10249, 10257, 10259] : [];
-  return [
-    flow(PROMETHEUS, node(cluster), 9100, 10250, ...controlPlane),
-    flow(PROMETHEUS, DNS, 9153),
-    flow(PROMETHEUS, PROMETHEUS, 8080, 9090, 10902),
-    flow(PROMETHEUS, ALERTMANAGER, 8080, 9093),
-    flow(PROMETHEUS, GRAFANA, 3000),
-    flow(PROMETHEUS, STATE_METRICS, 8080, 8081),
-    flow(PROMETHEUS, OPERATOR, 8080),
-    ...(controller ? [flow(PROMETHEUS, controller.workload, controller.metrics)] : []),
-    ...(hasLonghorn(cluster) ? [flow(PROMETHEUS, LONGHORN_MANAGER, 9500)] : []),
-  ];
-}
-
-/** The centre to the sidecar. Its NodePort keeps the address of who calls, where no other node may pass a call on. */
-function toSidecar(cluster: Cluster): Flow[] {
-  const centres = cluster.fleet.filter(({ role }) => role === "central");
-  const passedOn = text(cluster, "NODE_NETWORKS") === "" ? [] : nodesOf(cluster);
-  const networks = [...centres.flatMap(({ nodes }) => nodes), ...passedOn];
-  return [flow({ networks }, PROMETHEUS, 10901), flow(GRAFANA, PROMETHEUS, 9090)];
-}
-
-/** What is at the centre, and its way to the sidecars of the edges. */
-function ofThanos(cluster: Cluster): Network {
-  if (cluster.role === "edge") return { workloads: [], flows: [] };
-  const sidecars = Map.groupBy(
-    edgesOf(cluster).map(({ sidecar }) => sidecar.split(":") as [host: string, port: string]),
-    ([, port]) => Number(port),
+  const table = renderFile("flows.yaml", cluster).spec as Table;
+  const isHere = ({ role = cluster.role }: { role?: Role }) => role === cluster.role;
+  const controller = CONTROLLERS[text(cluster, "INGRESS")];
+  const own = new Map(
+    table.workloads.filter(isHere).flatMap(({ namespace, pods }) =>
+      pods.map((name): [string, Workload | undefined] => {
+        const pod = name === "controller" ? controller?.pod : name;
+        return [name, pod === undefined ? undefined : { namespace, pod }];
+      })
+    ),
   );
+  const workloads = [...own.values()].filter((one) => one !== undefined);
+  const others = endsOf(cluster), named = portsOf(cluster);
+  const known = (names: string | string[]) =>
+    [names].flat().flatMap((name): Known[] => {
+      const workload = own.get(name);
+      return workload ? [{ end: workload }] : others[name] ?? [];
+    });
+  const flows = table.flows.filter(isHere).flatMap((row) => {
+    const ports = (row.ports ?? []).flatMap((port) =>
+      typeof port === "number" ? port : named[port] ?? []
+    );
+    return known(row.from).flatMap(({ end: from }) =>
+      known(row.to).map((to): Flow => ({ from, to: to.end, ports: to.ports ?? ports }))
+    );
+  }).filter(({ ports }) => ports.length > 0);
+  const names = workloads.map((from): Flow => ({ from, to: DNS, ports: [53], udp: true }));
+  return networkPolicies(namespaces, workloads, [...names, ...flows]);
+}
+
+/** The ingress controllers of ours: pods, ports for people, and that of metrics. */
+const CONTROLLERS: Record<string, { pod: string; doors: number[]; metrics: number }> = {
+  nginx: { pod: "ingress-nginx", doors: [80, 443], metrics: 10254 },
+  traefik: { pod: "traefik", doors: [8000, 8443], metrics: 9100 },
+};
+
+const DNS = { namespace: "kube-system", pod: "kube-dns", label: "k8s-app" };
+const ANYWHERE: End = { networks: ["0.0.0.0/0"] };
+
+/** Ends that are no workload of ours; none for what is not there. Policies of Longhorn's namespace are upstream's. */
+function endsOf(cluster: Cluster): Record<string, Known[]> {
+  const longhorn = (pod: string): Known[] =>
+    text(cluster, "STORAGE") === "longhorn"
+      ? [{ end: { namespace: "longhorn-system", pod, label: "app" } }]
+      : [];
+  const { hostname } = new URL(text(cluster, "S3_ENDPOINT"));
+  const centres = cluster.fleet.filter(({ role }) => role === "central");
+  // A NodePort keeps the address of who calls, where no other node may pass a call on.
+  const passedOn = text(cluster, "NODE_NETWORKS") === "" ? [] : nodesOf(cluster);
   return {
-    workloads: [QUERY, FRONTEND, STORE, COMPACTOR, RULER],
-    flows: [
-      ...door(cluster, FRONTEND, 9090),
-      ...[QUERY, FRONTEND].map((to) => flow(PROMETHEUS, to, 9090)),
-      ...[STORE, COMPACTOR].map((to) => flow(PROMETHEUS, to, 10902)),
-      flow(PROMETHEUS, RULER, 8080, 10902),
-      flow(GRAFANA, FRONTEND, 9090),
-      flow(FRONTEND, QUERY, 9090),
-      ...[PROMETHEUS, STORE, RULER].map((to) => flow(QUERY, to, 10901)),
-      ...[...sidecars].map(([port, ends]) => {
-        // A policy knows no names.
-        const networks = ends.map(([host]) => isIPv4(host) ? `${host}/32` : "0.0.0.0/0");
-        return flow(QUERY, { networks }, port);
-      }),
-      flow(RULER, QUERY, 9090),
-      flow(RULER, ALERTMANAGER, 9093),
-      ...[STORE, COMPACTOR, RULER].map((from) => toS3(cluster, from)),
-      fromApiServer(cluster, QUERY, 9090),
-    ],
+    dns: [{ end: DNS }],
+    anywhere: [{ end: ANYWHERE }],
+    // What is in the network of the nodes, where policies do not reach: exporters, kubelet, API server.
+    node: [{ end: { networks: nodesOf(cluster) } }],
+    people: [{ end: { networks: list(cluster, "ADMIN_CIDR") } }],
+    "longhorn-ui": longhorn("longhorn-ui"),
+    "longhorn-manager": longhorn("longhorn-manager"),
+    s3: [{ end: isIPv4(hostname) ? { networks: [`${hostname}/32`] } : ANYWHERE }],
+    centre: [{ end: { networks: [...centres.flatMap(({ nodes }) => nodes), ...passedOn] } }],
+    edges: sidecarsOf(cluster),
   };
 }
 
-function ofLogging(cluster: Cluster): Network {
-  const plugin = pluginPort(cluster);
+/** The sidecars of the edges, by their port. A policy knows no names. */
+function sidecarsOf(cluster: Cluster): Known[] {
+  const sidecars = edgesOf(cluster).map(({ sidecar }) => sidecar.split(":") as [string, string]);
+  return [...Map.groupBy(sidecars, ([, port]) => port)].map(([port, ends]) => ({
+    end: { networks: ends.map(([host]) => isIPv4(host) ? `${host}/32` : "0.0.0.0/0") },
+    ports: [Number(port)],
+  }));
+}
+
+/** Ports that settings tell; none for what is not there. */
+function portsOf(cluster: Cluster): Record<string, number[]> {
+  const controller = CONTROLLERS[text(cluster, "INGRESS")];
+  // An image of the site's own that gets its S3 plugin from nowhere has it.
+  const plugin = text(cluster, "OPENSEARCH_S3_PLUGIN");
+  const fetches = text(cluster, "OPENSEARCH_IMAGE") === SETTINGS.OPENSEARCH_IMAGE!.default;
   return {
-    workloads: [OPENSEARCH, EXPORTER, FLUENT_BIT],
-    flows: [
-      ...door(cluster, OPENSEARCH, 9200),
-      flow(PROMETHEUS, EXPORTER, 9114, 9115, 9116),
-      flow(PROMETHEUS, FLUENT_BIT, 2020),
-      flow(FLUENT_BIT, OPENSEARCH, 9200),
-      flow(EXPORTER, OPENSEARCH, 9200),
-      flow(OPENSEARCH, OPENSEARCH, 9300),
-      ...(plugin ? [flow(OPENSEARCH, ANYWHERE, plugin)] : []),
-      toS3(cluster, OPENSEARCH),
-      toApiServer(cluster, FLUENT_BIT),
-      fromApiServer(cluster, OPENSEARCH, 9200),
-    ],
+    api: [number(cluster, "API_SERVER_PORT")],
+    s3: portIn(text(cluster, "S3_ENDPOINT")),
+    webhook: portIn(text(cluster, "ALERT_WEBHOOK_URL")),
+    plugin: plugin || !fetches ? portIn(plugin) : [443],
+    doors: controller?.doors ?? [],
+    metrics: controller ? [controller.metrics] : [],
+    "control-plane": flag(cluster, "CONTROL_PLANE_METRICS") ? [2381, 10249, 10257, 10259] : [],
   };
 }
 
-/**
- * Port of the web server that OpenSearch gets its S3 plugin from; undefined with an image of the site's
- * own and no such server: that image has the plugin.
- */
-function pluginPort(cluster: Cluster): number | undefined {
-  const url = text(cluster, "OPENSEARCH_S3_PLUGIN");
-  if (url) return portOf(url);
-  return text(cluster, "OPENSEARCH_IMAGE") === SETTINGS.OPENSEARCH_IMAGE!.default ? 443 : undefined;
-}
-
-function flow(from: End, to: End, ...ports: number[]): Flow {
-  return { from, to, ports };
-}
-
-function hasLonghorn(cluster: Cluster): boolean {
-  return text(cluster, "STORAGE") === "longhorn";
-}
-
-/** What is in the network of the nodes, where policies do not reach: exporters, kubelet, API server. */
-function node(cluster: Cluster): End {
-  return { networks: nodesOf(cluster) };
-}
-
-/** Programs that watch objects. */
-function toApiServer(cluster: Cluster, from: End): Flow {
-  return flow(from, node(cluster), number(cluster, "API_SERVER_PORT"));
-}
-
-/** Our own tools, which come in through the API server. */
-function fromApiServer(cluster: Cluster, to: End, port: number): Flow {
-  return flow(node(cluster), to, port);
-}
-
-/** Blocks and snapshots. */
-function toS3(cluster: Cluster, from: End): Flow {
-  const url = text(cluster, "S3_ENDPOINT");
-  const { hostname } = new URL(url);
-  return flow(from, isIPv4(hostname) ? { networks: [`${hostname}/32`] } : ANYWHERE, portOf(url));
-}
-
-/** People to a program, where the ingress controller is ours. */
-function door(cluster: Cluster, to: End, port: number): Flow[] {
-  const controller = controllerOf(cluster);
-  return controller ? [flow(controller.workload, to, port)] : [];
-}
-
-/** The ingress controller, when it is ours: its pods, their ports for people, and that of metrics. */
-function controllerOf(cluster: Cluster) {
-  const workload = (pod: string) => ({ namespace: "ingress-nginx", pod });
-  switch (text(cluster, "INGRESS")) {
-    case "nginx":
-      return { workload: workload("ingress-nginx"), ports: [80, 443], metrics: 10254 };
-    case "traefik":
-      return { workload: workload("traefik"), ports: [8000, 8443], metrics: 9100 };
-  }
-}
-
-/** The port of a URL, said or meant. */
-function portOf(url: string): number {
+/** The port of a URL, said or meant; none of an empty text. */
+function portIn(url: string): number[] {
+  if (url === "") return [];
   const { port, protocol } = new URL(url);
-  return Number(port) || (protocol === "http:" ? 80 : 443);
+  return [Number(port) || (protocol === "http:" ? 80 : 443)];
 }

@@ -25,19 +25,15 @@ export interface Flow {
   udp?: boolean;
 }
 
-/** What a component brings. */
-export interface Network {
-  /** Its workloads. */
-  workloads: Workload[];
-  /** Flows between them and others, each told by the later one of its two ends. */
-  flows: Flow[];
-}
-
 /**
  * The policies of these namespaces: one that refuses everything in each of them, and one for each workload there
  * that lets its flows in and out.
  */
-export function networkPolicies(namespaces: string[], { workloads, flows }: Network): Manifest[] {
+export function networkPolicies(
+  namespaces: string[],
+  workloads: Workload[],
+  flows: Flow[],
+): Manifest[] {
   const closed = namespaces.map((namespace) => policy("default-deny", namespace, {}, [], []));
   const own = workloads.filter(({ namespace }) => namespaces.includes(namespace));
   const open = own.map(({ namespace, pod }) => {
