@@ -4,13 +4,13 @@ import { existsSync } from "node:fs";
 import { copyFile, readFile, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import process from "node:process";
+import { parseAllDocuments } from "yaml";
 import { cacheDir, replaceFile, sha256Of } from "../io/files.ts";
 import { type Cluster, flag, projectPath } from "../core/cluster.ts";
 import { download, DownloadError } from "./download.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { frozen, type Manifest } from "../core/object.ts";
 import { Report } from "../io/report.ts";
-import { parseObjects } from "./yaml.ts";
 
 /** One file of a release. */
 interface PinnedFile {
@@ -75,8 +75,7 @@ export function loadBundle(
 
 /**
  * Reads a bundle from the cache, the mirror, the network, or the Go module that has its files.
- * @throws {DeployError} exit 9 when a file is not the pinned one, exit 3 when it cannot be had, exit 2
- * when it is no YAML of objects.
+ * @throws {DeployError} exit 9 when a file is not the pinned one, exit 3 when it cannot be had.
  */
 export async function readBundle(name: string, options: BundleOptions = {}): Promise<Manifest[]> {
   const { say = () => {}, lockFile = projectPath("manifests/upstream.lock.json") } = options;
@@ -199,10 +198,16 @@ async function objectsOf(file: PinnedFile): Promise<Manifest[]> {
   const path = pathOf(file);
   await check(path, file);
   const kept = `${path}.json`;
-  const json = await readFile(kept, "utf8").catch(() => "");
+  const isPinned = (json: string) =>
+    createHash("sha256").update(json).digest("hex") === file.parsed;
+  const before = await readFile(kept, "utf8").catch(() => "");
   // Who can write to the cache could change any mark of ours there, too.
-  if (createHash("sha256").update(json).digest("hex") === file.parsed) return JSON.parse(json);
-  const objects = parseObjects(await readFile(path, "utf8"), basename(file.url));
-  await replaceFile(kept, (temporary) => writeFile(temporary, JSON.stringify(objects)));
+  if (isPinned(before)) return JSON.parse(before);
+  const documents = [parseAllDocuments(await readFile(path, "utf8"))].flat();
+  const objects = documents.flatMap((document) => document.toJS() ?? [])
+    .flatMap((object) => object.items ?? object);
+  const json = JSON.stringify(objects);
+  if (!isPinned(json)) throw new Error(`${basename(file.url)} is not read as it was pinned`);
+  await replaceFile(kept, (temporary) => writeFile(temporary, json));
   return objects;
 }

@@ -160,11 +160,11 @@ export const FAULTS: Fault[] = [
   { id: "X4", fault: "parsed copy of a bundle edited in the cache", exit: "0" },
   { id: "A69", fault: "download offline or of something else", exit: "9" },
   { id: "X5", fault: "a program that somebody exchanged where it is fetched from", exit: "9" },
-  { id: "A70", fault: "malformed or hostile YAML", exit: "2" },
+  { id: "A70", fault: "malformed or hostile YAML", exit: "2; of a bundle before it is pinned" },
   {
     id: "P16",
     fault: "plain word that YAML 1.1 and 1.2 take for different things",
-    exit: "the same to both; 2 in a bundle",
+    exit: "the same to both; a bundle with one is not pinned",
   },
   { id: "A71", fault: "target of a patch is gone upstream", exit: "2" },
   { id: "U1", fault: "a program's version changed in its one place", exit: "0" },

@@ -11,9 +11,9 @@ import {
 import { projectPath } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
-import { parseObjects } from "../../../lib/render/yaml.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { offlineCurl, rejected, sha256, withSite } from "../../support/download_fixture.ts";
+import { parseObjects } from "../../support/strict_yaml.ts";
 
 const TEXT = `apiVersion: v1
 kind: Namespace
@@ -83,6 +83,19 @@ Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to it
       await writeFile(copy, text);
       assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
     }
+  });
+});
+
+Deno.test("readBundle() keeps nothing of a file that the parser reads otherwise than it was pinned", async () => {
+  await withSite({ "/v1/file.yaml": TEXT }, async ({ curl }, folder) => {
+    const options = { ...await locked(folder), curl };
+    const lock = await readFile(options.lockFile!, "utf8");
+    await writeFile(
+      options.lockFile!,
+      lock.replace(/"parsed":"\w+"/, `"parsed":"${sha256("another")}"`),
+    );
+    await assert.rejects(readBundle("up", options), /file.yaml is not read as it was pinned/);
+    assert.deepEqual((await readdir(join(folder, "cache", "bundles"))).length, 1);
   });
 });
 

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { $ } from "zx";
 import { projectPath } from "../../../lib/core/cluster.ts";
-import { parseObjects, toYaml } from "../../../lib/render/yaml.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
+import { parseObjects } from "../../support/strict_yaml.ts";
 
 const WORDS = "y Y yes Yes YES yES n N no NO on On ON off Off OFF true True FALSE null Null ~ NaN";
 const NUMBERS =
