@@ -2,6 +2,7 @@
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
+import upstream from "../../../manifests/prometheus/upstream-rules.json" with { type: "json" };
 import { metricsLabels } from "./access.ts";
 
 interface Rule {
@@ -13,69 +14,27 @@ interface Rule {
   annotations?: Record<string, string>;
 }
 
-// Upstream's names for the jobs, and ours: a job is named after its Service.
-const JOBS: Record<string, string> = {
-  "prometheus-k8s": "kube-prometheus-stack-prometheus",
-  "alertmanager-main": "kube-prometheus-stack-alertmanager",
-  "prometheus-operator": "kube-prometheus-stack-operator",
-};
+/** Upstream's names for the jobs, and ours: a job is named after its Service. */
+const JOBS: Record<string, string> = upstream.jobs;
 
-// What is left out, and why, stands in docs/alerts.md.
-const BLIND_GROUPS = [
-  "kube-apiserver-slos",
-  "kube-apiserver-availability.rules",
-  "kube-apiserver-burnrate.rules",
-  "kube-apiserver-histogram.rules",
-];
-
-const CONTROL_PLANE_GROUPS = [
-  "kubernetes-system-scheduler",
-  "kubernetes-system-controller-manager",
-  "kube-scheduler.rules",
-];
-
-const IMPOSSIBLE_ALERTS = [
-  "AlertmanagerConfigInconsistent",
-  "AlertmanagerMembersInconsistent",
-  "KubeStateMetricsShardingMismatch",
-  "KubeStateMetricsShardsMissing",
-  "KubeHpaReplicasMismatch",
-  "KubeHpaMaxedOut",
-  "NodeSystemdServiceFailed",
-  "NodeSystemdServiceCrashlooping",
-  "PrometheusRemoteStorageFailures",
-  "PrometheusRemoteWriteBehind",
-  "PrometheusRemoteWriteDesiredShards",
-];
-
-/** What other installations want otherwise. */
-const CHANGED: Record<string, (rule: Rule) => Rule> = {
-  // Four hours are twice what a block has until it is deleted.
-  PrometheusTSDBReloadsFailing: (rule) => ({ ...rule, for: "30m" }),
-  PrometheusTSDBCompactionsFailing: (rule) => ({ ...rule, for: "30m" }),
-  // With one node there is nowhere else to go.
-  KubeNodePressure: (rule) => ({ ...rule, labels: { ...rule.labels, severity: "warning" } }),
-  // Interfaces of pods come and go under the names of other network plugins too.
-  NodeNetworkInterfaceFlapping: (rule) => ({
-    ...rule,
-    expr: String(rule.expr).replace('device!~"veth.+"', 'device!~"(veth|cali|lxc|cni).+"'),
-  }),
-};
+/** What our installation wants otherwise: a part of an expression is `[as upstream has it, as we do]`. */
+const CHANGED: Record<string, { for?: string; severity?: string; expr?: string[] }> =
+  upstream.changedAlerts;
 
 /**
  * The PrometheusRules of the bundle for one cluster: jobs by our names, without what cannot be
  * here, in the namespace `monitoring`. Groups that lose all their rules go.
  */
 export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
-  const beside = flag(cluster, "CONTROL_PLANE_METRICS") ? [] : CONTROL_PLANE_GROUPS;
-  const dropped = [...BLIND_GROUPS, ...beside];
+  const beside = flag(cluster, "CONTROL_PLANE_METRICS") ? [] : upstream.controlPlaneGroups;
+  const dropped = [...upstream.blindGroups, ...beside];
   const labels = metricsLabels("kube-prometheus", text(cluster, "KUBE_PROMETHEUS_RULES_VERSION"));
   return objects.map(({ apiVersion, kind, metadata, spec }) => {
     const groups = (spec.groups as { name: string; rules: Rule[] }[])
       .filter(({ name }) => !dropped.includes(name))
       .map((group) => ({
         ...group,
-        rules: group.rules.filter(({ alert = "" }) => !IMPOSSIBLE_ALERTS.includes(alert))
+        rules: group.rules.filter(({ alert = "" }) => !upstream.impossibleAlerts.includes(alert))
           .map((rule) => adapted(rule, cluster)),
       }))
       .filter(({ rules }) => rules.length > 0);
@@ -90,8 +49,14 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
 }
 
 function adapted(rule: Rule, cluster: Cluster): Rule {
-  const changed = CHANGED[rule.alert ?? ""]?.(rule) ?? rule;
-  return { ...changed, expr: fitted(ourJobs(String(changed.expr)), cluster) };
+  const { for: time, severity, expr: [theirs = "", ours = ""] = [] } = CHANGED[rule.alert ?? ""] ??
+    {};
+  return {
+    ...rule,
+    ...time ? { for: time } : {},
+    ...severity ? { labels: { ...rule.labels, severity } } : {},
+    expr: fitted(ourJobs(String(rule.expr).replace(theirs, () => ours)), cluster),
+  };
 }
 
 /**
