@@ -10,6 +10,7 @@ import {
   RELOAD_ANNOTATION,
   SUBSTITUTE_ANNOTATION,
 } from "../../../lib/core/object.ts";
+import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
 import { grafanaLabels } from "./access.ts";
 import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.ts";
 import { type PanelPlace, placeOf } from "./place.ts";
@@ -121,16 +122,7 @@ function quoted(matcher: string): string {
 
 function clusterVariable(file: string): Variable {
   const metric = file.startsWith("grafana") ? "grafana_build_info" : "alertmanager_build_info";
-  return {
-    name: "cluster",
-    label: "cluster",
-    type: "query",
-    datasource: { type: "prometheus", uid: "${datasource}" },
-    query: `label_values(${metric}, cluster)`,
-    refresh: 2,
-    sort: 1,
-    hide: 0,
-  };
+  return { ...forms.variables.upstreamCluster, query: `label_values(${metric}, cluster)` };
 }
 
 /**

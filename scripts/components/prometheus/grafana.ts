@@ -1,5 +1,6 @@
 // The short form of a dashboard (*/dashboards/*.yaml, described by dashboard.schema.json) expanded to
-// Grafana's own JSON. Sources say what is asked; layout is decided here, looks in panel.ts.
+// Grafana's own JSON. Sources say what is asked; layout is decided here, looks in manifests/prometheus/dashboard.json.
+import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
 import { expandPanel, heightOf, type Panel, type PanelSource } from "./panel.ts";
 import type { PanelPlace } from "./place.ts";
 
@@ -25,7 +26,6 @@ export interface Dashboard {
 }
 
 const COLUMNS = 24;
-const TAG = "thanos-multi-cluster";
 
 /**
  * The dashboard as Grafana takes it. The label `cluster` exists only at the centre, where a variable
@@ -33,36 +33,28 @@ const TAG = "thanos-multi-cluster";
  * one expression serves both.
  */
 export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
+  const { title, uid, about, since = "3h", variables = [], rows } = source;
+  const { central, timezone } = place;
+  const { allClusters } = forms.variables;
   return {
-    uid: source.uid,
-    title: source.title,
-    description: source.about,
-    tags: [TAG],
-    // The last one there is: Grafana 13 has nothing to migrate.
-    schemaVersion: 42,
-    editable: false,
-    graphTooltip: 1,
+    ...forms.dashboard,
+    uid,
+    title,
+    description: about,
     // An edge has little more than the three hours that Prometheus keeps at least.
-    time: { from: `now-${place.central ? source.since ?? "3h" : "3h"}`, to: "now" },
-    refresh: "1m",
-    timezone: place.timezone,
-    annotations: { list: [] },
-    links: [dashboardLinks("All", TAG), dashboardLinks("Kubernetes", "kubernetes-mixin")],
+    time: { from: `now-${central ? since : "3h"}`, to: "now" },
+    timezone,
     templating: {
       list: [
-        place.central ? queried("cluster", "Cluster", "label_values(up, cluster)", place) : ALL,
-        ...(place.central ? [chosenSource(place)] : []),
-        ...(source.variables ?? []).map(({ name, label, query }) =>
-          queried(name, label, query, place)
-        ),
+        central ? queried("cluster", "Cluster", "label_values(up, cluster)", place) : allClusters,
+        ...(central ? [chosenSource(place)] : []),
+        ...variables.map(({ name, label, query }) => queried(name, label, query, place)),
       ],
     },
-    panels: laidOut(source.rows).map(({ what, gridPos }, index) => ({
+    panels: laidOut(rows).map(({ what, gridPos }, index) => ({
       id: index + 1,
       gridPos,
-      ...(typeof what === "string"
-        ? { type: "row", title: what, collapsed: false, panels: [] }
-        : expandPanel(what, place)),
+      ...(typeof what === "string" ? { ...forms.row, title: what } : expandPanel(what, place)),
     })),
   };
 }
@@ -73,46 +65,21 @@ export function toJson({ panels, ...rest }: Dashboard): string {
   return `${JSON.stringify(rest).slice(0, -1)},"panels":[\n${lines}\n]}\n`;
 }
 
-const ALL = {
-  name: "cluster",
-  type: "constant",
-  hide: 2,
-  skipUrlSync: true,
-  query: ".*",
-  current: { text: ".*", value: ".*" },
-};
-
+/** A variable whose values are asked for with the time range: clusters come and go. */
 function queried(name: string, label: string, query: string, { datasource }: PanelPlace) {
   return {
+    ...forms.variables.queried,
     name,
     label,
-    type: "query",
     datasource: { type: "prometheus", uid: datasource },
     query: { query, refId: name },
     definition: query,
-    refresh: 2, // with the time range: clusters come and go
-    sort: 1,
-    multi: true,
-    includeAll: true,
-    allValue: ".*",
-    current: { text: ["All"], value: ["$__all"] },
   };
 }
 
 /** Hourly samples are another data source: see datasources.yaml. */
 function chosenSource({ datasource }: PanelPlace) {
-  return {
-    name: "datasource",
-    label: "Data source",
-    type: "datasource",
-    query: "prometheus",
-    current: { text: datasource, value: datasource },
-  };
-}
-
-function dashboardLinks(title: string, tag: string) {
-  const looks = { asDropdown: true, includeVars: true, keepTime: true };
-  return { type: "dashboards", title, tags: [tag], ...looks };
+  return { ...forms.variables.source, current: { text: datasource, value: datasource } };
 }
 
 /**

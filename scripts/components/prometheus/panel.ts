@@ -1,11 +1,12 @@
-// A panel in short form, as Grafana has it: looks are decided here, once for all.
+// A panel in short form, as Grafana has it; looks are decided in manifests/prometheus/dashboard.json, once for all.
+import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
 import type { PanelPlace } from "./place.ts";
 
 type Threshold = Record<string, string | number>;
 
 /** One panel. A table has `by` and `columns`, every other type `expr` or `queries`. */
 export interface PanelSource {
-  type: keyof typeof LOOKS;
+  type: keyof typeof forms.panels;
   title: string;
   /** What it means, and what to do about it. */
   about: string;
@@ -51,46 +52,18 @@ export interface Panel {
 }
 
 const REF_IDS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-const LAST = { calcs: ["lastNotNull"], fields: "", values: false };
-const LEGEND = { displayMode: "list", placement: "bottom", showLegend: true };
-const TOOLTIP = { mode: "multi", sort: "desc" };
 
-// Height in grid rows, whether now is enough, and the options of each type.
-const LOOKS = {
-  stat: {
-    height: 4,
-    instant: true,
-    options: { reduceOptions: LAST, colorMode: "value", graphMode: "none", textMode: "auto" },
-  },
-  gauge: { height: 4, instant: true, options: { reduceOptions: LAST, showThresholdMarkers: true } },
-  bargauge: {
-    height: 8,
-    instant: true,
-    options: {
-      reduceOptions: LAST,
-      displayMode: "basic",
-      orientation: "horizontal",
-      showUnfilled: true,
-    },
-  },
-  table: { height: 8, instant: true, options: { showHeader: true, cellHeight: "sm" } },
-  timeseries: { height: 8, instant: false, options: { legend: LEGEND, tooltip: TOOLTIP } },
-  "state-timeline": {
-    height: 6,
-    instant: false,
-    options: { mergeValues: true, showValue: "never", rowHeight: 0.8, legend: LEGEND },
-  },
-  heatmap: {
-    height: 8,
-    instant: false,
-    options: {
-      calculate: false,
-      color: { mode: "scheme", scheme: "Oranges", steps: 32 },
-      legend: { show: true },
-      tooltip: { mode: "single", yHistogram: false },
-    },
-  },
-};
+/** Height in grid rows, whether now is enough, and the options of a type. */
+interface Looks {
+  height: number;
+  instant: boolean;
+  options: Record<string, unknown>;
+  /** Of each of its queries, and of each of its fields. */
+  target?: Record<string, unknown>;
+  custom?: Record<string, unknown>;
+}
+
+const LOOKS: Record<keyof typeof forms.panels, Looks> = forms.panels;
 
 /** Rows of the grid that the panel takes. */
 export function heightOf({ type, height }: PanelSource): number {
@@ -115,8 +88,7 @@ export function expandPanel(panel: PanelSource, place: PanelPlace) {
       legendFormat: place.central ? legend : legend.replace(/\{\{cluster\}\}\s*/, ""),
       instant: looks.instant,
       range: !looks.instant,
-      ...(panel.type === "table" ? { format: "table" } : {}),
-      ...(panel.type === "heatmap" ? { format: "heatmap" } : {}),
+      ...looks.target,
     })),
     ...(panel.type === "table" ? tableOf(panel, place) : { fieldConfig: fieldsOf(panel) }),
     options: panel.type === "heatmap"
@@ -147,14 +119,11 @@ function fieldsOf(panel: PanelSource) {
 }
 
 function customOf({ type, stack, thresholds }: PanelSource) {
-  if (type === "state-timeline") return { fillOpacity: 70, lineWidth: 0 };
-  if (type !== "timeseries") return undefined;
+  const { custom } = LOOKS[type];
+  if (type !== "timeseries") return custom;
   return {
-    drawStyle: "line",
-    lineWidth: 1,
+    ...custom,
     fillOpacity: stack ? 40 : 5,
-    showPoints: "never",
-    spanNulls: false,
     stacking: { mode: stack ? "normal" : "none", group: "A" },
     thresholdsStyle: { mode: thresholds ? "dashed" : "off" },
   };
