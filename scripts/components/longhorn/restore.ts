@@ -8,9 +8,10 @@ import type { Inventory } from "../../../lib/apply/inventory.ts";
 import { owned } from "../../../lib/apply/live.ts";
 import { kindsOf } from "../../../lib/kube/kinds.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
-import { idOf, type Manifest, OWNED_LABELS } from "../../../lib/core/object.ts";
+import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { unready } from "../../../lib/apply/readiness.ts";
 import type { Change } from "../../../lib/io/report.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { until } from "../../../lib/io/wait.ts";
 import { LONGHORN_NAMESPACE } from "./objects.ts";
 
@@ -44,67 +45,22 @@ export interface RestoreTarget {
   replicas: number;
 }
 
-/** Minutes after which Longhorn gives up a copy that has failed; its class has the same. */
-const STALE_TIMEOUT = 30;
-
 /**
- * Longhorn's volume, made from the backup; then its PersistentVolume and the claim, which exclude all
- * others. The names follow from backup and target, so that a run that was cut off goes on.
+ * Longhorn's volume; then its PersistentVolume and the claim. The names follow from backup and target, so that a run
+ * that was cut off goes on.
  */
 export function restoredObjects(
-  { name: backup, url, bytes }: Backup,
-  { namespace, name, storageClass, replicas }: RestoreTarget,
+  cluster: Cluster,
+  { name: backup, url: URL, bytes }: Backup,
+  { namespace: NAMESPACE, name: NAME, storageClass: CLASS, replicas: REPLICAS }: RestoreTarget,
 ): { volume: Manifest; claimed: Manifest[] } {
-  const hash = createHash("sha256").update(`${backup} ${namespace}/${name}`).digest("hex");
-  const volume = `restored-${hash.slice(0, 16)}`;
-  const labels = OWNED_LABELS;
-  const common = { storageClassName: storageClass, accessModes: ["ReadWriteOnce"] };
-  return {
-    volume: {
-      apiVersion: "longhorn.io/v1beta2",
-      kind: "Volume",
-      metadata: { name: volume, namespace: LONGHORN_NAMESPACE, labels },
-      // The size comes from the backup.
-      spec: {
-        fromBackup: url,
-        frontend: "blockdev",
-        accessMode: "rwo",
-        dataEngine: "v1",
-        numberOfReplicas: replicas,
-        staleReplicaTimeout: STALE_TIMEOUT,
-      },
-    },
-    claimed: [{
-      apiVersion: "v1",
-      kind: "PersistentVolume",
-      metadata: { name: volume, labels },
-      spec: {
-        ...common,
-        capacity: { storage: String(bytes) },
-        volumeMode: "Filesystem",
-        persistentVolumeReclaimPolicy: "Retain",
-        claimRef: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace, name },
-        csi: {
-          driver: "driver.longhorn.io",
-          fsType: "ext4",
-          volumeHandle: volume,
-          volumeAttributes: {
-            numberOfReplicas: String(replicas),
-            staleReplicaTimeout: String(STALE_TIMEOUT),
-          },
-        },
-      },
-    }, {
-      apiVersion: "v1",
-      kind: "PersistentVolumeClaim",
-      metadata: { name, namespace, labels },
-      spec: {
-        ...common,
-        volumeName: volume,
-        resources: { requests: { storage: String(bytes) } },
-      },
-    }],
-  };
+  const hash = createHash("sha256").update(`${backup} ${NAMESPACE}/${NAME}`).digest("hex");
+  const names = { VOLUME: `restored-${hash.slice(0, 16)}`, NAMESPACE, NAME, CLASS, URL };
+  // Amounts are texts to Kubernetes; Longhorn wants a number.
+  const amounts = { BYTES: String(bytes), REPLICAS, COPIES: String(REPLICAS) };
+  const [volume, ...claimed] =
+    renderFile("longhorn/restored.yaml", cluster, { ...names, ...amounts }).items;
+  return { volume, claimed };
 }
 
 /** Seconds that a restore may take: a large volume over a slow line. */
@@ -124,7 +80,7 @@ export async function restoreVolume(
 ): Promise<Change[]> {
   const { cluster } = inventory;
   const { namespace, name } = target;
-  const { volume, claimed } = restoredObjects(backup, target);
+  const { volume, claimed } = restoredObjects(cluster, backup, target);
   const claims = await liveObjects(cluster, "persistentvolumeclaims", namespace);
   const there = claims.find(({ metadata }) => metadata.name === name);
   if (there && there.spec.volumeName !== volume.metadata.name) {

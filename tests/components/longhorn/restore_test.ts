@@ -95,9 +95,9 @@ Deno.test("backupFor() takes the newest or the named one, and says what there is
 });
 
 Deno.test("restoredObjects() ties claim and volume to each other, under names that a second run gives again", () => {
-  const [first, again] = [1, 2].map(() => restoredObjects(BACKUPS[0]!, target));
+  const [first, again] = [1, 2].map(() => restoredObjects(cluster, BACKUPS[0]!, target));
   assert.deepEqual(first, again);
-  const other = restoredObjects(BACKUPS[0]!, { ...target, name: "data-old" });
+  const other = restoredObjects(cluster, BACKUPS[0]!, { ...target, name: "data-old" });
   const { volume, claimed: [persistent, claim] } = first!;
   assert.notEqual(volume.metadata.name, other.volume.metadata.name);
   assert.ok(volume.metadata.name.length <= 40, "Longhorn cuts longer names");
@@ -112,7 +112,7 @@ Deno.test("restoredObjects() ties claim and volume to each other, under names th
   assert.equal(persistent!.spec.persistentVolumeReclaimPolicy, "Retain");
 });
 
-const { volume } = restoredObjects(BACKUPS[0]!, target);
+const { volume } = restoredObjects(cluster, BACKUPS[0]!, target);
 const labels = { "app.kubernetes.io/managed-by": "thanos-multi-cluster" };
 
 /** The claims of the namespace, and what Longhorn says of the volume at one look after the other. */
