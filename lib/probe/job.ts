@@ -10,72 +10,9 @@ import { rewriteImages } from "../render/render.ts";
 import { retried } from "../kube/retry.ts";
 import { until } from "../io/wait.ts";
 
-/** Where {@link shortJob} puts a Job; what it needs belongs there, too. */
-export const NAMESPACE = "default";
-
 /** What a Job of this run alone is called: somebody may run the same check at the same time. */
 export function runName(check: string): string {
   return `${check}-${crypto.randomUUID().slice(0, 8)}`;
-}
-
-/** A short Job as {@link shortJob} makes it; containers without what is the same for all of them. */
-interface ShortJob {
-  /** A {@link runName}. */
-  name: string;
-  /** Default: {@link NAMESPACE}. */
-  namespace?: string;
-  labels: Record<string, string>;
-  /** Seconds that it may take, the pull of its images included. */
-  seconds: number;
-  /** Seconds for which one that failed stays (600). */
-  kept?: number;
-  containers: Record<string, unknown>[];
-  volumes: Record<string, unknown>[];
-  /** What else its pod is, or is otherwise. */
-  pod?: Record<string, unknown>;
-}
-
-/** A Job that tries once, without any right; what is in its volumes belongs to its group. */
-export function shortJob(
-  { name, namespace = NAMESPACE, labels, seconds, kept = 600, containers, volumes, pod }: ShortJob,
-): Manifest {
-  const nobody = 65534;
-  return {
-    apiVersion: "batch/v1",
-    kind: "Job",
-    metadata: { name, namespace, labels },
-    spec: {
-      backoffLimit: 0,
-      activeDeadlineSeconds: seconds,
-      ttlSecondsAfterFinished: kept,
-      template: {
-        metadata: { labels },
-        spec: {
-          restartPolicy: "Never",
-          automountServiceAccountToken: false,
-          enableServiceLinks: false,
-          securityContext: {
-            runAsNonRoot: true,
-            runAsUser: nobody,
-            runAsGroup: nobody,
-            fsGroup: nobody,
-            seccompProfile: { type: "RuntimeDefault" },
-          },
-          containers: containers.map((container) => ({
-            imagePullPolicy: "IfNotPresent",
-            securityContext: {
-              allowPrivilegeEscalation: false,
-              readOnlyRootFilesystem: true,
-              capabilities: { drop: ["ALL"] },
-            },
-            ...container,
-          })),
-          volumes,
-          ...pod,
-        },
-      },
-    },
-  };
 }
 
 interface JobOptions {
@@ -96,8 +33,37 @@ interface JobOptions {
 export async function runJob(
   cluster: Cluster,
   job: Manifest,
-  { does, needs = [], say = () => {} }: JobOptions,
+  options: JobOptions,
 ): Promise<boolean> {
+  const remove = await start(cluster, job, options.needs);
+  const succeeded = await end(cluster, job, options);
+  if (succeeded) await remove();
+  return succeeded;
+}
+
+/** As {@link runJob}, but gives what its pod has written, however it ended; the Job never stays. */
+export async function readJob(
+  cluster: Cluster,
+  job: Manifest,
+  options: JobOptions,
+): Promise<string> {
+  const { name, namespace } = job.metadata;
+  const remove = await start(cluster, job, options.needs);
+  try {
+    await end(cluster, job, options);
+    const words = ["logs", `job/${name}`, "--namespace", namespace!];
+    return await kubectl(words, { cluster, seconds: 20 });
+  } finally {
+    await remove().catch(() => options.say?.(`Job ${namespace}/${name} goes by itself in minutes`));
+  }
+}
+
+/** Makes the Job and what it needs; gives what removes both. */
+async function start(
+  cluster: Cluster,
+  job: Manifest,
+  needs: Manifest[] = [],
+): Promise<() => Promise<unknown>> {
   const { name, namespace } = job.metadata;
   const remove = () =>
     kubectl(["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"], { cluster });
@@ -117,9 +83,7 @@ export async function runJob(
     const metadata = { ...object.metadata, ownerReferences: [owner] };
     await create(cluster, { ...object, metadata });
   }
-  const succeeded = await end(cluster, job, does, say);
-  if (succeeded) await remove();
-  return succeeded;
+  return remove;
 }
 
 async function create(cluster: Cluster, object: Manifest): Promise<string> {
@@ -129,9 +93,8 @@ async function create(cluster: Cluster, object: Manifest): Promise<string> {
 
 async function end(
   cluster: Cluster,
-  { metadata: { name, namespace = NAMESPACE }, spec }: Manifest,
-  does: string,
-  say: (text: string) => void,
+  { metadata: { name, namespace = "default" }, spec }: Manifest,
+  { does, say = () => {} }: JobOptions,
 ): Promise<boolean> {
   const seconds: number = spec.activeDeadlineSeconds;
   let state: string = "waiting", hasPod = false;

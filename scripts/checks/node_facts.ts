@@ -1,17 +1,13 @@
 // Facts of the nodes themselves, which no API tells: read by one short pod on each, a Job that the
 // cluster removes by itself when we cannot.
 import { readFile } from "node:fs/promises";
-import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
+import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
 import type { Subject } from "../../lib/core/check.ts";
-import { kubectl } from "../../lib/kube/kubectl.ts";
 import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
-import { asList, type Manifest } from "../../lib/core/object.ts";
-import { diagnosePod } from "../../lib/apply/diagnose.ts";
-import { runName, shortJob } from "../../lib/probe/job.ts";
-import { rewriteImages } from "../../lib/render/render.ts";
-import { until } from "../../lib/io/wait.ts";
-import { busyBox } from "./volume.ts";
+import { type Manifest, withValue } from "../../lib/core/object.ts";
+import { readJob, runName } from "../../lib/probe/job.ts";
+import { renderFile } from "../../lib/render/render.ts";
 
 /** What a check says that cannot do without them. */
 export const UNKNOWN_NODES = "not looked at: see Nodes";
@@ -21,11 +17,6 @@ export function factsOf({ cluster, once, say }: Subject): Promise<NodeFacts[]> {
   return once("facts of the nodes", () => nodeFacts(cluster, say));
 }
 
-const NAMESPACE = "kube-system";
-const RUN = "deploy.miribit.lab/preflight";
-/** Seconds that a pod is waited for, the pull of its image included. */
-const PATIENCE = 120;
-
 /**
  * The facts of every Linux node that is ready.
  * @throws {DeployError} exit 3 when a pod cannot tell them, a {@link SlowError} when it has not yet after two
@@ -33,102 +24,33 @@ const PATIENCE = 120;
  */
 export async function nodeFacts(
   cluster: Cluster,
-  say: (text: string) => void = () => {},
-  seconds = PATIENCE,
+  say?: (text: string) => void,
 ): Promise<NodeFacts[]> {
   const nodes = (await objectsEverywhere(cluster, "nodes"))
     .filter(({ metadata }) => (metadata.labels?.["kubernetes.io/os"] ?? "linux") === "linux")
     .filter((node) => conditionOf(node, "Ready")?.status === "True")
     .map(({ metadata }) => metadata.name);
-  if (nodes.length === 0) return [];
-  const run = runName("preflight");
   const script = await readFile(projectPath("scripts/checks/node.sh"), "utf8");
-  const jobs = nodes.map((node, index) => factsJob(cluster, `${run}-${index}`, run, node, script));
-  const from = Date.now();
-  try {
-    const input = asList(rewriteImages(jobs, cluster));
-    await kubectl(["create", "-f", "-", "-o", "name"], { cluster, input, seconds: 20 });
-    return await Promise.all(nodes.map(async (node, index) => {
-      const answer = await output(cluster, `${run}-${index}`, seconds, say);
-      return parseFacts(node, answer, { from, to: Date.now() });
-    }));
-  } finally {
-    const gone = ["--ignore-not-found", "--wait=false"];
-    await kubectl(["delete", "jobs.batch", "-n", NAMESPACE, "-l", `${RUN}=${run}`, ...gone], {
-      cluster,
-      seconds: 20,
-    }).catch(() => say("the pods of the preflight go by themselves in ten minutes"));
-  }
+  return await Promise.all(nodes.map(async (node) => {
+    const from = Date.now(), job = factsJob(cluster, runName("preflight"), node, script);
+    const answer = await readJob(cluster, job, { does: "looks at the node", say })
+      .catch((error) => {
+        if (!(error instanceof DeployError) || error.exitCode !== ExitCode.notReady) throw error;
+        throw error instanceof SlowError ? error : unseen(error.where);
+      });
+    return parseFacts(node, answer, { from, to: Date.now() });
+  }));
 }
 
-/** No network of its own, so that it works where the one of pods does not. */
+/** A pod on that node that runs the script. */
 export function factsJob(
   cluster: Cluster,
   name: string,
-  run: string,
-  nodeName: string,
-  script: string,
+  NODE: string,
+  SCRIPT: string,
 ): Manifest {
-  return shortJob({
-    name,
-    namespace: NAMESPACE,
-    labels: { [RUN]: run },
-    // Then the cluster ends and removes what we could not.
-    seconds: 2 * PATIENCE,
-    kept: 2 * PATIENCE,
-    containers: [{
-      ...busyBox(cluster, "facts", script, "node.sh", text(cluster, "LONGHORN_DATA_PATH")),
-      securityContext: {
-        runAsUser: 0,
-        allowPrivilegeEscalation: false,
-        readOnlyRootFilesystem: true,
-        capabilities: { drop: ["ALL"] },
-      },
-      volumeMounts: [{
-        name: "host",
-        mountPath: "/host",
-        readOnly: true,
-        mountPropagation: "HostToContainer",
-      }],
-    }],
-    volumes: [{ name: "host", hostPath: { path: "/" } }],
-    pod: {
-      // Not through the scheduler: a full node is one of the things to tell.
-      nodeName,
-      tolerations: [{ operator: "Exists" }],
-      hostPID: true,
-      hostNetwork: true,
-      terminationGracePeriodSeconds: 0,
-      securityContext: {},
-    },
-  });
-}
-
-/** What the pod of a Job wrote, once it has ended. */
-async function output(
-  cluster: Cluster,
-  job: string,
-  seconds: number,
-  say: (text: string) => void,
-): Promise<string> {
-  const ofJob = ["get", "pods", "-n", NAMESPACE, "-l", `job-name=${job}`, "-o", "json"];
-  let pod: Manifest | undefined;
-  try {
-    await until("the pod that looks at the node", async () => {
-      pod = JSON.parse(await kubectl(ofJob, { cluster, seconds: 20 })).items[0];
-      if (["Succeeded", "Failed"].includes(pod?.status?.phase)) return [];
-      return [(pod && diagnosePod(pod)?.reason) ?? `pod of ${job} has not run yet`];
-    }, { seconds, every: 0.5, say });
-  } catch (error) {
-    if (!(error instanceof DeployError) || error.exitCode !== ExitCode.notReady) throw error;
-    if (pod && diagnosePod(pod)) throw unseen(error.where);
-    throw new SlowError(`The pod that looks at the node has told nothing in ${seconds} s`, {
-      where: error.where,
-      fix: "the node may still be pulling its image: run again in a moment",
-    });
-  }
-  const words = ["logs", "-n", NAMESPACE, pod!.metadata.name];
-  return await kubectl(words, { cluster, seconds: 20 });
+  const job = renderFile("checks/node-facts.yaml", cluster, { NODE, SCRIPT });
+  return withValue(job, ["metadata", "name"], name);
 }
 
 function unseen(where: string[]): DeployError {

@@ -2,27 +2,15 @@
 import { randomUUID } from "node:crypto";
 import { type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { NAMESPACE, runJob, runName, shortJob } from "../../lib/probe/job.ts";
+import { runJob, runName } from "../../lib/probe/job.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
-import { labelsOf, type Manifest } from "../../lib/core/object.ts";
+import { type Manifest, withValue } from "../../lib/core/object.ts";
+import { renderFile } from "../../lib/render/render.ts";
 
-const NAME = "volume-probe";
+const NAMESPACE = "default", NAME = "volume-probe";
 /** Claims of its pods; earlier revisions of this project named theirs without the run, or the pod. */
 const CLAIM = new RegExp(`^${NAME}((-[0-9a-f]{8})?-[a-z0-9]{5}-volume)?$`);
-/** Seconds that it may take: Longhorn needs about twenty for a new volume. */
-const PATIENCE = 120;
-
-/** A container that runs a script with these words; the image is one of 40-logging, here for its BusyBox. */
-export function busyBox(cluster: Cluster, name: string, script: string, ...words: string[]) {
-  const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
-  return {
-    name,
-    image: `quay.io/prometheuscommunity/elasticsearch-exporter:${version}`,
-    command: ["/bin/busybox", "sh", "-c", script, ...words],
-    resources: { requests: { cpu: "10m", memory: "16Mi" }, limits: { memory: "64Mi" } },
-  };
-}
 
 /** A new claim gets a volume that keeps what a pod writes; both are gone afterwards. */
 export async function volume({ cluster }: Subject): Promise<Finding> {
@@ -62,29 +50,11 @@ async function letGo(cluster: Cluster): Promise<void> {
   }
 }
 
-/** Writes the word to the claim, reads it again and leaves nothing. */
-export function probeJob(cluster: Cluster, word: string, name = NAME): Manifest {
-  const script =
-    `echo ${word} >/volume/probe && sync && grep -qx ${word} /volume/probe && rm /volume/probe`;
-  const version = text(cluster, "ELASTICSEARCH_EXPORTER_VERSION");
-  const labels = labelsOf({ name: NAME, component: "check", partOf: "storage", version });
-  // A claim that goes with its pod, whatever becomes of us.
-  const volumeClaimTemplate = {
-    metadata: { labels },
-    spec: {
-      storageClassName: text(cluster, "STORAGE_CLASS"),
-      accessModes: ["ReadWriteOnce"],
-      resources: { requests: { storage: "1Gi" } }, // the smallest that clouds and file systems give
-    },
-  };
-  return shortJob({
+/** Writes the word to a claim, reads it again and leaves nothing. */
+export function probeJob(cluster: Cluster, WORD: string, name = NAME): Manifest {
+  return withValue(
+    renderFile(`checks/${NAME}.yaml`, cluster, { WORD }),
+    ["metadata", "name"],
     name,
-    labels,
-    seconds: PATIENCE,
-    containers: [{
-      ...busyBox(cluster, "probe", script),
-      volumeMounts: [{ name: "volume", mountPath: "/volume" }],
-    }],
-    volumes: [{ name: "volume", ephemeral: { volumeClaimTemplate } }],
-  });
+  );
 }

@@ -50,6 +50,7 @@ import {
 import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
 import { fleetWith } from "../support/project_fixture.ts";
 import { fakeKubectl, identityReply, listOf, type Reply } from "../support/fake_kubectl.ts";
+import { countRuns } from "../support/run_names.ts";
 import { ended } from "../support/script_fixture.ts";
 import { fakeS3, KEY, pem } from "../support/s3.ts";
 import { found, subjectWith } from "../support/subject.ts";
@@ -831,6 +832,27 @@ const READY_NODE = {
 
 const items = (...list: unknown[]) => JSON.stringify({ items: list });
 
+const MADE: Reply = { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) };
+
+/** The Job that looks at the node, and its pod; `conditions`: of the Job. */
+function looking(status: Record<string, unknown>, conditions: unknown[] = []): Reply {
+  const labels = { "batch.kubernetes.io/job-name": "preflight-00000001" };
+  const job = { kind: "Job", metadata: { name: "preflight-00000001" }, status: { conditions } };
+  const pod = { kind: "Pod", metadata: { name: "facts", labels }, status };
+  return { on: " get jobs,pods ", stdout: items(job, pod) };
+}
+
+/** A pod that waits for this reason, until its Job is given up. */
+function waitingFor(reason: string, message?: string): Reply[] {
+  const status = {
+    phase: "Pending",
+    containerStatuses: [{ name: "facts", state: { waiting: { reason, message } } }],
+  };
+  const over = [{ type: "Failed", status: "True", message: "its time is over" }];
+  const none = { on: " get events ", stdout: items() };
+  return [{ ...looking(status), times: 1 }, looking(status, over), none];
+}
+
 /** A cluster in order; replies of a test stand before. */
 const HEALTHY: Reply[] = [
   {
@@ -841,13 +863,10 @@ const HEALTHY: Reply[] = [
   identityReply("11111111-2222-3333-4444-555555555555"),
   { on: "auth can-i", stdout: "yes\n" },
   { on: "get nodes", stdout: items(READY_NODE) },
-  { on: "create -f -" },
-  {
-    on: "get pods -n kube-system",
-    stdout: items({ metadata: { name: "facts" }, status: { phase: "Succeeded" } }),
-  },
+  MADE,
+  looking({ phase: "Succeeded" }),
   { on: "logs", stdout: ANSWER.replace(/time=.*/, "time=$NOW") },
-  { on: "delete jobs.batch" },
+  { on: "delete job " },
   { on: "get pods --all-namespaces", stdout: items() },
   {
     on: "get storageclasses",
@@ -860,6 +879,7 @@ const HEALTHY: Reply[] = [
 
 /** The table of a cluster behind these replies; `calls` are kubectl's. */
 async function run(replies: Reply[], environment: Record<string, string> = {}) {
+  countRuns();
   await using s3 = fakeS3();
   await using api = await tlsServer(100);
   const now = String(Math.floor(Date.now() / 1000));
@@ -895,16 +915,16 @@ Deno.test("make preflight: a cluster in order has no stop, and keeps nothing of 
   assert.match(said, /looking at \d+ things of cluster-197-edge/);
   const created = calls.filter(({ args }) => / (create|apply|patch|annotate|delete) /.test(args));
   assert.deepEqual(created.map(({ args }) => args.split(" ").slice(2, 4).join(" ")), [
-    "create -f",
-    "delete jobs.batch",
+    "create --filename",
+    "delete job",
   ]);
-  const [job] = JSON.parse(created[0]!.stdin).items;
+  const job = JSON.parse(created[0]!.stdin);
   assert.equal(job.metadata.namespace, "kube-system");
   assert.equal(job.spec.ttlSecondsAfterFinished, 240);
   const { spec } = job.spec.template;
   assert.equal(spec.nodeName, "mkube-197");
   assert.equal(spec.containers[0].volumeMounts[0].readOnly, true);
-  assert.ok(created[1]!.args.includes(`-l deploy.miribit.lab/preflight=`));
+  assert.ok(created[1]!.args.includes(job.metadata.name));
 });
 
 Deno.test("A54: make preflight with Longhorn ends with 3 where the node has no open-iscsi", async () => {
@@ -1010,20 +1030,14 @@ Deno.test("V5: an error that nobody foresaw is a row with its stack, and the oth
 
 Deno.test("V5: nodeFacts() tells a pod that is slow from one that cannot run", async () => {
   for (const [reason, isSlow] of [["ContainerCreating", true], ["ErrImagePull", false]] as const) {
-    const status = {
-      phase: "Pending",
-      containerStatuses: [{ name: "facts", state: { waiting: { reason } } }],
-    };
+    countRuns();
     await fakeKubectl([
       { on: "get nodes", stdout: items(READY_NODE) },
-      { on: "create -f -" },
-      { on: "get pods", stdout: items({ metadata: { name: "facts" }, status }) },
-      { on: "delete jobs" },
+      MADE,
+      ...waitingFor(reason),
+      { on: "delete job " },
     ]);
-    const error = await nodeFacts(EXISTING, () => {}, 1).then(
-      () => assert.fail(),
-      (error) => error,
-    );
+    const error = await nodeFacts(EXISTING).then(() => assert.fail(), (error) => error);
     assert.deepEqual([error instanceof SlowError, error.exitCode], [isSlow, isSlow ? 7 : 3]);
   }
 });
@@ -1036,29 +1050,24 @@ Deno.test("simulated nodes are not looked at", async () => {
 });
 
 Deno.test("nodeFacts() removes its Jobs also when no pod can run, and says why", async () => {
-  const waiting = { state: { waiting: { reason: "ErrImageNeverPull", message: "no image" } } };
+  countRuns();
   const calls = await fakeKubectl([
     { on: "get nodes", stdout: items(READY_NODE) },
-    { on: "create -f -" },
-    {
-      on: "get pods",
-      stdout: items({
-        metadata: { name: "facts" },
-        status: { phase: "Pending", containerStatuses: [{ name: "facts", ...waiting }] },
-      }),
-    },
-    { on: "delete jobs" },
+    MADE,
+    ...waitingFor("ErrImageNeverPull", "no image"),
+    { on: "delete job " },
   ]);
-  const error = await nodeFacts(EXISTING, () => {}, 1).then(() => assert.fail(), (error) => error);
+  const error = await nodeFacts(EXISTING).then(() => assert.fail(), (error) => error);
   assert.ok(error instanceof DeployError);
   assert.equal(error.exitCode, 3);
   assert.match(error.where.join(), /ErrImageNeverPull no image/);
-  assert.match((await calls()).at(-1)!.args, /delete jobs\.batch/);
+  assert.match((await calls()).at(-1)!.args, /delete job preflight-00000001/);
 });
 
 Deno.test("A54: refuseUnfitNodes() refuses with 3 before anything is applied", async () => {
   const bare = ANSWER.replace("iscsiadm=yes", "iscsiadm=no");
   const replies = HEALTHY.filter(({ on }) => on !== "logs");
+  countRuns();
   await fakeKubectl([{ on: "logs", stdout: bare }, ...replies]);
   const error = await refuseUnfitNodes(LONGHORN).then(() => assert.fail(), (error) => error);
   assert.ok(error instanceof DeployError);
@@ -1068,8 +1077,10 @@ Deno.test("A54: refuseUnfitNodes() refuses with 3 before anything is applied", a
     /mkube-197: no iscsiadm.*\nfix: .*apt-get install -y open-iscsi/,
   );
   const fine = ANSWER.replace("multipathd=no", "multipathd=yes");
+  countRuns();
   await fakeKubectl([{ on: "logs", stdout: fine }, ...replies]);
   await refuseUnfitNodes(LONGHORN);
+  countRuns();
   await fakeKubectl([
     { on: "logs", stdout: ANSWER.replace("mounts_shared=yes", "mounts_shared=no") },
     ...replies,

@@ -152,7 +152,7 @@ Deno.test("X8: every pod that results keeps the restricted Pod Security level, b
   const jobs = all.flatMap(({ cluster }) => [
     reachJob(cluster),
     probeJob(cluster, "word"),
-    factsJob(cluster, "facts", "run", "node", "true"),
+    factsJob(cluster, "facts", "node", "true"),
   ]);
   const found = new Map<string, Set<string>>();
   let pods = 0;

@@ -44,7 +44,7 @@ async function everything(environment: Record<string, string>): Promise<[string,
     objects: [
       reachJob(cluster),
       probeJob(cluster, "word"),
-      factsJob(cluster, "facts", "run", "node", ""),
+      factsJob(cluster, "facts", "node", ""),
       ...backupJobs(cluster),
       ...adaptRules([RULES], cluster),
       ...packUpstream([DASHBOARDS], cluster),

@@ -2,15 +2,14 @@
 // Thanos lists each bucket with its program's key. What it needs goes with it.
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { NAMESPACE, runJob, runName, shortJob } from "../../../lib/probe/job.ts";
+import { runJob, runName } from "../../../lib/probe/job.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { labelsOf, type Manifest, secret } from "../../../lib/core/object.ts";
+import { type Manifest, secret, withValue } from "../../../lib/core/object.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { type Bucket, bucketsOf } from "./buckets.ts";
 import { objstoreConfig } from "./objstore.ts";
 
-const NAME = "s3-reach";
-/** Seconds that the Job may take, the pull of its image included. */
-const PATIENCE = 120;
+const NAMESPACE = "default", NAME = "s3-reach";
 const FOLDER = "/etc/s3-reach";
 
 /**
@@ -29,27 +28,14 @@ export async function reachFromInside(
   throw await refusal(cluster, name, buckets);
 }
 
-/** One container per bucket, so that each has a result and a log of its own; its Secret has its name. */
+/** One container per bucket; its Secret has its name. */
 export function reachJob(cluster: Cluster, name = NAME): Manifest {
-  const version = text(cluster, "THANOS_VERSION");
-  return shortJob({
-    name,
-    labels: labelsOf({ name: NAME, component: "check", partOf: "storage", version }),
-    seconds: PATIENCE,
-    containers: bucketsOf(cluster).map((bucket) => containerOf(bucket, version)),
-    volumes: [{ name: "keys", secret: { secretName: name } }],
-  });
-}
-
-function containerOf(bucket: Bucket, version: string): Record<string, unknown> {
-  const file = `${FOLDER}/${containerName(bucket)}.yml`;
-  return {
-    name: containerName(bucket),
-    image: `quay.io/thanos/thanos:${version}`,
-    args: ["tools", "bucket", "ls", `--objstore.config-file=${file}`],
-    resources: { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "256Mi" } },
-    volumeMounts: [{ name: "keys", mountPath: FOLDER, readOnly: true }],
-  };
+  const jobs = bucketsOf(cluster).map((bucket) =>
+    renderFile("checks/s3-reach.yaml", cluster, { NAME: name, PROGRAM: containerName(bucket) })
+  );
+  const named = withValue(jobs[0]!, ["metadata", "name"], name);
+  const containers = jobs.flatMap(({ spec }) => spec.template.spec.containers);
+  return withValue(named, ["spec", "template", "spec", "containers"], containers);
 }
 
 function containerName({ program }: Bucket): string {
