@@ -224,8 +224,7 @@ check:
 ## golden            rewrite tests/golden and the table of env/README.md
 .PHONY: golden
 golden:
-	@$(RUN) scripts/settings.ts
-	@UPDATE_GOLDEN=1 scripts/deno test --frozen --no-prompt --quiet --allow-all tests/manifests/golden_test.ts
+	@UPDATE_GOLDEN=1 scripts/deno test --frozen --no-prompt --quiet --allow-all tests/manifests/golden_test.ts tests/lib/config/settings_test.ts
 
 ## smoke             the CI job: fresh demo, deploy twice, repair drift, refuse, tear down
 .PHONY: smoke

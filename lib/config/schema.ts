@@ -39,11 +39,6 @@ export const SETTINGS: Record<string, Setting> = Object.fromEntries(
     }),
 );
 
-/** True for a setting that has no default and must be given. */
-export function isRequired(name: string): boolean {
-  return schema.required.includes(name);
-}
-
 /** True for a setting whose value must never be shown. */
 export function isSecret(name: string): boolean {
   return SETTINGS[name]?.writeOnly === true;

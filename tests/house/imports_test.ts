@@ -34,7 +34,6 @@ const MAY: Record<string, string[]> = {
   deploy: [...CLUSTER, "render", "apply"],
   cli: LIB,
   needs: ["core", "io"],
-  settings: [...ALL_OF_LIB, "needs"],
   tools: [...ALL_OF_LIB, "needs"],
   component: ALL_OF_LIB,
   // What a site's network enforces, and what the programs leave open to it.

@@ -1,4 +1,4 @@
-// lib/config/cluster.ts: layers, rules, accessors, and the page written from the schema.
+// lib/config/cluster.ts: layers, rules and accessors.
 import assert from "node:assert/strict";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,7 +7,6 @@ import schema from "../../../env/schema.json" with { type: "json" };
 import { flag, list, number, text } from "../../../lib/core/cluster.ts";
 import { bytesOf, cores, durationSeconds } from "../../../lib/core/quantity.ts";
 import { SETTINGS } from "../../../lib/config/schema.ts";
-import { settingsPage } from "../../../scripts/settings.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import { cases, FIXTURES, project, wording } from "../../support/project_fixture.ts";
 
@@ -105,15 +104,6 @@ Deno.test("loadFleet() wants a cluster file", async () => {
   await using place = await project();
   await rm(join(place.root, "env"), { recursive: true });
   assert.match(wording(await place.refusal()), /env {2}has no cluster-<number>.env/);
-});
-
-Deno.test("env/README.md lists the settings of env/schema.json", async () => {
-  const page = await readFile(new URL("../../../env/README.md", import.meta.url), "utf8");
-  const empty = page.replace(/^\| `.*\n/gm, "");
-  assert.ok(
-    page === settingsPage(empty),
-    "env/README.md is stale: deno run -A scripts/settings.ts",
-  );
 });
 
 Deno.test("env/schema.json is a schema, which no command checks again", () => {
