@@ -14,9 +14,11 @@ import { renderedFleet } from "../support/rendered_fixture.ts";
 import { type Group, ownRules, promtoolAccepts, type Rule, rulesOf } from "./promtool.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
-/** Series in promtool's notation, one value a minute, and when to look. */
+/** Series in promtool's notation, and when to look. */
 interface Case {
   at: string;
+  /** Between two values (1m), and two evaluations; the same for all cases of a rule. */
+  every?: string;
   series?: Record<string, string>;
   /** Labels that tell the alert from others of its name. */
   labels?: Record<string, string>;
@@ -65,7 +67,7 @@ function firesAndKeepsQuiet(rules: Rule[]): Promise<void> {
       [`${name}.rules`, { groups: [{ name, rules: named }] }],
       [`${name}.test`, {
         rule_files: [`${name}.rules`],
-        evaluation_interval: "1m",
+        evaluation_interval: [cases[name]!.fires].flat()[0]!.every ?? "1m",
         tests: promtoolTests(name, cases[name]!),
       }],
     ];
@@ -76,13 +78,13 @@ function firesAndKeepsQuiet(rules: Rule[]): Promise<void> {
 /** Firing alerts are looked up as a metric, so that no text is repeated in a case. */
 function promtoolTests(name: string, both: Cases[string]): unknown[] {
   return (["fires", "quiet"] as const).flatMap((kind) =>
-    [both[kind]].flat().map(({ at, series = {}, labels = {}, value = "1" }) => {
+    [both[kind]].flat().map(({ at, every = "1m", series = {}, labels = {}, value = "1" }) => {
       const wanted = { alertname: name, alertstate: "firing", ...labels };
       const selector = Object.entries(wanted).map(([key, text]) => `${key}="${text}"`).join(",");
       const recorded = own.some(({ record }) => record === name);
       return {
         name: `${name} ${kind}`,
-        interval: "1m",
+        interval: every,
         input_series: Object.entries(series).map(([series, values]) => ({ series, values })),
         promql_expr_test: [{
           expr: recorded ? `sum(${name})` : `count(ALERTS{${selector}})`,

@@ -27,6 +27,7 @@ import { keyOf, type S3, type S3Key, s3Of } from "../../../lib/s3/client.ts";
 import { pending } from "../../../lib/deploy/plan_fleet.ts";
 import { runStep } from "../../../lib/deploy/step.ts";
 import { ensureTools } from "../../../scripts/tools/tool.ts";
+import { until } from "../../../lib/io/wait.ts";
 import { minio } from "../../../scripts/00-minio.ts";
 import { storage } from "../../../scripts/components/minio/resources.ts";
 import { bucketsOf, policyNameOf, policyOf } from "../../../scripts/components/minio/buckets.ts";
@@ -90,6 +91,7 @@ async function serve(name: string, certificate: string): Promise<string> {
       HOME: folder,
       MINIO_BROWSER: "off",
       MINIO_UPDATE: "off",
+      MINIO_SCANNER_SPEED: "fastest", // it counts the buckets in seconds
     },
     ready: async () => !await isFree(port) && (certificate !== "leaf" || await isReady(address)),
   });
@@ -539,29 +541,40 @@ test("A65: MinIO tells which right is missing, and a probe that stays is named",
     assert.match(await failure(probeBucket(user, "rights")), /^Cannot put .* lacks s3:PutObject/);
   }));
 
-test("B25: MinIO shows with the key of Thanos how full it is", async () => {
+test("B25: MinIO shows with the key of Thanos how full it and its buckets are", async () => {
   const plain = await site("watched", OWN_KEYS);
   const cluster = {
     ...plain,
     role: "central",
-    vars: { ...plain.vars, MINIO_METRICS: true },
+    vars: { ...plain.vars, MINIO_METRICS: true, THANOS_BUCKET_QUOTA: "1Gi" },
   } as const;
   await run(cluster);
   const [scrape, token] = minioMetrics(cluster);
+  const { metricsPath, metricRelabelings: [{ regex }], staticConfigs } = scrape!.spec;
+  const pages = staticConfigs.map(({ labels }: { labels?: Record<string, string> }) =>
+    labels?.__metrics_path__ ?? metricsPath
+  );
   using client = Deno.createHttpClient({ caCerts: [pem("ca.pem")] });
-  const url = endpoint + scrape!.spec.metricsPath;
-  const ask = async (token: string) =>
-    await fetch(url, { client, headers: { authorization: `Bearer ${token}` } });
-  const answer = await ask(atob(token!.data.token));
-  assert.equal(answer.status, 200);
-  const lines = (await answer.text()).split("\n");
-  const { regex } = scrape!.spec.metricRelabelings[0];
-  const kept = lines.filter((line) => new RegExp(`^${regex}\\b`).test(line));
-  assert.deepEqual(kept.map((line) => line.split("{")[0]), [
+  const ask = async (page: string, token: string) =>
+    await fetch(endpoint + page, { client, headers: { authorization: `Bearer ${token}` } });
+  const keptOf = async (page: string): Promise<string[]> => {
+    const answer = await ask(page, atob(token!.data.token));
+    assert.equal(answer.status, 200);
+    return (await answer.text()).split("\n")
+      .filter((line) => new RegExp(`^(${regex})\\{`).test(line))
+      .filter((line) => !line.includes("bucket=") || line.includes(`"${plain.vars.THANOS_BUCKET}"`))
+      .map((line) => line.split("{")[0]!);
+  };
+  assert.deepEqual(await keptOf(pages[0]), [
     "minio_cluster_capacity_usable_free_bytes",
     "minio_cluster_capacity_usable_total_bytes",
   ]);
-  const stranger = await ask(metricsToken(keyOf(cluster, "LONGHORN")));
+  const wanted = ["minio_bucket_quota_total_bytes", "minio_bucket_usage_total_bytes"];
+  await until("MinIO to count its buckets", async () => {
+    const kept = await keptOf(pages[1]);
+    return wanted.filter((metric) => !kept.includes(metric));
+  }, { seconds: 180, every: 1 });
+  const stranger = await ask(pages[1], metricsToken(keyOf(cluster, "LONGHORN")));
   assert.equal(stranger.status, 403, await stranger.text());
 });
 
