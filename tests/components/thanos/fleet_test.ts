@@ -9,6 +9,7 @@ import { thanos } from "../../../scripts/30-thanos.ts";
 import { ensureTools } from "../../../scripts/tools/tool.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import { renderedFleet } from "../../support/rendered_fixture.ts";
+import { wordsOf } from "../../support/thanos.ts";
 
 const programs = await ensureTools(["thanos"]).catch((error) => {
   if (!(error instanceof DeployError)) throw error;
@@ -16,10 +17,7 @@ const programs = await ensureTools(["thanos"]).catch((error) => {
 
 /** Words of each program of the centre, by the first of them. */
 async function wordsWith(environment: Record<string, string>): Promise<Map<string, string[]>> {
-  const objects = await thanos.objects(await fixtureCluster("196", environment));
-  const all: string[][] = objects.flatMap(({ spec }) => spec?.template?.spec.containers ?? [])
-    .map(({ args }) => args);
-  return new Map(all.filter(([name]) => !name!.startsWith("-")).map((args) => [args[0]!, args]));
+  return wordsOf(await thanos.objects(await fixtureCluster("196", environment)));
 }
 
 /** What the settings take from a program's words, and what they add. */

@@ -7,9 +7,10 @@ import { DeployError } from "../../../lib/core/error.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { until } from "../../../lib/io/wait.ts";
 import { thanos as step } from "../../../scripts/30-thanos.ts";
-import { freePorts, startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
+import { freePorts, stopDaemons } from "../../../scripts/demo/daemon.ts";
 import { ensureTools } from "../../../scripts/tools/tool.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { groupsOf, silentPrometheus, startThanos } from "../../support/thanos.ts";
 
 const programs = await ensureTools(["thanos"]).catch((error) => {
   if (!(error instanceof DeployError)) throw error;
@@ -20,37 +21,6 @@ Deno.test.afterAll(async () => {
   await stopDaemons(folder);
   await rm(folder, { recursive: true, force: true });
 });
-
-/** Starts a program of Thanos, on these ports or any; waits until it is ready. */
-async function start(name: string, words: string[], http: number, grpc = 0): Promise<void> {
-  const addresses = [`--grpc-address=127.0.0.1:${grpc}`, `--http-address=127.0.0.1:${http}`];
-  const command = [programs!.thanos!, name, ...words, ...addresses, "--log.level=error"];
-  const ready = () => fetch(`http://127.0.0.1:${http}/-/ready`).then(drained, () => false);
-  await startDaemon(folder, { name, command, ready, seconds: 300 });
-}
-
-async function drained(answer: Response): Promise<boolean> {
-  await answer.body?.cancel();
-  return answer.ok;
-}
-
-/** A Prometheus that tells a sidecar all that it asks at its start, and never an answer to a question. */
-function silentPrometheus(port: number, cluster: string, gone: AbortSignal) {
-  const yaml = `global: {external_labels: {cluster: ${cluster}}}`;
-  const data: Record<string, unknown> = { config: { yaml }, buildinfo: { version: "3.13.2" } };
-  const options = { port, hostname: "127.0.0.1", onListen: () => {}, signal: gone };
-  return Deno.serve(options, (request) => {
-    const { pathname } = new URL(request.url);
-    const about = pathname.match(/^\/api\/v1\/status\/(\w+)$/)?.[1];
-    if (about) return Response.json({ status: "success", data: data[about] ?? {} });
-    if (pathname !== "/api/v1/read") {
-      return new Response("prometheus_tsdb_lowest_timestamp_seconds 0\n");
-    }
-    const { promise, resolve } = Promise.withResolvers<Response>();
-    gone.addEventListener("abort", () => resolve(new Response()));
-    return promise;
-  });
-}
 
 Deno.test({
   name: "P10: an edge that hangs holds up no evaluation of the Ruler",
@@ -73,9 +43,11 @@ Deno.test({
 
     const [prometheus, sidecar, sidecarHttp, query, ruler] = await freePorts(5);
     const end = new AbortController();
-    const server = silentPrometheus(prometheus!, cluster.fleet[1]!.name, end.signal);
+    const server = silentPrometheus(prometheus!, { cluster: cluster.fleet[1]!.name }, end.signal);
     try {
       const url = `--prometheus.url=http://127.0.0.1:${prometheus}`;
+      const start = (name: string, words: string[], http: number, grpc = 0) =>
+        startThanos(folder, programs!.thanos!, { name, words: [name, ...words], http, grpc });
       await start("sidecar", [url], sidecarHttp!, sidecar);
       const patience = argsOf("thanos-query", /^--store\.response-timeout/);
       await start("query", [`--endpoint=127.0.0.1:${sidecar}`, ...patience], query!);
@@ -106,12 +78,3 @@ Deno.test({
     }
   },
 });
-
-/** Values of one metric of the Ruler by group. */
-async function groupsOf(port: number, metric: string): Promise<Map<string, number>> {
-  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  const lines = text.matchAll(
-    new RegExp(`^${metric}\\{.*rule_group="[^"]*;([^"]*)".*\\} (.*)$`, "gm"),
-  );
-  return new Map([...lines].map(([, name, value]) => [name!, Number(value)]));
-}

@@ -12,6 +12,7 @@ import { thanos as step } from "../../../scripts/30-thanos.ts";
 import { freePorts, startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
 import { ensureTools } from "../../../scripts/tools/tool.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
+import { asked, makeBlocks, startThanos, withFlags } from "../../support/thanos.ts";
 
 const programs = await ensureTools(["promtool", "thanos"]).catch((error) => {
   if (!(error instanceof DeployError)) throw error;
@@ -42,10 +43,7 @@ async function fill(streams: Record<string, string>[]): Promise<void> {
   const text = ["# TYPE x gauge", ...at.map((time) => `x ${time} ${time}`), "# EOF", ""].join("\n");
   await writeFile(join(folder, "samples"), text);
   const blocks = join(folder, "blocks");
-  await $({ quiet: true })`
-    ${programs!.promtool} tsdb create-blocks-from openmetrics --max-block-duration=21d ${
-    join(folder, "samples")
-  } ${blocks}`;
+  await makeBlocks(programs!.promtool!, join(folder, "samples"), blocks, 21 * 24);
   const [block, ...others] = await readdir(blocks);
   assert.deepEqual(others, []);
   for (const [index, stream] of streams.entries()) {
@@ -78,55 +76,44 @@ async function samples(shards: number): Promise<Record<string, number>> {
     kind === "StatefulSet" && metadata.name === "thanos-store"
   )!;
   const { args } = store.spec.template.spec.containers[0];
-  const own = args.filter((arg: string) => /^--(store|selector|index|chunk)/.test(arg));
   const ports = await freePorts(2 * shards + 1);
   const stores = ports.slice(0, shards).map((port, index) => ({
     port,
-    http: ports[shards + index],
+    http: ports[shards + index]!,
   }));
   for (const [index, { port, http }] of stores.entries()) {
-    await startDaemon(folder, {
-      name: `store-${shards}-${index}`,
-      command: thanos("store", ...own, `--objstore.config=${bucket}`)
-        .concat(`--data-dir=${join(folder, `store-${shards}-${index}`)}`)
-        .concat(`--grpc-address=127.0.0.1:${port}`, `--http-address=127.0.0.1:${http}`),
-      environment: { SHARD: String(index) },
-      ready: () => isReady(http!),
-      seconds: 300,
+    const name = `store-${shards}-${index}`;
+    const words = withFlags(args, {
+      "--objstore.config-file": undefined,
+      "--objstore.config": bucket,
+      "--data-dir": join(folder, name),
     });
+    const environment = { SHARD: String(index) };
+    await startThanos(folder, programs!.thanos!, { name, words, http, grpc: port, environment });
   }
   const query = ports.at(-1)!;
-  await startDaemon(folder, {
+  await startThanos(folder, programs!.thanos!, {
     name: `query-${shards}`,
-    command: thanos("query", "--grpc-address=127.0.0.1:0", `--http-address=127.0.0.1:${query}`)
-      .concat("--query.replica-label=prometheus_replica")
+    words: ["query", "--query.replica-label=prometheus_replica"]
       .concat(stores.map(({ port }) => `--endpoint=127.0.0.1:${port}`)),
-    ready: () => isReady(query),
-    seconds: 300,
+    http: query,
+    grpc: 0,
   });
-  const ask = async (path: string, words: Record<string, string> = {}) => {
-    const answer = await fetch(
-      `http://127.0.0.1:${query}/api/v1/${path}?${new URLSearchParams(words)}`,
-    );
-    return (await answer.json()).data;
-  };
   await until("Query to see every shard", async () => {
-    const { store = [] } = await ask("stores");
+    const { store = [] } = await asked(query, "stores");
     return store.length < shards ? [`${store.length} of ${shards}`] : [];
   }, { seconds: 120, say: () => {} });
   const counts = ["0s", "5m", "1h"].map(async (max_source_resolution) => {
     const question = "sum(count_over_time(x[1d]))";
     const time = String(FROM + (DAYS - 2) * DAY);
-    const { result } = await ask("query", { query: question, time, max_source_resolution });
+    const { result } = await asked(query, "query", {
+      query: question,
+      time,
+      max_source_resolution,
+    });
     return [max_source_resolution, Number(result[0]?.value[1])];
   });
   return Object.fromEntries(await Promise.all(counts));
-}
-
-async function isReady(port: number): Promise<boolean> {
-  const answer = await fetch(`http://127.0.0.1:${port}/-/ready`).catch(() => {});
-  await answer?.body?.cancel();
-  return answer?.ok === true;
 }
 
 Deno.test({
