@@ -1,6 +1,7 @@
 // How fast a deploy is, beside plain kubectl, kapp (where it is on PATH) and the API server alone in the same
 // run: fresh servers for each cold case, the medians of ROUNDS (3). Machines are noisy: the ratio tells more
-// than the seconds. CASES=one,line,many,fleet takes some of the cases alone.
+// than the seconds. CASES=one,line,many,fleet,sidecars,blocks takes some of the cases alone;
+// the last two are about the centre of a fleet, with its defaults and with PROFILE=fleet.
 import "../../scripts/needs.ts";
 import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism, loadavg, totalmem } from "node:os";
@@ -15,6 +16,8 @@ import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
 import { everyday, fleetWide, floors, killed, overBadLine, rendering } from "./cases.ts";
+import { manyBlocks } from "./blocks.ts";
+import { centreTable } from "./centre.ts";
 import type { Bench } from "./context.ts";
 import { benchFleet, corpus, FOLDER } from "./corpus.ts";
 import { troubledFleet } from "./fleet.ts";
@@ -22,6 +25,7 @@ import { Figures, Ours } from "./measure.ts";
 import { kapp, kustomize, plainKubectl } from "./peers.ts";
 import { resultTable } from "./result.ts";
 import { Servers, TOOLS } from "./server.ts";
+import { manySidecars } from "./sidecars.ts";
 import { manyClusters } from "./stub.ts";
 
 const folder = projectPath(FOLDER);
@@ -74,7 +78,11 @@ async function tell(
   const machine = `${availableParallelism()} cores (load ${load} before), ${memory} GiB`;
   const programs = `Deno ${Deno.version.deno}, kubectl ${clientVersion.gitVersion}, ${peer}`;
   print(`\n${machine}\n${programs}`);
-  print(`${rounds} ${rounds === 1 ? "round" : "rounds, medians"}\n\n${resultTable(figures)}`);
+  print(
+    `${rounds} ${rounds === 1 ? "round" : "rounds, medians"}\n\n${resultTable(figures)}\n${
+      centreTable(figures)
+    }`,
+  );
 }
 
 await command("bench.ts", {}, async () => {
@@ -98,6 +106,8 @@ await command("bench.ts", {}, async () => {
       if (has("line")) await overBadLine(bench);
       if (has("many")) await manyClusters(bench);
       if (has("fleet")) await troubledFleet(bench);
+      if (has("sidecars")) await manySidecars(bench);
+      if (has("blocks")) await manyBlocks(bench);
     }
     await tell(bench, rounds, load);
   } finally {

@@ -13,8 +13,11 @@ const SIZE = { definitions: 35, others: 216 };
 /** Where the bench keeps its API servers, below the project. */
 export const FOLDER = ".bench";
 
-/** The env files (of `root`) as they are for the servers of the bench; their S3 is never asked. */
-export async function benchFleet(root?: string): Promise<Cluster[]> {
+/** The env files (of `root`) and more settings, as they are for the servers of the bench; their S3 is never asked. */
+export async function benchFleet(
+  root?: string,
+  settings: Record<string, string> = {},
+): Promise<Cluster[]> {
   const fleet = await loadFleet({
     root,
     environment: {
@@ -26,6 +29,7 @@ export async function benchFleet(root?: string): Promise<Cluster[]> {
       UI_BASIC_AUTH: "admin:{SHA}o3cOkwHD7Gf2y1wTOReNwr96zYY=",
       SIMULATED_NODES: "true",
       ALLOW_MISSING_BUNDLES: "true",
+      ...settings,
     },
   });
   return fleet.map((cluster) => ({ ...cluster, vars: { ...cluster.vars, API_HOST: "127.0.0.1" } }));

@@ -36,6 +36,12 @@ async function residentOf(pid: number): Promise<number> {
   return mebibytes(await text(`/proc/${pid}/status`), "VmRSS");
 }
 
+/** Resident set of a process in MiB, and the highest that it had. */
+export async function memoryOf(pid: number): Promise<{ now: number; peak: number }> {
+  const status = await text(`/proc/${pid}/status`);
+  return { now: mebibytes(status, "VmRSS"), peak: mebibytes(status, "VmHWM") };
+}
+
 /** Highest resident set of this very process in MiB. */
 export async function ownPeak(): Promise<number> {
   return mebibytes(await text("/proc/self/status"), "VmHWM");

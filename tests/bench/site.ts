@@ -22,7 +22,10 @@ export async function site(count: number): Promise<string> {
   return root;
 }
 
-/** The clusters of such a site. */
-export async function fleetOf(count: number): Promise<Cluster[]> {
-  return await benchFleet(await site(count));
+/** The clusters of such a site, with more settings. */
+export async function fleetOf(
+  count: number,
+  settings: Record<string, string> = {},
+): Promise<Cluster[]> {
+  return await benchFleet(await site(count), settings);
 }
