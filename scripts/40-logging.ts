@@ -1,10 +1,11 @@
-// 40-logging: OpenSearch with its snapshot repository and life cycle, then Fluent Bit on every node.
+// 40-logging: OpenSearch with its snapshot repository and life cycle, then Fluent Bit on every node, and for events.
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
 import "./needs.ts";
 import { BY_POD, LIVE } from "../lib/core/check.ts";
 import { kernel } from "./checks/node.ts";
 import { archive, headroom } from "./checks/archive.ts";
 import { bucketOf } from "./checks/s3.ts";
+import { events } from "./checks/events.ts";
 import { fresh, marker } from "./checks/logs.ts";
 import { dropped, indexed } from "./checks/metrics.ts";
 import { health, lifecycle, logRepository, plugins } from "./checks/opensearch.ts";
@@ -51,6 +52,7 @@ export const logging = step({
       hop: "pod -> Fluent Bit -> OpenSearch",
       run: marker,
     },
+    { ...COLLECTED, name: "Events", hop: "API server -> Fluent Bit -> OpenSearch", run: events },
     { ...COLLECTED, name: "Fresh logs", hop: "node -> Fluent Bit -> OpenSearch", run: fresh },
     { ...COLLECTED, name: "Dropped logs", hop: "Fluent Bit -> Prometheus", run: dropped },
     { ...LIVE, name: "OpenSearch metrics", hop: "OpenSearch -> Prometheus", run: indexed },

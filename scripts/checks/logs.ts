@@ -7,7 +7,6 @@ import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { unready } from "../../lib/apply/readiness.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
-import { LOG_INDICES } from "../components/logging/documents.ts";
 import { growthOf } from "./metrics.ts";
 
 /** Seconds until a line must be found: Fluent Bit sends every 5 s, an index shows it after 10 s. */
@@ -116,7 +115,7 @@ export function markerProblems(
   ];
 }
 
-/** Inputs of Fluent Bit that feed the indices, as its metrics name them. */
+/** Inputs of Fluent Bit that feed the indices of lines, as its metrics name them. */
 const INPUTS: Record<string, string> = {
   "logs-k8s-*": "tail_containers",
   "logs-host-*": "journal|host_files",
@@ -133,8 +132,8 @@ export async function fresh({ cluster, proxy }: Subject): Promise<Findings> {
     };
     return (await readJson<Hits>(proxy, OPENSEARCH, `/${indices}/_search`, init)).hits;
   };
-  const streams = LOG_INDICES.map(async (indices): Promise<Findings> => {
-    const inputs = `fluentbit_input_records_total{name=~"${INPUTS[indices]}"}`;
+  const streams = Object.entries(INPUTS).map(async ([indices, names]): Promise<Findings> => {
+    const inputs = `fluentbit_input_records_total{name=~"${names}"}`;
     const sort = [{ "@timestamp": { order: "desc", unmapped_type: "date_nanos" } }];
     const [stored, newest, read = 0] = await Promise.all([
       search(indices, { query: recent, size: 0 }),

@@ -138,7 +138,7 @@ const HOT = {
 function lifecycleOf(explain: Record<string, unknown>): Promise<Finding[]> {
   return found(lifecycle, EDGE, {
     "/_plugins/_ism/policies/logs-retention": {},
-    "/_cat/indices/logs-k8s-*,logs-host-*": Object.keys(explain)
+    "/_cat/indices/logs-k8s-*,logs-host-*,logs-events-*": Object.keys(explain)
       .map((index) => ({ index, "creation.date": "0" })),
     ...Object.keys(explain).length > 0 ? { "/_plugins/_ism/explain": explain } : {},
     "/_plugins/_sm/policies/*/_explain": { policies: [{ name: "logs-snapshots", deletion: {} }] },

@@ -37,7 +37,11 @@ Deno.test("P12: what tells people goes last, then what holds data, then what col
       "opensearch",
       ...central ? ["thanos-store"] : [],
     ]);
-    assert.deepEqual(third, ["fluent-bit", "kube-prometheus-stack-prometheus-node-exporter"]);
+    assert.deepEqual(third, [
+      "fluent-bit",
+      "fluent-bit-events",
+      "kube-prometheus-stack-prometheus-node-exporter",
+    ]);
     assert.ok(rest!.includes("kube-prometheus-stack-grafana"), String(rest));
     assert.deepEqual(others, []);
     assert.ok(objects.some(({ kind }) => kind === "PriorityClass"), "its step makes the classes");

@@ -205,6 +205,16 @@ export function nastyLines(): NastyLine[] {
     host("objects and lists of words", { ...ENTRY, comm: ["a", ["b"]], path: [{ c: 3 }, "d"] }),
     host("names with dots", { ...ENTRY, "state.of": 1, "state.of.what": 2, "container.": 3 }),
     host("an unknown field of 100 KB", { ...ENTRY, blob: "A".repeat(100_000) }),
+    host("fields that events have", {
+      ...ENTRY,
+      type: "notify",
+      reason: "r".repeat(2000),
+      count: "many",
+      source: "s",
+      series: "s",
+      metadata: "m",
+      related: "r",
+    }),
     host("fields that have a meaning here", {
       ...ENTRY,
       journal_kubernetes: "x",

@@ -205,6 +205,7 @@ export const ELSEWHERE: Record<string, string> = {
   "Doors": "components/ingress_test.ts",
   "New volume": "checks/volume_test.ts",
   "Marker line": "checks/logs_test.ts",
+  "Events": "checks/events_test.ts",
 };
 
 /** What every check that a world can answer finds there: the worst state by name, and the findings. */

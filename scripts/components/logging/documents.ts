@@ -5,8 +5,10 @@ import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { Json } from "../../../lib/opensearch/client.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 
+/** Kubernetes events, one index per UTC day. */
+export const EVENTS = "logs-events-*";
 /** Names that Fluent Bit writes to, one index per stream and UTC day. */
-export const LOG_INDICES = ["logs-k8s-*", "logs-host-*"];
+export const LOG_INDICES = ["logs-k8s-*", "logs-host-*", EVENTS];
 /** The repository that both policies name. */
 export const REPOSITORY = "opensearch-logs";
 /** The policy that log indices are under. */

@@ -47,7 +47,7 @@ const LATEST_LINE = 900;
 /** As the dashboards paint it red; alerts come before it where it fills fast. */
 const FULL = 0.9;
 
-const LINES = 'opensearch_indices_docs_primary{index=~"logs-.*"}';
+const LINES = 'opensearch_indices_docs_primary{index=~"logs-(k8s|host)-.*"}';
 const UPLOADED = 'thanos_objstore_bucket_last_successful_upload_time{job="thanos-sidecar"}';
 const CLAIMS = "max by (cluster, namespace, persistentvolumeclaim) " +
   "(kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes)";

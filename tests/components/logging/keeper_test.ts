@@ -1,5 +1,6 @@
 // The keeper's own shell script, run against a double of ISM's two calls.
 import assert from "node:assert/strict";
+import { LOG_INDICES } from "../../../scripts/components/logging/documents.ts";
 import { keeperOf, valueOf } from "../../support/keeper.ts";
 
 /**
@@ -37,6 +38,10 @@ function ism(indices: Map<string, boolean>, room?: number) {
     return Response.json({ ...Object.fromEntries(entries), total_managed_indices: indices.size });
   });
   return { server, retried, made, url: `http://127.0.0.1:${(server.addr as Deno.NetAddr).port}` };
+}
+
+function indicesOf(day: string): string[] {
+  return LOG_INDICES.map((pattern) => `/${pattern.replace("*", day)}`);
 }
 
 Deno.test("B33, B34: the keeper retries what ISM gave up, names it as a metric, and leaves the rest", async () => {
@@ -80,14 +85,14 @@ Deno.test("the keeper: without a log index there is nothing to watch; without an
 });
 
 Deno.test("P3: the keeper makes the next day's indices from noon on, once a deploy had its time", async () => {
-  const { server, made, url } = ism(new Map(), 2);
+  const { server, made, url } = ism(new Map(), 3);
   await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
   await using keeper = await keeperOf(url);
   await keeper.look();
   assert.deepEqual(made, []);
   const { metrics, said } = await keeper.look(3);
   const day = new Date(Date.now() + 43_200_000).toISOString().slice(0, 10).replaceAll("-", ".");
-  assert.deepEqual(made, [`/logs-k8s-${day}`, `/logs-host-${day}`]);
+  assert.deepEqual(made, indicesOf(day));
   assert.equal(valueOf(metrics, "opensearch_log_indices_unmade"), 0);
   assert.equal(said, "");
 });
@@ -102,21 +107,21 @@ Deno.test("P3: the day of which the keeper makes the indices changes at noon and
     ["2028-02-29T23:59:59Z", "2028.03.01"],
   ];
   for (const [at, day] of days) {
-    const { server, made, url } = ism(new Map(), 2);
+    const { server, made, url } = ism(new Map(), 3);
     await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
     await using keeper = await keeperOf(url);
     await keeper.look(2, new Date(at!));
-    assert.deepEqual(made, [`/logs-k8s-${day}`, `/logs-host-${day}`], at);
+    assert.deepEqual(made, indicesOf(day!), at);
   }
 });
 
 Deno.test("P3: what the keeper cannot make is counted and told with OpenSearch's reason; without our template it makes none", async () => {
-  const { server, url } = ism(new Map(), 1);
+  const { server, url } = ism(new Map(), 2);
   await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
   await using keeper = await keeperOf(url);
   const { metrics, said } = await keeper.look(2);
   assert.equal(valueOf(metrics, "opensearch_log_indices_unmade"), 1);
-  assert.match(said, /^cannot make logs-host-\S+: [^]*shards open/);
+  assert.match(said, /^cannot make logs-events-\S+: [^]*shards open/);
 
   const bare = ism(new Map());
   await using __ = { [Symbol.asyncDispose]: () => bare.server.shutdown() };

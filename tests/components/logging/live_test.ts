@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import type { OpenSearch } from "../../../lib/opensearch/client.ts";
 import { wantedTemplate } from "../../../lib/opensearch/documents.ts";
 import { ensure } from "../../../lib/core/resource.ts";
-import { indexTemplate } from "../../../scripts/components/logging/documents.ts";
+import { indexTemplate, LOG_INDICES } from "../../../scripts/components/logging/documents.ts";
 import { searchBody, searchOf } from "../../../scripts/components/logging/search.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { keeperOf, valueOf } from "../../support/keeper.ts";
@@ -38,7 +38,7 @@ function live(name: string, run: () => Promise<void>) {
       try {
         await run();
       } finally {
-        await call("DELETE", "/logs-k8s-*,logs-host-*?ignore_unavailable=true");
+        await call("DELETE", `/${LOG_INDICES.join(",")}?ignore_unavailable=true`);
       }
     },
   });
@@ -102,7 +102,7 @@ live(
         assert.match(error.reason, /maximum .*shards open/);
         const { said, metrics } = await keeper.look(2, EVENING);
         assert.match(said, /cannot make logs-k8s-2001\.02\.04: [^]*maximum .*shards open/);
-        assert.equal(valueOf(metrics, "opensearch_log_indices_unmade"), 2);
+        assert.equal(valueOf(metrics, "opensearch_log_indices_unmade"), 3);
       } finally {
         await limit(null);
       }

@@ -153,13 +153,13 @@ Deno.test("40-logging repairs replicas, the plugin's hidden index included, for 
     });
   }
   assert.deepEqual(await deploy(os), [
-    "IndexReplicas/logs-k8s-*,logs-host-* configured",
+    "IndexReplicas/logs-k8s-*,logs-host-*,logs-events-* configured",
     "IndexReplicas/.opendistro-* configured",
   ]);
   assert.equal(os.indices.get("restored-logs-k8s-1")!.settings["index.number_of_replicas"], "1");
   assert.deepEqual(await deploy(os, { OPENSEARCH_NODES: "3" }), [
     "IndexTemplate/logs configured",
-    "IndexReplicas/logs-k8s-*,logs-host-* configured",
+    "IndexReplicas/logs-k8s-*,logs-host-*,logs-events-* configured",
     "IndexReplicas/.opendistro-* configured",
   ]);
 });
@@ -600,4 +600,67 @@ Deno.test("init scripts: the plugin comes from a place of the site, if it is the
   const other = `${url}#sha256=${sum.replace(/^./, (digit) => digit === "0" ? "1" : "0")}`;
   await using wrong = await podFolders("to install", "", other);
   await assert.rejects(wrong.run(), /did NOT match/);
+});
+
+Deno.test("40-logging: events come once each, repetitions too, and one that comes again replaces itself", async () => {
+  const objects = await objectsOf();
+  const { data } = byId(objects, "ConfigMap/logging/fluent-bit-events");
+  const { service, pipeline } = parse(data["fluent-bit.yaml"]);
+  const { inputs: [input], filters: [lua, own], outputs: [output] } = pipeline;
+  // By uid alone, which a repetition has as well.
+  assert.ok(!("db" in input));
+  assert.deepEqual([input.name, lua.name, lua.match, output.match], [
+    "kubernetes_events",
+    "lua",
+    input.tag,
+    input.tag,
+  ]);
+  // The script was run by LuaJIT; here its text must fit what is configured.
+  assert.ok(lua.script.endsWith("/events.lua"));
+  const script = data["events.lua"];
+  assert.ok(script.includes(`function ${lua.call}(`));
+  assert.ok(
+    script.includes(`record.${output.id_key} = metadata.uid .. "-" .. metadata.resourceVersion`),
+  );
+  assert.equal(output.write_operation, "index");
+  assert.ok(!("generate_id" in output), "it would be ignored");
+  assert.deepEqual(own.record, ["cluster ${CLUSTER_LABEL}"]);
+  assert.ok(LOG_INDICES.includes(`${output.logstash_prefix}-*`));
+  assert.equal(output.retry_limit, "no_limits");
+  for (const key of ["suppress_type_name", "time_key_nanos", "drop_unrecoverable_records"]) {
+    assert.equal(output[key], "on", key);
+  }
+
+  const { spec } = byId(objects, "Deployment/logging/fluent-bit-events");
+  assert.deepEqual([spec.replicas, spec.strategy], [1, { type: "Recreate" }]);
+  const pod = spec.template.spec;
+  assert.ok((pod.terminationGracePeriodSeconds ?? 30) > service.grace);
+  const environment = new Map<string, string>(
+    pod.containers[0].env.map(({ name, value }: Record<string, string>) => [name, value]),
+  );
+  for (const [, name] of data["fluent-bit.yaml"].matchAll(/\$\{(\w+)\}/g)) {
+    assert.ok(environment.has(name));
+  }
+  // os.time() of Lua takes the time of the place.
+  assert.equal(environment.get("TZ"), "UTC");
+  const bytes = (text: string) => Number.parseInt(text) * (text.endsWith("Mi") ? 2 ** 20 : 1e6);
+  // deno-lint-ignore no-explicit-any
+  const buffer = pod.volumes.find((one: any) => one.name === "buffer").emptyDir.sizeLimit;
+  assert.ok(bytes(buffer) > bytes(output["storage.total_limit_size"]), "it would be evicted");
+
+  assert.deepEqual(byId(objects, "ClusterRole/fluent-bit-events").rules, [
+    { apiGroups: [""], resources: ["events"], verbs: ["get", "list", "watch"] },
+  ]);
+});
+
+Deno.test("40-logging: no field of events is an object where a line of the journal may have a word", async () => {
+  // deno-lint-ignore no-explicit-any
+  const { template } = indexTemplate(await fixtureCluster("197")) as any;
+  const { properties } = template.mappings;
+  const objects = Object.keys(properties).filter((name) => properties[name].properties);
+  // The journal's names are of small letters; its own `kubernetes` is renamed.
+  assert.deepEqual(objects, ["kubernetes", "involvedObject"]);
+  for (const field of ["type", "reason", "count", "firstTimestamp", "lastTimestamp", "eventTime"]) {
+    assert.ok(properties[field], field);
+  }
 });

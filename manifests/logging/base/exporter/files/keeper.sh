@@ -44,7 +44,7 @@ begin() {
   if [ "$looks" = 1 ] || ! ask "$OPENSEARCH_URL/_index_template/logs" >/dev/null; then return; fi
   day=$(date -u -d @$((now + 43200)) +%Y.%m.%d)
   unmade=0
-  for index in "logs-k8s-$day" "logs-host-$day"; do
+  for index in "logs-k8s-$day" "logs-host-$day" "logs-events-$day"; do
     if ! said=$(ask --request PUT "$OPENSEARCH_URL/$index") && [[ $said != *already_exists* ]]; then
       unmade=$((unmade + 1))
       echo "cannot make $index: $said"
