@@ -152,10 +152,10 @@ drift:
 drift-%: FORCE
 	@$(RUN) scripts/fleet.ts drift "$$STEM" $$ARGS
 
-## logs              log lines: CLUSTER=197 (or all) QUERY='timeout AND kubernetes.namespace_name:shop' SINCE=1h
+## logs              log lines: CLUSTER=197 (or all) QUERY='timeout' NAMESPACE=shop POD=web SINCE=1h; ARGS=--events
 .PHONY: logs
 logs:
-	@$(RUN) scripts/operate/logs.ts $(CHOSEN)
+	@$(RUN) scripts/operate/logs.ts $(CHOSEN) $$ARGS
 
 ## explain-197       why an object, or a field of it, is as it is; OBJ=Kind/namespace/name FIELD=spec.replicas
 explain-%: FORCE

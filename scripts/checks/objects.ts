@@ -50,7 +50,8 @@ export async function readyObjects(
     return {
       what: line,
       cause: "a pod cannot be scheduled, cannot pull its image, or fails its probe",
-      fix: `kubectl -n ${namespace} get pods,events | grep ${name}`,
+      fix: `kubectl -n ${namespace} get pods,events | grep ${name}; what is older than an hour: ` +
+        `make logs CLUSTER=${cluster.id} NAMESPACE=${namespace} POD=${name} SINCE=1d ARGS=--events`,
     };
   });
 }

@@ -1,5 +1,5 @@
-// The newest log lines that match, of one cluster or several: pods and hosts, what OpenSearch holds
-// and what restore-logs.ts brought back. What to look for is in the environment, where no shell
+// The newest log lines that match, of one cluster or several: pods, hosts and events, what OpenSearch
+// holds and what restore-logs.ts brought back. What to look for is in the environment, where no shell
 // reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
 import "../needs.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
@@ -13,6 +13,7 @@ import type { Found, Line, Search } from "../components/logging/search.ts";
 
 const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE=] [POD=] " +
   "logs.ts CLUSTER... | GROUP... | edges | all";
+const FLAGS = { events: "Kubernetes events alone" };
 
 /** What one cluster has, or why it does not say. */
 interface Answer {
@@ -22,8 +23,8 @@ interface Answer {
 }
 
 if (import.meta.main) {
-  await command(USAGE, {}, async (ids) => {
-    const search = searchOf(Deno.env.toObject());
+  await command(USAGE, FLAGS, async (ids, { events }) => {
+    const search = searchOf(Deno.env.toObject(), events);
     const answers = await Promise.all(
       (await clustersFor(ids, { ...WITHOUT_SECRETS, ...LOOKS })).map((one) => ask(one, search)),
     );
@@ -78,7 +79,7 @@ export function linesOf(lines: Line[], home?: string): string[] {
 
 /** How many lines of how many there are, and how to see others. */
 export function closing(search: Search, ids: string[], shown: number, total: number): string {
-  const { query, since, day, limit, namespace, pod } = search;
+  const { what, query, since, day, limit, namespace, pod } = search;
   const scope = [
     day ? `of ${day} (UTC)` : `of the last ${since}`,
     query && `for ${printable(query)}`,
@@ -89,8 +90,8 @@ export function closing(search: Search, ids: string[], shown: number, total: num
   const back = day
     ? `is that day here? make restore-logs CLUSTER=${ids[0]} lists what is on S3`
     : "older ones: SINCE=1d, or a day: DAY=2026.11.08";
-  if (total === 0) return `no line ${scope}; ${back}`;
-  const lines = total === 1 ? "1 line" : `${total} lines`;
+  if (total === 0) return `no ${what} ${scope}; ${back}`;
+  const lines = total === 1 ? `1 ${what}` : `${total} ${what}s`;
   if (shown === total) return `${lines} ${scope}${day ? "" : `; ${back}`}`;
   return `the newest ${shown} of ${lines} ${scope}; more: LIMIT=${Math.min(limit * 5, MOST)}`;
 }

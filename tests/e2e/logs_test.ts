@@ -1,11 +1,13 @@
 // Logs: what a pod or the host writes is found with its origin, an old day comes back from S3, and
 // one OpenSearch node takes what a cluster writes.
 import assert from "node:assert/strict";
-import { text } from "../../lib/core/cluster.ts";
+import { list, text } from "../../lib/core/cluster.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
 import { changesOf } from "../support/make.ts";
 import { judge, nastyLines } from "../support/nasty_lines.ts";
 import { REPOSITORY } from "../../scripts/components/logging/documents.ts";
-import { ask, check, edges, eventually, figure, fleet, make, PROMETHEUS, seconds } from "./site.ts";
+import { ask, check, edges, eventually, figure, fleet, kube, make } from "./site.ts";
+import { PROMETHEUS, seconds } from "./site.ts";
 import {
   bulks,
   call,
@@ -122,6 +124,74 @@ checkWith("fluent-bit", "lines of the host carry its name and where they come fr
     assert.ok(found._source.hostname && found._source.cluster === text(cluster, "CLUSTER_NAME"));
   }
 });
+
+check("the reader of events may read events and nothing else", async () => {
+  const may = async (verb: string, resource: string) => {
+    const review = {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SubjectAccessReview",
+      spec: {
+        user: "system:serviceaccount:logging:fluent-bit-events",
+        resourceAttributes: { verb, resource },
+      },
+    };
+    const input = JSON.stringify(review);
+    const words = ["create", "-f", "-", "-o", "json"];
+    return JSON.parse(await kubectl(words, { cluster: edge!, input })).status.allowed;
+  };
+  assert.deepEqual(
+    [await may("list", "events"), await may("watch", "events"), await may("delete", "events")],
+    [true, true, false],
+  );
+  assert.deepEqual([await may("get", "secrets"), await may("list", "pods")], [false, false]);
+});
+
+check(
+  "an event is one document, however often it is sent, and found beside its pod's lines",
+  async () => {
+    const name = "e2e-events";
+    await startWriter(edge!, name, "echo said; sleep 60");
+    const query = `involvedObject.name:${name}`;
+    try {
+      const events = await eventually(2, async () => {
+        const about = `--field-selector=involvedObject.name=${name}`;
+        const { items } = await kube(edge!, "events", "-n", "default", about);
+        assert.ok(items.some(({ reason }: Json) => reason === "Started"), JSON.stringify(items));
+        return items as Json[];
+      });
+      if (list(edge!, "STAND_INS").includes("fluent-bit")) {
+        // What the API server has of them, as its reader sends it; after a restart all of it again.
+        const bodies = events.map(({ metadata: { managedFields: _, ...metadata }, ...event }) => {
+          const time: string = event.series?.lastObservedTime ?? event.eventTime ??
+            event.lastTimestamp;
+          const _id = `${metadata.uid}-${metadata.resourceVersion}`;
+          const _index = `logs-events-${time.slice(0, 10).replaceAll("-", ".")}`;
+          const cluster = text(edge!, "CLUSTER_NAME");
+          const document = { "@timestamp": time, ...event, metadata, id: _id, cluster };
+          return [{ index: { _index, _id } }, document].map((line) => `${JSON.stringify(line)}\n`);
+        });
+        for (const _ of ["first", "again"]) {
+          const { errors, items } = await call(edge!, "POST", "/_bulk", bodies.flat().join(""));
+          assert.equal(errors, false, JSON.stringify(items));
+        }
+      }
+      await eventually(1, async () => {
+        assert.equal(await count(edge!, "logs-events-*", query), events.length);
+      });
+      const words = ["logs", `CLUSTER=${edge!.id}`, "NAMESPACE=default", `POD=${name}`];
+      for (const more of [[], ["ARGS=--events"], ["ARGS=--events", "QUERY=Started"]]) {
+        const { output } = await make([...words, ...more]);
+        assert.match(output, new RegExp(`Pod/default/${name} {2}Normal Started {2}`));
+      }
+      const { output } = await make([...words, "ARGS=--events", "QUERY=reason:Nothing"]);
+      assert.match(output, /no event of the last 15m/);
+    } finally {
+      await stopWriter(edge!, name);
+      const body = { query: { query_string: { query } } };
+      await call(edge!, "POST", "/logs-events-*/_delete_by_query?conflicts=proceed", body);
+    }
+  },
+);
 
 check("P3: every line that can be logged is found again, whole", async () => {
   const day = "2001.02.04";

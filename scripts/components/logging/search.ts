@@ -3,18 +3,19 @@ import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { clockOf } from "../../../lib/core/local_time.ts";
 import { answerRefusal, request } from "../../../lib/opensearch/client.ts";
 import type { Answer, Json, OpenSearch } from "../../../lib/opensearch/client.ts";
+import { EVENTS } from "./documents.ts";
 
-/** What OpenSearch holds itself, and what came back from S3. */
-const INDICES = "logs-*,restored-*";
+/** What OpenSearch holds itself, and what came back from S3: all of it, or only events. */
+const INDICES = { line: "logs-*,restored-*", event: `${EVENTS},restored-*${EVENTS}` };
 /** OpenSearch gives no more at once (index.max_result_window). */
 export const MOST = 10_000;
 
 /**
  * The search that QUERY (OpenSearch's query_string syntax), SINCE (`15m`), DAY (UTC; SINCE does not count then), LIMIT
  * (most lines; of more the newest), NAMESPACE and POD (how their names begin) ask for; empty ones are as good as none.
- * @throws {DeployError} exit 2 naming the one that cannot be read.
+ * `events`: of Kubernetes events alone. @throws {DeployError} exit 2 naming the one that cannot be read.
  */
-export function searchOf(environment: Record<string, string | undefined>) {
+export function searchOf(environment: Record<string, string | undefined>, events = false) {
   const { QUERY, SINCE = "", LIMIT = "", DAY, NAMESPACE, POD } = environment;
   const limit = Number(LIMIT || 200);
   if (!Number.isInteger(limit) || limit < 1 || limit > MOST) {
@@ -24,6 +25,7 @@ export function searchOf(environment: Record<string, string | undefined>) {
     throw unreadable("SINCE", SINCE, "a number with s, m, h, d or w", "SINCE=2h");
   }
   return {
+    what: events ? "event" as const : "line" as const,
     query: QUERY?.trim() || undefined,
     since: SINCE || "15m",
     day: DAY ? utcDay(DAY) : undefined,
@@ -60,7 +62,7 @@ function unreadable(name: string, value: string, wanted: string, example: string
  * @throws {DeployError} exit 2 when OpenSearch does not understand the query, exit 8 else.
  */
 export async function searchLogs(os: OpenSearch, search: Search, cluster: string, zone: string) {
-  const path = `/${INDICES}/_search?ignore_unavailable=true`;
+  const path = `/${INDICES[search.what]}/_search?ignore_unavailable=true`;
   const answer = await request(os, "POST", path, searchBody(search));
   if (answer.status === 400 && search.query) throw misunderstood(search.query, answer);
   if (answer.status >= 300) throw answerRefusal("POST", path, answer);
@@ -79,11 +81,14 @@ export function searchBody({ query, since, day, limit, namespace, pod }: Search)
   const filter: Json[] = [{
     range: { "@timestamp": day ? boundsOf(day) : { gte: `now-${since}` } },
   }];
-  if (namespace) filter.push({ term: { "kubernetes.namespace_name": namespace } });
-  if (pod) filter.push({ prefix: { "kubernetes.pod_name": pod } });
+  // What a pod says, and what is said about it and its owners.
+  const either = (kind: string, value: string, ...fields: string[]) =>
+    filter.push({ bool: { should: fields.map((field) => ({ [kind]: { [field]: value } })) } });
+  if (namespace) either("term", namespace, "kubernetes.namespace_name", "involvedObject.namespace");
+  if (pod) either("prefix", pod, "kubernetes.pod_name", "involvedObject.name");
   if (query) {
     // Two words mean both of them, unless OR stands between. Older indices have no sub-field.
-    const fields = ["log", "message", "log.cjk", "message.cjk"];
+    const fields = ["log", "message", "log.cjk", "message.cjk", "reason"];
     const words = { query, fields, default_operator: "AND" };
     filter.push({ query_string: words });
   }
@@ -138,16 +143,28 @@ interface Hit {
 
 /**
  * One hit as a line that is safe to print, when it was (ns since 1970, for order only: JSON numbers are some 100 ns
- * coarse), and the cluster that wrote it. Host lines have a unit where those of pods have namespace, pod, container.
+ * coarse), and the cluster that wrote it. Where those of pods have namespace, pod, container, host
+ * lines have a unit, and events an object.
  */
 export function lineOf({ _source: source, sort: [at] }: Hit, cluster: string, clock: Clock) {
-  const { kubernetes, log, message, systemd_unit, syslog_identifier, path } = source;
+  const { kubernetes, involvedObject, log, message, systemd_unit, syslog_identifier, path } =
+    source;
   const from = kubernetes
     ? `${kubernetes.namespace_name}/${kubernetes.pod_name} ${kubernetes.container_name}`
+    : involvedObject
+    ? eventOf(source)
     : `${source.hostname ?? "host"} ${systemd_unit ?? syslog_identifier ?? path ?? "-"}`;
   const said = log ?? message ?? JSON.stringify(source);
   const text = printable(`${time(source["@timestamp"], clock)}  ${from}  ${said}`);
   return { at, cluster: printable(String(source.cluster ?? cluster)), text };
+}
+
+/** What an event is about, and what it is: `Pod/shop/web-0  Warning BackOff (12 times)`. */
+function eventOf({ involvedObject, type, reason, count, series }: Hit["_source"]): string {
+  const { kind, namespace, name } = involvedObject;
+  const times = series?.count ?? count;
+  const often = times > 1 ? ` (${times} times)` : "";
+  return `${[kind, namespace, name].filter(Boolean).join("/")}  ${type} ${reason}${often}`;
 }
 
 /** A line that matches. */

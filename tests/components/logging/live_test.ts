@@ -193,3 +193,74 @@ live("a Korean word is found whatever particle follows, and only where it stands
   assert.deepEqual(await found("오류 NOT 결제에"), [1]);
   assert.deepEqual(await found("장애"), []);
 });
+
+live("an event is taken whatever hangs on it, once, and found by what it is about", async () => {
+  const time = new Date().toISOString();
+  const event = (uid: string, name: string, more: object = {}) => ({
+    "@timestamp": time,
+    metadata: {
+      name: `${name}.18a`,
+      namespace: "shop",
+      uid,
+      resourceVersion: "7",
+      creationTimestamp: time,
+      labels: { "app": "web", "app.kubernetes.io/name": "shop" },
+      annotations: { ".": "", "a..b": "{}", "deployment.kubernetes.io/revision": "3" },
+    },
+    involvedObject: {
+      kind: "Pod",
+      namespace: "shop",
+      name,
+      uid,
+      fieldPath: "spec.containers{app}",
+    },
+    reason: "BackOff",
+    type: "Warning",
+    message: "Back-off restarting failed container",
+    source: { component: "kubelet", host: "mkube" },
+    firstTimestamp: "2026-11-30T03:00:00Z",
+    lastTimestamp: "2026-11-30T03:12:01Z",
+    count: 12,
+    reportingComponent: "kubelet",
+    id: `${uid}-7`,
+    cluster: "cluster-197-edge",
+    ...more,
+  });
+  const events = [
+    event("a", "web-0"),
+    event("b", "api-0", {
+      reason: "FailedScheduling",
+      firstTimestamp: undefined,
+      count: undefined,
+      eventTime: "2026-11-30T03:12:01.123456Z",
+      series: { count: 3, lastObservedTime: "2026-11-30T03:22:01.123456Z" },
+      related: { kind: "Node", name: "mkube" },
+    }),
+    event("c", "mkube", { involvedObject: { kind: "Node", name: "mkube", uid: "mkube" } }),
+  ];
+  const _index = `logs-events-${DAY}`;
+  const body = events.map((one) =>
+    `${JSON.stringify({ index: { _index, _id: one.id } })}\n${JSON.stringify(one)}\n`
+  ).join("");
+  for (const result of ["created", "updated"]) {
+    const { items } = await call("POST", "/_bulk?refresh=true", body);
+    assert.deepEqual(items.map(({ index }: Json) => index.result), Array(3).fill(result));
+  }
+  const found = async (search: Record<string, string>) => {
+    const asked = JSON.stringify(searchBody(searchOf(search, true)));
+    const { hits } = await call("POST", "/logs-events-*/_search", asked);
+    return hits.hits.map(({ _source }: Json) => _source.involvedObject.name).sort();
+  };
+  assert.deepEqual(await found({}), ["api-0", "mkube", "web-0"]);
+  assert.deepEqual(await found({ NAMESPACE: "shop", POD: "web" }), ["web-0"]);
+  assert.deepEqual(await found({ QUERY: "FailedScheduling" }), ["api-0"]);
+  assert.deepEqual(await found({ QUERY: "involvedObject.kind:Node" }), ["mkube"]);
+  assert.deepEqual(await found({ QUERY: "type:Warning AND count:[2 TO *] restarting" }), [
+    "mkube",
+    "web-0",
+  ]);
+  assert.deepEqual(await found({ QUERY: "eventTime:[2026-11-30 TO *]" }), ["api-0"]);
+});
+
+// deno-lint-ignore no-explicit-any
+type Json = any;

@@ -47,7 +47,13 @@ function found(...sources: object[]) {
 }
 
 Deno.test("searchOf() reads the environment and has defaults", () => {
-  const nothing = { query: undefined, day: undefined, namespace: undefined, pod: undefined };
+  const nothing = {
+    what: "line",
+    query: undefined,
+    day: undefined,
+    namespace: undefined,
+    pod: undefined,
+  };
   assert.deepEqual(searchOf({}), { ...nothing, since: "15m", limit: 200 });
   assert.deepEqual(
     searchOf({ QUERY: "  ", SINCE: "", LIMIT: "", DAY: "", NAMESPACE: "", POD: "" }),
@@ -63,6 +69,7 @@ Deno.test("searchOf() reads the environment and has defaults", () => {
       POD: "w",
     }),
     {
+      what: "line",
       query: 'a "b c"',
       since: "2h",
       limit: 5,
@@ -116,12 +123,26 @@ Deno.test("searchBody() filters by time, namespace and pod; words are all wanted
     bool: {
       filter: [
         { range: { "@timestamp": { gte: "now-1h" } } },
-        { term: { "kubernetes.namespace_name": "shop" } },
-        { prefix: { "kubernetes.pod_name": "web" } },
+        {
+          bool: {
+            should: [
+              { term: { "kubernetes.namespace_name": "shop" } },
+              { term: { "involvedObject.namespace": "shop" } },
+            ],
+          },
+        },
+        {
+          bool: {
+            should: [
+              { prefix: { "kubernetes.pod_name": "web" } },
+              { prefix: { "involvedObject.name": "web" } },
+            ],
+          },
+        },
         {
           query_string: {
             query: "a b",
-            fields: ["log", "message", "log.cjk", "message.cjk"],
+            fields: ["log", "message", "log.cjk", "message.cjk", "reason"],
             default_operator: "AND",
           },
         },
@@ -153,6 +174,35 @@ Deno.test("searchLogs() gives lines of pods and hosts, newest first, and how man
   ]);
   assert.deepEqual([total, silent], [7, []]);
   assert.equal(os.asked[0]![0], "/logs-*,restored-*/_search?ignore_unavailable=true");
+});
+
+const EVENT = {
+  "@timestamp": "2026-11-08T01:02:05.000000000Z",
+  cluster: "cluster-197-edge",
+  metadata: { name: "web-0.18a", namespace: "shop" },
+  involvedObject: { kind: "Pod", namespace: "shop", name: "web-0" },
+  type: "Warning",
+  reason: "BackOff",
+  message: "Back-off restarting failed container",
+  count: 12,
+};
+
+Deno.test("searchLogs() of events asks for nothing else, and tells what each is about", async () => {
+  const node = {
+    ...EVENT,
+    involvedObject: { kind: "Node", name: "mkube" },
+    count: undefined,
+    series: { count: 1 },
+  };
+  const repeated = { ...node, series: { count: 3 } };
+  const os = answering(found(EVENT, node, repeated));
+  const { lines } = await searchLogs(os, searchOf({}, true), "c", "UTC");
+  assert.deepEqual(lines.map(({ text }) => text.slice("2026-11-08T01:02:05.000Z  ".length)), [
+    "Pod/shop/web-0  Warning BackOff (12 times)  Back-off restarting failed container",
+    "Node/mkube  Warning BackOff  Back-off restarting failed container",
+    "Node/mkube  Warning BackOff (3 times)  Back-off restarting failed container",
+  ]);
+  assert.match(os.asked[0]![0], /^\/logs-events-\*,restored-\*logs-events-\*\/_search\?/);
 });
 
 Deno.test("searchLogs() tells of shards that did not answer", async () => {
@@ -241,6 +291,10 @@ Deno.test("closing() says how many of how many, and how to get others", () => {
   assert.match(
     say({ DAY: "2026.11.08" }, 0, 0),
     /^no line of 2026\.11\.08 \(UTC\) on 197; .*make restore-logs CLUSTER=197/,
+  );
+  assert.match(
+    closing(searchOf({ POD: "web" }, true), ["197"], 2, 2),
+    /^2 events of the last 15m of pods web\* on 197; /,
   );
   assert.match(say({ LIMIT: "9000" }, 9000, 9001), /more: LIMIT=10000$/);
 });
