@@ -1,9 +1,8 @@
 // The laboratory's lists agree with the project's: programs, images and their versions.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { projectPath, text } from "../../lib/core/cluster.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { fixtureFleet } from "../support/cluster_fixture.ts";
+import { imageName, imageTable } from "./images.ts";
 import { labTools } from "./tools.ts";
 
 const fleet = await fixtureFleet({ PROFILE: "tests/lab/site.env" });
@@ -11,11 +10,7 @@ const central = fleet[0]!;
 const tools = await labTools(central);
 
 /** Rows of images.txt: name as written, name with settings filled in, content. */
-const rows = (await readFile(projectPath("tests/lab/images.txt"), "utf8")).split("\n")
-  .filter((line) => line && !line.startsWith("#")).map((line) => {
-    const [name, content] = line.split("|").map((cell) => cell.trim()) as [string, string];
-    return { name, image: name.replace(/\{(\w+)\}/, (_, key) => text(central, key)), content };
-  });
+const rows = (await imageTable()).map((row) => ({ ...row, image: imageName(row, central) }));
 
 Deno.test("every program of the nodes is named once, with a version and a module", () => {
   assert.equal(new Set(tools.map(({ name }) => name)).size, tools.length);

@@ -17,6 +17,7 @@ import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import { Report } from "../../lib/io/report.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { findTools } from "../../scripts/tools/tool.ts";
+import { buildImages } from "./images.ts";
 import { labTools } from "./tools.ts";
 
 const HOME = process.env.LAB_HOME ??= join(cacheDir(), "lab");
@@ -34,7 +35,11 @@ await command("up.ts", {}, async () => {
   const fleet = await loadFleet();
   const central = fleet.find(({ role }) => role === "central")!;
   await timed("This machine", () => lab`tests/lab/setup`);
-  await timed("Programs", () => programs(central));
+  const tools = await labTools(central);
+  const names = tools.map(({ name }) => name);
+  await timed("Programs", () => findTools(names, { root: HOME, tools, say }));
+  const store = join(HOME, "run/registry");
+  await timed("Images", () => buildImages(central, { home: HOME, store, say }));
   // At the operator's seat nothing but the site can be reached.
   await timed("Bundles", () => Promise.all(fleet.map((cluster) => desiredOf(STEPS, cluster))));
   await timed("Clusters", () => lab`tests/lab/lab up`);
@@ -80,13 +85,6 @@ async function secrets(): Promise<string> {
     await replaceFile(SECRETS, (path) => writeFile(path, lines.join("\n") + "\n", { mode: 0o600 }));
   }
   return kept;
-}
-
-/** Every program of the nodes below LAB_HOME, and the settings that name their images. */
-async function programs(central: Cluster): Promise<void> {
-  const tools = await labTools(central);
-  await findTools(tools.map(({ name }) => name), { root: HOME, tools, say });
-  await writeFile(join(HOME, "settings.json"), JSON.stringify(central.vars));
 }
 
 async function timed(title: string, work: () => Promise<unknown>): Promise<void> {
