@@ -15,6 +15,9 @@ export interface Trouble {
 /** Restarts after which a crashing container is not waited for any longer. */
 const CRASHES = 3;
 
+/** What a container runtime says of a pull when the registry has answered that it has no such image. */
+const NO_SUCH_IMAGE = /(: not found|manifest unknown)\b/;
+
 /** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
 export async function diagnose(
   cluster: Cluster,
@@ -128,10 +131,12 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
     const detail = last === undefined
       ? message
       : `last exit code ${last.exitCode}, ${restartCount} restarts${lastWords(last)}`;
+    // ImagePullBackOff may be about a pull of minutes ago: the next one finds what was pushed meanwhile.
+    const isAbsent = reason === "ErrImageNeverPull" || reason === "InvalidImageName" ||
+      reason === "ErrImagePull" && NO_SUCH_IMAGE.test(message);
     return {
       reason: `pod ${name}, container ${container}: ${reason} ${detail}`.trim(),
-      final: reason === "CrashLoopBackOff" && restartCount >= CRASHES ||
-        reason === "ErrImageNeverPull" || reason === "InvalidImageName",
+      final: isAbsent || reason === "CrashLoopBackOff" && restartCount >= CRASHES,
     };
   }
   return undefined;

@@ -13,6 +13,7 @@ import { until } from "../io/wait.ts";
 export type Readiness = { state: "ready" } | { state: "waiting" | "failed"; reason: string };
 
 const READY: Readiness = { state: "ready" };
+const UNSEEN = waiting("the controller has not seen the last change yet");
 
 /** Readiness of a live object by its kind; kinds without a rule are ready once they exist. */
 export function readiness(object: Manifest): Readiness {
@@ -80,7 +81,7 @@ function operated(object: Manifest): Readiness {
 
 function observed({ metadata, status }: Manifest): Readiness | undefined {
   if ((status?.observedGeneration ?? 0) >= metadata.generation) return undefined;
-  return waiting("the controller has not seen the last change yet");
+  return UNSEEN;
 }
 
 function counted(what: string, actual = 0, wanted = 1): Readiness | undefined {
@@ -137,7 +138,8 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
     const found = live.get(idOf(object));
     const result = found ? readiness(found) : waiting("does not exist");
     if (result.state === "ready") continue;
-    const trouble = found ? await diagnose(cluster, found) : undefined;
+    // Until the controller has seen a change, the pods that were mended by it look like the present ones.
+    const trouble = found && result !== UNSEEN ? await diagnose(cluster, found) : undefined;
     const line = `${idOf(object)}: ${trouble?.reason ?? result.reason}`;
     (result.state === "failed" || trouble?.final ? hopeless : missing).push(line);
   }
@@ -145,6 +147,8 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
   throw new DeployError(`Cannot become ready on ${cluster.id}`, {
     exitCode: ExitCode.notReady,
     where: hopeless,
-    fix: "look at the pods' events and logs (kubectl describe pod), correct the cause, run again",
+    fix:
+      "look at the pods' events and logs (kubectl describe pod), correct the cause (an image that " +
+      "is not there: its version, or IMAGE_REGISTRY), run again",
   });
 }

@@ -248,17 +248,28 @@ Deno.test("A50: unready() names the claim that has no volume, its class and what
   ]);
 });
 
-Deno.test("A49: diagnosePod() shows an image that cannot be pulled", () => {
-  const trouble = diagnosePod(
-    pod({
-      containerStatuses: [{
-        name: "c",
-        restartCount: 0,
-        state: { waiting: { reason: "ImagePullBackOff", message: "not found" } },
-      }],
-    }),
-  );
-  assert.match(trouble!.reason, /ImagePullBackOff not found/);
+Deno.test("A49: diagnosePod() shows an image that cannot be pulled, and gives up on one that is not there", () => {
+  const pulling = (reason: string, message: string) =>
+    diagnosePod(
+      pod({
+        containerStatuses: [{
+          name: "c",
+          restartCount: 0,
+          state: { waiting: { reason, message } },
+        }],
+      }),
+    )!;
+  const why = 'failed to pull and unpack image "quay.io/a:1": failed to resolve image: ';
+  assert.deepEqual(pulling("ErrImagePull", `${why}quay.io/a:1: not found`), {
+    reason: `pod p, container c: ErrImagePull ${why}quay.io/a:1: not found`,
+    final: true,
+  });
+  assert.ok(pulling("ErrImagePull", "reading manifest 1 in quay.io/a: manifest unknown").final);
+  const old = `Back-off pulling image "quay.io/a:1": ErrImagePull: ${why}quay.io/a:1: not found`;
+  assert.equal(pulling("ImagePullBackOff", old).final, false);
+  for (const words of ["dial tcp: lookup quay.io: no such host", "unexpected status: 503"]) {
+    assert.equal(pulling("ErrImagePull", why + words).final, false);
+  }
 });
 
 Deno.test("diagnosePod() shows why a pod is not scheduled, and nothing for one that just starts", () => {
@@ -382,6 +393,15 @@ Deno.test("E6: unready() gives nothing up for pods of an older revision, or that
     { on: "get pods,replicasets", stdout: JSON.stringify({ items: [crashing("2", 3), ...SETS] }) },
   ]);
   await assert.rejects(unready(cluster, [ROLLING]), { exitCode: 7 });
+  // They may be those that the change mends: its controller has not made others yet.
+  const unseen = { ...ROLLING, status: { ...ROLLING.status, observedGeneration: 1 } };
+  await fakeKubectl([
+    { on: "get deployment", stdout: JSON.stringify({ items: [unseen] }) },
+    { on: "get pods,replicasets", stdout: JSON.stringify({ items: [crashing("2", 3), ...SETS] }) },
+  ]);
+  assert.deepEqual(await unready(cluster, [unseen]), [
+    "Deployment/n/query: the controller has not seen the last change yet",
+  ]);
 });
 
 Deno.test("E6: readiness() does not go by what was said of the generation before", () => {
