@@ -4,6 +4,7 @@
 //   E2E_RESTART                 power cut and boot of a node
 //   E2E_RENEW                   forget all clusters and boot new ones in their place
 //   E2E_S3_STOP, E2E_S3_START   stop and start the S3 server
+//   E2E_REGISTRY                a registry (HOST[:PORT][/PATH]) that has every image, as IMAGE_REGISTRY wants it
 //   E2E_EMPTY_BUCKET=yes        the bucket of metrics may be emptied
 import process from "node:process";
 import { $ } from "zx";
