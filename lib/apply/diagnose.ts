@@ -16,7 +16,7 @@ export interface Trouble {
 const CRASHES = 3;
 
 /** What a container runtime says of a pull when the registry has answered that it has no such image. */
-const NO_SUCH_IMAGE = /(: not found|manifest unknown)\b/;
+const NO_SUCH_IMAGE = /failed to resolve (image|reference).*: not found$|manifest unknown\b/s;
 
 /** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
 export async function diagnose(

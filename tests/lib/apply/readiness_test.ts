@@ -270,6 +270,16 @@ Deno.test("A49: diagnosePod() shows an image that cannot be pulled, and gives up
   for (const words of ["dial tcp: lookup quay.io: no such host", "unexpected status: 503"]) {
     assert.equal(pulling("ErrImagePull", why + words).final, false);
   }
+  // The image is there, a part of it is not, or not yet.
+  for (
+    const words of [
+      "failed to copy: httpReadSeeker: failed open: content at https://quay.io/v2/a/blobs/1 not found: not found",
+      "failed to extract layer: failed to get reader from content store: content digest sha256:1: not found",
+    ]
+  ) {
+    const message = `failed to pull and unpack image "quay.io/a:1": ${words}`;
+    assert.equal(pulling("ErrImagePull", message).final, false);
+  }
 });
 
 Deno.test("diagnosePod() shows why a pod is not scheduled, and nothing for one that just starts", () => {
