@@ -4,15 +4,18 @@ import { LOG_INDICES } from "../../../scripts/components/logging/documents.ts";
 import { keeperOf, valueOf } from "../../support/keeper.ts";
 
 /**
- * ISM with these indices; true is one that has failed. Answers as 3.8 does, filter_path included. With a template it
- * makes new indices, up to a `room`.
+ * ISM with these indices; true is one that has failed. Answers as 3.8 does, filter_path included. With a template, which
+ * is for `patterns`, it makes new indices, up to a `room`.
  */
-function ism(indices: Map<string, boolean>, room?: number) {
+function ism(indices: Map<string, boolean>, room?: number, patterns = LOG_INDICES) {
   const retried: string[] = [];
   const made: string[] = [];
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
     const { pathname, searchParams } = new URL(request.url);
-    if (pathname === "/_index_template/logs" && room !== undefined) return Response.json({});
+    if (pathname === "/_index_template/logs" && room !== undefined) {
+      const index_template = { index_patterns: patterns };
+      return Response.json({ index_templates: [{ name: "logs", index_template }] });
+    }
     if (request.method === "PUT") {
       const reason = made.includes(pathname)
         ? "resource_already_exists_exception"
@@ -128,4 +131,14 @@ Deno.test("P3: what the keeper cannot make is counted and told with OpenSearch's
   await using early = await keeperOf(bare.url);
   await early.look(3);
   assert.deepEqual(bare.made, []);
+});
+
+Deno.test("P3: the keeper makes no index that the template of an older deploy does not know", async () => {
+  const older = LOG_INDICES.filter((pattern) => pattern !== "logs-events-*");
+  const { server, made, url } = ism(new Map(), 3, older);
+  await using _ = { [Symbol.asyncDispose]: () => server.shutdown() };
+  await using keeper = await keeperOf(url);
+  const { metrics } = await keeper.look(3, new Date("2026-12-30T23:59:59Z"));
+  assert.deepEqual(made, ["/logs-k8s-2026.12.31", "/logs-host-2026.12.31"]);
+  assert.equal(valueOf(metrics, "opensearch_log_indices_unmade"), 0);
 });

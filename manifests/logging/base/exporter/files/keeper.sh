@@ -41,10 +41,12 @@ look() {
 begin() {
   looks=$((looks + 1))
   # Not at the first look: a deploy changes the template only when OpenSearch and this have started.
-  if [ "$looks" = 1 ] || ! ask "$OPENSEARCH_URL/_index_template/logs" >/dev/null; then return; fi
+  if [ "$looks" = 1 ] || ! template=$(ask "$OPENSEARCH_URL/_index_template/logs"); then return; fi
   day=$(date -u -d @$((now + 43200)) +%Y.%m.%d)
   unmade=0
   for index in "logs-k8s-$day" "logs-host-$day" "logs-events-$day"; do
+    # A deploy that was cut off left the template of before, which may not know this one.
+    if [[ $template != *"\"${index%"$day"}*\""* ]]; then continue; fi
     if ! said=$(ask --request PUT "$OPENSEARCH_URL/$index") && [[ $said != *already_exists* ]]; then
       unmade=$((unmade + 1))
       echo "cannot make $index: $said"
