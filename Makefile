@@ -96,7 +96,7 @@ remove-%: FORCE
 new-cluster:
 	@$(RUN) scripts/operate/new_cluster.ts "NAME=$$NAME" "NODE_IP=$$NODE_IP" "CONTEXT=$$CONTEXT" "DOMAIN=$$DOMAIN"
 
-## certificates      site CA and one certificate per cluster for INGRESS_TLS, in INGRESS_TLS_DIR
+## certificates      CAs of the site and certificates of the clusters, for INGRESS_TLS and THANOS_GRPC_MTLS
 .PHONY: certificates
 certificates:
 	@$(RUN) scripts/operate/certificates.ts

@@ -73,7 +73,7 @@ export const MUTUAL: Kind = {
   setting: "THANOS_GRPC_MTLS",
   folder: "GRPC_TLS_DIR",
   signed: true,
-  fix: "docs/certificates.md shows how to make it",
+  fix: "make certificates, or put your own there",
   then: "the centre loses the edges",
   misnamed(names, { CLUSTER_NAME: name, CLUSTER_ROLE }) {
     // Go does not look at the common name.

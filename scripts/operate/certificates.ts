@@ -1,13 +1,13 @@
-// certificates: a CA of the site, made once, and a certificate of it for the doors of every cluster, where
-// INGRESS_TLS looks for them. Safe to run again: what is valid for another month stays, and so does what another
-// CA has signed. Needs openssl.
+// certificates: two CAs of the site, each made once, and a certificate of each for every cluster: for the doors, where
+// INGRESS_TLS looks for it, and for what clusters say to each other, where THANOS_GRPC_MTLS does. Safe to run again:
+// what is valid for another month stays, and so does what another CA has signed. Needs openssl.
 import "../needs.ts";
 import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
-import { isFor, MONTH, privateKey } from "../../lib/config/certificates.ts";
+import { certificatesIn, isFor, MONTH, privateKey } from "../../lib/config/certificates.ts";
 import { loadFleet, secretsOf } from "../../lib/config/cluster.ts";
 import { projectPath, text } from "../../lib/core/cluster.ts";
 import { command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
@@ -16,87 +16,122 @@ import { changeCount, maskSecrets, Report } from "../../lib/io/report.ts";
 
 const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
-/** Who gets a certificate, and where it is kept. */
-export interface Door {
+/** A CA of the site, and what it signs for the clusters. */
+interface Authority {
+  title: string;
+  /** Its pair, beside those that it has signed. */
+  file: string;
+  /** What is to be done with it. */
+  then: string;
+  /** Settings that name the folder, and a cluster as its certificate does. */
+  folder: string;
+  name: string;
+  /** DNS names in the certificate of a cluster with that name. */
+  names: (name: string) => string[];
+}
+
+/** For people who look in. */
+export const SITE: Authority = {
+  title: "site CA",
+  file: "site-ca",
+  then: "let browsers trust it",
+  folder: "INGRESS_TLS_DIR",
+  name: "DOMAIN",
+  names: (domain) => [`*.${domain}`, domain],
+};
+
+/** For the clusters among themselves. */
+export const FLEET: Authority = {
+  title: "fleet CA",
+  file: "ca",
+  then: "keep its key elsewhere until the next edge comes",
+  folder: "GRPC_TLS_DIR",
+  name: "CLUSTER_NAME",
+  names: (name) => [name],
+};
+
+/** Who gets a certificate, by which name, and where it is kept. */
+export interface Holder {
   id: string;
-  domain: string;
+  name: string;
   folder: string;
 }
 
 /**
- * Makes what is missing, and what the site CA has signed and ends within a month or does not fit; gives a sentence
+ * Makes what is missing, and what the CA has signed and ends within a month or does not fit; gives a sentence
  * for each. Of what it replaces a copy stays. `warn` is told what does not fit and is the operator's own: that is
- * left alone. A CA that has ended is never replaced: every browser trusts the old one.
+ * left alone. A CA that has ended is never replaced: everybody trusts the old one.
  * @throws {DeployError} exit 3 without openssl, or when the key of the CA is elsewhere.
  */
 export async function ensureCertificates(
-  doors: Door[],
+  by: Authority,
+  holders: Holder[],
   warn: (text: string) => void = () => {},
 ): Promise<string[]> {
   const done: string[] = [];
-  for (const door of doors) {
-    const authority = join(door.folder, "site-ca");
-    const pair = join(door.folder, door.id);
-    const { reason, isOurs } = await judged(pair, door, authority);
+  for (const holder of holders) {
+    const { id, folder } = holder;
+    const authority = join(folder, by.file), pair = join(folder, id);
+    const { reason, isOurs } = await judged(by, holder);
     if (!reason) continue;
     if (!isOurs) {
       warn(
-        `${pair}: ${reason}; it is none of the site CA, so it is left: make a new pair yourself, ` +
-          "or take both files away",
+        `${pair}: ${reason}; it is none of the ${by.title}, so it is left: make a new pair ` +
+          "yourself, or take both files away",
       );
       continue;
     }
-    await mkdir(door.folder, { recursive: true, mode: 0o700 });
+    await mkdir(folder, { recursive: true, mode: 0o700 });
     if (!existsSync(`${authority}.crt`)) {
-      await openssl(authority, ["-days", "3650", "-subj", "/CN=site CA"]);
-      done.push(`site CA made: let browsers trust ${authority}.crt`);
+      await openssl(authority, ["-days", "3650", "-subj", `/CN=${by.title}`]);
+      done.push(`${by.title} made (${authority}.crt): ${by.then}`);
     }
     if (!existsSync(`${authority}.key`)) {
-      const what = `Cannot make the certificate of ${door.id}: the key of the site CA is away`;
+      const what = `Cannot make the certificate of ${id}: the key of the ${by.title} is away`;
       throw new DeployError(what, {
         exitCode: ExitCode.prerequisite,
         where: `${authority}.key`,
-        fix:
-          `bring it back for this run, or put ${door.id}.crt and ${door.id}.key into ${door.folder}`,
+        fix: `bring it back for this run, or put ${id}.crt and ${id}.key into ${folder}`,
       });
     }
+    const names = by.names(holder.name);
     await openssl(pair, [
-      ...["-days", "825", "-subj", `/CN=*.${door.domain}`],
+      ...["-days", "825", "-subj", `/CN=${names[0]}`],
       ...["-CA", `${authority}.crt`, "-CAkey", `${authority}.key`],
-      ...["-addext", `subjectAltName=DNS:*.${door.domain},DNS:${door.domain}`],
+      ...["-addext", `subjectAltName=${names.map((name) => `DNS:${name}`).join()}`],
       ...["-addext", "basicConstraints=critical,CA:FALSE"],
-      ...["-addext", "extendedKeyUsage=serverAuth"],
+      ...["-addext", "extendedKeyUsage=serverAuth,clientAuth"],
     ]);
-    done.push(`certificate of ${door.id} made for *.${door.domain} (${reason})`);
+    done.push(`certificate of ${id} made for ${names[0]} (${reason})`);
   }
   return done;
 }
 
-/** Why a pair has to be made (no reason: it is well, whoever signed it), and whether the site CA has signed it. */
-async function judged(pair: string, { domain }: Door, authority: string) {
-  const [pem, ca] = await Promise.all([`${pair}.crt`, `${authority}.crt`].map(certificateIn));
-  const key = existsSync(`${pair}.key`) ? await readFile(`${pair}.key`, "utf8") : undefined;
-  if (!pem) {
+/** Why a pair has to be made (no reason: it is well, whoever signed it), and whether the CA has signed it. */
+async function judged(by: Authority, { id, name, folder }: Holder) {
+  const textIn = async (file: string) =>
+    existsSync(join(folder, file)) ? await readFile(join(folder, file), "utf8") : undefined;
+  const [key, own, ca] = await Promise.all(
+    [`${id}.key`, `${id}.crt`, `${by.file}.crt`].map(textIn),
+  );
+  if (!own) {
     // A key alone may wait for what a CA of the company makes of it.
     const reason = key === undefined ? "there was none" : "a key is there, but no certificate";
     return { reason, isOurs: key === undefined };
   }
-  const isOurs = ca !== undefined && pem.issuer === ca.subject;
-  const secret = privateKey(key ?? "");
+  const pem = new X509Certificate(own), secret = privateKey(key ?? "");
+  // While a CA is replaced its file holds the new one and the old one.
+  const ours = certificatesIn(ca ?? "").filter(({ subject }) => subject === pem.issuer);
   const reason = !secret || !pem.checkPrivateKey(secret)
     ? "the key does not fit"
-    : !isFor(pem, `grafana.${domain}`)
+    : !isFor(pem, by.names(name)[0]!.replace("*", "grafana"))
     ? "the old one had other names"
     : Date.parse(pem.validTo) < Date.now() + MONTH
     ? `the old one ends ${pem.validTo}`
-    : isOurs && !pem.verify(ca.publicKey)
+    : ours.length > 0 && !ours.some(({ publicKey }) => pem.verify(publicKey))
     ? "the CA is another one now"
     : undefined;
-  return { reason, isOurs };
-}
-
-async function certificateIn(file: string): Promise<X509Certificate | undefined> {
-  return existsSync(file) ? new X509Certificate(await readFile(file)) : undefined;
+  return { reason, isOurs: ours.length > 0 };
 }
 
 /** Makes a pair beside the old one, of which it keeps a copy, and puts it in its place. */
@@ -119,22 +154,26 @@ async function openssl(pair: string, more: string[]): Promise<void> {
 }
 
 async function certificates(): Promise<void> {
-  // Without this the certificates that are missing would be the first problem.
-  const fleet = await loadFleet({
-    ...WITHOUT_SECRETS,
-    environment: { ...Deno.env.toObject(), INGRESS_TLS: "false" },
-  });
+  // Without these the certificates that are missing would be the first problem.
+  const off = { INGRESS_TLS: "false", THANOS_GRPC_MTLS: "false" };
+  const environment = { ...Deno.env.toObject(), ...off };
+  const fleet = await loadFleet({ ...WITHOUT_SECRETS, environment });
   maskSecrets(fleet.flatMap(secretsOf));
   const report = new Report();
-  const doors = fleet.map((cluster) => ({
-    id: cluster.id,
-    domain: text(cluster, "DOMAIN"),
-    folder: projectPath(text(cluster, "INGRESS_TLS_DIR")),
-  }));
-  const done = await ensureCertificates(doors, (text) => report.warn(text));
-  for (const line of done) report.say(`  changed    ${line}`);
-  report.say(changeCount(done.length));
-  if (done.length > 0) report.say("next  INGRESS_TLS=true in env/common.env, then: make all");
+  let count = 0;
+  for (const by of [SITE, FLEET]) {
+    const holders = fleet.map((cluster) => ({
+      id: cluster.id,
+      name: text(cluster, by.name),
+      folder: projectPath(text(cluster, by.folder)),
+    }));
+    const done = await ensureCertificates(by, holders, (text) => report.warn(text));
+    for (const line of done) report.say(`  changed    ${line}`);
+    count += done.length;
+  }
+  report.say(changeCount(count));
+  if (count === 0) return;
+  report.say(`next  ${Object.keys(off).join("=true or ")}=true in env/common.env, then: make all`);
 }
 
 if (import.meta.main) await command("certificates.ts", {}, certificates);

@@ -19,7 +19,7 @@ import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { render } from "../../lib/render/render.ts";
 import { ingress } from "../../scripts/05-ingress.ts";
 import { thanos } from "../../scripts/30-thanos.ts";
-import { ensureCertificates } from "../../scripts/operate/certificates.ts";
+import { ensureCertificates, SITE } from "../../scripts/operate/certificates.ts";
 import { doors } from "../../scripts/checks/doors.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { subjectWith } from "../support/subject.ts";
@@ -240,9 +240,9 @@ Deno.test("Doors: a controller that is away, and one that is not ours", async ()
 Deno.test("Doors: another certificate on the port, and one that is not for every host", async () => {
   const folder = await mkdtemp(join(tmpdir(), "doors-"));
   try {
-    await ensureCertificates([
-      { id: "shown", domain: DOMAIN, folder },
-      { id: "narrow", domain: `grafana.${DOMAIN}`, folder },
+    await ensureCertificates(SITE, [
+      { id: "shown", name: DOMAIN, folder },
+      { id: "narrow", name: `grafana.${DOMAIN}`, folder },
     ]);
     const pair = async (id: string) => ({
       certificate: await readFile(join(folder, `${id}.crt`), "utf8"),
