@@ -24,7 +24,7 @@ import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, isFields, type Manifest } from "../../lib/core/object.ts";
 import { amountOf } from "../../lib/core/quantity.ts";
 import { type Lack, lacking } from "../../lib/core/resource.ts";
-import { templatesOf } from "../../lib/render/render.ts";
+import { rewriteImages, templatesOf } from "../../lib/render/render.ts";
 import { substitute } from "../../lib/render/substitute.ts";
 import { print, table } from "../../lib/io/report.ts";
 import { isSecret } from "../../lib/config/schema.ts";
@@ -164,9 +164,18 @@ function originOf(subject: Explained, field: string, value: unknown): string {
   if (!home) return builtBy(subject);
   const source = sourceOf(home, field);
   if (!source) return `added in code by ${step.name}`;
-  const rendered = lookUp(substitute(home, cluster.vars, []), field);
-  const isSame = rendered.found && isDeepStrictEqual(rendered.value, value);
-  return isSame ? source : `${source}, then changed in code by ${step.name}`;
+  const isIn = (object: Manifest) => {
+    const look = lookUp(object, field);
+    return look.found && isDeepStrictEqual(look.value, value);
+  };
+  const rendered = substitute(home, cluster.vars, []);
+  if (isIn(rendered)) return source;
+  if (!rewriteImages([rendered], cluster).some(isIn)) {
+    return `${source}, then changed in code by ${step.name}`;
+  }
+  const registry = text(cluster, "IMAGE_REGISTRY") && "IMAGE_REGISTRY";
+  const pins = cluster.digests && text(cluster, "IMAGE_PINS_FILE");
+  return `${source}, then by ${[registry, pins].filter(Boolean).join(" and ")}`;
 }
 
 function builtBy({ upstream, step }: Explained): string {

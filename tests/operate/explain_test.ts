@@ -482,6 +482,27 @@ Deno.test("subjectOf() looks at the own objects of every step before any upstrea
   assert.match(explainObject(subject), /^file +a pinned upstream release .* in code by 10-x$/m);
 });
 
+Deno.test("explainField() of a pinned image names the file of pins, and the registry it comes from", async () => {
+  await fakeKubectl([{ on: "get deployment", stdout: "" }]);
+  const field = "spec.template.spec.containers[0].image";
+  const { wanted } = await subjectOf(central, QUERY, steps);
+  const { found, value } = lookUp(wanted, field) as { found: boolean; value: string };
+  assert.ok(found && !value.includes("@"));
+  const vars = { ...central.vars, IMAGE_REGISTRY: "registry.site" };
+  const digests = (image: string) => new Map([[image, `sha256:${"0".repeat(64)}`]]);
+  const from = async (cluster: typeof central) =>
+    /^from +(.*)$/m.exec(explainField(await subjectOf(cluster, QUERY, steps), field))![1]!;
+  const file = "manifests/thanos/central/query.yaml:";
+  const pinned = await from({ ...central, digests: digests(value) });
+  assert.ok(
+    pinned.startsWith(file) && pinned.endsWith(", then by tests/fixtures/no-such-pins.json"),
+    pinned,
+  );
+  const mirrored = value.replace(/^[^/]+/, "registry.site");
+  const both = await from({ ...central, vars, digests: digests(mirrored) });
+  assert.match(both, /, then by IMAGE_REGISTRY and tests\/fixtures\/no-such-pins\.json$/);
+});
+
 Deno.test("subjectOf() ends with exit 2 and the nearest ids of an object that no step wants", async () => {
   const refused = async (id: string) => {
     const error = await subjectOf(central, id, steps).catch((error) => error);
