@@ -24,6 +24,8 @@ import {
 } from "../lib/deploy/plan_fleet.ts";
 import { plansJson, refuseOtherFile, writePlan } from "../lib/deploy/plan_file.ts";
 import { removeFleet } from "../lib/deploy/remove.ts";
+import { isUntouched } from "../lib/deploy/waves.ts";
+import { signalCode } from "../lib/io/interrupt.ts";
 import { printJson, Report } from "../lib/io/report.ts";
 import { verify } from "./50-verify.ts";
 import { STEPS } from "./steps.ts";
@@ -60,7 +62,9 @@ const VERBS: Record<string, Verb> = {
     const report = new Report();
     report.say(`\n${summary(results, (performance.now() - started) / 1000, flags.matrix)}`);
     report.say(really ? FORGET : `\nnothing is deleted yet: the same with YES=${named} does it`);
-    return exitCodeOfFleet(results);
+    const held = results.filter(isUntouched).map(({ cluster }) => cluster.id).join();
+    if (held) report.say(`\nheld back, and as they were: make remove-${held} YES=${held}`);
+    return Math.max(exitCodeOfFleet(results), held ? signalCode() : 0);
   },
   async drift(ids, flags, values) {
     return driftCode((await plansOf(ids, flags, values, { paused: "left out" })).plans);

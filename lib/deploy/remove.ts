@@ -10,9 +10,9 @@ import { isKept, prune, unwanted } from "../apply/prune.ts";
 import { Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import type { ClusterResult } from "./results.ts";
-import { begun, type Step, type StepResult } from "./step.ts";
+import { begun, notRun, type Step, type StepResult } from "./step.ts";
 import { missingBundles } from "../render/bundle.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
 import { shortList } from "../core/short_list.ts";
 
 export interface RemoveOptions {
@@ -31,6 +31,8 @@ export async function removeFleet(
   return await sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
     const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
     const result: ClusterResult = { cluster, steps: [] };
+    const own = steps.filter(({ afterFleet }) => !afterFleet).toReversed();
+    let isTouched = false;
     try {
       const connection = await connect(cluster);
       const say = (text: string) => report.warn(text);
@@ -38,13 +40,18 @@ export async function removeFleet(
         ? await lock(cluster, connection.lease, { steal: options.stealLock, say })
         : undefined;
       const inventory = new Inventory(held?.hasWaited ? await connect(cluster) : connection);
-      for (const step of steps.filter(({ afterFleet }) => !afterFleet).toReversed()) {
+      isTouched = options.really === true;
+      for (const step of own) {
         result.steps.push(await removeStep(step, inventory, report, options));
       }
     } catch (error) {
-      report.error(error, cluster);
-      result.error = error;
+      // After Ctrl-C it is as it was, and that is no failure of it.
+      if (isTouched || !isCutOff(error)) {
+        report.error(error, cluster);
+        result.error = error;
+      }
     }
+    result.steps.push(...own.slice(result.steps.length).map(notRun));
     return result;
   });
 }

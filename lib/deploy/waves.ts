@@ -87,7 +87,8 @@ export async function runWaves(
   return { results: merged(results), held };
 }
 
-function isUntouched(result: ClusterResult): boolean {
+/** Whether nothing was begun on the cluster, and nothing went wrong. */
+export function isUntouched(result: ClusterResult): boolean {
   return !hasFailed(result) && result.steps.every(({ state }) => state === "not run");
 }
 

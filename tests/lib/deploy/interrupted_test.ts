@@ -4,9 +4,10 @@ import process from "node:process";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { planCentral, tellCentral } from "../../../lib/deploy/central.ts";
 import { deployFleet } from "../../../lib/deploy/fleet.ts";
+import { removeFleet } from "../../../lib/deploy/remove.ts";
 import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
 import { notRun, step } from "../../../lib/deploy/step.ts";
-import { runWaves, type Wave } from "../../../lib/deploy/waves.ts";
+import { isUntouched, runWaves, type Wave } from "../../../lib/deploy/waves.ts";
 import { hold, obeySignals, refuseInterrupted, signalCode } from "../../../lib/io/interrupt.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
@@ -102,4 +103,17 @@ Deno.test("A44: Ctrl-C on the last call of a wave that ends well keeps the next 
       Promise.resolve([{ cluster: cluster!, steps: [{ ...notRun(work), state: "ok" }] }]),
   );
   assert.deepEqual([ids(held), results.length], [["198", "196"], 1]);
+});
+
+Deno.test("removeFleet() after Ctrl-C calls nobody failed whom it has not touched, and goes on nowhere", async () => {
+  assert.equal(signalCode(), 130, "the tests above have pressed it");
+  const calls = await fakeKubectl([{ on: "config view", stdout: FLEET_CONFIG }]);
+  const steps = ["10-first", "20-last"].map((name) =>
+    step({ name, objects: () => Promise.resolve([]), run: () => Promise.resolve() })
+  );
+  const results = await removeFleet(steps, [edge, other], { really: true });
+  assert.deepEqual(results.map(isUntouched), [true, true]);
+  assert.deepEqual(results[0]!.steps.map(({ step }) => step), ["20-last", "10-first"]);
+  assert.match(summary(results, 1), /\n0 changes in 1s$/);
+  assert.ok((await calls()).every(({ args }) => !args.includes(" delete ")));
 });
