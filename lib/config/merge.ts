@@ -105,7 +105,8 @@ function environmentValues(
   const own = set.filter((name) => FILE_ONLY.includes(name));
   problems.push(
     ...own.map((name) =>
-      `environment  ${name} would hold for every cluster: unset it, and set it in env/ only`
+      `environment  ${name} would hold for every cluster: unset ${name}, or leave it out of the ` +
+      "command; its place is env/"
     ),
   );
   return new Map(

@@ -79,6 +79,10 @@ Deno.test("GROUPS and PAUSED of the environment are refused: they would hold for
     error.where.filter((line) => /^environment {2}(GROUPS|PAUSED)/.test(line)).length,
     3,
   );
+  assert.match(
+    error.where.join("\n"),
+    /every cluster: unset GROUPS, or leave it out of the command/,
+  );
 });
 
 /** A copy of the project in which 198 is in the group seoul, and paused. */
