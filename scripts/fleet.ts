@@ -12,7 +12,7 @@ import {
   WITHOUT_SECRETS,
 } from "../lib/cli/command.ts";
 import type { Cluster } from "../lib/core/cluster.ts";
-import { deploy, DEPLOY_FLAGS } from "../lib/cli/deploy.ts";
+import { deploy, DEPLOY_FLAGS, tellUnpinned } from "../lib/cli/deploy.ts";
 import { DeployError, ExitCode } from "../lib/core/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
 import {
@@ -80,6 +80,7 @@ async function plansOf(
 ): Promise<{ plans: ClusterPlan[]; paused: Cluster[] }> {
   const { clusters, central, paused } = await choiceFor(ids, options);
   tellWarnings(clusters);
+  await tellUnpinned(STEPS, clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });
   if (json) printJson(plansJson(plans, paused));
   else printPlans(plans, matrix);

@@ -3,7 +3,7 @@ import process from "node:process";
 import { missingBundles } from "../render/bundle.ts";
 import { chooseClusters } from "../config/cluster.ts";
 import { isSecret, SETTINGS } from "../config/schema.ts";
-import { type Cluster, flag, quoted } from "../core/cluster.ts";
+import { type Cluster, flag, quoted, text } from "../core/cluster.ts";
 import { choiceFor, command, type Flags, tellPaused, tellWarnings } from "./command.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { FEW } from "../core/short_list.ts";
@@ -27,7 +27,7 @@ import {
   summary,
   urlsOf,
 } from "../deploy/results.ts";
-import { desiredOf, type Step } from "../deploy/step.ts";
+import { desiredOf, type Step, taggedImages } from "../deploy/step.ts";
 import { addNotRun, heldBack, runWaves, wavesOf } from "../deploy/waves.ts";
 
 /** What every deploying command understands. */
@@ -59,6 +59,7 @@ export async function deploy(
   const { clusters, fleet, central, paused } = await choiceFor(ids);
   const waves = wavesOf(wavesTyped(), clusters, (name) => chooseClusters(fleet, name.split(",")));
   tellWarnings(clusters);
+  await tellUnpinned(steps, clusters);
   const approved = PLAN ? await readPlan(PLAN) : undefined;
   const replace = REPLACE
     ? chosenToReplace(REPLACE, await desiredOfAll(steps, clusters))
@@ -149,6 +150,22 @@ function countOf(name: string, value: string): number {
     exitCode: ExitCode.config,
     fix: `a number of clusters, at least 1: ${name}=1`,
   });
+}
+
+/** Says how many images of the steps go by their tags, where others of the site are pinned. */
+export async function tellUnpinned(steps: Step[], clusters: Cluster[]): Promise<void> {
+  const pinned = clusters.filter(({ digests }) => digests);
+  const images = pinned.map((cluster) =>
+    taggedImages(steps, cluster).catch((error): string[] => {
+      // What cannot be rendered is told of each cluster in its turn.
+      if (error instanceof DeployError) return [];
+      throw error;
+    })
+  );
+  const { size } = new Set((await Promise.all(images)).flat());
+  if (size === 0) return;
+  const file = text(pinned[0]!, "IMAGE_PINS_FILE");
+  new Report().warn(`${size} ${size === 1 ? "image is" : "images are"} not in ${file}: make pin`);
 }
 
 /** What a run of so many seconds came to, what it could not show, and where to look now. */

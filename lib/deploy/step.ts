@@ -8,6 +8,7 @@ import { hasRun } from "../kube/deployed.ts";
 import { idOf, type Manifest, signed } from "../core/object.ts";
 import { changeCount, type Report } from "../io/report.ts";
 import type { Resources } from "../core/resource.ts";
+import { imagesIn } from "../render/render.ts";
 
 /** The Secret in which a step's programs find their key for S3. */
 export interface S3KeyHolder {
@@ -96,6 +97,12 @@ export async function desiredOf(steps: Step[], cluster: Cluster): Promise<Manife
 
 /** The result of a step that was not begun. */
 export function notRun({ name }: Step): StepResult {
+/** Images with a tag and no digest of the steps' own objects: what comes in bundles takes none. */
+export async function taggedImages(steps: Step[], cluster: Cluster): Promise<string[]> {
+  const those = steps.filter(({ skips }) => !skips?.(cluster));
+  return imagesIn((await Promise.all(those.map((step) => step.objects(cluster)))).flat(), cluster);
+}
+
   return { ...begun(name), state: "not run" };
 }
 

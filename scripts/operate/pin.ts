@@ -8,7 +8,7 @@ import { choiceFor, command } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { maskSecrets, print, Report, table, worstCode } from "../../lib/io/report.ts";
-import { imagesIn } from "../../lib/render/render.ts";
+import { taggedImages } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 import { digestOf, readLogins } from "./registry/client.ts";
 
@@ -21,7 +21,9 @@ export async function pin(
   fleet: Cluster[],
   { renew = false, report = new Report() }: { renew?: boolean; report?: Report } = {},
 ): Promise<number> {
-  const images = [...new Set((await Promise.all(fleet.map(wanted))).flat())].sort();
+  // Without what comes in bundles: that is Longhorn's, which takes no image by digest (longhorn#7006).
+  const found = fleet.map((one) => taggedImages(STEPS, { ...one, digests: undefined }));
+  const images = [...new Set((await Promise.all(found)).flat())].sort();
   const before = fleet[0]!.digests ?? new Map<string, string>();
   const now = await ask(images, fleet);
   const moved = images.filter((image) => before.has(image) && before.get(image) !== now.get(image));
@@ -46,13 +48,6 @@ export async function pin(
     where: kept.map((image) => `${image}  pinned ${before.get(image)}, now ${now.get(image)}`),
     fix: "the old digest stays; where the new one is known to be good: make pin ARGS=--renew",
   });
-}
-
-/** Images of our own objects: those of upstream bundles are Longhorn's, which takes none by digest (longhorn#7006). */
-async function wanted(cluster: Cluster): Promise<string[]> {
-  const unpinned = { ...cluster, digests: undefined };
-  const steps = STEPS.filter(({ skips }) => !skips?.(cluster));
-  return imagesIn((await Promise.all(steps.map((step) => step.objects(unpinned)))).flat(), cluster);
 }
 
 /** The digest of each image. */

@@ -86,6 +86,22 @@ Deno.test("CANARY, WAVES: a wave that is not well keeps the others as they are, 
   ]);
 });
 
+Deno.test("plan and deploy say how many images go by their tags where others are pinned", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "pins-"));
+  const IMAGE_PINS_FILE = join(folder, "pinned.json");
+  const digest = `sha256:${"0".repeat(64)}`;
+  const run = async (verb: string, pins: string[]) => {
+    const content = Object.fromEntries(pins.map((image) => [image, digest]));
+    await writeFile(IMAGE_PINS_FILE, JSON.stringify(content));
+    return await runWith({ KUBECONFIG_FILE, IMAGE_PINS_FILE }, "scripts/fleet.ts", verb, "197");
+  };
+  const few = await run("plan", ["quay.io/other:v1"]);
+  const [, count] = /^ {2}warning {2}(\d+) images are not in \S+: make pin$/m.exec(few.stderr) ??
+    [];
+  assert.ok(Number(count) > 5, few.stderr);
+  assert.match((await run("deploy", [])).stderr, new RegExp(`warning {2}${count} images are`));
+});
+
 Deno.test("A44: Ctrl-C before anything is touched holds every cluster back and ends with 130", async () => {
   const folder = await mkdtemp(join(tmpdir(), "ctrl-c-"));
   await writeFile(join(folder, "config"), FLEET_CONFIG);
