@@ -65,7 +65,7 @@ preflight:
 preflight-%: FORCE
 	@$(RUN) scripts/operate/preflight.ts "$$STEM"
 
-## plan              what a deploy would change, on every cluster (plan-196 for one)
+## plan              what a deploy would change, on every cluster (plan-196 for one); ARGS=--short, --json
 .PHONY: plan
 plan:
 	@$(RUN) scripts/fleet.ts plan $(FLEET) $$ARGS

@@ -74,7 +74,7 @@ const VERBS: Record<string, Verb> = {
 /** Makes plans and writes them to stdout; with them, who was left out. */
 async function plansOf(
   ids: string[],
-  { json, matrix }: Flags,
+  { json, ...style }: Flags,
   { take }: Values,
   options: ChoiceOptions,
 ): Promise<{ plans: ClusterPlan[]; paused: Cluster[] }> {
@@ -83,7 +83,7 @@ async function plansOf(
   await tellUnpinned(STEPS, clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });
   if (json) printJson(plansJson(plans, paused));
-  else printPlans(plans, matrix);
+  else printPlans(plans, style);
   return { plans, paused };
 }
 
@@ -105,7 +105,7 @@ if (import.meta.main) {
   const usage = `fleet.ts ${Object.keys(VERBS).join(" | ")} CLUSTER... | GROUP... | edges | all`;
   await command(
     usage,
-    DEPLOY_FLAGS,
+    { ...DEPLOY_FLAGS, short: "of a plan: what changes and how many, without the fields" },
     ([word, ...ids], flags, values) => verbOf(word)(ids, flags, values),
   );
 }

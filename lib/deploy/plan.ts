@@ -15,7 +15,7 @@ import { ExitCode } from "../core/error.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { isOwnership } from "../apply/fields.ts";
-import type { ForeignField } from "../apply/managers.ts";
+import { entriesOf, type ForeignField } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
@@ -32,6 +32,8 @@ export interface Planned {
   fields: string[];
   /** Hash of what is wanted and of the live state that this speaks of; of an unchanged one "". */
   mark: string;
+  /** Who has written to the live object last, and when (RFC 3339), where it tells; never of an unchanged one. */
+  last?: { by: string; at: string };
 }
 
 /** What a plan is of. */
@@ -105,9 +107,10 @@ export async function plan(
     const beside = delta.others.map((other) =>
       otherLine(object, other, inventory.takes(other.manager))
     );
-    const told = (action: Planned["action"], fields: string[] = []): Planned => (
-      { id, action, fields, mark: action === "unchanged" ? "" : mark() }
-    );
+    const told = (action: Planned["action"], fields: string[] = []): Planned =>
+      action === "unchanged"
+        ? { id, action, fields, mark: "" }
+        : { id, action, fields, mark: mark(), ...lastWriteOf(before) };
     if (delta.state === "deleting") return told("create", [GOING]);
     const reasons = others.get(id) ?? answer.refused.get(id);
     // Its own words alone, and no advice: it was tried with what people have added and with the definition that is
@@ -132,7 +135,7 @@ export async function plan(
   });
   const gone = surplus.map(async (object): Promise<Planned> => {
     const reason = isKept(object) ? "remove it by hand" : await keeps?.(inventory.stepOf(object));
-    const told = { id: idOf(object), mark: stateOf(object) };
+    const told = { id: idOf(object), mark: stateOf(object), ...lastWriteOf(object) };
     return reason === undefined
       ? { ...told, action: "delete", fields: [] }
       : { ...told, action: "kept", fields: [reason] };
@@ -142,6 +145,14 @@ export async function plan(
     return { id: idOf(claim), action: "update", fields, mark: hashOf([sizeOf(claim), size]) };
   });
   return [...entries, ...grown, ...await Promise.all(gone)];
+}
+
+/** Of its status controllers write all the time. */
+function lastWriteOf(live: Manifest | undefined): Pick<Planned, "last"> {
+  const writes = live ? entriesOf(live).filter(({ subresource }) => !subresource) : [];
+  const times = writes.flatMap(({ manager, time }) => time ? { by: manager, at: time } : []);
+  const last = times.sort((a, b) => a.at.localeCompare(b.at)).at(-1);
+  return last ? { last } : {};
 }
 
 const GOING = "it is being deleted: the deploy waits until it is gone, and makes it anew";

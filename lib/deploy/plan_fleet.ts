@@ -2,13 +2,15 @@
 import { planCentral } from "./central.ts";
 import { type Cluster, text } from "../core/cluster.ts";
 import { ExitCode } from "../core/error.ts";
+import { OWNER } from "../core/object.ts";
+import { ageText } from "../core/quantity.ts";
 import { FEW } from "../core/short_list.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { plan, type Planned } from "./plan.ts";
 import { planResources } from "./resources.ts";
-import { print, Report, worstCode } from "../io/report.ts";
+import { paint, print, Report, worstCode } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { desiredOf, type Step } from "./step.ts";
 
@@ -76,13 +78,21 @@ export async function planSteps(
   return parts.flat();
 }
 
+/** How plans are written. */
+export interface PlanStyle {
+  /** Every cluster by itself, be they many. */
+  matrix?: boolean;
+  /** Without the fields, and the reasons. */
+  short?: boolean;
+}
+
 /**
  * Writes failures to stderr, and plans to stdout: every create, update with its fields, deletion, refusal, and what
- * could not be looked at; the rest is counted. Of more clusters than a few (unless `whole`) what several have to say
- * stands there once, and those that are as wanted are one line.
+ * could not be looked at; the rest is counted. Of more clusters than a few what several have to say stands there once,
+ * and those that are as wanted are one line.
  */
-export function printPlans(plans: ClusterPlan[], whole = false): void {
-  const each = whole || plans.length <= FEW;
+export function printPlans(plans: ClusterPlan[], { matrix, short }: PlanStyle = {}): void {
+  const each = matrix || plans.length <= FEW;
   for (const { cluster, error } of plans) {
     if (error) new Report(`${cluster.id} | `).error(error, cluster);
   }
@@ -90,6 +100,8 @@ export function printPlans(plans: ClusterPlan[], whole = false): void {
   const isIdle = ({ entries }: ClusterPlan) =>
     !each && entries.every(({ action }) => action === "unchanged");
   const told = there.filter((one) => !isIdle(one));
+  // The same work has another age on each of them.
+  const bodyOf = ({ entries }: ClusterPlan) => bodyOfPlan(entries, { short, aged: each });
   for (const [text, those] of Map.groupBy(told, (one) => (each ? headOf(one) : "") + bodyOf(one))) {
     print(each ? text : those.map(headOf).join("") + text);
   }
@@ -101,15 +113,25 @@ function headOf({ cluster }: ClusterPlan): string {
   return `${cluster.id}  ${text(cluster, "CLUSTER_NAME")}\n`;
 }
 
-function bodyOf({ entries }: ClusterPlan): string {
+const COLOURS: Partial<Record<Planned["action"], Parameters<typeof paint>[0]>> = {
+  create: "green",
+  update: "yellow",
+  delete: "red",
+  refused: "red",
+};
+
+function bodyOfPlan(entries: Planned[], { short = false, aged = false }): string {
   const of = (wanted: Planned["action"]) => entries.filter(({ action }) => action === wanted);
+  const line = (action: Planned["action"], ids: string, fields: string[], age = "") => [
+    `  ${paint(COLOURS[action] ?? "dim")(action.padEnd(8))} ${ids}${age}`,
+    ...short ? [] : fields.map(indented),
+  ];
   const kept = of("kept"), unseen = of("unseen");
-  const lines = [...pending(entries), ...kept].flatMap(({ id, action, fields }) => [
-    `  ${action.padEnd(8)} ${id}`,
-    ...fields.map(indented),
-  ]);
+  const lines = [...pending(entries), ...kept].flatMap(({ id, action, fields, last }) =>
+    line(action, id, fields, aged && last ? ageOf(last) : "")
+  );
   for (const [reason, ones] of Map.groupBy(unseen, ({ fields }) => fields.join())) {
-    lines.push(`  unseen   ${ones.map(({ id }) => id).join(", ")}`, indented(reason));
+    lines.push(...line("unseen", ones.map(({ id }) => id).join(", "), [reason]));
   }
   const refused = of("refused").length, foreign = of("foreign").length;
   const told = [
@@ -123,6 +145,12 @@ function bodyOf({ entries }: ClusterPlan): string {
     ...(foreign > 0 ? [`${foreign} with fields of others, which stay`] : []),
   ];
   return [...lines, `  ${told.join(", ")}\n`].join("\n");
+}
+
+/** Who wrote last, and how long ago by the clock of this machine. */
+function ageOf({ by, at }: NonNullable<Planned["last"]>): string {
+  const age = ageText(Math.max(0, Date.now() - Date.parse(at)) / 1000);
+  return paint("dim")(`  written ${age} ago by ${by === OWNER ? "a deploy" : by}`);
 }
 
 function indented(text: string): string {

@@ -210,11 +210,17 @@ export function columnsOf(text: string): number {
   );
 }
 
-const colour = process.stderr.isTTY && !process.env.NO_COLOR;
+const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 };
 
-function paint(code: number): (text: string) => string {
-  return (text) => colour ? `\x1b[${code}m${text}\x1b[0m` : text;
+/** What puts a text into a style on stdout (or stderr): for a terminal or FORCE_COLOR, and never for NO_COLOR. */
+export function paint(
+  style: keyof typeof STYLES,
+  { isTTY }: { isTTY?: boolean } = process.stdout,
+  { NO_COLOR, FORCE_COLOR }: Record<string, string | undefined> = process.env,
+): (text: string) => string {
+  const isColoured = !NO_COLOR && (FORCE_COLOR || isTTY);
+  return (text) => isColoured ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
 }
 
-// Plain when stderr is no terminal or NO_COLOR is set.
-const bold = paint(1), dim = paint(2), red = paint(31), yellow = paint(33);
+const bold = paint("bold", process.stderr), dim = paint("dim", process.stderr);
+const red = paint("red", process.stderr), yellow = paint("yellow", process.stderr);

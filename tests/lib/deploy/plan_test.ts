@@ -37,7 +37,11 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
   const live = [configMap("kept", "monitoring", { x: "old" }), configMap("gone", "monitoring", {})];
   for (const { metadata } of live) {
     metadata.labels = { [STEP_LABEL]: "20-prometheus" };
-    metadata.managedFields = [{ manager: OWNER, operation: "Apply", fieldsV1: {} }];
+    metadata.managedFields = [
+      { manager: "controller", operation: "Update", subresource: "status", time: "2026-11-03" },
+      { manager: "kubectl-edit", operation: "Update", time: "2026-11-02", fieldsV1: {} },
+      { manager: OWNER, operation: "Apply", time: "2026-11-01", fieldsV1: {} },
+    ];
   }
   const calls = await fakeKubectl([
     {
@@ -71,6 +75,9 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
     ["Prometheus/monitoring/p", "create"],
     ["ConfigMap/monitoring/gone", "delete"],
   ]);
+  // What controllers write to the status is no change.
+  const last = { by: "kubectl-edit", at: "2026-11-02" };
+  assert.deepEqual(entries.map(({ last }) => last), [undefined, last, undefined, undefined, last]);
   const applied = (await calls()).filter(({ args }) => args.includes(" apply "));
   assert.equal(applied.length, 1);
   assert.match(applied[0]!.args, /--dry-run=server/);

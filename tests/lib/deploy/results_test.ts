@@ -12,6 +12,7 @@ import {
   summary,
 } from "../../../lib/deploy/results.ts";
 import { notRun, step } from "../../../lib/deploy/step.ts";
+import { OWNER } from "../../../lib/core/object.ts";
 import { fleetOfSize } from "../../support/cluster_fixture.ts";
 
 const thirty = await fleetOfSize(30);
@@ -90,6 +91,9 @@ Deno.test("openDoors() names a few of many clusters", () => {
   assert.match(doors(thirty), /^196, 197, 198 and 27 more {2}port 1/m);
 });
 
+// Also where these tests run in a terminal.
+Object.defineProperty(process.stdout, "isTTY", { value: false });
+
 /** What is written to stdout, and to stderr, meanwhile. */
 function written(work: () => void): [out: string, err: string] {
   const streams = [process.stdout, process.stderr];
@@ -148,7 +152,31 @@ nothing to do on 26: ${idle.join(", ")}
 Deno.test("printPlans() of a few, or with --matrix, has every cluster by itself", () => {
   const heads = (out: string) => out.match(/^\d+ {2}cluster-.*\n {2}\S/gm)?.length;
   assert.equal(heads(written(() => printPlans(plans.slice(0, 6)))[0]), 6);
-  const [whole] = written(() => printPlans(plans, true));
+  const [whole] = written(() => printPlans(plans, { matrix: true }));
   assert.equal(heads(whole), 29);
   assert.doesNotMatch(whole, /nothing to do/);
+});
+
+Deno.test("printPlans() says how old what it finds is, and with --short neither that of many nor fields", () => {
+  const at = (seconds: number) => new Date(Date.now() - seconds * 1000).toISOString();
+  const entries: Planned[] = [
+    { ...planned("update", "spec.replicas: 1 -> 2"), last: { by: OWNER, at: at(200_000) } },
+    { ...planned("delete"), last: { by: "kubectl-edit", at: at(65) } },
+    planned("create"),
+    planned("unseen", "S3 is away"),
+  ];
+  const [whole] = written(() => printPlans([{ cluster: thirty[0]!, entries }]));
+  assert.match(whole, /^ {2}update {3}Deployment\/n\/update {2}written 2d ago by a deploy$/m);
+  assert.match(whole, /^ {2}delete {3}Deployment\/n\/delete {2}written 1m ago by kubectl-edit$/m);
+  assert.match(whole, /^ {2}create {3}Deployment\/n\/create$/m);
+  const [short] = written(() => printPlans([{ cluster: thirty[0]!, entries }], { short: true }));
+  assert.match(
+    short,
+    /update .*\n {2}delete .*\n {2}create .*\n {2}unseen .*\n {2}1 to create, 1 to/,
+  );
+  // The same of many is one, be it of another age.
+  const many = thirty.map((cluster, index): ClusterPlan => (
+    { cluster, entries: [{ ...entries[0]!, last: { by: OWNER, at: at(index * 100_000) } }] }
+  ));
+  assert.equal(written(() => printPlans(many))[0].match(/update {3}Deployment/g)?.length, 1);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { columnsOf, masked, maskSecrets, Report, table } from "../../../lib/io/report.ts";
+import { columnsOf, masked, maskSecrets, paint, Report, table } from "../../../lib/io/report.ts";
 
 function lines(prefix = ""): [Report, string[]] {
   const written: string[] = [];
@@ -85,4 +85,12 @@ Deno.test("X1: masked() takes whole words only, in every form, whatever escape s
   ) {
     assert.equal(masked(text), text);
   }
+});
+
+Deno.test("paint() is for a terminal and FORCE_COLOR, and never for NO_COLOR; an empty one says nothing", () => {
+  const isPainted = (NO_COLOR: string, FORCE_COLOR: string, isTTY?: boolean) =>
+    paint("red", { isTTY }, { NO_COLOR, FORCE_COLOR })("x") === "\x1b[31mx\x1b[0m";
+  assert.deepEqual([isPainted("", ""), isPainted("", "", true)], [false, true]);
+  assert.deepEqual([isPainted("", "1"), isPainted("", "0")], [true, true]);
+  assert.deepEqual([isPainted("1", "1"), isPainted("0", "", true)], [false, false]);
 });
