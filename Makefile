@@ -60,10 +60,10 @@ config-%: FORCE
 ## preflight         what a deploy would meet, as a table with the fix for each thing (preflight-196 for one)
 .PHONY: preflight
 preflight:
-	@$(RUN) scripts/operate/preflight.ts $(FLEET)
+	@$(RUN) scripts/operate/preflight.ts $(FLEET) $$ARGS
 
 preflight-%: FORCE
-	@$(RUN) scripts/operate/preflight.ts "$$STEM"
+	@$(RUN) scripts/operate/preflight.ts "$$STEM" $$ARGS
 
 ## plan              what a deploy would change, on every cluster (plan-196 for one); ARGS=--short, --json
 .PHONY: plan
@@ -164,7 +164,7 @@ explain-%: FORCE
 ## compare           live objects of every edge against the first edge's; CLUSTERS="197 198" for others
 .PHONY: compare
 compare:
-	@$(RUN) scripts/operate/compare.ts $(EDGES)
+	@$(RUN) scripts/operate/compare.ts $(EDGES) $$ARGS
 
 ### Try, and work on it
 

@@ -71,6 +71,13 @@ export function hidden(why: string): Finding {
   return { state: "hidden", what: why };
 }
 
+/** What came of a check, as docs/schema has it. */
+export interface CheckVerdict extends Pick<Check, "name" | "hop"> {
+  /** The worst of the findings; ok without any. */
+  state: CheckState;
+  findings: Pick<Finding, "state" | "what" | "cause" | "fix" | "detail">[];
+}
+
 /** What a check looks at. */
 export interface Subject {
   cluster: Cluster;

@@ -3,7 +3,7 @@ import { apply, staleAmong } from "../apply/apply.ts";
 import type { Inventory } from "../apply/inventory.ts";
 import { waitReady } from "../apply/readiness.ts";
 import { growVolumes } from "../apply/volumes.ts";
-import { hiddenBy } from "../core/check.ts";
+import { type CheckVerdict, hiddenBy } from "../core/check.ts";
 import type { Cluster } from "../core/cluster.ts";
 import type { Manifest } from "../core/object.ts";
 import type { Resources } from "../core/resource.ts";
@@ -33,6 +33,8 @@ export interface StepContext {
   put(resources: Resources): Promise<void>;
   /** Counts what cannot be shown on this cluster. */
   notShown(title: string): void;
+  /** Keeps what its checks have found for who reads the results. */
+  found(checks: CheckVerdict[]): void;
   /** Grows volumes where the objects want it, applies them, reports and counts what changed. */
   apply(objects: Manifest[]): Promise<void>;
   /** Waits until the objects are ready; `minutes` at most (10). */
@@ -41,11 +43,12 @@ export interface StepContext {
   changed(what: string): void;
 }
 
-/** What is counted of a step, by its name. */
+/** What is kept of a step, by its name. */
 interface Tally {
   step: string;
   changed: number;
   notShown: string[];
+  checks?: CheckVerdict[];
 }
 
 /** What the context of a step is made of. */
@@ -88,6 +91,7 @@ export function contextOf(parts: Parts): StepContext {
     report,
     phase,
     notShown,
+    found: (checks) => void (result.checks = checks),
     live,
     beside(title, work) {
       besides.push(live(title, work).catch(failed));

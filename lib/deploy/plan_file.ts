@@ -6,17 +6,16 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { keyedHash } from "../core/hash.ts";
 import { replaceFile } from "../io/files.ts";
-import { masked } from "../io/report.ts";
+import { documentOf } from "../io/report.ts";
 import type { Planned } from "./plan.ts";
 import { type ClusterPlan, pending } from "./plan_fleet.ts";
 import { pausedJson } from "./results.ts";
 
 const FORMAT = "thanos-multi-cluster/plan/";
-/** Written into every file; another version is another format. */
-const SCHEMA = `${FORMAT}v4`;
+/** Another one is another format (docs/schema/plan.json). */
+const VERSION = "v4";
 
 interface PlanFile {
-  schema: string;
   /** When it was made, ISO 8601. */
   made: string;
   clusters: {
@@ -35,22 +34,17 @@ interface PlanFile {
 
 /** The plans for programs, as they are kept in a file. */
 export function plansJson(plans: ClusterPlan[], paused: Cluster[] = []): string {
-  const clusters = plans.map(({ cluster, entries, error }) => {
-    const changes = pending(entries)
-      .map((entry) => ({
-        ...entry,
-        fields: entry.fields.map(masked),
-        mark: sealedMark(cluster, entry),
-      }));
-    const unchanged = entries.filter(({ action }) => action === "unchanged").length;
-    const unseen = entries.filter(({ action }) => action === "unseen")
-      .map(({ id, fields }) => ({ id, reason: masked(fields.join()) }));
-    const told = error === undefined ? {} : { error: masked(messageOf(error)) };
-    const name = text(cluster, "CLUSTER_NAME");
-    return { id: cluster.id, name, changes, unchanged, unseen, ...told };
-  });
-  const file: PlanFile = { schema: SCHEMA, made: new Date().toISOString(), clusters };
-  return JSON.stringify({ ...file, paused: pausedJson(paused) }, null, 2);
+  const clusters: PlanFile["clusters"] = plans.map(({ cluster, entries, error }) => ({
+    id: cluster.id,
+    name: text(cluster, "CLUSTER_NAME"),
+    changes: pending(entries).map((entry) => ({ ...entry, mark: sealedMark(cluster, entry) })),
+    unchanged: entries.filter(({ action }) => action === "unchanged").length,
+    unseen: entries.filter(({ action }) => action === "unseen")
+      .map(({ id, fields }) => ({ id, reason: fields.join() })),
+    ...error === undefined ? {} : { error: messageOf(error) },
+  }));
+  const made = new Date().toISOString();
+  return documentOf(`plan/${VERSION}`, { made, clusters, paused: pausedJson(paused) });
 }
 
 /**
@@ -119,14 +113,14 @@ export async function readPlan(path: string): Promise<PlanFile> {
   let schema = "";
   try {
     const file = JSON.parse(text);
-    if (file?.schema === SCHEMA) return file;
+    if (file?.schema === FORMAT + VERSION) return file;
     schema = String(file?.schema);
   } catch {
     // Told below, like any other text.
   }
   const isOther = schema.startsWith(FORMAT);
   const found = isOther ? `another revision made it, as ${schema}` : "it is no plan";
-  throw unusable(path, `${found}; this one reads ${SCHEMA}`, fix);
+  throw unusable(path, `${found}; this one reads ${FORMAT}${VERSION}`, fix);
 }
 
 function unusable(path: string, where: string, fix: string): DeployError {

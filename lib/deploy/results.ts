@@ -2,7 +2,7 @@
 import { type Cluster, flag, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
 import { FEW, shortList } from "../core/short_list.ts";
-import { changeCount, masked, Report, table, worstCode } from "../io/report.ts";
+import { changeCount, documentOf, Report, table, worstCode } from "../io/report.ts";
 import type { Step, StepResult } from "./step.ts";
 
 /** How a run ended on one cluster. */
@@ -107,21 +107,20 @@ export function pausedJson(paused: Cluster[]) {
   return paused.map(({ id, pause }) => ({ id, reason: pause!.reason, until: pause!.until }));
 }
 
-/** The results for programs; `schema` names the format. */
+/** The results for programs (docs/schema/deploy.json). */
 export function resultsJson(
   results: ClusterResult[],
   exitCode: number,
   left: Cluster[] = [],
 ): string {
-  const told = (error: unknown) => error === undefined ? {} : { error: masked(messageOf(error)) };
+  const told = (error: unknown) => error === undefined ? {} : { error: messageOf(error) };
   const clusters = results.map(({ cluster, steps, error }) => ({
     id: cluster.id,
     name: text(cluster, "CLUSTER_NAME"),
     steps: steps.map(({ wanted: _, error, ...rest }) => ({ ...rest, ...told(error) })),
     ...told(error),
   }));
-  const schema = "thanos-multi-cluster/deploy/v1", paused = pausedJson(left);
-  return JSON.stringify({ schema, exitCode, clusters, paused }, null, 2);
+  return documentOf("deploy/v1", { exitCode, clusters, paused: pausedJson(left) });
 }
 
 /** Phases that simulated nodes or stand-ins could not show, over all clusters, each named once. */

@@ -1,7 +1,7 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
 import type { Inventory } from "../apply/inventory.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import type { Check } from "../core/check.ts";
+import type { Check, CheckVerdict } from "../core/check.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { contextOf, type StepContext } from "./context.ts";
 import { hasRun } from "../kube/deployed.ts";
@@ -75,6 +75,8 @@ export interface StepResult {
   seconds: number;
   /** Phases that simulated nodes or stand-ins could not show. */
   notShown: string[];
+  /** Of one that only looks. */
+  checks?: CheckVerdict[];
   error?: unknown;
 }
 
@@ -95,14 +97,14 @@ export async function desiredOf(steps: Step[], cluster: Cluster): Promise<Manife
   return (await Promise.all(steps.map((step) => desired(step, cluster)))).flat();
 }
 
-/** The result of a step that was not begun. */
-export function notRun({ name }: Step): StepResult {
 /** Images with a tag and no digest of the steps' own objects: what comes in bundles takes none. */
 export async function taggedImages(steps: Step[], cluster: Cluster): Promise<string[]> {
   const those = steps.filter(({ skips }) => !skips?.(cluster));
   return imagesIn((await Promise.all(those.map((step) => step.objects(cluster)))).flat(), cluster);
 }
 
+/** The result of a step that was not begun. */
+export function notRun({ name }: Step): StepResult {
   return { ...begun(name), state: "not run" };
 }
 

@@ -50,9 +50,19 @@ export function print(text: string): void {
   printJson(masked(text));
 }
 
-/** Writes JSON to stdout as it is: a mask could turn a name in it into another. Its texts are {@link masked} before. */
+/** Writes JSON of {@link documentOf} to stdout: a mask over the whole of it could turn a name into another. */
 export function printJson(json: string): void {
   process.stdout.write(json.endsWith("\n") ? json : json + "\n");
+}
+
+/** Keys of which the values are names of ours, and no texts that a secret may stand in. */
+const NAMES = new Set(["schema", "id", "name", "step", "state", "action", "mark"]);
+
+/** What programs read, as docs/schema describes it under a name and version such as `plan/v4`; its texts are masked. */
+export function documentOf(schema: string, found: object): string {
+  const shown = (key: string, value: unknown) =>
+    typeof value === "string" && !NAMES.has(key) ? masked(value) : value;
+  return JSON.stringify({ schema: `thanos-multi-cluster/${schema}`, ...found }, shown, 2);
 }
 
 let view: LiveView | undefined;

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Check,
   type CheckState,
+  type CheckVerdict,
   type Finding,
   findingsOf,
   hidden,
@@ -196,6 +197,18 @@ function shownOf({ check: { hop }, state, findings }: Row): Finding[] {
   }
   const shown = RANK.filter((one) => one === state || one === "warn" || one === "note");
   return shown.slice(shown.indexOf(state)).flatMap(of);
+}
+
+/** The rows for programs. */
+export function verdictsOf(rows: Row[]): CheckVerdict[] {
+  return rows.map(({ check: { name, hop }, state, findings }) => ({
+    name,
+    hop,
+    state,
+    findings: findings.map(({ state = "fail", what, cause, fix, detail }) => (
+      { state, what, cause, fix, detail }
+    )),
+  }));
 }
 
 /** 0 when nothing fails, else the exit code of the worst fail (the highest number). */

@@ -3,7 +3,7 @@ import type { Check } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { openSubject, runChecks, tableOf } from "../../lib/probe/check.ts";
+import { openSubject, runChecks, tableOf, verdictsOf } from "../../lib/probe/check.ts";
 import type { StepContext } from "../../lib/deploy/context.ts";
 
 /**
@@ -12,7 +12,7 @@ import type { StepContext } from "../../lib/deploy/context.ts";
  */
 export async function verifyBy(
   checks: Check[],
-  { cluster, fleet, phase, notShown, report }: StepContext,
+  { cluster, fleet, phase, notShown, found, report }: StepContext,
   until: (check: Check) => number,
   objects: () => Manifest[] | Promise<Manifest[]> = () => [],
 ): Promise<void> {
@@ -20,6 +20,7 @@ export async function verifyBy(
   await using subject = openSubject(cluster, { when: "after", fleet, objects, say });
   const rows = await phase(`${checks.length} checks`, () => runChecks(checks, subject, { until }));
   for (const { check, state } of rows) if (state === "hidden") notShown(check.name);
+  found(verdictsOf(rows));
   report.say(tableOf(rows));
   const failed = rows.filter(({ state }) => state === "fail");
   if (failed.length === 0) return;

@@ -5,23 +5,27 @@ import { missingBundles } from "../../lib/render/bundle.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS } from "../../lib/cli/command.ts";
 import { asMaps, withoutLists } from "./inspect/lists.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { type ById, byId, owned } from "../../lib/apply/live.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
 import { isObject, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
-import { print, Report, worstCode } from "../../lib/io/report.ts";
+import { documentOf, print, printJson, Report, worstCode } from "../../lib/io/report.ts";
 import { differences } from "../../lib/deploy/plan.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 
 const USAGE = "compare.ts CLUSTER... | GROUP... | edges | all: each against the first";
 
-/**
- * Compares every cluster with the first and writes what was found; gives 0 when all is explained, 11
- * when not, or the code of a cluster that cannot be looked at.
- */
-export async function compare(steps: Step[], clusters: Cluster[]): Promise<number> {
+/** How a cluster differs from the first, or why that cannot be said. */
+interface Compared {
+  cluster: Cluster;
+  comparison?: Comparison;
+  error?: unknown;
+}
+
+/** Compares every cluster with the first, which is told of only where it cannot be looked at. */
+export async function compare(steps: Step[], clusters: Cluster[]): Promise<Compared[]> {
   if (clusters.length < 2) {
     throw new DeployError("Cannot compare fewer than two clusters", {
       exitCode: ExitCode.config,
@@ -29,27 +33,19 @@ export async function compare(steps: Step[], clusters: Cluster[]): Promise<numbe
       fix: 'make compare CLUSTERS="197 198"',
     });
   }
-  const errors: unknown[] = [];
   const looks = await Promise.all(clusters.map(async (cluster) => {
     try {
       return { cluster, side: await look(steps, cluster) };
     } catch (error) {
-      errors.push(error);
-      new Report(`${cluster.id} | `).error(error, cluster);
-      return { cluster };
+      return { cluster, error };
     }
   }));
-  for (const bundle of missingBundles()) {
-    new Report().warn(`${bundle} was left out: what it wants cannot explain anything`);
-  }
-  const [first, ...others] = looks;
-  const found = others.flatMap(({ cluster, side }) =>
-    first!.side && side ? [{ cluster, comparison: compareSides(first!.side, side) }] : []
+  const [first, ...others] = looks as [typeof looks[number], ...typeof looks];
+  return [...first.side ? [] : [first], ...others].map(({ cluster, side, error }) =>
+    first.side && side
+      ? { cluster, comparison: compareSides(first.side, side) }
+      : { cluster, error }
   );
-  for (const { cluster, comparison } of found) show(first!.cluster, cluster, comparison);
-  if (errors.length > 0) return worstCode(errors);
-  const alike = found.every(({ comparison }) => comparison.unexplained.length === 0);
-  return alike ? ExitCode.done : ExitCode.verification;
 }
 
 async function look(steps: Step[], cluster: Cluster): Promise<Side> {
@@ -63,20 +59,44 @@ async function look(steps: Step[], cluster: Cluster): Promise<Side> {
   return { wanted, live: new Map(ofSteps) };
 }
 
-function show(left: Cluster, right: Cluster, { shared, ...found }: Comparison): void {
-  const names = [left, right].map((one) => `${one.id} (${text(one, "CLUSTER_NAME")})`);
-  print(`${names.join(" -> ")}  ${shared} objects on both`);
-  group("explained by their env files", found.explained);
-  group("not explained", found.unexplained);
-  print("");
+/** 0 when all is explained, 11 when not, or the code of a cluster that cannot be looked at. */
+export function exitCodeOfCompared(found: Compared[]): number {
+  const isAlike = ({ comparison }: Compared) => !comparison?.unexplained.length;
+  const verdict = found.every(isAlike) ? ExitCode.done : ExitCode.verification;
+  return worstCode(found.map(({ error }) => error)) || verdict;
 }
 
-function group(title: string, found: Difference[]): void {
-  print(`  ${title}: ${fieldsOf(found)} fields of ${found.length} objects`);
-  for (const { id, fields } of found) {
-    print(`    ${id}`);
-    for (const field of fields) print(`      ${field}`);
-  }
+/** What was found beside the first cluster, for people. */
+export function comparedPage(first: Cluster, found: Compared[]): string {
+  const nameOf = (one: Cluster) => `${one.id} (${text(one, "CLUSTER_NAME")})`;
+  return found.flatMap(({ cluster, comparison }) =>
+    comparison
+      ? [
+        `${nameOf(first)} -> ${nameOf(cluster)}  ${comparison.shared} objects on both`,
+        ...linesOfGroup("explained by their env files", comparison.explained),
+        ...linesOfGroup("not explained", comparison.unexplained),
+        "",
+      ]
+      : []
+  ).join("\n");
+}
+
+function linesOfGroup(title: string, found: Difference[]): string[] {
+  return [
+    `  ${title}: ${fieldsOf(found)} fields of ${found.length} objects`,
+    ...found.flatMap(({ id, fields }) => [`    ${id}`, ...fields.map((field) => `      ${field}`)]),
+  ];
+}
+
+/** The same for programs (docs/schema/compare.json). */
+export function comparedJson({ id: first }: Cluster, found: Compared[]): string {
+  const why = (error: unknown) => error ? messageOf(error) : `${first} cannot be looked at`;
+  const clusters = found.map(({ cluster, comparison, error }) => ({
+    id: cluster.id,
+    name: text(cluster, "CLUSTER_NAME"),
+    ...comparison ?? { error: why(error) },
+  }));
+  return documentOf("compare/v1", { at: new Date().toISOString(), first, clusters });
 }
 
 /** What a cluster should have and what it has, by id. */
@@ -184,5 +204,18 @@ function forget(live: unknown, wanted: unknown): void {
 }
 
 if (import.meta.main) {
-  await command(USAGE, {}, async (words) => await compare(STEPS, await clustersFor(words, LOOKS)));
+  const flags = { json: "as JSON on stdout (docs/schema/compare.json)" };
+  await command(USAGE, flags, async (words, { json }) => {
+    const clusters = await clustersFor(words, LOOKS);
+    const found = await compare(STEPS, clusters), [first] = clusters as [Cluster];
+    for (const { cluster, error } of found) {
+      if (error) new Report(`${cluster.id} | `).error(error, cluster);
+    }
+    for (const bundle of missingBundles()) {
+      new Report().warn(`${bundle} was left out: what it wants cannot explain anything`);
+    }
+    if (json) printJson(comparedJson(first, found));
+    else print(comparedPage(first, found));
+    return exitCodeOfCompared(found);
+  });
 }

@@ -6,7 +6,7 @@ import { BEFORE, BY_API, BY_POD, type Check, checksOf } from "../../lib/core/che
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS, tellWarnings } from "../../lib/cli/command.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { print, Report } from "../../lib/io/report.ts";
+import { documentOf, print, printJson, Report } from "../../lib/io/report.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
 import {
   exitCodeOfRows,
@@ -15,6 +15,7 @@ import {
   runChecks,
   tableOf,
   TARGET,
+  verdictsOf,
 } from "../../lib/probe/check.ts";
 import { STEPS } from "../steps.ts";
 import { rights, target, tools } from "../checks/access.ts";
@@ -41,20 +42,27 @@ export const CHECKS_BEFORE: Check[] = [
   { ...BY_POD, name: "Clock of the node", hop: "node -> this machine", run: onNodes(nodeClock) },
 ];
 
+const FLAGS = { json: "as JSON on stdout (docs/schema/preflight.json)" };
+
 if (import.meta.main) {
-  await command("preflight.ts CLUSTER... | GROUP... | edges | all", {}, async (ids) => {
+  await command("preflight.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (ids, flags) => {
     const clusters = await clustersFor(ids, LOOKS);
     tellWarnings(clusters);
-    const rows = await Promise.all(
-      clusters.map((cluster) =>
-        preflight(cluster, new Report(clusters.length > 1 ? `${cluster.id} | ` : ""))
-      ),
-    );
-    clusters.forEach((cluster, index) => {
-      print(`${cluster.id}  ${text(cluster, "CLUSTER_NAME")}\n${tableOf(rows[index]!)}\n\n`);
-    });
-    return exitCodeOfRows(rows.flat());
+    const looks = await Promise.all(clusters.map(async (cluster) => {
+      const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
+      const name = text(cluster, "CLUSTER_NAME");
+      return { id: cluster.id, name, rows: await preflight(cluster, report) };
+    }));
+    if (flags.json) printJson(preflightJson(looks));
+    else for (const { id, name, rows } of looks) print(`${id}  ${name}\n${tableOf(rows)}\n\n`);
+    return exitCodeOfRows(looks.flatMap(({ rows }) => rows));
   });
+}
+
+/** What was looked at, for programs. */
+export function preflightJson(looks: { id: string; name: string; rows: Row[] }[]): string {
+  const clusters = looks.map(({ rows, ...cluster }) => ({ ...cluster, checks: verdictsOf(rows) }));
+  return documentOf("preflight/v1", { at: new Date().toISOString(), clusters });
 }
 
 /** Looks at everything; `report` is told what takes its time. `objects` gives those of all steps. */

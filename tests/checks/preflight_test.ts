@@ -11,7 +11,7 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { Report } from "../../lib/io/report.ts";
-import { preflight } from "../../scripts/operate/preflight.ts";
+import { preflight, preflightJson } from "../../scripts/operate/preflight.ts";
 import { enforcerOf, policiesEnforced } from "../../scripts/components/network/cni.ts";
 import { controller, names, ports } from "../../scripts/checks/doors.ts";
 import {
@@ -51,6 +51,7 @@ import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
 import { fleetWith } from "../support/project_fixture.ts";
 import { fakeKubectl, identityReply, listOf, type Reply } from "../support/fake_kubectl.ts";
 import { countRuns } from "../support/run_names.ts";
+import { refuseUndescribed } from "../support/schema.ts";
 import { ended } from "../support/script_fixture.ts";
 import { fakeS3, KEY, pem } from "../support/s3.ts";
 import { found, subjectWith } from "../support/subject.ts";
@@ -944,6 +945,11 @@ Deno.test("A28, A52: every row is tried when others stop, and the worst one is t
   assert.deepEqual(stopped(rows), ["Rights", "NodePorts"], tableOf(rows));
   assert.equal(exitCodeOfRows(rows), 5);
   assert.match(tableOf(rows), /30080 by shop\/squatter/);
+  const json = preflightJson([{ id: "197", name: "cluster-197-edge", rows }]);
+  const [{ checks }] = (await refuseUndescribed("preflight", json)).clusters;
+  const fails = checks.filter(({ state }: { state: string }) => state === "fail");
+  assert.deepEqual(fails.map(({ name }: { name: string }) => name), ["Rights", "NodePorts"]);
+  assert.equal(fails[1].findings[0].state, "fail");
 });
 
 Deno.test("a wrong cluster is told nothing and gets no pod, but the rest is looked at", async () => {

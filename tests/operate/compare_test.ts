@@ -1,12 +1,22 @@
 // scripts/operate/compare.ts: whether clusters that should be alike are.
 import assert from "node:assert/strict";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { byId } from "../../lib/apply/live.ts";
 import { HASH_LABEL, withHash } from "../../lib/apply/diff.ts";
 import { idOf, type Manifest, secret, signed, STEP_LABEL } from "../../lib/core/object.ts";
 import { desired, step } from "../../lib/deploy/step.ts";
-import { comparable, compare, compareSides, fieldsOf } from "../../scripts/operate/compare.ts";
+import {
+  comparable,
+  compare,
+  comparedJson,
+  comparedPage,
+  compareSides,
+  exitCodeOfCompared,
+  fieldsOf,
+} from "../../scripts/operate/compare.ts";
 import { STEPS } from "../../scripts/steps.ts";
+import { refuseUndescribed } from "../support/schema.ts";
 import { fixtureFleet, SECRETS } from "../support/cluster_fixture.ts";
 import {
   fakeKubectl,
@@ -303,7 +313,7 @@ Deno.test("compare() ends with 0 when env files explain all, and writes nothing 
     metadata: { name: "ours", namespace: "kube-system" },
   };
   const calls = await fakeKubectl(answers(stored(second!, "12"), kept));
-  assert.equal(await compare([one], edges), 0);
+  assert.equal(exitCodeOfCompared(await compare([one], edges)), 0);
   const made = (await calls()).map(({ args }) => args);
   assert.ok(made.every((args) => / (get|config view) /.test(args)), made.join("\n"));
   assert.ok(made.some((args) => args.includes("managed-by=thanos-multi-cluster")));
@@ -314,13 +324,39 @@ Deno.test("compare() ends with 11 when a difference is explained by nothing", as
   const edited = stored(second!, "12");
   edited.spec.ports[0].port = 81;
   await fakeKubectl(answers(edited));
-  assert.equal(await compare([one], edges), 11);
+  const found = await compare([one], edges), [first] = edges as [Cluster];
+  assert.equal(exitCodeOfCompared(found), 11);
+  const page = `197 (cluster-197-edge) -> 198 (cluster-198-edge)  1 objects on both
+  explained by their env files: 1 fields of 1 objects
+    Service/n/door
+      spec.externalName: "197" -> "198"
+  not explained: 1 fields of 1 objects
+    Service/n/door
+      spec.ports[http].port: 80 -> 81
+`;
+  assert.equal(comparedPage(first, found), page);
+  const { clusters } = await refuseUndescribed("compare", comparedJson(first, found));
+  assert.deepEqual(clusters[0].unexplained, [
+    { id: "Service/n/door", fields: ["spec.ports[http].port: 80 -> 81"] },
+  ]);
 });
 
 Deno.test("compare() ends with the code of a cluster that is away", async () => {
   const down = { on: "mkube-198 .*get ", stderr: "error: Unauthorized", code: 1 };
   await fakeKubectl([answers()[0]!, down, ...answers().slice(1)]);
-  assert.equal(await compare([one], edges), 5);
+  const found = await compare([one], edges);
+  assert.equal(exitCodeOfCompared(found), 5);
+  const { clusters } = await refuseUndescribed("compare", comparedJson(edges[0]!, found));
+  assert.deepEqual(clusters.map(({ id, error }: Record<string, unknown>) => [id, typeof error]), [
+    ["198", "string"],
+  ]);
+  // The first alone could tell how the others differ.
+  const turned = await compare([one], edges.toReversed());
+  assert.deepEqual(turned.map(({ cluster, error }) => [cluster.id, error !== undefined]), [
+    ["198", true],
+    ["197", false],
+  ]);
+  assert.equal(exitCodeOfCompared(turned), 5);
 });
 
 Deno.test("compare() refuses fewer than two clusters with an example", async () => {

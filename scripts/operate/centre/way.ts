@@ -2,7 +2,7 @@
 import { hiddenBy } from "../../../lib/core/check.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { masked, Report } from "../../../lib/io/report.ts";
+import { documentOf, Report } from "../../../lib/io/report.ts";
 import { connect } from "../../../lib/kube/target.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import type { Sample } from "../../checks/metrics.ts";
@@ -51,6 +51,5 @@ export async function valuesOf(ask: Ask, expression: string): Promise<Sample[]> 
 
 /** What docs/schema/NAME.json describes, without any secret. */
 export function jsonOf(name: string, found: object, now = new Date()): string {
-  const head = { schema: `thanos-multi-cluster/${name}/v1`, at: now.toISOString() };
-  return masked(JSON.stringify({ ...head, ...found }, null, 2));
+  return documentOf(`${name}/v1`, { at: now.toISOString(), ...found });
 }

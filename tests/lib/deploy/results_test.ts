@@ -1,6 +1,7 @@
 // What is printed of thirty clusters: lib/deploy/results.ts and lib/deploy/plan_fleet.ts.
 import assert from "node:assert/strict";
 import process from "node:process";
+import type { CheckVerdict } from "../../../lib/core/check.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import type { Planned } from "../../../lib/deploy/plan.ts";
@@ -11,9 +12,13 @@ import {
   resultsJson,
   summary,
 } from "../../../lib/deploy/results.ts";
+import { plansJson } from "../../../lib/deploy/plan_file.ts";
 import { notRun, step } from "../../../lib/deploy/step.ts";
 import { OWNER } from "../../../lib/core/object.ts";
 import { fleetOfSize } from "../../support/cluster_fixture.ts";
+import { refuseUndescribed } from "../../support/schema.ts";
+
+const PAUSE = { reason: "rack move", until: "2026-12-04", end: 0 };
 
 const thirty = await fleetOfSize(30);
 const STEPS = ["98-first", "99-last"].map((name) =>
@@ -179,4 +184,27 @@ Deno.test("printPlans() says how old what it finds is, and with --short neither 
     { cluster, entries: [{ ...entries[0]!, last: { by: OWNER, at: at(index * 100_000) } }] }
   ));
   assert.equal(written(() => printPlans(many))[0].match(/update {3}Deployment/g)?.length, 1);
+});
+
+Deno.test("resultsJson() writes what its schema describes, with what 50-verify has found", async () => {
+  const checks: CheckVerdict[] = [
+    { name: "Targets", hop: "a -> b", state: "warn", findings: [{ state: "warn", what: "old" }] },
+  ];
+  const [first, ...rest] = results;
+  const steps = first!.steps.map((step) => ({ ...step, checks }));
+  const { clusters } = await refuseUndescribed(
+    "deploy",
+    resultsJson([{ ...first!, steps }, ...rest], 7, [{ ...thirty[1]!, pause: PAUSE }]),
+  );
+  assert.deepEqual(clusters[0].steps[0].checks, checks);
+});
+
+Deno.test("plansJson() writes what its schema describes, and nothing else is", async () => {
+  const actions = ["create", "update", "delete", "refused", "foreign", "kept"] as const;
+  const entries = actions.map((action) => planned(action, "a: 1 -> 2"));
+  entries[1]!.last = { by: "kubectl", at: "2026-11-30T00:00:00Z" };
+  const whole = [{ cluster: thirty[0]!, entries }, ...plans];
+  const told = await refuseUndescribed("plan", plansJson(whole, [{ ...thirty[1]!, pause: PAUSE }]));
+  assert.deepEqual(told.clusters[0].changes[1].last, entries[1]!.last);
+  await assert.rejects(refuseUndescribed("plan", JSON.stringify({ ...told, more: 1 })));
 });

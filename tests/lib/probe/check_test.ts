@@ -6,7 +6,16 @@ import {
   runChecks,
   tableOf,
 } from "../../../lib/probe/check.ts";
-import { type Check, fail, type Finding, LIVE, note, ok, warn } from "../../../lib/core/check.ts";
+import {
+  type Check,
+  type CheckVerdict,
+  fail,
+  type Finding,
+  LIVE,
+  note,
+  ok,
+  warn,
+} from "../../../lib/core/check.ts";
 import { type Cluster, inContext } from "../../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../../lib/core/error.ts";
 import type { StepContext } from "../../../lib/deploy/context.ts";
@@ -182,11 +191,13 @@ Deno.test("runChecks() lets what has begun end when the run is to end", async ()
 });
 
 Deno.test("verifyBy() ends with 11 and every check that failed with its hop; it is silent when none has", async () => {
+  const told: CheckVerdict[] = [];
   const context = {
     cluster: { ...CLUSTER, vars: { ...CLUSTER.vars, CLUSTER_NAME: "cluster-197-edge" } },
     fleet: [],
     phase: (_: string, work: () => Promise<unknown>) => work(),
     notShown() {},
+    found: (checks: CheckVerdict[]) => told.push(...checks),
     report: { waiting() {}, say() {} },
   } as unknown as StepContext;
   const well = check(() => Promise.resolve(warn("old", "renew it")), { name: "Certificate" });
@@ -196,6 +207,12 @@ Deno.test("verifyBy() ends with 11 and every check that failed with its hop; it 
     message: "1 of 2 checks failed on cluster-197-edge",
     where: ["Upload (sidecar -> S3)"],
   });
+  // For who reads the results of the step, whether it ends well or not.
+  assert.deepEqual(told.map(({ name, state }) => [name, state]), [
+    ["Certificate", "warn"],
+    ["Certificate", "warn"],
+    ["Upload", "fail"],
+  ]);
 });
 
 Deno.test("V7: runChecks() puts the cluster's context into every command of a fix", async () => {
