@@ -88,7 +88,7 @@ Deno.test("every command of README and docs is a target of the Makefile, with se
     patterns.some((stem) => new RegExp(`^${stem}(\\d+|<id>|pilot|edges)$`).test(word));
   const wrong = each.flatMap(([path, page]) =>
     codeOf(page).flatMap((code) => {
-      const line = /(?:^|&& |\|\| |')((?:[A-Z_0-9]+=\S+ )*)make\b([^'&|;]*)/.exec(code);
+      const line = /(?:^|&& |\|\| |'|-- )((?:[A-Z_0-9]+=\S+ )*)make\b([^'&|;]*)/.exec(code);
       if (!line) return [];
       const words = line[2]!.replace(/"[^"]*"/g, "").trim().split(/\s+/).filter(Boolean);
       const bad = [
