@@ -1,9 +1,8 @@
 // The central cluster catches up with edges that are deployed without it. That it cannot be reached,
 // or is not there yet, is no failure of theirs: a warning names the command that makes up for it. Ctrl-C ends the run.
 import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError, isCutOff } from "../core/error.ts";
+import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
 import { lock } from "../kube/lock.ts";
-import type { Manifest } from "../core/object.ts";
 import { connect } from "../kube/target.ts";
 import { keep } from "../apply/apply.ts";
 import { Inventory } from "../apply/inventory.ts";
@@ -14,6 +13,20 @@ import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts"
 
 /** Seconds that another run at central is waited for; one that is gone is known to be so by then. */
 const PATIENCE = 100;
+
+/** What a step wants central to know, and of which edges (ids). */
+interface News {
+  part: Step;
+  edges: string[];
+}
+
+function newsOf(steps: Step[], edgesWith: (step: Step) => string[], central: Cluster): News[] {
+  return steps.flatMap((step) => {
+    const edges = edgesWith(step);
+    const part = edges.length > 0 ? step.centralPart?.(edges) : undefined;
+    return part && !part.skips?.(central) ? [{ part, edges }] : [];
+  });
+}
 
 /**
  * Runs on central what the steps want it to know of the edges (ids) that had them, as every deploy does: when it
@@ -31,26 +44,17 @@ export async function tellCentral(
 ): Promise<StepResult[]> {
   const results: StepResult[] = [];
   const report = new Report(`${central.id} | `);
-  const say = (text: string) => report.warn(text);
-  for (const step of steps) {
-    const edges = edgesWith(step);
-    if (!step.centralPart || edges.length === 0) continue;
-    const part = step.centralPart(edges);
-    if (part.skips?.(central)) continue;
+  const options = {
+    steal: stealLock,
+    patience: PATIENCE,
+    say: (text: string) => report.warn(text),
+  };
+  for (const news of newsOf(steps, edgesWith, central)) {
+    const { part } = news;
     try {
-      const reached = await reachCentral(part, edges, central, report, take);
-      if (!reached) {
-        results.push(notRun(part));
-        continue;
-      }
-      await using held = await lock(central, reached.lease, {
-        steal: stealLock,
-        patience: PATIENCE,
-        say,
-      });
-      const inventory = held.hasWaited
-        ? new Inventory(await connect(central), take)
-        : reached.inventory;
+      const { lease, inventory: seen } = await reachCentral(part, central, take);
+      await using held = await lock(central, lease, options);
+      const inventory = held.hasWaited ? new Inventory(await connect(central), take) : seen;
       await approve?.(inventory);
       const run = async (context: StepContext) => {
         await keep(inventory, context.objects);
@@ -58,8 +62,7 @@ export async function tellCentral(
       };
       results.push(await runStep({ ...part, run }, inventory, report));
     } catch (error) {
-      if (!(error instanceof DeployError)) throw error;
-      tellMissed(part, edges, central, report, error.message);
+      tellMissed(news, central, error);
       // The run ends as interrupted, though nothing has failed.
       results.push({ ...notRun(part), ...(isCutOff(error) ? { error } : {}) });
     }
@@ -74,55 +77,38 @@ export async function planCentral(
   central: Cluster,
   take?: string[],
 ): Promise<Planned[]> {
-  const report = new Report(`${central.id} | `);
-  const parts = steps.flatMap(({ centralPart }) => centralPart?.(edges) ?? [])
-    .filter(({ skips }) => !skips?.(central));
-  const plans = parts.map(async (part) => {
-    const reached = await reachCentral(part, edges, central, report, take);
+  const plans = newsOf(steps, () => edges, central).map(async (news) => {
+    const { part } = news;
+    const reached = await reachCentral(part, central, take).catch((error): undefined => {
+      if (isCutOff(error)) throw error;
+      tellMissed(news, central, error);
+    });
     if (!reached) return [];
-    const objects = await desired(part, central);
-    const entries = await plan(reached.inventory, objects, { steps: [part.name] });
     // Only a part of the step is wanted here: the rest of it is not surplus.
-    return entries.filter(({ action }) => action !== "delete" && action !== "kept");
+    return await plan(reached.inventory, await desired(part, central), { steps: [] });
   });
   return (await Promise.all(plans)).flat();
 }
 
-/** What is known of central; undefined where it cannot be told, which a warning says. @throws when it is cut off. */
-async function reachCentral(
-  part: Step,
-  edges: string[],
-  central: Cluster,
-  report: Report,
-  take?: string[],
-): Promise<{ lease?: Manifest; inventory: Inventory } | undefined> {
-  let reason = "it was never deployed";
-  try {
-    // A marker to write means that no deploy has been there.
-    const connection = await connect(central);
-    if (!connection.marker) {
-      const inventory = new Inventory(connection, take);
-      const deltas = await inventory.deltas(await desired(part, central));
-      if ([...deltas.values()].some(({ state }) => state !== "missing")) {
-        return { lease: connection.lease, inventory };
-      }
-    }
-  } catch (error) {
-    if (!(error instanceof DeployError) || isCutOff(error)) throw error;
-    reason = error.message;
-  }
-  tellMissed(part, edges, central, report, reason);
+/** What is known of central. @throws {DeployError} where it cannot be told. */
+async function reachCentral(part: Step, central: Cluster, take?: string[]) {
+  const connection = await connect(central);
+  const inventory = new Inventory(connection, take);
+  const isThere = async () => {
+    const deltas = await inventory.deltas(await desired(part, central));
+    return [...deltas.values()].some(({ state }) => state !== "missing");
+  };
+  // A marker to write means that no deploy has been there.
+  if (!connection.marker && await isThere()) return { lease: connection.lease, inventory };
+  throw new DeployError("it was never deployed", { exitCode: ExitCode.prerequisite });
 }
 
-function tellMissed(
-  part: Step,
-  edges: string[],
-  central: Cluster,
-  report: Report,
-  reason: string,
-): void {
-  report.warn(
-    `${text(central, "CLUSTER_NAME")} does not know of ${edges.join(", ")} yet (${reason}): ` +
-      `make ${part.name} CLUSTER=${central.id}`,
+/** Warns that central could not be told, and why; a bug is thrown on. */
+function tellMissed({ part, edges }: News, central: Cluster, error: unknown): void {
+  if (!(error instanceof DeployError)) throw error;
+  const make = `make ${part.name} CLUSTER=${central.id}`;
+  new Report(`${central.id} | `).warn(
+    `${text(central, "CLUSTER_NAME")} does not know of ${edges.join(", ")} yet ` +
+      `(${error.message}): ${make}`,
   );
 }

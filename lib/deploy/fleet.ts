@@ -56,21 +56,24 @@ export async function deployFleet(
   for (const { report } of runs) report.now("not begun", true);
   // One that waits holds no lock.
   await sideBySide(runs, CLUSTERS_AT_ONCE, async (run) => {
-    const isHeld = stopped() || signalCode() > 0;
-    await using begun = isHeld
-      ? undefined
-      : await begin(own, run, options).catch((error): undefined => {
-        // After Ctrl-C it is as it was, and that is no failure of it.
-        if (run.isWritten || !isCutOff(error)) run.result.error = error;
-      });
-    const { report, result } = run;
-    if (result.error) report.error(result.error, run.cluster);
-    if (begun) run.inventory = begun.inventory;
-    await runSteps(own, run, { fleet, replace, stopped, wanted: begun?.wanted });
-    if (!begun) return;
-    result.steps.push(...await nameSurplus(own, result.steps, begun.inventory, report, options));
+    const { cluster, report, result } = run;
+    await using held = new AsyncDisposableStack();
+    let wanted: Wanted | undefined;
+    try {
+      if (!stopped() && signalCode() === 0) wanted = await begin(own, run, held, options);
+    } catch (error) {
+      // After Ctrl-C it is as it was, and that is no failure of it.
+      if (run.isWritten || !isCutOff(error)) {
+        report.error(error, cluster);
+        result.error = error;
+      }
+    }
+    await runSteps(own, run, { fleet, replace, stopped, wanted });
+    if (!wanted) return;
+    const inventory = run.inventory!;
+    result.steps.push(...await nameSurplus(own, result.steps, inventory, report, options));
     // Megabytes, and of many clusters too old by the time that the last of them is done.
-    if (runs.length > CLUSTERS_AT_ONCE) begun.inventory.refresh();
+    if (runs.length > CLUSTERS_AT_ONCE) inventory.refresh();
   });
   const results = runs.map(({ result }) => result);
   const { central } = options;
@@ -88,47 +91,43 @@ function edgesWith({ name }: Step, results: ClusterResult[]): string[] {
   ).map(({ cluster }) => cluster.id);
 }
 
-/** A cluster that is locked where steps write to it. */
-interface Begun extends AsyncDisposable {
-  inventory: Inventory;
-  /** What the steps want, so that a bad manifest of the last is known before the first. */
-  wanted: Map<Step, Manifest[]>;
-}
+/** What the steps want on a cluster, so that a bad manifest of the last is known before the first. */
+type Wanted = Map<Step, Manifest[]>;
 
-/** Makes sure that it is the right cluster, marks a new one, and locks it where steps write to it. */
+/** Makes sure that it is the right cluster, marks a new one, and locks it (`held`) where steps write to it. */
 async function begin(
   steps: Step[],
   run: Run,
+  held: AsyncDisposableStack,
   options: DeployOptions,
-): Promise<Begun> {
+): Promise<Wanted> {
   const { cluster, report } = run;
   let connection = await connect(cluster, options);
   let inventory = new Inventory(connection, options.take);
-  const nothing = { inventory, wanted: new Map(), [Symbol.asyncDispose]: () => Promise.resolve() };
-  if (steps.length === 0) return nothing;
-  // The look and the rendering go on beside the lock; their failures are for those who want them.
-  inventory.live().catch(() => {});
-  const rendering = Promise.all(
-    steps.map(async (step) => [step, await desired(step, cluster)] as const),
-  );
-  rendering.catch(() => {});
-  const say = (text: string) => report.warn(text);
-  const held = await lock(cluster, connection.lease, { steal: options.stealLock, say });
-  try {
-    if (held.hasWaited) {
+  let wanted: Wanted = new Map();
+  if (steps.length > 0) {
+    // The look and the rendering go on beside the lock; their failures are for those who want them.
+    inventory.live().catch(() => {});
+    const rendering = Promise.all(
+      steps.map(async (step) => [step, await desired(step, cluster)] as const),
+    );
+    rendering.catch(() => {});
+    const say = (text: string) => report.warn(text);
+    const { hasWaited } = held.use(
+      await lock(cluster, connection.lease, { steal: options.stealLock, say }),
+    );
+    if (hasWaited) {
       connection = await connect(cluster, options);
       inventory = new Inventory(connection, options.take);
     }
-    const wanted = new Map(await rendering);
+    wanted = new Map(await rendering);
     await options.approve?.(inventory);
     run.isWritten = true;
     if (connection.marker) await apply(inventory, [connection.marker]);
     await keep(inventory, [...wanted.values()].flat());
-    return { inventory, wanted, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
-  } catch (error) {
-    await held[Symbol.asyncDispose]();
-    throw error;
   }
+  run.inventory = inventory;
+  return wanted;
 }
 
 /** One cluster of a deploy; its inventory is there once it was reached. */
@@ -152,7 +151,7 @@ async function runSteps(
     fleet: Cluster[];
     stopped: () => boolean;
     replace?: ReadonlySet<string>;
-    wanted?: Map<Step, Manifest[]>;
+    wanted?: Wanted;
   },
 ): Promise<void> {
   const { steps: done } = result;

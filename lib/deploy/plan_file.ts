@@ -85,10 +85,15 @@ async function refuseClosedPlace(path: string): Promise<void> {
 }
 
 async function isPlan(path: string): Promise<boolean> {
+  return schemaOf(await readFile(path, "utf8").catch(() => "")).startsWith(FORMAT);
+}
+
+/** The schema that a text names; "" for one that is no document. */
+function schemaOf(text: string): string {
   try {
-    return String(JSON.parse(await readFile(path, "utf8")).schema).startsWith(FORMAT);
+    return String(JSON.parse(text).schema);
   } catch {
-    return false;
+    return "";
   }
 }
 
@@ -110,14 +115,8 @@ export async function readPlan(path: string): Promise<PlanFile> {
   const text = await readFile(path, "utf8").catch((error) => error as Error);
   const fix = `make plan PLAN=${path} makes one`;
   if (text instanceof Error) throw unusable(path, text.message, fix);
-  let schema = "";
-  try {
-    const file = JSON.parse(text);
-    if (file?.schema === FORMAT + VERSION) return file;
-    schema = String(file?.schema);
-  } catch {
-    // Told below, like any other text.
-  }
+  const schema = schemaOf(text);
+  if (schema === FORMAT + VERSION) return JSON.parse(text);
   const isOther = schema.startsWith(FORMAT);
   const found = isOther ? `another revision made it, as ${schema}` : "it is no plan";
   throw unusable(path, `${found}; this one reads ${FORMAT}${VERSION}`, fix);
