@@ -94,7 +94,7 @@ remove-%: FORCE
 ## new-cluster       env file of one more edge; NAME=cluster-199-edge NODE_IP=192.168.101.199
 .PHONY: new-cluster
 new-cluster:
-	@$(RUN) scripts/operate/new_cluster.ts "NAME=$$NAME" "NODE_IP=$$NODE_IP" "CONTEXT=$$CONTEXT" "DOMAIN=$$DOMAIN"
+	@$(RUN) scripts/operate/new_cluster.ts
 
 ## certificates      CAs of the site and certificates of the clusters, for INGRESS_TLS and THANOS_GRPC_MTLS
 .PHONY: certificates

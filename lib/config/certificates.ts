@@ -98,6 +98,9 @@ export const DOORS: Kind = {
   },
 };
 
+/** Settings under which none of them needs to be there. */
+export const WITHOUT_PAIRS = { [DOORS.setting]: "false", [MUTUAL.setting]: "false" };
+
 interface PemFile {
   path: string;
   /** As shown to people. */

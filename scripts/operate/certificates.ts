@@ -7,7 +7,13 @@ import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
-import { certificatesIn, isFor, MONTH, privateKey } from "../../lib/config/certificates.ts";
+import {
+  certificatesIn,
+  isFor,
+  MONTH,
+  privateKey,
+  WITHOUT_PAIRS,
+} from "../../lib/config/certificates.ts";
 import { loadFleet, secretsOf } from "../../lib/config/cluster.ts";
 import { projectPath, text } from "../../lib/core/cluster.ts";
 import { command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
@@ -155,8 +161,7 @@ async function openssl(pair: string, more: string[]): Promise<void> {
 
 async function certificates(): Promise<void> {
   // Without these the certificates that are missing would be the first problem.
-  const off = { INGRESS_TLS: "false", THANOS_GRPC_MTLS: "false" };
-  const environment = { ...Deno.env.toObject(), ...off };
+  const environment = { ...Deno.env.toObject(), ...WITHOUT_PAIRS };
   const fleet = await loadFleet({ ...WITHOUT_SECRETS, environment });
   maskSecrets(fleet.flatMap(secretsOf));
   const report = new Report();
@@ -173,7 +178,8 @@ async function certificates(): Promise<void> {
   }
   report.say(changeCount(count));
   if (count === 0) return;
-  report.say(`next  ${Object.keys(off).join("=true or ")}=true in env/common.env, then: make all`);
+  const settings = Object.keys(WITHOUT_PAIRS).map((name) => `${name}=true`).join(" or ");
+  report.say(`next  ${settings} in env/common.env, then: make all`);
 }
 
 if (import.meta.main) await command("certificates.ts", {}, certificates);

@@ -1,43 +1,34 @@
-// new-cluster: writes env/cluster-<id>.env for one more edge, after every check that needs no deploy:
-// `scripts/operate/new_cluster.ts NAME=cluster-199-edge NODE_IP=192.168.101.199 [CONTEXT=...] [DOMAIN=...]`.
-// What is not given follows the pattern of the edges there are. A host that is not up yet is a warning.
+// new-cluster: writes env/cluster-<id>.env for one more edge, after every check that needs no host. NAME and NODE_IP,
+// CONTEXT and DOMAIN come by the environment; what is not given follows the pattern of the edges there are. Whether
+// the host is up and fit, make preflight says.
 import "../needs.ts";
-import { once } from "node:events";
 import { rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { resolve } from "node:path";
-import process from "node:process";
 import {
   chooseClusters,
   type FleetOptions,
   loadFleet,
   secretsOf,
 } from "../../lib/config/cluster.ts";
-import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
+import { WITHOUT_PAIRS } from "../../lib/config/certificates.ts";
+import { type Cluster, flag, projectPath, text } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { contextServers, refuseOtherServer } from "../../lib/kube/target.ts";
 import { clusterFiles } from "../../lib/config/files.ts";
 import { maskSecrets, print, Report } from "../../lib/io/report.ts";
 
-const WORDS = ["NAME", "NODE_IP", "CONTEXT", "DOMAIN"];
 const EXAMPLE = "make new-cluster NAME=cluster-199-edge NODE_IP=192.168.101.199";
 
-/** What the operator says of the new edge; an empty word follows the pattern of the other edges. */
-type Wish = Record<string, string>;
+/** What the operator says of the new edge; what is empty follows the pattern of the other edges. */
+export type Wish = Partial<Record<"NAME" | "NODE_IP" | "CONTEXT" | "DOMAIN", string>>;
 
-/** `NAME=value` words as a wish. @throws {DeployError} exit 2 for another word, or a missing one. */
-function wishOf(words: string[]): Wish {
-  const nameIn = (word: string) => word.split("=", 1)[0]!;
-  const valueIn = (word: string) => word.slice(word.indexOf("=") + 1).trim();
-  const wish = Object.fromEntries(words.map((word) => [nameIn(word), valueIn(word)]));
-  const strange = words.filter((word) => !WORDS.includes(nameIn(word)));
-  const missing = ["NAME", "NODE_IP"].filter((name) => !wish[name]);
-  // A line of an env file would end, or begin another one, there.
+/** @throws {DeployError} exit 2 for what is missing, or what a line of an env file would end at. */
+function refuseUnfit(wish: Wish): void {
+  const missing = (["NAME", "NODE_IP"] as const).filter((name) => !wish[name]);
   const cut = Object.entries(wish).filter(([, value]) => /[\s'"`#]/.test(value));
-  if (strange.length === 0 && missing.length === 0 && cut.length === 0) return wish;
+  if (missing.length === 0 && cut.length === 0) return;
   throw refusal("Cannot understand what to add", [
-    ...strange.map((word) => `${word}: known words are ${WORDS.join(", ")}`),
     ...cut.map(([name]) => `${name} holds a blank, a line break, a quote or a #`),
     ...missing.map((name) => `${name} is missing`),
   ]);
@@ -74,16 +65,16 @@ DOMAIN=${wish.DOMAIN || like("DOMAIN")}
 }
 
 /**
- * Writes the env file of a new edge below `root` once the whole fleet with it is found well; `missing` is what a
- * deploy will need that is not there yet, one line each.
+ * Writes the env file of a new edge below `root` once the whole fleet with it is found well; `needsPair`: before
+ * anything else it wants a certificate.
  * @throws {DeployError} exit 2 for what does not fit, exit 4 when the context leads elsewhere; nothing
  * is written then.
  */
 export async function addCluster(
-  words: string[],
-  { root = projectPath("."), environment }: FleetOptions = {},
-): Promise<{ id: string; file: string; text: string; missing: string[] }> {
-  const wish = wishOf(words);
+  wish: Wish,
+  { root = projectPath("."), environment = Deno.env.toObject() }: FleetOptions = {},
+): Promise<{ id: string; file: string; text: string; needsPair: boolean }> {
+  refuseUnfit(wish);
   const id = newId(wish);
   const file = `env/cluster-${id}.env`;
   if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) throw taken(file);
@@ -92,39 +83,23 @@ export async function addCluster(
   maskSecrets(fleet.flatMap(secretsOf));
   const model = fleet.find(({ role }) => role === "edge") ?? fleet[0]!;
   const text = envFile(id, wish, model);
-  const planned = { id, text };
-  const whole = await loadFleet({ root, environment, planned, withoutSecrets: true })
-    .catch((error) => {
-      if (!(error instanceof DeployError)) throw error;
-      const fix = "nothing was written: change what the lines name, and type it again";
-      throw refusal(`Cannot add cluster ${id}`, error.where, fix);
-    });
-  const missing = await missingYet(chooseClusters(whole, [id])[0]!);
+  // Its certificates are made when it is one of the clusters.
+  const whole = await loadFleet({
+    root,
+    environment: { ...environment, ...WITHOUT_PAIRS },
+    planned: { id, text },
+    withoutSecrets: true,
+  }).catch((error) => {
+    if (!(error instanceof DeployError)) throw error;
+    const fix = "nothing was written: change what the lines name, and type it again";
+    throw refusal(`Cannot add cluster ${id}`, error.where, fix);
+  });
+  const [cluster] = chooseClusters(whole, [id]) as [Cluster];
+  const server = (await contextServers(cluster)).get(String(cluster.vars.KUBE_CONTEXT));
+  if (server !== undefined) refuseOtherServer(cluster, server);
   await writeNew(root, file, text);
-  return { id, file, text, missing };
-}
-
-async function missingYet(cluster: Cluster): Promise<string[]> {
-  const context = text(cluster, "KUBE_CONTEXT");
-  const server = (await contextServers(cluster)).get(context);
-  if (server === undefined) {
-    return [`the kubeconfig has no context ${context} yet (kubectl config get-contexts)`];
-  }
-  refuseOtherServer(cluster, server);
-  if (URL.canParse(server) && await answers(new URL(server))) return [];
-  return [`nobody answers at ${server} yet (kubectl --context ${context} get nodes)`];
-}
-
-async function answers({ hostname, port }: URL): Promise<boolean> {
-  const socket = connect({ host: hostname, port: Number(port || 443) });
-  try {
-    await once(socket, "connect", { signal: AbortSignal.timeout(3000) });
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
+  const needsPair = Object.keys(WITHOUT_PAIRS).some((name) => flag(model, name));
+  return { id, file, text, needsPair };
 }
 
 /** Writes a file that must not be there; what cannot be written whole is taken away again. */
@@ -152,17 +127,14 @@ function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {
   return new DeployError(what, { exitCode: ExitCode.config, where, fix });
 }
 
-async function newCluster(words: string[]): Promise<void> {
-  // make puts its words into the environment too, where they would mean every cluster.
-  const { NODE_IP: _ip, DOMAIN: _domain, ...environment } = process.env as Record<string, string>;
-  const { id, file, text, missing } = await addCluster(words, { environment });
-  print(`${file}\n\n${text}`);
-  const report = new Report();
-  for (const line of missing) report.warn(line);
-  report.say(`\nnext  make plan-${id}\n      make cluster-${id}`);
-}
-
 if (import.meta.main) {
-  const usage = `new-cluster.ts ${WORDS.map((word) => `${word}=...`).join(" ")}`;
-  await command(usage, {}, newCluster);
+  await command("[CONTEXT=...] [DOMAIN=...] NAME=... NODE_IP=... new_cluster.ts", {}, async () => {
+    // For the fleet that there is they would mean every cluster.
+    const { NAME, NODE_IP, CONTEXT, DOMAIN, ...environment } = Deno.env.toObject();
+    const wish = { NAME, NODE_IP, CONTEXT, DOMAIN };
+    const { id, file, text, needsPair } = await addCluster(wish, { environment });
+    print(`${file}\n\n${text}`);
+    const next = [...needsPair ? ["certificates"] : [], `preflight-${id}`, `cluster-${id}`];
+    new Report().say(`\nnext  ${next.map((goal) => `make ${goal}`).join("\n      ")}`);
+  });
 }

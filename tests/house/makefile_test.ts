@@ -172,10 +172,8 @@ Deno.test("make splits ARGS, CLUSTER and CLUSTERS at blanks, and hands the rest 
   ]);
   assert.deepEqual(await words("compare", "CLUSTERS=197 198"), ["197", "198"]);
   assert.deepEqual(await words("cluster-196"), ["deploy", "196"]);
-  assert.deepEqual((await words("new-cluster", "NAME=a b", "NODE_IP=1.2.3.4")).slice(0, 2), [
-    "NAME=a b",
-    "NODE_IP=1.2.3.4",
-  ]);
+  const { env } = await shop.run(["new-cluster", "NAME=a b", "NODE_IP=1.2.3.4"]);
+  assert.deepEqual([env.NAME, env.NODE_IP], ["a b", "1.2.3.4"]);
 });
 
 /** Targets that take no cluster. */

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { DeployError } from "../../lib/core/error.ts";
-import { addCluster } from "../../scripts/operate/new_cluster.ts";
+import { addCluster, type Wish } from "../../scripts/operate/new_cluster.ts";
 import { fakeKubectl, type Reply } from "../support/fake_kubectl.ts";
+import { grpcFolder } from "../support/grpc_fixture.ts";
 import { type Project, project, wording } from "../support/project_fixture.ts";
 
-const EDGE = ["NAME=cluster-199-edge", "NODE_IP=192.168.101.199", "CONTEXT=", "DOMAIN="];
+const EDGE: Wish = { NAME: "cluster-199-edge", NODE_IP: "192.168.101.199", CONTEXT: "" };
 const FILE = `# 199: edge on 192.168.101.199
 CLUSTER_ID=199
 CLUSTER_NAME=cluster-199-edge
@@ -33,11 +33,11 @@ function options({ root }: Project, environment: Record<string, string> = {}) {
 /** The refusal of a cluster that must not be added; env/ is as before. */
 async function refusal(
   place: Project,
-  words: string[],
+  wish: Wish,
   environment: Record<string, string> = {},
 ): Promise<DeployError> {
   const before = await readdir(join(place.root, "env"));
-  const error = await addCluster(words, options(place, environment)).catch((error) => error);
+  const error = await addCluster(wish, options(place, environment)).catch((error) => error);
   assert.ok(error instanceof DeployError, `not refused: ${error}`);
   assert.deepEqual(await readdir(join(place.root, "env")), before);
   return error;
@@ -46,22 +46,21 @@ async function refusal(
 Deno.test("addCluster() writes the file of an edge after the pattern of the others", async () => {
   await fakeKubectl(kubeconfig("mkube-197", "https://192.168.101.197:8443"));
   await using place = await project();
-  const { file, text, missing } = await addCluster(EDGE, options(place));
+  const { file, text } = await addCluster(EDGE, options(place));
   assert.deepEqual([file, text], ["env/cluster-199.env", FILE]);
   assert.equal(await readFile(join(place.root, file), "utf8"), FILE);
   assert.deepEqual(
     (await readdir(join(place.root, "env"))).filter((name) => /part/.test(name)),
     [],
   );
-  assert.match(missing.join(), /no context mkube-199 yet/);
   assert.equal((await place.load()).at(-1)?.id, "199");
 });
 
 Deno.test("addCluster() completes a bare name, and takes CONTEXT and DOMAIN as given", async () => {
   await fakeKubectl(kubeconfig("x", "https://192.168.101.197:8443"));
   await using place = await project();
-  const bare = ["NAME=cluster-199", "NODE_IP=192.168.101.199"];
-  const { text } = await addCluster([...bare, "CONTEXT=site-a", "DOMAIN=a.lab"], options(place));
+  const wish = { ...EDGE, NAME: "cluster-199", CONTEXT: "site-a", DOMAIN: "a.lab" };
+  const { text } = await addCluster(wish, options(place));
   assert.match(text, /^CLUSTER_NAME=cluster-199-edge\nCLUSTER_ROLE=edge\nKUBE_CONTEXT=site-a$/m);
   assert.match(text, /^DOMAIN=a\.lab$/m);
 });
@@ -69,16 +68,16 @@ Deno.test("addCluster() completes a bare name, and takes CONTEXT and DOMAIN as g
 Deno.test("addCluster() finds the pattern at the centre of a fleet without an edge", async () => {
   await fakeKubectl(kubeconfig("x", "https://192.168.101.197:8443"));
   await using place = await project({ "cluster-197.env": null, "cluster-198.env": null });
-  const { text } = await addCluster(["NAME=cluster-199", ...EDGE.slice(1)], options(place));
+  const { text } = await addCluster({ ...EDGE, NAME: "cluster-199" }, options(place));
   assert.equal(text, FILE);
 });
 
-Deno.test("addCluster() refuses words that it does not know or lacks, and other names", async () => {
+Deno.test("addCluster() refuses what lacks a word, and other names", async () => {
   await using place = await project();
-  const words = wording(await refusal(place, ["NAME=cluster-199", "NODEIP=1.2.3.4"]));
-  assert.match(words, /NODEIP=1\.2\.3\.4: known words[^]*NODE_IP is missing/);
+  const words = wording(await refusal(place, { NAME: "cluster-199" }));
+  assert.match(words, /NODE_IP is missing/);
   for (const name of ["edge-199", "cluster-0", "cluster-199_a", "cluster-199-", "cluster-999999"]) {
-    const error = await refusal(place, [`NAME=${name}`, "NODE_IP=192.168.101.199"]);
+    const error = await refusal(place, { ...EDGE, NAME: name });
     assert.equal(error.exitCode, 2);
     assert.match(wording(error), new RegExp(`NAME is "${name}": expected cluster-<number>`));
   }
@@ -86,24 +85,25 @@ Deno.test("addCluster() refuses words that it does not know or lacks, and other 
 
 Deno.test("addCluster() never writes over a cluster", async () => {
   await using place = await project();
-  const error = await refusal(place, ["NAME=cluster-197-edge", "NODE_IP=192.168.101.199"]);
+  const error = await refusal(place, { ...EDGE, NAME: "cluster-197-edge" });
   assert.equal(error.exitCode, 2);
   assert.match(wording(error), /there already[^]*env\/cluster-197\.env/);
 });
 
-const CLASHES: [words: string[], told: RegExp][] = [
-  [["NODE_IP=192.168.101.197"], /NODE_IP is "192\.168\.101\.197", as in env\/cluster-197/],
-  [["NODE_IP=192.168.101.299"], /NODE_IP is "192\.168\.101\.299": expected an IPv4 address/],
-  [["DOMAIN=mkube-198.miribit.lab"], /DOMAIN is "mkube-198\.miribit\.lab", as in env\/cluster-198/],
-  [["CONTEXT=mkube-196"], /KUBE_CONTEXT is "mkube-196", as in env\/cluster-196/],
+const CLASHES: [wish: Wish, told: RegExp][] = [
+  [{ NODE_IP: "192.168.101.197" }, /NODE_IP is "192\.168\.101\.197", as in env\/cluster-197/],
+  [{ NODE_IP: "192.168.101.299" }, /NODE_IP is "192\.168\.101\.299": expected an IPv4 address/],
+  [
+    { DOMAIN: "mkube-198.miribit.lab" },
+    /DOMAIN is "mkube-198\.miribit\.lab", as in env\/cluster-198/,
+  ],
+  [{ CONTEXT: "mkube-196" }, /KUBE_CONTEXT is "mkube-196", as in env\/cluster-196/],
 ];
 
-for (const [words, told] of CLASHES) {
-  Deno.test(`addCluster() refuses ${words} of another cluster, or of none`, async () => {
+for (const [wish, told] of CLASHES) {
+  Deno.test(`addCluster() refuses ${Object.entries(wish).join()} of another cluster, or of none`, async () => {
     await using place = await project();
-    const names = words.map((word) => word.split("=")[0]);
-    const all = [...EDGE.filter((word) => !names.includes(word.split("=")[0])), ...words];
-    const error = await refusal(place, all);
+    const error = await refusal(place, { ...EDGE, ...wish });
     assert.equal(error.exitCode, 2);
     assert.match(wording(error), told);
     assert.match(wording(error), /nothing was written/);
@@ -127,9 +127,8 @@ Deno.test("addCluster() says which name it cannot derive", async () => {
 
 Deno.test("P11: addCluster() refuses words that would write lines of their own, or that no shell takes as they are", async () => {
   await using place = await project();
-  for (const context of ["a\nSTORAGE=existing", "a\u200b", "a$HOME`id`", "'q uoted'", "a #x;y"]) {
-    const words = [...EDGE.slice(0, 2), `CONTEXT=${context}`];
-    assert.equal((await refusal(place, words)).exitCode, 2, context);
+  for (const CONTEXT of ["a\nSTORAGE=existing", "a\u200b", "a$HOME`id`", "'q uoted'", "a #x;y"]) {
+    assert.equal((await refusal(place, { ...EDGE, CONTEXT })).exitCode, 2, CONTEXT);
   }
   for (
     const address of [
@@ -141,7 +140,7 @@ Deno.test("P11: addCluster() refuses words that would write lines of their own, 
       "fe80::1",
     ]
   ) {
-    const error = await refusal(place, [EDGE[0]!, `NODE_IP=${address}`]);
+    const error = await refusal(place, { ...EDGE, NODE_IP: address });
     assert.match(wording(error), /env\/cluster-199\.env:6 {2}NODE_IP is/, address);
   }
 });
@@ -154,17 +153,11 @@ Deno.test("A24: addCluster() refuses a context that leads to another address", a
   assert.match(wording(error), /expected 192\.168\.101\.199, the kubeconfig says \S+198/);
 });
 
-Deno.test("addCluster() warns of an API server that does not answer, and of nothing when it does", async () => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as { port: number };
-  await fakeKubectl(kubeconfig("mkube-199", `https://127.0.0.1:${port}`));
-  const here = { PROFILE: "local" };
-  const files = { "profiles/local.env": "API_HOST=127.0.0.1\nSIMULATED_NODES=true\n" };
-  await using first = await project(files);
-  assert.deepEqual((await addCluster(EDGE, options(first, here))).missing, []);
-  await new Promise((resolve) => server.close(resolve));
-  await using second = await project(files);
-  const { missing } = await addCluster(EDGE, options(second, here));
-  assert.match(missing.join(), new RegExp(`nobody answers at https://127.0.0.1:${port} yet`));
+Deno.test("addCluster() needs no certificate of an edge that make certificates does not know yet", async () => {
+  await fakeKubectl(kubeconfig("x", "https://192.168.101.197:8443"));
+  await using place = await project();
+  await using folder = await grpcFolder();
+  const { needsPair } = await addCluster(EDGE, options(place, folder.environment));
+  assert.equal(needsPair, true);
+  await assert.rejects(place.load(folder.environment), /Cannot load/);
 });
