@@ -5,11 +5,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import process from "node:process";
 import { choiceFor, command, type Flags, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { ageText } from "../../lib/core/quantity.ts";
+import { DeployError } from "../../lib/core/error.ts";
 import { FEW } from "../../lib/core/short_list.ts";
 import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
-import { type Age, fleetStatus, type Health, LOOKBACK, STATES } from "./centre/status.ts";
+import {
+  ageWord,
+  exitCodeOfStatus,
+  fleetStatus,
+  type Health,
+  LOOKBACK,
+  STATES,
+  timeLeft,
+} from "./centre/status.ts";
 import { atCentre, jsonOf } from "./centre/way.ts";
 
 const FLAGS = {
@@ -47,12 +54,6 @@ async function show(clusters: Cluster[], fleet: Cluster[], flags: Flags): Promis
   return exitCodeOfStatus(found);
 }
 
-/** 0 when all are well or paused, else 11. */
-export function exitCodeOfStatus(found: Health[]): number {
-  const isFine = ({ state }: Health) => state === "well" || state === "paused";
-  return found.every(isFine) ? ExitCode.done : ExitCode.verification;
-}
-
 /** The page for people, 80 columns wide; `all`: none is folded. */
 export function statusPage(found: Health[], { all = false, now = new Date() } = {}): string {
   const well = found.filter(({ state }) => state === "well");
@@ -78,16 +79,15 @@ function cut(line: string): string {
 
 function cellsOf(one: Health, now: Date): string[] {
   const { id, role, state, sampleAge, uploadAge, logAge, alerts, volume, certificate, look } = one;
-  const left = certificate && (Date.parse(certificate.ends) - now.getTime()) / 1000;
   return [
     `${id}-${role}`,
     state === "critical" ? "crit" : state,
-    textOf(sampleAge, `>${LOOKBACK}`),
-    textOf(uploadAge, "none"),
-    textOf(logAge, ">2h"),
+    ageWord(sampleAge, `>${LOOKBACK}`),
+    ageWord(uploadAge, "none"),
+    ageWord(logAge, ">2h"),
     alerts ? alertsText(alerts) : "-",
     volume ? `${Math.round(volume.used * 100)}%` : "-",
-    left === null ? "-" : left < 0 ? "over" : ageText(left),
+    timeLeft(certificate, now),
     look,
   ];
 }
@@ -95,9 +95,4 @@ function cellsOf(one: Health, now: Date): string[] {
 function alertsText({ critical, warning }: { critical: number; warning: number }): string {
   const few = (count: number, of: string) => count > 0 ? [`${Math.min(99, count)}${of}`] : [];
   return [...few(critical, "c"), ...few(warning, "w")].join(" ") || "0";
-}
-
-/** `-` for what nobody knows. */
-function textOf(age: Age, none: string): string {
-  return age === null ? "-" : age === "none" ? none : ageText(age);
 }

@@ -9,9 +9,14 @@ import type { DeployError } from "../../lib/core/error.ts";
 import { columnsOf } from "../../lib/io/report.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
 import { alarmOf, alarmPage, exitCodeOfAlarm } from "../../scripts/operate/alerts.ts";
-import { fleetStatus, type Health, QUESTIONS } from "../../scripts/operate/centre/status.ts";
+import {
+  exitCodeOfStatus,
+  fleetStatus,
+  type Health,
+  QUESTIONS,
+} from "../../scripts/operate/centre/status.ts";
 import { type Ask, atCentre, jsonOf } from "../../scripts/operate/centre/way.ts";
-import { exitCodeOfStatus, statusPage } from "../../scripts/operate/status.ts";
+import { statusPage } from "../../scripts/operate/status.ts";
 import { fixtureFleet } from "../support/cluster_fixture.ts";
 import { fakeKubectl, FLEET_CONFIG, identityReply } from "../support/fake_kubectl.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";

@@ -29,8 +29,11 @@ export interface Firing {
 }
 
 /** How many fire, one series for each name and cluster. */
+export const COUNTED = `count by (${SAME.join(", ")}) (ALERTS{alertstate="firing"})`;
+
+/** The alerts that fire now, counted. */
 export async function countedAlerts(ask: Ask): Promise<Sample[]> {
-  return await valuesOf(ask, `count by (${SAME.join(", ")}) (ALERTS{alertstate="firing"})`);
+  return await valuesOf(ask, COUNTED);
 }
 
 /** How bad it is; what has another severity or none reaches people as well, and is a warning. A signal has none. */

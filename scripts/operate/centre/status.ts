@@ -3,6 +3,8 @@
 import { certificatesIn } from "../../../lib/config/certificates.ts";
 import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, isPaused, text } from "../../../lib/core/cluster.ts";
+import { ExitCode } from "../../../lib/core/error.ts";
+import { ageText } from "../../../lib/core/quantity.ts";
 import { judgeCertificates } from "../../checks/certificates.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { aboutOf, countedAlerts, isHeard, severityOf } from "./alerts.ts";
@@ -45,13 +47,13 @@ const LATEST_UPLOAD = 8400;
 /** The kubelet alone writes a line every minute. */
 const LATEST_LINE = 900;
 /** As the dashboards paint it red; alerts come before it where it fills fast. */
-const FULL = 0.9;
+export const FULL = 0.9;
 
 const LINES = 'opensearch_indices_docs_primary{index=~"logs-(k8s|host)-.*"}';
 const UPLOADED = 'thanos_objstore_bucket_last_successful_upload_time{job="thanos-sidecar"}';
-const CLAIMS = "max by (cluster, namespace, persistentvolumeclaim) " +
+export const CLAIMS = "max by (cluster, namespace, persistentvolumeclaim) " +
   "(kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes)";
-const DISKS = "max by (cluster, instance, mountpoint) (1 - " +
+export const DISKS = "max by (cluster, instance, mountpoint) (1 - " +
   'node_filesystem_avail_bytes{fstype=~"ext.|xfs|btrfs|zfs"} / node_filesystem_size_bytes)';
 
 /** Questions that cost the same for three clusters and for thirty; times in seconds since 1970, 0: never. */
@@ -67,10 +69,16 @@ export const QUESTIONS = {
   kubelets: "min by (cluster) (time() + kubelet_certificate_manager_client_ttl_seconds < Inf)",
 };
 
-type Answers = Record<keyof typeof QUESTIONS | "alerts" | "before", Sample[]>;
+/** What the centre answered; `before`: of those that are away. */
+export type Answers = Record<keyof typeof QUESTIONS | "alerts" | "before", Sample[]>;
 
 /** Asks the centre about these clusters, and gives them the worst first. */
 export async function fleetStatus(ask: Ask, clusters: Cluster[]): Promise<Health[]> {
+  return healthOf(clusters, await answersOf(ask, clusters));
+}
+
+/** Asks the centre about these clusters. */
+export async function answersOf(ask: Ask, clusters: Cluster[]): Promise<Answers> {
   const asked = Object.entries(QUESTIONS).map(async ([name, expression]) =>
     [name, await valuesOf(ask, expression)] as const
   );
@@ -80,7 +88,30 @@ export async function fleetStatus(ask: Ask, clusters: Cluster[]): Promise<Health
   const away = clusters.map((cluster) => text(cluster, "CLUSTER_NAME"))
     .filter((name) => !there.has(name));
   if (away.length > 0) answers.before = await valuesOf(ask, lastSeen(away));
+  return answers;
+}
+
+/** How the clusters are by these answers, the worst first. */
+export function healthOf(clusters: Cluster[], answers: Answers): Health[] {
   return clusters.map((cluster) => statusOf(cluster, answers)).sort(worstFirst);
+}
+
+/** 0 when all are well or paused, else 11. */
+export function exitCodeOfStatus(found: Health[]): number {
+  const isFine = ({ state }: Health) => state === "well" || state === "paused";
+  return found.every(isFine) ? ExitCode.done : ExitCode.verification;
+}
+
+/** An age in a word, `-` where nobody knows; `none`: what there is to say of what is not there. */
+export function ageWord(age: Age, none: string): string {
+  return age === null ? "-" : age === "none" ? none : ageText(age);
+}
+
+/** The time that a certificate has left, in a word. */
+export function timeLeft(certificate: Health["certificate"], now: Date): string {
+  if (!certificate) return "-";
+  const left = (Date.parse(certificate.ends) - now.getTime()) / 1000;
+  return left < 0 ? "over" : ageText(left);
 }
 
 /** One series of each cluster, or that would be a week of all of them. */
@@ -100,7 +131,7 @@ function statusOf(cluster: Cluster, answers: Answers): Health {
     logAge: ageOf(own("lines")),
     alerts: countsOf(cluster, answers.alerts),
     volume: volumeOf(own("volumes")),
-    certificate: firstToEnd(cluster, own("kubelets")),
+    certificate: certificatesOf(cluster, answers)[0] ?? null,
   };
   if (isPaused(cluster)) {
     const { reason, until } = cluster.pause!;
@@ -114,19 +145,34 @@ function statusOf(cluster: Cluster, answers: Answers): Health {
 }
 
 function stateOf(cluster: Cluster, found: Facts): Health["state"] {
-  const { uploadAge, logAge, alerts, volume, certificate } = found;
-  if (alerts?.critical) return "critical";
-  // No line can be new where nobody reads any.
-  const lines = hiddenBy(cluster, "fluent-bit") ? 0 : logAge;
+  if (found.alerts?.critical) return "critical";
+  if (wrongIn(cluster, found).length > 0) return "warn";
+  const { uploadAge, alerts, volume } = found;
+  return [uploadAge, linesOf(cluster, found), alerts, volume].includes(null) ? "unknown" : "well";
+}
+
+/** What is known to be wrong with a cluster from which samples arrive: names of columns. */
+export function wrongIn(cluster: Cluster, found: Facts): string[] {
+  const { uploadAge, alerts, volume, certificate } = found;
+  const lines = linesOf(cluster, found);
   const isOld = (age: Age, limit: number) => typeof age === "number" && age > limit;
-  const isBad = alerts?.warning || isOld(uploadAge, LATEST_UPLOAD) || isOld(lines, LATEST_LINE) ||
-    lines === "none" || (volume?.used ?? 0) >= FULL || certificate?.soon;
-  if (isBad) return "warn";
-  return [uploadAge, lines, alerts, volume].includes(null) ? "unknown" : "well";
+  const columns = {
+    upload: isOld(uploadAge, LATEST_UPLOAD),
+    logs: isOld(lines, LATEST_LINE) || lines === "none",
+    alerts: alerts !== null && alerts.critical + alerts.warning > 0,
+    disk: (volume?.used ?? 0) >= FULL,
+    cert: certificate?.soon,
+  };
+  return Object.entries(columns).flatMap(([name, isWrong]) => isWrong ? [name] : []);
+}
+
+/** No line can be new where nobody reads any. */
+function linesOf(cluster: Cluster, { logAge }: Facts): Age {
+  return hiddenBy(cluster, "fluent-bit") ? 0 : logAge;
 }
 
 /** Seconds since the time that a series says; by the clock of the centre, which has none of the edges' errors. */
-function ageOf(sample?: Sample): Age {
+export function ageOf(sample?: Sample): Age {
   if (!sample) return null;
   const [now, time] = sample.value;
   return Number(time) === 0 ? "none" : Math.max(0, Math.round(now - Number(time)));
@@ -145,14 +191,22 @@ function countsOf(cluster: Cluster, counted: Sample[]): Health["alerts"] {
 }
 
 function volumeOf(sample: Sample | undefined): Health["volume"] {
-  if (!sample) return null;
-  const { namespace, persistentvolumeclaim: claim, instance, mountpoint } = sample.metric;
-  const what = claim ? `${namespace}/${claim}` : `${mountpoint} of ${instance}`;
-  return { what, used: Number(sample.value[1]) };
+  return sample ? { what: volumeName(sample.metric), used: Number(sample.value[1]) } : null;
 }
 
-/** Of those that files of env/ hold, and the kubelet's own, which renews itself. */
-function firstToEnd(cluster: Cluster, kubelet: Sample | undefined): Health["certificate"] {
+/** Which claim, or disk of a node, a series is about. */
+export function volumeName(labels: Sample["metric"]): string {
+  const { namespace, persistentvolumeclaim: claim, instance, mountpoint } = labels;
+  return claim ? `${namespace}/${claim}` : `${mountpoint} of ${instance}`;
+}
+
+/** Of those that files of env/ hold, and the kubelet's own, which renews itself; the first to end first. */
+export function certificatesOf(
+  cluster: Cluster,
+  { kubelets }: Pick<Answers, "kubelets">,
+): NonNullable<Facts["certificate"]>[] {
+  const name = text(cluster, "CLUSTER_NAME");
+  const kubelet = kubelets.find(({ metric }) => metric.cluster === name);
   const files = [
     ["of its doors (INGRESS_TLS_DIR)", cluster.doorCertificate?.certificate],
     ["between clusters (GRPC_TLS_DIR)", cluster.grpcIdentity?.certificate],
@@ -171,7 +225,7 @@ function firstToEnd(cluster: Cluster, kubelet: Sample | undefined): Health["cert
   const all = [...ours, ...its ? [{ whose: "of a kubelet", ends: its, soon: false }] : []];
   const sooner = (one: typeof all[number], other: typeof all[number]) =>
     Number(other.soon) - Number(one.soon) || one.ends.localeCompare(other.ends);
-  return all.sort(sooner)[0] ?? null;
+  return all.sort(sooner);
 }
 
 function worstFirst(one: Health, other: Health): number {

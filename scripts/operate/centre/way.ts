@@ -43,10 +43,10 @@ export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<
   }
 }
 
-/** The value of an expression now. */
-export async function valuesOf(ask: Ask, expression: string): Promise<Sample[]> {
+/** The value of an expression now, or (`T`) the values of one over a time, such as `up[1h:1m]`. */
+export async function valuesOf<T = Sample>(ask: Ask, expression: string): Promise<T[]> {
   const path = `/api/v1/query?query=${encodeURIComponent(expression)}`;
-  return (await ask<{ result: Sample[] }>(path)).result;
+  return (await ask<{ result: T[] }>(path)).result;
 }
 
 /** What docs/schema/NAME.json describes, without any secret. */
