@@ -128,6 +128,11 @@ restore-volume:
 status:
 	@$(RUN) scripts/operate/status.ts $(FLEET) $$ARGS
 
+## report            the page for Monday, as HTML and JSON in report/: what to do this week; ARGS=--into=FOLDER
+.PHONY: report
+report:
+	@$(RUN) scripts/operate/report.ts $(FLEET) $$ARGS
+
 ## alerts            what fires anywhere, its runbook and where to silence it (alerts-196 for one); ARGS=--json
 .PHONY: alerts
 alerts:

@@ -7,7 +7,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import type { DeployError } from "../../lib/core/error.ts";
 import { columnsOf } from "../../lib/io/report.ts";
-import type { Sample } from "../../scripts/checks/metrics.ts";
 import { alarmOf, alarmPage, exitCodeOfAlarm } from "../../scripts/operate/alerts.ts";
 import {
   exitCodeOfStatus,
@@ -15,102 +14,23 @@ import {
   type Health,
   QUESTIONS,
 } from "../../scripts/operate/centre/status.ts";
-import { type Ask, atCentre, jsonOf } from "../../scripts/operate/centre/way.ts";
+import { atCentre, jsonOf } from "../../scripts/operate/centre/way.ts";
 import { statusPage } from "../../scripts/operate/status.ts";
-import { fixtureFleet } from "../support/cluster_fixture.ts";
+import {
+  centreWith,
+  fleet,
+  fleetOf,
+  nameOf,
+  NOW,
+  RULER,
+  type Seen,
+  WELL,
+} from "../support/centre.ts";
 import { fakeKubectl, FLEET_CONFIG, identityReply } from "../support/fake_kubectl.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
 
-const fleet = await fixtureFleet({ KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 const ALL = { clusters: fleet, paused: [], fleet };
-const NOW = 1_800_000_000;
 const AT = new Date(NOW * 1000);
-
-/** A fleet of so many clusters: the three of env/, and more edges like the last. */
-function fleetOf(count: number): Cluster[] {
-  const peers = Array.from({ length: count }, (_, index) => {
-    const id = String(196 + index);
-    return { ...fleet[Math.min(index, 2)]!.fleet[Math.min(index, 2)]!, id, name: nameOf(id) };
-  });
-  return peers.map(({ id, name }, index) => {
-    const like = fleet[Math.min(index, 2)]!;
-    return { ...like, id, vars: { ...like.vars, CLUSTER_NAME: name }, fleet: peers };
-  });
-}
-
-function nameOf(id: string): string {
-  return id === "196" ? "cluster-196-central" : `cluster-${id}-edge`;
-}
-
-/** What the centre has of one cluster; undefined: no series. */
-interface Seen {
-  sample?: number;
-  before?: number;
-  upload?: number;
-  line?: number;
-  used?: number;
-  /** Days until the kubelet's certificate ends. */
-  days?: number;
-  alerts?: [name: string, severity: string, labels?: Record<string, string>][];
-  isSilent?: boolean;
-  ruler?: "away";
-}
-
-const WELL: Seen = {
-  sample: NOW - 12,
-  upload: NOW - 3600,
-  line: NOW - 61,
-  used: 0.61,
-  days: 300,
-};
-
-const RULER = { ruler_cluster: "cluster-196-central" };
-
-/** A centre that has this to say of the clusters; what it was asked is in `asked`. */
-function centreWith(seen: Record<string, Seen>, asked: string[] = [], rules: unknown[] = []): Ask {
-  const series = (value: (one: Seen) => number | undefined, more: Record<string, string> = {}) =>
-    Object.entries(seen).flatMap(([id, one]): Sample[] => {
-      const found = value(one);
-      if (found === undefined) return [];
-      return [{ metric: { cluster: nameOf(id), ...more }, value: [NOW, String(found)] }];
-    });
-  const alerts = Object.entries(seen).flatMap(
-    ([id, { alerts = [], isSilent, ruler }]): Sample[] => {
-      const all = isSilent ? alerts : [...alerts, ["Watchdog", "none"] as const];
-      const own = all.map(([alertname, severity, labels = {}]) => ({
-        cluster: nameOf(id),
-        alertname,
-        severity,
-        ...labels,
-      }));
-      const beat = { alertname: "GlobalWatchdog", severity: "none", ...RULER };
-      return [...own, ...id === "196" && ruler !== "away" ? [beat] : []].map((metric) => ({
-        metric: metric as Sample["metric"],
-        value: [NOW, "1"],
-      }));
-    },
-  );
-  const claim = { namespace: "monitoring", persistentvolumeclaim: "data" };
-  const answers: [start: string, samples: Sample[]][] = [
-    [QUESTIONS.samples, series(({ sample }) => sample)],
-    [QUESTIONS.uploads, series(({ upload }) => upload)],
-    [QUESTIONS.lines, series(({ line }) => line)],
-    [QUESTIONS.volumes, series(({ used }) => used, claim)],
-    [QUESTIONS.kubelets, series(({ days }) => days && NOW + days * 86400)],
-    ["count by (cluster, edge", alerts],
-    ["max by (cluster) (max_over_time(timestamp(up{", series(({ before }) => before)],
-  ];
-  const answer = (path: string) => {
-    asked.push(path);
-    const { pathname, searchParams } = new URL(path, "http://query");
-    if (pathname === "/api/v1/rules") return { groups: [{ rules }] };
-    const query = searchParams.get("query")!;
-    const found = answers.find(([start]) => query.startsWith(start));
-    assert.ok(found, query);
-    return { result: found[1] };
-  };
-  return <T>(path: string) => Promise.resolve(answer(path) as T);
-}
 
 async function statusOf(one: Seen): Promise<Health> {
   const [, edge] = fleetOf(3) as [Cluster, Cluster];

@@ -1,0 +1,96 @@
+// What a week tells of each cluster, asked of the centre: where its volumes go, what fired for how long, what was kept.
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
+import { REPOSITORY } from "../../components/logging/documents.ts";
+import type { Sample } from "../../checks/metrics.ts";
+import { aboutOf, COUNTED, severityOf } from "./alerts.ts";
+import { type Age, CLAIMS, DISKS, volumeName } from "./status.ts";
+import { type Ask, valuesOf } from "./way.ts";
+
+/** A claim, or a disk of a node. */
+export interface Filling {
+  cluster: string;
+  what: string;
+  /** How full it was in the last week, from 0 to 1, every four hours; the last one is now. */
+  points: number[];
+  /** Days until it is full at the pace of the week; none: not within a year; null: too little is known. */
+  days: Age;
+}
+
+/** An alert of the last week about a cluster. */
+export interface Fired {
+  cluster: string;
+  severity: string;
+  alert: string;
+  /** Hours of the week in which it fired, to five minutes. */
+  hours: number;
+}
+
+/** The week of some clusters. */
+export interface Week {
+  volumes: Filling[];
+  fired: Fired[];
+  /** When the last snapshot of logs was made. */
+  snapshots: Sample[];
+  /** When the last backup was made of the volume whose last one is the oldest. */
+  backups: Sample[];
+}
+
+/** Questions that cost one answer each; the first and the second look at seven days. */
+export const WEEK = {
+  volumes: `(${CLAIMS} or ${DISKS})[7d:4h]`,
+  hours: `count_over_time((${COUNTED})[7d:5m]) / 12`,
+  snapshots: "max by (cluster) " +
+    `(opensearch_snapshot_stats_latest_snapshot_timestamp_seconds{repository="${REPOSITORY}"})`,
+  backups: "min by (cluster) (longhorn_chosen_volume_last_backup_at)",
+};
+
+/** Seconds of a day. */
+const DAY = 86_400;
+
+type Points = [time: number, used: string][];
+
+/** Asks the centre about the week of these clusters; what ends first and what fired longest comes first. */
+export async function weekOf(ask: Ask, clusters: Cluster[]): Promise<Week> {
+  const [filling, hours, snapshots, backups] = await Promise.all([
+    valuesOf<{ metric: Sample["metric"]; values: Points }>(ask, WEEK.volumes),
+    valuesOf(ask, WEEK.hours),
+    valuesOf(ask, WEEK.snapshots),
+    valuesOf(ask, WEEK.backups),
+  ]);
+  const ids = new Map(clusters.map((cluster) => [text(cluster, "CLUSTER_NAME"), cluster.id]));
+  const volumes = filling.flatMap(({ metric, values }): Filling[] => {
+    const cluster = ids.get(metric.cluster ?? "");
+    const points = values.map(([, used]) => Number(Number(used).toFixed(3)));
+    return cluster ? [{ cluster, what: volumeName(metric), points, days: daysLeft(values) }] : [];
+  });
+  const fired = hours.flatMap(({ metric, value }): Fired[] => {
+    const severity = severityOf(metric), { id: cluster } = aboutOf(metric, clusters[0]!.fleet);
+    if (!severity || ![...ids.values()].includes(cluster)) return [];
+    const rounded = Math.round(10 * Number(value[1])) / 10;
+    return [{ cluster, severity, alert: metric.alertname!, hours: rounded }];
+  });
+  return {
+    volumes: volumes.sort((one, other) => endOf(one) - endOf(other)),
+    fired: fired.sort((one, other) => other.hours - one.hours),
+    snapshots,
+    backups,
+  };
+}
+
+/** By its end; of those that have none the fullest first. */
+function endOf({ days, points }: Filling): number {
+  return typeof days === "number" ? days : 1e6 - (points.at(-1) ?? 0);
+}
+
+/** Days until 1 is reached, by the line through all points; two days of them say nothing yet. */
+export function daysLeft(points: Points): Age {
+  const used = points.map(([, share]) => Number(share)), times = points.map(([time]) => time);
+  const last = times.length - 1;
+  if (last < 2 || times[last]! - times[0]! < 2 * DAY) return null;
+  const mean = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / values.length;
+  const [time, level] = [mean(times), mean(used)];
+  const slope = mean(times.map((at, index) => (at - time) * (used[index]! - level))) /
+    mean(times.map((at) => (at - time) ** 2));
+  const days = Math.max(0, 1 - used[last]!) / slope / DAY;
+  return slope > 0 && days <= 365 ? Math.floor(days) : "none";
+}

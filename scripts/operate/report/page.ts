@@ -1,0 +1,195 @@
+// The report as a page: one file that asks for nothing, runs nothing and folds what has no findings.
+import { ageWord, FULL, type Health, LOOKBACK, STATES, timeLeft } from "../centre/status.ts";
+import type { ClusterLine } from "./facts.ts";
+import { Html, linked, markup, type Part } from "./html.ts";
+import { type Cell, folded, grid, section } from "./table.ts";
+import { isEnding, RUNBOOKS } from "./todo.ts";
+import type { FleetReport } from "./value.ts";
+
+const HOURS_OF_A_WEEK = 168;
+const TONES: Record<string, string> = {
+  away: "bad",
+  critical: "bad",
+  warn: "warn",
+  warning: "warn",
+  well: "good",
+};
+/** A page that may load and run nothing, whatever is in it. */
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
+const HEADS =
+  "cluster,state,>seen,>upload,>logs,>snapshot,>backup,>alerts,>disk,>cert,>drift,look here";
+
+/** What a page is made of. */
+export interface PageParts {
+  report: FleetReport;
+  now: Date;
+  css: string;
+  /** Where docs/runbooks are read. */
+  runbooks: string;
+}
+
+/** The whole file. */
+export function reportPage(parts: PageParts): string {
+  const { report, now, css } = parts, { clusters, todo, changed, since } = report;
+  const day = now.toUTCString().slice(0, 22);
+  const counts = Map.groupBy(clusters, ({ state }) => state);
+  const states = STATES.filter((state) => counts.has(state)).map((state) =>
+    markup`<li><b>${counts.get(state)!.length}</b> ${pill(state)}</li>\n`
+  );
+  const list = todo.map(({ what, why, command, runbook }) =>
+    markup`<li><h3>${what}</h3><p>${why}${runbook && [" · ", linked("Runbook", runbook)]}</p>
+<pre><code>${command}</code></pre></li>\n`
+  );
+  const changes = changed.map(({ what, before, now }): Cell[] => [
+    [what],
+    [before ?? "-"],
+    [now ?? "-", TONES[now ?? ""], now && now in TONES ? "#clusters" : null],
+  ]);
+  const compared = since
+    ? `of ${since.slice(0, 10)}: ${changed.length || "nothing"} changed`
+    : "this is the first";
+  return markup`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<title>Fleet report, ${day} UTC</title>
+<style>
+${new Html(css)}</style>
+</head>
+<body>
+<header>
+<p class="eyebrow">Fleet report · ${day} UTC · ${report.of}</p>
+<h1>${report.verdict}</h1>
+<ul class="counts">${states}</ul>
+</header>
+<main>
+${
+    section(
+      "This week",
+      todo.length || "nothing to do",
+      list.length > 0,
+      markup`<ol class="todo">${list}</ol>`,
+    )
+  }
+${clustersSection(parts)}
+${
+    section(
+      "Since the last report",
+      compared,
+      changes.length > 0,
+      grid("Changes", ["what", "before", "now"], changes),
+    )
+  }
+${volumesSection(parts)}
+${certificatesSection(parts)}
+${alertsSection(parts)}
+</main>
+<footer>“-”: nobody knows, which is never well. Drift: objects that a deploy would change. Days left: at
+the pace of the last seven days. Everything is in the JSON beside this file.</footer>
+</body>
+</html>
+`.text;
+}
+
+function pill(state: Health["state"]): Html {
+  return markup`<span class="pill ${TONES[state] ?? ""}">${state}</span>`;
+}
+
+function clustersSection({ report: { clusters, firing }, now, runbooks }: PageParts): Html {
+  const rowOf = (one: ClusterLine): Cell[] => {
+    const { id, role, alerts, volume, drift, look, wrong } = one;
+    const told = firing.find(({ cluster, runbook }) => cluster === id && runbook)?.runbook;
+    const loud = alerts && [`${alerts.critical} crit`, `${alerts.warning} warn`]
+      .filter((words) => !words.startsWith("0 ")).join(", ");
+    // What is wrong is red, and leads to its runbook.
+    const cell = (column: string, words: Part, to = `${runbooks}/${RUNBOOKS[column]}`): Cell =>
+      wrong.includes(column) ? [words, "bad", to] : [words];
+    return [
+      [markup`<b>${id}</b> ${role}`],
+      [pill(one.state)],
+      cell("seen", ageWord(one.sampleAge, `>${LOOKBACK}`)),
+      cell("upload", ageWord(one.uploadAge, "none")),
+      cell("logs", ageWord(one.logAge, ">2h")),
+      cell("snapshot", ageWord(one.snapshotAge, "none")),
+      cell("backup", ageWord(one.backupAge, "none")),
+      cell("alerts", alerts ? loud || "0" : "-", told ?? "#alerts"),
+      cell("disk", volume ? percent(volume.used) : "-"),
+      cell("cert", timeLeft(one.certificate, now), "#certificates"),
+      drift ? [drift, "warn"] : [drift ?? "-"],
+      [look.startsWith("make") ? markup`<code>${look}</code>` : look],
+    ];
+  };
+  const isWell = ({ state }: ClusterLine) => state === "well";
+  const note = `${clusters.filter(isWell).length} of ${clusters.length} well`;
+  const body = folded("Clusters", HEADS.split(","), clusters, (one) => !isWell(one), rowOf);
+  return section("Clusters", note, true, body);
+}
+
+function volumesSection({ report: { volumes }, runbooks }: PageParts): Html {
+  const heads = ["volume", "cluster", "last week", ">used", ">days left"];
+  const body = folded("Volumes", heads, volumes, isEnding, (one): Cell[] => {
+    const { what, cluster, points, days } = one, used = points.at(-1) ?? 0;
+    const words = days === null ? "-" : days === "none" ? "over a year" : days;
+    const to = `${runbooks}/${RUNBOOKS.disk}`;
+    return [
+      [what],
+      [cluster],
+      [sparkline(points)],
+      used >= FULL ? [percent(used), "bad", to] : [percent(used)],
+      isEnding(one) ? [words, "bad", to] : [words],
+    ];
+  });
+  return section("Volumes", ...endings(volumes, isEnding), body);
+}
+
+function certificatesSection({ report: { certificates }, now }: PageParts): Html {
+  const heads = ["certificate", "clusters", ">ends", ">left"];
+  const body = folded("Certificates", heads, certificates, ({ soon }) => soon, (one): Cell[] => [
+    [one.whose],
+    [one.clusters.join(", ")],
+    [one.ends.slice(0, 10)],
+    [timeLeft(one, now), one.soon ? "bad" : "", "#this"],
+  ]);
+  return section("Certificates", ...endings(certificates, ({ soon }) => soon), body);
+}
+
+/** How many end soon, in words, and whether any does; that there is nothing to end is not known. */
+function endings<T>(all: T[], isSoon: (one: T) => boolean): [note: string, isOpen: boolean] {
+  const found = all.filter(isSoon).length;
+  return [all.length === 0 ? "-" : `${found || "none"} soon`, found > 0];
+}
+
+function alertsSection({ report: { fired, firing } }: PageParts): Html {
+  const heads = ["alert", "cluster", "severity", ">hours", "of the week", "now"];
+  const rows = fired.map(({ alert, cluster, severity, hours }): Cell[] => {
+    const now = firing.find((one) => one.alert === alert && one.cluster === cluster);
+    const tone = TONES[severity] ?? "",
+      width = Math.max(1, Math.round(100 * hours / HOURS_OF_A_WEEK));
+    const bar =
+      markup`<svg class="bar ${tone}" viewBox="0 0 100 8" aria-hidden="true"><rect class="rest"
+ width="100" height="8"/><rect width="${width}" height="8"/></svg>`;
+    const shown: Cell = now ? ["fires", tone, now.runbook ?? "#this"] : ["over"];
+    return [[alert], [cluster], [severity], [hours.toFixed(1)], [bar], shown];
+  });
+  const note = `${rows.length || "none"} in seven days`;
+  return section("Alerts", note, rows.length > 0, grid("Alerts", heads, rows));
+}
+
+function percent(share: number): string {
+  return `${Math.round(100 * share)}%`;
+}
+
+/** A week of a share, between empty and full. */
+function sparkline(points: number[]): Html {
+  const step = 100 / Math.max(1, points.length - 1);
+  const line = points.map((share, at) =>
+    `${(at * step).toFixed(0)},${(24 - 24 * share).toFixed(1)}`
+  )
+    .join(" ");
+  const words = `from ${percent(points[0] ?? 0)} to ${percent(points.at(-1) ?? 0)}`;
+  return markup`<svg class="line" viewBox="0 0 100 24" role="img" aria-label="${words}"><path
+ d="M0 .5H100"/><polygon points="0,24 ${line} 100,24"/><polyline points="${line}"/></svg>`;
+}

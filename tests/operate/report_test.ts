@@ -1,0 +1,236 @@
+// make report: what it says of made-up fleets, and that its page is one safe file.
+import { parser } from "@prometheus-io/lezer-promql";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { projectPath } from "../../lib/core/cluster.ts";
+import { maskSecrets } from "../../lib/io/report.ts";
+import { jsonOf } from "../../scripts/operate/centre/way.ts";
+import { daysLeft, WEEK, weekOf } from "../../scripts/operate/centre/week.ts";
+import { lastIn, writeReport } from "../../scripts/operate/report.ts";
+import { linked, markup } from "../../scripts/operate/report/html.ts";
+import { RUNBOOKS } from "../../scripts/operate/report/todo.ts";
+import { promtoolAccepts } from "../manifests/promtool.ts";
+import { centreWith, fleetOf, type Seen, WELL } from "../support/centre.ts";
+import { mondayOf, pageOf, seenOf, weekFrom } from "../support/monday.ts";
+
+const AT = "2027-01-08T08:00:00.000Z";
+
+async function isReport(json: string): Promise<void> {
+  const read = async (name: string) =>
+    JSON.parse(await readFile(projectPath(`docs/schema/${name}.json`), "utf8"));
+  const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, strictTypes: false });
+  for (const name of ["status", "alerts"]) ajv.addSchema(await read(name), `${name}.json`);
+  const isValid = ajv.compile(await read("report"));
+  assert.ok(isValid(JSON.parse(json)), JSON.stringify(isValid.errors));
+  assert.equal(isValid({ ...JSON.parse(json), todo: [{}] }), false);
+}
+
+/** Cells of the table with this name, row by row, as text. */
+function rowsOf(page: string, name: string): string[][] {
+  const [, table = ""] = page.split(`aria-label="${name}"`);
+  const rows = table.slice(0, table.indexOf("</table>")).split("<tr").slice(2);
+  return rows.map((row) =>
+    [...row.matchAll(/<td[^>]*>([^]*?)<\/td>/g)].map(([, cell]) => cell!.replace(/<[^>]*>/g, ""))
+  );
+}
+
+Deno.test("the report of three and of thirty clusters is as its schema says, and one file under 500 KB that loads nothing", async () => {
+  for (const count of [3, 30]) {
+    const report = await mondayOf(seenOf(count));
+    await isReport(jsonOf("report", report));
+    const page = await pageOf(report);
+    assert.ok(new TextEncoder().encode(page).length < 500_000, `${page.length}`);
+    assert.match(page, /Content-Security-Policy" content="default-src &#39;none&#39;; style-src/);
+    const rest = page.replace(/<a href="(#|http:\/\/grafana)[^"]*">/g, "");
+    assert.doesNotMatch(rest, /https?:|\bsrc=|<link|<script|@import|url\(|<iframe|\bon\w+=/);
+  }
+});
+
+Deno.test("reportOf() says the fleet in a sentence, and what to do with a command, the worst first", async () => {
+  const report = await mondayOf(seenOf(30), { drift: [["196", 0], ["197", 12], ["199", 1]] });
+  assert.equal(
+    report.verdict,
+    "25 of 30 clusters are well; 225 away, 197 critical, 205 with warnings, 204 partly unknown, " +
+      "208 paused.",
+  );
+  assert.deepEqual(report.todo.map(({ what, command }) => [what, command]), [
+    ["Away: 225", "make verify-225"],
+    ["OpenSearchSnapshotStale: 197", "make alerts-197"],
+    ["ThanosBlockUploadLagging: 197", "make alerts-197"],
+    ["monitoring/opensearch-data-0 is full in 4 days: 197", "make plan-197"],
+    ["Wrong: logs: 205", "make verify-205"],
+    ["Not all is known: 204", "make verify-204"],
+    ["Not as these settings say: 197, 199", "make plan CLUSTER=197,199"],
+  ]);
+  assert.deepEqual(report.clusters.find(({ state }) => state === "paused")!.wrong, []);
+  const calm = await mondayOf({ "196": WELL, "197": WELL, "198": WELL });
+  assert.deepEqual([calm.verdict, calm.todo], ["3 of 3 clusters are well.", []]);
+  const folds = [...(await pageOf(calm)).matchAll(/<details id="(\w+)"( open)?>/g)];
+  assert.deepEqual(folds.filter(([, , open]) => open).map(([, id]) => id), ["clusters"]);
+});
+
+Deno.test("reportPage() writes - for what nobody knows, and calls no such cluster well", async () => {
+  const report = await mondayOf({
+    "196": { isSilent: true, ruler: "away" },
+    "197": { isSilent: true },
+    "198": { isSilent: true },
+  }, { drift: [] });
+  assert.ok(report.clusters.every(({ state }) => state === "away"));
+  const page = await pageOf(report);
+  for (const [, state, seen, ...cells] of rowsOf(page, "Clusters")) {
+    assert.deepEqual([state, seen], ["away", "&gt;7d"]);
+    const [look, drift, , ...unknown] = cells.reverse();
+    assert.match(look!, /^make verify-\d+$/);
+    assert.deepEqual([drift, ...unknown], Array(7).fill("-"));
+  }
+  assert.match(page, /<h2>Volumes<\/h2> <span>-<\/span>/);
+  assert.doesNotMatch(page, /class="good|pill good/);
+});
+
+Deno.test("every red cell leads to a runbook, or to the part of the page that says more", async () => {
+  const page = await pageOf(await mondayOf(seenOf(30)));
+  const red = [...page.matchAll(/<td [^>]*class="(?:number)? ?bad">([^]*?)<\/td>/g)]
+    .map(([, cell]) => cell!);
+  assert.ok(red.length > 6);
+  for (const cell of red) assert.match(cell, /^<a href="(http:.*\/public\/runbooks\/\w+\.md|#\w+)/);
+  for (const place of Object.values(RUNBOOKS)) {
+    const [file, anchor] = place.split("#") as [string, string?];
+    const text = await readFile(projectPath(`docs/runbooks/${file}`), "utf8");
+    assert.ok(!anchor || new RegExp(`^## ${anchor}$`, "im").test(text), place);
+  }
+});
+
+Deno.test("markup`` escapes what others wrote, and links to pages only", async () => {
+  const nasty = `"><img src=x onerror=alert(1)><script>alert('x')</script>&amp;`;
+  const seen = seenOf(3);
+  seen["197"] = { ...seen["197"], alerts: [[nasty, "warning"]], week: { [nasty]: weekFrom(0, 1) } };
+  const page = await pageOf(await mondayOf(seen, { summary: nasty }));
+  assert.doesNotMatch(page, /<img|<script|onerror=alert\(1\)>/);
+  assert.ok(page.split("&lt;img src=x onerror=alert(1)&gt;").length > 4);
+  assert.equal(markup`${[1, false, undefined, "<"]}`.text, "1&lt;");
+  for (const to of ["javascript:alert(1)", "file:///etc", " http://x", "", null]) {
+    assert.equal(linked("a", to), "a");
+  }
+});
+
+Deno.test("no secret is in the page or its JSON, whichever way it is written there", async () => {
+  const secret = `s3cr3t<&"'word`;
+  maskSecrets([secret]);
+  const report = await mondayOf(seenOf(3), { summary: `S3 refuses ${secret} today` });
+  for (const text of [await pageOf(report), jsonOf("report", report)]) {
+    assert.match(text, /S3 refuses \*\*\* today/);
+    assert.doesNotMatch(text, /s3cr3t/);
+  }
+});
+
+Deno.test("weekOf() asks so often whatever the number of clusters, and knows none that was not chosen", async () => {
+  const asked: string[] = [], clusters = fleetOf(30), ask = centreWith(seenOf(30), asked);
+  const week = await weekOf(ask, clusters.slice(0, 2));
+  assert.equal(asked.length, 4);
+  assert.deepEqual([...new Set(week.volumes.map(({ cluster }) => cluster))].sort(), ["196", "197"]);
+  assert.deepEqual(week.volumes[0]!.what, "monitoring/opensearch-data-0");
+  assert.deepEqual(week.fired.map(({ alert, hours }) => [alert, hours]), [
+    ["KubePodCrashLooping", 121],
+    ["OpenSearchSnapshotStale", 40.2],
+  ]);
+});
+
+const PACES: [
+  what: string,
+  from: number,
+  to: number,
+  days: number,
+  left: number | "none" | null,
+][] = [
+  ["grows", 0.3, 0.64, 7, 7],
+  ["is full", 0.93, 1, 7, 0],
+  ["hardly grows", 0.5, 0.501, 7, "none"],
+  ["stays", 0.5, 0.5, 7, "none"],
+  ["shrinks", 0.9, 0.8, 7, "none"],
+  ["is a day old", 0.1, 0.6, 1, null],
+];
+
+for (const [what, from, to, days, left] of PACES) {
+  Deno.test(`daysLeft() says ${left} of a volume that ${what}`, () => {
+    assert.equal(daysLeft(weekFrom(from, to, days)), left);
+  });
+}
+
+Deno.test("reportOf() tells what began, ended or is new since the last report, but no drift that one did not see", async () => {
+  const before = await mondayOf(seenOf(3), { drift: [["196", 0], ["197", 0]] });
+  const seen: Record<string, Seen> = { ...seenOf(3), "197": WELL };
+  const now = { previous: { ...before, at: AT }, drift: [["196", 3]] as [string, number][] };
+  const { since, changed } = await mondayOf(seen, now);
+  assert.equal(since, AT);
+  assert.deepEqual(changed.map(({ what, before, now }) => [what, before, now]), [
+    ["Cluster 197", "critical", "well"],
+    ["Drift of 196", "0", "3"],
+    ["OpenSearchSnapshotStale on 197", "fires", null],
+    ["ThanosBlockUploadLagging on 197", "fires", null],
+  ]);
+  assert.deepEqual((await mondayOf(seenOf(3))).changed, []);
+});
+
+Deno.test("writeReport() overwrites nothing, and lastIn() takes the newest report of the same words", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "report-"));
+  try {
+    assert.equal(await lastIn(join(folder, "none"), "all"), undefined);
+    const report = await mondayOf(seenOf(3));
+    const write = (at: string, of = "all") =>
+      writeReport(folder, { ...report, of }, "http://runbooks", new Date(at));
+    const path = await write(AT);
+    assert.equal(path, join(folder, "fleet-2027-01-08T080000Z.html"));
+    await write("2027-01-09T08:00:00Z", "197");
+    await assert.rejects(write(AT), { exitCode: 4 });
+    await writeFile(join(folder, "fleet-2027-01-10T080000Z.json"), "{");
+    assert.equal((await lastIn(folder, "all"))!.at, AT);
+    assert.equal((await lastIn(folder, "edges"))?.at, undefined);
+    assert.equal((await readdir(folder)).length, 5);
+    assert.match(await readFile(path, "utf8"), /^<!DOCTYPE html>[^]*<\/html>\n$/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+Deno.test("WEEK is PromQL that finds what its names say", async () => {
+  for (const expression of Object.values(WEEK)) {
+    parser.parse(expression).iterate({ enter: ({ type }) => assert.ok(!type.isError, expression) });
+  }
+  const stats = "opensearch_snapshot_stats_latest_snapshot_timestamp_seconds";
+  const input_series = Object.entries({
+    // Two of one name are one; the other half of the time it only waits.
+    'ALERTS{alertstate="firing",cluster="a",alertname="A",severity="warning",pod="1"}': "1x18 _x18",
+    'ALERTS{alertstate="firing",cluster="a",alertname="A",severity="warning",pod="2"}': "1x6 _x30",
+    'ALERTS{alertstate="pending",cluster="a",alertname="A",severity="warning",pod="1"}':
+      "_x18 1x18",
+    [`${stats}{cluster="a",repository="opensearch-logs",node="1"}`]: "600x36",
+    [`${stats}{cluster="a",repository="other"}`]: "900x36",
+    'longhorn_chosen_volume_last_backup_at{cluster="a",volume="1"}': "700x36",
+    'longhorn_chosen_volume_last_backup_at{cluster="a",volume="2"}': "300x36",
+    'kubelet_volume_stats_used_bytes{cluster="a",namespace="n",persistentvolumeclaim="p"}': "30x36",
+    'kubelet_volume_stats_capacity_bytes{cluster="a",namespace="n",persistentvolumeclaim="p"}':
+      "100x36",
+  }).map(([series, values]) => ({ series, values }));
+  const found = (expr: string, labels: string, value: number) => ({
+    expr,
+    eval_time: "3h",
+    exp_samples: [{ labels, value }],
+  });
+  const promql_expr_test = [
+    // 19 looks of five minutes each.
+    found(WEEK.hours, '{alertname="A",cluster="a",severity="warning"}', 19 / 12),
+    found(WEEK.snapshots, '{cluster="a"}', 600),
+    found(WEEK.backups, '{cluster="a"}', 300),
+    found(
+      `max_over_time(${WEEK.volumes})`,
+      '{cluster="a",namespace="n",persistentvolumeclaim="p"}',
+      0.3,
+    ),
+  ];
+  await promtoolAccepts(["test", "rules", "t.yaml"], [["t.yaml", {
+    tests: [{ interval: "5m", input_series, promql_expr_test }],
+  }]]);
+});

@@ -1,0 +1,127 @@
+// A centre that knows what a test says it does, and fleets of any size.
+import assert from "node:assert/strict";
+import type { Cluster } from "../../lib/core/cluster.ts";
+import type { Sample } from "../../scripts/checks/metrics.ts";
+import { QUESTIONS } from "../../scripts/operate/centre/status.ts";
+import type { Ask } from "../../scripts/operate/centre/way.ts";
+import { WEEK } from "../../scripts/operate/centre/week.ts";
+import { fixtureFleet } from "./cluster_fixture.ts";
+
+/** The three clusters of env/. */
+export const fleet = await fixtureFleet({ KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+/** When the made-up centre answers, in seconds. */
+export const NOW = 1_800_000_000;
+
+/** A fleet of so many clusters: the three of env/, and more edges like the last. */
+export function fleetOf(count: number): Cluster[] {
+  const peers = Array.from({ length: count }, (_, index) => {
+    const id = String(196 + index);
+    return { ...fleet[Math.min(index, 2)]!.fleet[Math.min(index, 2)]!, id, name: nameOf(id) };
+  });
+  return peers.map(({ id, name }, index) => {
+    const like = fleet[Math.min(index, 2)]!;
+    return { ...like, id, vars: { ...like.vars, CLUSTER_NAME: name }, fleet: peers };
+  });
+}
+
+/** The name of a cluster of {@link fleetOf}. */
+export function nameOf(id: string): string {
+  return id === "196" ? "cluster-196-central" : `cluster-${id}-edge`;
+}
+
+/** What the centre has of one cluster; undefined: no series. */
+export interface Seen {
+  sample?: number;
+  before?: number;
+  upload?: number;
+  line?: number;
+  used?: number;
+  /** Days until the kubelet's certificate ends. */
+  days?: number;
+  alerts?: [name: string, severity: string, labels?: Record<string, string>][];
+  isSilent?: boolean;
+  ruler?: "away";
+  snapshot?: number;
+  backup?: number;
+  /** How full its volumes were in the last week, and hours for which each alert fired in it. */
+  week?: Record<string, [time: number, used: string][]>;
+  hours?: [name: string, severity: string, hours: number][];
+}
+
+/** Of one that is well. */
+export const WELL: Seen = {
+  sample: NOW - 12,
+  upload: NOW - 3600,
+  line: NOW - 61,
+  used: 0.61,
+  days: 300,
+};
+
+/** The label of what the Ruler says. */
+export const RULER = { ruler_cluster: "cluster-196-central" };
+
+/** A centre that has this to say of the clusters; what it was asked is in `asked`. */
+export function centreWith(
+  seen: Record<string, Seen>,
+  asked: string[] = [],
+  rules: unknown[] = [],
+): Ask {
+  const series = (value: (one: Seen) => number | undefined, more: Record<string, string> = {}) =>
+    Object.entries(seen).flatMap(([id, one]): Sample[] => {
+      const found = value(one);
+      if (found === undefined) return [];
+      return [{ metric: { cluster: nameOf(id), ...more }, value: [NOW, String(found)] }];
+    });
+  const alerts = Object.entries(seen).flatMap(
+    ([id, { alerts = [], isSilent, ruler }]): Sample[] => {
+      const all = isSilent ? alerts : [...alerts, ["Watchdog", "none"] as const];
+      const own = all.map(([alertname, severity, labels = {}]) => ({
+        cluster: nameOf(id),
+        alertname,
+        severity,
+        ...labels,
+      }));
+      const beat = { alertname: "GlobalWatchdog", severity: "none", ...RULER };
+      return [...own, ...id === "196" && ruler !== "away" ? [beat] : []].map((metric) => ({
+        metric: metric as Sample["metric"],
+        value: [NOW, "1"],
+      }));
+    },
+  );
+  const weeks = Object.entries(seen).flatMap(([id, { week = {} }]) =>
+    Object.entries(week).map(([persistentvolumeclaim, values]) => ({
+      metric: { cluster: nameOf(id), namespace: "monitoring", persistentvolumeclaim },
+      values,
+    }))
+  ) as unknown as Sample[];
+  const hours = Object.entries(seen).flatMap(([id, { hours = [] }]): Sample[] =>
+    hours.map(([alertname, severity, count]) => ({
+      metric: { cluster: nameOf(id), alertname, severity },
+      value: [NOW, String(count)],
+    }))
+  );
+  const claim = { namespace: "monitoring", persistentvolumeclaim: "data" };
+  const answers: [start: string, samples: Sample[]][] = [
+    [QUESTIONS.samples, series(({ sample }) => sample)],
+    [QUESTIONS.uploads, series(({ upload }) => upload)],
+    [QUESTIONS.lines, series(({ line }) => line)],
+    [QUESTIONS.volumes, series(({ used }) => used, claim)],
+    [QUESTIONS.kubelets, series(({ days }) => days && NOW + days * 86400)],
+    ["count by (cluster, edge", alerts],
+    [WEEK.volumes, weeks],
+    [WEEK.hours, hours],
+    [WEEK.snapshots, series(({ snapshot }) => snapshot)],
+    [WEEK.backups, series(({ backup }) => backup)],
+    ["max by (cluster) (max_over_time(timestamp(up{", series(({ before }) => before)],
+  ];
+  const answer = (path: string) => {
+    asked.push(path);
+    const { pathname, searchParams } = new URL(path, "http://query");
+    if (pathname === "/api/v1/rules") return { groups: [{ rules }] };
+    const query = searchParams.get("query")!;
+    const found = answers.find(([start]) => query.startsWith(start));
+    assert.ok(found, query);
+    return { result: found[1] };
+  };
+  return <T>(path: string) => Promise.resolve(answer(path) as T);
+}
