@@ -138,11 +138,14 @@ function reasonOf(pod: Manifest): { reason: string; slow: boolean } | undefined 
   return { reason: `pod ${pod.metadata.name} ${what}`, slow: true };
 }
 
-/** The last thing that was said of each object whose name begins like the Job's, as those of no other run do. */
+/**
+ * The last thing that was said of each object whose name begins like the Job's, as those of no other run do; but that
+ * its time is over, which is no reason.
+ */
 async function warnings(cluster: Cluster, namespace: string, name: string): Promise<string[]> {
   const events = await liveObjects(cluster, "events", namespace);
-  const own = events.filter(({ type, involvedObject }) =>
-    type === "Warning" && involvedObject?.name.startsWith(name)
+  const own = events.filter(({ type, reason, involvedObject }) =>
+    type === "Warning" && reason !== "DeadlineExceeded" && involvedObject?.name.startsWith(name)
   );
   const last = new Map(own.map(({ involvedObject: { kind, name }, reason, message }) => [
     `${kind}/${name}`,

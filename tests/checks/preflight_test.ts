@@ -850,8 +850,15 @@ function waitingFor(reason: string, message?: string): Reply[] {
     containerStatuses: [{ name: "facts", state: { waiting: { reason, message } } }],
   };
   const over = [{ type: "Failed", status: "True", message: "its time is over" }];
-  const none = { on: " get events ", stdout: items() };
-  return [{ ...looking(status), times: 1 }, looking(status, over), none];
+  // The Job's controller says so of every Job whose time is over.
+  const event = {
+    type: "Warning",
+    reason: "DeadlineExceeded",
+    message: "Job was active longer than specified deadline",
+    involvedObject: { kind: "Job", name: "preflight-00000001" },
+  };
+  const said = { on: " get events ", stdout: items(event) };
+  return [{ ...looking(status), times: 1 }, looking(status, over), said];
 }
 
 /** A cluster in order; replies of a test stand before. */
