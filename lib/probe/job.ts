@@ -1,6 +1,6 @@
 // A short Job that shows something from inside a cluster, and what it needs for that.
 import type { Cluster } from "../core/cluster.ts";
-import { DeployError, ExitCode, SlowError } from "../core/error.ts";
+import { DeployError, ExitCode, messageOf, SlowError } from "../core/error.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { liveObjects } from "../kube/list.ts";
 import type { Manifest } from "../core/object.ts";
@@ -41,7 +41,10 @@ export async function runJob(
   return succeeded;
 }
 
-/** As {@link runJob}, but gives what its pod has written, however it ended; the Job never stays. */
+/**
+ * As {@link runJob}, but gives what its pod has written, however it ended; the Job never stays. A pod that hung is
+ * gone with its words: a {@link SlowError}.
+ */
 export async function readJob(
   cluster: Cluster,
   job: Manifest,
@@ -50,9 +53,16 @@ export async function readJob(
   const { name, namespace } = job.metadata;
   const remove = await start(cluster, job, options.needs);
   try {
-    await end(cluster, job, options);
+    const succeeded = await end(cluster, job, options);
     const words = ["logs", `job/${name}`, "--namespace", namespace!];
-    return await kubectl(words, { cluster, seconds: 20 });
+    return await kubectl(words, { cluster, seconds: 20 }).catch((error) => {
+      if (succeeded) throw error;
+      const { activeDeadlineSeconds: seconds } = job.spec;
+      throw new SlowError(`The pod that ${options.does} did not end within ${seconds} s`, {
+        where: messageOf(error),
+        fix: "something on the node may hang, as a network file system that is away",
+      });
+    });
   } finally {
     await remove().catch(() => options.say?.(`Job ${namespace}/${name} goes by itself in minutes`));
   }

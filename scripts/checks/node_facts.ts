@@ -31,7 +31,7 @@ export async function nodeFacts(
     .filter((node) => conditionOf(node, "Ready")?.status === "True")
     .map(({ metadata }) => metadata.name);
   const script = await readFile(projectPath("scripts/checks/node.sh"), "utf8");
-  return await Promise.all(nodes.map(async (node) => {
+  const looks = await Promise.allSettled(nodes.map(async (node) => {
     const from = Date.now(), job = factsJob(cluster, runName("preflight"), node, script);
     const answer = await readJob(cluster, job, { does: "looks at the node", say })
       .catch((error) => {
@@ -40,6 +40,10 @@ export async function nodeFacts(
       });
     return parseFacts(node, answer, { from, to: Date.now() });
   }));
+  return looks.map((look) => {
+    if (look.status === "rejected") throw look.reason;
+    return look.value;
+  });
 }
 
 /** A pod on that node that runs the script. */
