@@ -67,5 +67,6 @@ export function stackOf(error: unknown): string {
 /** The message of whatever was thrown; of a request that failed the reason, which fetch keeps in the cause. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return error.message === "fetch failed" && error.cause ? messageOf(error.cause) : error.message;
+  const why = error.message === "fetch failed" && error.cause ? messageOf(error.cause) : "";
+  return why || error.message;
 }
