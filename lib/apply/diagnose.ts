@@ -18,6 +18,9 @@ const CRASHES = 3;
 /** What a container runtime says of a pull when the registry has answered that it has no such image. */
 const NO_SUCH_IMAGE = /failed to resolve (image|reference).*: not found$|manifest unknown\b/s;
 
+/** Seconds of a pod for which that is not believed: a mirror says so too while what it mirrors is away. */
+const PULL_PATIENCE = 60;
+
 /** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
 export async function diagnose(
   cluster: Cluster,
@@ -133,13 +136,17 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
       : `last exit code ${last.exitCode}, ${restartCount} restarts${lastWords(last)}`;
     // ImagePullBackOff may be about a pull of minutes ago: the next one finds what was pushed meanwhile.
     const isAbsent = reason === "ErrImageNeverPull" || reason === "InvalidImageName" ||
-      reason === "ErrImagePull" && NO_SUCH_IMAGE.test(message);
+      reason === "ErrImagePull" && NO_SUCH_IMAGE.test(message) && hasWaited(pod, PULL_PATIENCE);
     return {
       reason: `pod ${name}, container ${container}: ${reason} ${detail}`.trim(),
       final: isAbsent || reason === "CrashLoopBackOff" && restartCount >= CRASHES,
     };
   }
   return undefined;
+}
+
+function hasWaited({ status }: Manifest, seconds: number): boolean {
+  return Date.now() - Date.parse(status?.startTime) > seconds * 1000;
 }
 
 /** What a program said at its end, where its status has it: the reason, and the last of its words. */

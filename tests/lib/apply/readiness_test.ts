@@ -249,9 +249,10 @@ Deno.test("A50: unready() names the claim that has no volume, its class and what
 });
 
 Deno.test("A49: diagnosePod() shows an image that cannot be pulled, and gives up on one that is not there", () => {
-  const pulling = (reason: string, message: string) =>
+  const pulling = (reason: string, message: string, age = 70) =>
     diagnosePod(
       pod({
+        startTime: new Date(Date.now() - age * 1000).toISOString(),
         containerStatuses: [{
           name: "c",
           restartCount: 0,
@@ -265,6 +266,7 @@ Deno.test("A49: diagnosePod() shows an image that cannot be pulled, and gives up
     final: true,
   });
   assert.ok(pulling("ErrImagePull", "reading manifest 1 in quay.io/a: manifest unknown").final);
+  assert.equal(pulling("ErrImagePull", `${why}quay.io/a:1: not found`, 10).final, false);
   const old = `Back-off pulling image "quay.io/a:1": ErrImagePull: ${why}quay.io/a:1: not found`;
   assert.equal(pulling("ImagePullBackOff", old).final, false);
   for (const words of ["dial tcp: lookup quay.io: no such host", "unexpected status: 503"]) {
