@@ -14,17 +14,21 @@ const edge = edges[0]!, registry = hook("E2E_REGISTRY");
 const step = ["05-ingress", `CLUSTER=${edge.id}`];
 const absent = registry === "" || text(edge, "INGRESS") !== "traefik";
 
-check("A49: a deploy ends within minutes for an image that its registry does not have", async () => {
-  const image = text(edge, "TRAEFIK_IMAGE").replace(/\d+$/, "9999");
-  const took = await seconds(async () => {
-    const { code, output } = await typeMake(step, { TRAEFIK_IMAGE: image });
-    assert.equal(code, 7, output);
-    assert.match(output, new RegExp(`container traefik: ErrImagePull .*${image}: not found`));
-    assert.match(output, /fix.*is not there: its version, or IMAGE_REGISTRY/);
-  });
-  figure("image that is not there: the deploy ends after", `${took.toFixed(0)} s`);
-  assert.equal((await visit(edge, "opensearch")).status, 401, "the old pod is gone");
-}, absent);
+check(
+  "A49: a deploy ends within minutes for an image that its registry does not have",
+  async () => {
+    const image = text(edge, "TRAEFIK_IMAGE").replace(/\d+$/, "9999");
+    const took = await seconds(async () => {
+      const { code, output } = await typeMake(step, { TRAEFIK_IMAGE: image });
+      assert.equal(code, 7, output);
+      assert.match(output, new RegExp(`container traefik: ErrImagePull .*${image}: not found`));
+      assert.match(output, /fix.*is not there: its version, or IMAGE_REGISTRY/);
+    });
+    figure("image that is not there: the deploy ends after", `${took.toFixed(0)} s`);
+    assert.equal((await visit(edge, "opensearch")).status, 401, "the old pod is gone");
+  },
+  absent,
+);
 
 check(
   "make pin has the digests of IMAGE_REGISTRY, plan names them, pods are pulled by them",
