@@ -111,7 +111,8 @@ async function copy() {
 const WRITES = ["fleet.ts deploy", "fleet.ts verify", "fleet.ts remove", "30-thanos.ts"]
   .concat("operate/restore_logs.ts", "operate/restore_volume.ts");
 const LOOK = ["fleet.ts plan", "operate/preflight.ts", "operate/logs.ts", "operate/explain.ts"]
-  .concat("operate/config.ts", "operate/compare.ts", "operate/status.ts", "operate/alerts.ts");
+  .concat("operate/config.ts", "operate/compare.ts", "operate/status.ts", "operate/alerts.ts")
+  .concat("operate/report.ts");
 const DRIFT = "fleet.ts drift";
 
 Deno.test("every command goes by the selector: one that writes refuses what is paused, one that looks says so", async () => {
