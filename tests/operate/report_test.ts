@@ -1,6 +1,5 @@
 // make report: what it says of made-up fleets, and that its page is one safe file.
 import { parser } from "@prometheus-io/lezer-promql";
-import { Ajv2020 } from "ajv/dist/2020.js";
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,15 +14,12 @@ import { RUNBOOKS } from "../../scripts/operate/report/todo.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
 import { centreWith, fleetOf, type Seen, WELL } from "../support/centre.ts";
 import { mondayOf, pageOf, seenOf, weekFrom } from "../support/monday.ts";
+import { schemaOf } from "../support/schema.ts";
 
 const AT = "2027-01-08T08:00:00.000Z";
 
 async function isReport(json: string): Promise<void> {
-  const read = async (name: string) =>
-    JSON.parse(await readFile(projectPath(`docs/schema/${name}.json`), "utf8"));
-  const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, strictTypes: false });
-  for (const name of ["status", "alerts"]) ajv.addSchema(await read(name), `${name}.json`);
-  const isValid = ajv.compile(await read("report"));
+  const isValid = await schemaOf("report", { parts: ["status", "alerts"], strictTypes: false });
   assert.ok(isValid(JSON.parse(json)), JSON.stringify(isValid.errors));
   assert.equal(isValid({ ...JSON.parse(json), todo: [{}] }), false);
 }

@@ -1,6 +1,5 @@
 // make status and make alerts over answers in the shape that Thanos Query gives them.
 import { parser } from "@prometheus-io/lezer-promql";
-import { Ajv2020 } from "ajv/dist/2020.js";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -27,6 +26,7 @@ import {
   WELL,
 } from "../support/centre.ts";
 import { fakeKubectl, FLEET_CONFIG, identityReply } from "../support/fake_kubectl.ts";
+import { schemaOf } from "../support/schema.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
 
 const ALL = { clusters: fleet, paused: [], fleet };
@@ -36,11 +36,6 @@ async function statusOf(one: Seen): Promise<Health> {
   const [, edge] = fleetOf(3) as [Cluster, Cluster];
   const [status] = await fleetStatus(centreWith({ "197": one }), [edge]);
   return status!;
-}
-
-async function schemaOf(name: string) {
-  const text = await readFile(projectPath(`docs/schema/${name}.json`), "utf8");
-  return new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile(JSON.parse(text));
 }
 
 Deno.test("fleetStatus() calls a cluster well only when all that is asked is known and as it should be", async () => {

@@ -4,10 +4,16 @@ import { readFile } from "node:fs/promises";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { projectPath } from "../../lib/core/cluster.ts";
 
-/** The judge of docs/schema/NAME.json. */
-export async function schemaOf(name: string) {
-  const text = await readFile(projectPath(`docs/schema/${name}.json`), "utf8");
-  return new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile(JSON.parse(text));
+/** The judge of docs/schema/NAME.json, which may refer to `parts` beside it. */
+export async function schemaOf(name: string, { parts = [], strictTypes = true } = {} as {
+  parts?: string[];
+  strictTypes?: boolean;
+}) {
+  const read = async (name: string) =>
+    JSON.parse(await readFile(projectPath(`docs/schema/${name}.json`), "utf8"));
+  const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, strictTypes });
+  for (const part of parts) ajv.addSchema(await read(part), `${part}.json`);
+  return ajv.compile(await read(name));
 }
 
 /** The document in a JSON text, which must be as docs/schema/NAME.json says. */
