@@ -1,12 +1,12 @@
 // Check of Kubernetes events on their way: one that is made now is stored.
 import { setTimeout as sleep } from "node:timers/promises";
-import { unready } from "../../lib/apply/readiness.ts";
 import { type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { readJson } from "../../lib/probe/http.ts";
 import { runName } from "../../lib/probe/job.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
 import { EVENTS } from "../components/logging/documents.ts";
+import { unreadyReader } from "./logs.ts";
 
 const COLLECTOR = { kind: "Deployment", namespace: "logging", name: "fluent-bit-events" };
 /** Seconds until it must be there: Fluent Bit sends every second, and asks anew 5 s after a watch has ended. */
@@ -59,12 +59,9 @@ function eventAt(now: Date) {
   };
 }
 
-async function missing({ cluster, objects }: Subject): Promise<Finding> {
+async function missing(subject: Subject): Promise<Finding> {
   const { kind, namespace, name } = COLLECTOR;
-  const collector = (await objects()).filter((one) =>
-    one.kind === kind && one.metadata.name === name
-  );
-  const waiting = await unready(cluster, collector);
+  const waiting = await unreadyReader(subject, `${kind}/${namespace}/${name}`);
   return {
     what: `an event was not stored within ${PATIENCE} s`,
     cause: waiting.length > 0

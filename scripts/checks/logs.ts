@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readJson } from "../../lib/probe/http.ts";
 import { type ClusterProxy, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
+import { idOf } from "../../lib/core/object.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { unready } from "../../lib/apply/readiness.ts";
 import { OPENSEARCH } from "../components/logging/access.ts";
@@ -58,12 +59,15 @@ async function lineWith(
   }
 }
 
+/** Why the Fluent Bit with this id is not ready, one line for each reason. */
+export async function unreadyReader({ cluster, objects }: Subject, id: string): Promise<string[]> {
+  return await unready(cluster, (await objects()).filter((one) => idOf(one) === id));
+}
+
 /** Why a marker was not found, by what Fluent Bit is at. */
-export async function missingProblem({ cluster, objects, proxy }: Subject): Promise<Findings> {
-  const collector = (await objects()).filter(({ kind, metadata }) =>
-    kind === "DaemonSet" && metadata.name === "fluent-bit"
-  );
-  const waiting = await unready(cluster, collector);
+export async function missingProblem(subject: Subject): Promise<Findings> {
+  const { proxy } = subject;
+  const waiting = await unreadyReader(subject, "DaemonSet/node-agents/fluent-bit");
   const retries = await growthOf(proxy, "fluentbit_output_retries_total", "5m") ?? 0;
   const what = `a line written by a pod was not found within ${MARKER_PATIENCE} s`;
   const logs = "kubectl -n node-agents logs ds/fluent-bit --tail=50";
