@@ -4,6 +4,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { $ } from "zx";
+import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { until } from "../../lib/io/wait.ts";
 import { freePorts, startDaemon, stopDaemons } from "../../scripts/demo/daemon.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
@@ -77,6 +78,11 @@ async function callsOf({ endpoint }: Bucket): Promise<number> {
   return counts.reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
+/** The spec of a StatefulSet of the centre. */
+function statefulSet(objects: Manifest[], name: string): Manifest["spec"] {
+  return objects.find((one) => idOf(one) === `StatefulSet/monitoring/${name}`)!.spec;
+}
+
 /** All shards of a centre from nothing, a question through its Query, and once more. */
 async function store(
   bench: Bench,
@@ -86,9 +92,7 @@ async function store(
 ): Promise<void> {
   const own = join(folder, run);
   await mkdir(own);
-  const { spec: { replicas } } = objects.find(({ kind, metadata }) =>
-    kind === "StatefulSet" && metadata.name === "thanos-store"
-  )!;
+  const { replicas } = statefulSet(objects, "thanos-store");
   const ports = await freePorts(2 * replicas + 2);
   const shards = Array.from({ length: Number(replicas) }, (_, shard) => ({
     name: `store-${shard}`,
@@ -151,10 +155,8 @@ async function compactor(
   { name, objects, words }: Centre,
   what: string,
 ): Promise<void> {
-  const { spec } = objects.find(({ kind, metadata }) =>
-    kind === "StatefulSet" && metadata.name === "thanos-compactor"
-  )!;
-  const cores = spec.template.spec.containers[0].resources.limits.cpu;
+  const cores =
+    statefulSet(objects, "thanos-compactor").template.spec.containers[0].resources.limits.cpu;
   const own = withFlags(words.get("compact")!.filter((word) => word !== "--wait"), {
     "--wait-interval": undefined,
     "--http-address": "127.0.0.1:0",
