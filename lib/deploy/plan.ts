@@ -147,12 +147,16 @@ export async function plan(
   return [...entries, ...grown, ...await Promise.all(gone)];
 }
 
-/** Of its status controllers write all the time. */
-function lastWriteOf(live: Manifest | undefined): Pick<Planned, "last"> {
-  const writes = live ? entriesOf(live).filter(({ subresource }) => !subresource) : [];
-  const times = writes.flatMap(({ manager, time }) => time ? { by: manager, at: time } : []);
-  const last = times.sort((a, b) => a.at.localeCompare(b.at)).at(-1);
-  return last ? { last } : {};
+/**
+ * Of its status controllers write all the time. The API server keeps no time of what was scaled: who wrote last is not
+ * known then.
+ */
+export function lastWriteOf(live: Manifest | undefined): Pick<Planned, "last"> {
+  const writes = (live ? entriesOf(live) : [])
+    .filter(({ subresource }) => subresource !== "status")
+    .map(({ manager: by, time: at = "" }) => ({ by, at }));
+  const last = writes.sort((a, b) => a.at.localeCompare(b.at)).at(-1);
+  return last && writes.every(({ at }) => at) ? { last } : {};
 }
 
 const GOING = "it is being deleted: the deploy waits until it is gone, and makes it anew";

@@ -8,7 +8,7 @@ import {
   secret,
   STEP_LABEL,
 } from "../../../lib/core/object.ts";
-import { differences, plan } from "../../../lib/deploy/plan.ts";
+import { differences, lastWriteOf, plan } from "../../../lib/deploy/plan.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
   fakeKubectl,
@@ -84,6 +84,20 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
   // The API server would refuse what is in a namespace, or of a kind, that is not there.
   const tried = JSON.parse(applied[0]!.stdin).items.map((item: Manifest) => idOf(item));
   assert.deepEqual(tried, ["Namespace/not-there-yet", "ConfigMap/monitoring/kept"]);
+});
+
+Deno.test("lastWriteOf() names nobody where one of the writers has no time, as kubectl scale", () => {
+  const live = configMap("c", "n", {});
+  const ours = { manager: OWNER, operation: "Apply", time: "2026-11-01T00:00:00Z" };
+  live.metadata.managedFields = [ours];
+  assert.deepEqual(lastWriteOf(live), { last: { by: OWNER, at: ours.time } });
+  live.metadata.managedFields = [ours, {
+    manager: "kubectl",
+    operation: "Update",
+    subresource: "scale",
+  }];
+  assert.deepEqual(lastWriteOf(live), {});
+  assert.deepEqual(lastWriteOf(undefined), {});
 });
 
 Deno.test("planFleet() plans the other clusters when one is away, and ends with its code", async () => {
