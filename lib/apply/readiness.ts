@@ -27,10 +27,10 @@ const RULES: Record<string, (object: Manifest) => Readiness> = {
     status?.phase === "Bound" ? READY : waiting(`phase ${status?.phase ?? "unknown"}`),
   Deployment(object) {
     const { spec, status = {} } = object;
-    const refused = conditionOf(object, "ReplicaFailure");
-    if (refused?.status === "True") return waiting(`${refused.reason}: ${refused.message}`);
     const unseen = observed(object);
     if (unseen) return unseen;
+    const refused = conditionOf(object, "ReplicaFailure");
+    if (refused?.status === "True") return waiting(`${refused.reason}: ${refused.message}`);
     const progressing = conditionOf(object, "Progressing");
     if (progressing?.reason === "ProgressDeadlineExceeded") return failed(progressing.message);
     return counted("updated", status.updatedReplicas, spec.replicas) ??

@@ -324,6 +324,23 @@ Deno.test("A48: readiness() repeats what keeps a Deployment from making pods", (
   assert.deepEqual(readiness(object), { state: "waiting", reason: `FailedCreate: ${message}` });
 });
 
+Deno.test("E6: readiness() tells nothing of the revision before, whatever its conditions say", () => {
+  const condition = (type: string, status: string, reason: string) =>
+    live("Deployment", { replicas: 1 }, {
+      observedGeneration: 1,
+      conditions: [{ type, status, reason, message: "of the revision before" }],
+    });
+  for (
+    const object of [
+      condition("ReplicaFailure", "True", "FailedCreate"),
+      condition("Progressing", "False", "ProgressDeadlineExceeded"),
+    ]
+  ) {
+    const reason = "the controller has not seen the last change yet";
+    assert.deepEqual(readiness(object), { state: "waiting", reason });
+  }
+});
+
 Deno.test("A48: unready() says why a StatefulSet has no pods", async () => {
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
   const set = {
