@@ -2,7 +2,7 @@
 // holds and what restore-logs.ts brought back. What to look for is in the environment, where no shell
 // reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
 import "../needs.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import { type Cluster, isPaused, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
@@ -63,7 +63,7 @@ function show(search: Search, answers: Answer[]): void {
   }
   if (answered.length === 0) return;
   const total = answered.reduce((sum, { found }) => sum + found.total, 0);
-  report.say(closing(search, answered.map(({ cluster }) => cluster.id), shown.length, total));
+  report.say(closing(search, answered.map(({ cluster }) => cluster), shown.length, total));
 }
 
 /** The newest of all, oldest first. */
@@ -78,17 +78,21 @@ export function linesOf(lines: Line[], home?: string): string[] {
 }
 
 /** How many lines of how many there are, and how to see others. */
-export function closing(search: Search, ids: string[], shown: number, total: number): string {
+export function closing(search: Search, clusters: Cluster[], shown: number, total: number): string {
   const { what, query, since, day, limit, namespace, pod } = search;
   const scope = [
     day ? `of ${day} (UTC)` : `of the last ${since}`,
     query && `for ${printable(query)}`,
     namespace && `in namespace ${printable(namespace)}`,
     pod && `of pods ${printable(pod)}*`,
-    `on ${ids.join(", ")}`,
+    `on ${clusters.map(({ id }) => id).join(", ")}`,
   ].filter(Boolean).join(" ");
+  const [first] = clusters as [Cluster];
+  // To a paused one nothing is brought back; the centre reads its days too.
+  const centre = isPaused(first) && first.fleet.find(({ role }) => role === "central");
+  const where = centre ? `${centre.id} FROM=${first.id}` : first.id;
   const back = day
-    ? `is that day here? make restore-logs CLUSTER=${ids[0]} lists what is on S3`
+    ? `is that day here? make restore-logs CLUSTER=${where} lists what is on S3`
     : "older ones: SINCE=1d, or a day: DAY=2026.11.08";
   if (total === 0) return `no ${what} ${scope}; ${back}`;
   const lines = total === 1 ? `1 ${what}` : `${total} ${what}s`;

@@ -11,6 +11,7 @@ import {
   searchOf,
   utcDay,
 } from "../../../scripts/components/logging/search.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
 /** An OpenSearch with one answer, and what it was asked. */
 function answering(body: unknown, status = 200): OpenSearch & { asked: [string, Json][] } {
@@ -275,9 +276,10 @@ Deno.test("linesOf() names clusters only where they differ from the one that was
   assert.deepEqual(linesOf(lines, "a"), ["a  x", "b  y"]);
 });
 
-Deno.test("closing() says how many of how many, and how to get others", () => {
+Deno.test("closing() says how many of how many, and how to get others", async () => {
+  const edge = await fixtureCluster("197");
   const say = (environment: Record<string, string>, shown: number, total: number) =>
-    closing(searchOf(environment), ["197"], shown, total);
+    closing(searchOf(environment), [edge], shown, total);
   assert.equal(
     say({ QUERY: "a\x07", NAMESPACE: "shop", POD: "web" }, 200, 1234),
     "the newest 200 of 1234 lines of the last 15m for a\\x07 in namespace shop of pods web* " +
@@ -293,8 +295,14 @@ Deno.test("closing() says how many of how many, and how to get others", () => {
     /^no line of 2026\.11\.08 \(UTC\) on 197; .*make restore-logs CLUSTER=197/,
   );
   assert.match(
-    closing(searchOf({ POD: "web" }, true), ["197"], 2, 2),
+    closing(searchOf({ POD: "web" }, true), [edge], 2, 2),
     /^2 events of the last 15m of pods web\* on 197; /,
   );
   assert.match(say({ LIMIT: "9000" }, 9000, 9001), /more: LIMIT=10000$/);
+
+  // What restore-logs refuses: a paused cluster as the one that it writes to.
+  const until = (end: number) => ({ ...edge, pause: { reason: "moving", until: "", end } });
+  const of = (end: number) => closing(searchOf({ DAY: "2026.11.08" }), [until(end)], 0, 0);
+  assert.match(of(Date.now()), /make restore-logs CLUSTER=196 FROM=197 lists/);
+  assert.match(of(0), /make restore-logs CLUSTER=197 lists/);
 });
