@@ -280,6 +280,30 @@ Deno.test("roles grant no wildcard and nobody is cluster-admin", () => {
   );
 });
 
+/** What these ask of the API server, by their sources: discovery and events come as lists, a pod by its name. */
+const READERS: Record<string, Record<string, string>> = {
+  "ClusterRole/fluent-bit": { pods: "get" },
+  "ClusterRole/fluent-bit-events": { events: "list, watch" },
+  "ClusterRole/kube-prometheus-stack-prometheus": {
+    services: "list, watch",
+    pods: "list, watch",
+    endpointslices: "list, watch",
+    "nodes/metrics": "get",
+    "/metrics": "get",
+  },
+};
+
+Deno.test("X8: who reads of the API server may do what it does, and nothing else", () => {
+  const roles = objects.filter(({ object }) => READERS[idOf(object)]);
+  assert.equal(new Set(roles.map(({ object }) => idOf(object))).size, Object.keys(READERS).length);
+  for (const { object, id } of roles) {
+    const granted = (object.rules as Fields[]).flatMap(({ verbs, ...rule }) =>
+      [rule.resources ?? rule.nonResourceURLs].flat().map((name) => [name, verbs.join(", ")])
+    );
+    assert.deepEqual(Object.fromEntries(granted), READERS[idOf(object)], id);
+  }
+});
+
 Deno.test("an account that a pod or binding names exists", () => {
   const found = rendered.flatMap(({ cluster }) => {
     const mine = objects.filter((one) => one.cluster.id === cluster.id).map(({ object }) => object);

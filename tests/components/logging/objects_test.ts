@@ -647,10 +647,6 @@ Deno.test("40-logging: events come once each, repetitions too, and one that come
   // deno-lint-ignore no-explicit-any
   const buffer = pod.volumes.find((one: any) => one.name === "buffer").emptyDir.sizeLimit;
   assert.ok(bytes(buffer) > bytes(output["storage.total_limit_size"]), "it would be evicted");
-
-  assert.deepEqual(byId(objects, "ClusterRole/fluent-bit-events").rules, [
-    { apiGroups: [""], resources: ["events"], verbs: ["get", "list", "watch"] },
-  ]);
 });
 
 Deno.test("40-logging: no field of events is an object where a line of the journal may have a word", async () => {
