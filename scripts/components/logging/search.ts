@@ -81,7 +81,7 @@ export function searchBody({ query, since, day, limit, namespace, pod }: Search)
   const filter: Json[] = [{
     range: { "@timestamp": day ? boundsOf(day) : { gte: `now-${since}` } },
   }];
-  // What a pod says, and what is said about it and its owners.
+  // What pods say, and what is said about them and all else whose name begins so.
   const either = (kind: string, value: string, ...fields: string[]) =>
     filter.push({ bool: { should: fields.map((field) => ({ [kind]: { [field]: value } })) } });
   if (namespace) either("term", namespace, "kubernetes.namespace_name", "involvedObject.namespace");
