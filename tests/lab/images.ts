@@ -59,8 +59,12 @@ export async function buildImages(
   { home, store, say }: { home: string; store: string; say: (line: string) => void },
 ): Promise<void> {
   const record = join(store, "built.json");
-  const before = JSON.parse(await readFile(record, "utf8").catch(() => "{}"));
+  const known: Record<string, string> = JSON.parse(
+    await readFile(record, "utf8").catch(() => "{}"),
+  );
   const built: Record<string, string> = {};
+  const note = (images: typeof built) =>
+    replaceFile(record, (path) => writeFile(path, JSON.stringify(images, null, 1)));
   for (const row of await imageTable()) {
     const image = imageName(row, cluster);
     const parts = row.content.split(" ").map((part): Part => {
@@ -75,19 +79,21 @@ export async function buildImages(
     const found = await sh`find -H ${sources} -printf ${"%p %l %s %T@ %m\n"}`;
     const stamp = hashOf([row, found.stdout.split("\n").sort()]);
     built[image] = stamp;
-    if (before[image] === stamp) continue;
+    if (known[image] === stamp) continue;
     const started = performance.now();
+    // A run that is cut short leaves it known: the next one can forget it, and collects what is left.
+    known[image] = "unfinished";
+    await note(known);
     const layer = join(store, "layer");
     await makeLayer(layer, row, parts);
     const size = await put(store, image, row, layer);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     say(`  built ${image}: ${Math.ceil(size / 1e6)} MB, ${seconds} s`);
   }
-  if (hashOf(built) === hashOf(before)) return;
-  for (const image of Object.keys(before).filter((image) => !(image in built))) {
+  if (hashOf(built) === hashOf(known)) return;
+  for (const image of Object.keys(known).filter((image) => !(image in built))) {
     await rm(placeOf(store, image).tag, { recursive: true, force: true });
   }
-  await replaceFile(record, (path) => writeFile(path, JSON.stringify(built, null, 1)));
   const env = {
     ...process.env,
     OTEL_TRACES_EXPORTER: "none",
@@ -99,6 +105,7 @@ export async function buildImages(
     projectPath("tests/lab/conf/registry.yml"),
   ];
   await $({ quiet: true, env })`${home}/.tools/bin/registry ${collect}`;
+  await note(built);
 }
 
 /** Where the registry has an image's repository and its tag. */

@@ -1,0 +1,78 @@
+// The store of the laboratory's registry: every image of the table is in it, and what no release needs any more is not.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fixtureFleet } from "../support/cluster_fixture.ts";
+import { buildImages, imageName, imageTable } from "./images.ts";
+
+const ignore = Deno.build.os !== "linux" || Deno.uid() !== 0 || !existsSync("/usr/bin/busybox");
+
+Deno.test(
+  "buildImages() forgets what the table names no more, also after a run that was cut short",
+  { ignore },
+  async () => {
+    const home = await mkdtemp(join(tmpdir(), "images-"));
+    const store = join(home, "run/registry");
+    const [central] = await fixtureFleet({ PROFILE: "tests/lab/site.env" });
+    const names = (await imageTable()).map((row) => imageName(row, central!));
+    const tag = (image: string) =>
+      join(
+        store,
+        "docker/registry/v2/repositories",
+        image.replace(/^[^/]+\/(.+):/, "$1/_manifests/tags/"),
+      );
+    const said: string[] = [];
+    const build = () => buildImages(central!, { home, store, say: (line) => said.push(line) });
+    const record = async () => JSON.parse(await readFile(join(store, "built.json"), "utf8"));
+    async function program(path: string, text: string) {
+      await mkdir(dirname(join(home, path)), { recursive: true });
+      await writeFile(join(home, path), text);
+      await chmod(join(home, path), 0o755);
+    }
+    const collections = async () =>
+      (await readFile(join(home, "collected"), "utf8")).trim().split("\n");
+    try {
+      await mkdir(join(home, "opensearch/rootfs"), { recursive: true });
+      await program(".tools/bin/registry", `#!/bin/sh\necho "$@" >>${home}/collected\n`);
+      for (const { content } of await imageTable()) {
+        for (const [, name] of content.matchAll(/bin\/([\w-]+):/g)) {
+          await program(
+            `.tools/bin/${name}`,
+            name!,
+          );
+        }
+      }
+      await build();
+      assert.deepEqual(Object.keys(await record()), names);
+      for (const image of names) assert.ok(existsSync(join(tag(image), "current/link")), image);
+      assert.match((await collections())[0]!, /^garbage-collect --delete-untagged /);
+      await build();
+      assert.deepEqual([said.length, (await collections()).length], [names.length, 1]);
+
+      // A release before this one: it was being built when somebody pressed Ctrl-C.
+      const old = "quay.io/thanos/thanos:v0.1.0";
+      await mkdir(tag(old), { recursive: true });
+      await writeFile(
+        join(store, "built.json"),
+        JSON.stringify({ ...await record(), [old]: "unfinished" }),
+      );
+      await program(".tools/bin/traefik", "another");
+      await program(".tools/bin/registry", "#!/bin/sh\nexit 1\n");
+      await assert.rejects(build());
+      const cut = await record();
+      assert.deepEqual([
+        cut[old],
+        Object.values(cut).filter((stamp) => stamp === "unfinished").length,
+      ], ["unfinished", 2]);
+
+      await program(".tools/bin/registry", `#!/bin/sh\necho "$@" >>${home}/collected\n`);
+      await build();
+      assert.deepEqual(Object.keys(await record()), names);
+      assert.deepEqual([existsSync(tag(old)), (await collections()).length], [false, 2]);
+    } finally {
+      await rm(home, { recursive: true });
+    }
+  },
+);
