@@ -4,6 +4,9 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import process from "node:process";
+import { $ } from "zx";
+import { projectPath } from "../../lib/core/cluster.ts";
 import { fixtureFleet } from "../support/cluster_fixture.ts";
 import { buildImages, imageName, imageTable } from "./images.ts";
 
@@ -72,6 +75,35 @@ Deno.test(
       assert.deepEqual(Object.keys(await record()), names);
       assert.deepEqual([existsSync(tag(old)), (await collections()).length], [false, 2]);
     } finally {
+      await rm(home, { recursive: true });
+    }
+  },
+);
+
+Deno.test(
+  "lab up refuses where there are no images, and lab status names others that were left behind",
+  { ignore },
+  async () => {
+    const home = await mkdtemp(join(tmpdir(), "images-"));
+    const name = `left${process.pid}`;
+    const env = { ...process.env, LAB_NAME: `new${process.pid}`, LAB_HOME: join(home, "new") };
+    const sh = $({ quiet: true, nothrow: true, env, cwd: projectPath(".") });
+    try {
+      const up = await sh`tests/lab/lab up`;
+      assert.deepEqual(
+        [up.exitCode, /^Error {2}no images in .*: `make lab` makes them$/m.test(up.stderr)],
+        [3, true],
+        up.stderr,
+      );
+      assert.ok(!existsSync(`/run/netns/new${process.pid}-net`));
+      for (const end of ["net", "operator"]) await sh`ip netns add ${name}-${end}`;
+      const { stdout } = await sh`tests/lab/lab status`;
+      assert.match(
+        stdout,
+        new RegExp(`^also here {2}${name}: LAB_NAME=${name} LAB_HOME=. tests/lab/lab`, "m"),
+      );
+    } finally {
+      for (const end of ["net", "operator"]) await sh`ip netns del ${name}-${end}`;
       await rm(home, { recursive: true });
     }
   },
