@@ -27,7 +27,7 @@ import { backupGroup, backupJobs } from "./components/longhorn/backups.ts";
 import { longhornKey, longhornPolicies, longhornSecrets } from "./components/longhorn/objects.ts";
 import { patchLonghorn } from "./components/longhorn/patch.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
-import { openOfLonghorn } from "./components/network/open.ts";
+import { opensOf } from "./components/network/open.ts";
 
 const defaultOfCluster: Resources<Cluster> = {
   title: "Default StorageClass",
@@ -62,7 +62,7 @@ export const longhorn = step({
       : undefined,
   s3Key: longhornKey,
   bundles: upstream,
-  opens: openOfLonghorn,
+  opens: opensOf("10-longhorn"),
   objects: (cluster) =>
     render("longhorn", cluster, {
       add: [...longhornSecrets(cluster), ...longhornPolicies(cluster)],

@@ -32,7 +32,7 @@ import { ensureAdminPassword } from "./components/prometheus/login.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets } from "./components/thanos/grpc.ts";
 import { moduleHome } from "./tools/go_build.ts";
-import { openOfPrometheus } from "./components/network/open.ts";
+import { opensOf } from "./components/network/open.ts";
 
 /** Checks of a program that may be a stand-in. */
 const GRAFANA = { ...LIVE, program: "grafana" };
@@ -53,7 +53,7 @@ export const prometheus = step({
   s3Key: thanosKey,
   centralPart: wayToEdges,
   bundles: upstream,
-  opens: openOfPrometheus,
+  opens: opensOf("20-prometheus"),
   objects: async (cluster) => [
     ...watchingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
     await packOwn(cluster, monitors(cluster)),

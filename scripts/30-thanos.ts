@@ -15,7 +15,7 @@ import { edgesOf, endpointsConfig, fleetAlerts, fleetRules } from "./components/
 import { grpcSecrets } from "./components/thanos/grpc.ts";
 import { thanosLabels } from "./components/thanos/labels.ts";
 import { absenceOf, awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
-import { openOfThanos } from "./components/network/open.ts";
+import { opensOf } from "./components/network/open.ts";
 
 /** Checks of what only the centre has. */
 const CENTRAL = { ...LIVE, role: "central" } as const;
@@ -32,7 +32,7 @@ export const thanos = step({
     { ...LIVE, name: "Critical alerts", hop: "rules -> people", run: criticalAlerts },
   ],
   centralPart: fleetLists,
-  opens: openOfThanos,
+  opens: opensOf("30-thanos"),
   objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),
   async run({ cluster, fleet, objects, phase, live, apply, ready, report }) {
     await phase("Apply", () => apply(objects));

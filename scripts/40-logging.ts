@@ -27,7 +27,7 @@ import { FOUNDED, loggingObjects, openSearchKey } from "./components/logging/obj
 import { backupGroup } from "./components/longhorn/backups.ts";
 import { logDocuments, logPolicies } from "./components/logging/resources.ts";
 import { policiesIn } from "./networks.ts";
-import { openOfLogging } from "./components/network/open.ts";
+import { opensOf } from "./components/network/open.ts";
 
 // What needs a program that may be a stand-in.
 const MANAGED = { ...LIVE, program: "index-management" };
@@ -58,7 +58,7 @@ export const logging = step({
     { ...LIVE, name: "OpenSearch metrics", hop: "OpenSearch -> Prometheus", run: indexed },
   ],
   s3Key: openSearchKey,
-  opens: openOfLogging,
+  opens: opensOf("40-logging"),
   objects: (cluster) =>
     render("logging", cluster, {
       add: [...loggingObjects(cluster), ...policiesIn(cluster, "logging", "node-agents")],

@@ -118,6 +118,13 @@ export function list(cluster: Cluster, name: string): string[] {
   return text(cluster, name).split(",").filter(Boolean);
 }
 
+/** Whether the whole text of each of these settings is what its pattern says. */
+export function isCase(vars: Vars, when: Record<string, string> = {}): boolean {
+  return Object.entries(when).every(([name, pattern]) =>
+    new RegExp(`^(?:${pattern})$`).test(String(vars[name]))
+  );
+}
+
 function value(cluster: Cluster, name: string): string | number | boolean {
   return cluster.vars[name] ??
     (cluster.missing.length > 0 ? lacking(cluster) : bug(name, "a setting"));

@@ -134,8 +134,7 @@ export function notShown(results: ClusterResult[]): string[] {
 /** What steps leave open on clusters, as a table with what closes it; "" where there is nothing. */
 export function openDoors(on: { cluster: Cluster; steps: Step[] }[]): string {
   const doors = on.flatMap(({ cluster, steps }) =>
-    steps.flatMap(({ opens }) => opens?.(cluster) ?? [])
-      .flatMap((door) => door ? { ...door, cluster } : [])
+    steps.flatMap(({ opens }) => opens?.(cluster) ?? []).map((door) => ({ ...door, cluster }))
   );
   const rows = [...Map.groupBy(doors, ({ what }) => what)].map(([what, same]) => [
     same.length > FEW

@@ -49,7 +49,7 @@ export interface StepDefinition {
   /** Our own desired objects; pure, so that plan and golden files use the same. */
   objects: (cluster: Cluster) => Promise<Manifest[]>;
   /** Doors without a lock that its programs have with the cluster's settings; the same words on every cluster. */
-  opens?: (cluster: Cluster) => (OpenDoor | false)[];
+  opens?: (cluster: Cluster) => OpenDoor[];
   /** What it wants beside objects, as the runbook puts it; plans look at it. */
   resources?: Resources[];
   /** What preflight and 50-verify look at, in the order in which the data goes. */
