@@ -1,7 +1,8 @@
 // How fast a deploy is, beside plain kubectl, kapp (where it is on PATH) and the API server alone in the same
 // run: fresh servers for each cold case, the medians of ROUNDS (3). Machines are noisy: the ratio tells more
-// than the seconds. CASES=one,line,many,fleet,sidecars,blocks takes some of the cases alone;
-// the last two are about the centre of a fleet, with its defaults and with PROFILE=fleet.
+// than the seconds. CASES=one,line,many,fleet,sidecars,blocks,logs takes some of the cases alone;
+// sidecars and blocks are about the centre of a fleet, with its defaults and with PROFILE=fleet; logs needs
+// LIVE_OPENSEARCH_ROOT.
 import "../../scripts/needs.ts";
 import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism, loadavg, totalmem } from "node:os";
@@ -21,6 +22,7 @@ import { centreTable } from "./centre.ts";
 import type { Bench } from "./context.ts";
 import { benchFleet, corpus, FOLDER } from "./corpus.ts";
 import { troubledFleet } from "./fleet.ts";
+import { searchedWords } from "./logs.ts";
 import { Figures, Ours } from "./measure.ts";
 import { kapp, kustomize, plainKubectl } from "./peers.ts";
 import { resultTable } from "./result.ts";
@@ -69,6 +71,7 @@ async function tell(
   { figures, kubectl, kapp }: Bench,
   rounds: number,
   load: string,
+  words: string,
 ): Promise<void> {
   const memory = (totalmem() / 2 ** 30).toFixed(0);
   const { clientVersion } = JSON.parse(
@@ -81,7 +84,7 @@ async function tell(
   print(
     `${rounds} ${rounds === 1 ? "round" : "rounds, medians"}\n\n${resultTable(figures)}\n${
       centreTable(figures)
-    }`,
+    }${words}`,
   );
 }
 
@@ -109,7 +112,8 @@ await command("bench.ts", {}, async () => {
       if (has("sidecars")) await manySidecars(bench);
       if (has("blocks")) await manyBlocks(bench);
     }
-    await tell(bench, rounds, load);
+    const words = has("logs") ? await searchedWords(bench, rounds) : "";
+    await tell(bench, rounds, load, words);
   } finally {
     await servers.stop();
     await rm(folder, { recursive: true, force: true });
