@@ -66,7 +66,7 @@ const DNS = { namespace: "kube-system", pod: "kube-dns", label: "k8s-app" };
 const ANYWHERE: End = { networks: ["0.0.0.0/0"] };
 
 /** Ends that are no workload of ours; none for what is not there. Policies of Longhorn's namespace are upstream's. */
-function endsOf(cluster: Cluster): Record<string, Known[]> {
+export function endsOf(cluster: Cluster): Record<string, Known[]> {
   const longhorn = (pod: string): Known[] =>
     text(cluster, "STORAGE") === "longhorn"
       ? [{ end: { namespace: "longhorn-system", pod, label: "app" } }]
@@ -99,7 +99,7 @@ function sidecarsOf(cluster: Cluster): Known[] {
 }
 
 /** Ports that settings tell; none for what is not there. */
-function portsOf(cluster: Cluster): Record<string, number[]> {
+export function portsOf(cluster: Cluster): Record<string, number[]> {
   const controller = CONTROLLERS[text(cluster, "INGRESS")];
   // An image of the site's own that gets its S3 plugin from nowhere has it.
   const plugin = text(cluster, "OPENSEARCH_S3_PLUGIN");

@@ -9,6 +9,8 @@ import { longhorn } from "../../../scripts/10-longhorn.ts";
 import { prometheus } from "../../../scripts/20-prometheus.ts";
 import { thanos } from "../../../scripts/30-thanos.ts";
 import { logging } from "../../../scripts/40-logging.ts";
+import { renderFile } from "../../../lib/render/render.ts";
+import { endsOf, portsOf } from "../../../scripts/networks.ts";
 import { longhornPolicies } from "../../../scripts/components/longhorn/objects.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fleetWith } from "../../support/project_fixture.ts";
@@ -91,6 +93,39 @@ for (const id of ["196", "197", "198"]) {
     });
   }
 }
+
+Deno.test("flows.yaml: every word is a workload that is rendered, an end or a port, and none is left over", async () => {
+  const fleet = await Promise.all(["196", "197"].map((id) => fixtureCluster(id)));
+  const pods = new Map(
+    await Promise.all(
+      fleet.map(async (cluster) =>
+        [cluster.role, podsOf(await rendered(cluster)).map(({ id }) => id)] as const
+      ),
+    ),
+  );
+  const { workloads, flows } = renderFile("flows.yaml", fleet[0]!).spec;
+  const known: string[] = [];
+  for (const { namespace, pods: names, role, ...others } of workloads) {
+    assert.deepEqual(others, {});
+    for (const [where, ids] of [...pods].filter(([one]) => one === (role ?? one))) {
+      for (const name of names) {
+        const pod = name === "controller" ? "ingress-nginx" : name;
+        assert.ok(ids.includes(`${namespace}/${pod}`), `${namespace}/${name} at the ${where}`);
+      }
+    }
+    assert.ok([undefined, ...pods.keys()].includes(role), role);
+    known.push(...names);
+  }
+  const ends = new Set<string>(), ports = new Set<string>();
+  for (const { from, to, ports: own = [], role, ...others } of flows) {
+    assert.deepEqual(others, {});
+    assert.ok([undefined, ...pods.keys()].includes(role), role);
+    for (const name of [from, to].flat()) if (!known.includes(name)) ends.add(name);
+    for (const port of own) if (typeof port === "string") ports.add(port);
+  }
+  assert.deepEqual([...ends].sort(), Object.keys(endsOf(fleet[0]!)).sort());
+  assert.deepEqual([...ports].sort(), Object.keys(portsOf(fleet[0]!)).sort());
+});
 
 Deno.test("NETWORK_POLICIES: every pod of our namespaces is refused everything but its flows", async () => {
   const cluster = await fixtureCluster("196", { NETWORK_POLICIES: "true" });
