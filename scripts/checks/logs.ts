@@ -68,7 +68,8 @@ export async function unreadyReader({ cluster, objects }: Subject, id: string): 
 export async function missingProblem(subject: Subject): Promise<Findings> {
   const { proxy } = subject;
   const waiting = await unreadyReader(subject, "DaemonSet/node-agents/fluent-bit");
-  const retries = await growthOf(proxy, "fluentbit_output_retries_total", "5m") ?? 0;
+  const counter = 'fluentbit_output_retries_total{job="fluent-bit"}';
+  const retries = await growthOf(proxy, counter, "5m") ?? 0;
   const what = `a line written by a pod was not found within ${MARKER_PATIENCE} s`;
   const logs = "kubectl -n node-agents logs ds/fluent-bit --tail=50";
   if (waiting.length > 0) {

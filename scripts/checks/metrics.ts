@@ -109,14 +109,24 @@ export async function lossesOf(proxy: ClusterProxy, loss: Loss): Promise<Finding
   return { what, cause, fix };
 }
 
-/** No log line was given up. */
-export function dropped({ proxy }: Subject): Promise<Findings> {
-  return lossesOf(proxy, {
-    counter: "fluentbit_output_dropped_records_total",
-    program: "Fluent Bit",
-    before: (count) => `${count} log lines were dropped hours ago`,
-    lately: (count) => `Fluent Bit has dropped ${count} log lines in the last 15 minutes`,
-    cause: "OpenSearch refuses them (mapping, disk), or the buffer on the node is full",
-    fix: "kubectl -n node-agents logs ds/fluent-bit",
-  });
+/** The collectors by their jobs: what they collect, and where they run. */
+const COLLECTORS = {
+  "fluent-bit": ["log lines", "-n node-agents logs ds/fluent-bit"],
+  "fluent-bit-events": ["events", "-n logging logs deploy/fluent-bit-events"],
+};
+
+/** No log line and no event was given up. */
+export async function dropped({ proxy }: Subject): Promise<Findings> {
+  return await Promise.all(
+    Object.entries(COLLECTORS).map(([program, [what, place]]) =>
+      lossesOf(proxy, {
+        counter: `fluentbit_output_dropped_records_total{job="${program}"}`,
+        program,
+        before: (count) => `${program} dropped ${count} ${what} hours ago`,
+        lately: (count) => `${program} has dropped ${count} ${what} in the last 15 minutes`,
+        cause: "OpenSearch refuses them (mapping, disk), or its own buffer is full",
+        fix: `kubectl ${place}`,
+      })
+    ),
+  );
 }

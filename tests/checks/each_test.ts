@@ -138,7 +138,10 @@ const BREAKS: [check: string, what: string, change: Change, says: RegExp][] = [
   }, /has read 200 lines for logs-k8s-\*/],
   ["Dropped logs", "lines are dropped", {
     values: [[/dropped_records.*15m/, 40]],
-  }, /dropped 40 log lines/],
+  }, /^fluent-bit has dropped 40 log lines/],
+  ["Dropped logs", "events are dropped, and no line", {
+    values: [[/dropped_records.*"fluent-bit-events".*15m/, 7]],
+  }, /^fluent-bit-events has dropped 7 events/],
   ["OpenSearch metrics", "the exporter does not reach it", {
     values: [[/health_status/, undefined]],
   }, /no green/],

@@ -95,9 +95,9 @@ function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
     return [{
       what: figures.dropped === undefined
         ? "Prometheus has no metrics of Fluent Bit"
-        : `Fluent Bit has given up ${Math.ceil(figures.dropped)} lines during the rotation`,
-      cause: "OpenSearch was away for longer than LOG_BUFFER lasts, or refused lines",
-      fix: "kubectl -n node-agents logs ds/fluent-bit",
+        : `Fluent Bit has lost ${Math.ceil(figures.dropped)} lines or events meanwhile`,
+      cause: "OpenSearch was away for longer than the buffer lasts, or refused them",
+      fix: `which, and of what: the check Dropped logs of make verify-${cluster.id}`,
     }];
   }
 
