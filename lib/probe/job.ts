@@ -112,16 +112,19 @@ async function end(
   await until(`the pod that ${does}`, async () => {
     const items = await liveObjects(cluster, "jobs,pods", namespace);
     const job = items.find(({ kind, metadata }) => kind === "Job" && metadata.name === name);
-    const verdict = job ? readiness(job) : { state: "waiting" as const, reason: "not there yet" };
+    const verdict = job ? readiness(job).state : "waiting";
     const pod = items.find(({ kind, metadata }) =>
       kind === "Pod" && metadata.labels?.["batch.kubernetes.io/job-name"] === name
     );
     hasPod ||= pod !== undefined;
     // Its controller says so a second or two later.
-    state = pod?.status?.phase === "Succeeded" ? "ready" : verdict.state;
+    state = pod?.status?.phase === "Succeeded" ? "ready" : verdict;
     if (state !== "waiting") return [];
     stuck = pod && reasonOf(pod);
-    const reason = stuck?.reason ?? ("reason" in verdict ? verdict.reason : "");
+    const reason = stuck?.reason ??
+      (hasPod
+        ? "its pod has not ended"
+        : "no pod was made for it, does the controller manager run?");
     return [`Job ${namespace}/${name}: ${reason}`];
   }, { seconds: seconds + 15, every: 1, say });
   // A Job whose time is over takes its pod along, and the reason with it.
