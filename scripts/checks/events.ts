@@ -62,11 +62,13 @@ function eventAt(now: Date) {
 async function missing(subject: Subject): Promise<Finding> {
   const { kind, namespace, name } = COLLECTOR;
   const waiting = await unreadyReader(subject, `${kind}/${namespace}/${name}`);
-  return {
-    what: `an event was not stored within ${PATIENCE} s`,
-    cause: waiting.length > 0
-      ? `${name} is not ready: ${waiting.join("; ")}`
-      : "Fluent Bit may not list events, does not reach the API server, or OpenSearch refuses it",
-    fix: `kubectl -n ${namespace} logs deploy/${name} --tail=50`,
-  };
+  const what = `an event was not stored within ${PATIENCE} s`;
+  if (waiting.length > 0) {
+    const cause = `${name} is not ready: ${waiting.join("; ")}`;
+    return { what, cause, fix: `kubectl -n ${namespace} get pods,events | grep ${name}` };
+  }
+  const cause =
+    `${name} is ready all the same when it may not list events (http_status=403 in its ` +
+    "log), or does not reach the API server (upstream connection), or OpenSearch refuses it";
+  return { what, cause, fix: `kubectl -n ${namespace} logs deploy/${name} --tail=50` };
 }
