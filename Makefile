@@ -242,6 +242,11 @@ apiserver:
 	@$(RUN) scripts/tools/main.ts kubectl kwokctl etcd kube-apiserver
 	@scripts/deno test --frozen --no-prompt --allow-all tests/apiserver/
 
+## ci-lab            the long CI job: lab, verify, e2e, lab-down, and how long each took (Linux, root)
+.PHONY: ci-lab
+ci-lab:
+	@.ci/lab
+
 ## scan              checkov over everything rendered with defaults (needs PyPI once); ARGS=--all names each object
 .PHONY: scan
 scan:

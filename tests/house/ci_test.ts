@@ -1,4 +1,4 @@
-// .ci/run: its last line counts every test that ran, and it fails where nothing was counted.
+// .ci/run and .ci/lab: the last line counts every test that ran, and they fail where nothing was counted.
 import assert from "node:assert/strict";
 import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,23 +7,21 @@ import process from "node:process";
 import { $ } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 
-/** Runs .ci/run where `make test` and `make smoke` are these shell lines; gives its code and last lines. */
-async function ci(jobs: { test: string; smoke: string }) {
+/** Runs a script of .ci where these targets of make are shell lines; gives its code and last lines. */
+async function ci(jobs: Record<string, string>, script = ".ci/run") {
   const folder = await mkdtemp(join(tmpdir(), "ci-"));
   try {
     await mkdir(join(folder, ".ci"));
-    await copyFile(projectPath(".ci/run"), join(folder, ".ci/run"));
+    await copyFile(projectPath(script), join(folder, script));
     const make = join(folder, "make");
-    await writeFile(
-      make,
-      `#!/bin/bash\ncase $1 in\ntest) ${jobs.test};;\nsmoke) ${jobs.smoke};;\nesac\n`,
-    );
+    const cases = Object.entries(jobs).map(([target, line]) => `*" ${target} "*) ${line};;`);
+    await writeFile(make, ["#!/bin/bash", 'case " $* " in', ...cases, "esac", ""].join("\n"));
     await chmod(make, 0o700);
     const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
     const run = $({ quiet: true, nothrow: true, env, cwd: folder });
-    let { exitCode, stdout } = await run`bash .ci/run`;
+    let { exitCode, stdout } = await run`bash ${script}`;
     // A process that another test starts at this moment may still hold the program that was just written.
-    while (exitCode === 126) ({ exitCode, stdout } = await run`bash .ci/run`);
+    while (exitCode === 126) ({ exitCode, stdout } = await run`bash ${script}`);
     return { code: exitCode, lines: stdout.trimEnd().split("\n") };
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -72,4 +70,33 @@ Deno.test(".ci/run fails where a job counted nothing, or was cut off", async () 
     smoke: "echo 'ok | 19 passed | 0 failed'; exit 2",
   });
   assert.deepEqual([code, lines.at(-1)], [2, "882 passed, 1 failed, 4 skipped"]);
+});
+
+Deno.test("make ci-lab tells the time of each part, and takes the laboratory down whatever came before", async () => {
+  const E2E = "echo 'ok | 38 passed | 0 failed | 2 ignored (35m12s)'";
+  const run = (jobs: Record<string, string>) =>
+    ci({ "lab-down": "echo it is down", ...jobs }, ".ci/lab");
+  const well = await run({ e2e: E2E });
+  assert.deepEqual([well.code, well.lines.at(-1)], [0, "38 passed, 0 failed, 2 skipped"]);
+  assert.match(
+    well.lines.at(-2)!,
+    /^ci-lab: lab \d+ s, lab-exec \d+ s, e2e \d+ s, lab-down \d+ s; \d+ s$/,
+  );
+  for (
+    const [jobs, closing] of [
+      [{ lab: "exit 3" }, "0 passed, 1 failed, 0 skipped"],
+      [{ "lab-exec CMD=make verify": "exit 2", e2e: E2E }, "0 passed, 1 failed, 0 skipped"],
+      [
+        { e2e: "echo 'FAILED | 30 passed | 2 failed (1s)'; exit 2" },
+        "30 passed, 2 failed, 0 skipped",
+      ],
+      [{ e2e: "true" }, "0 passed, 1 failed, 0 skipped"],
+      [{ e2e: E2E, "lab-down": "echo it is down; exit 1" }, "38 passed, 1 failed, 2 skipped"],
+    ] as const
+  ) {
+    const { code, lines } = await run(jobs);
+    assert.notEqual(code, 0, JSON.stringify(jobs));
+    assert.equal(lines.at(-1), closing);
+    assert.ok(lines.includes("it is down"));
+  }
 });
