@@ -27,13 +27,28 @@ export class DownloadError extends DeployError {
     super(`Cannot download "${url.replace(/\/\/[^/@]*@/, "//***@")}"`, {
       exitCode: reason === "unreachable" ? ExitCode.prerequisite : ExitCode.integrity,
       where,
-      fix: reason === "unreachable"
-        ? `let this machine reach ${new URL(url).host}`
-        : "open the address in a browser: a proxy or login page may answer in its place",
+      fix: remedyOf(where.join("\n")) ??
+        (reason === "unreachable"
+          ? `let this machine reach ${new URL(url).host}`
+          : "open the address in a browser: a proxy or login page may answer in its place"),
       cause,
     });
     this.reason = reason;
   }
+}
+
+/** The fix for what curl, go or pip said where the disk or a proxy is at fault; undefined for all else. Pure. */
+export function remedyOf(words: string): string | undefined {
+  if (/no space left|ENOSPC|quota exceeded|failure writing output|error on write/i.test(words)) {
+    return "make room there, or set TMC_CACHE to a folder on another disk (Go's own: GOCACHE, GOMODCACHE, GOTMPDIR)";
+  }
+  if (/(status|response|error:) 407|Proxy Authentication Required/i.test(words)) {
+    return "the proxy wants a login: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT in the environment";
+  }
+  if (/self.signed certificate|unknown authority|local issuer certificate/i.test(words)) {
+    return "let this machine trust what its proxy signs with: SSL_CERT_FILE and CURL_CA_BUNDLE, PIP_CERT for pip";
+  }
+  return undefined;
 }
 
 /** Hosts that gave no answer in this run: a second wait would end the same way. */

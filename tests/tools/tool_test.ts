@@ -100,7 +100,7 @@ Deno.test("ensureTools() downloads a release, links it, and has nothing to do th
     const { length } = asked;
 
     // Its version must not be asked for again either: a program that hangs would show it.
-    await writeFile(path!, "#!/bin/sh\nsleep 60\n");
+    await writeFile(path!, "#!/bin/sh\nsleep 60\n".padEnd(PROGRAM.length, "\n"));
     const started = performance.now();
     await ensureTools(["tmc-tool"], options);
     assert.ok(performance.now() - started < 30_000);
@@ -110,6 +110,14 @@ Deno.test("ensureTools() downloads a release, links it, and has nothing to do th
     const found = await findTools(["tmc-tool"], { ...options, tools: [tool({ minutes: 2 })] });
     assert.equal(found["tmc-tool"]!.from, "https://release.test/v1.2.3/tmc-tool");
     assert.equal(asked.length, length);
+
+    // A disk that was full, or lost its power: a program cut short would do nothing, and say nothing.
+    for (const left of ["", PROGRAM.slice(0, -9)]) {
+      await writeFile(path!, left);
+      await ensureTools(["tmc-tool"], options);
+      assert.equal(await readFile(path!, "utf8"), PROGRAM);
+      assert.match(lines.at(-2)!, /tmc-tool is not whole: getting it again/);
+    }
   });
 });
 
@@ -181,6 +189,24 @@ Deno.test("A15: a tool that cannot be had ends with exit 3, the version needed a
     assert.match(error.fix!, /put tmc-tool 1.1.0 or newer on PATH.*make tools/);
     assert.ok(!existsSync(join(root, ".tools", "bin", "tmc-tool")));
   });
+});
+
+const FULL = "write /x: no space left on device", LOGIN = "Proxy Authentication Required";
+
+Deno.test("a tool that cannot be had for a full disk or a proxy's login ends with the fix for that", async () => {
+  for (
+    const [words, fix] of [[FULL, /^make room there, or/], [LOGIN, /HTTPS_PROXY=http:/]] as const
+  ) {
+    await withoutNetwork(async (root) => {
+      await fakeGo(root, `echo '${words}' >&2; exit 1`);
+      const error = await rejected(ensureTools(["tmc-tool"], { root, tools: [offlineTool()] }));
+      assert.deepEqual([error.exitCode, error.where.at(-2)], [
+        3,
+        `Cannot build tmc-tool\n${words}`,
+      ]);
+      assert.match(error.fix!, fix);
+    });
+  }
 });
 
 Deno.test("A16: a tool on PATH that is too old is named with its version", async () => {
@@ -302,6 +328,15 @@ Deno.test("ensureGo() takes the official release with its sum, once", async () =
 
     await rm(join(root, "cache"), { recursive: true });
     Deno.env.set("PATH", before!);
+    const tar = join(root, "bin/tar");
+    await rm(tar);
+    await script(tar, `#!/bin/sh\necho 'tar: go/bin/go: Cannot write: ${FULL}' >&2; exit 2\n`);
+    const full = await rejected(ensureGo(() => {}));
+    assert.match(
+      [full.exitCode, ...full.where, full.fix].join("\n"),
+      /^3\ntar: .*[^]*make room there/,
+    );
+
     pages[`${GO_FILE}.sha256`] = sha256("another");
     assert.equal((await rejected(ensureGo(() => {}))).exitCode, 9);
     assert.deepEqual(await readdir(join(root, "cache/tools")), []);
@@ -520,6 +555,45 @@ Deno.test("scripts/deno says in one sentence that it is offline, with the fix, a
     /Error {2}Cannot get Deno 2\.9\.\d+: neither github.com nor an npm registry/,
   );
   assert.match(stderr, /fix: put Deno 2\.9\.x on PATH/);
+});
+
+Deno.test("scripts/deno tells what its sources said, with the fix for a full disk and for a proxy's login", async () => {
+  for (
+    const [said, fix] of [
+      ["curl: (56) CONNECT tunnel failed, response 407", "the proxy wants a login: HTTPS_PROXY=h"],
+      ["curl: (23) Failure writing output to destination", "make room in /"],
+      ["npm error code SELF_SIGNED_CERT_IN_CHAIN", "let this machine trust"],
+    ] as const
+  ) {
+    const curl = `echo '${said}' >&2; exit 6`;
+    const { code, stderr } = await bootstrap({ deno: OLD_DENO, curl, npm: OFFLINE });
+    assert.equal(code, 3);
+    assert.ok(stderr.includes(`\n  ${said}\n`) && stderr.includes(`\n  fix: ${fix}`), stderr);
+  }
+});
+
+Deno.test("scripts/deno gets a Deno again that a full disk has cut short, in the cache or behind its link", async () => {
+  const { version } =
+    JSON.parse(await readFile(new URL("../../scripts/tools.json", import.meta.url), "utf8")).deno;
+  const cache = await Deno.makeTempDir();
+  const cached = join(cache, "tools", `deno-${version}`, "deno");
+  const npm = `while [ "$1" != --prefix ]; do shift; done
+at="$2/node_modules/@deno/linux-x64-glibc"; mkdir -p "$at"; cp "\${0%/*}/new" "$at/deno"`;
+  const run = () => {
+    const sum = sha256(`#!/bin/sh\n${NEW_DENO}\n`);
+    const programs = { deno: OLD_DENO, curl: OFFLINE, npm, new: NEW_DENO };
+    return bootstrap(programs, { npm: sum, env: { TMC_CACHE: cache } });
+  };
+  try {
+    for (const whole of [false, true, false]) {
+      if (!whole) await script(cached, "");
+      const { code, stdout, stderr } = await run();
+      assert.deepEqual([code, stdout], [0, `${cache}/deno|run x y\n`]);
+      assert.equal(/^Getting Deno/.test(stderr), !whole);
+    }
+  } finally {
+    await rm(cache, { recursive: true });
+  }
 });
 
 Deno.test("A69: scripts/deno exits 9 when the release is not the pinned file", async () => {
