@@ -7,7 +7,7 @@ import { ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
 import { print, printJson, table } from "../../lib/io/report.ts";
 import { countedAlerts, type Firing, firingOf, isHeard } from "./centre/alerts.ts";
-import { type Ask, atCentre, jsonOf } from "./centre/way.ts";
+import { type Ask, atCentre, jsonOf, tellUnsaid, type Unsaid } from "./centre/way.ts";
 
 const FLAGS = { json: "as JSON on stdout (docs/schema/alerts.json)" };
 
@@ -37,7 +37,9 @@ export async function alarmOf(
 ): Promise<Alarm> {
   const clusters = [...chosen.clusters, ...chosen.paused];
   const counted = await countedAlerts(ask);
-  const firing = await firingOf(ask, counted, fleet);
+  const unsaid: Unsaid[] = [];
+  const firing = await firingOf(ask, counted, fleet, unsaid);
+  tellUnsaid(unsaid);
   const unheard = clusters.filter((one) => !isHeard(one, counted));
   const ids = (those: Cluster[]) => those.map(({ id }) => id);
   return {

@@ -11,12 +11,15 @@ import { pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { STEPS } from "../steps.ts";
-import { firingOf } from "./centre/alerts.ts";
-import { answersOf, exitCodeOfStatus } from "./centre/status.ts";
 import { atCentre, jsonOf } from "./centre/way.ts";
-import { weekOf } from "./centre/week.ts";
 import { reportPage } from "./report/page.ts";
-import { type FleetReport, reportOf } from "./report/value.ts";
+import {
+  askFor,
+  exitCodeOfReport,
+  type FleetReport,
+  reportOf,
+  type Sources,
+} from "./report/value.ts";
 
 const FLAGS = {
   "into=FOLDER": "where it is kept, and the last one is looked for; default: report",
@@ -28,36 +31,36 @@ if (import.meta.main) {
     FLAGS,
     async (words, _, values) => {
       const told = new Report();
-      const whole = await choiceFor(words, LOOKS).catch(() => undefined);
-      const choice = whole ?? await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
-      if (!whole) told.note("drift is not looked at: it takes the secrets");
+      const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
       const { fleet } = choice, clusters = [...choice.clusters, ...choice.paused];
-      const [found, drift] = await Promise.all([
-        atCentre(fleet, async (ask) => {
-          const [answers, week] = await Promise.all([
-            answersOf(ask, clusters),
-            weekOf(ask, clusters),
-          ]);
-          return { answers, week, firing: await firingOf(ask, answers.alerts, fleet) };
-        }),
-        driftOf(whole?.clusters ?? []),
+      const whole = choice.clusters.filter(({ missing }) => missing.length === 0);
+      if (whole.length < choice.clusters.length) {
+        told.note("drift is not looked at without the secrets");
+      }
+      const [said, drift] = await Promise.all([
+        atCentre(fleet, (ask) => askFor(ask, clusters, fleet)),
+        driftOf(whole),
       ]);
       const folder = resolve(values.into?.at(-1) ?? projectPath("report"));
       const of = words.join(","), previous = await lastIn(folder, of);
       const runbooks = text(fleet.find(({ role }) => role === "central")!, "RUNBOOK_URL");
-      const report = reportOf({ of, clusters, drift, runbooks, previous, ...found });
+      const report = reportOf({ of, clusters, drift, runbooks, previous, ...said });
       print(await writeReport(folder, report, runbooks));
       told.say(report.verdict);
-      return exitCodeOfStatus(report.clusters);
+      return exitCodeOfReport(report);
     },
   );
 }
 
-/** How many changes a deploy would make, of each cluster that can be asked. */
-async function driftOf(clusters: Cluster[]): Promise<Map<string, number>> {
+/** How many changes a deploy would make on each of these clusters, or why nobody can say. */
+async function driftOf(clusters: Cluster[]): Promise<Sources["drift"]> {
   const plans = await planFleet(STEPS, clusters);
-  const asked = plans.filter(({ error }) => error === undefined);
-  return new Map(asked.map(({ cluster, entries }) => [cluster.id, pending(entries).length]));
+  return new Map(
+    plans.map(({ cluster, entries, error }) => [
+      cluster.id,
+      error === undefined ? pending(entries).length : { error },
+    ]),
+  );
 }
 
 /** The newest report in a folder that was made with these words; what cannot be read is told and passed over. */

@@ -8,12 +8,12 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { FEW } from "../../lib/core/short_list.ts";
 import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
+import { LOOKBACK } from "./centre/answers.ts";
 import {
   ageWord,
   exitCodeOfStatus,
   fleetStatus,
   type Health,
-  LOOKBACK,
   STATES,
   timeLeft,
 } from "./centre/status.ts";

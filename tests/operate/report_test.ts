@@ -6,13 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { maskSecrets } from "../../lib/io/report.ts";
-import { jsonOf } from "../../scripts/operate/centre/way.ts";
+import { type Ask, jsonOf } from "../../scripts/operate/centre/way.ts";
 import { daysLeft, WEEK, weekOf } from "../../scripts/operate/centre/week.ts";
 import { lastIn, writeReport } from "../../scripts/operate/report.ts";
 import { linked, markup } from "../../scripts/operate/report/html.ts";
 import { RUNBOOKS } from "../../scripts/operate/report/todo.ts";
+import { exitCodeOfReport, type FleetReport } from "../../scripts/operate/report/value.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
-import { centreWith, fleetOf, type Seen, WELL } from "../support/centre.ts";
+import { centreWith, fleetOf, NOW, REFUSAL, type Seen, WELL, without } from "../support/centre.ts";
 import { mondayOf, pageOf, seenOf, weekFrom } from "../support/monday.ts";
 import { schemaOf } from "../support/schema.ts";
 
@@ -77,13 +78,105 @@ Deno.test("reportPage() writes - for what nobody knows, and calls no such cluste
   assert.ok(report.clusters.every(({ state }) => state === "away"));
   const page = await pageOf(report);
   for (const [, state, seen, ...cells] of rowsOf(page, "Clusters")) {
-    assert.deepEqual([state, seen], ["away", "&gt;7d"]);
+    assert.deepEqual([state, seen], ["away", "&#62;7d"]);
     const [look, drift, , ...unknown] = cells.reverse();
     assert.match(look!, /^make verify-\d+$/);
     assert.deepEqual([drift, ...unknown], Array(7).fill("-"));
   }
   assert.match(page, /<h2>Volumes<\/h2> <span>-<\/span>/);
   assert.doesNotMatch(page, /class="good|pill good/);
+});
+
+/** What is not known where a question has no answer: a part of the report, or a column of its clusters. */
+const UNKNOWN: Record<string, keyof FleetReport | keyof FleetReport["clusters"][number]> = {
+  seen: "sampleAge",
+  "last seen": "sampleAge",
+  upload: "uploadAge",
+  logs: "logAge",
+  disk: "volume",
+  cert: "certificate",
+  alerts: "alerts",
+  snapshot: "snapshotAge",
+  backup: "backupAge",
+  volumes: "volumes",
+  "alerts of the week": "fired",
+  "what alerts mean": "firing",
+};
+
+Deno.test("reportOf() loses no more than the part of which a question has no answer, and then says why, and nothing is well", async () => {
+  const info: Seen = { ...WELL, alerts: [["Info", "info"]], snapshot: NOW - 7, backup: NOW - 8 };
+  const calm = { "196": info, "197": { ...info, week: { data: weekFrom(0.1, 0.2) } }, "198": info };
+  const found = new Set<string>();
+  for (const seen of [calm, seenOf(3)]) {
+    const asked: string[] = [];
+    const way = (ask: Ask): Ask => (path) => (asked.push(path), ask(path));
+    const whole = await mondayOf(seen, { way });
+    assert.deepEqual(whole.unknown, []);
+    assert.equal(exitCodeOfReport(whole), seen === calm ? 0 : 11);
+    for (const path of asked) {
+      const report = await mondayOf(seen, { way: (ask) => without(path, ask) });
+      const [{ what, cluster, why }] = report.unknown as [FleetReport["unknown"][number]];
+      assert.deepEqual([report.unknown.length, cluster, why], [1, "196", REFUSAL], path);
+      found.add(what);
+      const part = UNKNOWN[what]!;
+      const restOf = (of: FleetReport) => ({
+        clusters: of.clusters.map(({ state: _, look: __, wrong: ___, ...one }) => ({
+          ...one,
+          [part]: 0,
+        }))
+          .sort((one, other) => one.id.localeCompare(other.id)),
+        // Whether there is one can be known without its kubelet.
+        certificates: what === "cert" ? 0 : of.certificates,
+        volumes: part === "volumes" || of.volumes,
+        firing: what.includes("alerts") && part !== "fired" || of.firing,
+        fired: part === "fired" || of.fired,
+      });
+      assert.deepEqual(restOf(report), restOf(whole), what);
+      for (const one of report.clusters) {
+        if (part in one && (what !== "last seen" || one.id === "198")) {
+          assert.equal(one[part as keyof typeof one], null, what);
+        }
+      }
+      if (part in report && part !== "firing") {
+        assert.equal(report[part as keyof FleetReport], null, what);
+      }
+      const isStatus = !["snapshot", "backup", "volumes", "alerts of the week", "what alerts mean"]
+        .includes(what);
+      assert.ok(!isStatus || report.clusters.every(({ state }) => state !== "well"), what);
+      assert.ok(report.verdict.endsWith(`; no answer about ${what}.`), report.verdict);
+      assert.equal(exitCodeOfReport(report), 11, what);
+      const todo = report.todo.find((one) => one.what === `No answer about ${what}: 196`);
+      assert.deepEqual([todo?.why, todo?.command], [REFUSAL, "make verify-196"]);
+      const page = await pageOf(report);
+      assert.ok(page.includes(`<h3>No answer about ${what}: 196</h3><p>${REFUSAL}</p>`), what);
+      const note =
+        { volumes: "Volumes", "alerts of the week": "Alerts", cert: "Certificates" }[what];
+      if (note && !whole.certificates.some(({ soon }) => soon)) {
+        assert.ok(page.includes(`<h2>${note}</h2> <span>-</span>`), what);
+      }
+      if (what === "alerts") {
+        for (const row of rowsOf(page, "Alerts")) assert.equal(row.at(-1), "-");
+      }
+      await isReport(jsonOf("report", report));
+      const { changed } = await mondayOf(seen, { previous: { ...report, at: AT } });
+      assert.deepEqual(changed.filter((one) => !one.what.startsWith("Cluster")), [], what);
+    }
+    await assert.rejects(mondayOf(seen, { way: (ask) => without(undefined, ask) }), {
+      exitCode: 8,
+    });
+  }
+  assert.deepEqual([...found].sort(), Object.keys(UNKNOWN).sort());
+  const bug = () => () => Promise.reject(new TypeError("a bug"));
+  await assert.rejects(mondayOf(calm, { way: bug }), TypeError);
+  const drift: [string, { error: unknown }][] = [["197", { error: new Error("no route to host") }]];
+  const away = await mondayOf(calm, { drift });
+  assert.deepEqual([away.clusters[1]!.drift, exitCodeOfReport(away)], [null, 11]);
+  const { what, why, command } = away.todo[0]!;
+  assert.deepEqual([what, why, command], [
+    "No answer about drift: 197",
+    "no route to host",
+    "make plan-197",
+  ]);
 });
 
 Deno.test("every red cell leads to a runbook, or to the part of the page that says more", async () => {
@@ -105,8 +198,8 @@ Deno.test("markup`` escapes what others wrote, and links to pages only", async (
   seen["197"] = { ...seen["197"], alerts: [[nasty, "warning"]], week: { [nasty]: weekFrom(0, 1) } };
   const page = await pageOf(await mondayOf(seen, { summary: nasty }));
   assert.doesNotMatch(page, /<img|<script|onerror=alert\(1\)>/);
-  assert.ok(page.split("&lt;img src=x onerror=alert(1)&gt;").length > 4);
-  assert.equal(markup`${[1, false, undefined, "<"]}`.text, "1&lt;");
+  assert.ok(page.split("&#60;img src=x onerror=alert(1)&#62;").length > 4);
+  assert.equal(markup`${[1, false, undefined, "<"]}`.text, "1&#60;");
   for (const to of ["javascript:alert(1)", "file:///etc", " http://x", "", null]) {
     assert.equal(linked("a", to), "a");
   }
@@ -126,9 +219,14 @@ Deno.test("weekOf() asks so often whatever the number of clusters, and knows non
   const asked: string[] = [], clusters = fleetOf(30), ask = centreWith(seenOf(30), asked);
   const week = await weekOf(ask, clusters.slice(0, 2));
   assert.equal(asked.length, 4);
-  assert.deepEqual([...new Set(week.volumes.map(({ cluster }) => cluster))].sort(), ["196", "197"]);
-  assert.deepEqual(week.volumes[0]!.what, "monitoring/opensearch-data-0");
-  assert.deepEqual(week.fired.map(({ alert, hours }) => [alert, hours]), [
+  const long = asked.filter((path) => path.includes("max_source_resolution=5m"));
+  assert.deepEqual(long, asked.filter((path) => path.includes("7d")));
+  assert.deepEqual([...new Set(week.volumes!.map(({ cluster }) => cluster))].sort(), [
+    "196",
+    "197",
+  ]);
+  assert.deepEqual(week.volumes![0]!.what, "monitoring/opensearch-data-0");
+  assert.deepEqual(week.fired!.map(({ alert, hours }) => [alert, hours]), [
     ["KubePodCrashLooping", 121],
     ["OpenSearchSnapshotStale", 40.2],
   ]);
@@ -202,6 +300,7 @@ Deno.test("WEEK is PromQL that finds what its names say", async () => {
     'ALERTS{alertstate="firing",cluster="a",alertname="A",severity="warning",pod="2"}': "1x6 _x30",
     'ALERTS{alertstate="pending",cluster="a",alertname="A",severity="warning",pod="1"}':
       "_x18 1x18",
+    'ALERTS{alertstate="firing",cluster="a",alertname="Watchdog",severity="none"}': "1x36",
     [`${stats}{cluster="a",repository="opensearch-logs",node="1"}`]: "600x36",
     [`${stats}{cluster="a",repository="other"}`]: "900x36",
     'longhorn_chosen_volume_last_backup_at{cluster="a",volume="1"}': "700x36",

@@ -7,12 +7,8 @@ import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import type { DeployError } from "../../lib/core/error.ts";
 import { columnsOf } from "../../lib/io/report.ts";
 import { alarmOf, alarmPage, exitCodeOfAlarm } from "../../scripts/operate/alerts.ts";
-import {
-  exitCodeOfStatus,
-  fleetStatus,
-  type Health,
-  QUESTIONS,
-} from "../../scripts/operate/centre/status.ts";
+import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
+import { exitCodeOfStatus, fleetStatus, type Health } from "../../scripts/operate/centre/status.ts";
 import { atCentre, jsonOf } from "../../scripts/operate/centre/way.ts";
 import { statusPage } from "../../scripts/operate/status.ts";
 import {
@@ -24,6 +20,7 @@ import {
   RULER,
   type Seen,
   WELL,
+  without,
 } from "../support/centre.ts";
 import { fakeKubectl, FLEET_CONFIG, identityReply } from "../support/fake_kubectl.ts";
 import { schemaOf } from "../support/schema.ts";
@@ -148,6 +145,18 @@ Deno.test("fleetStatus() asks the centre so often whatever the number of cluster
     return asked.length;
   });
   assert.deepEqual(await Promise.all(counts), [7, 7]);
+});
+
+Deno.test("fleetStatus() calls none well where one of its questions has no answer, and fails where none has", async () => {
+  const seen = { "196": WELL, "197": WELL, "198": WELL }, asked: string[] = [];
+  await fleetStatus(centreWith(seen, asked), fleet);
+  for (const path of asked) {
+    const found = await fleetStatus(without(path, centreWith(seen)), fleet);
+    assert.deepEqual(new Set(found.map(({ state }) => state)), new Set(["unknown"]), path);
+    assert.equal(exitCodeOfStatus(found), 11);
+  }
+  const none = fleetStatus(without(undefined, centreWith(seen)), fleet);
+  await assert.rejects(none, { exitCode: 8 });
 });
 
 /** Thirty clusters, of which four are not well. */
@@ -292,6 +301,16 @@ Deno.test("alarmOf() tells each alert once with the oldest's words, whose it is,
   ]);
   const isValid = await schemaOf("alerts");
   assert.ok(isValid(JSON.parse(jsonOf("alerts", alarm))), JSON.stringify(isValid.errors));
+  const mute = without(asked.find((path) => path.includes("rules")), centreWith(seen, [], rules));
+  assert.deepEqual(
+    (await alarmOf(mute, ALL)).firing.map(({ alert, summary }) => [alert, summary]),
+    [
+      ["C", null],
+      ["M", null],
+      ["W", null],
+      ["I", null],
+    ],
+  );
   const odd = { "197": { alerts: [["X", "page"], ["Y", ""]] } } satisfies Record<string, Seen>;
   const { firing } = await alarmOf(
     centreWith(odd, [], [rule(nameOf("197"), "X", "page", {})]),
@@ -408,11 +427,11 @@ Deno.test("QUESTIONS are PromQL that finds what its name says", async () => {
     'up{cluster="cluster-197-edge",job="kube-prometheus-stack-prometheus"}': "1x9",
   }).map(([series, values]) => ({ series, values }));
   const wanted: Record<keyof typeof QUESTIONS, [labels: string, value: number][]> = {
-    samples: [['{cluster="a"}', 1800]],
-    uploads: [['{cluster="a"}', 600], ['{cluster="b"}', 0]],
-    lines: [['{cluster="a"}', 600], ['{cluster="b"}', 0]],
-    volumes: [['{cluster="a",instance="i",mountpoint="/"}', 0.8]],
-    kubelets: [['{cluster="a"}', 2500]],
+    seen: [['{cluster="a"}', 1800]],
+    upload: [['{cluster="a"}', 600], ['{cluster="b"}', 0]],
+    logs: [['{cluster="a"}', 600], ['{cluster="b"}', 0]],
+    disk: [['{cluster="a",instance="i",mountpoint="/"}', 0.8]],
+    cert: [['{cluster="a"}', 2500]],
   };
   const found = (expr: string, samples: [labels: string, value: number][]) => ({
     expr,

@@ -1,8 +1,9 @@
 // A centre that knows what a test says it does, and fleets of any size.
 import assert from "node:assert/strict";
 import type { Cluster } from "../../lib/core/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
-import { QUESTIONS } from "../../scripts/operate/centre/status.ts";
+import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
 import type { Ask } from "../../scripts/operate/centre/way.ts";
 import { WEEK } from "../../scripts/operate/centre/week.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
@@ -102,11 +103,11 @@ export function centreWith(
   );
   const claim = { namespace: "monitoring", persistentvolumeclaim: "data" };
   const answers: [start: string, samples: Sample[]][] = [
-    [QUESTIONS.samples, series(({ sample }) => sample)],
-    [QUESTIONS.uploads, series(({ upload }) => upload)],
-    [QUESTIONS.lines, series(({ line }) => line)],
-    [QUESTIONS.volumes, series(({ used }) => used, claim)],
-    [QUESTIONS.kubelets, series(({ days }) => days && NOW + days * 86400)],
+    [QUESTIONS.seen, series(({ sample }) => sample)],
+    [QUESTIONS.upload, series(({ upload }) => upload)],
+    [QUESTIONS.logs, series(({ line }) => line)],
+    [QUESTIONS.disk, series(({ used }) => used, claim)],
+    [QUESTIONS.cert, series(({ days }) => days && NOW + days * 86400)],
     ["count by (cluster, edge", alerts],
     [WEEK.volumes, weeks],
     [WEEK.hours, hours],
@@ -124,4 +125,16 @@ export function centreWith(
     return { result: found[1] };
   };
   return <T>(path: string) => Promise.resolve(answer(path) as T);
+}
+
+/** Why {@link without} has no answer. */
+export const REFUSAL = "422 expanding series: context deadline exceeded";
+
+/** A centre that answers all but one path; undefined: none. */
+export function without(path: string | undefined, ask: Ask): Ask {
+  return (asked) => {
+    if (path !== undefined && asked !== path) return ask(asked);
+    const error = new DeployError("Cannot read", { exitCode: ExitCode.service, where: REFUSAL });
+    return Promise.reject(error);
+  };
 }

@@ -1,11 +1,14 @@
 // A Monday with a made-up fleet: what the tests of the report look at, and what its pictures show.
 import { readFile } from "node:fs/promises";
 import { projectPath } from "../../lib/core/cluster.ts";
-import { countedAlerts, firingOf } from "../../scripts/operate/centre/alerts.ts";
-import { answersOf } from "../../scripts/operate/centre/status.ts";
-import { weekOf } from "../../scripts/operate/centre/week.ts";
+import type { Ask } from "../../scripts/operate/centre/way.ts";
 import { reportPage } from "../../scripts/operate/report/page.ts";
-import { type FleetReport, reportOf } from "../../scripts/operate/report/value.ts";
+import {
+  askFor,
+  type FleetReport,
+  reportOf,
+  type Sources,
+} from "../../scripts/operate/report/value.ts";
 import { centreWith, fleetOf, nameOf, NOW, RULER, type Seen, WELL } from "./centre.ts";
 
 const DAY = 86_400;
@@ -86,29 +89,29 @@ const SUMMARIES: Record<string, string> = {
   OpenSearchSnapshotStale: "No log snapshot for two days, though one is due",
 };
 
+/** What a Monday may have beside its clusters. */
+interface More {
+  previous?: FleetReport & { at: string };
+  summary?: string;
+  drift?: [string, number | { error: unknown }][];
+  /** The way to the centre as it is that day. */
+  way?: (ask: Ask) => Ask;
+}
+
 /** The report about this, with the last of it (`pause`: one is left alone, where there are many). */
-export async function mondayOf(
-  seen: Record<string, Seen>,
-  more: { previous?: FleetReport & { at: string }; summary?: string; drift?: [string, number][] } =
-    {},
-): Promise<FleetReport> {
+export async function mondayOf(seen: Record<string, Seen>, more: More = {}): Promise<FleetReport> {
   const clusters = fleetOf(Object.keys(seen).length);
   const pause = { reason: "rack move", until: "2027-01-20", end: Date.now() / 1000 + DAY };
   if (clusters.length > 10) clusters[12] = { ...clusters[12]!, pause };
   const pem = await readFile(projectPath("tests/fixtures/grpc-tls/197.crt"), "utf8");
   for (const cluster of clusters) cluster.s3Ca = pem;
-  const ask = centreWith(seen, [], rulesOf(seen, more.summary));
-  const drift = new Map(more.drift ?? clusters.slice(0, -1).map(({ id }) => [id, 0]));
-  return reportOf({
-    of: "all",
-    clusters,
-    answers: await answersOf(ask, clusters),
-    week: await weekOf(ask, clusters),
-    firing: await firingOf(ask, await countedAlerts(ask), clusters),
-    drift,
-    runbooks: RUNBOOKS,
-    previous: more.previous,
-  });
+  const { summary, previous, way = (ask: Ask) => ask } = more;
+  const ask = way(centreWith(seen, [], rulesOf(seen, summary)));
+  const drift: Sources["drift"] = new Map(
+    more.drift ?? clusters.slice(0, -1).map(({ id }) => [id, 0]),
+  );
+  const said = await askFor(ask, clusters, clusters);
+  return reportOf({ of: "all", clusters, drift, runbooks: RUNBOOKS, previous, ...said });
 }
 
 /** The page of a report as it was at that time. */

@@ -2,7 +2,7 @@
 // texts come with the rules. An Alertmanager knows of its own cluster only, and a Ruler of its own rules.
 import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
-import { type Ask, valuesOf } from "./way.ts";
+import { type Ask, orNull, type Unsaid, valuesOf } from "./way.ts";
 
 type Labels = Sample["metric"];
 
@@ -28,12 +28,14 @@ export interface Firing {
   silences: string;
 }
 
-/** How many fire, one series for each name and cluster. */
-export const COUNTED = `count by (${SAME.join(", ")}) (ALERTS{alertstate="firing"})`;
+/** How many fire, one series for each name and cluster; of these severities (a matcher), by default of all. */
+export function counting(severities = ""): string {
+  return `count by (${SAME.join(", ")}) (ALERTS{alertstate="firing"${severities}})`;
+}
 
 /** The alerts that fire now, counted. */
 export async function countedAlerts(ask: Ask): Promise<Sample[]> {
-  return await valuesOf(ask, COUNTED);
+  return await valuesOf(ask, counting());
 }
 
 /** How bad it is; what has another severity or none reaches people as well, and is a warning. A signal has none. */
@@ -59,11 +61,20 @@ export function isHeard(cluster: Cluster, counted: Sample[]): boolean {
     (cluster.role !== "central" || beats("GlobalWatchdog", "ruler_cluster"));
 }
 
-/** What was counted, with its texts; the worst first, then the oldest. `fleet` is every cluster. */
-export async function firingOf(ask: Ask, counted: Sample[], fleet: Cluster[]): Promise<Firing[]> {
+/**
+ * What was counted, with its texts; the worst first, then the oldest. `fleet` is every cluster; `unsaid` gets why where
+ * nobody tells the texts.
+ */
+export async function firingOf(
+  ask: Ask,
+  counted: Sample[],
+  fleet: Cluster[],
+  unsaid: Unsaid[],
+): Promise<Firing[]> {
   const rank = (severity: string) => SEVERITIES.indexOf(severity);
   const shown = counted.filter(({ metric }) => severityOf(metric));
-  const texts = await textsOf(ask, new Set(shown.map(({ metric }) => metric.alertname!)));
+  const names = new Set(shown.map(({ metric }) => metric.alertname!));
+  const texts = await orNull(textsOf(ask, names), "what alerts mean", unsaid) ?? [];
   const peers = fleet[0]!.fleet;
   return shown.map(({ metric, value }): Firing => {
     const told = texts.find(({ labels }) => SAME.every((name) => labels[name] === metric[name]));

@@ -7,8 +7,9 @@ import { ExitCode } from "../../../lib/core/error.ts";
 import { ageText } from "../../../lib/core/quantity.ts";
 import { judgeCertificates } from "../../checks/certificates.ts";
 import type { Sample } from "../../checks/metrics.ts";
-import { aboutOf, countedAlerts, isHeard, severityOf } from "./alerts.ts";
-import { type Ask, valuesOf } from "./way.ts";
+import { aboutOf, isHeard, severityOf } from "./alerts.ts";
+import { type Answers, answersOf, isAway } from "./answers.ts";
+import { type Ask, tellUnsaid } from "./way.ts";
 
 /** The worst first; what is paused is nobody's trouble. */
 export const STATES = ["away", "critical", "warn", "unknown", "paused", "well"] as const;
@@ -18,7 +19,7 @@ export type Age = number | "none" | null;
 
 /** What is known of a cluster, as docs/schema/status.json has it. */
 interface Facts {
-  /** Of its newest sample; of one that is away in the last {@link LOOKBACK}. */
+  /** Of its newest sample; of one that is away in the last seven days. */
   sampleAge: Age;
   /** Of the last block that it uploaded; none: it has not since its sidecar started. */
   uploadAge: Age;
@@ -40,8 +41,6 @@ export interface Health extends Facts {
   look: string;
 }
 
-/** Time in which the newest sample of a cluster that is away is looked for. */
-export const LOOKBACK = "7d";
 /** Seconds: a block is due every two hours, and its alert says the same. */
 const LATEST_UPLOAD = 8400;
 /** The kubelet alone writes a line every minute. */
@@ -49,46 +48,11 @@ const LATEST_LINE = 900;
 /** As the dashboards paint it red; alerts come before it where it fills fast. */
 export const FULL = 0.9;
 
-const LINES = 'opensearch_indices_docs_primary{index=~"logs-(k8s|host)-.*"}';
-const UPLOADED = 'thanos_objstore_bucket_last_successful_upload_time{job="thanos-sidecar"}';
-export const CLAIMS = "max by (cluster, namespace, persistentvolumeclaim) " +
-  "(kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes)";
-export const DISKS = "max by (cluster, instance, mountpoint) (1 - " +
-  'node_filesystem_avail_bytes{fstype=~"ext.|xfs|btrfs|zfs"} / node_filesystem_size_bytes)';
-
-/** Questions that cost the same for three clusters and for thirty; times in seconds since 1970, 0: never. */
-export const QUESTIONS = {
-  samples: "max by (cluster) (timestamp(up))",
-  // It is 0 from a restart to the next upload.
-  uploads: `max by (cluster) (max_over_time(${UPLOADED}[6h]))`,
-  // The last minute in which an index grew.
-  lines: `max by (cluster) (max_over_time(timestamp(${LINES} > ${LINES} offset 1m)[2h:1m])) ` +
-    `or 0 * max by (cluster) (${LINES})`,
-  volumes: `topk by (cluster) (1, ${CLAIMS} or ${DISKS})`,
-  // It has no end (+Inf) where the kubelet does not renew its own.
-  kubelets: "min by (cluster) (time() + kubelet_certificate_manager_client_ttl_seconds < Inf)",
-};
-
-/** What the centre answered; `before`: of those that are away. */
-export type Answers = Record<keyof typeof QUESTIONS | "alerts" | "before", Sample[]>;
-
-/** Asks the centre about these clusters, and gives them the worst first. */
+/** Asks the centre about these clusters, says what it could not answer, and gives them the worst first. */
 export async function fleetStatus(ask: Ask, clusters: Cluster[]): Promise<Health[]> {
-  return healthOf(clusters, await answersOf(ask, clusters));
-}
-
-/** Asks the centre about these clusters. */
-export async function answersOf(ask: Ask, clusters: Cluster[]): Promise<Answers> {
-  const asked = Object.entries(QUESTIONS).map(async ([name, expression]) =>
-    [name, await valuesOf(ask, expression)] as const
-  );
-  const [alerts, ...others] = await Promise.all([countedAlerts(ask), ...asked]);
-  const answers = { ...Object.fromEntries(others), alerts, before: [] as Sample[] } as Answers;
-  const there = new Set(answers.samples.map(({ metric }) => metric.cluster));
-  const away = clusters.map((cluster) => text(cluster, "CLUSTER_NAME"))
-    .filter((name) => !there.has(name));
-  if (away.length > 0) answers.before = await valuesOf(ask, lastSeen(away));
-  return answers;
+  const answers = await answersOf(ask, clusters);
+  tellUnsaid(answers.unsaid);
+  return healthOf(clusters, answers);
 }
 
 /** How the clusters are by these answers, the worst first. */
@@ -114,30 +78,28 @@ export function timeLeft(certificate: Health["certificate"], now: Date): string 
   return left < 0 ? "over" : ageText(left);
 }
 
-/** One series of each cluster, or that would be a week of all of them. */
-function lastSeen(names: string[]): string {
-  const up = `up{job="kube-prometheus-stack-prometheus",cluster=~"${names.join("|")}"}`;
-  return `max by (cluster) (max_over_time(timestamp(${up})[${LOOKBACK}:5m]))`;
-}
-
 function statusOf(cluster: Cluster, answers: Answers): Health {
   const { id, role } = cluster;
   const name = text(cluster, "CLUSTER_NAME");
-  const own = (question: keyof Answers) =>
-    answers[question].find(({ metric }) => metric.cluster === name);
+  const own = (question: Exclude<keyof Answers, "unsaid">) =>
+    answers[question]?.find(({ metric }) => metric.cluster === name);
+  const [certificate = null] = certificatesOf(cluster, answers);
   const found: Facts = {
-    sampleAge: ageOf(own("samples") ?? own("before")) ?? "none",
-    uploadAge: ageOf(own("uploads")),
-    logAge: ageOf(own("lines")),
-    alerts: countsOf(cluster, answers.alerts),
-    volume: volumeOf(own("volumes")),
-    certificate: certificatesOf(cluster, answers)[0] ?? null,
+    sampleAge: ageOf(own("seen") ?? own("before")) ??
+      (answers.seen && answers.before ? "none" : null),
+    uploadAge: ageOf(own("upload")),
+    logAge: ageOf(own("logs")),
+    alerts: countsOf(cluster, answers.alerts ?? []),
+    volume: volumeOf(own("disk")),
+    // Which ends first is not known without that of the kubelet.
+    certificate: answers.cert || certificate?.soon ? certificate : null,
   };
   if (isPaused(cluster)) {
     const { reason, until } = cluster.pause!;
     return { id, name, role, state: "paused", ...found, look: `until ${until}: ${reason}` };
   }
-  const state = own("samples") ? stateOf(cluster, found) : "away";
+  const known = isAway(cluster, answers) ? "away" : stateOf(cluster, found);
+  const state = known === "well" && answers.unsaid.length > 0 ? "unknown" : known;
   const isTold = found.alerts && found.alerts.critical + found.alerts.warning > 0;
   const command = isTold && state !== "away" ? "alerts" : "verify";
   const look = state === "well" ? "" : `make ${command}-${id}`;
@@ -203,10 +165,10 @@ export function volumeName(labels: Sample["metric"]): string {
 /** Of those that files of env/ hold, and the kubelet's own, which renews itself; the first to end first. */
 export function certificatesOf(
   cluster: Cluster,
-  { kubelets }: Pick<Answers, "kubelets">,
+  { cert }: Pick<Answers, "cert">,
 ): NonNullable<Facts["certificate"]>[] {
   const name = text(cluster, "CLUSTER_NAME");
-  const kubelet = kubelets.find(({ metric }) => metric.cluster === name);
+  const kubelet = cert?.find(({ metric }) => metric.cluster === name);
   const files = [
     ["of its doors (INGRESS_TLS_DIR)", cluster.doorCertificate?.certificate],
     ["between clusters (GRPC_TLS_DIR)", cluster.grpcIdentity?.certificate],

@@ -1,7 +1,7 @@
 // The way to the centre, whose Thanos Query knows of every cluster: the only API server that is asked.
 import { hiddenBy } from "../../../lib/core/check.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { DeployError, ExitCode, messageOf } from "../../../lib/core/error.ts";
 import { documentOf, Report } from "../../../lib/io/report.ts";
 import { connect } from "../../../lib/kube/target.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
@@ -43,10 +43,50 @@ export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<
   }
 }
 
-/** The value of an expression now, or (`T`) the values of one over a time, such as `up[1h:1m]`. */
-export async function valuesOf<T = Sample>(ask: Ask, expression: string): Promise<T[]> {
-  const path = `/api/v1/query?query=${encodeURIComponent(expression)}`;
-  return (await ask<{ result: T[] }>(path)).result;
+/**
+ * The value of an expression now, or (`T`) the values of one over a time, such as `up[1h:1m]`; `resolution`: samples so
+ * far apart will do, such as `5m`, which the Compactor makes of raw ones after two days.
+ */
+export async function valuesOf<T = Sample>(
+  ask: Ask,
+  expression: string,
+  resolution = "0s",
+): Promise<T[]> {
+  const words = new URLSearchParams({ query: expression, max_source_resolution: resolution });
+  return (await ask<{ result: T[] }>(`/api/v1/query?${words}`)).result;
+}
+
+/** What the centre could not say, though it answers other questions: `what`, as a heading has it, and why not. */
+export interface Unsaid {
+  what: string;
+  error: unknown;
+}
+
+/** The answer, null where it is an error or none: then `unsaid` has got what and why. */
+export async function orNull<T>(
+  answer: Promise<T>,
+  what: string,
+  unsaid: Unsaid[],
+): Promise<T | null> {
+  return await answer.catch((error) => {
+    const codes: number[] = [ExitCode.service, ExitCode.unreachable];
+    if (!(error instanceof DeployError) || !codes.includes(error.exitCode)) throw error;
+    unsaid.push({ what, error });
+    return null;
+  });
+}
+
+/** Why something could not be said, in a line. */
+export function whyOf(error: unknown): string {
+  const where = error instanceof DeployError ? error.where.join(" ") : "";
+  return (where || messageOf(error)).replace(/\s+/g, " ").slice(0, 300);
+}
+
+/** Says on the terminal what the centre could not say. */
+export function tellUnsaid(unsaid: Unsaid[]): void {
+  for (const { what, error } of unsaid) {
+    new Report().warn(`no answer about ${what}: ${whyOf(error)}`);
+  }
 }
 
 /** What docs/schema/NAME.json describes, without any secret. */

@@ -2,15 +2,16 @@
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { REPOSITORY } from "../../components/logging/documents.ts";
 import type { Sample } from "../../checks/metrics.ts";
-import { aboutOf, COUNTED, severityOf } from "./alerts.ts";
-import { type Age, CLAIMS, DISKS, volumeName } from "./status.ts";
-import { type Ask, valuesOf } from "./way.ts";
+import { aboutOf, counting, severityOf } from "./alerts.ts";
+import { CLAIMS, DISKS } from "./answers.ts";
+import { type Age, volumeName } from "./status.ts";
+import { type Ask, orNull, type Unsaid, valuesOf } from "./way.ts";
 
 /** A claim, or a disk of a node. */
 export interface Filling {
   cluster: string;
   what: string;
-  /** How full it was in the last week, from 0 to 1, every four hours; the last one is now. */
+  /** How full it was in the last week, from 0 to 1, every four hours; the last one is at most so old. */
   points: number[];
   /** Days until it is full at the pace of the week; none: not within a year; null: too little is known. */
   days: Age;
@@ -25,24 +26,29 @@ export interface Fired {
   hours: number;
 }
 
-/** The week of some clusters. */
+/** The week of some clusters; null: nobody could say. */
 export interface Week {
-  volumes: Filling[];
-  fired: Fired[];
+  volumes: Filling[] | null;
+  fired: Fired[] | null;
   /** When the last snapshot of logs was made. */
-  snapshots: Sample[];
+  snapshots: Sample[] | null;
   /** When the last backup was made of the volume whose last one is the oldest. */
-  backups: Sample[];
+  backups: Sample[] | null;
+  unsaid: Unsaid[];
 }
 
 /** Questions that cost one answer each; the first and the second look at seven days. */
 export const WEEK = {
   volumes: `(${CLAIMS} or ${DISKS})[7d:4h]`,
-  hours: `count_over_time((${COUNTED})[7d:5m]) / 12`,
+  // Heartbeats are most of what fires, all week long.
+  hours: `count_over_time((${counting(',severity!="none"')})[7d:5m]) / 12`,
   snapshots: "max by (cluster) " +
     `(opensearch_snapshot_stats_latest_snapshot_timestamp_seconds{repository="${REPOSITORY}"})`,
   backups: "min by (cluster) (longhorn_chosen_volume_last_backup_at)",
 };
+
+/** A week of raw samples is ten times as many, and tells no more of a point in four hours, or of five minutes. */
+const COARSE = "5m";
 
 /** Seconds of a day. */
 const DAY = 86_400;
@@ -51,29 +57,32 @@ type Points = [time: number, used: string][];
 
 /** Asks the centre about the week of these clusters; what ends first and what fired longest comes first. */
 export async function weekOf(ask: Ask, clusters: Cluster[]): Promise<Week> {
+  const unsaid: Unsaid[] = [];
+  type Filled = { metric: Sample["metric"]; values: Points };
   const [filling, hours, snapshots, backups] = await Promise.all([
-    valuesOf<{ metric: Sample["metric"]; values: Points }>(ask, WEEK.volumes),
-    valuesOf(ask, WEEK.hours),
-    valuesOf(ask, WEEK.snapshots),
-    valuesOf(ask, WEEK.backups),
+    orNull(valuesOf<Filled>(ask, WEEK.volumes, COARSE), "volumes", unsaid),
+    orNull(valuesOf(ask, WEEK.hours, COARSE), "alerts of the week", unsaid),
+    orNull(valuesOf(ask, WEEK.snapshots), "snapshot", unsaid),
+    orNull(valuesOf(ask, WEEK.backups), "backup", unsaid),
   ]);
   const ids = new Map(clusters.map((cluster) => [text(cluster, "CLUSTER_NAME"), cluster.id]));
-  const volumes = filling.flatMap(({ metric, values }): Filling[] => {
+  const volumes = filling?.flatMap(({ metric, values }): Filling[] => {
     const cluster = ids.get(metric.cluster ?? "");
     const points = values.map(([, used]) => Number(Number(used).toFixed(3)));
     return cluster ? [{ cluster, what: volumeName(metric), points, days: daysLeft(values) }] : [];
   });
-  const fired = hours.flatMap(({ metric, value }): Fired[] => {
+  const fired = hours?.flatMap(({ metric, value }): Fired[] => {
     const severity = severityOf(metric), { id: cluster } = aboutOf(metric, clusters[0]!.fleet);
     if (!severity || ![...ids.values()].includes(cluster)) return [];
     const rounded = Math.round(10 * Number(value[1])) / 10;
     return [{ cluster, severity, alert: metric.alertname!, hours: rounded }];
   });
   return {
-    volumes: volumes.sort((one, other) => endOf(one) - endOf(other)),
-    fired: fired.sort((one, other) => other.hours - one.hours),
+    volumes: volumes?.sort((one, other) => endOf(one) - endOf(other)) ?? null,
+    fired: fired?.sort((one, other) => other.hours - one.hours) ?? null,
     snapshots,
     backups,
+    unsaid,
   };
 }
 

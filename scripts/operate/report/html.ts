@@ -1,4 +1,6 @@
-// HTML from templates in which every value is a text, unless it is HTML itself: what an alert says is no tag.
+// HTML from templates in which every value is a text, unless it is HTML itself: what an alert says is no tag. Parts and
+// tables of the page are made of it; what has no findings is folded.
+import { FEW } from "../../../lib/core/short_list.ts";
 import { masked } from "../../../lib/io/report.ts";
 
 /** A piece of a page; only {@link markup} makes one of what others wrote. */
@@ -13,13 +15,11 @@ export class Html {
 /** What a template takes; nothing for undefined, null and false. */
 export type Part = string | number | Html | undefined | null | false | Part[];
 
-const SIGNS: Record<string, string> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
+/** What stands in a cell, how bad it is, and where it leads. */
+export type Cell = [words: Part, tone?: string, to?: string | null];
+
+/** Rows of one table at most; all of them are in the JSON beside it. */
+const MOST = 200;
 
 /** A piece of a page; secrets are masked before a sign is written otherwise. */
 export function markup(pieces: TemplateStringsArray, ...parts: Part[]): Html {
@@ -30,10 +30,65 @@ function written(part: Part): string {
   if (Array.isArray(part)) return part.map(written).join("");
   if (part instanceof Html) return part.text;
   if (part === undefined || part === null || part === false) return "";
-  return masked(String(part)).replace(/[&<>"']/g, (sign) => SIGNS[sign]!);
+  return masked(String(part)).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }
 
 /** A text that leads somewhere; only a page or a place of this one is a link. */
 export function linked(words: Part, to: string | null | undefined): Part {
   return to && /^(https?:\/\/|#)/.test(to) ? markup`<a href="${to}">${words}</a>` : words;
+}
+
+/** A part of the page, open only where something is found. */
+export function section(title: string, note: string | number, isOpen: boolean, body: Part): Html {
+  const id = title.split(" ")[0]!.toLowerCase(), open = isOpen && new Html(" open");
+  return markup`<details id="${id}"${open}><summary><h2>${title}</h2> <span>${note}</span></summary>
+${body}</details>`;
+}
+
+/**
+ * A table of these columns, named with commas between; those of numbers begin with `>`. On a phone each row is a card,
+ * so every cell has its head.
+ */
+export function grid(name: string, columns: string, rows: Cell[][]): Html {
+  const heads = columns.split(",").map((head) => ({
+    head: head.replace(">", ""),
+    side: head.startsWith(">") ? "number" : "",
+  }));
+  const cells = (row: Cell[]) =>
+    row.map(([words, tone = words === "-" ? "unknown" : "", to], at) => {
+      const { head, side } = heads[at]!;
+      return markup`<td role="cell" data-head="${head}" class="${side} ${tone}">${
+        linked(words, to)
+      }</td>`;
+    });
+  return markup`<table role="table" aria-label="${name}">
+<thead role="rowgroup"><tr role="row">${
+    heads.map(({ head, side }) =>
+      markup`<th role="columnheader" scope="col" class="${side}">${head}</th>`
+    )
+  }</tr></thead>
+<tbody role="rowgroup">${
+    rows.slice(0, MOST).map((row) => markup`<tr role="row">${cells(row)}</tr>\n`)
+  }</tbody></table>
+`;
+}
+
+/** A table of what is found, and behind a fold one of the rest; a few fold nothing. */
+export function folded<T>(
+  name: string,
+  columns: string,
+  all: T[],
+  isFound: (one: T) => boolean,
+  rowOf: (one: T) => Cell[],
+): Part {
+  const { found = [], rest = [] } = Object.groupBy(
+    all,
+    (one) => all.length <= FEW || isFound(one) ? "found" : "rest",
+  );
+  const more = grid(`${name} without findings`, columns, rest.map(rowOf));
+  return [
+    found.length > 0 && grid(name, columns, found.map(rowOf)),
+    rest.length > 0 &&
+    markup`<details class="rest"><summary>${rest.length} without findings</summary>${more}</details>`,
+  ];
 }

@@ -1,9 +1,8 @@
 // The report as a page: one file that asks for nothing, runs nothing and folds what has no findings.
-import { ageWord, FULL, type Health, LOOKBACK, STATES, timeLeft } from "../centre/status.ts";
-import type { ClusterLine } from "./facts.ts";
-import { Html, linked, markup, type Part } from "./html.ts";
-import { type Cell, folded, grid, section } from "./table.ts";
-import { isEnding, RUNBOOKS } from "./todo.ts";
+import { LOOKBACK } from "../centre/answers.ts";
+import { ageWord, FULL, type Health, STATES, timeLeft } from "../centre/status.ts";
+import { type Cell, folded, grid, Html, linked, markup, type Part, section } from "./html.ts";
+import { type ClusterLine, isEnding, RUNBOOKS } from "./todo.ts";
 import type { FleetReport } from "./value.ts";
 
 const HOURS_OF_A_WEEK = 168;
@@ -16,8 +15,6 @@ const TONES: Record<string, string> = {
 };
 /** A page that may load and run nothing, whatever is in it. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
-const HEADS =
-  "cluster,state,>seen,>upload,>logs,>snapshot,>backup,>alerts,>disk,>cert,>drift,look here";
 
 /** What a page is made of. */
 export interface PageParts {
@@ -32,10 +29,9 @@ export interface PageParts {
 export function reportPage(parts: PageParts): string {
   const { report, now, css } = parts, { clusters, todo, changed, since } = report;
   const day = now.toUTCString().slice(0, 22);
-  const counts = Map.groupBy(clusters, ({ state }) => state);
-  const states = STATES.filter((state) => counts.has(state)).map((state) =>
-    markup`<li><b>${counts.get(state)!.length}</b> ${pill(state)}</li>\n`
-  );
+  const states = [...Map.groupBy(clusters, ({ state }) => state)]
+    .sort(([one], [other]) => STATES.indexOf(one) - STATES.indexOf(other))
+    .map(([state, { length }]) => markup`<li><b>${length}</b> ${pill(state)}</li>\n`);
   const list = todo.map(({ what, why, command, runbook }) =>
     markup`<li><h3>${what}</h3><p>${why}${runbook && [" · ", linked("Runbook", runbook)]}</p>
 <pre><code>${command}</code></pre></li>\n`
@@ -48,6 +44,7 @@ export function reportPage(parts: PageParts): string {
   const compared = since
     ? `of ${since.slice(0, 10)}: ${changed.length || "nothing"} changed`
     : "this is the first";
+  const isAny = list.length > 0;
   return markup`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -69,8 +66,8 @@ ${new Html(css)}</style>
 ${
     section(
       "This week",
-      todo.length || "nothing to do",
-      list.length > 0,
+      list.length || "nothing to do",
+      isAny,
       markup`<ol class="todo">${list}</ol>`,
     )
   }
@@ -80,7 +77,7 @@ ${
       "Since the last report",
       compared,
       changes.length > 0,
-      grid("Changes", ["what", "before", "now"], changes),
+      grid("Changes", "what,before,now", changes),
     )
   }
 ${volumesSection(parts)}
@@ -101,7 +98,7 @@ function pill(state: Health["state"]): Html {
 function clustersSection({ report: { clusters, firing }, now, runbooks }: PageParts): Html {
   const rowOf = (one: ClusterLine): Cell[] => {
     const { id, role, alerts, volume, drift, look, wrong } = one;
-    const told = firing.find(({ cluster, runbook }) => cluster === id && runbook)?.runbook;
+    const told = firing?.find(({ cluster, runbook }) => cluster === id && runbook)?.runbook;
     const loud = alerts && [`${alerts.critical} crit`, `${alerts.warning} warn`]
       .filter((words) => !words.startsWith("0 ")).join(", ");
     // What is wrong is red, and leads to its runbook.
@@ -122,38 +119,44 @@ function clustersSection({ report: { clusters, firing }, now, runbooks }: PagePa
       [look.startsWith("make") ? markup`<code>${look}</code>` : look],
     ];
   };
-  const isWell = ({ state }: ClusterLine) => state === "well";
-  const note = `${clusters.filter(isWell).length} of ${clusters.length} well`;
-  const body = folded("Clusters", HEADS.split(","), clusters, (one) => !isWell(one), rowOf);
-  return section("Clusters", note, true, body);
+  const columns =
+    "cluster,state,>seen,>upload,>logs,>snapshot,>backup,>alerts,>disk,>cert,>drift,look here";
+  const well = clusters.filter(({ state }) => state === "well");
+  const body = folded("Clusters", columns, clusters, (one) => !well.includes(one), rowOf);
+  return section("Clusters", `${well.length} of ${clusters.length} well`, true, body);
 }
 
-function volumesSection({ report: { volumes }, runbooks }: PageParts): Html {
-  const heads = ["volume", "cluster", "last week", ">used", ">days left"];
-  const body = folded("Volumes", heads, volumes, isEnding, (one): Cell[] => {
+function volumesSection({ report, runbooks }: PageParts): Html {
+  const { volumes } = report;
+  if (!volumes) return unknownSection("Volumes", "volumes", report);
+  const columns = "volume,cluster,last week,>used,>days left";
+  const body = folded("Volumes", columns, volumes, isEnding, (one): Cell[] => {
     const { what, cluster, points, days } = one, used = points.at(-1) ?? 0;
     const words = days === null ? "-" : days === "none" ? "over a year" : days;
-    const to = `${runbooks}/${RUNBOOKS.disk}`;
+    const cell = (words: Part, isBad: boolean): Cell =>
+      isBad ? [words, "bad", `${runbooks}/${RUNBOOKS.disk}`] : [words];
     return [
       [what],
       [cluster],
       [sparkline(points)],
-      used >= FULL ? [percent(used), "bad", to] : [percent(used)],
-      isEnding(one) ? [words, "bad", to] : [words],
+      cell(percent(used), used >= FULL),
+      cell(words, isEnding(one)),
     ];
   });
   return section("Volumes", ...endings(volumes, isEnding), body);
 }
 
-function certificatesSection({ report: { certificates }, now }: PageParts): Html {
-  const heads = ["certificate", "clusters", ">ends", ">left"];
-  const body = folded("Certificates", heads, certificates, ({ soon }) => soon, (one): Cell[] => [
+function certificatesSection({ report: { certificates, unknown }, now }: PageParts): Html {
+  const isSoon = ({ soon }: { soon: boolean }) => soon;
+  const columns = "certificate,clusters,>ends,>left";
+  const body = folded("Certificates", columns, certificates, isSoon, (one): Cell[] => [
     [one.whose],
     [one.clusters.join(", ")],
     [one.ends.slice(0, 10)],
     [timeLeft(one, now), one.soon ? "bad" : "", "#this"],
   ]);
-  return section("Certificates", ...endings(certificates, ({ soon }) => soon), body);
+  const isKnown = unknown.every(({ what }) => what !== "cert") || certificates.some(isSoon);
+  return section("Certificates", ...endings(isKnown ? certificates : [], isSoon), body);
 }
 
 /** How many end soon, in words, and whether any does; that there is nothing to end is not known. */
@@ -162,20 +165,27 @@ function endings<T>(all: T[], isSoon: (one: T) => boolean): [note: string, isOpe
   return [all.length === 0 ? "-" : `${found || "none"} soon`, found > 0];
 }
 
-function alertsSection({ report: { fired, firing } }: PageParts): Html {
-  const heads = ["alert", "cluster", "severity", ">hours", "of the week", "now"];
+/** A part of which nobody knows, and why. */
+function unknownSection(title: string, of: string, { unknown }: FleetReport): Html {
+  const why = unknown.filter(({ what }) => what === of).map(({ why }) => why);
+  return section(title, "-", true, markup`<p>No answer: ${why}</p>`);
+}
+
+function alertsSection({ report }: PageParts): Html {
+  const { fired, firing } = report;
+  if (!fired) return unknownSection("Alerts", "alerts of the week", report);
   const rows = fired.map(({ alert, cluster, severity, hours }): Cell[] => {
-    const now = firing.find((one) => one.alert === alert && one.cluster === cluster);
+    const now = firing?.find((one) => one.alert === alert && one.cluster === cluster);
     const tone = TONES[severity] ?? "",
       width = Math.max(1, Math.round(100 * hours / HOURS_OF_A_WEEK));
     const bar =
       markup`<svg class="bar ${tone}" viewBox="0 0 100 8" aria-hidden="true"><rect class="rest"
  width="100" height="8"/><rect width="${width}" height="8"/></svg>`;
-    const shown: Cell = now ? ["fires", tone, now.runbook ?? "#this"] : ["over"];
+    const shown: Cell = now ? ["fires", tone, now.runbook ?? "#this"] : [firing ? "over" : "-"];
     return [[alert], [cluster], [severity], [hours.toFixed(1)], [bar], shown];
   });
-  const note = `${rows.length || "none"} in seven days`;
-  return section("Alerts", note, rows.length > 0, grid("Alerts", heads, rows));
+  const table = grid("Alerts", "alert,cluster,severity,>hours,of the week,now", rows);
+  return section("Alerts", `${rows.length || "none"} in seven days`, rows.length > 0, table);
 }
 
 function percent(share: number): string {
@@ -187,8 +197,7 @@ function sparkline(points: number[]): Html {
   const step = 100 / Math.max(1, points.length - 1);
   const line = points.map((share, at) =>
     `${(at * step).toFixed(0)},${(24 - 24 * share).toFixed(1)}`
-  )
-    .join(" ");
+  ).join(" ");
   const words = `from ${percent(points[0] ?? 0)} to ${percent(points.at(-1) ?? 0)}`;
   return markup`<svg class="line" viewBox="0 0 100 24" role="img" aria-label="${words}"><path
  d="M0 .5H100"/><polygon points="0,24 ${line} 100,24"/><polyline points="${line}"/></svg>`;

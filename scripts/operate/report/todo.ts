@@ -1,9 +1,36 @@
-// What to do this week about what a report has found.
+// What a report has found, before anything is made of it, and what to do about it this week.
 import { shortList } from "../../../lib/core/short_list.ts";
 import type { Firing } from "../centre/alerts.ts";
-import { FULL } from "../centre/status.ts";
+import { type Age, FULL, type Health } from "../centre/status.ts";
 import type { Filling } from "../centre/week.ts";
-import type { ClusterLine, FleetFacts } from "./facts.ts";
+
+/** A cluster, with what `make status` says of it. */
+export interface ClusterLine extends Health {
+  snapshotAge: Age;
+  backupAge: Age;
+  /** So many changes a deploy would make; null: nobody could ask. */
+  drift: number | null;
+  /** Columns in which something is wrong. */
+  wrong: string[];
+}
+
+/** Certificates of one name that end together; whose, and when in ISO 8601. */
+export interface Ending {
+  clusters: string[];
+  whose: string;
+  ends: string;
+  soon: boolean;
+}
+
+/** All of it, the worst first; docs/schema/report.json describes it. null: nobody knows. */
+export interface FleetFacts {
+  clusters: ClusterLine[];
+  volumes: Filling[] | null;
+  certificates: Ending[];
+  firing: Firing[] | null;
+  /** What nobody could say, which cluster it was asked of, and why it could not. */
+  unknown: { what: string; cluster: string; why: string }[];
+}
 
 /** One thing to do. */
 export interface Todo {
@@ -26,68 +53,55 @@ export const RUNBOOKS: Record<string, string> = {
 /** Days in which what ends is something for this week. */
 const SOON = 14;
 
-/** What to do, the worst first; a thing that several clusters have is one. */
+/** What to do, the worst first; a thing that several clusters have is one. `runbooks`: where docs/runbooks are read. */
 export function todoOf(found: FleetFacts, runbooks: string): Todo[] {
+  const todo: Todo[] = [];
+  const add = (ids: string[], what: string, why: string, verb: string, runbook?: string | null) => {
+    if (ids.length === 0) return;
+    const command = `make ${verb}${ids.length > 1 ? ` CLUSTER=${ids.join(",")}` : `-${ids[0]}`}`;
+    todo.push({ what: `${what}: ${shortList(ids)}`, why, command, runbook: runbook ?? null });
+  };
+  const bookOf = (column: string) => RUNBOOKS[column] && `${runbooks}/${RUNBOOKS[column]}`;
   const lines = found.clusters.filter(({ state }) => state !== "paused");
   const among = (is: (line: ClusterLine) => unknown) => lines.filter(is).map(({ id }) => id);
   const isNear = ({ cluster }: { cluster: string }) => lines.some(({ id }) => id === cluster);
   const away = among(({ state }) => state === "away");
-  const all: (Omit<Todo, "command"> & { verb: string; ids: string[] })[] = [{
-    ids: away,
-    what: "Away",
-    why: "No sample of the last five minutes has arrived",
-    verb: "verify",
-    runbook: runbooks + RUNBOOKS.seen,
-  }];
+  add(away, "Away", "No sample of the last five minutes has arrived", "verify", bookOf("seen"));
   // What fires about one that is away fires because it is.
-  const loud = found.firing.filter((one) =>
+  const loud = (found.firing ?? []).filter((one) =>
     isNear(one) && !away.includes(one.cluster) && one.severity !== "info"
   );
   for (const [what, those] of Map.groupBy(loud, ({ alert }) => alert)) {
     const [{ summary, runbook }] = those as [Firing];
     const ids = among(({ id }) => those.some(({ cluster }) => cluster === id));
-    all.push({ ids, what, why: summary ?? "This alert fires", verb: "alerts", runbook });
+    add(ids, what, summary ?? "This alert fires", "alerts", runbook);
   }
-  for (
-    const { cluster, what, days } of found.volumes.filter((one) => isNear(one) && isEnding(one))
-  ) {
-    all.push({
-      ids: [cluster],
-      what: `${what} ${typeof days === "number" ? `is full in ${days} days` : "is nearly full"}`,
-      why: `Raise its *_STORAGE in env/cluster-${cluster}.env or make room, then look at the plan`,
-      verb: "plan",
-      runbook: runbooks + RUNBOOKS.disk,
-    });
+  for (const { cluster, what, days } of (found.volumes ?? []).filter(isEnding).filter(isNear)) {
+    const when = typeof days === "number" ? `is full in ${days} days` : "is nearly full";
+    const why =
+      `Raise its *_STORAGE in env/cluster-${cluster}.env or make room, then look at the plan`;
+    add([cluster], `${what} ${when}`, why, "plan", bookOf("disk"));
   }
-  for (const { whose, ends, clusters: ids } of found.certificates.filter(({ soon }) => soon)) {
+  for (const { whose, ends, clusters } of found.certificates.filter(({ soon }) => soon)) {
     const what = `The certificate ${whose} ends on ${ends.slice(0, 10)}`;
-    const why = "docs/certificates.md says who renews it";
-    all.push({ ids, what, why, verb: "preflight", runbook: null });
+    add(clusters, what, "docs/certificates.md says who renews it", "preflight");
   }
   for (const { id, state, wrong } of lines) {
     if (state !== "warn" || wrong.includes("alerts")) continue;
-    const runbook = wrong[0]! in RUNBOOKS ? runbooks + RUNBOOKS[wrong[0]!] : null;
     const why = "Out of its bounds, and no alert says so";
-    all.push({ ids: [id], what: `Wrong: ${wrong.join(", ")}`, why, verb: "verify", runbook });
+    add([id], `Wrong: ${wrong.join(", ")}`, why, "verify", bookOf(wrong[0]!));
   }
-  all.push({
-    ids: among(({ state }) => state === "unknown"),
-    what: "Not all is known",
-    why: "What nobody can tell is not well",
-    verb: "verify",
-    runbook: null,
-  }, {
-    ids: among(({ drift }) => drift),
-    what: "Not as these settings say",
-    why: "Somebody changed something there, or what is here was not deployed",
-    verb: "plan",
-    runbook: null,
-  });
-  return all.filter(({ ids }) => ids.length > 0).map(({ ids, what, verb, ...more }) => ({
-    what: `${what}: ${shortList(ids)}`,
-    command: `make ${verb}${ids.length > 1 ? ` CLUSTER=${ids.join(",")}` : `-${ids[0]}`}`,
-    ...more,
-  }));
+  const missed = found.unknown.filter((one) => one.what !== "drift" || !away.includes(one.cluster));
+  for (const those of Map.groupBy(missed, ({ what, why }) => `${what} ${why}`).values()) {
+    const [{ what, why }] = those as [FleetFacts["unknown"][number]];
+    const verb = what === "drift" ? "plan" : "verify";
+    add(those.map(({ cluster }) => cluster), `No answer about ${what}`, why, verb);
+  }
+  const unknown = among(({ state }) => state === "unknown");
+  add(unknown, "Not all is known", "What nobody can tell is not well", "verify");
+  const why = "Somebody changed something there, or what is here was not deployed";
+  add(among(({ drift }) => drift), "Not as these settings say", why, "plan");
+  return todo;
 }
 
 /** Whether a volume is something for this week. */
