@@ -1,14 +1,7 @@
 // Clusters of one fleet that must not collide.
+import rules from "../../env/rules.json" with { type: "json" };
 import type { Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
-
-const UNIQUE: Record<string, string> = {
-  CLUSTER_ID: "log snapshots and backups overwrite each other under one S3 path",
-  CLUSTER_NAME: "equal external labels make the Compactor merge and corrupt their blocks",
-  KUBE_CONTEXT: "one is deployed over the other",
-  DOMAIN: "two clusters answer to the same host names",
-  NODE_IP: "metrics of one are taken for the other's and corrupt its history",
-};
 
 /** Rules between the clusters of a fleet; lines of `source  what is wrong`. */
 export function fleetProblems(drafts: Candidate[]): string[] {
@@ -22,7 +15,7 @@ export function fleetProblems(drafts: Candidate[]): string[] {
 }
 
 function repeated(drafts: Candidate[]): string[] {
-  return Object.entries(UNIQUE).flatMap(([name, because]) => {
+  return Object.entries(rules.unique).flatMap(([name, because]) => {
     const known = drafts.filter(({ bad }) => !bad.has(name));
     return known.flatMap(({ vars, sources }) => {
       const first = known.find((other) => other.vars[name] === vars[name])!;
@@ -77,13 +70,8 @@ function sharedSidecars(drafts: Candidate[]): string[] {
 }
 
 /** Settings that have one value in the whole fleet. */
-const EQUAL: Record<string, string> = {
-  THANOS_GRPC_MTLS: "the centre dials every edge in one way",
-  IMAGE_PINS_FILE: "make pin writes one for all",
-};
-
 function unequalProblems(drafts: Candidate[]): string[] {
-  return Object.entries(EQUAL).flatMap(([name, because]) => {
+  return Object.entries(rules.equal).flatMap(([name, because]) => {
     const [first, ...others] = drafts.filter(({ bad }) => !bad.has(name));
     const other = others.find(({ vars }) => vars[name] !== first?.vars[name]);
     if (!first || !other) return [];

@@ -9,11 +9,6 @@ export const PAUSE_RULES = [
     because: "set both, why and until which day, or none",
   },
   {
-    names: ["PAUSED", "CLUSTER_ROLE"],
-    broken: (reason: string, role: string) => reason !== "" && role === "central",
-    because: "the centre watches all others: only an edge can be paused, in its own file",
-  },
-  {
     names: ["PAUSED_UNTIL", "TIMEZONE"],
     broken: (until: string, zone: string) =>
       until !== "" && endOfDay(until, zone) * 1000 <= Date.now(),

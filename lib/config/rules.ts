@@ -1,5 +1,7 @@
-// What a schema cannot say: settings of one cluster that must fit each other.
-import type { Vars } from "../core/cluster.ts";
+// What a schema cannot say: settings of one cluster that must fit each other. What patterns can say of them stands in
+// env/rules.json.
+import rules from "../../env/rules.json" with { type: "json" };
+import { isCase, type Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
 import { cronInUtc } from "../core/cron.ts";
 import { isEverywhere } from "../core/network.ts";
@@ -54,11 +56,6 @@ const RULES: Rule[] = [
     because: "the cache must fit into the limit and leave room, or it is killed once that is full",
   },
   {
-    names: ["SIDECAR_ADDRESS", "CLUSTER_ROLE"],
-    broken: (address, role) => address !== "" && role === "central",
-    because: "the centre does not dial itself: it is a setting of edges",
-  },
-  {
     names: ["COMPACTOR_CONCURRENCY", "COMPACTOR_CPU_LIMIT"],
     broken: (atOnce, limit) => atOnce !== "" && Number(atOnce) > cores(limit),
     because: "the Compactor gets memory for more work at once than it has cores for",
@@ -83,29 +80,11 @@ const RULES: Rule[] = [
     because: "this is the address of the S3, which must not go down with a cluster",
   },
   {
-    names: ["OPENSEARCH_NODES"],
-    broken: (nodes) => nodes === "2",
-    because: "two nodes lose their quorum when one fails: take 1, or 3 and more",
-  },
-  {
-    names: ["STORAGE", "STORAGE_CLASS"],
-    broken: (storage, storageClass) => storage === "longhorn" && storageClass !== "longhorn",
-    because: "Longhorn makes the class longhorn only; another class needs STORAGE=existing",
-  },
-  {
     names: ["ADMIN_CIDR", "INGRESS", "TRAEFIK_IMAGE"],
     broken: (networks, ingress, image) =>
       !isEverywhere(networks.split(",")) && ingress === "traefik" &&
       isBefore(image, [3, 7]) !== false,
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
-  },
-  {
-    names: ["ADMIN_CIDR", "INGRESS", "NODE_NETWORKS"],
-    broken: (networks, ingress, nodes) =>
-      !isEverywhere(networks.split(",")) && ingress !== "existing" && nodes !== "",
-    because:
-      "doors that answer on every node see no address of a caller: close them by a firewall, " +
-      "or with THANOS_UI_AUTH",
   },
   {
     names: ["LONGHORN_BACKUP_CRON", "TIMEZONE"],
@@ -115,25 +94,11 @@ const RULES: Rule[] = [
       "every day",
   },
   {
-    names: ["INGRESS"],
-    broken: (ingress) => ingress === "nginx",
-    because:
-      "ingress-nginx has known holes and gets no fixes any more; INGRESS=traefik, which is " +
-      "proved, takes its place: see docs/deploy.md, Doors",
-    warns: true,
-  },
-  {
     names: ["INGRESS", "TRAEFIK_IMAGE"],
     broken: (ingress, image) => ingress === "traefik" && isBefore(image, [3, 7, 11]) === true,
     because:
       "this Traefik has known holes, and a door whose login it cannot read may stand open: " +
       "env/README.md says from which on they are mended",
-    warns: true,
-  },
-  {
-    names: ["STAND_INS"],
-    broken: (programs) => programs !== "",
-    because: "programs replaced by stand-ins, so nothing that needs them is set up or shown",
     warns: true,
   },
   {
@@ -155,19 +120,20 @@ const RULES: Rule[] = [
     broken: (value: string) => value === "minioadmin",
     because: "minioadmin is known to everybody: make a user of its own for these buckets",
   })),
-  {
-    names: ["GRAFANA_ADMIN_PASSWORD"],
-    broken: (password) => password === SETTINGS.GRAFANA_ADMIN_PASSWORD?.default,
-    because: "the default is public knowledge: set your own in SECRET_FILE",
-    warns: true,
-  },
-  {
-    names: ["ALERT_WEBHOOK_URL"],
-    broken: (url) => url === "",
-    because: "alerts are sent nowhere until it is set in SECRET_FILE",
-    warns: true,
-  },
+  ...tabled("refused"),
+  ...tabled("warned"),
 ];
+
+/** The rules of env/rules.json: one is broken where each of its settings is, as a whole, what its pattern says. */
+function tabled(list: "refused" | "warned"): Rule[] {
+  const rows = rules[list] as unknown as { when: Record<string, string>; because: string }[];
+  return rows.map(({ when, because }) => {
+    const names = Object.keys(when);
+    const broken = (...values: string[]) =>
+      names.every((name, at) => isCase({ [name]: values[at]! }, { [name]: when[name]! }));
+    return { names, broken, because, warns: list === "warned" };
+  });
+}
 
 /** One rule for each pair of settings that end so. */
 function allDifferent(end: string, because: string): Rule[] {
