@@ -5,28 +5,51 @@ import { compared, differing, type Resource } from "../core/resource.ts";
 import { answerRefusal, read, request, TRIES, wait, write } from "./client.ts";
 import type { Answer, Json, OpenSearch } from "./client.ts";
 
-/** How a document is read and written. */
-export interface Document {
-  id: string;
+/** How the documents of a kind are read and written. */
+interface Kind {
   path: string;
-  body: Json;
-  /** The body as an answer to GET has it; default: as it is sent. */
-  wanted?: Json;
-  /** The part of an answer to GET that is compared. */
-  part: (live: Answer["body"]) => unknown;
+  /** What is sent, of what is wanted. */
+  body?: (wanted: Json) => Json;
+  /** The part of an answer to GET that is compared, and what it is to be; default: as it is sent. */
+  part: (live: Answer["body"], name: string) => unknown;
+  wanted?: (body: Json) => Json;
   /** Query of the call that writes it, where the server gives no version of what is there. */
   query?: string;
   /** Method of the call that makes it (PUT). */
   create?: "POST";
 }
 
-/** A document as a resource. While a snapshot runs, some changes are refused and tried again. */
-export function document(
-  { id, path, body, wanted = body, part, query = "", create }: Document,
-): Resource<OpenSearch> {
-  const judge = (live: Answer["body"] | undefined) => compared(live && part(live), wanted);
+const KINDS = {
+  IndexTemplate: {
+    path: "/_index_template/",
+    part: ({ index_templates: [{ index_template }] }) => flatSettings(index_template),
+    wanted: flatSettings,
+  },
+  // It is registered without trying it.
+  SnapshotRepository: {
+    path: "/_snapshot/",
+    part: (live, name) => live[name],
+    query: "?verify=false",
+  },
+  IndexPolicy: {
+    path: "/_plugins/_ism/policies/",
+    body: (policy) => ({ policy }),
+    part: ({ policy }) => ({ policy }),
+  },
+  SnapshotPolicy: {
+    path: "/_plugins/_sm/policies/",
+    part: ({ sm_policy }) => sm_policy,
+    create: "POST",
+  },
+} satisfies Record<string, Kind>;
+
+/** A document of that kind and name as a resource. While a snapshot runs, some changes are refused and tried again. */
+export function document(kind: keyof typeof KINDS, name: string, spec: Json): Resource<OpenSearch> {
+  const { part, query = "", create, ...of }: Kind = KINDS[kind];
+  const path = of.path + name, body = of.body?.(spec) ?? spec, wanted = of.wanted?.(body) ?? body;
+  const judge = (live: Answer["body"] | undefined) => compared(live && part(live, name), wanted);
   return {
-    id,
+    id: `${kind}/${name}`,
     look: async (os) => judge(await read(os, path)),
     async put(os) {
       for (let tries = 1;; tries++) {
@@ -44,28 +67,6 @@ export function document(
       }
     },
   };
-}
-
-/** An index template. */
-export function wantedTemplate(name: string, body: Json): Resource<OpenSearch> {
-  return document({
-    id: `IndexTemplate/${name}`,
-    path: `/_index_template/${name}`,
-    body,
-    wanted: flatSettings(body),
-    part: ({ index_templates: [{ index_template }] }) => flatSettings(index_template),
-  });
-}
-
-/** A snapshot repository; it is registered without trying it. */
-export function wantedRepository(name: string, body: Json): Resource<OpenSearch> {
-  return document({
-    id: `SnapshotRepository/${name}`,
-    path: `/_snapshot/${name}`,
-    body,
-    part: (live) => live[name],
-    query: "?verify=false",
-  });
 }
 
 /** Names that fit into one request line, of which OpenSearch reads 4 KiB. */

@@ -1,34 +1,9 @@
-// Policies of OpenSearch's index management: of indices, of snapshots, and the copies that indices keep.
+// The copies of OpenSearch's index policies that indices keep.
 import { isFields } from "../core/object.ts";
 import { differing, lacking, type Resource } from "../core/resource.ts";
 import { answerRefusal, read, request, write } from "./client.ts";
 import type { Answer, Json, OpenSearch } from "./client.ts";
-import { document, handfuls } from "./documents.ts";
-
-/** An index state policy. */
-export function wantedIndexPolicy(name: string, policy: Json): Resource<OpenSearch> {
-  return document({
-    id: `IndexPolicy/${name}`,
-    path: pathOf(name),
-    body: { policy },
-    part: (live) => ({ policy: live.policy }),
-  });
-}
-
-/** A snapshot policy. */
-export function wantedSnapshotPolicy(name: string, body: Json): Resource<OpenSearch> {
-  return document({
-    id: `SnapshotPolicy/${name}`,
-    path: `/_plugins/_sm/policies/${name}`,
-    body,
-    part: (live) => live.sm_policy,
-    create: "POST",
-  });
-}
-
-function pathOf(policy: string): string {
-  return `/_plugins/_ism/policies/${policy}`;
-}
+import { handfuls } from "./documents.ts";
 
 /**
  * The indices of a pattern under the present version of a policy: its own template reaches only indices made
@@ -41,7 +16,10 @@ export function managedIndices(
 ): Resource<OpenSearch> {
   /** Indices without a policy, and those with another version than `goal`. */
   async function astray(os: OpenSearch) {
-    const [stored, indices] = await Promise.all([read(os, pathOf(policy)), managed(os, pattern)]);
+    const [stored, indices] = await Promise.all([
+      read(os, `/_plugins/_ism/policies/${policy}`),
+      managed(os, pattern),
+    ]);
     const isWanted = stored && lacking(stored.policy, wanted).length === 0;
     const goal = isWanted ? versionOf(stored) : "the one of the settings";
     const free = indices.filter((one) => !one.policy);

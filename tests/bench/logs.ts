@@ -5,7 +5,7 @@ import process from "node:process";
 import { ensure } from "../../lib/core/resource.ts";
 import { table } from "../../lib/io/report.ts";
 import type { Json } from "../../lib/opensearch/client.ts";
-import { wantedTemplate } from "../../lib/opensearch/documents.ts";
+import { document } from "../../lib/opensearch/documents.ts";
 import { logging } from "../../scripts/40-logging.ts";
 import { indexTemplate } from "../../scripts/components/logging/documents.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
@@ -79,7 +79,7 @@ function templatesOf(rendered: Json): [name: string, template: Json, open: boole
 /** Fills one index; bytes a line once it is merged, and seconds of the node's processor for 100,000 lines. */
 async function filled(node: LiveNode, template: Json, open: boolean) {
   const index = "logs-k8s-2001.02.03";
-  await ensure(wantedTemplate("logs", template), node);
+  await ensure(document("IndexTemplate", "logs", template), node);
   const before = await node.cpuSeconds();
   const action = JSON.stringify({ create: { _index: index } });
   for (let from = 0; from < LINES; from += AT_ONCE) {

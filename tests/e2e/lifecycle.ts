@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { ensure } from "../../lib/core/resource.ts";
 import type { Json } from "../../lib/opensearch/client.ts";
-import { wantedIndexPolicy, wantedSnapshotPolicy } from "../../lib/opensearch/policies.ts";
+import { document } from "../../lib/opensearch/documents.ts";
 import {
   indexPolicy,
   REPOSITORY,
@@ -69,14 +69,14 @@ export async function snapshotsOf(
 export async function begin(cluster: Cluster, index: string, documents: number): Promise<void> {
   const os = openSearch(cluster);
   await quicken(cluster, true);
-  await ensure(wantedIndexPolicy(POLICY, short(cluster).policy), os);
+  await ensure(document("IndexPolicy", POLICY, short(cluster).policy), os);
   const time = new Date().toISOString();
   await load(cluster, bulks(index, { documents, size: 1000, time }));
 }
 
 /** Puts the short policy of snapshots in force. */
 export async function expire(cluster: Cluster): Promise<void> {
-  await ensure(wantedSnapshotPolicy(POLICY, short(cluster).snapshots), openSearch(cluster));
+  await ensure(document("SnapshotPolicy", POLICY, short(cluster).snapshots), openSearch(cluster));
 }
 
 /** Fails while the index is there; and at once when it is gone without a whole snapshot. */

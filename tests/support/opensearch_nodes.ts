@@ -13,7 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { ensure } from "../../lib/core/resource.ts";
 import type { OpenSearch } from "../../lib/opensearch/client.ts";
-import { wantedTemplate } from "../../lib/opensearch/documents.ts";
+import { document } from "../../lib/opensearch/documents.ts";
 import { logging } from "../../scripts/40-logging.ts";
 import { indexTemplate } from "../../scripts/components/logging/documents.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
@@ -195,7 +195,7 @@ if (import.meta.main) {
   await using site = await LiveSite.of({ root: root!, objects: await logging.objects(cluster) });
   const nodes = site.nodes.slice(0, Number(cluster.vars.OPENSEARCH_NODES));
   await Promise.all(nodes.map((node) => node.up()));
-  await ensure(wantedTemplate("logs", indexTemplate(cluster)), nodes[0]!);
+  await ensure(document("IndexTemplate", "logs", indexTemplate(cluster)), nodes[0]!);
   await Deno.stdout.write(new TextEncoder().encode(`LIVE_OPENSEARCH=${nodes[0]!.url}\n`));
   await new Promise<void>((resolve) => Deno.addSignalListener("SIGINT", resolve));
 }

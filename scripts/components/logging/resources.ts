@@ -1,16 +1,8 @@
 // What OpenSearch shall know of log indices, and where their snapshots go.
 import type { Resources } from "../../../lib/core/resource.ts";
 import type { OpenSearch } from "../../../lib/opensearch/client.ts";
-import {
-  wantedReplicas,
-  wantedRepository,
-  wantedTemplate,
-} from "../../../lib/opensearch/documents.ts";
-import {
-  managedIndices,
-  wantedIndexPolicy,
-  wantedSnapshotPolicy,
-} from "../../../lib/opensearch/policies.ts";
+import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
+import { managedIndices } from "../../../lib/opensearch/policies.ts";
 import { openOpenSearch } from "./access.ts";
 import { indexPolicy, indexTemplate, replicas, repository, snapshotPolicy } from "./documents.ts";
 import { LOG_INDICES, POLICY, REPOSITORY, SNAPSHOT_POLICY } from "./documents.ts";
@@ -23,8 +15,8 @@ export const logDocuments: Resources<OpenSearch> = {
   live: true,
   open: openOpenSearch,
   of: (cluster) => [
-    wantedTemplate("logs", indexTemplate(cluster)),
-    wantedRepository(REPOSITORY, repository(cluster)),
+    document("IndexTemplate", "logs", indexTemplate(cluster)),
+    document("SnapshotRepository", REPOSITORY, repository(cluster)),
     wantedReplicas(LOGS, replicas(cluster)),
   ],
 };
@@ -36,9 +28,9 @@ export const logPolicies: Resources<OpenSearch> = {
   program: "index-management",
   open: openOpenSearch,
   of: (cluster) => [
-    wantedIndexPolicy(POLICY, indexPolicy(cluster)),
+    document("IndexPolicy", POLICY, indexPolicy(cluster)),
     managedIndices(LOGS, POLICY, indexPolicy(cluster)),
-    wantedSnapshotPolicy(SNAPSHOT_POLICY, snapshotPolicy(cluster)),
+    document("SnapshotPolicy", SNAPSHOT_POLICY, snapshotPolicy(cluster)),
     // The plugin makes its own index with one replica, whatever the default says.
     wantedReplicas(".opendistro-*", replicas(cluster)),
   ],

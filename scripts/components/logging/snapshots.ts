@@ -4,7 +4,7 @@ import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { hashOf } from "../../../lib/core/hash.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { type Json, type OpenSearch, read, request } from "../../../lib/opensearch/client.ts";
-import { wantedRepository } from "../../../lib/opensearch/documents.ts";
+import { document } from "../../../lib/opensearch/documents.ts";
 import { REPOSITORY, repository } from "./documents.ts";
 
 /** Where a day comes from, and how its indices are named when they are back. */
@@ -49,7 +49,10 @@ export async function openSource(
   const prefix = prefixOf(cluster, writer);
   if (writer.id === cluster.id) return { repository: REPOSITORY, prefix, folder, words };
   const name = `${REPOSITORY}-${writer.id}`;
-  await ensure(wantedRepository(name, { type, settings: { ...settings, readonly: true } }), os);
+  await ensure(
+    document("SnapshotRepository", name, { type, settings: { ...settings, readonly: true } }),
+    os,
+  );
   return { repository: name, prefix, folder, words: `${words} FROM=${writer.id}` };
 }
 

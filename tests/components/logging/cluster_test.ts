@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ensure } from "../../../lib/core/resource.ts";
-import { wantedReplicas, wantedTemplate } from "../../../lib/opensearch/documents.ts";
+import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { logging } from "../../../scripts/40-logging.ts";
 import { indexTemplate } from "../../../scripts/components/logging/documents.ts";
 import {
@@ -28,7 +28,7 @@ async function wanted(OPENSEARCH_NODES: number) {
   });
   const objects = await logging.objects(cluster);
   const founded = objects.find(({ metadata }) => metadata.name === FOUNDED)!;
-  return { objects, founded, template: wantedTemplate("logs", indexTemplate(cluster)) };
+  return { objects, founded, template: document("IndexTemplate", "logs", indexTemplate(cluster)) };
 }
 
 /** What was seen, for who reads along. */

@@ -3,7 +3,7 @@
 // same of each cluster's own.
 import assert from "node:assert/strict";
 import type { OpenSearch } from "../../../lib/opensearch/client.ts";
-import { wantedTemplate } from "../../../lib/opensearch/documents.ts";
+import { document } from "../../../lib/opensearch/documents.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { indexTemplate, LOG_INDICES } from "../../../scripts/components/logging/documents.ts";
 import { searchBody, searchOf } from "../../../scripts/components/logging/search.ts";
@@ -32,7 +32,11 @@ function live(name: string, run: () => Promise<void>) {
     name,
     ignore: !url,
     async fn() {
-      const template = wantedTemplate("logs", indexTemplate(await fixtureCluster("197")));
+      const template = document(
+        "IndexTemplate",
+        "logs",
+        indexTemplate(await fixtureCluster("197")),
+      );
       await ensure(template, os);
       assert.equal((await ensure(template, os)).outcome, "unchanged");
       try {

@@ -8,7 +8,7 @@ import { parse, stringify } from "yaml";
 import { DeployError } from "../../../lib/core/error.ts";
 import { idOf, isFields, type Manifest, walk } from "../../../lib/core/object.ts";
 import { ensure, type Resources } from "../../../lib/core/resource.ts";
-import { wantedIndexPolicy } from "../../../lib/opensearch/policies.ts";
+import { document } from "../../../lib/opensearch/documents.ts";
 import { logging, settle } from "../../../scripts/40-logging.ts";
 import {
   indexPolicy,
@@ -183,7 +183,7 @@ Deno.test("B37: a repository that cannot be used ends with exit 8, also on the s
 Deno.test("40-logging: another policy for the same indices is an error with OpenSearch's reason", async () => {
   const os = new FakeOpenSearch();
   const policy = indexPolicy(await fixtureCluster("196"));
-  await ensure(wantedIndexPolicy("by-hand", policy), os);
+  await ensure(document("IndexPolicy", "by-hand", policy), os);
   const error = await deploy(os).catch((error) => error);
   assert.equal(error.exitCode, 8);
   assert.match(error.where.join(), /use a different priority than 100/);

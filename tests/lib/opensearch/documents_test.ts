@@ -1,16 +1,8 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
 import { ensure as ensureIt, lacking, type Outcome } from "../../../lib/core/resource.ts";
-import {
-  wantedReplicas,
-  wantedRepository,
-  wantedTemplate,
-} from "../../../lib/opensearch/documents.ts";
-import {
-  managedIndices,
-  wantedIndexPolicy,
-  wantedSnapshotPolicy,
-} from "../../../lib/opensearch/policies.ts";
+import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
+import { managedIndices } from "../../../lib/opensearch/policies.ts";
 import { FakeOpenSearch } from "../../support/opensearch.ts";
 
 const TEMPLATE = {
@@ -49,28 +41,28 @@ async function ensured(...[resource, os]: Parameters<typeof ensureIt<FakeOpenSea
 
 const DOCUMENTS: [string, (os: FakeOpenSearch, change?: object) => Promise<Outcome>, object][] = [
   [
-    "wantedTemplate()",
-    (os, change) => ensured(wantedTemplate("t", { ...TEMPLATE, ...change }), os),
+    "document(IndexTemplate)",
+    (os, change) => ensured(document("IndexTemplate", "t", { ...TEMPLATE, ...change }), os),
     { priority: 200 },
   ],
   [
-    "wantedRepository()",
-    (os, change) => ensured(wantedRepository("r", { ...REPOSITORY, ...change }), os),
+    "document(SnapshotRepository)",
+    (os, change) => ensured(document("SnapshotRepository", "r", { ...REPOSITORY, ...change }), os),
     { settings: { bucket: "other", compress: true } },
   ],
   [
-    "wantedIndexPolicy()",
-    (os, change) => ensured(wantedIndexPolicy("p", { ...INDEX_POLICY, ...change }), os),
+    "document(IndexPolicy)",
+    (os, change) => ensured(document("IndexPolicy", "p", { ...INDEX_POLICY, ...change }), os),
     { ism_template: [{ index_patterns: ["b-*"], priority: 100 }] },
   ],
   [
-    "wantedSnapshotPolicy()",
-    (os, change) => ensured(wantedSnapshotPolicy("s", { ...SNAPSHOT_POLICY, ...change }), os),
+    "document(SnapshotPolicy)",
+    (os, change) => ensured(document("SnapshotPolicy", "s", { ...SNAPSHOT_POLICY, ...change }), os),
     { enabled: false },
   ],
 ];
 
-const policy = wantedIndexPolicy("p", INDEX_POLICY);
+const policy = document("IndexPolicy", "p", INDEX_POLICY);
 
 async function refusal(work: Promise<unknown>): Promise<DeployError> {
   const error = await work.then(() => undefined, (error) => error);
@@ -138,7 +130,7 @@ for (const [name, ensure, change] of DOCUMENTS.slice(2)) {
   });
 }
 
-Deno.test("wantedIndexPolicy(): when somebody else was faster with the same, nothing changes", async () => {
+Deno.test("document(IndexPolicy): when somebody else was faster with the same, nothing changes", async () => {
   const os = new FakeOpenSearch();
   const other = new FakeOpenSearch();
   await ensured(policy, other);
@@ -160,23 +152,26 @@ Deno.test("E25: where OpenSearch is not deployed no document counts as missing",
   assert.deepEqual(await policy.look(os), { state: "missing" });
 });
 
-Deno.test("wantedIndexPolicy() without the plugin tells the server's word", async () => {
+Deno.test("document(IndexPolicy) without the plugin tells the server's word", async () => {
   const os = new FakeOpenSearch();
   os.before.push({ status: 400, body: { error: "no handler found for uri [/_plugins/_ism]" } });
   const error = await refusal(ensured(policy, os));
   assert.deepEqual(error.where, ["no handler found for uri [/_plugins/_ism]"]);
 });
 
-Deno.test("wantedRepository() waits for a running snapshot before it changes a repository", async () => {
+Deno.test("document(SnapshotRepository) waits for a running snapshot before it changes a repository", async () => {
   const os = new FakeOpenSearch();
-  await ensured(wantedRepository("r", REPOSITORY), os);
+  await ensured(document("SnapshotRepository", "r", REPOSITORY), os);
   const reason = "trying to modify or unregister repository that is currently used";
   let busy = 2;
   os.onWrite = () => {
     if (busy-- > 0) os.before.push({ status: 500, body: { error: { reason } } });
   };
   assert.equal(
-    await ensured(wantedRepository("r", { type: "s3", settings: { bucket: "c" } }), os),
+    await ensured(
+      document("SnapshotRepository", "r", { type: "s3", settings: { bucket: "c" } }),
+      os,
+    ),
     "configured",
   );
   assert.equal(os.writes.length, 4);
@@ -238,7 +233,7 @@ Deno.test("managedIndices() and wantedReplicas() keep to request lines of 4 KiB,
   for (let number = 0; number < 120; number++) {
     os.indices.set(`${long}-${number}`, { settings: { "index.number_of_replicas": "1" } });
   }
-  await ensured(wantedIndexPolicy("logs", INDEX_POLICY), os);
+  await ensured(document("IndexPolicy", "logs", INDEX_POLICY), os);
   assert.equal(await ensured(managedIndices("logs-k8s-*", "logs", INDEX_POLICY), os), "configured");
   assert.equal(await ensured(wantedReplicas("logs-k8s-*", 0), os), "configured");
   assert.ok(os.writes.every((call) => call.length < 4096));

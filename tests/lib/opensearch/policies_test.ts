@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { ensure } from "../../../lib/core/resource.ts";
-import { managedIndices, wantedIndexPolicy } from "../../../lib/opensearch/policies.ts";
+import { managedIndices } from "../../../lib/opensearch/policies.ts";
+import { document } from "../../../lib/opensearch/documents.ts";
 import { FakeOpenSearch } from "../../support/opensearch.ts";
 
 // deno-lint-ignore no-explicit-any
@@ -118,7 +119,7 @@ Deno.test("managedIndices() takes free indices, leaves those of others, and find
   };
   const indices = managedIndices("a-*", "p", policy);
   assert.equal((await ensure(indices, os)).outcome, "unchanged");
-  await ensure(wantedIndexPolicy("p", policy), os);
+  await ensure(document("IndexPolicy", "p", policy), os);
   os.indices.set("a-1", { settings: {} });
   os.indices.set("a-2", { settings: {}, policy: "foreign" });
   os.indices.set("b-1", { settings: {} });
