@@ -32,8 +32,6 @@ import { opensOf } from "./components/network/open.ts";
 const defaultOfCluster: Resources<Cluster> = {
   title: "Default StorageClass",
   live: true,
-  open: (cluster) =>
-    Promise.resolve({ ...cluster, [Symbol.asyncDispose]: () => Promise.resolve() }),
   of: (cluster) => [onlyDefault(text(cluster, "STORAGE_CLASS"))],
 };
 

@@ -38,8 +38,8 @@ export async function command(
       print(help(usage, flags));
       Deno.exit(ExitCode.done);
     }
-    obeySignals((text) => new Report().say(text));
-    tellRetries((text) => new Report().note(text));
+    obeySignals(new Report().say);
+    tellRetries(new Report().note);
     const code = await run(words, values as Flags, values as Values) ?? ExitCode.done;
     if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
     Deno.exit(code);

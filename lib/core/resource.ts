@@ -35,8 +35,8 @@ export interface Resources<Way = unknown> {
   /** true: they are in running pods (of `program`, where that may be a stand-in). */
   live?: boolean;
   program?: string;
-  /** Opens the way; `once`: for a look, which waits for nothing that is not there. */
-  open(cluster: Cluster, once?: boolean): Promise<Way & AsyncDisposable>;
+  /** Opens the way (default: the cluster itself); `once`: for a look, which waits for nothing that is not there. */
+  open?(cluster: Cluster, once?: boolean): Promise<Way & AsyncDisposable>;
   of(cluster: Cluster): Resource<Way>[];
 }
 

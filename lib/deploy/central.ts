@@ -44,11 +44,7 @@ export async function tellCentral(
 ): Promise<StepResult[]> {
   const results: StepResult[] = [];
   const report = new Report(`${central.id} | `);
-  const options = {
-    steal: stealLock,
-    patience: PATIENCE,
-    say: (text: string) => report.warn(text),
-  };
+  const options = { steal: stealLock, patience: PATIENCE, say: report.warn };
   for (const news of newsOf(steps, edgesWith, central)) {
     const { part } = news;
     try {

@@ -105,15 +105,14 @@ export function contextOf(parts: Parts): StepContext {
     async apply(objects) {
       const stale = await staleAmong(inventory, objects);
       if (stale.length === 0) return;
-      const say = (text: string) => report.note(text);
+      const { note: say } = report;
       for (const growth of await growVolumes(inventory, stale, { say })) changed(growth);
       const changes = await apply(inventory, objects, { say, replace });
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },
     async ready(objects, minutes = 10) {
-      const say = (missing: string) => report.waiting(missing);
-      await waitReady(inventory, objects, { seconds: minutes * 60, say });
+      await waitReady(inventory, objects, { seconds: minutes * 60, say: report.waiting });
     },
     changed,
   };

@@ -112,9 +112,8 @@ async function begin(
       steps.map(async (step) => [step, await desired(step, cluster)] as const),
     );
     rendering.catch(() => {});
-    const say = (text: string) => report.warn(text);
     const { hasWaited } = held.use(
-      await lock(cluster, connection.lease, { steal: options.stealLock, say }),
+      await lock(cluster, connection.lease, { steal: options.stealLock, say: report.warn }),
     );
     if (hasWaited) {
       connection = await connect(cluster, options);

@@ -35,9 +35,8 @@ export async function removeFleet(
     let isTouched = false;
     try {
       const connection = await connect(cluster);
-      const say = (text: string) => report.warn(text);
       await using held = options.really
-        ? await lock(cluster, connection.lease, { steal: options.stealLock, say })
+        ? await lock(cluster, connection.lease, { steal: options.stealLock, say: report.warn })
         : undefined;
       const inventory = new Inventory(held?.hasWaited ? await connect(cluster) : connection);
       isTouched = options.really === true;
@@ -72,7 +71,7 @@ async function removeStep(
   if (reason) report.warn(`${doomed.length} objects stay: ${reason}`);
   if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
   if (!reason && really) {
-    const changes = await prune(inventory, doomed, (missing) => report.waiting(missing));
+    const changes = await prune(inventory, doomed, report.waiting);
     report.changes(changes);
     result.changed = changes.length;
   } else if (!reason) {
@@ -129,7 +128,7 @@ export async function nameSurplus(
     }
     report.heading("prune  what no step wants any more");
     if (!pruneMost) refuseMost(surplus, results, inventory.cluster);
-    const changes = await prune(inventory, surplus, (missing) => report.waiting(missing));
+    const changes = await prune(inventory, surplus, report.waiting);
     report.changes(changes);
     row.changed = row.objects = changes.length;
   } catch (error) {

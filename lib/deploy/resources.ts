@@ -17,7 +17,8 @@ async function lookAtAll(resources: Resources, cluster: Cluster): Promise<Planne
   const wanted = resources.of(cluster);
   const seen = new Map<string, Look>();
   async function look(): Promise<Look> {
-    await using way = await resources.open(cluster, true);
+    await using opened = await resources.open?.(cluster, true);
+    const way = opened ?? cluster;
     await Promise.all(wanted.map(async (resource) => {
       seen.set(resource.id, await resource.look(way).catch(unseen));
     }));
@@ -70,8 +71,9 @@ export async function putResources(
     changed(what: string): void;
   },
 ): Promise<void> {
-  const warn = (text: string) => report.warn(text);
-  await using way = await resources.open(cluster);
+  const { warn } = report;
+  await using opened = await resources.open?.(cluster);
+  const way = opened ?? cluster;
   const left = new Map<string, string[]>();
   for (const resource of resources.of(cluster)) {
     const { id } = resource;

@@ -106,12 +106,12 @@ export class Report {
     this.#write = write;
   }
 
-  /** One line of progress as it is. */
-  say(text: string): void {
+  /** One line of progress as it is. This and the next ones of one text are bound, to be handed on. */
+  readonly say = (text: string): void => {
     for (const line of masked(text).split("\n")) {
       this.#write(`${this.#prefix}${line}`.trimEnd() + "\n");
     }
-  }
+  };
 
   /** A heading: a step, and the cluster it runs against. */
   heading(text: string): void {
@@ -144,21 +144,17 @@ export class Report {
     }
   }
 
-  /** What a wait still misses; called when that changes, and as a reminder. Bound, to be handed on. */
+  /** What a wait still misses; called when that changes, and as a reminder. */
   readonly waiting = (what: string): void => {
     if (view) return view.show(this.#prefix, `${this.#now}: waiting for ${masked(what)}`);
     this.say(dim(`    waiting    ${what}`));
   };
 
   /** Something done on the way that is worth a line. */
-  note(text: string): void {
-    this.say(dim(`    note       ${text}`));
-  }
+  readonly note = (text: string): void => this.say(dim(`    note       ${text}`));
 
   /** Something true that the operator should know and may want to change. */
-  warn(text: string): void {
-    this.say(`${yellow("  warning")}  ${text}`);
-  }
+  readonly warn = (text: string): void => this.say(`${yellow("  warning")}  ${text}`);
 
   /** A check or phase that this environment cannot show. */
   notShown(what: string, why: string): void {

@@ -64,7 +64,7 @@ const loaded = new Map<string, Promise<Manifest[]>>();
 export function loadBundle(
   name: string,
   cluster: Cluster,
-  { say = (line) => new Report().say(line), ...options }: BundleOptions = {},
+  { say = new Report().say, ...options }: BundleOptions = {},
 ): Promise<Manifest[]> {
   const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES");
   return loaded.getOrInsertComputed(

@@ -16,7 +16,7 @@ export async function verifyBy(
   until: (check: Check) => number,
   objects: () => Manifest[] | Promise<Manifest[]> = () => [],
 ): Promise<void> {
-  const say = (missing: string) => report.waiting(missing);
+  const { waiting: say } = report;
   await using subject = openSubject(cluster, { when: "after", fleet, objects, say });
   const rows = await phase(`${checks.length} checks`, () => runChecks(checks, subject, { until }));
   for (const { check, state } of rows) if (state === "hidden") notShown(check.name);

@@ -37,7 +37,7 @@ const report = new Report();
 /** Control planes, nodes, S3 and operators; running ones are left alone, dead ones repaired. */
 async function startDemo(): Promise<void> {
   refuseOverrides();
-  const tools = await timed("Tools", () => ensureTools(TOOLS, { say: (line) => report.say(line) }));
+  const tools = await timed("Tools", () => ensureTools(TOOLS, { say: report.say }));
   useKubectl(tools.kubectl!);
   const playground: Playground = { folder: join(FOLDER, "kwok"), tools };
   const names = (await clusterFiles(projectPath("env"))).ids.map((id) => `tmc-${id}`);

@@ -172,7 +172,7 @@ async function certificates(): Promise<void> {
       name: text(cluster, by.name),
       folder: projectPath(text(cluster, by.folder)),
     }));
-    const done = await ensureCertificates(by, holders, (text) => report.warn(text));
+    const done = await ensureCertificates(by, holders, report.warn);
     for (const line of done) report.say(`  changed    ${line}`);
     count += done.length;
   }

@@ -7,7 +7,7 @@ import { allTools, findTools } from "./tool.ts";
 await command("tools [NAME...]", {}, async (words) => {
   const names = words.length > 0 ? words : (await allTools()).map(({ name }) => name);
   const report = new Report();
-  const found = await findTools(names, { say: (line) => report.say(line) });
+  const found = await findTools(names, { say: report.say });
   print(table([
     ["tool", "version", "from"],
     ...Object.entries(found).map(([name, { version, from, path }]) => [

@@ -76,8 +76,6 @@ const inGroup: Resource<Cluster> = {
 export const backupGroup: Resources<Cluster> = {
   title: "Volumes to back up",
   live: true,
-  open: (cluster) =>
-    Promise.resolve({ ...cluster, [Symbol.asyncDispose]: () => Promise.resolve() }),
   of: (cluster) =>
     text(cluster, "STORAGE") === "longhorn" && backupJobs(cluster).length > 0 ? [inGroup] : [],
 };
