@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { parse } from "yaml";
+import { SETTINGS } from "../../../lib/config/schema.ts";
 import { openDoors } from "../../../lib/deploy/results.ts";
 import { STEPS } from "../../../scripts/steps.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
@@ -86,5 +88,14 @@ Deno.test("X7: every port that our objects open on a node is told, and docs/door
   );
   for (const row of list.split("\n").slice(1)) {
     assert.ok(docs.includes(`| ${row.split(/ {2,}/)[1]} `), row);
+  }
+});
+
+Deno.test("manifests/doors.yaml names settings and steps that there are", async () => {
+  const path = new URL("../../../manifests/doors.yaml", import.meta.url);
+  const { doors } = parse(await readFile(path, "utf8")).spec;
+  for (const { step, when = {} } of doors) {
+    assert.ok(STEPS.some(({ name, opens }) => name === step && opens), step);
+    for (const name of Object.keys(when)) assert.ok(name in SETTINGS, name);
   }
 });
