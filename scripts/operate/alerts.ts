@@ -6,8 +6,16 @@ import { type Cluster, isPaused } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
 import { print, printJson, table } from "../../lib/io/report.ts";
-import { countedAlerts, type Firing, firingOf, isHeard } from "./centre/alerts.ts";
-import { type Ask, atCentre, jsonOf, tellUnsaid, type Unsaid } from "./centre/way.ts";
+import { counting, type Firing, firingOf, isHeard } from "./centre/alerts.ts";
+import {
+  type Ask,
+  atCentre,
+  heard,
+  jsonOf,
+  tellUnsaid,
+  type Unsaid,
+  valuesOf,
+} from "./centre/way.ts";
 
 const FLAGS = { json: "as JSON on stdout (docs/schema/alerts.json)" };
 
@@ -36,8 +44,9 @@ export async function alarmOf(
   { fleet, ...chosen }: Pick<Choice, "clusters" | "paused" | "fleet">,
 ): Promise<Alarm> {
   const clusters = [...chosen.clusters, ...chosen.paused];
-  const counted = await countedAlerts(ask);
   const unsaid: Unsaid[] = [];
+  // Of whom some is missing no heartbeat arrives.
+  const counted = await heard(valuesOf(ask, counting()), "alerts", unsaid);
   const firing = await firingOf(ask, counted, fleet, unsaid);
   tellUnsaid(unsaid);
   const unheard = clusters.filter((one) => !isHeard(one, counted));

@@ -13,7 +13,18 @@ import { linked, markup } from "../../scripts/operate/report/html.ts";
 import { RUNBOOKS } from "../../scripts/operate/report/todo.ts";
 import { exitCodeOfReport, type FleetReport } from "../../scripts/operate/report/value.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
-import { centreWith, fleetOf, NOW, REFUSAL, type Seen, WELL, without } from "../support/centre.ts";
+import {
+  centreWith,
+  fleetOf,
+  NOW,
+  partly,
+  REFUSAL,
+  type Seen,
+  sidecarLost,
+  STORE_LOST,
+  WELL,
+  without,
+} from "../support/centre.ts";
 import { mondayOf, pageOf, seenOf, weekFrom } from "../support/monday.ts";
 import { schemaOf } from "../support/schema.ts";
 
@@ -87,6 +98,9 @@ Deno.test("reportPage() writes - for what nobody knows, and calls no such cluste
   assert.doesNotMatch(page, /class="good|pill good/);
 });
 
+/** Questions about every cluster, without which none is well. */
+const COLUMNS = ["seen", "upload", "logs", "disk", "cert", "alerts"];
+
 /** What is not known where a question has no answer: a part of the report, or a column of its clusters. */
 const UNKNOWN: Record<string, keyof FleetReport | keyof FleetReport["clusters"][number]> = {
   seen: "sampleAge",
@@ -140,8 +154,7 @@ Deno.test("reportOf() loses no more than the part of which a question has no ans
       if (part in report && part !== "firing") {
         assert.equal(report[part as keyof FleetReport], null, what);
       }
-      const isStatus = !["snapshot", "backup", "volumes", "alerts of the week", "what alerts mean"]
-        .includes(what);
+      const isStatus = COLUMNS.includes(what);
       assert.ok(!isStatus || report.clusters.every(({ state }) => state !== "well"), what);
       assert.ok(report.verdict.endsWith(`; no answer about ${what}.`), report.verdict);
       assert.equal(exitCodeOfReport(report), 11, what);
@@ -177,6 +190,62 @@ Deno.test("reportOf() loses no more than the part of which a question has no ans
     "no route to host",
     "make plan-197",
   ]);
+});
+
+Deno.test("reportOf() says of an answer of which the Store had no part what is missing and why, and is not well for it", async () => {
+  const info: Seen = { ...WELL, alerts: [["Info", "info"]] };
+  const calm = { "196": info, "197": { ...info, week: { data: weekFrom(0.1, 0.2) } }, "198": info };
+  const found = new Set<string>();
+  for (const seen of [calm, seenOf(3)]) {
+    const asked: string[] = [];
+    const whole = await mondayOf(seen, { way: (ask) => (path) => (asked.push(path), ask(path)) });
+    for (const path of asked) {
+      const report = await mondayOf(seen, { way: (ask) => partly(path, ask) });
+      const [{ what }] = report.unknown as [FleetReport["unknown"][number]];
+      assert.deepEqual(report.unknown, [{ cluster: "196", what, why: STORE_LOST }], path);
+      const of = what.replace(/^part of /, "");
+      found.add(of);
+      assert.deepEqual(
+        [report.volumes, report.fired, report.firing, report.certificates],
+        [whole.volumes, whole.fired, whole.firing, whole.certificates],
+      );
+      assert.equal(report.clusters.every(({ state }) => state !== "well"), COLUMNS.includes(of));
+      assert.ok(report.verdict.endsWith(`; no answer about part of ${of}.`), report.verdict);
+      assert.equal(exitCodeOfReport(report), 11, of);
+      const page = await pageOf(report);
+      assert.ok(page.includes(`<h3>No answer about part of ${of}: 196</h3><p>${STORE_LOST}</p>`));
+      const part = { volumes: "Volumes", "alerts of the week": "Alerts", cert: "Certificates" }[of];
+      const told = `, as far as known</span></summary>\n<p>Part of it is not known: ${STORE_LOST}`;
+      assert.equal(page.includes(told), part !== undefined, of);
+      if (part) assert.match(page, new RegExp(`<h2>${part}</h2> <span>.*, as far as known</span>`));
+      await isReport(jsonOf("report", report));
+    }
+  }
+  assert.deepEqual([...found].sort(), Object.keys(UNKNOWN).sort());
+  const { todo } = await mondayOf(calm, { way: (ask) => partly(undefined, ask) });
+  assert.deepEqual(todo.map(({ what, command }) => [what, command]), [
+    [
+      "No answer about part of seen, part of upload, part of logs and 8 more: 196",
+      "make verify-196",
+    ],
+    ["Not all is known: 196, 197, 198", "make verify CLUSTER=196,197,198"],
+  ]);
+});
+
+Deno.test("reportOf() misses the sidecar of an edge in an answer only where it should be there", async () => {
+  const calm = { "196": WELL, "197": WELL, "198": WELL }, why = sidecarLost("198");
+  const way = (ask: Ask): Ask => (path) =>
+    partly(path.includes("longhorn") ? path : "", ask, why)(path);
+  const report = await mondayOf(calm, { way });
+  assert.deepEqual(report.unknown, [{ cluster: "198", what: "part of backup", why }]);
+  assert.deepEqual([report.todo[0]!.command, exitCodeOfReport(report)], ["make verify-198", 11]);
+  const all = (ask: Ask) => partly(undefined, ask, why);
+  const away = await mondayOf({ ...calm, "198": { isSilent: true, before: NOW - 60 } }, {
+    way: all,
+  });
+  assert.deepEqual([away.unknown, away.todo.map(({ what }) => what)], [[], ["Away: 198"]]);
+  const paused = await mondayOf({ ...calm, "198": { isSilent: true } }, { way: all, paused: 2 });
+  assert.deepEqual([paused.unknown, paused.todo, exitCodeOfReport(paused)], [[], [], 0]);
 });
 
 Deno.test("every red cell leads to a runbook, or to the part of the page that says more", async () => {

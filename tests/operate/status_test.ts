@@ -17,8 +17,10 @@ import {
   fleetOf,
   nameOf,
   NOW,
+  partly,
   RULER,
   type Seen,
+  sidecarLost,
   WELL,
   without,
 } from "../support/centre.ts";
@@ -157,6 +159,43 @@ Deno.test("fleetStatus() calls none well where one of its questions has no answe
   }
   const none = fleetStatus(without(undefined, centreWith(seen)), fleet);
   await assert.rejects(none, { exitCode: 8 });
+});
+
+Deno.test("fleetStatus() calls none well where the Store has no part in one of its answers", async () => {
+  const seen = { "196": WELL, "197": WELL, "198": WELL }, asked: string[] = [];
+  await fleetStatus(centreWith(seen, asked), fleet);
+  for (const path of asked) {
+    const found = await fleetStatus(partly(path, centreWith(seen)), fleet);
+    assert.deepEqual(new Set(found.map(({ state }) => state)), new Set(["unknown"]), path);
+  }
+});
+
+Deno.test("fleetStatus() calls the others well where an edge is away and Query misses its sidecar, and an edge unknown of which a part is missing", async () => {
+  const seen = (edge: Seen) => ({ "196": WELL, "197": WELL, "198": edge });
+  const statesOf = async (edge: Seen, fleetNow = fleet) =>
+    (await fleetStatus(partly(undefined, centreWith(seen(edge)), sidecarLost("198")), fleetNow))
+      .map(({ id, state }) => `${id} ${state}`);
+  assert.deepEqual(await statesOf({ isSilent: true }), ["198 away", "196 well", "197 well"]);
+  assert.deepEqual(await statesOf(WELL), ["198 unknown", "196 well", "197 well"]);
+  const pause = { reason: "rack move", until: "2026-12-04", end: Date.now() / 1000 + 60 };
+  const paused = [...fleet.slice(0, 2), { ...fleet[2]!, pause }];
+  assert.deepEqual(await statesOf({ isSilent: true }, paused), [
+    "198 paused",
+    "196 well",
+    "197 well",
+  ]);
+});
+
+Deno.test("fleetStatus() calls the others well where nobody tells when one that is away was last seen, and does not say never", async () => {
+  const seen = { "196": WELL, "197": WELL, "198": { isSilent: true } }, asked: string[] = [];
+  const [never] = await fleetStatus(centreWith(seen, asked), fleet);
+  assert.equal(never!.sampleAge, "none");
+  const last = asked.find((path) => path.includes("7d"));
+  for (const ask of [without(last, centreWith(seen)), partly(last, centreWith(seen))]) {
+    const found = await fleetStatus(ask, fleet);
+    assert.deepEqual(found.map(({ state }) => state), ["away", "well", "well"]);
+    assert.equal(found[0]!.sampleAge, null);
+  }
 });
 
 /** Thirty clusters, of which four are not well. */

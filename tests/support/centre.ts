@@ -4,7 +4,7 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
 import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
-import type { Ask } from "../../scripts/operate/centre/way.ts";
+import type { Ask, Said } from "../../scripts/operate/centre/way.ts";
 import { WEEK } from "../../scripts/operate/centre/week.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 
@@ -118,17 +118,36 @@ export function centreWith(
   const answer = (path: string) => {
     asked.push(path);
     const { pathname, searchParams } = new URL(path, "http://query");
-    if (pathname === "/api/v1/rules") return { groups: [{ rules }] };
+    if (pathname === "/api/v1/rules") return { data: { groups: [{ rules }] } };
     const query = searchParams.get("query")!;
     const found = answers.find(([start]) => query.startsWith(start));
     assert.ok(found, query);
-    return { result: found[1] };
+    return { data: { result: found[1] } };
   };
-  return <T>(path: string) => Promise.resolve(answer(path) as T);
+  return <T>(path: string) => Promise.resolve(answer(path) as Said<T>);
 }
 
 /** Why {@link without} has no answer. */
 export const REFUSAL = "422 expanding series: context deadline exceeded";
+
+/** Why {@link partly} has only a part: the Store, which knows of every cluster. */
+export const STORE_LOST =
+  "receive series from Addr: 10.244.0.12:10901 MinTime: 1799000000000 MaxTime: 1799993600000: " +
+  "rpc error: code = Unavailable desc = connection refused";
+
+/** Why {@link partly} has only a part: the sidecar of an edge. */
+export function sidecarLost(id: string): string {
+  const { sidecar } = fleet[0]!.fleet.find((peer) => peer.id === id)!;
+  return `receive series from Addr: ${sidecar} MinTime: 1799990000000 MaxTime: 9223372036854775807`;
+}
+
+/** A centre that warns with its answer to one path; undefined: to all. */
+export function partly(path: string | undefined, ask: Ask, why = STORE_LOST): Ask {
+  return async <T>(asked: string) => {
+    const answer = await ask<T>(asked);
+    return path === undefined || asked === path ? { ...answer, warnings: [why] } : answer;
+  };
+}
 
 /** A centre that answers all but one path; undefined: none. */
 export function without(path: string | undefined, ask: Ask): Ask {

@@ -94,6 +94,8 @@ interface More {
   previous?: FleetReport & { at: string };
   summary?: string;
   drift?: [string, number | { error: unknown }][];
+  /** Which cluster is left alone, from 0. */
+  paused?: number;
   /** The way to the centre as it is that day. */
   way?: (ask: Ask) => Ask;
 }
@@ -102,7 +104,8 @@ interface More {
 export async function mondayOf(seen: Record<string, Seen>, more: More = {}): Promise<FleetReport> {
   const clusters = fleetOf(Object.keys(seen).length);
   const pause = { reason: "rack move", until: "2027-01-20", end: Date.now() / 1000 + DAY };
-  if (clusters.length > 10) clusters[12] = { ...clusters[12]!, pause };
+  const alone = more.paused ?? (clusters.length > 10 ? 12 : undefined);
+  if (alone !== undefined) clusters[alone] = { ...clusters[alone]!, pause };
   const pem = await readFile(projectPath("tests/fixtures/grpc-tls/197.crt"), "utf8");
   for (const cluster of clusters) cluster.s3Ca = pem;
   const { summary, previous, way = (ask: Ask) => ask } = more;

@@ -2,7 +2,7 @@
 // texts come with the rules. An Alertmanager knows of its own cluster only, and a Ruler of its own rules.
 import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
-import { type Ask, orNull, type Unsaid, valuesOf } from "./way.ts";
+import { type Ask, orNull, type Said, type Unsaid } from "./way.ts";
 
 type Labels = Sample["metric"];
 
@@ -31,11 +31,6 @@ export interface Firing {
 /** How many fire, one series for each name and cluster; of these severities (a matcher), by default of all. */
 export function counting(severities = ""): string {
   return `count by (${SAME.join(", ")}) (ALERTS{alertstate="firing"${severities}})`;
-}
-
-/** The alerts that fire now, counted. */
-export async function countedAlerts(ask: Ask): Promise<Sample[]> {
-  return await valuesOf(ask, counting());
 }
 
 /** How bad it is; what has another severity or none reaches people as well, and is a warning. A signal has none. */
@@ -111,13 +106,14 @@ interface Told {
 }
 
 /** Alerts of these names that fire, the oldest first. The label of their cluster stands at the rule only. */
-async function textsOf(ask: Ask, names: Set<string>): Promise<Told[]> {
-  if (names.size === 0) return [];
+async function textsOf(ask: Ask, names: Set<string>): Promise<Said<Told[]>> {
+  if (names.size === 0) return { data: [] };
   type Rules = { groups: { rules: { labels: Labels; alerts?: Told[] }[] }[] };
   const query = new URLSearchParams([...names].map((name) => ["rule_name[]", name]));
-  const { groups } = await ask<Rules>(`/api/v1/rules?type=alert&${query}`);
-  return groups.flatMap(({ rules }) => rules).flatMap(({ labels, alerts = [] }) =>
+  const { data, warnings } = await ask<Rules>(`/api/v1/rules?type=alert&${query}`);
+  const told = data.groups.flatMap(({ rules }) => rules).flatMap(({ labels, alerts = [] }) =>
     alerts.map((alert) => ({ ...alert, labels: { ...labels, ...alert.labels } }))
   ).filter(({ state }) => state === "firing")
     .sort((one, other) => one.activeAt.localeCompare(other.activeAt));
+  return { data: told, warnings };
 }

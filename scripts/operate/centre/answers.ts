@@ -43,7 +43,7 @@ export async function answersOf(ask: Ask, clusters: Cluster[]): Promise<Answers>
     async ([column, expression]) => [column, await answer(column, expression)],
   );
   const found = Object.fromEntries(await Promise.all(asked));
-  if (unsaid.length === asked.length) throw unsaid[0]!.error;
+  if (Object.values(found).every((samples) => samples === null)) throw unsaid[0]!.error;
   const answers = { ...found, before: [], unsaid } as unknown as Answers;
   const away = clusters.filter((cluster) => isAway(cluster, answers));
   if (away.length > 0) answers.before = await answer("last seen", lastSeen(away));

@@ -9,7 +9,7 @@ import { judgeCertificates } from "../../checks/certificates.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { aboutOf, isHeard, severityOf } from "./alerts.ts";
 import { type Answers, answersOf, isAway } from "./answers.ts";
-import { type Ask, tellUnsaid } from "./way.ts";
+import { type Ask, missedOf, tellUnsaid } from "./way.ts";
 
 /** The worst first; what is paused is nobody's trouble. */
 export const STATES = ["away", "critical", "warn", "unknown", "paused", "well"] as const;
@@ -79,14 +79,16 @@ export function timeLeft(certificate: Health["certificate"], now: Date): string 
 }
 
 function statusOf(cluster: Cluster, answers: Answers): Health {
-  const { id, role } = cluster;
+  const { id, role, fleet } = cluster;
   const name = text(cluster, "CLUSTER_NAME");
+  const missed = answers.unsaid.filter((one) => [undefined, id].includes(missedOf(one, fleet)))
+    .map(({ what }) => what);
   const own = (question: Exclude<keyof Answers, "unsaid">) =>
     answers[question]?.find(({ metric }) => metric.cluster === name);
   const [certificate = null] = certificatesOf(cluster, answers);
   const found: Facts = {
     sampleAge: ageOf(own("seen") ?? own("before")) ??
-      (answers.seen && answers.before ? "none" : null),
+      (missed.some((what) => what.endsWith("seen")) ? null : "none"),
     uploadAge: ageOf(own("upload")),
     logAge: ageOf(own("logs")),
     alerts: countsOf(cluster, answers.alerts ?? []),
@@ -99,7 +101,9 @@ function statusOf(cluster: Cluster, answers: Answers): Health {
     return { id, name, role, state: "paused", ...found, look: `until ${until}: ${reason}` };
   }
   const known = isAway(cluster, answers) ? "away" : stateOf(cluster, found);
-  const state = known === "well" && answers.unsaid.length > 0 ? "unknown" : known;
+  // Nobody is asked for the last sample of one from which samples arrive.
+  const isPart = missed.some((what) => !what.endsWith("last seen"));
+  const state = known === "well" && isPart ? "unknown" : known;
   const isTold = found.alerts && found.alerts.critical + found.alerts.warning > 0;
   const command = isTold && state !== "away" ? "alerts" : "verify";
   const look = state === "well" ? "" : `make ${command}-${id}`;

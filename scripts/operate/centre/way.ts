@@ -1,6 +1,6 @@
 // The way to the centre, whose Thanos Query knows of every cluster: the only API server that is asked.
 import { hiddenBy } from "../../../lib/core/check.ts";
-import type { Cluster } from "../../../lib/core/cluster.ts";
+import type { Cluster, Peer } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../../../lib/core/error.ts";
 import { documentOf, Report } from "../../../lib/io/report.ts";
 import { connect } from "../../../lib/kube/target.ts";
@@ -8,11 +8,17 @@ import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { QUERY } from "../../components/thanos/stores.ts";
 
-/** Asks Thanos Query for a path of its API, such as `/api/v1/rules`; gives what is under `data`. */
-export type Ask = <T>(path: string) => Promise<T>;
+/** What Query says, and why some of it may be missing. */
+export interface Said<T> {
+  data: T;
+  warnings?: string[];
+}
+
+/** Asks Thanos Query for a path of its API, such as `/api/v1/rules`. */
+export type Ask = <T>(path: string) => Promise<Said<T>>;
 
 /**
- * What `work` finds out at the central one of these clusters; whose part is missing in an answer is a warning.
+ * What `work` finds out at the central one of these clusters.
  * @throws {DeployError} exit 5 when it or its Thanos Query does not answer, 4 when it is another cluster, 3 when its
  * pods are simulated.
  */
@@ -29,14 +35,7 @@ export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<
     connecting.catch(() => {});
     await using proxy = await openProxy(centre);
     await connecting;
-    const warnings = new Set<string>();
-    const found = await work(async <T>(path: string) => {
-      const answer = await readJson<{ data: T; warnings?: string[] }>(proxy, QUERY, path);
-      answer.warnings?.forEach((warning) => warnings.add(warning));
-      return answer.data;
-    });
-    for (const warning of warnings) new Report().warn(`Thanos Query: ${warning}`);
-    return found;
+    return await work((path) => readJson(proxy, QUERY, path));
   } catch (error) {
     if (!(error instanceof DeployError) || error.exitCode !== ExitCode.service) throw error;
     throw cannot(ExitCode.unreachable, error.message, ...error.where);
@@ -51,29 +50,50 @@ export async function valuesOf<T = Sample>(
   ask: Ask,
   expression: string,
   resolution = "0s",
-): Promise<T[]> {
+): Promise<Said<T[]>> {
   const words = new URLSearchParams({ query: expression, max_source_resolution: resolution });
-  return (await ask<{ result: T[] }>(`/api/v1/query?${words}`)).result;
+  const { data, warnings } = await ask<{ result: T[] }>(`/api/v1/query?${words}`);
+  return { data: data.result, warnings };
 }
 
-/** What the centre could not say, though it answers other questions: `what`, as a heading has it, and why not. */
+/**
+ * What the centre could not say, though it answers other questions: `what`, as a heading has it (`part of` it, where
+ * only some is missing: then the error is a warning of Query), and why not.
+ */
 export interface Unsaid {
   what: string;
   error: unknown;
 }
 
-/** The answer, null where it is an error or none: then `unsaid` has got what and why. */
+/** What the answer says; `unsaid` gets why where some of it is missing. */
+export async function heard<T>(
+  answer: Promise<Said<T>>,
+  what: string,
+  unsaid: Unsaid[],
+): Promise<T> {
+  const { data, warnings = [] } = await answer;
+  unsaid.push(...warnings.map((error) => ({ what: `part of ${what}`, error })));
+  return data;
+}
+
+/** As {@link heard}, null where the answer is an error or none: then `unsaid` has got what and why. */
 export async function orNull<T>(
-  answer: Promise<T>,
+  answer: Promise<Said<T>>,
   what: string,
   unsaid: Unsaid[],
 ): Promise<T | null> {
-  return await answer.catch((error) => {
+  return await heard(answer, what, unsaid).catch((error) => {
     const codes: number[] = [ExitCode.service, ExitCode.unreachable];
     if (!(error instanceof DeployError) || !codes.includes(error.exitCode)) throw error;
     unsaid.push({ what, error });
     return null;
   });
+}
+
+/** Id of the edge of which alone something is missing: Query names its sidecar, which knows of no other cluster. */
+export function missedOf({ error }: Unsaid, fleet: Peer[]): string | undefined {
+  const warning = typeof error === "string" ? error : "";
+  return fleet.find(({ sidecar }) => warning.includes(`Addr: ${sidecar} `))?.id;
 }
 
 /** Why something could not be said, in a line. */
@@ -84,8 +104,8 @@ export function whyOf(error: unknown): string {
 
 /** Says on the terminal what the centre could not say. */
 export function tellUnsaid(unsaid: Unsaid[]): void {
-  for (const { what, error } of unsaid) {
-    new Report().warn(`no answer about ${what}: ${whyOf(error)}`);
+  for (const [why, those] of Map.groupBy(unsaid, ({ error }) => whyOf(error))) {
+    new Report().warn(`no answer about ${those.map(({ what }) => what).join(", ")}: ${why}`);
   }
 }
 

@@ -128,9 +128,10 @@ function clustersSection({ report: { clusters, firing }, now, runbooks }: PagePa
 
 function volumesSection({ report, runbooks }: PageParts): Html {
   const { volumes } = report;
-  if (!volumes) return unknownSection("Volumes", "volumes", report);
+  const missing = missingOf("volumes", report);
+  if (!volumes) return section("Volumes", "-", true, missing);
   const columns = "volume,cluster,last week,>used,>days left";
-  const body = folded("Volumes", columns, volumes, isEnding, (one): Cell[] => {
+  const rows = folded("Volumes", columns, volumes, isEnding, (one): Cell[] => {
     const { what, cluster, points, days } = one, used = points.at(-1) ?? 0;
     const words = days === null ? "-" : days === "none" ? "over a year" : days;
     const cell = (words: Part, isBad: boolean): Cell =>
@@ -143,37 +144,55 @@ function volumesSection({ report, runbooks }: PageParts): Html {
       cell(words, isEnding(one)),
     ];
   });
-  return section("Volumes", ...endings(volumes, isEnding), body);
+  return section("Volumes", ...endings(volumes, isEnding, missing), [missing, rows]);
 }
 
-function certificatesSection({ report: { certificates, unknown }, now }: PageParts): Html {
+function certificatesSection({ report, now }: PageParts): Html {
+  const { certificates, unknown } = report;
   const isSoon = ({ soon }: { soon: boolean }) => soon;
   const columns = "certificate,clusters,>ends,>left";
-  const body = folded("Certificates", columns, certificates, isSoon, (one): Cell[] => [
+  const rows = folded("Certificates", columns, certificates, isSoon, (one): Cell[] => [
     [one.whose],
     [one.clusters.join(", ")],
     [one.ends.slice(0, 10)],
     [timeLeft(one, now), one.soon ? "bad" : "", "#this"],
   ]);
   const isKnown = unknown.every(({ what }) => what !== "cert") || certificates.some(isSoon);
-  return section("Certificates", ...endings(isKnown ? certificates : [], isSoon), body);
+  const missing = missingOf("cert", report);
+  const known = isKnown ? certificates : [];
+  return section("Certificates", ...endings(known, isSoon, missing), [missing, rows]);
 }
 
 /** How many end soon, in words, and whether any does; that there is nothing to end is not known. */
-function endings<T>(all: T[], isSoon: (one: T) => boolean): [note: string, isOpen: boolean] {
+function endings<T>(
+  all: T[],
+  isSoon: (one: T) => boolean,
+  missing: Html[],
+): [note: string, isOpen: boolean] {
   const found = all.filter(isSoon).length;
-  return [all.length === 0 ? "-" : `${found || "none"} soon`, found > 0];
+  const words = `${found || "none"} soon${farOf(missing)}`;
+  return [all.length === 0 ? "-" : words, found + missing.length > 0];
 }
 
-/** A part of which nobody knows, and why. */
-function unknownSection(title: string, of: string, { unknown }: FleetReport): Html {
-  const why = unknown.filter(({ what }) => what === of).map(({ why }) => why);
-  return section(title, "-", true, markup`<p>No answer: ${why}</p>`);
+function farOf(missing: Html[]): string {
+  return missing.length > 0 ? ", as far as known" : "";
+}
+
+/** Why nobody knows a part of the page, or some of it. */
+function missingOf(of: string, { unknown }: FleetReport): Html[] {
+  const heads: Record<string, string> = {
+    [of]: "No answer",
+    [`part of ${of}`]: "Part of it is not known",
+  };
+  return unknown.flatMap(({ what, why }) =>
+    heads[what] ? [markup`<p>${heads[what]}: ${why}</p>`] : []
+  );
 }
 
 function alertsSection({ report }: PageParts): Html {
   const { fired, firing } = report;
-  if (!fired) return unknownSection("Alerts", "alerts of the week", report);
+  const missing = missingOf("alerts of the week", report);
+  if (!fired) return section("Alerts", "-", true, missing);
   const rows = fired.map(({ alert, cluster, severity, hours }): Cell[] => {
     const now = firing?.find((one) => one.alert === alert && one.cluster === cluster);
     const tone = TONES[severity] ?? "",
@@ -185,7 +204,8 @@ function alertsSection({ report }: PageParts): Html {
     return [[alert], [cluster], [severity], [hours.toFixed(1)], [bar], shown];
   });
   const table = grid("Alerts", "alert,cluster,severity,>hours,of the week,now", rows);
-  return section("Alerts", `${rows.length || "none"} in seven days`, rows.length > 0, table);
+  const words = `${rows.length || "none"} in seven days${farOf(missing)}`;
+  return section("Alerts", words, rows.length + missing.length > 0, [missing, table]);
 }
 
 function percent(share: number): string {

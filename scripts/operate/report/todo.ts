@@ -92,10 +92,12 @@ export function todoOf(found: FleetFacts, runbooks: string): Todo[] {
     add([id], `Wrong: ${wrong.join(", ")}`, why, "verify", bookOf(wrong[0]!));
   }
   const missed = found.unknown.filter((one) => one.what !== "drift" || !away.includes(one.cluster));
-  for (const those of Map.groupBy(missed, ({ what, why }) => `${what} ${why}`).values()) {
+  const verbOf = (what: string) => what === "drift" ? "plan" : "verify";
+  for (const those of Map.groupBy(missed, ({ what, why }) => verbOf(what) + why).values()) {
     const [{ what, why }] = those as [FleetFacts["unknown"][number]];
-    const verb = what === "drift" ? "plan" : "verify";
-    add(those.map(({ cluster }) => cluster), `No answer about ${what}`, why, verb);
+    const ids = [...new Set(those.map(({ cluster }) => cluster))];
+    const whats = shortList([...new Set(those.map(({ what }) => what))]);
+    add(ids, `No answer about ${whats}`, why, verbOf(what));
   }
   const unknown = among(({ state }) => state === "unknown");
   add(unknown, "Not all is known", "What nobody can tell is not well", "verify");

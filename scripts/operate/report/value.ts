@@ -13,7 +13,7 @@ import {
   STATES,
   wrongIn,
 } from "../centre/status.ts";
-import { type Ask, whyOf } from "../centre/way.ts";
+import { type Ask, missedOf, whyOf } from "../centre/way.ts";
 import { type Fired, weekOf } from "../centre/week.ts";
 import { type ClusterLine, type Ending, type FleetFacts, type Todo, todoOf } from "./todo.ts";
 
@@ -75,8 +75,14 @@ export function reportOf(
       wrong: state === "paused" ? [] : wrong,
     };
   });
-  const centre = clusters[0]!.fleet.find(({ role }) => role === "central")!.id;
-  const unsaid = [...answers.unsaid, ...week.unsaid].map((one) => ({ cluster: centre, ...one }));
+  const { fleet } = clusters[0]!, centre = fleet.find(({ role }) => role === "central")!.id;
+  // Of one that is away or paused nobody expects an answer.
+  const isExpected = (edge?: string) =>
+    !edge || lines.some(({ id, state }) => id === edge && state !== "away" && state !== "paused");
+  const unsaid = [...answers.unsaid, ...week.unsaid]
+    .map((one) => ({ ...one, edge: missedOf(one, fleet) }))
+    .filter(({ edge }) => isExpected(edge))
+    .map(({ edge, ...one }) => ({ cluster: edge ?? centre, ...one }));
   const unplanned = [...drift].flatMap(([cluster, changes]) =>
     typeof changes === "number" ? [] : [{ cluster, what: "drift", ...changes }]
   );
