@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
+import { type Cluster, isPaused, projectPath, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
 import { replaceFile } from "../../lib/io/files.ts";
@@ -33,23 +33,33 @@ if (import.meta.main) {
       const told = new Report();
       const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
       const { fleet } = choice, clusters = [...choice.clusters, ...choice.paused];
-      const whole = choice.clusters.filter(({ missing }) => missing.length === 0);
-      if (whole.length < choice.clusters.length) {
-        told.note("drift is not looked at without the secrets");
+      const { planned, unasked } = lookedAt(clusters);
+      if (unasked.length > 0) {
+        told.note(`drift is not looked at without the secrets: ${unasked.join(", ")}`);
       }
       const [said, drift] = await Promise.all([
         atCentre(fleet, (ask) => askFor(ask, clusters, fleet)),
-        driftOf(whole),
+        driftOf(planned),
       ]);
       const folder = resolve(values.into?.at(-1) ?? projectPath("report"));
       const of = words.join(","), previous = await lastIn(folder, of);
       const runbooks = text(fleet.find(({ role }) => role === "central")!, "RUNBOOK_URL");
-      const report = reportOf({ of, clusters, drift, runbooks, previous, ...said });
+      const report = reportOf({ of, clusters, drift, unasked, runbooks, previous, ...said });
       print(await writeReport(folder, report, runbooks));
       told.say(report.verdict);
       return exitCodeOfReport(report);
     },
   );
+}
+
+/** Those of which drift is looked at, and ids of those of which it is not for lack of secrets; paused ones are neither. */
+export function lookedAt(clusters: Cluster[]): { planned: Cluster[]; unasked: string[] } {
+  const active = clusters.filter((one) => !isPaused(one));
+  const planned = active.filter(({ missing }) => missing.length === 0);
+  return {
+    planned,
+    unasked: active.filter((one) => !planned.includes(one)).map(({ id }) => id),
+  };
 }
 
 /** How many changes a deploy would make on each of these clusters, or why nobody can say. */

@@ -8,7 +8,7 @@ import { projectPath } from "../../lib/core/cluster.ts";
 import { maskSecrets } from "../../lib/io/report.ts";
 import { type Ask, jsonOf } from "../../scripts/operate/centre/way.ts";
 import { daysLeft, WEEK, weekOf } from "../../scripts/operate/centre/week.ts";
-import { lastIn, writeReport } from "../../scripts/operate/report.ts";
+import { lastIn, lookedAt, writeReport } from "../../scripts/operate/report.ts";
 import { linked, markup } from "../../scripts/operate/report/html.ts";
 import { RUNBOOKS } from "../../scripts/operate/report/todo.ts";
 import { exitCodeOfReport, type FleetReport } from "../../scripts/operate/report/value.ts";
@@ -246,6 +246,19 @@ Deno.test("reportOf() misses the sidecar of an edge in an answer only where it s
   assert.deepEqual([away.unknown, away.todo.map(({ what }) => what)], [[], ["Away: 198"]]);
   const paused = await mondayOf({ ...calm, "198": { isSilent: true } }, { way: all, paused: 2 });
   assert.deepEqual([paused.unknown, paused.todo, exitCodeOfReport(paused)], [[], [], 0]);
+});
+
+Deno.test("lookedAt() leaves out the drift of what is paused, though it is named, and of what lacks secrets, which the page says and is no trouble", async () => {
+  const [well, bare, away] = fleetOf(3).map((one) => ({ ...one, missing: [] as string[] }));
+  const pause = { reason: "rack move", until: "2027-01-20", end: Date.now() / 1000 + 60 };
+  const clusters = [well!, { ...bare!, missing: ["S3_ACCESS_KEY"] }, { ...away!, pause }];
+  const { planned, unasked } = lookedAt(clusters);
+  assert.deepEqual([planned, unasked], [[well], ["197"]]);
+  const seen = { "196": WELL, "197": WELL, "198": { isSilent: true } };
+  const report = await mondayOf(seen, { drift: [["196", 0]], unasked, paused: 2 });
+  assert.deepEqual([report.unknown, report.todo, exitCodeOfReport(report)], [[], [], 0]);
+  assert.match(await pageOf(report), /<p>Drift is not looked at without the secrets: 197<\/p>/);
+  assert.doesNotMatch(await pageOf({ ...report, unasked: [] }), /without the secrets/);
 });
 
 Deno.test("every red cell leads to a runbook, or to the part of the page that says more", async () => {

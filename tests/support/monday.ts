@@ -94,6 +94,7 @@ interface More {
   previous?: FleetReport & { at: string };
   summary?: string;
   drift?: [string, number | { error: unknown }][];
+  unasked?: string[];
   /** Which cluster is left alone, from 0. */
   paused?: number;
   /** The way to the centre as it is that day. */
@@ -108,13 +109,13 @@ export async function mondayOf(seen: Record<string, Seen>, more: More = {}): Pro
   if (alone !== undefined) clusters[alone] = { ...clusters[alone]!, pause };
   const pem = await readFile(projectPath("tests/fixtures/grpc-tls/197.crt"), "utf8");
   for (const cluster of clusters) cluster.s3Ca = pem;
-  const { summary, previous, way = (ask: Ask) => ask } = more;
+  const { summary, previous, unasked = [], way = (ask: Ask) => ask } = more;
   const ask = way(centreWith(seen, [], rulesOf(seen, summary)));
   const drift: Sources["drift"] = new Map(
     more.drift ?? clusters.slice(0, -1).map(({ id }) => [id, 0]),
   );
   const said = await askFor(ask, clusters, clusters);
-  return reportOf({ of: "all", clusters, drift, runbooks: RUNBOOKS, previous, ...said });
+  return reportOf({ of: "all", clusters, drift, unasked, runbooks: RUNBOOKS, previous, ...said });
 }
 
 /** The page of a report as it was at that time. */

@@ -95,7 +95,8 @@ function pill(state: Health["state"]): Html {
   return markup`<span class="pill ${TONES[state] ?? ""}">${state}</span>`;
 }
 
-function clustersSection({ report: { clusters, firing }, now, runbooks }: PageParts): Html {
+function clustersSection({ report, now, runbooks }: PageParts): Html {
+  const { clusters, firing, unasked } = report;
   const rowOf = (one: ClusterLine): Cell[] => {
     const { id, role, alerts, volume, drift, look, wrong } = one;
     const told = firing?.find(({ cluster, runbook }) => cluster === id && runbook)?.runbook;
@@ -123,7 +124,9 @@ function clustersSection({ report: { clusters, firing }, now, runbooks }: PagePa
     "cluster,state,>seen,>upload,>logs,>snapshot,>backup,>alerts,>disk,>cert,>drift,look here";
   const well = clusters.filter(({ state }) => state === "well");
   const body = folded("Clusters", columns, clusters, (one) => !well.includes(one), rowOf);
-  return section("Clusters", `${well.length} of ${clusters.length} well`, true, body);
+  const note = unasked.length > 0 &&
+    markup`<p>Drift is not looked at without the secrets: ${unasked.join(", ")}</p>`;
+  return section("Clusters", `${well.length} of ${clusters.length} well`, true, [body, note]);
 }
 
 function volumesSection({ report, runbooks }: PageParts): Html {

@@ -27,6 +27,8 @@ export interface FleetReport extends FleetFacts {
   since: string | null;
   changed: { what: string; before: string | null; now: string | null }[];
   fired: Fired[] | null;
+  /** Ids of clusters of which drift was not looked at, for lack of their secrets; that is no trouble. */
+  unasked: string[];
 }
 
 /** Asks the centre for all that a report says of these clusters, of all of the site. */
@@ -37,7 +39,7 @@ export async function askFor(ask: Ask, clusters: Cluster[], fleet: Cluster[]) {
 }
 
 /** What a report is made of, beside what the centre has said. */
-export interface Sources extends Awaited<ReturnType<typeof askFor>> {
+export interface Sources extends Awaited<ReturnType<typeof askFor>>, Pick<FleetReport, "unasked"> {
   of: string;
   clusters: Cluster[];
   /** So many changes a deploy would make on a cluster, or why nobody can say. */
@@ -55,7 +57,7 @@ const TOLD: Record<string, string[]> = {
 
 /** A report of what was found. */
 export function reportOf(
-  { of, clusters, answers, week, firing: fires, drift, runbooks, previous }: Sources,
+  { of, clusters, answers, week, firing: fires, drift, unasked, runbooks, previous }: Sources,
 ): FleetReport {
   const firing = fires?.filter((one) => clusters.some(({ id }) => id === one.cluster)) ?? null;
   const lines = healthOf(clusters, answers).map((health): ClusterLine => {
@@ -105,6 +107,7 @@ export function reportOf(
     changed: previous ? changedSince(previous, found) : [],
     ...found,
     fired: week.fired,
+    unasked,
   };
 }
 
