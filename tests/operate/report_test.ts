@@ -22,6 +22,7 @@ import {
   type Seen,
   sidecarLost,
   STORE_LOST,
+  STORES,
   WELL,
   without,
 } from "../support/centre.ts";
@@ -102,7 +103,10 @@ Deno.test("reportPage() writes - for what nobody knows, and calls no such cluste
 const COLUMNS = ["seen", "upload", "logs", "disk", "cert", "alerts"];
 
 /** What is not known where a question has no answer: a part of the report, or a column of its clusters. */
-const UNKNOWN: Record<string, keyof FleetReport | keyof FleetReport["clusters"][number]> = {
+const UNKNOWN: Record<
+  string,
+  keyof FleetReport | keyof FleetReport["clusters"][number] | "nothing"
+> = {
   seen: "sampleAge",
   "last seen": "sampleAge",
   upload: "uploadAge",
@@ -115,6 +119,7 @@ const UNKNOWN: Record<string, keyof FleetReport | keyof FleetReport["clusters"][
   volumes: "volumes",
   "alerts of the week": "fired",
   "what alerts mean": "firing",
+  "what Query is in touch with": "nothing",
 };
 
 Deno.test("reportOf() loses no more than the part of which a question has no answer, and then says why, and nothing is well", async () => {
@@ -225,7 +230,7 @@ Deno.test("reportOf() says of an answer of which the Store had no part what is m
   const { todo } = await mondayOf(calm, { way: (ask) => partly(undefined, ask) });
   assert.deepEqual(todo.map(({ what, command }) => [what, command]), [
     [
-      "No answer about part of seen, part of upload, part of logs and 8 more: 196",
+      "No answer about part of seen, part of upload, part of logs and 9 more: 196",
       "make verify-196",
     ],
     ["Not all is known: 196, 197, 198", "make verify CLUSTER=196,197,198"],
@@ -246,6 +251,23 @@ Deno.test("reportOf() misses the sidecar of an edge in an answer only where it s
   assert.deepEqual([away.unknown, away.todo.map(({ what }) => what)], [[], ["Away: 198"]]);
   const paused = await mondayOf({ ...calm, "198": { isSilent: true } }, { way: all, paused: 2 });
   assert.deepEqual([paused.unknown, paused.todo, exitCodeOfReport(paused)], [[], [], 0]);
+});
+
+Deno.test("reportOf() knows only a part of the week where Query has lost the Store, of which it warns nobody", async () => {
+  const way = (ask: Ask): Ask => async <T>(path: string) =>
+    path === "/api/v1/stores" ? { data: { ...STORES, store: [] } as T } : await ask<T>(path);
+  const report = await mondayOf({ "196": WELL, "197": WELL, "198": WELL }, { way });
+  const why = "store: 0 of 1 shards connected";
+  assert.deepEqual(report.unknown, [
+    { cluster: "196", what: "part of volumes", why },
+    { cluster: "196", what: "part of alerts of the week", why },
+  ]);
+  assert.ok(report.clusters.every(({ state }) => state === "well"));
+  assert.deepEqual(report.todo.map(({ what }) => what), [
+    "No answer about part of volumes, part of alerts of the week: 196",
+  ]);
+  assert.equal(exitCodeOfReport(report), 11);
+  assert.equal((await pageOf(report)).split(`<p>Part of it is not known: ${why}</p>`).length, 3);
 });
 
 Deno.test("lookedAt() leaves out the drift of what is paused, though it is named, and of what lacks secrets, which the page says and is no trouble", async () => {
@@ -299,8 +321,8 @@ Deno.test("no secret is in the page or its JSON, whichever way it is written the
 
 Deno.test("weekOf() asks so often whatever the number of clusters, and knows none that was not chosen", async () => {
   const asked: string[] = [], clusters = fleetOf(30), ask = centreWith(seenOf(30), asked);
-  const week = await weekOf(ask, clusters.slice(0, 2));
-  assert.equal(asked.length, 4);
+  const week = await weekOf(ask, clusters.slice(0, 2), clusters[0]!);
+  assert.equal(asked.length, 5);
   const long = asked.filter((path) => path.includes("max_source_resolution=5m"));
   assert.deepEqual(long, asked.filter((path) => path.includes("7d")));
   assert.deepEqual([...new Set(week.volumes!.map(({ cluster }) => cluster))].sort(), [

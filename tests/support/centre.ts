@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
+import type { Stores } from "../../scripts/components/thanos/stores.ts";
 import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
 import type { Ask, Said } from "../../scripts/operate/centre/way.ts";
 import { WEEK } from "../../scripts/operate/centre/week.ts";
@@ -61,6 +62,13 @@ export const WELL: Seen = {
 /** The label of what the Ruler says. */
 export const RULER = { ruler_cluster: "cluster-196-central" };
 
+/** What Query is in touch with. */
+export const STORES: Stores = {
+  sidecar: [{ name: "a", lastError: null, labelSets: [{ cluster: nameOf("196") }] }],
+  store: [{ name: "b", lastError: null, labelSets: [] }],
+  rule: [{ name: "c", lastError: null, labelSets: [] }],
+};
+
 /** A centre that has this to say of the clusters; what it was asked is in `asked`. */
 export function centreWith(
   seen: Record<string, Seen>,
@@ -118,6 +126,7 @@ export function centreWith(
   const answer = (path: string) => {
     asked.push(path);
     const { pathname, searchParams } = new URL(path, "http://query");
+    if (pathname === "/api/v1/stores") return { data: STORES };
     if (pathname === "/api/v1/rules") return { data: { groups: [{ rules }] } };
     const query = searchParams.get("query")!;
     const found = answers.find(([start]) => query.startsWith(start));

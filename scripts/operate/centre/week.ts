@@ -1,5 +1,6 @@
 // What a week tells of each cluster, asked of the centre: where its volumes go, what fired for how long, what was kept.
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
+import { missingPrograms, type Stores } from "../../components/thanos/stores.ts";
 import { REPOSITORY } from "../../components/logging/documents.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { aboutOf, counting, severityOf } from "./alerts.ts";
@@ -56,15 +57,21 @@ const DAY = 86_400;
 type Points = [time: number, used: string][];
 
 /** Asks the centre about the week of these clusters; what ends first and what fired longest comes first. */
-export async function weekOf(ask: Ask, clusters: Cluster[]): Promise<Week> {
+export async function weekOf(ask: Ask, clusters: Cluster[], centre: Cluster): Promise<Week> {
   const unsaid: Unsaid[] = [];
   type Filled = { metric: Sample["metric"]; values: Points };
-  const [filling, hours, snapshots, backups] = await Promise.all([
+  const [filling, hours, snapshots, backups, stores] = await Promise.all([
     orNull(valuesOf<Filled>(ask, WEEK.volumes, COARSE), "volumes", unsaid),
     orNull(valuesOf(ask, WEEK.hours, COARSE), "alerts of the week", unsaid),
     orNull(valuesOf(ask, WEEK.snapshots), "snapshot", unsaid),
     orNull(valuesOf(ask, WEEK.backups), "backup", unsaid),
+    orNull(ask<Stores>("/api/v1/stores"), "what Query is in touch with", unsaid),
   ]);
+  // Whom Query has lost it leaves out without a warning.
+  const lost = stores ? missingPrograms(stores, centre) : [];
+  for (const what of ["part of volumes", "part of alerts of the week"]) {
+    unsaid.push(...lost.map((error) => ({ what, error })));
+  }
   const ids = new Map(clusters.map((cluster) => [text(cluster, "CLUSTER_NAME"), cluster.id]));
   const volumes = filling?.flatMap(({ metric, values }): Filling[] => {
     const cluster = ids.get(metric.cluster ?? "");

@@ -33,7 +33,10 @@ export interface FleetReport extends FleetFacts {
 
 /** Asks the centre for all that a report says of these clusters, of all of the site. */
 export async function askFor(ask: Ask, clusters: Cluster[], fleet: Cluster[]) {
-  const [answers, week] = await Promise.all([answersOf(ask, clusters), weekOf(ask, clusters)]);
+  const [answers, week] = await Promise.all([
+    answersOf(ask, clusters),
+    weekOf(ask, clusters, fleet.find(({ role }) => role === "central")!),
+  ]);
   const { alerts } = answers;
   return { answers, week, firing: alerts && await firingOf(ask, alerts, fleet, week.unsaid) };
 }
