@@ -479,6 +479,13 @@ Deno.test("scripts/deno runs a Deno of PATH that fits, with a DENO_DIR in the ca
   assert.equal(stdout, `${folder}/cache/deno|run x y\n`);
 });
 
+Deno.test("scripts/deno runs Deno also where a full disk keeps no note of it", async () => {
+  const deno = `[ "$1" != --version ] || ln -s /dev/full .tools/deno\n${NEW_DENO}`;
+  const { code, stdout, stderr } = await bootstrap({ deno });
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /run x y\n$/);
+});
+
 const HOMES = { deno: NEW_DENO.replace("$DENO_DIR", "$HOME|$DENO_DIR") };
 
 Deno.test("E19: scripts/deno without a HOME takes that of the user, who may have none", async () => {
@@ -602,4 +609,9 @@ Deno.test("A69: scripts/deno exits 9 when the release is not the pinned file", a
   assert.equal(code, 9);
   assert.match(stderr, /sha256 expected [0-9a-f]{64}, actual [0-9a-f]{64}/);
   assert.match(stderr, /first bytes: <html>login/);
+  const room = { deno: OLD_DENO, curl, unzip: "exit 0", npm: OFFLINE };
+  const unknown = await bootstrap({ ...room, df: "exit 127" });
+  assert.deepEqual([unknown.code, unknown.stderr.includes("expected")], [9, true], unknown.stderr);
+  const full = await bootstrap({ ...room, df: "echo Filesystem; echo /dev/vda 9 9 0 100%" });
+  assert.deepEqual([full.code, full.stderr.includes("no space left")], [3, true], full.stderr);
 });
