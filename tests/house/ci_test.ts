@@ -19,9 +19,9 @@ async function ci(jobs: Record<string, string>, script = ".ci/run") {
     await chmod(make, 0o700);
     const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
     const run = $({ quiet: true, nothrow: true, env, cwd: folder });
-    let { exitCode, stdout } = await run`bash ${script}`;
+    let { exitCode, stdout } = await run`SCRIPT=$$ exec bash ${script}`;
     // A process that another test starts at this moment may still hold the program that was just written.
-    while (exitCode === 126) ({ exitCode, stdout } = await run`bash ${script}`);
+    while (exitCode === 126) ({ exitCode, stdout } = await run`SCRIPT=$$ exec bash ${script}`);
     return { code: exitCode, lines: stdout.trimEnd().split("\n") };
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -98,5 +98,15 @@ Deno.test("make ci-lab tells the time of each part, and takes the laboratory dow
     assert.notEqual(code, 0, JSON.stringify(jobs));
     assert.equal(lines.at(-1), closing);
     assert.ok(lines.includes("it is down"));
+  }
+});
+
+Deno.test("make ci-lab takes the laboratory down when it is cancelled, and lets nothing work on", async () => {
+  for (const [signal, code] of [["TERM", 143], ["INT", 130]] as const) {
+    const cut = await ci({
+      "lab-down": "echo it is down",
+      lab: `kill -${signal} $SCRIPT; sleep 5; echo worked on`,
+    }, ".ci/lab");
+    assert.deepEqual([cut.code, cut.lines], [code, ["it is down"]]);
   }
 });
