@@ -7,7 +7,7 @@ import process from "node:process";
 import { parseAllDocuments } from "yaml";
 import { cacheDir, replaceFile, sha256Of } from "../io/files.ts";
 import { type Cluster, flag, projectPath } from "../core/cluster.ts";
-import { download, DownloadError } from "./download.ts";
+import { download, DownloadError, remedyOf } from "./download.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { frozen, type Manifest } from "../core/object.ts";
 import { Report } from "../io/report.ts";
@@ -120,11 +120,16 @@ function leaveOut(
     return [];
   }
   const { host } = new URL(files[0]!.url);
+  const where = reasons.flatMap(({ message, where }) => [
+    message,
+    ...where.map((line) => `  ${line}`),
+  ]);
   throw new DeployError(`Cannot get ${name}`, {
     exitCode: error.exitCode,
-    where: reasons.flatMap(({ message, where }) => [message, ...where.map((line) => `  ${line}`)]),
-    fix: `let this machine reach ${host}, or set UPSTREAM_MIRROR to a folder or address that has ` +
-      inMirror(files[0]!),
+    where,
+    fix: remedyOf(where.join("\n")) ??
+      `let this machine reach ${host}, or set UPSTREAM_MIRROR to a folder or address that has ` +
+        inMirror(files[0]!),
     cause: error,
   });
 }
@@ -175,6 +180,9 @@ async function fromNetwork(file: PinnedFile, { title, version }: Bundle, say: Sa
     } catch (error) {
       if (!(error instanceof DownloadError) || error.reason === "corrupt") throw error;
       say(`  ${error.message}: ${error.where[0]}`);
+      return await download(file.url, pathOf(file), { sha256, curl }).catch((other) => {
+        throw remedyOf(error.where.join("\n")) && other.reason === "unreachable" ? error : other;
+      });
     }
   }
   await download(file.url, pathOf(file), { sha256, curl });

@@ -43,7 +43,8 @@ export function remedyOf(words: string): string | undefined {
     return "make room there, or set TMC_CACHE to a folder on another disk (Go's own: GOCACHE, GOMODCACHE, GOTMPDIR)";
   }
   if (/(status|response|error:) 407|Proxy Authentication Required/i.test(words)) {
-    return "the proxy wants a login: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT in the environment";
+    return "the proxy wants a login: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT in the environment " +
+      "(http_proxy for an address without TLS)";
   }
   if (/self.signed certificate|unknown authority|local issuer certificate/i.test(words)) {
     return "let this machine trust what its proxy signs with: SSL_CERT_FILE and CURL_CA_BUNDLE, PIP_CERT for pip";
@@ -125,7 +126,9 @@ async function get(
   if (exitCode === 0 && status >= 200 && status < 300) return status;
   if (exitCode === 0) {
     const first = await beginning(path);
-    throw new DownloadError("refused", url, [`status ${status}, first bytes: ${first}`]);
+    // A proxy's answer to plain http; with TLS curl says so itself.
+    const reason = status === 407 ? "unreachable" : "refused";
+    throw new DownloadError(reason, url, [`status ${status}, first bytes: ${first}`]);
   }
   if (exitCode === 127) {
     throw new DeployError("Cannot download: curl is not on PATH", {

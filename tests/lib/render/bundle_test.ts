@@ -169,6 +169,25 @@ Deno.test("A69: a bundle that cannot be had ends with exit 3, its URL and UPSTRE
   });
 });
 
+Deno.test("a bundle behind a proxy that wants a login for the mirror ends with exit 3 and the fix for that", async () => {
+  const path = PATH.replace("up.test", "behind.test");
+  const login = () => new Response("log in", { status: 407 });
+  await withSite({ [`/${path}`]: login }, async ({ address, curl }, folder) => {
+    Deno.env.set("UPSTREAM_MIRROR", address);
+    const gone = join(folder, "curl");
+    const lines = ["#!/bin/bash", "read -r url", "[[ $url != *https:* ]] || exit 7"];
+    await writeFile(gone, [...lines, `exec ${curl} "$@" <<<"$url"`, ""].join("\n"), {
+      mode: 0o700,
+    });
+    const options = { ...await locked(folder, { host: "behind.test" }), curl: gone };
+    const error = await rejected(readBundle("up", options));
+    assert.equal(error.exitCode, ExitCode.prerequisite);
+    assert.match(error.where.join("\n"), /http:\/\/127.*\n.*status 407/);
+    assert.match(error.fix!, /the proxy wants a login:.*http_proxy/);
+    Deno.env.delete("UPSTREAM_MIRROR");
+  });
+});
+
 Deno.test("readBundle() goes on without a bundle when that is allowed, and says so", async () => {
   await withSite({}, async (_, folder) => {
     const options = await locked(folder, { host: "absent.test" });

@@ -52,6 +52,12 @@ for (const [what, answer, words] of REFUSED) {
   });
 }
 
+Deno.test("download() ends with exit 3 and the fix when a proxy wants a login for plain http", async () => {
+  const error = await failure(() => new Response(LOGIN, { status: 407 }));
+  assert.equal(error.exitCode, 3);
+  assert.match(error.fix!, /HTTPS_PROXY=http:.*http_proxy/);
+});
+
 Deno.test("A69: download() ends with exit 3 when an answer stops half way", async () => {
   let end: ReturnType<typeof setTimeout>;
   const error = await failure(() => {
