@@ -1,7 +1,7 @@
 // The only writer to the terminal: progress on stderr, data on stdout, secrets masked in both.
 import process from "node:process";
 import { type Cluster, inContext } from "../core/cluster.ts";
-import { DeployError, ExitCode, stackOf } from "../core/error.ts";
+import { DeployError, ExitCode, messageOf, stackOf } from "../core/error.ts";
 import { LiveView } from "./live_view.ts";
 import { base64 } from "../core/object.ts";
 
@@ -163,23 +163,30 @@ export class Report {
 
   /** A failure (of `cluster`): what, where, why, and the next command. A stack only for bugs. */
   error(error: unknown, cluster?: Cluster): void {
-    if (error instanceof Deno.errors.NotCapable) {
-      this.say(`${red("Error")}  ${error.message}`);
-      return this.say(
-        "  fix: use make, which gives every permission; or add that flag to deno run",
-      );
-    }
-    if (!(error instanceof DeployError)) return this.say(`${red("Bug")}  ${stackOf(error)}`);
-    this.say(`${red("Error")}  ${error.message}`);
-    for (const line of error.where) this.say(`  ${line.replaceAll("\n", "\n    ")}`);
-    if (error.fix) this.say(`  fix: ${cluster ? inContext(cluster, error.fix) : error.fix}`);
+    const known = foreseen(error);
+    if (!known) return this.say(`${red("Bug")}  ${stackOf(error)}`);
+    this.say(`${red("Error")}  ${known.message}`);
+    for (const line of known.where) this.say(`  ${line.replaceAll("\n", "\n    ")}`);
+    if (known.fix) this.say(`  fix: ${cluster ? inContext(cluster, known.fix) : known.fix}`);
   }
 }
 
 /** Exit code of a failure; what is no {@link DeployError} is a bug. */
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof Deno.errors.NotCapable) return ExitCode.prerequisite;
-  return error instanceof DeployError ? error.exitCode : ExitCode.bug;
+  return foreseen(error)?.exitCode ?? ExitCode.bug;
+}
+
+/** A failure in our words, also of a missing permission and of a full disk; undefined for a bug. */
+function foreseen(error: unknown): DeployError | undefined {
+  if (error instanceof DeployError) return error;
+  const fix = error instanceof Deno.errors.NotCapable
+    ? "use make, which gives every permission; or add that flag to deno run"
+    : /^(ENOSPC|EDQUOT)$/.test((error as NodeJS.ErrnoException | undefined)?.code ?? "")
+    ? "make room there"
+    : undefined;
+  return fix
+    ? new DeployError(messageOf(error), { exitCode: ExitCode.prerequisite, fix })
+    : undefined;
 }
 
 /** Exit code of several parts: 0, or that of the worst failure (the highest number). */

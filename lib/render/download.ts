@@ -39,7 +39,9 @@ export class DownloadError extends DeployError {
 
 /** The fix for what curl, go or pip said where the disk or a proxy is at fault; undefined for all else. Pure. */
 export function remedyOf(words: string): string | undefined {
-  if (/no space left|ENOSPC|quota exceeded|failure writing output|error on write/i.test(words)) {
+  const full =
+    /no space left|ENOSPC|quota exceeded|failure writing output|error on write|wrote only/i;
+  if (full.test(words)) {
     return "make room there, or set TMC_CACHE to a folder on another disk (Go's own: GOCACHE, GOMODCACHE, GOTMPDIR)";
   }
   if (/(status|response|error:) 407|Proxy Authentication Required/i.test(words)) {

