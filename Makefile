@@ -206,7 +206,7 @@ lab-cut lab-heal lab-restart: lab-%:
 ## lab-exec          a command at the operator's seat: CMD='kubectl --context mkube-196 get pods -A', CMD='make verify'
 .PHONY: lab-exec
 lab-exec:
-	@tests/lab/lab exec -- sh -c "$$CMD"
+	@tests/lab/lab exec -- sh -c "$${CMD:?CMD= is missing: make lab-exec CMD='make verify'}"
 
 ## lab-pictures      what a browser sees in it, as PNG files in .lab/pictures
 .PHONY: lab-pictures

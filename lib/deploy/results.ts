@@ -1,5 +1,5 @@
 // How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
-import { type Cluster, flag, text } from "../core/cluster.ts";
+import { type Cluster, flag, list, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
 import { FEW, shortList } from "../core/short_list.ts";
 import { changeCount, documentOf, Report, table, worstCode } from "../io/report.ts";
@@ -146,15 +146,17 @@ export function openDoors(on: { cluster: Cluster; steps: Step[] }[]): string {
   return rows.length > 0 ? table([["open on", "to whoever reaches it", "closed by"], ...rows]) : "";
 }
 
-/** Addresses that the cluster's Ingresses open, as a person types them. */
+/** Addresses that the cluster's Ingresses open, as a person types them; a stand-in has no page to open. */
 export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
   const [scheme, port] = flag(cluster, "INGRESS_TLS")
     ? ["https", text(cluster, "HTTPS_NODE_PORT")]
     : ["http", text(cluster, "HTTP_NODE_PORT")];
   // Without the bundles: they bring no Ingress, and patching them again would cost seconds.
   const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
+  const isStandIn = (name: string) =>
+    list(cluster, "STAND_INS").some((program) => name.includes(program));
   return objects.flat()
-    .filter(({ kind }) => kind === "Ingress")
+    .filter(({ kind, metadata }) => kind === "Ingress" && !isStandIn(metadata.name))
     .flatMap(({ spec }) =>
       spec.rules.map(({ host }: { host: string }) => `${scheme}://${host}:${port}`)
     );

@@ -30,6 +30,21 @@ Deno.test(
       const away = await sh({ nothrow: true })`tests/lab/lab exec -- true`;
       assert.deepEqual([away.exitCode, /is down: `make lab`/.test(away.stderr)], [3, true]);
 
+      for (
+        const [words, told] of [
+          ["lab-exec CMD=", /CMD= is missing: make lab-exec CMD='make verify'/],
+          ["lab-cut CLUSTER=", /cut: which node\? One of 196, 197, 198/],
+          ["lab-restart CLUSTER=199", /restart: which node\?/],
+        ] as const
+      ) {
+        const { exitCode, stderr } = await sh({ nothrow: true })`make ${words.split(" ")}`;
+        assert.deepEqual([exitCode, told.test(stderr)], [2, true], `${words}: ${stderr}`);
+      }
+      for (const words of [["exec"], ["exec", "--"], ["node", "197"]]) {
+        const { exitCode, stderr } = await sh({ nothrow: true })`tests/lab/lab ${words}`;
+        assert.deepEqual([exitCode, /no command/.test(stderr)], [2, true], `${words}: ${stderr}`);
+      }
+
       await mkdir(join(folder, "run/seat"), { recursive: true });
       await writeFile(join(folder, "run/seat/hosts"), "192.168.101.196 mkube-196\n");
       await writeFile(join(folder, "run/seat/resolv.conf"), "nameserver 192.168.101.1\n");

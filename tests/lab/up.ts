@@ -9,7 +9,7 @@ import process from "node:process";
 import { $ } from "zx";
 import { command } from "../../lib/cli/command.ts";
 import { loadFleet } from "../../lib/config/cluster.ts";
-import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
+import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
 import { urlsOf } from "../../lib/deploy/results.ts";
@@ -49,7 +49,7 @@ await command("up.ts", {}, async () => {
   if (deployed.exitCode !== 0) return ExitCode.verification;
   const door = "tests/lab/conf/alertmanager.yaml";
   await lab({ stdio: "pipe" })`tests/lab/lab exec -- kubectl --context mkube-196 apply -f ${door}`;
-  say(await nextSteps(central, password));
+  say(await nextSteps(fleet, password));
   return ExitCode.done;
 });
 
@@ -93,17 +93,26 @@ async function timed(title: string, work: () => Promise<unknown>): Promise<void>
   report.phase(title, (performance.now() - started) / 1000);
 }
 
-async function nextSteps(central: Cluster, password: string): Promise<string> {
+async function nextSteps(fleet: Cluster[], password: string): Promise<string> {
   const doors = process.env.LAB_DOORS ?? "127.0.101";
-  const steps = STEPS.filter(({ skips }) => !skips?.(central));
-  const urls = [...await urlsOf(steps, central), "http://alertmanager.mkube-196.miribit.lab:30080"];
-  const hosts = urls.map((url) => new URL(url).hostname).join(" ");
+  const hosts = await Promise.all(fleet.map(async (cluster) => {
+    const steps = STEPS.filter(({ skips }) => !skips?.(cluster));
+    const names = (await urlsOf(steps, cluster)).map((url) => new URL(url).hostname);
+    if (cluster.role === "central") names.push("alertmanager.mkube-196.miribit.lab");
+    return `echo ${doors}.${cluster.id} ${names.join(" ")} >>/etc/hosts`;
+  }));
+  const standIns = text(fleet[0]!, "STAND_INS").replaceAll(",", ", ");
   return `
-open         ${urls.join("\n             ")}
-             user admin, password: cat ${password}
+${fleet.map(({ id }) => id).join(", ")} are deployed and verified.
+Alerts about what is a stand-in here (${standIns}) always fire: \`make status\` says \`crit\` and ends
+with 11. \`make verify\` is what says that all is well.
+
+open         http://thanos.mkube-196.miribit.lab:30080, then what stands above; user admin, password: cat ${password}
+             http://alertmanager.mkube-196.miribit.lab:30080/api/v2/alerts (Alertmanager has no pages here)
              once, so that a browser of this machine finds them:
-             echo ${doors}.196 ${hosts} >>/etc/hosts
-look around  make lab-exec CMD='kubectl --context mkube-196 get pods -A'    CMD='make verify'
+             ${hosts.join("\n             ")}
+look around  tests/lab/lab exec -- make status    (or: make preflight, make plan, make verify)
+             tests/lab/lab exec -- kubectl --context mkube-196 get pods -A
 break it     make lab-cut CLUSTER=198    make lab-heal CLUSTER=198    make lab-restart CLUSTER=197
 prove it     make e2e    make e2e-faults    make lab-pictures
 end          make lab-down (data stays)    make lab-wipe`;

@@ -11,6 +11,7 @@ import {
   openDoors,
   resultsJson,
   summary,
+  urlsOf,
 } from "../../../lib/deploy/results.ts";
 import { plansJson } from "../../../lib/deploy/plan_file.ts";
 import { notRun, step } from "../../../lib/deploy/step.ts";
@@ -184,6 +185,24 @@ Deno.test("printPlans() says how old what it finds is, and with --short neither 
     { cluster, entries: [{ ...entries[0]!, last: { by: OWNER, at: at(index * 100_000) } }] }
   ));
   assert.equal(written(() => printPlans(many))[0].match(/update {3}Deployment/g)?.length, 1);
+});
+
+Deno.test("urlsOf() names the doors of a cluster, and none of a stand-in", async () => {
+  const door = (name: string) => ({
+    apiVersion: "networking.k8s.io/v1",
+    kind: "Ingress",
+    metadata: { name: `toy-${name}` },
+    spec: { rules: [{ host: `${name}.test` }] },
+  });
+  const objects = () => Promise.resolve([door("pages"), door("api")]);
+  const doors = [step({ name: "98-first", objects, run: async () => {} })];
+  const [cluster] = thirty as [Cluster];
+  assert.deepEqual(await urlsOf(doors, cluster), [
+    "http://pages.test:30080",
+    "http://api.test:30080",
+  ]);
+  const lab = { ...cluster, vars: { ...cluster.vars, STAND_INS: "collector,pages" } };
+  assert.deepEqual(await urlsOf(doors, lab), ["http://api.test:30080"]);
 });
 
 Deno.test("resultsJson() writes what its schema describes, with what 50-verify has found", async () => {
