@@ -22,7 +22,8 @@ const each = [...PAGES];
 
 /** What stands between backquotes and in blocks of a page. */
 function codeOf(page: string): string[] {
-  const blocks = [...page.matchAll(/```\n([^]*?)```/g)].flatMap(([, block]) => block!.split("\n"));
+  const blocks = [...page.matchAll(/```(\w*)\n([^]*?)```/g)].filter(([, language]) => !language)
+    .flatMap(([, , block]) => block!.split("\n"));
   const rest = page.replace(/```[^]*?```/g, "");
   return [...blocks, ...[...rest.matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!)]
     .map((line) => line.replace(/\s+#.*/, "").trim())
