@@ -32,9 +32,13 @@ export function judgeKubectl(client: string, server: string | undefined): Findin
   }
   const skew = server === undefined ? 0 : Math.abs(minor - minorOf(server));
   if (skew <= 1) return ok(seen);
+  const [release] = /^v[\d.]+/.exec(server!) ?? [server];
+  const platform = `${Deno.build.os}/${Deno.build.arch === "aarch64" ? "arm64" : "amd64"}`;
   return warn(
     `${seen}: ${skew} minor versions apart, 1 is supported`,
-    `put kubectl ${server} first on PATH`,
+    // What lies in .tools/bin comes before PATH, and may be a link to another program.
+    `curl -fLo .tools/kubectl https://dl.k8s.io/release/${release}/bin/${platform}/kubectl && ` +
+      "install .tools/kubectl .tools/bin/",
   );
 }
 

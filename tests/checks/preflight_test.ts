@@ -102,6 +102,8 @@ Deno.test("A16: judgeKubectl() stops for a kubectl that is too old, and warns of
   const skewed = judgeKubectl("v1.32.4", "v1.36.3");
   assert.equal(skewed.state, "warn");
   assert.match(skewed.what, /v1\.32\.4.*v1\.36\.3.*4 minor versions apart, 1 is supported/);
+  const lines = judgeKubectl("v1.32.4", "v1.34.2+k3s1").fix!;
+  assert.match(lines, /release\/v1\.34\.2\/bin\/\w+\/a\w+\/kubectl && install .* \.tools\/bin\/$/);
   const old = judgeKubectl("v1.20.2", "v1.36.3");
   assert.equal(old.state, "fail");
   assert.equal(codeOf(old), 3);
