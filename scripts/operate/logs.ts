@@ -2,6 +2,7 @@
 // holds and what restore-logs.ts brought back. What to look for is in the environment, where no shell
 // reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
 import "../needs.ts";
+import { hiddenBy } from "../../lib/core/check.ts";
 import { type Cluster, isPaused, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
@@ -88,6 +89,8 @@ export function closing(search: Search, clusters: Cluster[], shown: number, tota
     `on ${clusters.map(({ id }) => id).join(", ")}`,
   ].filter(Boolean).join(" ");
   const [first] = clusters as [Cluster];
+  const unread = clusters.map((cluster) => hiddenBy(cluster, "fluent-bit"));
+  if (total === 0 && unread.every(Boolean)) return `no ${what} ${scope}; ${unread[0]}`;
   // To a paused one nothing is brought back; the centre reads its days too.
   const centre = isPaused(first) && first.fleet.find(({ role }) => role === "central");
   const where = centre ? `${centre.id} FROM=${first.id}` : first.id;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Json, OpenSearch } from "../../../lib/opensearch/client.ts";
 import { clockOf } from "../../../lib/core/local_time.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { closing, linesOf, newest } from "../../../scripts/operate/logs.ts";
 import {
@@ -299,6 +300,12 @@ Deno.test("closing() says how many of how many, and how to get others", async ()
     /^2 events of the last 15m of pods web\* on 197; /,
   );
   assert.match(say({ LIMIT: "9000" }, 9000, 9001), /more: LIMIT=10000$/);
+  const standIn = { ...edge, vars: { ...edge.vars, STAND_INS: "fluent-bit" } };
+  const ofLab = (clusters: Cluster[], total = 0) =>
+    closing(searchOf({}), clusters, total, total).replace(/^.*?; /, "");
+  assert.equal(ofLab([standIn]), "not shown here (fluent-bit is a stand-in)");
+  assert.match(ofLab([standIn, edge]), /^older ones/);
+  assert.match(ofLab([standIn], 1), /^older ones/);
 
   // What restore-logs refuses: a paused cluster as the one that it writes to.
   const until = (end: number) => ({ ...edge, pause: { reason: "moving", until: "", end } });
