@@ -3,6 +3,7 @@ import { parse } from "yaml";
 import { type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
 import { list } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
+import { runbookAt } from "../components/prometheus/runbooks.ts";
 import { edgesOf } from "../components/thanos/fleet.ts";
 import {
   absenceOf,
@@ -114,7 +115,7 @@ export async function criticalAlerts(subject: Subject): Promise<Findings> {
     ) => ({
       what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${summary}`,
       cause: "what the alert says; Alertmanager forgets it a few minutes after that is mended",
-      fix: runbook_url ?? "look at it in Alertmanager",
+      fix: runbook_url ? runbookAt(runbook_url, cluster) : "look at it in Alertmanager",
     })),
   ];
 }

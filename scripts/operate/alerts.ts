@@ -81,7 +81,7 @@ export function alarmPage({ firing, unseen, paused }: Alarm, now = Date.now()): 
     ...paused.map((id) => `${id}  nobody sees its alerts, no heartbeat arrives: it is paused`),
     ...[...pages].map(([page, those]) => {
       const ids = [...new Set(those.map(({ cluster }) => cluster))];
-      return `silence those of ${ids.join(", ")}: ${page}`;
+      return `silence those of ${ids.join(", ")}: ${page ?? "no page, grafana is a stand-in"}`;
     }),
   ].join("\n");
 }

@@ -359,6 +359,24 @@ Deno.test("alarmOf() tells each alert once with the oldest's words, whose it is,
     ["Y", "warning", null],
     ["X", "warning", "old of X"],
   ]);
+  const lab = fleet.map((one) => ({ ...one, vars: { ...one.vars, STAND_INS: "grafana" } }));
+  const own = "http://grafana.mkube-197.miribit.lab:30080/public/runbooks/logs.md#w";
+  const served = rule(nameOf("197"), "W", "warning", {});
+  for (const { annotations } of served.alerts) annotations.runbook_url = own;
+  const page = async (fleet: Cluster[]) =>
+    alarmPage(
+      await alarmOf(centreWith({ "197": seen["197"]! }, [], [served]), {
+        ...ALL,
+        clusters: [fleet[1]!],
+        fleet,
+      }),
+      NOW * 1000,
+    ).split("\n").slice(2);
+  assert.deepEqual(await page(fleet), [`    ${own}`, `silence those of 197: ${silences("197")}`]);
+  assert.deepEqual(await page(lab), [
+    "    docs/runbooks/logs.md#w",
+    "silence those of 197: no page, grafana is a stand-in",
+  ]);
   const one = await alarmOf(centreWith(seen, [], rules), { ...ALL, clusters: [fleet[1]!] });
   assert.deepEqual(one.firing.map(({ alert }) => alert), ["W"]);
 });

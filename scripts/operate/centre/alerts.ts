@@ -1,7 +1,9 @@
 // Alerts that fire anywhere in the fleet, as Thanos Query knows them: which and how many are series (ALERTS), their
 // texts come with the rules. An Alertmanager knows of its own cluster only, and a Ruler of its own rules.
-import { type Cluster, number, type Peer, text } from "../../../lib/core/cluster.ts";
+import { hiddenBy } from "../../../lib/core/check.ts";
+import { type Cluster, type Peer, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
+import { runbookAt } from "../../components/prometheus/runbooks.ts";
 import { type Ask, orNull, type Said, type Unsaid } from "./way.ts";
 
 type Labels = Sample["metric"];
@@ -24,8 +26,8 @@ export interface Firing {
   since: string | null;
   summary: string | null;
   runbook: string | null;
-  /** The page of the Alertmanager that tells people. */
-  silences: string;
+  /** The page of the Alertmanager that tells people; null where the Grafana that has it is a stand-in. */
+  silences: string | null;
 }
 
 /** How many fire, one series for each name and cluster; of these severities (a matcher), by default of all. */
@@ -72,7 +74,10 @@ export async function firingOf(
   const texts = await orNull(textsOf(ask, names), "what alerts mean", unsaid) ?? [];
   const peers = fleet[0]!.fleet;
   return shown.map(({ metric, value }): Firing => {
+    const home = aboutOf({ cluster: metric.ruler_cluster ?? metric.cluster! }, peers);
+    const teller = fleet.find(({ id }) => id === home.id)!;
     const told = texts.find(({ labels }) => SAME.every((name) => labels[name] === metric[name]));
+    const link = told?.annotations.runbook_url;
     return {
       cluster: aboutOf(metric, peers).id,
       severity: severityOf(metric)!,
@@ -80,11 +85,8 @@ export async function firingOf(
       count: Number(value[1]),
       since: told?.activeAt ?? null,
       summary: told?.annotations.summary ?? null,
-      runbook: told?.annotations.runbook_url ?? null,
-      silences: silencesAt(
-        aboutOf({ cluster: metric.ruler_cluster ?? metric.cluster! }, peers),
-        fleet,
-      ),
+      runbook: link ? runbookAt(link, teller) : null,
+      silences: silencesAt(teller),
     };
   }).sort((one, other) =>
     rank(one.severity) - rank(other.severity) || (one.since ?? "").localeCompare(other.since ?? "")
@@ -92,8 +94,9 @@ export async function firingOf(
 }
 
 /** Grafana shows what its cluster's Alertmanager has, which has no door of its own. */
-function silencesAt({ id, domain }: Peer, fleet: Cluster[]): string {
-  const port = number(fleet.find((cluster) => cluster.id === id)!, "HTTP_NODE_PORT");
+function silencesAt(cluster: Cluster): string | null {
+  if (hiddenBy(cluster, "grafana")) return null;
+  const [domain, port] = [text(cluster, "DOMAIN"), text(cluster, "HTTP_NODE_PORT")];
   return `http://grafana.${domain}:${port}/alerting/silences?alertmanager=Alertmanager`;
 }
 
