@@ -120,6 +120,16 @@ Deno.test("docs/troubleshooting.md has every exit code, and no other", () => {
   assert.deepEqual(told, Object.values(ExitCode));
 });
 
+Deno.test("a command that docs give without make has the permissions of the Makefile", async () => {
+  const [, run] = /^override RUN +:= set -f; (.*)$/m.exec(await read("Makefile"))!;
+  const given = each.flatMap(([, page]) => codeOf(page).filter((code) => /deno run /.test(code)));
+  assert.ok(given.length > 0);
+  for (const code of given) {
+    assert.ok(code.startsWith(`${run} scripts/`), code);
+    assert.ok(existsSync(projectPath(code.slice(run!.length + 1).split(" ")[0]!)), code);
+  }
+});
+
 Deno.test("README is one page, and says the same in Korean", () => {
   const english = PAGES.get("README.md")!;
   assert.ok(english.split("\n").length <= 121, "at most 120 lines");
