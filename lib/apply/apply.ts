@@ -5,7 +5,7 @@ import type { Cluster } from "../core/cluster.ts";
 import { awaitGone, goesWith } from "./deletion.ts";
 import { isGoing, withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
-import { isOwnership } from "./fields.ts";
+import { isOwnership, isUnsigned } from "./fields.ts";
 import { ownFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ById } from "./live.ts";
@@ -138,6 +138,11 @@ async function send(
     }
     return touched;
   };
+  for (const object of objects) {
+    const id = idOf(object);
+    const lost = inventory.judge(before.get(id), object).astray.filter(isUnsigned);
+    if (lost.length > 0) say(`taking ${id} back: ${shortList(lost, "; ")}`);
+  }
   await takeFrom(before);
   const after = await sendAll(inventory, objects)
     .catch((error) => applyRefused(inventory, objects, error, { say, replace }));

@@ -1,6 +1,6 @@
 // Whether a live object is as wanted: the one place where that is decided. It goes by who has which field, so it
 // knows no defaults, and what the server or a controller adds is nobody's drift.
-import { astray } from "./fields.ts";
+import { astray, isScaled } from "./fields.ts";
 import { type ForeignField, foreignFields, othersFields, ownFields } from "./managers.ts";
 import { hashOf } from "../core/hash.ts";
 import { isDefinition, isOurs, type Manifest } from "../core/object.ts";
@@ -63,7 +63,8 @@ export function judge(
   if (isDefinition(wanted)) {
     return told(isStale || (isOurs(wanted) && !isOurs(live)) ? "stale" : "current", [], others);
   }
-  const found = isStale ? [] : astray(wanted, live, ownFields(live), othersFields(live));
+  const lines = astray(wanted, live, ownFields(live), othersFields(live));
+  const found = isStale ? lines.filter(isScaled) : lines;
   const isTouched = found.length > 0 || others.some(({ isTaken }) => isTaken);
   return told(isStale ? "stale" : isTouched ? "drifted" : "current", found, others);
 }

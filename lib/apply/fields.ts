@@ -40,11 +40,26 @@ function isItem(item: unknown, keys: [string, unknown][]): boolean {
 const UNTRACKED = new Set(["apiVersion", "kind", "status"]);
 const UNTRACKED_METADATA = new Set(["name", "namespace", "creationTimestamp"]);
 
-const LOST = "gone, or taken by another", UNWANTED = "not wanted any more";
+const TAKEN = "taken by another", UNWANTED = "not wanted any more";
+const UNSIGNED = ", and the API server keeps no name of who did";
+// A zero is left out by the door through which replicas are scaled, so nobody is said to have it.
+const SCALED = `scaled to 0 (kubectl scale, an autoscaler)${UNSIGNED}`;
+const REMOVED = `removed${UNSIGNED}`;
 
 /** Whether a line of {@link astray} is about who has a field, and not about its value. */
 export function isOwnership(line: string): boolean {
-  return line === MADE_BY_OTHERS || line.endsWith(LOST) || line.endsWith(UNWANTED);
+  return isUnsigned(line) ||
+    [MADE_BY_OTHERS, TAKEN, UNWANTED].some((reason) => line.endsWith(reason));
+}
+
+/** Whether a line of {@link astray} tells what somebody did of whom nothing is kept: neither name nor time. */
+export function isUnsigned(line: string): boolean {
+  return line.endsWith(UNSIGNED);
+}
+
+/** Whether a line of {@link astray} is true though another object is wanted than was applied. */
+export function isScaled(line: string): boolean {
+  return line.endsWith(SCALED);
 }
 
 const MADE_BY_OTHERS = "made by somebody else";
@@ -75,15 +90,18 @@ export function astray(
     if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) {
       return;
     }
-    if (!fields) {
+    // A map of which another has taken all that we had is left to us as if it were one value.
+    const isShared = others.some((tree) => Object.keys(tree).some((key) => key !== "."));
+    if (!fields && !isShared) {
       // An empty map is nobody's as soon as somebody has put something into it.
       const isThere = isFields(value) && Object.keys(value).length === 0 && isFields(there);
-      return isThere ? undefined : void found.push(`${path}: ${LOST}`);
+      if (isThere) return;
+      const isZero = there === 0 && /^spec\.[^.[]+$/.test(path);
+      const reason = others.length > 0 ? TAKEN : isZero ? SCALED : REMOVED;
+      return void found.push(`${path}: ${reason}`);
     }
-    const steps = Object.keys(fields).filter((key) => key !== ".");
-    // A map of which another has taken all that we had is left to us as if it were one value.
-    const isTaken = others.some((tree) => Object.keys(tree).some((key) => key !== "."));
-    if (steps.length === 0 && !isTaken) {
+    const steps = Object.keys(fields ?? {}).filter((key) => key !== ".");
+    if (steps.length === 0 && !isShared) {
       // One value for the API server, though it may be a list or a map.
       if (isFields(value) || Array.isArray(value) || same(value, there, path)) return;
       return void found.push(`${path}: another value`);
@@ -93,8 +111,10 @@ export function astray(
     for (const [key, item, name, step = key] of parts(value, steps, path)) {
       if (key) left.delete(key);
       const [inside] = step ? stepInto(there, step, path) : [];
-      const below = key ? others.flatMap((tree) => tree[key] ?? []) : [];
-      compare(item, key ? fields[key] : undefined, inside, name, below);
+      // An item of a list that we have lost is known by the step that leads another to it.
+      const way = step ?? parts([item], others.flatMap(Object.keys), path)[0]?.[0];
+      const below = way ? others.flatMap((tree) => tree[way] ?? []) : [];
+      compare(item, key ? fields?.[key] : undefined, inside, name, below);
     }
     for (const key of left) found.push(`${stepInto(undefined, key, path)[1]}: ${UNWANTED}`);
   }

@@ -14,8 +14,8 @@ import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { isOwnership } from "../apply/fields.ts";
-import { entriesOf, type ForeignField } from "../apply/managers.ts";
+import { isOwnership, isUnsigned } from "../apply/fields.ts";
+import { entriesOf, type ForeignField, isPerson } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
@@ -104,13 +104,14 @@ export async function plan(
     const taken = delta.others.filter(({ isTaken }) => isTaken).map(({ path }) => path);
     // Only where there is something to tell: of all objects it is megabytes.
     const mark = () => hashOf([object, ...(before ? [stateOf(before), ...taken] : [])]);
+    const lost = delta.astray.filter(isUnsigned);
     const beside = delta.others.map((other) =>
       otherLine(object, other, inventory.takes(other.manager))
     );
     const told = (action: Planned["action"], fields: string[] = []): Planned =>
       action === "unchanged"
         ? { id, action, fields, mark: "" }
-        : { id, action, fields, mark: mark(), ...lastWriteOf(before) };
+        : { id, action, fields, mark: mark(), ...lost.length > 0 ? {} : lastWriteOf(before) };
     if (delta.state === "deleting") return told("create", [GOING]);
     const reasons = others.get(id) ?? answer.refused.get(id);
     // Its own words alone, and no advice: it was tried with what people have added and with the definition that is
@@ -131,6 +132,7 @@ export async function plan(
     if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
     // The server has put back what somebody took away: the deploy makes it ours again.
     if (fields.length === 0) fields.push(...delta.astray.filter(isOwnership));
+    else fields.push(...lost);
     return told(fields.length === 0 ? "unchanged" : "update", fields);
   });
   const gone = surplus.map(async (object): Promise<Planned> => {
@@ -149,11 +151,11 @@ export async function plan(
 
 /**
  * Of its status controllers write all the time. The API server keeps no time of what was scaled: who wrote last is not
- * known then.
+ * known then, as where somebody has removed a field ({@link isUnsigned}).
  */
 export function lastWriteOf(live: Manifest | undefined): Pick<Planned, "last"> {
   const writes = (live ? entriesOf(live) : [])
-    .filter(({ subresource }) => subresource !== "status")
+    .filter(({ manager, subresource }) => subresource !== "status" || isPerson(manager))
     .map(({ manager: by, time: at = "" }) => ({ by, at }));
   const last = writes.sort((a, b) => a.at.localeCompare(b.at)).at(-1);
   return last && writes.every(({ at }) => at) ? { last } : {};

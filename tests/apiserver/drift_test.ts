@@ -126,12 +126,17 @@ const EDITS: [what: string, edit: () => Promise<unknown>, told: RegExp][] = [
   [
     "a false is gone",
     patch("deployment", ["remove", `${POD}/automountServiceAccountToken`]),
-    /^update Deployment.*automountServiceAccountToken: \(none\) -> false/,
+    /^update Deployment.*automountServiceAccountToken: \(none\) -> false .*Token: removed, .*no name/,
   ],
   [
     "a false below is gone",
     patch("deployment", ["remove", `${CONTAINER}/securityContext/allowPrivilegeEscalation`]),
-    /allowPrivilegeEscalation: \(none\) -> false/,
+    /allowPrivilegeEscalation: \(none\) -> false .*Escalation: removed, and .* no name/,
+  ],
+  [
+    "a variable is gone",
+    patch("deployment", ["remove", `${CONTAINER}/env/0`]),
+    / \| spec\.template\.spec\.containers\[name=web\]\.env\[0\]: removed, and .* no name/,
   ],
   [
     "an emptyDir became the host",
@@ -218,7 +223,7 @@ const EDITS: [what: string, edit: () => Promise<unknown>, told: RegExp][] = [
   [
     "our own label",
     () => typed(["label", "serviceaccount", "web", "--namespace", "default", "app-"]),
-    /metadata\.labels\.app: \(none\) -> "web"/,
+    /metadata\.labels\.app: \(none\) -> "web" .*app: removed, and the API server keeps no name/,
   ],
   [
     "it was made anew",
@@ -383,6 +388,44 @@ Deno.test("E1: a value that was changed and put back is ours again, and plan and
     assert.deepEqual(await look(), AGREED, manager);
     assert.deepEqual(await look(), NOTHING, manager);
   }
+});
+
+Deno.test("E1: what is scaled to 0 loses its owner: plan and deploy say so, and name no writer", async () => {
+  const { spec } = OBJECTS[0]!;
+  const labels = { app: "zero" };
+  const template = { ...spec.template, metadata: { labels } };
+  const object = ours({
+    ...OBJECTS[0]!,
+    metadata: { ...metadata("zero"), labels },
+    spec: { replicas: 1, selector: { matchLabels: labels }, template },
+  });
+  const look = async (wanted = object) => {
+    const [entry] = await planOf(cluster, [wanted]);
+    const said: string[] = [];
+    await applyTo(cluster, [wanted], { say: (text) => said.push(text) });
+    return { told: entry!.fields.join(" | "), last: entry!.last, said: said.join() };
+  };
+  const scale = (replicas: number) =>
+    typed(["scale", "deployment", "zero", "-n", "default", `--replicas=${replicas}`]);
+  await applyTo(cluster, [object]);
+  await scale(0);
+  const zero = await look();
+  assert.match(zero.told, /^spec\.replicas: 0 -> 1 \| spec\.replicas: scaled to 0 .* no name/);
+  assert.match(zero.said, /^taking Deployment\/default\/zero back: spec\.replicas: scaled to 0 /);
+  assert.equal(zero.last, undefined);
+  assert.deepEqual(await look(), { told: "", last: undefined, said: "" });
+  // Also where the settings have moved meanwhile.
+  await scale(0);
+  const both = await look({ ...object, spec: { ...object.spec, minReadySeconds: 1 } });
+  assert.match(both.told, /spec\.replicas: scaled to 0 /);
+  assert.equal(both.last, undefined);
+  await look();
+  // To another number it has a name, and no time.
+  await scale(3);
+  const three = await look();
+  assert.equal(three.told, "spec.replicas: 3 -> 1");
+  assert.equal(three.said, "taking Deployment/default/zero back from kubectl");
+  assert.equal(three.last, undefined);
 });
 
 Deno.test("E1: containers in another order are drift, for they start in it", async () => {

@@ -20,6 +20,7 @@ import { explainField, explainObject, subjectOf } from "../../scripts/operate/ex
 import { STEPS } from "../../scripts/steps.ts";
 import { fixtureCluster, SECRETS } from "../support/cluster_fixture.ts";
 import { fakeKubectl } from "../support/fake_kubectl.ts";
+import { applied } from "../support/applied.ts";
 import { grpcFolder } from "../support/grpc_fixture.ts";
 
 /** Folders that are little more than another one below them. */
@@ -380,6 +381,34 @@ Deno.test("explainField() says what is wanted and there, the file, the setting a
   const source = central.sources.QUERY_REPLICAS!;
   assert.match(lines, new RegExp(`^setting {2}QUERY_REPLICAS=${replicas} {2}# ${source}$`, "m"));
   assert.match(lines, /^owner {4}kubectl {2}Update of scale, 1 field, 2026-11-22T11:00:00Z$/m);
+});
+
+Deno.test("E1: explainField() calls what was scaled to 0, or removed, ours that nobody has", async () => {
+  const subject = async (change: (live: Manifest) => void) => {
+    await fakeKubectl([{ on: "get deployment", stdout: live(LIVE_QUERY) }]);
+    const { wanted, ...rest } = await subjectOf(central, QUERY, steps);
+    const there = applied(structuredClone(wanted));
+    change(there);
+    return { ...rest, wanted, live: there };
+  };
+  const scaled = await subject(({ spec, metadata }) => {
+    spec.replicas = 0;
+    delete metadata.managedFields[0].fieldsV1["f:spec"]["f:replicas"];
+  });
+  const told = explainField(scaled, "spec.replicas");
+  assert.match(told, /^live {5}0 {2}not as wanted$/m);
+  assert.match(told, /^owner {4}nobody: it was ours, and was scaled to 0 .* keeps no name/m);
+  assert.doesNotMatch(explainField(scaled, "spec.selector"), /nobody/);
+  const field = "spec.template.spec.containers[name=thanos-query].args";
+  const removed = await subject(({ spec, metadata }) => {
+    delete spec.template.spec.containers[0].args;
+    const pod = metadata.managedFields[0].fieldsV1["f:spec"]["f:template"]["f:spec"];
+    delete pod["f:containers"]['k:{"name":"thanos-query"}']["f:args"];
+  });
+  assert.match(
+    explainField(removed, field),
+    /^live {5}\(not there\)[^]*^owner {4}nobody: it was ours, and was removed, /m,
+  );
 });
 
 Deno.test("explainField() tells labels, code and the API server from files", async () => {

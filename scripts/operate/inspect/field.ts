@@ -34,7 +34,11 @@ function nextOf(node: unknown, text: string): { key: string | number; rest: stri
   if (Array.isArray(node)) {
     if (bracket === undefined) return undefined;
     const index = /^\d+$/.test(inside!) ? Number(inside) : -1;
-    const key = index in node ? index : node.findIndex((item) => isNamed(item, inside!));
+    // `[name=web]`, as a plan has it.
+    const names = [inside!, inside!.replace(/^\w+=([^,]*).*/, "$1")];
+    const key = index in node
+      ? index
+      : node.findIndex((item) => names.some((name) => isNamed(item, name)));
     return key in node ? { key, rest: text.slice(bracket.length) } : undefined;
   }
   if (typeof node !== "object" || node === null) return undefined;

@@ -4,7 +4,7 @@ import { HASH_LABEL, withHash } from "../../../lib/apply/diff.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { Inventory } from "../../../lib/apply/inventory.ts";
 import { KEPT } from "../../../lib/kube/target.ts";
-import { configMap, type Manifest, signed } from "../../../lib/core/object.ts";
+import { configMap, type Manifest, OWNED_LABELS, signed } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
@@ -246,6 +246,23 @@ Deno.test("apply() takes back what a person changed with kubectl, that object on
   assert.deepEqual(forced.map(({ stdin }) => JSON.parse(stdin).items.length), [1]);
 });
 
+Deno.test("E1: apply() says what it takes back of which the API server keeps no name", async () => {
+  const wanted = withHash(deploymentOf(1)), live = applied(structuredClone(wanted));
+  live.spec.replicas = 0;
+  delete live.metadata.managedFields[0].fieldsV1["f:spec"]["f:replicas"];
+  await fakeKubectl([{ on: " get ", stdout: listOf(live) }, {
+    on: " apply ",
+    stdout: listOf(applied(wanted)),
+  }]);
+  const said: string[] = [];
+  await applyTo(cluster, [deploymentOf(1)], { say: (text) => said.push(text) });
+  assert.match(
+    said.join(),
+    /^taking Deployment\/n\/d back: spec\.replicas: scaled to 0 [^]* no name/,
+  );
+  assert.equal(said.length, 1);
+});
+
 Deno.test("apply() does not take a controller's status for a change", async () => {
   const deployment = {
     apiVersion: "apps/v1",
@@ -293,3 +310,8 @@ Deno.test("apply() tells an object that was made anew from the one before it", a
   await fakeKubectl([{ on: " get ", stdout: row("old") }, { on: " apply ", stdout: row("new") }]);
   assert.equal((await applyTo(cluster, [deployment]))[0]!.action, "configured");
 });
+
+function deploymentOf(replicas: number): Manifest {
+  const metadata = { name: "d", namespace: "n", labels: OWNED_LABELS };
+  return { apiVersion: "apps/v1", kind: "Deployment", metadata, spec: { replicas, minReadySeconds: 5 } };
+}

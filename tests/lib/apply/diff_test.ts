@@ -1,6 +1,6 @@
 // lib/apply/diff.ts and fields.ts: what is as wanted. tests/apiserver/drift_test.ts asks a real API server.
 import assert from "node:assert/strict";
-import { judge, withHash } from "../../../lib/apply/diff.ts";
+import { HASH_LABEL, judge, withHash } from "../../../lib/apply/diff.ts";
 import { type Fields } from "../../../lib/apply/fields.ts";
 import { withPeoplesFields } from "../../../lib/apply/managers.ts";
 import { hashOf } from "../../../lib/core/hash.ts";
@@ -48,17 +48,30 @@ Deno.test("judge() knows an object again that the API server has completed and r
   assert.deepEqual(judge(stored(), wanted), { state: "current", astray: [], others: [] });
 });
 
-const DRIFTS: Record<string, [change: (live: Manifest, fields: Fields) => void, astray: string]> = {
+const at = { operation: "Update" as const, time: "2026-11-29T00:00:00Z" };
+const UNSIGNED = ", and the API server keeps no name of who did";
+
+type Drift = [change: (live: Manifest, fields: Fields) => void, astray: string | string[]];
+const DRIFTS: Record<string, Drift> = {
   "a value that another has written": [
-    (_, fields) => delete containerOf(fields)["f:args"],
-    "spec.template.spec.containers[name=c].args: gone, or taken by another",
+    (live, fields) => {
+      delete containerOf(fields)["f:args"];
+      const taken = { 'k:{"name":"c"}': { "f:args": {} } };
+      const fieldsV1 = { "f:spec": { "f:template": { "f:spec": { "f:containers": taken } } } };
+      live.metadata.managedFields.push({ manager: "x", ...at, fieldsV1 });
+    },
+    "spec.template.spec.containers[name=c].args: taken by another",
+  ],
+  "what is scaled to 0, which leaves no name": [
+    (_, fields) => delete fields["f:spec"]!["f:replicas"],
+    `spec.replicas: scaled to 0 (kubectl scale, an autoscaler)${UNSIGNED}`,
   ],
   "a zero value that is gone": [
     (live, fields) => {
       delete live.spec.paused;
       delete fields["f:spec"]!["f:paused"];
     },
-    "spec.paused: gone, or taken by another",
+    `spec.paused: removed${UNSIGNED}`,
   ],
   "another value, whoever wrote it": [
     (live) => live.spec.replicas = 2,
@@ -69,23 +82,38 @@ const DRIFTS: Record<string, [change: (live: Manifest, fields: Fields) => void, 
     "spec.template.spec.containers[name=c].resources.requests.memory: another value",
   ],
   "an item that is gone": [
-    (_, fields) => delete podOf(fields)["f:containers"],
-    "spec.template.spec.containers: gone, or taken by another",
+    (live, fields) => {
+      delete live.spec.template.spec.containers;
+      delete podOf(fields)["f:containers"];
+    },
+    `spec.template.spec.containers: removed${UNSIGNED}`,
   ],
   "a field that is ours and not wanted: a take-over that was cut short": [
     (_, fields) => podOf(fields)["f:hostPID"] = {},
     "spec.template.spec.hostPID: not wanted any more",
   ],
   "a label that is gone": [
-    (_, fields) => delete fields["f:metadata"]!["f:labels"]!["f:app"],
-    "metadata.labels.app: gone, or taken by another",
+    (live, fields) => {
+      delete live.metadata.labels!.app;
+      delete fields["f:metadata"]!["f:labels"]!["f:app"];
+    },
+    `metadata.labels.app: removed${UNSIGNED}`,
+  ],
+  "the last of ours in a map in which another has something": [
+    (live, fields) => {
+      delete fields["f:metadata"]!["f:labels"];
+      delete live.metadata.labels!.app;
+      const fieldsV1 = { "f:metadata": { "f:labels": { "f:deploy.miribit.lab/hash": {} } } };
+      live.metadata.managedFields.push({ manager: "x", ...at, fieldsV1 });
+    },
+    [`metadata.labels.app: removed${UNSIGNED}`, `metadata.labels.${HASH_LABEL}: taken by another`],
   ],
 };
 
 for (const [what, [change, astray]] of Object.entries(DRIFTS)) {
   Deno.test(`E1: judge() finds ${what}`, () => {
     const delta = judge(stored(change), wanted);
-    assert.deepEqual([delta.state, delta.astray], ["drifted", [astray]]);
+    assert.deepEqual([delta.state, delta.astray], ["drifted", [astray].flat()]);
   });
 }
 
@@ -110,7 +138,14 @@ Deno.test("E1: judge() does not believe a label: without an entry of ours somebo
   assert.deepEqual([state, astray], ["drifted", ["made by somebody else"]]);
 });
 
-const at = { operation: "Update" as const, time: "2026-11-29T00:00:00Z" };
+Deno.test("E1: judge() sees what was scaled to 0 also where another object is wanted by now", () => {
+  const now = withHash({ ...wanted, spec: { ...wanted.spec, replicas: 2, minReadySeconds: 1 } });
+  const live = stored((_, fields) => delete fields["f:spec"]!["f:replicas"]);
+  const { state, astray } = judge(live, now);
+  assert.equal(state, "stale");
+  assert.match(astray.join(), /^spec\.replicas: scaled to 0 [^,]*, [^,]*, and [^,]*no name[^,]*$/);
+  assert.deepEqual(judge(stored(), now).astray, []);
+});
 
 Deno.test("E1: judge() tells who has written beside us: people are drift, a controller is not", () => {
   const fieldsV1 = { "f:spec": { "f:paused": {}, "f:hold": { "f:x": {} } } };

@@ -4,16 +4,20 @@ import {
   configMap,
   idOf,
   type Manifest,
+  OWNED_LABELS,
   OWNER,
   secret,
   STEP_LABEL,
 } from "../../../lib/core/object.ts";
 import { differences, lastWriteOf, plan } from "../../../lib/deploy/plan.ts";
+import { withHash } from "../../../lib/apply/diff.ts";
+import { applied } from "../../support/applied.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
   fakeKubectl,
   FLEET_CONFIG,
   identityReply,
+  listOf,
   NOTHING_LISTED,
 } from "../../support/fake_kubectl.ts";
 import { inventoryOf } from "../../support/inventory.ts";
@@ -98,6 +102,36 @@ Deno.test("lastWriteOf() names nobody where one of the writers has no time, as k
   }];
   assert.deepEqual(lastWriteOf(live), {});
   assert.deepEqual(lastWriteOf(undefined), {});
+});
+
+Deno.test("E1: lastWriteOf() names a person also at the door of the status, and no controller there", () => {
+  const live = configMap("c", "n", {});
+  const by = (manager: string, time: string, more = {}) => ({ manager, time, ...more });
+  const status = { subresource: "status" };
+  live.metadata.managedFields = [by(OWNER, "2026-11-01"), by("kubectl-patch", "2026-11-02", status)]
+    .concat(by("kube-controller-manager", "2026-11-03", status));
+  assert.equal(lastWriteOf(live).last!.by, "kubectl-patch");
+});
+
+Deno.test("E1: plan() names no writer of what was scaled to 0: the API server keeps none", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const metadata = { name: "d", namespace: "n", labels: { ...OWNED_LABELS } };
+  const spec = { replicas: 1, minReadySeconds: 5 };
+  const wanted = { apiVersion: "apps/v1", kind: "Deployment", metadata, spec };
+  const live = applied(structuredClone(withHash(wanted)));
+  live.spec.replicas = 0;
+  Object.assign(live.metadata.managedFields[0], { time: "2026-11-01T00:00:00Z" });
+  delete live.metadata.managedFields[0].fieldsV1["f:spec"]["f:replicas"];
+  await fakeKubectl([
+    { on: "api-resources", stdout: "deployments deploy apps/v1 true Deployment\n" },
+    { on: "--dry-run=server", stdout: JSON.stringify(withHash(wanted)) },
+    { on: " get ", stdout: listOf(live) },
+  ]);
+  const [entry] = await plan(inventoryOf(cluster, [wanted]), [wanted], { steps: [] });
+  assert.equal(entry!.last, undefined);
+  const [line, why, ...more] = entry!.fields;
+  assert.deepEqual([line, more], ["spec.replicas: 0 -> 1", []]);
+  assert.match(why!, /^spec\.replicas: scaled to 0 \(kubectl scale, an autoscaler\), .* no name/);
 });
 
 Deno.test("planFleet() plans the other clusters when one is away, and ends with its code", async () => {
