@@ -58,3 +58,8 @@ export async function prune(
   await keep(inventory).catch(() => {});
   return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
 }
+
+/** What a person types to have deleted what no step wants any more on the cluster with that id. */
+export function pruneCommand(id: string): string {
+  return `make cluster-${id} ARGS=--prune`;
+}

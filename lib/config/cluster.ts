@@ -17,6 +17,7 @@ import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
 import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
 import { readPins } from "./pins.ts";
 import { pauseIn } from "./pause.ts";
+import { counted } from "../core/short_list.ts";
 import { clusterProblems } from "./rules.ts";
 import { isKeyId, isSecret, SETTINGS } from "./schema.ts";
 import { type Fact, versionsOf } from "./versions.ts";
@@ -75,7 +76,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
 function refusal(problems: string[], drafts: Candidate[]): DeployError {
   // What is wrong in a shared file is found once for each cluster.
   const where = [...new Set(problems)];
-  const count = where.length === 1 ? "1 problem" : `${where.length} problems`;
+  const count = counted(where.length, "problem");
   const unfilled = drafts.find(({ missing }) => missing.size > 0);
   return new DeployError(`Cannot load the clusters of env: ${count}`, {
     exitCode: ExitCode.config,

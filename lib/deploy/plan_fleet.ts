@@ -4,10 +4,11 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { ExitCode } from "../core/error.ts";
 import { OWNER } from "../core/object.ts";
 import { ageText } from "../core/quantity.ts";
-import { FEW } from "../core/short_list.ts";
+import { FEW, shortList } from "../core/short_list.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
+import { pruneCommand } from "../apply/prune.ts";
 import { plan, type Planned } from "./plan.ts";
 import { planResources } from "./resources.ts";
 import { paint, print, Report, worstCode } from "../io/report.ts";
@@ -19,6 +20,8 @@ export interface ClusterPlan {
   cluster: Cluster;
   entries: Planned[];
   error?: unknown;
+  /** Only what the deploy of these clusters (ids) does there. */
+  told?: string[];
 }
 
 /**
@@ -42,7 +45,7 @@ export async function planFleet(
   );
   return plans.filter(({ cluster, entries, error }) =>
     cluster !== central || entries.length > 0 || error
-  );
+  ).map((one) => one.cluster === central ? { ...one, told: ids } : one);
 }
 
 async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promise<ClusterPlan> {
@@ -101,7 +104,8 @@ export function printPlans(plans: ClusterPlan[], { matrix, short }: PlanStyle = 
     !each && entries.every(({ action }) => action === "unchanged");
   const told = there.filter((one) => !isIdle(one));
   // The same work has another age on each of them.
-  const bodyOf = ({ entries }: ClusterPlan) => bodyOfPlan(entries, { short, aged: each });
+  const bodyOf = ({ entries, cluster: { id } }: ClusterPlan) =>
+    bodyOfPlan(entries, each ? id : "CLUSTER", { short, aged: each });
   for (const [text, those] of Map.groupBy(told, (one) => (each ? headOf(one) : "") + bodyOf(one))) {
     print(each ? text : those.map(headOf).join("") + text);
   }
@@ -109,8 +113,9 @@ export function printPlans(plans: ClusterPlan[], { matrix, short }: PlanStyle = 
   if (idle.length > 0) print(`nothing to do on ${idle.length}: ${idle.join(", ")}`);
 }
 
-function headOf({ cluster }: ClusterPlan): string {
-  return `${cluster.id}  ${text(cluster, "CLUSTER_NAME")}\n`;
+function headOf({ cluster, told }: ClusterPlan): string {
+  const part = told ? `  what the deploy of ${shortList(told)} does there, and no more` : "";
+  return `${cluster.id}  ${text(cluster, "CLUSTER_NAME")}${part}\n`;
 }
 
 const COLOURS: Partial<Record<Planned["action"], Parameters<typeof paint>[0]>> = {
@@ -120,10 +125,13 @@ const COLOURS: Partial<Record<Planned["action"], Parameters<typeof paint>[0]>> =
   refused: "red",
 };
 
-function bodyOfPlan(entries: Planned[], { short = false, aged = false }): string {
+/** The plan of cluster `id`, or, of several that have the same one, of CLUSTER. */
+function bodyOfPlan(entries: Planned[], id: string, { short = false, aged = false }): string {
   const of = (wanted: Planned["action"]) => entries.filter(({ action }) => action === wanted);
   const line = (action: Planned["action"], ids: string, fields: string[], age = "") => [
-    `  ${paint(COLOURS[action] ?? "dim")(action.padEnd(8))} ${ids}${age}`,
+    // No deploy deletes by itself.
+    `  ${paint(COLOURS[action] ?? "dim")(action === "delete" ? "unwanted" : action.padEnd(8))} ` +
+    `${ids}${age}`,
     ...short ? [] : fields.map(indented),
   ];
   const kept = of("kept"), unseen = of("unseen");
@@ -133,11 +141,12 @@ function bodyOfPlan(entries: Planned[], { short = false, aged = false }): string
   for (const [reason, ones] of Map.groupBy(unseen, ({ fields }) => fields.join())) {
     lines.push(...line("unseen", ones.map(({ id }) => id).join(", "), [reason]));
   }
+  const unwanted = of("delete").length;
   const refused = of("refused").length, foreign = of("foreign").length;
   const told = [
     `${of("create").length} to create`,
     `${of("update").length} to update`,
-    `${of("delete").length} no longer wanted (deleted with ARGS=--prune only)`,
+    `${unwanted} no longer wanted${unwanted > 0 ? ` (only ${pruneCommand(id)} deletes)` : ""}`,
     `${of("unchanged").length} unchanged`,
     ...(unseen.length > 0 ? [`${unseen.length} not looked at`] : []),
     ...(kept.length > 0 ? [`${kept.length} no longer wanted and kept`] : []),

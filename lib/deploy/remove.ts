@@ -6,14 +6,14 @@ import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { idOf, type Manifest } from "../core/object.ts";
-import { isKept, prune, unwanted } from "../apply/prune.ts";
+import { isKept, prune, pruneCommand, unwanted } from "../apply/prune.ts";
 import { Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import type { ClusterResult } from "./results.ts";
 import { begun, notRun, type Step, type StepResult } from "./step.ts";
 import { missingBundles } from "../render/bundle.ts";
 import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
-import { shortList } from "../core/short_list.ts";
+import { counted, shortList } from "../core/short_list.ts";
 
 export interface RemoveOptions {
   /** false: only says what would be deleted. */
@@ -68,7 +68,7 @@ async function removeStep(
   const found = await unwanted(inventory, [step.name], new Set());
   const [kept, doomed] = [found.filter(isKept), found.filter((object) => !isKept(object))];
   const reason = doomed.length > 0 ? await step.keeps?.(cluster) : undefined;
-  if (reason) report.warn(`${doomed.length} objects stay: ${reason}`);
+  if (reason) report.warn(`${counted(doomed.length, "object")} stay: ${reason}`);
   if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
   if (!reason && really) {
     const changes = await prune(inventory, doomed, report.waiting);
@@ -123,7 +123,8 @@ export async function nameSurplus(
     const surplus = await deletable(steps, results, inventory, report, all);
     if (surplus.length === 0) return [];
     if (!deletes && !pruneMost) {
-      report.warn(sentence(surplus, inventory));
+      const names = shortList(surplus.map(idOf)), way = pruneCommand(inventory.cluster.id);
+      report.warn(`no step wants any more: ${names}; delete with: ${way}`);
       return [];
     }
     report.heading("prune  what no step wants any more");
@@ -172,7 +173,7 @@ async function deletable(
     async ([name, objects]) => {
       const reason = await done.find((step) => step.name === name)?.keeps?.(inventory.cluster);
       if (!reason) return objects;
-      report.warn(`${objects.length} objects of ${name} stay: ${reason}`);
+      report.warn(`${counted(objects.length, "object")} of ${name} stay: ${reason}`);
       return [];
     },
   );
@@ -181,12 +182,4 @@ async function deletable(
 
 function isDone(state: StepResult["state"]): boolean {
   return state === "ok" || state === "skipped";
-}
-
-function sentence(objects: Manifest[], inventory: Inventory): string {
-  const { cluster: { id } } = inventory;
-  const names = shortList(objects.map(idOf));
-  const steps = [...new Set(objects.map((object) => inventory.stepOf(object)))];
-  const command = steps.length === 1 ? `make ${steps[0]} CLUSTER=${id}` : `make cluster-${id}`;
-  return `no step wants any more: ${names}; delete with: ${command} ARGS=--prune`;
 }

@@ -1,8 +1,8 @@
 // How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
 import { type Cluster, flag, list, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
-import { FEW, shortList } from "../core/short_list.ts";
-import { changeCount, documentOf, Report, table, worstCode } from "../io/report.ts";
+import { counted, FEW, shortList } from "../core/short_list.ts";
+import { documentOf, Report, table, worstCode } from "../io/report.ts";
 import type { Step, StepResult } from "./step.ts";
 
 /** How a run ended on one cluster. */
@@ -35,7 +35,7 @@ export function summary(results: ClusterResult[], seconds: number, matrix = fals
   const failed = results.filter(hasFailed);
   const verdict = failed.length > 0
     ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
-    : `${changeCount(changes)} in ${seconds.toFixed(0)}s`;
+    : `${counted(changes, "change")} in ${seconds.toFixed(0)}s`;
   const rows = isFew || matrix ? stepRows(results) : clusterRows(results);
   return [...(isFew ? [] : failuresOf(results)), table(rows), verdict].join("\n\n");
 }
@@ -79,7 +79,7 @@ function clusterRows(results: ClusterResult[]): string[][] {
 }
 
 function hidden(phases: number): string {
-  return phases > 0 ? `${phases} live phases not shown here` : "";
+  return phases > 0 ? `${counted(phases, "live phase")} not shown here` : "";
 }
 
 /** Every failure as it was told on the way, one that several clusters share once. */

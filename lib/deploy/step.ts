@@ -6,8 +6,9 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { contextOf, type StepContext } from "./context.ts";
 import { hasRun } from "../kube/deployed.ts";
 import { idOf, type Manifest, signed } from "../core/object.ts";
-import { changeCount, type Report } from "../io/report.ts";
+import { type Report } from "../io/report.ts";
 import type { Resources } from "../core/resource.ts";
+import { counted } from "../core/short_list.ts";
 import { imagesIn } from "../render/render.ts";
 
 /** The Secret in which a step's programs find their key for S3. */
@@ -159,7 +160,9 @@ export async function runStep(
   result.seconds = (performance.now() - started) / 1000;
   report.now(`${step.name}  ${result.state}`);
   const { changed, objects, seconds, state } = result;
-  const end = `${changeCount(changed)}, ${objects} objects, ${seconds.toFixed(1)}s`;
+  const end = `${counted(changed, "change")}, ${counted(objects, "object")}, ${
+    seconds.toFixed(1)
+  }s`;
   report.say(`  ${state === "ok" ? "done" : "FAILED"}: ${end}`);
   return result;
 }

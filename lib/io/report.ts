@@ -194,11 +194,6 @@ export function worstCode(errors: unknown[]): number {
   return Math.max(0, ...errors.filter((error) => error !== undefined).map(exitCodeOf));
 }
 
-/** `1 change`, `3 changes`. */
-export function changeCount(count: number): string {
-  return `${count} ${count === 1 ? "change" : "changes"}`;
-}
-
 /** Rows as an aligned text table; the first row is the heading. */
 export function table(rows: string[][]): string {
   const widths = rows[0]!.map((_, column) =>

@@ -7,6 +7,7 @@ import { refuseDuplicates } from "./validate.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { withChecksums } from "../core/checksums.ts";
 import { isTagged } from "../core/image.ts";
+import { counted } from "../core/short_list.ts";
 import { frozen, type Manifest } from "../core/object.ts";
 import { substitute } from "./substitute.ts";
 import { type Template, templatesIn } from "./kustomize.ts";
@@ -35,7 +36,7 @@ export async function render(
 }
 
 function unrendered(what: string, cluster: Cluster, problems: string[]): DeployError {
-  const count = `${problems.length} ${problems.length === 1 ? "problem" : "problems"}`;
+  const count = counted(problems.length, "problem");
   return new DeployError(`Cannot render ${what} for ${cluster.id}: ${count}`, {
     exitCode: ExitCode.config,
     where: problems,

@@ -9,6 +9,7 @@ import { shownCertificate } from "../../lib/io/tls.ts";
 import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
 import { lookup } from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { pruneCommand } from "../../lib/apply/prune.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
 
@@ -158,7 +159,7 @@ export async function controller({ cluster }: Subject): Promise<Findings> {
 
 /** What the change to this controller needs while the one before is there: it gets other people's Ingresses, too. */
 async function handover(cluster: Cluster, kind: string, before: string): Promise<Findings> {
-  const gone = `make 05-ingress CLUSTER=${cluster.id} ARGS=--prune`;
+  const gone = pruneCommand(cluster.id);
   const foreign = (await objectsEverywhere(cluster, "ingresses.networking.k8s.io")).filter((one) =>
     !isOurs(one) && CLASS === (one.spec?.ingressClassName ?? one.metadata.annotations?.[OLD_CLASS])
   );

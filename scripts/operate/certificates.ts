@@ -18,7 +18,8 @@ import { loadFleet, secretsOf } from "../../lib/config/cluster.ts";
 import { projectPath, text } from "../../lib/core/cluster.ts";
 import { command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { changeCount, maskSecrets, Report } from "../../lib/io/report.ts";
+import { counted } from "../../lib/core/short_list.ts";
+import { maskSecrets, Report } from "../../lib/io/report.ts";
 
 const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
@@ -176,7 +177,7 @@ async function certificates(): Promise<void> {
     for (const line of done) report.say(`  changed    ${line}`);
     count += done.length;
   }
-  report.say(changeCount(count));
+  report.say(counted(count, "change"));
   if (count === 0) return;
   const settings = Object.keys(WITHOUT_PAIRS).map((name) => `${name}=true`).join(" or ");
   report.say(`next  ${settings} in env/common.env, then: make all`);

@@ -10,6 +10,7 @@ import { connect } from "../../lib/kube/target.ts";
 import { type ById, byId, owned } from "../../lib/apply/live.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
 import { isObject, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
+import { counted } from "../../lib/core/short_list.ts";
 import { documentOf, print, printJson, Report, worstCode } from "../../lib/io/report.ts";
 import { differences } from "../../lib/deploy/plan.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
@@ -72,8 +73,8 @@ export function comparedPage(first: Cluster, found: Compared[]): string {
   return found.flatMap(({ cluster, comparison }) =>
     comparison
       ? [
-        `${nameOf(first)} -> ${nameOf(cluster)}  ${comparison.shared} objects on both`,
-        ...linesOfGroup("explained by their env files", comparison.explained),
+        `${nameOf(first)} -> ${nameOf(cluster)}  ${counted(comparison.shared, "object")} on both`,
+        ...linesOfGroup("explained by their env files", ...folded(comparison.explained)),
         ...linesOfGroup("not explained", comparison.unexplained),
         "",
       ]
@@ -81,9 +82,28 @@ export function comparedPage(first: Cluster, found: Compared[]): string {
   ).join("\n");
 }
 
-function linesOfGroup(title: string, found: Difference[]): string[] {
+/** Without the fields that differ in many places alike, as an annotation of every rule; those as lines, with an example. */
+function folded(all: Difference[]): [Difference[], string[], Difference[]] {
+  const keyOf = (field: string) => pathOf(field).replaceAll(/\[[^\]]*\]/g, "[]");
+  const places = Map.groupBy(all.flatMap(({ fields }) => fields), keyOf);
+  const isMany = (field: string) => field.includes(": ") && places.get(keyOf(field))!.length > 3;
+  const lines = [...places].filter(([, [first]]) => isMany(first!)).flatMap(([key, those]) => [
+    `    ${key} in ${those.length} places, as`,
+    `      ${those[0]}`,
+  ]);
+  const rest = all.map(({ id, fields }) => ({ id, fields: fields.filter((one) => !isMany(one)) }));
+  return [all, lines, rest.filter(({ fields }) => fields.length > 0)];
+}
+
+function linesOfGroup(
+  title: string,
+  all: Difference[],
+  lines: string[] = [],
+  found = all,
+): string[] {
   return [
-    `  ${title}: ${fieldsOf(found)} fields of ${found.length} objects`,
+    `  ${title}: ${counted(fieldsOf(all), "field")} of ${counted(all.length, "object")}`,
+    ...lines,
     ...found.flatMap(({ id, fields }) => [`    ${id}`, ...fields.map((field) => `      ${field}`)]),
   ];
 }

@@ -24,7 +24,8 @@ import { resourceOf } from "../../lib/kube/kinds.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { idOf, isFields, type Manifest, type Path } from "../../lib/core/object.ts";
 import { amountOf } from "../../lib/core/quantity.ts";
-import { type Lack, lacking } from "../../lib/core/resource.ts";
+import { changeLine, type Lack, lacking } from "../../lib/core/resource.ts";
+import { counted } from "../../lib/core/short_list.ts";
 import { rewriteImages, templatesOf } from "../../lib/render/render.ts";
 import { substitute } from "../../lib/render/substitute.ts";
 import { print, table } from "../../lib/io/report.ts";
@@ -75,7 +76,8 @@ export async function subjectOf(
   }
   const near = nearestIds(id, known);
   const kinds = [...new Set(known.map((one) => one.split("/")[0]!))].sort();
-  throw new DeployError(`Cannot explain ${id || "an object"} on ${cluster.id}: no step wants it`, {
+  const why = id ? `${id} on ${cluster.id}: no step wants it` : "an object: OBJ= is missing";
+  throw new DeployError(`Cannot explain ${why}`, {
     exitCode: ExitCode.config,
     where: near.length > 0
       ? `did you mean ${near.join(" or ")}?`
@@ -199,13 +201,18 @@ function builtBy({ upstream, step }: Explained): string {
 /** The facts of a whole object, as lines. */
 export function explainObject(subject: Explained): string {
   const { cluster, step, wanted, home, live } = subject;
+  const lacks = live ? lacking(withoutSecrets(live), withoutSecrets(wanted)) : [];
+  const differing = lacks.filter((lack) => !isAlike(lack))
+    .map(({ path, old, now }) => changeLine(path, old, now));
   return table([
     titleOf(subject),
     ["step", step.name],
     ["file", home ? home.file : builtBy(subject)],
     ...titled("patch", home?.patches.map(({ where }) => where) ?? []),
     ...titled("setting", home ? settingLines(cluster, settingsIn(home)) : []),
-    ...live ? titled("owner", ownersOf(live, []).map(ownerLine)) : [["live", "(not there)"]],
+    ...live
+      ? [...titled("differs", differing), ...titled("owner", ownersOf(live, []).map(ownerLine))]
+      : [["live", "(not there)"]],
     ["fields", Object.keys(wanted).join(", ")],
   ]);
 }
@@ -227,7 +234,7 @@ function settingLines(cluster: Cluster, names: string[]): string[] {
 
 function ownerLine({ manager, operation, subresource, time, fields }: Owner): string {
   const how = [operation, subresource && `of ${subresource}`].filter(Boolean).join(" ");
-  return `${manager}  ${how}, ${fields === 1 ? "1 field" : `${fields} fields`}, ${time ?? "-"}`;
+  return `${manager}  ${how}, ${counted(fields, "field")}, ${time ?? "-"}`;
 }
 
 if (import.meta.main) {

@@ -6,6 +6,7 @@ import { hiddenBy } from "../../lib/core/check.ts";
 import { type Cluster, isPaused, text } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { counted } from "../../lib/core/short_list.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { openOpenSearch } from "../components/logging/access.ts";
@@ -98,7 +99,7 @@ export function closing(search: Search, clusters: Cluster[], shown: number, tota
     ? `is that day here? make restore-logs CLUSTER=${where} lists what is on S3`
     : "older ones: SINCE=1d, or a day: DAY=2026.11.08";
   if (total === 0) return `no ${what} ${scope}; ${back}`;
-  const lines = total === 1 ? `1 ${what}` : `${total} ${what}s`;
+  const lines = counted(total, what);
   if (shown === total) return `${lines} ${scope}${day ? "" : `; ${back}`}`;
   return `the newest ${shown} of ${lines} ${scope}; more: LIMIT=${Math.min(limit * 5, MOST)}`;
 }

@@ -8,7 +8,8 @@ import { command, LOOKS, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.t
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import type { OpenSearch } from "../../lib/opensearch/client.ts";
-import { type Change, changeCount, print, Report, table } from "../../lib/io/report.ts";
+import { type Change, print, Report, table } from "../../lib/io/report.ts";
+import { counted } from "../../lib/core/short_list.ts";
 import { openOpenSearch } from "../components/logging/access.ts";
 import { replicas } from "../components/logging/documents.ts";
 import { backOf, dropDay, restoreDay, restoredIndices } from "../components/logging/restore.ts";
@@ -104,5 +105,5 @@ async function drops(os: OpenSearch, day: string, prefix: string): Promise<void>
 
 /** As the one of a deploy. */
 function summary({ length }: Change[], started: number): string {
-  return `${changeCount(length)} in ${((performance.now() - started) / 1000).toFixed(1)}s`;
+  return `${counted(length, "change")} in ${((performance.now() - started) / 1000).toFixed(1)}s`;
 }

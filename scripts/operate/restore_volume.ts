@@ -7,9 +7,10 @@ import { basePathOf, type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { clockOf } from "../../lib/core/local_time.ts";
+import { counted } from "../../lib/core/short_list.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { changeCount, print, Report, table } from "../../lib/io/report.ts";
+import { print, Report, table } from "../../lib/io/report.ts";
 import { replicasOf } from "../components/longhorn/limits.ts";
 import { type Backup, backupsOf, restoreVolume } from "../components/longhorn/restore.ts";
 import { inGi } from "../checks/disk.ts";
@@ -92,5 +93,7 @@ async function restores(inventory: Inventory, backup: Backup, as?: string): Prom
   const changes = await restoreVolume(inventory, backup, target, report.waiting);
   report.changes(changes);
   const { length } = changes.filter(({ action }) => action !== "unchanged");
-  report.say(`${changeCount(length)} in ${((performance.now() - started) / 1000).toFixed(1)}s`);
+  report.say(
+    `${counted(length, "change")} in ${((performance.now() - started) / 1000).toFixed(1)}s`,
+  );
 }

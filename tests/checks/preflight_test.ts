@@ -313,7 +313,7 @@ Deno.test("U2: controller() says what a change of INGRESS needs, with other peop
     ingress("haproxy", { ingressClassName: "haproxy" }),
   );
   assert.equal(alone.state, "note");
-  assert.match(alone.what, /takes over .*: make 05-ingress CLUSTER=197 ARGS=--prune$/);
+  assert.match(alone.what, /takes over .*: make cluster-197 ARGS=--prune$/);
   const old = { annotations: { "kubernetes.io/ingress.class": "nginx" } };
   const others = await ask(ingress("cart", { ingressClassName: "nginx" }), ingress("old", {}, old));
   assert.equal(others.state, "warn");

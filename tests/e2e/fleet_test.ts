@@ -162,13 +162,14 @@ check(
           /certificate required|bad certificate|alert/i,
         );
       }
-
-      await make(["20-prometheus", "CLUSTER=all"]);
-      await make(["30-thanos", "CLUSTER=all"]);
-      await eventually(5, async () => assert.deepEqual(await seen(), names));
     } finally {
+      // With the certificates, which nothing wants any more.
+      await make(["20-prometheus", "CLUSTER=all", "ARGS=--prune"]);
+      await make(["30-thanos", "CLUSTER=all", "ARGS=--prune"]);
       await rm(folder, { recursive: true, force: true });
     }
+    await eventually(5, async () => assert.deepEqual(await seen(), names));
+    assert.doesNotMatch((await make(["drift"])).output, /unwanted/);
   },
 );
 

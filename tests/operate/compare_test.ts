@@ -326,11 +326,11 @@ Deno.test("compare() ends with 11 when a difference is explained by nothing", as
   await fakeKubectl(answers(edited));
   const found = await compare([one], edges), [first] = edges as [Cluster];
   assert.equal(exitCodeOfCompared(found), 11);
-  const page = `197 (cluster-197-edge) -> 198 (cluster-198-edge)  1 objects on both
-  explained by their env files: 1 fields of 1 objects
+  const page = `197 (cluster-197-edge) -> 198 (cluster-198-edge)  1 object on both
+  explained by their env files: 1 field of 1 object
     Service/n/door
       spec.externalName: "197" -> "198"
-  not explained: 1 fields of 1 objects
+  not explained: 1 field of 1 object
     Service/n/door
       spec.ports[http].port: 80 -> 81
 `;
@@ -339,6 +339,32 @@ Deno.test("compare() ends with 11 when a difference is explained by nothing", as
   assert.deepEqual(clusters[0].unexplained, [
     { id: "Service/n/door", fields: ["spec.ports[http].port: 80 -> 81"] },
   ]);
+});
+
+Deno.test("comparedPage() tells once what env files explain in many places, and the rest in full", () => {
+  const rule = (name: string, ...more: string[]) => ({
+    id: `PrometheusRule/n/${name}`,
+    fields: ["a", "b"].map((one) => `spec.rules[${one}].url: "${name}" -> "x"`).concat(more),
+  });
+  const only = ["c", "d", "e", "f"].map((name) => ({ id: name, fields: ["on the first only"] }));
+  const explained = [rule("a"), rule("b", "spec.size: 1 -> 2"), ...only];
+  const [first, cluster] = edges as [Cluster, Cluster];
+  const unexplained = [rule("g"), rule("h")];
+  const page = comparedPage(first, [{
+    cluster,
+    comparison: { shared: 4, explained, unexplained },
+  }]);
+  assert.equal(
+    page.split("\n").slice(1, 7).join("\n"),
+    `  explained by their env files: 9 fields of 6 objects
+    spec.rules[].url in 4 places, as
+      spec.rules[a].url: "a" -> "x"
+    PrometheusRule/n/b
+      spec.size: 1 -> 2
+    c`,
+  );
+  assert.equal(page.match(/on the first only/g)!.length, 4);
+  assert.equal(page.match(/url: /g)!.length, 5);
 });
 
 Deno.test("compare() ends with the code of a cluster that is away", async () => {

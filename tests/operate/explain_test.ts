@@ -471,6 +471,7 @@ Deno.test("explainObject() gives step, file, settings and managers", async () =>
   assert.match(lines, /^file {5}manifests\/thanos\/central\/query\.yaml$/m);
   assert.match(lines, /^( {9}|setting {2})QUERY_REPLICAS=/m);
   assert.match(lines, /^owner {4}thanos-multi-cluster {2}Apply, 7 fields, /m);
+  assert.match(lines, /^(differs {2}| {9})spec\.replicas: 5 -> 1$/m);
   assert.match(lines, /^ {9}kube-controller-manager {2}Update of status, 2 fields, /m);
 });
 
@@ -545,7 +546,7 @@ Deno.test("subjectOf() ends with exit 2 and the nearest ids of an object that no
   const short = await refused("thanos-query");
   assert.match(short.where[0]!, /^did you mean (\w+\/monitoring\/thanos-query( or |\?$)){2,3}/);
   const nothing = await refused("");
-  assert.match(nothing.message, /Cannot explain an object on 196/);
+  assert.equal(nothing.message, "Cannot explain an object: OBJ= is missing");
   assert.match(nothing.where[0]!, /^the steps want: Alertmanager, ClusterRole, /);
   assert.equal(nothing.fix, "make explain-196 OBJ=Kind/namespace/name");
 });
@@ -558,11 +559,17 @@ Deno.test("nearestIds() gives those of the name, then similar ones, then those o
     "Deployment/n/mail",
     "Deployment/n/database",
     "Namespace/n",
+    "Deployment/m/quite-another",
   ];
   const wanted: Record<string, string[]> = {
     "Deployment/n/wbe-cache": ["Deployment/n/web-cache"],
     "deployment/n/web": ["Deployment/n/web", "Service/n/web", "Deployment/n/web-cache"],
     "web": ["Service/n/web", "Deployment/n/web", "Deployment/n/web-cache"],
+    "Deployment/m/nosuch": [
+      "Deployment/m/quite-another",
+      "Deployment/n/web",
+      "Deployment/n/web-cache",
+    ],
     "StatefulSet/other/mail": ["Deployment/n/mail"],
     "Deployment/n/cache": ["Deployment/n/web-cache"],
     "Deployment": ["Deployment/n/web", "Deployment/n/web-cache", "Deployment/n/mail"],

@@ -107,16 +107,21 @@ export function withoutSecrets(object: Manifest): Manifest {
 
 /**
  * At most three of the ids, which the one asked for may have meant: those of its name, the one that a
- * slip of the pen may have spoilt, those with its name in theirs; only without any, others of its kind.
+ * slip of the pen may have spoilt, those with its name in theirs; only without any, others of its kind. Where its
+ * namespace has any, the slip is in the name.
  */
 export function nearestIds(id: string, ids: string[]): string[] {
   const [kind, name] = [kindIn(id), nameIn(id)];
-  const ofKind = ids.filter((one) => kindIn(one) === kind);
+  const folder = id.split("/").slice(1, -1).join();
+  const beside = ids.filter((one) => folder && one.split("/").slice(1, -1).join() === folder);
+  const ofKind = [...beside, ...ids].filter((one) => kindIn(one) === kind);
   const ofKindFirst = [...new Set([...ofKind, ...ids])];
   const named = ofKindFirst.filter((one) => nameIn(one) === name);
   const within = name ? ofKindFirst.filter((one) => nameIn(one).includes(name)) : [];
-  const alike = new Set([...named, nearest(id, ids) ?? [], ...within].flat());
-  return [...alike.size > 0 ? alike : ofKind].slice(0, 3);
+  const alike = new Set(
+    [...named, nearest(id, beside.length > 0 ? beside : ids) ?? [], ...within].flat(),
+  );
+  return [...alike.size > 0 ? alike : new Set(ofKind)].slice(0, 3);
 }
 
 function kindIn(id: string): string {

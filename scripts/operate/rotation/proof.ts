@@ -7,6 +7,7 @@ import { type Step, step } from "../../../lib/deploy/step.ts";
 import { STEPS } from "../../steps.ts";
 import { uploadOf, uploadProblems } from "../../checks/blocks.ts";
 import { backupTargetSince } from "../../checks/longhorn.ts";
+import { pruneCommand } from "../../../lib/apply/prune.ts";
 import { growthOf, PROMETHEUS, valueOf } from "../../checks/metrics.ts";
 import { verifyBy } from "../../checks/run.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
@@ -64,8 +65,7 @@ function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
     return outdated(figures.holdings).map(({ where, key }) => ({
       what: `Secret ${where} holds another key (${lastFour(key.accessKey)}) than the settings`,
       cause: "no step wants it any longer, or somebody wrote it meanwhile",
-      fix:
-        `make cluster-${cluster.id}; if it is left over: make cluster-${cluster.id} ARGS=--prune`,
+      fix: `make cluster-${cluster.id}; if it is left over: ${pruneCommand(cluster.id)}`,
     }));
   }
 

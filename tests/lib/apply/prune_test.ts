@@ -196,7 +196,7 @@ Deno.test("A59: nameSurplus() names what is surplus and deletes nothing, until i
   assert.deepEqual([named.rows, named.deletions], [[], 0]);
   assert.match(
     named.said,
-    /no step wants any more: Secret\/monitoring\/left; delete with: make 20-prometheus CLUSTER=197 ARGS=--prune/,
+    /no step wants any more: Secret\/monitoring\/left; delete with: make cluster-197 ARGS=--prune/,
   );
   const pruned = await tidied(undefined, { prune: true });
   assert.equal(pruned.deletions, 1);

@@ -253,6 +253,7 @@ Deno.test("planFleet() shows what central would be told, and not the rest of its
     { on: "--dry-run=server", stdout: JSON.stringify(list("197")) },
   ]);
   const plans = await planFleet([example([])], [edge], { central });
+  assert.deepEqual(plans.map(({ told }) => told), [undefined, [edge.id]]);
   const told = plans.map(({ cluster, entries }) => [
     cluster.id,
     ...entries.map(({ id, action, fields }) => [id, action, ...fields]),

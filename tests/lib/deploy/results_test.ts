@@ -77,6 +77,24 @@ failed on 199, 203, 204`;
   assert.deepEqual(lines, expected.split("\n"));
 });
 
+Deno.test("printPlans() says of the centre that it is only what the chosen edges tell it", () => {
+  const [cluster] = thirty as [Cluster];
+  const [out] = written(() => printPlans([{ cluster, entries: [], told: ["198"] }]));
+  assert.match(out, /^196 {2}\S+ {2}what the deploy of 198 does there, and no more$/m);
+});
+
+Deno.test("A59: printPlans() calls unwanted what no deploy deletes, with the one command that does", () => {
+  const [cluster, ...others] = thirty as [Cluster, ...Cluster[]];
+  const entries = [planned("delete"), planned("unchanged")];
+  const [out] = written(() => printPlans([{ cluster, entries }]));
+  assert.match(out, /^ {2}unwanted Deployment\/n\/delete$/m);
+  assert.match(out, / 1 no longer wanted \(only make cluster-196 ARGS=--prune deletes\), 1 unch/);
+  assert.doesNotMatch(out, /^ {2}delete /m);
+  // Folded, where several have the same: no id of one of them.
+  const [many] = written(() => printPlans(others.map((cluster) => ({ cluster, entries }))));
+  assert.match(many, /\(only make cluster-CLUSTER ARGS=--prune deletes\)/);
+});
+
 Deno.test("summary() of a few, or with --matrix, has a row for each step; JSON is always whole", () => {
   const few = summary(results.slice(0, 6), 312).split("\n");
   assert.equal(few[0], "cluster  step      objects  changed  seconds  state");
@@ -137,7 +155,7 @@ Deno.test("printPlans() of thirty tells once what several have to say, and folds
   const [out, err] = written(() => printPlans(plans));
   const idle = thirty.map(({ id }) => id).filter((id) => !/^(199|20[013])$/.test(id));
   const counts = (update: number, unchanged: number) =>
-    `0 to create, ${update} to update, 0 no longer wanted (deleted with ARGS=--prune only), ${unchanged} unchanged`;
+    `0 to create, ${update} to update, 0 no longer wanted, ${unchanged} unchanged`;
   assert.equal(
     out,
     `199  cluster-199-edge
@@ -173,12 +191,12 @@ Deno.test("printPlans() says how old what it finds is, and with --short neither 
   ];
   const [whole] = written(() => printPlans([{ cluster: thirty[0]!, entries }]));
   assert.match(whole, /^ {2}update {3}Deployment\/n\/update {2}written 2d ago by a deploy$/m);
-  assert.match(whole, /^ {2}delete {3}Deployment\/n\/delete {2}written 1m ago by kubectl-edit$/m);
+  assert.match(whole, /^ {2}unwanted Deployment\/n\/delete {2}written 1m ago by kubectl-edit$/m);
   assert.match(whole, /^ {2}create {3}Deployment\/n\/create$/m);
   const [short] = written(() => printPlans([{ cluster: thirty[0]!, entries }], { short: true }));
   assert.match(
     short,
-    /update .*\n {2}delete .*\n {2}create .*\n {2}unseen .*\n {2}1 to create, 1 to/,
+    /update .*\n {2}unwanted .*\n {2}create .*\n {2}unseen .*\n {2}1 to create, 1 to/,
   );
   // The same of many is one, be it of another age.
   const many = thirty.map((cluster, index): ClusterPlan => (
