@@ -19,7 +19,7 @@ export function checksOfCluster(inventory: Inventory): Check[] {
   const objects = (subject: Subject) => existing(subject, inventory);
   const ready = (subject: Subject) => readyObjects(subject, inventory);
   return [
-    { ...AFTER, name: "Objects", hop: "manifests -> API server", run: objects },
+    { ...AFTER, name: "Objects", hop: "manifests -> API server", first: true, run: objects },
     { ...AFTER, name: "Readiness", hop: "controllers -> pods", run: ready },
     { ...AFTER, name: "Volume claims", hop: "pods -> volumes", run: claims },
     { ...AFTER, name: "Client certificate", hop: "kubectl -> API server", run: clientCertificate },

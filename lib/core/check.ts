@@ -110,6 +110,8 @@ export interface Check {
   program?: string;
   /** true: it takes seconds, so it begins before the others. */
   slow?: boolean;
+  /** true: what it warns of may be why others fail, so it is named before them. */
+  first?: boolean;
   /** true: a key for S3 has a part in it, so a rotation asks again. */
   s3?: boolean;
   /** An error thrown here is one finding. */

@@ -13,6 +13,16 @@ export interface UntilOptions {
   say?: (missing: string) => void;
 }
 
+/** Tells `say` a text that is another than the last one, or when 30 s have passed since that was told. */
+export function whenNew(say: (text: string) => unknown): (text: string) => void {
+  let said = "", at = 0;
+  return (text) => {
+    if (text === said && Date.now() - at <= 30_000) return;
+    [said, at] = [text, Date.now()];
+    say(text);
+  };
+}
+
 /**
  * Looks until `probe` finds nothing missing any more. Throws exit 7 with what is still missing when
  * the time is over; an error of the probe itself ends the wait at once.
@@ -23,8 +33,10 @@ export async function until(
   { seconds, every = 2, say = () => {} }: UntilOptions,
 ): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
-  let said = "", saidAt = Date.now();
-  for (;;) {
+  let isFirst = true;
+  // The first look is not worth a line: most waits end at the second.
+  const tell = whenNew((text) => isFirst || say(text));
+  for (;; isFirst = false) {
     refuseInterrupted();
     const missing = await probe();
     if (missing.length === 0) return;
@@ -35,13 +47,7 @@ export async function until(
         fix: "look at the objects named above (kubectl describe), then run again",
       });
     }
-    const now = shortList(missing, "; ");
-    if (now !== said || Date.now() - saidAt > 30_000) {
-      // The first look is not worth a line: most waits end at the second.
-      if (said) say(now);
-      said = now;
-      saidAt = Date.now();
-    }
+    tell(shortList(missing, "; "));
     await sleep(every * 1000);
   }
 }

@@ -16,6 +16,7 @@ import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../core/er
 import type { Manifest } from "../core/object.ts";
 import { refuseInterrupted } from "../io/interrupt.ts";
 import { table } from "../io/report.ts";
+import { whenNew } from "../io/wait.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { connect } from "../kube/target.ts";
 import { openProxy } from "./http.ts";
@@ -76,7 +77,8 @@ export async function runChecks(
   { until = () => 0, every = 5 }: { until?: (check: Check) => number; every?: number } = {},
 ): Promise<Row[]> {
   const open = new Set(checks.map(({ name }) => name));
-  const reminder = setInterval(() => subject.say(shortList([...open])), REMINDER * 1000);
+  const remind = whenNew(subject.say);
+  const reminder = setInterval(() => remind(shortList([...open])), REMINDER * 1000);
   try {
     const slowFirst = checks.toSorted((one, other) => Number(!one.slow) - Number(!other.slow));
     const rows = await sideBySide(slowFirst, WIDTH, async (check): Promise<Row> => {

@@ -1,5 +1,5 @@
 // Checks of Kubernetes itself: objects, readiness, volumes.
-import type { Finding, Findings, Subject } from "../../lib/core/check.ts";
+import { type Finding, type Findings, type Subject, warn } from "../../lib/core/check.ts";
 import { sizeOf } from "../../lib/apply/volumes.ts";
 import type { State } from "../../lib/apply/diff.ts";
 import type { Inventory } from "../../lib/apply/inventory.ts";
@@ -44,16 +44,29 @@ export async function readyObjects(
   inventory: Pick<Inventory, "live">,
 ): Promise<Findings> {
   const wanted = await objects();
-  if (await areReady(inventory, wanted)) return [];
-  return (await unready(cluster, wanted)).map((line) => {
-    const [, namespace, name] = line.split(":")[0]!.split("/");
-    return {
-      what: line,
-      cause: "a pod cannot be scheduled, cannot pull its image, or fails its probe",
-      fix: `kubectl -n ${namespace} get pods,events | grep ${name}; what is older than an hour: ` +
-        `make logs CLUSTER=${cluster.id} NAMESPACE=${namespace} POD=${name} SINCE=1d ARGS=--events`,
-    };
+  const live = await inventory.live();
+  // Ready is what has the pods that it asks for now, and somebody may have changed that.
+  const fewer = wanted.map((object) => {
+    const id = idOf(object), now = live.get(id)?.spec?.replicas, want = object.spec?.replicas;
+    return now < want && warn(
+      `${id}: asks for ${now} of the ${want} replicas that are wanted`,
+      `make ${object.metadata.labels?.[STEP_LABEL]} CLUSTER=${cluster.id}`,
+    );
   });
+  if (await areReady(inventory, wanted)) return fewer;
+  return [
+    fewer,
+    (await unready(cluster, wanted)).map((line): Finding => {
+      const [, namespace, name] = line.split(":")[0]!.split("/");
+      return {
+        what: line,
+        cause: "a pod cannot be scheduled, cannot pull its image, or fails its probe",
+        fix:
+          `kubectl -n ${namespace} get pods,events | grep ${name}; what is older than an hour: ` +
+          `make logs CLUSTER=${cluster.id} NAMESPACE=${namespace} POD=${name} SINCE=1d ARGS=--events`,
+      };
+    }),
+  ];
 }
 
 const CLAIMING = ["StatefulSet", "Prometheus", "Alertmanager"];

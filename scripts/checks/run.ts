@@ -25,9 +25,15 @@ export async function verifyBy(
   const failed = rows.filter(({ state }) => state === "fail");
   if (failed.length === 0) return;
   const name = text(cluster, "CLUSTER_NAME");
+  const causes = rows.filter(({ check, state }) => check.first && state === "warn")
+    .flatMap(({ check, findings }) => findings.map((finding) => ({ ...finding, of: check.name })))
+    .filter(({ state }) => state === "warn");
   throw new DeployError(`${failed.length} of ${rows.length} checks failed on ${name}`, {
     exitCode: ExitCode.verification,
-    where: failed.map(({ check: { name, hop } }) => `${name} (${hop})`),
+    where: [
+      ...causes.map(({ of, what, fix }) => `${of}: ${what}: that first (${fix})`),
+      ...failed.map(({ check: { name, hop } }) => `${name} (${hop})`),
+    ],
     fix: "follow the fixes above, from the top: a broken hop breaks those behind it",
   });
 }

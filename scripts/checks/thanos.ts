@@ -99,18 +99,24 @@ export async function criticalAlerts(subject: Subject): Promise<Findings> {
   const excused = cluster.role === "central" ? (await seenByQuery(subject)).excused : [];
   const standIns = list(cluster, "STAND_INS");
   const known = alertNames(await objects());
-  const isOurs = ({ labels: { alertname, cluster, edge, job = "" } }: Alert) =>
-    known.has(alertname!) && !excused.some(({ name }) => name === cluster || name === edge) &&
-    !standIns.some((program) => job.includes(program));
+  const placeOf = ({ labels: { alertname, cluster, edge, job = "" } }: Alert) =>
+    !known.has(alertname!)
+      ? "not about what is ours here"
+      : excused.some(({ name }) => name === cluster || name === edge)
+      ? "about an edge that is not deployed"
+      : standIns.some((program) => job.includes(program))
+      ? "about a stand-in"
+      : "ours";
   const firing = (await alertsOf(proxy)).filter(({ labels, status }) =>
     labels.severity === "critical" && status.state !== "suppressed"
   );
-  const others = firing.filter((alert) => !isOurs(alert)).map(({ labels }) => labels.alertname);
+  const { ours = [], ...others } = Object.groupBy(firing, placeOf);
   return [
     ok(`none fires, of ${known.size} alerts`),
-    others.length > 0 &&
-    note(`critical, and not about what is ours here: ${[...new Set(others)].join(", ")}`),
-    firing.filter(isOurs).map((
+    Object.entries(others).map(([place, those]) =>
+      note(`${[...new Set(those.map(({ labels }) => labels.alertname))].join(", ")}: ${place}`)
+    ),
+    ours.map((
       { labels, annotations: { summary = "", runbook_url }, startsAt },
     ) => ({
       what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${summary}`,

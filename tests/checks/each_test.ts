@@ -6,6 +6,7 @@ import { projectPath } from "../../lib/core/cluster.ts";
 import { checksOf } from "../../lib/core/check.ts";
 import { checksOfCluster } from "../../scripts/50-verify.ts";
 import { rules, targets } from "../../scripts/checks/prometheus.ts";
+import { criticalAlerts } from "../../scripts/checks/thanos.ts";
 import { CHECKS_BEFORE } from "../../scripts/operate/preflight.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
@@ -257,7 +258,16 @@ Deno.test("V2: other people's broken monitors, rules and critical alerts are not
       alert("CartIsEmpty", { severity: "critical" }),
     ]]],
   });
-  assert.equal(all.get("Critical alerts")!.state, "note");
+  // A stand-in is ours, and nothing that it lacks is looked for.
+  const standing = { ...edge, vars: { ...edge.vars, STAND_INS: "fluent-bit" } };
+  const down = alert("FluentBitDown", { severity: "critical", job: "fluent-bit" });
+  const groupsOf = [{ name: "g", rules: [{ alert: "FluentBitDown", expr: "vector(1)" }] }];
+  const metadata = { name: "r", namespace: "logging" };
+  const made = { apiVersion: "v1", kind: "PrometheusRule", metadata, spec: { groups: groupsOf } };
+  const [, stand] = await found(criticalAlerts, standing, { "/api/v2/alerts": [down] }, [made]);
+  assert.equal(stand!.what, "FluentBitDown: about a stand-in");
+  const { state, findings: [, told] } = all.get("Critical alerts")!;
+  assert.deepEqual([state, told!.what], ["note", "CartIsEmpty: not about what is ours here"]);
 });
 
 Deno.test("P8: verify asks for backups of the chosen claims alone, and tells whose else it leaves out", async () => {

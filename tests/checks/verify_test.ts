@@ -8,7 +8,7 @@ import type { Delta, State } from "../../lib/apply/diff.ts";
 import { type Finding, findingsOf } from "../../lib/core/check.ts";
 import { alertmanager } from "../../scripts/checks/alertmanager.ts";
 import { dashboards, login } from "../../scripts/checks/grafana.ts";
-import { claims, existing } from "../../scripts/checks/objects.ts";
+import { claims, existing, readyObjects } from "../../scripts/checks/objects.ts";
 import { defaultClass } from "../../scripts/checks/disk.ts";
 import { fresh } from "../../scripts/checks/logs.ts";
 import { health, lifecycle, logRepository, plugins } from "../../scripts/checks/opensearch.ts";
@@ -312,6 +312,24 @@ Deno.test("existing() gives one line per step, with the command that puts the ob
   ]);
   assert.deepEqual(findings.map(({ state }) => state), ["fail", "warn"]);
   assert.match(findings[0]!.fix!, /make 30-thanos CLUSTER=197$/);
+});
+
+Deno.test("readyObjects() warns of a workload that is ready with fewer replicas than are wanted", async () => {
+  const [wanted] = signed([{ ...object("Deployment", "e", {}), spec: { replicas: 1 } }], "40-x");
+  const live = structuredClone(wanted!);
+  const inventory = { live: () => Promise.resolve(new Map([[idOf(live), live]])) };
+  const ask = async () =>
+    findingsOf(await readyObjects(subjectWith(EDGE, { objects: [wanted!] }), inventory));
+  live.metadata.generation = 2;
+  live.status = { observedGeneration: 2, replicas: 1, updatedReplicas: 1, availableReplicas: 1 };
+  assert.deepEqual(await ask(), []);
+  live.spec.replicas = 0;
+  live.status = { observedGeneration: 2, replicas: 0, updatedReplicas: 0, availableReplicas: 0 };
+  assert.deepEqual(await ask(), [{
+    state: "warn",
+    what: "Deployment/monitoring/e: asks for 0 of the 1 replicas that are wanted",
+    fix: "make 40-x CLUSTER=197",
+  }]);
 });
 
 /** What the check Volume claims finds, where only an Alertmanager has volumes. */

@@ -313,5 +313,10 @@ Deno.test("apply() tells an object that was made anew from the one before it", a
 
 function deploymentOf(replicas: number): Manifest {
   const metadata = { name: "d", namespace: "n", labels: OWNED_LABELS };
-  return { apiVersion: "apps/v1", kind: "Deployment", metadata, spec: { replicas, minReadySeconds: 5 } };
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata,
+    spec: { replicas, minReadySeconds: 5 },
+  };
 }

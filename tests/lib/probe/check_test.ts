@@ -207,6 +207,11 @@ Deno.test("verifyBy() ends with 11 and every check that failed with its hop; it 
     message: "1 of 2 checks failed on cluster-197-edge",
     where: ["Upload (sidecar -> S3)"],
   });
+  const objects = { ...well, name: "Objects", first: true };
+  const all = [check(() => Promise.resolve(PROBLEM)), well, objects];
+  const { where } = await verifyBy(all, context, () => 0).catch((error) => error);
+  assert.deepEqual(where, ["Objects: old: that first (renew it)", "Upload (sidecar -> S3)"]);
+  told.splice(3);
   // For who reads the results of the step, whether it ends well or not.
   assert.deepEqual(told.map(({ name, state }) => [name, state]), [
     ["Certificate", "warn"],
