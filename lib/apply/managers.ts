@@ -66,6 +66,18 @@ export function entriesOf({ metadata: { managedFields = [] } }: Manifest): Field
   return managedFields;
 }
 
+/**
+ * Of its status controllers write all the time. The API server keeps no time of what was scaled: who wrote last is not
+ * known then, as where somebody has removed a field (isUnsigned in fields.ts).
+ */
+export function lastWriteOf(live: Manifest | undefined): { last?: { by: string; at: string } } {
+  const writes = (live ? entriesOf(live) : [])
+    .filter(({ manager, subresource }) => subresource !== "status" || isPerson(manager))
+    .map(({ manager: by, time: at = "" }) => ({ by, at }));
+  const last = writes.sort((a, b) => a.at.localeCompare(b.at)).at(-1);
+  return last && writes.every(({ at }) => at) ? { last } : {};
+}
+
 /** Whether it is what our applies have set. */
 function isOwn({ manager, operation, subresource }: FieldManager): boolean {
   return manager === OWNER && operation === "Apply" && !subresource;

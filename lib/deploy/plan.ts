@@ -15,7 +15,7 @@ import { ExitCode } from "../core/error.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { isOwnership, isUnsigned } from "../apply/fields.ts";
-import { entriesOf, type ForeignField, isPerson } from "../apply/managers.ts";
+import { type ForeignField, lastWriteOf } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
@@ -147,18 +147,6 @@ export async function plan(
     return { id: idOf(claim), action: "update", fields, mark: hashOf([sizeOf(claim), size]) };
   });
   return [...entries, ...grown, ...await Promise.all(gone)];
-}
-
-/**
- * Of its status controllers write all the time. The API server keeps no time of what was scaled: who wrote last is not
- * known then, as where somebody has removed a field ({@link isUnsigned}).
- */
-export function lastWriteOf(live: Manifest | undefined): Pick<Planned, "last"> {
-  const writes = (live ? entriesOf(live) : [])
-    .filter(({ manager, subresource }) => subresource !== "status" || isPerson(manager))
-    .map(({ manager: by, time: at = "" }) => ({ by, at }));
-  const last = writes.sort((a, b) => a.at.localeCompare(b.at)).at(-1);
-  return last && writes.every(({ at }) => at) ? { last } : {};
 }
 
 const GOING = "it is being deleted: the deploy waits until it is gone, and makes it anew";

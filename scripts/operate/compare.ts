@@ -87,10 +87,8 @@ function folded(all: Difference[]): [Difference[], string[], Difference[]] {
   const keyOf = (field: string) => pathOf(field).replaceAll(/\[[^\]]*\]/g, "[]");
   const places = Map.groupBy(all.flatMap(({ fields }) => fields), keyOf);
   const isMany = (field: string) => field.includes(": ") && places.get(keyOf(field))!.length > 3;
-  const lines = [...places].filter(([, [first]]) => isMany(first!)).flatMap(([key, those]) => [
-    `    ${key} in ${those.length} places, as`,
-    `      ${those[0]}`,
-  ]);
+  const lines = [...places].filter(([, [first]]) => isMany(first!))
+    .flatMap(([key, those]) => [`    ${key} in ${those.length} places, as`, `      ${those[0]}`]);
   const rest = all.map(({ id, fields }) => ({ id, fields: fields.filter((one) => !isMany(one)) }));
   return [all, lines, rest.filter(({ fields }) => fields.length > 0)];
 }

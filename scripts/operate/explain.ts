@@ -5,12 +5,12 @@ import "../needs.ts";
 import { isDeepStrictEqual } from "node:util";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, LOOKS, onlyOf } from "../../lib/cli/command.ts";
-import { judge, withHash } from "../../lib/apply/diff.ts";
-import { isUnsigned } from "../../lib/apply/fields.ts";
+import { withHash } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import {
   type Lookup,
   lookUp,
+  lostAt,
   nearestIds,
   type Owner,
   ownersOf,
@@ -22,7 +22,7 @@ import { type Home, homeOf, LONGEST, settingsIn, sourceOf, touches } from "./ins
 import { isUnserved } from "../../lib/apply/live.ts";
 import { resourceOf } from "../../lib/kube/kinds.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { idOf, isFields, type Manifest, type Path } from "../../lib/core/object.ts";
+import { idOf, isFields, type Manifest } from "../../lib/core/object.ts";
 import { amountOf } from "../../lib/core/quantity.ts";
 import { changeLine, type Lack, lacking } from "../../lib/core/resource.ts";
 import { counted } from "../../lib/core/short_list.ts";
@@ -111,7 +111,7 @@ export function explainField(subject: Explained, field: string): string {
   const holder = want.found ? wanted : live!;
   const patches = home?.patches.filter((patch) => touches(patch, holder, found.path)) ?? [];
   const owners = live && have?.found ? ownersOf(live, have.path).map(ownerLine) : [];
-  const lost = lostAt(subject, found.path);
+  const lost = live && lostAt(live, wanted, found.path);
   if (lost) owners.push(`nobody: it was ours, and was ${lost}`);
   else if (have?.found && owners.length === 0) {
     owners.push("nobody: a default of the API server, or what it never shares out");
@@ -129,15 +129,6 @@ export function explainField(subject: Explained, field: string): string {
     ...titled("setting", home ? settingLines(cluster, settingsIn(home, field)) : []),
     ...titled("owner", owners),
   ]);
-}
-
-/** What somebody of whom nothing is kept has done to our field at the path, or to what it is in. */
-function lostAt({ live, wanted }: Explained, path: Path): string | undefined {
-  return (live ? judge(live, wanted).astray.filter(isUnsigned) : []).flatMap((line) => {
-    const [where, what] = line.split(/: (.*)/);
-    const look = lookUp(wanted, where!);
-    return look.found && look.path.every((key, index) => key === path[index]) ? what! : [];
-  })[0];
 }
 
 /** Whether the API server may have written the wanted value in another way, or left it out. */

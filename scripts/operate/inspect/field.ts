@@ -1,5 +1,6 @@
 // A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
-import { type Fields, stepInto } from "../../../lib/apply/fields.ts";
+import { judge } from "../../../lib/apply/diff.ts";
+import { type Fields, isUnsigned, stepInto } from "../../../lib/apply/fields.ts";
 import { entriesOf, type FieldManager } from "../../../lib/apply/managers.ts";
 import { isNamed } from "./lists.ts";
 import type { Manifest, Path } from "../../../lib/core/object.ts";
@@ -91,6 +92,15 @@ function owned(set: Fields, node: unknown, [head, ...rest]: Path): number {
 function sizeOf(set: Fields): number {
   const below = Object.keys(set).filter((element) => element !== ".");
   return below.length === 0 ? 1 : below.reduce((sum, element) => sum + sizeOf(set[element]!), 0);
+}
+
+/** What somebody of whom nothing is kept has done to our field at the path, or to what it is in. */
+export function lostAt(live: Manifest, wanted: Manifest, path: Path): string | undefined {
+  return judge(live, wanted).astray.filter(isUnsigned).flatMap((line) => {
+    const [where, what] = line.split(/: (.*)/);
+    const look = lookUp(wanted, where!);
+    return look.found && look.path.every((key, index) => key === path[index]) ? what! : [];
+  })[0];
 }
 
 /** A copy in which the values of a Secret, and what kubectl keeps of them, are "(secret)". */

@@ -9,7 +9,8 @@ import {
   secret,
   STEP_LABEL,
 } from "../../../lib/core/object.ts";
-import { differences, lastWriteOf, plan } from "../../../lib/deploy/plan.ts";
+import { lastWriteOf } from "../../../lib/apply/managers.ts";
+import { differences, plan } from "../../../lib/deploy/plan.ts";
 import { withHash } from "../../../lib/apply/diff.ts";
 import { applied } from "../../support/applied.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
