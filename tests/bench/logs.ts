@@ -11,6 +11,7 @@ import { indexTemplate } from "../../scripts/components/logging/documents.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { type LiveNode, LiveSite } from "../support/opensearch_nodes.ts";
 import type { Bench } from "./context.ts";
+import { medianOf } from "./measure.ts";
 
 /** Lines of each index, and of one request. */
 const LINES = 40_000, AT_ONCE = 5_000;
@@ -122,13 +123,12 @@ export async function searchedWords({ report }: Bench, rounds: number): Promise<
       rows.set(name, [...rows.get(name) ?? [], await filled(node, template, open)]);
     }
   }
-  const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
   return table([
     ["index", "bytes a line", "CPU s per 100,000 lines"],
     ...[...rows].map(([name, all]) => [
       name,
-      median(all.map(({ bytes }) => bytes)).toFixed(0),
-      median(all.map(({ seconds }) => seconds)).toFixed(1),
+      medianOf(all.map(({ bytes }) => bytes)).toFixed(0),
+      medianOf(all.map(({ seconds }) => seconds)).toFixed(1),
     ]),
   ]);
 }

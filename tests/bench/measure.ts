@@ -98,8 +98,11 @@ export class Figures {
 
   /** Median over the rounds (of an even number the lower middle); NaN for what was not measured. */
   median(name: string, field: Figure = "seconds"): number {
-    const values = (this.#samples.get(name) ?? []).map((sample) => sample[field] ?? NaN)
-      .sort((a, b) => a - b);
-    return values[Math.floor((values.length - 1) / 2)] ?? NaN;
+    return medianOf((this.#samples.get(name) ?? []).map((sample) => sample[field] ?? NaN));
   }
+}
+
+/** Of an even number the lower middle; NaN of none. */
+export function medianOf(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? NaN;
 }
