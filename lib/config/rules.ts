@@ -87,6 +87,14 @@ const RULES: Rule[] = [
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
   },
   {
+    names: ["ADMIN_CIDR", "INGRESS", "NODE_NETWORKS"],
+    broken: (networks, ingress, nodes) =>
+      !isEverywhere(networks.split(",")) && ingress !== "existing" && nodes !== "",
+    because:
+      "doors that answer on every node see no address of a caller: close them by a firewall, " +
+      "or with THANOS_UI_AUTH",
+  },
+  {
     names: ["LONGHORN_BACKUP_CRON", "TIMEZONE"],
     broken: (cron, zone) => cronInUtc(cron, zone, new Date()) === undefined,
     because:
@@ -130,7 +138,7 @@ function tabled(list: "refused" | "warned"): Rule[] {
   return rows.map(({ when, because }) => {
     const names = Object.keys(when);
     const broken = (...values: string[]) =>
-      names.every((name, at) => isCase({ [name]: values[at]! }, { [name]: when[name]! }));
+      isCase(Object.fromEntries(names.map((name, at) => [name, values[at]!])), when);
     return { names, broken, because, warns: list === "warned" };
   });
 }

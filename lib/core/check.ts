@@ -144,6 +144,11 @@ export function hiddenBy(cluster: Cluster, program?: string): string | undefined
   }
 }
 
+/** Whether what is called so (a job, an object) is of a program that is a stand-in here. */
+export function isStandIn(cluster: Cluster, name = ""): boolean {
+  return list(cluster, "STAND_INS").some((program) => name.includes(program));
+}
+
 /** What is to be looked at on this cluster before or after a deploy: `own`, then what the steps bring. */
 export function checksOf(
   steps: { checks?: Check[] }[],

@@ -1,4 +1,10 @@
-// Versions of programs, compared.
+// Versions of programs, compared, and for which machine they are.
+
+/** This machine in the words of releases. */
+export const PLATFORM = {
+  os: Deno.build.os as string,
+  arch: Deno.build.arch === "x86_64" ? "amd64" : "arm64",
+};
 
 /** Whether version `own` comes before `needed`, number by number; what it leaves out counts as `rest`. */
 export function isOlder(own: string, needed: string, rest = 0): boolean {

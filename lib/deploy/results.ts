@@ -1,5 +1,6 @@
 // How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
-import { type Cluster, flag, list, text } from "../core/cluster.ts";
+import { isStandIn } from "../core/check.ts";
+import { type Cluster, flag, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
 import { counted, FEW, shortList } from "../core/short_list.ts";
 import { documentOf, Report, table, worstCode } from "../io/report.ts";
@@ -153,10 +154,8 @@ export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]>
     : ["http", text(cluster, "HTTP_NODE_PORT")];
   // Without the bundles: they bring no Ingress, and patching them again would cost seconds.
   const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
-  const isStandIn = (name: string) =>
-    list(cluster, "STAND_INS").some((program) => name.includes(program));
   return objects.flat()
-    .filter(({ kind, metadata }) => kind === "Ingress" && !isStandIn(metadata.name))
+    .filter(({ kind, metadata }) => kind === "Ingress" && !isStandIn(cluster, metadata.name))
     .flatMap(({ spec }) =>
       spec.rules.map(({ host }: { host: string }) => `${scheme}://${host}:${port}`)
     );

@@ -2,6 +2,7 @@
 import { $ } from "zx";
 import { text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
+import { PLATFORM } from "../../lib/core/version.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
 import { minorOf, OLDEST } from "../../lib/kube/version.ts";
@@ -33,7 +34,7 @@ export function judgeKubectl(client: string, server: string | undefined): Findin
   const skew = server === undefined ? 0 : Math.abs(minor - minorOf(server));
   if (skew <= 1) return ok(seen);
   const [release] = /^v[\d.]+/.exec(server!) ?? [server];
-  const platform = `${Deno.build.os}/${Deno.build.arch === "aarch64" ? "arm64" : "amd64"}`;
+  const platform = `${PLATFORM.os}/${PLATFORM.arch}`;
   return warn(
     `${seen}: ${skew} minor versions apart, 1 is supported`,
     // What lies in .tools/bin comes before PATH, and may be a link to another program.

@@ -1,7 +1,12 @@
 // Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
 import { readJson } from "../../lib/probe/http.ts";
-import { type Finding, type Findings, note, type Subject } from "../../lib/core/check.ts";
-import { list } from "../../lib/core/cluster.ts";
+import {
+  type Finding,
+  type Findings,
+  isStandIn,
+  note,
+  type Subject,
+} from "../../lib/core/check.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { groupsOf, PROMETHEUS, type RuleGroup } from "./metrics.ts";
@@ -27,9 +32,6 @@ export async function targets({ cluster, objects, proxy }: Subject): Promise<Fin
   type Targets = { data: { activeTargets: ScrapeTarget[] } };
   const path = "/api/v1/targets?state=active";
   const { activeTargets: active } = (await readJson<Targets>(proxy, PROMETHEUS, path)).data;
-  const standIns = list(cluster, "STAND_INS");
-  const isStandIn = ({ labels }: ScrapeTarget) =>
-    standIns.some((program) => labels.job?.includes(program));
   const rendered = await objects();
   const pools = poolsOf(rendered);
   const isOurs = ({ scrapePool }: ScrapeTarget) => pools.includes(scrapePool);
@@ -37,8 +39,9 @@ export async function targets({ cluster, objects, proxy }: Subject): Promise<Fin
   const silent = new Set(
     down.filter((target) => !isOurs(target)).map(({ scrapePool }) => scrapePool),
   );
+  const broken = down.filter((one) => isOurs(one) && !isStandIn(cluster, one.labels.job));
   return [
-    down.filter((target) => isOurs(target) && !isStandIn(target)).map((target) => ({
+    broken.map((target) => ({
       what: `target ${target.labels.job} at ${target.scrapeUrl} is ${target.health}: ` +
         (target.lastError || "not scraped yet"),
       cause: causeOf(target.lastError),

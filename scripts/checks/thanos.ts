@@ -1,7 +1,6 @@
 // Checks of the fleet as the central Thanos Query sees it, and that no critical alert fires.
 import { parse } from "yaml";
-import { type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
-import { list } from "../../lib/core/cluster.ts";
+import { type Findings, isStandIn, note, ok, type Subject } from "../../lib/core/check.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { runbookAt } from "../components/prometheus/runbooks.ts";
 import { edgesOf } from "../components/thanos/fleet.ts";
@@ -97,14 +96,13 @@ export async function globalRules({ objects, proxy }: Subject): Promise<Findings
 export async function criticalAlerts(subject: Subject): Promise<Findings> {
   const { cluster, objects, proxy } = subject;
   const excused = cluster.role === "central" ? (await seenByQuery(subject)).excused : [];
-  const standIns = list(cluster, "STAND_INS");
   const known = alertNames(await objects());
-  const placeOf = ({ labels: { alertname, cluster, edge, job = "" } }: Alert) =>
+  const placeOf = ({ labels: { alertname, cluster, edge, job } }: Alert) =>
     !known.has(alertname!)
       ? "not about what is ours here"
       : excused.some(({ name }) => name === cluster || name === edge)
       ? "about an edge that is not deployed"
-      : standIns.some((program) => job.includes(program))
+      : isStandIn(subject.cluster, job)
       ? "about a stand-in"
       : "ours";
   const firing = (await alertsOf(proxy)).filter(({ labels, status }) =>

@@ -6,7 +6,7 @@ import process from "node:process";
 import { choiceFor, command, type Flags, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError } from "../../lib/core/error.ts";
-import { FEW } from "../../lib/core/short_list.ts";
+import { counted, FEW } from "../../lib/core/short_list.ts";
 import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
 import { LOOKBACK } from "./centre/answers.ts";
 import {
@@ -62,7 +62,7 @@ export function statusPage(found: Health[], { all = false, now = new Date() } = 
   const counts = STATES.map((state) => [found.filter((one) => one.state === state).length, state])
     .filter(([count]) => count).map((words) => words.join(" "));
   return [
-    `${found.length} cluster${found.length > 1 ? "s" : ""}: ${counts.join(", ")}, at ${
+    `${counted(found.length, "cluster")}: ${counts.join(", ")}, at ${
       now.toTimeString().slice(0, 8)
     }`,
     ...shown.length > 0 ? [table([TITLE, ...shown.map((one) => cellsOf(one, now))])] : [],

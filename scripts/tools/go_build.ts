@@ -7,10 +7,11 @@ import process from "node:process";
 import { $, ProcessOutput, which } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { PLATFORM } from "../../lib/core/version.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
 import { download, remedyOf } from "../../lib/render/download.ts";
-import { type GoModule, PLATFORM, publishedSum, type Tool } from "./release.ts";
+import { type GoModule, publishedSum, type Tool } from "./release.ts";
 
 /**
  * Builds the program to `path` (temp then rename) and gives its module. A build cache of the user's own Go is used.

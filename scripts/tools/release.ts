@@ -6,6 +6,7 @@ import { replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
 import { download, DownloadError, downloadText, sumOf } from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { PLATFORM } from "../../lib/core/version.ts";
 
 /** A published Go module; paths of its packages are relative to it. */
 export interface GoModule {
@@ -46,12 +47,6 @@ export interface Tool {
   /** What a build from nothing takes on two cores. */
   minutes: number;
 }
-
-/** This machine in the words of releases. */
-export const PLATFORM = {
-  os: Deno.build.os as string,
-  arch: Deno.build.arch === "x86_64" ? "amd64" : "arm64",
-};
 
 /** The tool with all its texts filled in for this machine. */
 export function filled(tool: Tool): Tool {
