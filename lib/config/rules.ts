@@ -1,14 +1,13 @@
-// What a schema cannot say: settings of one cluster that must fit each other. What patterns can say of them stands in
-// env/rules.json.
+// What a schema cannot say: settings of one cluster that must fit each other. What patterns and
+// amounts can say of them stands in env/rules.json.
 import rules from "../../env/rules.json" with { type: "json" };
 import { isCase, type Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
 import { cronInUtc } from "../core/cron.ts";
 import { isEverywhere } from "../core/network.ts";
-import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
 import { isOlder } from "../core/version.ts";
 import { PAUSE_RULES } from "./pause.ts";
-import { isSecret, SETTINGS } from "./schema.ts";
+import { isSecret, measureOf, SETTINGS } from "./schema.ts";
 
 interface Rule {
   names: string[];
@@ -24,56 +23,11 @@ const RULES: Rule[] = [
     "_BUCKET",
     "buckets must differ, because each program deletes what it does not know",
   ),
-  {
-    names: ["PROMETHEUS_RETENTION"],
-    broken: (retention) => durationSeconds(retention) < durationSeconds("6h"),
-    because: "blocks are lost for good when S3 is away for longer; 6h or more is safe",
-    warns: true,
-  },
-  atMost("SCRAPE_TIMEOUT", "SCRAPE_INTERVAL", durationSeconds),
-  ...["SCRAPE_INTERVAL", "QUERY_TIMEOUT"].map((limit): Rule => ({
-    names: ["QUERY_RESPONSE_TIMEOUT", limit],
-    broken: (response, longest) => durationSeconds(response) >= durationSeconds(longest),
-    because: `one cluster that hangs holds up the alerts about all: take less than ${limit}`,
-    warns: true,
-  })),
-  atMost("RETENTION_RAW", "RETENTION_5M", durationSeconds),
-  atMost("RETENTION_5M", "RETENTION_1H", durationSeconds),
   ...Object.keys(SETTINGS).flatMap((name) => {
     const limit = name.replace(/_REQUEST$/, "_LIMIT");
     if (limit === name || !(limit in SETTINGS)) return [];
-    return [atMost(name, limit, name.endsWith("_CPU_REQUEST") ? cores : bytesOf)];
+    return [compared(`${name} > ${limit}`, `${name} must not exceed ${limit}`)];
   }),
-  {
-    names: ["STORE_INDEX_CACHE", "STORE_CHUNK_POOL", "STORE_MEMORY_LIMIT"],
-    broken: (index, chunks, limit) => bytesOf(index) + bytesOf(chunks) >= bytesOf(limit),
-    because:
-      "both caches must fit into the limit and leave room, or Store is killed once they are full",
-  },
-  {
-    names: ["QUERY_FRONTEND_CACHE", "QUERY_FRONTEND_MEMORY_LIMIT"],
-    broken: (cache, limit) => bytesOf(cache) >= bytesOf(limit),
-    because: "the cache must fit into the limit and leave room, or it is killed once that is full",
-  },
-  {
-    names: ["COMPACTOR_CONCURRENCY", "COMPACTOR_CPU_LIMIT"],
-    broken: (atOnce, limit) => atOnce !== "" && Number(atOnce) > cores(limit),
-    because: "the Compactor gets memory for more work at once than it has cores for",
-    warns: true,
-  },
-  {
-    names: ["QUERY_FRONTEND_CACHE", "QUERY_FRONTEND_LABEL_CACHE", "QUERY_FRONTEND_MEMORY_LIMIT"],
-    broken: (answers, labels, limit) =>
-      labels !== "" && bytesOf(answers) + bytesOf(labels) >= bytesOf(limit),
-    because: "both caches must fit into the limit and leave room",
-  },
-  {
-    names: ["OPENSEARCH_HEAP", "OPENSEARCH_MEMORY_LIMIT"],
-    broken: (heap, limit) => 2 * bytesOf(heap) > bytesOf(limit),
-    because:
-      "the heap may be half of the limit at most: buffers outside of it grow to half of it again, " +
-      "and the JVM needs room of its own",
-  },
   {
     names: ["NODE_IP", "S3_ENDPOINT"],
     broken: (address, endpoint) => new URL(endpoint).hostname === address,
@@ -109,11 +63,6 @@ const RULES: Rule[] = [
       "env/README.md says from which on they are mended",
     warns: true,
   },
-  {
-    names: ["LOG_SNAPSHOT_RETENTION", "LOG_RETENTION"],
-    broken: (snapshot, local) => durationSeconds(snapshot) <= durationSeconds(local),
-    because: "a snapshot must outlive the index it is taken from",
-  },
   ...Object.keys(SETTINGS).filter((name) => /_S3_ACCESS_KEY$/.test(name)).map((name) => ({
     names: [name, name.replace("ACCESS", "SECRET")],
     broken: (id: string, secret: string) => (id === "") !== (secret === ""),
@@ -132,15 +81,42 @@ const RULES: Rule[] = [
   ...tabled("warned"),
 ];
 
-/** The rules of env/rules.json: one is broken where each of its settings is, as a whole, what its pattern says. */
+/** A row of env/rules.json: its rule is broken where all of it is so. */
+interface Row {
+  /** Patterns that settings as a whole match. */
+  when?: Record<string, string>;
+  /** See {@link compared}. */
+  amounts?: string;
+  because: string;
+}
+
 function tabled(list: "refused" | "warned"): Rule[] {
-  const rows = rules[list] as unknown as { when: Record<string, string>; because: string }[];
-  return rows.map(({ when, because }) => {
+  return (rules[list] as Row[]).map(({ when = {}, amounts, because }) => {
+    const warns = list === "warned";
+    if (amounts) return compared(amounts, because, warns);
     const names = Object.keys(when);
     const broken = (...values: string[]) =>
       isCase(Object.fromEntries(names.map((name, at) => [name, values[at]!])), when);
-    return { names, broken, because, warns: list === "warned" };
+    return { names, broken, because, warns };
   });
+}
+
+/**
+ * A rule that is broken where `A + B >= LIMIT` is true of durations, sizes or cores: settings, or such as `6h`. What
+ * is empty has no amount, and breaks none.
+ */
+function compared(amounts: string, because: string, warns = false): Rule {
+  const [, sum, sign, limit] = /^(.+) ([<>]=?) (\w+)$/.exec(amounts)!;
+  const terms = [...sum!.split(" + "), limit!];
+  const names = [...new Set(terms)].filter((term) => term in SETTINGS);
+  const measure = measureOf(SETTINGS[names.at(-1)!]!);
+  const broken = (...values: string[]) => {
+    const measured = terms.map((term) => measure(values[names.indexOf(term)] ?? term));
+    const most = measured.pop()!, all = measured.reduce((one, other) => one + other);
+    const isSo = { ">": all > most, ">=": all >= most, "<": all < most, "<=": all <= most };
+    return isSo[sign as keyof typeof isSo];
+  };
+  return { names, broken, because, warns };
 }
 
 /** One rule for each pair of settings that end so. */
@@ -159,14 +135,6 @@ function expanded(names: string[], read: (...values: string[]) => string): Rule 
     names,
     broken: (...values) => /\$\([A-Za-z0-9_]+\)/.test(read(...values)),
     because: "Thanos takes $(NAME) for a variable of its environment: make another key",
-  };
-}
-
-function atMost(small: string, large: string, measure: (text: string) => number): Rule {
-  return {
-    names: [small, large],
-    broken: (a, b) => measure(a) > measure(b),
-    because: `${small} must not exceed ${large}`,
   };
 }
 

@@ -120,8 +120,13 @@ function strangeness(setting: Setting, text: string): string | undefined {
   }
 }
 
-function outOfBounds({ kind, atLeast, atMost }: Setting, text: string): string | undefined {
-  const measure = { duration: durationSeconds, cpu: cores }[kind ?? ""] ?? bytesOf;
+/** What makes a number of the setting's text, to compare amounts of its kind. */
+export function measureOf({ kind = "" }: Setting): (text: string) => number {
+  return { duration: durationSeconds, cpu: cores }[kind] ?? bytesOf;
+}
+
+function outOfBounds(setting: Setting, text: string): string | undefined {
+  const { atLeast, atMost } = setting, measure = measureOf(setting);
   if (atLeast && measure(text) < measure(atLeast[0])) {
     return `must be at least ${atLeast.join(", ")}`;
   }
