@@ -34,13 +34,13 @@ export const thanos = step({
   centralPart: fleetLists,
   opens: opensOf("30-thanos"),
   objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),
-  async run({ cluster, fleet, objects, phase, live, apply, ready, report }) {
+  async run({ cluster, objects, phase, live, apply, ready, report }) {
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
     if (cluster.role === "edge") return;
     await live("Endpoints of Query", async () => {
       const stores = await awaitOwn(cluster, report.waiting);
-      const { lost, notes } = await absenceOf(stores, edgesOf(cluster), fleet);
+      const { lost, notes } = await absenceOf(stores, edgesOf(cluster));
       for (const note of notes) report.note(note);
       const deployed = lost.map(({ edge }) => edge);
       for (const edge of await awaitEdges(cluster, deployed, report.waiting)) report.warn(edge);

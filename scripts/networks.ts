@@ -2,7 +2,7 @@
 // one step with the flows of all, for one that was opened step by step would cut what runs already.
 import { isIPv4 } from "node:net";
 import { SETTINGS } from "../lib/config/schema.ts";
-import { type Cluster, flag, list, nodesOf, number, type Role, text } from "../lib/core/cluster.ts";
+import { type Cluster, flag, list, number, type Role, text } from "../lib/core/cluster.ts";
 import { type End, type Flow, networkPolicies, type Workload } from "../lib/core/network.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { renderFile } from "../lib/render/render.ts";
@@ -74,12 +74,12 @@ export function endsOf(cluster: Cluster): Record<string, Known[]> {
   const { hostname } = new URL(text(cluster, "S3_ENDPOINT"));
   const centres = cluster.fleet.filter(({ role }) => role === "central");
   // A NodePort keeps the address of who calls, where no other node may pass a call on.
-  const passedOn = text(cluster, "NODE_NETWORKS") === "" ? [] : nodesOf(cluster);
+  const passedOn = text(cluster, "NODE_NETWORKS") === "" ? [] : cluster.nodes;
   return {
     dns: [{ end: DNS }],
     anywhere: [{ end: ANYWHERE }],
     // What is in the network of the nodes, where policies do not reach: exporters, kubelet, API server.
-    node: [{ end: { networks: nodesOf(cluster) } }],
+    node: [{ end: { networks: cluster.nodes } }],
     people: [{ end: { networks: list(cluster, "ADMIN_CIDR") } }],
     "longhorn-ui": longhorn("longhorn-ui"),
     "longhorn-manager": longhorn("longhorn-manager"),

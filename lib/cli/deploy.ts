@@ -85,7 +85,6 @@ export async function deploy(
         refuseMoved(approved, cluster, now);
       }),
       central: centre,
-      fleet,
     });
   const { results, held } = await runWaves(waves, deployWave, maxFailures);
   addNotRun(results, clusters, steps);

@@ -4,7 +4,6 @@ import {
   basePathOf,
   type Cluster,
   fillIn,
-  type Peer,
   projectPath,
   type Role,
   text,
@@ -55,22 +54,21 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   if (problems.length > 0) throw refusal(problems, drafts);
   drafts.filter(({ vars }) => vars.S3_KEY_PER_CLUSTER === true).forEach(takeOwnKeys);
 
-  const fleet = drafts.map(({ id, vars }) => peer(id, vars));
   const centre = drafts.find(({ vars }) => vars.CLUSTER_ROLE === "central")?.vars;
   const door = centre ? `${centre.DOMAIN}:${centre.HTTP_NODE_PORT}` : "";
-  return drafts.map((draft, index) => ({
-    id: draft.id,
-    role: draft.vars.CLUSTER_ROLE as Role,
+  const fleet: Cluster[] = [];
+  fleet.push(...drafts.map((draft) => ({
+    ...known(draft),
     ...withComputed(draft, door, authorities.get(String(draft.vars.S3_CA_FILE))),
     fleet,
     digests,
-    pause: fleet[index]!.pause,
     s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
     grpcIdentity: identities.get(draft.id),
     doorCertificate: doors.get(draft.id),
     warnings: draft.warnings,
     missing: [...draft.missing.keys()],
-  }));
+  })));
+  return fleet;
 }
 
 function refusal(problems: string[], drafts: Candidate[]): DeployError {
@@ -87,7 +85,8 @@ function refusal(problems: string[], drafts: Candidate[]): DeployError {
   });
 }
 
-function peer(id: string, vars: Vars): Peer {
+/** What other clusters go by. */
+function known({ id, vars }: Candidate) {
   return {
     id,
     name: String(vars.CLUSTER_NAME),

@@ -81,8 +81,6 @@ export interface CheckVerdict extends Pick<Check, "name" | "hop"> {
 /** What a check looks at. */
 export interface Subject {
   cluster: Cluster;
-  /** All clusters of the site. */
-  fleet: Cluster[];
   /** Before a deploy (preflight), or after it (50-verify). */
   when: "before" | "after";
   /** Objects of all steps. */

@@ -27,8 +27,9 @@ export function pauseWords({ reason, until }: Pause): string {
   return `paused until ${until} (${reason})`;
 }
 
-/** What every cluster may know of another one. */
-export interface Peer {
+/** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
+export interface Cluster {
+  // Up to keyIds what the others go by.
   id: string;
   name: string;
   role: Role;
@@ -41,21 +42,14 @@ export interface Peer {
   pause?: Pause;
   /** Id of the S3 key of each program, by the setting that holds it; no secret. */
   keyIds: Record<string, string>;
-}
-
-/** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
-export interface Cluster {
-  id: string;
-  role: Role;
   /** Every setting, what is computed (end of env/README.md), and versions; paths as written. */
   vars: Vars;
   /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */
   sources: Record<string, string>;
   /** All clusters, this one included, by number. */
-  fleet: Peer[];
+  fleet: Cluster[];
   /** Digests of images, by the image with its tag as it is rendered; undefined where nothing is pinned. */
   digests?: ReadonlyMap<string, string>;
-  pause?: Pause;
   /** Text of S3_CA_FILE. */
   s3Ca?: string;
   /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
@@ -77,11 +71,6 @@ export interface DoorCertificate {
 /** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
 export interface Identity extends DoorCertificate {
   authority: string;
-}
-
-/** Networks of the cluster's own nodes. */
-export function nodesOf({ id, fleet }: Cluster): string[] {
-  return fleet.find((peer) => peer.id === id)!.nodes;
 }
 
 /** The folder of a cluster in the buckets of logs and of volumes. */

@@ -15,8 +15,6 @@ export interface StepContext {
   cluster: Cluster;
   /** What is known of ours on it. */
   inventory: Inventory;
-  /** All clusters of the site, this one included. */
-  fleet: Cluster[];
   /** Bundles and own objects, signed as this step's. */
   objects: Manifest[];
   report: Report;
@@ -52,7 +50,7 @@ interface Tally {
 }
 
 /** What the context of a step is made of. */
-interface Parts extends Pick<StepContext, "inventory" | "fleet" | "objects" | "report"> {
+interface Parts extends Pick<StepContext, "inventory" | "objects" | "report"> {
   result: Tally;
   /** Gets what goes on when the step is done. */
   besides: Promise<void>[];
@@ -63,7 +61,7 @@ interface Parts extends Pick<StepContext, "inventory" | "fleet" | "objects" | "r
 
 /** The context of one step on a cluster. */
 export function contextOf(parts: Parts): StepContext {
-  const { inventory, fleet, objects, report, result, besides, failed, replace } = parts;
+  const { inventory, objects, report, result, besides, failed, replace } = parts;
   const { cluster } = inventory;
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
@@ -86,7 +84,6 @@ export function contextOf(parts: Parts): StepContext {
   const context: StepContext = {
     cluster,
     inventory,
-    fleet,
     objects,
     report,
     phase,

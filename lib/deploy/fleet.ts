@@ -30,8 +30,6 @@ export interface DeployOptions extends TidyOptions {
   maxFailures?: number;
   /** The central cluster: when it is none of those deployed it is told what it has to know of them. */
   central?: Cluster;
-  /** All clusters of the site; default: those deployed. */
-  fleet?: Cluster[];
 }
 
 /**
@@ -51,7 +49,7 @@ export async function deployFleet(
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
     result: { cluster, steps: [] },
   }));
-  const { maxFailures = Infinity, replace, fleet = clusters } = options;
+  const { maxFailures = Infinity, replace } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
   for (const { report } of runs) report.now("not begun", true);
   // One that waits holds no lock.
@@ -68,7 +66,7 @@ export async function deployFleet(
         result.error = error;
       }
     }
-    await runSteps(own, run, { fleet, replace, stopped, wanted });
+    await runSteps(own, run, { replace, stopped, wanted });
     if (!wanted) return;
     const inventory = run.inventory!;
     result.steps.push(...await nameSurplus(own, result.steps, inventory, report, options));
@@ -80,7 +78,7 @@ export async function deployFleet(
   const told = central && !clusters.includes(central)
     ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
     : [];
-  await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, { fleet, stopped }));
+  await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, { stopped }));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 
@@ -146,8 +144,7 @@ interface Run {
 async function runSteps(
   steps: Step[],
   { report, result, inventory }: Run,
-  { fleet, stopped, replace, wanted }: {
-    fleet: Cluster[];
+  { stopped, replace, wanted }: {
     stopped: () => boolean;
     replace?: ReadonlySet<string>;
     wanted?: Wanted;
@@ -166,7 +163,6 @@ async function runSteps(
     done.push(
       await runStep(step, inventory, report, {
         alone,
-        fleet,
         replace,
         besides,
         objects: wanted?.get(step),

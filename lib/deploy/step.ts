@@ -122,11 +122,10 @@ export async function runStep(
   step: Step,
   inventory: Inventory,
   report: Report,
-  { alone = false, fleet = [inventory.cluster], replace, objects: known, besides = [] }: {
+  { alone = false, replace, objects: known, besides = [] }: {
     alone?: boolean;
     /** Gets what goes on when the step is done; a failure of it is one of the result. */
     besides?: Promise<void>[];
-    fleet?: Cluster[];
     replace?: ReadonlySet<string>;
     objects?: Manifest[];
   } = {},
@@ -152,7 +151,7 @@ export async function runStep(
     if (alone) await checkNeeds(step, objects, inventory);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    const parts = { inventory, fleet, objects, report, result, besides, failed, replace };
+    const parts = { inventory, objects, report, result, besides, failed, replace };
     await step.run(contextOf(parts));
   } catch (error) {
     failed(error);

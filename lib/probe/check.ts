@@ -41,9 +41,9 @@ export const TARGET = "Context and address";
 /** What checks of a cluster share; `objects` gives those of all steps. Dispose of it to close the way in. */
 export function openSubject(
   cluster: Cluster,
-  { when, fleet = [cluster], objects, say = () => {} }:
+  { when, objects, say = () => {} }:
     & Pick<Subject, "when">
-    & Partial<Pick<Subject, "fleet" | "say">>
+    & Partial<Pick<Subject, "say">>
     & { objects: () => Manifest[] | Promise<Manifest[]> },
 ): Subject & AsyncDisposable {
   const answers = new Map<string, Promise<unknown>>();
@@ -52,7 +52,6 @@ export function openSubject(
     answers.getOrInsertComputed(name, work) as Promise<T>;
   return {
     cluster,
-    fleet,
     when,
     say,
     once,

@@ -1,5 +1,5 @@
 // What of a node is in the way of the steps: ports that are taken, a firewall, its names, its disks, its address.
-import { type Cluster, list, nodesOf, number, text } from "../../lib/core/cluster.ts";
+import { type Cluster, list, number, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { fail, type Finding, hidden, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
@@ -106,7 +106,7 @@ export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
     addresses.filter(({ type, address }) => type === "InternalIP" && /^[\d.]+$/.test(address))
       .map(({ address }) => ({ name, address }))
   );
-  const unknown = inside.filter(({ address }) => !isWithin(address, nodesOf(cluster)));
+  const unknown = inside.filter(({ address }) => !isWithin(address, cluster.nodes));
   if (nodes.length > 1 && having.length < 2 && unknown.length > 0) {
     const all = [...new Set([address, ...inside.map(({ address }) => address)])];
     return warn(

@@ -12,12 +12,12 @@ import type { StepContext } from "../../lib/deploy/context.ts";
  */
 export async function verifyBy(
   checks: Check[],
-  { cluster, fleet, phase, notShown, found, report }: StepContext,
+  { cluster, phase, notShown, found, report }: StepContext,
   until: (check: Check) => number,
   objects: () => Manifest[] | Promise<Manifest[]> = () => [],
 ): Promise<void> {
   const { waiting: say } = report;
-  await using subject = openSubject(cluster, { when: "after", fleet, objects, say });
+  await using subject = openSubject(cluster, { when: "after", objects, say });
   const rows = await phase(`${checks.length} checks`, () => runChecks(checks, subject, { until }));
   for (const { check, state } of rows) if (state === "hidden") notShown(check.name);
   found(verdictsOf(rows));

@@ -19,9 +19,9 @@ import { failingRules } from "./prometheus.ts";
 export const RULER = { namespace: "monitoring", name: "thanos-ruler", port: 10902 };
 
 /** What Query is in touch with now, and the edges that it lacks. */
-async function seenByQuery({ cluster, fleet, proxy }: Subject) {
+async function seenByQuery({ cluster, proxy }: Subject) {
   const stores = await readStores(proxy);
-  return { stores, ...await absenceOf(stores, edgesOf(cluster), fleet) };
+  return { stores, ...await absenceOf(stores, edgesOf(cluster)) };
 }
 
 /** Query is in touch with its own programs and with every edge that is deployed. */

@@ -1,5 +1,5 @@
 // Objects of Longhorn that are built in code: Secrets, and what its own NetworkPolicies of 1.12.1 forget.
-import { type Cluster, flag, nodesOf, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import { labelsOf, type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";
@@ -43,7 +43,7 @@ export function longhornSecrets(cluster: Cluster): Manifest[] {
 /** Additions to the policies of the bundle, which stay then; none without NETWORK_POLICIES. */
 export function longhornPolicies(cluster: Cluster): Manifest[] {
   if (!flag(cluster, "NETWORK_POLICIES")) return [];
-  const nodes = nodesOf(cluster).map((cidr) => ({ ipBlock: { cidr } }));
+  const nodes = cluster.nodes.map((cidr) => ({ ipBlock: { cidr } }));
   const iscsi = renderFile("longhorn/allow-iscsi.yaml", cluster);
   return [
     renderFile("longhorn/allow-prometheus.yaml", cluster),

@@ -1,5 +1,5 @@
 // The three buckets: who uses which, how much it may hold, and what its user may do.
-import { basePathOf, type Cluster, flag, type Peer, text } from "../../../lib/core/cluster.ts";
+import { basePathOf, type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import { SETTINGS } from "../../../lib/config/schema.ts";
 import type { Policy } from "./admin.ts";
 import { bytesOf } from "../../../lib/core/quantity.ts";
@@ -31,7 +31,7 @@ export function bucketsOf(cluster: Cluster) {
 }
 
 /** The clusters whose program has this key. */
-export function holdersOf({ fleet }: Cluster, program: string, keyId: string): Peer[] {
+export function holdersOf({ fleet }: Cluster, program: string, keyId: string): Cluster[] {
   return fleet.filter(({ keyIds }) => keyIds[`${program}_S3_ACCESS_KEY`] === keyId);
 }
 

@@ -1,6 +1,6 @@
 // What the central cluster derives from the list of clusters: the endpoints of Thanos Query, and from the same list
 // the alerts about each cluster, so a new edge is never left unwatched.
-import { type Cluster, type Pause, type Peer, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, type Pause, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
@@ -13,7 +13,7 @@ const NAMESPACE = "monitoring";
 const LOCAL = ["thanos-sidecar", "thanos-store", "thanos-ruler"];
 
 /** The clusters that central reaches from outside. */
-export function edgesOf({ fleet }: Cluster): Peer[] {
+export function edgesOf({ fleet }: Cluster): Cluster[] {
   return fleet.filter(({ role }) => role === "edge");
 }
 

@@ -1,7 +1,7 @@
 // Mutual TLS between Thanos Query and the sidecars of edges (THANOS_GRPC_MTLS): what each cluster
 // shows of itself. Inside a cluster gRPC stays plain. Query goes on dialling an address as it began to
 // until it was away for five minutes; switching on or off needs the restart that these Secrets bring.
-import { type Cluster, flag, type Peer } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag } from "../../../lib/core/cluster.ts";
 import { type Manifest, RELOAD_ANNOTATION, secret } from "../../../lib/core/object.ts";
 import { thanosLabels } from "./labels.ts";
 
@@ -30,7 +30,7 @@ export function grpcSecrets(cluster: Cluster): Manifest[] {
 }
 
 /** How Query dials an edge, in the words of its endpoint file; the address is no name to check. */
-export function clientConfig(cluster: Cluster, edge: Peer) {
+export function clientConfig(cluster: Cluster, edge: Cluster) {
   const compression = flag(cluster, "SIDECAR_COMPRESSION") ? { compression: "snappy" } : undefined;
   const tls_config = {
     ca_file: `${FOLDER}/ca.crt`,

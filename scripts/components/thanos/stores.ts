@@ -6,7 +6,6 @@ import {
   isPaused,
   number,
   pauseWords,
-  type Peer,
   text,
 } from "../../../lib/core/cluster.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
@@ -60,12 +59,12 @@ export function missingPrograms(stores: Stores, cluster: Cluster): string[] {
 }
 
 /** Edges of which Query has no sidecar. */
-export function missingEdges(stores: Stores, edges: Peer[]): Peer[] {
+export function missingEdges(stores: Stores, edges: Cluster[]): Cluster[] {
   return edges.filter(({ name }) => !shows(stores, "sidecar", name));
 }
 
 /** Why Query has no sidecar of an edge, as a sentence. */
-export function whyMissing(stores: Stores, edge: Peer): string {
+export function whyMissing(stores: Stores, edge: Cluster): string {
   const error = Object.values(stores).flat().find(({ name }) => name === edge.sidecar)?.lastError;
   return `sidecar of ${edge.name} at ${edge.sidecar}: ${error ?? "not connected"}`;
 }
@@ -75,11 +74,11 @@ export function whyMissing(stores: Stores, edge: Peer): string {
  * as `lost`, with the reason; one that this machine has no context for only where the bucket has blocks of it.
  * The others are `excused`, and so are those that are paused; `notes` say why: `not deployed yet: 197, 198`.
  */
-export async function absenceOf(stores: Stores, edges: Peer[], fleet: Cluster[]) {
+export async function absenceOf(stores: Stores, edges: Cluster[]) {
   const asked = await Promise.all(
     missingEdges(stores, edges).map(async (edge): Promise<Absent> => {
       if (isPaused(edge)) return { edge, state: "paused" };
-      const found = await ask(edge, fleet);
+      const found = await deployedOn(edge, "20-prometheus");
       const hasBlocks = found.state === "no access" && shows(stores, "store", edge.name);
       return { edge, ...found, ...hasBlocks ? { state: "unknown" as const } : {} };
     }),
@@ -96,14 +95,8 @@ export async function absenceOf(stores: Stores, edges: Peer[], fleet: Cluster[])
   };
 }
 
-/** Of an edge that is none of `fleet` nothing tells that it is not there. */
-async function ask(edge: Peer, fleet: Cluster[]): Promise<Deployed> {
-  const cluster = fleet.find(({ id }) => id === edge.id);
-  return cluster ? await deployedOn(cluster, "20-prometheus") : { state: "deployed" };
-}
-
 interface Absent {
-  edge: Peer;
+  edge: Cluster;
   state: Deployed["state"] | "paused";
   reason?: string;
 }
@@ -135,7 +128,7 @@ const EDGE_PATIENCE = 120_000;
  * Waits until Query is in touch with these edges, which are deployed. Those that are still missing after
  * two minutes are given back, one line each: a link that is down heals by itself.
  */
-export async function awaitEdges(cluster: Cluster, edges: Peer[], say: Say): Promise<string[]> {
+export async function awaitEdges(cluster: Cluster, edges: Cluster[], say: Say): Promise<string[]> {
   await using proxy = await openProxy(cluster);
   const enough = Date.now() + EDGE_PATIENCE;
   let missing: string[] = [];

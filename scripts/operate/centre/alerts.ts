@@ -1,7 +1,7 @@
 // Alerts that fire anywhere in the fleet, as Thanos Query knows them: which and how many are series (ALERTS), their
 // texts come with the rules. An Alertmanager knows of its own cluster only, and a Ruler of its own rules.
 import { hiddenBy } from "../../../lib/core/check.ts";
-import { type Cluster, type Peer, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { runbookAt } from "../../components/prometheus/runbooks.ts";
 import { type Ask, orNull, type Said, type Unsaid } from "./way.ts";
@@ -42,7 +42,7 @@ export function severityOf({ alertname = "", severity = "" }: Labels): string | 
 }
 
 /** Whose alert it is: some of the centre are about an edge, those of the Ruler about any cluster or all. */
-export function aboutOf({ edge, cluster, ruler_cluster }: Labels, fleet: Peer[]): Peer {
+export function aboutOf({ edge, cluster, ruler_cluster }: Labels, fleet: Cluster[]): Cluster {
   const named = [edge, cluster, ruler_cluster]
     .flatMap((name) => fleet.find((peer) => peer.name === name) ?? []);
   return named[0] ?? fleet.find(({ role }) => role === "central")!;

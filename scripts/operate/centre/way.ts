@@ -1,6 +1,6 @@
 // The way to the centre, whose Thanos Query knows of every cluster: the only API server that is asked.
 import { hiddenBy } from "../../../lib/core/check.ts";
-import type { Cluster, Peer } from "../../../lib/core/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../../../lib/core/error.ts";
 import { documentOf, Report } from "../../../lib/io/report.ts";
 import { connect } from "../../../lib/kube/target.ts";
@@ -91,7 +91,7 @@ export async function orNull<T>(
 }
 
 /** Id of the edge of which alone something is missing: Query names its sidecar, which knows of no other cluster. */
-export function missedOf({ error }: Unsaid, fleet: Peer[]): string | undefined {
+export function missedOf({ error }: Unsaid, fleet: Cluster[]): string | undefined {
   const warning = typeof error === "string" ? error : "";
   return fleet.find(({ sidecar }) => warning.includes(`Addr: ${sidecar} `))?.id;
 }

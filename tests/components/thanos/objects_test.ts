@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { Prometheus } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
-import type { Cluster, Peer } from "../../../lib/core/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { base64, idOf, type Manifest } from "../../../lib/core/object.ts";
 import { prometheus } from "../../../scripts/20-prometheus.ts";
 import { thanos } from "../../../scripts/30-thanos.ts";
@@ -33,7 +33,7 @@ function addressesOf(objects: Manifest[]): string[] {
 
 /** The cluster in a fleet with one more edge. */
 function grown(cluster: Cluster): Cluster {
-  const peer: Peer = {
+  const peer: Cluster = {
     ...cluster.fleet[1]!,
     id: "199",
     name: "cluster-199-edge",

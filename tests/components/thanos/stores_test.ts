@@ -30,9 +30,9 @@ function marked(id: string): Reply {
   return { ...identityReply(UID, marker), on: `mkube-${id} get namespace/kube-system` };
 }
 
-async function absence(replies: Reply[], stores: Stores = {}, among: Cluster[] = fleet) {
+async function absence(replies: Reply[], stores: Stores = {}) {
   await fakeKubectl([...replies, { on: "config view", stdout: FLEET_CONFIG }]);
-  const { lost, excused, notes } = await absenceOf(stores, edges, among);
+  const { lost, excused, notes } = await absenceOf(stores, edges);
   return {
     lost: lost.map(({ edge }) => edge.id),
     excused: excused.map(({ id }) => id),
@@ -97,13 +97,13 @@ Deno.test("absenceOf() asks nobody about edges that Query sees, and misses those
     { name: `${ip}:30901`, lastError: null, labelSets: [{ cluster: name }] }
   ));
   const calls = await fakeKubectl([]);
-  assert.deepEqual(await absenceOf({ sidecar }, edges, fleet), {
+  assert.deepEqual(await absenceOf({ sidecar }, edges), {
     lost: [],
     excused: [],
     notes: [],
   });
-  assert.equal((await absenceOf({}, edges, [fleet[0]!])).lost.length, 2);
   assert.deepEqual(await calls(), []);
+  assert.equal((await absenceOf({}, edges)).lost.length, 2);
 });
 
 Deno.test("dialsOtherwise() tells of a switch to TLS and back, and of none at the first edge", async () => {
@@ -132,12 +132,12 @@ Deno.test("absenceOf() asks nobody about a paused edge, and says why it is away;
   const calls = await fakeKubectl([]);
   const pause = { reason: "rack move", until: "2026-12-04", end: Date.now() / 1000 + 60 };
   const paused = edges.map((edge) => ({ ...edge, pause }));
-  assert.deepEqual(await absenceOf({}, paused, fleet), {
+  assert.deepEqual(await absenceOf({}, paused), {
     lost: [],
     excused: paused,
     notes: ["paused until 2026-12-04 (rack move): 197, 198"],
   });
   assert.deepEqual(await calls(), []);
   const over = paused.map((edge) => ({ ...edge, pause: { ...pause, end: Date.now() / 1000 } }));
-  assert.equal((await absenceOf({}, over, [fleet[0]!])).lost.length, 2);
+  assert.equal((await absenceOf({}, over)).lost.length, 2);
 });

@@ -194,7 +194,6 @@ Deno.test("verifyBy() ends with 11 and every check that failed with its hop; it 
   const told: CheckVerdict[] = [];
   const context = {
     cluster: { ...CLUSTER, vars: { ...CLUSTER.vars, CLUSTER_NAME: "cluster-197-edge" } },
-    fleet: [],
     phase: (_: string, work: () => Promise<unknown>) => work(),
     notShown() {},
     found: (checks: CheckVerdict[]) => told.push(...checks),

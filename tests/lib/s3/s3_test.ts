@@ -21,9 +21,15 @@ import { type Rendered, renderedFleet } from "../../support/rendered_fixture.ts"
 import { inventoryOf } from "../../support/inventory.ts";
 
 function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("ca.pem")): Cluster {
-  return {
+  const cluster: Cluster = {
     id: "197",
+    name: "cluster-197-edge",
     role: "edge",
+    ...{ ip: "", sidecar: "", domain: "", nodes: [] },
+    keyIds: Object.fromEntries(
+      ["THANOS", "OPENSEARCH", "LONGHORN"].map((program) => `${program}_S3_ACCESS_KEY`)
+        .map((name) => [name, (vars as Record<string, string>)[name] || KEY.id]),
+    ),
     vars: {
       CLUSTER_NAME: "cluster-197-edge",
       KUBE_CONTEXT: "mkube-197",
@@ -48,18 +54,13 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
       ...vars,
     },
     sources: {},
-    fleet: [{
-      ...{ id: "197", name: "cluster-197-edge", role: "edge", ip: "", sidecar: "", domain: "" },
-      nodes: [],
-      keyIds: Object.fromEntries(
-        ["THANOS", "OPENSEARCH", "LONGHORN"].map((program) => `${program}_S3_ACCESS_KEY`)
-          .map((name) => [name, (vars as Record<string, string>)[name] || KEY.id]),
-      ),
-    }],
+    fleet: [],
     warnings: [],
     missing: [],
     s3Ca: ca,
   };
+  cluster.fleet.push(cluster);
+  return cluster;
 }
 
 /** A fake, a client of it, and the work. */
