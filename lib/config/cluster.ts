@@ -58,7 +58,12 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const door = centre ? `${centre.DOMAIN}:${centre.HTTP_NODE_PORT}` : "";
   const fleet: Cluster[] = [];
   fleet.push(...drafts.map((draft) => ({
-    ...known(draft),
+    id: draft.id,
+    name: String(draft.vars.CLUSTER_NAME),
+    role: draft.vars.CLUSTER_ROLE as Role,
+    sidecar: sidecarOf(draft.vars),
+    nodes: nodesOf(draft.vars),
+    pause: pauseIn(draft.vars),
     ...withComputed(draft, door, authorities.get(String(draft.vars.S3_CA_FILE))),
     fleet,
     digests,
@@ -85,22 +90,8 @@ function refusal(problems: string[], drafts: Candidate[]): DeployError {
   });
 }
 
-/** What other clusters go by. */
-function known({ id, vars }: Candidate) {
-  return {
-    id,
-    name: String(vars.CLUSTER_NAME),
-    role: vars.CLUSTER_ROLE as Role,
-    ip: String(vars.NODE_IP),
-    sidecar: sidecarOf(vars),
-    nodes: [...new Set([`${vars.NODE_IP}/32`, ...String(vars.NODE_NETWORKS).split(",")])]
-      .filter(Boolean),
-    domain: String(vars.DOMAIN),
-    pause: pauseIn(vars),
-    keyIds: Object.fromEntries(
-      KEY_IDS.map((name) => [name, String(vars[name] || vars.S3_ACCESS_KEY || "")]),
-    ),
-  };
+function nodesOf({ NODE_IP, NODE_NETWORKS }: Vars): string[] {
+  return [...new Set([`${NODE_IP}/32`, ...String(NODE_NETWORKS).split(",")])].filter(Boolean);
 }
 
 /** Settings with the key id of a program. */

@@ -29,19 +29,14 @@ export function pauseWords({ reason, until }: Pause): string {
 
 /** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
 export interface Cluster {
-  // Up to keyIds what the others go by.
   id: string;
   name: string;
   role: Role;
-  ip: string;
   /** HOST:PORT at which the centre dials its sidecar. */
   sidecar: string;
   /** Where its connections come from, and its nodes are, in CIDR notation: NODE_IP, then NODE_NETWORKS. */
   nodes: string[];
-  domain: string;
   pause?: Pause;
-  /** Id of the S3 key of each program, by the setting that holds it; no secret. */
-  keyIds: Record<string, string>;
   /** Every setting, what is computed (end of env/README.md), and versions; paths as written. */
   vars: Vars;
   /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */

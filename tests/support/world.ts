@@ -103,9 +103,9 @@ const NODE_DISK = {
 const MANAGED = { "index.plugins.index_state_management.policy_id": "logs-retention" };
 
 function healthy(cluster: Cluster, objects: Manifest[]): [RegExp, unknown][] {
-  const sidecars = cluster.fleet.map(({ name, role, ip }) => (
+  const sidecars = cluster.fleet.map(({ name, role, sidecar }) => (
     {
-      name: role === "central" ? "10.244.0.12:10901" : `${ip}:30901`,
+      name: role === "central" ? "10.244.0.12:10901" : sidecar,
       lastError: null,
       labelSets: [{ cluster: name }],
     }

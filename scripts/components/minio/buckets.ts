@@ -32,7 +32,7 @@ export function bucketsOf(cluster: Cluster) {
 
 /** The clusters whose program has this key. */
 export function holdersOf({ fleet }: Cluster, program: string, keyId: string): Cluster[] {
-  return fleet.filter(({ keyIds }) => keyIds[`${program}_S3_ACCESS_KEY`] === keyId);
+  return fleet.filter((one) => keyOf(one, program).accessKey === keyId);
 }
 
 /** The bucket of a program. */

@@ -298,7 +298,7 @@ test("P7: a site that was deployed before gets the new rights by a deploy, and p
   const fleet = base.fleet.map((peer) =>
     peer.role === "edge" ? peer : {
       ...peer,
-      keyIds: { ...peer.keyIds, THANOS_S3_ACCESS_KEY: "central-alone" },
+      vars: { ...peer.vars, THANOS_S3_ACCESS_KEY: "central-alone" },
     }
   );
   const cluster = { ...base, fleet };

@@ -230,7 +230,7 @@ const KNOWN_TARGETS: Record<string, Targets> = {
 };
 
 function ips({ fleet }: Cluster, role: string): string[] {
-  return fleet.filter((peer) => peer.role === role).map(({ ip }) => ip);
+  return fleet.filter((peer) => peer.role === role).map((peer) => text(peer, "NODE_IP"));
 }
 
 /** Whether labels fit a selector of labels. */

@@ -37,7 +37,6 @@ function grown(cluster: Cluster): Cluster {
     ...cluster.fleet[1]!,
     id: "199",
     name: "cluster-199-edge",
-    ip: "192.168.101.199",
     sidecar: "192.168.101.199:30901",
   };
   return { ...cluster, fleet: [...cluster.fleet, peer] };

@@ -93,8 +93,8 @@ Deno.test("V1: absenceOf() excuses an edge without a context, unless the bucket 
 });
 
 Deno.test("absenceOf() asks nobody about edges that Query sees, and misses those it cannot ask about", async () => {
-  const sidecar = edges.map(({ ip, name }) => (
-    { name: `${ip}:30901`, lastError: null, labelSets: [{ cluster: name }] }
+  const sidecar = edges.map(({ sidecar, name }) => (
+    { name: sidecar, lastError: null, labelSets: [{ cluster: name }] }
   ));
   const calls = await fakeKubectl([]);
   assert.deepEqual(await absenceOf({ sidecar }, edges), {

@@ -40,7 +40,11 @@ Deno.test("loadFleet() gives typed values, computed ones and the fleet", async (
   assert.equal(text(edge, "S3_HOST"), "172.20.40.21:30001");
   assert.equal(text(edge, "S3_BASE_PATH"), "cluster-197");
   assert.equal(text(edge, "API_HOST"), "192.168.101.197");
-  assert.deepEqual(edge.fleet.map(({ ip }) => ip.split(".")[3]), ["196", "197", "198"]);
+  assert.deepEqual(edge.fleet.map(({ sidecar }) => sidecar.split(/[.:]/)[3]), [
+    "196",
+    "197",
+    "198",
+  ]);
   assert.equal(edge.sources.NODE_IP, "env/cluster-197.env:6");
   assert.throws(() => text(edge, "NO_SUCH_SETTING"), { exitCode: 1 });
   assert.throws(() => number(edge, "DOMAIN"), { exitCode: 1 });

@@ -25,11 +25,7 @@ function clusterFor(endpoint: string, vars = {}, ca: string | undefined = pem("c
     id: "197",
     name: "cluster-197-edge",
     role: "edge",
-    ...{ ip: "", sidecar: "", domain: "", nodes: [] },
-    keyIds: Object.fromEntries(
-      ["THANOS", "OPENSEARCH", "LONGHORN"].map((program) => `${program}_S3_ACCESS_KEY`)
-        .map((name) => [name, (vars as Record<string, string>)[name] || KEY.id]),
-    ),
+    ...{ sidecar: "", nodes: [] },
     vars: {
       CLUSTER_NAME: "cluster-197-edge",
       KUBE_CONTEXT: "mkube-197",
