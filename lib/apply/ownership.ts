@@ -3,7 +3,7 @@
 import { type Cluster, text } from "../core/cluster.ts";
 import { entriesOf, ownFields, withPeoplesFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
-import { thereAmong } from "./live.ts";
+import { namedOf, thereAmong } from "./live.ts";
 import { resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
@@ -95,23 +95,21 @@ export async function thereBefore(
  */
 export async function takeOver({ cluster, takes }: Inventory, wanted: Manifest): Promise<void> {
   const { name, namespace } = wanted.metadata;
-  const object = [resourceOf(wanted), name];
   const where = namespace ? ["--namespace", namespace] : [];
-  const flags = ["--show-managed-fields", "--ignore-not-found", "--output", "json"];
   for (let tries = 1;; tries++) {
-    const answer = await kubectl(["get", ...object, ...where, ...flags], { cluster });
+    const live = (await namedOf(cluster, [wanted])).get(idOf(wanted));
     // Gone meanwhile: it is made anew.
-    if (!answer.trim()) return;
-    const live = JSON.parse(answer);
+    if (!live) return;
     const patch = [
       { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live, takes) },
       // Refused when somebody else has written meanwhile.
       { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
     ];
     // Of many fields it is longer than an argument can be.
-    const words = ["patch", ...object, ...where, "--type=json", "--patch-file=/dev/stdin"];
+    const words = ["patch", resourceOf(wanted), name, ...where];
+    const flags = ["--type=json", "--patch-file=/dev/stdin"];
     try {
-      await kubectl(words, { cluster, input: JSON.stringify(patch) });
+      await kubectl([...words, ...flags], { cluster, input: JSON.stringify(patch) });
       return;
     } catch (error) {
       if (!(error instanceof KubectlError) || tries === TRIES) throw error;

@@ -12,7 +12,7 @@ import { isTransient, retried } from "../kube/retry.ts";
  * How kubectl is told to apply. The API server refuses unknown fields and double keys of a server-side apply
  * by itself; for the same check kubectl would first read the schema of everything (seconds, after new CRDs).
  */
-export const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=false"];
+const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=false"];
 
 /** Flags of an apply that only tells what would come of it. */
 export const DRY_RUN = ["--dry-run=server"];

@@ -7,10 +7,10 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import type { Inventory } from "./inventory.ts";
 import { byId } from "./live.ts";
 import { kubectl } from "../kube/kubectl.ts";
-import { asList, idOf, inWaves, isOurs, type Manifest, OWNER } from "../core/object.ts";
+import { idOf, inWaves, isOurs, type Manifest, OWNER } from "../core/object.ts";
 import { bytesOf } from "../core/quantity.ts";
 import { retried } from "../kube/retry.ts";
-import { APPLY, DRY_RUN } from "./send.ts";
+import { DRY_RUN, sendList } from "./send.ts";
 import { storageClasses } from "../kube/storage_class.ts";
 
 /** A live claim, and the larger size that it should ask for. */
@@ -98,7 +98,11 @@ export async function growVolumes(
   const held = operated.map((object) => ({ ...object, spec: { ...object.spec, paused: true } }));
   // The resources may have fields that only the definitions of the same step know.
   const changes = held.length > 0 ? await apply(inventory, inWaves(objects)[0], { say }) : [];
-  await tryOut(cluster, [...withLiveSizes(objects, outdated), ...held]);
+  // Throws when the API server would refuse one of them. Forced: a conflict is the business of the apply, and a
+  // StatefulSet that is made anew has none.
+  const tried = [...withLiveSizes(objects, outdated), ...held];
+  const flags = [...DRY_RUN, "--force-conflicts"];
+  if (tried.length > 0) await retried(() => sendList(cluster, tried, flags));
   for (const { claim, size } of told) await retried(() => request(cluster, claim, size));
   await apply(inventory, held, { say });
   for (const { metadata: { namespace, name } } of outdated) {
@@ -120,14 +124,6 @@ function withLiveSizes(objects: Manifest[], outdated: Manifest[]): Manifest[] {
   const sets = byId(outdated);
   return objects.filter((object) => sets.has(idOf(object)))
     .map((object) => withTemplateSizes(object, sets.get(idOf(object))!));
-}
-
-/** Throws when the API server would refuse one of the objects. */
-async function tryOut(cluster: Cluster, objects: Manifest[]): Promise<void> {
-  if (objects.length === 0) return;
-  // Forced: a conflict is the business of the apply, and a StatefulSet that is made anew has none.
-  const flags = [...APPLY, ...DRY_RUN, "-f", "-"];
-  await retried(() => kubectl(flags, { cluster, input: asList(objects) }));
 }
 
 /** A copy of a StatefulSet with the sizes that the templates of another one ask for. */

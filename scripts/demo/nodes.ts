@@ -1,8 +1,8 @@
 // What a simulated cluster has besides its control plane: a node, a StorageClass, volumes.
-import { APPLY } from "../../lib/apply/send.ts";
+import { sendList } from "../../lib/apply/send.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { asList, type Manifest } from "../../lib/core/object.ts";
+import type { Manifest } from "../../lib/core/object.ts";
 import { renderFile } from "../../lib/render/render.ts";
 
 // More than the claims of a cluster.
@@ -22,5 +22,5 @@ export async function createNodes(cluster: Cluster): Promise<void> {
   const there = await kubectl(words, { cluster });
   const names = new Set(there.split("\n").map((line) => line.split("/")[1]));
   if (items.every(({ metadata }) => names.has(metadata.name))) return;
-  await kubectl([...APPLY, "-f", "-"], { cluster, input: asList(items) });
+  await sendList(cluster, items);
 }

@@ -58,7 +58,7 @@ function site(live: Manifest[], allowVolumeExpansion = true): Reply[] {
     { on: "get storageclasses", stdout: JSON.stringify({ items: classes }) },
     { on: " patch | delete " },
     { on: " get ", stdout: listOf() },
-    { on: "--dry-run=server" },
+    { on: "--dry-run=server", stdout: listOf() },
     { on: " apply ", stdout: listOf(resource("20Gi")) },
   ];
 }
