@@ -8,8 +8,8 @@ import { keep } from "../apply/apply.ts";
 import { Inventory } from "../apply/inventory.ts";
 import { plan, type Planned } from "./plan.ts";
 import { Report } from "../io/report.ts";
-import type { StepContext } from "./context.ts";
-import { desired, notRun, runStep, type Step, type StepResult } from "./step.ts";
+import type { StepContext, StepResult } from "./context.ts";
+import { desired, notRun, runStep, type Step } from "./step.ts";
 
 /** Seconds that another run at central is waited for; one that is gone is known to be so by then. */
 const PATIENCE = 100;

@@ -41,17 +41,25 @@ export interface StepContext {
   changed(what: string): void;
 }
 
-/** What is kept of a step, by its name. */
-interface Tally {
+/** How a step ended on one cluster. */
+export interface StepResult {
   step: string;
+  state: "ok" | "failed" | "skipped" | "not run";
+  objects: number;
+  /** Ids of the objects that the step wants there. */
+  wanted: string[];
   changed: number;
+  seconds: number;
+  /** Phases that simulated nodes or stand-ins could not show. */
   notShown: string[];
+  /** Of one that only looks. */
   checks?: CheckVerdict[];
+  error?: unknown;
 }
 
 /** What the context of a step is made of. */
 interface Parts extends Pick<StepContext, "inventory" | "objects" | "report"> {
-  result: Tally;
+  result: StepResult;
   /** Gets what goes on when the step is done. */
   besides: Promise<void>[];
   /** Told of a failure of that. */

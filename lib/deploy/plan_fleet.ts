@@ -34,26 +34,19 @@ export async function planFleet(
   { central, take }: { central?: Cluster; take?: string[] } = {},
 ): Promise<ClusterPlan[]> {
   const ids = clusters.map(({ id }) => id);
-  const plans = await sideBySide(
-    central ? [...clusters, central] : clusters,
-    CLUSTERS_AT_ONCE,
-    (cluster) =>
-      planned(cluster, async () => {
-        if (cluster === central) return await planCentral(steps, ids, central, take);
-        return await planSteps(steps, new Inventory(await connect(cluster), take), true);
-      }),
-  );
-  return plans.filter(({ cluster, entries, error }) =>
-    cluster !== central || entries.length > 0 || error
-  ).map((one) => one.cluster === central ? { ...one, told: ids } : one);
-}
-
-async function planned(cluster: Cluster, look: () => Promise<Planned[]>): Promise<ClusterPlan> {
-  try {
-    return { cluster, entries: await look() };
-  } catch (error) {
-    return { cluster, entries: [], error };
-  }
+  const all = central ? [...clusters, central] : clusters;
+  const plans = await sideBySide(all, CLUSTERS_AT_ONCE, async (cluster): Promise<ClusterPlan> => {
+    const told = cluster === central ? ids : undefined;
+    try {
+      const entries = told
+        ? await planCentral(steps, told, cluster, take)
+        : await planSteps(steps, new Inventory(await connect(cluster), take), true);
+      return { cluster, entries, told };
+    } catch (error) {
+      return { cluster, entries: [], error, told };
+    }
+  });
+  return plans.filter(({ entries, error, told }) => !told || entries.length > 0 || error);
 }
 
 /** The plan of these steps, `all` that there are or some, on one cluster: of objects, then of resources. */

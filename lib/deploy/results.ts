@@ -4,7 +4,8 @@ import { type Cluster, flag, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
 import { counted, FEW, shortList } from "../core/short_list.ts";
 import { documentOf, Report, table, worstCode } from "../io/report.ts";
-import type { Step, StepResult } from "./step.ts";
+import type { StepResult } from "./context.ts";
+import type { Step } from "./step.ts";
 
 /** How a run ended on one cluster. */
 export interface ClusterResult {

@@ -1,9 +1,9 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
 import type { Inventory } from "../apply/inventory.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import type { Check, CheckVerdict } from "../core/check.ts";
+import type { Check } from "../core/check.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { contextOf, type StepContext } from "./context.ts";
+import { contextOf, type StepContext, type StepResult } from "./context.ts";
 import { hasRun } from "../kube/deployed.ts";
 import { idOf, type Manifest, signed } from "../core/object.ts";
 import { type Report } from "../io/report.ts";
@@ -63,22 +63,6 @@ export interface StepDefinition {
 
 export interface Step extends StepDefinition {
   needs: string[];
-}
-
-/** How a step ended on one cluster. */
-export interface StepResult {
-  step: string;
-  state: "ok" | "failed" | "skipped" | "not run";
-  objects: number;
-  /** Ids of the objects that the step wants there. */
-  wanted: string[];
-  changed: number;
-  seconds: number;
-  /** Phases that simulated nodes or stand-ins could not show. */
-  notShown: string[];
-  /** Of one that only looks. */
-  checks?: CheckVerdict[];
-  error?: unknown;
 }
 
 /** Declares a step. */
