@@ -16,14 +16,13 @@ export const NOW = 1_800_000_000;
 
 /** A fleet of so many clusters: the three of env/, and more edges like the last. */
 export function fleetOf(count: number): Cluster[] {
-  const peers = Array.from({ length: count }, (_, index) => {
-    const id = String(196 + index);
-    return { ...fleet[Math.min(index, 2)]!.fleet[Math.min(index, 2)]!, id, name: nameOf(id) };
-  });
-  return peers.map(({ id, name }, index) => {
-    const like = fleet[Math.min(index, 2)]!;
-    return { ...like, id, vars: { ...like.vars, CLUSTER_NAME: name }, fleet: peers };
-  });
+  const clusters: Cluster[] = [];
+  for (let index = 0; index < count; index++) {
+    const like = fleet[Math.min(index, 2)]!, id = String(196 + index), name = nameOf(id);
+    const vars = { ...like.vars, CLUSTER_NAME: name };
+    clusters.push({ ...like, id, name, vars, fleet: clusters });
+  }
+  return clusters;
 }
 
 /** The name of a cluster of {@link fleetOf}. */

@@ -72,14 +72,12 @@ export async function firingOf(
   const shown = counted.filter(({ metric }) => severityOf(metric));
   const names = new Set(shown.map(({ metric }) => metric.alertname!));
   const texts = await orNull(textsOf(ask, names), "what alerts mean", unsaid) ?? [];
-  const peers = fleet[0]!.fleet;
   return shown.map(({ metric, value }): Firing => {
-    const home = aboutOf({ cluster: metric.ruler_cluster ?? metric.cluster! }, peers);
-    const teller = fleet.find(({ id }) => id === home.id)!;
+    const teller = aboutOf({ cluster: metric.ruler_cluster ?? metric.cluster! }, fleet);
     const told = texts.find(({ labels }) => SAME.every((name) => labels[name] === metric[name]));
     const link = told?.annotations.runbook_url;
     return {
-      cluster: aboutOf(metric, peers).id,
+      cluster: aboutOf(metric, fleet).id,
       severity: severityOf(metric)!,
       alert: metric.alertname!,
       count: Number(value[1]),
