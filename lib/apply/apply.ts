@@ -18,30 +18,14 @@ import { sendAll, sendList } from "./send.ts";
 import { until } from "../io/wait.ts";
 import { shortList } from "../core/short_list.ts";
 
-export interface ApplyOptions {
-  /** Told what is taken back or replaced. */
-  say?: (text: string) => void;
-  /** Ids of the objects that may be deleted and created where a field of them cannot change. */
-  replace?: ReadonlySet<string>;
-}
-
 /**
  * Applies the objects that are not there as wanted, definitions first, and tells what was changed. What
  * does not need a new definition goes on while the API server takes that in.
  */
-export async function apply(
-  inventory: Inventory,
-  objects: Manifest[],
-  options: ApplyOptions = {},
-): Promise<Change[]> {
+export async function apply(inventory: Inventory, objects: Manifest[]): Promise<Change[]> {
   if (objects.length === 0) return [];
   const [definitions, rest] = inWaves(objects.map(withHash));
-  const { live: before, unserved } = await thereBefore(
-    inventory,
-    definitions,
-    rest,
-    options.say,
-  );
+  const { live: before, unserved } = await thereBefore(inventory, definitions, rest);
   const crds = definitions.filter((object) =>
     isDefinition(object) &&
     (isStale(inventory, before, object) || unserved.some((one) => defines(object, one)))
@@ -50,12 +34,12 @@ export async function apply(
     rest,
     (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
   );
-  const defined = await applyWave(inventory, definitions, before, options);
+  const defined = await applyWave(inventory, definitions, before);
   const [applied] = await Promise.all([
-    applyWave(inventory, plain, before, options),
+    applyWave(inventory, plain, before),
     crds.length > 0 ? established(inventory.cluster, crds) : undefined,
   ]);
-  return [...defined, ...applied, ...await applyWave(inventory, custom, before, options)];
+  return [...defined, ...applied, ...await applyWave(inventory, custom, before)];
 }
 
 /**
@@ -85,12 +69,11 @@ async function applyWave(
   inventory: Inventory,
   objects: Manifest[],
   before: ById,
-  options: ApplyOptions,
 ): Promise<Change[]> {
   if (objects.length === 0) return [];
   const stale = objects.filter((object) => isStale(inventory, before, object));
-  await forget(inventory, stale, before, options);
-  const after: ById = stale.length > 0 ? await send(inventory, stale, before, options) : new Map();
+  await forget(inventory, stale, before);
+  const after: ById = stale.length > 0 ? await send(inventory, stale, before) : new Map();
   await inventory.note(after.values());
   const sent = new Set(stale);
   return objects.map((object) => {
@@ -104,15 +87,10 @@ async function applyWave(
 }
 
 /** Waits for those that are being deleted, and forgets them and what goes with them: all of it is made anew. */
-async function forget(
-  inventory: Inventory,
-  objects: Manifest[],
-  before: ById,
-  { say }: ApplyOptions,
-): Promise<void> {
+async function forget(inventory: Inventory, objects: Manifest[], before: ById): Promise<void> {
   const going = objects.flatMap((object) => before.get(idOf(object)) ?? []).filter(isGoing);
   if (going.length === 0) return;
-  await awaitGone(inventory.cluster, going, say);
+  await awaitGone(inventory.cluster, going, inventory.say);
   inventory.refresh();
   for (const [id, object] of before) {
     if (going.some((one) => one === object || goesWith(one, object))) before.delete(id);
@@ -120,13 +98,9 @@ async function forget(
 }
 
 /** Sends the objects; what people have added is ours before, and of what was theirs afterwards. */
-async function send(
-  inventory: Inventory,
-  objects: Manifest[],
-  before: ById,
-  { say = () => {}, replace = new Set() }: ApplyOptions,
-): Promise<Map<string, Manifest>> {
-  const takeFrom = async (live: Map<string, Manifest>) => {
+async function send(inventory: Inventory, objects: Manifest[], before: ById): Promise<ById> {
+  const { say } = inventory;
+  const takeFrom = async (live: ById) => {
     const touched: Manifest[] = [];
     for (const object of objects) {
       const found = live.get(idOf(object));
@@ -145,11 +119,11 @@ async function send(
   }
   await takeFrom(before);
   const after = await sendAll(inventory, objects)
-    .catch((error) => applyRefused(inventory, objects, error, { say, replace }));
+    .catch((error) => applyRefused(inventory, objects, error));
   const adopted = await takeFrom(after);
   if (adopted.length === 0) return after;
   const again = await retried(() => sendList(inventory.cluster, adopted))
-    .catch((error) => applyRefused(inventory, adopted, error, { say, replace }));
+    .catch((error) => applyRefused(inventory, adopted, error));
   return new Map([...after, ...again]);
 }
 

@@ -28,11 +28,23 @@ interface Look {
 /** How long a look is good for, in ms: steps with nothing to do follow each other within seconds. */
 const YOUNG = 20_000;
 
-/** What is known of ours on one cluster; the looks of one run share it. */
+/** What a run may do to what is there, and who hears of it. */
+export interface Powers {
+  /** Programs whose fields, beside ours, are taken away as those of people are. */
+  take?: string[];
+  /** Ids of objects that may be deleted and created where a field of them cannot change. */
+  replace?: ReadonlySet<string>;
+  /** Told what is taken back or replaced. */
+  say?: (text: string) => void;
+}
+
+/** What is known of ours on one cluster, and what its run may do there; the looks of one run share it. */
 export class Inventory {
   readonly cluster: Cluster;
   /** Whether what a program of this name has written beside us is taken away. */
   readonly takes: (manager: string) => boolean;
+  readonly replace: ReadonlySet<string>;
+  readonly say: (text: string) => void;
   /** What is kept, a line for each object; undefined: it is lost, or an older revision has kept kinds alone. */
   #kept?: string[];
   /** Every kind that was deployed; undefined: nobody knows, so it may be any. */
@@ -41,9 +53,14 @@ export class Inventory {
   #unserved = new Set<string>();
   #last?: { at: number; look: Promise<Look> };
 
-  /** Of a cluster that {@link connect} has seen; `take` names programs whose fields are to be taken away. */
-  constructor({ cluster, kept, isNew }: Connection, take: string[] = []) {
+  /** Of a cluster that {@link connect} has seen. */
+  constructor(
+    { cluster, kept, isNew }: Connection,
+    { take = [], replace = new Set(), say = () => {} }: Powers = {},
+  ) {
     this.cluster = cluster;
+    this.replace = replace;
+    this.say = say;
     this.takes = (manager) => isPerson(manager) || take.includes(manager);
     this.keeps(isNew ? { objects: "" } : kept?.data);
   }

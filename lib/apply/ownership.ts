@@ -49,16 +49,15 @@ export interface Before {
 }
 
 /**
- * Looks at what is there; `say` is told what was a person's and is ours from now on.
+ * Looks at what is there, and says what was a person's and is ours from now on.
  * @throws {DeployError} exit 6, before anything is sent, when another deployer has something.
  */
 export async function thereBefore(
   inventory: Inventory,
   definitions: Manifest[],
   rest: Manifest[],
-  say: (text: string) => void = () => {},
 ): Promise<Before> {
-  const { cluster } = inventory;
+  const { cluster, say } = inventory;
   const live = await inventory.live();
   const unknown = definitions.filter((object) => !live.has(idOf(object)));
   const others = await thereAmong(cluster, unknown);

@@ -11,12 +11,6 @@ import { retried } from "../kube/retry.ts";
 import { rejectedOf, sendList } from "./send.ts";
 import { kubectl } from "../kube/kubectl.ts";
 
-/** How refused objects are dealt with; see {@link ApplyOptions} of apply.ts. */
-interface Options {
-  say: (text: string) => void;
-  replace: ReadonlySet<string>;
-}
-
 /**
  * Applies the refused ones of a List one by one and gives all of it as it is then. Fields that a person
  * changed with kubectl are taken back; other managers keep theirs.
@@ -27,7 +21,6 @@ export async function applyRefused(
   inventory: Inventory,
   objects: Manifest[],
   cause: unknown,
-  options: Options,
 ): Promise<Map<string, Manifest>> {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
   const { cluster } = inventory;
@@ -37,7 +30,7 @@ export async function applyRefused(
   for (const object of await rejectedOf(cluster, objects)) {
     try {
       // What the List has waited for need not be waited for again with each of them.
-      const found = await applyOne(inventory, object, options, cause.transient);
+      const found = await applyOne(inventory, object, cause.transient);
       for (const [id, one] of found) after.set(id, one);
     } catch (error) {
       if (!(error instanceof KubectlError)) throw error;
@@ -82,15 +75,15 @@ export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlErr
 async function applyOne(
   inventory: Inventory,
   object: Manifest,
-  { say, replace }: Options,
   waited: boolean,
 ): Promise<Map<string, Manifest>> {
+  const { cluster, replace, say } = inventory;
   try {
     return await applyOrTakeBack(inventory, object, { say, waited });
   } catch (error) {
     if (!(error instanceof KubectlError) || !cannotChange(error)) throw error;
     if (!replace.has(idOf(object)) || neverReplaced(object)) throw error;
-    await replaced(inventory.cluster, object, say);
+    await replaced(cluster, object, say);
     return new Map();
   }
 }

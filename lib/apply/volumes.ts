@@ -1,7 +1,7 @@
 // Sizes of volumes. A claim may grow, but the template it was made from (of a StatefulSet) is immutable,
 // and an operator that meets that deletes the StatefulSet and its pods with it. So the claims are grown
 // here, and the StatefulSet is taken away from its pods, which go on, to be made again for them.
-import { apply, type ApplyOptions } from "./apply.ts";
+import { apply } from "./apply.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import type { Inventory } from "./inventory.ts";
@@ -86,25 +86,21 @@ async function setsAndClaims(cluster: Cluster): Promise<Manifest[]> {
  * @throws {DeployError} as {@link volumeGrowth} does, or for an object that the API server would
  *   refuse, with no volume and no StatefulSet touched.
  */
-export async function growVolumes(
-  inventory: Inventory,
-  objects: Manifest[],
-  { say = () => {} }: ApplyOptions = {},
-): Promise<string[]> {
-  const { cluster } = inventory;
+export async function growVolumes(inventory: Inventory, objects: Manifest[]): Promise<string[]> {
+  const { cluster, say } = inventory;
   const { resizes, outdated, operated } = await volumeGrowth(cluster, objects);
   const told = resizes.filter(({ applied }) => !applied);
   // Our own field: the apply that follows does not have it, so the API server takes it away again.
   const held = operated.map((object) => ({ ...object, spec: { ...object.spec, paused: true } }));
   // The resources may have fields that only the definitions of the same step know.
-  const changes = held.length > 0 ? await apply(inventory, inWaves(objects)[0], { say }) : [];
+  const changes = held.length > 0 ? await apply(inventory, inWaves(objects)[0]) : [];
   // Throws when the API server would refuse one of them. Forced: a conflict is the business of the apply, and a
   // StatefulSet that is made anew has none.
   const tried = [...withLiveSizes(objects, outdated), ...held];
   const flags = [...DRY_RUN, "--force-conflicts"];
   if (tried.length > 0) await retried(() => sendList(cluster, tried, flags));
   for (const { claim, size } of told) await retried(() => request(cluster, claim, size));
-  await apply(inventory, held, { say });
+  await apply(inventory, held);
   for (const { metadata: { namespace, name } } of outdated) {
     say(`StatefulSet/${namespace}/${name} is made again for larger volumes; its pods go on`);
     const away = ["delete", "statefulset", name, "-n", namespace!, "--cascade=orphan"];

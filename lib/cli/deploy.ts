@@ -81,7 +81,7 @@ export async function deploy(
         const { cluster } = inventory;
         const now = wave.includes(cluster)
           ? await planSteps(steps, inventory, all)
-          : await planCentral(steps, wave.map(({ id }) => id), cluster, take);
+          : await planCentral(steps, wave.map(({ id }) => id), cluster, { take });
         refuseMoved(approved, cluster, now);
       }),
       central: centre,

@@ -5,7 +5,7 @@ import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
 import { lock } from "../kube/lock.ts";
 import { connect } from "../kube/target.ts";
 import { keep } from "../apply/apply.ts";
-import { Inventory } from "../apply/inventory.ts";
+import { Inventory, type Powers } from "../apply/inventory.ts";
 import { plan, type Planned } from "./plan.ts";
 import { Report } from "../io/report.ts";
 import type { StepContext, StepResult } from "./context.ts";
@@ -36,21 +36,21 @@ export async function tellCentral(
   steps: Step[],
   edgesWith: (step: Step) => string[],
   central: Cluster,
-  { approve, stealLock, take }: {
+  { approve, stealLock, ...allowed }: Pick<Powers, "take" | "replace"> & {
     approve?: (inventory: Inventory) => Promise<void>;
     stealLock?: boolean;
-    take?: string[];
   } = {},
 ): Promise<StepResult[]> {
   const results: StepResult[] = [];
   const report = new Report(`${central.id} | `);
+  const powers = { ...allowed, say: report.note };
   const options = { steal: stealLock, patience: PATIENCE, say: report.warn };
   for (const news of newsOf(steps, edgesWith, central)) {
     const { part } = news;
     try {
-      const { lease, inventory: seen } = await reachCentral(part, central, take);
+      const { lease, inventory: seen } = await reachCentral(part, central, powers);
       await using held = await lock(central, lease, options);
-      const inventory = held.hasWaited ? new Inventory(await connect(central), take) : seen;
+      const inventory = held.hasWaited ? new Inventory(await connect(central), powers) : seen;
       await approve?.(inventory);
       const run = async (context: StepContext) => {
         await keep(inventory, context.objects);
@@ -71,11 +71,11 @@ export async function planCentral(
   steps: Step[],
   edges: string[],
   central: Cluster,
-  take?: string[],
+  powers?: Powers,
 ): Promise<Planned[]> {
   const plans = newsOf(steps, () => edges, central).map(async (news) => {
     const { part } = news;
-    const reached = await reachCentral(part, central, take).catch((error): undefined => {
+    const reached = await reachCentral(part, central, powers).catch((error): undefined => {
       if (isCutOff(error)) throw error;
       tellMissed(news, central, error);
     });
@@ -87,9 +87,9 @@ export async function planCentral(
 }
 
 /** What is known of central. @throws {DeployError} where it cannot be told. */
-async function reachCentral(part: Step, central: Cluster, take?: string[]) {
+async function reachCentral(part: Step, central: Cluster, powers?: Powers) {
   const connection = await connect(central);
-  const inventory = new Inventory(connection, take);
+  const inventory = new Inventory(connection, powers);
   const isThere = async () => {
     const deltas = await inventory.deltas(await desired(part, central));
     return [...deltas.values()].some(({ state }) => state !== "missing");

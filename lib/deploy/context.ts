@@ -64,12 +64,11 @@ interface Parts extends Pick<StepContext, "inventory" | "objects" | "report"> {
   besides: Promise<void>[];
   /** Told of a failure of that. */
   failed: (error: unknown) => void;
-  replace?: ReadonlySet<string>;
 }
 
 /** The context of one step on a cluster. */
 export function contextOf(parts: Parts): StepContext {
-  const { inventory, objects, report, result, besides, failed, replace } = parts;
+  const { inventory, objects, report, result, besides, failed } = parts;
   const { cluster } = inventory;
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
@@ -110,9 +109,8 @@ export function contextOf(parts: Parts): StepContext {
     async apply(objects) {
       const stale = await staleAmong(inventory, objects);
       if (stale.length === 0) return;
-      const { note: say } = report;
-      for (const growth of await growVolumes(inventory, stale, { say })) changed(growth);
-      const changes = await apply(inventory, objects, { say, replace });
+      for (const growth of await growVolumes(inventory, stale)) changed(growth);
+      const changes = await apply(inventory, objects);
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },

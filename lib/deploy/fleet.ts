@@ -4,7 +4,7 @@ import { tellCentral } from "./central.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { isCutOff } from "../core/error.ts";
 import { connect } from "../kube/target.ts";
-import { Inventory } from "../apply/inventory.ts";
+import { Inventory, type Powers } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import type { Manifest } from "../core/object.ts";
@@ -15,17 +15,13 @@ import { type ClusterResult, hasFailed } from "./results.ts";
 import { desired, notRun, runStep, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
 
-export interface DeployOptions extends TidyOptions {
+export interface DeployOptions extends TidyOptions, Pick<Powers, "take" | "replace"> {
   /** Accept that the cluster was rebuilt (another kube-system UID). */
   adopt?: boolean;
   /** Throws when a cluster, which is locked by then, is not what the operator has approved. */
   approve?: (inventory: Inventory) => Promise<void>;
-  /** Programs whose fields, beside ours, are taken away as those of people are. */
-  take?: string[];
   /** Deploy though another run holds the cluster's lock. */
   stealLock?: boolean;
-  /** Ids of objects that may be deleted and created where a field of them cannot change. */
-  replace?: ReadonlySet<string>;
   /** Clusters that may fail before the others begin no further step. */
   maxFailures?: number;
   /** The central cluster: when it is none of those deployed it is told what it has to know of them. */
@@ -49,7 +45,7 @@ export async function deployFleet(
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
     result: { cluster, steps: [] },
   }));
-  const { maxFailures = Infinity, replace } = options;
+  const { maxFailures = Infinity } = options;
   const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
   for (const { report } of runs) report.now("not begun", true);
   // One that waits holds no lock.
@@ -66,7 +62,7 @@ export async function deployFleet(
         result.error = error;
       }
     }
-    await runSteps(own, run, { replace, stopped, wanted });
+    await runSteps(own, run, { stopped, wanted });
     if (!wanted) return;
     const inventory = run.inventory!;
     result.steps.push(...await nameSurplus(own, result.steps, inventory, report, options));
@@ -99,9 +95,9 @@ async function begin(
   held: AsyncDisposableStack,
   options: DeployOptions,
 ): Promise<Wanted> {
-  const { cluster, report } = run;
+  const { cluster, report } = run, powers = { ...options, say: report.note };
   let connection = await connect(cluster, options);
-  let inventory = new Inventory(connection, options.take);
+  let inventory = new Inventory(connection, powers);
   let wanted: Wanted = new Map();
   if (steps.length > 0) {
     // The look and the rendering go on beside the lock; their failures are for those who want them.
@@ -115,7 +111,7 @@ async function begin(
     );
     if (hasWaited) {
       connection = await connect(cluster, options);
-      inventory = new Inventory(connection, options.take);
+      inventory = new Inventory(connection, powers);
     }
     wanted = new Map(await rendering);
     await options.approve?.(inventory);
@@ -144,9 +140,8 @@ interface Run {
 async function runSteps(
   steps: Step[],
   { report, result, inventory }: Run,
-  { stopped, replace, wanted }: {
+  { stopped, wanted }: {
     stopped: () => boolean;
-    replace?: ReadonlySet<string>;
     wanted?: Wanted;
   },
 ): Promise<void> {
@@ -163,7 +158,6 @@ async function runSteps(
     done.push(
       await runStep(step, inventory, report, {
         alone,
-        replace,
         besides,
         objects: wanted?.get(step),
       }),

@@ -5,7 +5,7 @@ import { ExitCode } from "../core/error.ts";
 import { OWNER } from "../core/object.ts";
 import { ageText } from "../core/quantity.ts";
 import { FEW, shortList } from "../core/short_list.ts";
-import { Inventory } from "../apply/inventory.ts";
+import { Inventory, type Powers } from "../apply/inventory.ts";
 import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { pruneCommand } from "../apply/prune.ts";
@@ -31,7 +31,7 @@ export interface ClusterPlan {
 export async function planFleet(
   steps: Step[],
   clusters: Cluster[],
-  { central, take }: { central?: Cluster; take?: string[] } = {},
+  { central, ...powers }: { central?: Cluster } & Pick<Powers, "take"> = {},
 ): Promise<ClusterPlan[]> {
   const ids = clusters.map(({ id }) => id);
   const all = central ? [...clusters, central] : clusters;
@@ -39,8 +39,8 @@ export async function planFleet(
     const told = cluster === central ? ids : undefined;
     try {
       const entries = told
-        ? await planCentral(steps, told, cluster, take)
-        : await planSteps(steps, new Inventory(await connect(cluster), take), true);
+        ? await planCentral(steps, told, cluster, powers)
+        : await planSteps(steps, new Inventory(await connect(cluster), powers), true);
       return { cluster, entries, told };
     } catch (error) {
       return { cluster, entries: [], error, told };

@@ -106,11 +106,10 @@ export async function runStep(
   step: Step,
   inventory: Inventory,
   report: Report,
-  { alone = false, replace, objects: known, besides = [] }: {
+  { alone = false, objects: known, besides = [] }: {
     alone?: boolean;
     /** Gets what goes on when the step is done; a failure of it is one of the result. */
     besides?: Promise<void>[];
-    replace?: ReadonlySet<string>;
     objects?: Manifest[];
   } = {},
 ): Promise<StepResult> {
@@ -135,7 +134,7 @@ export async function runStep(
     if (alone) await checkNeeds(step, objects, inventory);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    const parts = { inventory, objects, report, result, besides, failed, replace };
+    const parts = { inventory, objects, report, result, besides, failed };
     await step.run(contextOf(parts));
   } catch (error) {
     failed(error);

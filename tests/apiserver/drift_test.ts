@@ -303,7 +303,7 @@ Deno.test("E1, E8: what an unknown program writes beside us is told and stays; w
   const error = await applyTo(cluster, OBJECTS).catch((error) => error);
   assert.equal(error.exitCode, 6);
 
-  const taking = () => inventoryOf(cluster, OBJECTS, ["autoscaler"]);
+  const taking = () => inventoryOf(cluster, OBJECTS, { take: ["autoscaler"] });
   const told = await plan(taking(), OBJECTS, { steps: [] });
   const changes = await apply(taking(), OBJECTS);
   assert.deepEqual(

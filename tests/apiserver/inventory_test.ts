@@ -23,7 +23,7 @@ const others = signed([configMap("kept-b", "default", {})], OTHER);
 /** What is known at the start of a run. */
 async function begun(take?: string[]): Promise<Inventory> {
   const found = await live("configmap", KEPT, "kube-system").catch(() => undefined);
-  return new Inventory({ cluster, kept: found, isNew: !found }, take);
+  return new Inventory({ cluster, kept: found, isNew: !found }, { take });
 }
 
 async function deployed(objects: Manifest[]): Promise<string[]> {

@@ -1,6 +1,6 @@
 // Applies and plans on a cluster that a test has not connected to: each looks anew at the kinds of its objects.
-import { apply, type ApplyOptions } from "../../lib/apply/apply.ts";
-import { Inventory } from "../../lib/apply/inventory.ts";
+import { apply } from "../../lib/apply/apply.ts";
+import { Inventory, type Powers } from "../../lib/apply/inventory.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { configMap, type Manifest } from "../../lib/core/object.ts";
 import { plan, type Planned, type Scope } from "../../lib/deploy/plan.ts";
@@ -9,18 +9,18 @@ import { kindsOf } from "../../lib/kube/kinds.ts";
 import { KEPT } from "../../lib/kube/target.ts";
 
 /** An inventory that looks at the kinds of these objects. */
-export function inventoryOf(cluster: Cluster, objects: Manifest[], take?: string[]): Inventory {
+export function inventoryOf(cluster: Cluster, objects: Manifest[], powers?: Powers): Inventory {
   const kinds = kindsOf(objects).join("\n");
-  return new Inventory({ cluster, kept: configMap(KEPT, "kube-system", { kinds }) }, take);
+  return new Inventory({ cluster, kept: configMap(KEPT, "kube-system", { kinds }) }, powers);
 }
 
 /** An apply of a run that has just begun. */
 export function applyTo(
   cluster: Cluster,
   objects: Manifest[],
-  options?: ApplyOptions,
+  powers?: Powers,
 ): Promise<Change[]> {
-  return apply(inventoryOf(cluster, objects), objects, options);
+  return apply(inventoryOf(cluster, objects, powers), objects);
 }
 
 /** A plan of its own. */

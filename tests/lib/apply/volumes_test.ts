@@ -15,7 +15,7 @@ import {
   type Reply,
 } from "../../support/fake_kubectl.ts";
 import { inventoryOf, planOf } from "../../support/inventory.ts";
-import type { ApplyOptions } from "../../../lib/apply/apply.ts";
+import type { Powers } from "../../../lib/apply/inventory.ts";
 
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
 
@@ -86,8 +86,8 @@ async function refusal(wanted: Manifest[], replies: Reply[]): Promise<DeployErro
 }
 
 /** Volumes that grow at the start of a run. */
-function grow(objects: Manifest[], options?: ApplyOptions): Promise<string[]> {
-  return growVolumes(inventoryOf(cluster, objects), objects, options);
+function grow(objects: Manifest[], powers?: Powers): Promise<string[]> {
+  return growVolumes(inventoryOf(cluster, objects, powers), objects);
 }
 
 Deno.test("growVolumes() grows every claim of a StatefulSet, then takes it away from its pods", async () => {
