@@ -62,7 +62,7 @@ export async function deployFleet(
         result.error = error;
       }
     }
-    await runSteps(own, run, { stopped, wanted });
+    await runSteps(own, run, stopped, wanted);
     if (!wanted) return;
     const inventory = run.inventory!;
     result.steps.push(...await nameSurplus(own, result.steps, inventory, report, options));
@@ -74,7 +74,7 @@ export async function deployFleet(
   const told = central && !clusters.includes(central)
     ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
     : [];
-  await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, { stopped }));
+  await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, stopped));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
 
@@ -140,10 +140,8 @@ interface Run {
 async function runSteps(
   steps: Step[],
   { report, result, inventory }: Run,
-  { stopped, wanted }: {
-    stopped: () => boolean;
-    wanted?: Wanted;
-  },
+  stopped: () => boolean,
+  wanted?: Wanted,
 ): Promise<void> {
   const { steps: done } = result;
   const besides: Promise<void>[] = [];
@@ -155,13 +153,8 @@ async function runSteps(
     }
     const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
     const alone = !step.needs.every(ran);
-    done.push(
-      await runStep(step, inventory, report, {
-        alone,
-        besides,
-        objects: wanted?.get(step),
-      }),
-    );
+    const objects = wanted?.get(step);
+    done.push(await runStep(step, inventory, report, { alone, besides, objects }));
   }
   await Promise.all(besides);
   const isStopped = done.some(({ state }) => state === "not run");
