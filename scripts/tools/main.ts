@@ -5,7 +5,7 @@ import { print, Report, table } from "../../lib/io/report.ts";
 import { allTools, findTools } from "./tool.ts";
 
 await command("tools [NAME...]", {}, async (words) => {
-  const names = words.length > 0 ? words : (await allTools()).map(({ name }) => name);
+  const names = words.length > 0 ? words : allTools().map(({ name }) => name);
   const report = new Report();
   const found = await findTools(names, { say: report.say });
   print(table([

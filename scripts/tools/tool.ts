@@ -10,6 +10,7 @@ import { DownloadError, remedyOf } from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { isOlder } from "../../lib/core/version.ts";
 import type { Say } from "../../lib/render/bundle.ts";
+import pinned from "../tools.json" with { type: "json" };
 import { fromModule } from "./go_build.ts";
 import { filled, fromRelease, type Tool } from "./release.ts";
 
@@ -34,12 +35,10 @@ export interface FoundTool {
 }
 
 /** All tools of scripts/tools.json, in the order they are written there. */
-export async function allTools(): Promise<Tool[]> {
-  const { releases } = JSON.parse(await readFile(projectPath("scripts/tools.json"), "utf8"));
-  return releases.flatMap((release: { programs: Record<string, object> }) => {
-    const { programs, ...shared } = release;
-    return Object.entries(programs).map(([name, own]) => ({ ...shared, ...own, name }) as Tool);
-  });
+export function allTools(): Tool[] {
+  return pinned.releases.flatMap(({ programs, ...shared }) =>
+    Object.entries(programs).map(([name, own]) => ({ ...shared, ...own, name }) as unknown as Tool)
+  );
 }
 
 /**
@@ -62,7 +61,7 @@ export async function findTools(
   options: ToolOptions = {},
 ): Promise<Record<string, FoundTool>> {
   const { root = projectPath("."), say = () => {} } = options;
-  const tools = options.tools ?? await allTools();
+  const tools = options.tools ?? allTools();
   const record = join(root, ".tools", "tools.json");
   const known = await readRecord(record);
   const result: Record<string, FoundTool> = {};

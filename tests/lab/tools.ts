@@ -17,7 +17,7 @@ export async function labTools(cluster: Cluster): Promise<Tool[]> {
   const { shared, releases }: { shared: string[]; releases: Release[] } = JSON.parse(
     await readFile(list, "utf8"),
   );
-  const project = await allTools();
+  const project = allTools();
   const versionOf = (wanted: string) =>
     wanted.replace(/\{(\w+)\}/, (_, name) => text(cluster, name)).replace(/^v/, "");
   return [
