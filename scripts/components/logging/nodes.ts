@@ -7,7 +7,7 @@ import type { Manifest } from "../../../lib/core/object.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";
 import { wantedReplicas } from "../../../lib/opensearch/documents.ts";
-import { until } from "../../../lib/io/wait.ts";
+import { until, type UntilOptions } from "../../../lib/io/wait.ts";
 
 /** One copy of a shard, as `_cat/shards` lists it. */
 export interface Copy {
@@ -20,11 +20,7 @@ export interface Copy {
   node: string | null;
 }
 
-export interface WaitOptions {
-  /** Told what is missing. */
-  say?: (missing: string) => void;
-  /** Seconds between two looks (2). */
-  every?: number;
+export interface WaitOptions extends Omit<UntilOptions, "seconds"> {
   /** Seconds without any progress before shards count as stuck (300: a snapshot holds its shards). */
   patience?: number;
 }

@@ -3,18 +3,15 @@
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";
 import type { Change } from "../../../lib/io/report.ts";
-import { until } from "../../../lib/io/wait.ts";
+import { until, type UntilOptions } from "../../../lib/io/wait.ts";
+import type { Copy } from "./nodes.ts";
 import { type Pick, picksOf, type Snapshot, type Source, streamOf } from "./snapshots.ts";
 
-export interface RestoreOptions {
+export interface RestoreOptions extends Omit<UntilOptions, "seconds"> {
   /** Copies of each index. */
   replicas: number;
   /** Told of each change when it is made. */
   tell?: (change: Change) => void;
-  /** Told of what is still missing. */
-  say?: (missing: string) => void;
-  /** Seconds between two looks. */
-  every?: number;
 }
 
 const RESTORED_INDEX = /^restored-(?:\d+-)?logs-[a-z0-9]+-\d{4}\.\d{2}\.\d{2}(?:-[0-9a-f]{8})?$/;
@@ -192,7 +189,9 @@ async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> 
   const shards: Shard[] | undefined = await read(os, path);
   if (!shards) return { state: "absent", about: [`${target} is gone`] };
   const primaries = shards.filter(({ prirep }) => prirep === "p");
-  const past = await recoveries(os, target);
+  const answer = await read(os, `/${target}/_recovery`);
+  const all: Recovery[] = answer?.[target]?.shards ?? [];
+  const past = all.filter(({ primary }) => primary);
   // Not by health: an index that is being restored is yellow, as one that lacks replicas.
   if (primaries.every(({ state }) => state === "STARTED")) {
     // A node that restarts during a restore forgets it, and makes the index anew: green and empty.
@@ -210,22 +209,12 @@ async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> 
   return { state: "coming", about: [`${target} at ${percent} % of ${sizeText(bytes)}`] };
 }
 
-interface Shard {
-  shard: string;
-  prirep: "p" | "r";
-  state: string;
-  store: string | null;
-}
+type Shard = Omit<Copy, "index" | "node"> & { store: string | null };
 
 interface Recovery {
   primary: boolean;
   type: string;
   index: { size: { recovered_in_bytes: number } };
-}
-
-async function recoveries(os: OpenSearch, target: string): Promise<Recovery[]> {
-  const answer = await read(os, `/${target}/_recovery`);
-  return (answer?.[target]?.shards ?? []).filter(({ primary }: Recovery) => primary);
 }
 
 /** Why no node may take this primary shard; none while one may. */

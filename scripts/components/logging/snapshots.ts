@@ -7,17 +7,6 @@ import { type Json, type OpenSearch, read, request } from "../../../lib/opensear
 import { document } from "../../../lib/opensearch/documents.ts";
 import { REPOSITORY, repository } from "./documents.ts";
 
-/** Where a day comes from, and how its indices are named when they are back. */
-export interface Source {
-  repository: string;
-  /** `restored-`, or `restored-198-` for what cluster 198 wrote. */
-  prefix: string;
-  /** Bucket and folder in it. */
-  folder: string;
-  /** What leads `make restore-logs` to it: `CLUSTER=197 FROM=198`. */
-  words: string;
-}
-
 /** A snapshot as a repository lists it. */
 export type Snapshot = { snapshot: string; state: string; indices: string[] };
 
@@ -38,23 +27,28 @@ const LOG_INDEX = /^logs-([a-z0-9]+)-(\d{4}\.\d{2}\.\d{2})$/;
  * Where the logs that `writer` sent to S3 can be read from `cluster`. The folder of another cluster is
  * registered for reading only: two that write would damage it. @throws {DeployError} exit 8.
  */
-export async function openSource(
-  os: OpenSearch,
-  cluster: Cluster,
-  writer: Cluster,
-): Promise<Source> {
+export async function openSource(os: OpenSearch, cluster: Cluster, writer: Cluster) {
   const { type, settings } = repository(writer) as { type: string; settings: Json };
-  const folder = `${settings.bucket}/${settings.base_path}`;
-  const words = `CLUSTER=${cluster.id}`;
-  const prefix = prefixOf(cluster, writer);
-  if (writer.id === cluster.id) return { repository: REPOSITORY, prefix, folder, words };
+  const own = {
+    repository: REPOSITORY,
+    /** How its indices are named when they are back: `restored-`, or `restored-198-` for what cluster 198 wrote. */
+    prefix: prefixOf(cluster, writer),
+    /** Bucket and folder in it. */
+    folder: `${settings.bucket}/${settings.base_path}`,
+    /** What leads `make restore-logs` to it: `CLUSTER=197 FROM=198`. */
+    words: `CLUSTER=${cluster.id}`,
+  };
+  if (writer.id === cluster.id) return own;
   const name = `${REPOSITORY}-${writer.id}`;
   await ensure(
     document("SnapshotRepository", name, { type, settings: { ...settings, readonly: true } }),
     os,
   );
-  return { repository: name, prefix, folder, words: `${words} FROM=${writer.id}` };
+  return { ...own, repository: name, words: `${own.words} FROM=${writer.id}` };
 }
+
+/** Where a day comes from. */
+export type Source = Awaited<ReturnType<typeof openSource>>;
 
 /**
  * Forgets another cluster's folder again: the exporter would go on to count its snapshots as ours.

@@ -33,7 +33,10 @@ export function longhornSecrets(cluster: Cluster): Manifest[] {
   // Longhorn refuses a value that ends with a newline, as every PEM file does.
   const trimmed = Object.entries(access).map(([key, value]) => [key, value.trim()]);
   const login = { auth: text(cluster, "UI_BASIC_AUTH") }; // the ingress wants this key
-  const [backup, ui] = ["backup", "ui"].map((part) => ({ labels: longhornLabels(cluster, part) }));
+  const version = text(cluster, "LONGHORN_VERSION");
+  const [backup, ui] = ["backup", "ui"].map((component) => (
+    { labels: labelsOf({ name: "longhorn", component, partOf: "storage", version }) }
+  ));
   return [
     secret(longhornKey.name, LONGHORN_NAMESPACE, Object.fromEntries(trimmed), backup),
     secret("longhorn-basic-auth", LONGHORN_NAMESPACE, login, ui),
@@ -49,10 +52,4 @@ export function longhornPolicies(cluster: Cluster): Manifest[] {
     renderFile("longhorn/allow-prometheus.yaml", cluster),
     withValue(iscsi, ["spec", "ingress", 0, "from"], nodes),
   ];
-}
-
-/** Labels of an object of ours beside the bundle. */
-function longhornLabels(cluster: Cluster, component: string): Record<string, string> {
-  const version = text(cluster, "LONGHORN_VERSION");
-  return labelsOf({ name: "longhorn", component, partOf: "storage", version });
 }

@@ -111,18 +111,17 @@ function adapted(name: string, json: string, place: PanelPlace): unknown {
     // Upstream's .+ for all would not match data without the label.
     if (variable.allValue) variable.allValue = ".*";
   }
-  if (beside) variables.splice(1, 0, clusterVariable(name));
+  if (beside) {
+    const metric = name.startsWith("grafana") ? "grafana_build_info" : "alertmanager_build_info";
+    const query = `label_values(${metric}, cluster)`;
+    variables.splice(1, 0, { ...forms.variables.upstreamCluster, query });
+  }
   return dashboard;
 }
 
 /** As it stands inside of JSON. */
 function quoted(matcher: string): string {
   return JSON.stringify(matcher).slice(1, -1);
-}
-
-function clusterVariable(file: string): Variable {
-  const metric = file.startsWith("grafana") ? "grafana_build_info" : "alertmanager_build_info";
-  return { ...forms.variables.upstreamCluster, query: `label_values(${metric}, cluster)` };
 }
 
 /**

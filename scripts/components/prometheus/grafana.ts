@@ -34,8 +34,10 @@ const COLUMNS = 24;
  */
 export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
   const { title, uid, about, since = "3h", variables = [], rows } = source;
-  const { central, timezone } = place;
-  const { allClusters } = forms.variables;
+  const { central, datasource, timezone } = place;
+  const { allClusters, source: sources } = forms.variables;
+  // Hourly samples are another data source: see datasources.yaml.
+  const chosen = { ...sources, current: { text: datasource, value: datasource } };
   return {
     ...forms.dashboard,
     uid,
@@ -47,7 +49,7 @@ export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
     templating: {
       list: [
         central ? queried("cluster", "Cluster", "label_values(up, cluster)", place) : allClusters,
-        ...(central ? [chosenSource(place)] : []),
+        ...(central ? [chosen] : []),
         ...variables.map(({ name, label, query }) => queried(name, label, query, place)),
       ],
     },
@@ -75,11 +77,6 @@ function queried(name: string, label: string, query: string, { datasource }: Pan
     query: { query, refId: name },
     definition: query,
   };
-}
-
-/** Hourly samples are another data source: see datasources.yaml. */
-function chosenSource({ datasource }: PanelPlace) {
-  return { ...forms.variables.source, current: { text: datasource, value: datasource } };
 }
 
 /**
