@@ -115,20 +115,18 @@ async function deleteControlPlane(playground: Playground, name: string): Promise
   await rm(place, { recursive: true, force: true });
 }
 
-/** Address of the API server, and the paths of its CA and of an administrator's certificate. */
-export interface Access {
-  server: string;
-  ca: string;
-  certificate: string;
-  key: string;
-}
-
-/** How to reach a control plane; the certificate serves 127.0.0.1, too. */
-export async function accessTo(playground: Playground, name: string): Promise<Access> {
+/**
+ * How to reach a control plane: the address of its API server, and the paths of its CA and of an administrator's
+ * certificate, which serves 127.0.0.1, too.
+ */
+export async function accessTo(playground: Playground, name: string) {
   const pki = (file: string) => join(placeOf(playground, name), "pki", file);
   const server = `https://127.0.0.1:${(await portsOf(playground, name))!.kubeApiserverPort}`;
   return { server, ca: pki("ca.crt"), certificate: pki("admin.crt"), key: pki("admin.key") };
 }
+
+/** The way to a control plane. */
+export type Access = Awaited<ReturnType<typeof accessTo>>;
 
 /** Writes one kubeconfig with a context for each cluster, as its env file names it; mode 0600. */
 export async function writeKubeconfig(path: string, accesses: [Cluster, Access][]): Promise<void> {

@@ -4,7 +4,6 @@ import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { startDaemon } from "./daemon.ts";
 import type { Access } from "./control_plane.ts";
 import { targetArgs } from "../../lib/kube/kubectl.ts";
-import type { Manifest } from "../../lib/core/object.ts";
 import { prometheus } from "../20-prometheus.ts";
 
 /**
@@ -17,7 +16,10 @@ export async function startOperator(
   cluster: Cluster,
   access: Access,
 ): Promise<void> {
-  const { metadata, spec } = await deployment(cluster);
+  const objects = await prometheus.objects(cluster);
+  const { metadata, spec } = objects.find(({ kind, metadata }) =>
+    kind === "Deployment" && metadata.labels?.["app.kubernetes.io/name"] === "prometheus-operator"
+  )!;
   const { containers, serviceAccountName } = spec.template.spec;
   const { name, namespace } = metadata;
   const command = [
@@ -36,13 +38,4 @@ export async function startOperator(
     name: `prometheus-operator-${cluster.id}`,
     command: ["sh", "-c", script, "kubelet", ...kubelet, ...command],
   });
-}
-
-async function deployment(cluster: Cluster): Promise<Manifest> {
-  const objects = await prometheus.objects(cluster);
-  const found = objects.find(({ kind, metadata }) =>
-    kind === "Deployment" && metadata.labels?.["app.kubernetes.io/name"] === "prometheus-operator"
-  );
-  if (found) return found;
-  throw new Error(`20-prometheus has no Deployment of the operator on ${cluster.id}`);
 }

@@ -7,7 +7,7 @@ import { clustersFor, command, LOOKS } from "../../lib/cli/command.ts";
 import { asMaps, withoutLists } from "./inspect/lists.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { type ById, byId, owned } from "../../lib/apply/live.ts";
+import { byId, owned } from "../../lib/apply/live.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
 import { isObject, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { counted } from "../../lib/core/short_list.ts";
@@ -49,7 +49,8 @@ export async function compare(steps: Step[], clusters: Cluster[]): Promise<Compa
   );
 }
 
-async function look(steps: Step[], cluster: Cluster): Promise<Side> {
+/** What a cluster should have and what it has, by id. */
+async function look(steps: Step[], cluster: Cluster) {
   await connect(cluster);
   const wanted = byId(await desiredOf(steps, cluster));
   const live = await owned(cluster, kindsOf([...wanted.values()]));
@@ -59,6 +60,8 @@ async function look(steps: Step[], cluster: Cluster): Promise<Side> {
   );
   return { wanted, live: new Map(ofSteps) };
 }
+
+type Side = Awaited<ReturnType<typeof look>>;
 
 /** 0 when all is explained, 11 when not, or the code of a cluster that cannot be looked at. */
 export function exitCodeOfCompared(found: Compared[]): number {
@@ -115,12 +118,6 @@ export function comparedJson({ id: first }: Cluster, found: Compared[]): string 
     ...comparison ?? { error: why(error) },
   }));
   return documentOf("compare/v1", { at: new Date().toISOString(), first, clusters });
-}
-
-/** What a cluster should have and what it has, by id. */
-interface Side {
-  wanted: ById;
-  live: ById;
 }
 
 /** An object that is not the same on both. */

@@ -27,17 +27,6 @@ export interface Fired {
   hours: number;
 }
 
-/** The week of some clusters; null: nobody could say. */
-export interface Week {
-  volumes: Filling[] | null;
-  fired: Fired[] | null;
-  /** When the last snapshot of logs was made. */
-  snapshots: Sample[] | null;
-  /** When the last backup was made of the volume whose last one is the oldest. */
-  backups: Sample[] | null;
-  unsaid: Unsaid[];
-}
-
 /** Questions that cost one answer each; the first and the second look at seven days. */
 export const WEEK = {
   volumes: `(${CLAIMS} or ${DISKS})[7d:4h]`,
@@ -56,8 +45,11 @@ const DAY = 86_400;
 
 type Points = [time: number, used: string][];
 
-/** Asks the centre about the week of these clusters; what ends first and what fired longest comes first. */
-export async function weekOf(ask: Ask, clusters: Cluster[], centre: Cluster): Promise<Week> {
+/**
+ * Asks the centre about the week of these clusters; what ends first and what fired longest comes first. null: it could
+ * not say.
+ */
+export async function weekOf(ask: Ask, clusters: Cluster[], centre: Cluster) {
   const unsaid: Unsaid[] = [];
   type Filled = { metric: Sample["metric"]; values: Points };
   const [filling, hours, snapshots, backups, stores] = await Promise.all([
@@ -87,7 +79,9 @@ export async function weekOf(ask: Ask, clusters: Cluster[], centre: Cluster): Pr
   return {
     volumes: volumes?.sort((one, other) => endOf(one) - endOf(other)) ?? null,
     fired: fired?.sort((one, other) => other.hours - one.hours) ?? null,
+    /** When the last snapshot of logs was made. */
     snapshots,
+    /** When the last backup was made of the volume whose last one is the oldest. */
     backups,
     unsaid,
   };

@@ -26,16 +26,8 @@ export interface RegistryOptions {
   client?: Deno.HttpClient;
 }
 
-/** An image as its registry knows it. */
-interface Place {
-  host: string;
-  server: string;
-  path: string;
-  tag: string;
-}
-
 /** As container runtimes read a name: without a host it is Docker Hub's, and loopback needs no TLS. */
-function placeOf(image: string): Place {
+function placeOf(image: string) {
   const [, host = "docker.io", name, tag] = /^(?:([^/]*[.:][^/]*|localhost)\/)?(.+):([^:]+)$/.exec(
     image,
   )!;
@@ -102,8 +94,11 @@ async function call(
 }
 
 /** The header that a registry's challenge wants: the login itself, or a token got with or without one. */
-async function authorize(challenge: string, place: Place, options: RegistryOptions) {
-  const { host, server, path } = place;
+async function authorize(
+  challenge: string,
+  { host, server, path }: ReturnType<typeof placeOf>,
+  options: RegistryOptions,
+) {
   const login = options.logins?.get(host);
   const basic = login ? `Basic ${login}` : "";
   if (!/^bearer /i.test(challenge)) return basic;

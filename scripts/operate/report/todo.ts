@@ -14,13 +14,8 @@ export interface ClusterLine extends Health {
   wrong: string[];
 }
 
-/** Certificates of one name that end together; whose, and when in ISO 8601. */
-export interface Ending {
-  clusters: string[];
-  whose: string;
-  ends: string;
-  soon: boolean;
-}
+/** Certificates of one name that end together. */
+export type Ending = NonNullable<Health["certificate"]> & { clusters: string[] };
 
 /** All of it, the worst first; docs/schema/report.json describes it. null: nobody knows. */
 export interface FleetFacts {
