@@ -123,7 +123,7 @@ restore-volume:
 
 ### Look
 
-## status            how every cluster is, as the centre sees it: 0 all well, 11 not; ARGS=--watch, --all, --json
+## status            how every cluster is, as the centre sees it: 0 all well, 11 not; ARGS=--watch, --all, --deep, --json
 .PHONY: status
 status:
 	@$(RUN) scripts/operate/status.ts $(FLEET) $$ARGS

@@ -57,11 +57,11 @@ async function definitionsOf(cluster: Cluster): Promise<ById> {
 }
 
 /** Whole objects of these kinds that have our label, with the managers of their fields, as they are now, by id. */
-export async function owned(cluster: Cluster, kinds: string[]): Promise<ById> {
+export async function owned(cluster: Cluster, kinds: string[], seconds?: number): Promise<ById> {
   if (kinds.length === 0) return new Map();
   const words = ["get", kinds.join(","), "--all-namespaces", "--selector", OWNED];
   const flags = ["--show-managed-fields", "--output", "json"];
-  return byId(JSON.parse(await kubectl([...words, ...flags], { cluster })).items);
+  return byId(JSON.parse(await kubectl([...words, ...flags], { cluster, seconds })).items);
 }
 
 /** Those of the objects that are there, whoever made them, as they are now, by id. */

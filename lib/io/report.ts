@@ -195,12 +195,12 @@ export function worstCode(errors: unknown[]): number {
 }
 
 /** Rows as an aligned text table; the first row is the heading. */
-export function table(rows: string[][]): string {
+export function table(rows: string[][], gap = "  "): string {
   const widths = rows[0]!.map((_, column) =>
     Math.max(...rows.map((row) => columnsOf(row[column] ?? "")))
   );
   return rows.map((row) =>
-    row.map((cell, column) => cell + " ".repeat(widths[column]! - columnsOf(cell))).join("  ")
+    row.map((cell, column) => cell + " ".repeat(widths[column]! - columnsOf(cell))).join(gap)
       .trimEnd()
   ).join("\n");
 }

@@ -1,5 +1,5 @@
-// How every cluster is, from the centre alone: one line each, the worst first, those that are well folded. Nothing
-// but its API server is asked, and nothing is changed.
+// How every cluster is, from the centre alone: one line each, the worst first, those that are well folded. No other
+// API server is asked but with --deep, and nothing is changed.
 import "../needs.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import process from "node:process";
@@ -21,6 +21,7 @@ import { atCentre, jsonOf } from "./centre/way.ts";
 
 const FLAGS = {
   all: "the well ones one by one, too",
+  deep: "when a deploy last changed each, too: asks every cluster itself",
   json: "as JSON on stdout (docs/schema/status.json)",
   watch: "again every ten seconds, until Ctrl-C",
 };
@@ -47,7 +48,7 @@ if (import.meta.main) {
 
 /** Looks once and writes it; gives 0 when all are well or paused, else 11. */
 async function show(clusters: Cluster[], fleet: Cluster[], flags: Flags): Promise<number> {
-  const found = await atCentre(fleet, (ask) => fleetStatus(ask, clusters));
+  const found = await atCentre(fleet, (ask) => fleetStatus(ask, clusters, flags.deep));
   const clear = flags.watch && process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
   if (flags.json) printJson(jsonOf("status", { clusters: found }));
   else print(clear + statusPage(found, { all: flags.all }));
@@ -61,11 +62,14 @@ export function statusPage(found: Health[], { all = false, now = new Date() } = 
   const shown = isFolded ? found.filter((one) => !well.includes(one)) : found;
   const counts = STATES.map((state) => [found.filter((one) => one.state === state).length, state])
     .filter(([count]) => count).map((words) => words.join(" "));
+  const isDeep = found.some(({ changedAge }) => changedAge !== undefined);
+  const title = isDeep ? TITLE.toSpliced(-1, 0, "changed") : TITLE;
+  const rows = [title, ...shown.map((one) => cellsOf(one, now))];
   return [
     `${counted(found.length, "cluster")}: ${counts.join(", ")}, at ${
       now.toTimeString().slice(0, 8)
     }`,
-    ...shown.length > 0 ? [table([TITLE, ...shown.map((one) => cellsOf(one, now))])] : [],
+    ...shown.length > 0 ? [table(rows, isDeep ? " " : "  ")] : [],
     ...isFolded ? [`${well.length} more are well (ARGS=--all)`] : [],
   ].join("\n").split("\n").map(cut).join("\n");
 }
@@ -88,6 +92,7 @@ function cellsOf(one: Health, now: Date): string[] {
     alerts ? alertsText(alerts) : "-",
     volume ? `${Math.round(volume.used * 100)}%` : "-",
     timeLeft(certificate, now),
+    ...one.changedAge === undefined ? [] : [ageWord(one.changedAge, "never")],
     look,
   ];
 }

@@ -1,11 +1,13 @@
 // What is kept of ours on a cluster, whatever has become of it: on a real API server.
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { apply, keep } from "../../lib/apply/apply.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
-import { unwanted } from "../../lib/apply/prune.ts";
+import { prune, unwanted } from "../../lib/apply/prune.ts";
 import { configMap, idOf, type Manifest, OWNER, signed } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
-import { KEPT } from "../../lib/kube/target.ts";
+import { type Connection, KEPT } from "../../lib/kube/target.ts";
+import { lastWrite } from "../../scripts/operate/centre/changed.ts";
 import { cluster, definitionOf, live, servers, typed } from "./server.ts";
 
 const definition = definitionOf("Wheel", "kept.example.org", "v1beta1", "v1");
@@ -22,8 +24,12 @@ const others = signed([configMap("kept-b", "default", {})], OTHER);
 
 /** What is known at the start of a run. */
 async function begun(take?: string[]): Promise<Inventory> {
+  return new Inventory(await connected(), { take });
+}
+
+async function connected(): Promise<Connection> {
   const found = await live("configmap", KEPT, "kube-system").catch(() => undefined);
-  return new Inventory({ cluster, kept: found, isNew: !found }, { take });
+  return { cluster, kept: found, isNew: !found };
 }
 
 async function deployed(objects: Manifest[]): Promise<string[]> {
@@ -81,6 +87,30 @@ Deno.test("E16: what was to be made when a run was cut off is not asked for one 
   assert.ok(found.has(idOf(wheel)) && !found.has("ConfigMap/default/kept-0"));
   const asked = await servers.requestsSince(mark, cluster);
   assert.ok(asked < 30, `${asked} requests`);
+});
+
+Deno.test("lastWrite() is when a deploy last changed or deleted something, whatever people and runs without work do", async () => {
+  const [one, two] = signed(
+    [configMap("kept-d", "default", { a: "1" }), configMap("kept-e", "default", {})],
+    OTHER,
+  ) as [Manifest, Manifest];
+  const last = async () => Date.parse((await lastWrite(await connected()))!);
+  // The API server keeps whole seconds.
+  const second = () => sleep(1100);
+  await deployed([one, two]);
+  const first = await last();
+  assert.ok(Math.abs(Date.now() - first) < 60_000);
+  await second();
+  await typed(["annotate", "configmap", "kept-d", "-n", "default", "example.org/x=1"]);
+  assert.deepEqual(await deployed([two]), []);
+  assert.equal(await last(), first);
+  await deployed([{ ...one, data: { a: "2" } }]);
+  const changed = await last();
+  assert.ok(changed > first);
+  await second();
+  const inventory = await begun();
+  await prune(inventory, [(await inventory.live()).get(idOf(two))!]);
+  assert.ok(await last() > changed);
 });
 
 Deno.test("E8: another deployer's object of a kind that we define is refused alike, when our definition has no label", async () => {

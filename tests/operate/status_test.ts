@@ -2,9 +2,12 @@
 import { parser } from "@prometheus-io/lezer-promql";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import type { DeployError } from "../../lib/core/error.ts";
+import { OWNER } from "../../lib/core/object.ts";
 import { columnsOf } from "../../lib/io/report.ts";
 import { alarmOf, alarmPage, exitCodeOfAlarm } from "../../scripts/operate/alerts.ts";
 import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
@@ -24,7 +27,14 @@ import {
   WELL,
   without,
 } from "../support/centre.ts";
-import { fakeKubectl, FLEET_CONFIG, identityReply } from "../support/fake_kubectl.ts";
+import {
+  fakeKubectl,
+  fakeProgram,
+  FLEET_CONFIG,
+  identityReply,
+  listOf,
+  type Reply,
+} from "../support/fake_kubectl.ts";
 import { schemaOf } from "../support/schema.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
 
@@ -419,27 +429,30 @@ Deno.test("atCentre() ends with 5 when the centre is away, and with 3 when its p
   });
 });
 
+/** Serves in place of the `kubectl proxy` that is among the calls, once it is. */
+async function servedAt(
+  calls: () => Promise<{ args: string }[]>,
+  answer: (request: Request) => Response | Promise<Response>,
+): Promise<Deno.HttpServer> {
+  for (const end = Date.now() + 60_000;;) {
+    // A call that has just begun is not written down yet.
+    const proxy = (await calls().catch(() => []))
+      .find(({ args }) => args.includes("--unix-socket="));
+    const path = /--unix-socket=(\S+)/.exec(proxy?.args ?? "")?.[1];
+    if (path) return Deno.serve({ path, onListen() {} }, answer);
+    assert.ok(Date.now() < end, "no kubectl proxy");
+    await sleep(20);
+  }
+}
+
 Deno.test("atCentre() ends with 5 when the centre answers and its Thanos Query does not", async () => {
   const calls = await fakeKubectl([
     { on: "config view", stdout: FLEET_CONFIG },
     identityReply("uid-196"),
     { on: "proxy", delay: 30 },
   ]);
-  const serving = async () => {
-    for (;;) {
-      // A call that has just begun is not written down yet.
-      const proxy = (await calls().catch(() => []))
-        .find(({ args }) => args.includes("--unix-socket="));
-      const path = /--unix-socket=(\S+)/.exec(proxy?.args ?? "")?.[1];
-      if (path) {
-        const answer = () => new Response("no endpoints available", { status: 503 });
-        return Deno.serve({ path, onListen() {} }, answer);
-      }
-      await sleep(20);
-    }
-  };
   const [server] = await Promise.all([
-    serving(),
+    servedAt(calls, () => new Response("no endpoints available", { status: 503 })),
     assert.rejects(atCentre(fleet, (ask) => fleetStatus(ask, fleet)), (error: DeployError) => {
       assert.match(error.where.join("\n"), /of thanos-query\n503 no endpoints available/);
       assert.deepEqual([error.exitCode, error.fix], [5, "make verify-196"]);
@@ -447,6 +460,156 @@ Deno.test("atCentre() ends with 5 when the centre answers and its Thanos Query d
     }),
   ]);
   await server.shutdown();
+});
+
+/** What was written, in seconds before now, and by whom. */
+function writtenBy(...writes: [manager: string, age: number][]): string {
+  const [name, namespace] = ["one", "monitoring"];
+  return listOf(...writes.map(([manager, age]) => {
+    const time = new Date(Date.now() - age * 1000).toISOString();
+    const managedFields = [{ manager, operation: "Apply", time }];
+    return { kind: "ConfigMap", metadata: { name: name + age, namespace, managedFields } };
+  }));
+}
+
+/** The three clusters of env/: 197 was deployed and changed since by a person, `edge` is what 198 says. */
+function ownAnswers(...edge: Reply[]): Reply[] {
+  const kinds = ["deployment.v1.apps", "secret.v1."];
+  const known = (id: string, role: string) => ({
+    ...identityReply(`uid-${id}`, { id, name: nameOf(id), role, uid: `uid-${id}` }, kinds),
+    on: `mkube-${id} get namespace/kube-system`,
+  });
+  return [
+    { on: "config view", stdout: FLEET_CONFIG },
+    known("196", "central"),
+    known("197", "edge"),
+    { on: "mkube-196 get configmap.v1.,", stdout: writtenBy([OWNER, 90_000], [OWNER, 7300]) },
+    { on: "mkube-197 get configmap.v1.,", stdout: writtenBy([OWNER, 90_000], ["k9s", 60]) },
+    ...edge,
+  ];
+}
+
+const THREE = { "196": WELL, "197": WELL, "198": WELL };
+const GONE: Reply = {
+  on: "mkube-198",
+  stderr: "Unable to connect to the server: dial tcp 192.168.101.198:8443: no route to host",
+  code: 1,
+};
+
+/** What is written to stderr meanwhile. */
+async function toldBy(work: () => Promise<void>): Promise<string> {
+  const { write } = process.stderr, lines: string[] = [];
+  process.stderr.write = (line: string | Uint8Array) => lines.push(String(line)) > 0;
+  await work().finally(() => process.stderr.write = write);
+  return lines.join("");
+}
+
+Deno.test("fleetStatus() with deep asks each cluster once when a deploy last changed it, one that is away spoils no other and is not well", async () => {
+  const calls = await fakeKubectl(ownAnswers(GONE)), begun = Date.now();
+  let found: Health[] = [];
+  const told = await toldBy(async () => {
+    found = await fleetStatus(centreWith(THREE), fleet, true);
+  });
+  assert.ok(Date.now() - begun < 10_000);
+  assert.deepEqual(found.map(({ id, state, look }) => [id, state, look]), [
+    ["198", "unknown", "make verify-198"],
+    ["196", "well", ""],
+    ["197", "well", ""],
+  ]);
+  assert.equal(exitCodeOfStatus(found), 11);
+  const cells = statusPage(found, { now: AT }).split("\n").slice(1).map((line) => line.split(/ +/));
+  assert.deepEqual(cells.map((line) => line[8]), ["changed", "-", "2h01m", "25h"]);
+  assert.match(
+    told,
+    /no answer about the last change of 198: Unable to connect .*no route to host/,
+  );
+  assert.equal(told.trim().split("\n").length, 1);
+  const asked = (await calls()).map(({ args }) => args).filter((args) => /mkube-197/.test(args));
+  assert.deepEqual(asked.map((args) => / get (\S+)/.exec(args)![1]), [
+    "namespace/kube-system",
+    "configmap.v1.,deployment.v1.apps",
+  ]);
+});
+
+Deno.test("fleetStatus() with deep asks no paused cluster, says never of a new one and why of a wrong one, and without it asks none", async () => {
+  const wrong = { ...identityReply("u", { id: "9", name: "other", role: "edge", uid: "u" }) };
+  const calls = await fakeKubectl(ownAnswers(
+    { ...wrong, on: "mkube-198 get namespace/kube-system", times: 1 },
+    { ...identityReply("uid-198"), on: "mkube-198 get namespace/kube-system" },
+    { on: "mkube-198 get configmap.v1. ", stdout: listOf() },
+  ));
+  const edge = fleet[2]!;
+  const changed = async (one: Cluster, deep: boolean) =>
+    (await fleetStatus(centreWith(THREE), [one], deep)).map((one) => [one.state, one.changedAge]);
+  assert.deepEqual(await changed(edge, false), [["well", undefined]]);
+  const pause = { reason: "rack move", until: "2026-12-04", end: Date.now() / 1000 + 60 };
+  assert.deepEqual(await changed({ ...edge, pause }, true), [["paused", null]]);
+  assert.deepEqual(await calls(), []);
+  const told = await toldBy(async () => {
+    assert.deepEqual(await changed(edge, true), [["unknown", null]]);
+  });
+  assert.match(told, /last change of 198: Refused: this is other, refusing cluster-198-edge/);
+  assert.deepEqual(await changed(edge, true), [["well", "none"]]);
+});
+
+Deno.test("statusPage() with the column of the last change has 80 columns at most, and cuts no command", async () => {
+  const [well] = await fleetStatus(centreWith({ "196": WELL }), [fleetOf(1)[0]!]);
+  const widest: Health = {
+    ...well!,
+    state: "unknown",
+    sampleAge: 9 * 3600,
+    uploadAge: 9 * 3600,
+    logAge: 7100,
+    alerts: { critical: 120, warning: 120 },
+    volume: { what: "monitoring/data", used: 1 },
+    look: "make verify-213",
+  };
+  const ages = [null, "none", 59, 9 * 3600, 400 * 86_400] as const;
+  const page = statusPage(ages.map((changedAge) => ({ ...widest, changedAge })), { now: AT });
+  const [title, ...lines] = page.split("\n").slice(1);
+  assert.match(title!, / cert changed look here$/);
+  assert.deepEqual(lines.map((line) => / (\S+) +make verify-213$/.exec(line)?.[1]), [
+    "-",
+    "never",
+    "59s",
+    "9h00m",
+    "400d",
+  ]);
+  for (const line of page.split("\n")) assert.ok(columnsOf(line) <= 80, line);
+  const isValid = await schemaOf("status");
+  const written = (changedAge: unknown) =>
+    JSON.parse(jsonOf("status", { clusters: [{ ...widest, changedAge }] }));
+  for (const age of ages) assert.ok(isValid(written(age)), JSON.stringify(isValid.errors));
+  assert.equal(isValid(written("never")), false);
+});
+
+Deno.test("make status ARGS=--deep asks the clusters, and without it the centre alone", async () => {
+  for (const flags of [[], ["--deep"]]) {
+    const { program, calls } = await fakeProgram([
+      { on: "proxy", delay: 30 },
+      ...ownAnswers(GONE),
+    ]);
+    const query = centreWith(THREE);
+    const environment = { ...process.env, KUBECONFIG_FILE: "tests/fixtures/kubeconfig" };
+    const command = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--frozen", "--allow-all", "scripts/operate/status.ts", "all", "--json"]
+        .concat(flags),
+      cwd: projectPath("."),
+      env: { ...environment, PATH: `${dirname(program)}:${process.env.PATH}` },
+    });
+    const [{ code, stdout, stderr }, server] = await Promise.all([
+      command.output(),
+      servedAt(calls, async ({ url }) => Response.json(await query(url.split("/proxy")[1]!))),
+    ]);
+    await server.shutdown();
+    const said = new TextDecoder().decode(stderr);
+    const { clusters } = JSON.parse(new TextDecoder().decode(stdout));
+    const ages = clusters.map(({ changedAge }: Health) => changedAge);
+    assert.deepEqual([code, ages.length], [flags.length > 0 ? 11 : 0, 3], said);
+    assert.equal(ages.filter((age: unknown) => age !== undefined).length, flags.length * 3);
+    const asked = (await calls()).filter(({ args }) => /mkube-19[78] get/.test(args));
+    assert.equal(asked.length, flags.length * 5, said);
+  }
 });
 
 Deno.test("QUESTIONS are PromQL that finds what its name says", async () => {

@@ -26,10 +26,13 @@ export const QUESTIONS = {
   cert: "min by (cluster) (time() + kubelet_certificate_manager_client_ttl_seconds < Inf)",
 };
 
-/** What the centre answered, null: it could not; `before`: of those that are away. */
+/** Seconds since something was seen; `none`: it would have been seen, and was not there. */
+export type Age = number | "none" | null;
+
+/** What the centre answered, null: it could not; `before`: of those that are away; `changed`: what they said themselves. */
 export type Answers =
   & Record<keyof typeof QUESTIONS | "alerts" | "before", Sample[] | null>
-  & { unsaid: Unsaid[] };
+  & { unsaid: Unsaid[]; changed?: Map<string, Age> };
 
 /**
  * Asks the centre about these clusters; one question that it cannot answer spoils no other.

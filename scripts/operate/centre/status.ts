@@ -8,14 +8,12 @@ import { ageText } from "../../../lib/core/quantity.ts";
 import { judgeCertificates } from "../../checks/certificates.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { aboutOf, isHeard, severityOf } from "./alerts.ts";
-import { type Answers, answersOf, isAway } from "./answers.ts";
-import { type Ask, missedOf, tellUnsaid } from "./way.ts";
+import { type Age, type Answers, answersOf, isAway } from "./answers.ts";
+import { changesOf } from "./changed.ts";
+import { type Ask, missedOf, tellUnsaid, type Unsaid } from "./way.ts";
 
 /** The worst first; what is paused is nobody's trouble. */
 export const STATES = ["away", "critical", "warn", "unknown", "paused", "well"] as const;
-
-/** Seconds since something was seen; `none`: it would have been seen, and was not there. */
-export type Age = number | "none" | null;
 
 /** What is known of a cluster, as docs/schema/status.json has it. */
 interface Facts {
@@ -30,6 +28,8 @@ interface Facts {
   volume: { what: string; used: number } | null;
   /** The one that ends first, null: none is known; `ends` in ISO 8601, `soon`: it is time for a new one. */
   certificate: { whose: string; ends: string; soon: boolean } | null;
+  /** Of a deploy's last change there, where that was asked; none: no deploy was ever there. */
+  changedAge?: Age;
 }
 
 /** A cluster, how it is, and the next command to type; empty where there is nothing to do. */
@@ -48,11 +48,17 @@ const LATEST_LINE = 900;
 /** As the dashboards paint it red; alerts come before it where it fills fast. */
 export const FULL = 0.9;
 
-/** Asks the centre about these clusters, says what it could not answer, and gives them the worst first. */
-export async function fleetStatus(ask: Ask, clusters: Cluster[]): Promise<Health[]> {
-  const answers = await answersOf(ask, clusters);
-  tellUnsaid(answers.unsaid);
-  return healthOf(clusters, answers);
+/**
+ * Asks the centre about these clusters (`deep`: and each when a deploy last changed it), says what had no answer, and
+ * gives them the worst first.
+ */
+export async function fleetStatus(ask: Ask, clusters: Cluster[], deep = false): Promise<Health[]> {
+  const unsaid: Unsaid[] = [];
+  const changes = deep ? changesOf(clusters, unsaid) : undefined;
+  const [answers, changed] = await Promise.all([answersOf(ask, clusters), changes]);
+  unsaid.push(...answers.unsaid);
+  tellUnsaid(unsaid);
+  return healthOf(clusters, { ...answers, changed, unsaid });
 }
 
 /** How the clusters are by these answers, the worst first. */
@@ -83,7 +89,7 @@ function statusOf(cluster: Cluster, answers: Answers): Health {
   const name = text(cluster, "CLUSTER_NAME");
   const missed = answers.unsaid.filter((one) => [undefined, id].includes(missedOf(one, fleet)))
     .map(({ what }) => what);
-  const own = (question: Exclude<keyof Answers, "unsaid">) =>
+  const own = (question: Exclude<keyof Answers, "unsaid" | "changed">) =>
     answers[question]?.find(({ metric }) => metric.cluster === name);
   const [certificate = null] = certificatesOf(cluster, answers);
   const found: Facts = {
@@ -95,6 +101,7 @@ function statusOf(cluster: Cluster, answers: Answers): Health {
     volume: volumeOf(own("disk")),
     // Which ends first is not known without that of the kubelet.
     certificate: answers.cert || certificate?.soon ? certificate : null,
+    ...answers.changed && { changedAge: answers.changed.get(id) ?? null },
   };
   if (isPaused(cluster)) {
     const { reason, until } = cluster.pause!;

@@ -63,6 +63,8 @@ export async function valuesOf<T = Sample>(
 export interface Unsaid {
   what: string;
   error: unknown;
+  /** Id of the cluster of which alone it is missing, where that is no edge that Query names. */
+  of?: string;
 }
 
 /** What the answer says; `unsaid` gets why where some of it is missing. */
@@ -91,9 +93,9 @@ export async function orNull<T>(
 }
 
 /** Id of the edge of which alone something is missing: Query names its sidecar, which knows of no other cluster. */
-export function missedOf({ error }: Unsaid, fleet: Cluster[]): string | undefined {
+export function missedOf({ error, of }: Unsaid, fleet: Cluster[]): string | undefined {
   const warning = typeof error === "string" ? error : "";
-  return fleet.find(({ sidecar }) => warning.includes(`Addr: ${sidecar} `))?.id;
+  return of ?? fleet.find(({ sidecar }) => warning.includes(`Addr: ${sidecar} `))?.id;
 }
 
 /** Why something could not be said, in a line. */

@@ -4,8 +4,8 @@ import { missingPrograms, type Stores } from "../../components/thanos/stores.ts"
 import { REPOSITORY } from "../../components/logging/documents.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { aboutOf, counting, severityOf } from "./alerts.ts";
-import { CLAIMS, DISKS } from "./answers.ts";
-import { type Age, volumeName } from "./status.ts";
+import { type Age, CLAIMS, DISKS } from "./answers.ts";
+import { volumeName } from "./status.ts";
 import { type Ask, orNull, type Unsaid, valuesOf } from "./way.ts";
 
 /** A claim, or a disk of a node. */

@@ -1,7 +1,8 @@
 // What a report has found, before anything is made of it, and what to do about it this week.
 import { shortList } from "../../../lib/core/short_list.ts";
 import type { Firing } from "../centre/alerts.ts";
-import { type Age, FULL, type Health } from "../centre/status.ts";
+import type { Age } from "../centre/answers.ts";
+import { FULL, type Health } from "../centre/status.ts";
 import type { Filling } from "../centre/week.ts";
 
 /** A cluster, with what `make status` says of it. */
