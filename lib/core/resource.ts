@@ -56,9 +56,12 @@ export async function ensure<Way>(
   return { outcome: look.state === "missing" ? "created" : "configured", look };
 }
 
-/** The look at something of which `live` is there, undefined for nothing. */
-export function compared(live: unknown, wanted: unknown): Look {
-  return live === undefined ? { state: "missing" } : differing(lacking(live, wanted));
+/** What a server adds to what it was given: its value by `path.of[].items`, undefined for any. */
+export type Added = Record<string, unknown>;
+
+/** The look at something of which `live` is there, undefined for nothing: all of it, but for what was added. */
+export function compared(live: unknown, wanted: unknown, added: Added = {}): Look {
+  return live === undefined ? { state: "missing" } : differing(lacking(live, wanted, added));
 }
 
 /** The look that found these differences. */
@@ -76,24 +79,36 @@ export interface Lack {
 }
 
 /**
- * What `live` does not say of what `wanted` says. Servers add fields of their own to what they were given and
- * turn numbers into text, so more fields are no difference; more list items are.
+ * What `live` does not say of what `wanted` says, and more list items than it has; numbers may have become text. With
+ * `added` also what it says beyond that; what is empty says nothing.
  */
-export function lacking(live: unknown, wanted: unknown, path = ""): Lack[] {
+export function lacking(live: unknown, wanted: unknown, added?: Added, path = ""): Lack[] {
   if (Array.isArray(wanted)) {
     const items = live ?? [];
     if (!Array.isArray(items) || items.length !== wanted.length) {
       return [{ path, old: live, now: wanted }];
     }
-    return wanted.flatMap((item, index) => lacking(items[index], item, `${path}[${index}]`));
+    return wanted.flatMap((item, index) => lacking(items[index], item, added, `${path}[${index}]`));
   }
   if (isFields(wanted)) {
     if (!isFields(live)) return [{ path, old: live, now: wanted }];
-    return Object.entries(wanted).flatMap(([key, value]) =>
-      lacking(live[key], value, path ? `${path}.${key}` : key)
-    );
+    const more = Object.keys(added ? live : {}).filter((key) => !isEmpty(live[key]));
+    return [...new Set([...Object.keys(wanted), ...more])].flatMap((key) => {
+      const below = path ? `${path}.${key}` : key, name = below.replace(/\[\d+\]/g, "[]");
+      const isAdded = added && !(key in wanted) && name in added;
+      if (isAdded && added[name] === undefined) return [];
+      return lacking(live[key], isAdded ? added[name] : wanted[key], added, below);
+    });
   }
-  return String(live) === String(wanted) ? [] : [{ path, old: live, now: wanted }];
+  if (String(live) === String(wanted)) return [];
+  // What somebody else has put there may hold a password, or an address that is one.
+  const isSecret = wanted === undefined &&
+    (isFields(live) || /key|secret|password|token/i.test(path));
+  return [{ path, old: isSecret ? "(not shown)" : live, now: wanted }];
+}
+
+function isEmpty(value: unknown): boolean {
+  return (value ?? null) === null || typeof value === "object" && Object.keys(value!).length === 0;
 }
 
 /** `spec.replicas: 1 -> 2`; long values are cut. */

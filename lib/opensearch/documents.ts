@@ -1,7 +1,7 @@
 // Documents of OpenSearch's REST API that should exist. Each is read first and written only when it
 // differs: a blind write conflicts, or resets what the server keeps with the document.
 import { isFields } from "../core/object.ts";
-import { compared, differing, type Resource } from "../core/resource.ts";
+import { type Added, compared, differing, type Look, type Resource } from "../core/resource.ts";
 import { answerRefusal, read, request, TRIES, wait, write } from "./client.ts";
 import type { Answer, Json, OpenSearch } from "./client.ts";
 
@@ -13,6 +13,8 @@ interface Kind {
   /** The part of an answer to GET that is compared, and what it is to be; default: as it is sent. */
   part: (live: Answer["body"], name: string) => unknown;
   wanted?: (body: Json) => Json;
+  /** What of that part the server adds. */
+  added?: Added;
   /** Query of the call that writes it, where the server gives no version of what is there. */
   query?: string;
   /** Method of the call that makes it (PUT). */
@@ -35,26 +37,52 @@ const KINDS = {
     path: "/_plugins/_ism/policies/",
     body: (policy) => ({ policy }),
     part: ({ policy }) => ({ policy }),
+    added: {
+      ...stamps("policy."),
+      "policy.policy_id": undefined,
+      "policy.ism_template[].last_updated_time": undefined,
+      "policy.states[].actions[].retry": { count: 3, backoff: "exponential", delay: "1m" },
+      "policy.states[].actions[].snapshot.copy_alias": false,
+    },
   },
   SnapshotPolicy: {
     path: "/_plugins/_sm/policies/",
     part: ({ sm_policy }) => sm_policy,
+    // It is the job that looks every minute whether something is to do.
+    added: { ...stamps(), name: undefined, schedule: undefined, enabled_time: undefined },
     create: "POST",
   },
 } satisfies Record<string, Kind>;
 
+/** When and by whom the plugin says that a policy was written, and in which version of its form. */
+function stamps(path = ""): Added {
+  const names = ["last_updated_time", "schema_version", "user"];
+  return Object.fromEntries(names.map((name) => [path + name, undefined]));
+}
+
+/** The look at an answer to GET, undefined where there is none: a document that is wanted so, and says no more. */
+export function documentLook(
+  kind: keyof typeof KINDS,
+  name: string,
+  spec: Json,
+  live: Answer["body"] | undefined,
+): Look {
+  const { part, added, ...of }: Kind = KINDS[kind];
+  const body = of.body?.(spec) ?? spec;
+  return compared(live && part(live, name), of.wanted?.(body) ?? body, added);
+}
+
 /** A document of that kind and name as a resource. While a snapshot runs, some changes are refused and tried again. */
 export function document(kind: keyof typeof KINDS, name: string, spec: Json): Resource<OpenSearch> {
-  const { part, query = "", create, ...of }: Kind = KINDS[kind];
-  const path = of.path + name, body = of.body?.(spec) ?? spec, wanted = of.wanted?.(body) ?? body;
-  const judge = (live: Answer["body"] | undefined) => compared(live && part(live, name), wanted);
+  const { query = "", create, ...of }: Kind = KINDS[kind];
+  const path = of.path + name, body = of.body?.(spec) ?? spec;
   return {
     id: `${kind}/${name}`,
-    look: async (os) => judge(await read(os, path)),
+    look: async (os) => documentLook(kind, name, spec, await read(os, path)),
     async put(os) {
       for (let tries = 1;; tries++) {
         const live = await read(os, path);
-        if (judge(live).state === "as wanted") return false;
+        if (documentLook(kind, name, spec, live).state === "as wanted") return false;
         const method = live ? "PUT" : create ?? "PUT";
         const at = live?._seq_no === undefined
           ? query

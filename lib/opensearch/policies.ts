@@ -1,9 +1,9 @@
 // The copies of OpenSearch's index policies that indices keep.
 import { isFields } from "../core/object.ts";
-import { differing, lacking, type Resource } from "../core/resource.ts";
+import { differing, type Resource } from "../core/resource.ts";
 import { answerRefusal, read, request, write } from "./client.ts";
 import type { Answer, Json, OpenSearch } from "./client.ts";
-import { handfuls } from "./documents.ts";
+import { documentLook, handfuls } from "./documents.ts";
 
 /**
  * The indices of a pattern under the present version of a policy: its own template reaches only indices made
@@ -20,8 +20,8 @@ export function managedIndices(
       read(os, `/_plugins/_ism/policies/${policy}`),
       managed(os, pattern),
     ]);
-    const isWanted = stored && lacking(stored.policy, wanted).length === 0;
-    const goal = isWanted ? versionOf(stored) : "the one of the settings";
+    const { state } = documentLook("IndexPolicy", policy, wanted, stored);
+    const goal = state === "as wanted" ? versionOf(stored!) : "the one of the settings";
     const free = indices.filter((one) => !one.policy);
     const old = indices.filter((one) =>
       one.policy === policy && one.takes !== policy && one.version !== goal

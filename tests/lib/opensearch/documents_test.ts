@@ -213,6 +213,82 @@ function covers(live: unknown, wanted: unknown): boolean {
   return lacking(live, wanted).length === 0;
 }
 
+/** What somebody has added to the document of that kind, and where a plan names it. */
+const MORE: [
+  name: string,
+  ensure: typeof DOCUMENTS[number][1],
+  add: (os: FakeOpenSearch) => void,
+  path: string,
+][] = [
+  ["a setting of an index", DOCUMENTS[0]![1], (os) => {
+    os.templates.get("t").template.settings.index.max_result_window = "5000";
+  }, 'template.settings.index.max_result_window: "5000" -> (none)'],
+  ["a field", DOCUMENTS[0]![1], (os) => {
+    os.templates.get("t").template.mappings.properties.user = { type: "keyword" };
+  }, 'template.mappings.properties.user: "(not shown)" -> (none)'],
+  [
+    "an alias, a version and a component",
+    DOCUMENTS[0]![1],
+    (os) => {
+      const template = os.templates.get("t");
+      Object.assign(template, { version: 3, composed_of: ["c"] });
+      template.template.aliases = { all: {} };
+    },
+    'template.aliases: "(not shown)" -> (none); composed_of: ["c"] -> (none); version: 3 -> (none)',
+  ],
+  ["a setting of the repository", DOCUMENTS[1]![1], (os) => {
+    os.repositories.get("r").settings.readonly = "true";
+  }, 'settings.readonly: "true" -> (none)'],
+  ["a password of the repository", DOCUMENTS[1]![1], (os) => {
+    os.repositories.get("r").settings.secret_key = "hush";
+  }, 'settings.secret_key: "(not shown)" -> (none)'],
+  ["a retry that is not the server's own", DOCUMENTS[2]![1], (os) => {
+    os.policies.get("p")!.body.states[1].actions[0].retry.count = 9;
+  }, "policy.states[1].actions[0].retry.count: 9 -> 3"],
+  ["a notification", DOCUMENTS[2]![1], (os) => {
+    os.policies.get("p")!.body.error_notification = { channel: { id: "x" } };
+  }, 'policy.error_notification: "(not shown)" -> (none)'],
+  ["a creation", DOCUMENTS[3]![1], (os) => {
+    os.snapshotPolicies.get("s")!.body.creation = { time_limit: "1h" };
+  }, 'creation: "(not shown)" -> (none)'],
+];
+
+for (const [what, ensure, add, path] of MORE) {
+  Deno.test(`E25: ${what} more than is wanted is drift, and a deploy takes it away`, async () => {
+    const os = new FakeOpenSearch();
+    await ensure(os);
+    add(os);
+    assert.deepEqual(await fieldsOf(os), path.split("; "));
+    assert.equal(await ensure(os), "configured");
+    assert.deepEqual(await fieldsOf(os), []);
+    assert.equal(await ensure(os), "unchanged");
+  });
+}
+
+/** What plan and drift say of all documents that are there. */
+async function fieldsOf(os: FakeOpenSearch): Promise<string[]> {
+  const all = [
+    document("IndexTemplate", "t", TEMPLATE),
+    document("SnapshotRepository", "r", REPOSITORY),
+    policy,
+    document("SnapshotPolicy", "s", SNAPSHOT_POLICY),
+  ];
+  const looks = await Promise.all(all.map((one) => one.look(os)));
+  return looks.flatMap(({ fields }) => fields ?? []);
+}
+
+Deno.test("E25: managedIndices() holds no index to a policy that says more than is wanted", async () => {
+  const os = new FakeOpenSearch();
+  await ensured(policy, os);
+  os.indices.set("a-1", { settings: {} });
+  const indices = managedIndices("a-*", "p", INDEX_POLICY);
+  await ensured(indices, os);
+  os.tick();
+  assert.equal((await indices.look(os)).state, "as wanted");
+  os.policies.get("p")!.body.error_notification = { channel: { id: "x" } };
+  assert.match((await indices.look(os)).fields!.join(), /-> "the one of the settings"$/);
+});
+
 Deno.test("lacking() forgives what a server adds, and no other difference", () => {
   assert.ok(covers({ a: "1", b: { c: "true", added: 1 }, d: [{ e: 1, added: 2 }] }, {
     a: 1,
@@ -225,6 +301,11 @@ Deno.test("lacking() forgives what a server adds, and no other difference", () =
   assert.ok(!covers({ a: [2, 1] }, { a: [1, 2] }));
   assert.ok(!covers({ a: "x" }, { a: { b: 1 } }));
   assert.ok(!covers(undefined, { a: 1 }));
+  const judged = (live: unknown) =>
+    lacking(live, { a: [{ b: 1 }] }, { "a[].c": undefined, "a[].d": { e: 1 } })
+      .map(({ path }) => path);
+  assert.deepEqual(judged({ a: [{ b: 1, c: "any", d: { e: "1" } }], f: [], g: null, h: {} }), []);
+  assert.deepEqual(judged({ a: [{ b: 1, d: { e: 2 } }], f: false }), ["a[0].d.e", "f"]);
 });
 
 Deno.test("managedIndices() and wantedReplicas() keep to request lines of 4 KiB, however many indices", async () => {
