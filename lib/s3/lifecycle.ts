@@ -70,9 +70,12 @@ async function judge(s3: S3, bucket: string, days: number, isMinio: boolean) {
   const kept = days || (state === "" ? 0 : own?.keptDays ?? 0);
   const wanted = { keptDays: kept, abortedDays: isMinio ? 0 : ABORTED_DAYS };
   const differences: Lack[] = kept + wanted.abortedDays === 0 ? [] : [
-    { path: "days until old versions go", old: own?.keptDays, now: wanted.keptDays },
-    { path: "days until aborted uploads go", old: own?.abortedDays, now: wanted.abortedDays },
-  ].filter(({ old = 0, now }) => old !== now);
+    ...[
+      { path: "days until old versions go", old: own?.keptDays, now: wanted.keptDays },
+      { path: "days until aborted uploads go", old: own?.abortedDays, now: wanted.abortedDays },
+    ].filter(({ old = 0, now }) => old !== now),
+    ...(own?.more ?? []).map((old) => ({ path: "our rule", old, now: undefined })),
+  ];
   if (differences.length > 0 && foreign.length > 0) {
     const ids = foreign.map(idOf).join(", ");
     warnings.push(
@@ -95,13 +98,18 @@ interface OwnRule {
   abortedDays: number;
 }
 
-function rulesOf(xml: string): { own?: OwnRule; foreign: string[] } {
+/** What we have put into our rule; somebody may have added what ends objects that are in use. */
+const OURS = /<(?:ID|Status|NoncurrentDays|DaysAfterInitiation|ExpiredObjectDeleteMarker)>/;
+
+/** `more`: what our rule says beyond that, as `<Days>1`. */
+function rulesOf(xml: string): { own?: OwnRule & { more: string[] }; foreign: string[] } {
   const rules = [...xml.matchAll(/<Rule>.*?<\/Rule>/gs)].map(([rule]) => rule);
   const own = rules.find((rule) => idOf(rule) === OWN_ID && element(rule, "Status") === "Enabled");
   return {
     own: own === undefined ? undefined : {
       keptDays: Number(element(own, "NoncurrentDays")),
       abortedDays: Number(element(own, "DaysAfterInitiation")),
+      more: (own.match(/<\w+>[^<\s]+/g) ?? []).filter((text) => !OURS.test(text)),
     },
     foreign: rules.filter((rule) => idOf(rule) !== OWN_ID),
   };

@@ -1,6 +1,7 @@
 // What the S3 server shall have: buckets, and what only a MinIO and a key that may administrate it can do, quotas
 // and a user for each bucket.
 import { type Cluster, flag, number } from "../../../lib/core/cluster.ts";
+import { isFields } from "../../../lib/core/object.ts";
 import { compared, differing, type Look } from "../../../lib/core/resource.ts";
 import type { Resource, Resources } from "../../../lib/core/resource.ts";
 import { ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
@@ -121,12 +122,15 @@ function s3Policy(name: string, policy: Policy): Resource<Store> {
 
 /** The statements of a policy in an order of their own; MinIO sorts what it is given. */
 function sorted({ Statement }: Policy) {
-  return [Statement].flat().map(({ Effect, Action, Resource, Condition }) => ({
-    Effect,
-    Action: [Action].flat().sort(),
-    Resource: [Resource].flat().sort(),
-    prefixes: [Condition?.StringLike["s3:prefix"] ?? []].flat().sort(),
-  })).sort((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
+  const texts = [Statement].flat().map((statement) => JSON.stringify(inOrder(statement)));
+  return texts.sort().map((text) => JSON.parse(text));
+}
+
+function inOrder(value: unknown): unknown {
+  if (!isFields(value)) return [value].flat().sort();
+  return Object.fromEntries(
+    Object.keys(value).sort().map((key) => [key, inOrder(value[key])]),
+  );
 }
 
 /**

@@ -1,11 +1,13 @@
 // The S3 half against a real MinIO over TLS: what it really answers to each fault, and what only it
 // can do. On a disk of its own where the kernel gives one, so that it can be full.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
+import { must } from "../../../lib/s3/errors.ts";
 import { planResources } from "../../../lib/deploy/resources.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { freePorts, isFree, startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
@@ -378,6 +380,38 @@ test("00-minio corrects a secret, a policy and a quota, and nothing else", async
   assert.match(output, /BucketQuota\/drift-thanos configured: bytes: 1073741824 -> 2147483648/);
   assert.equal(changed, 3, output);
   assert.ok(!output.includes("hush"));
+});
+
+test("E25: what somebody has put into a policy of ours, or into our rule, is drift and goes", async () => {
+  const cluster = await site("more", { ...OWN_KEYS, S3_KEEP_DELETED_DAYS: "7" });
+  await run(cluster);
+  assert.equal((await run(cluster)).changed, 0);
+  const blocks = policyOf(bucketsOf(cluster)[0]!);
+  const here = {
+    IpAddress: { "aws:SourceIp": ["10.0.0.0/8"] },
+  } as unknown as Policy["Statement"][number]["Condition"];
+  const [first, ...rest] = blocks.Statement;
+  const rule =
+    "<LifecycleConfiguration><Rule><ID>thanos-multi-cluster</ID><Status>Enabled</Status>" +
+    "<Filter><Prefix>k</Prefix></Filter><Expiration><Days>1</Days></Expiration>" +
+    "<NoncurrentVersionExpiration><NoncurrentDays>7</NoncurrentDays></NoncurrentVersionExpiration>" +
+    "</Rule></LifecycleConfiguration>";
+  await inBucket("more-thanos", async (root) => {
+    const Statement = [{ ...first!, Condition: here }, ...rest];
+    await putPolicy(root, `${OURS}more-thanos`, { ...blocks, Statement });
+    const headers = { "content-md5": createHash("md5").update(rule).digest("base64") };
+    const call = { bucket: "more-thanos", query: "lifecycle", what: "put", action: "s3:Put" };
+    await must(root, { ...call, method: "PUT", body: rule, headers });
+  });
+  const { changed, output } = await run(cluster);
+  assert.match(
+    output,
+    /S3Policy\/thanos-multi-cluster-more-thanos configured: statements\[\d\]\.Condition: /,
+  );
+  assert.match(output, /BucketVersions\/more-thanos configured: our rule: "<Prefix>k" -> \(none\)/);
+  assert.match(output, /our rule: "<Days>1" -> \(none\)/);
+  assert.equal(changed, 2, output);
+  assert.equal((await run(cluster)).changed, 0);
 });
 
 test("00-minio tells of a quota that no setting wants, and leaves it", async () => {

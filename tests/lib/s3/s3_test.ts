@@ -440,6 +440,26 @@ Deno.test("ensureVersions() leaves the rules of others, and tells of one that de
     assert.ok(!fake.versioned.has("thanos"), "nothing would end the versions");
   }));
 
+Deno.test("E25: ensureVersions() takes out of our own rule what somebody has put into it", () =>
+  against({}, async (s3, fake) => {
+    await ensureBucket(s3, "thanos");
+    const sevenDays = { days: 7, isMinio: true };
+    await ensureVersions(s3, "thanos", sevenDays);
+    const ours = fake.lifecycles.get("thanos")!;
+    fake.lifecycles.set(
+      "thanos",
+      ours.replace("<Expiration>", "<Expiration><Days>30</Days>").replace("<Prefix>", "<Prefix>a/"),
+    );
+    const { changes, problems } = await ensureVersions(s3, "thanos", sevenDays);
+    assert.deepEqual(problems, []);
+    assert.deepEqual(changes, [
+      'our rule: "<Prefix>a/" -> (none)',
+      'our rule: "<Days>30" -> (none)',
+    ]);
+    assert.deepEqual(await ensureVersions(s3, "thanos", sevenDays), { changes: [], problems: [] });
+    assert.equal(fake.lifecycles.get("thanos"), ours);
+  }));
+
 Deno.test("ensureVersions() tells what a key or a server does not allow", async (t) => {
   const cases: [string, FakeOptions["fault"], RegExp][] = [
     ["no right", denied(({ query }) => query === "versioning"), /lacks s3:GetBucketVersioning/],
