@@ -3,6 +3,7 @@ import type { Cluster } from "../core/cluster.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { conditionOf, liveObjects } from "../kube/list.ts";
 import type { Manifest } from "../core/object.ts";
+import { lastWriteOf } from "./managers.ts";
 
 /** What keeps an object from becoming ready; waiting longer for a `final` one would be pointless. */
 export interface Trouble {
@@ -51,8 +52,7 @@ async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble
     item.status?.phase === "Pending"
   );
   if (!claim) return undefined;
-  const { uid } = claim.metadata;
-  const event = items.filter((item) => item.involvedObject?.uid === uid).sort(byTime).at(-1);
+  const event = lastOf(items, claim);
   const said = event ? `${event.reason}: ${event.message}` : "nothing was said about it";
   const storageClass = claim.spec.storageClassName || "no class: there is no default one";
   return {
@@ -74,45 +74,62 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
   const pods = items.filter(({ kind, metadata }) =>
     kind !== "ReplicaSet" && !metadata.deletionTimestamp
   );
-  const [label, present] = revisionOf(object, items);
+  const [label, present, maker] = revisionOf(object, items);
   const isPresent = ({ metadata }: Manifest) => !present || metadata.labels?.[label] === present;
   const now = pods.filter(isPresent), old = pods.filter((pod) => !isPresent(pod));
   const wanted = object.spec.replicas ?? object.status?.desiredNumberScheduled ?? 1;
   return now.map(diagnosePod).find(Boolean) ??
-    (now.length < wanted ? await creationTrouble(cluster, object) : undefined) ??
+    (now.length < wanted ? await creationTrouble(cluster, object, maker) : undefined) ??
     // They go when the new ones come, unless they stand in their way.
     old.map(diagnosePod).flatMap((trouble) => trouble ? { ...trouble, final: false } : []).at(0);
 }
 
-/** The label by which pods tell their revision, and the present one; undefined where nothing tells it. */
-function revisionOf(object: Manifest, items: Manifest[]): [label: string, present?: string] {
+/**
+ * The label by which pods tell their revision, and the present one; undefined where nothing tells it. Last what makes
+ * the pods, which are said to be its own: of a Deployment the ReplicaSet of that revision.
+ */
+function revisionOf(
+  object: Manifest,
+  items: Manifest[],
+): [label: string, present: string | undefined, maker: Manifest | undefined] {
   const { kind, metadata, status } = object;
-  if (kind === "StatefulSet") return ["controller-revision-hash", status?.updateRevision];
+  if (kind === "StatefulSet") return ["controller-revision-hash", status?.updateRevision, object];
   if (kind === "DaemonSet") {
     const generation = metadata.annotations?.["deprecated.daemonset.template.generation"];
-    return ["pod-template-generation", generation];
+    return ["pod-template-generation", generation, object];
   }
   const number = ({ metadata }: Manifest) =>
     Number(metadata.annotations?.["deployment.kubernetes.io/revision"] ?? 0);
   const newest = items.filter(({ kind }) => kind === "ReplicaSet")
     .sort((a, b) => number(b) - number(a))[0];
-  return ["pod-template-hash", newest?.metadata.labels?.["pod-template-hash"]];
+  return ["pod-template-hash", newest?.metadata.labels?.["pod-template-hash"], newest];
 }
 
-function byTime(a: Manifest, b: Manifest): number {
-  return String(a.lastTimestamp).localeCompare(String(b.lastTimestamp));
+/** The last event about an object. */
+function lastOf(events: Manifest[], { metadata: { uid } }: Manifest): Manifest | undefined {
+  return events.filter(({ involvedObject }) => involvedObject?.uid === uid)
+    .sort((a, b) => timeOf(a) - timeOf(b)).at(-1);
 }
 
-/** Why the controller of an object cannot even make its pods: a quota, an admission webhook. */
+/** When it was said last, in ms; 0 where that is not known. */
+function timeOf({ lastTimestamp, series, eventTime }: Manifest): number {
+  return Date.parse(lastTimestamp ?? series?.lastObservedTime ?? eventTime) || 0;
+}
+
+/** Why pods cannot even be made, a quota, an admission webhook; `maker` has said so since the object was last changed. */
 async function creationTrouble(
   cluster: Cluster,
-  { metadata: { uid, namespace } }: Manifest,
+  object: Manifest,
+  maker: Manifest | undefined,
 ): Promise<Trouble | undefined> {
-  const events = await liveObjects(cluster, "events", namespace!);
-  const last = events.filter(({ reason, involvedObject }) =>
-    reason === "FailedCreate" && involvedObject.uid === uid
-  ).sort(byTime).at(-1);
-  return last && { reason: `FailedCreate: ${last.message}`, final: false };
+  if (!maker) return undefined;
+  const events = await liveObjects(cluster, "events", object.metadata.namespace!);
+  const last = lastOf(events.filter(({ reason }) => reason === "FailedCreate"), maker);
+  // An edit beside the fields, as of the scale, has no time; what was said before it counts then.
+  if (!last || timeOf(last) < Date.parse(lastWriteOf(object).last?.at ?? "1970-01-01")) {
+    return undefined;
+  }
+  return { reason: `FailedCreate: ${last.message}`, final: false };
 }
 
 /** Why a pod does not run, from its conditions and container states; undefined when it just starts. */

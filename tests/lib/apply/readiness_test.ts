@@ -381,6 +381,59 @@ const SETS = ["1", "2"].map((revision) => ({
   },
 }));
 
+/** What the controller of pods says when it may not make one. */
+function refusedTo(uid: string, message: string, lastTimestamp?: string) {
+  return { kind: "Event", reason: "FailedCreate", message, lastTimestamp, involvedObject: { uid } };
+}
+
+Deno.test("E6: unready() tells of a Deployment what its present ReplicaSet may not make, and of no other", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  const sets = SETS.map((set, at) => ({
+    ...set,
+    metadata: { ...set.metadata, uid: `set-${at + 1}` },
+  }));
+  const ask = async (...events: unknown[]) => {
+    await fakeKubectl([
+      { on: "get deployment", stdout: JSON.stringify({ items: [ROLLING] }) },
+      { on: "get pods,replicasets", stdout: JSON.stringify({ items: sets }) },
+      { on: "get events", stdout: JSON.stringify({ items: events }) },
+    ]);
+    return (await unready(cluster, [ROLLING])).join();
+  };
+  const old = refusedTo("set-1", "quota of old", "2026-11-29T12:00:09Z");
+  const now = refusedTo("set-2", "quota of now", "2026-11-29T12:00:05Z");
+  assert.equal(await ask(old, now), "Deployment/n/query: FailedCreate: quota of now");
+  assert.equal(await ask(old), "Deployment/n/query: 0 of 1 available");
+});
+
+Deno.test("E6: unready() tells nothing that was said before a StatefulSet was changed", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  const managed = (time: string, subresource?: string) => ({ manager: "m", time, subresource });
+  const set = {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: {
+      ...{ name: "store", namespace: "n", generation: 2, uid: "now" },
+      managedFields: [
+        managed("2026-11-29T12:00:00Z"),
+        managed("2026-11-29T13:00:00Z", "status"),
+      ],
+    },
+    spec: { replicas: 1, selector: { matchLabels: { app: "store" } } },
+    status: { observedGeneration: 2, updateRevision: "store-2" },
+  };
+  const ask = async (at: string) => {
+    await fakeKubectl([
+      { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
+      { on: "get pods", stdout: JSON.stringify({ items: [] }) },
+      { on: "get events", stdout: JSON.stringify({ items: [refusedTo("now", "quota", at)] }) },
+    ]);
+    return (await unready(cluster, [set])).join();
+  };
+  assert.equal(await ask("2026-11-29T12:00:00Z"), "StatefulSet/n/store: FailedCreate: quota");
+  assert.equal(await ask("2026-11-29T11:59:59Z"), "StatefulSet/n/store: 0 of 1 ready");
+});
+
 /** A pod of that revision that crashes. */
 function crashing(revision: string, restartCount: number, message?: string) {
   return {
