@@ -19,6 +19,7 @@ import {
   type Change,
   ELSEWHERE,
   index,
+  targetSpec,
   up,
   verdicts,
   volumeOf,
@@ -37,6 +38,7 @@ const BREAKS: [check: string, what: string, change: Change, says: RegExp][] = [
       on: "get backuptargets",
       stdout: listOf({
         metadata: { name: "default" },
+        spec: targetSpec("196"),
         status: { available: true, lastSyncedAt: "2026-11-29T09:00:00Z" },
       }),
     }],

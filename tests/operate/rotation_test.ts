@@ -33,6 +33,7 @@ import {
   type Reply,
 } from "../support/fake_kubectl.ts";
 import { subjectWith } from "../support/subject.ts";
+import { targetSpec } from "../support/world.ts";
 import { type FakeS3, fakeS3, KEY, pem, type Seen } from "../support/s3.ts";
 
 const OLD = { S3_ACCESS_KEY: "old-access-key", S3_SECRET_KEY: "old-secret-key" };
@@ -133,6 +134,7 @@ Deno.test("V8: a rotation proves uploads by blocks that the bucket has got, and 
   const target = (lastSyncedAt: string) => ({
     kind: "BackupTarget",
     metadata: { name: "default" },
+    spec: targetSpec("197"),
     status: { available: true, lastSyncedAt },
   });
   const look = async (at: string) => {

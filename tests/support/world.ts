@@ -178,6 +178,14 @@ export function volumeOf(name: string, hours?: number, namespace = "monitoring")
   };
 }
 
+/** Where the backups of a cluster go. */
+export function targetSpec(id: string) {
+  return {
+    backupTargetURL: `s3://longhorn-backups@us-east-1/cluster-${id}/`,
+    credentialSecret: "longhorn-s3-secret",
+  };
+}
+
 const KUBECTL: Reply[] = [
   {
     on: "get storageclasses",
@@ -188,6 +196,7 @@ const KUBECTL: Reply[] = [
     stdout: listOf({
       kind: "BackupTarget",
       metadata: { name: "default" },
+      spec: targetSpec("196"),
       status: { available: true, lastSyncedAt: new Date().toISOString() },
     }),
   },

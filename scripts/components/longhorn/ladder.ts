@@ -1,9 +1,12 @@
 // What still keeps Longhorn from serving volumes, rung by rung: one line per missing thing.
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
-import { idOf } from "../../../lib/core/object.ts";
+import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { lastWriteOf } from "../../../lib/apply/managers.ts";
 import { readiness } from "../../../lib/apply/readiness.ts";
-import { LONGHORN_NAMESPACE } from "./objects.ts";
+import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { LONGHORN_NAMESPACE, longhornKey } from "./objects.ts";
+import { wantedTarget } from "./patch.ts";
 
 // Made by the driver deployer, so they are in no bundle.
 const DRIVER = ["csi-attacher", "csi-provisioner", "csi-resizer", "csi-snapshotter"]
@@ -56,16 +59,30 @@ export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
   );
 }
 
-/** Why backups cannot be stored, in Longhorn's words; it has to have looked after `since` (ms). */
+/**
+ * Why backups cannot be stored, in Longhorn's words. They are of before where it has not taken the target of the
+ * settings yet, or has not looked since it was given one, or another key; nor may they be older than `since` (ms).
+ */
 export async function backupTargetMissing(cluster: Cluster, since = 0): Promise<string[]> {
-  const targets = await liveObjects(cluster, "backuptargets.longhorn.io", LONGHORN_NAMESPACE);
-  const target = targets.find(({ metadata }) => metadata.name === "default");
+  const names = ["backuptargets.longhorn.io/default", `secrets/${longhornKey.name}`];
+  const flags = ["--ignore-not-found", "--show-managed-fields", "--output", "json"];
+  const answer = await kubectl(["get", ...names, "-n", LONGHORN_NAMESPACE, ...flags], { cluster });
+  const live: Manifest[] = answer.trim() ? JSON.parse(answer).items : [];
+  const target = live.find(({ metadata }) => metadata.name === "default");
   if (!target) return ["BackupTarget default: not made yet"];
-  const { available, lastSyncedAt } = target.status ?? {};
-  if (available === true) {
-    if (since === 0 || Date.parse(lastSyncedAt) >= since) return [];
-    return [`BackupTarget default: Longhorn has not looked at it since ${lastSyncedAt || "ever"}`];
+  const { spec = {}, status: { available, lastSyncedAt } = {} } = target as Manifest;
+  const url = wantedTarget(cluster)["backup-target"];
+  if (spec.backupTargetURL !== url || spec.credentialSecret !== longhornKey.name) {
+    return [`BackupTarget default: Longhorn has not taken ${url} yet`];
   }
-  const why = conditionOf(target, "Unavailable")?.message || "not available yet";
-  return [`BackupTarget ${target.spec?.backupTargetURL}: ${why}`];
+  if (available !== true) {
+    return [
+      `BackupTarget ${url}: ${conditionOf(target, "Unavailable")?.message || "not available yet"}`,
+    ];
+  }
+  const secret = live.find((one) => one !== target);
+  const asked = [spec.syncRequestedAt, lastWriteOf(secret).last?.at]
+    .map((time) => Date.parse(time ?? "") || 0);
+  if ((Date.parse(lastSyncedAt) || 0) >= Math.max(since, ...asked)) return [];
+  return [`BackupTarget default: Longhorn has not looked at it since ${lastSyncedAt || "ever"}`];
 }

@@ -6,6 +6,7 @@ import { idOf, type Manifest, withValue } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
+import { longhornKey } from "./objects.ts";
 
 /** Changes a copy of the object; undefined leaves the object out. */
 type Change = (object: Manifest) => Manifest | undefined;
@@ -29,7 +30,7 @@ export function patchLonghorn(
     "ConfigMap/longhorn-system/longhorn-default-setting": (object) =>
       withText(object, (values) => ({ ...values, ...settings(cluster, replicas) })),
     "ConfigMap/longhorn-system/longhorn-default-resource": (object) =>
-      withText(object, () => backupTarget(cluster)),
+      withText(object, () => wantedTarget(cluster)),
     "ConfigMap/longhorn-system/longhorn-storageclass": (object) =>
       withText(object, (values) => storageClass(values, replicas)),
   };
@@ -79,12 +80,13 @@ function perEngine(value: number): string {
   return JSON.stringify({ v1: String(value), v2: String(value) });
 }
 
-function backupTarget(cluster: Cluster): Record<string, string> {
+/** Where backups go, by the names of Longhorn's settings. */
+export function wantedTarget(cluster: Cluster) {
   const bucket = `${text(cluster, "LONGHORN_BUCKET")}@${text(cluster, "S3_REGION")}`;
   return {
     // A path of its own: clusters on one URL list and delete each other's backups (longhorn#6856).
     "backup-target": `s3://${bucket}/${text(cluster, "S3_BASE_PATH")}/`,
-    "backup-target-credential-secret": "longhorn-s3-secret",
+    "backup-target-credential-secret": longhornKey.name,
     "backupstore-poll-interval": "300",
   };
 }

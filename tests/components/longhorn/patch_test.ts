@@ -30,6 +30,7 @@ import { backupTarget } from "../../../scripts/checks/longhorn.ts";
 import { note, type Subject } from "../../../lib/core/check.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";
+import { targetSpec } from "../../support/world.ts";
 
 const NAMESPACE = "longhorn-system";
 const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
@@ -314,13 +315,46 @@ Deno.test("backupTargetMissing() gives Longhorn's own words", async () => {
   const target = {
     kind: "BackupTarget",
     metadata: { name: "default" },
-    spec: { backupTargetURL: "s3://longhorn-backups@us-east-1/cluster-197/" },
+    spec: targetSpec("197"),
     status: { available: false, conditions: [{ type: "Unavailable", message: "AccessDenied" }] },
   };
   await answering([target]);
   assert.match((await backupTargetMissing(cluster))[0]!, /cluster-197\/: AccessDenied/);
   await answering([{ ...target, status: { available: true } }]);
   assert.deepEqual(await backupTargetMissing(cluster), []);
+});
+
+Deno.test("V3: backupTargetMissing() does not go by what Longhorn saw before its target or key was another", async () => {
+  const secret = (time: string) => ({
+    kind: "Secret",
+    metadata: {
+      name: "longhorn-s3-secret",
+      managedFields: [{ manager: "thanos-multi-cluster", operation: "Apply", time }],
+    },
+  });
+  const look = async (spec: object, lastSyncedAt: string, changed = "2026-11-29T11:00:00Z") => {
+    const status = { available: true, lastSyncedAt };
+    const metadata = { name: "default" };
+    const target = {
+      kind: "BackupTarget",
+      metadata,
+      spec: { ...targetSpec("197"), ...spec },
+      status,
+    };
+    await answering([target, secret(changed)]);
+    return (await backupTargetMissing(cluster)).join();
+  };
+  const noon = "2026-11-29T12:00:00Z", later = "2026-11-29T12:00:01Z";
+  assert.equal(await look({}, noon), "");
+  assert.match(
+    await look({ backupTargetURL: "s3://x@y/" }, noon),
+    /has not taken s3:.*cluster-197/,
+  );
+  assert.match(await look({ credentialSecret: "other" }, noon), /has not taken s3:/);
+  assert.match(await look({ syncRequestedAt: later }, noon), /not looked at it since .*12:00:00Z/);
+  assert.equal(await look({ syncRequestedAt: noon }, noon), "");
+  assert.match(await look({}, noon, later), /not looked at it since .*12:00:00Z/);
+  assert.match(await look({}, ""), /not looked at it since ever/);
 });
 
 Deno.test("B46, B47, B48, B49: what can befall a volume has an alert, and pods of a dead node go by themselves", async () => {
@@ -390,7 +424,7 @@ Deno.test("B49: verify repeats why Longhorn does not reach its backups, and asks
   await answering([{
     kind: "BackupTarget",
     metadata: { name: "default" },
-    spec: { backupTargetURL: "s3://longhorn-backups@us-east-1/cluster-197/" },
+    spec: targetSpec("197"),
     status: { available: false, conditions: [{ type: "Unavailable", message: "AccessDenied" }] },
   }]);
   const [problem] = [await backupTarget({ cluster } as Subject)].flat();
