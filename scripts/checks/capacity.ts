@@ -1,9 +1,10 @@
 // Whether the nodes have room for the pods of all steps beside those that are there already.
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
-import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { bytesOf, cores } from "../../lib/core/quantity.ts";
 import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
+import { takesPods } from "../components/longhorn/limits.ts";
 import { inGi } from "./disk.ts";
 
 type Amounts = { pods: number; cores: number; bytes: number };
@@ -12,7 +13,7 @@ type Amounts = { pods: number; cores: number; bytes: number };
 type Demand = Amounts & { name: string };
 
 /** What nodes can give to pods. */
-type Room = Amounts & { nodes: number };
+type Room = Amounts & { nodes: string[] };
 
 /** Share of the room from which on it is worth a word. */
 const TIGHT = 0.9;
@@ -24,6 +25,7 @@ export async function room({ cluster, objects }: Subject): Promise<Finding> {
   const room = roomOn(await objectsEverywhere(cluster, "nodes"));
   const wanted = demandsOf(await objects(), cluster, room);
   const others = pods
+    .filter(({ spec: { nodeName } }) => !nodeName || room.nodes.includes(nodeName))
     .filter((pod) => !wanted.some(({ name }) => idOf(pod).startsWith(`Pod/${name}-`)))
     .map(({ metadata: { namespace, name }, spec }) => (
       { name: `${namespace}/${name}`, ...requestsOf(spec) }
@@ -55,13 +57,15 @@ function lines(demands: Demand[], whose: string): string[] {
   );
 }
 
-/** What the nodes that take pods can give. */
+/** What the nodes that are ready and take pods can give. */
 export function roomOn(nodes: Manifest[]): Room {
-  const open = nodes.filter(({ spec }) => !spec?.unschedulable);
+  const open = nodes.filter((node) =>
+    takesPods(node) && conditionOf(node, "Ready")?.status === "True"
+  );
   const sum = (read: (allocatable: Record<string, string>) => number) =>
     open.reduce((total, { status }) => total + read(status?.allocatable ?? {}), 0);
   return {
-    nodes: open.length,
+    nodes: open.map(({ metadata }) => metadata.name),
     pods: sum(({ pods }) => Number(pods ?? 0)),
     cores: sum(({ cpu }) => cores(cpu ?? "0")),
     bytes: sum(({ memory }) => bytesOf(memory ?? "0")),
@@ -83,7 +87,7 @@ export function demandsOf(objects: Manifest[], cluster: Cluster, room: Room): De
       case "StatefulSet":
         return demand(spec.replicas ?? 1, spec.template.spec);
       case "DaemonSet":
-        return demand(room.nodes, spec.template.spec);
+        return demand(room.nodes.length, spec.template.spec);
       // The operator makes their pods: the program, its reloader and the sidecar of Thanos.
       case "Prometheus":
       case "Alertmanager": {
@@ -99,7 +103,7 @@ export function demandsOf(objects: Manifest[], cluster: Cluster, room: Room): De
   // Made by its manager: one that runs the volumes of a node, and keeps its share of the CPU.
   const share = room.cores * number(cluster, "LONGHORN_ENGINE_CPU") / 100;
   const name = "longhorn-system/instance-manager";
-  return [...demands, { name, pods: room.nodes, cores: share, bytes: 0 }];
+  return [...demands, { name, pods: room.nodes.length, cores: share, bytes: 0 }];
 }
 
 /** The reloader that the operator puts beside each program, as its arguments say. */

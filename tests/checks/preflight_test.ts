@@ -573,18 +573,22 @@ function pod(cpu: string, memory: string) {
 }
 
 const ALLOCATABLE = { cpu: "4", memory: "8Gi", pods: "110" };
-const ROOM = roomOn([
-  {
-    apiVersion: "v1",
-    kind: "Node",
-    metadata: { name: "mkube-197" },
-    status: { allocatable: ALLOCATABLE },
-  },
-  { apiVersion: "v1", kind: "Node", metadata: { name: "cordoned" }, spec: { unschedulable: true } },
-]);
+/** A node that can give that, ready or not. */
+function nodeOf(name: string, ready = "True", spec = {}): Manifest {
+  const status = { allocatable: ALLOCATABLE, conditions: [{ type: "Ready", status: ready }] };
+  return { apiVersion: "v1", kind: "Node", metadata: { name }, spec, status };
+}
+
+const CLOSED = [
+  nodeOf("cordoned", "True", { unschedulable: true }),
+  nodeOf("tainted", "True", { taints: [{ key: "x", effect: "NoSchedule" }] }),
+  nodeOf("away", "Unknown"),
+  nodeOf("ill", "False"),
+];
+const ROOM = roomOn([nodeOf("mkube-197"), ...CLOSED]);
 
 Deno.test("A56: demandsOf() knows the pods of every kind, operated ones with their helpers", () => {
-  assert.deepEqual(ROOM, { nodes: 1, pods: 110, cores: 4, bytes: 8 * GiB });
+  assert.deepEqual(ROOM, { nodes: ["mkube-197"], pods: 110, cores: 4, bytes: 8 * GiB });
   const args = ["--config-reloader-cpu-request=10m", "--config-reloader-memory-request=25Mi"];
   const objects = [
     workload("Deployment", "operator", {
@@ -627,16 +631,22 @@ Deno.test("A56: room() stops with a table per pod, those of others included and 
     { kind: "Pod", metadata: { namespace, name }, spec: pod("500m", memory) }
   );
   const ask = async (memory: string, ...pods: unknown[]) => {
-    const node = { metadata: { name: "n" }, status: { allocatable: ALLOCATABLE } };
     await fakeKubectl([
       { on: "get pods", stdout: listOf(...pods) },
-      { on: "get nodes", stdout: listOf(node) },
+      { on: "get nodes", stdout: listOf(nodeOf("n"), ...CLOSED) },
     ]);
     const query = workload("Deployment", "query", { template: { spec: pod("1", memory) } });
     return await room(subjectWith(EXISTING, { objects: [query], when: "before" }));
   };
   assert.equal((await ask("1Gi", live("monitoring", "query-7d-x", "1Gi"))).state, "ok");
   assert.equal((await ask("7680Mi")).state, "warn");
+  // They take nothing of the room of the others.
+  const [cordoned, here] = ["cordoned", "n"].map((nodeName) => {
+    const pod = live("shop", "web-0", "7Gi");
+    return { ...pod, spec: { ...pod.spec, nodeName } };
+  });
+  assert.equal((await ask("1Gi", cordoned)).state, "ok");
+  assert.equal((await ask("1Gi", here)).state, "warn");
   const row = await ask("4Gi", live("shop", "web-1", "5Gi"));
   assert.equal(codeOf(row), 3);
   assert.match(row.what, /too small: cpu 1\.5 of 4\.0, memory 9\.0Gi of 8\.0Gi/);

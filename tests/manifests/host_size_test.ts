@@ -7,7 +7,7 @@ import { claimsOf } from "../../scripts/checks/disk.ts";
 import { type Rendered, renderedFleet } from "../support/rendered_fixture.ts";
 
 /** One node whose cores count nothing, so that Longhorn's share of them is none. */
-const NODE = { nodes: 1, pods: 0, cores: 0, bytes: 0 };
+const NODE = { nodes: ["host"], pods: 0, cores: 0, bytes: 0 };
 
 const GI = 2 ** 30;
 

@@ -21,12 +21,15 @@ export async function replicasOf(cluster: Cluster): Promise<number> {
   return replicasFor(number(cluster, "LONGHORN_REPLICAS"), nodes);
 }
 
-/** Nodes that take pods: neither cordoned nor closed to ordinary pods by a taint. */
+/** How many nodes take pods: neither cordoned nor closed to ordinary pods by a taint. */
 export function schedulable(nodes: Manifest[]): number {
-  return nodes.filter(({ spec }) =>
-    !spec?.unschedulable &&
-    !(spec?.taints ?? []).some(({ effect }: { effect: string }) => effect !== "PreferNoSchedule")
-  ).length;
+  return nodes.filter(takesPods).length;
+}
+
+/** Whether that node is one of them. */
+export function takesPods({ spec }: Manifest): boolean {
+  return !spec?.unschedulable &&
+    !(spec?.taints ?? []).some(({ effect }: { effect: string }) => effect !== "PreferNoSchedule");
 }
 
 /** Why Longhorn may not be deleted. There is always a reason: without its own Job it leaves a stuck namespace. */
