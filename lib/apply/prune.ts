@@ -59,7 +59,8 @@ export async function prune(
   return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
 }
 
-/** What a person types to have deleted what no step wants any more on the cluster with that id. */
-export function pruneCommand(id: string): string {
-  return `make cluster-${id} ARGS=--prune`;
+/** What a person types to have deleted what no step wants any more on the clusters with these ids. */
+export function pruneCommand(...ids: string[]): string {
+  const target = ids.length === 1 ? `cluster-${ids}` : `all GROUP="${ids.join(" ")}"`;
+  return `make ${target} ARGS=--prune`;
 }

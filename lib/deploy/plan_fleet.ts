@@ -97,10 +97,12 @@ export function printPlans(plans: ClusterPlan[], { matrix, short }: PlanStyle = 
     !each && entries.every(({ action }) => action === "unchanged");
   const told = there.filter((one) => !isIdle(one));
   // The same work has another age on each of them.
-  const bodyOf = ({ entries, cluster: { id } }: ClusterPlan) =>
-    bodyOfPlan(entries, each ? id : "CLUSTER", { short, aged: each });
-  for (const [text, those] of Map.groupBy(told, (one) => (each ? headOf(one) : "") + bodyOf(one))) {
-    print(each ? text : those.map(headOf).join("") + text);
+  const bodyOf = ({ entries }: ClusterPlan, ids: string[] = []) =>
+    bodyOfPlan(entries, ids, { short, aged: each });
+  const alike = Map.groupBy(told, (one) => (each ? headOf(one) : "") + bodyOf(one));
+  for (const those of alike.values()) {
+    const ids = those.map(({ cluster }) => cluster.id);
+    print(those.map(headOf).join("") + bodyOf(those[0]!, ids));
   }
   const idle = there.filter(isIdle).map(({ cluster }) => cluster.id);
   if (idle.length > 0) print(`nothing to do on ${idle.length}: ${idle.join(", ")}`);
@@ -118,8 +120,8 @@ const COLOURS: Partial<Record<Planned["action"], Parameters<typeof paint>[0]>> =
   refused: "red",
 };
 
-/** The plan of cluster `id`, or, of several that have the same one, of CLUSTER. */
-function bodyOfPlan(entries: Planned[], id: string, { short = false, aged = false }): string {
+/** The plan of the clusters that have this one. */
+function bodyOfPlan(entries: Planned[], ids: string[], { short = false, aged = false }): string {
   const of = (wanted: Planned["action"]) => entries.filter(({ action }) => action === wanted);
   const line = (action: Planned["action"], ids: string, fields: string[], age = "") => [
     // No deploy deletes by itself.
@@ -139,7 +141,7 @@ function bodyOfPlan(entries: Planned[], id: string, { short = false, aged = fals
   const told = [
     `${of("create").length} to create`,
     `${of("update").length} to update`,
-    `${unwanted} no longer wanted${unwanted > 0 ? ` (only ${pruneCommand(id)} deletes)` : ""}`,
+    `${unwanted} no longer wanted${unwanted > 0 ? ` (only ${pruneCommand(...ids)} deletes)` : ""}`,
     `${of("unchanged").length} unchanged`,
     ...(unseen.length > 0 ? [`${unseen.length} not looked at`] : []),
     ...(kept.length > 0 ? [`${kept.length} no longer wanted and kept`] : []),

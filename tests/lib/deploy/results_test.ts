@@ -90,9 +90,11 @@ Deno.test("A59: printPlans() calls unwanted what no deploy deletes, with the one
   assert.match(out, /^ {2}unwanted Deployment\/n\/delete$/m);
   assert.match(out, / 1 no longer wanted \(only make cluster-196 ARGS=--prune deletes\), 1 unch/);
   assert.doesNotMatch(out, /^ {2}delete /m);
-  // Folded, where several have the same: no id of one of them.
+  // Folded, where several have the same: of all of them, and nothing to fill in.
   const [many] = written(() => printPlans(others.map((cluster) => ({ cluster, entries }))));
-  assert.match(many, /\(only make cluster-CLUSTER ARGS=--prune deletes\)/);
+  const ids = others.map(({ id }) => id).join(" ");
+  assert.match(many, new RegExp(`\\(only make all GROUP="${ids}" ARGS=--prune deletes\\)`));
+  assert.equal(many.match(/no longer wanted/g)?.length, 1);
 });
 
 Deno.test("summary() of a few, or with --matrix, has a row for each step; JSON is always whole", () => {
