@@ -96,7 +96,7 @@ function renewal(cluster: Cluster): string {
 
 /**
  * The certificate that a server shows, whoever has signed it: nothing is sent there.
- * @throws {DeployError} `exitCode` (5) when there is none within five seconds.
+ * @throws {DeployError} `exitCode` (5) when there is none within twenty seconds.
  */
 async function handshake(
   { hostname, port }: URL,
@@ -104,7 +104,9 @@ async function handshake(
 ): Promise<X509Certificate> {
   const at = port || "443";
   try {
-    return new X509Certificate((await shownCertificate(hostname, Number(at))).raw);
+    // We may be too busy with rendering to see an answer of long ago.
+    const shown = await shownCertificate(hostname, Number(at), { seconds: 20 });
+    return new X509Certificate(shown.raw);
   } catch (error) {
     throw new DeployError(`Cannot see the certificate of ${hostname}:${at}`, {
       exitCode,
