@@ -205,14 +205,17 @@ export function table(rows: string[][], gap = "  "): string {
   ).join("\n");
 }
 
-const LETTERS = new Intl.Segmenter();
+// Takes tens of milliseconds to be made, and most texts need none.
+let letters: Intl.Segmenter | undefined;
 /** Letters of Korean, Chinese and Japanese, emoji, and wide forms; of the block at U+FF00 the second half is narrow. */
 const WIDE =
   /^(?![\uff61-\uffdc])[\p{sc=Hang}\p{sc=Hani}\p{sc=Hira}\p{sc=Kana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uffe6]/u;
 
 /** Columns that a terminal gives a text: two for a wide letter, of however many characters it is made. */
 export function columnsOf(text: string): number {
-  return [...LETTERS.segment(text)].reduce(
+  if (/^[ -~]*$/.test(text)) return text.length;
+  letters ??= new Intl.Segmenter();
+  return [...letters.segment(text)].reduce(
     (sum, { segment }) => sum + 1 + Number(WIDE.test(segment)),
     0,
   );
