@@ -28,22 +28,22 @@ const cache = new Map<string, Promise<Template[]>>();
 /** The objects of a folder, which has a kustomization.yaml and lies below `root`. */
 export function templatesIn(root: string, folder: string): Promise<Template[]> {
   return cache.getOrInsertComputed(folder, async () => {
-    const objects = await builtOnce(root, folder, () => build(folder));
-    return objects.map((object) => templateOf(object, folder));
+    const built = await builtOnce(root, folder, async () => (await build(folder)).map(withFile));
+    return built.map(({ object, file }) => ({ object: frozen(object), file, folder }));
   });
 }
 
 const ORIGIN = "config.kubernetes.io/origin";
 
 /** kustomize's note on where an object is from becomes the `file`; it is never sent. */
-function templateOf(object: Manifest, folder: string): Template {
+function withFile(object: Manifest): Omit<Template, "folder"> {
   const { annotations: { [ORIGIN]: origin = "", ...annotations } = {}, ...metadata } =
     object.metadata;
   const kept = Object.keys(annotations).length > 0 ? { ...metadata, annotations } : metadata;
   // One object from several files has several notes.
   const { path, configuredIn } = parseAllDocuments(origin)[0]?.toJS() ?? {};
   const file = String(path ?? configuredIn ?? "").replace(/^(\.\.\/)+/, "");
-  return { object: frozen({ ...object, metadata: kept }), file, folder };
+  return { object: { ...object, metadata: kept }, file };
 }
 
 async function build(folder: string): Promise<Manifest[]> {
@@ -103,11 +103,11 @@ export function matches(object: Manifest, target: PatchTarget): boolean {
  * What `build` gives for a folder below `root`; what it gave before while no other file below `root` and no other
  * kubectl is there. Where it cannot be kept (`.tools` beside `root`), it is built each time.
  */
-export async function builtOnce(
+export async function builtOnce<T>(
   root: string,
   folder: string,
-  build: () => Promise<Manifest[]>,
-): Promise<Manifest[]> {
+  build: () => Promise<T[]>,
+): Promise<T[]> {
   const mark = await marks.getOrInsertComputed(root, () => markOf(root));
   const name = `${hashOf(relative(root, folder))}.json`;
   const path = join(dirname(root), ".tools", "kustomize", basename(root), name);
@@ -120,14 +120,17 @@ export async function builtOnce(
   return objects;
 }
 
+/** Another number for another form of what is kept. */
+const FORM = 2;
+
 // They are taken once per process.
 const marks = new Map<string, Promise<string>>();
 
-/** Hash of every file below the folder and of kubectl. Read one after the other, they take a third of the CPU. */
+/** Hash of the form, kubectl and every file below the folder; read at once, they take a third of the time. */
 async function markOf(root: string): Promise<string> {
   const entries = readdirSync(root, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name)).sort();
   const texts = files.map((file) => readFileSync(file, "utf8"));
-  return hashOf([await kubectlMark(), files.map((file) => relative(root, file)), texts]);
+  return hashOf([FORM, await kubectlMark(), files.map((file) => relative(root, file)), texts]);
 }
