@@ -96,9 +96,12 @@ async function call(
   throw new KubectlError(what, stderr, verdict(stderr, cluster), result.stdout);
 }
 
-/** What every kubectl is started with: words as we know them, and no defaults of the user's. */
+/**
+ * What every kubectl is started with: words as we know them, and no defaults of the user's. One that looks less often
+ * for memory that is free takes a sixth less CPU, and of the longest lists 10 MB more.
+ */
 function environment(): Record<string, string | undefined> {
-  return { ...process.env, LC_ALL: "C", KUBECTL_KUBERC: "false", KUBERC: "off" };
+  return { GOGC: "400", ...process.env, LC_ALL: "C", KUBECTL_KUBERC: "false", KUBERC: "off" };
 }
 
 /** Collects what a program writes, and gives it as text at the end: a letter may lie in two pieces. */
