@@ -40,9 +40,10 @@ let here: string | undefined;
  */
 function machine(): string {
   const files = "/etc/machine-id /proc/sys/kernel/random/boot_id";
-  const ids = () => told(`cat ${files}; readlink /proc/self/ns/pid`);
-  const named = (text: string) => hashOf([text, hostname()]).slice(0, 12);
-  return here ??= isTied() && /[0-9a-f-]{36}\npid:\[\d+\]$/.test(ids()) ? named(ids()) : "";
+  const ids = () => isTied() ? told(`cat ${files}; readlink /proc/self/ns/pid`) : "";
+  const named = (ids: string) =>
+    /[0-9a-f-]{36}\npid:\[\d+\]$/.test(ids) ? hashOf([ids, hostname()]).slice(0, 12) : "";
+  return here ??= named(ids());
 }
 
 /** When a process began, in ticks since the machine did: a number may be given twice. "0": not known, or gone. */
