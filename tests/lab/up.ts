@@ -2,7 +2,7 @@
 // verified by the commands that a site gets. What it keeps lies in LAB_HOME; `make lab-wipe` forgets the clusters.
 import "../../scripts/needs.ts";
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, statfsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
@@ -30,6 +30,7 @@ await command("up.ts", {}, async () => {
   refuseMachine();
   report.heading("lab  three real clusters on this machine");
   await mkdir(HOME, { recursive: true, mode: 0o700 });
+  refuseFullDisk();
   const password = await secrets();
   Object.assign(process.env, { PROFILE: "tests/lab/site.env", SECRET_FILE: SECRETS });
   const fleet = await loadFleet();
@@ -40,6 +41,8 @@ await command("up.ts", {}, async () => {
   await timed("Programs", () => findTools(names, { root: HOME, tools, say }));
   const store = join(HOME, "run/registry");
   await timed("Images", () => buildImages(central, { home: HOME, store, say }));
+  // Go's caches may have filled it.
+  refuseFullDisk();
   // At the operator's seat nothing but the site can be reached.
   await timed("Bundles", () => Promise.all(fleet.map((cluster) => desiredOf(STEPS, cluster))));
   await timed("Clusters", () => lab`tests/lab/lab up`);
@@ -65,6 +68,18 @@ function refuseMachine(): void {
   throw new DeployError(`The laboratory ${lacks}`, {
     exitCode: ExitCode.prerequisite,
     fix: "`make demo` needs neither: its pods are simulated",
+  });
+}
+
+/** OpenSearch measures the disk that its volumes lie on, as every node here does. */
+function refuseFullDisk(): void {
+  const { bavail, blocks } = statfsSync(HOME);
+  const used = Math.round(100 * (1 - bavail / blocks));
+  if (used < 85) return;
+  throw new DeployError(`The disk that ${HOME} lies on is ${used} % full`, {
+    exitCode: ExitCode.prerequisite,
+    where: "OpenSearch measures it: from 85 % on verification fails, from 95 % on no line is taken",
+    fix: "free some (`go clean -cache -modcache`), or let LAB_HOME lie on another one",
   });
 }
 
