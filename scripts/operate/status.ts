@@ -8,7 +8,6 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { counted, FEW } from "../../lib/core/short_list.ts";
 import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
-import { LOOKBACK } from "./centre/answers.ts";
 import {
   ageWord,
   exitCodeOfStatus,
@@ -86,7 +85,7 @@ function cellsOf(one: Health, now: Date): string[] {
   return [
     `${id}-${role}`,
     state === "critical" ? "crit" : state,
-    ageWord(sampleAge, `>${LOOKBACK}`),
+    ageWord(sampleAge, "none"),
     ageWord(uploadAge, "none"),
     ageWord(logAge, ">2h"),
     alerts ? alertsText(alerts) : "-",

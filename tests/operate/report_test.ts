@@ -90,7 +90,7 @@ Deno.test("reportPage() writes - for what nobody knows, and calls no such cluste
   assert.ok(report.clusters.every(({ state }) => state === "away"));
   const page = await pageOf(report);
   for (const [, state, seen, ...cells] of rowsOf(page, "Clusters")) {
-    assert.deepEqual([state, seen], ["away", "&#62;7d"]);
+    assert.deepEqual([state, seen], ["away", "none"]);
     const [look, drift, , ...unknown] = cells.reverse();
     assert.match(look!, /^make verify-\d+$/);
     assert.deepEqual([drift, ...unknown], Array(7).fill("-"));

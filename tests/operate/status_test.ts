@@ -194,6 +194,9 @@ Deno.test("fleetStatus() calls the others well where nobody tells when one that 
   const [never] = await fleetStatus(centreWith(seen, asked), fleet);
   assert.equal(never!.sampleAge, "none");
   const last = asked.find((path) => path.includes("7d"));
+  // Its newest samples are on its own disk: the centre says how long Query was in touch with it.
+  const question = decodeURIComponent(last!.replaceAll("+", " "));
+  assert.match(question, /up\{.*\bor .*grpc_connections\{.*cluster-198-edge/);
   for (const ask of [without(last, centreWith(seen)), partly(last, centreWith(seen))]) {
     const found = await fleetStatus(ask, fleet);
     assert.deepEqual(found.map(({ state }) => state), ["away", "well", "well"]);
@@ -248,7 +251,7 @@ Deno.test("statusPage() folds no six, none with --all, and writes - and bounds f
     statusPage(await fleetStatus(centreWith({ "197": one }), [edge!]), { now: AT }).split("\n")[2];
   assert.equal(
     await page({ isSilent: true }),
-    "197-edge  away   >7d   -       -     -       -     -     make verify-197",
+    "197-edge  away   none  -       -     -       -     -     make verify-197",
   );
   assert.equal(
     await page({ ...WELL, upload: 0, line: 0, days: -1 }),

@@ -4,8 +4,6 @@ import type { Sample } from "../../checks/metrics.ts";
 import { counting } from "./alerts.ts";
 import { type Ask, orNull, type Unsaid, valuesOf } from "./way.ts";
 
-/** Time in which the newest sample of a cluster that is away is looked for. */
-export const LOOKBACK = "7d";
 const LINES = 'opensearch_indices_docs_primary{index=~"logs-(k8s|host)-.*"}';
 const UPLOADED = 'thanos_objstore_bucket_last_successful_upload_time{job="thanos-sidecar"}';
 export const CLAIMS = "max by (cluster, namespace, persistentvolumeclaim) " +
@@ -59,9 +57,16 @@ export function isAway(cluster: Cluster, { seen }: Answers): boolean {
   return seen !== null && seen.every(({ metric }) => metric.cluster !== name);
 }
 
-/** One series of each cluster, or that would be a week of all of them. */
+/**
+ * The newest sample of each in a week: of one series, or that would be a week of all of them. Those of its last hours
+ * are on its own disk, so the centre's own word counts as well, for how long Query was in touch with its sidecar.
+ */
 function lastSeen(clusters: Cluster[]): string {
-  const names = clusters.map((cluster) => text(cluster, "CLUSTER_NAME"));
-  const up = `up{job="kube-prometheus-stack-prometheus",cluster=~"${names.join("|")}"}`;
-  return `max by (cluster) (max_over_time(timestamp(${up})[${LOOKBACK}:5m]))`;
+  const names = clusters.map((cluster) => text(cluster, "CLUSTER_NAME")).join("|");
+  const up = `up{job="kube-prometheus-stack-prometheus",cluster=~"${names}"}`;
+  const touch = 'thanos_store_nodes_grpc_connections{job="thanos-query",store_type="sidecar",' +
+    `external_labels=~".*cluster=\\"(${names})\\".*"}`;
+  const label = '"cluster", "$1", "external_labels", ".*cluster=\\"([^\\"]*)\\".*"';
+  return `max by (cluster) (max_over_time(timestamp(${up})[7d:5m]) or ` +
+    `label_replace(max_over_time(timestamp(${touch})[7d:1m]), ${label}))`;
 }

@@ -1,5 +1,4 @@
 // The report as a page: one file that asks for nothing, runs nothing and folds what has no findings.
-import { LOOKBACK } from "../centre/answers.ts";
 import { ageWord, FULL, type Health, STATES, timeLeft } from "../centre/status.ts";
 import { type Cell, folded, grid, Html, linked, markup, type Part, section } from "./html.ts";
 import { type ClusterLine, isEnding, RUNBOOKS } from "./todo.ts";
@@ -108,7 +107,7 @@ function clustersSection({ report, now, runbooks }: PageParts): Html {
     return [
       [markup`<b>${id}</b> ${role}`],
       [pill(one.state)],
-      cell("seen", ageWord(one.sampleAge, `>${LOOKBACK}`)),
+      cell("seen", ageWord(one.sampleAge, "none")),
       cell("upload", ageWord(one.uploadAge, "none")),
       cell("logs", ageWord(one.logAge, ">2h")),
       cell("snapshot", ageWord(one.snapshotAge, "none")),
