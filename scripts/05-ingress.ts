@@ -3,7 +3,7 @@
 // webhook or Jobs. From one to the other: INGRESS, this step, and then once more with --prune.
 import "./needs.ts";
 import { controller, doors, names, ports } from "./checks/doors.ts";
-import { BEFORE, BY_API, LIVE } from "../lib/core/check.ts";
+import { BY_API, LIVE } from "../lib/core/check.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { render } from "../lib/render/render.ts";
@@ -14,7 +14,7 @@ import { policiesIn } from "./networks.ts";
 export const ingress = step({
   name: "05-ingress",
   checks: [
-    { ...BEFORE, name: "Names", hop: "host names -> node", run: names },
+    { ...BY_API, name: "Names", hop: "host names -> node", run: names },
     { ...BY_API, name: "NodePorts", hop: "people -> node", run: ports },
     { ...BY_API, name: "Ingress controller", hop: "class nginx", run: controller },
     { ...LIVE, name: "Doors", hop: "people -> ingress -> programs", run: doors },

@@ -215,7 +215,9 @@ function kubeconfigOf(cluster: Cluster): string | undefined {
     throw new DeployError(`Cannot find a kubeconfig for ${cluster.id}`, {
       exitCode: ExitCode.refused,
       where: "KUBECONFIG_FILE and $KUBECONFIG are empty, and there is no ~/.kube/config",
-      fix: "set KUBECONFIG_FILE in env/common.env",
+      fix:
+        `set KUBECONFIG_FILE in env/cluster-${cluster.id}.env (docs/host.md says how to get the file), ` +
+        "or in env/common.env where one has the contexts of all",
     });
   }
   return undefined;

@@ -151,11 +151,19 @@ async function look(
     once: true,
     signal,
   });
-  const items: Manifest[] = JSON.parse(answer).items;
+  const items: Manifest[] = answer.trim() ? JSON.parse(answer).items : [];
   const found = (wanted: string) =>
     items.find(({ kind, metadata: { name } }) => `${kind}/${name}` === wanted);
+  const system = found("Namespace/kube-system");
+  if (!system) {
+    throw new DeployError(`What answers for ${cluster.id} is no API server`, {
+      exitCode: ExitCode.unreachable,
+      where: `the server of context ${text(cluster, "KUBE_CONTEXT")} has no namespace kube-system`,
+      fix: "look what listens there: a proxy in between (NO_PROXY), or another program's port",
+    });
+  }
   return {
-    uid: found("Namespace/kube-system")!.metadata.uid,
+    uid: system.metadata.uid,
     marker: found(`ConfigMap/${OWNER}`)?.data,
     kept: found(`ConfigMap/${KEPT}`),
     lease: found(`Lease/${OWNER}`),

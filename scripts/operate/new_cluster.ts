@@ -54,6 +54,8 @@ function envFile(id: string, wish: Wish, model: Cluster): string {
     ], `give ${name === "KUBE_CONTEXT" ? "CONTEXT" : name}=...`);
   };
   const bare = wish.NAME === `cluster-${id}`;
+  // Where each has a kubeconfig of its own, so has this one.
+  const ownFile = model.sources.KUBECONFIG_FILE?.startsWith(`env/cluster-${model.id}.env`);
   return `# ${id}: edge on ${wish.NODE_IP}
 CLUSTER_ID=${id}
 CLUSTER_NAME=${bare ? like("CLUSTER_NAME").replace(model.role, "edge") : wish.NAME}
@@ -61,7 +63,7 @@ CLUSTER_ROLE=edge
 KUBE_CONTEXT=${wish.CONTEXT || like("KUBE_CONTEXT")}
 NODE_IP=${wish.NODE_IP}
 DOMAIN=${wish.DOMAIN || like("DOMAIN")}
-`;
+${ownFile ? `KUBECONFIG_FILE=${like("KUBECONFIG_FILE")}\n` : ""}`;
 }
 
 /**
@@ -95,7 +97,12 @@ export async function addCluster(
     throw refusal(`Cannot add cluster ${id}`, error.where, fix);
   });
   const [cluster] = chooseClusters(whole, [id]) as [Cluster];
-  const server = (await contextServers(cluster)).get(String(cluster.vars.KUBE_CONTEXT));
+  const servers = await contextServers(cluster).catch((error) => {
+    // Its kubeconfig may come later: make preflight asks for it.
+    if (error instanceof DeployError && error.exitCode === ExitCode.refused) return undefined;
+    throw error;
+  });
+  const server = servers?.get(String(cluster.vars.KUBE_CONTEXT));
   if (server !== undefined) refuseOtherServer(cluster, server);
   await writeNew(root, file, text);
   const needsPair = Object.keys(WITHOUT_PAIRS).some((name) => flag(model, name));

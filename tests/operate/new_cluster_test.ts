@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DeployError } from "../../lib/core/error.ts";
 import { addCluster, type Wish } from "../../scripts/operate/new_cluster.ts";
@@ -54,6 +54,26 @@ Deno.test("addCluster() writes the file of an edge after the pattern of the othe
     [],
   );
   assert.equal((await place.load()).at(-1)?.id, "199");
+});
+
+Deno.test("addCluster() names a kubeconfig where each cluster has its own, and needs none", async () => {
+  await fakeKubectl(kubeconfig("x", "https://192.168.101.197:8443"));
+  await using place = await project();
+  for (const id of ["196", "197", "198"]) {
+    const file = join(place.root, `env/cluster-${id}.env`);
+    await writeFile(file, `KUBECONFIG_FILE=env/kubeconfig-${id}\n`, { flag: "a" });
+  }
+  const { text } = await addCluster(EDGE, { root: place.root, environment: {} });
+  assert.equal(text, `${FILE}KUBECONFIG_FILE=env/kubeconfig-199\n`);
+
+  const home = Deno.env.get("HOME")!;
+  await using bare = await project();
+  try {
+    Deno.env.set("HOME", bare.root);
+    assert.equal((await addCluster(EDGE, { root: bare.root, environment: {} })).text, FILE);
+  } finally {
+    Deno.env.set("HOME", home);
+  }
 });
 
 Deno.test("addCluster() completes a bare name, and takes CONTEXT and DOMAIN as given", async () => {

@@ -54,6 +54,15 @@ Deno.test("connect() reads all that is kept there in one call", async () => {
   assert.deepEqual(await connect(cluster), { cluster, lease, kept: kinds });
 });
 
+Deno.test("V5: connect() tells of a server that is no API server: kubectl finds nothing there", async () => {
+  for (const stdout of ["", listOf()]) {
+    const [config, identity] = target();
+    const error = await refusal([config!, { ...identity!, stdout }]);
+    assert.deepEqual([error.exitCode, error.message], [5, "What answers for 197 is no API server"]);
+    assert.match(error.where.join(), /mkube-197 has no namespace kube-system/);
+  }
+});
+
 Deno.test("connect() gives the marker for a cluster that has none", async () => {
   await fakeKubectl(target({ marker: { none: "yes" } }));
   const { marker } = await connect(cluster);
