@@ -22,8 +22,12 @@ export function backupTargetSince(since?: number) {
     if (!missing) return ok("Longhorn reaches it");
     return {
       what: missing,
-      cause: "S3 is away from inside the cluster, or the key of LONGHORN_BUCKET is another one now",
-      fix: `make 00-minio CLUSTER=${cluster.id}, then make 10-longhorn CLUSTER=${cluster.id}`,
+      cause:
+        "S3 is away from inside the cluster, the key of LONGHORN_BUCKET is another one now, or " +
+        "somebody has changed the target in Longhorn",
+      fix:
+        `make 00-minio CLUSTER=${cluster.id}, then make 10-longhorn CLUSTER=${cluster.id}; a target that ` +
+        "is another one: kubectl -n longhorn-system rollout restart daemonset/longhorn-manager",
       patience: (POLL + 60_000) / 1000,
     };
   };

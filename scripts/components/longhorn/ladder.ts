@@ -59,6 +59,9 @@ export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
   );
 }
 
+/** Ms by which the clocks of a node and of the API server may differ: both times are of the same second. */
+const SKEW = 10_000;
+
 /**
  * Why backups cannot be stored, in Longhorn's words. They are of before where it has not taken the target of the
  * settings yet, or has not looked since it was given one, or another key; nor may they be older than `since` (ms).
@@ -73,7 +76,8 @@ export async function backupTargetMissing(cluster: Cluster, since = 0): Promise<
   const { spec = {}, status: { available, lastSyncedAt } = {} } = target as Manifest;
   const url = wantedTarget(cluster)["backup-target"];
   if (spec.backupTargetURL !== url || spec.credentialSecret !== longhornKey.name) {
-    return [`BackupTarget default: Longhorn has not taken ${url} yet`];
+    const now = `${spec.backupTargetURL || "none"} by ${spec.credentialSecret || "no Secret"}`;
+    return [`BackupTarget default is ${now}, wanted ${url} by ${longhornKey.name}`];
   }
   if (available !== true) {
     return [
@@ -81,8 +85,8 @@ export async function backupTargetMissing(cluster: Cluster, since = 0): Promise<
     ];
   }
   const secret = live.find((one) => one !== target);
-  const asked = [spec.syncRequestedAt, lastWriteOf(secret).last?.at]
+  const [asked, written] = [spec.syncRequestedAt, lastWriteOf(secret).last?.at]
     .map((time) => Date.parse(time ?? "") || 0);
-  if ((Date.parse(lastSyncedAt) || 0) >= Math.max(since, ...asked)) return [];
+  if ((Date.parse(lastSyncedAt) || 0) >= Math.max(since, asked!, written! - SKEW)) return [];
   return [`BackupTarget default: Longhorn has not looked at it since ${lastSyncedAt || "ever"}`];
 }

@@ -348,12 +348,16 @@ Deno.test("V3: backupTargetMissing() does not go by what Longhorn saw before its
   assert.equal(await look({}, noon), "");
   assert.match(
     await look({ backupTargetURL: "s3://x@y/" }, noon),
-    /has not taken s3:.*cluster-197/,
+    /default is s3:\/\/x@y\/ by longhorn-s3-secret, wanted s3:.*cluster-197/,
   );
-  assert.match(await look({ credentialSecret: "other" }, noon), /has not taken s3:/);
+  assert.match(
+    await look({ credentialSecret: "other" }, noon),
+    /default is s3:\S+ by other, wanted s3:/,
+  );
   assert.match(await look({ syncRequestedAt: later }, noon), /not looked at it since .*12:00:00Z/);
   assert.equal(await look({ syncRequestedAt: noon }, noon), "");
-  assert.match(await look({}, noon, later), /not looked at it since .*12:00:00Z/);
+  assert.equal(await look({}, noon, later), "");
+  assert.match(await look({}, noon, "2026-11-29T12:01:00Z"), /not looked at it since .*12:00:00Z/);
   assert.match(await look({}, ""), /not looked at it since ever/);
 });
 
