@@ -58,8 +58,8 @@ async function judge(s3: S3, bucket: string, days: number, isMinio: boolean) {
   const versioning = await must(s3, call("read", bucket, "versioning"), ...none);
   const lifecycle = await must(s3, call("read", bucket, "lifecycle"), ...none);
   const state = element(versioning.body, "Status");
-  const { own, foreign } = rulesOf(lifecycle.body);
-  const warnings = foreign.flatMap((rule) => dangerOf(bucket, rule));
+  const { own, foreign, all } = rulesOf(lifecycle.body);
+  const warnings: string[] = [];
   if (days === 0 && state === "Enabled") {
     warnings.push(
       `bucket "${bucket}" is versioned: what is deleted stays and fills the disk ` +
@@ -69,6 +69,9 @@ async function judge(s3: S3, bucket: string, days: number, isMinio: boolean) {
   // Where there are versions, the rule that ends them stays.
   const kept = days || (state === "" ? 0 : own?.keptDays ?? 0);
   const wanted = { keptDays: kept, abortedDays: isMinio ? 0 : ABORTED_DAYS };
+  // Ours is not written then, whatever somebody has put into it.
+  const isLeft = kept + wanted.abortedDays === 0 || foreign.length > 0;
+  warnings.push(...(isLeft ? all : foreign).flatMap((rule) => dangerOf(bucket, rule)));
   const differences: Lack[] = kept + wanted.abortedDays === 0 ? [] : [
     ...[
       { path: "days until old versions go", old: own?.keptDays, now: wanted.keptDays },
@@ -77,9 +80,10 @@ async function judge(s3: S3, bucket: string, days: number, isMinio: boolean) {
     ...(own?.more ?? []).map((old) => ({ path: "our rule", old, now: undefined })),
   ];
   if (differences.length > 0 && foreign.length > 0) {
+    // Rules are written together, and theirs would be lost.
     const ids = foreign.map(idOf).join(", ");
     warnings.push(
-      `bucket "${bucket}" has lifecycle rules of somebody else (${ids}), so it gets none of ours`,
+      `bucket "${bucket}" has lifecycle rules of somebody else (${ids}), so ours is not changed`,
     );
     return { differences: [], warnings, wanted };
   }
@@ -102,16 +106,17 @@ interface OwnRule {
 const OURS = /<(?:ID|Status|NoncurrentDays|DaysAfterInitiation|ExpiredObjectDeleteMarker)>/;
 
 /** `more`: what our rule says beyond that, as `<Days>1`. */
-function rulesOf(xml: string): { own?: OwnRule & { more: string[] }; foreign: string[] } {
-  const rules = [...xml.matchAll(/<Rule>.*?<\/Rule>/gs)].map(([rule]) => rule);
-  const own = rules.find((rule) => idOf(rule) === OWN_ID && element(rule, "Status") === "Enabled");
+function rulesOf(xml: string) {
+  const all = [...xml.matchAll(/<Rule>.*?<\/Rule>/gs)].map(([rule]) => rule);
+  const own = all.find((rule) => idOf(rule) === OWN_ID && element(rule, "Status") === "Enabled");
   return {
     own: own === undefined ? undefined : {
       keptDays: Number(element(own, "NoncurrentDays")),
       abortedDays: Number(element(own, "DaysAfterInitiation")),
       more: (own.match(/<\w+>[^<\s]+/g) ?? []).filter((text) => !OURS.test(text)),
     },
-    foreign: rules.filter((rule) => idOf(rule) !== OWN_ID),
+    foreign: all.filter((rule) => idOf(rule) !== OWN_ID),
+    all,
   };
 }
 

@@ -435,7 +435,7 @@ Deno.test("ensureVersions() leaves the rules of others, and tells of one that de
     const { changes, problems } = await ensureVersions(s3, "thanos", { days: 7, isMinio: true });
     assert.deepEqual(changes, []);
     assert.match(problems[0]!, /rule tidy of bucket "thanos" deletes objects that are in use/);
-    assert.match(problems[1]!, /rules of somebody else \(tidy\), so it gets none of ours/);
+    assert.match(problems[1]!, /rules of somebody else \(tidy\), so ours is not changed/);
     assert.equal(fake.lifecycles.get("thanos"), theirs);
     assert.ok(!fake.versioned.has("thanos"), "nothing would end the versions");
   }));
@@ -458,6 +458,12 @@ Deno.test("E25: ensureVersions() takes out of our own rule what somebody has put
     ]);
     assert.deepEqual(await ensureVersions(s3, "thanos", sevenDays), { changes: [], problems: [] });
     assert.equal(fake.lifecycles.get("thanos"), ours);
+    // Where ours cannot be written it is told all the same.
+    const bad = ours.replace("<Expiration>", "<Expiration><Days>30</Days>");
+    const theirs = "<Rule><ID>tidy</ID><Status>Enabled</Status></Rule>";
+    fake.lifecycles.set("thanos", bad + theirs);
+    const left = await ensureVersions(s3, "thanos", sevenDays);
+    assert.match(left.problems[0]!, /rule thanos-multi-cluster of bucket \S+ deletes objects/);
   }));
 
 Deno.test("ensureVersions() tells what a key or a server does not allow", async (t) => {
