@@ -86,7 +86,7 @@ export function lacking(live: unknown, wanted: unknown, added?: Added, path = ""
   if (Array.isArray(wanted)) {
     const items = live ?? [];
     if (!Array.isArray(items) || items.length !== wanted.length) {
-      return [{ path, old: live, now: wanted }];
+      return [{ path, old: shown(path, live), now: wanted }];
     }
     return wanted.flatMap((item, index) => lacking(items[index], item, added, `${path}[${index}]`));
   }
@@ -101,10 +101,14 @@ export function lacking(live: unknown, wanted: unknown, added?: Added, path = ""
     });
   }
   if (String(live) === String(wanted)) return [];
-  // What somebody else has put there may hold a password, or an address that is one.
-  const isSecret = wanted === undefined &&
-    (isFields(live) || /key|secret|password|token/i.test(path));
-  return [{ path, old: isSecret ? "(not shown)" : live, now: wanted }];
+  return [{ path, old: wanted === undefined ? shown(path, live) : live, now: wanted }];
+}
+
+/** What somebody else has put there, of which only plain words are told: it may hold a password, or lead to one. */
+function shown(path: string, live: unknown): unknown {
+  const isPlain = !/key|secret|password|token/i.test(path) &&
+    [live].flat().every((one) => /^[\w.:*-]{0,60}$/.test(String(one)));
+  return isPlain ? live : "(not shown)";
 }
 
 function isEmpty(value: unknown): boolean {

@@ -239,6 +239,12 @@ const MORE: [
   ["a setting of the repository", DOCUMENTS[1]![1], (os) => {
     os.repositories.get("r").settings.readonly = "true";
   }, 'settings.readonly: "true" -> (none)'],
+  ["an address of the repository", DOCUMENTS[1]![1], (os) => {
+    os.repositories.get("r").settings.endpoint = "https://me:hush@s3";
+  }, 'settings.endpoint: "(not shown)" -> (none)'],
+  ["an action", DOCUMENTS[2]![1], (os) => {
+    os.policies.get("p")!.body.states[0].actions = [{ notification: { url: "https://hook" } }];
+  }, 'policy.states[0].actions: "(not shown)" -> []'],
   ["a password of the repository", DOCUMENTS[1]![1], (os) => {
     os.repositories.get("r").settings.secret_key = "hush";
   }, 'settings.secret_key: "(not shown)" -> (none)'],
