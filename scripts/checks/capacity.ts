@@ -23,6 +23,10 @@ export async function room({ cluster, objects }: Subject): Promise<Finding> {
   const running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed";
   const pods = await objectsEverywhere(cluster, "pods", running);
   const room = roomOn(await objectsEverywhere(cluster, "nodes"));
+  if (room.nodes.length === 0) {
+    const fix = "kubectl get nodes; mend or uncordon one, or take its taint away";
+    return fail("no node is ready and takes pods", fix);
+  }
   const wanted = demandsOf(await objects(), cluster, room);
   const others = pods
     .filter(({ spec: { nodeName } }) => !nodeName || room.nodes.includes(nodeName))

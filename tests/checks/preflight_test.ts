@@ -626,6 +626,15 @@ Deno.test("A56: requestsOf() counts init containers as the scheduler does", () =
   assert.equal(of([asks("30Mi", { restartPolicy: "Always" })]), 180);
 });
 
+Deno.test("A56: room() says so where no node is ready and takes pods", async () => {
+  await fakeKubectl([
+    { on: "get pods", stdout: listOf() },
+    { on: "get nodes", stdout: listOf(...CLOSED) },
+  ]);
+  const [row] = [await room(subjectWith(EXISTING, { objects: [], when: "before" }))].flat();
+  assert.deepEqual([row!.state, row!.what], ["fail", "no node is ready and takes pods"]);
+});
+
 Deno.test("A56: room() stops with a table per pod, those of others included and ours but once", async () => {
   const live = (namespace: string, name: string, memory: string) => (
     { kind: "Pod", metadata: { namespace, name }, spec: pod("500m", memory) }
