@@ -111,6 +111,9 @@ Deno.test("lastWrite() is when a deploy last changed or deleted something, whate
   const inventory = await begun();
   await prune(inventory, [(await inventory.live()).get(idOf(two))!]);
   assert.ok(await last() > changed);
+  // A first deploy keeps the names of all kinds before it has defined them.
+  const kept = { data: { kinds: "absents.v1.example.org" } } as unknown as Manifest;
+  assert.ok(await lastWrite({ ...await connected(), kept }));
 });
 
 Deno.test("E8: another deployer's object of a kind that we define is refused alike, when our definition has no label", async () => {

@@ -1,9 +1,10 @@
 // When a deploy last changed a cluster. No series tells, so its own API server is asked.
-import { everyKind, owned } from "../../../lib/apply/live.ts";
+import { everyKind, isUnserved, owned } from "../../../lib/apply/live.ts";
 import { entriesOf } from "../../../lib/apply/managers.ts";
 import { type Cluster, isPaused } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode, isCutOff } from "../../../lib/core/error.ts";
 import { OWNER } from "../../../lib/core/object.ts";
+import { servedKinds } from "../../../lib/kube/kinds.ts";
 import { connect, type Connection } from "../../../lib/kube/target.ts";
 import type { Age } from "./answers.ts";
 import type { Unsaid } from "./way.ts";
@@ -36,7 +37,13 @@ export async function changesOf(clusters: Cluster[], unsaid: Unsaid[]): Promise<
 export async function lastWrite({ cluster, kept, isNew }: Connection): Promise<string | undefined> {
   const kinds: string[] = isNew ? [] : kept?.data?.kinds?.split("\n") ?? await everyKind(cluster);
   const asked = kinds.filter((kind) => kind && !/^(secret|customresourcedefinition)\./.test(kind));
-  const found = await owned(cluster, [...new Set(["configmap.v1.", ...asked])], 20);
+  const list = (some: string[]) => owned(cluster, [...new Set(["configmap.v1.", ...some])], 20);
+  const found = await list(asked).catch(async (error) => {
+    // A first deploy has not got so far, or somebody has deleted a definition.
+    if (!isUnserved(error)) throw error;
+    const served = await servedKinds(cluster);
+    return await list(asked.filter((kind) => served.has(kind)));
+  });
   return [...found.values()].flatMap(entriesOf)
     .flatMap(({ manager, time }) => manager === OWNER && time ? time : []).sort().at(-1);
 }

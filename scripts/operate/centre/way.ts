@@ -1,4 +1,4 @@
-// The way to the centre, whose Thanos Query knows of every cluster: the only API server that is asked.
+// The way to the centre, whose Thanos Query knows of every cluster, so that no other API server need be asked.
 import { hiddenBy } from "../../../lib/core/check.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../../../lib/core/error.ts";
