@@ -513,7 +513,7 @@ Deno.test("fleetStatus() with deep asks each cluster once when a deploy last cha
   const told = await toldBy(async () => {
     found = await fleetStatus(centreWith(THREE), fleet, true);
   });
-  assert.ok(Date.now() - begun < 10_000);
+  assert.ok(Date.now() - begun < 60_000);
   assert.deepEqual(found.map(({ id, state, look }) => [id, state, look]), [
     ["198", "unknown", "make verify-198"],
     ["196", "well", ""],
@@ -528,7 +528,8 @@ Deno.test("fleetStatus() with deep asks each cluster once when a deploy last cha
   );
   assert.equal(told.trim().split("\n").length, 1);
   const asked = (await calls()).map(({ args }) => args).filter((args) => /mkube-197/.test(args));
-  assert.deepEqual(asked.map((args) => / get (\S+)/.exec(args)![1]), [
+  // Whoever comes first reads the kubeconfig.
+  assert.deepEqual(asked.flatMap((args) => / get (\S+)/.exec(args)?.[1] ?? []), [
     "namespace/kube-system",
     "configmap.v1.,deployment.v1.apps",
   ]);
