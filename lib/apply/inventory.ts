@@ -73,6 +73,11 @@ export class Inventory {
     if (kinds || this.#kept) this.#kinds = new Set([...kinds ?? [], ...kindsIn(this.#kept ?? [])]);
   }
 
+  /** Every kind that what is ours may be of. */
+  async kinds(): Promise<string[]> {
+    return [...this.#kinds ?? await everyKind(this.cluster)];
+  }
+
   /** All that is ours, by id, as it was within the last 20 s and as this run has changed it since. */
   async live(): Promise<ById> {
     return (await this.#look()).live;
@@ -149,8 +154,7 @@ export class Inventory {
   }
 
   async #lookNow(): Promise<Look> {
-    const names = [...this.#kinds ?? await everyKind(this.cluster)]
-      .filter((kind) => !this.#unserved.has(kind));
+    const names = (await this.kinds()).filter((kind) => !this.#unserved.has(kind));
     const [kinds, live] = await this.#servedOf(names);
     const look = { kinds: new Set(kinds), live };
     const found = await Promise.all([this.#unlabelled(look), this.#goingDefinitions(look)]);

@@ -1,5 +1,6 @@
 // When a deploy last changed a cluster. No series tells, so its own API server is asked.
-import { everyKind, isUnserved, owned } from "../../../lib/apply/live.ts";
+import { Inventory } from "../../../lib/apply/inventory.ts";
+import { isUnserved, owned } from "../../../lib/apply/live.ts";
 import { entriesOf } from "../../../lib/apply/managers.ts";
 import { type Cluster, isPaused } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode, isCutOff } from "../../../lib/core/error.ts";
@@ -34,9 +35,9 @@ export async function changesOf(clusters: Cluster[], unsaid: Unsaid[]): Promise<
  * When a deploy last changed any of ours (RFC 3339); undefined: never. A deletion changes the ConfigMap that keeps
  * them. Secrets, which not everybody may list, and definitions, which are megabytes, are not looked at.
  */
-export async function lastWrite({ cluster, kept, isNew }: Connection): Promise<string | undefined> {
-  const kinds: string[] = isNew ? [] : kept?.data?.kinds?.split("\n") ?? await everyKind(cluster);
-  const asked = kinds.filter((kind) => kind && !/^(secret|customresourcedefinition)\./.test(kind));
+export async function lastWrite(connection: Connection): Promise<string | undefined> {
+  const { cluster } = connection, kinds = await new Inventory(connection).kinds();
+  const asked = kinds.filter((kind) => !/^(secret|customresourcedefinition)\./.test(kind));
   const list = (some: string[]) => owned(cluster, [...new Set(["configmap.v1.", ...some])], 20);
   const found = await list(asked).catch(async (error) => {
     // A first deploy has not got so far, or somebody has deleted a definition.
