@@ -59,20 +59,20 @@ async function judge(s3: S3, bucket: string, days: number, isMinio: boolean) {
   const lifecycle = await must(s3, call("read", bucket, "lifecycle"), ...none);
   const state = element(versioning.body, "Status");
   const { own, foreign, all } = rulesOf(lifecycle.body);
-  const warnings: string[] = [];
+  // Where there are versions, the rule that ends them stays.
+  const kept = days || (state === "" ? 0 : own?.keptDays ?? 0);
+  const wanted = { keptDays: kept, abortedDays: isMinio ? 0 : ABORTED_DAYS };
+  const isNone = kept + wanted.abortedDays === 0;
+  // Ours is not written then, whatever somebody has put into it.
+  const left = isNone || foreign.length > 0 ? all : foreign;
+  const warnings = left.flatMap((rule) => dangerOf(bucket, rule));
   if (days === 0 && state === "Enabled") {
     warnings.push(
       `bucket "${bucket}" is versioned: what is deleted stays and fills the disk ` +
         `(set S3_KEEP_DELETED_DAYS, or mc version suspend ALIAS/${bucket})`,
     );
   }
-  // Where there are versions, the rule that ends them stays.
-  const kept = days || (state === "" ? 0 : own?.keptDays ?? 0);
-  const wanted = { keptDays: kept, abortedDays: isMinio ? 0 : ABORTED_DAYS };
-  // Ours is not written then, whatever somebody has put into it.
-  const isLeft = kept + wanted.abortedDays === 0 || foreign.length > 0;
-  warnings.push(...(isLeft ? all : foreign).flatMap((rule) => dangerOf(bucket, rule)));
-  const differences: Lack[] = kept + wanted.abortedDays === 0 ? [] : [
+  const differences: Lack[] = isNone ? [] : [
     ...[
       { path: "days until old versions go", old: own?.keptDays, now: wanted.keptDays },
       { path: "days until aborted uploads go", old: own?.abortedDays, now: wanted.abortedDays },
