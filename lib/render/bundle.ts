@@ -189,7 +189,7 @@ async function fromNetwork(file: PinnedFile, { title, version }: Bundle, say: Sa
 }
 
 async function check(path: string, { sha256, bytes }: PinnedFile, name = path): Promise<void> {
-  const actual = sumOf(readFileSync(path));
+  const actual = digestOf(readFileSync(path));
   if (actual === sha256) return;
   throw new DeployError(`Cannot use "${name}": it is not the pinned file`, {
     exitCode: ExitCode.integrity,
@@ -208,12 +208,12 @@ async function objectsOf(file: PinnedFile): Promise<Manifest[]> {
   const kept = `${path}.json`;
   const before = await readFile(kept, "utf8").catch(() => "");
   // Who can write to the cache could change any mark of ours there, too.
-  if (sumOf(before) === file.parsed) return JSON.parse(before);
+  if (digestOf(before) === file.parsed) return JSON.parse(before);
   const documents = [parseAllDocuments(await readFile(path, "utf8"))].flat();
   const objects = documents.flatMap((document) => document.toJS() ?? [])
     .flatMap((object) => object.items ?? object);
   const json = JSON.stringify(objects);
-  if (sumOf(json) !== file.parsed) {
+  if (digestOf(json) !== file.parsed) {
     throw new Error(`${basename(file.url)} is not read as it was pinned`);
   }
   await replaceFile(kept, (temporary) => writeFile(temporary, json));
@@ -221,6 +221,6 @@ async function objectsOf(file: PinnedFile): Promise<Manifest[]> {
 }
 
 /** sha256 of what is small enough to be read at once: a stream of it takes three times the CPU. */
-function sumOf(content: string | Uint8Array): string {
+function digestOf(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }
