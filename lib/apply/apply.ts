@@ -9,7 +9,8 @@ import { isOwnership, isUnsigned } from "./fields.ts";
 import { ownFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ById } from "./live.ts";
-import { resourceOf, servedKinds } from "../kube/kinds.ts";
+import { reading } from "../kube/api.ts";
+import { resourceOf } from "../kube/kinds.ts";
 import { defines, idOf, inWaves, isDefinition, type Manifest } from "../core/object.ts";
 import { applyRefused } from "./rejection.ts";
 import type { Change } from "../io/report.ts";
@@ -155,7 +156,7 @@ export function stateOf(object?: Manifest): string {
 /** Waits for definitions until the kinds that they define are served. */
 async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
   await until("CRDs to be established", async () => {
-    const served = await servedKinds(cluster);
+    const served = await reading(cluster, (api) => api.served());
     return crds.filter(({ spec: { group, names, versions } }) =>
       versions.some(({ name, served: wanted }: { name: string; served: boolean }) =>
         wanted && !served.has(resourceOf({ apiVersion: `${group}/${name}`, kind: names.kind }))

@@ -1,5 +1,5 @@
 // What a cluster has of ours. Which objects these are is kept there, in one ConfigMap; how they are now is looked
-// at, with one list for all of their kinds.
+// at, with a list of each of their kinds.
 import type { Cluster } from "../core/cluster.ts";
 import {
   configMap,
@@ -10,11 +10,11 @@ import {
   OWNED_LABELS,
   STEP_LABEL,
 } from "../core/object.ts";
-import { kindsOf, resourceOf, servedKinds } from "../kube/kinds.ts";
-import { kubectl } from "../kube/kubectl.ts";
+import { type Api, reading } from "../kube/api.ts";
+import { kindsOf, resourceOf } from "../kube/kinds.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
-import { type Delta, isGoing, judge, withHash } from "./diff.ts";
-import { type ById, everyKind, isUnserved, listed, namedOf, thereAmong } from "./live.ts";
+import { type Delta, judge, withHash } from "./diff.ts";
+import { type ById, everyKind, listed } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
 
 /** One look at all that is ours. */
@@ -49,8 +49,6 @@ export class Inventory {
   #kept?: string[];
   /** Every kind that was deployed; undefined: nobody knows, so it may be any. */
   #kinds?: Set<string>;
-  /** Kinds that were not served a moment ago. */
-  #unserved = new Set<string>();
   #last?: { at: number; look: Promise<Look> };
 
   /** Of a cluster that {@link connect} has seen. */
@@ -75,7 +73,7 @@ export class Inventory {
 
   /** Every kind that what is ours may be of. */
   async kinds(): Promise<string[]> {
-    return [...this.#kinds ?? await everyKind(this.cluster)];
+    return [...this.#kinds ?? await reading(this.cluster, everyKind)];
   }
 
   /** All that is ours, by id, as it was within the last 20 s and as this run has changed it since. */
@@ -102,7 +100,7 @@ export class Inventory {
     if (objects.length === 0) return [];
     const { kinds } = await this.#look();
     if (objects.every((object) => kinds.has(resourceOf(object)))) return objects;
-    const served = await servedKinds(this.cluster);
+    const served = await reading(this.cluster, (api) => api.served());
     return objects.filter((object) => served.has(resourceOf(object)));
   }
 
@@ -120,10 +118,7 @@ export class Inventory {
   /** The objects as they are now that they were applied. */
   async note(applied: Iterable<Manifest>): Promise<void> {
     const look = await this.#last?.look;
-    for (const object of applied) {
-      look?.live.set(idOf(object), object);
-      this.#unserved.delete(resourceOf(object));
-    }
+    for (const object of applied) look?.live.set(idOf(object), object);
   }
 
   /**
@@ -146,63 +141,29 @@ export class Inventory {
   async #look(): Promise<Look> {
     const last = this.#last;
     if (last && Date.now() - last.at < YOUNG) return await last.look;
-    const look = this.#lookNow();
+    const look = this.#kinds?.size === 0
+      ? Promise.resolve({ kinds: new Set<string>(), live: new Map() })
+      : reading(this.cluster, (api) => this.#lookNow(api));
     const mine = this.#last = { at: Date.now(), look };
     // One that failed is no look that others could share.
     look.catch(() => this.#last === mine && this.refresh());
     return await look;
   }
 
-  async #lookNow(): Promise<Look> {
-    const names = (await this.kinds()).filter((kind) => !this.#unserved.has(kind));
-    const [kinds, live] = await this.#servedOf(names);
-    const look = { kinds: new Set(kinds), live };
-    const found = await Promise.all([this.#unlabelled(look), this.#goingDefinitions(look)]);
-    for (const [id, object] of found.flatMap((some) => [...some])) look.live.set(id, object);
-    return look;
-  }
-
-  /** What is ours of these kinds, and which of them are served: of the others there is nothing. */
-  async #servedOf(kinds: string[]): Promise<[kinds: string[], objects: ById]> {
-    try {
-      return [kinds, await listed(this.cluster, kinds)];
-    } catch (error) {
-      if (!isUnserved(error)) throw error;
-      const served = await servedKinds(this.cluster);
-      for (const kind of kinds) if (!served.has(kind)) this.#unserved.add(kind);
-      const rest = kinds.filter((kind) => served.has(kind));
-      // Definitions arrive at this moment: the first list with a selector of a new kind waits for the server, and
-      // what is kept is found by its name.
-      const fresh = new Set((this.#kept ?? []).map(objectIn).filter(isCustom).map(resourceOf));
-      return [rest, await listed(this.cluster, rest.filter((kind) => !fresh.has(kind)))];
+  async #lookNow(api: Api): Promise<Look> {
+    const served = await api.served(), names = [...this.#kinds ?? await everyKind(api)];
+    const kinds = new Set(names.filter((kind) => served.has(kind)));
+    // While definitions arrive the first list with a selector of a new kind waits for the server, and what is kept is
+    // found by its name.
+    const kept = (this.#kept ?? []).map(objectIn);
+    const fresh = new Set(kinds.size < names.length ? kindsOf(kept.filter(isCustom)) : []);
+    const live = await listed(api, [...kinds].filter((kind) => !fresh.has(kind)));
+    // What is kept as ours and was not listed, as far as it is there: somebody has taken its label away.
+    const unlabelled = await api.named(kept.filter((object) => !live.has(idOf(object))));
+    for (const object of unlabelled) {
+      if (ownFields(object) !== undefined) live.set(idOf(object), object);
     }
-  }
-
-  /** What is kept as ours and was not listed, as far as it is there: somebody has taken its label away. */
-  async #unlabelled({ kinds, live }: Look): Promise<ById> {
-    const missing = (this.#kept ?? []).map(objectIn).filter((object) =>
-      !live.has(idOf(object)) && kinds.has(resourceOf(object))
-    );
-    const found = await thereAmong(this.cluster, missing);
-    return new Map([...found].filter(([, object]) => ownFields(object) !== undefined));
-  }
-
-  /**
-   * The definitions that somebody has deleted and that something holds, whole. Their list does not tell; but with
-   * one all objects of its kind are deleted, and no more of them can be made.
-   */
-  async #goingDefinitions({ live }: Look): Promise<ById> {
-    const isLost = (object: Manifest) => {
-      const now = live.get(idOf(object));
-      return isCustom(object) && (!now || isGoing(now));
-    };
-    if (!this.#kept?.map(objectIn).some(isLost)) return new Map();
-    const words = ["api-resources", "--verbs=create", "--output", "name"];
-    const names = new Set((await kubectl(words, { cluster: this.cluster })).split("\n"));
-    const closed = [...live.values()].filter((object) =>
-      isDefinition(object) && !names.has(object.metadata.name)
-    );
-    return new Map([...await namedOf(this.cluster, closed)].filter(([, one]) => isGoing(one)));
+    return { kinds, live };
   }
 }
 

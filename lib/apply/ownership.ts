@@ -3,7 +3,7 @@
 import { type Cluster, text } from "../core/cluster.ts";
 import { entriesOf, ownFields, withPeoplesFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
-import { namedOf, thereAmong } from "./live.ts";
+import { namedOf } from "./live.ts";
 import { resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
@@ -60,7 +60,7 @@ export async function thereBefore(
   const { cluster, say } = inventory;
   const live = await inventory.live();
   const unknown = definitions.filter((object) => !live.has(idOf(object)));
-  const others = await thereAmong(cluster, unknown);
+  const others = await namedOf(cluster, unknown);
   const undefinedYet = unknown.filter((object) => !others.has(idOf(object)));
   // Of a kind that is not defined yet nobody has anything.
   const possible = rest.filter((object) => !undefinedYet.some((crd) => defines(crd, object)));
@@ -69,7 +69,7 @@ export async function thereBefore(
   const known = new Set(await inventory.served(custom));
   const unserved = custom.filter((object) => !known.has(object));
   const served = missing.filter((object) => !unserved.includes(object));
-  const found = new Map([...others, ...await thereAmong(cluster, served)]);
+  const found = new Map([...others, ...await namedOf(cluster, served)]);
   const refusals = [...found].flatMap(([id, object]) => {
     const [reason, ...advice] = whyForeign(cluster, object) ?? [];
     return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];

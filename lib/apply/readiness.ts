@@ -3,6 +3,7 @@ import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import type { Inventory } from "./inventory.ts";
 import { owned } from "./live.ts";
+import { reading } from "../kube/api.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { conditionOf } from "../kube/list.ts";
 import { idOf, type Manifest } from "../core/object.ts";
@@ -97,7 +98,7 @@ function failed(reason = "no reason given"): Readiness {
 }
 
 /**
- * Waits until every object of a kind with a rule is ready: one list call per look. Throws exit 7
+ * Waits until every object of a kind with a rule is ready: one list of each kind per look. Throws exit 7
  * with the reason per object, at once when one can never become ready.
  */
 export async function waitReady(
@@ -131,7 +132,7 @@ export async function areReady(
 export async function unready(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
   const wanted = objects.filter(({ kind }) => kind in RULES);
   if (wanted.length === 0) return [];
-  const live = await owned(cluster, kindsOf(wanted));
+  const live = await reading(cluster, (api) => owned(api, kindsOf(wanted)));
   const missing: string[] = [];
   const hopeless: string[] = [];
   for (const object of wanted) {

@@ -2,6 +2,7 @@
 import type { Cluster } from "../core/cluster.ts";
 import type { Inventory } from "./inventory.ts";
 import { type ById, byId, listed } from "./live.ts";
+import { reading } from "../kube/api.ts";
 import { kindsOf, printedName } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
@@ -69,7 +70,7 @@ async function missing(
   objects: Manifest[],
   arrived: ById,
 ): Promise<Manifest[]> {
-  const live = await listed(inventory.cluster, kindsOf(objects));
+  const live = await reading(inventory.cluster, (api) => listed(api, kindsOf(objects)));
   for (const object of objects) {
     const now = live.get(idOf(object));
     if (inventory.judge(now, object).state === "current") arrived.set(idOf(object), now!);

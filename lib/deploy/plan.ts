@@ -8,10 +8,11 @@ import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { whyForeign } from "../apply/ownership.ts";
 import type { Inventory } from "../apply/inventory.ts";
-import { byId, owned, thereAmong } from "../apply/live.ts";
+import { byId, namedOf, owned } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
+import { reading } from "../kube/api.ts";
 import { kindsOf } from "../kube/kinds.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { isOwnership, isUnsigned } from "../apply/fields.ts";
@@ -64,7 +65,7 @@ export async function plan(
     unwanted(inventory, steps, new Set(objects.map(idOf)), { all }),
   ]);
   const listed = await inventory.live();
-  const foreign = await thereAmong(
+  const foreign = await namedOf(
     cluster,
     served.filter((object) => !listed.has(idOf(object))),
   );
@@ -92,7 +93,7 @@ export async function plan(
   });
   const [definitions, answer] = await Promise.all([
     // With their whole content, which no list shows.
-    owned(cluster, kindsOf(redefined)),
+    reading(cluster, (api) => owned(api, kindsOf(redefined))),
     dryRun(inventory, accepted),
   ]);
   const live = new Map([...there, ...definitions]);

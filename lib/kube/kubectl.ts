@@ -51,7 +51,7 @@ export async function kubectl(args: string[], options: KubectlOptions): Promise<
 const LONGEST_TRY = 45;
 
 function isRepeatable(args: string[]): boolean {
-  return ["get", "api-resources", "api-versions", "annotate"].includes(args[0]!) ||
+  return ["get", "annotate"].includes(args[0]!) ||
     args.includes("--ignore-not-found");
 }
 

@@ -19,9 +19,7 @@ import {
 } from "./inspect/field.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { type Home, homeOf, LONGEST, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
-import { isUnserved } from "../../lib/apply/live.ts";
-import { resourceOf } from "../../lib/kube/kinds.ts";
-import { kubectl } from "../../lib/kube/kubectl.ts";
+import { namedOf } from "../../lib/apply/live.ts";
 import { idOf, isFields, type Manifest } from "../../lib/core/object.ts";
 import { amountOf } from "../../lib/core/quantity.ts";
 import { changeLine, type Lack, lacking } from "../../lib/core/resource.ts";
@@ -70,7 +68,7 @@ export async function subjectOf(
       if (!found) continue;
       const template = (await templatesOf(cluster)).find(({ object }) => idOf(object) === id);
       const home = template && await homeOf(template);
-      const live = await liveOne(cluster, found);
+      const live = (await namedOf(cluster, [found])).get(idOf(found));
       return { cluster, step, wanted: withHash(found), upstream, home, live };
     }
   }
@@ -84,20 +82,6 @@ export async function subjectOf(
       : `the steps want: ${kinds.join(", ")}`,
     fix: `make explain-${cluster.id} OBJ=${near[0] ?? "Kind/namespace/name"}`,
   });
-}
-
-async function liveOne(cluster: Cluster, object: Manifest): Promise<Manifest | undefined> {
-  const { name, namespace } = object.metadata;
-  const scope = namespace ? ["--namespace", namespace] : [];
-  const flags = ["--show-managed-fields", "--ignore-not-found", "--output", "json"];
-  try {
-    const words = ["get", resourceOf(object), name, ...scope, ...flags];
-    const answer = await kubectl(words, { cluster });
-    return answer.trim() ? JSON.parse(answer) : undefined;
-  } catch (error) {
-    if (isUnserved(error)) return undefined;
-    throw error;
-  }
 }
 
 /** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */

@@ -26,7 +26,9 @@ async function killer(signal: string, number: number): Promise<string> {
   const path = join(folder, "killer");
   const script = `#!/bin/bash
 exec 9>>${path}.calls; flock 9; echo >&9; mine=$(wc -l <${path}.calls); exec 9>&-
-[ $mine = ${number} ] && kill -${signal} $PPID && sleep 0.7
+run=$PPID
+case "$*" in *" proxy "*) read -r _ _ _ run _ </proc/$PPID/stat ;; esac # started by a shell of the run
+[ $mine = ${number} ] && kill -${signal} $run && sleep 0.7
 exec ${kubectlPath} "$@"
 `;
   await writeFile(`${path}.calls`, "");

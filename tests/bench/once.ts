@@ -8,6 +8,7 @@ import { hashOf } from "../../lib/core/hash.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
 import { owned } from "../../lib/apply/live.ts";
+import { reading } from "../../lib/kube/api.ts";
 import { kindsOf } from "../../lib/kube/kinds.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { type Manifest } from "../../lib/core/object.ts";
@@ -67,7 +68,8 @@ const VERBS: Record<string, Verb> = {
   /** What the cluster has of the corpus. */
   async state(which) {
     const [cluster] = await clusters(which);
-    const live = await owned(cluster!, kindsOf(await corpus(cluster!)));
+    const kinds = kindsOf(await corpus(cluster!));
+    const live = await reading(cluster!, (api) => owned(api, kinds));
     return { state: hashOf([...live].sort().map(([id, object]) => [id, asWritten(object)])) };
   },
   /** Everything of our own for so many clusters. */

@@ -1,12 +1,11 @@
 // Hundreds of clusters on one machine: a kubectl that answers for each of them as a real server did for one, takes
-// its time for it, and writes down when it begins and ends.
+// its time for it, and writes down when it begins and ends. Lists of all of them are those of that server.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
 import { KEPT } from "../../lib/kube/target.ts";
 import { text } from "../../lib/core/cluster.ts";
-import { type Manifest, OWNED, OWNER, STEP_LABEL } from "../../lib/core/object.ts";
-import { HASH_LABEL } from "../../lib/apply/diff.ts";
+import { OWNER } from "../../lib/core/object.ts";
 import { targetArgs } from "../../lib/kube/kubectl.ts";
 import { type Bench, measure } from "./context.ts";
 import { failed } from "./measure.ts";
@@ -30,8 +29,11 @@ case " $* " in
   *" version "*) cat version ;;
   *" config view "*) cat config ;;
   *" get namespace/kube-system "*) cat identity ;;
-  *" --label-columns "*) cat definitions ;;
-  *" get "*) cat objects ;;
+  *" proxy "*)
+    trap 'kill $proxy; echo - >>"$log"' EXIT
+    trap exit TERM
+    'KUBECTL' TARGET proxy "$4" & proxy=$!
+    wait $proxy ;;
   *" apply "*) cat ;;
   *) cat >/dev/null ;;
 esac
@@ -50,21 +52,11 @@ async function record({ servers, ours, folder, cluster, kubectl, objects }: Benc
   const kept = ["namespace/kube-system", `configmap/${KEPT}`, `lease/${OWNER}`];
   const identity = await asked("get", ...kept, "--namespace", "kube-system", ...json);
   await write("identity", identity);
-  const names = JSON.parse(identity).items
-    .find(({ kind }: Manifest) => kind === "ConfigMap").data.kinds.split("\n");
-  const kinds = names.filter((name: string) => !name.startsWith("customresourcedefinition."));
-  const columns = ["--label-columns", `${HASH_LABEL},${STEP_LABEL}`, "--no-headers"];
-  const selected = ["--selector", OWNED];
-  await write(
-    "definitions",
-    await asked("get", "customresourcedefinitions", ...selected, ...columns),
-  );
-  const whole = ["--all-namespaces", "--show-managed-fields", ...json];
-  await write("objects", await asked("get", kinds.join(), ...selected, ...whole));
   await write("version", await asked("version", "--client", ...json));
   await write("config", JSON.stringify(await contexts()));
   await write("wanted", JSON.stringify(objects));
-  const script = SCRIPT.replaceAll("FOLDER", place).replace("KUBECTL", kubectl);
+  const script = SCRIPT.replaceAll("FOLDER", place).replaceAll("KUBECTL", kubectl)
+    .replace("TARGET", targetArgs(cluster).join(" "));
   await writeFile(join(place, "kubectl"), script, { mode: 0o700 });
 }
 
@@ -80,7 +72,6 @@ async function contexts(): Promise<unknown> {
 /** A deploy with nothing to do, and a plan, of many such clusters: our own memory, and how many kubectl at once. */
 export async function manyClusters(bench: Bench): Promise<void> {
   await record(bench);
-  await bench.servers.stop();
   const place = placeIn(bench.folder);
   const env = { BENCH_KUBECTL: join(place, "kubectl"), BENCH_WANTED: join(place, "wanted") };
   for (const verb of ["deploy", "plan"]) {
@@ -94,6 +85,7 @@ export async function manyClusters(bench: Bench): Promise<void> {
       });
     }
   }
+  await bench.servers.stop();
 }
 
 /** The most that were between their begin and their end. */

@@ -8,7 +8,15 @@ import process from "node:process";
 import { $ } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
-import { fakeProgram, FLEET_CONFIG, FREE, identityReply, listOf } from "../support/fake_kubectl.ts";
+import {
+  fakeProgram,
+  FLEET_CONFIG,
+  FREE,
+  identityReply,
+  listOf,
+  PROXIES,
+  servingWhile,
+} from "../support/fake_kubectl.ts";
 
 const NEW: Record<string, string> = {
   "manifests/toy/base/kustomization.yaml": "resources: [toy.yaml]\n",
@@ -139,12 +147,14 @@ Deno.test("a component is added by its own files and three that are there", asyn
     { on: "config view", stdout: FLEET_CONFIG },
     identityReply("uid"),
     ...FREE,
+    PROXIES,
     { on: " apply .*-f -", stdout: listOf() },
     { on: " get ", stdout: listOf() },
   ]);
   env.PATH = `${dirname(program)}:${env.PATH}`;
   const run = ["run", "--frozen", "--allow-all"];
-  await deno(...run, "scripts/45-toy.ts", "197");
+  const deploy = deno(...run, "scripts/45-toy.ts", "197");
+  await servingWhile(deploy, calls, () => Response.json({ items: [] }));
   const sent = (await calls()).filter(({ args }) => / apply /.test(args)).map(({ stdin }) => stdin);
   const objects = sent.flatMap((stdin): Manifest[] => JSON.parse(stdin).items ?? [])
     .filter(({ metadata }) => metadata.namespace !== "kube-system");

@@ -581,8 +581,7 @@ Deno.test("nearestIds() gives those of the name, then similar ones, then those o
 });
 
 Deno.test("subjectOf() takes a kind that the cluster does not serve for an object that is not there", async () => {
-  const stderr = `error: the server doesn't have a resource type "prometheus"`;
-  await fakeKubectl([{ on: "get prometheus", stderr, code: 1 }]);
+  await fakeKubectl([{ on: "api-resources" }]);
   const id = "Prometheus/monitoring/kube-prometheus-stack-prometheus";
   assert.equal((await subjectOf(edge, id, steps)).live, undefined);
 });

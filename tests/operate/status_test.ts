@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import type { DeployError } from "../../lib/core/error.ts";
 import { OWNER } from "../../lib/core/object.ts";
@@ -33,7 +32,9 @@ import {
   FLEET_CONFIG,
   identityReply,
   listOf,
+  PROXIES,
   type Reply,
+  servingWhile,
 } from "../support/fake_kubectl.ts";
 import { schemaOf } from "../support/schema.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
@@ -432,37 +433,19 @@ Deno.test("atCentre() ends with 5 when the centre is away, and with 3 when its p
   });
 });
 
-/** Serves in place of the `kubectl proxy` that is among the calls, once it is. */
-async function servedAt(
-  calls: () => Promise<{ args: string }[]>,
-  answer: (request: Request) => Response | Promise<Response>,
-): Promise<Deno.HttpServer> {
-  for (const end = Date.now() + 60_000;;) {
-    // A call that has just begun is not written down yet.
-    const proxy = (await calls().catch(() => []))
-      .find(({ args }) => args.includes("--unix-socket="));
-    const path = /--unix-socket=(\S+)/.exec(proxy?.args ?? "")?.[1];
-    if (path) return Deno.serve({ path, onListen() {} }, answer);
-    assert.ok(Date.now() < end, "no kubectl proxy");
-    await sleep(20);
-  }
-}
-
 Deno.test("atCentre() ends with 5 when the centre answers and its Thanos Query does not", async () => {
   const calls = await fakeKubectl([
     { on: "config view", stdout: FLEET_CONFIG },
     identityReply("uid-196"),
-    { on: "proxy", delay: 30 },
+    PROXIES,
   ]);
-  const [server] = await Promise.all([
-    servedAt(calls, () => new Response("no endpoints available", { status: 503 })),
-    assert.rejects(atCentre(fleet, (ask) => fleetStatus(ask, fleet)), (error: DeployError) => {
-      assert.match(error.where.join("\n"), /of thanos-query\n503 no endpoints available/);
-      assert.deepEqual([error.exitCode, error.fix], [5, "make verify-196"]);
-      return true;
-    }),
-  ]);
-  await server.shutdown();
+  const asking = atCentre(fleet, (ask) => fleetStatus(ask, fleet));
+  const ended = assert.rejects(asking, (error: DeployError) => {
+    assert.match(error.where.join("\n"), /of thanos-query\n503 no endpoints available/);
+    assert.deepEqual([error.exitCode, error.fix], [5, "make verify-196"]);
+    return true;
+  });
+  await servingWhile(ended, calls, () => new Response("no endpoints available", { status: 503 }));
 });
 
 /** What was written, in seconds before now, and by whom. */
@@ -587,10 +570,21 @@ Deno.test("statusPage() with the column of the last change has 80 columns at mos
   assert.equal(isValid(written("never")), false);
 });
 
+/** What a server says of the kinds that it has, and of its ConfigMaps. */
+const CONFIG_MAPS = {
+  items: [{
+    metadata: { name: "" },
+    versions: [{
+      version: "v1",
+      resources: [{ resource: "configmaps", responseKind: { kind: "ConfigMap" }, verbs: ["list"] }],
+    }],
+  }],
+};
+
 Deno.test("make status ARGS=--deep asks the clusters, and without it the centre alone", async () => {
   for (const flags of [[], ["--deep"]]) {
     const { program, calls } = await fakeProgram([
-      { on: "proxy", delay: 30 },
+      PROXIES,
       ...ownAnswers(GONE),
     ]);
     const query = centreWith(THREE);
@@ -601,18 +595,24 @@ Deno.test("make status ARGS=--deep asks the clusters, and without it the centre 
       cwd: projectPath("."),
       env: { ...environment, PATH: `${dirname(program)}:${process.env.PATH}` },
     });
-    const [{ code, stdout, stderr }, server] = await Promise.all([
+    const read: string[] = [], written = JSON.parse(writtenBy([OWNER, 90_000], ["k9s", 60]));
+    const { code, stdout, stderr } = await servingWhile(
       command.output(),
-      servedAt(calls, async ({ url }) => Response.json(await query(url.split("/proxy")[1]!))),
-    ]);
-    await server.shutdown();
+      calls,
+      async ({ url }, context) => {
+        const [, ofQuery] = url.split("/proxy");
+        if (ofQuery) return Response.json(await query(ofQuery));
+        read.push(context);
+        if (context === "mkube-198") return new Response("no route to host", { status: 502 });
+        return Response.json(url.includes("/configmaps") ? written : CONFIG_MAPS);
+      },
+    );
     const said = new TextDecoder().decode(stderr);
     const { clusters } = JSON.parse(new TextDecoder().decode(stdout));
     const ages = clusters.map(({ changedAge }: Health) => changedAge);
     assert.deepEqual([code, ages.length], [flags.length > 0 ? 11 : 0, 3], said);
     assert.equal(ages.filter((age: unknown) => age !== undefined).length, flags.length * 3);
-    const asked = (await calls()).filter(({ args }) => /mkube-19[78] get/.test(args));
-    assert.equal(asked.length, flags.length * 5, said);
+    assert.deepEqual([...new Set(read)].sort(), flags.length > 0 ? ["mkube-196", "mkube-197"] : []);
   }
 });
 

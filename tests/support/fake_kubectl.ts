@@ -2,9 +2,12 @@
 import { chmod, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { useApi } from "../../lib/kube/api.ts";
 import { KEPT } from "../../lib/kube/target.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { OWNER } from "../../lib/core/object.ts";
+import { fakeApi } from "./fake_api.ts";
 
 export interface Reply {
   /** Extended regular expression over the arguments, joined by blanks. */
@@ -31,6 +34,8 @@ export interface Call {
 export async function fakeKubectl(replies: Reply[]): Promise<() => Promise<Call[]>> {
   const { program, calls } = await fakeProgram(replies);
   useKubectl(program);
+  const tells = replies.find(({ on }) => on.startsWith("api-resources"))?.on;
+  useApi((cluster) => fakeApi(cluster, tells));
   return calls;
 }
 
@@ -74,6 +79,31 @@ export const FREE: Reply[] = [
   { on: "create --validate=false --filename -" },
   { on: "patch lease " },
 ];
+
+/** Every `kubectl proxy` starts. */
+export const PROXIES: Reply = { on: " proxy ", delay: 30 };
+
+/** Serves in place of every `kubectl proxy` that is among the calls, until `work` is done; the table needs {@link PROXIES}. */
+export async function servingWhile<T>(
+  work: Promise<T>,
+  calls: () => Promise<Call[]>,
+  answer: (request: Request, context: string) => Response | Promise<Response>,
+): Promise<T> {
+  const servers = new Map<string, Deno.HttpServer>();
+  let isDone = false;
+  work.catch(() => {}).finally(() => isDone = true);
+  while (!isDone) {
+    // A call that has just begun is not written down yet.
+    for (const { args } of await calls().catch(() => [])) {
+      const [, context, path] = /--context=(\S+) .*--unix-socket=(\S+)/.exec(args) ?? [];
+      if (!path || servers.has(path)) continue;
+      servers.set(path, Deno.serve({ path, onListen() {} }, (asked) => answer(asked, context!)));
+    }
+    await sleep(20);
+  }
+  for (const server of servers.values()) await server.shutdown();
+  return await work;
+}
 
 /** What kubectl prints of objects. */
 export function listOf(...items: unknown[]): string {

@@ -5,8 +5,7 @@ import { apply } from "../../../lib/apply/apply.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import type { Inventory } from "../../../lib/apply/inventory.ts";
-import { owned } from "../../../lib/apply/live.ts";
-import { kindsOf } from "../../../lib/kube/kinds.ts";
+import { namedOf } from "../../../lib/apply/live.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { unready } from "../../../lib/apply/readiness.ts";
@@ -104,7 +103,7 @@ export async function restoreVolume(
 
 /** What the volume still lacks, one line. Throws exit 7 when Longhorn has given it up. */
 async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]> {
-  const live = (await owned(cluster, kindsOf([volume]))).get(idOf(volume));
+  const live = (await namedOf(cluster, [volume])).get(idOf(volume));
   const { name } = volume.metadata;
   if (!live?.status) return [`volume ${name}: Longhorn has not seen it yet`];
   const restore = conditionOf(live, "Restore"), scheduled = conditionOf(live, "Scheduled");

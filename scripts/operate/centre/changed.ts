@@ -1,11 +1,11 @@
 // When a deploy last changed a cluster. No series tells, so its own API server is asked.
 import { Inventory } from "../../../lib/apply/inventory.ts";
-import { isUnserved, owned } from "../../../lib/apply/live.ts";
+import { owned } from "../../../lib/apply/live.ts";
 import { entriesOf } from "../../../lib/apply/managers.ts";
 import { type Cluster, isPaused } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode, isCutOff } from "../../../lib/core/error.ts";
 import { OWNER } from "../../../lib/core/object.ts";
-import { servedKinds } from "../../../lib/kube/kinds.ts";
+import { reading } from "../../../lib/kube/api.ts";
 import { connect, type Connection } from "../../../lib/kube/target.ts";
 import type { Age } from "./answers.ts";
 import type { Unsaid } from "./way.ts";
@@ -38,13 +38,11 @@ export async function changesOf(clusters: Cluster[], unsaid: Unsaid[]): Promise<
 export async function lastWrite(connection: Connection): Promise<string | undefined> {
   const { cluster } = connection, kinds = await new Inventory(connection).kinds();
   const asked = kinds.filter((kind) => !/^(secret|customresourcedefinition)\./.test(kind));
-  const list = (some: string[]) => owned(cluster, [...new Set(["configmap.v1.", ...some])], 20);
-  const found = await list(asked).catch(async (error) => {
-    // A first deploy has not got so far, or somebody has deleted a definition.
-    if (!isUnserved(error)) throw error;
-    const served = await servedKinds(cluster);
-    return await list(asked.filter((kind) => served.has(kind)));
-  });
+  const found = await reading(
+    cluster,
+    (api) => owned(api, [...new Set(["configmap.v1.", ...asked])]),
+    20,
+  );
   return [...found.values()].flatMap(entriesOf)
     .flatMap(({ manager, time }) => manager === OWNER && time ? time : []).sort().at(-1);
 }

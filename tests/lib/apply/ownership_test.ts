@@ -20,8 +20,9 @@ live.metadata.resourceVersion = "7";
 Deno.test("A35: apply() takes over what a person has made, once, and applies again", async () => {
   const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
   const calls = await fakeKubectl([
-    { on: " get .*(--selector|--show-kind)", stdout: listOf() },
-    { on: " get --filename - ", stdout: JSON.stringify(live) },
+    { on: " get .*--selector", stdout: listOf() },
+    { on: " get .*--filename - ", stdout: listOf(), times: 1 },
+    { on: " get .*--filename - ", stdout: JSON.stringify(live) },
     { on: " patch configmap.v1. a " },
     { on: " apply ", stdout: listOf(live), times: 1 },
     { on: " apply ", stdout: listOf(applied(wanted)) },

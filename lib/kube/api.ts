@@ -1,0 +1,189 @@
+// What the API server itself answers. To get objects of many kinds kubectl reads, for each of these kinds anew, all
+// that the server has; and it goes by what it remembers of that for hours.
+import type { Cluster } from "../core/cluster.ts";
+import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { idOf, type Manifest } from "../core/object.ts";
+import { hold, refuseInterrupted } from "../io/interrupt.ts";
+import { sideBySide } from "../io/side_by_side.ts";
+import { resourceOf } from "./kinds.ts";
+import { clean, KubectlError, verdict } from "./kubectl_error.ts";
+import { openWay } from "./proxy.ts";
+import { retried } from "./retry.ts";
+import { fenceOf, turnOn } from "./turns.ts";
+
+/** Requests at once to one server. */
+const AT_ONCE = 16;
+
+/** Seconds for one try of a request. */
+const LONGEST_TRY = 45;
+
+/** So many objects of one kind are asked for by name; of more a list tells which are there. */
+const FEW = 4;
+
+// What is asked for: objects; their metadata alone; the kinds of a server.
+const WHOLE = "application/json";
+const SHORT = `${WHOLE};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1`;
+const KINDS = `${WHOLE};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList`;
+
+/** A kind that the server has. */
+export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
+  /** Paths begin with it. */
+  root: string;
+  plural: string;
+  verbs: string[];
+  /** Whether no version of it comes before this one. */
+  isFirst: boolean;
+}
+
+/** The API server of one cluster, as long as {@link reading} lasts. */
+export interface Api {
+  /** Every kind that is served at this moment, in each of its versions, by {@link resourceOf}. */
+  served(): Promise<Map<string, Served>>;
+  /**
+   * The objects of these kinds in all namespaces that the `selector` of labels chooses, with the managers of their
+   * fields; none of a kind that is not served. `isShort`: their metadata alone.
+   */
+  list(kinds: string[], selector: string, isShort?: boolean): Promise<Manifest[]>;
+  /** Those of the objects that are there, with the managers of their fields; none of a kind that is not served. */
+  named(objects: Manifest[]): Promise<Manifest[]>;
+}
+
+let other: ((cluster: Cluster) => Api) | undefined;
+
+/** Reads from this in place of servers (tests give a fake one). */
+export function useApi(fake: (cluster: Cluster) => Api): void {
+  other = fake;
+}
+
+/**
+ * Reads from a cluster's API server. While that is away, `read` is made again, for `seconds` in all; what has been
+ * answered by then is not asked again.
+ * @throws {KubectlError} in the words that kubectl has for the same.
+ */
+export async function reading<T>(
+  cluster: Cluster,
+  read: (api: Api) => Promise<T>,
+  seconds = 120,
+): Promise<T> {
+  if (other) return await read(other(cluster));
+  using _slot = await turnOn(cluster);
+  refuseInterrupted(cluster.id);
+  await fenceOf(cluster)?.begin();
+  const failed = (what: string, words: string) => {
+    const stderr = clean(words);
+    return new KubectlError(
+      `Cannot get ${what} on ${cluster.id}`,
+      stderr,
+      verdict(stderr, cluster),
+    );
+  };
+  const cut = new AbortController();
+  using _ = hold(() => cut.abort());
+  await using way = await openWay(cluster).catch((error) => {
+    throw error instanceof DeployError ? error : failed("objects", messageOf(error));
+  });
+  const answers = new Map<string, unknown>();
+  return await retried(async (left) => {
+    const time = AbortSignal.timeout(Math.min(left, LONGEST_TRY) * 1000);
+    const signal = AbortSignal.any([time, cut.signal]);
+    return await read(apiOf(async (path, what, accept = WHOLE) => {
+      refuseInterrupted(cluster.id);
+      const asked = `${accept} ${path}`;
+      if (answers.has(asked)) return answers.get(asked);
+      try {
+        const response = await way.fetch(path, { signal, headers: { accept } });
+        const body = await response.text();
+        if (!response.ok && response.status !== 404) throw failed(what, wordsOf(body));
+        answers.set(asked, response.ok ? JSON.parse(body) : undefined);
+      } catch (error) {
+        if (error instanceof KubectlError) throw error;
+        refuseInterrupted(cluster.id);
+        // Of a body that is cut off the first part is there, and no JSON.
+        const waited = +Math.min(left, LONGEST_TRY).toFixed(1);
+        const why = time.aborted ? `no answer within ${waited} s` : "unexpected EOF";
+        throw failed(what, `${why}: ${messageOf(error)}`);
+      }
+      return answers.get(asked);
+    }));
+  }, seconds);
+}
+
+// deno-lint-ignore no-explicit-any
+type Get = (path: string, what: string, accept?: string) => Promise<any>;
+
+function apiOf(get: Get): Api {
+  let known: Promise<Map<string, Served>> | undefined;
+  const api: Api = {
+    served: () => known ??= discover(get),
+    async list(kinds, selector, isShort = false) {
+      const served = await api.served();
+      const query = selector && `?labelSelector=${encodeURIComponent(selector)}`;
+      const lists = await sideBySide(kinds, AT_ONCE, async (resource) => {
+        const { root, plural, apiVersion, kind } = served.get(resource) ?? {};
+        if (!root) return [];
+        const list = await get(`${root}/${plural}${query}`, resource, isShort ? SHORT : WHOLE);
+        // In a list objects do not say what they are.
+        return (list?.items ?? []).map((one: Manifest) => ({ ...one, apiVersion, kind }));
+      });
+      return lists.flat();
+    },
+    async named(objects) {
+      const served = await api.served();
+      const kinds = Map.groupBy(objects.filter((one) => served.has(resourceOf(one))), resourceOf);
+      const asked = await sideBySide([...kinds], AT_ONCE, async ([kind, some]) => {
+        if (some.length <= FEW) return some;
+        const there = new Set((await api.list([kind], "", true)).map(idOf));
+        return some.filter((one) => there.has(idOf(one)));
+      });
+      const found = await sideBySide(asked.flat(), AT_ONCE, async (object) => {
+        const resource = resourceOf(object), { name, namespace } = object.metadata;
+        const { root, plural } = served.get(resource)!;
+        const place = namespace ? `namespaces/${namespace}/${plural}` : plural;
+        return await get(`${root}/${place}/${encodeURIComponent(name)}`, resource) as
+          | Manifest
+          | undefined;
+      });
+      return found.filter((one) => one !== undefined);
+    },
+  };
+  return api;
+}
+
+/** All that a server has is told in two answers, in the order in which it prefers versions. */
+async function discover(get: Get): Promise<Map<string, Served>> {
+  const answers = await Promise.all(["/api", "/apis"].map((path) => get(path, "kinds", KINDS)));
+  const found = new Map<string, Served>();
+  // Else all would look as if it were missing.
+  if (!answers.every((answer) => answer?.items)) {
+    throw new DeployError("Cannot tell which kinds the API server has", {
+      exitCode: ExitCode.unreachable,
+      where: "/api or /apis gives no list of them",
+      fix: "look what answers there: Kubernetes before 1.30, or a proxy in between",
+    });
+  }
+  for (const { metadata: { name: group }, versions } of answers.flatMap(({ items }) => items)) {
+    const seen = new Set<string>();
+    for (const { version, resources = [] } of versions) {
+      const apiVersion = group ? `${group}/${version}` : version;
+      const root = group ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+      for (const { resource: plural, responseKind, verbs } of resources) {
+        const { kind } = responseKind ?? {};
+        if (!kind) continue;
+        const one = { root, plural, apiVersion, kind, verbs, isFirst: !seen.has(kind) };
+        found.set(resourceOf(one), one);
+        seen.add(kind);
+      }
+    }
+  }
+  return found;
+}
+
+/** What kubectl says of an answer that is an error: a Status, or what the proxy says itself. */
+function wordsOf(body: string): string {
+  try {
+    const { reason, message } = JSON.parse(body);
+    return `Error from server (${reason}): ${message}`;
+  } catch {
+    return `Unable to connect to the server: ${body.trim()}`;
+  }
+}

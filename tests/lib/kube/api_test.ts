@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { reading } from "../../../lib/kube/api.ts";
+import { useKubectl } from "../../../lib/kube/kubectl.ts";
+import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
+import { configMap, type Manifest } from "../../../lib/core/object.ts";
+import { fixtureCluster } from "../../support/cluster_fixture.ts";
+
+const cluster = await fixtureCluster("196", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+
+/** A kind as a server tells that it has it. */
+function has(resource: string, kind: string, ...verbs: string[]) {
+  return { resource, responseKind: { group: "", version: "", kind }, verbs };
+}
+
+const CORE = [{
+  metadata: { name: "" },
+  versions: [{
+    version: "v1",
+    resources: [has("configmaps", "ConfigMap", "list", "delete"), { resource: "bindings" }],
+  }],
+}];
+const GROUPS = [
+  {
+    metadata: { name: "example.org" },
+    versions: [
+      { version: "v1", freshness: "Current", resources: [has("things", "Thing", "list")] },
+      { version: "v1beta1", resources: [has("things", "Thing"), has("olds", "Old")] },
+    ],
+  },
+  { metadata: { name: "metrics.k8s.io" }, versions: [{ version: "v1", freshness: "Stale" }] },
+];
+
+/** The folders of proxies. */
+const used: string[] = [];
+
+type Answer = (path: string, accept: string) => Response | undefined;
+
+/** What `read` gives of a server with these answers beside what it serves, and what it was asked. */
+async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>>[1], seconds = 9) {
+  const folder = await mkdtemp(join(tmpdir(), "api-test-"));
+  const asked: string[] = [];
+  const path = join(folder, "s"), program = join(folder, "kubectl");
+  const server = Deno.serve({ path, onListen() {} }, ({ url, headers }) => {
+    const asks = url.replace(/^[^/]*\/\/[^/]*/, "");
+    asked.push(asks);
+    const found = answer(asks, headers.get("accept")!);
+    if (found) return found;
+    if (asks === "/api") return Response.json({ items: CORE });
+    if (asks === "/apis") return Response.json({ items: GROUPS });
+    return Response.json({ reason: "NotFound", message: "not found" }, { status: 404 });
+  });
+  await writeFile(
+    program,
+    `#!/bin/bash\nprintf %s "\${4#*=}" >${folder}/socket\nln -s ${path} "\${4#*=}"; exec sleep 60\n`,
+    {
+      mode: 0o700,
+    },
+  );
+  useKubectl(program);
+  try {
+    return { value: await reading(cluster, read, seconds), asked };
+  } finally {
+    used.push(dirname(await readFile(join(folder, "socket"), "utf8")));
+    await server.shutdown();
+    await rm(folder, { recursive: true });
+  }
+}
+
+const refused = (status: number, reason: string, message: string) =>
+  Response.json({ kind: "Status", reason, message }, { status });
+
+Deno.test("reading(): every kind in each of its versions, what comes first of them, and none that is nobody's", async () => {
+  const { value } = await readingFrom(() => undefined, (api) => api.served());
+  assert.deepEqual([...value].map(([name, { isFirst, root }]) => [name, isFirst, root]), [
+    ["configmap.v1.", true, "/api/v1"],
+    ["thing.v1.example.org", true, "/apis/example.org/v1"],
+    ["thing.v1beta1.example.org", false, "/apis/example.org/v1beta1"],
+    ["old.v1beta1.example.org", true, "/apis/example.org/v1beta1"],
+  ]);
+});
+
+Deno.test("reading() takes nothing for missing where the server does not tell what it has", async () => {
+  for (const answer of [() => Response.json({ groups: [] }), () => refused(404, "NotFound", "?")]) {
+    await assert.rejects(
+      readingFrom((path) => path === "/apis" ? answer() : undefined, (api) => api.served()),
+      { exitCode: 5, message: "Cannot tell which kinds the API server has" },
+    );
+  }
+});
+
+Deno.test("reading(): lists say what their objects are, and a kind that is not served has none", async () => {
+  const items = [{ metadata: { name: "a" } }];
+  const { value, asked } = await readingFrom(
+    (path) => path.includes("/things?") ? Response.json({ items }) : undefined,
+    (api) => api.list(["thing.v1.example.org", "gone.v1.example.org", "configmap.v1."], "a=b,c"),
+  );
+  assert.deepEqual(value, [{ apiVersion: "example.org/v1", kind: "Thing", ...items[0] }]);
+  assert.deepEqual(asked.slice(2).sort(), [
+    "/api/v1/configmaps?labelSelector=a%3Db%2Cc",
+    "/apis/example.org/v1/things?labelSelector=a%3Db%2Cc",
+  ]);
+});
+
+Deno.test("reading(): few objects are asked for by name, of many a list of names tells which are there", async () => {
+  const many = Array.from({ length: 40 }, (_, index) => configMap(`c:${index}`, "n", {}));
+  const thing: Manifest = {
+    apiVersion: "example.org/v1",
+    kind: "Thing",
+    metadata: { name: "t" },
+  };
+  const { value, asked } = await readingFrom((path, accept) => {
+    if (path.endsWith("/things/t")) return Response.json(thing);
+    if (path.endsWith("/c%3A7")) return Response.json({ ...many[7], data: { whole: "yes" } });
+    if (!path.endsWith("/configmaps")) return;
+    assert.match(accept, /as=PartialObjectMetadataList/);
+    return Response.json({
+      items: [{ kind: "PartialObjectMetadata", ...{ metadata: many[7]!.metadata } }],
+    });
+  }, (api) => api.named([...many, thing, { ...thing, apiVersion: "other/v1" }]));
+  assert.deepEqual(value.map(({ kind, data }) => [kind, data?.whole]), [
+    ["ConfigMap", "yes"],
+    ["Thing", undefined],
+  ]);
+  assert.equal(asked.length, 5);
+});
+
+Deno.test("reading() fails in kubectl's words, and makes again what may pass, but for what was answered", async () => {
+  const list = (api: { list: (kinds: string[], selector: string) => Promise<Manifest[]> }) =>
+    api.list(["configmap.v1.", "thing.v1.example.org"], "");
+  const never = refused(
+    403,
+    "Forbidden",
+    'configmaps is forbidden: User "u" cannot list resource "configmaps"',
+  );
+  const failing = readingFrom((path) => path.endsWith("/configmaps") ? never : undefined, list);
+  const error = await failing.catch((error) => error);
+  assert.ok(error instanceof KubectlError);
+  assert.equal(error.message, "Cannot get configmap.v1. on 196");
+  assert.match(error.stderr, /^Error from server \(Forbidden\): configmaps is forbidden/);
+  assert.deepEqual([error.exitCode, error.transient], [5, false]);
+  for (
+    const passing of [
+      () => refused(429, "TooManyRequests", "too many requests"),
+      () => new Response("dial tcp 10.0.0.1:8443: connect: connection refused", { status: 502 }),
+      () => new Response('{"items": [{"metadata"'),
+    ]
+  ) {
+    let tries = 0;
+    const { asked } = await readingFrom(
+      (path) => path.endsWith("/configmaps") && tries++ === 0 ? passing() : undefined,
+      list,
+    );
+    assert.deepEqual(asked.filter((path) => path.endsWith("/things")).length, 1);
+    assert.equal(tries, 2);
+  }
+});
+
+Deno.test("reading() ends in its time with what it waited for, and leaves nothing behind", async () => {
+  const hangs = new Response(new ReadableStream({ start() {} }));
+  await assert.rejects(
+    readingFrom((path) => path === "/api" ? hangs : undefined, (api) => api.served(), 1),
+    ({ stderr, exitCode }: KubectlError) => {
+      assert.match(stderr, /^no answer within 1 s/);
+      return exitCode === 5;
+    },
+  );
+  assert.ok(used.length > 0 && used.every((folder) => !existsSync(folder)), used.join());
+  useKubectl("/bin/false");
+  await assert.rejects(reading(cluster, (api) => api.served(), 1), /Cannot get objects on 196/);
+});
