@@ -25,8 +25,8 @@ import { shortList } from "../core/short_list.ts";
  */
 export async function apply(inventory: Inventory, objects: Manifest[]): Promise<Change[]> {
   if (objects.length === 0) return [];
-  const [definitions, rest] = inWaves(objects.map(withHash));
-  const { live: before, unserved } = await thereBefore(inventory, definitions, rest);
+  const wanted = objects.map(withHash), [definitions, rest] = inWaves(wanted);
+  const { live: before, unserved } = await thereBefore(inventory, wanted);
   const crds = definitions.filter((object) =>
     isDefinition(object) &&
     (isStale(inventory, before, object) || unserved.some((one) => defines(object, one)))

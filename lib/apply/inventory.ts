@@ -14,16 +14,8 @@ import { type Api, reading } from "../kube/api.ts";
 import { kindsOf, resourceOf } from "../kube/kinds.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
 import { type Delta, judge, withHash } from "./diff.ts";
-import { type ById, everyKind, listed } from "./live.ts";
+import { type ById, byId, everyKind, listed } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
-
-/** One look at all that is ours. */
-interface Look {
-  /** The kinds that were looked at, as far as they are served: of the others there is nothing. */
-  kinds: Set<string>;
-  /** Whole objects with the managers of their fields; of definitions, which are megabytes, name and labels. */
-  live: ById;
-}
 
 /** How long a look is good for, in ms: steps with nothing to do follow each other within seconds. */
 const YOUNG = 20_000;
@@ -49,7 +41,7 @@ export class Inventory {
   #kept?: string[];
   /** Every kind that was deployed; undefined: nobody knows, so it may be any. */
   #kinds?: Set<string>;
-  #last?: { at: number; look: Promise<Look> };
+  #last?: { at: number; live: Promise<ById> };
 
   /** Of a cluster that {@link connect} has seen. */
   constructor(
@@ -78,7 +70,15 @@ export class Inventory {
 
   /** All that is ours, by id, as it was within the last 20 s and as this run has changed it since. */
   async live(): Promise<ById> {
-    return (await this.#look()).live;
+    const last = this.#last;
+    if (last && Date.now() - last.at < YOUNG) return await last.live;
+    const live = this.#kinds?.size === 0
+      ? Promise.resolve(new Map())
+      : reading(this.cluster, (api) => this.#look(api));
+    const mine = this.#last = { at: Date.now(), live };
+    // One that failed is no look that others could share.
+    live.catch(() => this.#last === mine && this.refresh());
+    return await live;
   }
 
   /** What is to be said of each of these wanted objects, by id. */
@@ -95,13 +95,16 @@ export class Inventory {
     return judge(live, wanted, this.takes);
   }
 
-  /** Those of the objects whose kinds the cluster serves. */
-  async served(objects: Manifest[]): Promise<Manifest[]> {
-    if (objects.length === 0) return [];
-    const { kinds } = await this.#look();
-    if (objects.every((object) => kinds.has(resourceOf(object)))) return objects;
-    const served = await reading(this.cluster, (api) => api.served());
-    return objects.filter((object) => served.has(resourceOf(object)));
+  /** Of objects that are not ours: those that are there all the same, by id, and those whose kinds are not served. */
+  async others(objects: Manifest[]): Promise<{ there: ById; unserved: Manifest[] }> {
+    const live = await this.live();
+    const missing = objects.filter((object) => !live.has(idOf(object)));
+    if (missing.length === 0) return { there: new Map(), unserved: [] };
+    return await reading(this.cluster, async (api) => {
+      const served = await api.served();
+      const unserved = missing.filter((object) => !served.has(resourceOf(object)));
+      return { there: byId(await api.named(missing)), unserved };
+    });
   }
 
   /** The step that an object belongs to, also where somebody has taken the label away; "" for none. */
@@ -117,8 +120,8 @@ export class Inventory {
 
   /** The objects as they are now that they were applied. */
   async note(applied: Iterable<Manifest>): Promise<void> {
-    const look = await this.#last?.look;
-    for (const object of applied) look?.live.set(idOf(object), object);
+    const live = await this.#last?.live;
+    for (const object of applied) live?.set(idOf(object), object);
   }
 
   /**
@@ -138,19 +141,8 @@ export class Inventory {
     return configMap(KEPT, "kube-system", data, { labels: OWNED_LABELS });
   }
 
-  async #look(): Promise<Look> {
-    const last = this.#last;
-    if (last && Date.now() - last.at < YOUNG) return await last.look;
-    const look = this.#kinds?.size === 0
-      ? Promise.resolve({ kinds: new Set<string>(), live: new Map() })
-      : reading(this.cluster, (api) => this.#lookNow(api));
-    const mine = this.#last = { at: Date.now(), look };
-    // One that failed is no look that others could share.
-    look.catch(() => this.#last === mine && this.refresh());
-    return await look;
-  }
-
-  async #lookNow(api: Api): Promise<Look> {
+  /** Whole objects with the managers of their fields; of definitions, which are megabytes, name and labels. */
+  async #look(api: Api): Promise<ById> {
     const served = await api.served(), names = [...this.#kinds ?? await everyKind(api)];
     const kinds = new Set(names.filter((kind) => served.has(kind)));
     // While definitions arrive the first list with a selector of a new kind waits for the server, and what is kept is
@@ -163,7 +155,7 @@ export class Inventory {
     for (const object of unlabelled) {
       if (ownFields(object) !== undefined) live.set(idOf(object), object);
     }
-    return { kinds, live };
+    return live;
   }
 }
 

@@ -7,7 +7,7 @@ import { namedOf } from "./live.ts";
 import { resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { defines, idOf, type Manifest, OWNED } from "../core/object.ts";
+import { idOf, type Manifest, OWNED } from "../core/object.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
 /** The names by which deployers sign the fields that they write. */
@@ -44,7 +44,7 @@ export function whyForeign(cluster: Cluster, object: Manifest): string[] | undef
 export interface Before {
   /** What is there, by id: ours, and what is ours from now on. */
   live: Map<string, Manifest>;
-  /** Those whose definition is there, from a run that was cut off, and in force in a moment. */
+  /** Those whose kinds are not served; where its definition is there, by a run that was cut off, one is in a moment. */
   unserved: Manifest[];
 }
 
@@ -54,22 +54,11 @@ export interface Before {
  */
 export async function thereBefore(
   inventory: Inventory,
-  definitions: Manifest[],
-  rest: Manifest[],
+  objects: Manifest[],
 ): Promise<Before> {
   const { cluster, say } = inventory;
   const live = await inventory.live();
-  const unknown = definitions.filter((object) => !live.has(idOf(object)));
-  const others = await namedOf(cluster, unknown);
-  const undefinedYet = unknown.filter((object) => !others.has(idOf(object)));
-  // Of a kind that is not defined yet nobody has anything.
-  const possible = rest.filter((object) => !undefinedYet.some((crd) => defines(crd, object)));
-  const missing = possible.filter((object) => !live.has(idOf(object)));
-  const custom = missing.filter((object) => definitions.some((crd) => defines(crd, object)));
-  const known = new Set(await inventory.served(custom));
-  const unserved = custom.filter((object) => !known.has(object));
-  const served = missing.filter((object) => !unserved.includes(object));
-  const found = new Map([...others, ...await namedOf(cluster, served)]);
+  const { there: found, unserved } = await inventory.others(objects);
   const refusals = [...found].flatMap(([id, object]) => {
     const [reason, ...advice] = whyForeign(cluster, object) ?? [];
     return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];

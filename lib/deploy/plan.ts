@@ -8,7 +8,7 @@ import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { whyForeign } from "../apply/ownership.ts";
 import type { Inventory } from "../apply/inventory.ts";
-import { byId, namedOf, owned } from "../apply/live.ts";
+import { byId, owned } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
@@ -59,17 +59,12 @@ export async function plan(
 ): Promise<Planned[]> {
   const { cluster } = inventory;
   const wanted = objects.map(withHash);
-  const [served, growth, surplus] = await Promise.all([
-    inventory.served(wanted),
+  const [{ there: foreign, unserved }, growth, surplus] = await Promise.all([
+    inventory.others(wanted),
     volumeGrowth(cluster, wanted),
     unwanted(inventory, steps, new Set(objects.map(idOf)), { all }),
   ]);
-  const listed = await inventory.live();
-  const foreign = await namedOf(
-    cluster,
-    served.filter((object) => !listed.has(idOf(object))),
-  );
-  const there = new Map([...listed, ...foreign]);
+  const there = new Map([...await inventory.live(), ...foreign]);
   const deltas = new Map(
     wanted.map((object) => [idOf(object), inventory.judge(there.get(idOf(object)), object)]),
   );
@@ -79,7 +74,9 @@ export async function plan(
     ["missing", "deleting"].includes(stateIn(object))
   );
   const isNew = (object: Manifest) => firsts.some((first) => goesWith(first, object));
-  const stale = served.filter((object) => !isNew(object) && stateIn(object) !== "current");
+  const stale = wanted.filter((object) =>
+    !isNew(object) && !unserved.includes(object) && stateIn(object) !== "current"
+  );
   const redefined = stale.filter(isDefinition);
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);

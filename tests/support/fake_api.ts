@@ -54,6 +54,7 @@ export function fakeApi(cluster: Cluster, tells?: string): Api {
       return await get([...words, ...isShort ? ["--short"] : []]);
     },
     async named(objects) {
+      if (objects.length === 0) return [];
       const having = tells === KINDS ? await served() : undefined;
       objects = objects.filter((one) => having?.has(resourceOf(one)) ?? true);
       if (objects.length === 0) return [];

@@ -92,10 +92,10 @@ const thing = { apiVersion: "example.org/v1", kind: "Thing", metadata: { name: "
 const SERVED = "configmaps cm v1 true ConfigMap\n" +
   "customresourcedefinitions crd apiextensions.k8s.io/v1 false CustomResourceDefinition\n";
 
-/** A cluster that serves the new kind at the second look. */
+/** A cluster that serves the new kind some looks later. */
 const DEFINING: Reply[] = [
   { on: "get customresourcedefinition.* --selector" },
-  { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n", times: 1 },
+  { on: "api-resources", stdout: SERVED, times: 3 },
   { on: "api-resources", stdout: "things example.org/v1 true Thing\n" },
   { on: " get ", stdout: versions() },
   { on: " apply ", stdout: versions() },
