@@ -11,7 +11,7 @@ import { text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { typeMake } from "../support/make.ts";
-import { check, edges, eventually, figure, fleet, make } from "./site.ts";
+import { check, edges, eventually, figure, fleet, kube, make } from "./site.ts";
 import { login, visit } from "./visit.ts";
 import { ownAddress } from "./webhook.ts";
 import { applyTo } from "../support/inventory.ts";
@@ -93,8 +93,8 @@ check("INGRESS_TLS shows the site's certificate, and plain HTTP goes on", async 
     const ca = await readFile(join(folder, "site-ca.crt"), "utf8");
     await eventually(1, async () => {
       assert.equal((await visit(edge, "opensearch", { ca })).status, 401);
+      assert.equal((await visit(edge, "opensearch")).status, 401);
     });
-    assert.equal((await visit(edge, "opensearch")).status, 401);
     const second = await make(["05-ingress", `CLUSTER=${edge.id}`], tls);
     assert.match(second.output, /^0 changes in/m);
   } finally {
@@ -105,6 +105,26 @@ check("INGRESS_TLS shows the site's certificate, and plain HTTP goes on", async 
     cluster: edge,
   });
   assert.doesNotMatch(left, /ingress-tls/);
+}, absent);
+
+check("a controller that is replaced loses no visit", async () => {
+  const pods = async () => (await kube(edge, "pods", "-n", "ingress-nginx")).items.length;
+  const lost: string[] = [], visits: Promise<void>[] = [];
+  const visiting = setInterval(() => {
+    const one = visit(edge, "opensearch").then(({ status }) => assert.equal(status, 401));
+    visits.push(one.catch((error) => void lost.push(String(error))));
+  }, 100);
+  try {
+    const words = ["-n", "ingress-nginx", "rollout"];
+    await kubectl([...words, "restart", "deployment"], { cluster: edge });
+    await kubectl([...words, "status", "deployment"], { cluster: edge });
+    await eventually(2, async () => assert.equal(await pods(), 1));
+  } finally {
+    clearInterval(visiting);
+  }
+  await Promise.all(visits);
+  figure("visits while the ingress controller is replaced", `${visits.length}`);
+  assert.deepEqual(lost, []);
 }, absent);
 
 check("B55: a WebSocket is passed on, and the program sees the client's own address", async () => {

@@ -34,6 +34,7 @@ export function visit(cluster: Cluster, name: string, options: Visit = {}): Prom
     path,
     headers: { host, ...length, ...headers },
     timeout: SILENCE * 1000,
+    agent: false, // a connection of its own
   };
   return new Promise((resolve, reject) => {
     const call = ca ? secure({ ...address, ca, servername: host }) : plain(address);
