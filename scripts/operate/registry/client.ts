@@ -1,4 +1,4 @@
-// What an OCI registry says of a tag: the digest of what it names. Nothing is pulled.
+// OCI registries as container runtimes ask them, and the digest of what a tag names there.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { proxyHint } from "../../../lib/io/tls.ts";
 import { DeployError, ExitCode, messageOf } from "../../../lib/core/error.ts";
 
 /** With an index of several architectures its digest is asked for: every node finds its own in it. */
-const KINDS = [
+export const MANIFEST_KINDS = [
   "application/vnd.oci.image.index.v1+json",
   "application/vnd.docker.distribution.manifest.list.v2+json",
   "application/vnd.oci.image.manifest.v1+json",
@@ -18,12 +18,17 @@ const KINDS = [
 /** Seconds for one answer. */
 const PATIENCE = 20;
 
+/** A question to a registry: how it differs from GET within {@link PATIENCE}. */
+type Asking = Pick<RequestInit, "method" | "signal"> & { headers?: Record<string, string> };
+
 /** How registries are asked. */
 export interface RegistryOptions {
   /** `user:password` in base64, by host. */
   logins?: ReadonlyMap<string, string>;
   /** Knows the authorities of the site's own registries. */
   client?: Deno.HttpClient;
+  /** What can be done where one gives no answer, but reaching it. */
+  instead?: string;
 }
 
 /** As container runtimes read a name: without a host it is Docker Hub's, and loopback needs no TLS. */
@@ -41,30 +46,46 @@ function placeOf(image: string) {
   };
 }
 
+/** The repository of an image at its registry, asked with the login or token that it wants. */
+export function repositoryOf(image: string, options: RegistryOptions = {}) {
+  const place = placeOf(image), { host, server, path, tag } = place;
+  let authorization = "";
+  const urlOf = (name: string) => `${server}/v2/${path}/${name}`;
+  return {
+    host,
+    server,
+    tag,
+    urlOf,
+    /** @throws {DeployError} exit 5 without an answer, 8 where it wants a login at no https address. */
+    async ask(name: string, asking: Asking = {}): Promise<Response> {
+      const send = () => call(urlOf(name), host, { ...asking, authorization }, options);
+      const answer = await send();
+      if (answer.status !== 401) return answer;
+      await answer.body?.cancel();
+      authorization = await authorize(answer.headers.get("www-authenticate") ?? "", place, options);
+      return await send();
+    },
+  };
+}
+
 /**
  * The digest (`sha256:…`) of what an image's tag names at its registry.
  * @throws {DeployError} exit 5 without an answer or a login that does, 8 for a tag that is not there and any other
  * answer.
  */
 export async function digestOf(image: string, options: RegistryOptions = {}): Promise<string> {
-  const place = placeOf(image), { host, server, path, tag } = place;
-  const url = `${server}/v2/${path}/manifests/${tag}`;
-  let authorization = "";
-  const ask = (method: string) => call(url, host, { method, authorization }, options);
-  let answer = await ask("HEAD");
-  if (answer.status === 401) {
-    authorization = await authorize(answer.headers.get("www-authenticate") ?? "", place, options);
-    answer = await ask("HEAD");
-  }
+  const { host, tag, urlOf, ask } = repositoryOf(image, options);
+  const name = `manifests/${tag}`, url = urlOf(name);
+  let answer = await ask(name, { method: "HEAD" });
   let digest = answer.headers.get("docker-content-digest");
   if (answer.ok && !digest) {
     // Nobody must send it; what is sent for GET hashes to it.
-    answer = await ask("GET");
+    answer = await ask(name);
     digest = `sha256:${createHash("sha256").update(await answer.bytes()).digest("hex")}`;
   }
-  if (!answer.ok) throw refusal(image, url, host, answer.status);
+  if (!answer.ok) throw refusal(`Cannot pin ${image}`, url, host, answer.status);
   const kind = answer.headers.get("content-type")?.split(";")[0] ?? "";
-  if (KINDS.includes(kind) && digest && isDigest(digest)) return digest;
+  if (MANIFEST_KINDS.includes(kind) && digest && isDigest(digest)) return digest;
   throw new DeployError(`Cannot pin ${image}: the answer is no image that nodes could pull`, {
     exitCode: ExitCode.service,
     where: `${url}: ${kind || "no content-type"}, ${digest}`,
@@ -75,20 +96,23 @@ export async function digestOf(image: string, options: RegistryOptions = {}): Pr
 async function call(
   url: string,
   host: string,
-  { method = "GET", authorization }: { method?: string; authorization: string },
-  { client }: RegistryOptions,
+  { authorization, headers, ...asking }: Asking & { authorization: string },
+  {
+    client,
+    instead = "set IMAGE_REGISTRY to a registry that it reaches so (S3_CA_FILE is trusted there)",
+  }: RegistryOptions,
 ): Promise<Response> {
-  const headers = { accept: KINDS.join(", "), ...authorization && { authorization } };
+  const accept = MANIFEST_KINDS.join(", ");
+  const own = { accept, ...headers, ...authorization && { authorization } };
   const signal = AbortSignal.timeout(PATIENCE * 1000);
   try {
-    return await fetch(url, { method, headers, client, signal });
+    return await fetch(url, { signal, ...asking, headers: own, client });
   } catch (error) {
     const why = (error as Error).cause ?? error;
     throw new DeployError(`Cannot ask the registry ${host}: no answer`, {
       exitCode: ExitCode.unreachable,
       where: [`${url}: ${messageOf(why)}`, ...proxyHint(new URL(url).hostname)],
-      fix: `let this machine reach ${new URL(url).host} over TLS (pins need https), or set ` +
-        "IMAGE_REGISTRY to a registry that it reaches so (S3_CA_FILE is trusted there)",
+      fix: `let this machine reach ${new URL(url).host} over TLS, or ${instead}`,
     });
   }
 }
@@ -121,10 +145,11 @@ async function authorize(
   return access_token || token ? `Bearer ${access_token || token}` : "";
 }
 
-function refusal(image: string, url: string, host: string, status: number): DeployError {
+/** What an answer that is not the one wanted means; `what` opens the error. */
+export function refusal(what: string, url: string, host: string, status: number): DeployError {
   const where = `${url}: HTTP ${status}`;
   if (status === 401 || status === 403) {
-    return new DeployError(`Cannot pin ${image}: the registry wants a login that may pull it`, {
+    return new DeployError(`${what}: the registry wants a login that may pull it`, {
       exitCode: ExitCode.unreachable,
       where,
       fix:
@@ -132,7 +157,7 @@ function refusal(image: string, url: string, host: string, status: number): Depl
         "or ~/.docker) is read; some registries say so of an image that they do not have",
     });
   }
-  return new DeployError(`Cannot pin ${image}: ${status === 404 ? "no such image" : "refused"}`, {
+  return new DeployError(`${what}: ${status === 404 ? "no such image" : "refused"}`, {
     exitCode: ExitCode.service,
     where,
     fix: status === 404
