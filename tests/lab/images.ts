@@ -1,5 +1,6 @@
-// The images of images.txt, built from the programs of the laboratory into the store of its registry: one layer
-// with the program, certificate authorities, users, /tmp. A tag names the same digest whenever it is built anew.
+// The images of images.txt that upstream.ts has not copied, built from the programs of the laboratory into the store
+// of its registry: one layer with the program, certificate authorities, users, /tmp. A tag names the same digest
+// whenever it is built anew.
 import { existsSync } from "node:fs";
 import {
   chown,
@@ -17,9 +18,19 @@ import process from "node:process";
 import { $ } from "zx";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { hashOf } from "../../lib/core/hash.ts";
-import { replaceFile, sha256Of } from "../../lib/io/files.ts";
+import { PLATFORM } from "../../lib/core/version.ts";
+import { sha256Of } from "../../lib/io/files.ts";
+import {
+  blobPath,
+  isCopied,
+  linkImage,
+  placeInStore,
+  readRecord,
+  type StoreRecord,
+  writeRecord,
+} from "./store.ts";
 
-const KEYS = ["name", "content", "entrypoint", "user", "workdir", "cmd", "env"] as const;
+const KEYS = ["name", "made", "content", "entrypoint", "user", "workdir", "cmd", "env"] as const;
 const OCI = "application/vnd.oci.image";
 const CA = "/etc/ssl/certs/ca-certificates.crt";
 const USERS = {
@@ -48,25 +59,26 @@ export async function imageTable(): Promise<Image[]> {
   });
 }
 
+/** What of the laboratory's programs the content of an image names. */
+export function programsIn({ content }: Image): string[] {
+  return [...content.matchAll(/bin\/([\w-]+):/g)].map(([, program]) => program!);
+}
+
 /** The name of an image, with the settings of a cluster. */
-export function imageName({ name }: Image, cluster: Cluster): string {
+export function imageName({ name }: Pick<Image, "name">, cluster: Cluster): string {
   return name.replace(/\{(\w+)\}/, (_, setting) => text(cluster, setting));
 }
 
-/** Builds into `store` what is new or of changed content, and forgets what it has built and is no more in the table. */
+/** Builds into `store` what is new or of changed content, and forgets what it has and is no more in the table. */
 export async function buildImages(
   cluster: Cluster,
   { home, store, say }: { home: string; store: string; say: (line: string) => void },
 ): Promise<void> {
-  const record = join(store, "built.json");
-  const known: Record<string, string> = JSON.parse(
-    await readFile(record, "utf8").catch(() => "{}"),
-  );
-  const built: Record<string, string> = {};
-  const note = (images: typeof built) =>
-    replaceFile(record, (path) => writeFile(path, JSON.stringify(images, null, 1)));
-  for (const row of await imageTable()) {
+  const known = await readRecord(store), built: StoreRecord = {};
+  for (const { made: _, ...row } of await imageTable()) {
     const image = imageName(row, cluster);
+    if (isCopied(known[image])) built[image] = known[image]!;
+    if (isCopied(known[image]) || !row.content) continue;
     const parts = row.content.split(" ").map((part): Part => {
       if (part === "busybox") return { source: "/usr/bin/busybox", place: BUSYBOX };
       const [source, place] = part.replace(/^dir:/, "").split(":") as [string, string?];
@@ -83,7 +95,7 @@ export async function buildImages(
     const started = performance.now();
     // A run that is cut short leaves it known: the next one can forget it, and collects what is left.
     known[image] = "unfinished";
-    await note(known);
+    await writeRecord(store, known);
     const layer = join(store, "layer");
     await makeLayer(layer, row, parts);
     const size = await put(store, image, row, layer);
@@ -92,7 +104,7 @@ export async function buildImages(
   }
   if (hashOf(built) === hashOf(known)) return;
   for (const image of Object.keys(known).filter((image) => !(image in built))) {
-    await rm(placeOf(store, image).tag, { recursive: true, force: true });
+    await rm(placeInStore(store, image).tag, { recursive: true, force: true });
   }
   const env = {
     ...process.env,
@@ -105,19 +117,12 @@ export async function buildImages(
     projectPath("tests/lab/conf/registry.yml"),
   ];
   await $({ quiet: true, env })`${home}/.tools/bin/registry ${collect}`;
-  await note(built);
-}
-
-/** Where the registry has an image's repository and its tag. */
-function placeOf(store: string, image: string) {
-  const [, path, tag] = /^[^/]+\/(.+):([^:]+)$/.exec(image)!;
-  const repository = join(store, "docker/registry/v2/repositories", path!);
-  return { repository, tag: join(repository, "_manifests/tags", tag!) };
+  await writeRecord(store, built);
 }
 
 async function makeLayer(
   layer: string,
-  { user, workdir }: Image,
+  { user, workdir }: Omit<Image, "made">,
   parts: Part[],
 ): Promise<void> {
   await mkdir(dirname(layer), { recursive: true });
@@ -151,31 +156,28 @@ async function makeLayer(
 }
 
 /** Moves the layer and what describes it to where the registry looks for an image's; gives the layer's bytes. */
-async function put(store: string, image: string, row: Image, layer: string): Promise<number> {
-  const { repository, tag } = placeOf(store, image);
-
+async function put(
+  store: string,
+  image: string,
+  row: Omit<Image, "made">,
+  layer: string,
+): Promise<number> {
   async function blob(file: string, mediaType: string) {
-    const hex = await sha256Of(file), { size } = await stat(file);
-    const folder = join(store, "docker/registry/v2/blobs/sha256", hex.slice(0, 2), hex);
-    await mkdir(folder, { recursive: true });
-    await rename(file, join(folder, "data"));
-    return { mediaType: `${OCI}.${mediaType}`, digest: `sha256:${hex}`, size };
+    const digest = `sha256:${await sha256Of(file)}`, { size } = await stat(file);
+    const path = blobPath(store, digest);
+    await mkdir(dirname(path), { recursive: true });
+    await rename(file, path);
+    return { mediaType: `${OCI}.${mediaType}`, digest, size };
   }
   async function json(value: unknown, mediaType: string) {
     const file = join(store, "json");
     await writeFile(file, JSON.stringify(value));
     return await blob(file, mediaType);
   }
-  async function link(digest: string, ...folders: string[]) {
-    const file = join(...folders, "link");
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, digest);
-  }
-
   const words = (text: string) => text ? text.split(" ") : undefined;
   const content = await blob(layer, "layer.v1.tar");
   const config = await json({
-    architecture: Deno.build.arch === "x86_64" ? "amd64" : "arm64",
+    architecture: PLATFORM.arch,
     os: "linux",
     rootfs: { type: "layers", diff_ids: [content.digest] },
     config: {
@@ -192,11 +194,6 @@ async function put(store: string, image: string, row: Image, layer: string): Pro
   const mediaType = `${OCI}.manifest.v1+json`;
   const manifest = { schemaVersion: 2, mediaType, config, layers: [content] };
   const { digest } = await json(manifest, "manifest.v1+json");
-  for (const { digest } of [config, content]) {
-    await link(digest, repository, "_layers", ...digest.split(":"));
-  }
-  await link(digest, repository, "_manifests/revisions", ...digest.split(":"));
-  await link(digest, tag, "index", ...digest.split(":"));
-  await link(digest, tag, "current");
+  await linkImage(store, image, { manifests: [digest], blobs: [config.digest, content.digest] });
   return content.size;
 }

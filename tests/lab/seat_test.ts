@@ -48,6 +48,9 @@ Deno.test(
       await mkdir(join(folder, "run/seat"), { recursive: true });
       await writeFile(join(folder, "run/seat/hosts"), "192.168.101.196 mkube-196\n");
       await writeFile(join(folder, "run/seat/resolv.conf"), "nameserver 192.168.101.1\n");
+      await mkdir(join(folder, "run/registry"));
+      const upstream = { STAND_INS: "index-management", INGRESS: "nginx" };
+      await writeFile(join(folder, "run/registry/settings.json"), JSON.stringify(upstream));
       await sh`ip netns add ${NAME}-operator`;
       const inside = ["netns", "exec", `${NAME}-operator`];
       await sh`ip ${inside} ip link set lo up`;
@@ -63,13 +66,16 @@ Deno.test(
       assert.match(page.stdout, /^thanos\.mkube-196\.miribit\.labx{300000}$/);
 
       const seen =
-        await sh`tests/lab/lab exec -- sh -c 'env; cat /etc/hosts; stat -Lc %i /proc/self/ns/net "$LAB_SEAT"'`;
+        await sh`INGRESS=traefik tests/lab/lab exec -- sh -c 'env; cat /etc/hosts; stat -Lc %i /proc/self/ns/net "$LAB_SEAT"'`;
       for (
         const part of [
           `KUBECONFIG=${folder}/run/kubeconfig`,
           `SECRET_FILE=${folder}/secret.env`,
           `S3_CA_FILE=${folder}/run/s3/ca.crt`,
           "PROFILE=tests/lab/site.env",
+          // Of images that are upstream's; what is typed has the say.
+          "STAND_INS=index-management",
+          "INGRESS=traefik",
           "E2E_EMPTY_BUCKET=yes",
           "192.168.101.196 mkube-196",
         ]

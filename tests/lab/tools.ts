@@ -3,6 +3,8 @@ import { readFile } from "node:fs/promises";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import type { Tool } from "../../scripts/tools/release.ts";
 import { allTools } from "../../scripts/tools/tool.ts";
+import { imageName, imageTable, programsIn } from "./images.ts";
+import { isCopied, readRecord } from "./store.ts";
 
 interface Release extends Omit<Tool, "name"> {
   /** A tool of the project whose release this is, too. */
@@ -32,6 +34,20 @@ export async function labTools(cluster: Cluster): Promise<Tool[]> {
       );
     }),
   ];
+}
+
+/** Names of those that run on nodes, or whose image is made from them: not those of upstream's own images alone. */
+export async function programsOf(
+  tools: Tool[],
+  cluster: Cluster,
+  store: string,
+): Promise<string[]> {
+  const record = await readRecord(store);
+  const table = await imageTable();
+  return tools.map(({ name }) => name).filter((name) => {
+    const users = table.filter((row) => programsIn(row).includes(name));
+    return users.length === 0 || users.some((row) => !isCopied(record[imageName(row, cluster)]));
+  });
 }
 
 function exactly(tool: Tool): Tool {

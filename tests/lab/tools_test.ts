@@ -4,6 +4,7 @@ import { STEPS } from "../../scripts/steps.ts";
 import { fixtureFleet } from "../support/cluster_fixture.ts";
 import { imageName, imageTable } from "./images.ts";
 import { labTools } from "./tools.ts";
+import { settingsWith } from "./upstream.ts";
 
 const fleet = await fixtureFleet({ PROFILE: "tests/lab/site.env" });
 const central = fleet[0]!;
@@ -41,7 +42,10 @@ Deno.test("Prometheus is built with the discovery of Kubernetes, which promtool 
 
 Deno.test("every image that a deploy of the laboratory wants is in its table", async () => {
   const there = new Set(rows.map(({ image }) => image));
-  for (const cluster of fleet) {
+  // Without upstream's images, and with all of them.
+  const settings = settingsWith(await imageTable(), await imageTable());
+  const other = await fixtureFleet({ PROFILE: "tests/lab/site.env", ...settings });
+  for (const cluster of [...fleet, ...other]) {
     const objects = await Promise.all(
       STEPS.filter(({ skips }) => !skips?.(cluster)).map((step) => step.objects(cluster)),
     );

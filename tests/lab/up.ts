@@ -18,7 +18,8 @@ import { Report } from "../../lib/io/report.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { findTools } from "../../scripts/tools/tool.ts";
 import { buildImages } from "./images.ts";
-import { labTools } from "./tools.ts";
+import { labTools, programsOf } from "./tools.ts";
+import { copyImages } from "./upstream.ts";
 
 const HOME = process.env.LAB_HOME ??= join(cacheDir(), "lab");
 const SECRETS = join(HOME, "secret.env");
@@ -33,13 +34,18 @@ await command("up.ts", {}, async () => {
   refuseFullDisk();
   const password = await secrets();
   Object.assign(process.env, { PROFILE: "tests/lab/site.env", SECRET_FILE: SECRETS });
-  const fleet = await loadFleet();
-  const central = fleet.find(({ role }) => role === "central")!;
-  await timed("This machine", () => lab`tests/lab/setup`);
-  const tools = await labTools(central);
-  const names = tools.map(({ name }) => name);
-  await timed("Programs", () => findTools(names, { root: HOME, tools, say }));
   const store = join(HOME, "run/registry");
+  const centre = (clusters: Cluster[]) => clusters.find(({ role }) => role === "central")!;
+  const planned = centre(await loadFleet());
+  await timed("This machine", () => lab`tests/lab/setup`);
+  await timed("Upstream", async () => {
+    for (const [name, value] of Object.entries(await copyImages(planned, { store, say }))) {
+      process.env[name] ??= value;
+    }
+  });
+  const fleet = await loadFleet(), central = centre(fleet);
+  const tools = await labTools(central), names = await programsOf(tools, central, store);
+  await timed("Programs", () => findTools(names, { root: HOME, tools, say }));
   await timed("Images", () => buildImages(central, { home: HOME, store, say }));
   // Go's caches may have filled it.
   refuseFullDisk();
@@ -123,7 +129,7 @@ Alerts about what is a stand-in here (${standIns}) always fire: \`make status\` 
 with 11. \`make verify\` is what says that all is well.
 
 open         http://thanos.mkube-196.miribit.lab:30080, then what stands above; user admin, password: cat ${password}
-             http://alertmanager.mkube-196.miribit.lab:30080/api/v2/alerts (Alertmanager has no pages here)
+             http://alertmanager.mkube-196.miribit.lab:30080/api/v2/alerts (pages only with upstream's image)
              once, so that a browser of this machine finds them:
              ${hosts.join("\n             ")}
 look around  tests/lab/lab exec -- make status    (or: make preflight, make plan, make verify)
