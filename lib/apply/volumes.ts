@@ -6,6 +6,7 @@ import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import type { Inventory } from "./inventory.ts";
 import { byId } from "./live.ts";
+import { reading } from "../kube/api.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { idOf, inWaves, isOurs, type Manifest, OWNER } from "../core/object.ts";
 import { bytesOf } from "../core/quantity.ts";
@@ -73,9 +74,9 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
   };
 }
 
-async function setsAndClaims(cluster: Cluster): Promise<Manifest[]> {
-  const words = ["get", "statefulsets.apps,persistentvolumeclaims", "--all-namespaces"];
-  return JSON.parse(await kubectl([...words, "--output", "json"], { cluster })).items;
+function setsAndClaims(cluster: Cluster): Promise<Manifest[]> {
+  const kinds = ["statefulset.v1.apps", "persistentvolumeclaim.v1."];
+  return reading(cluster, (api) => api.list(kinds, ""));
 }
 
 /**

@@ -54,7 +54,10 @@ function operatorsSet(storage: string): Manifest {
 function site(live: Manifest[], allowVolumeExpansion = true): Reply[] {
   const classes = [{ metadata: { name: "longhorn" }, allowVolumeExpansion }];
   return [
-    { on: "get statefulsets.apps,persistentvolumeclaims", stdout: JSON.stringify({ items: live }) },
+    {
+      on: "get statefulset.v1.apps,persistentvolumeclaim.v1.",
+      stdout: JSON.stringify({ items: live }),
+    },
     { on: "get storageclasses", stdout: JSON.stringify({ items: classes }) },
     { on: " patch | delete " },
     { on: " get ", stdout: listOf() },
