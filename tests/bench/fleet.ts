@@ -53,7 +53,7 @@ export async function troubledFleet(bench: Bench): Promise<void> {
   await servers.start([first]);
   const access = await startBeside(bench, first, others);
   // The kernel answers for it, and nothing ever speaks.
-  const dead = createServer().listen(0, "127.0.0.1");
+  const dead = createServer((socket) => socket.resume()).listen(0, "127.0.0.1");
   await using _ = {
     [Symbol.asyncDispose]: () => new Promise<void>((done) => dead.close(() => done())),
   };
