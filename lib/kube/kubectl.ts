@@ -130,14 +130,16 @@ async function within(running: ProcessPromise, seconds: number, over: () => stri
 
 /**
  * Starts a kubectl command that goes on (`proxy`) until its stdin is closed. That happens too when
- * this process is killed, so nothing stays behind that still has our access.
+ * this process is killed, so nothing stays behind that still has our access; `scratch` goes then, too.
  */
-export function startKubectl(args: string[], cluster: Cluster): ProcessPromise {
+export function startKubectl(args: string[], cluster: Cluster, scratch: string): ProcessPromise {
   const all = [...targetArgs(cluster), ...args];
-  return $({ quiet: true, nothrow: true, stdio: "pipe", env: environment() })`
+  // A process group of its own, which ends as a whole: Ctrl-C would end what waits here and not kubectl, and where
+  // kubectl is a script that starts another one (`minikube kubectl --`), that would go on.
+  return $({ quiet: true, nothrow: true, stdio: "pipe", detached: true, env: environment() })`
     exec 3<&0
     ${program} ${all} </dev/null 3<&- & child=$!
-    { cat <&3; kill $child; } >/dev/null 2>&1 &
+    { cat <&3; rm -rf ${scratch}; kill -- -$$; } >/dev/null 2>&1 &
     wait $child`;
 }
 

@@ -23,8 +23,8 @@ export interface Way extends AsyncDisposable {
  */
 export async function openWay(cluster: Cluster): Promise<Way> {
   const folder = await temporaryFolder("proxy-");
-  const socket = join(folder, "s"); // short: the system allows about 100 characters
-  const running = startKubectl(["proxy", `--unix-socket=${socket}`], cluster);
+  const socket = join(folder, "s");
+  const running = startKubectl(["proxy", `--unix-socket=${socket}`], cluster, folder);
   const client = Deno.createHttpClient({ proxy: { transport: "unix", path: socket } });
   const close = async () => {
     client.close();

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, statSync } from "node:fs";
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
@@ -115,32 +118,62 @@ Deno.test("openProxy(): a proxy that has died is an unreachable cluster", async 
   assert.match(String(error.where), /Connect|connection/);
 });
 
-Deno.test("openProxy() leaves nothing running when the deployer itself is killed", async () => {
-  await using fake = await withKubectl(SERVER);
+/** A program with a proxy that is open, in a process group of its own, as the shell of a terminal starts one. */
+async function deployer(fake: { folder: string }) {
   const program = `
+    import process from "node:process";
     import { useKubectl } from "./lib/kube/kubectl.ts";
     import { openProxy } from "./lib/probe/http.ts";
     import { fixtureCluster } from "./tests/support/cluster_fixture.ts";
     useKubectl("${fake.folder}/kubectl");
-    await openProxy(await fixtureCluster("196", { KUBECONFIG_FILE: "/nowhere" }));
-    await new Promise((resolve) => setTimeout(resolve, 60_000));
+    const proxy = await openProxy(await fixtureCluster("196", { KUBECONFIG_FILE: "/nowhere" }));
+    process.on("SIGINT", () => proxy[Symbol.asyncDispose]().then(() => process.exit(130)));
+    setTimeout(() => {}, 60_000);
+    Deno.writeTextFileSync("${fake.folder}/open", "");
   `;
-  const deployer = new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--ext=ts", program],
+  const child = spawn(Deno.execPath(), ["eval", "--ext=ts", program], {
     cwd: new URL("../../..", import.meta.url).pathname,
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
-  const file = join(fake.folder, "pid");
-  while (!existsSync(file) || statSync(file).size === 0) await sleep(50);
-  const pid = Number(await readFile(file, "utf8"));
+    stdio: "ignore",
+    detached: true,
+  });
+  const ended = once(child, "exit");
+  while (!existsSync(join(fake.folder, "open"))) await sleep(50);
+  const pid = Number(await readFile(join(fake.folder, "pid"), "utf8"));
   assert.ok(alive(pid));
-  deployer.kill("SIGKILL");
-  await deployer.status;
-  assert.ok(await dead(pid), "the proxy goes on");
   const args = await readFile(join(fake.folder, "args"), "utf8");
-  await rm(dirname(/--unix-socket=(\S+)/.exec(args)![1]!), { recursive: true });
+  return { group: child.pid!, ended, pid, place: dirname(/--unix-socket=(\S+)/.exec(args)![1]!) };
+}
+
+Deno.test("openProxy() leaves nothing when the deployer itself is killed", async () => {
+  await using fake = await withKubectl(SERVER);
+  const { group, ended, pid, place } = await deployer(fake);
+  process.kill(group, "SIGKILL");
+  await ended;
+  assert.ok(await dead(pid), "the proxy goes on");
+  assert.ok(!existsSync(place), "its folder is left");
+});
+
+Deno.test("openProxy(): Ctrl-C, which a terminal sends to all that it has started, is the deployer's alone", async () => {
+  await using fake = await withKubectl(SERVER);
+  const { group, ended, pid, place } = await deployer(fake);
+  process.kill(-group, "SIGINT");
+  const hangs = sleep(10_000, "hangs", { ref: false });
+  const end = await Promise.race([ended, hangs]);
+  if (end === "hangs") process.kill(-group, "SIGKILL");
+  assert.deepEqual(end, [130, null]);
+  assert.ok(await dead(pid), "the proxy goes on");
+  assert.ok(!existsSync(place), "its folder is left");
+});
+
+Deno.test("openProxy() ends a kubectl whole that is a script and starts another one", async () => {
+  const script = SERVER.replace("\nexec ", "\n").trimEnd();
+  await using fake = await withKubectl(`${script} & echo $! >$folder/child; wait`);
+  const proxy = await openProxy(await target());
+  const closing = proxy[Symbol.asyncDispose]().then(() => "closed");
+  const end = await Promise.race([closing, sleep(10_000, "hangs")]);
+  if (end === "hangs") process.kill(Number(await readFile(`${fake.folder}/child`, "utf8")));
+  await closing;
+  assert.equal(end, "closed");
 });
 
 async function sockets(): Promise<string[]> {
