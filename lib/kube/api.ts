@@ -66,25 +66,20 @@ export async function reading<T>(
   seconds = 120,
 ): Promise<T> {
   if (other) return await read(other(cluster));
-  using _slot = await turnOn(cluster);
-  refuseInterrupted(cluster.id);
-  await fenceOf(cluster)?.begin();
-  const failed = (what: string, words: string) => {
-    const stderr = clean(words);
-    return new KubectlError(
-      `Cannot get ${what} on ${cluster.id}`,
-      stderr,
-      verdict(stderr, cluster),
-    );
-  };
-  const cut = new AbortController();
-  using _ = hold(() => cut.abort());
-  await using way = await openWay(cluster).catch((error) => {
-    throw error instanceof DeployError ? error : failed("objects", messageOf(error));
-  });
   const answers = new Map<string, unknown>();
   return await retried(async (left) => {
-    const time = AbortSignal.timeout(Math.min(left, LONGEST_TRY) * 1000);
+    using _slot = await turnOn(cluster);
+    refuseInterrupted(cluster.id);
+    await fenceOf(cluster)?.begin();
+    const cut = new AbortController();
+    using _ = hold(() => cut.abort());
+    // Anew for each try: the last one may have ended, and the kubeconfig is another when a server has moved.
+    await using way = await openWay(cluster).catch((error) => {
+      throw error instanceof DeployError ? error : failed(cluster, "objects", messageOf(error));
+    });
+    // Of a machine that has slept nothing may be left.
+    const longest = Math.max(0, Math.min(left, LONGEST_TRY));
+    const time = AbortSignal.timeout(longest * 1000);
     const signal = AbortSignal.any([time, cut.signal]);
     return await read(apiOf(async (path, what, accept = WHOLE) => {
       refuseInterrupted(cluster.id);
@@ -93,19 +88,25 @@ export async function reading<T>(
       try {
         const response = await way.fetch(path, { signal, headers: { accept } });
         const body = await response.text();
-        if (!response.ok && response.status !== 404) throw failed(what, wordsOf(body));
-        answers.set(asked, response.ok ? JSON.parse(body) : undefined);
+        if (!response.ok && response.status !== 404) throw failed(cluster, what, wordsOf(body));
+        const answer = response.ok ? JSON.parse(body) : undefined;
+        // What the server has may be more the next time: it may have started a moment ago.
+        if (accept !== KINDS) answers.set(asked, answer);
+        return answer;
       } catch (error) {
         if (error instanceof KubectlError) throw error;
         refuseInterrupted(cluster.id);
         // Of a body that is cut off the first part is there, and no JSON.
-        const waited = +Math.min(left, LONGEST_TRY).toFixed(1);
-        const why = time.aborted ? `no answer within ${waited} s` : "unexpected EOF";
-        throw failed(what, `${why}: ${messageOf(error)}`);
+        const why = time.aborted ? `no answer within ${+longest.toFixed(1)} s` : "unexpected EOF";
+        throw failed(cluster, what, `${why}: ${messageOf(error)}`);
       }
-      return answers.get(asked);
     }));
   }, seconds);
+}
+
+function failed(cluster: Cluster, what: string, words: string): KubectlError {
+  const stderr = clean(words);
+  return new KubectlError(`Cannot get ${what} on ${cluster.id}`, stderr, verdict(stderr, cluster));
 }
 
 // deno-lint-ignore no-explicit-any

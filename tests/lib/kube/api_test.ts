@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync, unlinkSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { reading } from "../../../lib/kube/api.ts";
 import { useKubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
+import { tellRetries } from "../../../lib/kube/retry.ts";
+import { turnOn } from "../../../lib/kube/turns.ts";
 import { configMap, type Manifest } from "../../../lib/core/object.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
@@ -37,7 +39,8 @@ const GROUPS = [
 /** The folders of proxies. */
 const used: string[] = [];
 
-type Answer = (path: string, accept: string) => Response | undefined;
+/** `end` is that of the proxy: nobody reaches the server by it any longer. */
+type Answer = (path: string, accept: string, end: () => void) => Response | undefined;
 
 /** What `read` gives of a server with these answers beside what it serves, and what it was asked. */
 async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>>[1], seconds = 9) {
@@ -47,7 +50,9 @@ async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>
   const server = Deno.serve({ path, onListen() {} }, ({ url, headers }) => {
     const asks = url.replace(/^[^/]*\/\/[^/]*/, "");
     asked.push(asks);
-    const found = answer(asks, headers.get("accept")!);
+    const end = () =>
+      unlinkSync(readFileSync(join(folder, "sockets"), "utf8").trim().split("\n").at(-1)!);
+    const found = answer(asks, headers.get("accept")!, end);
     if (found) return found;
     if (asks === "/api") return Response.json({ items: CORE });
     if (asks === "/apis") return Response.json({ items: GROUPS });
@@ -55,7 +60,7 @@ async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>
   });
   await writeFile(
     program,
-    `#!/bin/bash\nprintf %s "\${4#*=}" >${folder}/socket\nln -s ${path} "\${4#*=}"; exec sleep 60\n`,
+    `#!/bin/bash\nsocket=\${!#}; socket=\${socket#*=}\necho "$socket" >>${folder}/sockets\nln -s ${path} "$socket"; exec sleep 60\n`,
     {
       mode: 0o700,
     },
@@ -64,7 +69,8 @@ async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>
   try {
     return { value: await reading(cluster, read, seconds), asked };
   } finally {
-    used.push(dirname(await readFile(join(folder, "socket"), "utf8")));
+    const sockets = await readFile(join(folder, "sockets"), "utf8");
+    used.push(...sockets.trim().split("\n").map((path) => dirname(path)));
     await server.shutdown();
     await rm(folder, { recursive: true });
   }
@@ -171,4 +177,38 @@ Deno.test("reading() ends in its time with what it waited for, and leaves nothin
   assert.ok(used.length > 0 && used.every((folder) => !existsSync(folder)), used.join());
   useKubectl("/bin/false");
   await assert.rejects(reading(cluster, (api) => api.served(), 1), /Cannot get objects on 196/);
+});
+
+Deno.test("reading(): each try has a proxy of its own, and between them the turn is another's", async () => {
+  const cutOff = () => new Response('{"items"', { headers: { connection: "close" } });
+  let isFree = false;
+  tellRetries(async () => {
+    using _first = await turnOn(cluster);
+    using _second = await turnOn(cluster);
+    isFree = true;
+  });
+  let tries = 0;
+  const { value } = await readingFrom((path, _, end) => {
+    if (path !== "/api/v1/configmaps" || tries++ > 0) return;
+    end();
+    return cutOff();
+  }, async (api) => {
+    await api.list(["configmap.v1."], "");
+    return isFree;
+  });
+  assert.deepEqual([value, tries], [true, 2]);
+});
+
+Deno.test("reading() ends as ever when the machine has slept between two tries", async () => {
+  const { now } = Date;
+  tellRetries(() => Date.now = () => now() + 3_600_000);
+  const away = () => new Response("connection refused", { status: 502 });
+  try {
+    await assert.rejects(
+      readingFrom((path) => path === "/api" ? away() : undefined, (api) => api.served()),
+      (error: Error) => error instanceof KubectlError && error.exitCode === 5,
+    );
+  } finally {
+    Date.now = now;
+  }
 });
