@@ -1,14 +1,19 @@
 // A way to the API server of a cluster: `kubectl proxy`, on a socket that nobody else can reach.
+import { Buffer } from "node:buffer";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ProcessPromise } from "zx";
 import type { Cluster } from "../core/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
 import { temporaryFolder } from "../io/files.ts";
 import { startKubectl } from "./kubectl.ts";
 
 /** Longest wait for it to listen, in ms. */
 const PATIENCE = 60_000;
+
+/** Bytes of a socket's path that every system takes. */
+const LONGEST = 103;
 
 /** An API server, with the rights of the cluster's context. */
 export interface Way extends AsyncDisposable {
@@ -19,40 +24,59 @@ export interface Way extends AsyncDisposable {
 /**
  * Opens the way. It is a unix socket in a folder of ours alone, because a port would give every local user this
  * context's rights.
+ * @throws {DeployError} exit 3 where there is no kubectl or no room for a socket.
  * @throws {Error} with kubectl's words when it does not start.
  */
 export async function openWay(cluster: Cluster): Promise<Way> {
+  await using parts = new AsyncDisposableStack();
   const folder = await temporaryFolder("proxy-");
+  parts.defer(() => rm(folder, { recursive: true, force: true }));
   const socket = join(folder, "s");
-  const running = startKubectl(["proxy", `--unix-socket=${socket}`], cluster, folder);
-  const client = Deno.createHttpClient({ proxy: { transport: "unix", path: socket } });
-  const close = async () => {
-    client.close();
+  refuseLong(socket);
+  // Of a server below a path (behind Rancher) kubectl goes by that path everywhere but here.
+  const words = ["proxy", "--append-server-path", `--unix-socket=${socket}`];
+  const running = startKubectl(words, cluster, folder);
+  parts.defer(async () => {
     running.stdin.end();
     await running;
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
-    await listening(socket, running);
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  });
+  await listening(socket, running);
+  const client = parts.use(Deno.createHttpClient({ proxy: { transport: "unix", path: socket } }));
+  const open = parts.move();
   return {
     fetch: (path, init = {}) => fetch(`http://localhost${path}`, { ...init, client }),
-    [Symbol.asyncDispose]: close,
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
 
+/** The system would say "invalid argument". */
+function refuseLong(socket: string): void {
+  if (Buffer.byteLength(socket) <= LONGEST) return;
+  throw new DeployError(`Cannot make the socket "${socket}"`, {
+    exitCode: ExitCode.prerequisite,
+    where: `its path is longer than ${LONGEST} bytes`,
+    fix: "set TMPDIR to a folder with a shorter path",
+  });
+}
+
 async function listening(socket: string, running: ProcessPromise): Promise<void> {
-  let end: string | undefined;
-  running.then(({ stderr, exitCode }) => end = stderr.trim() || `exit ${exitCode}`);
+  let end: Error | undefined;
+  running.then(({ stderr, exitCode }) => end = whyEnded(stderr.trim(), exitCode));
   const deadline = Date.now() + PATIENCE;
   while (!await takes(socket)) {
-    if (end !== undefined) throw new Error(end);
+    if (end !== undefined) throw end;
     if (Date.now() > deadline) throw new Error("kubectl proxy did not start to listen");
     await sleep(20);
   }
+}
+
+function whyEnded(stderr: string, exitCode: number | null): Error {
+  if (exitCode !== 127) return new Error(stderr || `exit ${exitCode}`);
+  return new DeployError("Cannot start kubectl proxy", {
+    exitCode: ExitCode.prerequisite,
+    where: "kubectl is not on PATH",
+    fix: "make tools",
+  });
 }
 
 /** Whether somebody listens: the file of a socket is there a moment earlier. */

@@ -6,7 +6,7 @@ import { openWay } from "../kube/proxy.ts";
 
 const PATIENCE = 60_000;
 
-/** Opens the way. @throws {DeployError} exit 5 with kubectl's words when it does not start. */
+/** Opens the way. @throws {DeployError} exit 5 with kubectl's words when it does not start, 3 where it cannot. */
 export async function openProxy(cluster: Cluster): Promise<ClusterProxy & AsyncDisposable> {
   const way = await openWay(cluster).catch((error) => {
     throw error instanceof DeployError ? error : unreachable(cluster, error);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, statSync } from "node:fs";
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -60,7 +60,10 @@ Deno.test("openProxy() passes requests on over a socket that only we can reach",
   const cluster = await target();
   const proxy = await openProxy(cluster);
   const args = await readFile(join(fake.folder, "args"), "utf8");
-  assert.match(args, /^--kubeconfig=\S+ --context=mkube-196 proxy --unix-socket=\S+\n$/);
+  assert.match(
+    args,
+    /^--kubeconfig=\S+ --context=mkube-196 proxy --append-server-path --unix-socket=\S+\n$/,
+  );
   const socket = /--unix-socket=(\S+)/.exec(args)![1]!;
   assert.equal(statSync(dirname(socket)).mode & 0o777, 0o700);
 
@@ -103,6 +106,56 @@ Deno.test("openProxy() tells kubectl's own words when it does not start", async 
   assert.deepEqual(error.where, ['error: context "mkube-196" does not exist']);
   assert.match(error.fix!, /--context mkube-196/);
   assert.deepEqual(await sockets(), before);
+});
+
+Deno.test("openProxy() is refused with 3 where there is no kubectl, and where a socket's path is too long", async () => {
+  const { TMPDIR } = process.env, before = await sockets();
+  const refusal = async () => await openProxy(await target()).catch((error) => error);
+  useKubectl("/nowhere/kubectl");
+  const { exitCode, where, fix } = await refusal();
+  assert.deepEqual([exitCode, where, fix], [3, ["kubectl is not on PATH"], "make tools"]);
+  await using fake = await withKubectl(SERVER);
+  process.env.TMPDIR = join(fake.folder, "t".repeat(103 - fake.folder.length));
+  try {
+    await mkdir(process.env.TMPDIR);
+    const error = await refusal();
+    assert.deepEqual([error.exitCode, error.where], [3, ["its path is longer than 103 bytes"]]);
+    assert.match(error.fix, /TMPDIR/);
+    assert.deepEqual(await readdir(process.env.TMPDIR), []);
+  } finally {
+    if (TMPDIR === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = TMPDIR;
+  }
+  assert.deepEqual(await sockets(), before);
+});
+
+Deno.test("openProxy() leads to a server below a path, as kubectl does", async () => {
+  await using fake = await withKubectl("");
+  useKubectl("kubectl");
+  const asked: string[] = [];
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, ({ url }) => {
+    asked.push(new URL(url).pathname);
+    return new Response();
+  });
+  const config = join(fake.folder, "kubeconfig");
+  const cluster = { server: `http://127.0.0.1:${server.addr.port}/k8s/clusters/c` };
+  await writeFile(
+    config,
+    JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "c", cluster }],
+      contexts: [{ name: "mkube-196", context: { cluster: "c" } }],
+    }),
+  );
+  {
+    await using proxy = await openProxy(await fixtureCluster("196", { KUBECONFIG_FILE: config }));
+    await (await proxy.fetch(SERVICE, "/x")).text();
+  }
+  await server.shutdown();
+  // Some kubectl ask for the version of the server before.
+  const place = "/api/v1/namespaces/logging/services/opensearch:http/proxy/x";
+  assert.equal(asked.at(-1), `/k8s/clusters/c${place}`);
 });
 
 Deno.test("openProxy(): a proxy that has died is an unreachable cluster", async () => {
