@@ -1,5 +1,6 @@
 // What the API server itself answers. To get objects of many kinds kubectl reads, for each of these kinds anew, all
 // that the server has; and it goes by what it remembers of that for hours.
+import { STATUS_CODES } from "node:http";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
@@ -88,7 +89,9 @@ export async function reading<T>(
       try {
         const response = await way.fetch(path, { signal, headers: { accept } });
         const body = await response.text();
-        if (!response.ok && response.status !== 404) throw failed(cluster, what, wordsOf(body));
+        if (!response.ok && response.status !== 404) {
+          throw failed(cluster, what, wordsOf(response.status, body));
+        }
         const answer = response.ok ? JSON.parse(body) : undefined;
         // What the server has may be more the next time: it may have started a moment ago.
         if (accept !== KINDS) answers.set(asked, answer);
@@ -179,12 +182,20 @@ async function discover(get: Get): Promise<Map<string, Served>> {
   return found;
 }
 
-/** What kubectl says of an answer that is an error: a Status, or what the proxy says itself. */
-function wordsOf(body: string): string {
+/** What kubectl says of an answer that is an error: a Status, or what somebody in between says, as the proxy itself. */
+function wordsOf(status: number, body: string): string {
+  const { kind, reason, message } = parsed(body) ?? {};
+  if (kind === "Status") return `Error from server${reason ? ` (${reason})` : ""}: ${message}`;
+  if (status === 401) return "error: You must be logged in to the server (Unauthorized)";
+  const text = body.trim().slice(0, 300);
+  if (status < 500 && status !== 429) return `Error from server (${STATUS_CODES[status]}): ${text}`;
+  return `Unable to connect to the server: ${text || STATUS_CODES[status]}`;
+}
+
+function parsed(body: string) {
   try {
-    const { reason, message } = JSON.parse(body);
-    return `Error from server (${reason}): ${message}`;
+    return JSON.parse(body);
   } catch {
-    return `Unable to connect to the server: ${body.trim()}`;
+    return undefined;
   }
 }

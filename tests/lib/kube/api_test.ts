@@ -165,6 +165,31 @@ Deno.test("reading() fails in kubectl's words, and makes again what may pass, bu
   }
 });
 
+Deno.test("reading() tells what somebody before the server says, and asks again only where that may pass", async () => {
+  const page = "<html><body>no more than this</body></html>";
+  const cases: [answer: Response, words: RegExp, isTransient: boolean][] = [
+    [new Response(page, { status: 401 }), /^error: You must be logged in/, false],
+    [Response.json({ error: "sign in" }, { status: 401 }), /^error: You must be logged in/, false],
+    [new Response(page, { status: 403 }), /^Error from server \(Forbidden\): <html>/, false],
+    [new Response(page, { status: 503 }), /^Unable to connect to the server: <html>/, true],
+    [Response.json({ error: 7 }, { status: 502 }), /^Unable to connect .*: \{"error":7\}/, true],
+    [new Response("", { status: 502 }), /^Unable to connect to the server: Bad Gateway$/, true],
+    [new Response("Too many requests", { status: 429 }), /Too many requests$/, true],
+    [
+      Response.json({ kind: "Status", message: "no" }, { status: 500 }),
+      /^Error from server: no$/,
+      false,
+    ],
+  ];
+  for (const [answer, words, isTransient] of cases) {
+    const of = (path: string) => path === "/api" ? answer.clone() : undefined;
+    const error = await readingFrom(of, (api) => api.served(), 1).catch((error) => error);
+    assert.ok(error instanceof KubectlError);
+    assert.match(error.stderr, words);
+    assert.equal(error.transient, isTransient, error.stderr);
+  }
+});
+
 Deno.test("reading() ends in its time with what it waited for, and leaves nothing behind", async () => {
   const hangs = new Response(new ReadableStream({ start() {} }));
   await assert.rejects(
