@@ -101,8 +101,8 @@ export class Inventory {
     const missing = objects.filter((object) => !live.has(idOf(object)));
     if (missing.length === 0) return { there: new Map(), unserved: [] };
     return await reading(this.cluster, async (api) => {
-      const served = await api.served();
-      const unserved = missing.filter((object) => !served.has(resourceOf(object)));
+      const absent = await api.absent(kindsOf(missing));
+      const unserved = missing.filter((object) => absent.includes(resourceOf(object)));
       return { there: byId(await api.named(missing)), unserved };
     });
   }
@@ -143,12 +143,12 @@ export class Inventory {
 
   /** Whole objects with the managers of their fields; of definitions, which are megabytes, name and labels. */
   async #look(api: Api): Promise<ById> {
-    const served = await api.served(), names = [...this.#kinds ?? await everyKind(api)];
-    const kinds = new Set(names.filter((kind) => served.has(kind)));
+    const names = this.#kinds ?? new Set(await everyKind(api));
+    const absent = await api.absent([...names]), kinds = names.difference(new Set(absent));
     // While definitions arrive the first list with a selector of a new kind waits for the server, and what is kept is
     // found by its name.
     const kept = (this.#kept ?? []).map(objectIn);
-    const fresh = new Set(kinds.size < names.length ? kindsOf(kept.filter(isCustom)) : []);
+    const fresh = new Set(absent.length > 0 ? kindsOf(kept.filter(isCustom)) : []);
     const live = await listed(api, [...kinds].filter((kind) => !fresh.has(kind)));
     // What is kept as ours and was not listed, as far as it is there: somebody has taken its label away.
     const unlabelled = await api.named(kept.filter((object) => !live.has(idOf(object))));

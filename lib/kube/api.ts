@@ -21,6 +21,8 @@ const LONGEST_TRY = 45;
 /** So many objects of one kind are asked for by name; of more a list tells which are there. */
 const FEW = 4;
 
+const UNABLE = "the server is currently unable to handle the request";
+
 // What is asked for: objects; their metadata alone; the kinds of a server.
 const WHOLE = "application/json";
 const SHORT = `${WHOLE};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1`;
@@ -40,6 +42,11 @@ export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
 export interface Api {
   /** Every kind that is served at this moment, in each of its versions, by {@link resourceOf}. */
   served(): Promise<Map<string, Served>>;
+  /**
+   * Those of the kinds that are not served, which is made sure of: for a moment after its start a server tells of no
+   * kind that came with a definition.
+   */
+  absent(kinds: string[]): Promise<string[]>;
   /**
    * The objects of these kinds in all namespaces that the `selector` of labels chooses, with the managers of their
    * fields; none of a kind that is not served. `isShort`: their metadata alone.
@@ -74,15 +81,19 @@ export async function reading<T>(
     await fenceOf(cluster)?.begin();
     const cut = new AbortController();
     using _ = hold(() => cut.abort());
+    const fail = (what: string, words: string) => {
+      const stderr = clean(words), message = `Cannot get ${what} on ${cluster.id}`;
+      return new KubectlError(message, stderr, verdict(stderr, cluster));
+    };
     // Anew for each try: the last one may have ended, and the kubeconfig is another when a server has moved.
     await using way = await openWay(cluster).catch((error) => {
-      throw error instanceof DeployError ? error : failed(cluster, "objects", messageOf(error));
+      throw error instanceof DeployError ? error : fail("objects", messageOf(error));
     });
     // Of a machine that has slept nothing may be left.
     const longest = Math.max(0, Math.min(left, LONGEST_TRY));
     const time = AbortSignal.timeout(longest * 1000);
     const signal = AbortSignal.any([time, cut.signal]);
-    return await read(apiOf(async (path, what, accept = WHOLE) => {
+    const get: Get = async (path, what, accept = WHOLE) => {
       refuseInterrupted(cluster.id);
       const asked = `${accept} ${path}`;
       if (answers.has(asked)) return answers.get(asked);
@@ -90,7 +101,7 @@ export async function reading<T>(
         const response = await way.fetch(path, { signal, headers: { accept } });
         const body = await response.text();
         if (!response.ok && response.status !== 404) {
-          throw failed(cluster, what, wordsOf(response.status, body));
+          throw fail(what, wordsOf(response.status, body));
         }
         const answer = response.ok ? JSON.parse(body) : undefined;
         // What the server has may be more the next time: it may have started a moment ago.
@@ -101,24 +112,35 @@ export async function reading<T>(
         refuseInterrupted(cluster.id);
         // Of a body that is cut off the first part is there, and no JSON.
         const why = time.aborted ? `no answer within ${+longest.toFixed(1)} s` : "unexpected EOF";
-        throw failed(cluster, what, `${why}: ${messageOf(error)}`);
+        throw fail(what, `${why}: ${messageOf(error)}`);
       }
-    }));
+    };
+    return await read(apiOf(get, fail));
   }, seconds);
-}
-
-function failed(cluster: Cluster, what: string, words: string): KubectlError {
-  const stderr = clean(words);
-  return new KubectlError(`Cannot get ${what} on ${cluster.id}`, stderr, verdict(stderr, cluster));
 }
 
 // deno-lint-ignore no-explicit-any
 type Get = (path: string, what: string, accept?: string) => Promise<any>;
 
-function apiOf(get: Get): Api {
+function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): Api {
   let known: Promise<Map<string, Served>> | undefined;
   const api: Api = {
     served: () => known ??= discover(get),
+    async absent(kinds) {
+      const served = await api.served();
+      const missing = kinds.filter((kind) => !served.has(kind));
+      await sideBySide(missing, AT_ONCE, async (resource) => {
+        const [kind, version, ...group] = resource.split(".");
+        const root = group.join(".") ? `/apis/${group.join(".")}` : "/api";
+        // Until the server has all definitions together this fails, and is asked again.
+        const { resources = [] } = await get(`${root}/${version}`, resource) ?? {};
+        if (!resources.some((one: Pick<Manifest, "kind">) => one.kind.toLowerCase() === kind)) {
+          return;
+        }
+        throw fail(resource, `${UNABLE}: it does not tell yet that it has this kind`);
+      });
+      return missing;
+    },
     async list(kinds, selector, isShort = false) {
       const served = await api.served();
       const query = selector && `?labelSelector=${encodeURIComponent(selector)}`;

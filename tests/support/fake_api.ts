@@ -48,6 +48,10 @@ export function fakeApi(cluster: Cluster, tells?: string): Api {
   };
   return {
     served,
+    async absent(kinds) {
+      const having = await served();
+      return kinds.filter((kind) => !having.has(kind));
+    },
     async list(kinds, selector, isShort) {
       if (kinds.length === 0) return [];
       const words = [kinds.join(","), "--all-namespaces", "--selector", selector];

@@ -98,6 +98,25 @@ Deno.test("reading() takes nothing for missing where the server does not tell wh
   }
 });
 
+Deno.test("reading(): a server that has not got its definitions together is asked again what it has", async () => {
+  const kinds = ["thing.v1.example.org", "gone.v1.example.org", "gone.v2.example.org", "gone.v1."];
+  const list = (kind: string) => ({ kind: "APIResourceList", resources: [{ kind }] });
+  for (
+    const early of [
+      () => refused(503, "", "the server is currently unable to handle the request"),
+      () => Response.json(list("Thing")),
+    ]
+  ) {
+    let looks = 0;
+    const { value } = await readingFrom((path) => {
+      if (path === "/apis" && looks++ === 0) return Response.json({ items: [] });
+      if (path !== "/apis/example.org/v1") return;
+      return looks === 1 ? early() : Response.json(list("Thing"));
+    }, (api) => api.absent([...kinds, "configmap.v1."]));
+    assert.deepEqual([value, looks], [kinds.slice(1), 2]);
+  }
+});
+
 Deno.test("reading(): lists say what their objects are, and a kind that is not served has none", async () => {
   const items = [{ metadata: { name: "a" } }];
   const { value, asked } = await readingFrom(
