@@ -1,11 +1,13 @@
 // What the API server itself answers. To get objects of many kinds kubectl reads, for each of these kinds anew, all
 // that the server has; and it goes by what it remembers of that for hours.
 import { STATUS_CODES } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { DeployError, messageOf } from "../core/error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { sideBySide } from "../io/side_by_side.ts";
+import { discover, type Get, KINDS, type Served } from "./discovery.ts";
 import { resourceOf } from "./kinds.ts";
 import { clean, KubectlError, verdict } from "./kubectl_error.ts";
 import { openWay } from "./proxy.ts";
@@ -18,25 +20,17 @@ const AT_ONCE = 16;
 /** Seconds for one try of a request. */
 const LONGEST_TRY = 45;
 
+/** So often at most a request is made in one try where the server names a time for the next, and seconds till then. */
+const MOST = 10, LONGEST_WAIT = 10;
+
 /** So many objects of one kind are asked for by name; of more a list tells which are there. */
 const FEW = 4;
 
 const UNABLE = "the server is currently unable to handle the request";
 
-// What is asked for: objects; their metadata alone; the kinds of a server.
+// What is asked for: objects; their metadata alone.
 const WHOLE = "application/json";
 const SHORT = `${WHOLE};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1`;
-const KINDS = `${WHOLE};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList`;
-
-/** A kind that the server has. */
-export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
-  /** Paths begin with it. */
-  root: string;
-  plural: string;
-  verbs: string[];
-  /** Whether no version of it comes before this one. */
-  isFirst: boolean;
-}
 
 /** The API server of one cluster, as long as {@link reading} lasts. */
 export interface Api {
@@ -94,11 +88,13 @@ export async function reading<T>(
     const time = AbortSignal.timeout(longest * 1000);
     const signal = AbortSignal.any([time, cut.signal]);
     const get: Get = async (path, what, accept = WHOLE) => {
-      refuseInterrupted(cluster.id);
       const asked = `${accept} ${path}`;
       if (answers.has(asked)) return answers.get(asked);
       try {
-        const response = await way.fetch(path, { signal, headers: { accept } });
+        const response = await patient(signal, () => {
+          refuseInterrupted(cluster.id);
+          return way.fetch(path, { signal, headers: { accept } });
+        });
         const body = await response.text();
         if (!response.ok && response.status !== 404) {
           throw fail(what, wordsOf(response.status, body));
@@ -119,8 +115,15 @@ export async function reading<T>(
   }, seconds);
 }
 
-// deno-lint-ignore no-explicit-any
-type Get = (path: string, what: string, accept?: string) => Promise<any>;
+/** As kubectl does: a server that names a time, as for the first list of a new kind, is asked again without a word. */
+async function patient(signal: AbortSignal, ask: () => Promise<Response>): Promise<Response> {
+  for (let tries = 1;; tries++) {
+    const response = await ask(), wait = Number(response.headers.get("retry-after"));
+    if (response.ok || tries === MOST || !(wait > 0 && wait <= LONGEST_WAIT)) return response;
+    await response.body?.cancel();
+    await sleep(wait * 1000, undefined, { signal });
+  }
+}
 
 function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): Api {
   let known: Promise<Map<string, Served>> | undefined;
@@ -173,35 +176,6 @@ function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): A
     },
   };
   return api;
-}
-
-/** All that a server has is told in two answers, in the order in which it prefers versions. */
-async function discover(get: Get): Promise<Map<string, Served>> {
-  const answers = await Promise.all(["/api", "/apis"].map((path) => get(path, "kinds", KINDS)));
-  const found = new Map<string, Served>();
-  // Else all would look as if it were missing.
-  if (!answers.every((answer) => answer?.items)) {
-    throw new DeployError("Cannot tell which kinds the API server has", {
-      exitCode: ExitCode.unreachable,
-      where: "/api or /apis gives no list of them",
-      fix: "look what answers there: Kubernetes before 1.30, or a proxy in between",
-    });
-  }
-  for (const { metadata: { name: group }, versions } of answers.flatMap(({ items }) => items)) {
-    const seen = new Set<string>();
-    for (const { version, resources = [] } of versions) {
-      const apiVersion = group ? `${group}/${version}` : version;
-      const root = group ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
-      for (const { resource: plural, responseKind, verbs } of resources) {
-        const { kind } = responseKind ?? {};
-        if (!kind) continue;
-        const one = { root, plural, apiVersion, kind, verbs, isFirst: !seen.has(kind) };
-        found.set(resourceOf(one), one);
-        seen.add(kind);
-      }
-    }
-  }
-  return found;
 }
 
 /** What kubectl says of an answer that is an error: a Status, or what somebody in between says, as the proxy itself. */

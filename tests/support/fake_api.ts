@@ -2,7 +2,8 @@
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { namesOf } from "../../lib/apply/live.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
-import type { Api, Served } from "../../lib/kube/api.ts";
+import type { Api } from "../../lib/kube/api.ts";
+import type { Served } from "../../lib/kube/discovery.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { kindsOf, resourceOf } from "../../lib/kube/kinds.ts";
 

@@ -184,6 +184,29 @@ Deno.test("reading() fails in kubectl's words, and makes again what may pass, bu
   }
 });
 
+Deno.test("reading(): a server that names a time is asked again then, one request alone and without a word", async () => {
+  const told: string[] = [];
+  tellRetries((text) => told.push(text));
+  const early = () => {
+    const answer = refused(429, "TooManyRequests", "storage is (re)initializing");
+    answer.headers.set("retry-after", "1");
+    return answer;
+  };
+  let tries = 0;
+  const { value, asked } = await readingFrom((path) => {
+    if (path !== "/api/v1/configmaps") return;
+    return tries++ < 2 ? early() : Response.json({ items: [{ metadata: { name: "a" } }] });
+  }, (api) => api.list(["configmap.v1."], ""));
+  assert.deepEqual([value.length, tries, asked.length, told], [1, 3, 5, []]);
+  // Not for longer than there is time.
+  const never = readingFrom(
+    (path) => path === "/api" ? early() : undefined,
+    (api) => api.served(),
+    2,
+  );
+  await assert.rejects(never, ({ stderr }: KubectlError) => /^no answer within 2 s/.test(stderr));
+});
+
 Deno.test("reading() tells what somebody before the server says, and asks again only where that may pass", async () => {
   const page = "<html><body>no more than this</body></html>";
   const cases: [answer: Response, words: RegExp, isTransient: boolean][] = [

@@ -1,0 +1,50 @@
+// Which kinds an API server has at this moment.
+import { DeployError, ExitCode } from "../core/error.ts";
+import type { Manifest } from "../core/object.ts";
+import { resourceOf } from "./kinds.ts";
+
+/** What is asked for: the kinds of a server. */
+export const KINDS = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/** A kind that the server has. */
+export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
+  /** Paths begin with it. */
+  root: string;
+  plural: string;
+  verbs: string[];
+  /** Whether no version of it comes before this one. */
+  isFirst: boolean;
+}
+
+/** Gets what is at a path; `what` names it where that fails. */
+// deno-lint-ignore no-explicit-any
+export type Get = (path: string, what: string, accept?: string) => Promise<any>;
+
+/** All that a server has is told in two answers, in the order in which it prefers versions. */
+export async function discover(get: Get): Promise<Map<string, Served>> {
+  const answers = await Promise.all(["/api", "/apis"].map((path) => get(path, "kinds", KINDS)));
+  const found = new Map<string, Served>();
+  // Else all would look as if it were missing.
+  if (!answers.every((answer) => answer?.items)) {
+    throw new DeployError("Cannot tell which kinds the API server has", {
+      exitCode: ExitCode.unreachable,
+      where: "/api or /apis gives no list of them",
+      fix: "look what answers there: Kubernetes before 1.30, or a proxy in between",
+    });
+  }
+  for (const { metadata: { name: group }, versions } of answers.flatMap(({ items }) => items)) {
+    const seen = new Set<string>();
+    for (const { version, resources = [] } of versions) {
+      const apiVersion = group ? `${group}/${version}` : version;
+      const root = group ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+      for (const { resource: plural, responseKind, verbs } of resources) {
+        const { kind } = responseKind ?? {};
+        if (!kind) continue;
+        const one = { root, plural, apiVersion, kind, verbs, isFirst: !seen.has(kind) };
+        found.set(resourceOf(one), one);
+        seen.add(kind);
+      }
+    }
+  }
+  return found;
+}
