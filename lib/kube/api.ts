@@ -79,14 +79,20 @@ export async function reading<T>(
       const stderr = clean(words), message = `Cannot get ${what} on ${cluster.id}`;
       return new KubectlError(message, stderr, verdict(stderr, cluster));
     };
-    // Anew for each try: the last one may have ended, and the kubeconfig is another when a server has moved.
-    await using way = await openWay(cluster).catch((error) => {
-      throw error instanceof DeployError ? error : fail("objects", messageOf(error));
-    });
     // Of a machine that has slept nothing may be left.
     const longest = Math.max(0, Math.min(left, LONGEST_TRY));
     const time = AbortSignal.timeout(longest * 1000);
     const signal = AbortSignal.any([time, cut.signal]);
+    const failed = (what: string, error: unknown, short = "") => {
+      if (error instanceof DeployError) return error;
+      refuseInterrupted(cluster.id);
+      const why = time.aborted ? `no answer within ${+longest.toFixed(1)} s: ` : short;
+      return fail(what, `${why}${messageOf(error)}`);
+    };
+    // Anew for each try: the last one may have ended, and the kubeconfig is another when a server has moved.
+    await using way = await openWay(cluster, signal).catch((error) => {
+      throw failed("objects", error);
+    });
     const get: Get = async (path, what, accept = WHOLE) => {
       const asked = `${accept} ${path}`;
       if (answers.has(asked)) return answers.get(asked);
@@ -104,11 +110,8 @@ export async function reading<T>(
         if (accept !== KINDS) answers.set(asked, answer);
         return answer;
       } catch (error) {
-        if (error instanceof KubectlError) throw error;
-        refuseInterrupted(cluster.id);
         // Of a body that is cut off the first part is there, and no JSON.
-        const why = time.aborted ? `no answer within ${+longest.toFixed(1)} s` : "unexpected EOF";
-        throw fail(what, `${why}: ${messageOf(error)}`);
+        throw failed(what, error, "unexpected EOF: ");
       }
     };
     return await read(apiOf(get, fail));

@@ -23,11 +23,11 @@ export interface Way extends AsyncDisposable {
 
 /**
  * Opens the way. It is a unix socket in a folder of ours alone, because a port would give every local user this
- * context's rights.
+ * context's rights. `signal` ends the wait for it.
  * @throws {DeployError} exit 3 where there is no kubectl or no room for a socket.
  * @throws {Error} with kubectl's words when it does not start.
  */
-export async function openWay(cluster: Cluster): Promise<Way> {
+export async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<Way> {
   await using parts = new AsyncDisposableStack();
   const folder = await temporaryFolder("proxy-");
   parts.defer(() => rm(folder, { recursive: true, force: true }));
@@ -40,7 +40,7 @@ export async function openWay(cluster: Cluster): Promise<Way> {
     running.stdin.end();
     await running;
   });
-  await listening(socket, running);
+  await listening(socket, running, signal);
   const client = parts.use(Deno.createHttpClient({ proxy: { transport: "unix", path: socket } }));
   const open = parts.move();
   return {
@@ -59,12 +59,17 @@ function refuseLong(socket: string): void {
   });
 }
 
-async function listening(socket: string, running: ProcessPromise): Promise<void> {
+async function listening(
+  socket: string,
+  running: ProcessPromise,
+  signal?: AbortSignal,
+): Promise<void> {
   let end: Error | undefined;
   running.then(({ stderr, exitCode }) => end = whyEnded(stderr.trim(), exitCode));
   const deadline = Date.now() + PATIENCE;
   while (!await takes(socket)) {
     if (end !== undefined) throw end;
+    signal?.throwIfAborted();
     if (Date.now() > deadline) throw new Error("kubectl proxy did not start to listen");
     await sleep(20);
   }

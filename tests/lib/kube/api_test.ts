@@ -242,6 +242,15 @@ Deno.test("reading() ends in its time with what it waited for, and leaves nothin
     },
   );
   assert.ok(used.length > 0 && used.every((folder) => !existsSync(folder)), used.join());
+  const folder = await mkdtemp(join(tmpdir(), "api-test-"));
+  const silent = join(folder, "kubectl");
+  await writeFile(silent, "#!/bin/bash\nexec sleep 60\n", { mode: 0o700 });
+  useKubectl(silent);
+  await assert.rejects(
+    reading(cluster, (api) => api.served(), 1),
+    ({ stderr, exitCode }: KubectlError) => /^no answer within 1 s/.test(stderr) && exitCode === 5,
+  );
+  await rm(folder, { recursive: true });
   useKubectl("/bin/false");
   await assert.rejects(reading(cluster, (api) => api.served(), 1), /Cannot get objects on 196/);
 });
