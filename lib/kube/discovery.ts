@@ -37,11 +37,14 @@ export async function discover(get: Get): Promise<Map<string, Served>> {
     for (const { version, resources = [] } of versions) {
       const apiVersion = group ? `${group}/${version}` : version;
       const root = group ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
-      for (const { resource: plural, responseKind, verbs } of resources) {
+      for (const { resource: plural, responseKind, verbs = [] } of resources) {
         const { kind } = responseKind ?? {};
         if (!kind) continue;
-        const one = { root, plural, apiVersion, kind, verbs, isFirst: !seen.has(kind) };
-        found.set(resourceOf(one), one);
+        const name = resourceOf({ apiVersion, kind }), before = found.get(name);
+        // Of one kind may be what is stored, and what is only made or computed (OpenShift's Templates).
+        if (before?.verbs.includes("list")) continue;
+        const isFirst = before?.isFirst ?? !seen.has(kind);
+        found.set(name, { root, plural, apiVersion, kind, verbs, isFirst });
         seen.add(kind);
       }
     }

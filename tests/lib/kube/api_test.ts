@@ -89,6 +89,20 @@ Deno.test("reading(): every kind in each of its versions, what comes first of th
   ]);
 });
 
+Deno.test("reading(): of two resources of one kind that is meant which can be listed", async () => {
+  const stored = has("templates", "Template", "list"),
+    made = has("processed", "Template", "create");
+  for (const resources of [[made, stored], [stored, made]]) {
+    const items = [{ metadata: { name: "t.org" }, versions: [{ version: "v1", resources }] }];
+    const { value } = await readingFrom(
+      (path) => path === "/apis" ? Response.json({ items }) : undefined,
+      (api) => api.served(),
+    );
+    const { plural, isFirst } = value.get("template.v1.t.org")!;
+    assert.deepEqual([plural, isFirst], ["templates", true]);
+  }
+});
+
 Deno.test("reading() takes nothing for missing where the server does not tell what it has", async () => {
   for (const answer of [() => Response.json({ groups: [] }), () => refused(404, "NotFound", "?")]) {
     await assert.rejects(
