@@ -114,7 +114,12 @@ export async function reading<T>(
         throw failed(what, error, "unexpected EOF: ");
       }
     };
-    return await read(apiOf(get, fail));
+    try {
+      return await read(apiOf(get, fail));
+    } finally {
+      // What was asked beside what has failed.
+      cut.abort();
+    }
   }, seconds);
 }
 

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, unlinkSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { reading } from "../../../lib/kube/api.ts";
 import { useKubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
@@ -219,6 +220,20 @@ Deno.test("reading(): a server that names a time is asked again then, one reques
     2,
   );
   await assert.rejects(never, ({ stderr }: KubectlError) => /^no answer within 2 s/.test(stderr));
+});
+
+Deno.test("reading() that fails ends all that it has asked beside", async () => {
+  let beside: Promise<unknown> | undefined;
+  const failing = readingFrom((path) => {
+    if (path.endsWith("/configmaps")) return refused(403, "Forbidden", "no");
+    if (!path.endsWith("/things")) return;
+    return new Response("later", { status: 503, headers: { "retry-after": "5" } });
+  }, (api) => {
+    beside = api.list(["thing.v1.example.org"], "").catch(() => "ended");
+    return Promise.all([beside, api.list(["configmap.v1."], "")]);
+  });
+  await assert.rejects(failing, /Cannot get configmap/);
+  assert.equal(await Promise.race([beside, sleep(1000, "goes on", { ref: false })]), "ended");
 });
 
 Deno.test("reading() tells what somebody before the server says, and asks again only where that may pass", async () => {
