@@ -32,7 +32,8 @@ case " $* " in
   *" proxy "*)
     trap 'kill $proxy; echo - >>"$log"' EXIT
     trap exit TERM
-    'KUBECTL' TARGET proxy "$4" & proxy=$!
+    shift 2
+    'KUBECTL' TARGET "$@" & proxy=$!
     wait $proxy ;;
   *" apply "*) cat ;;
   *) cat >/dev/null ;;
