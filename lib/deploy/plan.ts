@@ -8,12 +8,10 @@ import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { whyForeign } from "../apply/ownership.ts";
 import type { Inventory } from "../apply/inventory.ts";
-import { byId, owned } from "../apply/live.ts";
+import { byId, namedOf } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
-import { reading } from "../kube/api.ts";
-import { kindsOf } from "../kube/kinds.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { isOwnership, isUnsigned } from "../apply/fields.ts";
 import { type ForeignField, lastWriteOf } from "../apply/managers.ts";
@@ -90,7 +88,7 @@ export async function plan(
   });
   const [definitions, answer] = await Promise.all([
     // With their whole content, which no list shows.
-    reading(cluster, (api) => owned(api, kindsOf(redefined))),
+    namedOf(cluster, redefined),
     dryRun(inventory, accepted),
   ]);
   const live = new Map([...there, ...definitions]);

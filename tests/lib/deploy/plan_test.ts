@@ -12,6 +12,7 @@ import {
 import { lastWriteOf } from "../../../lib/apply/managers.ts";
 import { differences, plan } from "../../../lib/deploy/plan.ts";
 import { withHash } from "../../../lib/apply/diff.ts";
+import { useApi } from "../../../lib/kube/api.ts";
 import { applied } from "../../support/applied.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
@@ -21,6 +22,7 @@ import {
   listOf,
   NOTHING_LISTED,
 } from "../../support/fake_kubectl.ts";
+import { fakeApi } from "../../support/fake_api.ts";
 import { inventoryOf } from "../../support/inventory.ts";
 
 Deno.test("differences() lists field paths with old and new value, without the server's own fields", () => {
@@ -133,6 +135,19 @@ Deno.test("E1: plan() names no writer of what was scaled to 0: the API server ke
   const [line, why, ...more] = entry!.fields;
   assert.deepEqual([line, more], ["spec.replicas: 0 -> 1", []]);
   assert.match(why!, /^spec\.replicas: scaled to 0 \(kubectl scale, an autoscaler\), .* no name/);
+});
+
+Deno.test("plan() with nothing to do looks at the cluster once", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "tests/fixtures/kubeconfig" });
+  const wanted = configMap("c", "n", {}, { labels: { ...OWNED_LABELS } });
+  await fakeKubectl([{ on: " get ", stdout: listOf(applied(withHash(wanted))) }]);
+  let looks = 0;
+  useApi((cluster) => {
+    looks++;
+    return fakeApi(cluster);
+  });
+  const [entry] = await plan(inventoryOf(cluster, [wanted]), [wanted], { steps: [] });
+  assert.deepEqual([entry!.action, looks], ["unchanged", 1]);
 });
 
 Deno.test("planFleet() plans the other clusters when one is away, and ends with its code", async () => {
