@@ -12,7 +12,7 @@ import { resourceOf } from "./kinds.ts";
 import { clean, KubectlError, verdict } from "./kubectl_error.ts";
 import { openWay } from "./proxy.ts";
 import { retried } from "./retry.ts";
-import { fenceOf, turnOn } from "./turns.ts";
+import { CLUSTERS_AT_ONCE, fenceOf, turnOn } from "./turns.ts";
 
 /** Requests at once to one server. */
 const AT_ONCE = 16;
@@ -49,6 +49,12 @@ export interface Api {
   /** Those of the objects that are there, with the managers of their fields; none of a kind that is not served. */
   named(objects: Manifest[]): Promise<Manifest[]>;
 }
+
+/** What servers told last of what they have, by cluster and path, with its tag: told anew only when it is another. */
+const told = new Map<string, { tag: string; answer: unknown }>();
+
+/** Most of these that are kept: of the clusters that are in work. */
+const MOST_TOLD = 4 * CLUSTERS_AT_ONCE;
 
 let other: ((cluster: Cluster) => Api) | undefined;
 
@@ -96,18 +102,27 @@ export async function reading<T>(
     const get: Get = async (path, what, accept = WHOLE) => {
       const asked = `${accept} ${path}`;
       if (answers.has(asked)) return answers.get(asked);
+      const place = `${cluster.id} ${path}`,
+        before = accept === KINDS ? told.get(place) : undefined;
+      const headers = { accept, ...before && { "if-none-match": before.tag } };
       try {
         const response = await patient(signal, () => {
           refuseInterrupted(cluster.id);
-          return way.fetch(path, { signal, headers: { accept } });
+          return way.fetch(path, { signal, headers });
         });
+        if (before && response.status === 304) return before.answer;
         const body = await response.text();
         if (!response.ok && response.status !== 404) {
           throw fail(what, wordsOf(response.status, body));
         }
         const answer = response.ok ? JSON.parse(body) : undefined;
+        const tag = response.headers.get("etag");
         // What the server has may be more the next time: it may have started a moment ago.
         if (accept !== KINDS) answers.set(asked, answer);
+        else if (answer && tag) {
+          told.set(place, { tag, answer });
+          if (told.size > MOST_TOLD) told.delete(told.keys().next().value!);
+        }
         return answer;
       } catch (error) {
         // Of a body that is cut off the first part is there, and no JSON.

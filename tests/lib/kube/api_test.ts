@@ -41,7 +41,7 @@ const GROUPS = [
 const used: string[] = [];
 
 /** `end` is that of the proxy: nobody reaches the server by it any longer. */
-type Answer = (path: string, accept: string, end: () => void) => Response | undefined;
+type Answer = (path: string, headers: Headers, end: () => void) => Response | undefined;
 
 /** What `read` gives of a server with these answers beside what it serves, and what it was asked. */
 async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>>[1], seconds = 9) {
@@ -53,7 +53,7 @@ async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>
     asked.push(asks);
     const end = () =>
       unlinkSync(readFileSync(join(folder, "sockets"), "utf8").trim().split("\n").at(-1)!);
-    const found = answer(asks, headers.get("accept")!, end);
+    const found = answer(asks, headers, end);
     if (found) return found;
     if (asks === "/api") return Response.json({ items: CORE });
     if (asks === "/apis") return Response.json({ items: GROUPS });
@@ -113,6 +113,24 @@ Deno.test("reading() takes nothing for missing where the server does not tell wh
   }
 });
 
+Deno.test("reading(): what a server has is told once, and at each look whether it is the same", async () => {
+  const whole: string[] = [];
+  let tag = '"1"', items = CORE;
+  const of = (path: string, headers: Headers) => {
+    if (path !== "/api") return;
+    if (headers.get("if-none-match") === tag) return new Response(null, { status: 304 });
+    whole.push(tag);
+    return Response.json({ items }, { headers: { etag: tag } });
+  };
+  const has = async () => {
+    const { value } = await readingFrom(of, (api) => api.served());
+    return value.has("configmap.v1.");
+  };
+  assert.deepEqual([await has(), await has(), whole], [true, true, ['"1"']]);
+  [tag, items] = ['"2"', []];
+  assert.deepEqual([await has(), await has(), whole], [false, false, ['"1"', '"2"']]);
+});
+
 Deno.test("reading(): a server that has not got its definitions together is asked again what it has", async () => {
   const kinds = ["thing.v1.example.org", "gone.v1.example.org", "gone.v2.example.org", "gone.v1."];
   const list = (kind: string) => ({ kind: "APIResourceList", resources: [{ kind }] });
@@ -152,11 +170,11 @@ Deno.test("reading(): few objects are asked for by name, of many a list of names
     kind: "Thing",
     metadata: { name: "t" },
   };
-  const { value, asked } = await readingFrom((path, accept) => {
+  const { value, asked } = await readingFrom((path, headers) => {
     if (path.endsWith("/things/t")) return Response.json(thing);
     if (path.endsWith("/c%3A7")) return Response.json({ ...many[7], data: { whole: "yes" } });
     if (!path.endsWith("/configmaps")) return;
-    assert.match(accept, /as=PartialObjectMetadataList/);
+    assert.match(headers.get("accept")!, /as=PartialObjectMetadataList/);
     return Response.json({
       items: [{ kind: "PartialObjectMetadata", ...{ metadata: many[7]!.metadata } }],
     });
