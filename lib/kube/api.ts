@@ -170,13 +170,26 @@ function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): A
     async list(kinds, selector, isShort = false) {
       const served = await api.served();
       const query = selector && `?labelSelector=${encodeURIComponent(selector)}`;
+      const refused: [kind: string, words: string][] = [];
       const lists = await sideBySide(kinds, AT_ONCE, async (resource) => {
         const { root, plural, apiVersion, kind } = served.get(resource) ?? {};
         if (!root) return [];
-        const list = await get(`${root}/${plural}${query}`, resource, isShort ? SHORT : WHOLE);
+        const list = await get(`${root}/${plural}${query}`, resource, isShort ? SHORT : WHOLE)
+          .catch((error) => {
+            // Of rights all that are missing are told, as kubectl does.
+            if (!(error instanceof KubectlError) || error.transient) throw error;
+            refused.push([resource, error.stderr]);
+          });
         // In a list objects do not say what they are.
         return (list?.items ?? []).map((one: Manifest) => ({ ...one, apiVersion, kind }));
       });
+      if (refused.length > 0) {
+        refused.sort();
+        throw fail(
+          refused.map(([kind]) => kind).join(),
+          refused.map(([, words]) => words).join("\n"),
+        );
+      }
       return lists.flat();
     },
     async named(objects) {

@@ -62,8 +62,8 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
   if (/Unauthorized|must be logged in|provide credentials/.test(stderr)) {
     return { exitCode: ExitCode.unreachable, fix: `kubectl --context ${context} auth whoami` };
   }
-  if (/\(Forbidden\)/.test(stderr) && /cannot (\w+) resource/.test(stderr)) {
-    const fix = `give the user of context ${context} the verb and resource named above`;
+  if (/\(Forbidden\)/.test(stderr) && /cannot (\w+) (resource|path)/.test(stderr)) {
+    const fix = `give the user of context ${context} the rights named above`;
     return { exitCode: ExitCode.unreachable, fix };
   }
   if (TRANSIENT.test(stderr) || /Unable to connect|no such host/.test(stderr)) {

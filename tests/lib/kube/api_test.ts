@@ -189,17 +189,18 @@ Deno.test("reading(): few objects are asked for by name, of many a list of names
 Deno.test("reading() fails in kubectl's words, and makes again what may pass, but for what was answered", async () => {
   const list = (api: { list: (kinds: string[], selector: string) => Promise<Manifest[]> }) =>
     api.list(["configmap.v1.", "thing.v1.example.org"], "");
-  const never = refused(
-    403,
-    "Forbidden",
-    'configmaps is forbidden: User "u" cannot list resource "configmaps"',
-  );
-  const failing = readingFrom((path) => path.endsWith("/configmaps") ? never : undefined, list);
+  const words = 'configmaps is forbidden: User "u" cannot list resource "configmaps"';
+  const never = () => refused(403, "Forbidden", words);
+  const failing = readingFrom((path) => path.endsWith("/configmaps") ? never() : undefined, list);
   const error = await failing.catch((error) => error);
   assert.ok(error instanceof KubectlError);
   assert.equal(error.message, "Cannot get configmap.v1. on 196");
   assert.match(error.stderr, /^Error from server \(Forbidden\): configmaps is forbidden/);
   assert.deepEqual([error.exitCode, error.transient], [5, false]);
+  const both = await readingFrom((path) => /maps$|things$/.test(path) ? never() : undefined, list)
+    .catch((error) => error);
+  assert.equal(both.message, "Cannot get configmap.v1.,thing.v1.example.org on 196");
+  assert.equal(both.stderr, `${error.stderr}\n${error.stderr}`);
   for (
     const passing of [
       () => refused(429, "TooManyRequests", "too many requests"),

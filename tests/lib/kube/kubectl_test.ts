@@ -74,6 +74,12 @@ const verdicts: [title: string, stderr: string, exitCode: number, transient: boo
     false,
   ],
   [
+    "A30: forbidden to ask what the server has",
+    'Error from server (Forbidden): forbidden: User "x" cannot get path "/apis"',
+    5,
+    false,
+  ],
+  [
     "A40: terminating namespace",
     'Error from server (Forbidden): secrets "a" is forbidden: unable to create new content in namespace monitoring because it is being terminated',
     6,
