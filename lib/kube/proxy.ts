@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ProcessPromise } from "zx";
 import type { Cluster } from "../core/cluster.ts";
@@ -11,6 +12,9 @@ import { startKubectl } from "./kubectl.ts";
 
 /** Longest wait for it to listen, in ms. */
 const PATIENCE = 60_000;
+
+/** Longest wait for its end, in ms, and for that of what it has started. */
+const LONGEST_END = 2000;
 
 /** Bytes of a socket's path that every system takes. */
 const LONGEST = 103;
@@ -38,7 +42,9 @@ export async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<W
   const running = startKubectl(words, cluster, folder);
   parts.defer(async () => {
     running.stdin.end();
+    const timer = setTimeout(endGroup, LONGEST_END, running);
     await running;
+    clearTimeout(timer);
   });
   await listening(socket, running, signal);
   const client = parts.use(Deno.createHttpClient({ proxy: { transport: "unix", path: socket } }));
@@ -47,6 +53,15 @@ export async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<W
     fetch: (path, init = {}) => fetch(`http://localhost${path}`, { ...init, client }),
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
+}
+
+/** Ends kubectl and what it has started, whether they obey or not. */
+function endGroup({ pid }: ProcessPromise): void {
+  try {
+    process.kill(-pid!, "SIGKILL");
+  } catch {
+    // They have just ended.
+  }
 }
 
 /** The system would say "invalid argument". */

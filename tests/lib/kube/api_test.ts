@@ -298,6 +298,11 @@ Deno.test("reading() ends in its time with what it waited for, and leaves nothin
     reading(cluster, (api) => api.served(), 1),
     ({ stderr, exitCode }: KubectlError) => /^no answer within 1 s/.test(stderr) && exitCode === 5,
   );
+  // As what it has started for a login may.
+  await writeFile(silent, "#!/bin/bash\ntrap '' TERM\nsleep 30\n");
+  const began = Date.now();
+  await assert.rejects(reading(cluster, (api) => api.served(), 1), /Cannot get objects on 196/);
+  assert.ok(Date.now() - began < 10_000);
   await rm(folder, { recursive: true });
   useKubectl("/bin/false");
   await assert.rejects(reading(cluster, (api) => api.served(), 1), /Cannot get objects on 196/);
