@@ -6,12 +6,13 @@ import {
   idOf,
   isCustom,
   isDefinition,
+  kindsOf,
   type Manifest,
   OWNED_LABELS,
+  resourceOf,
   STEP_LABEL,
 } from "../core/object.ts";
 import { type Api, reading } from "../kube/api.ts";
-import { kindsOf, resourceOf } from "../kube/kinds.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
 import { type Delta, judge, withHash } from "./diff.ts";
 import { type ById, byId, everyKind, listed } from "./live.ts";

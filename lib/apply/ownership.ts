@@ -4,10 +4,9 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { entriesOf, ownFields, withPeoplesFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
 import { namedOf } from "./live.ts";
-import { resourceOf } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { idOf, type Manifest, OWNED } from "../core/object.ts";
+import { idOf, type Manifest, OWNED, resourceOf } from "../core/object.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
 /** The names by which deployers sign the fields that they write. */

@@ -4,9 +4,8 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import type { Inventory } from "./inventory.ts";
 import { owned } from "./live.ts";
 import { reading } from "../kube/api.ts";
-import { kindsOf } from "../kube/kinds.ts";
 import { conditionOf } from "../kube/list.ts";
-import { idOf, type Manifest } from "../core/object.ts";
+import { idOf, kindsOf, type Manifest } from "../core/object.ts";
 import { diagnose } from "./diagnose.ts";
 import { until } from "../io/wait.ts";
 

@@ -3,10 +3,9 @@ import type { Cluster } from "../core/cluster.ts";
 import type { Inventory } from "./inventory.ts";
 import { type ById, byId, listed } from "./live.ts";
 import { reading } from "../kube/api.ts";
-import { kindsOf, printedName } from "../kube/kinds.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { asList, idOf, type Manifest, OWNER } from "../core/object.ts";
+import { asList, idOf, kindsOf, type Manifest, OWNER } from "../core/object.ts";
 import { isTransient, retried } from "../kube/retry.ts";
 
 /**
@@ -104,4 +103,10 @@ export async function rejectedOf(
     const name = printedName(object);
     return (applied.get(name)?.length ?? 0) < alike.get(name)!.length;
   });
+}
+
+/** `deployment.apps/web`, `service/web`: an object as kubectl prints it. */
+function printedName({ apiVersion, kind, metadata: { name } }: Manifest): string {
+  const group = apiVersion.includes("/") ? `.${apiVersion.split("/")[0]}` : "";
+  return `${kind.toLowerCase()}${group}/${name}`;
 }

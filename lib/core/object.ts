@@ -37,6 +37,17 @@ export function idOf({ kind, metadata }: Manifest): string {
   return [kind, metadata.namespace, metadata.name].filter(Boolean).join("/");
 }
 
+/** `deployment.v1.apps`, `service.v1.`: the kind of an object as kubectl takes it. */
+export function resourceOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "kind">): string {
+  const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
+  return `${kind.toLowerCase()}.${version}.${group}`;
+}
+
+/** The kinds of the objects, each once. */
+export function kindsOf(objects: Manifest[]): string[] {
+  return [...new Set(objects.map(resourceOf))].sort();
+}
+
 /** Whether the object has our label, as {@link OWNED} asks for it. */
 export function isOurs({ metadata: { labels } }: Manifest): boolean {
   return labels?.["app.kubernetes.io/managed-by"] === OWNER;

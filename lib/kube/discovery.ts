@@ -1,7 +1,6 @@
 // Which kinds an API server has at this moment.
 import { DeployError, ExitCode } from "../core/error.ts";
-import type { Manifest } from "../core/object.ts";
-import { resourceOf } from "./kinds.ts";
+import { type Manifest, resourceOf } from "../core/object.ts";
 
 /** What is asked for: the kinds of a server. */
 export const KINDS = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

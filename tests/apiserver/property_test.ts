@@ -5,8 +5,14 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
 import { parseAllDocuments } from "yaml";
-import { idOf, isCustom, isFields, type Manifest, signed } from "../../lib/core/object.ts";
-import { resourceOf } from "../../lib/kube/kinds.ts";
+import {
+  idOf,
+  isCustom,
+  isFields,
+  type Manifest,
+  resourceOf,
+  signed,
+} from "../../lib/core/object.ts";
 import { type ById, byId } from "../../lib/apply/live.ts";
 import { sideBySide } from "../../lib/io/side_by_side.ts";
 import { cluster, typed } from "./server.ts";

@@ -1,11 +1,10 @@
 // An API server that is read by way of a fake kubectl: its table of replies is that of all that a cluster says.
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { namesOf } from "../../lib/apply/live.ts";
-import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { idOf, kindsOf, type Manifest, resourceOf } from "../../lib/core/object.ts";
 import type { Api } from "../../lib/kube/api.ts";
 import type { Served } from "../../lib/kube/discovery.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { kindsOf, resourceOf } from "../../lib/kube/kinds.ts";
 
 /** The kinds of the rows that `api-resources` prints; `isAny`: what is asked for is served all the same. */
 class Kinds extends Map<string, Served> {

@@ -2,10 +2,9 @@
 import { apply } from "../../lib/apply/apply.ts";
 import { Inventory, type Powers } from "../../lib/apply/inventory.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
-import { configMap, type Manifest } from "../../lib/core/object.ts";
+import { configMap, kindsOf, type Manifest } from "../../lib/core/object.ts";
 import { plan, type Planned, type Scope } from "../../lib/deploy/plan.ts";
 import type { Change } from "../../lib/io/report.ts";
-import { kindsOf } from "../../lib/kube/kinds.ts";
 import { KEPT } from "../../lib/kube/target.ts";
 
 /** An inventory that looks at the kinds of these objects. */
