@@ -23,18 +23,18 @@ export async function listed(api: Api, kinds: string[]): Promise<ById> {
   const [definitions, whole] = await Promise.all([
     // Whole they are megabytes.
     api.list(kinds.filter(isDefinitions), OWNED, true),
-    owned(api, kinds.filter((kind) => !isDefinitions(kind))),
+    api.list(kinds.filter((kind) => !isDefinitions(kind)), OWNED),
   ]);
   const short = definitions.map(({ apiVersion, kind, metadata }): Manifest => {
     const { managedFields: _, ...rest } = metadata;
     return { apiVersion, kind, metadata: rest };
   });
-  return new Map([...byId(short), ...whole]);
+  return byId([...short, ...whole]);
 }
 
 /** Whole objects of these kinds that have our label, with the managers of their fields, as they are now, by id. */
-export async function owned(api: Api, kinds: string[]): Promise<ById> {
-  return byId(await api.list(kinds, OWNED));
+export async function owned(cluster: Cluster, kinds: string[], seconds?: number): Promise<ById> {
+  return byId(await reading(cluster, (api) => api.list(kinds, OWNED), seconds));
 }
 
 /** Those of the objects that are there, whoever made them, as they are now, by id. */

@@ -3,7 +3,6 @@ import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import type { Inventory } from "./inventory.ts";
 import { owned } from "./live.ts";
-import { reading } from "../kube/api.ts";
 import { conditionOf } from "../kube/list.ts";
 import { idOf, kindsOf, type Manifest } from "../core/object.ts";
 import { diagnose } from "./diagnose.ts";
@@ -131,7 +130,7 @@ export async function areReady(
 export async function unready(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
   const wanted = objects.filter(({ kind }) => kind in RULES);
   if (wanted.length === 0) return [];
-  const live = await reading(cluster, (api) => owned(api, kindsOf(wanted)));
+  const live = await owned(cluster, kindsOf(wanted));
   const missing: string[] = [];
   const hopeless: string[] = [];
   for (const object of wanted) {

@@ -8,7 +8,6 @@ import { asMaps, withoutLists } from "./inspect/lists.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { byId, owned } from "../../lib/apply/live.ts";
-import { reading } from "../../lib/kube/api.ts";
 import { isObject, kindsOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { counted } from "../../lib/core/short_list.ts";
 import { documentOf, print, printJson, Report, worstCode } from "../../lib/io/report.ts";
@@ -53,7 +52,7 @@ export async function compare(steps: Step[], clusters: Cluster[]): Promise<Compa
 async function look(steps: Step[], cluster: Cluster) {
   await connect(cluster);
   const wanted = byId(await desiredOf(steps, cluster));
-  const live = await reading(cluster, (api) => owned(api, kindsOf([...wanted.values()])));
+  const live = await owned(cluster, kindsOf([...wanted.values()]));
   // What has our label and comes from no step is what a deploy keeps for itself.
   const ofSteps = [...live].filter(([id, { metadata }]) =>
     wanted.has(id) || metadata.labels?.[STEP_LABEL] !== undefined

@@ -8,7 +8,6 @@ import { hashOf } from "../../lib/core/hash.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
 import { owned } from "../../lib/apply/live.ts";
-import { reading } from "../../lib/kube/api.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { kindsOf, type Manifest } from "../../lib/core/object.ts";
 import { type ClusterPlan, pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
@@ -67,8 +66,7 @@ const VERBS: Record<string, Verb> = {
   /** What the cluster has of the corpus. */
   async state(which) {
     const [cluster] = await clusters(which);
-    const kinds = kindsOf(await corpus(cluster!));
-    const live = await reading(cluster!, (api) => owned(api, kinds));
+    const live = await owned(cluster!, kindsOf(await corpus(cluster!)));
     return { state: hashOf([...live].sort().map(([id, object]) => [id, asWritten(object)])) };
   },
   /** Everything of our own for so many clusters. */

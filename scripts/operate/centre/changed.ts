@@ -5,7 +5,6 @@ import { entriesOf } from "../../../lib/apply/managers.ts";
 import { type Cluster, isPaused } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode, isCutOff } from "../../../lib/core/error.ts";
 import { OWNER } from "../../../lib/core/object.ts";
-import { reading } from "../../../lib/kube/api.ts";
 import { connect, type Connection } from "../../../lib/kube/target.ts";
 import type { Age } from "./answers.ts";
 import type { Unsaid } from "./way.ts";
@@ -38,11 +37,7 @@ export async function changesOf(clusters: Cluster[], unsaid: Unsaid[]): Promise<
 export async function lastWrite(connection: Connection): Promise<string | undefined> {
   const { cluster } = connection, kinds = await new Inventory(connection).kinds();
   const asked = kinds.filter((kind) => !/^(secret|customresourcedefinition)\./.test(kind));
-  const found = await reading(
-    cluster,
-    (api) => owned(api, [...new Set(["configmap.v1.", ...asked])]),
-    20,
-  );
+  const found = await owned(cluster, [...new Set(["configmap.v1.", ...asked])], 20);
   return [...found.values()].flatMap(entriesOf)
     .flatMap(({ manager, time }) => manager === OWNER && time ? time : []).sort().at(-1);
 }
