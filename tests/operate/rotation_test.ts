@@ -29,7 +29,6 @@ import {
   FREE,
   identityReply,
   listOf,
-  NOTHING_LISTED,
   type Reply,
 } from "../support/fake_kubectl.ts";
 import { subjectWith } from "../support/subject.ts";
@@ -211,7 +210,6 @@ const TARGET: Reply[] = [
     uid: "1-2-3",
   }),
   ...FREE,
-  NOTHING_LISTED,
   { on: " get secret.v1. ", stdout: listOf() },
   { on: " apply ", stdout: listOf() },
   { on: " delete secret s3-keys-before-rotation .*--ignore-not-found" },

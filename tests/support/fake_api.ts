@@ -1,39 +1,22 @@
 // An API server that is read by way of a fake kubectl: its table of replies is that of all that a cluster says.
 import type { Cluster } from "../../lib/core/cluster.ts";
-import { namesOf } from "../../lib/apply/live.ts";
-import { idOf, kindsOf, type Manifest, resourceOf } from "../../lib/core/object.ts";
+import { asList, idOf, kindsOf, type Manifest, resourceOf } from "../../lib/core/object.ts";
 import type { Api } from "../../lib/kube/api.ts";
 import type { Served } from "../../lib/kube/discovery.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 
-/** The kinds of the rows that `api-resources` prints; `isAny`: what is asked for is served all the same. */
-class Kinds extends Map<string, Served> {
-  readonly isAny: boolean;
+/** The words for which a reply has a row for each kind that the cluster serves, as `kubectl api-resources` prints it. */
+export const SERVES = "api-resources";
 
-  constructor(rows: string, isAny: boolean) {
-    super();
-    this.isAny = isAny;
-    for (const row of rows.split("\n").filter(Boolean)) {
-      const [apiVersion, , kind] = row.trim().split(/\s+/).slice(-3) as [string, string, string];
-      const rest = {
-        root: "",
-        plural: row.split(" ")[0]!,
-        verbs: ["list", "delete"],
-        isFirst: true,
-      };
-      this.set(resourceOf({ apiVersion, kind }), { ...rest, apiVersion, kind });
-    }
-  }
-
-  override has(kind: string): boolean {
-    return this.isAny || super.has(kind);
+/** What is served where no reply tells it: nothing that is known of, and all that is asked for. */
+class Any extends Map<string, Served> {
+  override has(): boolean {
+    return true;
   }
 }
 
-const KINDS = "api-resources";
-
-/** The API of a cluster; `tells`: the words for which a reply says what it serves. */
-export function fakeApi(cluster: Cluster, tells?: string): Api {
+/** The API of a cluster; `tells`: a reply says what it serves. */
+export function fakeApi(cluster: Cluster, tells = false): Api {
   const flags = ["--show-managed-fields", "--output", "json"];
   const get = async (words: string[], input?: string): Promise<Manifest[]> => {
     const answer = await kubectl(["get", ...words, ...flags], { cluster, input });
@@ -42,9 +25,14 @@ export function fakeApi(cluster: Cluster, tells?: string): Api {
     return whole.items ?? [whole];
   };
   const served = async () => {
-    const words = tells?.split(" ") ?? [];
-    const rows = tells && await kubectl([...words, "--no-headers"], { cluster });
-    return new Kinds(rows ?? "", words.length !== 1);
+    if (!tells) return new Any();
+    const rows = (await kubectl([SERVES], { cluster })).split("\n").filter(Boolean);
+    const verbs = ["list", "delete"];
+    return new Map(rows.map((row): [string, Served] => {
+      const [apiVersion, , kind] = row.split(" ").slice(-3) as [string, string, string];
+      const about = { apiVersion, kind, verbs, root: "", plural: "", isFirst: true };
+      return [resourceOf(about), about];
+    }));
   };
   return {
     served,
@@ -59,14 +47,14 @@ export function fakeApi(cluster: Cluster, tells?: string): Api {
     },
     async named(objects) {
       if (objects.length === 0) return [];
-      const having = tells === KINDS ? await served() : undefined;
-      objects = objects.filter((one) => having?.has(resourceOf(one)) ?? true);
-      if (objects.length === 0) return [];
-      const names = new Set(objects.map(idOf));
-      const [{ metadata: { name, namespace } }, ...more] = objects as [Manifest, ...Manifest[]];
+      const having = await served();
+      const there = objects.filter((one) => having.has(resourceOf(one)));
+      if (there.length === 0) return [];
+      const names = new Set(there.map(idOf));
+      const [{ metadata: { name, namespace } }, ...more] = there as [Manifest, ...Manifest[]];
       const alone = more.length > 0 ? [] : [name, ...namespace ? ["--namespace", namespace] : []];
-      const words = [kindsOf(objects).join(","), ...alone, "--filename", "-", "--ignore-not-found"];
-      const found = await get(words, namesOf(objects));
+      const words = [kindsOf(there).join(","), ...alone, "--filename", "-", "--ignore-not-found"];
+      const found = await get(words, asList(there));
       return found.filter((one) => names.has(idOf(one)));
     },
   };

@@ -34,7 +34,7 @@ function live(kind: string, name: string, more: Record<string, unknown> = {}): M
 function listing(...items: Manifest[]): Reply[] {
   return [
     {
-      on: "api-resources --verbs=list,delete",
+      on: "api-resources",
       stdout:
         "configmaps cm v1 true ConfigMap\nendpoints ep v1 true Endpoints\npods po v1 true Pod\n" +
         "secrets v1 true Secret\nendpointslices discovery.k8s.io/v1 true EndpointSlice\n" +

@@ -7,13 +7,7 @@ import { type Manifest, OWNER } from "../../../lib/core/object.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { runStep, step } from "../../../lib/deploy/step.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
-import {
-  type Call,
-  fakeKubectl,
-  listOf,
-  NOTHING_LISTED,
-  type Reply,
-} from "../../support/fake_kubectl.ts";
+import { type Call, fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
 import { inventoryOf, planOf } from "../../support/inventory.ts";
 import type { Powers } from "../../../lib/apply/inventory.ts";
 
@@ -69,7 +63,7 @@ function site(live: Manifest[], allowVolumeExpansion = true): Reply[] {
 /** What the calls did, without their common arguments; reading is left out. */
 function deeds(calls: Call[]): string[] {
   return calls.map(({ args }) => args.replace(/^.*?--context=\S+ /, ""))
-    .filter((args) => !/^(get|api-resources) /.test(args))
+    .filter((args) => !/^(get|api-resources)\b/.test(args))
     .map((args) => args.replace(/^apply .*/, args.includes("dry-run") ? "dry run" : "apply"));
 }
 
@@ -277,8 +271,6 @@ Deno.test("runStep() counts volumes that grow, before it applies what asks for t
 Deno.test("plan() shows volumes that grow, although the API server refuses the template", async () => {
   const live = set("10Gi");
   const calls = await fakeKubectl([
-    NOTHING_LISTED,
-    { on: "api-resources", stdout: "statefulsets sts apps/v1 true StatefulSet\n" },
     { on: "get services --all-namespaces", stdout: "service/prometheus\n" },
     ...site([live, claim("data-store-0", "10Gi")]).slice(0, 2),
     { on: "get statefulset.v1.apps", stdout: JSON.stringify({ items: [live] }) },

@@ -21,7 +21,6 @@ import {
   FREE,
   identityReply,
   listOf,
-  NOTHING_LISTED,
   type Reply,
 } from "../../support/fake_kubectl.ts";
 
@@ -39,7 +38,6 @@ const TARGETS: Reply[] = [
   marker("197", "cluster-197-edge", "edge"),
   { on: "mkube-197 (get configmap|apply)", stdout: listOf() },
   ...FREE,
-  NOTHING_LISTED,
 ];
 const CENTRAL = marker("196", "cluster-196-central", "central");
 
@@ -244,7 +242,6 @@ Deno.test("planFleet() shows what central would be told, and not the rest of its
   await fakeKubectl([
     ...TARGETS,
     CENTRAL,
-    { on: "api-resources", stdout: "configmaps cm v1 true ConfigMap\n" },
     { on: "get services --all-namespaces", stdout: "service/prometheus\n" },
     {
       on: "mkube-196 get configmap",

@@ -16,7 +16,6 @@ import {
   FREE,
   identityReply,
   listOf,
-  NOTHING_LISTED,
   type Reply,
 } from "../../support/fake_kubectl.ts";
 
@@ -53,7 +52,6 @@ Deno.test("A44: after Ctrl-C clusters that nobody touched are held back, and hav
     marked("198", "edge"),
     { on: "get configmap|apply", stdout: listOf() },
     ...FREE,
-    NOTHING_LISTED,
   ]);
   const work = step({
     name: "99-work",

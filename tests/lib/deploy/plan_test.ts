@@ -15,13 +15,7 @@ import { withHash } from "../../../lib/apply/diff.ts";
 import { useApi } from "../../../lib/kube/api.ts";
 import { applied } from "../../support/applied.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
-import {
-  fakeKubectl,
-  FLEET_CONFIG,
-  identityReply,
-  listOf,
-  NOTHING_LISTED,
-} from "../../support/fake_kubectl.ts";
+import { fakeKubectl, FLEET_CONFIG, identityReply, listOf } from "../../support/fake_kubectl.ts";
 import { fakeApi } from "../../support/fake_api.ts";
 import { inventoryOf } from "../../support/inventory.ts";
 
@@ -55,7 +49,6 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
       on: "api-resources",
       stdout: "configmaps cm v1 true ConfigMap\nnamespaces ns v1 false Namespace\n",
     },
-    { on: "--show-kind --no-headers" },
     { on: "get configmap", stdout: JSON.stringify({ items: live }) },
     { on: "--dry-run=server", stdout: JSON.stringify(kept) },
   ]);
@@ -126,7 +119,6 @@ Deno.test("E1: plan() names no writer of what was scaled to 0: the API server ke
   Object.assign(live.metadata.managedFields[0], { time: "2026-11-01T00:00:00Z" });
   delete live.metadata.managedFields[0].fieldsV1["f:spec"]["f:replicas"];
   await fakeKubectl([
-    { on: "api-resources", stdout: "deployments deploy apps/v1 true Deployment\n" },
     { on: "--dry-run=server", stdout: JSON.stringify(withHash(wanted)) },
     { on: " get ", stdout: listOf(live) },
   ]);
@@ -155,8 +147,6 @@ Deno.test("planFleet() plans the other clusters when one is away, and ends with 
     { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     identityReply("uid"),
-    NOTHING_LISTED,
-    { on: "api-resources" },
   ]);
   const plans = await planFleet(
     [],

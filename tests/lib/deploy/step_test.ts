@@ -15,7 +15,6 @@ import {
   FREE,
   identityReply,
   listOf,
-  NOTHING_LISTED,
   type Reply,
 } from "../../support/fake_kubectl.ts";
 
@@ -158,7 +157,6 @@ Deno.test("deployFleet() goes on with the other clusters when one fails, and end
     { on: "config view", stdout: FLEET_CONFIG },
     { on: "mkube-197 get", stderr: "error: Unauthorized", code: 1 },
     identityReply("uid"),
-    NOTHING_LISTED,
     ...FREE,
     { on: " apply .*-f -", stdout: listOf() },
     { on: " get ", stdout: listOf() },
