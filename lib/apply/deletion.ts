@@ -1,10 +1,10 @@
 // Objects that go: deleted by us or by somebody else, waited for, and what goes with them.
 import type { Cluster } from "../core/cluster.ts";
-import { defines, idOf, type Manifest } from "../core/object.ts";
+import { asList, defines, idOf, type Manifest } from "../core/object.ts";
 import { until } from "../io/wait.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import type { Condition } from "../kube/list.ts";
-import { namedOf, namesOf } from "./live.ts";
+import { namedOf } from "./live.ts";
 
 /** Whether an object is gone when the first one is: what is in a namespace, or of a kind that it defines. */
 export function goesWith(gone: Manifest, object: Manifest): boolean {
@@ -20,9 +20,12 @@ export async function deleted(
   say?: (text: string) => void,
 ): Promise<void> {
   if (objects.length === 0) return;
-  const input = namesOf(objects);
+  // No more of them is needed.
+  const names = objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
+    { apiVersion, kind, metadata: { name, namespace } }
+  ));
   const words = ["delete", "--ignore-not-found", "--wait=false", "--filename", "-"];
-  await kubectl(words, { cluster, input });
+  await kubectl(words, { cluster, input: asList(names) });
   await awaitGone(cluster, objects, say);
 }
 

@@ -1,6 +1,6 @@
 // Objects as the cluster lists them at this moment.
 import type { Cluster } from "../core/cluster.ts";
-import { asList, idOf, type Manifest, OWNED } from "../core/object.ts";
+import { idOf, type Manifest, OWNED } from "../core/object.ts";
 import { type Api, reading } from "../kube/api.ts";
 
 /** Objects by their id. */
@@ -41,13 +41,6 @@ export async function owned(cluster: Cluster, kinds: string[], seconds?: number)
 export async function namedOf(cluster: Cluster, objects: Manifest[]): Promise<ById> {
   if (objects.length === 0) return new Map();
   return byId(await reading(cluster, (api) => api.named(objects)));
-}
-
-/** A List of what the objects are called, for calls that need no more. */
-export function namesOf(objects: Manifest[]): string {
-  return asList(objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
-    { apiVersion, kind, metadata: { name, namespace } }
-  )));
 }
 
 /** Objects by their id. */
