@@ -33,7 +33,9 @@ export async function discover(get: Get): Promise<Map<string, Served>> {
   }
   for (const { metadata: { name: group }, versions } of answers.flatMap(({ items }) => items)) {
     const seen = new Set<string>();
-    for (const { version, resources = [] } of versions) {
+    for (const { version, freshness, resources = [] } of versions) {
+      // What another server answers for that is away, as it was when that was there: a list of it would fail.
+      if (freshness === "Stale") continue;
       const apiVersion = group ? `${group}/${version}` : version;
       const root = group ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
       for (const { resource: plural, responseKind, verbs = [] } of resources) {

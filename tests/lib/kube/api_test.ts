@@ -35,6 +35,14 @@ const GROUPS = [
     ],
   },
   { metadata: { name: "metrics.k8s.io" }, versions: [{ version: "v1", freshness: "Stale" }] },
+  {
+    metadata: { name: "away.org" },
+    versions: [{
+      version: "v3",
+      freshness: "Stale",
+      resources: [has("far", "Far", "list", "delete")],
+    }],
+  },
 ];
 
 /** The folders of proxies. */
