@@ -151,10 +151,12 @@ check(
   async () => {
     const name = "e2e-events";
     await startWriter(edge!, name, "echo said; sleep 60");
-    const query = `involvedObject.name:${name}`;
+    const { metadata: { uid } } = await kube(edge!, "pod", name, "-n", "default");
+    // Not by its name: those of an earlier run are kept for an hour.
+    const query = `involvedObject.uid:"${uid}"`;
     try {
       const events = await eventually(2, async () => {
-        const about = `--field-selector=involvedObject.name=${name}`;
+        const about = `--field-selector=involvedObject.uid=${uid}`;
         const { items } = await kube(edge!, "events", "-n", "default", about);
         assert.ok(items.some(({ reason }: Json) => reason === "Started"), JSON.stringify(items));
         return items as Json[];
