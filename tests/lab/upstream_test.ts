@@ -8,10 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, list, text } from "../../lib/core/cluster.ts";
-import { DeployError } from "../../lib/core/error.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
 import { fixtureFleet } from "../support/cluster_fixture.ts";
 import { wording } from "../support/project_fixture.ts";
+import { refusal } from "../support/refusal.ts";
 import { imageName, imageTable } from "./images.ts";
 import { blobPath, placeInStore, readRecord } from "./store.ts";
 import { labTools, programsOf } from "./tools.ts";
@@ -124,12 +124,6 @@ async function upstream(
       await rm(store, { recursive: true });
     },
   };
-}
-
-async function refusal(work: Promise<unknown>): Promise<DeployError> {
-  const error = await work.then(() => undefined, (error) => error);
-  assert.ok(error instanceof DeployError, `not refused: ${error}`);
-  return error;
 }
 
 const real = globalThis.fetch;

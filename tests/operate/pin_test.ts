@@ -5,7 +5,6 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { DeployError } from "../../lib/core/error.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { Report } from "../../lib/io/report.ts";
 import { STEPS } from "../../scripts/steps.ts";
@@ -13,6 +12,7 @@ import { pin } from "../../scripts/operate/pin.ts";
 import { digestOf, readLogins } from "../../scripts/operate/registry/client.ts";
 import { fixtureFleet } from "../support/cluster_fixture.ts";
 import { wording } from "../support/project_fixture.ts";
+import { refusal } from "../support/refusal.ts";
 
 const INDEX = "application/vnd.oci.image.index.v1+json";
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
@@ -72,12 +72,6 @@ async function site({ answer, token }: Ways = {}) {
       await rm(folder, { recursive: true });
     },
   };
-}
-
-async function refusal(work: Promise<unknown>): Promise<DeployError> {
-  const error = await work.then(() => undefined, (error) => error);
-  assert.ok(error instanceof DeployError, `not refused: ${error}`);
-  return error;
 }
 
 /** Every image in what a fleet gets, also those in arguments. */
