@@ -6,6 +6,7 @@ import { isCutOff } from "../core/error.ts";
 import { connect } from "../kube/target.ts";
 import { Inventory, type Powers } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
+import { keepWay } from "../kube/proxy.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import type { Manifest } from "../core/object.ts";
 import { signalCode } from "../io/interrupt.ts";
@@ -52,6 +53,7 @@ export async function deployFleet(
   await sideBySide(runs, CLUSTERS_AT_ONCE, async (run) => {
     const { cluster, report, result } = run;
     await using held = new AsyncDisposableStack();
+    held.use(keepWay(cluster));
     let wanted: Wanted | undefined;
     try {
       if (!stopped() && signalCode() === 0) wanted = await begin(own, run, held, options);

@@ -6,6 +6,7 @@ import { OWNER } from "../core/object.ts";
 import { ageText } from "../core/quantity.ts";
 import { FEW, shortList } from "../core/short_list.ts";
 import { Inventory, type Powers } from "../apply/inventory.ts";
+import { keepWay } from "../kube/proxy.ts";
 import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { pruneCommand } from "../apply/prune.ts";
@@ -37,6 +38,7 @@ export async function planFleet(
   const all = central ? [...clusters, central] : clusters;
   const plans = await sideBySide(all, CLUSTERS_AT_ONCE, async (cluster): Promise<ClusterPlan> => {
     const told = cluster === central ? ids : undefined;
+    await using _way = keepWay(cluster);
     try {
       const entries = told
         ? await planCentral(steps, told, cluster, powers)

@@ -1,17 +1,16 @@
 // What the API server itself answers. To get objects of many kinds kubectl reads, for each of these kinds anew, all
 // that the server has; and it goes by what it remembers of that for hours.
-import { STATUS_CODES } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, messageOf } from "../core/error.ts";
 import { idOf, type Manifest, resourceOf } from "../core/object.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { sideBySide } from "../io/side_by_side.ts";
-import { discover, type Get, KINDS, type Served } from "./discovery.ts";
-import { clean, KubectlError, verdict } from "./kubectl_error.ts";
-import { openWay } from "./proxy.ts";
-import { retried } from "./retry.ts";
-import { CLUSTERS_AT_ONCE, fenceOf, turnOn } from "./turns.ts";
+import { discover, type Get, keepTold, KINDS, lastTold, type Served } from "./discovery.ts";
+import { clean, KubectlError, verdict, wordsOf } from "./kubectl_error.ts";
+import { takeWay } from "./proxy.ts";
+import { isTransient, retried } from "./retry.ts";
+import { fenceOf, turnOn } from "./turns.ts";
 
 /** Requests at once to one server. */
 const AT_ONCE = 16;
@@ -47,13 +46,16 @@ export interface Api {
   list(kinds: string[], selector: string, isShort?: boolean): Promise<Manifest[]>;
   /** Those of the objects that are there, with the managers of their fields; none of a kind that is not served. */
   named(objects: Manifest[]): Promise<Manifest[]>;
+  /** Objects of resources as kubectl takes them (`jobs.batch,pods`), in a namespace or in all; these must be served. */
+  get(resources: string, chosen?: Chosen): Promise<Manifest[]>;
 }
 
-/** What servers told last of what they have, by cluster and path, with its tag: told anew only when it is another. */
-const told = new Map<string, { tag: string; answer: unknown }>();
-
-/** Most of these that are kept: of the clusters that are in work. */
-const MOST_TOLD = 4 * CLUSTERS_AT_ONCE;
+/** Which objects of a resource: those of a namespace, those that these selectors choose. */
+export interface Chosen {
+  namespace?: string;
+  labels?: string;
+  fields?: string;
+}
 
 let other: ((cluster: Cluster) => Api) | undefined;
 
@@ -95,14 +97,14 @@ export async function reading<T>(
       return fail(what, `${why}${messageOf(error)}`);
     };
     // Anew for each try: the last one may have ended, and the kubeconfig is another when a server has moved.
-    await using way = await openWay(cluster, signal).catch((error) => {
+    await using way = await takeWay(cluster, signal).catch((error) => {
       throw failed("objects", error);
     });
     const get: Get = async (path, what, accept = WHOLE) => {
       const asked = `${accept} ${path}`;
       if (answers.has(asked)) return answers.get(asked);
-      const place = `${cluster.id} ${path}`,
-        before = accept === KINDS ? told.get(place) : undefined;
+      const place = `${cluster.id} ${path}`;
+      const before = accept === KINDS ? lastTold(place) : undefined;
       const headers = { accept, ...before && { "if-none-match": before.tag } };
       try {
         const response = await patient(signal, () => {
@@ -118,10 +120,7 @@ export async function reading<T>(
         const tag = response.headers.get("etag");
         // What the server has may be more the next time: it may have started a moment ago.
         if (accept !== KINDS) answers.set(asked, answer);
-        else if (answer && tag) {
-          told.set(place, { tag, answer });
-          if (told.size > MOST_TOLD) told.delete(told.keys().next().value!);
-        }
+        else if (answer && tag) keepTold(place, { tag, answer });
         return answer;
       } catch (error) {
         // Of a body that is cut off the first part is there, and no JSON.
@@ -130,6 +129,9 @@ export async function reading<T>(
     };
     try {
       return await read(apiOf(get, fail));
+    } catch (error) {
+      if (isTransient(error)) way.drop();
+      throw error;
     } finally {
       // What was asked beside what has failed.
       cut.abort();
@@ -149,6 +151,12 @@ async function patient(signal: AbortSignal, ask: () => Promise<Response>): Promi
 
 function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): Api {
   let known: Promise<Map<string, Served>> | undefined;
+  const listAt = async (one: Served, query: string, what: string, accept = WHOLE, place = "") => {
+    const { root, plural, apiVersion, kind } = one;
+    const list = await get(`${root}/${place}${plural}${query}`, what, accept);
+    // In a list objects do not say what they are.
+    return (list?.items ?? []).map((one: Manifest): Manifest => ({ ...one, apiVersion, kind }));
+  };
   const api: Api = {
     served: () => known ??= discover(get),
     async absent(kinds) {
@@ -171,16 +179,14 @@ function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): A
       const query = selector && `?labelSelector=${encodeURIComponent(selector)}`;
       const refused: [kind: string, words: string][] = [];
       const lists = await sideBySide(kinds, AT_ONCE, async (resource) => {
-        const { root, plural, apiVersion, kind } = served.get(resource) ?? {};
-        if (!root) return [];
-        const list = await get(`${root}/${plural}${query}`, resource, isShort ? SHORT : WHOLE)
-          .catch((error) => {
-            // Of rights all that are missing are told, as kubectl does.
-            if (!(error instanceof KubectlError) || error.transient) throw error;
-            refused.push([resource, error.stderr]);
-          });
-        // In a list objects do not say what they are.
-        return (list?.items ?? []).map((one: Manifest) => ({ ...one, apiVersion, kind }));
+        const one = served.get(resource);
+        if (!one) return [];
+        return await listAt(one, query, resource, isShort ? SHORT : WHOLE).catch((error) => {
+          // Of rights all that are missing are told, as kubectl does.
+          if (!(error instanceof KubectlError) || error.transient) throw error;
+          refused.push([resource, error.stderr]);
+          return [];
+        });
       });
       if (refused.length > 0) {
         refused.sort();
@@ -209,24 +215,25 @@ function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): A
       });
       return found.filter((one) => one !== undefined);
     },
+    async get(resources, { namespace, labels, fields } = {}) {
+      const served = [...(await api.served()).values()];
+      const place = namespace ? `namespaces/${namespace}/` : "";
+      const query = new URLSearchParams({
+        ...labels && { labelSelector: labels },
+        ...fields && { fieldSelector: fields },
+      });
+      const lists = await sideBySide(resources.split(","), AT_ONCE, async (word) => {
+        const one = served.find((one) => one.isFirst && isNamed(one, word));
+        if (!one) throw fail(word, `error: the server doesn't have a resource type "${word}"`);
+        return await listAt(one, `?${query}`, word, WHOLE, place);
+      });
+      return lists.flat();
+    },
   };
   return api;
 }
 
-/** What kubectl says of an answer that is an error: a Status, or what somebody in between says, as the proxy itself. */
-function wordsOf(status: number, body: string): string {
-  const { kind, reason, message } = parsed(body) ?? {};
-  if (kind === "Status") return `Error from server${reason ? ` (${reason})` : ""}: ${message}`;
-  if (status === 401) return "error: You must be logged in to the server (Unauthorized)";
-  const text = body.trim().slice(0, 300);
-  if (status < 500 && status !== 429) return `Error from server (${STATUS_CODES[status]}): ${text}`;
-  return `Unable to connect to the server: ${text || STATUS_CODES[status]}`;
-}
-
-function parsed(body: string) {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
+/** Whether a resource has this name, as kubectl takes it: `pods`, `statefulsets.apps`, `jobs`. */
+function isNamed({ plural, apiVersion }: Served, word: string): boolean {
+  return word === plural || word === `${plural}.${apiVersion.split("/")[0]}`;
 }

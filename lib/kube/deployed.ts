@@ -1,8 +1,8 @@
 // Whether a step has been on a cluster, as that cluster tells: nobody waits for what never came.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError } from "../core/error.ts";
+import { reading } from "./api.ts";
 import { connect, contextServers } from "./target.ts";
-import { kubectl } from "./kubectl.ts";
 import { holderOf } from "./lock.ts";
 import { STEP_LABEL } from "../core/object.ts";
 
@@ -35,6 +35,6 @@ export async function deployedOn(cluster: Cluster, step: string): Promise<Deploy
 
 /** Whether a step has run on a cluster, by the Services of it that are there: removal leaves none. */
 export async function hasRun(step: string, cluster: Cluster): Promise<boolean> {
-  const words = ["get", "services", "--all-namespaces", "--selector", `${STEP_LABEL}=${step}`];
-  return (await kubectl([...words, "--output", "name"], { cluster })).trim() !== "";
+  const labels = `${STEP_LABEL}=${step}`;
+  return (await reading(cluster, (api) => api.get("services", { labels }))).length > 0;
 }

@@ -1,6 +1,7 @@
 // Which kinds an API server has at this moment.
 import { DeployError, ExitCode } from "../core/error.ts";
 import { type Manifest, resourceOf } from "../core/object.ts";
+import { CLUSTERS_AT_ONCE } from "./turns.ts";
 
 /** What is asked for: the kinds of a server. */
 export const KINDS = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -13,6 +14,28 @@ export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
   verbs: string[];
   /** Whether no version of it comes before this one. */
   isFirst: boolean;
+}
+
+/** What servers told last of what they have, by cluster and path, with its tag: told anew only when it is another. */
+const told = new Map<string, Told>();
+
+/** Most of these that are kept: of the clusters that are in work. */
+const MOST = 4 * CLUSTERS_AT_ONCE;
+
+interface Told {
+  tag: string;
+  answer: unknown;
+}
+
+/** What was told last at that place. */
+export function lastTold(place: string): Told | undefined {
+  return told.get(place);
+}
+
+/** Keeps what is told there now. */
+export function keepTold(place: string, now: Told): void {
+  told.set(place, now);
+  if (told.size > MOST) told.delete(told.keys().next().value!);
 }
 
 /** Gets what is at a path; `what` names it where that fails. */

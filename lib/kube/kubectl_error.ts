@@ -1,4 +1,5 @@
 // What a failed kubectl means, told from its words: the exit code, the fix, and whether to try again.
+import { STATUS_CODES } from "node:http";
 import { type Cluster, text } from "../core/cluster.ts";
 import { proxyHint } from "../io/tls.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
@@ -94,4 +95,22 @@ export function clean(stderr: string): string {
     .join("\n")
     .replace(/\nPlease review the fields above[\s\S]*?conflicts\)?\.?(?=\n|$)/g, "")
     .trim();
+}
+
+/** What kubectl says of an answer that is an error: a Status, or what somebody in between says, as the proxy itself. */
+export function wordsOf(status: number, body: string): string {
+  const { kind, reason, message } = parsed(body) ?? {};
+  if (kind === "Status") return `Error from server${reason ? ` (${reason})` : ""}: ${message}`;
+  if (status === 401) return "error: You must be logged in to the server (Unauthorized)";
+  const text = body.trim().slice(0, 300);
+  if (status < 500 && status !== 429) return `Error from server (${STATUS_CODES[status]}): ${text}`;
+  return `Unable to connect to the server: ${text || STATUS_CODES[status]}`;
+}
+
+function parsed(body: string) {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,16 +1,24 @@
 // Objects as the cluster has them, also those that other programs made.
 import type { Cluster } from "../core/cluster.ts";
-import { kubectl } from "./kubectl.ts";
+import { type Chosen, reading } from "./api.ts";
 import type { Manifest } from "../core/object.ts";
 
-/** The objects of these resources (`deployments,daemonsets`) in a namespace. */
-export async function liveObjects(
+/** The objects of these resources (`deployments.apps,pods`) in a namespace. */
+export function liveObjects(
   cluster: Cluster,
   resources: string,
   namespace: string,
 ): Promise<Manifest[]> {
-  const list = await kubectl(["get", resources, "-n", namespace, "-o", "json"], { cluster });
-  return JSON.parse(list).items;
+  return reading(cluster, (api) => api.get(resources, { namespace }));
+}
+
+/** The objects of a resource in all namespaces, within 20 s. */
+export function objectsEverywhere(
+  cluster: Cluster,
+  resource: string,
+  chosen?: Omit<Chosen, "namespace">,
+): Promise<Manifest[]> {
+  return reading(cluster, (api) => api.get(resource, chosen), 20);
 }
 
 /** One of `status.conditions`. */
@@ -25,14 +33,4 @@ export interface Condition {
 /** The condition of that type, or undefined while nobody has set it. */
 export function conditionOf({ status }: Manifest, type: string): Condition | undefined {
   return status?.conditions?.find((condition: Condition) => condition.type === type);
-}
-
-/** The objects of a resource in all namespaces, within 20 s; `flags` as `kubectl get` takes them. */
-export async function objectsEverywhere(
-  cluster: Cluster,
-  resource: string,
-  ...flags: string[]
-): Promise<Manifest[]> {
-  const words = ["get", resource, "--all-namespaces", ...flags, "-o", "json"];
-  return JSON.parse(await kubectl(words, { cluster, seconds: 20 })).items;
 }

@@ -31,7 +31,7 @@ export interface Way extends AsyncDisposable {
  * @throws {DeployError} exit 3 where there is no kubectl or no room for a socket.
  * @throws {Error} with kubectl's words when it does not start.
  */
-export async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<Way> {
+async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<Way> {
   await using parts = new AsyncDisposableStack();
   const folder = await temporaryFolder("proxy-");
   parts.defer(() => rm(folder, { recursive: true, force: true }));
@@ -72,6 +72,71 @@ function refuseLong(socket: string): void {
     where: `its path is longer than ${LONGEST} bytes`,
     fix: "set TMPDIR to a folder with a shorter path",
   });
+}
+
+/** A way that several use: the last of them closes it, of whom one is who keeps it. */
+interface Shared {
+  way: Promise<Way>;
+  users: number;
+}
+
+/** The clusters whose way is kept: by how many, and the one that is open. */
+const kept = new Map<string, { keepers: number; shared?: Shared }>();
+
+/** Until the result is disposed all that goes to this cluster takes one way, which the first of it opens. */
+export function keepWay({ id }: Cluster): AsyncDisposable {
+  const one = kept.getOrInsertComputed(id, () => ({ keepers: 0 }));
+  one.keepers += 1;
+  return {
+    async [Symbol.asyncDispose]() {
+      one.keepers -= 1;
+      if (one.keepers > 0) return;
+      kept.delete(id);
+      if (one.shared) await leave(one.shared);
+    },
+  };
+}
+
+/** A way that is in use until it is disposed. */
+export interface TakenWay extends Way {
+  /** It leads nowhere: whoever comes next opens another. */
+  drop(): void;
+}
+
+/** The way that is kept, or one that is opened for this use alone; else as {@link openWay}. */
+export async function takeWay(cluster: Cluster, signal?: AbortSignal): Promise<TakenWay> {
+  const one = kept.get(cluster.id);
+  if (!one) return Object.assign(await openWay(cluster, signal), { drop() {} });
+  const shared = one.shared ??= { way: openWay(cluster), users: 1 };
+  const drop = () => {
+    if (one.shared !== shared) return;
+    one.shared = undefined;
+    void leave(shared);
+  };
+  shared.users += 1;
+  await using use = new AsyncDisposableStack();
+  use.defer(() => leave(shared));
+  const way = await untilCut(shared.way, signal).catch((error) => {
+    if (!signal?.aborted) drop();
+    throw error;
+  });
+  const mine = use.move();
+  return { fetch: way.fetch, drop, [Symbol.asyncDispose]: () => mine.disposeAsync() };
+}
+
+async function leave(shared: Shared): Promise<void> {
+  shared.users -= 1;
+  if (shared.users > 0) return;
+  await shared.way.then((way) => way[Symbol.asyncDispose](), () => {});
+}
+
+/** What several wait for is not ended by the signal of one of them. */
+async function untilCut<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+  signal?.throwIfAborted();
+  const { promise: cut, reject } = Promise.withResolvers<never>();
+  const end = () => reject(signal!.reason);
+  signal?.addEventListener("abort", end);
+  return await Promise.race([work, cut]).finally(() => signal?.removeEventListener("abort", end));
 }
 
 async function listening(

@@ -1,6 +1,7 @@
 // The cluster's default StorageClass: exactly one, and the one we want.
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { reading } from "./api.ts";
 import { kubectl } from "./kubectl.ts";
 import type { Manifest } from "../core/object.ts";
 import { differing, type Resource } from "../core/resource.ts";
@@ -10,9 +11,8 @@ const ANNOTATION = "storageclass.kubernetes.io/is-default-class";
 const BETA_ANNOTATION = "storageclass.beta.kubernetes.io/is-default-class";
 
 /** Every StorageClass of the cluster. */
-export async function storageClasses(cluster: Cluster): Promise<Manifest[]> {
-  const list = await kubectl(["get", "storageclasses.storage.k8s.io", "-o", "json"], { cluster });
-  return JSON.parse(list).items;
+export function storageClasses(cluster: Cluster): Promise<Manifest[]> {
+  return reading(cluster, (api) => api.get("storageclasses.storage.k8s.io"));
 }
 
 /** Names of the classes that count as default, by name. */

@@ -3,8 +3,8 @@ import type { Cluster } from "../core/cluster.ts";
 
 /** Clusters in work at once: what is known of one takes some 10 MB. */
 export const CLUSTERS_AT_ONCE = 8;
-/** Most kubectl at once of all clusters: each takes some 50 MB. */
-const AT_ONCE = 16;
+/** Most kubectl at once of all clusters, beside the way that each of those in work keeps: each takes some 50 MB. */
+const AT_ONCE = 16 - CLUSTERS_AT_ONCE;
 /** And of one: two keep a server busy. */
 const AT_ONCE_OF_ONE = 2;
 

@@ -18,6 +18,7 @@ import { refuseInterrupted } from "../io/interrupt.ts";
 import { table } from "../io/report.ts";
 import { whenNew } from "../io/wait.ts";
 import { sideBySide } from "../io/side_by_side.ts";
+import { keepWay } from "../kube/proxy.ts";
 import { connect } from "../kube/target.ts";
 import { openProxy } from "./http.ts";
 import { shortList } from "../core/short_list.ts";
@@ -47,7 +48,7 @@ export function openSubject(
     & { objects: () => Manifest[] | Promise<Manifest[]> },
 ): Subject & AsyncDisposable {
   const answers = new Map<string, Promise<unknown>>();
-  const resources = new AsyncDisposableStack();
+  const way = keepWay(cluster);
   const once = <T>(name: string, work: () => Promise<T>) =>
     answers.getOrInsertComputed(name, work) as Promise<T>;
   return {
@@ -58,11 +59,11 @@ export function openSubject(
     objects: () => once("objects", async () => await objects()),
     proxy: {
       async fetch(...request) {
-        const way = await once("proxy", async () => resources.use(await openProxy(cluster)));
-        return await way.fetch(...request);
+        await using proxy = await openProxy(cluster);
+        return await proxy.fetch(...request);
       },
     },
-    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+    [Symbol.asyncDispose]: () => way[Symbol.asyncDispose](),
   };
 }
 

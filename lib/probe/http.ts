@@ -2,13 +2,13 @@
 import type { ClusterProxy, ServicePort } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
-import { openWay } from "../kube/proxy.ts";
+import { takeWay } from "../kube/proxy.ts";
 
 const PATIENCE = 60_000;
 
 /** Opens the way. @throws {DeployError} exit 5 with kubectl's words when it does not start, 3 where it cannot. */
 export async function openProxy(cluster: Cluster): Promise<ClusterProxy & AsyncDisposable> {
-  const way = await openWay(cluster).catch((error) => {
+  const way = await takeWay(cluster).catch((error) => {
     throw error instanceof DeployError ? error : unreachable(cluster, error);
   });
   return {
@@ -19,6 +19,7 @@ export async function openProxy(cluster: Cluster): Promise<ClusterProxy & AsyncD
         return await way.fetch(`${place}/proxy${path}`, { ...init, signal });
       } catch (error) {
         if (init.signal?.aborted) throw error;
+        way.drop();
         throw unreachable(cluster, error);
       }
     },

@@ -126,7 +126,7 @@ async function end(
         ? "its pod has not ended"
         : "no pod was made for it, does the controller manager run?");
     return [`Job ${namespace}/${name}: ${reason}`];
-  }, { seconds: seconds + 15, every: 1, say });
+  }, { seconds: seconds + 15, every: 0.5, say });
   // A Job whose time is over takes its pod along, and the reason with it.
   if (state !== "failed" || (hasPod && !stuck)) return state === "ready";
   const what = `The pod that ${does} did not start within ${seconds} s`;

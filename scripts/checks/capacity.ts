@@ -20,7 +20,7 @@ const TIGHT = 0.9;
 
 /** Requests of everything that the steps want, and of the pods of others, against the nodes. */
 export async function room({ cluster, objects }: Subject): Promise<Finding> {
-  const running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed";
+  const running = { fields: "status.phase!=Succeeded,status.phase!=Failed" };
   const pods = await objectsEverywhere(cluster, "pods", running);
   const room = roomOn(await objectsEverywhere(cluster, "nodes"));
   if (room.nodes.length === 0) {

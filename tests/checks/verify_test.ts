@@ -153,7 +153,10 @@ async function deployedEdges(): Promise<void> {
     const marker = { id, name: `cluster-${id}-edge`, role: "edge", uid: "uid" };
     return { ...identityReply("uid", marker), on: `mkube-${id} get namespace/kube-system` };
   });
-  const services = { on: "get services", stdout: "service/thanos-sidecar\n" };
+  const services = {
+    on: "get services",
+    stdout: listOf({ kind: "Service", metadata: { name: "thanos-sidecar" } }),
+  };
   await fakeKubectl([{ on: "config view", stdout: FLEET_CONFIG }, ...edges, services]);
 }
 

@@ -57,5 +57,12 @@ export function fakeApi(cluster: Cluster, tells = false): Api {
       const found = await get(words, asList(there));
       return found.filter((one) => names.has(idOf(one)));
     },
+    async get(resources, { namespace, labels, fields } = {}) {
+      const words = ["get", resources, ...namespace ? ["-n", namespace] : ["--all-namespaces"]];
+      if (labels) words.push("--selector", labels);
+      if (fields) words.push(`--field-selector=${fields}`);
+      const answer = await kubectl([...words, "-o", "json"], { cluster });
+      return answer.trim() ? JSON.parse(answer).items : [];
+    },
   };
 }

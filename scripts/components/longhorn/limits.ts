@@ -1,14 +1,9 @@
 // What a cluster allows of Longhorn: how many copies of a volume, which upgrade, and that it is taken off.
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { liveObjects } from "../../../lib/kube/list.ts";
+import { liveObjects, objectsEverywhere } from "../../../lib/kube/list.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { LONGHORN_NAMESPACE } from "./objects.ts";
-
-async function all(cluster: Cluster, resources: string): Promise<Manifest[]> {
-  return JSON.parse(await kubectl(["get", resources, "-o", "json"], { cluster })).items;
-}
 
 /** Copies of a volume: as many as wanted, never more than nodes, at least one. */
 export function replicasFor(wanted: number, nodes: number): number {
@@ -17,7 +12,7 @@ export function replicasFor(wanted: number, nodes: number): number {
 
 /** LONGHORN_REPLICAS as far as the schedulable nodes of the cluster allow it; asks the cluster. */
 export async function replicasOf(cluster: Cluster): Promise<number> {
-  const nodes = schedulable(await all(cluster, "nodes"));
+  const nodes = schedulable(await objectsEverywhere(cluster, "nodes"));
   return replicasFor(number(cluster, "LONGHORN_REPLICAS"), nodes);
 }
 
@@ -34,7 +29,7 @@ export function takesPods({ spec }: Manifest): boolean {
 
 /** Why Longhorn may not be deleted. There is always a reason: without its own Job it leaves a stuck namespace. */
 export async function keepsFromPrune(cluster: Cluster): Promise<string | undefined> {
-  const volumes = await all(cluster, "persistentvolumes");
+  const volumes = await objectsEverywhere(cluster, "persistentvolumes");
   const own = volumes.filter(({ spec }) => spec?.csi?.driver === "driver.longhorn.io").length;
   if (own === 1) return "1 volume is still there";
   if (own > 0) return `${own} volumes are still there`;

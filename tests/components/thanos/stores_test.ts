@@ -14,6 +14,7 @@ import {
   fakeKubectl,
   FLEET_CONFIG,
   identityReply,
+  listOf,
   type Reply,
 } from "../../support/fake_kubectl.ts";
 import { grpcFolder } from "../../support/grpc_fixture.ts";
@@ -50,7 +51,10 @@ Deno.test("V1: absenceOf() excuses an edge that had another step only, and misse
   const { lost, notes } = await absence([
     marked("197"),
     marked("198"),
-    { on: `mkube-197 ${SERVICES}`, stdout: "service/thanos-sidecar\n" },
+    {
+      on: `mkube-197 ${SERVICES}`,
+      stdout: listOf({ kind: "Service", metadata: { name: "thanos-sidecar" } }),
+    },
     { on: `mkube-198 ${SERVICES}` },
   ]);
   assert.deepEqual([lost, notes], [["197"], ["not deployed yet: 198"]]);
@@ -64,7 +68,10 @@ Deno.test("V1: absenceOf() excuses an edge while a deploy is there, not after on
     const held = { kind: "Lease", metadata: { name: OWNER }, spec };
     return { ...reply, stdout: JSON.stringify({ kind: "List", items: [...items, held] }) };
   };
-  const rest = [marked("198"), { on: SERVICES, stdout: "service/thanos-sidecar\n" }];
+  const rest = [marked("198"), {
+    on: SERVICES,
+    stdout: listOf({ kind: "Service", metadata: { name: "thanos-sidecar" } }),
+  }];
   const during = await absence([lease(new Date().toISOString()), ...rest]);
   assert.deepEqual(during.notes, ["being deployed at this moment: 197"]);
   assert.deepEqual(during.lost, ["198"]);

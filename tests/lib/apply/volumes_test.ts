@@ -271,7 +271,10 @@ Deno.test("runStep() counts volumes that grow, before it applies what asks for t
 Deno.test("plan() shows volumes that grow, although the API server refuses the template", async () => {
   const live = set("10Gi");
   const calls = await fakeKubectl([
-    { on: "get services --all-namespaces", stdout: "service/prometheus\n" },
+    {
+      on: "get services --all-namespaces",
+      stdout: listOf({ kind: "Service", metadata: { name: "prometheus" } }),
+    },
     ...site([live, claim("data-store-0", "10Gi")]).slice(0, 2),
     { on: "get statefulset.v1.apps", stdout: JSON.stringify({ items: [live] }) },
     { on: "--dry-run=server", stdout: JSON.stringify(live) },

@@ -242,7 +242,10 @@ Deno.test("planFleet() shows what central would be told, and not the rest of its
   await fakeKubectl([
     ...TARGETS,
     CENTRAL,
-    { on: "get services --all-namespaces", stdout: "service/prometheus\n" },
+    {
+      on: "get services --all-namespaces",
+      stdout: listOf({ kind: "Service", metadata: { name: "prometheus" } }),
+    },
     {
       on: "mkube-196 get configmap",
       stdout: JSON.stringify({ items: [list(""), configMap("other", "monitoring", {})] }),

@@ -112,7 +112,10 @@ Deno.test("runStep() alone touches nothing where the step before has not brought
   };
   async function resultWith(...classes: string[]) {
     await fakeKubectl([
-      { on: "get services .*step=20-prometheus", stdout: "service/prometheus\n" },
+      {
+        on: "get services .*step=20-prometheus",
+        stdout: listOf({ kind: "Service", metadata: { name: "prometheus" } }),
+      },
       { on: " get priorityclass", stdout: listOf(...classes.map(ours)) },
     ]);
     const tried = example(() => Promise.resolve(), ["20-prometheus"]);

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { reading } from "../../../lib/kube/api.ts";
 import { useKubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
+import { keepWay } from "../../../lib/kube/proxy.ts";
 import { tellRetries } from "../../../lib/kube/retry.ts";
 import { turnOn } from "../../../lib/kube/turns.ts";
 import { configMap, type Manifest } from "../../../lib/core/object.ts";
@@ -23,7 +24,9 @@ const CORE = [{
   metadata: { name: "" },
   versions: [{
     version: "v1",
-    resources: [has("configmaps", "ConfigMap", "list", "delete"), { resource: "bindings" }],
+    resources: [has("configmaps", "ConfigMap", "list", "delete"), has("pods", "Pod", "list"), {
+      resource: "bindings",
+    }],
   }],
 }];
 const GROUPS = [
@@ -52,7 +55,12 @@ const used: string[] = [];
 type Answer = (path: string, headers: Headers, end: () => void) => Response | undefined;
 
 /** What `read` gives of a server with these answers beside what it serves, and what it was asked. */
-async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>>[1], seconds = 9) {
+function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>>[1], seconds = 9) {
+  return serving(answer, () => reading(cluster, read, seconds));
+}
+
+/** What `work` gives while there is such a server, what that was asked, and on how many ways. */
+async function serving<T>(answer: Answer, work: () => Promise<T>) {
   const folder = await mkdtemp(join(tmpdir(), "api-test-"));
   const asked: string[] = [];
   const path = join(folder, "s"), program = join(folder, "kubectl");
@@ -76,7 +84,9 @@ async function readingFrom<T>(answer: Answer, read: Parameters<typeof reading<T>
   );
   useKubectl(program);
   try {
-    return { value: await reading(cluster, read, seconds), asked };
+    const value = await work();
+    const sockets = await readFile(join(folder, "sockets"), "utf8");
+    return { value, asked, ways: sockets.trim().split("\n").length };
   } finally {
     const sockets = await readFile(join(folder, "sockets"), "utf8");
     used.push(...sockets.trim().split("\n").map((path) => dirname(path)));
@@ -92,6 +102,7 @@ Deno.test("reading(): every kind in each of its versions, what comes first of th
   const { value } = await readingFrom(() => undefined, (api) => api.served());
   assert.deepEqual([...value].map(([name, { isFirst, root }]) => [name, isFirst, root]), [
     ["configmap.v1.", true, "/api/v1"],
+    ["pod.v1.", true, "/api/v1"],
     ["thing.v1.example.org", true, "/apis/example.org/v1"],
     ["thing.v1beta1.example.org", false, "/apis/example.org/v1beta1"],
     ["old.v1beta1.example.org", true, "/apis/example.org/v1beta1"],
@@ -347,5 +358,78 @@ Deno.test("reading() ends as ever when the machine has slept between two tries",
     );
   } finally {
     Date.now = now;
+    tellRetries(() => {});
   }
+});
+
+Deno.test("keepWay(): all looks, at once and one after the other, take one way, and it ends with the last keeper", async () => {
+  const look = () => reading(cluster, (api) => api.list(["configmap.v1."], ""));
+  const { ways } = await serving(() => undefined, async () => {
+    await using _one = keepWay(cluster);
+    {
+      await using _other = keepWay(cluster);
+      await Promise.all([look(), look()]);
+    }
+    await look();
+  });
+  assert.equal(ways, 1);
+  assert.equal(existsSync(used.at(-1)!), false);
+});
+
+Deno.test("keepWay(): a way that has ended is opened again, and one that somebody else waits on goes on", async () => {
+  let isFirst = true;
+  const held = Promise.withResolvers<void>();
+  const slow: Answer = (path, _, end) => {
+    if (path.startsWith("/api/v1/pods")) {
+      const body = new ReadableStream({
+        async pull(sink) {
+          await held.promise;
+          sink.enqueue(new TextEncoder().encode('{"items":[]}'));
+          sink.close();
+        },
+      });
+      return new Response(body);
+    }
+    if (isFirst && path.startsWith("/api/v1/configmaps")) {
+      isFirst = false;
+      end();
+      return new Response("", { status: 502 });
+    }
+  };
+  const { ways, value } = await serving(slow, async () => {
+    await using _ = keepWay(cluster);
+    const waits = reading(cluster, async (api) => (await api.get("pods")).length);
+    await sleep(300);
+    await reading(cluster, (api) => api.list(["configmap.v1."], ""));
+    held.resolve();
+    return await waits;
+  });
+  assert.deepEqual([ways, value], [2, 0]);
+});
+
+Deno.test("reading(): objects of resources by namespace and selectors, in the version that comes first", async () => {
+  const answer: Answer = (path) =>
+    /^\/api(s\/example.org)?\/v1\//.test(path)
+      ? Response.json({ items: [{ metadata: {} }] })
+      : undefined;
+  const { value, asked } = await readingFrom(
+    answer,
+    (api) =>
+      api.get("pods,things.example.org,things", {
+        namespace: "shop",
+        labels: "a=b",
+        fields: "c!=d",
+      }),
+  );
+  assert.deepEqual(value.map(({ kind, apiVersion }) => `${apiVersion} ${kind}`), [
+    "v1 Pod",
+    "example.org/v1 Thing",
+    "example.org/v1 Thing",
+  ]);
+  assert.deepEqual([...new Set(asked.slice(2))].sort(), [
+    "/api/v1/namespaces/shop/pods?labelSelector=a%3Db&fieldSelector=c%21%3Dd",
+    "/apis/example.org/v1/namespaces/shop/things?labelSelector=a%3Db&fieldSelector=c%21%3Dd",
+  ]);
+  const absent = readingFrom(answer, (api) => api.get("engines.longhorn.io"));
+  await assert.rejects(absent, /Cannot get engines.longhorn.io/);
 });

@@ -191,8 +191,8 @@ cd ${folder}; touch "run.$2.$3.$$"
       .filter((name) => name.startsWith("run."));
   return {
     begun,
-    async sixteen() {
-      while ((await begun()).length < 16) await sleep(50);
+    async eight() {
+      while ((await begun()).length < 8) await sleep(50);
     },
     go: () => Deno.writeTextFile(`${folder}/go`, ""),
     clusters: Array.from({ length: 12 }, (_, index) => {
@@ -202,28 +202,28 @@ cd ${folder}; touch "run.$2.$3.$$"
   };
 }
 
-Deno.test("E22: kubectl() runs two at once on a cluster and sixteen in all, kustomize among them", async () => {
-  const { begun, sixteen, go, clusters } = await patientKubectl();
+Deno.test("E22: kubectl() runs two at once on a cluster and eight in all, kustomize among them", async () => {
+  const { begun, eight, go, clusters } = await patientKubectl();
   const calls: Promise<unknown>[] = clusters.flatMap((one) =>
     [1, 2, 3, 4].map(() => kubectl(["apply"], { cluster: one }))
   );
   calls.push(...["one", "two", "three"].map(kustomize));
-  await sixteen();
+  await eight();
   await sleep(1000);
   const names = await begun();
   await go();
   await Promise.all(calls);
-  assert.equal(names.length, 16);
+  assert.equal(names.length, 8);
   const contexts = Map.groupBy(names, (name) => /context=(\d+)\.apply/.exec(name)?.[1]);
   assert.ok([...contexts.values()].every((those) => those.length <= 2), names.join());
 });
 
 Deno.test("E22: a renewal of a lock is the first in line, and waits a second at most, whatever hangs", async () => {
-  const { begun, sixteen, go, clusters } = await patientKubectl();
+  const { begun, eight, go, clusters } = await patientKubectl();
   const calls = clusters.flatMap((one) =>
     [1, 2, 3, 4].map(() => kubectl(["apply"], { cluster: one }))
   );
-  await sixteen();
+  await eight();
   const renewal = () => kubectl(["patch"], { cluster: clusters[0]!, afterInterrupt: true });
   const started = Date.now();
   await renewal();
