@@ -64,7 +64,7 @@ export const logging = step({
       add: [...loggingObjects(cluster), ...policiesIn(cluster, "logging", "node-agents")],
     }),
   resources: [logDocuments, logPolicies, backupGroup],
-  async run({ cluster, objects, report, phase, live, apply, ready, put, changed }) {
+  async run({ cluster, objects, report, phase, live, apply, ready, put, isIdle, changed }) {
     const collector = objects.filter(isCollector);
     const founded = objects.filter(({ metadata }) => metadata.name === FOUNDED);
     const store = objects.filter((object) => !isCollector(object) && !founded.includes(object));
@@ -85,7 +85,12 @@ export const logging = step({
     await phase("Note that a cluster exists", () => apply(founded));
     await live("Nodes and repository in use", async () => {
       await using os = await openOpenSearch(cluster);
-      if (await settle(os, cluster, report.waiting)) changed("exclusions of removed nodes cleared");
+      const cleared = await clearExclusions(os, number(cluster, "OPENSEARCH_NODES"), {
+        say: report.waiting,
+      });
+      if (cleared) changed("exclusions of removed nodes cleared");
+      // 50-verify asks the same next.
+      if (!isIdle()) await proveRepository(os, cluster);
     });
     await put(logPolicies);
     await phase("Apply Fluent Bit", () => apply(collector));
@@ -95,20 +100,11 @@ export const logging = step({
   },
 });
 
-/**
- * Clears what the removal of nodes has left behind, of which it gives whether there was any, and proves that every
- * node can use the repository. @throws {DeployError} exit 8 where one cannot.
- */
-export async function settle(
-  os: OpenSearch,
-  cluster: Cluster,
-  say?: (missing: string) => void,
-): Promise<boolean> {
-  const cleared = await clearExclusions(os, number(cluster, "OPENSEARCH_NODES"), { say });
+/** Proves that every node can use the repository. @throws {DeployError} exit 8 where one cannot. */
+export async function proveRepository(os: OpenSearch, cluster: Cluster): Promise<void> {
   const fix = "check S3_ENDPOINT, S3_CA_FILE and the keys " +
     `(make 00-minio CLUSTER=${cluster.id}), then run again`;
   await write(os, "POST", `/_snapshot/${REPOSITORY}/_verify`, undefined, fix);
-  return cleared;
 }
 
 /** Whether it is of Fluent Bit; the others are of OpenSearch and what it needs. */

@@ -29,6 +29,8 @@ export interface StepContext {
   beside(title: string, work: () => Promise<void>): Promise<void>;
   /** A phase that puts what of the step's resources is not as wanted; reports and counts it. */
   put(resources: Resources): Promise<void>;
+  /** Whether the run has nothing to change here, as far as is known by now, and is going to verify what runs. */
+  isIdle(): boolean;
   /** Counts what cannot be shown on this cluster. */
   notShown(title: string): void;
   /** Keeps what its checks have found for who reads the results. */
@@ -60,6 +62,8 @@ export interface StepResult {
 /** What the context of a step is made of. */
 interface Parts extends Pick<StepContext, "inventory" | "objects" | "report"> {
   result: StepResult;
+  /** Every object is as wanted, and verification follows. */
+  isSettled?: boolean;
   /** Gets what goes on when the step is done. */
   besides: Promise<void>[];
   /** Told of a failure of that. */
@@ -94,6 +98,7 @@ export function contextOf(parts: Parts): StepContext {
     objects,
     report,
     phase,
+    isIdle: () => (parts.isSettled ?? false) && result.changed === 0,
     notShown,
     found: (checks) => void (result.checks = checks),
     live,

@@ -1,5 +1,5 @@
 // Many clusters: steps in order on each, as many clusters side by side as can be worked on.
-import { apply, keep } from "../apply/apply.ts";
+import { apply, keep, staleAmong } from "../apply/apply.ts";
 import { tellCentral } from "./central.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { isCutOff } from "../core/error.ts";
@@ -57,6 +57,9 @@ export async function deployFleet(
     let wanted: Wanted | undefined;
     try {
       if (!stopped() && signalCode() === 0) wanted = await begin(own, run, held, options);
+      const all = [...wanted?.values() ?? []].flat();
+      run.isSettled = wanted && last.length > 0 &&
+        (await staleAmong(run.inventory!, all)).length === 0;
     } catch (error) {
       // After Ctrl-C it is as it was, and that is no failure of it.
       if (run.isWritten || !isCutOff(error)) {
@@ -133,6 +136,8 @@ interface Run {
   /** Something may have been written there. */
   isWritten?: boolean;
   inventory?: Inventory;
+  /** Every object was as wanted when the run began, and verification follows. */
+  isSettled?: boolean;
 }
 
 /**
@@ -141,7 +146,7 @@ interface Run {
  */
 async function runSteps(
   steps: Step[],
-  { report, result, inventory }: Run,
+  { report, result, inventory, isSettled }: Run,
   stopped: () => boolean,
   wanted?: Wanted,
 ): Promise<void> {
@@ -156,7 +161,7 @@ async function runSteps(
     const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
     const alone = !step.needs.every(ran);
     const objects = wanted?.get(step);
-    done.push(await runStep(step, inventory, report, { alone, besides, objects }));
+    done.push(await runStep(step, inventory, report, { alone, besides, objects, isSettled }));
   }
   await Promise.all(besides);
   const isStopped = done.some(({ state }) => state === "not run");

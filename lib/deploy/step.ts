@@ -106,8 +106,10 @@ export async function runStep(
   step: Step,
   inventory: Inventory,
   report: Report,
-  { alone = false, objects: known, besides = [] }: {
+  { alone = false, objects: known, besides = [], isSettled }: {
     alone?: boolean;
+    /** Every object of the run is as wanted, and verification follows. */
+    isSettled?: boolean;
     /** Gets what goes on when the step is done; a failure of it is one of the result. */
     besides?: Promise<void>[];
     objects?: Manifest[];
@@ -134,7 +136,7 @@ export async function runStep(
     if (alone) await checkNeeds(step, objects, inventory);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    const parts = { inventory, objects, report, result, besides, failed };
+    const parts = { inventory, objects, report, result, isSettled, besides, failed };
     await step.run(contextOf(parts));
   } catch (error) {
     failed(error);

@@ -9,7 +9,7 @@ import { DeployError } from "../../../lib/core/error.ts";
 import { idOf, isFields, type Manifest, walk } from "../../../lib/core/object.ts";
 import { ensure, type Resources } from "../../../lib/core/resource.ts";
 import { document } from "../../../lib/opensearch/documents.ts";
-import { logging, settle } from "../../../scripts/40-logging.ts";
+import { logging, proveRepository } from "../../../scripts/40-logging.ts";
 import {
   indexPolicy,
   indexTemplate,
@@ -50,7 +50,7 @@ async function deploy(
     }
   };
   await put(logDocuments);
-  await settle(os, cluster);
+  await proveRepository(os, cluster);
   await put(logPolicies);
   return changes;
 }

@@ -8,8 +8,8 @@ import { planFleet } from "../../../lib/deploy/plan_fleet.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { useKubectl } from "../../../lib/kube/kubectl.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { HASH_LABEL } from "../../../lib/apply/diff.ts";
-import { configMap, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
+import { HASH_LABEL, withHash } from "../../../lib/apply/diff.ts";
+import { configMap, OWNER, signed, STEP_LABEL } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
 import { runWaves } from "../../../lib/deploy/waves.ts";
 import type { StepContext } from "../../../lib/deploy/context.ts";
@@ -101,6 +101,29 @@ Deno.test("deployFleet() tells central of an edge before anything looks at the f
   assert.deepEqual(data, { edges: "197" });
   // As in a whole run of the step: two labels that take turns would be a change each time.
   assert.equal(metadata.labels["deploy.miribit.lab/step"], "99-example");
+});
+
+Deno.test("deployFleet(): a run is idle where all is as wanted and nothing was changed, and verification follows", async () => {
+  const [wanted] = signed([configMap("shop", "monitoring", { key: "1" })], "99-example");
+  const isIdle = async (live: string, isVerified: boolean) => {
+    const found = applied(withHash({ ...wanted!, data: { key: live } }));
+    await fakeKubectl([{ on: "mkube-197 get configmap", stdout: listOf(found) }, ...TARGETS]);
+    const seen: boolean[] = [];
+    const one = step({
+      name: "99-example",
+      objects: () => Promise.resolve([configMap("shop", "monitoring", { key: "1" })]),
+      run({ isIdle, changed }) {
+        seen.push(isIdle());
+        changed("something else");
+        return Promise.resolve(void seen.push(isIdle()));
+      },
+    });
+    await deployFleet(isVerified ? [one, verify([])] : [one], [edge]);
+    return seen;
+  };
+  assert.deepEqual(await isIdle("1", true), [true, false]);
+  assert.deepEqual(await isIdle("1", false), [false, false]);
+  assert.deepEqual(await isIdle("2", true), [false, false]);
 });
 
 Deno.test("deployFleet() leaves central alone where an edge changes nothing there", async () => {
