@@ -92,7 +92,9 @@ export function keepWay({ id }: Cluster): AsyncDisposable {
       one.keepers -= 1;
       if (one.keepers > 0) return;
       kept.delete(id);
-      if (one.shared) await leave(one.shared);
+      const { shared } = one;
+      one.shared = undefined;
+      if (shared) await leave(shared);
     },
   };
 }
