@@ -74,8 +74,7 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
       fix: webhook ? "look at the webhook's Service and pods, then run again" : [
         ...proxyHint(host.replace(/:\d+$/, "")),
         `check that the API server of ${context} at ${host} runs, then run again`,
-      ]
-        .join("; "),
+      ].join("; "),
       transient: true,
     };
   }

@@ -13,14 +13,13 @@ import { fence } from "./turns.ts";
 
 const NAMESPACE = "kube-system";
 /**
- * Seconds that a renewal is good for, and after which a run that cannot be seen counts as gone. A run that
- * cannot renew begins nothing after two thirds of them and ends its calls under way; those of a run that is
- * dead end with it, or within a third.
+ * Seconds that a renewal is good for, and after which a run that cannot be seen counts as gone. A run that cannot
+ * renew begins nothing after two thirds of them; the calls of a dead one end with it, or within a third.
  */
 const DURATION = 3 * LONGEST_UNTIED;
 /** Renewals in that time. Each is a kubectl of a tenth of a second; another run sees a living one that soon. */
 const RENEWALS = 6;
-/** Seconds for an answer about the lock, whose turn comes first, and which is asked for to the end. */
+/** Seconds for an answer about the lock. */
 const ANSWER = 10;
 const SILENT = "no answer within a minute to the renewal of its lock";
 const ASKED = { seconds: ANSWER, afterInterrupt: true };
@@ -117,8 +116,8 @@ async function take(
   for (;;) {
     refuseInterrupted(cluster.id);
     const time = Date.now();
-    const { holderIdentity: holder, acquireTime, leaseDurationSeconds = duration } = found?.spec ??
-      {};
+    const spec = found?.spec ?? {};
+    const { holderIdentity: holder, acquireTime, leaseDurationSeconds = duration } = spec;
     // Taken by a try before this one, whose answer was lost.
     if (holder === me()) {
       await swap(cluster, "renewTime", now());
@@ -127,13 +126,8 @@ async function take(
     let who = holder && `${nameOf(holder)} since ${acquireTime}`;
     const isGone = isRunningHere(holder) === false || time >= still + leaseDurationSeconds * 1000;
     if (!holder || steal || isGone) {
-      if (holder) {
-        say(
-          steal
-            ? `the lock is taken from ${who}`
-            : `the run of ${who} did not finish; this one goes on`,
-        );
-      }
+      const gone = `the run of ${who} did not finish; this one goes on`;
+      if (holder) say(steal ? `the lock is taken from ${who}` : gone);
       if (await write(cluster, leaseOf(duration, found))) return [time, hasWaited];
       [isAlive, who] = [true, "another run since this moment"];
     }
@@ -177,7 +171,7 @@ function leaseOf(leaseDurationSeconds: number, before?: Manifest): Manifest {
   };
 }
 
-/** The time as a Lease has it, in microseconds. */
+/** As a Lease has it: in microseconds. */
 function now(): string {
   return new Date().toISOString().replace("Z", "000Z");
 }

@@ -17,12 +17,9 @@ export function storageClasses(cluster: Cluster): Promise<Manifest[]> {
 
 /** Names of the classes that count as default, by name. */
 export function defaultClasses(classes: Manifest[]): string[] {
-  return classes
-    .filter(({ metadata: { annotations } }) =>
-      annotations?.[ANNOTATION] === "true" || annotations?.[BETA_ANNOTATION] === "true"
-    )
-    .map(({ metadata }) => metadata.name)
-    .sort();
+  return classes.filter(({ metadata: { annotations } }) =>
+    annotations?.[ANNOTATION] === "true" || annotations?.[BETA_ANNOTATION] === "true"
+  ).map(({ metadata }) => metadata.name).sort();
 }
 
 /** The class as the only default one. Where it does not exist, no put makes it: exit 7. */
@@ -42,12 +39,11 @@ export function onlyDefault(wanted: string): Resource<Cluster> {
 /** Makes `wanted` the only default class; gives whether it had to. */
 async function keepDefaultClass(cluster: Cluster, wanted: string): Promise<boolean> {
   const classes = await storageClasses(cluster);
-  if (!classes.some(({ metadata }) => metadata.name === wanted)) {
+  const names = classes.map(({ metadata }) => metadata.name);
+  if (!names.includes(wanted)) {
     throw new DeployError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
       exitCode: ExitCode.notReady,
-      where: `classes of ${cluster.id}: ${
-        classes.map(({ metadata }) => metadata.name).join(", ") || "none"
-      }`,
+      where: `classes of ${cluster.id}: ${names.join(", ") || "none"}`,
       fix: "set STORAGE_CLASS to a class of the cluster, or install its provisioner",
     });
   }

@@ -16,10 +16,7 @@ interface Marker {
   uid: string;
 }
 
-/**
- * Name of the ConfigMap in kube-system that keeps what is ours; it was named when that were kinds alone, and
- * older revisions read them there.
- */
+/** Name of the ConfigMap in kube-system that keeps what is ours; older revisions, which named it, read kinds there. */
 export const KEPT = `${OWNER}-kinds`;
 
 /** A cluster that answers and is the right one, and what it keeps about us in kube-system. */
@@ -49,12 +46,7 @@ export async function connect(
   looking.catch(() => {});
   await checking;
   const { uid, marker, ...found } = await looking;
-  const wanted = {
-    id: cluster.id,
-    name: text(cluster, "CLUSTER_NAME"),
-    role: cluster.role,
-    uid,
-  };
+  const { id, role } = cluster, wanted = { id, name: text(cluster, "CLUSTER_NAME"), role, uid };
   if (marker) {
     if (marker.id !== wanted.id || marker.name !== wanted.name) {
       throw refusal(`this is ${marker.name}, refusing ${wanted.name}`, {
@@ -112,18 +104,16 @@ export async function contextServers(cluster: Cluster): Promise<Map<string, stri
   return await found;
 }
 
+interface Kubeconfig {
+  clusters?: { name: string; cluster: { server?: string } }[];
+  contexts?: { name: string; context: { cluster: string } }[];
+}
+
 async function readServers(cluster: Cluster): Promise<Map<string, string>> {
-  const config = JSON.parse(
-    await kubectl(["config", "view", "-o", "json"], { cluster }),
-  );
-  const servers = new Map<string, string>(
-    // deno-lint-ignore no-explicit-any
-    config.clusters?.map((entry: any) => [entry.name, entry.cluster.server ?? ""]),
-  );
-  return new Map(
-    // deno-lint-ignore no-explicit-any
-    config.contexts?.map((entry: any) => [entry.name, servers.get(entry.context.cluster) ?? ""]),
-  );
+  const config = await kubectl(["config", "view", "-o", "json"], { cluster });
+  const { clusters, contexts }: Kubeconfig = JSON.parse(config);
+  const servers = new Map(clusters?.map(({ name, cluster }) => [name, cluster.server]));
+  return new Map(contexts?.map(({ name, context }) => [name, servers.get(context.cluster) ?? ""]));
 }
 
 /** Refuses (exit 4) a `server` of the cluster's context that is not at API_HOST, with its port where it has one. */
@@ -139,10 +129,7 @@ export function refuseOtherServer(cluster: Cluster, server: string): void {
 }
 
 /** What tells this cluster from every other (the UID of kube-system), and all that we keep about it there. */
-async function look(
-  cluster: Cluster,
-  signal: AbortSignal,
-): Promise<{ uid: string; marker?: Marker; kept?: Manifest; lease?: Manifest }> {
+async function look(cluster: Cluster, signal: AbortSignal) {
   const names = ["namespace/kube-system", `configmap/${OWNER}`, `configmap/${KEPT}`];
   const words = ["get", ...names, `lease/${OWNER}`, "--namespace", "kube-system"];
   const answer = await kubectl([...words, "--ignore-not-found", "--output", "json"], {
@@ -164,7 +151,7 @@ async function look(
   }
   return {
     uid: system.metadata.uid,
-    marker: found(`ConfigMap/${OWNER}`)?.data,
+    marker: found(`ConfigMap/${OWNER}`)?.data as Marker | undefined,
     kept: found(`ConfigMap/${KEPT}`),
     lease: found(`Lease/${OWNER}`),
   };
@@ -193,13 +180,9 @@ async function reached<T>(
     } catch (error) {
       if (!isTransient(error)) throw error;
       if (attempt === 3 || silence.signal.aborted) {
-        const tries = attempt === 1 ? "" : ` (${attempt} tries)`;
-        throw new DeployError(`${error.message}${tries}`, {
-          exitCode: ExitCode.unreachable,
-          where: error.where,
-          fix: error.fix,
-          cause: error,
-        });
+        const { message, where, fix } = error, tries = attempt === 1 ? "" : ` (${attempt} tries)`;
+        const about = { exitCode: ExitCode.unreachable, where, fix, cause: error };
+        throw new DeployError(`${message}${tries}`, about);
       }
       await sleep(1000);
     }
