@@ -2,8 +2,8 @@
 // Needs open-iscsi on the node. Safe to run again: settings, backup target and class are given by
 // Longhorn's three ConfigMaps, which its manager carries out.
 import "./needs.ts";
-import { backups, backupTarget } from "./checks/longhorn.ts";
-import { defaultClass, disks } from "./checks/disk.ts";
+import { backups, backupTarget, defaultClass } from "./checks/longhorn.ts";
+import { disks } from "./checks/room.ts";
 import { BY_API, BY_POD, LIVE } from "../lib/core/check.ts";
 import { bucketOf } from "./checks/s3.ts";
 import { volume } from "./checks/volume.ts";

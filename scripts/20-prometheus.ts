@@ -2,7 +2,7 @@
 // Brings the definitions of monitors and rules, so the monitors of earlier steps come from here too.
 // Needs nothing. Safe to run again: a changed Secret restarts what reads it.
 import "./needs.ts";
-import { alertmanager, notifications } from "./checks/alertmanager.ts";
+import { alertmanager, notifications } from "./checks/metrics.ts";
 import { uploads } from "./checks/blocks.ts";
 import { dashboards, login } from "./checks/grafana.ts";
 import { BY_API, LIVE } from "../lib/core/check.ts";

@@ -3,12 +3,11 @@
 import "./needs.ts";
 import { BY_POD, LIVE } from "../lib/core/check.ts";
 import { kernel } from "./checks/node.ts";
-import { archive, headroom } from "./checks/archive.ts";
+import { archive, headroom, lifecycle } from "./checks/archive.ts";
 import { bucketOf } from "./checks/s3.ts";
-import { events } from "./checks/events.ts";
-import { fresh, marker } from "./checks/logs.ts";
+import { events, fresh, marker } from "./checks/logs.ts";
 import { dropped, indexed } from "./checks/metrics.ts";
-import { health, lifecycle, logRepository, plugins } from "./checks/opensearch.ts";
+import { health, logRepository, plugins } from "./checks/opensearch.ts";
 import { type Cluster, number } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";

@@ -1,14 +1,24 @@
-// This machine, and its access to the cluster.
+// This machine, its access to the cluster, and the address at which people find the node.
 import { $ } from "zx";
-import { text } from "../../lib/core/cluster.ts";
+import {
+  fail,
+  type Finding,
+  type Findings,
+  note,
+  ok,
+  type Subject,
+  warn,
+} from "../../lib/core/check.ts";
+import { list, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
+import { isEverywhere, isWithin } from "../../lib/core/network.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
-import { connect } from "../../lib/kube/target.ts";
 import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
-import { minorOf, OLDEST } from "../../lib/kube/version.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
+import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { connect } from "../../lib/kube/target.ts";
+import { minorOf, OLDEST } from "../../lib/kube/version.ts";
 import { TARGET } from "../../lib/probe/check.ts";
-import { fail, type Finding, type Findings, ok, type Subject, warn } from "../../lib/core/check.ts";
 
 /** kubectl against the server, and the shell that everything is started with. */
 export async function tools({ cluster }: Subject): Promise<Findings> {
@@ -25,15 +35,15 @@ export async function tools({ cluster }: Subject): Promise<Findings> {
 }
 
 /** Versions as `v1.35.1`; one minor beside the server is supported. */
-export function judgeKubectl(client: string, server: string | undefined): Finding {
+export function judgeKubectl(client: string, server?: string): Finding {
   const seen = `kubectl ${client}${server ? `, server ${server}` : ""}`;
   const minor = minorOf(client);
   if (minor < OLDEST) {
     return fail(`${seen}: older than v1.${OLDEST}`, "make tools, or a newer kubectl first on PATH");
   }
-  const skew = server === undefined ? 0 : Math.abs(minor - minorOf(server));
+  const skew = server ? Math.abs(minor - minorOf(server)) : 0;
   if (skew <= 1) return ok(seen);
-  const [release] = /^v[\d.]+/.exec(server!) ?? [server];
+  const release = server!.replace(/[^v\d.].*/, "");
   const platform = `${PLATFORM.os}/${PLATFORM.arch}`;
   return warn(
     `${seen}: ${skew} minor versions apart, 1 is supported`,
@@ -63,5 +73,45 @@ export async function rights({ cluster }: Subject): Promise<Finding> {
     "the user of the context may not do everything",
     `bind it to cluster-admin (kubectl auth whoami says who it is)`,
     ExitCode.unreachable,
+  );
+}
+
+/**
+ * NODE_IP, to which names lead and which policies allow, is the address of one node; one that none has may belong to
+ * a balancer. Of several nodes NODE_NETWORKS has all.
+ */
+export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
+  const wanted = text(cluster, "NODE_IP");
+  const nodes = await objectsEverywhere(cluster, "nodes");
+  const addresses = nodes.flatMap(({ metadata: { name }, status }) =>
+    ((status?.addresses ?? []) as { type: string; address: string }[])
+      .map((one) => ({ ...one, name }))
+  );
+  const having = new Set(
+    addresses.filter(({ address }) => address === wanted).map(({ name }) => name),
+  );
+  const inside = addresses.filter(({ type, address }) =>
+    type === "InternalIP" && /^[\d.]+$/.test(address)
+  );
+  const unknown = inside.filter(({ address }) => !isWithin(address, cluster.nodes));
+  if (nodes.length > 1 && having.size < 2 && unknown.length > 0) {
+    const all = new Set([wanted, ...inside.map(({ address }) => address)]);
+    const isOpen = isEverywhere(list(cluster, "ADMIN_CIDR")) ||
+      text(cluster, "INGRESS") === "existing";
+    return warn(
+      "not in NODE_NETWORKS, so doors are silent where their pods are not, and policies refuse it: " +
+        unknown.map(({ name, address }) => `${name} (${address})`).join(", "),
+      `in env/cluster-${cluster.id}.env: NODE_NETWORKS=${[...all].map((one) => `${one}/32`)}` +
+        (isOpen
+          ? ""
+          : "; a firewall takes the place of ADMIN_CIDR, for doors on every node see no address of a caller"),
+    );
+  }
+  const names = [...having].join(" and ");
+  if (having.size === 1) return ok(`${wanted} is ${names}`);
+  if (having.size === 0) return note(`no node says that ${wanted} is its own (a balancer?)`);
+  return fail(
+    `${names} all say that ${wanted} is theirs`,
+    "give every node an address of its own (kubelet --node-ip), and NODE_IP the one that names lead to",
   );
 }

@@ -1,33 +1,44 @@
-// Checks of log lines at rest: the days fit the disk, and those that are over are on S3.
-import { readJson } from "../../lib/probe/http.ts";
-import { type ClusterProxy, type Findings, ok, type Subject } from "../../lib/core/check.ts";
+// Checks of log lines at rest: the days fit the disk, and those that are over go to S3, and from there.
+import {
+  type ClusterProxy,
+  type Finding,
+  type Findings,
+  ok,
+  type Subject,
+} from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
-import { OPENSEARCH } from "../components/logging/access.ts";
-import { POLICY, REPOSITORY, SNAPSHOT_POLICY } from "../components/logging/documents.ts";
+import {
+  LOG_INDICES,
+  POLICY,
+  REPOSITORY,
+  SNAPSHOT_POLICY,
+} from "../components/logging/documents.ts";
+import { askOpenSearch } from "./opensearch.ts";
 
-const DAY = 86_400_000;
+const MINUTE = 60_000, DAY = 24 * 60 * MINUTE;
 
-function daysOf(cluster: Cluster, setting: string): number {
-  return durationSeconds(text(cluster, setting)) * 1000 / DAY;
-}
-
-/** An index as `_cat/indices` lists it; sizes in bytes, times in ms, both as text. */
+/** As `_cat/indices` lists it; size in bytes, time in ms, both as text. */
 type Index = { index: string; "creation.date": string; "store.size": string | null };
 
-async function indicesOf(proxy: ClusterProxy): Promise<Index[]> {
-  const path = "/_cat/indices/logs-*?format=json&bytes=b&h=index,creation.date,store.size";
-  return await readJson<Index[]>(proxy, OPENSEARCH, path);
+function indicesOf(proxy: ClusterProxy): Promise<Index[]> {
+  const columns = "format=json&bytes=b&h=index,creation.date,store.size";
+  return askOpenSearch(proxy, `/_cat/indices/${LOG_INDICES.join()}?${columns}`);
 }
 
-/**
- * The disks have room, and will have it when every day that is to be kept is there. At 95 % OpenSearch takes
- * no line.
- */
+function ageOf(time: number): number {
+  return Date.now() - time;
+}
+
+function retention(cluster: Cluster, setting: string): number {
+  return durationSeconds(text(cluster, setting)) * 1000;
+}
+
+/** The disks have room, and will have it when every day that is to be kept is there. */
 export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
   type Space = { total_in_bytes: number; available_in_bytes: number };
   type Stats = { nodes: Record<string, { name: string; fs: { total: Space } }> };
-  const { nodes } = await readJson<Stats>(proxy, OPENSEARCH, "/_nodes/stats/fs");
+  const { nodes } = await askOpenSearch<Stats>(proxy, "/_nodes/stats/fs");
   const disks = Object.values(nodes).map(({ name, fs: { total } }) => (
     { name, bytes: total.total_in_bytes, used: 1 - total.available_in_bytes / total.total_in_bytes }
   ));
@@ -44,23 +55,18 @@ export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
   ];
 }
 
-/** Whole days that tell how much is logged now. */
-const RECENT = 3;
-
-/** What all days of LOG_RETENTION will take of so many bytes, by the last whole days; nothing while there is none. */
+/** What LOG_RETENTION will take of so many bytes, by the last three whole days; nothing while there is none. */
 function outlookOf(indices: Index[], disk: number, cluster: Cluster): Findings {
   const today = new Date().toISOString().slice(0, 10).replaceAll("-", ".");
-  const days = new Map<string, number>();
-  for (const { index, "store.size": size } of indices) {
-    const [day] = /\d{4}\.\d{2}\.\d{2}$/.exec(index) ?? [];
-    if (day && day < today) days.set(day, (days.get(day) ?? 0) + Number(size ?? 0));
-  }
+  const days = Map.groupBy(indices, ({ index }) => index.slice(-today.length));
   // The first began in the middle of its day, and a day without a line has no index.
-  const whole = [...days.keys()].sort().slice(1).slice(-RECENT);
+  const whole = [...days.keys()].filter((day) => day < today).sort().slice(1).slice(-3);
   if (whole.length === 0) return undefined;
-  const daily = whole.reduce((sum, day) => sum + days.get(day)!, 0) / whole.length;
+  const sizes = whole.flatMap((day) => days.get(day)!).map((one) => Number(one["store.size"]));
+  const daily = sizes.reduce((sum, size) => sum + size, 0) / whole.length;
   // The day that is being written, and the day on its way to S3, are there, too.
-  const all = daily * (daysOf(cluster, "LOG_RETENTION") + 2);
+  const all = daily * (retention(cluster, "LOG_RETENTION") / DAY + 2);
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   const told = `${gib(daily)} a day, so ${gib(all)} of ${gib(disk)} ` +
     `for LOG_RETENTION=${text(cluster, "LOG_RETENTION")}`;
   if (all <= 0.9 * disk) return ok(told);
@@ -73,47 +79,35 @@ function outlookOf(indices: Index[], disk: number, cluster: Cluster): Findings {
   };
 }
 
-function gib(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-}
-
-/** A snapshot as a repository lists it; times in ms. */
-type ListedSnapshot = { snapshot: string; state: string; start_time_in_millis: number };
-
-/**
- * Days that are over are on S3, and go from there when they are old; under a policy that was changed a moment ago
- * nothing is late yet.
- */
+/** Days that are over are on S3, and go from there when they are old; not yet under a policy that has just changed. */
 export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
-  type Changed = { last_updated_time: number };
-  const read = <T>(path: string) => readJson<T>(proxy, OPENSEARCH, path);
+  type Snapshot = { snapshot: string; state: string; start_time_in_millis: number };
+  type Policy = { last_updated_time: number };
+  const read = <T>(path: string) => askOpenSearch<T>(proxy, path);
   const list = `/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`;
-  const { snapshots } = await read<{ snapshots: ListedSnapshot[] }>(list);
-  const indices = await indicesOf(proxy);
-  const { policy } = await read<{ policy: Changed }>(`/_plugins/_ism/policies/${POLICY}`);
-  const sm = `/_plugins/_sm/policies/${SNAPSHOT_POLICY}`;
-  const { sm_policy } = await read<{ sm_policy: Changed }>(sm);
-
-  const now = Date.now();
-  const age = (ms: number) => (now - ms) / DAY;
-  const ageOf = ({ start_time_in_millis: start }: ListedSnapshot) => age(start);
-  const ages = snapshots.filter(({ state }) => state === "SUCCESS").map(ageOf);
-  const [youngest, oldest] = [Math.min(...ages), Math.max(...ages)].map((days) => days.toFixed(1));
-  const newest = snapshots.toSorted((a, b) => ageOf(a) - ageOf(b))
-    .find(({ state }) => state !== "IN_PROGRESS");
-  const late = indices.filter((index) =>
-    age(Number(index["creation.date"])) > daysOf(cluster, "LOG_RETENTION") + 1
+  const { snapshots } = await read<{ snapshots: Snapshot[] }>(list);
+  const { policy } = await read<{ policy: Policy }>(`/_plugins/_ism/policies/${POLICY}`);
+  const deletion = `/_plugins/_sm/policies/${SNAPSHOT_POLICY}`;
+  const { sm_policy } = await read<{ sm_policy: Policy }>(deletion);
+  const late = (await indicesOf(proxy)).filter((index) =>
+    ageOf(Number(index["creation.date"])) > retention(cluster, "LOG_RETENTION") + DAY
   );
-  const expired = snapshots.filter((snapshot) =>
-    ageOf(snapshot) > daysOf(cluster, "LOG_SNAPSHOT_RETENTION") + 5
-  );
+  const byAge = snapshots.map((one) => ({ ...one, age: ageOf(one.start_time_in_millis) }))
+    .sort((one, other) => one.age - other.age);
+  const newest = byAge.find(({ state }) => state !== "IN_PROGRESS");
+  const whole = byAge.filter(({ state }) => state === "SUCCESS")
+    .map(({ age }) => (age / DAY).toFixed(1));
+  const kept = retention(cluster, "LOG_SNAPSHOT_RETENTION");
+  const expired = byAge.filter(({ age }) => age > kept + 5 * DAY);
   return [
     ok(
-      ages.length === 0
+      whole.length === 0
         ? "no snapshot yet"
-        : `${ages.length} whole snapshots on S3, the newest ${youngest} and the oldest ${oldest} days old`,
+        : `${whole.length} whole snapshots on S3, the newest ${whole[0]} and the oldest ${
+          whole.at(-1)
+        } days old`,
     ),
-    late.length > 0 && age(policy.last_updated_time) > 1 && {
+    late.length > 0 && ageOf(policy.last_updated_time) > DAY && {
       what: `${late.map(({ index }) => index).join(", ")} should be on S3 and gone`,
       cause: "the snapshot fails, or the index is under no policy: see the check Log lifecycle",
       fix: "kubectl -n logging logs deploy/opensearch-exporter -c keeper",
@@ -124,7 +118,7 @@ export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
       fix: "mend what the check Log snapshots names; the keeper has it tried again by itself",
     },
     // They are deleted once a day.
-    expired.length > 0 && age(sm_policy.last_updated_time) > 2 && {
+    expired.length > 0 && ageOf(sm_policy.last_updated_time) > 2 * DAY && {
       what: `${expired.length} snapshot(s) five days older than LOG_SNAPSHOT_RETENTION`,
       cause: "the policy logs-snapshots does not delete them, or its key may not",
       fix:
@@ -132,4 +126,79 @@ export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
         "-- curl -s localhost:9200/…",
     },
   ];
+}
+
+/** Set as soon as an index is under a policy, before the first run of it. */
+const POLICY_OF_INDEX = "index.plugins.index_state_management.policy_id";
+
+/** One index of ISM's explain; `enabled` false: ISM does not look at it any more. */
+interface Managed {
+  [POLICY_OF_INDEX]?: string | null;
+  enabled?: boolean | null;
+  action?: { name: string; failed: boolean };
+  step?: { name: string };
+  info?: { message?: string; cause?: string };
+}
+
+/** Indices are under the policy, and neither it nor the deletion of snapshots has failed. */
+export async function lifecycle({ cluster, proxy }: Subject): Promise<Findings> {
+  type Run = { latest_execution?: { status: string; info?: { message?: string } } };
+  type Policies = { policies: { name: string; deletion?: Run }[] };
+  const read = <T>(path: string) => askOpenSearch<T>(proxy, path);
+  await read(`/_plugins/_ism/policies/${POLICY}`);
+  const indices = await indicesOf(proxy);
+  // Explain answers 400 while there is no index, and gives total_managed_indices beside them.
+  const explain: Record<string, Managed | number> = indices.length === 0
+    ? {}
+    : await read(`/_plugins/_ism/explain/${LOG_INDICES.join()}`);
+  // ISM takes the new indices of midnight under its policy within minutes.
+  const young = indices.filter(({ "creation.date": at }) => ageOf(Number(at)) < 15 * MINUTE)
+    .map(({ index }) => index);
+  const { policies } = await read<Policies>("/_plugins/_sm/policies/*/_explain");
+  const failed = policies.filter(({ deletion }) => deletion?.latest_execution?.status === "FAILED");
+  return [
+    Object.entries(explain).map(([index, state]) =>
+      typeof state !== "number" && !(young.includes(index) && !state[POLICY_OF_INDEX]) &&
+      indexProblem(index, state, cluster.id)
+    ),
+    policies.length === 0 && {
+      what: "no policy deletes old snapshots",
+      cause: "40-logging has not run to its end",
+      fix: `make 40-logging CLUSTER=${cluster.id}`,
+    },
+    failed.map(({ name, deletion }) => ({
+      what: `snapshot policy ${name} failed to delete: ` +
+        (deletion!.latest_execution!.info?.message ?? ""),
+      cause: "the key lacks s3:DeleteObject, or S3 was away; the next run tries again",
+      fix: "look at the check Bucket of logs above",
+    })),
+  ];
+}
+
+function indexProblem(index: string, state: Managed, id: string): Finding | undefined {
+  const { [POLICY_OF_INDEX]: policy, enabled, action, step, info } = state;
+  const said = [info?.message, info?.cause].filter(Boolean).join(": ") || "ISM does not say why";
+  const again = `make 40-logging CLUSTER=${id}`;
+  if (!policy) {
+    const what = `index ${index} is under no policy and is never deleted`;
+    return { what, cause: "it is older than the policy", fix: again };
+  }
+  if (action?.failed) {
+    return {
+      what: `index ${index} is stuck at ${action.name} (${step?.name ?? "no step"}): ${said}`,
+      cause: "S3 was away during its snapshot, or has no repository; the index is kept",
+      fix: "mend what the check Log snapshots names; the keeper has it tried again every five " +
+        "minutes. Still stuck after half an hour, it needs a person: kubectl -n logging logs " +
+        "deploy/opensearch-exporter -c keeper",
+    };
+  }
+  if (policy === POLICY && enabled !== false) return undefined;
+  return {
+    what: policy === POLICY
+      ? `index ${index} is left alone by ISM and is never deleted: ${said}`
+      : `index ${index} is under the policy ${policy}, wanted ${POLICY}`,
+    cause: "its policy was changed or deleted by hand; the keeper retries only what failed",
+    fix: `kubectl -n logging exec opensearch-0 -- curl -s -X POST ` +
+      `localhost:9200/_plugins/_ism/remove/${index}; ${again}`,
+  };
 }

@@ -1,13 +1,13 @@
 // Checks of blocks of metrics: what Prometheus has cut is in the bucket, and what is there Store can give.
-import { readJson } from "../../lib/probe/http.ts";
 import { type ClusterProxy, type Finding, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
-import { type Listed, listObjects } from "../../lib/s3/bucket.ts";
+import { shortList } from "../../lib/core/short_list.ts";
+import { readJson } from "../../lib/probe/http.ts";
+import { listObjects } from "../../lib/s3/bucket.ts";
 import { keyOf, s3Of } from "../../lib/s3/client.ts";
 import { thanosKey } from "../components/prometheus/access.ts";
 import { PROMETHEUS, valueOf } from "./metrics.ts";
-import { shortList } from "../../lib/core/short_list.ts";
 
 const HOUR = 3_600_000;
 /** Ms between two blocks at most: one is cut every two hours, the first of a Prometheus after three. */
@@ -23,6 +23,8 @@ export interface Upload {
   head?: number;
 }
 
+type Blocks = { data: { blocks: { ulid: string }[] | null } };
+
 /** Every block that Prometheus has cut is in the bucket, and the last one is not too old. */
 export async function uploads({ cluster, proxy }: Subject): Promise<Finding> {
   return uploadProblems(await uploadOf(cluster, proxy), Date.now());
@@ -30,50 +32,45 @@ export async function uploads({ cluster, proxy }: Subject): Promise<Finding> {
 
 /** The blocks of a cluster's Prometheus of the last day, and what the bucket has of them. */
 export async function uploadOf(cluster: Cluster, proxy: ClusterProxy): Promise<Upload> {
-  type Blocks = { data: { blocks: { ulid: string }[] } };
   const { data } = await readJson<Blocks>(proxy, PROMETHEUS, "/api/v1/status/tsdb/blocks");
   const head = await valueOf(proxy, "min(prometheus_tsdb_head_min_time_seconds)");
   using s3 = s3Of(cluster, { key: keyOf(cluster, thanosKey.program) });
   const bucket = text(cluster, "THANOS_BUCKET");
-  const blocks = data.blocks.filter(({ ulid }) => madeAt(ulid) > Date.now() - LOOKBACK)
-    .map(async ({ ulid }) => {
-      const [meta] = await listObjects(s3, bucket, `${ulid}/meta.json`);
-      return { ulid, uploaded: meta?.at };
-    });
-  return { blocks: await Promise.all(blocks), head: head && head * 1000 };
+  const recent = (data.blocks ?? []).filter(({ ulid }) => madeAt(ulid) > Date.now() - LOOKBACK);
+  const blocks = await Promise.all(recent.map(async ({ ulid }) => {
+    const [meta] = await listObjects(s3, bucket, `${ulid}/meta.json`);
+    return { ulid, uploaded: meta?.at };
+  }));
+  return { blocks, head: head && head * 1000 };
 }
 
-/** Blocks that wait, and a last one that is too old. */
+/** Blocks that wait, or a last one that is too old. */
 export function uploadProblems({ blocks, head = 0 }: Upload, now: number): Finding {
+  const ago = (time: number) => `${((now - time) / HOUR).toFixed(1)} h`;
+  const logs = "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0";
   const waiting = blocks.filter(({ uploaded }) => uploaded === undefined);
   if (waiting.length > 0) {
     const oldest = Math.min(...waiting.map(({ ulid }) => madeAt(ulid)));
     return {
       what: `${waiting.length} blocks of Prometheus are not in the bucket, the oldest since ` +
-        hours(now - oldest),
+        ago(oldest),
       cause: "the sidecar is down, S3 is away, its certificate is not trusted, or the key lacks " +
         "s3:PutObject; what is not uploaded within PROMETHEUS_RETENTION is lost",
-      fix: "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0 " +
-        "-c thanos-sidecar | grep -i err",
+      fix: `${logs} -c thanos-sidecar | grep -i err`,
     };
   }
   const last = Math.max(...blocks.map(({ uploaded }) => uploaded!));
-  if (now - last <= LATEST) return ok(`the last block was uploaded ${hours(now - last)} ago`);
+  if (now - last <= LATEST) return ok(`the last block was uploaded ${ago(last)} ago`);
   if (blocks.length === 0 && now - head <= LATEST) {
-    return ok(`no block yet: the samples are ${hours(now - head)} old`);
+    return ok(`no block yet: the samples are ${ago(head)} old`);
   }
   return {
     what: blocks.length === 0
       ? "Prometheus has cut no block for a day, so none is uploaded"
-      : `the last block was uploaded ${hours(now - last)} ago, one is due every two hours`,
+      : `the last block was uploaded ${ago(last)} ago, one is due every two hours`,
     cause: "Prometheus scrapes nothing, or cannot write blocks: its volume is full",
-    fix: "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0 -c prometheus " +
-      "| grep -i 'block\\|err'",
+    fix: `${logs} -c prometheus | grep -i 'block\\|err'`,
   };
-}
-
-function hours(ms: number): string {
-  return `${(ms / HOUR).toFixed(1)} h`;
 }
 
 const BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -85,12 +82,7 @@ function madeAt(ulid: string): number {
 
 /** Every block of the bucket is in a shard of Store. */
 export async function stored({ cluster, proxy }: Subject): Promise<Finding> {
-  type Blocks = { data: { blocks: { ulid: string }[] | null } };
-  using s3 = s3Of(cluster, { key: keyOf(cluster, thanosKey.program) });
-  const objects = await listObjects(s3, text(cluster, "THANOS_BUCKET"));
-  // What is newer a shard need not have seen yet.
-  const seconds = durationSeconds(text(cluster, "STORE_SYNC_INTERVAL")) + 120;
-  const wanted = wholeBlocks(objects, Date.now() - seconds * 1000);
+  const wanted = await wholeBlocks(cluster);
   const shards = Array.from({ length: number(cluster, "STORE_REPLICAS") }, (_, index) => (
     { kind: "pods" as const, namespace: "monitoring", name: `thanos-store-${index}`, port: 10902 }
   ));
@@ -120,13 +112,13 @@ export async function stored({ cluster, proxy }: Subject): Promise<Finding> {
   return ok(`all ${wanted.length} blocks of the bucket are in Store`);
 }
 
-/** Blocks that were whole in the bucket by then (ms), and that nobody has marked for deletion. */
-function wholeBlocks(objects: Listed[], until: number): string[] {
-  const files = objects.map(({ key, at }) => ({ ulid: key.slice(0, 26), file: key.slice(26), at }))
-    .filter(({ ulid }) => /^\w{26}$/.test(ulid));
-  const deleted = new Set(
-    files.filter(({ file }) => file === "/deletion-mark.json").map(({ ulid }) => ulid),
-  );
-  return files.filter(({ file, at }) => file === "/meta.json" && at <= until)
-    .map(({ ulid }) => ulid).filter((ulid) => !deleted.has(ulid));
+/** Blocks that are whole in the bucket for so long that a shard has seen them, and not marked for deletion. */
+async function wholeBlocks(cluster: Cluster): Promise<string[]> {
+  using s3 = s3Of(cluster, { key: keyOf(cluster, thanosKey.program) });
+  const files = await listObjects(s3, text(cluster, "THANOS_BUCKET"));
+  const seconds = durationSeconds(text(cluster, "STORE_SYNC_INTERVAL")) + 120;
+  const keys = new Set(files.map(({ key }) => key));
+  return files.filter(({ key, at }) =>
+    /^\w{26}\/meta\.json$/.test(key) && at <= Date.now() - seconds * 1000
+  ).map(({ key }) => key.slice(0, 26)).filter((ulid) => !keys.has(`${ulid}/deletion-mark.json`));
 }

@@ -4,10 +4,10 @@ import { certificatesIn } from "../../lib/config/certificates.ts";
 import { fail, type Findings, hidden, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
-import { TARGET } from "../../lib/probe/check.ts";
-import { contextServers } from "../../lib/kube/target.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
+import { contextServers } from "../../lib/kube/target.ts";
+import { TARGET } from "../../lib/probe/check.ts";
 
 /** A certificate: whose it is, and who makes a new one. */
 interface Dated {
@@ -20,32 +20,47 @@ const HOUR = 3600 * 1000, DAY = 24 * HOUR;
 
 /** What the S3 server shows, and the CA by which it is known. */
 export async function s3Certificate({ cluster, when }: Subject): Promise<Findings> {
-  const shown = await handshake(new URL(text(cluster, "S3_ENDPOINT")), ExitCode.service);
-  const server = { whose: "the certificate of the S3 server", shown };
+  const server = {
+    whose: "the certificate of the S3 server",
+    shown: await handshake(new URL(text(cluster, "S3_ENDPOINT")), ExitCode.service),
+    fix: "give the S3 server a new one from its CA",
+  };
   const authorities = certificatesIn(cluster.s3Ca ?? "").map((shown) => ({
     whose: "the CA of the S3 (S3_CA_FILE)",
     shown,
     fix: "put the new CA beside the old one, then make all: pods restart with it",
   }));
-  const again = "give the S3 server a new one from its CA";
-  return judgeCertificates([{ ...server, fix: again }, ...authorities], when);
+  return judgeCertificates([server, ...authorities], when);
 }
 
-/** The kubeconfig's own. */
-export const clientCertificate = onTheWay(clientCertificates);
+/** The kubeconfig's own; none where it holds a token or calls a plugin. */
+export const clientCertificate = onTheWay(async (cluster) => {
+  const view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
+  const { users } = JSON.parse(await kubectl(view, { cluster, seconds: 15 }));
+  // Others of the file are the CAs that have signed it.
+  const [own] = certificatesIn(atob(users?.[0]?.user?.["client-certificate-data"] ?? ""));
+  return [`the client certificate of context ${text(cluster, "KUBE_CONTEXT")}`, own];
+});
 
-/** What the API server shows. */
-export const apiCertificate = onTheWay(apiCertificates);
+/** What the API server shows; nothing without TLS. */
+export const apiCertificate = onTheWay(async (_, server) => {
+  const url = new URL(server);
+  const shown = url.protocol === "https:" ? await handshake(url) : undefined;
+  return ["the certificate of the API server", shown];
+});
 
 /** Without a context there is no way to a cluster that could be looked at. */
-function onTheWay(read: (cluster: Cluster) => Promise<Dated[]>) {
+function onTheWay(
+  read: (cluster: Cluster, server: string) => Promise<[whose: string, shown?: X509Certificate]>,
+) {
   return async ({ cluster, when }: Subject): Promise<Findings> => {
-    if (when === "before") {
-      const servers = await contextServers(cluster).catch(() => undefined);
-      const isThere = servers?.get(text(cluster, "KUBE_CONTEXT"));
-      if (!isThere) return hidden(`not looked at: see ${TARGET}`);
-    }
-    return judgeCertificates(await read(cluster), when);
+    const servers = await contextServers(cluster).catch(() => undefined);
+    const server = servers?.get(text(cluster, "KUBE_CONTEXT"));
+    if (!server) return hidden(`not looked at: see ${TARGET}`);
+    const [whose, shown] = await read(cluster, server);
+    const fix = `on ${text(cluster, "NODE_IP")}: minikube start renews it; ` +
+      "then take its kubeconfig again";
+    return judgeCertificates(shown ? [{ whose, shown, fix }] : [], when);
   };
 }
 
@@ -70,49 +85,20 @@ export function judgeCertificates(all: Dated[], when: Subject["when"], now = Dat
   });
 }
 
-/** The kubeconfig's own; none where it holds a token or calls a plugin. */
-async function clientCertificates(cluster: Cluster): Promise<Dated[]> {
-  const view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
-  const { users } = JSON.parse(await kubectl(view, { cluster, seconds: 15 }));
-  const data: string = users?.[0]?.user?.["client-certificate-data"] ?? "";
-  const whose = `the client certificate of context ${text(cluster, "KUBE_CONTEXT")}`;
-  // Others of the file are the CAs that have signed it.
-  const own = certificatesIn(atob(data)).slice(0, 1);
-  return own.map((shown) => ({ whose, shown, fix: renewal(cluster) }));
-}
-
-/** What the API server shows; nothing without TLS. */
-async function apiCertificates(cluster: Cluster): Promise<Dated[]> {
-  const server = (await contextServers(cluster)).get(text(cluster, "KUBE_CONTEXT")) ?? "";
-  const url = new URL(server);
-  if (url.protocol !== "https:") return [];
-  const shown = await handshake(url);
-  return [{ whose: "the certificate of the API server", shown, fix: renewal(cluster) }];
-}
-
-function renewal(cluster: Cluster): string {
-  return `on ${text(cluster, "NODE_IP")}: minikube start renews it; then take its kubeconfig again`;
-}
-
-/**
- * The certificate that a server shows, whoever has signed it: nothing is sent there.
- * @throws {DeployError} `exitCode` (5) when there is none within twenty seconds.
- */
+/** What a server shows, whoever has signed it. @throws {DeployError} `exitCode` where that is nothing. */
 async function handshake(
   { hostname, port }: URL,
   exitCode: number = ExitCode.unreachable,
 ): Promise<X509Certificate> {
   const at = port || "443";
-  try {
-    // We may be too busy with rendering to see an answer of long ago.
-    const shown = await shownCertificate(hostname, Number(at), { seconds: 20 });
-    return new X509Certificate(shown.raw);
-  } catch (error) {
+  // We may be too busy with rendering to see an answer of long ago.
+  const shown = await shownCertificate(hostname, Number(at), { seconds: 20 }).catch((error) => {
     throw new DeployError(`Cannot see the certificate of ${hostname}:${at}`, {
       exitCode,
       where: messageOf(error),
       fix:
         `check that a server with TLS answers there: openssl s_client -connect ${hostname}:${at}`,
     });
-  }
+  });
+  return new X509Certificate(shown.raw);
 }

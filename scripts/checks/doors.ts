@@ -1,24 +1,31 @@
 // Checks of the doors: before a deploy names, NodePorts and the controller; after it every Ingress, from this
 // machine, by host name on the NodePorts.
 import { X509Certificate } from "node:crypto";
-import { request } from "node:http";
-import { isFor } from "../../lib/config/certificates.ts";
-import { fail, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
-import { type Cluster, number, text } from "../../lib/core/cluster.ts";
-import { shownCertificate } from "../../lib/io/tls.ts";
-import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
 import { lookup } from "node:dns/promises";
+import { once } from "node:events";
+import { get } from "node:http";
+import { text as textOf } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pruneCommand } from "../../lib/apply/prune.ts";
-import { ExitCode } from "../../lib/core/error.ts";
+import { isFor } from "../../lib/config/certificates.ts";
+import {
+  fail,
+  type Finding,
+  type Findings,
+  note,
+  ok,
+  type Subject,
+  warn,
+} from "../../lib/core/check.ts";
+import { type Cluster, number, text } from "../../lib/core/cluster.ts";
+import { ExitCode, messageOf } from "../../lib/core/error.ts";
+import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
+import { shownCertificate } from "../../lib/io/tls.ts";
 import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
 
 const PATIENCE = 10_000;
 /** The controller's own words for a program that is away. */
 const AWAY = [502, 503, 504];
-/** What both controllers serve, by field or by the annotation that was there before it. */
-const CLASS = "nginx";
-const OLD_CLASS = "kubernetes.io/ingress.class";
 const ANNOTATIONS = "nginx.ingress.kubernetes.io/";
 
 /** What came back for the front page of a host; `status` 0: nothing, and `body` says why. */
@@ -29,9 +36,7 @@ export async function doors({ cluster, objects }: Subject): Promise<Findings> {
   if (text(cluster, "INGRESS") === "existing") return note("not looked at: INGRESS=existing");
   const stranger = await frontPage(`no-such-host.${text(cluster, "DOMAIN")}`, cluster);
   const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
-  const problems = ingresses.map(async (ingress) =>
-    doorProblem(ingress, await frontPage(hostOf(ingress), cluster), stranger)
-  );
+  const problems = ingresses.map((ingress) => doorProblem(ingress, cluster, stranger));
   return [
     await Promise.all(problems),
     await certificateProblems(cluster, ingresses.map(hostOf)),
@@ -42,11 +47,11 @@ function hostOf({ spec }: Manifest): string {
   return spec.rules[0].host;
 }
 
-/** What is wrong with the answer of a host; `stranger` is the answer to a host that nobody serves. */
-function doorProblem(ingress: Manifest, answer: Answer, stranger: Answer): Findings {
+/** What is wrong with a door; `stranger` is the answer for a host that nobody serves. */
+async function doorProblem(ingress: Manifest, cluster: Cluster, stranger: Answer) {
   const host = hostOf(ingress);
   const { namespace, name, annotations } = ingress.metadata;
-  const { status, body } = answer;
+  const { status, body } = await frontPage(host, cluster);
   const unknown = status === 404 && stranger.status === 404 && body === stranger.body;
   if (status === 0 || unknown || AWAY.includes(status)) {
     return {
@@ -65,22 +70,17 @@ function doorProblem(ingress: Manifest, answer: Answer, stranger: Answer): Findi
   };
 }
 
-function frontPage(host: string, cluster: Cluster): Promise<Answer> {
-  return new Promise((resolve) => {
-    const call = request({
-      host: text(cluster, "NODE_IP"),
-      port: number(cluster, "HTTP_NODE_PORT"),
-      path: "/",
-      headers: { host },
-      timeout: PATIENCE,
-    }, async (answer) => {
-      const body = await answer.setEncoding("utf8").reduce((all, part) => all + part, "");
-      resolve({ status: answer.statusCode ?? 0, body });
-    });
+/** Not by fetch, which takes no header Host. */
+async function frontPage(host: string, cluster: Cluster): Promise<Answer> {
+  try {
+    const at = { host: text(cluster, "NODE_IP"), port: number(cluster, "HTTP_NODE_PORT") };
+    const call = get({ ...at, headers: { host }, timeout: PATIENCE });
     call.on("timeout", () => call.destroy(new Error("no answer in 10 s")));
-    call.on("error", ({ message }) => resolve({ status: 0, body: message }));
-    call.end();
-  });
+    const [answer] = await once(call, "response");
+    return { status: answer.statusCode, body: await textOf(answer) };
+  } catch (error) {
+    return { status: 0, body: messageOf(error) };
+  }
 }
 
 /** What is wrong with the certificate on HTTPS_NODE_PORT; only with INGRESS_TLS. */
@@ -109,16 +109,15 @@ async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<F
 }
 
 /** NodePorts of the steps that a Service of somebody else holds: a deploy would be refused (4). */
-export async function ports({ cluster, objects }: Subject): Promise<Findings> {
+export async function ports({ cluster, objects }: Subject): Promise<Finding> {
   const services = await objectsEverywhere(cluster, "services");
   const wanted = (await objects()).filter(({ kind }) => kind === "Service").flatMap((service) =>
-    nodePorts(service).map((port) => ({ port, id: idOf(service) }))
+    nodePorts(service).map((port) => ({ port, id: nameOf(service) }))
   );
   if (wanted.length === 0) return ok("the steps open none here");
   const taken = wanted.flatMap(({ port, id }) =>
-    services.map((live) => ({ ...live, kind: "Service" }))
-      .filter((live) => idOf(live) !== id && nodePorts(live).includes(port))
-      .map(({ metadata }) => `${port} by ${metadata.namespace}/${metadata.name}`)
+    services.filter((live) => nameOf(live) !== id && nodePorts(live).includes(port))
+      .map((live) => `${port} by ${nameOf(live)}`)
   );
   if (taken.length === 0) return ok(`${wanted.map(({ port }) => port).join(", ")} free or ours`);
   return fail(
@@ -133,11 +132,15 @@ function nodePorts({ spec }: Manifest): number[] {
   return (spec?.ports ?? []).flatMap(({ nodePort }: { nodePort?: number }) => nodePort ?? []);
 }
 
+function nameOf({ metadata: { namespace, name } }: Manifest): string {
+  return `${namespace}/${name}`;
+}
+
 /**
- * A controller that is not ours under the names of ours, or ours that others have changed since: Minikube's addon,
- * most of the time. Else what a change of INGRESS needs.
+ * A controller under the names of ours that is not ours, or not any more: Minikube's addon, most of the time. Else what
+ * a change of INGRESS needs.
  */
-export async function controller({ cluster }: Subject): Promise<Findings> {
+export async function controller({ cluster }: Subject): Promise<Finding> {
   const kind = text(cluster, "INGRESS");
   if (kind === "existing") return ok("INGRESS=existing: the cluster's own controller");
   const live = await liveObjects(cluster, "deployments.apps", "ingress-nginx");
@@ -153,39 +156,38 @@ export async function controller({ cluster }: Subject): Promise<Findings> {
     );
   }
   const [own, other] = kind === "traefik" ? [traefik, nginx] : [nginx, traefik];
-  if (other && isOurs(other)) return handover(cluster, kind, other.metadata.name);
-  return ok(`INGRESS=${kind}: ${own ? "ours runs" : "nothing in its way"}`);
-}
-
-/** What the change to this controller needs while the one before is there: it gets other people's Ingresses, too. */
-async function handover(cluster: Cluster, kind: string, before: string): Promise<Findings> {
-  const gone = pruneCommand(cluster.id);
-  const foreign = (await objectsEverywhere(cluster, "ingresses.networking.k8s.io")).filter((one) =>
-    !isOurs(one) && CLASS === (one.spec?.ingressClassName ?? one.metadata.annotations?.[OLD_CLASS])
-  );
+  if (!other || !isOurs(other)) {
+    return ok(`INGRESS=${kind}: ${own ? "ours runs" : "nothing in its way"}`);
+  }
+  const before = other.metadata.name, gone = pruneCommand(cluster.id);
+  // Both serve this class, by the field or by the annotation that was there before it.
+  const classOf = ({ metadata, spec }: Manifest) =>
+    spec?.ingressClassName ?? metadata.annotations?.["kubernetes.io/ingress.class"];
+  const foreign = (await objectsEverywhere(cluster, "ingresses.networking.k8s.io"))
+    .filter((one) => !isOurs(one) && classOf(one) === "nginx");
   if (foreign.length === 0) {
     return note(`INGRESS=${kind} takes over class, ports and Ingresses of ${before}: ${gone}`);
   }
-  const names = foreign.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
+  const names = foreign.map(nameOf).join(", ");
   return warn(
-    `INGRESS=${kind} takes over from ${before}, also Ingresses of others: ${names.join(", ")}`,
+    `INGRESS=${kind} takes over from ${before}, also Ingresses of others: ${names}`,
     `see whether ${kind} knows their annotations ${ANNOTATIONS}…, then ${gone}`,
   );
 }
 
-const systemLookup = async (host: string) => {
+async function systemLookup(host: string): Promise<string> {
   const late = sleep(5000).then(() => Promise.reject(new Error("no answer within 5 s")));
   return (await Promise.race([lookup(host, { family: 4 }), late])).address;
-};
+}
 
 /** Whether every host of an Ingress leads to the node, seen from this machine. */
 export async function names(
   { cluster, objects }: Subject,
-  find: (host: string) => Promise<string> = systemLookup,
-): Promise<Findings> {
+  find = systemLookup,
+): Promise<Finding> {
   const address = text(cluster, "NODE_IP");
-  const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
-  const rules: { host: string }[] = ingresses.flatMap(({ spec }) => spec.rules);
+  const rules: { host: string }[] = (await objects()).filter(({ kind }) => kind === "Ingress")
+    .flatMap(({ spec }) => spec.rules);
   const hosts = new Set(rules.map(({ host }) => host));
   const found = await Promise.all([...hosts].map(async (host) => (
     { host, at: await find(host).catch(() => undefined) }

@@ -1,8 +1,9 @@
 // Checks of Grafana: people can log in, and its data sources answer.
 import { readJson } from "../../lib/probe/http.ts";
 import type { Findings, Subject } from "../../lib/core/check.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { GRAFANA, logIn } from "../components/prometheus/login.ts";
+
+const LOGS = "kubectl -n monitoring logs deploy/kube-prometheus-stack-grafana";
 
 /** Its database works, and admin's password is the one of the settings. */
 export async function login({ cluster, proxy }: Subject): Promise<Findings> {
@@ -12,7 +13,7 @@ export async function login({ cluster, proxy }: Subject): Promise<Findings> {
     database !== "ok" && {
       what: `Grafana's database is ${database}`,
       cause: "its volume is full, or was mounted twice",
-      fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-grafana | grep -i database",
+      fix: `${LOGS} | grep -i database`,
     },
     status === 401 && {
       what: "Grafana refuses admin with GRAFANA_ADMIN_PASSWORD",
@@ -23,7 +24,7 @@ export async function login({ cluster, proxy }: Subject): Promise<Findings> {
     status !== 200 && status !== 401 && {
       what: `Grafana answers a login with ${status}: ${words}`,
       cause: "it starts still, or too many logins failed (wait five minutes)",
-      fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-grafana",
+      fix: LOGS,
     },
   ];
 }
@@ -33,11 +34,8 @@ export async function dashboards({ cluster, proxy }: Subject): Promise<Findings>
   type DataSource = { uid: string; name: string; type: string };
   const { status, cookie } = await logIn(proxy, cluster);
   if (status !== 200) {
-    throw new DeployError("Cannot look at Grafana's data sources: the login failed", {
-      exitCode: ExitCode.service,
-      where: `${status} of /login`,
-      fix: "see the check Grafana login",
-    });
+    const what = `Grafana's data sources cannot be looked at: ${status} of /login`;
+    return { what, fix: "see the check Grafana login" };
   }
   const headers = { cookie };
   const all = await readJson<DataSource[]>(proxy, GRAFANA, "/api/datasources", { headers });
@@ -57,12 +55,12 @@ export async function dashboards({ cluster, proxy }: Subject): Promise<Findings>
     found.length === 0 && {
       what: "Grafana has no dashboards",
       cause: "the folder of the provider is empty, or two dashboards share a uid or title",
-      fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-grafana | grep -i provision",
+      fix: `${LOGS} | grep -i provision`,
     },
     sources.length === 0 && {
       what: "Grafana has no data source of type prometheus",
       cause: "its provisioning file is not mounted or not valid",
-      fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-grafana | grep -i datasource",
+      fix: `${LOGS} | grep -i datasource`,
     },
     await Promise.all(answers),
   ];

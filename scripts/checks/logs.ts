@@ -1,17 +1,15 @@
-// Checks of log lines on their way: one that is written now is found, and every stream flows.
+// Checks of log lines and events on their way: one that is made now is stored, and every stream flows.
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readJson } from "../../lib/probe/http.ts";
-import { type ClusterProxy, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
+import { unready } from "../../lib/apply/readiness.ts";
+import { type Finding, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { idOf } from "../../lib/core/object.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { unready } from "../../lib/apply/readiness.ts";
-import { OPENSEARCH } from "../components/logging/access.ts";
+import { runName } from "../../lib/probe/job.ts";
+import { EVENTS } from "../components/logging/documents.ts";
 import { growthOf } from "./metrics.ts";
-
-/** Seconds until a line must be found: Fluent Bit sends every 5 s, an index shows it after 10 s. */
-const MARKER_PATIENCE = 90;
+import { askOpenSearch } from "./opensearch.ts";
 
 /** A line of a log as it is stored. */
 export interface StoredLine {
@@ -22,60 +20,51 @@ export interface StoredLine {
 
 type Hits = { hits: { total: { value: number }; hits: { _source: StoredLine }[] } };
 
+/** Asks once in `pause` ms until there is an answer; undefined where none came in so many `seconds`. */
+async function within<T>(
+  seconds: number,
+  ask: (second: number) => Promise<T | undefined>,
+  pause = 1000,
+): Promise<T | undefined> {
+  for (let second = 0; second <= seconds; second++, await sleep(pause)) {
+    const answer = await ask(second);
+    if (answer !== undefined) return answer;
+  }
+}
+
+/** Seconds until a line must be found: Fluent Bit sends every 5 s, an index shows it after 10 s. */
+const LINE_PATIENCE = 90;
+
 /** A pod writes a line that nobody has written before, and it is found under its origin. */
 export async function marker(subject: Subject): Promise<Findings> {
   const { cluster, proxy } = subject;
   const id = randomUUID().replaceAll("-", ""); // one word for the analyzer
   const written = Date.now();
-  const pod = await write(`verify-marker ${id}`, cluster);
-  const line = await lineWith(id, proxy, written + MARKER_PATIENCE * 1000);
+  // Into the log of a container that is there anyway.
+  const write = `echo "verify-marker ${id}" >/proc/1/fd/1; echo "$HOSTNAME"`;
+  const pod = ["deploy/opensearch-exporter", "--namespace", "logging", "--container", "keeper"];
+  const name = (await kubectl(["exec", ...pod, "--", "sh", "-c", write], { cluster })).trim();
+  const path = `/logs-k8s-*/_search?q=${encodeURIComponent(`log:${id}`)}`;
+  const line = await within(LINE_PATIENCE, async () => {
+    const { hits } = await askOpenSearch<Hits>(proxy, path);
+    return hits.hits[0]?._source;
+  });
   if (!line) return await missingProblem(subject);
   const seconds = ((Date.now() - written) / 1000).toFixed(0);
   return [
     ok(`a line was found ${seconds} s after it was written`),
-    markerProblems(line, pod, written, cluster),
+    markerProblems(line, name, written, cluster),
   ];
 }
 
-/** Into the log of a container that is there anyway, nothing is made for it; gives its pod. */
-async function write(line: string, cluster: Cluster): Promise<string> {
-  const shell = ["sh", "-c", `echo "${line}" >/proc/1/fd/1; echo "$HOSTNAME"`];
-  const pod = ["deploy/opensearch-exporter", "--namespace", "logging", "--container", "keeper"];
-  return (await kubectl(["exec", ...pod, "--", ...shell], { cluster })).trim();
-}
-
-/** The line with this word as soon as it is there; undefined after `until` (ms). */
-async function lineWith(
-  id: string,
-  proxy: ClusterProxy,
-  until: number,
-): Promise<StoredLine | undefined> {
-  const path = `/logs-k8s-*/_search?q=${encodeURIComponent(`log:${id}`)}`;
-  for (;;) {
-    const { hits } = await readJson<Hits>(proxy, OPENSEARCH, path);
-    const line = hits.hits[0]?._source;
-    if (line || Date.now() > until) return line;
-    await sleep(1000);
-  }
-}
-
-/** Why the Fluent Bit with this id is not ready, one line for each reason. */
-export async function unreadyReader({ cluster, objects }: Subject, id: string): Promise<string[]> {
-  return await unready(cluster, (await objects()).filter((one) => idOf(one) === id));
-}
-
 /** Why a marker was not found, by what Fluent Bit is at. */
-export async function missingProblem(subject: Subject): Promise<Findings> {
-  const { proxy } = subject;
+export async function missingProblem(subject: Subject): Promise<Finding> {
+  const what = `a line written by a pod was not found within ${LINE_PATIENCE} s`;
   const waiting = await unreadyReader(subject, "DaemonSet/node-agents/fluent-bit");
+  if (waiting) return { what, ...waiting };
   const counter = 'fluentbit_output_retries_total{job="fluent-bit"}';
-  const retries = await growthOf(proxy, counter, "5m") ?? 0;
-  const what = `a line written by a pod was not found within ${MARKER_PATIENCE} s`;
+  const retries = await growthOf(subject.proxy, counter, "5m") ?? 0;
   const logs = "kubectl -n node-agents logs ds/fluent-bit --tail=50";
-  if (waiting.length > 0) {
-    const cause = `Fluent Bit is not ready: ${waiting.join("; ")}`;
-    return { what, cause, fix: "kubectl -n node-agents get pods,events | grep fluent-bit" };
-  }
   if (retries > 0) {
     const cause =
       "lines wait on the node, none is lost while LOG_BUFFER lasts: OpenSearch refused " +
@@ -86,6 +75,15 @@ export async function missingProblem(subject: Subject): Promise<Findings> {
     "Fluent Bit runs and none of its deliveries failed: it does not read this pod's file, " +
     "is behind with reading, or OpenSearch refused the line for good (the check Dropped logs)";
   return { what, cause, fix: logs };
+}
+
+/** Why what a collector should have read is not stored, where it is not ready. */
+async function unreadyReader({ cluster, objects }: Subject, id: string) {
+  const [, namespace, name] = id.split("/");
+  const waiting = await unready(cluster, (await objects()).filter((one) => idOf(one) === id));
+  if (waiting.length === 0) return undefined;
+  const cause = `${name} is not ready: ${waiting.join("; ")}`;
+  return { cause, fix: `kubectl -n ${namespace} get pods,events | grep ${name}` };
 }
 
 /** What is wrong with a line as it is stored, of that pod and time (ms). */
@@ -120,6 +118,54 @@ export function markerProblems(
   ];
 }
 
+/** Seconds until an event must be there: it is sent every second, and a watch that has ended is begun anew after 5 s. */
+const EVENT_PATIENCE = 30;
+
+/** An event about its collector, which is taken away again, is stored under its own id; `pause` between looks in ms. */
+export async function events(subject: Subject, pause = 1000): Promise<Finding> {
+  const { cluster, proxy } = subject;
+  const [kind, namespace, name] = ["Deployment", "logging", "fluent-bit-events"] as const;
+  const time = new Date().toISOString().replace(/\.\d+/, ""); // Kubernetes has whole seconds here
+  const event = {
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: { name: runName("verify"), namespace },
+    involvedObject: { apiVersion: "apps/v1", kind, namespace, name },
+    type: "Normal",
+    reason: "Verified",
+    message: "50-verify looks for this event among the logs",
+    source: { component: "thanos-multi-cluster" },
+    firstTimestamp: time,
+    lastTimestamp: time,
+    count: 1,
+  };
+  const input = JSON.stringify(event);
+  const made = await kubectl(["create", "-f", "-", "-o", "json"], { cluster, input });
+  const { uid, resourceVersion } = JSON.parse(made).metadata;
+  const _index = EVENTS.replace("*", time.slice(0, 10).replaceAll("-", "."));
+  // By its id it is there at once; a search would find it seconds later.
+  const docs = [{ _index, _id: `${uid}-${resourceVersion}` }];
+  type Answer = { docs: [{ found?: boolean }] };
+  try {
+    const stored = await within(EVENT_PATIENCE, async (second) => {
+      const { docs: [{ found }] } = await askOpenSearch<Answer>(proxy, "/_mget", { docs });
+      return found ? ok(`an event was stored ${second} s after it was made`) : undefined;
+    }, pause);
+    if (stored) return stored;
+    return {
+      what: `an event was not stored within ${EVENT_PATIENCE} s`,
+      cause: `${name} is ready all the same when it may not list events (http_status=403 in its ` +
+        "log), or does not reach the API server (upstream connection), or OpenSearch refuses it",
+      fix: `kubectl -n ${namespace} logs deploy/${name} --tail=50`,
+      ...await unreadyReader(subject, `${kind}/${namespace}/${name}`),
+    };
+  } finally {
+    // What stays is forgotten after an hour.
+    const words = ["delete", "event", event.metadata.name, "-n", namespace];
+    await kubectl(words, { cluster }).catch(() => {});
+  }
+}
+
 /** Inputs of Fluent Bit that feed the indices of lines, as its metrics name them. */
 const INPUTS: Record<string, string> = {
   "logs-k8s-*": "tail_containers",
@@ -130,12 +176,8 @@ const INPUTS: Record<string, string> = {
 export async function fresh({ cluster, proxy }: Subject): Promise<Findings> {
   const recent = { range: { "@timestamp": { gte: "now-5m" } } };
   const search = async (indices: string, body: Record<string, unknown>) => {
-    const init = {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ track_total_hits: true, ...body }),
-    };
-    return (await readJson<Hits>(proxy, OPENSEARCH, `/${indices}/_search`, init)).hits;
+    const whole = { track_total_hits: true, ...body };
+    return (await askOpenSearch<Hits>(proxy, `/${indices}/_search`, whole)).hits;
   };
   const streams = Object.entries(INPUTS).map(async ([indices, names]): Promise<Findings> => {
     const inputs = `fluentbit_input_records_total{name=~"${names}"}`;
@@ -149,12 +191,11 @@ export async function fresh({ cluster, proxy }: Subject): Promise<Findings> {
     const last = newest.hits[0]?._source["@timestamp"];
     // At night nothing may be written; then there is nothing to store.
     if (read === 0 && last) return note(`nothing is written to ${indices} since ${last}`);
+    const lines = `${Math.ceil(read)} lines for ${indices}`;
     return {
       what: read === 0
         ? `no line was ever stored in ${indices}`
-        : `Fluent Bit has read ${
-          Math.ceil(read)
-        } lines for ${indices} in 5 minutes, none is stored`,
+        : `Fluent Bit has read ${lines} in 5 minutes, none is stored`,
       cause: "Fluent Bit does not run, finds no files, or OpenSearch refuses its lines",
       fix: "kubectl -n node-agents logs ds/fluent-bit",
     };

@@ -1,13 +1,23 @@
-// Checks of Longhorn, where it is ours.
-import { type Finding, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
+// Checks of storage: the default class, and of Longhorn, where it is ours, the backups.
+import {
+  type Finding,
+  type Findings,
+  hidden,
+  hiddenBy,
+  note,
+  ok,
+  type Subject,
+  warn,
+} from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { daysBetween } from "../../lib/core/cron.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
+import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 import { backupTargetMissing } from "../components/longhorn/ladder.ts";
 import { claimOf, isChosen } from "../components/longhorn/backups.ts";
 import { LONGHORN_NAMESPACE } from "../components/longhorn/objects.ts";
-import { claimsOf } from "./disk.ts";
+import { claimsOf } from "./room.ts";
 
 const HOUR = 3_600_000, DAY = 24 * HOUR;
 
@@ -87,4 +97,31 @@ export async function backups({ cluster, objects }: Subject): Promise<Findings> 
       };
     }),
   ];
+}
+
+/** The default class: before a deploy nothing takes it over, after one it is ours. One of the site's own need not be it. */
+export async function defaultClass({ cluster, when }: Subject): Promise<Finding> {
+  const why = when === "after" ? hiddenBy(cluster) : undefined;
+  if (why) return hidden(why);
+  const classes = await storageClasses(cluster);
+  const wanted = text(cluster, "STORAGE_CLASS");
+  const defaults = defaultClasses(classes);
+  const seen = `default: ${defaults.join(" and ") || "none"}`;
+  const addon = classes.find(({ metadata, provisioner }) =>
+    provisioner === "k8s.io/minikube-hostpath" && metadata.name !== wanted
+  );
+  if (when === "before" && addon) {
+    const { name } = addon.metadata;
+    return warn(
+      `Minikube's class ${name} is there and takes over at every minikube start; ${seen}`,
+      "minikube addons disable default-storageclass",
+    );
+  }
+  const fine = defaults.length === 1 && defaults[0] === wanted;
+  if (when === "before" || fine || text(cluster, "STORAGE") === "existing") return ok(seen);
+  return {
+    what: `${seen}, wanted only ${wanted}`,
+    cause: "Minikube switched its own class on again, or 10-longhorn has not run to its end",
+    fix: `make 10-longhorn CLUSTER=${cluster.id}`,
+  };
 }

@@ -1,13 +1,15 @@
-// What Prometheus and its like are asked, and checks that are one question: it must have an answer.
-import { readJson } from "../../lib/probe/http.ts";
+// What Prometheus, its like and Alertmanager are asked, and the checks that are one question to them.
 import {
   type ClusterProxy,
   type Finding,
   type Findings,
+  note,
   type ServicePort,
   type Subject,
   warn,
 } from "../../lib/core/check.ts";
+import { text } from "../../lib/core/cluster.ts";
+import { readJson } from "../../lib/probe/http.ts";
 
 /** The Prometheus of the cluster itself. */
 export const PROMETHEUS = {
@@ -64,9 +66,8 @@ export async function groupsOf(proxy: ClusterProxy, service: ServicePort): Promi
 
 /** A check that fails with `problem` unless the expression has a value. */
 function answered(expression: string, problem: Finding) {
-  return async ({ proxy }: Subject): Promise<Findings> => {
-    return await valueOf(proxy, expression) === undefined && problem;
-  };
+  return async ({ proxy }: Subject): Promise<Findings> =>
+    await valueOf(proxy, expression) === undefined && problem;
 }
 
 /** The Compactor works and has not halted (it stays Ready when it has). */
@@ -83,30 +84,42 @@ export const indexed = answered('opensearch_cluster_health_status{color="green"}
   fix: "kubectl -n logging get pods; look at the check OpenSearch above",
 });
 
-/** What a program counts that should never be lost, and how it is told. */
+/** A counter of what should never be lost; `lost` says how many were, and when. */
 interface Loss {
   counter: string;
   program: string;
-  /** So many, hours ago. */
-  before: (count: number) => string;
-  /** So many, in the last 15 minutes. */
-  lately: (count: number) => string;
+  lost: (count: number, when: string) => string;
   cause: string;
   fix: string;
 }
 
 /** Nothing was lost in the last minutes; what was earlier is gone, and somebody should know. */
-export async function lossesOf(proxy: ClusterProxy, loss: Loss): Promise<Findings> {
-  const { counter, program, cause, fix } = loss;
-  const [lately, before = 0] = await Promise.all([
-    growthOf(proxy, counter, "15m"),
-    growthOf(proxy, counter, "6h"),
-  ]);
-  if (lately === 0) return before > 0 && warn(loss.before(Math.ceil(before)), fix);
-  const what = lately === undefined
-    ? `Prometheus has no metrics of ${program}`
-    : loss.lately(Math.ceil(lately));
-  return { what, cause, fix };
+async function lossesOf(
+  proxy: ClusterProxy,
+  { counter, program, lost, cause, fix }: Loss,
+): Promise<Findings> {
+  const [lately, before = 0] = await Promise.all(
+    ["15m", "6h"].map((time) => growthOf(proxy, counter, time)),
+  );
+  if (lately === undefined) return { what: `Prometheus has no metrics of ${program}`, cause, fix };
+  if (lately > 0) return { what: lost(Math.ceil(lately), "in the last 15 minutes"), cause, fix };
+  return before > 0 && warn(lost(Math.ceil(before), "hours ago"), fix);
+}
+
+/** What Alertmanager sends is taken by the receiver. */
+export async function notifications({ cluster, proxy }: Subject): Promise<Findings> {
+  return [
+    text(cluster, "ALERT_WEBHOOK_URL") === "" &&
+    note("alerts are sent nowhere: no ALERT_WEBHOOK_URL"),
+    await lossesOf(proxy, {
+      counter: "alertmanager_notifications_failed_total",
+      program: "Alertmanager",
+      lost: (count, when) => `${count} notifications have failed ${when}: nobody was told`,
+      cause: "what listens at ALERT_WEBHOOK_URL is away, refuses them, or is not reached from pods",
+      fix: "kubectl -n monitoring logs alertmanager-kube-prometheus-stack-alertmanager-0 " +
+        "-c alertmanager | grep -i notify",
+    }),
+  ];
 }
 
 /** The collectors by their jobs: what they collect, and where they run. */
@@ -122,11 +135,50 @@ export async function dropped({ proxy }: Subject): Promise<Findings> {
       lossesOf(proxy, {
         counter: `fluentbit_output_dropped_records_total{job="${program}"}`,
         program,
-        before: (count) => `${program} dropped ${count} ${what} hours ago`,
-        lately: (count) => `${program} has dropped ${count} ${what} in the last 15 minutes`,
+        lost: (count, when) => `${program} has dropped ${count} ${what} ${when}`,
         cause: "OpenSearch refuses them (mapping, disk), or its own buffer is full",
         fix: `kubectl ${place}`,
       })
     ),
   );
+}
+
+/** The Alertmanager of the cluster itself. */
+export const ALERTMANAGER = {
+  namespace: "monitoring",
+  name: "kube-prometheus-stack-alertmanager",
+  port: 9093,
+};
+
+/** One of `/api/v2/alerts`; `suppressed`: silenced, or inhibited by another. */
+export interface Alert {
+  labels: Record<string, string>;
+  annotations: { summary?: string; runbook_url?: string };
+  startsAt: string;
+  status: { state: "active" | "suppressed" | "unprocessed" };
+}
+
+/** Every alert that Alertmanager has. */
+export async function alertsOf(proxy: ClusterProxy): Promise<Alert[]> {
+  return await readJson<Alert[]>(proxy, ALERTMANAGER, "/api/v2/alerts");
+}
+
+/** The always-firing Watchdog has arrived; one replica alone is "disabled", and well. */
+export async function alertmanager({ proxy }: Subject): Promise<Findings> {
+  type Status = { cluster: { status: "ready" | "settling" | "disabled" } };
+  const { cluster } = await readJson<Status>(proxy, ALERTMANAGER, "/api/v2/status");
+  const alerts = await alertsOf(proxy);
+  return [
+    cluster.status === "settling" && {
+      what: "Alertmanager still looks for its peers",
+      cause: "it has just started, or a peer is away",
+      fix: "kubectl -n monitoring get pods -l app.kubernetes.io/name=alertmanager",
+    },
+    !alerts.some(({ labels }) => labels.alertname === "Watchdog") && {
+      what: "Alertmanager has no Watchdog: no alert of Prometheus arrives there",
+      cause: "the rules are not loaded, or spec.alerting of Prometheus names another Service",
+      fix: "look at /api/v1/alertmanagers of kube-prometheus-stack-prometheus, then " +
+        "make 20-prometheus",
+    },
+  ];
 }

@@ -1,10 +1,18 @@
-// What the facts of a node mean: for every cluster, and for Longhorn.
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+// What the facts of a node mean: for every cluster, for OpenSearch, and for Longhorn.
+import {
+  fail,
+  type Finding,
+  type Findings,
+  hidden,
+  ok,
+  type Subject,
+  warn,
+} from "../../lib/core/check.ts";
+import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { factsOf, type NodeFacts, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
-import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
-
-type Judge = (facts: NodeFacts, cluster: Cluster) => Finding;
+import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { clock, factsOf, type NodeFacts, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
+import { inGi } from "./room.ts";
 
 /** The nodes themselves: that there are some, and that they can be looked at. */
 export async function nodes(subject: Subject): Promise<Finding> {
@@ -16,8 +24,8 @@ export async function nodes(subject: Subject): Promise<Finding> {
 }
 
 /** A check that judges every node; several nodes are told apart where something is wrong. */
-export function onNodes(judge: Judge) {
-  return async (subject: Subject): Promise<Finding | Finding[]> => {
+export function onNodes(judge: (facts: NodeFacts, cluster: Cluster) => Finding) {
+  return async (subject: Subject): Promise<Findings> => {
     const facts = await factsOf(subject).catch(() => []);
     if (facts.length === 0) return hidden(UNKNOWN_NODES);
     return facts.map((node) => {
@@ -28,11 +36,94 @@ export function onNodes(judge: Judge) {
   };
 }
 
-/** Smallest values that OpenSearch, Fluent Bit and the rest of the pods are content with. */
-const MAP_COUNT = 262_144, INSTANCES = 512, WATCHES = 65_536;
+type Pod = {
+  hostNetwork?: boolean;
+  containers?: { ports?: { hostPort?: number; containerPort: number }[] }[];
+};
+
+/** Ports of the node that a pod listens on. */
+function portsOf({ hostNetwork, containers = [] }: Pod = {}): number[] {
+  return containers.flatMap(({ ports = [] }) => ports)
+    .flatMap(({ hostPort, containerPort }) => hostNetwork ? containerPort : hostPort ?? []);
+}
+
+/** Ports of the node itself that pods of the steps want, and a process or somebody else's pod holds. */
+export async function hostPorts(subject: Subject): Promise<Finding> {
+  const facts = await factsOf(subject).catch(() => []);
+  if (facts.length === 0) return hidden(UNKNOWN_NODES);
+  const wanted = (await subject.objects()).flatMap(({ metadata: { namespace, name }, spec }) =>
+    portsOf(spec?.template?.spec).map((port) => ({ port, workload: `${namespace}/${name}` }))
+  );
+  const pods = await objectsEverywhere(subject.cluster, "pods");
+  const taken = facts.flatMap(({ node, listens }) =>
+    wanted.filter(({ port }) => listens.includes(port)).flatMap(({ port, workload }) => {
+      const holders = pods.filter(({ spec, status }) =>
+        spec.nodeName === node && portsOf(spec).includes(port) &&
+        status?.containerStatuses?.every(({ ready }: { ready: boolean }) => ready)
+      ).map(({ metadata: { namespace, name } }) => `${namespace}/${name}`);
+      if (holders.some((name) => name.startsWith(`${workload}-`))) return [];
+      const by = holders.length > 0 ? `the pod ${holders.join(", ")}` : "a process of the node";
+      return [`${port} of ${node} by ${by}`];
+    })
+  );
+  const seen = [...new Set(wanted.map(({ port }) => port))].join(", ");
+  if (taken.length === 0) return ok(seen ? `${seen} free or ours` : "the steps want none here");
+  return fail(
+    `taken: ${taken.join("; ")}`,
+    "see who listens: ss -ltnp on the node; for 9100 most often its own node_exporter: " +
+      "systemctl disable --now prometheus-node-exporter node_exporter",
+    ExitCode.refused,
+  );
+}
+
+/** A firewall of the node cuts pods from each other unless it is told of them. */
+export function firewall({ node, firewall }: NodeFacts, cluster: Cluster): Finding {
+  if (!firewall) return ok("neither firewalld nor ufw");
+  const ports = ["HTTP_NODE_PORT", "HTTPS_NODE_PORT", "SIDECAR_NODE_PORT"]
+    .map((name) => `${number(cluster, name)}/tcp`);
+  const opened = firewall === "ufw"
+    ? [...ports.map((port) => `ufw allow ${port}`), "ufw default allow routed"]
+    : [
+      ...ports.map((port) => `firewall-cmd --permanent --add-port=${port}`),
+      "firewall-cmd --permanent --zone=trusted --add-source=PODS (the CIDR of pods)",
+      "firewall-cmd --reload",
+    ];
+  return warn(
+    `${firewall} is active: it may cut pods from the API server, from each other and from people`,
+    `on ${node}: systemctl disable --now ${firewall}, or open what is needed: ${opened.join("; ")}`,
+  );
+}
+
+/** A search domain that answers for every name leads pods astray: they try it before the name as it is. */
+export function searchDomains({ node, wildcards }: NodeFacts): Finding {
+  if (wildcards.length === 0) return ok("no search domain answers for every name");
+  return warn(
+    `the search domain ${wildcards.join(", ")} answers for every name: pods reach the wrong host`,
+    `on ${node}: take it out of the line search of /etc/resolv.conf (or of the kubelet's ` +
+      "resolvConf), or its wildcard out of DNS; then restart the pods",
+  );
+}
+
+/** The kubelet evicts pods below this share of free space, where it watches the disk. */
+const EVICTED = 0.15;
+/** What the images of all steps take, roughly, and the least with which anything can start. */
+const IMAGES = 10 * 2 ** 30, LEAST = 2 ** 30;
+
+/** The disk of images and containers, which may be another than that of volumes. */
+export function imageRoom(facts: NodeFacts): Finding {
+  const { node, imagesPath, imagesBytes, imagesFreeBytes: free } = facts;
+  const seen = `${imagesPath}: ${inGi(free)} free of ${inGi(imagesBytes)}`;
+  const fix = `on ${node}: a larger disk there, or another place (data-root of Docker, root of ` +
+    "containerd); remove images that nobody uses: crictl rmi --prune";
+  if (!(free >= LEAST)) return fail(`no room for images: ${seen}`, fix);
+  if (free < Math.max(IMAGES, EVICTED * imagesBytes)) {
+    return warn(`little room for images: ${seen}`, fix);
+  }
+  return ok(seen);
+}
 
 /** Kernel settings for what the steps want to run. */
-export async function kernel(subject: Subject): Promise<Finding | Finding[]> {
+export async function kernel(subject: Subject): Promise<Findings> {
   // OpenSearch maps its files into memory unless it is told not to.
   const maps = (await subject.objects()).some(({ data }) =>
     data?.["opensearch.yml"] && !/node\.store\.allow_mmap: false/.test(data["opensearch.yml"])
@@ -40,13 +131,13 @@ export async function kernel(subject: Subject): Promise<Finding | Finding[]> {
   return await onNodes((facts) => sysctls(facts, { maps }))(subject);
 }
 
-/** Kernel settings; `maps` tells whether OpenSearch maps its files into memory. */
+/** Kernel settings, the least that pods are content with; `maps` tells whether OpenSearch maps its files into memory. */
 export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Finding {
   const { mapCount, inotifyInstances, inotifyWatches } = facts;
   const settings = [
-    { name: "vm.max_map_count", is: mapCount, wanted: maps ? MAP_COUNT : 0 },
-    { name: "fs.inotify.max_user_instances", is: inotifyInstances, wanted: INSTANCES },
-    { name: "fs.inotify.max_user_watches", is: inotifyWatches, wanted: WATCHES },
+    { name: "vm.max_map_count", is: mapCount, wanted: maps ? 262_144 : 0 },
+    { name: "fs.inotify.max_user_instances", is: inotifyInstances, wanted: 512 },
+    { name: "fs.inotify.max_user_watches", is: inotifyWatches, wanted: 65_536 },
   ];
   const low = settings.filter(({ is, wanted }) => is < wanted);
   if (low.length === 0) {
@@ -115,19 +206,6 @@ export function cgroup({ node, cgroup }: NodeFacts): Finding {
   );
 }
 
-/** More is a warning; from the second on S3 refuses every request. */
-const SKEW = 5, SKEW_REFUSED = 15 * 60;
-
-/** A clock against the one of this machine; `ahead` in seconds. */
-export function clock(whose: string, ahead: number, fix: string): Finding {
-  const off = Math.abs(ahead);
-  const seen = off < 1
-    ? `${whose} as here`
-    : `${whose} ${off.toFixed(0)} s ${ahead > 0 ? "ahead of" : "behind"} this machine`;
-  if (off > SKEW_REFUSED) return fail(seen, fix, ExitCode.prerequisite);
-  return off > SKEW ? warn(seen, fix) : ok(seen);
-}
-
 /** The clock of a node, and whether somebody keeps it right. */
 export function nodeClock({ node, ahead, timeSync }: NodeFacts): Finding {
   const fix = `on ${node}: install chrony, systemctl enable --now chronyd; compare with: date -u`;
@@ -135,10 +213,7 @@ export function nodeClock({ node, ahead, timeSync }: NodeFacts): Finding {
   return row.state === "ok" && timeSync ? ok(`${row.what}, kept by ${timeSync}`) : row;
 }
 
-/**
- * Refuses nodes that cannot attach Longhorn's volumes, before anything is applied there.
- * @throws {DeployError} exit 3 with every node, what it lacks and the commands that repair it.
- */
+/** Refuses nodes (exit 3) that cannot attach Longhorn's volumes, with what each lacks and the commands that repair it. */
 export async function refuseUnfitNodes(
   cluster: Cluster,
   say?: (text: string) => void,

@@ -1,11 +1,12 @@
 // Facts of the nodes themselves, which no API tells: read by one short pod on each, a Job that the
 // cluster removes by itself when we cannot.
 import { readFile } from "node:fs/promises";
+import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
-import type { Subject } from "../../lib/core/check.ts";
-import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
 import { type Manifest, withValue } from "../../lib/core/object.ts";
+import { sideBySide } from "../../lib/io/side_by_side.ts";
+import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
 import { readJob, runName } from "../../lib/probe/job.ts";
 import { renderFile } from "../../lib/render/render.ts";
 
@@ -19,8 +20,7 @@ export function factsOf({ cluster, once, say }: Subject): Promise<NodeFacts[]> {
 
 /**
  * The facts of every Linux node that is ready.
- * @throws {DeployError} exit 3 when a pod cannot tell them, a {@link SlowError} when it has not yet after two
- * minutes.
+ * @throws {DeployError} exit 3 when a pod cannot tell them, a {@link SlowError} when it has not after two minutes.
  */
 export async function nodeFacts(
   cluster: Cluster,
@@ -31,7 +31,7 @@ export async function nodeFacts(
     .filter((node) => conditionOf(node, "Ready")?.status === "True")
     .map(({ metadata }) => metadata.name);
   const script = await readFile(projectPath("scripts/checks/node.sh"), "utf8");
-  const looks = await Promise.allSettled(nodes.map(async (node) => {
+  return await sideBySide(nodes, nodes.length, async (node) => {
     const from = Date.now(), job = factsJob(cluster, runName("preflight"), node, script);
     const answer = await readJob(cluster, job, { does: "looks at the node", say })
       .catch((error) => {
@@ -39,10 +39,6 @@ export async function nodeFacts(
         throw error instanceof SlowError ? error : unseen(error.where);
       });
     return parseFacts(node, answer, { from, to: Date.now() });
-  }));
-  return looks.map((look) => {
-    if (look.status === "rejected") throw look.reason;
-    return look.value;
   });
 }
 
@@ -65,12 +61,11 @@ function unseen(where: string[]): DeployError {
   });
 }
 
-/** What node.sh found on a node; sizes in bytes. */
+/** What node.sh found on a node; sizes in bytes, and NaN where it found no number. */
 export type NodeFacts = ReturnType<typeof parseFacts>;
 
 /**
- * Reads the lines of node.sh; `from` and `to` (as of `Date.now()`) are when the pod was asked for and
- * when its answer was there.
+ * Reads the lines of node.sh; the pod was asked for at `from`, and its answer was there at `to` (ms).
  * @throws {DeployError} exit 3 when the answer is cut short.
  */
 export function parseFacts(
@@ -105,16 +100,14 @@ export function parseFacts(
     multipathd: yes("multipathd"),
     /** Program that keeps the clock right. */
     timeSync: facts.get("time_sync"),
-    /** New mounts of the node spread into pods. */
     mountsShared: yes("mounts_shared"),
     /** Of the disk of LONGHORN_DATA_PATH. */
     diskBytes: bytes("disk_kib"),
     diskFreeBytes: bytes("disk_free_kib"),
-    /** TCP ports that something listens on. */
+    /** TCP ports. */
     listens: words("listens").map(Number),
-    /** A firewall that is switched on. */
     firewall: facts.get("firewall"),
-    /** Search domains of its names that answer for every name. */
+    /** Search domains that answer for every name. */
     wildcards: words("wildcards"),
     /** Where its container runtime keeps images and containers, and that disk. */
     imagesPath: of("images_path"),
@@ -130,4 +123,17 @@ export function parseFacts(
 export function aheadOf(time: number, from: number, to: number): number {
   if (time + 1 < from / 1000) return time - from / 1000;
   return time > to / 1000 ? time - to / 1000 : 0;
+}
+
+/** More is a warning; from the second on S3 refuses every request. */
+const SKEW = 5, SKEW_REFUSED = 15 * 60;
+
+/** A clock against the one of this machine; `ahead` in seconds. */
+export function clock(whose: string, ahead: number, fix: string): Finding {
+  const off = Math.abs(ahead);
+  const seen = off < 1
+    ? `${whose} as here`
+    : `${whose} ${off.toFixed(0)} s ${ahead > 0 ? "ahead of" : "behind"} this machine`;
+  if (off > SKEW_REFUSED) return fail(seen, fix, ExitCode.prerequisite);
+  return off > SKEW ? warn(seen, fix) : ok(seen);
 }

@@ -1,38 +1,21 @@
-// The S3 server from this machine: keys and buckets, with nothing made and nothing written.
+// The S3 server: its clock, keys and buckets from here, with nothing made there, and from inside; then by writing.
 import type { Cluster } from "../../lib/core/cluster.ts";
-import { type S3Key, s3Of, siteKey } from "../../lib/s3/client.ts";
-import { s3Refusal } from "../../lib/s3/errors.ts";
-import { reachFromInside } from "../components/minio/inside.ts";
-import { type Bucket, bucketsOf } from "../components/minio/buckets.ts";
-import { clock } from "./node.ts";
-import { aheadOf } from "./node_facts.ts";
 import { type Check, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import type { S3KeyHolder } from "../../lib/deploy/step.ts";
 import { probeBucket } from "../../lib/s3/bucket.ts";
-
-/** What the server said about the bucket of a program. */
-interface BucketAnswer {
-  bucket: string;
-  there: boolean;
-  /** Seconds by which the server's clock is ahead of ours. */
-  ahead: number;
-  /** Setting of a key that the server refuses, though the site's own key is good. */
-  refused?: string;
-}
-
-function asked({ cluster, once }: Subject): Promise<BucketAnswer[]> {
-  const ask = () => bucketsOf(cluster).map((bucket) => askBucket(cluster, bucket));
-  return once("buckets", () => Promise.all(ask()));
-}
+import { s3Of, siteKey } from "../../lib/s3/client.ts";
+import { s3Refusal } from "../../lib/s3/errors.ts";
+import { type Bucket, bucketsOf } from "../components/minio/buckets.ts";
+import { reachFromInside } from "../components/minio/inside.ts";
+import { aheadOf, clock } from "./node_facts.ts";
 
 /** Buckets and keys, as they are seen from this machine. */
 export async function s3FromHere(subject: Subject): Promise<Finding> {
   const answers = await asked(subject);
-  const missing = answers.filter(({ there }) => !there).map(({ bucket }) => bucket).join(", ");
-  const seen = [
-    answers.filter(({ there }) => there).map(({ bucket }) => bucket).join(", "),
-    missing && `${missing} not yet (00-minio makes them)`,
-  ].filter(Boolean).join("; ");
+  const { yes = [], no = [] } = Object.groupBy(answers, ({ there }) => there ? "yes" : "no");
+  const [made, missing] = [yes, no].map((some) => some.map(({ bucket }) => bucket).join(", "));
+  const seen = [made, missing && `${missing} not yet (00-minio makes them)`].filter(Boolean)
+    .join("; ");
   const refused = answers.flatMap(({ refused = [] }) => refused).join(", ");
   if (!refused) return ok(seen);
   return warn(
@@ -58,25 +41,30 @@ export async function s3FromInside(subject: Subject): Promise<Finding> {
   return ok("pods list every bucket");
 }
 
+function asked({ cluster, once }: Subject) {
+  const ask = () => bucketsOf(cluster).map((bucket) => askBucket(cluster, bucket));
+  return once("buckets", () => Promise.all(ask()));
+}
+
 /**
- * Asks for one object of the bucket.
+ * Whether the bucket is there, and the seconds by which the server's clock is ahead of ours; `refused` is the setting
+ * of a key that it refuses though the site's own is good: 00-minio makes such users where it may.
  * @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket".
  */
-async function askBucket(cluster: Cluster, bucket: Bucket): Promise<BucketAnswer> {
+async function askBucket(cluster: Cluster, bucket: Bucket) {
   const own = bucket.key, site = siteKey(cluster);
   return await ask(cluster, bucket, own).catch(async (error) => {
     if (own.setting === site.setting) throw error;
-    // 00-minio makes such users where it may; when the site's key fails as well, it is not about them.
-    const answer = await ask(cluster, bucket, site).catch(() => Promise.reject(error));
-    return { ...answer, refused: own.setting };
+    return await ask(cluster, bucket, site, own.setting).catch(() => Promise.reject(error));
   });
 }
 
 async function ask(
   cluster: Cluster,
   { name: bucket, folder }: Bucket,
-  key: S3Key,
-): Promise<BucketAnswer> {
+  key: Bucket["key"],
+  refused?: string,
+) {
   using s3 = s3Of(cluster, { key });
   const call = { bucket, what: `look at bucket "${bucket}"`, action: "s3:ListBucket" };
   const query = `list-type=2&max-keys=1&prefix=${folder}`;
@@ -84,7 +72,7 @@ async function ask(
   const there = answer.status === 200;
   if (!there && answer.status !== 404) throw s3Refusal(s3, call, answer);
   const date = Date.parse(answer.headers.get("date") ?? "") / 1000;
-  return { bucket, there, ahead: aheadOf(date, answer.sentAt.getTime(), Date.now()) };
+  return { bucket, there, ahead: aheadOf(date, answer.sentAt.getTime(), Date.now()), refused };
 }
 
 /** The check that its bucket takes, gives back, lists and deletes an object; a refusal is thrown. */

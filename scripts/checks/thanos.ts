@@ -11,8 +11,7 @@ import {
   readStores,
   whyMissing,
 } from "../components/thanos/stores.ts";
-import { type Alert, alertsOf } from "./alertmanager.ts";
-import { ask, groupsOf } from "./metrics.ts";
+import { type Alert, alertsOf, ask, groupsOf } from "./metrics.ts";
 import { failingRules } from "./prometheus.ts";
 
 /** The Ruler of the central cluster. */
@@ -89,10 +88,7 @@ export async function globalRules({ objects, proxy }: Subject): Promise<Findings
   ];
 }
 
-/**
- * No critical alert fires that is not silenced; those that no rule of the objects makes are a note, and so are those
- * about an edge that nobody has deployed, and about stand-ins.
- */
+/** No critical alert of ours fires that is not silenced; one about what is not there, or not ours, is a note. */
 export async function criticalAlerts(subject: Subject): Promise<Findings> {
   const { cluster, objects, proxy } = subject;
   const excused = cluster.role === "central" ? (await seenByQuery(subject)).excused : [];
@@ -114,9 +110,7 @@ export async function criticalAlerts(subject: Subject): Promise<Findings> {
     Object.entries(others).map(([place, those]) =>
       note(`${[...new Set(those.map(({ labels }) => labels.alertname))].join(", ")}: ${place}`)
     ),
-    ours.map((
-      { labels, annotations: { summary = "", runbook_url }, startsAt },
-    ) => ({
+    ours.map(({ labels, annotations: { summary = "", runbook_url }, startsAt }) => ({
       what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${summary}`,
       cause: "what the alert says; Alertmanager forgets it a few minutes after that is mended",
       fix: runbook_url ? runbookAt(runbook_url, cluster) : "look at it in Alertmanager",
@@ -124,7 +118,7 @@ export async function criticalAlerts(subject: Subject): Promise<Findings> {
   ];
 }
 
-/** Names of the alerts that the rules of these objects make: Prometheus' own, and the Ruler's. */
+/** The alerts that Prometheus' rules and the Ruler's make. */
 function alertNames(objects: Manifest[]): Set<string> {
   const groups = objects.flatMap((object) =>
     object.kind === "PrometheusRule" ? object.spec.groups : rulerGroups([object])

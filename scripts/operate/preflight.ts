@@ -18,11 +18,19 @@ import {
   verdictsOf,
 } from "../../lib/probe/check.ts";
 import { STEPS } from "../steps.ts";
-import { rights, target, tools } from "../checks/access.ts";
-import { room } from "../checks/capacity.ts";
+import { nodeAddress, rights, target, tools } from "../checks/access.ts";
 import { apiCertificate, clientCertificate } from "../checks/certificates.ts";
-import { firewall, hostPorts, imageRoom, nodeAddress, searchDomains } from "../checks/host.ts";
-import { cgroup, nodeClock, nodes, onNodes } from "../checks/node.ts";
+import {
+  cgroup,
+  firewall,
+  hostPorts,
+  imageRoom,
+  nodeClock,
+  nodes,
+  onNodes,
+  searchDomains,
+} from "../checks/node.ts";
+import { room } from "../checks/room.ts";
 
 /** Of the machine and the cluster as a whole; the steps bring their own. */
 export const CHECKS_BEFORE: Check[] = [

@@ -13,7 +13,7 @@ import { connect } from "../../lib/kube/target.ts";
 import { print, Report, table } from "../../lib/io/report.ts";
 import { replicasOf } from "../components/longhorn/limits.ts";
 import { type Backup, backupsOf, restoreVolume } from "../components/longhorn/restore.ts";
-import { inGi } from "../checks/disk.ts";
+import { inGi } from "../checks/room.ts";
 
 const USAGE =
   "[CLAIM=monitoring/data] [BACKUP=backup-1a2b] [AS=data-old] restore-volume.ts CLUSTER";

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { Event } from "kubernetes-models/v1";
 import { type Finding, findingsOf } from "../../lib/core/check.ts";
-import { events } from "../../scripts/checks/events.ts";
+import { events } from "../../scripts/checks/logs.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl, listOf } from "../support/fake_kubectl.ts";
 import { subjectWith } from "../support/subject.ts";

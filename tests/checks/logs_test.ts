@@ -1,14 +1,13 @@
 // The verdicts of 50-verify on log lines, over answers in the shape that OpenSearch gives them.
 import assert from "node:assert/strict";
 import { type Finding, findingsOf } from "../../lib/core/check.ts";
-import { archive, headroom } from "../../scripts/checks/archive.ts";
+import { archive, headroom, lifecycle } from "../../scripts/checks/archive.ts";
 import {
   marker,
   markerProblems,
   missingProblem,
   type StoredLine,
 } from "../../scripts/checks/logs.ts";
-import { lifecycle } from "../../scripts/checks/opensearch.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { answering, found, subjectWith } from "../support/subject.ts";
 import { fakeKubectl, listOf } from "../support/fake_kubectl.ts";

@@ -16,7 +16,9 @@ import { enforcerOf, policiesEnforced } from "../../scripts/components/network/c
 import { controller, names, ports } from "../../scripts/checks/doors.ts";
 import {
   cgroup,
-  clock,
+  firewall,
+  hostPorts,
+  imageRoom,
   iscsi,
   kernel,
   mounts,
@@ -24,23 +26,31 @@ import {
   nodeClock,
   onNodes,
   refuseUnfitNodes,
+  searchDomains,
   sysctls,
 } from "../../scripts/checks/node.ts";
-import { aheadOf, type NodeFacts, nodeFacts, parseFacts } from "../../scripts/checks/node_facts.ts";
-import { demandsOf, requestsOf, room, roomOn } from "../../scripts/checks/capacity.ts";
+import {
+  aheadOf,
+  clock,
+  type NodeFacts,
+  nodeFacts,
+  parseFacts,
+} from "../../scripts/checks/node_facts.ts";
+import {
+  claimsOf,
+  demandsOf,
+  disks,
+  judgeDisks,
+  requestsOf,
+  room,
+  roomOn,
+} from "../../scripts/checks/room.ts";
 import { exitCodeOfRows, type Row, tableOf } from "../../lib/probe/check.ts";
 import { ensureBucket } from "../../lib/s3/bucket.ts";
 import { s3Of } from "../../lib/s3/client.ts";
 import { s3Clock, s3FromHere } from "../../scripts/checks/s3.ts";
-import {
-  firewall,
-  hostPorts,
-  imageRoom,
-  nodeAddress,
-  searchDomains,
-} from "../../scripts/checks/host.ts";
-import { judgeKubectl } from "../../scripts/checks/access.ts";
-import { claimsOf, defaultClass, disks, judgeDisks } from "../../scripts/checks/disk.ts";
+import { judgeKubectl, nodeAddress } from "../../scripts/checks/access.ts";
+import { defaultClass } from "../../scripts/checks/longhorn.ts";
 import {
   apiCertificate,
   clientCertificate,

@@ -15,8 +15,7 @@ import { guard } from "./guard.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
 
 export { QUERY };
-export { ALERTMANAGER } from "../../scripts/checks/alertmanager.ts";
-export { PROMETHEUS } from "../../scripts/checks/metrics.ts";
+export { ALERTMANAGER, PROMETHEUS } from "../../scripts/checks/metrics.ts";
 
 /** All clusters of the site, with the settings that the commands of this run use. */
 export const fleet = await loadFleet();

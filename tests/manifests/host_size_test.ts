@@ -2,8 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { projectPath } from "../../lib/core/cluster.ts";
-import { demandsOf } from "../../scripts/checks/capacity.ts";
-import { claimsOf } from "../../scripts/checks/disk.ts";
+import { claimsOf, demandsOf } from "../../scripts/checks/room.ts";
 import { type Rendered, renderedFleet } from "../support/rendered_fixture.ts";
 
 /** One node whose cores count nothing, so that Longhorn's share of them is none. */

@@ -5,7 +5,7 @@ import {
   backupGroup,
   backupJobs,
 } from "../../../scripts/components/longhorn/backups.ts";
-import { claimsOf } from "../../../scripts/checks/disk.ts";
+import { claimsOf } from "../../../scripts/checks/room.ts";
 import { prometheus } from "../../../scripts/20-prometheus.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf } from "../../support/fake_kubectl.ts";
