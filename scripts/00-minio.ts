@@ -2,7 +2,7 @@
 // every program's key works, from here and from inside the cluster. Safe to run again, and for all
 // clusters at once.
 import "./needs.ts";
-import { s3Certificate } from "./checks/certificates.ts";
+import { s3Certificate } from "./checks/access.ts";
 import { s3Clock, s3FromHere, s3FromInside } from "./checks/s3.ts";
 import { BEFORE, BY_POD, hiddenBy } from "../lib/core/check.ts";
 import { probeBucket } from "../lib/s3/bucket.ts";

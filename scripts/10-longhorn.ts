@@ -43,8 +43,8 @@ export const longhorn = step({
     { ...BY_POD, name: "Mount propagation", hop: "node -> pods", run: onNodes(mounts) },
     { ...BY_POD, name: "Multipath", hop: "node -> volumes", run: onNodes(multipath) },
     {
+      ...LIVE,
       when: "both",
-      needs: "cluster",
       name: "Default StorageClass",
       hop: "claims -> provisioner",
       run: defaultClass,

@@ -4,10 +4,9 @@
 import "./needs.ts";
 import { alertmanager, notifications } from "./checks/metrics.ts";
 import { uploads } from "./checks/blocks.ts";
-import { dashboards, login } from "./checks/grafana.ts";
 import { BY_API, LIVE } from "../lib/core/check.ts";
 import { bucketOf } from "./checks/s3.ts";
-import { rules, targets } from "./checks/prometheus.ts";
+import { dashboards, login, rules, targets } from "./checks/prometheus.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
 import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";

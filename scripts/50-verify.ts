@@ -3,11 +3,11 @@
 import "./needs.ts";
 import type { Inventory } from "../lib/apply/inventory.ts";
 import { type Check, checksOf, type Subject } from "../lib/core/check.ts";
-import { type Cluster, text } from "../lib/core/cluster.ts";
+import { text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { durationSeconds } from "../lib/core/quantity.ts";
 import { desiredOf, step } from "../lib/deploy/step.ts";
-import { apiCertificate, clientCertificate } from "./checks/certificates.ts";
+import { apiCertificate, clientCertificate } from "./checks/access.ts";
 import { claims, existing, readyObjects } from "./checks/objects.ts";
 import { verifyBy } from "./checks/run.ts";
 import { STEPS } from "./steps.ts";
@@ -27,21 +27,15 @@ export function checksOfCluster(inventory: Inventory): Check[] {
   ];
 }
 
-/**
- * Right after a deploy, discovery and first scrapes take their time: in ms, shared by all checks. A rate
- * needs two scrapes, and an alert on it two evaluations more.
- */
-function patienceOf(cluster: Cluster): number {
-  return Math.max(180, 60 + 4 * durationSeconds(text(cluster, "SCRAPE_INTERVAL"))) * 1000;
-}
-
 export const verify = step({
   name: "50-verify",
   afterFleet: true,
   objects: () => Promise.resolve([]),
   async run(context) {
     const { cluster } = context;
-    const deadline = Date.now() + patienceOf(cluster);
+    // Discovery takes its time after a deploy; a rate needs two scrapes, and an alert on it two evaluations more.
+    const seconds = Math.max(180, 60 + 4 * durationSeconds(text(cluster, "SCRAPE_INTERVAL")));
+    const deadline = Date.now() + seconds * 1000;
     const checks = checksOf(STEPS, cluster, "after", checksOfCluster(context.inventory));
     await verifyBy(checks, context, () => deadline, () => desiredOf(STEPS, cluster));
   },

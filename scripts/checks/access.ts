@@ -1,27 +1,22 @@
-// This machine, its access to the cluster, and the address at which people find the node.
+// Access: this machine's tools, its way to the cluster with the certificates on it, and people's way to the node.
+import { X509Certificate } from "node:crypto";
 import { $ } from "zx";
-import {
-  fail,
-  type Finding,
-  type Findings,
-  note,
-  ok,
-  type Subject,
-  warn,
-} from "../../lib/core/check.ts";
-import { list, text } from "../../lib/core/cluster.ts";
-import { ExitCode } from "../../lib/core/error.ts";
+import { certificatesIn } from "../../lib/config/certificates.ts";
+import { fail, type Finding, hidden, note, ok, type Subject, warn } from "../../lib/core/check.ts";
+import { type Cluster, list, text } from "../../lib/core/cluster.ts";
+import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { isEverywhere, isWithin } from "../../lib/core/network.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
+import { shownCertificate } from "../../lib/io/tls.ts";
 import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
-import { connect } from "../../lib/kube/target.ts";
+import { connect, contextServers } from "../../lib/kube/target.ts";
 import { minorOf, OLDEST } from "../../lib/kube/version.ts";
 import { TARGET } from "../../lib/probe/check.ts";
 
 /** kubectl against the server, and the shell that everything is started with. */
-export async function tools({ cluster }: Subject): Promise<Findings> {
+export async function tools({ cluster }: Subject): Promise<Finding[]> {
   const client = await kubectlVersion();
   // Another row says why a server does not answer.
   const server = await kubectl(["get", "--raw", "/version"], { cluster, seconds: 10 })
@@ -76,10 +71,7 @@ export async function rights({ cluster }: Subject): Promise<Finding> {
   );
 }
 
-/**
- * NODE_IP, to which names lead and which policies allow, is the address of one node; one that none has may belong to
- * a balancer. Of several nodes NODE_NETWORKS has all.
- */
+/** NODE_IP, to which names lead and which policies allow, is that of one node; NODE_NETWORKS has those of all nodes. */
 export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
   const wanted = text(cluster, "NODE_IP");
   const nodes = await objectsEverywhere(cluster, "nodes");
@@ -114,4 +106,102 @@ export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
     `${names} all say that ${wanted} is theirs`,
     "give every node an address of its own (kubelet --node-ip), and NODE_IP the one that names lead to",
   );
+}
+
+/** A certificate: whose it is, and who makes a new one. */
+interface Dated {
+  whose: string;
+  shown: Pick<X509Certificate, "validFrom" | "validTo">;
+  fix: string;
+}
+
+const HOUR = 3600 * 1000, DAY = 24 * HOUR;
+
+/** What the S3 server shows, and the CA by which it is known. */
+export async function s3Certificate({ cluster, when }: Subject): Promise<Finding[]> {
+  const server = {
+    whose: "the certificate of the S3 server",
+    shown: await handshake(new URL(text(cluster, "S3_ENDPOINT")), ExitCode.service),
+    fix: "give the S3 server a new one from its CA",
+  };
+  const authorities = certificatesIn(cluster.s3Ca ?? "").map((shown) => ({
+    whose: "the CA of the S3 (S3_CA_FILE)",
+    shown,
+    fix: "put the new CA beside the old one, then make all: pods restart with it",
+  }));
+  return judgeCertificates([server, ...authorities], when);
+}
+
+/** The kubeconfig's own; none where it holds a token or calls a plugin. */
+export const clientCertificate = onTheWay(async (cluster) => {
+  const view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
+  const { users } = JSON.parse(await kubectl(view, { cluster, seconds: 15 }));
+  // Others of the file are the CAs that have signed it.
+  const [own] = certificatesIn(atob(users?.[0]?.user?.["client-certificate-data"] ?? ""));
+  return [`the client certificate of context ${text(cluster, "KUBE_CONTEXT")}`, own];
+});
+
+/** What the API server shows; nothing without TLS. */
+export const apiCertificate = onTheWay(async (_, server) => {
+  const url = new URL(server);
+  const shown = url.protocol === "https:" ? await handshake(url) : undefined;
+  return ["the certificate of the API server", shown];
+});
+
+/** Without a context there is no way to a cluster that could be looked at. */
+function onTheWay(
+  read: (cluster: Cluster, server: string) => Promise<[whose: string, shown?: X509Certificate]>,
+) {
+  return async ({ cluster, when }: Subject): Promise<Finding[]> => {
+    const servers = await contextServers(cluster).catch(() => undefined);
+    const server = servers?.get(text(cluster, "KUBE_CONTEXT"));
+    if (!server) return [hidden(`not looked at: see ${TARGET}`)];
+    const [whose, shown] = await read(cluster, server);
+    const fix = `on ${text(cluster, "NODE_IP")}: minikube start renews it; ` +
+      "then take its kubeconfig again";
+    return judgeCertificates(shown ? [{ whose, shown, fix }] : [], when);
+  };
+}
+
+/** Certificates by the time that is left; shortly before the end a deploy works still, but verification fails. */
+export function judgeCertificates(
+  all: Dated[],
+  when: Subject["when"],
+  now = Date.now(),
+): Finding[] {
+  if (all.length === 0) return [ok("none (a token, or no TLS)")];
+  return all.map(({ whose, shown: { validFrom, validTo }, fix }) => {
+    const [from, until] = [Date.parse(validFrom), Date.parse(validTo)];
+    const end = new Date(until).toISOString().slice(0, 10);
+    const here = `here it is ${new Date(now).toISOString()}`;
+    const wrong = (what: string) =>
+      fail(`${whose} ${what}; ${here}`, `if that time is right: ${fix}`, ExitCode.unreachable);
+    if (until <= now) return wrong(`ended on ${end}`);
+    if (from > now) return wrong(`starts on ${new Date(from).toISOString()} only`);
+    const ms = until - now;
+    const left = ms < 2 * DAY ? `${Math.floor(ms / HOUR)} hours` : `${Math.floor(ms / DAY)} days`;
+    // One that is short-lived renews itself with a third left.
+    const enough = Math.min(30 * DAY, (until - from) / 5);
+    if (ms >= enough) return ok(`${whose}: ${left} left, until ${end}`);
+    const state = when === "before" ? "warn" : "fail";
+    return { state, what: `${whose} ends in ${left}, on ${end}`, fix };
+  });
+}
+
+/** What a server shows, whoever has signed it. @throws {DeployError} `exitCode` where that is nothing. */
+async function handshake(
+  { hostname, port }: URL,
+  exitCode: number = ExitCode.unreachable,
+): Promise<X509Certificate> {
+  const at = port || "443";
+  // We may be too busy with rendering to see an answer of long ago.
+  const shown = await shownCertificate(hostname, Number(at), { seconds: 20 }).catch((error) => {
+    throw new DeployError(`Cannot see the certificate of ${hostname}:${at}`, {
+      exitCode,
+      where: messageOf(error),
+      fix:
+        `check that a server with TLS answers there: openssl s_client -connect ${hostname}:${at}`,
+    });
+  });
+  return new X509Certificate(shown.raw);
 }

@@ -1,11 +1,5 @@
 // Checks of log lines at rest: the days fit the disk, and those that are over go to S3, and from there.
-import {
-  type ClusterProxy,
-  type Finding,
-  type Findings,
-  ok,
-  type Subject,
-} from "../../lib/core/check.ts";
+import { type Finding, type Findings, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import {
@@ -16,29 +10,28 @@ import {
 } from "../components/logging/documents.ts";
 import { askOpenSearch } from "./opensearch.ts";
 
-const MINUTE = 60_000, DAY = 24 * 60 * MINUTE;
-
 /** As `_cat/indices` lists it; size in bytes, time in ms, both as text. */
 type Index = { index: string; "creation.date": string; "store.size": string | null };
 
-function indicesOf(proxy: ClusterProxy): Promise<Index[]> {
+function indicesOf({ proxy }: Subject): Promise<Index[]> {
   const columns = "format=json&bytes=b&h=index,creation.date,store.size";
   return askOpenSearch(proxy, `/_cat/indices/${LOG_INDICES.join()}?${columns}`);
 }
 
-function ageOf(time: number): number {
-  return Date.now() - time;
+/** In days, as {@link daysOf} is. */
+function ageOf(time: string | number): number {
+  return (Date.now() - Number(time)) / 86_400_000;
 }
 
-function retention(cluster: Cluster, setting: string): number {
-  return durationSeconds(text(cluster, setting)) * 1000;
+function daysOf(cluster: Cluster, setting: string): number {
+  return durationSeconds(text(cluster, setting)) / 86_400;
 }
 
 /** The disks have room, and will have it when every day that is to be kept is there. */
-export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
+export async function headroom(subject: Subject): Promise<Findings> {
   type Space = { total_in_bytes: number; available_in_bytes: number };
   type Stats = { nodes: Record<string, { name: string; fs: { total: Space } }> };
-  const { nodes } = await askOpenSearch<Stats>(proxy, "/_nodes/stats/fs");
+  const { nodes } = await askOpenSearch<Stats>(subject.proxy, "/_nodes/stats/fs");
   const disks = Object.values(nodes).map(({ name, fs: { total } }) => (
     { name, bytes: total.total_in_bytes, used: 1 - total.available_in_bytes / total.total_in_bytes }
   ));
@@ -47,11 +40,10 @@ export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
     disks.filter(({ used }) => used > 0.85).map(({ name, used }) => ({
       what: `the volume of ${name} is ${(100 * used).toFixed(0)} % full`,
       cause:
-        "more is logged in LOG_RETENTION than the volume holds; at 95 % no line is taken any more, " +
-        "and index management stands still",
+        "more is logged in LOG_RETENTION than fits; at 95 % no line is taken or managed any more",
       fix: "a larger OPENSEARCH_STORAGE or a shorter LOG_RETENTION, then make 40-logging",
     })),
-    outlookOf(await indicesOf(proxy), bytes, cluster),
+    outlookOf(await indicesOf(subject), bytes, subject.cluster),
   ];
 }
 
@@ -65,7 +57,7 @@ function outlookOf(indices: Index[], disk: number, cluster: Cluster): Findings {
   const sizes = whole.flatMap((day) => days.get(day)!).map((one) => Number(one["store.size"]));
   const daily = sizes.reduce((sum, size) => sum + size, 0) / whole.length;
   // The day that is being written, and the day on its way to S3, are there, too.
-  const all = daily * (retention(cluster, "LOG_RETENTION") / DAY + 2);
+  const all = daily * (daysOf(cluster, "LOG_RETENTION") + 2);
   const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   const told = `${gib(daily)} a day, so ${gib(all)} of ${gib(disk)} ` +
     `for LOG_RETENTION=${text(cluster, "LOG_RETENTION")}`;
@@ -80,7 +72,8 @@ function outlookOf(indices: Index[], disk: number, cluster: Cluster): Findings {
 }
 
 /** Days that are over are on S3, and go from there when they are old; not yet under a policy that has just changed. */
-export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
+export async function archive(subject: Subject): Promise<Findings> {
+  const { cluster, proxy } = subject;
   type Snapshot = { snapshot: string; state: string; start_time_in_millis: number };
   type Policy = { last_updated_time: number };
   const read = <T>(path: string) => askOpenSearch<T>(proxy, path);
@@ -89,25 +82,19 @@ export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
   const { policy } = await read<{ policy: Policy }>(`/_plugins/_ism/policies/${POLICY}`);
   const deletion = `/_plugins/_sm/policies/${SNAPSHOT_POLICY}`;
   const { sm_policy } = await read<{ sm_policy: Policy }>(deletion);
-  const late = (await indicesOf(proxy)).filter((index) =>
-    ageOf(Number(index["creation.date"])) > retention(cluster, "LOG_RETENTION") + DAY
+  const late = (await indicesOf(subject)).filter(({ "creation.date": made }) =>
+    ageOf(made) > daysOf(cluster, "LOG_RETENTION") + 1
   );
   const byAge = snapshots.map((one) => ({ ...one, age: ageOf(one.start_time_in_millis) }))
     .sort((one, other) => one.age - other.age);
   const newest = byAge.find(({ state }) => state !== "IN_PROGRESS");
-  const whole = byAge.filter(({ state }) => state === "SUCCESS")
-    .map(({ age }) => (age / DAY).toFixed(1));
-  const kept = retention(cluster, "LOG_SNAPSHOT_RETENTION");
-  const expired = byAge.filter(({ age }) => age > kept + 5 * DAY);
+  const days = byAge.filter(({ state }) => state === "SUCCESS").map(({ age }) => age.toFixed(1));
+  const ages = `the newest ${days[0]} and the oldest ${days.at(-1)} days old`;
+  const kept = daysOf(cluster, "LOG_SNAPSHOT_RETENTION");
+  const expired = byAge.filter(({ age }) => age > kept + 5);
   return [
-    ok(
-      whole.length === 0
-        ? "no snapshot yet"
-        : `${whole.length} whole snapshots on S3, the newest ${whole[0]} and the oldest ${
-          whole.at(-1)
-        } days old`,
-    ),
-    late.length > 0 && ageOf(policy.last_updated_time) > DAY && {
+    ok(days.length === 0 ? "no snapshot yet" : `${days.length} whole snapshots on S3, ${ages}`),
+    late.length > 0 && ageOf(policy.last_updated_time) > 1 && {
       what: `${late.map(({ index }) => index).join(", ")} should be on S3 and gone`,
       cause: "the snapshot fails, or the index is under no policy: see the check Log lifecycle",
       fix: "kubectl -n logging logs deploy/opensearch-exporter -c keeper",
@@ -118,12 +105,11 @@ export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
       fix: "mend what the check Log snapshots names; the keeper has it tried again by itself",
     },
     // They are deleted once a day.
-    expired.length > 0 && ageOf(sm_policy.last_updated_time) > 2 * DAY && {
+    expired.length > 0 && ageOf(sm_policy.last_updated_time) > 2 && {
       what: `${expired.length} snapshot(s) five days older than LOG_SNAPSHOT_RETENTION`,
       cause: "the policy logs-snapshots does not delete them, or its key may not",
-      fix:
-        "GET _plugins/_sm/policies/logs-snapshots/_explain, by kubectl -n logging exec opensearch-0 " +
-        "-- curl -s localhost:9200/…",
+      fix: "kubectl -n logging exec opensearch-0 -- curl -s " +
+        "localhost:9200/_plugins/_sm/policies/logs-snapshots/_explain",
     },
   ];
 }
@@ -141,18 +127,19 @@ interface Managed {
 }
 
 /** Indices are under the policy, and neither it nor the deletion of snapshots has failed. */
-export async function lifecycle({ cluster, proxy }: Subject): Promise<Findings> {
+export async function lifecycle(subject: Subject): Promise<Findings> {
+  const { cluster, proxy } = subject;
   type Run = { latest_execution?: { status: string; info?: { message?: string } } };
   type Policies = { policies: { name: string; deletion?: Run }[] };
   const read = <T>(path: string) => askOpenSearch<T>(proxy, path);
   await read(`/_plugins/_ism/policies/${POLICY}`);
-  const indices = await indicesOf(proxy);
+  const indices = await indicesOf(subject);
   // Explain answers 400 while there is no index, and gives total_managed_indices beside them.
   const explain: Record<string, Managed | number> = indices.length === 0
     ? {}
     : await read(`/_plugins/_ism/explain/${LOG_INDICES.join()}`);
   // ISM takes the new indices of midnight under its policy within minutes.
-  const young = indices.filter(({ "creation.date": at }) => ageOf(Number(at)) < 15 * MINUTE)
+  const young = indices.filter(({ "creation.date": made }) => ageOf(made) < 15 / (24 * 60))
     .map(({ index }) => index);
   const { policies } = await read<Policies>("/_plugins/_sm/policies/*/_explain");
   const failed = policies.filter(({ deletion }) => deletion?.latest_execution?.status === "FAILED");

@@ -15,11 +15,9 @@ const LATEST = 3.5 * HOUR;
 /** The Compactor deletes a block that it has merged two days later; of older ones nothing is known here. */
 const LOOKBACK = 24 * HOUR;
 
-/** What Prometheus and the bucket have of each other; times in ms as of `Date.now()`. */
+/** Blocks of Prometheus with the time (ms) at which the bucket got each, and that of its oldest sample in none yet. */
 export interface Upload {
-  /** Blocks on the disk of Prometheus, with the time at which the bucket got each. */
   blocks: { ulid: string; uploaded?: number }[];
-  /** The oldest sample that is in no block yet; undefined when Prometheus does not say. */
   head?: number;
 }
 
@@ -30,7 +28,7 @@ export async function uploads({ cluster, proxy }: Subject): Promise<Finding> {
   return uploadProblems(await uploadOf(cluster, proxy), Date.now());
 }
 
-/** The blocks of a cluster's Prometheus of the last day, and what the bucket has of them. */
+/** Those of the last day. */
 export async function uploadOf(cluster: Cluster, proxy: ClusterProxy): Promise<Upload> {
   const { data } = await readJson<Blocks>(proxy, PROMETHEUS, "/api/v1/status/tsdb/blocks");
   const head = await valueOf(proxy, "min(prometheus_tsdb_head_min_time_seconds)");
@@ -50,10 +48,10 @@ export function uploadProblems({ blocks, head = 0 }: Upload, now: number): Findi
   const logs = "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0";
   const waiting = blocks.filter(({ uploaded }) => uploaded === undefined);
   if (waiting.length > 0) {
-    const oldest = Math.min(...waiting.map(({ ulid }) => madeAt(ulid)));
+    const time = ago(Math.min(...waiting.map(({ ulid }) => madeAt(ulid))));
     return {
-      what: `${waiting.length} blocks of Prometheus are not in the bucket, the oldest since ` +
-        ago(oldest),
+      what:
+        `${waiting.length} blocks of Prometheus are not in the bucket, the oldest since ${time}`,
       cause: "the sidecar is down, S3 is away, its certificate is not trusted, or the key lacks " +
         "s3:PutObject; what is not uploaded within PROMETHEUS_RETENTION is lost",
       fix: `${logs} -c thanos-sidecar | grep -i err`,
@@ -75,7 +73,7 @@ export function uploadProblems({ blocks, head = 0 }: Upload, now: number): Findi
 
 const BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/** When a block was made, in ms as of `Date.now()`: its name begins with that. */
+/** When a block was made (ms): its name begins with that. */
 function madeAt(ulid: string): number {
   return [...ulid.slice(0, 10)].reduce((time, digit) => time * 32 + BASE32.indexOf(digit), 0);
 }

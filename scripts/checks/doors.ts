@@ -1,24 +1,14 @@
-// Checks of the doors: before a deploy names, NodePorts and the controller; after it every Ingress, from this
-// machine, by host name on the NodePorts.
+// Checks of the doors: names, NodePorts and the controller; after a deploy every Ingress by host name on the NodePorts.
 import { X509Certificate } from "node:crypto";
 import { lookup } from "node:dns/promises";
-import { once } from "node:events";
 import { get } from "node:http";
 import { text as textOf } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pruneCommand } from "../../lib/apply/prune.ts";
 import { isFor } from "../../lib/config/certificates.ts";
-import {
-  fail,
-  type Finding,
-  type Findings,
-  note,
-  ok,
-  type Subject,
-  warn,
-} from "../../lib/core/check.ts";
+import { fail, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
-import { ExitCode, messageOf } from "../../lib/core/error.ts";
+import { ExitCode } from "../../lib/core/error.ts";
 import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
@@ -36,11 +26,10 @@ export async function doors({ cluster, objects }: Subject): Promise<Findings> {
   if (text(cluster, "INGRESS") === "existing") return note("not looked at: INGRESS=existing");
   const stranger = await frontPage(`no-such-host.${text(cluster, "DOMAIN")}`, cluster);
   const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
-  const problems = ingresses.map((ingress) => doorProblem(ingress, cluster, stranger));
-  return [
-    await Promise.all(problems),
-    await certificateProblems(cluster, ingresses.map(hostOf)),
-  ];
+  return await Promise.all([
+    ...ingresses.map((ingress) => doorProblem(ingress, cluster, stranger)),
+    certificateProblems(cluster, ingresses.map(hostOf)),
+  ]);
 }
 
 function hostOf({ spec }: Manifest): string {
@@ -58,7 +47,7 @@ async function doorProblem(ingress: Manifest, cluster: Cluster, stranger: Answer
       what: status === 0 ? `${host} does not answer: ${body}` : `${host} gives ${status}`,
       cause: "the controller is down, has not read the Ingress, or the program behind it is away",
       fix:
-        `kubectl -n ingress-nginx get pods,services; kubectl -n ${namespace} describe ingress ${name}`,
+        `kubectl -n ingress-nginx get pods,svc; kubectl -n ${namespace} describe ingress ${name}`,
     };
   }
   const login = annotations?.[`${ANNOTATIONS}auth-type`] === "basic";
@@ -70,17 +59,17 @@ async function doorProblem(ingress: Manifest, cluster: Cluster, stranger: Answer
   };
 }
 
-/** Not by fetch, which takes no header Host. */
-async function frontPage(host: string, cluster: Cluster): Promise<Answer> {
-  try {
-    const at = { host: text(cluster, "NODE_IP"), port: number(cluster, "HTTP_NODE_PORT") };
-    const call = get({ ...at, headers: { host }, timeout: PATIENCE });
+/** Not by fetch, which takes no header Host; nor by an agent: on a connection that it keeps, no time-out counts. */
+function frontPage(host: string, cluster: Cluster): Promise<Answer> {
+  const to = { host: text(cluster, "NODE_IP"), port: number(cluster, "HTTP_NODE_PORT") };
+  const options = { ...to, headers: { host }, agent: false, timeout: PATIENCE };
+  return new Promise<Answer>((resolve, reject) => {
+    const call = get(options, (answer) => {
+      resolve(textOf(answer).then((body) => ({ status: answer.statusCode ?? 0, body })));
+    });
     call.on("timeout", () => call.destroy(new Error("no answer in 10 s")));
-    const [answer] = await once(call, "response");
-    return { status: answer.statusCode, body: await textOf(answer) };
-  } catch (error) {
-    return { status: 0, body: messageOf(error) };
-  }
+    call.on("error", reject);
+  }).catch(({ message }) => ({ status: 0, body: message }));
 }
 
 /** What is wrong with the certificate on HTTPS_NODE_PORT; only with INGRESS_TLS. */
@@ -109,7 +98,7 @@ async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<F
 }
 
 /** NodePorts of the steps that a Service of somebody else holds: a deploy would be refused (4). */
-export async function ports({ cluster, objects }: Subject): Promise<Finding> {
+export async function ports({ cluster, objects }: Subject): Promise<Findings> {
   const services = await objectsEverywhere(cluster, "services");
   const wanted = (await objects()).filter(({ kind }) => kind === "Service").flatMap((service) =>
     nodePorts(service).map((port) => ({ port, id: nameOf(service) }))
@@ -122,8 +111,8 @@ export async function ports({ cluster, objects }: Subject): Promise<Finding> {
   if (taken.length === 0) return ok(`${wanted.map(({ port }) => port).join(", ")} free or ours`);
   return fail(
     `taken: ${taken.join(", ")}`,
-    "delete that Service (kubectl -n NAMESPACE delete service NAME), or set HTTP_NODE_PORT, " +
-      "HTTPS_NODE_PORT or SIDECAR_NODE_PORT to another port",
+    "kubectl -n NAMESPACE delete service NAME, or another port by HTTP_NODE_PORT, HTTPS_NODE_PORT " +
+      "or SIDECAR_NODE_PORT",
     ExitCode.refused,
   );
 }
@@ -136,11 +125,8 @@ function nameOf({ metadata: { namespace, name } }: Manifest): string {
   return `${namespace}/${name}`;
 }
 
-/**
- * A controller under the names of ours that is not ours, or not any more: Minikube's addon, most of the time. Else what
- * a change of INGRESS needs.
- */
-export async function controller({ cluster }: Subject): Promise<Finding> {
+/** Whether the controller with the name of ours is ours still (Minikube's addon, mostly); what a change of it needs. */
+export async function controller({ cluster }: Subject): Promise<Findings> {
   const kind = text(cluster, "INGRESS");
   if (kind === "existing") return ok("INGRESS=existing: the cluster's own controller");
   const live = await liveObjects(cluster, "deployments.apps", "ingress-nginx");
@@ -181,10 +167,7 @@ async function systemLookup(host: string): Promise<string> {
 }
 
 /** Whether every host of an Ingress leads to the node, seen from this machine. */
-export async function names(
-  { cluster, objects }: Subject,
-  find = systemLookup,
-): Promise<Finding> {
+export async function names({ cluster, objects }: Subject, find = systemLookup): Promise<Findings> {
   const address = text(cluster, "NODE_IP");
   const rules: { host: string }[] = (await objects()).filter(({ kind }) => kind === "Ingress")
     .flatMap(({ spec }) => spec.rules);

@@ -1,14 +1,5 @@
 // Checks of storage: the default class, and of Longhorn, where it is ours, the backups.
-import {
-  type Finding,
-  type Findings,
-  hidden,
-  hiddenBy,
-  note,
-  ok,
-  type Subject,
-  warn,
-} from "../../lib/core/check.ts";
+import { type Finding, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { daysBetween } from "../../lib/core/cron.ts";
 import type { Manifest } from "../../lib/core/object.ts";
@@ -20,43 +11,33 @@ import { LONGHORN_NAMESPACE } from "../components/longhorn/objects.ts";
 import { claimsOf } from "./room.ts";
 
 const HOUR = 3_600_000, DAY = 24 * HOUR;
+const KUBECTL = `kubectl -n ${LONGHORN_NAMESPACE}`;
 
-/** Longhorn itself says that it reaches its backups, and has looked a moment ago. */
-export const backupTarget = backupTargetSince();
+/** Seconds between two looks of Longhorn at its backups. */
+const POLL = 300;
 
-/** The same, where Longhorn has to have looked after that time (ms), as of `Date.now()`. */
-export function backupTargetSince(since?: number) {
-  return async ({ cluster }: Subject): Promise<Finding> => {
-    if (text(cluster, "STORAGE") === "existing") return note("none: STORAGE=existing");
-    const [missing] = await backupTargetMissing(cluster, since ?? Date.now() - 4 * POLL);
-    if (!missing) return ok("Longhorn reaches it");
-    return {
-      what: missing,
-      cause:
-        "S3 is away from inside the cluster, the key of LONGHORN_BUCKET is another one now, or " +
-        "somebody has changed the target in Longhorn",
-      fix:
-        `make 00-minio CLUSTER=${cluster.id}, then make 10-longhorn CLUSTER=${cluster.id}; a target that ` +
-        "is another one: kubectl -n longhorn-system rollout restart daemonset/longhorn-manager",
-      patience: (POLL + 60_000) / 1000,
-    };
+/** Longhorn itself says that it reaches its backups, and has looked a moment ago, or after `since` (ms). */
+export async function backupTarget({ cluster }: Subject, since?: number): Promise<Finding> {
+  if (text(cluster, "STORAGE") === "existing") return note("none: STORAGE=existing");
+  const [missing] = await backupTargetMissing(cluster, since ?? Date.now() - 4 * POLL * 1000);
+  if (!missing) return ok("Longhorn reaches it");
+  return {
+    what: missing,
+    cause: "pods do not reach S3, its key is another one now, or somebody has changed the target",
+    fix: `make 00-minio CLUSTER=${cluster.id}, then make 10-longhorn CLUSTER=${cluster.id}; ` +
+      `of a target that is another one: ${KUBECTL} rollout restart daemonset/longhorn-manager`,
+    patience: POLL + 60,
   };
 }
 
-/** Ms between two looks of Longhorn at its backups. */
-const POLL = 300_000;
-
-/**
- * Every volume of LONGHORN_BACKUP_CLAIMS that is in use, and that LONGHORN_BACKUP_CRON should have backed up twice by
- * now, has a backup that is not too old. Of one without new data Longhorn makes no new one; their engines know that.
- * Somebody else's volumes that are not chosen are told.
- */
+/** Volumes of LONGHORN_BACKUP_CLAIMS in use, old enough for two backups, have a young one; a note on others' volumes. */
 export async function backups({ cluster, objects }: Subject): Promise<Findings> {
   if (text(cluster, "STORAGE") === "existing") return note("none: STORAGE=existing");
   const cron = text(cluster, "LONGHORN_BACKUP_CRON");
   if (cron === "never") return note("none: LONGHORN_BACKUP_CRON=never");
   const kinds = "volumes.longhorn.io,engines.longhorn.io";
   const live = await liveObjects(cluster, kinds, LONGHORN_NAMESPACE);
+  // Of one without new data Longhorn makes no new one.
   const idle = new Set(
     live.filter(({ status }) => status?.snapshots?.["volume-head"]?.size === "0")
       .map(({ spec }) => spec.volumeName),
@@ -71,38 +52,26 @@ export async function backups({ cluster, objects }: Subject): Promise<Findings> 
   const ours = claimsOf(await objects());
   const others = used.filter((volume) => !due.includes(volume)).map(claimOf)
     .filter((claim) => claim && !ours.has(claim));
-  const told = others.length > 0 &&
-    note(`LONGHORN_BACKUP_CLAIMS leaves out ${others.sort().join(", ")}`);
   const late = due.filter((volume) =>
     ageOfBackup(volume) > limit && !(volume.status.lastBackupAt && idle.has(volume.metadata.name))
   );
-  if (due.length === 0) return [ok("0 volumes have one: none is old enough"), told];
-  if (late.length === 0) {
-    const hours = (Math.max(...due.map(ageOfBackup)) / HOUR).toFixed(0);
-    return [ok(`${due.length} volumes have one, the oldest ${hours} hours ago`), told];
-  }
+  const oldest = (Math.max(...due.map(ageOfBackup)) / HOUR).toFixed(0);
+  const seen = due.length > 0 ? `the oldest ${oldest} hours ago` : "none is old enough";
   return [
-    told,
-    ...late.map((volume) => {
-      const { lastBackupAt } = volume.status;
-      return {
-        what: `volume ${claimOf(volume)} has no backup ${
-          lastBackupAt ? `since ${lastBackupAt}` : "at all"
-        }`,
-        cause: "its backups fail, or the job that makes them does not run or does not take it " +
-          `(make 10-longhorn CLUSTER=${cluster.id})`,
-        fix:
-          `kubectl -n ${LONGHORN_NAMESPACE} get backups.longhorn.io,recurringjobs.longhorn.io; ` +
-          `kubectl -n ${LONGHORN_NAMESPACE} logs -l recurring-job.longhorn.io=backup --tail=20`,
-      };
-    }),
+    late.length === 0 && ok(`${due.length} volumes have one, ${seen}`),
+    others.length > 0 && note(`LONGHORN_BACKUP_CLAIMS leaves out ${others.sort().join(", ")}`),
+    late.map((volume) => ({
+      what: `volume ${claimOf(volume)} has no backup ` +
+        (volume.status.lastBackupAt ? `since ${volume.status.lastBackupAt}` : "at all"),
+      cause: "its backups fail, or the job of 10-longhorn does not run, or does not take it",
+      fix: `${KUBECTL} get backups.longhorn.io,recurringjobs.longhorn.io; ` +
+        `${KUBECTL} logs -l recurring-job.longhorn.io=backup --tail=20`,
+    })),
   ];
 }
 
 /** The default class: before a deploy nothing takes it over, after one it is ours. One of the site's own need not be it. */
 export async function defaultClass({ cluster, when }: Subject): Promise<Finding> {
-  const why = when === "after" ? hiddenBy(cluster) : undefined;
-  if (why) return hidden(why);
   const classes = await storageClasses(cluster);
   const wanted = text(cluster, "STORAGE_CLASS");
   const defaults = defaultClasses(classes);

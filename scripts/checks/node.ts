@@ -1,13 +1,5 @@
 // What the facts of a node mean: for every cluster, for OpenSearch, and for Longhorn.
-import {
-  fail,
-  type Finding,
-  type Findings,
-  hidden,
-  ok,
-  type Subject,
-  warn,
-} from "../../lib/core/check.ts";
+import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
@@ -25,9 +17,9 @@ export async function nodes(subject: Subject): Promise<Finding> {
 
 /** A check that judges every node; several nodes are told apart where something is wrong. */
 export function onNodes(judge: (facts: NodeFacts, cluster: Cluster) => Finding) {
-  return async (subject: Subject): Promise<Findings> => {
+  return async (subject: Subject): Promise<Finding[]> => {
     const facts = await factsOf(subject).catch(() => []);
-    if (facts.length === 0) return hidden(UNKNOWN_NODES);
+    if (facts.length === 0) return [hidden(UNKNOWN_NODES)];
     return facts.map((node) => {
       const finding = judge(node, subject.cluster);
       if (facts.length === 1 || finding.state === "ok") return finding;
@@ -99,31 +91,26 @@ export function searchDomains({ node, wildcards }: NodeFacts): Finding {
   if (wildcards.length === 0) return ok("no search domain answers for every name");
   return warn(
     `the search domain ${wildcards.join(", ")} answers for every name: pods reach the wrong host`,
-    `on ${node}: take it out of the line search of /etc/resolv.conf (or of the kubelet's ` +
-      "resolvConf), or its wildcard out of DNS; then restart the pods",
+    `on ${node}: take it out of search in /etc/resolv.conf (or the kubelet's resolvConf), or its ` +
+      "wildcard out of DNS; then restart the pods",
   );
 }
-
-/** The kubelet evicts pods below this share of free space, where it watches the disk. */
-const EVICTED = 0.15;
-/** What the images of all steps take, roughly, and the least with which anything can start. */
-const IMAGES = 10 * 2 ** 30, LEAST = 2 ** 30;
 
 /** The disk of images and containers, which may be another than that of volumes. */
 export function imageRoom(facts: NodeFacts): Finding {
   const { node, imagesPath, imagesBytes, imagesFreeBytes: free } = facts;
   const seen = `${imagesPath}: ${inGi(free)} free of ${inGi(imagesBytes)}`;
-  const fix = `on ${node}: a larger disk there, or another place (data-root of Docker, root of ` +
-    "containerd); remove images that nobody uses: crictl rmi --prune";
-  if (!(free >= LEAST)) return fail(`no room for images: ${seen}`, fix);
-  if (free < Math.max(IMAGES, EVICTED * imagesBytes)) {
-    return warn(`little room for images: ${seen}`, fix);
-  }
-  return ok(seen);
+  const fix =
+    `on ${node}: crictl rmi --prune (what nobody uses), or a larger disk there, or another ` +
+    "place (data-root of Docker, root of containerd)";
+  if (!(free >= 2 ** 30)) return fail(`no room for images: ${seen}`, fix);
+  // What all images take, roughly, and the share below which the kubelet evicts pods.
+  const enough = free >= 10 * 2 ** 30 && free >= 0.15 * imagesBytes;
+  return enough ? ok(seen) : warn(`little room for images: ${seen}`, fix);
 }
 
 /** Kernel settings for what the steps want to run. */
-export async function kernel(subject: Subject): Promise<Findings> {
+export async function kernel(subject: Subject): Promise<Finding[]> {
   // OpenSearch maps its files into memory unless it is told not to.
   const maps = (await subject.objects()).some(({ data }) =>
     data?.["opensearch.yml"] && !/node\.store\.allow_mmap: false/.test(data["opensearch.yml"])
@@ -145,8 +132,8 @@ export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Finding 
   }
   const seen = low.map(({ name, is, wanted }) => `${name} is ${is}, needed ${wanted}`).join(", ");
   const lines = low.map(({ name, wanted }) => `${name}=${wanted}`).join("\\n");
-  const fix = `on ${facts.node}: printf '${lines}\\n' >/etc/sysctl.d/90-kubernetes.conf && ` +
-    "sysctl --system";
+  const file = "/etc/sysctl.d/90-kubernetes.conf";
+  const fix = `on ${facts.node}: printf '${lines}\\n' >${file} && sysctl --system`;
   return low[0]!.name === "vm.max_map_count" ? fail(seen, fix) : warn(seen, fix);
 }
 
@@ -214,10 +201,7 @@ export function nodeClock({ node, ahead, timeSync }: NodeFacts): Finding {
 }
 
 /** Refuses nodes (exit 3) that cannot attach Longhorn's volumes, with what each lacks and the commands that repair it. */
-export async function refuseUnfitNodes(
-  cluster: Cluster,
-  say?: (text: string) => void,
-): Promise<void> {
+export async function refuseUnfitNodes(cluster: Cluster, say?: Subject["say"]): Promise<void> {
   const complaints = (await nodeFacts(cluster, say)).flatMap((node) =>
     [iscsi(node, cluster), mounts(node)].filter(({ state }) => state === "fail")
       .map(({ what, fix }) => `node ${node.node}: ${what}\nfix: ${fix}`)

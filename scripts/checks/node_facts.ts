@@ -1,7 +1,6 @@
-// Facts of the nodes themselves, which no API tells: read by one short pod on each, a Job that the
-// cluster removes by itself when we cannot.
+// Facts of the nodes that no API tells, read by a short pod on each: a Job that the cluster removes where we cannot.
 import { readFile } from "node:fs/promises";
-import { fail, type Finding, ok, type Subject, warn } from "../../lib/core/check.ts";
+import { fail, type Finding, hiddenBy, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
 import { type Manifest, withValue } from "../../lib/core/object.ts";
@@ -13,19 +12,17 @@ import { renderFile } from "../../lib/render/render.ts";
 /** What a check says that cannot do without them. */
 export const UNKNOWN_NODES = "not looked at: see Nodes";
 
-/** The facts of every node, for all checks of a subject; the check Nodes says why they are not known. */
+/** The facts of every node, for all checks of a subject; the check Nodes says why there are none. */
 export function factsOf({ cluster, once, say }: Subject): Promise<NodeFacts[]> {
-  return once("facts of the nodes", () => nodeFacts(cluster, say));
+  const read = async () => hiddenBy(cluster) ? [] : await nodeFacts(cluster, say);
+  return once("facts of the nodes", read);
 }
 
 /**
  * The facts of every Linux node that is ready.
  * @throws {DeployError} exit 3 when a pod cannot tell them, a {@link SlowError} when it has not after two minutes.
  */
-export async function nodeFacts(
-  cluster: Cluster,
-  say?: (text: string) => void,
-): Promise<NodeFacts[]> {
+export async function nodeFacts(cluster: Cluster, say?: Subject["say"]): Promise<NodeFacts[]> {
   const nodes = (await objectsEverywhere(cluster, "nodes"))
     .filter(({ metadata }) => (metadata.labels?.["kubernetes.io/os"] ?? "linux") === "linux")
     .filter((node) => conditionOf(node, "Ready")?.status === "True")
@@ -43,12 +40,7 @@ export async function nodeFacts(
 }
 
 /** A pod on that node that runs the script. */
-export function factsJob(
-  cluster: Cluster,
-  name: string,
-  NODE: string,
-  SCRIPT: string,
-): Manifest {
+export function factsJob(cluster: Cluster, name: string, NODE: string, SCRIPT: string): Manifest {
   const job = renderFile("checks/node-facts.yaml", cluster, { NODE, SCRIPT });
   return withValue(job, ["metadata", "name"], name);
 }
@@ -61,7 +53,7 @@ function unseen(where: string[]): DeployError {
   });
 }
 
-/** What node.sh found on a node; sizes in bytes, and NaN where it found no number. */
+/** What node.sh found on a node: sizes in bytes, NaN where it found no number, `ahead` (of our clock) in seconds. */
 export type NodeFacts = ReturnType<typeof parseFacts>;
 
 /**
@@ -84,32 +76,27 @@ export function parseFacts(
   const yes = (name: string) => of(name) === "yes";
   return {
     node,
-    /** Seconds by which the node's clock is ahead of ours. */
     ahead: aheadOf(count("time"), from, to),
-    /** ID and ID_LIKE of its system, such as `ubuntu debian`. */
+    // ID and ID_LIKE, such as `ubuntu debian`.
     os: `${of("os")} ${of("os_like")}`.trim(),
     kernel: of("kernel"),
     mapCount: count("max_map_count"),
     inotifyInstances: count("max_user_instances"),
     inotifyWatches: count("max_user_watches"),
     cgroup: count("cgroup"),
-    /** iscsid runs, or systemd starts it at the first login. */
+    // Systemd may start it at the first login.
     iscsid: yes("iscsid") || yes("iscsi_socket"),
     iscsiadm: yes("iscsiadm"),
     iscsiTcp: of("iscsi_tcp") as "loaded" | "available" | "missing",
     multipathd: yes("multipathd"),
-    /** Program that keeps the clock right. */
     timeSync: facts.get("time_sync"),
     mountsShared: yes("mounts_shared"),
-    /** Of the disk of LONGHORN_DATA_PATH. */
+    // Of LONGHORN_DATA_PATH.
     diskBytes: bytes("disk_kib"),
     diskFreeBytes: bytes("disk_free_kib"),
-    /** TCP ports. */
     listens: words("listens").map(Number),
     firewall: facts.get("firewall"),
-    /** Search domains that answer for every name. */
     wildcards: words("wildcards"),
-    /** Where its container runtime keeps images and containers, and that disk. */
     imagesPath: of("images_path"),
     imagesBytes: bytes("images_kib"),
     imagesFreeBytes: bytes("images_free_kib"),
@@ -125,15 +112,13 @@ export function aheadOf(time: number, from: number, to: number): number {
   return time > to / 1000 ? time - to / 1000 : 0;
 }
 
-/** More is a warning; from the second on S3 refuses every request. */
-const SKEW = 5, SKEW_REFUSED = 15 * 60;
-
 /** A clock against the one of this machine; `ahead` in seconds. */
 export function clock(whose: string, ahead: number, fix: string): Finding {
   const off = Math.abs(ahead);
   const seen = off < 1
     ? `${whose} as here`
     : `${whose} ${off.toFixed(0)} s ${ahead > 0 ? "ahead of" : "behind"} this machine`;
-  if (off > SKEW_REFUSED) return fail(seen, fix, ExitCode.prerequisite);
-  return off > SKEW ? warn(seen, fix) : ok(seen);
+  // From then on S3 refuses every request.
+  if (off > 15 * 60) return fail(seen, fix);
+  return off > 5 ? warn(seen, fix) : ok(seen);
 }

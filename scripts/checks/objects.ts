@@ -9,10 +9,7 @@ import { bytesOf } from "../../lib/core/quantity.ts";
 import { areReady, unready } from "../../lib/apply/readiness.ts";
 import { shortList } from "../../lib/core/short_list.ts";
 
-/**
- * Every object of every step is there, as it was applied: what is not there fails, what is not as wanted (it may do
- * its work) warns, in one finding for each step that should see to it.
- */
+/** Every object of every step is there, and as wanted: else a warning, as it may do its work. One finding a step. */
 export async function existing(
   { cluster: { id }, objects }: Subject,
   inventory: Pick<Inventory, "deltas">,
@@ -61,22 +58,20 @@ export async function readyObjects(
       return {
         what: line,
         cause: "a pod cannot be scheduled, cannot pull its image, or fails its probe",
-        fix:
-          `kubectl -n ${namespace} get pods,events | grep ${name}; what is older than an hour: ` +
+        fix: `kubectl -n ${namespace} get pods,events | grep ${name}; later than an hour after: ` +
           `make logs CLUSTER=${cluster.id} NAMESPACE=${namespace} POD=${name} SINCE=1d ARGS=--events`,
       };
     }),
   ];
 }
 
-const CLAIMING = ["StatefulSet", "Prometheus", "Alertmanager"];
-
-/** Claims that StatefulSets made are bound and as large as they ask; those we made ourselves are among the ready objects. */
+/** Claims that StatefulSets made are bound and as large as they ask; those of ours are among the ready objects. */
 export async function claims({ cluster, objects }: Subject): Promise<Findings> {
-  const claiming = (await objects()).filter(({ kind }) => CLAIMING.includes(kind));
-  const namespaces = new Set(claiming.map(({ metadata }) => metadata.namespace!));
+  const namespaces = (await objects())
+    .filter(({ kind }) => ["StatefulSet", "Prometheus", "Alertmanager"].includes(kind))
+    .map(({ metadata }) => metadata.namespace);
   const live = await objectsEverywhere(cluster, "persistentvolumeclaims");
-  return live.filter(({ metadata }) => namespaces.has(metadata.namespace!)).map(claimProblem);
+  return live.filter(({ metadata }) => namespaces.includes(metadata.namespace)).map(claimProblem);
 }
 
 function claimProblem(claim: Manifest): Finding | undefined {

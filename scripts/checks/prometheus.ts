@@ -1,14 +1,9 @@
-// Checks of Prometheus: what it scrapes and which rules it evaluates, against the rendered objects.
-import {
-  type Finding,
-  type Findings,
-  isStandIn,
-  note,
-  type Subject,
-} from "../../lib/core/check.ts";
+// Checks of Prometheus, what it scrapes and evaluates against the rendered objects, and of Grafana, which shows it.
+import { type Findings, isStandIn, note, type Subject } from "../../lib/core/check.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { readJson } from "../../lib/probe/http.ts";
+import { GRAFANA, logIn } from "../components/prometheus/login.ts";
 import { groupsOf, PROMETHEUS, type RuleGroup } from "./metrics.ts";
 
 /** One of `data.activeTargets` of `/api/v1/targets`; times as `30s`. */
@@ -40,8 +35,7 @@ export async function targets({ cluster, objects, proxy }: Subject): Promise<Fin
     broken.map(({ labels, scrapeUrl, health, lastError, scrapeInterval, scrapeTimeout }) => ({
       what: `target ${labels.job} at ${scrapeUrl} is ${health}: ${lastError || "not scraped yet"}`,
       cause: causeOf(lastError),
-      fix: `kubectl -n ${labels.namespace ?? "NAMESPACE"} get pods -o wide; ` +
-        `look for the address in the url`,
+      fix: `kubectl -n ${labels.namespace ?? "NAMESPACE"} get pods -o wide: the one at that url`,
       // By then it was scraped once more.
       patience: durationSeconds(scrapeInterval) + durationSeconds(scrapeTimeout) + 10,
     })),
@@ -56,22 +50,20 @@ export async function targets({ cluster, objects, proxy }: Subject): Promise<Fin
 }
 
 /** Jobs whose targets a monitor finds through more than one Service: each counts twice in every sum. */
-function doubled(targets: ScrapeTarget[], objects: Manifest[]): Finding[] {
+function doubled(targets: ScrapeTarget[], objects: Manifest[]): Findings {
   const same = Map.groupBy(targets, ({ scrapePool, scrapeUrl }) => `${scrapePool} ${scrapeUrl}`);
   const jobs = Map.groupBy(
     [...same.values()].filter(({ length }) => length > 1),
     ([target]) => `${target!.labels.namespace} ${target!.labels.job}`,
   );
-  const rendered = objects.filter(({ kind }) => kind === "Service")
-    .map(({ metadata: { namespace, name } }) => `${namespace}/${name}`);
-  // The operator makes one more, for the kubelets.
-  const made = /--kubelet-service=([^"\s]+)/.exec(JSON.stringify(objects))?.[1] ?? "";
-  const ours = new Set([made, ...rendered]);
+  // The operator makes one, for the kubelets.
+  const ours = [/--kubelet-service=([^"\s]+)/.exec(JSON.stringify(objects))?.[1]]
+    .concat(objects.filter(({ kind }) => kind === "Service").map(nameOf));
   return [...jobs.values()].map((groups) => {
     const { namespace = "NAMESPACE", job } = groups[0]![0]!.labels;
     const names = new Set(groups.flat().map(({ labels }) => labels.service ?? "(none)"));
     const services = [...names].map((name) => `${namespace}/${name}`);
-    const stray = [...names].filter((name) => !ours.has(`${namespace}/${name}`));
+    const stray = [...names].filter((name) => !ours.includes(`${namespace}/${name}`));
     return {
       what: `${groups.length} targets of ${job} are scraped more than once, through the Services ` +
         services.join(" and "),
@@ -79,6 +71,10 @@ function doubled(targets: ScrapeTarget[], objects: Manifest[]): Finding[] {
       fix: `kubectl -n ${namespace} delete service ${stray.join(" ") || "NAME"}`,
     };
   });
+}
+
+function nameOf({ metadata: { namespace, name } }: Manifest): string {
+  return `${namespace}/${name}`;
 }
 
 function causeOf(error: string): string {
@@ -94,12 +90,11 @@ function causeOf(error: string): string {
 
 /** Scrape pools that the operator makes of these monitors. */
 export function poolsOf(objects: Manifest[]): string[] {
-  return objects.flatMap(({ kind, metadata: { namespace, name }, spec }) => {
-    if (kind === "ScrapeConfig") return [`scrapeConfig/${namespace}/${name}`];
+  return objects.flatMap((object) => {
+    const { kind, spec } = object, name = nameOf(object);
+    if (kind === "ScrapeConfig") return [`scrapeConfig/${name}`];
     if (kind !== "ServiceMonitor") return [];
-    return Object.keys(spec.endpoints).map((index) =>
-      `serviceMonitor/${namespace}/${name}/${index}`
-    );
+    return Object.keys(spec.endpoints).map((index) => `serviceMonitor/${name}/${index}`);
   });
 }
 
@@ -117,8 +112,8 @@ export async function rules({ objects, proxy }: Subject): Promise<Findings> {
   return [
     failingRules(ours, "make 20-prometheus"),
     wanted.filter((object) => !ours.some((group) => isOf(group, object)))
-      .map(({ metadata: { namespace, name } }) => ({
-        what: `PrometheusRule ${namespace}/${name} is not loaded`,
+      .map((object) => ({
+        what: `PrometheusRule ${nameOf(object)} is not loaded`,
         cause: "the operator rejects a rule with a wrong expression without telling the API",
         fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-operator | grep -i rule",
       })),
@@ -137,7 +132,7 @@ function failing({ rules }: RuleGroup) {
 }
 
 /** Rules that cannot be evaluated; `make` puts a corrected one there. */
-export function failingRules(groups: RuleGroup[], make: string): Finding[] {
+export function failingRules(groups: RuleGroup[], make: string): Findings {
   return groups.flatMap((group) =>
     failing(group).map(({ name, lastError }) => ({
       what: `rule ${name} of group ${group.name} fails: ${lastError}`,
@@ -145,4 +140,67 @@ export function failingRules(groups: RuleGroup[], make: string): Finding[] {
       fix: `correct its expression in manifests/, then ${make}`,
     }))
   );
+}
+
+const GRAFANA_LOGS = "kubectl -n monitoring logs deploy/kube-prometheus-stack-grafana";
+
+/** Its database works, and admin's password is the one of the settings. */
+export async function login({ cluster, proxy }: Subject): Promise<Findings> {
+  const { database } = await readJson<{ database: string }>(proxy, GRAFANA, "/api/health");
+  const { status, words } = await logIn(proxy, cluster);
+  return [
+    database !== "ok" && {
+      what: `Grafana's database is ${database}`,
+      cause: "its volume is full, or was mounted twice",
+      fix: `${GRAFANA_LOGS} | grep -i database`,
+    },
+    status === 401 && {
+      what: "Grafana refuses admin with GRAFANA_ADMIN_PASSWORD",
+      cause: "Grafana reads the password only when it makes its database",
+      fix: "kubectl -n monitoring exec -i deploy/kube-prometheus-stack-grafana -- " +
+        "grafana cli admin reset-admin-password --password-from-stdin",
+    },
+    status !== 200 && status !== 401 && {
+      what: `Grafana answers a login with ${status}: ${words}`,
+      cause: "it starts still, or too many logins failed (wait five minutes)",
+      fix: GRAFANA_LOGS,
+    },
+  ];
+}
+
+/** Dashboards are there, and every data source of type prometheus answers Grafana's own test. */
+export async function dashboards({ cluster, proxy }: Subject): Promise<Findings> {
+  type DataSource = { uid: string; name: string; type: string };
+  const { status, cookie } = await logIn(proxy, cluster);
+  if (status !== 200) {
+    const what = `Grafana's data sources cannot be looked at: ${status} of /login`;
+    return { what, fix: "see the check Grafana login" };
+  }
+  const headers = { cookie };
+  const all = await readJson<DataSource[]>(proxy, GRAFANA, "/api/datasources", { headers });
+  const found = await readJson<unknown[]>(proxy, GRAFANA, "/api/search?type=dash-db", { headers });
+  const sources = all.filter(({ type }) => type === "prometheus");
+  const answers = sources.map(async ({ uid, name }): Promise<Findings> => {
+    const health = `/api/datasources/uid/${uid}/health`;
+    const response = await proxy.fetch(GRAFANA, health, { headers });
+    const words = (await response.text()).slice(0, 300);
+    return !response.ok && {
+      what: `Grafana's data source ${name} does not answer: ${words}`,
+      cause: "the Service it names has no ready pod",
+      fix: "kubectl -n monitoring get pods,endpointslices",
+    };
+  });
+  return [
+    found.length === 0 && {
+      what: "Grafana has no dashboards",
+      cause: "the folder of the provider is empty, or two dashboards share a uid or title",
+      fix: `${GRAFANA_LOGS} | grep -i provision`,
+    },
+    sources.length === 0 && {
+      what: "Grafana has no data source of type prometheus",
+      cause: "its provisioning file is not mounted or not valid",
+      fix: `${GRAFANA_LOGS} | grep -i datasource`,
+    },
+    await Promise.all(answers),
+  ];
 }

@@ -1,13 +1,5 @@
 // Whether the nodes have room for the pods of all steps, beside those of others, and the disks for their volumes.
-import {
-  fail,
-  type Finding,
-  hidden,
-  hiddenBy,
-  ok,
-  type Subject,
-  warn,
-} from "../../lib/core/check.ts";
+import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { bytesOf, cores } from "../../lib/core/quantity.ts";
@@ -60,9 +52,7 @@ export async function room({ cluster, objects }: Subject): Promise<Finding> {
     parts.filter(({ share }) => share > limit).map(({ name }) => name).join(" and ");
   const full = above(1), tight = above(0.9);
   if (!tight) return ok(seen);
-  const fix = `give the node more ${
-    full || tight
-  }, or lower the *_REQUEST settings (env/README.md)`;
+  const fix = `give the node more ${full || tight}, or lower *_REQUEST settings (env/README.md)`;
   const row = full ? fail(`too small: ${seen}`, fix) : warn(`tight: ${seen}`, fix);
   return { ...row, detail: [...lines(wanted, "asked by"), ...lines(others, "there already:")] };
 }
@@ -143,9 +133,8 @@ export async function disks(subject: Subject): Promise<Finding> {
   const { cluster } = subject;
   const claimed = claimsOf(await subject.objects());
   if (text(cluster, "STORAGE") !== "longhorn") return await ownClass(cluster, claimed);
-  const why = hiddenBy(cluster);
-  const facts = why ? undefined : await factsOf(subject).catch(() => undefined);
-  if (!facts) return hidden(why ?? UNKNOWN_NODES);
+  const facts = await factsOf(subject).catch(() => []);
+  if (facts.length === 0) return hidden(UNKNOWN_NODES);
   const live = await objectsEverywhere(cluster, "persistentvolumeclaims");
   for (const { metadata: { namespace, name }, spec } of live) {
     if (spec.storageClassName !== text(cluster, "STORAGE_CLASS")) continue;

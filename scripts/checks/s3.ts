@@ -46,11 +46,7 @@ function asked({ cluster, once }: Subject) {
   return once("buckets", () => Promise.all(ask()));
 }
 
-/**
- * Whether the bucket is there, and the seconds by which the server's clock is ahead of ours; `refused` is the setting
- * of a key that it refuses though the site's own is good: 00-minio makes such users where it may.
- * @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket".
- */
+/** As {@link ask}; a key that is refused though the site's own is good may be one that 00-minio has yet to make. */
 async function askBucket(cluster: Cluster, bucket: Bucket) {
   const own = bucket.key, site = siteKey(cluster);
   return await ask(cluster, bucket, own).catch(async (error) => {
@@ -59,6 +55,7 @@ async function askBucket(cluster: Cluster, bucket: Bucket) {
   });
 }
 
+/** @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket". */
 async function ask(
   cluster: Cluster,
   { name: bucket, folder }: Bucket,

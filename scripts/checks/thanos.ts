@@ -39,8 +39,7 @@ export async function endpoints(subject: Subject): Promise<Findings> {
       cause: reason
         ? `the edge, or the way to it, is down; it cannot be asked either: ${reason}`
         : "the edge is down, or a firewall closes the NodePort",
-      fix: `nc -vz ${edge.sidecar.replace(":", " ")} from the central node, then ` +
-        `make verify-${edge.id}`,
+      fix: `on the central node: nc -vz ${edge.sidecar.replace(":", " ")}; make verify-${edge.id}`,
     })),
   ];
 }
@@ -93,22 +92,20 @@ export async function criticalAlerts(subject: Subject): Promise<Findings> {
   const { cluster, objects, proxy } = subject;
   const excused = cluster.role === "central" ? (await seenByQuery(subject)).excused : [];
   const known = alertNames(await objects());
-  const placeOf = ({ labels: { alertname, cluster, edge, job } }: Alert) =>
-    !known.has(alertname!)
-      ? "not about what is ours here"
-      : excused.some(({ name }) => name === cluster || name === edge)
-      ? "about an edge that is not deployed"
-      : isStandIn(subject.cluster, job)
-      ? "about a stand-in"
-      : "ours";
+  const excuseOf = ({ labels: { alertname, cluster: of, edge, job } }: Alert) => {
+    if (!known.has(alertname!)) return "not about what is ours here";
+    const isExcused = excused.some(({ name }) => name === of || name === edge);
+    if (isExcused) return "about an edge that is not deployed";
+    return isStandIn(cluster, job) ? "about a stand-in" : "none";
+  };
   const firing = (await alertsOf(proxy)).filter(({ labels, status }) =>
     labels.severity === "critical" && status.state !== "suppressed"
   );
-  const { ours = [], ...others } = Object.groupBy(firing, placeOf);
+  const { none: ours = [], ...others } = Object.groupBy(firing, excuseOf);
   return [
     ok(`none fires, of ${known.size} alerts`),
-    Object.entries(others).map(([place, those]) =>
-      note(`${[...new Set(those.map(({ labels }) => labels.alertname))].join(", ")}: ${place}`)
+    Object.entries(others).map(([excuse, those]) =>
+      note(`${[...new Set(those.map(({ labels }) => labels.alertname))].join(", ")}: ${excuse}`)
     ),
     ours.map(({ labels, annotations: { summary = "", runbook_url }, startsAt }) => ({
       what: `${labels.alertname} fires since ${startsAt.slice(0, 16)}Z: ${summary}`,

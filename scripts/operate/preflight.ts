@@ -18,8 +18,14 @@ import {
   verdictsOf,
 } from "../../lib/probe/check.ts";
 import { STEPS } from "../steps.ts";
-import { nodeAddress, rights, target, tools } from "../checks/access.ts";
-import { apiCertificate, clientCertificate } from "../checks/certificates.ts";
+import {
+  apiCertificate,
+  clientCertificate,
+  nodeAddress,
+  rights,
+  target,
+  tools,
+} from "../checks/access.ts";
 import {
   cgroup,
   firewall,

@@ -49,14 +49,15 @@ import { exitCodeOfRows, type Row, tableOf } from "../../lib/probe/check.ts";
 import { ensureBucket } from "../../lib/s3/bucket.ts";
 import { s3Of } from "../../lib/s3/client.ts";
 import { s3Clock, s3FromHere } from "../../scripts/checks/s3.ts";
-import { judgeKubectl, nodeAddress } from "../../scripts/checks/access.ts";
 import { defaultClass } from "../../scripts/checks/longhorn.ts";
 import {
   apiCertificate,
   clientCertificate,
   judgeCertificates,
+  judgeKubectl,
+  nodeAddress,
   s3Certificate,
-} from "../../scripts/checks/certificates.ts";
+} from "../../scripts/checks/access.ts";
 import { fixtureCluster, servedAt } from "../support/cluster_fixture.ts";
 import { fleetWith } from "../support/project_fixture.ts";
 import { fakeKubectl, identityReply, listOf, type Reply } from "../support/fake_kubectl.ts";

@@ -7,13 +7,18 @@ import { readJson } from "../../lib/probe/http.ts";
 import type { Delta, State } from "../../lib/apply/diff.ts";
 import { type Finding, findingsOf } from "../../lib/core/check.ts";
 import { alertmanager } from "../../scripts/checks/metrics.ts";
-import { dashboards, login } from "../../scripts/checks/grafana.ts";
 import { claims, existing, readyObjects } from "../../scripts/checks/objects.ts";
 import { defaultClass } from "../../scripts/checks/longhorn.ts";
 import { fresh } from "../../scripts/checks/logs.ts";
 import { health, logRepository, plugins } from "../../scripts/checks/opensearch.ts";
 import { lifecycle } from "../../scripts/checks/archive.ts";
-import { rules, type ScrapeTarget, targets } from "../../scripts/checks/prometheus.ts";
+import {
+  dashboards,
+  login,
+  rules,
+  type ScrapeTarget,
+  targets,
+} from "../../scripts/checks/prometheus.ts";
 import { clusters, endpoints } from "../../scripts/checks/thanos.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl, FLEET_CONFIG, identityReply, listOf } from "../support/fake_kubectl.ts";

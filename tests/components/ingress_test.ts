@@ -237,6 +237,23 @@ Deno.test("Doors: a controller that is away, and one that is not ours", async ()
   assert.deepEqual(await told({ INGRESS: "existing" }), ["not looked at: INGRESS=existing"]);
 });
 
+Deno.test("Doors: programs that begin an answer, or none, and go no further", async () => {
+  const { promise: over, resolve } = Promise.withResolvers<Response>();
+  const half = () =>
+    new Response(new ReadableStream({ start: (body) => body.enqueue(new Uint8Array(4)) }));
+  await using server = Deno.serve(LISTEN, (request) => {
+    const host = request.headers.get("host")!;
+    if (host.startsWith("grafana")) return half();
+    return host.startsWith("opensearch") ? over : new Response("the program");
+  });
+  const found = await told({ HTTP_NODE_PORT: server.addr.port });
+  resolve(new Response());
+  assert.deepEqual(found, [
+    `grafana.${DOMAIN} does not answer: aborted`,
+    `opensearch.${DOMAIN} does not answer: no answer in 10 s`,
+  ]);
+});
+
 Deno.test("Doors: another certificate on the port, and one that is not for every host", async () => {
   const folder = await mkdtemp(join(tmpdir(), "doors-"));
   try {

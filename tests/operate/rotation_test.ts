@@ -21,7 +21,7 @@ import {
 } from "../../scripts/operate/rotation/keys.ts";
 import { gapProblems, largestGap } from "../../scripts/operate/rotation/proof.ts";
 import { uploadProblems } from "../../scripts/checks/blocks.ts";
-import { backupTargetSince } from "../../scripts/checks/longhorn.ts";
+import { backupTarget } from "../../scripts/checks/longhorn.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import {
   fakeKubectl,
@@ -138,7 +138,7 @@ Deno.test("V8: a rotation proves uploads by blocks that the bucket has got, and 
   });
   const look = async (at: string) => {
     await fakeKubectl([{ on: " get backuptargets", stdout: listOf(target(at)) }]);
-    return await backupTargetSince(now)(subjectWith(cluster));
+    return await backupTarget(subjectWith(cluster), now);
   };
   assert.match((await look("2026-11-29T11:59:00Z")).what, /has not looked at it since .*11:59/);
   assert.equal((await look("2026-11-29T12:00:30Z")).state, "ok");

@@ -5,7 +5,7 @@ import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, isPaused, text } from "../../../lib/core/cluster.ts";
 import { ExitCode } from "../../../lib/core/error.ts";
 import { ageText } from "../../../lib/core/quantity.ts";
-import { judgeCertificates } from "../../checks/certificates.ts";
+import { judgeCertificates } from "../../checks/access.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { aboutOf, isHeard, severityOf } from "./alerts.ts";
 import { type Age, type Answers, answersOf, isAway } from "./answers.ts";

@@ -6,7 +6,7 @@ import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { type Step, step } from "../../../lib/deploy/step.ts";
 import { STEPS } from "../../steps.ts";
 import { uploadOf, uploadProblems } from "../../checks/blocks.ts";
-import { backupTargetSince } from "../../checks/longhorn.ts";
+import { backupTarget } from "../../checks/longhorn.ts";
 import { pruneCommand } from "../../../lib/apply/prune.ts";
 import { growthOf, PROMETHEUS, valueOf } from "../../checks/metrics.ts";
 import { verifyBy } from "../../checks/run.ts";
@@ -101,12 +101,14 @@ function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
     }];
   }
 
+  // Longhorn reads its key at each of its looks, and by now the Secret holds the new one.
+  const written = Date.now();
+  const target = (subject: Subject) => backupTarget(subject, written);
   const toLogs = { hop: "Fluent Bit -> OpenSearch", program: "fluent-bit" };
   return [
     { when: "after", name: "New keys", hop: "settings -> Secrets", run: secrets },
     ...checksOf(STEPS, cluster, "after").filter(({ s3 }) => s3),
-    // Longhorn reads its key at each of its looks, and by now the Secret holds the new one.
-    { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: backupTargetSince(Date.now()) },
+    { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: target },
     { ...LIVE, name: "Samples without a gap", hop: "exporters -> Prometheus", run: samples },
     { ...LIVE, name: "Uploads meanwhile", hop: "sidecar -> S3", run: uploads },
     { ...LIVE, ...toLogs, name: "Log lines meanwhile", run: lines },
