@@ -37,6 +37,11 @@ export function idOf({ kind, metadata }: Manifest): string {
   return [kind, metadata.namespace, metadata.name].filter(Boolean).join("/");
 }
 
+/** `namespace/name`. */
+export function namespacedName({ metadata: { namespace, name } }: Manifest): string {
+  return `${namespace}/${name}`;
+}
+
 /** `deployment.v1.apps`, `service.v1.`: the kind of an object as kubectl takes it. */
 export function resourceOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "kind">): string {
   const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];

@@ -39,8 +39,7 @@ export async function headroom(subject: Subject): Promise<Findings> {
   return [
     disks.filter(({ used }) => used > 0.85).map(({ name, used }) => ({
       what: `the volume of ${name} is ${(100 * used).toFixed(0)} % full`,
-      cause:
-        "more is logged in LOG_RETENTION than fits; at 95 % no line is taken or managed any more",
+      cause: "more is logged in LOG_RETENTION than fits; at 95 % no line is taken or managed",
       fix: "a larger OPENSEARCH_STORAGE or a shorter LOG_RETENTION, then make 40-logging",
     })),
     outlookOf(await indicesOf(subject), bytes, subject.cluster),

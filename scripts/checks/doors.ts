@@ -9,7 +9,7 @@ import { isFor } from "../../lib/config/certificates.ts";
 import { fail, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
-import { idOf, isOurs, type Manifest } from "../../lib/core/object.ts";
+import { idOf, isOurs, type Manifest, namespacedName } from "../../lib/core/object.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
 
@@ -101,12 +101,12 @@ async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<F
 export async function ports({ cluster, objects }: Subject): Promise<Findings> {
   const services = await objectsEverywhere(cluster, "services");
   const wanted = (await objects()).filter(({ kind }) => kind === "Service").flatMap((service) =>
-    nodePorts(service).map((port) => ({ port, id: nameOf(service) }))
+    nodePorts(service).map((port) => ({ port, id: namespacedName(service) }))
   );
   if (wanted.length === 0) return ok("the steps open none here");
   const taken = wanted.flatMap(({ port, id }) =>
-    services.filter((live) => nameOf(live) !== id && nodePorts(live).includes(port))
-      .map((live) => `${port} by ${nameOf(live)}`)
+    services.filter((live) => namespacedName(live) !== id && nodePorts(live).includes(port))
+      .map((live) => `${port} by ${namespacedName(live)}`)
   );
   if (taken.length === 0) return ok(`${wanted.map(({ port }) => port).join(", ")} free or ours`);
   return fail(
@@ -119,10 +119,6 @@ export async function ports({ cluster, objects }: Subject): Promise<Findings> {
 
 function nodePorts({ spec }: Manifest): number[] {
   return (spec?.ports ?? []).flatMap(({ nodePort }: { nodePort?: number }) => nodePort ?? []);
-}
-
-function nameOf({ metadata: { namespace, name } }: Manifest): string {
-  return `${namespace}/${name}`;
 }
 
 /** Whether the controller with the name of ours is ours still (Minikube's addon, mostly); what a change of it needs. */
@@ -154,7 +150,7 @@ export async function controller({ cluster }: Subject): Promise<Findings> {
   if (foreign.length === 0) {
     return note(`INGRESS=${kind} takes over class, ports and Ingresses of ${before}: ${gone}`);
   }
-  const names = foreign.map(nameOf).join(", ");
+  const names = foreign.map(namespacedName).join(", ");
   return warn(
     `INGRESS=${kind} takes over from ${before}, also Ingresses of others: ${names}`,
     `see whether ${kind} knows their annotations ${ANNOTATIONS}…, then ${gone}`,

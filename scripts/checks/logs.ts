@@ -118,7 +118,7 @@ export function markerProblems(
   ];
 }
 
-/** Seconds until an event must be there: it is sent every second, and a watch that has ended is begun anew after 5 s. */
+/** Seconds until an event must be there: it is sent each second, and a watch that has ended begins anew after 5 s. */
 const EVENT_PATIENCE = 30;
 
 /** An event about its collector, which is taken away again, is stored under its own id; `pause` between looks in ms. */

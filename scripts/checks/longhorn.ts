@@ -30,7 +30,7 @@ export async function backupTarget({ cluster }: Subject, since?: number): Promis
   };
 }
 
-/** Volumes of LONGHORN_BACKUP_CLAIMS in use, old enough for two backups, have a young one; a note on others' volumes. */
+/** Volumes of LONGHORN_BACKUP_CLAIMS in use, old enough for two backups, have a young one; others' are a note. */
 export async function backups({ cluster, objects }: Subject): Promise<Findings> {
   if (text(cluster, "STORAGE") === "existing") return note("none: STORAGE=existing");
   const cron = text(cluster, "LONGHORN_BACKUP_CRON");
@@ -70,7 +70,7 @@ export async function backups({ cluster, objects }: Subject): Promise<Findings> 
   ];
 }
 
-/** The default class: before a deploy nothing takes it over, after one it is ours. One of the site's own need not be it. */
+/** Before a deploy nothing takes the default class over, after one it is ours; a site's own class need not be it. */
 export async function defaultClass({ cluster, when }: Subject): Promise<Finding> {
   const classes = await storageClasses(cluster);
   const wanted = text(cluster, "STORAGE_CLASS");

@@ -2,6 +2,7 @@
 import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { namespacedName } from "../../lib/core/object.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { clock, factsOf, type NodeFacts, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 import { inGi } from "./room.ts";
@@ -43,8 +44,8 @@ function portsOf({ hostNetwork, containers = [] }: Pod = {}): number[] {
 export async function hostPorts(subject: Subject): Promise<Finding> {
   const facts = await factsOf(subject).catch(() => []);
   if (facts.length === 0) return hidden(UNKNOWN_NODES);
-  const wanted = (await subject.objects()).flatMap(({ metadata: { namespace, name }, spec }) =>
-    portsOf(spec?.template?.spec).map((port) => ({ port, workload: `${namespace}/${name}` }))
+  const wanted = (await subject.objects()).flatMap((object) =>
+    portsOf(object.spec?.template?.spec).map((port) => ({ port, workload: namespacedName(object) }))
   );
   const pods = await objectsEverywhere(subject.cluster, "pods");
   const taken = facts.flatMap(({ node, listens }) =>
@@ -52,7 +53,7 @@ export async function hostPorts(subject: Subject): Promise<Finding> {
       const holders = pods.filter(({ spec, status }) =>
         spec.nodeName === node && portsOf(spec).includes(port) &&
         status?.containerStatuses?.every(({ ready }: { ready: boolean }) => ready)
-      ).map(({ metadata: { namespace, name } }) => `${namespace}/${name}`);
+      ).map(namespacedName);
       if (holders.some((name) => name.startsWith(`${workload}-`))) return [];
       const by = holders.length > 0 ? `the pod ${holders.join(", ")}` : "a process of the node";
       return [`${port} of ${node} by ${by}`];
@@ -118,7 +119,7 @@ export async function kernel(subject: Subject): Promise<Finding[]> {
   return await onNodes((facts) => sysctls(facts, { maps }))(subject);
 }
 
-/** Kernel settings, the least that pods are content with; `maps` tells whether OpenSearch maps its files into memory. */
+/** Kernel settings, at least what pods are content with; `maps`: OpenSearch maps its files into memory. */
 export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Finding {
   const { mapCount, inotifyInstances, inotifyWatches } = facts;
   const settings = [
@@ -200,7 +201,7 @@ export function nodeClock({ node, ahead, timeSync }: NodeFacts): Finding {
   return row.state === "ok" && timeSync ? ok(`${row.what}, kept by ${timeSync}`) : row;
 }
 
-/** Refuses nodes (exit 3) that cannot attach Longhorn's volumes, with what each lacks and the commands that repair it. */
+/** Refuses nodes (exit 3) that cannot attach Longhorn's volumes, with what each lacks and how to repair it. */
 export async function refuseUnfitNodes(cluster: Cluster, say?: Subject["say"]): Promise<void> {
   const complaints = (await nodeFacts(cluster, say)).flatMap((node) =>
     [iscsi(node, cluster), mounts(node)].filter(({ state }) => state === "fail")

@@ -18,10 +18,7 @@ export function factsOf({ cluster, once, say }: Subject): Promise<NodeFacts[]> {
   return once("facts of the nodes", read);
 }
 
-/**
- * The facts of every Linux node that is ready.
- * @throws {DeployError} exit 3 when a pod cannot tell them, a {@link SlowError} when it has not after two minutes.
- */
+/** The facts of every Linux node that is ready. @throws {DeployError} exit 3; {@link SlowError} after two minutes. */
 export async function nodeFacts(cluster: Cluster, say?: Subject["say"]): Promise<NodeFacts[]> {
   const nodes = (await objectsEverywhere(cluster, "nodes"))
     .filter(({ metadata }) => (metadata.labels?.["kubernetes.io/os"] ?? "linux") === "linux")
@@ -56,10 +53,7 @@ function unseen(where: string[]): DeployError {
 /** What node.sh found on a node: sizes in bytes, NaN where it found no number, `ahead` (of our clock) in seconds. */
 export type NodeFacts = ReturnType<typeof parseFacts>;
 
-/**
- * Reads the lines of node.sh; the pod was asked for at `from`, and its answer was there at `to` (ms).
- * @throws {DeployError} exit 3 when the answer is cut short.
- */
+/** The lines of node.sh, asked for at `from` and there at `to` (ms). @throws {DeployError} exit 3 when cut short. */
 export function parseFacts(
   node: string,
   answer: string,
@@ -103,10 +97,7 @@ export function parseFacts(
   };
 }
 
-/**
- * Seconds by which a clock is ahead of ours that said `time`, in whole seconds, between `from` and `to` (ms); 0
- * where that cannot be told apart, or it has said nothing (NaN).
- */
+/** Seconds by which a clock is ahead that said `time` (whole s) between `from` and `to` (ms); 0 of NaN, or if unclear. */
 export function aheadOf(time: number, from: number, to: number): number {
   if (time + 1 < from / 1000) return time - from / 1000;
   return time > to / 1000 ? time - to / 1000 : 0;

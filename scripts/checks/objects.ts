@@ -9,7 +9,7 @@ import { bytesOf } from "../../lib/core/quantity.ts";
 import { areReady, unready } from "../../lib/apply/readiness.ts";
 import { shortList } from "../../lib/core/short_list.ts";
 
-/** Every object of every step is there, and as wanted: else a warning, as it may do its work. One finding a step. */
+/** Every object of every step is there, or fails, and as wanted, or warns (it may do its work); told by step. */
 export async function existing(
   { cluster: { id }, objects }: Subject,
   inventory: Pick<Inventory, "deltas">,

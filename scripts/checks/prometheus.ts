@@ -1,6 +1,6 @@
 // Checks of Prometheus, what it scrapes and evaluates against the rendered objects, and of Grafana, which shows it.
 import { type Findings, isStandIn, note, type Subject } from "../../lib/core/check.ts";
-import type { Manifest } from "../../lib/core/object.ts";
+import { type Manifest, namespacedName } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { readJson } from "../../lib/probe/http.ts";
 import { GRAFANA, logIn } from "../components/prometheus/login.ts";
@@ -24,13 +24,10 @@ export async function targets({ cluster, objects, proxy }: Subject): Promise<Fin
   const { activeTargets: active } = (await readJson<Targets>(proxy, PROMETHEUS, path)).data;
   const rendered = await objects();
   const pools = poolsOf(rendered);
-  const { ours = [], others = [] } = Object.groupBy(
-    active,
-    ({ scrapePool }) => pools.includes(scrapePool) ? "ours" : "others",
-  );
-  const isDown = ({ health }: ScrapeTarget) => health !== "up";
-  const silent = new Set(others.filter(isDown).map(({ scrapePool }) => scrapePool));
-  const broken = ours.filter((one) => isDown(one) && !isStandIn(cluster, one.labels.job));
+  const ours = active.filter(({ scrapePool }) => pools.includes(scrapePool));
+  const down = active.filter(({ health }) => health !== "up");
+  const broken = down.filter((one) => ours.includes(one) && !isStandIn(cluster, one.labels.job));
+  const silent = new Set(down.map(({ scrapePool }) => scrapePool)).difference(new Set(pools));
   return [
     broken.map(({ labels, scrapeUrl, health, lastError, scrapeInterval, scrapeTimeout }) => ({
       what: `target ${labels.job} at ${scrapeUrl} is ${health}: ${lastError || "not scraped yet"}`,
@@ -58,7 +55,7 @@ function doubled(targets: ScrapeTarget[], objects: Manifest[]): Findings {
   );
   // The operator makes one, for the kubelets.
   const ours = [/--kubelet-service=([^"\s]+)/.exec(JSON.stringify(objects))?.[1]]
-    .concat(objects.filter(({ kind }) => kind === "Service").map(nameOf));
+    .concat(objects.filter(({ kind }) => kind === "Service").map(namespacedName));
   return [...jobs.values()].map((groups) => {
     const { namespace = "NAMESPACE", job } = groups[0]![0]!.labels;
     const names = new Set(groups.flat().map(({ labels }) => labels.service ?? "(none)"));
@@ -71,10 +68,6 @@ function doubled(targets: ScrapeTarget[], objects: Manifest[]): Findings {
       fix: `kubectl -n ${namespace} delete service ${stray.join(" ") || "NAME"}`,
     };
   });
-}
-
-function nameOf({ metadata: { namespace, name } }: Manifest): string {
-  return `${namespace}/${name}`;
 }
 
 function causeOf(error: string): string {
@@ -91,7 +84,7 @@ function causeOf(error: string): string {
 /** Scrape pools that the operator makes of these monitors. */
 export function poolsOf(objects: Manifest[]): string[] {
   return objects.flatMap((object) => {
-    const { kind, spec } = object, name = nameOf(object);
+    const { kind, spec } = object, name = namespacedName(object);
     if (kind === "ScrapeConfig") return [`scrapeConfig/${name}`];
     if (kind !== "ServiceMonitor") return [];
     return Object.keys(spec.endpoints).map((index) => `serviceMonitor/${name}/${index}`);
@@ -104,27 +97,25 @@ export async function rules({ objects, proxy }: Subject): Promise<Findings> {
   const wanted = (await objects()).filter(({ kind, spec }) =>
     kind === "PrometheusRule" && spec.groups.length > 0
   );
-  const { ours = [], others = [] } = Object.groupBy(
-    groups,
-    (group) => wanted.some((object) => isOf(group, object)) ? "ours" : "others",
-  );
-  const theirs = others.flatMap(failing).map(({ name }) => name);
+  const ours = groups.filter((group) => wanted.some((object) => isOf(group, object)));
+  const theirs = groups.filter((group) => !ours.includes(group)).flatMap(failing);
   return [
     failingRules(ours, "make 20-prometheus"),
     wanted.filter((object) => !ours.some((group) => isOf(group, object)))
       .map((object) => ({
-        what: `PrometheusRule ${nameOf(object)} is not loaded`,
+        what: `PrometheusRule ${namespacedName(object)} is not loaded`,
         cause: "the operator rejects a rule with a wrong expression without telling the API",
         fix: "kubectl -n monitoring logs deploy/kube-prometheus-stack-operator | grep -i rule",
       })),
-    theirs.length > 0 && note(`not ours, and failing: ${theirs.join(", ")}`),
+    theirs.length > 0 &&
+    note(`not ours, and failing: ${theirs.map(({ name }) => name).join(", ")}`),
   ];
 }
 
 /** The operator names the file after the object: monitoring-thanos-<uid>.yaml. */
-function isOf({ file }: RuleGroup, { metadata: { namespace, name } }: Manifest): boolean {
+function isOf({ file }: RuleGroup, object: Manifest): boolean {
   const [, of] = /([^/]*)-\w{8}(?:-\w{4}){3}-\w{12}\.yaml$/.exec(file) ?? [];
-  return of === `${namespace}-${name}`;
+  return of === namespacedName(object).replace("/", "-");
 }
 
 function failing({ rules }: RuleGroup) {

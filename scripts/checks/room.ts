@@ -1,7 +1,7 @@
 // Whether the nodes have room for the pods of all steps, beside those of others, and the disks for their volumes.
 import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
-import { idOf, type Manifest } from "../../lib/core/object.ts";
+import { idOf, type Manifest, namespacedName } from "../../lib/core/object.ts";
 import { bytesOf, cores } from "../../lib/core/quantity.ts";
 import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
 import { storageClasses } from "../../lib/kube/storage_class.ts";
@@ -34,9 +34,7 @@ export async function room({ cluster, objects }: Subject): Promise<Finding> {
   const others = pods
     .filter(({ spec: { nodeName } }) => !nodeName || room.nodes.includes(nodeName))
     .filter((pod) => !wanted.some(({ name }) => idOf(pod).startsWith(`Pod/${name}-`)))
-    .map(({ metadata: { namespace, name }, spec }) => (
-      { name: `${namespace}/${name}`, ...requestsOf(spec) }
-    ));
+    .map((pod) => ({ name: namespacedName(pod), ...requestsOf(pod.spec) }));
   const part = (name: string, amount: keyof Amounts, show: (value: number) => string) => {
     const asked = [...wanted, ...others].reduce((sum, demand) => sum + demand[amount], 0);
     const there = room[amount];
@@ -136,9 +134,9 @@ export async function disks(subject: Subject): Promise<Finding> {
   const facts = await factsOf(subject).catch(() => []);
   if (facts.length === 0) return hidden(UNKNOWN_NODES);
   const live = await objectsEverywhere(cluster, "persistentvolumeclaims");
-  for (const { metadata: { namespace, name }, spec } of live) {
-    if (spec.storageClassName !== text(cluster, "STORAGE_CLASS")) continue;
-    const id = `${namespace}/${name}`, bytes = bytesOf(spec.resources.requests.storage);
+  for (const claim of live) {
+    if (claim.spec.storageClassName !== text(cluster, "STORAGE_CLASS")) continue;
+    const id = namespacedName(claim), bytes = bytesOf(claim.spec.resources.requests.storage);
     claimed.set(id, Math.max(bytes, claimed.get(id) ?? 0));
   }
   return judgeDisks(facts, claimed, cluster);

@@ -12,10 +12,11 @@ import { aheadOf, clock } from "./node_facts.ts";
 /** Buckets and keys, as they are seen from this machine. */
 export async function s3FromHere(subject: Subject): Promise<Finding> {
   const answers = await asked(subject);
-  const { yes = [], no = [] } = Object.groupBy(answers, ({ there }) => there ? "yes" : "no");
-  const [made, missing] = [yes, no].map((some) => some.map(({ bucket }) => bucket).join(", "));
-  const seen = [made, missing && `${missing} not yet (00-minio makes them)`].filter(Boolean)
-    .join("; ");
+  const [made, missing] = [true, false].map((wanted) =>
+    answers.filter(({ there }) => there === wanted).map(({ bucket }) => bucket).join(", ")
+  );
+  const later = missing && `${missing} not yet (00-minio makes them)`;
+  const seen = [made, later].filter(Boolean).join("; ");
   const refused = answers.flatMap(({ refused = [] }) => refused).join(", ");
   if (!refused) return ok(seen);
   return warn(
