@@ -14,8 +14,6 @@ import { shownCertificate } from "../../lib/io/tls.ts";
 import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
 
 const PATIENCE = 10_000;
-/** The controller's own words for a program that is away. */
-const AWAY = [502, 503, 504];
 const ANNOTATIONS = "nginx.ingress.kubernetes.io/";
 
 /** What came back for the front page of a host; `status` 0: nothing, and `body` says why. */
@@ -42,7 +40,8 @@ async function doorProblem(ingress: Manifest, cluster: Cluster, stranger: Answer
   const { namespace, name, annotations } = ingress.metadata;
   const { status, body } = await frontPage(host, cluster);
   const unknown = status === 404 && stranger.status === 404 && body === stranger.body;
-  if (status === 0 || unknown || AWAY.includes(status)) {
+  // The last three are what the controller says of a program that is away.
+  if (unknown || [0, 502, 503, 504].includes(status)) {
     return {
       what: status === 0 ? `${host} does not answer: ${body}` : `${host} gives ${status}`,
       cause: "the controller is down, has not read the Ingress, or the program behind it is away",

@@ -97,7 +97,7 @@ export function parseFacts(
   };
 }
 
-/** Seconds by which a clock is ahead that said `time` (whole s) between `from` and `to` (ms); 0 of NaN, or if unclear. */
+/** Seconds by which a clock is ahead that said `time` (whole s) between `from` and `to` (ms); 0 of NaN or if unclear. */
 export function aheadOf(time: number, from: number, to: number): number {
   if (time + 1 < from / 1000) return time - from / 1000;
   return time > to / 1000 ? time - to / 1000 : 0;
