@@ -61,11 +61,8 @@ export async function rights({ cluster }: Subject): Promise<Finding> {
     throw error;
   });
   if (answer.trim() === "yes") return ok("everything");
-  return fail(
-    "the user of the context may not do everything",
-    `bind it to cluster-admin (kubectl auth whoami says who it is)`,
-    ExitCode.unreachable,
-  );
+  const fix = "bind it to cluster-admin (kubectl auth whoami says who it is)";
+  return fail("the user of the context may not do everything", fix, ExitCode.unreachable);
 }
 
 /** NODE_IP, to which names lead and which policies allow, is that of one node; NODE_NETWORKS has those of all nodes. */
@@ -76,33 +73,31 @@ export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
     ((status?.addresses ?? []) as { type: string; address: string }[])
       .map((one) => ({ ...one, name }))
   );
-  const having = new Set(
+  const own = new Set(
     addresses.filter(({ address }) => address === wanted).map(({ name }) => name),
   );
   const inside = addresses.filter(({ type, address }) =>
     type === "InternalIP" && /^[\d.]+$/.test(address)
   );
   const unknown = inside.filter(({ address }) => !isWithin(address, cluster.nodes));
-  if (nodes.length > 1 && having.size < 2 && unknown.length > 0) {
+  if (nodes.length > 1 && own.size < 2 && unknown.length > 0) {
     const all = new Set([wanted, ...inside.map(({ address }) => address)]);
+    const line = `NODE_NETWORKS=${[...all].map((one) => `${one}/32`)}`;
+    // Doors on every node see no address of a caller.
     const isOpen = isEverywhere(list(cluster, "ADMIN_CIDR")) ||
       text(cluster, "INGRESS") === "existing";
+    const more = isOpen ? "" : "; a firewall takes the place of ADMIN_CIDR";
     return warn(
       "not in NODE_NETWORKS, so doors are silent where their pods are not, and policies refuse it: " +
         unknown.map(({ name, address }) => `${name} (${address})`).join(", "),
-      `in env/cluster-${cluster.id}.env: NODE_NETWORKS=${[...all].map((one) => `${one}/32`)}` +
-        (isOpen
-          ? ""
-          : "; a firewall takes the place of ADMIN_CIDR, for doors on every node see no address of a caller"),
+      `in env/cluster-${cluster.id}.env: ${line}${more}`,
     );
   }
-  const names = [...having].join(" and ");
-  if (having.size === 1) return ok(`${wanted} is ${names}`);
-  if (having.size === 0) return note(`no node says that ${wanted} is its own (a balancer?)`);
-  return fail(
-    `${names} all say that ${wanted} is theirs`,
-    "give every node an address of its own (kubelet --node-ip), and NODE_IP the one that names lead to",
-  );
+  const names = [...own].join(" and ");
+  if (own.size === 1) return ok(`${wanted} is ${names}`);
+  if (own.size === 0) return note(`no node says that ${wanted} is its own (a balancer?)`);
+  const fix = "an address for each node (kubelet --node-ip); NODE_IP is what names lead to";
+  return fail(`${names} all say that ${wanted} is theirs`, fix);
 }
 
 /** A certificate: whose it is, and who makes a new one. */

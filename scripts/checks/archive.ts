@@ -65,8 +65,7 @@ function outlookOf(indices: Index[], disk: number, cluster: Cluster): Findings {
   return {
     what: `the logs will not fit: ${told}`,
     cause: "more is logged than the volume was made for",
-    fix: `LOG_RETENTION=${fits}d or a larger OPENSEARCH_STORAGE, then make 40-logging ` +
-      `CLUSTER=${cluster.id}`,
+    fix: `LOG_RETENTION=${fits}d or a larger OPENSEARCH_STORAGE, then make 40-logging`,
   };
 }
 

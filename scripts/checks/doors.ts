@@ -108,12 +108,10 @@ export async function ports({ cluster, objects }: Subject): Promise<Findings> {
       .map((live) => `${port} by ${namespacedName(live)}`)
   );
   if (taken.length === 0) return ok(`${wanted.map(({ port }) => port).join(", ")} free or ours`);
-  return fail(
-    `taken: ${taken.join(", ")}`,
-    "kubectl -n NAMESPACE delete service NAME, or another port by HTTP_NODE_PORT, HTTPS_NODE_PORT " +
-      "or SIDECAR_NODE_PORT",
-    ExitCode.refused,
-  );
+  const fix =
+    "delete that Service (kubectl -n NAMESPACE delete service NAME), or set HTTP_NODE_PORT, " +
+    "HTTPS_NODE_PORT or SIDECAR_NODE_PORT to another port";
+  return fail(`taken: ${taken.join(", ")}`, fix, ExitCode.refused);
 }
 
 function nodePorts({ spec }: Manifest): number[] {
@@ -131,10 +129,8 @@ export async function controller({ cluster }: Subject): Promise<Findings> {
   // Only a client-side apply leaves this, and we make none: the addon was put over ours.
   const last = nginx?.metadata.annotations?.["kubectl.kubernetes.io/last-applied-configuration"];
   if (nginx && (!isOurs(nginx) || last !== undefined)) {
-    return fail(
-      `ingress-nginx/ingress-nginx-controller is not ours${isOurs(nginx) ? " any more" : ""}`,
-      "minikube addons disable ingress (or set INGRESS=existing to use what is there)",
-    );
+    const what = `${namespacedName(nginx)} is not ours${isOurs(nginx) ? " any more" : ""}`;
+    return fail(what, "minikube addons disable ingress (or use what is there: INGRESS=existing)");
   }
   const [own, other] = kind === "traefik" ? [traefik, nginx] : [nginx, traefik];
   if (!other || !isOurs(other)) {
@@ -150,10 +146,8 @@ export async function controller({ cluster }: Subject): Promise<Findings> {
     return note(`INGRESS=${kind} takes over class, ports and Ingresses of ${before}: ${gone}`);
   }
   const names = foreign.map(namespacedName).join(", ");
-  return warn(
-    `INGRESS=${kind} takes over from ${before}, also Ingresses of others: ${names}`,
-    `see whether ${kind} knows their annotations ${ANNOTATIONS}…, then ${gone}`,
-  );
+  const what = `INGRESS=${kind} takes over from ${before}, also Ingresses of others: ${names}`;
+  return warn(what, `see whether ${kind} knows their annotations ${ANNOTATIONS}…, then ${gone}`);
 }
 
 async function systemLookup(host: string): Promise<string> {

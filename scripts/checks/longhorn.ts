@@ -81,10 +81,9 @@ export async function defaultClass({ cluster, when }: Subject): Promise<Finding>
   );
   if (when === "before" && addon) {
     const { name } = addon.metadata;
-    return warn(
-      `Minikube's class ${name} is there and takes over at every minikube start; ${seen}`,
-      "minikube addons disable default-storageclass",
-    );
+    const what =
+      `Minikube's class ${name} is there and takes over at every minikube start; ${seen}`;
+    return warn(what, "minikube addons disable default-storageclass");
   }
   const fine = defaults.length === 1 && defaults[0] === wanted;
   if (when === "before" || fine || text(cluster, "STORAGE") === "existing") return ok(seen);

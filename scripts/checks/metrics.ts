@@ -177,8 +177,7 @@ export async function alertmanager({ proxy }: Subject): Promise<Findings> {
     !alerts.some(({ labels }) => labels.alertname === "Watchdog") && {
       what: "Alertmanager has no Watchdog: no alert of Prometheus arrives there",
       cause: "the rules are not loaded, or spec.alerting of Prometheus names another Service",
-      fix: "look at /api/v1/alertmanagers of kube-prometheus-stack-prometheus, then " +
-        "make 20-prometheus",
+      fix: "look at /api/v1/alertmanagers of Prometheus, then make 20-prometheus",
     },
   ];
 }

@@ -61,12 +61,9 @@ export async function hostPorts(subject: Subject): Promise<Finding> {
   );
   const seen = [...new Set(wanted.map(({ port }) => port))].join(", ");
   if (taken.length === 0) return ok(seen ? `${seen} free or ours` : "the steps want none here");
-  return fail(
-    `taken: ${taken.join("; ")}`,
-    "see who listens: ss -ltnp on the node; for 9100 most often its own node_exporter: " +
-      "systemctl disable --now prometheus-node-exporter node_exporter",
-    ExitCode.refused,
-  );
+  const fix = "see who listens: ss -ltnp on the node; for 9100 most often its own node_exporter: " +
+    "systemctl disable --now prometheus-node-exporter node_exporter";
+  return fail(`taken: ${taken.join("; ")}`, fix, ExitCode.refused);
 }
 
 /** A firewall of the node cuts pods from each other unless it is told of them. */
@@ -149,10 +146,8 @@ export function iscsi(facts: NodeFacts, cluster: Cluster): Finding {
   ].filter(Boolean);
   const boot = "modprobe iscsi_tcp && echo iscsi_tcp >/etc/modules-load.d/iscsi_tcp.conf";
   if (missing.length > 0) {
-    return fail(
-      missing.join(", "),
-      `on ${facts.node}: ${installIscsi(os)} && ${boot} && systemctl enable --now iscsid`,
-    );
+    const fix = `on ${facts.node}: ${installIscsi(os)} && ${boot} && systemctl enable --now iscsid`;
+    return fail(missing.join(", "), fix);
   }
   if (iscsiTcp === "available") return warn("iscsi_tcp is not loaded", `on ${facts.node}: ${boot}`);
   return ok("iscsid, iscsiadm, iscsi_tcp");
@@ -167,31 +162,24 @@ function installIscsi(os: string): string {
 
 /** Without it a volume that is mounted after a pod's start never shows in the pod. */
 export function mounts({ node, mountsShared }: NodeFacts): Finding {
-  if (mountsShared) return ok("shared");
-  return fail(
-    "mounts of the node do not spread into pods",
-    `on ${node}: mount --make-rshared / (and at boot, before kubelet)`,
-  );
+  const fix = `on ${node}: mount --make-rshared / (and at boot, before kubelet)`;
+  return mountsShared ? ok("shared") : fail("mounts of the node do not spread into pods", fix);
 }
 
 /** It takes Longhorn's devices before the kubelet can. */
 export function multipath({ node, multipathd }: NodeFacts, cluster: Cluster): Finding {
   if (!multipathd) return ok("multipathd does not run");
   if (text(cluster, "STORAGE") !== "longhorn") return ok("multipathd runs; no Longhorn here");
-  return warn(
-    "multipathd runs: it may take the devices of Longhorn's volumes",
+  const fix =
     `on ${node}: let /etc/multipath.conf ignore them (blacklist { devnode "^sd[a-z0-9]+" }), ` +
-      "or systemctl disable --now multipathd multipathd.socket",
-  );
+    "or systemctl disable --now multipathd multipathd.socket";
+  return warn("multipathd runs: it may take the devices of Longhorn's volumes", fix);
 }
 
 /** Kubernetes 1.35 and later ask for cgroup v2. */
 export function cgroup({ node, cgroup }: NodeFacts): Finding {
-  if (cgroup === 2) return ok("cgroup v2");
-  return warn(
-    "cgroup v1, which Kubernetes gives up",
-    `on ${node}: boot with systemd.unified_cgroup_hierarchy=1`,
-  );
+  const fix = `on ${node}: boot with systemd.unified_cgroup_hierarchy=1`;
+  return cgroup === 2 ? ok("cgroup v2") : warn("cgroup v1, which Kubernetes gives up", fix);
 }
 
 /** The clock of a node, and whether somebody keeps it right. */

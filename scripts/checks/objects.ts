@@ -45,10 +45,9 @@ export async function readyObjects(
   // Ready is what has the pods that it asks for now, and somebody may have changed that.
   const fewer = wanted.map((object) => {
     const id = idOf(object), now = live.get(id)?.spec?.replicas, want = object.spec?.replicas;
-    return now < want && warn(
-      `${id}: asks for ${now} of the ${want} replicas that are wanted`,
-      `make ${object.metadata.labels?.[STEP_LABEL]} CLUSTER=${cluster.id}`,
-    );
+    const fix = `make ${object.metadata.labels?.[STEP_LABEL]} CLUSTER=${cluster.id}`;
+    return now < want &&
+      warn(`${id}: asks for ${now} of the ${want} replicas that are wanted`, fix);
   });
   if (await areReady(inventory, wanted)) return fewer;
   return [

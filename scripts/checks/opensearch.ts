@@ -60,8 +60,7 @@ export async function logRepository({ cluster, proxy }: Subject): Promise<Findin
   const reached = Object.keys(verified.nodes).length;
   return [
     (base_path !== folder || shard_path_type !== "FIXED") && {
-      what: `the repository ${REPOSITORY} writes to ${base_path} (${shard_path_type}), ` +
-        `wanted ${folder} (FIXED)`,
+      what: `${REPOSITORY} writes to ${base_path} (${shard_path_type}), wanted ${folder} (FIXED)`,
       cause: "somebody registered it by hand; two clusters in one folder overwrite each other",
       fix: `make 40-logging CLUSTER=${cluster.id}`,
     },

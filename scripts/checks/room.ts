@@ -171,16 +171,12 @@ async function ownClass(cluster: Cluster, claims: Map<string, number>): Promise<
   const asked = `${claims.size} claims, ${inGi(total(claims))}`;
   if (!found) {
     const names = classes.map(({ metadata }) => metadata.name).join(", ") || "none";
-    return fail(
-      `no class ${wanted} (there: ${names}) for ${asked}`,
-      "set STORAGE_CLASS to one of them, install its provisioner, or set STORAGE=longhorn",
-    );
+    const fix = "set STORAGE_CLASS to one of them, install its provisioner, or STORAGE=longhorn";
+    return fail(`no class ${wanted} (there: ${names}) for ${asked}`, fix);
   }
   if (!found.allowVolumeExpansion) {
-    return warn(
-      `class ${wanted} (${found.provisioner}) cannot grow volumes; ${asked}`,
-      "choose sizes that last, or a class with allowVolumeExpansion",
-    );
+    const fix = "choose sizes that last, or a class with allowVolumeExpansion";
+    return warn(`class ${wanted} (${found.provisioner}) cannot grow volumes; ${asked}`, fix);
   }
   return ok(`class ${wanted} (${found.provisioner}) for ${asked}`);
 }
