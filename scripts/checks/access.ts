@@ -191,8 +191,7 @@ async function handshake(
     throw new DeployError(`Cannot see the certificate of ${hostname}:${at}`, {
       exitCode,
       where: messageOf(error),
-      fix:
-        `check that a server with TLS answers there: openssl s_client -connect ${hostname}:${at}`,
+      fix: `see whether a server with TLS is there: openssl s_client -connect ${hostname}:${at}`,
     });
   });
   return new X509Certificate(shown.raw);

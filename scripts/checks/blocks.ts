@@ -48,10 +48,9 @@ export function uploadProblems({ blocks, head = 0 }: Upload, now: number): Findi
   const logs = "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0";
   const waiting = blocks.filter(({ uploaded }) => uploaded === undefined);
   if (waiting.length > 0) {
-    const time = ago(Math.min(...waiting.map(({ ulid }) => madeAt(ulid))));
+    const age = ago(Math.min(...waiting.map(({ ulid }) => madeAt(ulid))));
     return {
-      what:
-        `${waiting.length} blocks of Prometheus are not in the bucket, the oldest since ${time}`,
+      what: `${waiting.length} blocks of Prometheus are not in the bucket, the oldest since ${age}`,
       cause: "the sidecar is down, S3 is away, its certificate is not trusted, or the key lacks " +
         "s3:PutObject; what is not uploaded within PROMETHEUS_RETENTION is lost",
       fix: `${logs} -c thanos-sidecar | grep -i err`,

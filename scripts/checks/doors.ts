@@ -45,8 +45,7 @@ async function doorProblem(ingress: Manifest, cluster: Cluster, stranger: Answer
     return {
       what: status === 0 ? `${host} does not answer: ${body}` : `${host} gives ${status}`,
       cause: "the controller is down, has not read the Ingress, or the program behind it is away",
-      fix:
-        `kubectl -n ingress-nginx get pods,svc; kubectl -n ${namespace} describe ingress ${name}`,
+      fix: `kubectl -n ingress-nginx get all; kubectl -n ${namespace} describe ingress ${name}`,
     };
   }
   const login = annotations?.[`${ANNOTATIONS}auth-type`] === "basic";

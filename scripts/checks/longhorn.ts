@@ -81,8 +81,7 @@ export async function defaultClass({ cluster, when }: Subject): Promise<Finding>
   );
   if (when === "before" && addon) {
     const { name } = addon.metadata;
-    const what =
-      `Minikube's class ${name} is there and takes over at every minikube start; ${seen}`;
+    const what = `Minikube's class ${name} is there and takes over when Minikube starts; ${seen}`;
     return warn(what, "minikube addons disable default-storageclass");
   }
   const fine = defaults.length === 1 && defaults[0] === wanted;

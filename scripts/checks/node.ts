@@ -78,19 +78,20 @@ export function firewall({ node, firewall }: NodeFacts, cluster: Cluster): Findi
       "firewall-cmd --permanent --zone=trusted --add-source=PODS (the CIDR of pods)",
       "firewall-cmd --reload",
     ];
-  return warn(
-    `${firewall} is active: it may cut pods from the API server, from each other and from people`,
-    `on ${node}: systemctl disable --now ${firewall}, or open what is needed: ${opened.join("; ")}`,
-  );
+  const fix = `systemctl disable --now ${firewall}, or open what is needed: ${opened.join("; ")}`;
+  const what = `${firewall} is active: it may cut pods from the API server, each other and people`;
+  return warn(what, `on ${node}: ${fix}`);
 }
 
 /** A search domain that answers for every name leads pods astray: they try it before the name as it is. */
 export function searchDomains({ node, wildcards }: NodeFacts): Finding {
   if (wildcards.length === 0) return ok("no search domain answers for every name");
+  const fix =
+    `on ${node}: take it out of search in /etc/resolv.conf (or the kubelet's resolvConf), ` +
+    "or its wildcard out of DNS; then restart the pods";
   return warn(
-    `the search domain ${wildcards.join(", ")} answers for every name: pods reach the wrong host`,
-    `on ${node}: take it out of search in /etc/resolv.conf (or the kubelet's resolvConf), or its ` +
-      "wildcard out of DNS; then restart the pods",
+    `the search domain ${wildcards.join(", ")} answers for every name: pods go astray`,
+    fix,
   );
 }
 
