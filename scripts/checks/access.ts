@@ -36,13 +36,10 @@ export function judgeKubectl(client: string, server?: string): Finding {
   const skew = server ? Math.abs(minor - minorOf(server)) : 0;
   if (skew <= 1) return ok(seen);
   const release = server!.replace(/[^v\d.].*/, "");
-  const platform = `${PLATFORM.os}/${PLATFORM.arch}`;
-  return warn(
-    `${seen}: ${skew} minor versions apart, 1 is supported`,
-    // What lies in .tools/bin comes before PATH, and may be a link to another program.
-    `curl -fLo .tools/kubectl https://dl.k8s.io/release/${release}/bin/${platform}/kubectl && ` +
-      "install .tools/kubectl .tools/bin/",
-  );
+  const url = `https://dl.k8s.io/release/${release}/bin/${PLATFORM.os}/${PLATFORM.arch}/kubectl`;
+  // What lies in .tools/bin comes before PATH, and may be a link to another program.
+  const fix = `curl -fLo .tools/kubectl ${url} && install .tools/kubectl .tools/bin/`;
+  return warn(`${seen}: ${skew} minor versions apart, 1 is supported`, fix);
 }
 
 /** Context, address and identity of the cluster, as before every deploy. */

@@ -168,9 +168,8 @@ export async function names({ cluster, objects }: Subject, find = systemLookup):
   const unknown = astray.filter(({ at }) => at === undefined).length;
   const elsewhere = astray.filter(({ at }) => at).map(({ host, at }) => `${host} is ${at}`);
   const seen = unknown > 0 ? [`${unknown} of ${hosts.size} names unknown here`] : [];
-  return warn(
-    [...seen, ...elsewhere].join(", "),
-    `*.${text(cluster, "DOMAIN")} in DNS, or in /etc/hosts of everybody who looks: ` +
-      `${address} ${astray.map(({ host }) => host).join(" ")}`,
-  );
+  const line = `${address} ${astray.map(({ host }) => host).join(" ")}`;
+  const domain = `*.${text(cluster, "DOMAIN")}`;
+  const fix = `${domain} in DNS, or in /etc/hosts of everybody who looks: ${line}`;
+  return warn([...seen, ...elsewhere].join(", "), fix);
 }

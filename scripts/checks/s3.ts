@@ -18,11 +18,8 @@ export async function s3FromHere(subject: Subject): Promise<Finding> {
   const later = missing && `${missing} not yet (00-minio makes them)`;
   const seen = [made, later].filter(Boolean).join("; ");
   const refused = answers.flatMap(({ refused = [] }) => refused).join(", ");
-  if (!refused) return ok(seen);
-  return warn(
-    `${seen}; refused: ${refused}`,
-    "00-minio makes these users when S3_ACCESS_KEY may administrate a MinIO; else make them there",
-  );
+  const fix = "00-minio makes these users where S3_ACCESS_KEY administrates MinIO; else make them";
+  return refused ? warn(`${seen}; refused: ${refused}`, fix) : ok(seen);
 }
 
 /** The clock of the server, as its answers tell it. */
