@@ -40,8 +40,8 @@ export async function s3FromInside(subject: Subject): Promise<Finding> {
 }
 
 function asked({ cluster, once }: Subject) {
-  const ask = () => bucketsOf(cluster).map((bucket) => askBucket(cluster, bucket));
-  return once("buckets", () => Promise.all(ask()));
+  const buckets = bucketsOf(cluster);
+  return once("buckets", () => Promise.all(buckets.map((bucket) => askBucket(cluster, bucket))));
 }
 
 /** As {@link ask}; a key that is refused though the site's own is good may be one that 00-minio has yet to make. */
