@@ -1,101 +1,91 @@
 // Buckets of an S3 server: made when they are missing, and proven to be of use.
 import { randomUUID } from "node:crypto";
 import { must, S3Error, s3Refusal } from "./errors.ts";
-import { codeOf, element, type S3, type S3Call } from "./types.ts";
+import { codeOf, element, type S3, type S3Call, s3Xml } from "./types.ts";
 
 /** Whether a bucket is there. @throws {S3Error} also where the key may not see it. */
 export async function hasBucket(s3: S3, name: string): Promise<boolean> {
   // Neither HEAD, whose answer carries no reason, nor `?location`, which MinIO answers in any region.
-  const look = { method: "GET", bucket: name, query: "list-type=2&max-keys=1" } as const;
-  const what = `look at bucket "${name}"`;
-  return (await must(s3, { ...look, what, action: "s3:ListBucket" }, 404)).status !== 404;
+  const call = listing(name, `look at bucket "${name}"`, "max-keys=1");
+  return (await must(s3, call, 404)).status !== 404;
+}
+
+/** The call that lists a bucket. */
+export function listing(bucket: string, what: string, query: string): S3Call {
+  return { method: "GET", bucket, query: `list-type=2&${query}`, what, action: "s3:ListBucket" };
 }
 
 /** Makes a bucket unless it is there; safe when several clusters do it at once. */
 export async function ensureBucket(s3: S3, name: string): Promise<"created" | "exists"> {
   if (await hasBucket(s3, name)) return "exists";
   const create = { bucket: name, what: `create bucket "${name}"`, action: "s3:CreateBucket" };
-  const put = await s3.send({ ...create, method: "PUT", body: locationOf(s3.region) });
+  const ours = "BucketAlreadyOwnedByYou", taken = "BucketAlreadyExists";
+  const call = { ...create, method: "PUT", body: locationOf(s3.region) } as const;
+  const put = await must(s3, call, ours, taken);
   if (put.status < 300) return "created";
-  const code = codeOf(put);
-  if (code === "BucketAlreadyOwnedByYou") return "exists";
-  // Some servers give the loser of a race this code; a foreign bucket does not answer a look.
-  const lost = code === "BucketAlreadyExists" && await hasBucket(s3, name).catch(() => false);
-  if (lost) return "exists";
+  // Some servers give the loser of a race the second code; a foreign bucket does not answer a look.
+  if (codeOf(put) === ours || await hasBucket(s3, name).catch(() => false)) return "exists";
   throw s3Refusal(s3, create, put);
 }
 
-/** An object of a bucket; `at`: when it was written, in ms as of `Date.now()`. */
-export interface Listed {
-  key: string;
-  at: number;
+/** AWS refuses us-east-1 as a constraint: there the default is said by saying nothing. */
+function locationOf(region: string): string | undefined {
+  if (region === "us-east-1") return undefined;
+  const inside = `<LocationConstraint>${region}</LocationConstraint>`;
+  return s3Xml("CreateBucketConfiguration", inside);
 }
 
-/** Every object whose key begins so. Throws exit 8 where the key may not list. */
+/** Every object whose key begins so, and when it was written (ms as of `Date.now()`). @throws {S3Error} exit 8. */
 export async function listObjects(s3: S3, bucket: string, prefix = ""): Promise<Listed[]> {
-  const call = { bucket, what: `list the bucket "${bucket}"`, action: "s3:ListBucket" };
   const listed: Listed[] = [];
   for (let token = "";;) {
-    const query = new URLSearchParams({ "list-type": "2", prefix });
+    const query = new URLSearchParams({ prefix });
     if (token) query.set("continuation-token", token);
-    const { body } = await must(s3, { ...call, method: "GET", query: `${query}` });
-    const entries = body.split("<Contents>").slice(1);
-    listed.push(...entries.map((xml) => (
-      { key: element(xml, "Key"), at: Date.parse(element(xml, "LastModified")) }
-    )));
+    const { body } = await must(s3, listing(bucket, `list the bucket "${bucket}"`, `${query}`));
+    for (const xml of body.split("<Contents>").slice(1)) {
+      listed.push({ key: element(xml, "Key"), at: Date.parse(element(xml, "LastModified")) });
+    }
     token = element(body, "NextContinuationToken");
     if (!token) return listed;
   }
 }
 
+/** An object of a bucket, as {@link listObjects} gives it. */
+export type Listed = { key: string; at: number };
+
 /** How the names of the objects begin that {@link probeBucket} writes. */
 export const PROBE_PREFIX = ".thanos-multi-cluster-probe-";
 
-/**
- * Proves that the key may put, get, list and delete in a bucket (in a `folder/` of it), with an object that is
- * removed again whatever happens. Throws exit 8 naming the verb that failed, and the object if it is left.
- */
+/** Proves that a key may put, get, list and delete (in a `folder/`). @throws {S3Error} of the verb that it may not. */
 export async function probeBucket(s3: S3, bucket: string, folder = ""): Promise<void> {
   const key = folder + PROBE_PREFIX + randomUUID();
   const body = `written to prove access; safe to delete: ${key}`;
   const call = (method: S3Call["method"], right: string, what: string): S3Call => (
     { method, bucket, key, action: `s3:${right}`, what: `${what} bucket "${bucket}"` }
   );
-  const put = call("PUT", "PutObject", "put a probe object into");
-  const get = call("GET", "GetObject", "get the probe object from");
-  const query = `list-type=2&max-keys=2&prefix=${encodeURIComponent(key)}`;
-  const list = { ...call("GET", "ListBucket", "list the probe object of"), key: undefined, query };
+  const put = { ...call("PUT", "PutObject", "put a probe object into"), body };
   const remove = call("DELETE", "DeleteObject", "delete the probe object from");
+  const errorOf = (work: Promise<unknown>) => work.then(() => undefined, (error) => error);
 
   async function getAndList(): Promise<void> {
+    const get = call("GET", "GetObject", "get the probe object from");
     const answer = await must(s3, get);
     if (answer.body !== body) throw s3Refusal(s3, get, answer, "it came back with other content");
+    const query = `max-keys=2&prefix=${encodeURIComponent(key)}`;
+    const list = listing(bucket, `list the probe object of bucket "${bucket}"`, query);
     const listed = await must(s3, list);
     if (element(listed.body, "Key") === key) return;
     throw s3Refusal(s3, list, listed, "it is not in the list");
   }
 
-  let failure: unknown;
-  const keep = (error: unknown) => void (failure ??= error);
-  await must(s3, { ...put, body }).catch(keep);
+  let failure = await errorOf(must(s3, put));
   // It left nothing behind; one that failed or got no answer may have.
-  if (isRefused(failure)) throw failure;
-  if (!failure) await getAndList().catch(keep);
-  await must(s3, remove).catch((error) => {
-    keep(error);
-    if (failure instanceof S3Error) failure.where.push(`could not be removed: ${bucket}/${key}`);
-  });
+  if (failure instanceof S3Error && failure.isRefusal) throw failure;
+  failure ??= await errorOf(getAndList());
+  const left = await errorOf(must(s3, remove));
+  failure ??= left;
+  if (left && failure instanceof S3Error) {
+    failure.where.push(`could not be removed: ${bucket}/${key}`);
+  }
   if (failure) throw failure;
-}
-
-function isRefused(error: unknown): boolean {
-  if (!(error instanceof S3Error)) return false;
-  return error.status >= 400 && error.status < 500 || error.status === 507;
-}
-
-/** AWS refuses us-east-1 as a constraint: there the default is said by saying nothing. */
-function locationOf(region: string): string | undefined {
-  if (region === "us-east-1") return undefined;
-  return `<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
-    `<LocationConstraint>${region}</LocationConstraint></CreateBucketConfiguration>`;
 }

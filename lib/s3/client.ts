@@ -4,49 +4,40 @@ import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AwsClient } from "aws4fetch";
 import { type Cluster, text } from "../core/cluster.ts";
-import { noAnswer } from "./unreachable.ts";
+import { noAnswer } from "./errors.ts";
 import { codeOf, type S3, type S3Answer, type S3Call, type S3Key } from "./types.ts";
 
 export type { S3, S3Key } from "./types.ts";
-
-export interface S3Options {
-  /** Default: S3_ACCESS_KEY, which makes the buckets. */
-  key?: S3Key;
-  /** Longest wait for one answer (10). */
-  seconds?: number;
-  /** The time that requests are signed with. */
-  clock?: () => Date;
-}
 
 /** The key of a program (as its settings begin: THANOS): its own where it is set, else the one of the site. */
 export function keyOf(cluster: Cluster, program: string): S3Key {
   return keyIn(cluster, `${program}_S3`) ?? siteKey(cluster);
 }
 
-/** S3_ACCESS_KEY and its secret: all three buckets, and MinIO's users where it may. */
+/** S3_ACCESS_KEY and its secret: for all buckets, and MinIO's users where it may. */
 export function siteKey(cluster: Cluster): S3Key {
   return keyIn(cluster, "S3")!;
 }
 
 function keyIn(cluster: Cluster, prefix: string): S3Key | undefined {
-  const setting = `${prefix}_ACCESS_KEY`;
-  const accessKey = text(cluster, setting);
-  const secretKey = text(cluster, `${prefix}_SECRET_KEY`);
-  return accessKey === "" ? undefined : { accessKey, secretKey, setting };
+  const setting = `${prefix}_ACCESS_KEY`, accessKey = text(cluster, setting);
+  if (accessKey === "") return undefined;
+  return { accessKey, secretKey: text(cluster, `${prefix}_SECRET_KEY`), setting };
 }
 
-/** The S3 server of a cluster's settings, asked with a key. */
-export function s3Of(cluster: Cluster, options: S3Options = {}): S3 {
-  const { seconds = 10, clock = () => new Date() } = options;
-  const key = { setting: "S3_ACCESS_KEY", ...options.key ?? siteKey(cluster) };
-  const endpoint = text(cluster, "S3_ENDPOINT");
-  const region = text(cluster, "S3_REGION");
-  const signer = new AwsClient({
-    accessKeyId: key.accessKey,
-    secretAccessKey: key.secretKey,
-    service: "s3",
-    region,
-  });
+/** The S3 server of the settings, asked with a key (default: the site's); each answer is waited for so many seconds. */
+export function s3Of(
+  cluster: Cluster,
+  { key: asker = siteKey(cluster), seconds = 10, clock = () => new Date() }: {
+    key?: S3Key;
+    seconds?: number;
+    clock?: () => Date;
+  } = {},
+): S3 {
+  const key = { setting: "S3_ACCESS_KEY", ...asker };
+  const endpoint = text(cluster, "S3_ENDPOINT"), region = text(cluster, "S3_REGION");
+  const { accessKey: accessKeyId, secretKey: secretAccessKey } = key;
+  const signer = new AwsClient({ accessKeyId, secretAccessKey, service: "s3", region });
   const ca = cluster.s3Ca;
   const client = Deno.createHttpClient({ caCerts: ca ? [ca] : [], http2: false });
 
@@ -56,17 +47,17 @@ export function s3Of(cluster: Cluster, options: S3Options = {}): S3 {
     const sentAt = clock();
     // Without this header aws4fetch signs UNSIGNED-PAYLOAD, which not every server takes.
     const sha256 = createHash("sha256").update(body ?? "").digest("hex");
-    const { headers } = await signer.sign(url, {
+    const signed = await signer.sign(url, {
       method,
       body,
       headers: { ...call.headers, "x-amz-content-sha256": sha256 },
       aws: { datetime: sentAt.toISOString().replace(/[:-]|\.\d{3}/g, "") },
     });
     const signal = AbortSignal.timeout(seconds * 1000);
-    const request = { method, body, headers, client, signal, redirect: "manual" } as const;
-    const response = await fetch(url, request);
-    const { status } = response;
-    return { status, headers: response.headers, body: await start(response), sentAt };
+    const about = { method, body, headers: signed.headers, client, signal } as const;
+    const response = await fetch(url, { ...about, redirect: "manual" });
+    const { status, headers } = response;
+    return { status, headers, body: await response.text(), sentAt };
   }
 
   return {
@@ -75,19 +66,18 @@ export function s3Of(cluster: Cluster, options: S3Options = {}): S3 {
     key,
     async send(call) {
       for (let tries = 1;; tries++) {
-        const last = tries === TRIES;
+        const isLast = tries === TRIES;
         try {
           const answer = await sendOnce(call);
-          if (last || !isTransient(answer)) return answer;
+          if (isLast || !isTransient(answer)) return answer;
         } catch (error) {
-          if (last || !isReset(error)) {
+          if (isLast || !isReset(error)) {
             throw await noAnswer(error, call, { endpoint, seconds, hasCa: ca !== undefined });
           }
         }
         await sleep(tries * 300);
       }
     },
-    redacted: (text) => text.replaceAll(key.secretKey, "***").replaceAll(key.accessKey, "***"),
     [Symbol.dispose]: () => client.close(),
   };
 }
@@ -107,14 +97,4 @@ function isTransient(answer: S3Answer): boolean {
 function isReset(error: unknown): boolean {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
   return /connection reset|connection closed|broken pipe|unexpected end of file/i.test(cause);
-}
-
-async function start(response: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const chunk of response.body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > 2 ** 20) break;
-  }
-  return text;
 }

@@ -1,33 +1,26 @@
-// What an S3 server's refusals mean, and what to do about each.
+// Why a request to an S3 server failed, and what to do about it: what it answered, or that it gave no answer.
 import { DeployError, type DeployErrorOptions, ExitCode } from "../core/error.ts";
-import { codeOf, element, type S3, type S3Answer, type S3Call, s3Message } from "./types.ts";
+import { proxyHint, shownCertificate } from "../io/tls.ts";
+import { codeOf, element, type S3, type S3Answer, type S3Call } from "./types.ts";
 
-/** A failed request; exit 8. */
+/** A failed request, with its HTTP status (0 without an answer); exit 8. */
 export class S3Error extends DeployError {
-  /** HTTP status; 0 when there was no answer. */
-  readonly status: number;
-
-  constructor(message: string, status: number, about: Omit<DeployErrorOptions, "exitCode">) {
+  constructor(
+    message: string,
+    readonly status: number,
+    about: Omit<DeployErrorOptions, "exitCode">,
+  ) {
     super(message, { exitCode: ExitCode.service, ...about });
-    this.status = status;
+  }
+
+  /** Whether the server has done nothing: it does not allow it, does not know it, or has no room. */
+  get isRefusal(): boolean {
+    return this.status >= 400 && this.status < 500 || [501, 507].includes(this.status);
   }
 }
 
-/** Why a request failed, and what to do about it. */
-export interface Verdict {
-  why: string;
-  fix: string;
-}
-
-/**
- * The answer to a call that succeeds, or is refused with one of these codes or statuses.
- * @throws {S3Error} any other refusal.
- */
-export async function must(
-  s3: S3,
-  call: S3Call,
-  ...spared: (string | number)[]
-): Promise<S3Answer> {
+/** The answer to a call that succeeds, or is refused with a code or status that is spared; else an S3Error. */
+export async function must(s3: S3, call: S3Call, ...spared: (string | number)[]) {
   const answer = await s3.send(call);
   const isDone = answer.status >= 200 && answer.status < 300;
   if (isDone || spared.includes(answer.status) || spared.includes(codeOf(answer))) return answer;
@@ -37,108 +30,165 @@ export async function must(
 /** A request as far as words about it need it. */
 type Asked = Pick<S3Call, "what" | "action" | "bucket">;
 
-/** The error for an answer that is no success; `why` overrides what its code says. */
-export function s3Refusal(s3: S3, call: Asked, answer: S3Answer, why?: string): S3Error {
-  const code = codeOf(answer).slice(0, 80);
-  const verdict = judge(code, s3, call, answer);
-  const said = s3.redacted(s3Message(answer)).replace(/\s+/g, " ").slice(0, 300);
-  const label = [answer.status, s3.redacted(code)].filter(Boolean).join(" ");
-  return new S3Error(`Cannot ${call.what}: ${why ?? verdict.why}`, answer.status, {
-    where: `${s3.endpoint}  ${label}${said && `: ${said}`}`,
-    fix: why ? `ask ${s3.endpoint} directly: does a proxy or cache stand in between?` : verdict.fix,
-  });
+/** The error for an answer that is no success; `odd`: what is wrong with one that says it is. */
+export function s3Refusal(s3: S3, call: Asked, answer: S3Answer, odd?: string): S3Error {
+  const { endpoint, key } = s3;
+  // Some servers repeat the whole request in their answer.
+  const shown = (text: string) =>
+    text.replaceAll(key.secretKey, "***").replaceAll(key.accessKey, "***");
+  const code = codeOf(answer).slice(0, 80), message = element(answer.body, "Message");
+  const [why, fix] = odd
+    ? [odd, `ask ${endpoint} directly: does a proxy or cache stand in between?`]
+    : skewOf(code, answer) ??
+      judge(`${code} ${answer.status} ${message}`, refusals(s3, call, answer));
+  const label = [answer.status, shown(code)].filter(Boolean).join(" ");
+  const said = shown(message).replace(/\s+/g, " ").slice(0, 300);
+  const where = `${endpoint}  ${label}${said && `: ${said}`}`;
+  return new S3Error(`Cannot ${call.what}: ${why}`, answer.status, { where, fix });
 }
 
-function judge(code: string, s3: S3, { action, bucket }: Asked, answer: S3Answer): Verdict {
-  const key = `access key ${endOf(s3.key.accessKey)}`;
-  const skewed = skewOf(code, answer);
-  if (skewed) return skewed;
-  switch (code) {
-    case "InvalidAccessKeyId":
-      if (/disabled/.test(s3Message(answer))) {
-        return {
-          why: `${key} is disabled`,
-          fix: `set ${s3.key.setting} in env/secret.env to a key that is in use, or enable it: ` +
-            "mc admin user enable ALIAS KEY",
-        };
-      }
-      return {
-        why: `the server does not know ${key}`,
-        fix: `set ${s3.key.setting} in env/secret.env to a key of this server`,
-      };
-    case "SignatureDoesNotMatch":
-      return {
-        why: `the secret key does not belong to ${key}`,
-        fix: `set ${s3.key.setting.replace("ACCESS", "SECRET")} in env/secret.env; ` +
-          "a proxy in front must keep the Host header",
-      };
-    case "BucketAlreadyExists":
-      return {
-        why: `"${bucket}" belongs to another owner; names are unique on a server`,
-        fix: `choose another bucket name in env/common.env, or let its owner admit ${key}`,
-      };
-    case "AccessDenied":
-    case "AllAccessDisabled":
-      return {
-        why: `${key} lacks ${action}${bucket && ", or another owner has the bucket"}`,
-        fix: `allow ${action}${bucket && ` on "${bucket}"`} for ${key}`,
-      };
-    case "AuthorizationHeaderMalformed":
-    case "InvalidRegion":
-    case "InvalidLocationConstraint":
-    case "IllegalLocationConstraintException":
-    case "PermanentRedirect":
-    case "TemporaryRedirect": {
-      const region = element(answer.body, "Region");
-      return {
-        why: `the server is not in region "${s3.region}"${region && ` but in "${region}"`}`,
-        fix: `set S3_REGION in env/common.env to ${region || "the server's region"}`,
-      };
-    }
-    case "NoSuchBucket":
-      return { why: "the bucket is gone", fix: "run again: the step makes it" };
-  }
-  if (/QuotaExceeded/.test(code)) {
-    return {
-      why: `the quota of "${bucket}" is used up`,
-      fix: `raise it (mc quota set ALIAS/${bucket}) or delete objects`,
-    };
-  }
-  if (answer.status === 507 || /StorageFull|InsufficientStorage/.test(code)) {
-    return { why: "the server's disks are full", fix: "free or add disk space on the S3 server" };
-  }
-  if (answer.status === 501 || code === "NotImplemented") {
-    return {
-      why: "the server does not know this",
-      fix: "do without it, or take another S3 server",
-    };
-  }
-  if (answer.status >= 500) {
-    return { why: "the server fails", fix: "look at its log, then run again" };
-  }
-  return code
-    ? { why: "the server refuses", fix: "see the server's words above" }
-    : { why: "the answer is not S3's", fix: "check S3_ENDPOINT (a console has another port)" };
+/** What failures with such words mean, and what to do about them; the first that fits counts. */
+type Verdict = [words: RegExp, why: string, fix: string];
+
+function judge(text: string, verdicts: Verdict[]): [why: string, fix: string] {
+  const [, why, fix] = verdicts.find(([words]) => words.test(text))!;
+  return [why, fix];
 }
 
-const ALLOWED_SKEW_MS = 15 * 60_000;
+/** Their words: the code, the status, and the server's message. */
+function refusals({ key, region }: S3, { action, bucket }: Asked, { body }: S3Answer): Verdict[] {
+  const { accessKey, setting } = key;
+  // Short ids are not shown at all.
+  const id = `access key ${accessKey.length < 8 ? "***" : `…${accessKey.slice(-4)}`}`;
+  const other = element(body, "Region");
+  return [
+    [
+      /^InvalidAccessKeyId .*disabled/s,
+      `${id} is disabled`,
+      `set ${setting} in env/secret.env to a key that is in use, or enable it: ` +
+      "mc admin user enable ALIAS KEY",
+    ],
+    [
+      /^InvalidAccessKeyId /,
+      `the server does not know ${id}`,
+      `set ${setting} in env/secret.env to a key of this server`,
+    ],
+    [
+      /^SignatureDoesNotMatch /,
+      `the secret key does not belong to ${id}`,
+      `set ${setting.replace("ACCESS", "SECRET")} in env/secret.env; ` +
+      "a proxy in front must keep the Host header",
+    ],
+    [
+      /^BucketAlreadyExists /,
+      `"${bucket}" belongs to another owner; names are unique on a server`,
+      `choose another bucket name in env/common.env, or let its owner admit ${id}`,
+    ],
+    [
+      /^(AccessDenied|AllAccessDisabled) /,
+      `${id} lacks ${action}${bucket && ", or another owner has the bucket"}`,
+      `allow ${action}${bucket && ` on "${bucket}"`} for ${id}`,
+    ],
+    [
+      /^\w*(Region|LocationConstraint|Redirect|AuthorizationHeaderMalformed)/,
+      `the server is not in region "${region}"${other && ` but in "${other}"`}`,
+      `set S3_REGION in env/common.env to ${other || "the server's region"}`,
+    ],
+    [/^NoSuchBucket /, "the bucket is gone", "run again: the step makes it"],
+    [
+      /^\w*QuotaExceeded/,
+      `the quota of "${bucket}" is used up`,
+      `raise it (mc quota set ALIAS/${bucket}) or delete objects`,
+    ],
+    [
+      /^\w*(StorageFull|InsufficientStorage| 507 )/,
+      "the server's disks are full",
+      "free or add disk space on the S3 server",
+    ],
+    [
+      /^(NotImplemented|\w* 501) /,
+      "the server does not know this",
+      "do without it, or take another S3 server",
+    ],
+    [/^\w* 5/, "the server fails", "look at its log, then run again"],
+    [/^\w/, "the server refuses", "see the server's words above"],
+    [/^/, "the answer is not S3's", "check S3_ENDPOINT (a console has another port)"],
+  ];
+}
 
 /** Some servers call a wrong clock AccessDenied; the Date of their answer gives it away. */
-function skewOf(code: string, { status, body, headers, sentAt }: S3Answer): Verdict | undefined {
-  const server = new Date(element(body, "ServerTime") || headers.get("date") || Number.NaN);
-  const known = !Number.isNaN(server.getTime());
-  const skew = known ? Math.abs(server.getTime() - sentAt.getTime()) : 0;
-  const far = status === 403 && skew > ALLOWED_SKEW_MS;
-  if (code !== "RequestTimeTooSkewed" && !far) return undefined;
-  const minutes = known ? ` (${Math.round(skew / 60_000)} min apart)` : "";
-  return {
-    why: `the clocks differ: ${sentAt.toISOString()} here, ` +
-      `${known ? server.toISOString() : "unknown"} on the server${minutes}; 15 min are allowed`,
-    fix: "set the wrong clock right: timedatectl set-ntp true",
-  };
+function skewOf(code: string, { status, body, headers, sentAt }: S3Answer) {
+  const told = Date.parse(element(body, "ServerTime") || headers.get("date") || "");
+  const server = new Date(told || sentAt);
+  const minutes = Math.abs(server.getTime() - sentAt.getTime()) / 60_000;
+  const isFar = status === 403 && minutes > 15;
+  if (code !== "RequestTimeTooSkewed" && !isFar) return undefined;
+  return [
+    `the clocks differ: ${sentAt.toISOString()} here, ${server.toISOString()} on the server ` +
+    `(${Math.round(minutes)} min apart); 15 min are allowed`,
+    "set the wrong clock right: timedatectl set-ntp true",
+  ] as const;
 }
 
-/** `…3f9a`; short ids are not shown at all. */
-function endOf(keyId: string): string {
-  return keyId.length < 8 ? "***" : `…${keyId.slice(-4)}`;
+/** Whom was asked, for how long, and whether with a CA of the site's own. */
+type Asker = { endpoint: string; seconds: number; hasCa: boolean };
+
+/** The error for a request that got no answer. */
+export async function noAnswer(error: unknown, { what }: S3Call, at: Asker): Promise<S3Error> {
+  const { hostname } = new URL(at.endpoint);
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
+  const text = `${error} ${cause}`.trim();
+  const [why, fix] = judge(text, silences(text, hostname, at));
+  const seen = /invalid peer certificate/.test(text) ? await certificateOf(at.endpoint) : [];
+  const where = [at.endpoint, ...seen, ...proxyHint(hostname)];
+  return new S3Error(`Cannot ${what}: ${why}`, 0, { where, fix, cause: error });
+}
+
+/** Network, name, port or certificate; of that rustls' words, whose checks are stricter than other clients'. */
+function silences(text: string, host: string, { seconds, hasCa }: Asker): Verdict[] {
+  const runs =
+    "check that the S3 server runs and that S3_ENDPOINT in env/common.env is its address";
+  const kind = /^[\d.]+$|:/.test(host) ? "IP" : "DNS";
+  const leaf = `basicConstraints=CA:FALSE and subjectAltName=${kind}:${host}`;
+  return [
+    [
+      /CaUsedAsEndEntity/,
+      "its certificate is a self-signed CA used as a server certificate",
+      `let that CA sign a server certificate with ${leaf}; S3_CA_FILE stays the CA`,
+    ],
+    [
+      /not valid for name|NotValidForName/,
+      `its certificate is not valid for ${kind} ${host}`,
+      `issue it again with ${leaf}, by the CA of S3_CA_FILE`,
+    ],
+    [/UnsupportedCertVersion/, "its certificate is X.509 v1", `issue one of v3 with ${leaf}`],
+    [
+      /invalid peer certificate.*(expired|not valid after|not valid before|NotValidYet)/i,
+      "its certificate is not valid today",
+      "compare its dates with the clock (date), then renew it",
+    ],
+    [
+      /invalid peer certificate/,
+      `its certificate is not signed by ${hasCa ? "the CA in S3_CA_FILE" : "a public CA"}`,
+      "set S3_CA_FILE in env/common.env to the PEM file of the CA that signed it",
+    ],
+    [/TimeoutError/, `no answer within ${seconds} s`, `${runs} (a firewall drops silently)`],
+    [/dns error|failed to lookup/, `DNS does not know "${host}"`, "correct S3_ENDPOINT or the DNS"],
+    [/connection refused/i, "connection refused", runs],
+    [/unreachable|No route to host/i, `no route to ${host}`, `ip route get ${host}`],
+    [/corrupt message|InvalidContentType/, "the port does not speak TLS", "give it a certificate"],
+    [/reset|closed|broken pipe|eof|end of file/i, "connection closed by the other side", runs],
+    [/^/, text.split(": ").at(-1)!, runs],
+  ];
+}
+
+async function certificateOf(endpoint: string): Promise<string[]> {
+  const { hostname, port } = new URL(endpoint);
+  const shown = await shownCertificate(hostname, Number(port || 443)).catch(() => undefined);
+  if (!shown) return [];
+  const { subject, issuer, subjectaltname, valid_to } = shown;
+  return [
+    `its certificate: ${subject?.CN ?? "?"}, issued by ${issuer?.CN ?? "?"}, until ${valid_to}`,
+    `its names (SAN): ${subjectaltname ?? "none"}`,
+  ];
 }

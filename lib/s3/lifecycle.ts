@@ -3,156 +3,137 @@
 import { createHash } from "node:crypto";
 import { differing, type Lack, type Resource } from "../core/resource.ts";
 import { must, S3Error } from "./errors.ts";
-import { element, type S3, type S3Call } from "./types.ts";
+import { element, type S3, type S3Call, s3Xml } from "./types.ts";
 
-/**
- * Old versions of a bucket go after so many days, and there are any; 0: what is deleted is gone. Aborted uploads go
- * after a week, of which MinIO has no rule: it ends them by itself. The rule is put first, so that no version is made
- * that nothing would end. What a server or a key does not allow is told, and never an error.
- */
-export function bucketVersions(
-  bucket: string,
-  days: number,
-): Resource<{ s3: S3; isMinio: boolean }> {
+type Server = { s3: S3; isMinio: boolean };
+
+/** Old versions go after so many days (0: there are none), aborted uploads after a week; a refusal is only told. */
+export function bucketVersions(bucket: string, days: number): Resource<Server> {
   return {
     id: `BucketVersions/${bucket}`,
-    async look({ s3, isMinio }) {
+    async look(server) {
       try {
-        const { differences, warnings } = await judge(s3, bucket, days, isMinio);
-        return { ...differing(differences), warnings };
+        const { steps, warnings } = await judge(server, bucket, days);
+        return { ...differing(steps.flatMap(({ lacks }) => lacks)), warnings };
       } catch (error) {
         return { state: "not looked at", fields: [refusalOf(error)] };
       }
     },
-    async put({ s3, isMinio }, warn) {
-      const { differences, wanted } = await judge(s3, bucket, days, isMinio);
-      const isOff = ({ path }: Lack) => path === "versioning";
-      let changed = false;
+    async put(server, warn) {
+      const { steps } = await judge(server, bucket, days);
+      let done = 0;
       try {
-        if (!differences.every(isOff)) {
-          await putRule(s3, bucket, wanted);
-          changed = true;
-        }
-        if (differences.some(isOff)) {
-          await must(s3, call("turn on", bucket, "versioning", ENABLED));
-          changed = true;
+        for (const { put } of steps) {
+          await must(server.s3, put);
+          done++;
         }
       } catch (error) {
         warn(refusalOf(error));
       }
-      return changed;
+      return done > 0;
     },
   };
 }
 
 /** A refusal that may be done without, as a sentence; any other error is thrown on. */
 function refusalOf(error: unknown): string {
-  if (!(error instanceof S3Error) || error.status === 0) throw error;
-  if (error.status >= 500 && error.status !== 501) throw error;
+  if (!(error instanceof S3Error && error.isRefusal)) throw error;
   return `${error.message} (${error.fix})`;
 }
 
-async function judge(s3: S3, bucket: string, days: number, isMinio: boolean) {
+const ABORTED_DAYS = 7;
+const OWN_ID = "thanos-multi-cluster";
+
+/** What is not as wanted, with the call that puts it right. */
+async function judge({ s3, isMinio }: Server, bucket: string, days: number) {
   // A bucket that is not there has neither versions nor rules.
   const none = ["NoSuchBucket", "NoSuchLifecycleConfiguration"];
   const versioning = await must(s3, call("read", bucket, "versioning"), ...none);
   const lifecycle = await must(s3, call("read", bucket, "lifecycle"), ...none);
   const state = element(versioning.body, "Status");
-  const { own, foreign, all } = rulesOf(lifecycle.body);
+  const rules = lifecycle.body.match(/<Rule>.*?<\/Rule>/gs) ?? [];
+  const foreign = rules.filter((rule) => idOf(rule) !== OWN_ID);
+  const own = rules.find((rule) => idOf(rule) === OWN_ID && isOn(rule)) ?? "";
+  const daysIn = (name: string) => Number(element(own, name)) || undefined;
   // Where there are versions, the rule that ends them stays.
-  const kept = days || (state === "" ? 0 : own?.keptDays ?? 0);
-  const wanted = { keptDays: kept, abortedDays: isMinio ? 0 : ABORTED_DAYS };
-  const isNone = kept + wanted.abortedDays === 0;
-  // Ours is not written then, whatever somebody has put into it.
-  const left = isNone || foreign.length > 0 ? all : foreign;
-  const warnings = left.flatMap((rule) => dangerOf(bucket, rule));
+  const kept = days || (state ? daysIn("NoncurrentDays") ?? 0 : 0);
+  // MinIO has no rule for those: it ends them by itself.
+  const aborted = isMinio ? 0 : ABORTED_DAYS;
+  const isRuled = kept + aborted > 0;
+
+  // Ours is not written where it is not alone, or not wanted, whatever somebody has put into it.
+  const warnings = (isRuled && foreign.length === 0 ? [] : rules).filter(endsObjects)
+    .map((rule) =>
+      `lifecycle rule ${idOf(rule)} of bucket "${bucket}" deletes objects that are in use`
+    );
   if (days === 0 && state === "Enabled") {
     warnings.push(
       `bucket "${bucket}" is versioned: what is deleted stays and fills the disk ` +
         `(set S3_KEEP_DELETED_DAYS, or mc version suspend ALIAS/${bucket})`,
     );
   }
-  const differences: Lack[] = isNone ? [] : [
-    ...[
-      { path: "days until old versions go", old: own?.keptDays, now: wanted.keptDays },
-      { path: "days until aborted uploads go", old: own?.abortedDays, now: wanted.abortedDays },
-    ].filter(({ old = 0, now }) => old !== now),
-    ...(own?.more ?? []).map((old) => ({ path: "our rule", old, now: undefined })),
-  ];
-  if (differences.length > 0 && foreign.length > 0) {
+  const ofRule: Lack[] = [
+    { path: "days until old versions go", old: daysIn("NoncurrentDays"), now: kept },
+    { path: "days until aborted uploads go", old: daysIn("DaysAfterInitiation"), now: aborted },
+  ].filter(({ old = 0, now }) => isRuled && old !== now);
+  if (isRuled) ofRule.push(...more(own).map((old) => ({ path: "our rule", old, now: undefined })));
+  if (ofRule.length > 0 && foreign.length > 0) {
     // Rules are written together, and theirs would be lost.
     const ids = foreign.map(idOf).join(", ");
     warnings.push(
       `bucket "${bucket}" has lifecycle rules of somebody else (${ids}), so ours is not changed`,
     );
-    return { differences: [], warnings, wanted };
+    return { steps: [], warnings };
   }
-  if (days > 0 && state !== "Enabled") {
-    differences.push({ path: "versioning", old: state || undefined, now: "Enabled" });
-  }
-  return { differences, warnings, wanted };
-}
-
-const ABORTED_DAYS = 7;
-const OWN_ID = "thanos-multi-cluster";
-
-/** Days after which old versions and aborted uploads go; 0: never. */
-interface OwnRule {
-  keptDays: number;
-  abortedDays: number;
-}
-
-/** What we have put into our rule; somebody may have added what ends objects that are in use. */
-const OURS = /<(?:ID|Status|NoncurrentDays|DaysAfterInitiation|ExpiredObjectDeleteMarker)>/;
-
-/** `more`: what our rule says beyond that, as `<Days>1`. */
-function rulesOf(xml: string) {
-  const all = [...xml.matchAll(/<Rule>.*?<\/Rule>/gs)].map(([rule]) => rule);
-  const own = all.find((rule) => idOf(rule) === OWN_ID && element(rule, "Status") === "Enabled");
-  return {
-    own: own === undefined ? undefined : {
-      keptDays: Number(element(own, "NoncurrentDays")),
-      abortedDays: Number(element(own, "DaysAfterInitiation")),
-      more: (own.match(/<\w+>[^<\s]+/g) ?? []).filter((text) => !OURS.test(text)),
-    },
-    foreign: all.filter((rule) => idOf(rule) !== OWN_ID),
-    all,
-  };
+  const ofVersions: Lack[] = days > 0 && state !== "Enabled"
+    ? [{ path: "versioning", old: state || undefined, now: "Enabled" }]
+    : [];
+  // The rule first, so that no version is made that nothing would end.
+  const steps = [
+    { lacks: ofRule, put: call("set", bucket, "lifecycle", ruleOf(kept, aborted)) },
+    { lacks: ofVersions, put: call("turn on", bucket, "versioning", VERSIONED) },
+  ].filter(({ lacks }) => lacks.length > 0);
+  return { steps, warnings };
 }
 
 function idOf(rule: string): string {
   return element(rule, "ID");
 }
 
+function isOn(rule: string): boolean {
+  return element(rule, "Status") === "Enabled";
+}
+
 /** Blocks, snapshots and backups of which a rule takes parts cannot be read any more. */
-function dangerOf(bucket: string, rule: string): string[] {
-  if (element(rule, "Status") !== "Enabled") return [];
-  if (!/<Expiration>\s*<(Days|Date)>/.test(rule)) return [];
-  return [`lifecycle rule ${idOf(rule)} of bucket "${bucket}" deletes objects that are in use`];
+function endsObjects(rule: string): boolean {
+  return isOn(rule) && /<Expiration>\s*<(Days|Date)>/.test(rule);
 }
 
-async function putRule(s3: S3, bucket: string, { keptDays, abortedDays }: OwnRule): Promise<void> {
-  const ends = (rule: string, element: string, days: number) =>
-    days ? `<${rule}><${element}>${days}</${element}></${rule}>` : "";
-  const body = [
-    `<LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule>`,
+/** What somebody has added to our rule, as `<Days>1`: it may end objects that are in use. */
+function more(rule: string): string[] {
+  const ours = /<(?:ID|Status|NoncurrentDays|DaysAfterInitiation|ExpiredObjectDeleteMarker)>/;
+  return (rule.match(/<\w+>[^<\s]+/g) ?? []).filter((text) => !ours.test(text));
+}
+
+/** Our rule; 0 days: never. */
+function ruleOf(keptDays: number, abortedDays: number): string {
+  const parts = [
     `<ID>${OWN_ID}</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>`,
-    // What is left of a deleted object when its old versions are gone.
+    // The first is about what is left of a deleted object when its old versions are gone.
     keptDays &&
-    "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>",
-    ends("NoncurrentVersionExpiration", "NoncurrentDays", keptDays),
-    ends("AbortIncompleteMultipartUpload", "DaysAfterInitiation", abortedDays),
-    `</Rule></LifecycleConfiguration>`,
-  ].filter(Boolean).join("");
-  await must(s3, call("set", bucket, "lifecycle", body));
+    "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>" +
+      `<NoncurrentVersionExpiration><NoncurrentDays>${keptDays}</NoncurrentDays>` +
+      "</NoncurrentVersionExpiration>",
+    abortedDays &&
+    `<AbortIncompleteMultipartUpload><DaysAfterInitiation>${abortedDays}</DaysAfterInitiation>` +
+      "</AbortIncompleteMultipartUpload>",
+  ];
+  return s3Xml("LifecycleConfiguration", `<Rule>${parts.filter(Boolean).join("")}</Rule>`);
 }
 
-const ENABLED = `<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
-  `<Status>Enabled</Status></VersioningConfiguration>`;
-
+const VERSIONED = s3Xml("VersioningConfiguration", "<Status>Enabled</Status>");
 const RIGHTS = { versioning: "BucketVersioning", lifecycle: "LifecycleConfiguration" };
 
-/** Reads what a bucket has of this, or with a body writes it. */
 function call(verb: string, bucket: string, query: keyof typeof RIGHTS, body?: string): S3Call {
   const what = `${verb} the ${query} of bucket "${bucket}"`;
   const right = RIGHTS[query];

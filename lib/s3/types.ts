@@ -1,31 +1,25 @@
 // What goes to an S3 server and what comes back, as plain data.
 
-/** One user of an S3 server. */
+/** One user of an S3 server; `setting` is where the settings have `accessKey` (default: S3_ACCESS_KEY). */
 export interface S3Key {
   accessKey: string;
   secretKey: string;
-  /** The setting that holds `accessKey`; default: S3_ACCESS_KEY. */
   setting?: string;
 }
 
-/** A server and a key on it; dispose it to close its connections. */
+/** A server (`endpoint`: `https://host:port`) and a key on it; dispose it to close its connections. */
 export interface S3 extends Disposable {
-  /** `https://host:port`. */
   readonly endpoint: string;
   readonly region: string;
   readonly key: Required<S3Key>;
   /** Sends one signed request; answers of any status come back, no answer throws exit 8. */
   send(call: S3Call): Promise<S3Answer>;
-  /** Server text without the keys: some servers repeat the whole request in their answer. */
-  redacted(text: string): string;
 }
 
-/** One request, and how to speak of it. */
+/** A request about a bucket ("": none) or an object; `what` completes "Cannot ...", `action` is the right it needs. */
 export interface S3Call {
   method: "HEAD" | "GET" | "PUT" | "POST" | "DELETE";
-  /** Empty for what concerns no bucket. */
   bucket: string;
-  /** Object in the bucket; default: the bucket itself. */
   key?: string;
   /** Where a server has more than buckets: `minio/admin/v3/info`. */
   path?: string;
@@ -33,36 +27,34 @@ export interface S3Call {
   query?: string;
   body?: string | Uint8Array<ArrayBuffer>;
   headers?: Record<string, string>;
-  /** Completes "Cannot ...". */
   what: string;
-  /** Right that the key needs for it. */
   action: string;
 }
 
+/** What came back; `sentAt`: when the request was signed, by this machine's clock. */
 export interface S3Answer {
   status: number;
   headers: Headers;
-  /** At most 1 MiB of it. */
   body: string;
-  /** When the request was signed, by this machine's clock. */
   sentAt: Date;
 }
 
-/** Why a server refuses: the code of its answer, in XML or (MinIO's administration) in JSON. */
+/** The XML of a body: an element of S3's namespace with this inside. */
+export function s3Xml(root: string, inside: string): string {
+  return `<${root} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${inside}</${root}>`;
+}
+
+/** Why a server refuses: the code of its answer, or "". */
 export function codeOf({ body }: S3Answer): string {
-  return element(body, "Code") || (/^\s*\{.*?"Code":\s*"(\w+)"/s.exec(body)?.[1] ?? "");
+  return element(body, "Code");
 }
 
-/** The server's words beside its code. */
-export function s3Message({ body }: S3Answer): string {
-  return element(body, "Message") || (/^\s*\{.*?"Message":\s*"([^"\\]*)"/s.exec(body)?.[1] ?? "");
-}
-
-/** Text of the first such element of an XML answer; empty when there is none. */
-export function element(xml: string, name: string): string {
+/** Text of the first such element of XML, or field of JSON (MinIO's administration), or "". */
+export function element(body: string, name: string): string {
   // No parser: the answer may come from anything that listens there, and one text is all we want.
-  const found = new RegExp(`<${name}>([^<]{0,1024})</${name}>`).exec(xml)?.[1] ?? "";
-  return found.replace(/&(lt|gt|quot|apos|amp|#39|#34);/g, (_, name) => ENTITIES[name]!);
+  const json = new RegExp(`^\\s*\\{.*?"${name}":\\s*"([^"\\\\]*)"`, "s");
+  const found = new RegExp(`<${name}>([^<]{0,1024})</${name}>`).exec(body) ?? json.exec(body);
+  return (found?.[1] ?? "").replace(/&(\w+|#\d+);/g, (text, name) => ENTITIES[name] ?? text);
 }
 
 const ENTITIES: Record<string, string> = {
