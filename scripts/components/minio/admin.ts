@@ -1,8 +1,9 @@
 // The administration of a MinIO: quotas, policies and users, which S3 itself does not know.
 import { Buffer } from "node:buffer";
 import { createCipheriv, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
+import { listing } from "../../../lib/s3/bucket.ts";
 import { must } from "../../../lib/s3/errors.ts";
-import { codeOf, type S3, type S3Answer, type S3Call, type S3Key } from "../../../lib/s3/types.ts";
+import { codeOf, type S3, type S3Call, type S3Key } from "../../../lib/s3/types.ts";
 
 /** Its calls: the method of each, and the right that the key needs. */
 const CALLS = {
@@ -35,23 +36,19 @@ export type Administration = "yes" | "no right" | "no MinIO";
 
 /** Finds out whether the server is a MinIO that this key may administrate. */
 export async function administration(s3: S3): Promise<Administration> {
-  const answer = await s3.send(call("info", "ask for MinIO's administration"));
-  if (answer.status === 200 && isJson(answer)) return "yes";
+  const { status, body, headers } = await s3.send(call("info", "ask for MinIO's administration"));
+  const isJson = body.trimStart().startsWith("{");
+  if (status === 200 && isJson) return "yes";
   // A proxy in front may have taken the name away; S3's own errors are XML.
-  const isMinio = /minio/i.test(answer.headers.get("server") ?? "") || isJson(answer);
-  return isMinio ? "no right" : "no MinIO";
-}
-
-function isJson({ body }: S3Answer): boolean {
-  return body.trimStart().startsWith("{");
+  return isJson || /minio/i.test(headers.get("server") ?? "") ? "no right" : "no MinIO";
 }
 
 /** Most bytes that a bucket may hold; 0: no limit, or no bucket. */
 export async function quotaOf(s3: S3, bucket: string): Promise<number> {
   const what = `read the quota of bucket "${bucket}"`;
-  const answer = await must(s3, call("get-bucket-quota", what, { bucket }), 404);
-  if (answer.status === 404) return 0;
-  const { size, quota } = JSON.parse(answer.body);
+  const { status, body } = await must(s3, call("get-bucket-quota", what, { bucket }), 404);
+  if (status === 404) return 0;
+  const { size, quota } = JSON.parse(body);
   return size || quota || 0; // older servers know only the second
 }
 
@@ -69,7 +66,6 @@ export interface Policy {
     Effect: "Allow" | "Deny";
     Action: string[];
     Resource: string[];
-    /** Of what is listed: how its names begin. */
     Condition?: { StringLike: { "s3:prefix": string[] } };
   }[];
 }
@@ -101,16 +97,15 @@ export async function userInfo(s3: S3, accessKey: string, whose: string) {
 
 /** The code with which a key is refused before anybody looks at its rights; "" when it is not. */
 export async function refusedAt(user: S3, bucket: string): Promise<string> {
-  const what = `try the key of ${user.key.setting}`;
-  const list = { bucket, query: "list-type=2&max-keys=1", what, action: "s3:ListBucket" };
-  const code = codeOf(await user.send({ ...list, method: "GET" }));
+  const ask = listing(bucket, `try the key of ${user.key.setting}`, "max-keys=1");
+  const code = codeOf(await user.send(ask));
   return ["InvalidAccessKeyId", "SignatureDoesNotMatch"].includes(code) ? code : "";
 }
 
 /** Makes the user of this key, or gives it the secret of the key. */
 export async function putUser(s3: S3, { key }: S3): Promise<void> {
   const { accessKey, secretKey, setting } = key;
-  const body = sealed(JSON.stringify({ secretKey, status: "enabled" }), s3.key.secretKey);
+  const body = sealed({ secretKey, status: "enabled" }, s3.key);
   await must(s3, call("add-user", `make the user of ${setting}`, { accessKey }, body));
 }
 
@@ -127,7 +122,7 @@ export async function attach(
   verb: "attach" | "detach" = "attach",
 ): Promise<void> {
   if (policies.length === 0) return;
-  const body = sealed(JSON.stringify({ policies, user: key.accessKey }), s3.key.secretKey);
+  const body = sealed({ policies, user: key.accessKey }, s3.key);
   const what = `${verb} ${policies.join(", ")}, of the user of ${key.setting}`;
   const headers = { "content-type": "application/octet-stream" };
   const ask = { ...call(`idp/builtin/policy/${verb}`, what, {}, body), headers };
@@ -135,10 +130,7 @@ export async function attach(
   await must(s3, ask, "XMinioAdminPolicyChangeAlreadyApplied");
 }
 
-/**
- * What a scrape of MinIO's metrics shows as bearer token; the key needs admin:Prometheus. Always the
- * same for a key, and good as long as it is.
- */
+/** The bearer token of a scrape of MinIO's metrics; good as long as its key is, which needs admin:Prometheus. */
 export function metricsToken({ accessKey, secretKey }: S3Key): string {
   const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const claims = { sub: accessKey, iss: "prometheus", exp: Date.UTC(2100, 0) / 1000 };
@@ -149,14 +141,11 @@ export function metricsToken({ accessKey, secretKey }: S3Key): string {
 // Of the kinds of encryption that MinIO takes, the one without Argon2, which Deno lacks.
 const PBKDF2_AES_GCM = 2;
 
-/**
- * A body with secrets, encrypted with the secret key of the asker: salt, kind of encryption, nonce, and a sio stream
- * of one piece; less than 16 KiB of text.
- */
-function sealed(text: string, password: string): Uint8Array<ArrayBuffer> {
-  const salt = randomBytes(32);
-  const nonce = randomBytes(8);
-  const key = pbkdf2Sync(password, salt, 8192, 32, "sha256");
+// A body with secrets, encrypted with the secret key of the asker: salt, kind of encryption, nonce, and a sio
+// stream of one piece; less than 16 KiB of text.
+function sealed(content: unknown, { secretKey }: S3Key): Uint8Array<ArrayBuffer> {
+  const salt = randomBytes(32), nonce = randomBytes(8);
+  const key = pbkdf2Sync(secretKey, salt, 8192, 32, "sha256");
   const seal = (piece: number, about: Uint8Array, text: string) => {
     const counted = Buffer.concat([nonce, Uint8Array.of(piece, 0, 0, 0)]);
     const cipher = createCipheriv("aes-256-gcm", key, counted);
@@ -166,6 +155,6 @@ function sealed(text: string, password: string): Uint8Array<ArrayBuffer> {
   // Of piece 0, which is empty, the tag alone is used; with the mark of the last piece before it, it
   // stands for piece 1 being the only one.
   const last = Buffer.concat([Uint8Array.of(0x80), seal(0, Uint8Array.of(), "")]);
-  const body = seal(1, last, text);
+  const body = seal(1, last, JSON.stringify(content));
   return new Uint8Array(Buffer.concat([salt, Uint8Array.of(PBKDF2_AES_GCM), nonce, body]));
 }

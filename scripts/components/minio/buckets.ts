@@ -10,10 +10,7 @@ import { keyOf } from "../../../lib/s3/client.ts";
 export const PROGRAMS = Object.keys(SETTINGS).filter((name) => name.endsWith("_BUCKET"))
   .map((name) => name.replace(/_BUCKET$/, ""));
 
-/**
- * The bucket of each program, its quota in bytes (0: no limit), the folder that the cluster has of it (empty:
- * blocks of metrics have none), and the clusters whose program has the same key.
- */
+/** The bucket of each program: quota in bytes (0: none), this cluster's folder (blocks have none), who has its key. */
 export function bucketsOf(cluster: Cluster) {
   return PROGRAMS.map((program) => {
     const quota = text(cluster, `${program}_BUCKET_QUOTA`);
@@ -46,11 +43,7 @@ export function policyNameOf({ fleet }: Cluster, { name, holders }: Bucket): str
   return POLICY_PREFIX + name + (holders.length === fleet.length ? "" : `-${holders[0]!.id}`);
 }
 
-/**
- * What the holders of a bucket's key need, and no more. Only central, whose Compactor does it, may delete blocks or
- * read them; of logs and volumes each has its folder, and central may read all logs (`make restore-logs FROM=`).
- * Nobody who writes may delete the bucket, or old versions of objects.
- */
+/** What the holders of a bucket's key need, and no more: none of them may delete it, or old versions of objects. */
 export function policyOf({ name, program, watches, holders }: Bucket): Policy {
   const isCentral = holders.some(({ role }) => role === "central");
   const bucket = `arn:aws:s3:::${name}`;
@@ -58,6 +51,7 @@ export function policyOf({ name, program, watches, holders }: Bucket): Policy {
   const ofBlocks = program === "THANOS", ofLogs = program === "OPENSEARCH";
   const all = isCentral ? ["*"] : undefined;
   const probes = [`${PROBE_PREFIX}*`];
+  // Blocks are read and deleted by central's Compactor alone; it reads all logs, too (`make restore-logs FROM=`).
   const reads = ofBlocks ? all ?? ["*/meta.json", ...probes] : ofLogs && all || folders;
   const writes = ofBlocks ? all ?? ["*/meta.json", "*/index", "*/chunks/*", ...probes] : folders;
   const deletes = ofBlocks ? all ?? probes : folders;

@@ -3,10 +3,7 @@ import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import type { S3Key } from "../../../lib/s3/client.ts";
 
-/**
- * The file for `--objstore.config-file`; it holds the key. `caFile`: where the certificates lie that the program shall
- * trust, when the site has a private CA; `prefix`: a `folder/` of the bucket, in place of all.
- */
+/** The file for `--objstore.config-file`, with the key; `caFile`: where a private CA lies, `prefix`: a `folder/`. */
 export function objstoreConfig(
   cluster: Cluster,
   bucket: string,

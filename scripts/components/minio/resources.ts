@@ -7,30 +7,12 @@ import type { Resource, Resources } from "../../../lib/core/resource.ts";
 import { ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
 import { type S3, s3Of, siteKey } from "../../../lib/s3/client.ts";
 import { bucketVersions } from "../../../lib/s3/lifecycle.ts";
-import {
-  type Administration,
-  administration,
-  attach,
-  type Policy,
-  policyAt,
-  putPolicy,
-  putUser,
-  quotaOf,
-  refusedAt,
-  setQuota,
-  userInfo,
-} from "./admin.ts";
-import {
-  type Bucket,
-  bucketsOf,
-  holdersOf,
-  POLICY_PREFIX,
-  policyNameOf,
-  policyOf,
-} from "./buckets.ts";
+import { type Administration, administration, type Policy, policyAt, putPolicy } from "./admin.ts";
+import { attach, putUser, quotaOf, refusedAt, setQuota, userInfo } from "./admin.ts";
+import { type Bucket, bucketsOf, holdersOf } from "./buckets.ts";
+import { POLICY_PREFIX, policyNameOf, policyOf } from "./buckets.ts";
 
-/** The server, and what our key may do there beside S3. */
-export type Store = { s3: S3; may: Administration; isMinio: boolean };
+type Store = { s3: S3; may: Administration; isMinio: boolean };
 
 /** Everything of a cluster on the server; old versions last, when the bucket is there. */
 export const storage: Resources<Store> = {
@@ -40,43 +22,56 @@ export const storage: Resources<Store> = {
     const s3 = stack.use(s3Of(cluster));
     const may = await administration(s3);
     const held = stack.move();
-    return {
-      ...{ s3, may, isMinio: may !== "no MinIO" },
-      [Symbol.asyncDispose]: () => Promise.resolve(held.dispose()),
-    };
+    const close = () => Promise.resolve(held.dispose());
+    return { s3, may, isMinio: may !== "no MinIO", [Symbol.asyncDispose]: close };
   },
   of(cluster) {
-    const site = siteKey(cluster).accessKey;
     const days = number(cluster, "S3_KEEP_DELETED_DAYS");
+    const site = siteKey(cluster).accessKey;
     const all = bucketsOf(cluster);
-    const shared = all.filter(({ key }) => key.accessKey === site);
-    const own = all.filter((bucket) => !shared.includes(bucket));
+    const own = all.filter(({ key }) => key.accessKey !== site);
     // With what another cluster uses the key for.
-    const users = [...new Map(own.map(({ key }) => [key.accessKey, key])).values()].map((key) =>
-      all.map((bucket) => (
-        { ...bucket, key, holders: holdersOf(cluster, bucket.program, key.accessKey) }
-      )).filter(({ holders }) => holders.length > 0)
+    const keys = new Map(own.map(({ key }) => [key.accessKey, key]));
+    const users = [...keys].map(([id, key]) =>
+      all.map((bucket) => ({ ...bucket, key, holders: holdersOf(cluster, bucket.program, id) }))
+        .filter(({ holders }) => holders.length > 0)
     );
     return [
-      ...all.map((bucket, index) => bucketItself(bucket, index === 0 ? probes(cluster) : [])),
+      ...all.map(bucketItself),
+      serverItself(cluster, all.filter((bucket) => !own.includes(bucket))),
       ...all.map(quotaIn),
       ...users.flat().map((bucket) => s3Policy(policyNameOf(cluster, bucket), policyOf(bucket))),
       ...users.map((buckets) => s3User(cluster, buckets)),
-      ...shared.length > 0 ? [siteUser(shared)] : [],
       ...all.map(({ name }) => bucketVersions(name, days)),
     ];
   },
 };
 
-/** `others`: what is to be warned of where the server is no MinIO. */
-function bucketItself({ name }: Bucket, others: string[]): Resource<Store> {
+function bucketItself({ name }: Bucket): Resource<Store> {
   return {
     id: `Bucket/${name}`,
-    look: async ({ s3, may }) => ({
-      state: await hasBucket(s3, name) ? "as wanted" : "missing",
-      warnings: may === "no MinIO" ? others : [],
-    }),
+    look: async ({ s3 }) => ({ state: await hasBucket(s3, name) ? "as wanted" : "missing" }),
     put: async ({ s3 }) => await ensureBucket(s3, name) === "created",
+  };
+}
+
+/** What of the server is told and stays as it is; `shared`: whose programs have no key but that of the site. */
+function serverItself(cluster: Cluster, shared: Bucket[]): Resource<Store> {
+  const keys = shared.map(({ program }) => `${program}_S3_ACCESS_KEY`).join(", ");
+  const warningOf = (may: Administration) => {
+    if (may === "no MinIO" && flag(cluster, "S3_IS_MINIO")) {
+      return ["the server is no MinIO, so S3EndpointDown will fire: set S3_IS_MINIO=false"];
+    }
+    if (may !== "yes" || keys === "") return [];
+    return [
+      "S3_ACCESS_KEY may administrate the server, and clusters get it: " +
+      `set S3_KEY_PER_CLUSTER=true, or ${keys}`,
+    ];
+  };
+  return {
+    id: "S3Server",
+    look: ({ may }) => Promise.resolve({ state: "as wanted", warnings: warningOf(may) }),
+    put: () => Promise.resolve(false),
   };
 }
 
@@ -85,10 +80,7 @@ function quotaIn({ name, quota, program }: Bucket): Resource<Store> {
   return {
     id: `BucketQuota/${name}`,
     async look({ s3, may }) {
-      if (may !== "yes") {
-        const fix = "limit the bucket there, or empty its setting";
-        return quota === 0 ? { state: "as wanted" } : left(may, "no quota is set", fix);
-      }
+      if (may !== "yes") return quota === 0 ? { state: "as wanted" } : left(may, NO_QUOTA);
       const found = await quotaOf(s3, name);
       if (found === quota) return { state: "as wanted" };
       if (quota > 0) return differing([{ path: "bytes", old: found || undefined, now: quota }]);
@@ -97,26 +89,19 @@ function quotaIn({ name, quota, program }: Bucket): Resource<Store> {
         `empty (mc quota clear ALIAS/${name})`;
       return { state: "as wanted", warnings: [warning] };
     },
-    async put({ s3 }) {
-      await setQuota(s3, name, quota);
-      return true;
-    },
+    put: ({ s3 }) => setQuota(s3, name, quota).then(() => true),
   };
 }
 
-/** A policy of MinIO, by its name. */
 function s3Policy(name: string, policy: Policy): Resource<Store> {
   return {
     id: `S3Policy/${name}`,
     async look({ s3, may }) {
-      if (may !== "yes") return noUser(may);
+      if (may !== "yes") return left(may, NO_USER);
       const found = await policyAt(s3, name);
       return compared(found && { statements: sorted(found) }, { statements: sorted(policy) });
     },
-    async put({ s3 }) {
-      await putPolicy(s3, name, policy);
-      return true;
-    },
+    put: ({ s3 }) => putPolicy(s3, name, policy).then(() => true),
   };
 }
 
@@ -128,25 +113,18 @@ function sorted({ Statement }: Policy) {
 
 function inOrder(value: unknown): unknown {
   if (!isFields(value)) return [value].flat().sort();
-  return Object.fromEntries(
-    Object.keys(value).sort().map((key) => [key, inOrder(value[key])]),
-  );
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, inOrder(value[key])]));
 }
 
-/**
- * The user of the key of these buckets, with the rights to them alone. Of ours, what it has and need not have is taken
- * away; a user with policies that are not ours is somebody else's and left alone, and one that is disabled stays so.
- */
+// The user of the key of these buckets. Of our policies, what it need not have is taken away; a user with others is
+// somebody else's and left alone, and one that is disabled stays so.
 function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
   const [{ key, name }] = buckets as [Bucket];
   const policies = buckets.map((bucket) => policyNameOf(cluster, bucket));
   const setting = key.setting!;
   const ask = async (s3: S3) => {
     using user = s3Of(cluster, { key });
-    const [found, refused] = await Promise.all([
-      userInfo(s3, key.accessKey, setting),
-      refusedAt(user, name),
-    ]);
+    const found = await userInfo(s3, key.accessKey, setting), refused = await refusedAt(user, name);
     const has = found?.policies ?? [];
     const missing = policies.filter((policy) => !has.includes(policy));
     const spare = has.filter((policy) => !policies.includes(policy));
@@ -155,7 +133,7 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
   return {
     id: `S3User/${setting}`,
     async look({ s3, may }) {
-      if (may !== "yes") return noUser(may);
+      if (may !== "yes") return left(may, NO_USER);
       const { found, refused, missing, spare } = await ask(s3);
       // A key that is there but no user of MinIO's own, such as a service account, is the operator's.
       if (!found) return { state: refused ? "missing" : "as wanted" };
@@ -163,9 +141,10 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
         ...found.policies.filter((policy) => !policy.startsWith(POLICY_PREFIX)),
         ...found.groups.map((group) => `group ${group}`),
       ];
-      const isForeign = foreign.length > 0;
-      if (isForeign || !found.enabled) {
-        const why = isForeign ? `has rights of its own (${foreign.join(", ")})` : "is disabled";
+      const why = foreign.length > 0
+        ? `has rights of its own (${foreign.join(", ")})`
+        : !found.enabled && "is disabled";
+      if (why) {
         const warning = `the user of ${setting} ${why}: it is left as it is`;
         return { state: "as wanted", warnings: [warning] };
       }
@@ -178,41 +157,23 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
       ]);
     },
     async put({ s3 }) {
-      const { found, refused, missing, spare } = await ask(s3);
+      const { refused, missing, spare } = await ask(s3);
       using user = s3Of(cluster, { key });
       if (refused) await putUser(s3, user);
       await attach(s3, user, missing);
       await attach(s3, user, spare, "detach");
-      return !found || refused !== "" || missing.length + spare.length > 0;
+      return refused !== "" || missing.length + spare.length > 0;
     },
   };
 }
 
-/** The key of the site where programs have no other: it is there, and what it may is told. */
-function siteUser(shared: Bucket[]): Resource<Store> {
-  const names = shared.map(({ program }) => `${program}_S3_ACCESS_KEY`).join(", ");
-  const warning = "S3_ACCESS_KEY may administrate the server, and clusters get it: " +
-    `set S3_KEY_PER_CLUSTER=true, or ${names}`;
-  return {
-    id: "S3User/S3_ACCESS_KEY",
-    look: ({ may }) =>
-      Promise.resolve({ state: "as wanted", warnings: may === "yes" ? [warning] : [] }),
-    put: () => Promise.resolve(false),
-  };
-}
+const NO_QUOTA = ["no quota is set", "limit the bucket there, or empty its setting"];
+const NO_USER = [
+  "no user is made",
+  "see to it that the key of each program may use its bucket alone",
+];
 
-function probes(cluster: Cluster): string[] {
-  if (!flag(cluster, "S3_IS_MINIO")) return [];
-  return ["the server is no MinIO, so S3EndpointDown will fire: set S3_IS_MINIO=false"];
-}
-
-function noUser(may: Administration): Look {
-  const fix = "see to it that the key of each program may use its bucket alone";
-  return left(may, "no user is made", fix);
-}
-
-/** What is left to the operator where the server cannot be administrated. */
-function left(may: Administration, what: string, fix: string): Look {
+function left(may: Administration, [what, fix]: string[]): Look {
   const why = may === "no MinIO"
     ? "the server is no MinIO"
     : "S3_ACCESS_KEY may not administrate the server";
