@@ -11,20 +11,15 @@ import { health, logRepository, plugins } from "./checks/opensearch.ts";
 import { type Cluster, number } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
-import { type OpenSearch, write } from "../lib/opensearch/client.ts";
+import { answerRefusal, type OpenSearch, request } from "../lib/opensearch/client.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { openOpenSearch } from "./components/logging/access.ts";
-import { REPOSITORY } from "./components/logging/documents.ts";
-import {
-  clearExclusions,
-  leavingNodes,
-  moveShards,
-  withdrawVotes,
-} from "./components/logging/nodes.ts";
+import { logDocuments, logPolicies, REPOSITORY } from "./components/logging/documents.ts";
+import { clearExclusions, leavingNodes } from "./components/logging/nodes.ts";
+import { moveShards, withdrawVotes } from "./components/logging/nodes.ts";
 import { FOUNDED, loggingObjects, openSearchKey } from "./components/logging/objects.ts";
 import { backupGroup } from "./components/longhorn/backups.ts";
-import { logDocuments, logPolicies } from "./components/logging/resources.ts";
 import { policiesIn } from "./networks.ts";
 import { opensOf } from "./components/network/open.ts";
 
@@ -64,9 +59,7 @@ export const logging = step({
     }),
   resources: [logDocuments, logPolicies, backupGroup],
   async run({ cluster, objects, report, phase, live, apply, ready, put, isIdle, changed }) {
-    const collector = objects.filter(isCollector);
-    const founded = objects.filter(({ metadata }) => metadata.name === FOUNDED);
-    const store = objects.filter((object) => !isCollector(object) && !founded.includes(object));
+    const { collector = [], founded = [], store = [] } = Object.groupBy(objects, partOf);
     const leaving = await leavingNodes(cluster);
     if (leaving.length > 0) {
       await live(`Empty ${leaving.join(", ")}`, async () => {
@@ -101,14 +94,18 @@ export const logging = step({
 
 /** Proves that every node can use the repository. @throws {DeployError} exit 8 where one cannot. */
 export async function proveRepository(os: OpenSearch, cluster: Cluster): Promise<void> {
+  const path = `/_snapshot/${REPOSITORY}/_verify`;
+  const answer = await request(os, "POST", path);
+  if (answer.status < 300) return;
   const fix = "check S3_ENDPOINT, S3_CA_FILE and the keys " +
     `(make 00-minio CLUSTER=${cluster.id}), then run again`;
-  await write(os, "POST", `/_snapshot/${REPOSITORY}/_verify`, undefined, fix);
+  throw answerRefusal("POST", path, answer, fix);
 }
 
-/** Whether it is of Fluent Bit; the others are of OpenSearch and what it needs. */
-function isCollector({ metadata: { labels } }: Manifest): boolean {
-  return labels?.["app.kubernetes.io/component"] === "collector";
+/** Fluent Bit, the note that a cluster exists, or OpenSearch with what it needs. */
+function partOf({ metadata: { name, labels } }: Manifest): "collector" | "founded" | "store" {
+  if (labels?.["app.kubernetes.io/component"] === "collector") return "collector";
+  return name === FOUNDED ? "founded" : "store";
 }
 
 if (import.meta.main) await main(logging);

@@ -119,13 +119,14 @@ function refusals({ key, region }: S3, { action, bucket }: Asked, { body }: S3An
 /** Some servers call a wrong clock AccessDenied; the Date of their answer gives it away. */
 function skewOf(code: string, { status, body, headers, sentAt }: S3Answer) {
   const told = Date.parse(element(body, "ServerTime") || headers.get("date") || "");
-  const server = new Date(told || sentAt);
-  const minutes = Math.abs(server.getTime() - sentAt.getTime()) / 60_000;
+  const minutes = Math.abs(told - sentAt.getTime()) / 60_000;
   const isFar = status === 403 && minutes > 15;
   if (code !== "RequestTimeTooSkewed" && !isFar) return undefined;
+  const there = Number.isNaN(told)
+    ? "unknown on the server"
+    : `${new Date(told).toISOString()} on the server (${Math.round(minutes)} min apart)`;
   return [
-    `the clocks differ: ${sentAt.toISOString()} here, ${server.toISOString()} on the server ` +
-    `(${Math.round(minutes)} min apart); 15 min are allowed`,
+    `the clocks differ: ${sentAt.toISOString()} here, ${there}; 15 min are allowed`,
     "set the wrong clock right: timedatectl set-ntp true",
   ] as const;
 }

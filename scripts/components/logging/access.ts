@@ -6,10 +6,7 @@ import { openProxy } from "../../../lib/probe/http.ts";
 /** Its Service. */
 export const OPENSEARCH = { namespace: "logging", name: "opensearch", port: "http" };
 
-/**
- * Opens a way into OpenSearch; `once`: each call is tried once, and a first one shows that it answers.
- * @throws {DeployError} exit 5 without the API server, exit 8 where it does not answer.
- */
+/** Opens a way into OpenSearch; `once`: nothing is tried twice. @throws {DeployError} exit 5 or 8: no answer. */
 export async function openOpenSearch(
   cluster: Cluster,
   once = false,

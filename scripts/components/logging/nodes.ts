@@ -9,61 +9,67 @@ import { type OpenSearch, read, request, write } from "../../../lib/opensearch/c
 import { wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { until, type UntilOptions } from "../../../lib/io/wait.ts";
 
-/** One copy of a shard, as `_cat/shards` lists it. */
+/** One copy of a shard, as `_cat/shards` lists it; `prirep`: `p` or `r`. */
 export interface Copy {
   index: string;
   shard: string;
-  /** `p` or `r`. */
   prirep: string;
   state: string;
   /** `opensearch-1`; while it moves `opensearch-1 -> address id opensearch-0`; null without a node. */
   node: string | null;
 }
 
-export interface WaitOptions extends Omit<UntilOptions, "seconds"> {
-  /** Seconds without any progress before shards count as stuck (300: a snapshot holds its shards). */
-  patience?: number;
-}
+/** `patience`: seconds without any progress before shards count as stuck (300: a snapshot holds its shards). */
+type WaitOptions = Omit<UntilOptions, "seconds"> & { patience?: number };
 
 const EXCLUDE = "cluster.routing.allocation.exclude._name";
 const VOTES = "/_cluster/voting_config_exclusions";
+const SHARDS = "/_cat/shards?format=json&s=index,shard,prirep&h=index,shard,prirep,state,node";
+const TRAFFIC = "/_cat/recovery?active_only=true&format=json&bytes=b&h=index,shard,bytes_recovered";
 
-/** Nodes that the cluster has and the settings do not want any more; none before the first deploy. */
+/** Nodes that the cluster has and the settings do not want any more. */
 export async function leavingNodes(cluster: Cluster): Promise<string[]> {
   const live = await liveObjects(cluster, "statefulsets.apps,pods", "logging");
   return surplus(live, number(cluster, "OPENSEARCH_NODES"));
 }
 
-/**
- * The nodes from number `wanted` on that these live objects tell of. Pods count too: a StatefulSet that
- * is made again for larger volumes is away for a moment.
- */
+/** The nodes from number `wanted` on that these live objects tell of. */
 export function surplus(live: Manifest[], wanted: number): string[] {
   const counts = live.map(({ kind, metadata: { name, deletionTimestamp }, spec }) => {
     if (kind === "StatefulSet" && name === "opensearch") return spec.replicas as number;
+    // A StatefulSet that is made again for larger volumes is away for a moment.
     return kind === "Pod" && !deletionTimestamp ? numberOf(name) + 1 : 0;
   });
   return first(Math.max(0, ...counts)).slice(wanted);
 }
 
-/**
- * Moves every shard from the leaving nodes to the first `wanted` ones. When one node stays, all replicas
- * go, too. @throws {DeployError} exit 8 before any change when OpenSearch or a staying node does not
- * answer; exit 7 with the reasons when shards cannot move, with the leaving nodes in use again.
- */
+/** Moves every shard to the first `wanted` nodes. @throws {DeployError} exit 8 before any change, 7 with all undone. */
 export async function moveShards(
   os: OpenSearch,
   leaving: string[],
   wanted: number,
-  options: WaitOptions = {},
+  { say, every, patience = 300 }: WaitOptions = {},
 ): Promise<void> {
-  await refuseUnknown(os, leaving, wanted);
+  /** Waits until the judgement finds nothing more; bytes on their way are progress, too. */
+  async function moved(judge: typeof remaining): Promise<void> {
+    let seen = "", since = Date.now();
+    await until("shards to move", async () => {
+      const left = judge(await read(os, SHARDS), leaving);
+      const now = JSON.stringify([left, await read(os, TRAFFIC)]);
+      if (now !== seen) [seen, since] = [now, Date.now()];
+      const isStuck = left.length > 0 && Date.now() - since > patience * 1000;
+      if (isStuck) throw await immovable(os, left, leaving, patience);
+      return left.map(titleOf);
+    }, { seconds: Infinity, every, say });
+  }
+
+  await refuseIncomplete(os, leaving, wanted);
   await exclude(os, leaving.join(","));
   try {
     // First with the replicas as they are, so that a move that fails has cost no redundancy.
-    await moved(os, leaving, unsaved, options);
+    await moved(unsaved);
     if (wanted === 1) await ensure(wantedReplicas("*", 0), os);
-    await moved(os, leaving, remaining, options);
+    await moved(remaining);
   } catch (error) {
     await exclude(os, null).catch(() => {}); // the first error says more
     throw error;
@@ -75,16 +81,8 @@ export async function withdrawVotes(os: OpenSearch, leaving: string[]): Promise<
   await write(os, "POST", `${VOTES}?node_names=${leaving.join(",")}`);
 }
 
-/**
- * Clears what {@link moveShards} and {@link withdrawVotes} left behind, in this run or in one that was
- * cut off. Waits until the nodes from number `wanted` on are gone: with a vote again, they would be
- * missed. Gives whether there was anything. @throws {DeployError} exit 7 when they stay, exit 8.
- */
-export async function clearExclusions(
-  os: OpenSearch,
-  wanted: number,
-  { say, every }: WaitOptions = {},
-): Promise<boolean> {
+/** Clears what a removal left behind, also one that was cut off; whether there was any. @throws exit 7: nodes stay. */
+export async function clearExclusions(os: OpenSearch, wanted: number, options: WaitOptions = {}) {
   const path = "metadata.cluster_coordination.voting_config_exclusions";
   const { persistent } = await read(os, "/_cluster/settings?flat_settings=true");
   const state = await read(os, `/_cluster/state/metadata?filter_path=${path}`);
@@ -92,8 +90,9 @@ export async function clearExclusions(
   // By other names than ours it is somebody else's.
   const ours = String(persistent[EXCLUDE]).split(",").every((name) => numberOf(name) >= 0);
   if (voteless.length === 0 && !ours) return false;
+  // With a vote again they would be missed.
   const staying = async () => (await nodes(os)).filter((name) => numberOf(name) >= wanted);
-  await until("removed nodes to leave OpenSearch", staying, { seconds: 180, every, say });
+  await until("removed nodes to leave OpenSearch", staying, { ...options, seconds: 180 });
   // It need not wait: those that are left are wanted again.
   if (voteless.length > 0) await write(os, "DELETE", `${VOTES}?wait_for_removal=false`);
   if (ours) await exclude(os, null);
@@ -114,28 +113,6 @@ export function remaining(copies: Copy[], leaving: string[]): Copy[] {
   return copies.filter((copy) => lost.includes(copy) || leaving.includes(nodeOf(copy)));
 }
 
-/** Waits until the judgement finds nothing more; bytes on their way are progress, too. */
-async function moved(
-  os: OpenSearch,
-  leaving: string[],
-  judge: typeof remaining,
-  { say, every, patience = 300 }: WaitOptions,
-): Promise<void> {
-  const shards = "/_cat/shards?format=json&s=index,shard,prirep&h=index,shard,prirep,state,node";
-  const traffic =
-    "/_cat/recovery?active_only=true&format=json&bytes=b&h=index,shard,bytes_recovered";
-  let seen = "", since = Date.now();
-  const probe = async () => {
-    const left = judge(await read(os, shards), leaving);
-    const now = JSON.stringify([left, await read(os, traffic)]);
-    if (now !== seen) [seen, since] = [now, Date.now()];
-    const stuck = left.length > 0 && Date.now() - since > patience * 1000;
-    if (stuck) throw await immovable(os, left, leaving, patience);
-    return left.map(titleOf);
-  };
-  await until("shards to move", probe, { seconds: Infinity, every, say });
-}
-
 async function immovable(os: OpenSearch, left: Copy[], leaving: string[], patience: number) {
   const reasons = await Promise.all(left.slice(0, 3).map((copy) => explain(os, copy, leaving)));
   const more = left.length > 3 ? [`and ${left.length - 3} more`] : [];
@@ -151,13 +128,10 @@ async function immovable(os: OpenSearch, left: Copy[], leaving: string[], patien
 
 /** The copy, and what OpenSearch has against each node that stays. */
 async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<string[]> {
-  const primary = copy.prirep === "p";
-  const { body } = await request(os, "POST", "/_cluster/allocation/explain", {
-    index: copy.index,
-    shard: Number(copy.shard),
-    primary,
-    ...(primary ? {} : { current_node: nodeOf(copy) }),
-  });
+  const { index, shard, prirep } = copy, primary = prirep === "p";
+  const which = primary ? {} : { current_node: nodeOf(copy) };
+  const question = { index, shard: Number(shard), primary, ...which };
+  const { body } = await request(os, "POST", "/_cluster/allocation/explain", question);
   // Its deciders are those that are against the node.
   const nodes: { node_name: string; deciders?: { explanation: string }[] }[] =
     body.node_allocation_decisions ?? [];
@@ -168,19 +142,19 @@ async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<s
   return [titleOf(copy), ...reasons];
 }
 
-async function refuseUnknown(os: OpenSearch, leaving: string[], wanted: number): Promise<void> {
-  const refuse = (where: string[], cause?: unknown): never => {
-    throw new DeployError(`Cannot empty ${leaving.join(", ")}: OpenSearch is not complete`, {
-      exitCode: ExitCode.service,
-      where,
-      fix: "nothing was changed: mend OpenSearch or set OPENSEARCH_NODES back, then run again",
-      cause,
-    });
-  };
-  const present = await nodes(os)
-    .catch((cause) => refuse([cause.message, ...(cause.where ?? [])], cause));
-  const missing = first(wanted).filter((name) => !present.includes(name));
-  if (missing.length > 0) refuse(missing.map((name) => `${name} is not in the cluster`));
+async function refuseIncomplete(os: OpenSearch, leaving: string[], wanted: number): Promise<void> {
+  const where: string[] = await nodes(os).then(
+    (present) =>
+      first(wanted).filter((name) => !present.includes(name))
+        .map((name) => `${name} is not in the cluster`),
+    ({ message, where = [] }) => [message, ...where],
+  );
+  if (where.length === 0) return;
+  throw new DeployError(`Cannot empty ${leaving.join(", ")}: OpenSearch is not complete`, {
+    exitCode: ExitCode.service,
+    where,
+    fix: "nothing was changed: mend OpenSearch or set OPENSEARCH_NODES back, then run again",
+  });
 }
 
 async function exclude(os: OpenSearch, names: string | null): Promise<void> {

@@ -27,32 +27,26 @@ export function opensearchConfig(cluster: Cluster): Record<string, unknown> {
 /** Its being there says that a cluster exists: a node whose volume was lost founds none beside the others. */
 export const FOUNDED = "opensearch-founded";
 
+const ACCESS_KEY = "s3.client.default.access_key", SECRET_KEY = "s3.client.default.secret_key";
+
 /** Where OpenSearch finds the key of its bucket, for its keystore. */
 export const openSearchKey: S3KeyHolder = {
   program: "OPENSEARCH",
   keeps: "logs",
   namespace: NAMESPACE,
   name: "opensearch-s3-config",
-  read: (values) => ({
-    accessKey: values["s3.client.default.access_key"],
-    secretKey: values["s3.client.default.secret_key"],
-  }),
+  read: (values) => ({ accessKey: values[ACCESS_KEY], secretKey: values[SECRET_KEY] }),
 };
 
-/**
- * opensearch.yml, {@link FOUNDED}, the alerts on settings, S3 keys for the keystore, the login of the Ingress, and the
- * CA of the S3 when it is private.
- */
+/** Configuration, alerts and Secrets of OpenSearch: its key on S3, the login of the Ingress, the private CA of S3. */
 export function loggingObjects(cluster: Cluster): Manifest[] {
   const version = text(cluster, "OPENSEARCH_VERSION");
-  const about = { name: "opensearch", component: "store", partOf: "logging", version };
-  const extra = { labels: labelsOf(about) };
+  const extra = {
+    labels: labelsOf({ name: "opensearch", component: "store", partOf: "logging", version }),
+  };
   const config = { "opensearch.yml": toYaml(opensearchConfig(cluster)) };
   const { accessKey, secretKey } = keyOf(cluster, openSearchKey.program);
-  const access = {
-    "s3.client.default.access_key": accessKey,
-    "s3.client.default.secret_key": secretKey,
-  };
+  const access = { [ACCESS_KEY]: accessKey, [SECRET_KEY]: secretKey };
   const login = { auth: text(cluster, "UI_BASIC_AUTH") };
   return [
     // ${HOSTNAME} in it is for OpenSearch.

@@ -7,10 +7,9 @@ import { until, type UntilOptions } from "../../../lib/io/wait.ts";
 import type { Copy } from "./nodes.ts";
 import { type Pick, picksOf, type Snapshot, type Source, streamOf } from "./snapshots.ts";
 
-export interface RestoreOptions extends Omit<UntilOptions, "seconds"> {
-  /** Copies of each index. */
+/** `replicas`: copies of each index; `tell` is told of each change when it is made. */
+interface RestoreOptions extends Omit<UntilOptions, "seconds"> {
   replicas: number;
-  /** Told of each change when it is made. */
   tell?: (change: Change) => void;
 }
 
@@ -18,9 +17,9 @@ const RESTORED_INDEX = /^restored-(?:\d+-)?logs-[a-z0-9]+-\d{4}\.\d{2}\.\d{2}(?:
 /** Part of its snapshot's size that an index keeps when Lucene merges it; files come one to one. */
 const WHOLE = 0.8;
 
-/** Indices that are back, by name; of one day, or of all. */
-export async function restoredIndices(os: OpenSearch, day = ""): Promise<string[]> {
-  const path = `/_cat/indices/restored-*logs-*-${day}*?format=json&h=index`;
+/** Indices that are back, by name; of one day, or of all; with `prefix` (see `prefixOf`) of one cluster. */
+export async function restoredIndices(os: OpenSearch, day = "", prefix = "restored-*") {
+  const path = `/_cat/indices/${prefix}logs-*-${day}*?format=json&h=index`;
   const found: { index: string }[] = await read(os, path) ?? [];
   return found.map(({ index }) => index).filter((name) => RESTORED_INDEX.test(name)).sort();
 }
@@ -33,25 +32,19 @@ export async function backOf(
   live: string[],
   snapshots?: Snapshot[],
 ): Promise<string> {
-  const ofDay = live.filter((name) =>
-    name.startsWith(`${source.prefix}logs-`) && name.includes(day)
-  );
+  const beginning = `${source.prefix}logs-`;
+  const ofDay = live.filter((name) => name.startsWith(beginning) && name.includes(day));
   if (ofDay.length === 0) return "-";
   const picks = await picksOf(os, source, day, ofDay, snapshots);
   const isBack = ({ target }: Pick) => ofDay.includes(target);
   if (picks.every(isBack)) return "restored";
-  const streams = Map.groupBy(picks, ({ index }) => streamOf(index));
-  return [...streams].filter(([, parts]) => parts.some(isBack))
-    .map(([stream, parts]) => parts.every(isBack) ? stream : `a part of ${stream}`).join(", ") ||
-    "a part";
+  const streams = [...Map.groupBy(picks, ({ index }) => streamOf(index))]
+    .filter(([, parts]) => parts.some(isBack))
+    .map(([stream, parts]) => parts.every(isBack) ? stream : `a part of ${stream}`);
+  return streams.join(", ") || "a part";
 }
 
-/**
- * Has a day back: every index of it is there and whole afterwards. What is on its way is waited for,
- * what failed or came to nothing is deleted and restored again. Gives the lines that can be searched.
- * @throws {DeployError} exit 2 when S3 has no such day, exit 3 when there is no room, exit 7 when it
- * takes too long, exit 8 with OpenSearch's reason when it fails.
- */
+/** Has a day back, whole. @throws {DeployError} exit 2: no such day, 3: no room, 7: it takes too long, 8: it fails. */
 export async function restoreDay(
   os: OpenSearch,
   source: Source,
@@ -64,13 +57,13 @@ export async function restoreDay(
   const done = (change: Change) => (changes.push(change), tell(change));
   const missing: Pick[] = [];
   for (const pick of picks) {
-    const { state } = await stateOf(os, pick);
-    if (state === "failed") done(await remove(os, pick.target));
-    if (state === "failed" || state === "absent") missing.push(pick);
+    const now = await stateOf(os, pick);
+    if (now.state === "failed") done(await remove(os, pick.target));
+    if (isMissing(now)) missing.push(pick);
   }
   const bytes = missing.reduce((sum, pick) => sum + pick.bytes, 0) * (1 + replicas);
   if (bytes > 0) await refuseWithoutRoom(os, day, bytes);
-  for (const pick of missing) done(await start(os, source, pick, replicas));
+  for (const pick of missing) done(await start(os, source.repository, pick, replicas));
   // A megabyte a second is a bad network; OpenSearch itself goes up to 40.
   const seconds = 600 + Math.ceil(picks.reduce((sum, pick) => sum + pick.bytes, 0) / 1e6);
   await until(`the logs of ${day}`, () => unfinished(os, picks), { seconds, say, every });
@@ -82,9 +75,7 @@ export async function restoreDay(
 
 /** Deletes what is back of a day under a prefix, see `prefixOf`. S3 keeps it. */
 export async function dropDay(os: OpenSearch, day: string, prefix: string): Promise<Change[]> {
-  const names = (await restoredIndices(os, day)).filter((name) =>
-    name.startsWith(`${prefix}logs-`)
-  );
+  const names = await restoredIndices(os, day, prefix);
   return await Promise.all(names.map((name) => remove(os, name)));
 }
 
@@ -96,15 +87,11 @@ async function remove(os: OpenSearch, target: string): Promise<Change> {
 /** No day is restored to a disk above the first, and none is filled beyond the second. */
 const LOW = 0.85, HIGH = 0.9;
 
-/** A node's disk, in bytes. */
-interface Disk {
-  total: number;
-  available: number;
-}
-
 async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Promise<void> {
+  type Space = { total_in_bytes: number; available_in_bytes: number };
+  type Node = { name: string; roles: string[]; fs: { total: Space } };
   const { nodes } = await read(os, "/_nodes/stats/fs");
-  const disks = Object.values<NodeStats>(nodes).filter(({ roles }) => roles.includes("data"))
+  const disks = Object.values<Node>(nodes).filter(({ roles }) => roles.includes("data"))
     .map(({ name, fs: { total: { total_in_bytes: total, available_in_bytes: available } } }) => (
       { name, total, available }
     ));
@@ -124,14 +111,8 @@ async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Pr
   });
 }
 
-interface NodeStats {
-  name: string;
-  roles: string[];
-  fs: { total: { total_in_bytes: number; available_in_bytes: number } };
-}
-
 /** Bytes that OpenSearch would take for restored indices: far from where it refuses new lines. */
-export function roomOf(disks: Disk[]): number {
+export function roomOf(disks: { total: number; available: number }[]): number {
   return disks.filter(({ total, available }) => available > (1 - LOW) * total)
     .reduce((sum, { total, available }) => sum + available - (1 - HIGH) * total, 0);
 }
@@ -143,13 +124,9 @@ export function sizeText(bytes: number): string {
   return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
-async function start(
-  os: OpenSearch,
-  { repository }: Source,
-  { index, target, snapshot, bytes }: Pick,
-  replicas: number,
-): Promise<Change> {
-  const path = `/_snapshot/${repository}/${encodeURIComponent(snapshot)}/_restore`;
+async function start(os: OpenSearch, from: string, pick: Pick, replicas: number): Promise<Change> {
+  const { index, target, snapshot, bytes } = pick;
+  const path = `/_snapshot/${from}/${encodeURIComponent(snapshot)}/_restore`;
   await write(os, "POST", `${path}?wait_for_completion=false`, {
     indices: index,
     include_global_state: false,
@@ -167,21 +144,20 @@ async function start(
 /** What is not there yet, with how far it is. @throws {DeployError} exit 8 when one has failed. */
 async function unfinished(os: OpenSearch, picks: Pick[]): Promise<string[]> {
   const states = await Promise.all(picks.map((pick) => stateOf(os, pick)));
-  const failed = states.filter(({ state }) => state === "failed" || state === "absent");
-  if (failed.length > 0) {
-    throw new DeployError("Cannot restore: OpenSearch gave up", {
-      exitCode: ExitCode.service,
-      where: failed.flatMap(({ about }) => about),
-      fix: "mend what is named above and run again: what is broken is deleted and restored anew",
-    });
-  }
-  return states.filter(({ state }) => state === "coming").flatMap(({ about }) => about);
+  const failed = states.filter(isMissing);
+  if (failed.length === 0) return states.flatMap(({ about }) => about);
+  throw new DeployError("Cannot restore: OpenSearch gave up", {
+    exitCode: ExitCode.service,
+    where: failed.flatMap(({ about }) => about),
+    fix: "mend what is named above and run again: what is broken is deleted and restored anew",
+  });
 }
 
-interface State {
-  state: "absent" | "coming" | "failed" | "here";
-  /** How far it is, or why it failed. */
-  about: string[];
+/** `about`: how far it is, or why it failed. */
+type State = { state: "absent" | "coming" | "failed" | "here"; about: string[] };
+
+function isMissing({ state }: State): boolean {
+  return state === "absent" || state === "failed";
 }
 
 async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> {
@@ -195,9 +171,9 @@ async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> 
   // Not by health: an index that is being restored is yellow, as one that lacks replicas.
   if (primaries.every(({ state }) => state === "STARTED")) {
     // A node that restarts during a restore forgets it, and makes the index anew: green and empty.
-    const whole = past.length > 0 && past.every(({ type }) => type === "SNAPSHOT") ||
+    const isWhole = past.length > 0 && past.every(({ type }) => type === "SNAPSHOT") ||
       primaries.reduce((sum, { store }) => sum + Number(store), 0) >= WHOLE * bytes;
-    if (whole) return { state: "here", about: [] };
+    if (isWhole) return { state: "here", about: [] };
     return { state: "failed", about: [`${target} is not whole: a node went away meanwhile`] };
   }
   const lost = primaries.find(({ state }) => state === "UNASSIGNED");
@@ -210,12 +186,7 @@ async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> 
 }
 
 type Shard = Omit<Copy, "index" | "node"> & { store: string | null };
-
-interface Recovery {
-  primary: boolean;
-  type: string;
-  index: { size: { recovered_in_bytes: number } };
-}
+type Recovery = { primary: boolean; type: string; index: { size: { recovered_in_bytes: number } } };
 
 /** Why no node may take this primary shard; none while one may. */
 async function refusals(os: OpenSearch, index: string, shard: number): Promise<string[]> {

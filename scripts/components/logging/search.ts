@@ -10,11 +10,7 @@ const INDICES = { line: "logs-*,restored-*", event: `${EVENTS},restored-*${EVENT
 /** OpenSearch gives no more at once (index.max_result_window). */
 export const MOST = 10_000;
 
-/**
- * The search that QUERY (OpenSearch's query_string syntax), SINCE (`15m`), DAY (UTC; SINCE does not count then), LIMIT
- * (most lines; of more the newest), NAMESPACE and POD (how their names begin) ask for; empty ones are as good as none.
- * `events`: of Kubernetes events alone. @throws {DeployError} exit 2 naming the one that cannot be read.
- */
+/** What QUERY, SINCE, DAY (UTC, before SINCE), LIMIT, NAMESPACE and POD ask for. @throws {DeployError} exit 2. */
 export function searchOf(environment: Record<string, string | undefined>, events = false) {
   const { QUERY, SINCE = "", LIMIT = "", DAY, NAMESPACE, POD } = environment;
   const limit = Number(LIMIT || 200);
@@ -49,18 +45,12 @@ export function utcDay(text: string): string {
   return iso.replaceAll("-", ".");
 }
 
-function unreadable(name: string, value: string, wanted: string, example: string): DeployError {
-  return new DeployError(`Cannot read ${name} "${value}": expected ${wanted}`, {
-    exitCode: ExitCode.config,
-    fix: example,
-  });
+function unreadable(name: string, value: string, wanted: string, fix: string): DeployError {
+  const what = `Cannot read ${name} "${value}": expected ${wanted}`;
+  return new DeployError(what, { exitCode: ExitCode.config, fix });
 }
 
-/**
- * The newest lines that match, newest first, how many there are, shown or not, and why some indices are silent.
- * `cluster` is the name for lines that carry none, `zone` the time zone of the people who read them.
- * @throws {DeployError} exit 2 when OpenSearch does not understand the query, exit 8 else.
- */
+/** The newest lines that match, how many there are, why indices are silent. @throws {DeployError} exit 2: QUERY, 8. */
 export async function searchLogs(os: OpenSearch, search: Search, cluster: string, zone: string) {
   const path = `/${INDICES[search.what]}/_search?ignore_unavailable=true`;
   const answer = await request(os, "POST", path, searchBody(search));
@@ -78,28 +68,20 @@ export type Found = Awaited<ReturnType<typeof searchLogs>>;
 
 /** The body of `_search`: newest first, because the limit cuts at the end. */
 export function searchBody({ query, since, day, limit, namespace, pod }: Search): Json {
-  const filter: Json[] = [{
-    range: { "@timestamp": day ? boundsOf(day) : { gte: `now-${since}` } },
-  }];
+  const time = day ? boundsOf(day) : { gte: `now-${since}` };
+  const filter: Json[] = [{ range: { "@timestamp": time } }];
   // What pods say, and what is said about them and all else whose name begins so.
   const either = (kind: string, value: string, ...fields: string[]) =>
     filter.push({ bool: { should: fields.map((field) => ({ [kind]: { [field]: value } })) } });
   if (namespace) either("term", namespace, "kubernetes.namespace_name", "involvedObject.namespace");
   if (pod) either("prefix", pod, "kubernetes.pod_name", "involvedObject.name");
-  if (query) {
-    // Two words mean both of them, unless OR stands between. Older indices have no sub-field.
-    const fields = ["log", "message", "log.cjk", "message.cjk", "reason"];
-    const words = { query, fields, default_operator: "AND" };
-    filter.push({ query_string: words });
-  }
+  // Two words mean both of them, unless OR stands between. Older indices have no sub-field.
+  const fields = ["log", "message", "log.cjk", "message.cjk", "reason"];
+  if (query) filter.push({ query_string: { query, fields, default_operator: "AND" } });
   // An index that has no line yet knows no such field.
   const newest = { order: "desc", unmapped_type: "date_nanos", numeric_type: "date_nanos" };
-  return {
-    size: limit,
-    track_total_hits: true,
-    sort: [{ "@timestamp": newest }],
-    query: { bool: { filter } },
-  };
+  const sort = [{ "@timestamp": newest }];
+  return { size: limit, track_total_hits: true, sort, query: { bool: { filter } } };
 }
 
 function boundsOf(day: string): Json {
@@ -132,62 +114,44 @@ function failures(shards: { reason?: Reason }[]): string[] {
 
 type Reason = { reason?: string; caused_by?: Reason };
 
-/** What writes a time. */
-type Clock = (time: Date) => string;
+type Hit = { _source: Answer["body"]; sort: [number] };
 
-interface Hit {
-  // deno-lint-ignore no-explicit-any
-  _source: any;
-  sort: [number];
-}
-
-/**
- * One hit as a line that is safe to print, when it was (ns since 1970, for order only: JSON numbers are some 100 ns
- * coarse), and the cluster that wrote it. Where those of pods have namespace, pod, container, host
- * lines have a unit, and events an object.
- */
-export function lineOf({ _source: source, sort: [at] }: Hit, cluster: string, clock: Clock) {
-  const { kubernetes, involvedObject, log, message, systemd_unit, syslog_identifier, path } =
-    source;
-  const from = kubernetes
-    ? `${kubernetes.namespace_name}/${kubernetes.pod_name} ${kubernetes.container_name}`
-    : involvedObject
-    ? eventOf(source)
-    : `${source.hostname ?? "host"} ${systemd_unit ?? syslog_identifier ?? path ?? "-"}`;
-  const said = log ?? message ?? JSON.stringify(source);
-  const text = printable(`${time(source["@timestamp"], clock)}  ${from}  ${said}`);
+/** A hit as a line safe to print, its time (ns since 1970, some 100 ns coarse: for order), and its cluster. */
+export function lineOf(hit: Hit, cluster: string, clock: (time: Date) => string) {
+  const { _source: source, sort: [at] } = hit;
+  const stamp = new Date(String(source["@timestamp"]));
+  const time = Number.isNaN(stamp.getTime()) ? source["@timestamp"] : clock(stamp);
+  const said = source.log ?? source.message ?? JSON.stringify(source);
+  const text = printable(`${time}  ${originOf(source)}  ${said}`);
   return { at, cluster: printable(String(source.cluster ?? cluster)), text };
-}
-
-/** What an event is about, and what it is: `Pod/shop/web-0  Warning BackOff (12 times)`. */
-function eventOf({ involvedObject, type, reason, count, series }: Hit["_source"]): string {
-  const { kind, namespace, name } = involvedObject;
-  const times = series?.count ?? count;
-  const often = times > 1 ? ` (${times} times)` : "";
-  return `${[kind, namespace, name].filter(Boolean).join("/")}  ${type} ${reason}${often}`;
 }
 
 /** A line that matches. */
 export type Line = ReturnType<typeof lineOf>;
 
-function time(stamp: unknown, clock: Clock): string {
-  const read = new Date(String(stamp));
-  return Number.isNaN(read.getTime()) ? String(stamp) : clock(read);
+/** Pod and container, unit of a host, or what an event is about: `Pod/shop/web-0  Warning BackOff (12 times)`. */
+function originOf({ kubernetes, involvedObject, ...rest }: Hit["_source"]): string {
+  if (kubernetes) {
+    return `${kubernetes.namespace_name}/${kubernetes.pod_name} ${kubernetes.container_name}`;
+  }
+  if (!involvedObject) {
+    const { hostname = "host", systemd_unit, syslog_identifier, path } = rest;
+    return `${hostname} ${systemd_unit ?? syslog_identifier ?? path ?? "-"}`;
+  }
+  const { kind, namespace, name } = involvedObject, { type, reason, count, series } = rest;
+  const times = series?.count ?? count;
+  const often = times > 1 ? ` (${times} times)` : "";
+  return `${[kind, namespace, name].filter(Boolean).join("/")}  ${type} ${reason}${often}`;
 }
 
-/**
- * Text that does nothing to a terminal: colours go, every other control character is spelt out, and
- * further lines are indented, so that none passes for a line of its own.
- */
+/** Text that does nothing to a terminal, in which no further line passes for one of its own. */
 export function printable(text: string): string {
   return text.trimEnd()
     .replace(/\p{Cc}\[[\d;]*m/gu, "")
     .replace(/\r?\n/g, "\n    ")
     // Also those that turn the direction of writing.
-    .replace(/[^\P{Cc}\t\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, spelt);
-}
-
-function spelt(character: string): string {
-  const code = character.codePointAt(0)!.toString(16);
-  return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, "0")}`;
+    .replace(/[^\P{Cc}\t\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (character) => {
+      const code = character.codePointAt(0)!.toString(16);
+      return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, "0")}`;
+    });
 }

@@ -21,45 +21,34 @@ export interface Pick {
   replaces: string[];
 }
 
-const LOG_INDEX = /^logs-([a-z0-9]+)-(\d{4}\.\d{2}\.\d{2})$/;
+const LOG_INDEX = /^logs-(?<stream>[a-z0-9]+)-(?<day>\d{4}\.\d{2}\.\d{2})$/;
 
-/**
- * Where the logs that `writer` sent to S3 can be read from `cluster`. The folder of another cluster is
- * registered for reading only: two that write would damage it. @throws {DeployError} exit 8.
- */
+/** Where logs of `writer` are read; what is another's is read-only: two that write would damage it. */
 export async function openSource(os: OpenSearch, cluster: Cluster, writer: Cluster) {
   const { type, settings } = repository(writer) as { type: string; settings: Json };
-  const own = {
-    repository: REPOSITORY,
-    /** How its indices are named when they are back: `restored-`, or `restored-198-` for what cluster 198 wrote. */
+  const isOwn = writer.id === cluster.id;
+  const name = isOwn ? REPOSITORY : `${REPOSITORY}-${writer.id}`;
+  const spec = { type, settings: { ...settings, readonly: true } };
+  if (!isOwn) await ensure(document("SnapshotRepository", name, spec), os);
+  return {
+    repository: name,
     prefix: prefixOf(cluster, writer),
     /** Bucket and folder in it. */
     folder: `${settings.bucket}/${settings.base_path}`,
     /** What leads `make restore-logs` to it: `CLUSTER=197 FROM=198`. */
-    words: `CLUSTER=${cluster.id}`,
+    words: `CLUSTER=${cluster.id}${isOwn ? "" : ` FROM=${writer.id}`}`,
   };
-  if (writer.id === cluster.id) return own;
-  const name = `${REPOSITORY}-${writer.id}`;
-  await ensure(
-    document("SnapshotRepository", name, { type, settings: { ...settings, readonly: true } }),
-    os,
-  );
-  return { ...own, repository: name, words: `${own.words} FROM=${writer.id}` };
 }
 
 /** Where a day comes from. */
 export type Source = Awaited<ReturnType<typeof openSource>>;
 
-/**
- * Forgets another cluster's folder again: the exporter would go on to count its snapshots as ours.
- * Refused while a restore from it still runs; the next call does it then.
- */
-export async function closeSource(os: OpenSearch, source: Source): Promise<void> {
-  if (source.repository === REPOSITORY) return;
-  await request(os, "DELETE", `/_snapshot/${source.repository}`);
+/** Forgets what is another's, else it counts as ours; refused (to be done later) while a restore from there runs. */
+export async function closeSource(os: OpenSearch, { repository }: Source): Promise<void> {
+  if (repository !== REPOSITORY) await request(os, "DELETE", `/_snapshot/${repository}`);
 }
 
-/** How the names of indices begin that `writer` wrote and `cluster` has back. */
+/** How the names of indices begin that `writer` wrote and `cluster` has back: `restored-`, or `restored-198-`. */
 export function prefixOf(cluster: Cluster, writer: Cluster): string {
   return writer.id === cluster.id ? "restored-" : `restored-${writer.id}-`;
 }
@@ -74,18 +63,23 @@ export async function snapshotsOf(os: OpenSearch, source: Source): Promise<Snaps
   throw new DeployError(what, { exitCode: ExitCode.prerequisite, fix });
 }
 
+function dayOf(index: string): string | undefined {
+  return LOG_INDEX.exec(index)?.groups?.day;
+}
+
 /** The stream (`host`, `k8s`) of a log index. */
 export function streamOf(index: string): string {
-  return LOG_INDEX.exec(index)![1]!;
+  return LOG_INDEX.exec(index)!.groups!.stream!;
 }
 
 /** UTC days with at least one complete snapshot, oldest first, with their streams (`host`, `k8s`). */
 export function restorableDays(snapshots: Snapshot[]) {
   const parts = snapshots.filter(isComplete).flatMap(({ snapshot, indices }) =>
-    indices.flatMap((index) => {
-      const [, stream, day] = LOG_INDEX.exec(index) ?? [];
-      return day ? [{ day, stream: stream!, snapshot }] : [];
-    })
+    indices.filter(dayOf).map((index) => ({
+      snapshot,
+      day: dayOf(index)!,
+      stream: streamOf(index),
+    }))
   );
   const days = [...Map.groupBy(parts, ({ day }) => day)].sort(([a], [b]) => a < b ? -1 : 1);
   return days.map(([day, parts]) => ({
@@ -101,7 +95,7 @@ export type Day = ReturnType<typeof restorableDays>[number];
 /** Snapshots of log indices that lack something and are never restored from. */
 export function incomplete(snapshots: Snapshot[]): Snapshot[] {
   return snapshots.filter((one) =>
-    !isComplete(one) && one.state !== "IN_PROGRESS" && one.indices.some((i) => LOG_INDEX.test(i))
+    !isComplete(one) && one.state !== "IN_PROGRESS" && one.indices.some(dayOf)
   );
 }
 
@@ -109,10 +103,7 @@ function isComplete({ state }: Snapshot): boolean {
   return state === "SUCCESS";
 }
 
-/**
- * The parts of a day to restore; `live` are the restored indices of it, `snapshots` all of the source where they are
- * known already. @throws {DeployError} exit 2 when S3 has no such day.
- */
+/** The parts of a day to restore; `live` is what is back of it. @throws {DeployError} exit 2: S3 has no such day. */
 export async function picksOf(
   os: OpenSearch,
   source: Source,
@@ -121,9 +112,7 @@ export async function picksOf(
   snapshots?: Snapshot[],
 ): Promise<Pick[]> {
   const all = snapshots ?? await snapshotsOf(os, source);
-  const ofDay = all.filter((one) =>
-    isComplete(one) && one.indices.some((index) => LOG_INDEX.exec(index)?.[2] === day)
-  );
+  const ofDay = all.filter((one) => isComplete(one) && one.indices.some((it) => dayOf(it) === day));
   if (ofDay.length === 0) throw noSuchDay(source, day, all);
   const names = ofDay.map(({ snapshot }) => encodeURIComponent(snapshot)).join(",");
   const status = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
@@ -139,7 +128,7 @@ export async function picksOf(
 }
 
 function noSuchDay({ words, repository }: Source, day: string, all: Snapshot[]): DeployError {
-  const broken = incomplete(all).filter(({ indices }) => indices.some((one) => one.endsWith(day)));
+  const broken = incomplete(all).filter(({ indices }) => indices.some((it) => dayOf(it) === day));
   return new DeployError(`Cannot restore ${day}: no complete snapshot of it in ${repository}`, {
     exitCode: ExitCode.config,
     where: [
@@ -156,33 +145,24 @@ function spanOf(days: Day[]): string {
   return `there are ${days.length} days, ${days[0]!.day} to ${days.at(-1)!.day}`;
 }
 
-/** What `_status` says of a snapshot. */
-export interface Status {
+/** What `_status` says of a snapshot; `incremental`: what no snapshot before it had. */
+interface Status {
   snapshot: string;
   stats: { start_time_in_millis: number };
-  /** `incremental`: what no snapshot before it had. */
   indices: Record<string, { stats: Record<"incremental" | "total", { size_in_bytes: number }> }>;
 }
 
-/**
- * What to restore of a day: of each index its newest snapshot, which has all of it. A line that comes late makes a
- * deleted index anew; that one shares no file with its namesake, and both have a part of the day. Those that are in a
- * snapshot that is not whole (`torn`) may share files with that alone, so each counts: rather a line twice than none.
- */
-export function choose(
-  snapshots: Status[],
-  day: string,
-  prefix: string,
-  torn = new Set<string>(),
-): Pick[] {
+/** Of each index of a day its newest snapshot, and of namesakes, too: a line that comes late makes it anew. */
+export function choose(snapshots: Status[], day: string, prefix: string, torn = new Set<string>()) {
   const chosen = new Map<string, Pick[]>();
   const oldestFirst = snapshots.toSorted((a, b) =>
     a.stats.start_time_in_millis - b.stats.start_time_in_millis
   );
   for (const { snapshot, indices } of oldestFirst) {
     for (const [index, { stats: { incremental, total } }] of Object.entries(indices)) {
-      if (LOG_INDEX.exec(index)?.[2] !== day) continue;
+      if (dayOf(index) !== day) continue;
       const parts = chosen.getOrInsertComputed(index, () => []);
+      // A namesake shares no file with it, but may with a snapshot that is not whole: rather a line twice than none.
       const goesOn = incremental.size_in_bytes < total.size_in_bytes && !torn.has(index);
       const before = goesOn ? parts.pop() : undefined;
       parts.push({

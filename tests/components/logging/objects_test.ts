@@ -14,9 +14,10 @@ import {
   indexPolicy,
   indexTemplate,
   LOG_INDICES,
+  logDocuments,
+  logPolicies,
   snapshotPolicy,
 } from "../../../scripts/components/logging/documents.ts";
-import { logDocuments, logPolicies } from "../../../scripts/components/logging/resources.ts";
 import { FOUNDED, opensearchConfig } from "../../../scripts/components/logging/objects.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import type { OpenSearch } from "../../../lib/opensearch/client.ts";
