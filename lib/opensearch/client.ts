@@ -2,9 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "../core/error.ts";
 
-/** A way to one OpenSearch cluster. */
+/** A way to one OpenSearch cluster; `fetch` as the global one, but for its path. */
 export interface OpenSearch {
-  /** As the global fetch; `path` starts with a slash. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** Milliseconds before the second try (1000); each later wait is twice as long. */
   pause?: number;
@@ -34,33 +33,20 @@ export async function read(os: OpenSearch, path: string): Promise<Answer["body"]
   return answer.body;
 }
 
-/** The body of a call that must succeed. @throws {DeployError} exit 8, with `fix`. */
-export async function write(
-  os: OpenSearch,
-  method: string,
-  path: string,
-  body?: Json,
-  fix?: string,
-) {
+/** The body of a call that must succeed. @throws {DeployError} exit 8. */
+export async function write(os: OpenSearch, method: string, path: string, body?: Json) {
   const answer = await request(os, method, path, body);
-  if (answer.status >= 300) throw answerRefusal(method, path, answer, fix);
+  if (answer.status >= 300) throw answerRefusal(method, path, answer);
   return answer.body;
 }
 
 /** One call; answers that pass by themselves are waited for. */
-export async function request(
-  os: OpenSearch,
-  method: string,
-  path: string,
-  body?: Json,
-): Promise<Answer> {
+export async function request(os: OpenSearch, method: string, path: string, body?: Json) {
+  const headers = { "content-type": "application/json" };
   for (let tries = 1;; tries++) {
-    const response = await os.fetch(path, {
-      method,
-      headers: { "content-type": "application/json" },
-      body: body && JSON.stringify(body),
-    });
-    const answer = { status: response.status, body: parsed(await response.text()) };
+    const init = { method, headers, body: body && JSON.stringify(body) };
+    const response = await os.fetch(path, init);
+    const answer: Answer = { status: response.status, body: parsed(await response.text()) };
     if (!passes(answer) || tries >= (os.tries ?? TRIES)) return answer;
     await wait(os, tries);
   }
@@ -85,29 +71,18 @@ function parsed(text: string): Answer["body"] {
   }
 }
 
-/** What was asked, the status, every reason in the answer, and the fix. */
+/** What was asked, the status, every reason from the outermost to its cause, and the fix; exit 8. */
 export function answerRefusal(
   method: string,
   path: string,
-  answer: Answer,
-  fix?: string,
+  { status, body }: Answer,
+  fix = "look at the reason above and at OpenSearch's log, then run again",
 ): DeployError {
-  const [address] = path.split("?");
-  return new DeployError(`Cannot ${method} ${address} of OpenSearch: it answers ${answer.status}`, {
-    exitCode: ExitCode.service,
-    where: reasons(answer.body),
-    fix: fix ?? "look at the reason above and at OpenSearch's log, then run again",
-  });
-}
-
-/** Every reason of an error from the outermost to its cause, each once. */
-function reasons(body: Answer["body"]): string[] {
-  const found = new Set<string>();
   // `message` is the API server's own word, when the request did not get further.
-  if (body?.message) found.add(String(body.message));
-  if (typeof body?.error === "string") found.add(body.error);
-  for (let error = body?.error; error && typeof error === "object"; error = error.caused_by) {
-    if (error.reason) found.add(String(error.reason));
-  }
-  return [...found];
+  const reasons = [body?.message, typeof body?.error === "string" && body.error];
+  for (let error = body?.error; error; error = error.caused_by) reasons.push(error.reason);
+  const where = [...new Set(reasons.filter(Boolean).map(String))];
+  const [address] = path.split("?");
+  const what = `Cannot ${method} ${address} of OpenSearch: it answers ${status}`;
+  return new DeployError(what, { exitCode: ExitCode.service, where, fix });
 }

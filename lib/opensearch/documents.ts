@@ -1,15 +1,14 @@
 // Documents of OpenSearch's REST API that should exist. Each is read first and written only when it
 // differs: a blind write conflicts, or resets what the server keeps with the document.
 import { isFields } from "../core/object.ts";
-import { type Added, compared, differing, type Look, type Resource } from "../core/resource.ts";
+import { type Added, compared, differing, type Resource } from "../core/resource.ts";
 import { answerRefusal, read, request, TRIES, wait, write } from "./client.ts";
 import type { Answer, Json, OpenSearch } from "./client.ts";
 
-/** How the documents of a kind are read and written. */
 interface Kind {
   path: string;
-  /** What is sent, of what is wanted. */
-  body?: (wanted: Json) => Json;
+  /** What is sent; default: the specification itself. */
+  body?: (spec: Json) => Json;
   /** The part of an answer to GET that is compared, and what it is to be; default: as it is sent. */
   part: (live: Answer["body"], name: string) => unknown;
   wanted?: (body: Json) => Json;
@@ -60,29 +59,18 @@ function stamps(path = ""): Added {
   return Object.fromEntries(names.map((name) => [path + name, undefined]));
 }
 
-/** The look at an answer to GET, undefined where there is none: a document that is wanted so, and says no more. */
-export function documentLook(
-  kind: keyof typeof KINDS,
-  name: string,
-  spec: Json,
-  live: Answer["body"] | undefined,
-): Look {
-  const { part, added, ...of }: Kind = KINDS[kind];
-  const body = of.body?.(spec) ?? spec;
-  return compared(live && part(live, name), of.wanted?.(body) ?? body, added);
-}
-
 /** A document of that kind and name as a resource. While a snapshot runs, some changes are refused and tried again. */
 export function document(kind: keyof typeof KINDS, name: string, spec: Json): Resource<OpenSearch> {
-  const { query = "", create, ...of }: Kind = KINDS[kind];
-  const path = of.path + name, body = of.body?.(spec) ?? spec;
+  const { part, added, query = "", create, ...of }: Kind = KINDS[kind];
+  const path = of.path + name, body = of.body?.(spec) ?? spec, wanted = of.wanted?.(body) ?? body;
+  const lookAt = (live?: Answer["body"]) => compared(live && part(live, name), wanted, added);
   return {
     id: `${kind}/${name}`,
-    look: async (os) => documentLook(kind, name, spec, await read(os, path)),
+    look: async (os) => lookAt(await read(os, path)),
     async put(os) {
       for (let tries = 1;; tries++) {
         const live = await read(os, path);
-        if (documentLook(kind, name, spec, live).state === "as wanted") return false;
+        if (lookAt(live).state === "as wanted") return false;
         const method = live ? "PUT" : create ?? "PUT";
         const at = live?._seq_no === undefined
           ? query
@@ -98,16 +86,11 @@ export function document(kind: keyof typeof KINDS, name: string, spec: Json): Re
 }
 
 /** Names that fit into one request line, of which OpenSearch reads 4 KiB. */
-export function* handfuls(names: string[], size = 50): Generator<string> {
-  for (let first = 0; first < names.length; first += size) {
-    yield names.slice(first, first + size).join(",");
-  }
+export function* handfuls(names: string[]): Generator<string> {
+  for (; names.length > 0; names = names.slice(50)) yield names.slice(0, 50).join(",");
 }
 
-/**
- * This number of replicas for the indices of a pattern, hidden ones too; indices that expand by themselves are
- * left alone.
- */
+/** This number of replicas for the indices of a pattern, hidden ones too, but for those that expand by themselves. */
 export function wantedReplicas(pattern: string, replicas: number): Resource<OpenSearch> {
   const now = String(replicas);
   const wrong = async (os: OpenSearch) => {
@@ -115,7 +98,7 @@ export function wantedReplicas(pattern: string, replicas: number): Resource<Open
     return Object.entries<{ settings: Json }>(live ?? {}).flatMap(([path, { settings }]) => {
       const expands = settings["index.auto_expand_replicas"] ?? "false";
       const old = settings["index.number_of_replicas"];
-      return expands !== "false" || old === now ? [] : [{ path, old, now }];
+      return expands === "false" && old !== now ? [{ path, old, now }] : [];
     });
   };
   return {
@@ -136,10 +119,10 @@ export function wantedReplicas(pattern: string, replicas: number): Resource<Open
 function flatSettings(template: Json): Json {
   const { settings = {}, ...rest } = (template.template ?? {}) as { settings?: Json };
   const flat = (node: Json, path: string): [string, unknown][] =>
-    Object.entries(node).flatMap(([key, value]) => {
-      const below = path + key;
-      if (isFields(value)) return flat(value, `${below}.`);
-      return [[below.replace(/^(index\.)?/, "index."), value]];
-    });
+    Object.entries(node).flatMap(([key, value]) =>
+      isFields(value)
+        ? flat(value, `${path}${key}.`)
+        : [[`${path}${key}`.replace(/^(index\.)?/, "index."), value]]
+    );
   return { ...template, template: { ...rest, settings: Object.fromEntries(flat(settings, "")) } };
 }
