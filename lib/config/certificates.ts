@@ -1,26 +1,24 @@
 // Certificates that settings name as files: read and judged before anything is contacted.
-import type { Identity, Vars } from "../core/cluster.ts";
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import type { Candidate } from "./merge.ts";
+import type { Identity, Vars } from "../core/cluster.ts";
 import { guardSecretFile, shown } from "./files.ts";
-import { caLimit, SECRET_LIMIT } from "./rules.ts";
+import type { Candidate } from "./merge.ts";
+import { caLimit } from "./rules.ts";
 
 /** Texts of every S3_CA_FILE, by the path in the setting; what is wrong goes to `problems`. */
 export async function readAuthorities(
   root: string,
   drafts: Candidate[],
   problems: string[],
-): Promise<Map<string, string | undefined>> {
-  const read = new Map<string, string | undefined>();
+): Promise<Map<string, string>> {
+  const read = new Map<string, string>();
   for (const { vars, sources, bad } of drafts) {
     const path = String(vars.S3_CA_FILE);
     if (path === "" || bad.has("S3_CA_FILE")) continue;
-    if (!read.has(path)) {
-      read.set(path, await readFile(resolve(root, path), "utf8").catch(() => undefined));
-    }
-    const pem = read.get(path);
+    const pem = read.get(path) ?? await textOf(resolve(root, path));
+    if (pem !== undefined) read.set(path, pem);
     const problem = pem === undefined
       ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
       : certificateProblem(pem, caLimit(vars));
@@ -29,14 +27,18 @@ export async function readAuthorities(
   return read;
 }
 
-function certificateProblem(pem: string, [most, reader] = SECRET_LIMIT): string | undefined {
+function textOf(path: string): Promise<string | undefined> {
+  return readFile(path, "utf8").catch(() => undefined);
+}
+
+/** Whoever reads it takes `most` bytes: a Secret holds 1 MiB with all names. */
+function certificateProblem(pem: string, { most = 1_000_000, reader = "a Secret holds" } = {}) {
   // Its text is copied into the clusters.
   if (pem.includes("PRIVATE KEY")) return "holds a private key: keep only the certificate in it";
   const bytes = new TextEncoder().encode(pem).length;
   if (bytes > most) return `has ${bytes} bytes, and ${reader} ${most}: keep only what is needed`;
-  if (parsed(pem).length === 0) {
-    return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
-  }
+  if (parsed(pem).length > 0) return undefined;
+  return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
 }
 
 /** All certificates of a file (while a CA is replaced, ca.crt holds the old and the new one); none of a broken one. */
@@ -61,7 +63,6 @@ interface Kind {
   folder: string;
   /** Whether the CA that has signed them must be there as well, as `ca.crt`. */
   signed: boolean;
-  fix: string;
   /** What comes of one that has ended. */
   then: string;
   /** What is wrong with the names in one. */
@@ -73,7 +74,6 @@ export const MUTUAL: Kind = {
   setting: "THANOS_GRPC_MTLS",
   folder: "GRPC_TLS_DIR",
   signed: true,
-  fix: "make certificates, or put your own there",
   then: "the centre loses the edges",
   misnamed(names, { CLUSTER_NAME: name, CLUSTER_ROLE }) {
     // Go does not look at the common name.
@@ -88,7 +88,6 @@ export const DOORS: Kind = {
   setting: "INGRESS_TLS",
   folder: "INGRESS_TLS_DIR",
   signed: false,
-  fix: "make certificates, or put your own there",
   then: "browsers refuse the doors",
   misnamed(names, { DOMAIN }) {
     // A wildcard stands for one label: *.sub.DOMAIN is for none of the doors.
@@ -101,17 +100,16 @@ export const DOORS: Kind = {
 /** Settings under which none of them needs to be there. */
 export const WITHOUT_PAIRS = { [DOORS.setting]: "false", [MUTUAL.setting]: "false" };
 
+/** A file, its path for people, and its text where it can be read. */
 interface PemFile {
   path: string;
-  /** As shown to people. */
   file: string;
   pem?: string;
 }
 
 /**
- * Certificates of this kind by the id of their cluster; `authority` is empty where it need not be there. What is
- * wrong goes to `problems`, and what ends within a month to the warnings of its cluster.
- * @throws {DeployError} exit 4 when git tracks a key.
+ * Certificates of a kind by the id of their cluster, `authority` empty where it need not be there. What is wrong goes
+ * to `problems`, what ends within a month to the warnings of its cluster. @throws {DeployError} exit 4: git tracks a key.
  */
 export async function readPairs(
   kind: Kind,
@@ -120,78 +118,81 @@ export async function readPairs(
   problems: string[],
 ): Promise<Map<string, Identity>> {
   const pairs = new Map<string, Identity>();
-  for (const draft of drafts.filter(({ vars }) => vars[kind.setting] === true)) {
-    const folder = resolve(root, String(draft.vars[kind.folder]));
-    const names = [`${draft.id}.key`, `${draft.id}.crt`, ...kind.signed ? ["ca.crt"] : []];
+  for (const { id, vars, warnings } of drafts) {
+    if (vars[kind.setting] !== true) continue;
+    const names = [`${id}.key`, `${id}.crt`, ...kind.signed ? ["ca.crt"] : []];
     const files = names.map(async (name): Promise<PemFile> => {
-      const path = resolve(folder, name);
-      const pem = await readFile(path, "utf8").catch(() => undefined);
-      return { path, file: shown(root, path), pem };
+      const path = resolve(root, String(vars[kind.folder]), name);
+      return { path, file: shown(root, path), pem: await textOf(path) };
     });
     const [key, own, ca] = await Promise.all(files) as [PemFile, PemFile, PemFile?];
-    const found = pairProblems(kind, draft.vars, key, own, ca);
+    const found = pairProblems(kind, vars, key, own, ca);
     problems.push(...found);
     if (found.length > 0) continue;
-    await guardSecretFile(key.path, key.file, draft.warnings);
-    for (const { file, pem } of [...ca ? [ca] : [], own]) {
-      const ending = parsed(pem!).filter(({ validTo }) => Date.parse(validTo) < Date.now() + MONTH);
-      draft.warnings.push(
-        ...ending.map(({ validTo }) =>
-          `${file}  ends on ${validTo}, and then ${kind.then}: make a new one`
-        ),
-      );
+    await guardSecretFile(key.path, key.file, warnings);
+    for (const { file, pem } of ca ? [ca, own] : [own]) {
+      for (const { validTo } of parsed(pem!)) {
+        if (Date.parse(validTo) >= Date.now() + MONTH) continue;
+        warnings.push(`${file}  ends on ${validTo}, and then ${kind.then}: make a new one`);
+      }
     }
-    const authority = ca?.pem ?? "";
-    pairs.set(draft.id, { authority, certificate: own.pem!, key: key.pem! });
+    pairs.set(id, { authority: ca?.pem ?? "", certificate: own.pem!, key: key.pem! });
   }
   return pairs;
 }
 
 /** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
 function pairProblems(kind: Kind, vars: Vars, key: PemFile, own: PemFile, ca?: PemFile): string[] {
-  const certificates = [...ca ? [ca] : [], own];
-  const absent = [...certificates, key].filter(({ pem }) => pem === undefined);
-  if (absent.length > 0) {
-    return absent.map(({ file }) =>
-      `${file}  cannot be read: ${kind.setting} needs it; ${kind.fix}`
-    );
-  }
-  const unfit = certificates.flatMap(({ file, pem }) => {
-    const problem = certificateProblem(pem!);
-    return problem ? [`${file}  ${problem}`] : [];
-  });
+  const certificates = ca ? [ca, own] : [own];
+  const needed =
+    `cannot be read: ${kind.setting} needs it; make certificates, or put your own there`;
+  const absent = [...certificates, key].map((
+    one,
+  ): Judged => [one, one.pem === undefined && needed]);
+  if (lines(absent).length > 0) return lines(absent);
+
   const secret = privateKey(key.pem!);
-  if (!secret) unfit.push(`${key.file}  is not a PEM private key without a passphrase`);
+  const unfit = lines([
+    ...certificates.map((one): Judged => [one, certificateProblem(one.pem!)]),
+    [key, !secret && "is not a PEM private key without a passphrase"],
+  ]);
   if (!secret || unfit.length > 0) return unfit;
 
   const [certificate] = parsed(own.pem!) as [X509Certificate];
   const authorities = parsed(ca?.pem ?? "");
-  const problems = [
-    ...authorities.flatMap((one) => periodProblems(ca!, one)),
-    ...periodProblems(own, certificate),
-  ];
-  if (!authorities.every(({ ca }) => ca)) {
-    problems.push(`${ca!.file}  is not the certificate of a CA (basicConstraints CA:TRUE)`);
-  }
-  if (!certificate.checkPrivateKey(secret)) {
-    problems.push(`${key.file}  is not the key of ${own.file}: make both again`);
-  }
-  if (ca && !authorities.some((one) => isSignedBy(certificate, one))) {
-    problems.push(`${own.file}  is not signed by ${ca.file}: make it again with that CA`);
-  }
-  const misnamed = kind.misnamed(certificate.subjectAltName?.split(", ") ?? [], vars);
-  return misnamed ? [...problems, `${own.file}  ${misnamed}`] : problems;
+  const isSigned = authorities.some((one) =>
+    certificate.checkIssued(one) && certificate.verify(one.publicKey)
+  );
+  return lines([
+    ...authorities.map((one): Judged => [ca, periodProblem(one)]),
+    [own, periodProblem(certificate)],
+    [
+      ca,
+      !authorities.every(({ ca }) => ca) &&
+      "is not the certificate of a CA (basicConstraints CA:TRUE)",
+    ],
+    [key, !certificate.checkPrivateKey(secret) && `is not the key of ${own.file}: make both again`],
+    [own, ca && !isSigned && `is not signed by ${ca.file}: make it again with that CA`],
+    [own, kind.misnamed(certificate.subjectAltName?.split(", ") ?? [], vars)],
+  ]);
 }
 
-function isSignedBy(certificate: X509Certificate, ca: X509Certificate): boolean {
-  return certificate.checkIssued(ca) && certificate.verify(ca.publicKey);
+type Judged = [file: PemFile | undefined, problem: string | false | undefined];
+
+function lines(judged: Judged[]): string[] {
+  return judged.flatMap(([one, problem]) => problem ? [`${one!.file}  ${problem}`] : []);
+}
+
+function periodProblem({ validFrom, validTo }: X509Certificate): string | undefined {
+  if (Date.parse(validTo) < Date.now()) return `expired on ${validTo}: make a new one`;
+  if (Date.parse(validFrom) <= Date.now()) return undefined;
+  return `is valid from ${validFrom} only: compare this machine's clock (date)`;
 }
 
 /** Whether a browser takes the certificate for that host. (Deno's `checkHost` knows no wildcards.) */
 export function isFor({ subjectAltName = "" }: X509Certificate, host: string): boolean {
-  const above = host.slice(host.indexOf("."));
   const names = subjectAltName.split(", ");
-  return names.includes(`DNS:${host}`) || names.includes(`DNS:*${above}`);
+  return names.includes(`DNS:${host}`) || names.includes(`DNS:*${host.slice(host.indexOf("."))}`);
 }
 
 /** A private key without a passphrase; undefined where the text is none. */
@@ -201,14 +202,6 @@ export function privateKey(pem: string): KeyObject | undefined {
   } catch {
     return undefined;
   }
-}
-
-function periodProblems({ file }: PemFile, { validFrom, validTo }: X509Certificate): string[] {
-  if (Date.parse(validTo) < Date.now()) return [`${file}  expired on ${validTo}: make a new one`];
-  if (Date.parse(validFrom) > Date.now()) {
-    return [`${file}  is valid from ${validFrom} only: compare this machine's clock (date)`];
-  }
-  return [];
 }
 
 /** Time before the end of a certificate at which somebody should act. */

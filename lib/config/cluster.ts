@@ -1,25 +1,19 @@
 // The env files as typed clusters; everything is checked together before anything is contacted.
-import { DOORS, MUTUAL, readAuthorities, readPairs } from "./certificates.ts";
-import {
-  basePathOf,
-  type Cluster,
-  fillIn,
-  projectPath,
-  type Role,
-  text,
-  type Vars,
-} from "../core/cluster.ts";
-import { keyedHash, sealedHash } from "../core/hash.ts";
-import { durationSeconds } from "../core/quantity.ts";
+import lock from "../../manifests/upstream.lock.json" with { type: "json" };
+import versions from "../../manifests/versions.json" with { type: "json" };
+import { basePathOf, type Cluster, fillIn, type Pause } from "../core/cluster.ts";
+import { projectPath, type Role, text, type Vars } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { type Candidate, loadCandidates, type PlannedFile } from "./merge.ts";
-import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
-import { readPins } from "./pins.ts";
-import { pauseIn } from "./pause.ts";
+import { keyedHash, sealedHash } from "../core/hash.ts";
+import { endOfDay } from "../core/local_time.ts";
+import { durationSeconds } from "../core/quantity.ts";
 import { counted } from "../core/short_list.ts";
+import { DOORS, MUTUAL, readAuthorities, readPairs } from "./certificates.ts";
+import { readPins } from "./files.ts";
+import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
+import { type Candidate, loadCandidates } from "./merge.ts";
 import { clusterProblems } from "./rules.ts";
 import { isKeyId, isSecret, SETTINGS } from "./schema.ts";
-import { type Fact, versionsOf } from "./versions.ts";
 
 export interface FleetOptions {
   /** Folder that has `env/`, and that relative paths in settings start at. */
@@ -27,14 +21,13 @@ export interface FleetOptions {
   /** Instead of the process environment. */
   environment?: Record<string, string>;
   /** One more cluster, whose file is not written yet. */
-  planned?: PlannedFile;
+  planned?: { id: string; text: string };
   /** true: secrets may be missing; using one that is missing ends with 2. */
   withoutSecrets?: boolean;
 }
 
 /**
- * Loads every cluster of `env/`: schema defaults < common.env < cluster-<id>.env < profile <
- * SECRET_FILE < environment.
+ * Every cluster of `env/`: schema defaults < common.env < cluster-<id>.env < profile < SECRET_FILE < environment.
  * @throws {DeployError} exit 2 with all problems of all files; exit 4 when git tracks the secrets.
  */
 export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {
@@ -48,40 +41,47 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   }
   problems.push(...fleetProblems(drafts));
   const authorities = await readAuthorities(root, drafts, problems);
-  const digests = await readPins(root, drafts, problems);
+  const pinned = drafts.find(({ bad }) => !bad.has("IMAGE_PINS_FILE"))?.vars.IMAGE_PINS_FILE;
+  const digests = pinned ? await readPins(root, String(pinned), problems) : undefined;
   const identities = await readPairs(MUTUAL, root, drafts, problems);
   const doors = await readPairs(DOORS, root, drafts, problems);
   if (problems.length > 0) throw refusal(problems, drafts);
-  drafts.filter(({ vars }) => vars.S3_KEY_PER_CLUSTER === true).forEach(takeOwnKeys);
 
   const centre = drafts.find(({ vars }) => vars.CLUSTER_ROLE === "central")?.vars;
-  const door = centre ? `${centre.DOMAIN}:${centre.HTTP_NODE_PORT}` : "";
+  const centralDoor = centre ? `${centre.DOMAIN}:${centre.HTTP_NODE_PORT}` : "";
   const fleet: Cluster[] = [];
-  fleet.push(...drafts.map((draft) => ({
-    id: draft.id,
-    name: String(draft.vars.CLUSTER_NAME),
-    role: draft.vars.CLUSTER_ROLE as Role,
-    sidecar: sidecarOf(draft.vars),
-    nodes: nodesOf(draft.vars),
-    pause: pauseIn(draft.vars),
-    ...withComputed(draft, door, authorities.get(String(draft.vars.S3_CA_FILE))),
-    fleet,
-    digests,
-    s3Ca: authorities.get(String(draft.vars.S3_CA_FILE)),
-    grpcIdentity: identities.get(draft.id),
-    doorCertificate: doors.get(draft.id),
-    warnings: draft.warnings,
-    missing: [...draft.missing.keys()],
-  })));
+  fleet.push(...drafts.map((draft): Cluster => {
+    const { id, vars, sources, warnings, missing } = draft;
+    const s3Ca = authorities.get(String(vars.S3_CA_FILE));
+    const sidecar = sidecarOf(vars), pause = pauseIn(vars);
+    const networks = [`${vars.NODE_IP}/32`, ...String(vars.NODE_NETWORKS).split(",")];
+    complete(draft, centralDoor, s3Ca);
+    return {
+      id,
+      name: String(vars.CLUSTER_NAME),
+      role: vars.CLUSTER_ROLE as Role,
+      sidecar,
+      nodes: [...new Set(networks)].filter(Boolean),
+      pause,
+      vars,
+      sources,
+      fleet,
+      digests,
+      s3Ca,
+      grpcIdentity: identities.get(id),
+      doorCertificate: doors.get(id),
+      warnings,
+      missing: [...missing.keys()],
+    };
+  }));
   return fleet;
 }
 
 function refusal(problems: string[], drafts: Candidate[]): DeployError {
   // What is wrong in a shared file is found once for each cluster.
   const where = [...new Set(problems)];
-  const count = counted(where.length, "problem");
   const unfilled = drafts.find(({ missing }) => missing.size > 0);
-  return new DeployError(`Cannot load the clusters of env: ${count}`, {
+  return new DeployError(`Cannot load the clusters of env: ${counted(where.length, "problem")}`, {
     exitCode: ExitCode.config,
     where,
     fix: unfilled
@@ -90,31 +90,19 @@ function refusal(problems: string[], drafts: Candidate[]): DeployError {
   });
 }
 
-function nodesOf({ NODE_IP, NODE_NETWORKS }: Vars): string[] {
-  return [...new Set([`${NODE_IP}/32`, ...String(NODE_NETWORKS).split(",")])].filter(Boolean);
+function pauseIn({ PAUSED, PAUSED_UNTIL, TIMEZONE }: Vars): Pause | undefined {
+  if (PAUSED === "") return undefined;
+  const until = String(PAUSED_UNTIL);
+  return { reason: String(PAUSED), until, end: endOfDay(until, String(TIMEZONE)) };
 }
 
-/** Settings with the key id of a program. */
-const KEY_IDS = Object.keys(SETTINGS).filter((name) => /._S3_ACCESS_KEY$/.test(name));
+/** A name for manifests and code, its value, and who gave it. */
+type Fact = [name: string, value: string | number | boolean, source: string];
 
-/** Each program of a cluster gets a key made of the one it would have; who has it can make no other of it. */
-function takeOwnKeys({ id, vars, sources, missing }: Candidate): void {
-  if (missing.size > 0) return;
-  for (const name of KEY_IDS) {
-    const secretName = name.replace("ACCESS", "SECRET");
-    const keyId = `${vars[name] || vars.S3_ACCESS_KEY}-${id}`;
-    vars[secretName] = keyedHash(String(vars[secretName] || vars.S3_SECRET_KEY), keyId);
-    vars[name] = keyId;
-    sources[name] = sources[secretName] = "computed";
-  }
-}
-
-function withComputed(
-  { id, vars, sources, missing }: Candidate,
-  centralDoor: string,
-  s3Ca = "",
-): Pick<Cluster, "vars" | "sources"> {
-  const computed: Vars = {
+/** Adds what is computed of its settings, and the versions of programs. */
+function complete({ id, vars, sources, missing }: Candidate, centralDoor: string, s3Ca = ""): void {
+  const computed: Vars = vars.S3_KEY_PER_CLUSTER && missing.size === 0 ? ownKeys(id, vars) : {};
+  Object.assign(computed, {
     S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
     S3_BASE_PATH: basePathOf(id),
     RATE_WINDOW: rateWindow(String(vars.SCRAPE_INTERVAL)),
@@ -123,24 +111,56 @@ function withComputed(
     NODE_PORT_POLICY: vars.NODE_NETWORKS === "" ? "Local" : "Cluster",
     // One shard has all blocks whatever it goes by, and keeps the words that deployed ones run with.
     STORE_SHARD_LABELS: vars.STORE_REPLICAS === 1 ? "__block_id" : "cluster",
-  };
+  });
   // Only pods of the centre carry it.
   if (missing.size === 0 && vars.CLUSTER_ROLE === "central") {
-    computed.S3_CHECKSUM = s3Checksum(vars, s3Ca);
+    computed.S3_CHECKSUM = s3Checksum({ ...vars, ...computed }, s3Ca);
   }
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;
   if (sources.RUNBOOK_URL === "default") {
     const url = String(vars.RUNBOOK_URL);
     computed.RUNBOOK_URL = url.replace(/\$\{(\w+)\}/g, (_, name: string) => String(vars[name]));
   }
-  const facts: Fact[] = [
-    ...Object.entries(computed).map(([name, value]): Fact => [name, value, "computed"]),
-    ...versionsOf(vars, sources),
+  const facts = Object.entries(computed).map(([name, value]): Fact => [name, value, "computed"]);
+  for (const [name, value, source] of [...facts, ...versionsOf(vars, sources)]) {
+    vars[name] = value;
+    sources[name] = source;
+  }
+}
+
+/** Each program of a cluster gets a key made of the one it would have; who has it can make no other of it. */
+function ownKeys(id: string, vars: Vars): Vars {
+  const names = Object.keys(SETTINGS).filter((name) => /._S3_ACCESS_KEY$/.test(name));
+  return Object.fromEntries(names.flatMap((name) => {
+    const secretName = name.replace("ACCESS", "SECRET");
+    const keyId = `${vars[name] || vars.S3_ACCESS_KEY}-${id}`;
+    const secret = keyedHash(String(vars[secretName] || vars.S3_SECRET_KEY), keyId);
+    return [[name, keyId], [secretName, secret]];
+  }));
+}
+
+/**
+ * `X_VERSION` of every program, the tag of its image: of manifests/versions.json, the lock of the bundle that it comes
+ * in, or the setting of its image. `X_SEMVER` is the same without the v, for what reads it as a number.
+ */
+export function versionsOf(settings: Vars, sources: Record<string, string>): Fact[] {
+  const file = "manifests/versions.json";
+  const images = Object.keys(settings).filter((name) => name.endsWith("_IMAGE"));
+  return [
+    ...Object.entries(versions).flatMap(([name, version]): Fact[] => [
+      [name, version, file],
+      [name.replace(/VERSION$/, "SEMVER"), version.replace(/^v/, ""), file],
+    ]),
+    ...lock.bundles.map(({ name, version }): Fact => {
+      const program = name.toUpperCase().replaceAll("-", "_");
+      return [`${program}_VERSION`, version, "manifests/upstream.lock.json"];
+    }),
+    ...images.map((name): Fact => {
+      // There may be a digest behind the tag.
+      const tag = /:([\w.-]+)(@|$)/.exec(String(settings[name]))![1]!;
+      return [name.replace(/IMAGE$/, "VERSION"), tag, sources[name]!];
+    }),
   ];
-  return {
-    vars: { ...vars, ...Object.fromEntries(facts) },
-    sources: { ...sources, ...Object.fromEntries(facts.map(([name, , source]) => [name, source])) },
-  };
 }
 
 /** Five minutes, or four scrapes: a rate needs two samples, and some get lost. */
@@ -158,10 +178,7 @@ function s3Checksum(vars: Vars, s3Ca: string): string {
   return sealedHash(content, "S3_CHECKSUM").slice(0, 16);
 }
 
-/**
- * The clusters that these words choose (ids, groups, `edges`, `all`), in the order asked, each once.
- * @throws {DeployError} exit 2 naming the known ids and groups.
- */
+/** The clusters that these words choose (ids, groups, `edges`, `all`), in the order asked, each once; else exit 2. */
 export function chooseClusters(fleet: Cluster[], words: string[]): Cluster[] {
   const groups = [...new Set(fleet.flatMap(groupsOf))].sort();
   refuseUnknown(fleet.map(({ id }) => id), groups, words);

@@ -1,14 +1,24 @@
-// Which files and variables say something about a cluster, in which order, and who said it.
+// The files that say something about clusters: which there are, and their text as values with line numbers.
 import { readdir, readFile, stat } from "node:fs/promises";
-import { dirname, relative } from "node:path";
-import { type EnvFile, parseEnv } from "./parse.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
-import { isSecret, SETTINGS } from "./schema.ts";
+import { dirname, relative, resolve } from "node:path";
+import { parse } from "dotenv";
+import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { isDigest, isTagged } from "../core/image.ts";
 import { nearest } from "../core/nearest.ts";
+import { isFields } from "../core/object.ts";
+import { isSecret, SETTINGS } from "./schema.ts";
 
-/** One file: its path for people, and what it sets. */
-export interface Layer extends EnvFile {
+/** A setting's text and who gave it: `file:line`, or a word for what is no file. */
+export interface Given {
+  value: string;
+  source: string;
+}
+
+/** A file by its path for people: what it sets, and what is wrong with it, in lines that never repeat a value. */
+export interface Layer {
   file: string;
+  entries: Map<string, Given>;
+  problems: string[];
   warnings: string[];
 }
 
@@ -21,9 +31,11 @@ export function shown(root: string, path: string): string {
   return short === "" || short.startsWith("..") ? path : short;
 }
 
-/** Ids of the `cluster-<id>.env` files in `dir`, in the order of their numbers. */
+/** Ids of the `cluster-<id>.env` files in `dir`, in the order of their numbers, and files that look like one. */
 export async function clusterFiles(dir: string): Promise<{ ids: string[]; strange: string[] }> {
-  const names = (await listOf(dir)).filter((name) => /^cluster-.*\.env$/.test(name));
+  const names = (await readdir(dir).catch(() => [])).filter((name) =>
+    /^cluster-.*\.env$/.test(name)
+  );
   const idIn = (name: string) => /^cluster-([1-9][0-9]*)\.env$/.exec(name)?.[1];
   return {
     ids: names.flatMap((name) => idIn(name) ?? []).sort((a, b) => Number(a) - Number(b)),
@@ -31,63 +43,107 @@ export async function clusterFiles(dir: string): Promise<{ ids: string[]; strang
   };
 }
 
-/** Names of the profiles in their folder. */
-export async function profilesIn(folder: string): Promise<string[]> {
-  const names = await listOf(folder);
-  return names.flatMap((name) => /^(.*)\.env$/.exec(name)?.[1] ?? []).sort();
-}
-
-function listOf(dir: string): Promise<string[]> {
-  return readdir(dir).catch(() => []);
-}
-
-/**
- * Reads one env file, or takes `text` for what stands in it; an absent one is an empty layer. Secrets
- * belong in no file but SECRET_FILE.
- */
+/** Reads an env file, or takes `text` for it; an absent one is empty. Only SECRET_FILE may hold secrets. */
 export async function readLayer(
   root: string,
   path: string,
   { secrets = false, text }: { secrets?: boolean; text?: string } = {},
 ): Promise<Layer> {
-  const file = shown(root, path);
-  const layer: Layer = { file, entries: new Map(), problems: [], warnings: [] };
+  const layer: Layer = { file: shown(root, path), entries: new Map(), problems: [], warnings: [] };
   const source = text ?? await readText(path, layer);
   if (source === undefined) return layer;
-  const { entries, problems } = parseEnv(source, file, isSecret);
+  const { entries, problems } = parseEnv(source, layer.file, isSecret);
   layer.problems.push(...problems);
   for (const [name, given] of entries) {
-    const where = given.source;
+    const where = `${given.source}  ${name}`;
     if (RETIRED.includes(name)) {
-      layer.warnings.push(`${where}  ${name} is used no longer: remove it`);
+      layer.warnings.push(`${where} is used no longer: remove it`);
     } else if (!(name in SETTINGS)) {
       const guess = nearest(name, Object.keys(SETTINGS));
-      layer.problems.push(
-        `${where}  ${name} is not a known name${guess ? `: did you mean ${guess}?` : ""}`,
-      );
+      layer.problems.push(`${where} is not a known name${guess ? `: did you mean ${guess}?` : ""}`);
     } else if (isSecret(name) && !secrets) {
-      layer.problems.push(`${where}  ${name} is a secret: move it to SECRET_FILE, out of git`);
+      layer.problems.push(`${where} is a secret: move it to SECRET_FILE, out of git`);
     } else layer.entries.set(name, given);
   }
-  if (secrets) await guardSecretFile(path, file, layer.warnings);
+  if (secrets) await guardSecretFile(path, layer.file, layer.warnings);
   return layer;
 }
 
-async function readText(path: string, layer: Layer): Promise<string | undefined> {
+async function readText(path: string, { file, problems }: Layer): Promise<string | undefined> {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
   } catch (error) {
-    const { code, name } = error as { code?: string; name: string };
+    const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") return undefined;
-    const why = code === "EISDIR" ? "is a directory" : `cannot be read: ${code ?? name}`;
-    layer.problems.push(`${layer.file}  ${code ? why : "is not UTF-8 text"}: expected a file`);
+    const why = code === "EISDIR" ? "is a directory" : `cannot be read: ${code}`;
+    problems.push(`${file}  ${code ? why : "is not UTF-8 text"}: expected a file`);
   }
 }
 
-/**
- * Warns when others may read the file of secrets at `path` (shown to people as `file`).
- * @throws {DeployError} exit 4 when git tracks it.
- */
+// Names are upper case, so that a stray line of a secret is never taken (and printed) as a name.
+const ASSIGNMENT = /^\s*([A-Z][A-Z0-9_]*)=\s*(.*)$/;
+
+/** The `NAME=value` lines of a text as dotenv reads them; what it would lose or alter in silence is a problem. */
+export function parseEnv(
+  text: string,
+  file: string,
+  isSecret: (name: string) => boolean,
+): Pick<Layer, "entries" | "problems"> {
+  const lines = text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n").split("\n");
+  const entries = new Map<string, Given>(), problems: string[] = [];
+  for (let at = 0; at < lines.length; at++) {
+    const source = `${file}:${at + 1}`;
+    const report = (problem: string) => problems.push(`${source}  ${problem}`);
+    if (/^\s*(#|$)/.test(lines[at]!)) continue;
+    const [, name, start] = ASSIGNMENT.exec(lines[at]!) ?? [];
+    if (name === undefined || start === undefined) {
+      report("expected NAME=value, with a name of A-Z, 0-9 and _");
+      continue;
+    }
+    const quoted = /^['"`]/.test(start);
+    let raw = start.trimEnd();
+    if (quoted) {
+      const end = lastLineOfQuote(lines, at, start);
+      if (end < 0) {
+        report(`${name} has an opening quote without a closing one`);
+        continue;
+      }
+      raw = [start, ...lines.slice(at + 1, end + 1)].join("\n");
+      at = end;
+    }
+    const problem = quoted ? quotedProblem(raw) : bareProblem(raw, isSecret(name));
+    const first = entries.get(name)?.source.slice(file.length + 1);
+    if (first) report(`${name} is set twice: first in line ${first}`);
+    else if (problem) report(`${name} ${problem}`);
+    else entries.set(name, { value: parse(`${name}=${raw}`)[name] ?? "", source });
+  }
+  return { entries, problems };
+}
+
+function lastLineOfQuote(lines: string[], at: number, start: string): number {
+  const quote = start[0]!;
+  if (start.indexOf(quote, 1) > 0) return at;
+  return lines.findIndex((line, index) => index > at && line.includes(quote));
+}
+
+function quotedProblem(raw: string): string | undefined {
+  const closing = raw.indexOf(raw[0]!, 1);
+  if (raw[closing - 1] === "\\") {
+    return "has a backslash before a quote, and dotenv keeps both: use another kind of quote (', \" or `)";
+  }
+  if (!/^\s*(#.*)?$/.test(raw.slice(closing + 1))) return "has text after the closing quote";
+}
+
+function bareProblem(raw: string, secret: boolean): string | undefined {
+  if (secret && raw.includes("#")) {
+    return "is a secret with a # that would cut it: put the value in single quotes";
+  }
+  if (/^[^#]*[^#\s]#/.test(raw)) {
+    return "has a # that would cut it: quote the value, or put a blank before the comment";
+  }
+}
+
+/** Warns when others may read the file of secrets. @throws {DeployError} exit 4 when git tracks it. */
 export async function guardSecretFile(
   path: string,
   file: string,
@@ -121,5 +177,32 @@ async function isTracked(path: string): Promise<boolean> {
     return success;
   } catch {
     return false; // no git here: nothing can be tracked by mistake
+  }
+}
+
+/** Digests by `[HOST/]PATH:TAG`, as `make pin` keeps them; undefined without the file. */
+export async function readPins(
+  root: string,
+  setting: string,
+  problems: string[],
+): Promise<Map<string, string> | undefined> {
+  const path = resolve(root, setting), file = shown(root, path);
+  try {
+    const pins: unknown = JSON.parse(await readFile(path, "utf8"));
+    if (!isFields(pins)) throw new Error("is no JSON object");
+    const entries = Object.entries(pins) as [string, string][];
+    const wrong = entries.filter(([image, digest]) => !isTagged(image) || !isDigest(digest));
+    const wanted = 'expected "IMAGE:TAG": "sha256:", 64 hex digits';
+    problems.push(
+      ...wrong.map((pin) =>
+        `${file}  ${pin.map((one) => JSON.stringify(one)).join(": ")}: ${wanted}`
+      ),
+    );
+    return new Map(entries);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    const fix =
+      "mend it, or take it back from git; without it make pin takes what the tags name now";
+    problems.push(`${file}  ${messageOf(error)}: ${fix}`);
   }
 }

@@ -1,9 +1,9 @@
 // A cluster while it is being loaded: all layers merged and checked one setting at a time.
 import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { clusterFiles, type Layer, profilesIn, readLayer } from "./files.ts";
-import type { Given } from "./parse.ts";
+import { clusterFiles, type Given, type Layer, readLayer } from "./files.ts";
 import { isSecret, SETTINGS, validate, type Violation } from "./schema.ts";
 import type { Vars } from "../core/cluster.ts";
 
@@ -27,30 +27,31 @@ const FILE_ONLY = ["CLUSTER_ID", "CLUSTER_NAME", "CLUSTER_ROLE", "KUBE_CONTEXT",
   .concat("NODE_NETWORKS", "DOMAIN", "REGION", "API_HOST", "SIDECAR_ADDRESS", "CLUSTER_DOMAIN")
   .concat("GROUPS", "PAUSED", "PAUSED_UNTIL");
 
-/** The file of a cluster that is about to be added. */
-export interface PlannedFile {
-  id: string;
-  text: string;
-}
-
 /**
- * Every cluster of `env/` below `root` and the `planned` one, and the problems of all files as lines of
- * `file:line  what is wrong`.
+ * Every cluster of `env/` below `root` and the `planned` one, and problems as lines of `file:line  what is wrong`.
  * @throws {DeployError} exit 2 for an unknown profile, exit 4 when git tracks the secrets.
  */
 export async function loadCandidates(
   root: string,
   environment: Record<string, string>,
-  planned?: PlannedFile,
+  planned?: { id: string; text: string },
 ): Promise<{ drafts: Candidate[]; problems: string[] }> {
   const dir = resolve(root, "env");
   const { ids, strange } = await clusterFiles(dir);
   const problems = strange.map((name) => `env/${name}  expected a cluster-<number>.env`);
   if (ids.length === 0) problems.push("env  has no cluster-<number>.env");
 
-  const read = layerReader(root, problems);
+  // Each file is read once.
+  const known = new Map<string, Promise<Layer>>();
+  const read = (path: string, options?: { secrets?: boolean; text?: string }) =>
+    known.getOrInsertComputed(path, async () => {
+      const layer = await readLayer(root, path, options);
+      problems.push(...layer.problems);
+      return layer;
+    });
   const common = await read(resolve(dir, "common.env"));
-  const profiles = await profileLayer(root, environment.PROFILE ?? "", read);
+  const profiles = [];
+  if (environment.PROFILE) profiles.push(await read(await profilePath(root, environment.PROFILE)));
   const overrides = environmentValues(environment, problems);
   const drafts: Candidate[] = [];
   for (const id of planned ? [...ids, planned.id] : ids) {
@@ -70,26 +71,13 @@ export async function loadCandidates(
   return { drafts, problems };
 }
 
-type Reader = (path: string, options?: { secrets?: boolean; text?: string }) => Promise<Layer>;
-
-/** Reads each file once, and takes its problems. */
-function layerReader(root: string, problems: string[]): Reader {
-  const layers = new Map<string, Promise<Layer>>();
-  return (path, options) =>
-    layers.getOrInsertComputed(path, async () => {
-      const layer = await readLayer(root, path, options);
-      problems.push(...layer.problems);
-      return layer;
-    });
-}
-
-/** The layer of a profile: a name of `profiles/`, or the path of a file of its own kind. */
-async function profileLayer(root: string, profile: string, read: Reader): Promise<Layer[]> {
-  if (profile === "") return [];
+/** The file of a profile: a name of `env/profiles/`, or the path of a file of its own kind. */
+async function profilePath(root: string, profile: string): Promise<string> {
   const path = resolve(root, profile), folder = resolve(root, "env/profiles");
-  if (profile.includes("/") && existsSync(path)) return [await read(path)];
-  const known = await profilesIn(folder);
-  if (known.includes(profile)) return [await read(resolve(folder, `${profile}.env`))];
+  if (profile.includes("/") && existsSync(path)) return path;
+  const files = await readdir(folder).catch(() => []);
+  const known = files.flatMap((name) => /^(.*)\.env$/.exec(name)?.[1] ?? []).sort();
+  if (known.includes(profile)) return resolve(folder, `${profile}.env`);
   throw new DeployError(`Cannot use the profile "${profile}": no such file, nor one in profiles/`, {
     exitCode: ExitCode.config,
     where: `known profiles: ${known.join(", ") || "none"}`,
@@ -101,18 +89,16 @@ function environmentValues(
   environment: Record<string, string>,
   problems: string[],
 ): Map<string, Given> {
-  const set = Object.keys(SETTINGS).filter((name) => environment[name] !== undefined);
-  const own = set.filter((name) => FILE_ONLY.includes(name));
-  problems.push(
-    ...own.map((name) =>
-      `environment  ${name} would hold for every cluster: unset ${name}, or leave it out of the ` +
-      "command; its place is env/"
-    ),
-  );
-  return new Map(
-    set.filter((name) => !own.includes(name))
-      .map((name) => [name, { value: environment[name]!, source: "environment" }]),
-  );
+  const values = new Map<string, Given>();
+  for (const name of Object.keys(SETTINGS).filter((name) => environment[name] !== undefined)) {
+    if (!FILE_ONLY.includes(name)) {
+      values.set(name, { value: environment[name]!, source: "environment" });
+      continue;
+    }
+    const fix = `unset ${name}, or leave it out of the command; its place is env/`;
+    problems.push(`environment  ${name} would hold for every cluster: ${fix}`);
+  }
+  return values;
 }
 
 function check(
@@ -125,12 +111,12 @@ function check(
   const home = (name: string) => isSecret(name) ? secrets : FILE_ONLY.includes(name) ? own : common;
   const source = (name: string) => texts[name] ? given.get(name)!.source : "default";
   const line = ({ name, text }: Violation) => `${given.get(name)?.source ?? home(name)}  ${text}`;
-  const lacks = findings.filter(({ name, missing }) => missing && isSecret(name));
+  const isLack = ({ name, missing }: Violation) => missing && isSecret(name);
   return {
     vars,
     sources: Object.fromEntries(Object.keys(vars).map((name) => [name, source(name)])),
     bad: new Set(findings.map(({ name }) => name)),
-    missing: new Map(lacks.map((finding) => [finding.name, line(finding)])),
-    problems: findings.filter((finding) => !lacks.includes(finding)).map(line),
+    missing: new Map(findings.filter(isLack).map((finding) => [finding.name, line(finding)])),
+    problems: findings.filter((finding) => !isLack(finding)).map(line),
   };
 }

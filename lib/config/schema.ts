@@ -3,16 +3,12 @@ import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.
 import type { Vars } from "../core/cluster.ts";
 import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
 import schema from "../../env/schema.json" with { type: "json" };
-import { FORMATS } from "./formats.ts";
-
-/** A value and the reason why there is none beyond it. */
-type Bound = [value: string, because: string];
+import { isCron } from "../core/cron.ts";
 
 /** One property of env/schema.json, with what its kind (`$defs`) says. */
 export interface Setting {
-  /** Name of its kind, where several settings share one. */
+  /** What several settings share, and that in words. */
   kind?: string;
-  /** The kind in words. */
   title?: string;
   type: "string" | "integer" | "boolean";
   description: string;
@@ -24,8 +20,8 @@ export interface Setting {
   maximum?: number;
   minLength?: number;
   maxLength?: number;
-  atLeast?: Bound;
-  atMost?: Bound;
+  atLeast?: [value: string, because: string];
+  atMost?: [value: string, because: string];
   writeOnly?: boolean;
 }
 
@@ -49,6 +45,44 @@ export function isKeyId(name: string): boolean {
   return SETTINGS[name]?.kind === "access-key";
 }
 
+// What a pattern cannot tell (`format` in env/schema.json); the patterns beside say which characters are allowed.
+const FORMATS: Record<string, (text: string) => boolean> = {
+  host: isHost,
+  url: isUrl,
+  cron: (text) => text === "never" || isCron(text),
+  timezone: isTimeZone,
+  day: (text) => new Date(text).toJSON()?.startsWith(text) ?? false,
+};
+
+/** HOST or HOST:PORT, with a name or address that every reader takes for the same one: no octal, hex or short forms. */
+function isHost(text: string): boolean {
+  const name = text.replace(/:\d+$/, "").toLowerCase();
+  if (URL.parse(`http://${text}`)?.hostname !== name) return false;
+  // Nobody can be reached at "this host", multicast, reserved and broadcast addresses.
+  if (/^\d+(\.\d+){3}$/.test(name)) return !/^(0|22[4-9]|23\d|2[45]\d)\./.test(name);
+  return name.length <= 253 &&
+    name.split(".").every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label));
+}
+
+function isUrl(text: string): boolean {
+  const parts = /^https?:\/\/(?:[^/?#]*@)?(\[[^\]]+\]|[^:/?#]+)(?::([^/?#]*))?/.exec(text);
+  if (!parts || !URL.canParse(text)) return false;
+  const [, host, port = "443"] = parts as string[];
+  return /^[1-9]\d*$/.test(port) && (host!.startsWith("[") || isHost(host!));
+}
+
+/** Other programs take a name only in the letters of tzdata, which Intl does not mind. */
+function isTimeZone(text: string): boolean {
+  try {
+    const { timeZone } = new Intl.DateTimeFormat("en", { timeZone: text }).resolvedOptions();
+    // The letters of an older name of a zone are not known here, but no place is written in capitals.
+    return timeZone === text ||
+      timeZone.toLowerCase() !== text.toLowerCase() && !/^(?!Etc\/).*\/.*[A-Z]{3}/.test(text);
+  } catch {
+    return false;
+  }
+}
+
 /** A value that does not fit its setting; the text never repeats a secret. */
 export interface Violation {
   name: string;
@@ -61,8 +95,7 @@ const OPTIONS = {
   allErrors: true,
   coerceTypes: true,
   formats: FORMATS,
-  // The schema itself is a test's to check: that and a smaller validator would cost every command a
-  // quarter of its start.
+  // A test checks the schema itself: that and a smaller validator would cost a quarter of each command's start.
   validateSchema: false,
   code: { optimize: false },
 };
@@ -71,63 +104,64 @@ const OPTIONS = {
 let ajv: Ajv2020 | undefined;
 const judges = new Map<string, ValidateFunction>();
 
-/** What tells of every value that does not fit, and of every required setting that is not among them. */
-function judgeOf(given: Vars): ValidateFunction {
+/** Gives `given` its types, and one error of every setting that is missing or does not fit. */
+function judge(given: Vars): Map<string, ErrorObject> {
   const own = Object.entries(SETTINGS).filter(([name]) => name in given);
   ajv ??= new Ajv2020(OPTIONS).addVocabulary(["kind", "atLeast", "atMost"]);
   const { type, required } = schema, properties = Object.fromEntries(own);
-  return judges.getOrInsertComputed(
-    Object.keys(properties).join(),
-    () => ajv!.compile({ type, required, properties }),
-  );
+  const compile = () => ajv!.compile({ type, required, properties });
+  const validator = judges.getOrInsertComputed(Object.keys(properties).join(), compile);
+  validator(given);
+  const errors = new Map<string, ErrorObject>();
+  for (const error of validator.errors ?? []) {
+    errors.getOrInsert(error.params.missingProperty ?? error.instancePath.slice(1), error);
+  }
+  return errors;
 }
 
-/** Checks texts against the schema; gives typed values with defaults, and all findings at once. */
+/** Checks texts against the schema; gives typed values with defaults, and one finding a setting. */
 export function validate(texts: Record<string, string>): { vars: Vars; findings: Violation[] } {
-  const given: Vars = Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== ""));
-  const judge = judgeOf(given);
-  const findings = new Map<string, Violation>();
-  // One bad value breaks several rules; the first says it.
-  const find = (finding: Violation) =>
-    findings.get(finding.name) ?? findings.set(finding.name, finding);
-  const written = Object.entries(texts);
-  for (const [name, text] of written) {
-    const strange = strangeness(SETTINGS[name]!, text);
-    if (strange) find({ name, text: `${subjectOf(name, text)}: ${strange}` });
-  }
-  judge(given);
-  for (const error of judge.errors ?? []) find(findingOf(error, texts));
-  for (const [name, text] of written.filter(([name, text]) => text && !findings.has(name))) {
-    const beyond = outOfBounds(SETTINGS[name]!, text);
-    if (beyond) find({ name, text: `${name} is ${text}: ${beyond}` });
-  }
-  for (const [name, { default: value }] of Object.entries(SETTINGS)) {
-    // An empty secret is one that CI failed to pass on; it must not become a public default.
-    if (texts[name] !== "" || !isSecret(name) || !value) continue;
-    find({ name, text: `${name} is empty, and empty means missing` });
-  }
+  const vars: Vars = Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== ""));
+  const errors = judge(vars);
+  const findings = Object.entries(SETTINGS).flatMap(([name, setting]): Violation[] => {
+    const text = texts[name], error = errors.get(name);
+    if (error?.keyword === "required") {
+      const state = text === undefined ? "is missing" : "is empty, and empty means missing";
+      return [{ name, text: `${name} ${state}: ${setting.description}`, missing: true }];
+    }
+    if (text === "" && isSecret(name) && setting.default) {
+      // CI failed to pass it on; it must not become a public default.
+      return [{ name, text: `${name} is empty, and empty means missing` }];
+    }
+    if (!text) return [];
+    const unfit = strangeness(setting, text) ??
+      (error && `expected ${expectation(setting, error)}`);
+    if (unfit) return [{ name, text: `${subjectOf(name, text)}: ${unfit}` }];
+    const beyond = outOfBounds(setting, text);
+    return beyond ? [{ name, text: `${name} is ${text}: ${beyond}` }] : [];
+  });
   // Last, so that an empty default need not fit its kind.
   for (const [name, { default: value }] of Object.entries(SETTINGS)) {
-    if (value !== undefined) given[name] ??= value;
+    if (value !== undefined) vars[name] ??= value;
   }
-  return { vars: given, findings: [...findings.values()] };
+  return { vars, findings };
 }
 
 // Control, format and filler characters, and every blank but the common one: nobody sees them.
 const HIDDEN = /[\p{C}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}\u2800]|(?! )\p{Zs}/u;
 
-/** The first character of a text that nobody sees, as U+200B; undefined when there is none. */
+/** The first of them in a text, as U+200B. */
 function hiddenIn(text: string): string | undefined {
   const [found] = HIDDEN.exec(text) ?? [];
   return found && `U+${found.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}`;
 }
 
-/** Why a text is no value of any kind; undefined when it may be one. */
+/** Why a text is no value of any kind. */
 function strangeness(setting: Setting, text: string): string | undefined {
   const hidden = hiddenIn(text);
   if (hidden) return `holds a character that nobody sees (${hidden}): type it again`;
   // Programs disagree on whether 010 is eight, and the schema alone would take 1e3 and 0x10.
-  if (setting.type === "integer" && text !== "" && !/^(0|[1-9]\d*)$/.test(text)) {
+  if (setting.type === "integer" && !/^(0|[1-9]\d*)$/.test(text)) {
     return `expected ${expectation(setting)}`;
   }
 }
@@ -143,17 +177,6 @@ function outOfBounds(setting: Setting, text: string): string | undefined {
     return `must be at least ${atLeast.join(", ")}`;
   }
   if (atMost && measure(text) > measure(atMost[0])) return `must be at most ${atMost.join(", ")}`;
-}
-
-function findingOf(error: ErrorObject, texts: Record<string, string>): Violation {
-  if (error.keyword === "required") {
-    const name = error.params.missingProperty;
-    const state = name in texts ? "is empty, and empty means missing" : "is missing";
-    return { name, text: `${name} ${state}: ${SETTINGS[name]!.description}`, missing: true };
-  }
-  const name = error.instancePath.slice(1);
-  const text = `${subjectOf(name, texts[name]!)}: expected ${expectation(SETTINGS[name]!, error)}`;
-  return { name, text };
 }
 
 /** The setting and its text: without a secret, a login in an address, or what moves a terminal's cursor. */
@@ -176,7 +199,7 @@ function expectation(setting: Setting, error?: ErrorObject): string {
     : `a value such as ${example} (${setting.description})`;
 }
 
-/** The kind of a setting's value in words, or undefined when only its description says it. */
+/** The kind of a setting's value in words; undefined where only its description says it. */
 export function describeKind({ type, title, minimum, maximum }: Setting): string | undefined {
   if (type === "boolean") return "true or false";
   if (type === "integer") return `a whole number from ${minimum} to ${maximum}`;

@@ -1,11 +1,11 @@
-// lib/config/versions.ts: the version of a program stands in one place, and everything follows it.
+// lib/config/cluster.ts: the version of a program stands in one place, and everything follows it.
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { SETTINGS } from "../../lib/config/schema.ts";
 import { substitute } from "../../lib/render/substitute.ts";
-import { versionsOf } from "../../lib/config/versions.ts";
+import { versionsOf } from "../../lib/config/cluster.ts";
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import pinned from "../../manifests/versions.json" with { type: "json" };
 import { backupJobs } from "../../scripts/components/longhorn/backups.ts";

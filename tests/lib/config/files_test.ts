@@ -1,6 +1,6 @@
-// lib/config/parse.ts: what a line of an env file may be, and that dotenv loses nothing in silence.
+// lib/config/files.ts: what a line of an env file may be, and that dotenv loses nothing in silence.
 import assert from "node:assert/strict";
-import { parseEnv } from "../../../lib/config/parse.ts";
+import { parseEnv } from "../../../lib/config/files.ts";
 import { secret } from "../../../lib/core/object.ts";
 
 const isSecret = (name: string) => name.endsWith("_KEY");
