@@ -4,8 +4,7 @@ import type { Manifest } from "./object.ts";
 
 /** A Service, or a pod, and one of its ports by name or number. */
 export interface ServicePort {
-  /** Default: a Service. */
-  kind?: "services" | "pods";
+  kind?: "services" | "pods"; // default: services
   namespace: string;
   name: string;
   port: string | number;
@@ -14,10 +13,8 @@ export interface ServicePort {
 /** A way to the Services of one cluster. */
 export interface ClusterProxy {
   /**
-   * As the global fetch, to a path of a Service. The answer may also be the API server's own (a
-   * Status, mostly 503 while the Service has no ready pod).
-   * @throws {DeployError} exit 5 when the API server cannot be reached, or after 60 s of silence
-   * unless `init` has a signal of its own.
+   * As the global fetch, to a path of a Service. The answer may be the API server's own (503 without a ready pod).
+   * @throws {DeployError} exit 5: no API server, or 60 s of silence unless `init` has a signal of its own.
    */
   fetch(service: ServicePort, path: string, init?: RequestInit): Promise<Response>;
 }
@@ -30,11 +27,9 @@ export type CheckState = "ok" | "note" | "warn" | "fail" | "hidden";
 
 /** One thing that was found. */
 export interface Finding {
-  /** Default: fail. */
-  state?: CheckState;
+  state?: CheckState; // default: fail
   /** What was seen and where, as a sentence or a short text. */
   what: string;
-  /** The likely cause. */
   cause?: string;
   /** The next command or edit. */
   fix?: string;
@@ -67,13 +62,12 @@ export function fail(what: string, fix: string, exitCode?: number): Finding {
 }
 
 /** It cannot be looked at here, and why. */
-export function hidden(why: string): Finding {
-  return { state: "hidden", what: why };
+export function hidden(what: string): Finding {
+  return { state: "hidden", what };
 }
 
-/** What came of a check, as docs/schema has it. */
+/** What came of a check, as docs/schema has it; `state` is the worst of the findings, ok without any. */
 export interface CheckVerdict extends Pick<Check, "name" | "hop"> {
-  /** The worst of the findings; ok without any. */
   state: CheckState;
   findings: Pick<Finding, "state" | "what" | "cause" | "fix" | "detail">[];
 }
@@ -85,7 +79,7 @@ export interface Subject {
   when: "before" | "after";
   /** Objects of all steps. */
   objects: () => Promise<Manifest[]>;
-  /** The way to the Services of the cluster; opened by the first request. */
+  /** Opened by the first request. */
   proxy: ClusterProxy;
   /** The same answer for every check that asks under this name; the first one does the work. */
   once<T>(name: string, work: () => Promise<T>): Promise<T>;
@@ -95,22 +89,21 @@ export interface Subject {
 
 /** One thing that should be true of a cluster. */
 export interface Check {
-  /** What is shown to be true: `Targets`. */
+  /** What is shown to be true (`Targets`), and by which way of the data (`exporters -> Prometheus`). */
   name: string;
-  /** The way of the data that is shown: `exporters -> Prometheus`. */
   hop: string;
   when: "before" | "after" | "both";
   /** The API server, or running pods; default: only what can be reached from this machine. */
   needs?: "cluster" | "pods";
-  /** The only role of a cluster that it is about; default: every one. */
+  /** The only role of a cluster that it is about. */
   role?: Role;
   /** The program it needs, as STAND_INS names it; only for one that may be a stand-in. */
   program?: string;
-  /** true: it takes seconds, so it begins before the others. */
+  /** It takes seconds, so it begins before the others. */
   slow?: boolean;
-  /** true: what it warns of may be why others fail, so it is named before them. */
+  /** What it warns of may be why others fail, so it is named before them. */
   first?: boolean;
-  /** true: a key for S3 has a part in it, so a rotation asks again. */
+  /** A key for S3 has a part in it, so a rotation asks again. */
   s3?: boolean;
   /** An error thrown here is one finding. */
   run: (subject: Subject) => Promise<Findings>;
@@ -125,11 +118,9 @@ export function findingsOf(found: Findings): Finding[] {
   return found ? [found] : [];
 }
 
-/** Of checks that look before a deploy. */
+/** Of checks that look before a deploy; that ask the API server; that look by a short pod (on each node). */
 export const BEFORE = { when: "before" } as const;
-/** Of those that ask the API server. */
 export const BY_API = { when: "before", needs: "cluster" } as const;
-/** Of those that look by a short pod, on each node for what is about nodes. */
 export const BY_POD = { when: "before", needs: "pods" } as const;
 /** Of checks that look at running programs after one. */
 export const LIVE = { when: "after", needs: "pods" } as const;

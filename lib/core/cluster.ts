@@ -8,12 +8,10 @@ export type Vars = Record<string, string | number | boolean>;
 
 export type Role = "central" | "edge";
 
-/** Why an edge is left alone for a while: nobody deploys to it or misses it. */
+/** Why an edge is left alone for a while, its last day, and when that is over in seconds since 1970. */
 export interface Pause {
   reason: string;
-  /** Its last day. */
   until: string;
-  /** When that is over, in seconds since 1970. */
   end: number;
 }
 
@@ -25,6 +23,17 @@ export function isPaused({ pause }: { pause?: Pause }): boolean {
 /** A pause in words, before the ids of those that have it. */
 export function pauseWords({ reason, until }: Pause): string {
   return `paused until ${until} (${reason})`;
+}
+
+/** What a cluster's ingress shows of itself; both PEM. */
+export interface DoorCertificate {
+  certificate: string;
+  key: string;
+}
+
+/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
+export interface Identity extends DoorCertificate {
+  authority: string;
 }
 
 /** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
@@ -45,8 +54,7 @@ export interface Cluster {
   fleet: Cluster[];
   /** Digests of images, by the image with its tag as it is rendered; undefined where nothing is pinned. */
   digests?: ReadonlyMap<string, string>;
-  /** Text of S3_CA_FILE. */
-  s3Ca?: string;
+  s3Ca?: string; // text of S3_CA_FILE
   /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
   grpcIdentity?: Identity;
   /** What INGRESS_TLS_DIR holds for it; only with INGRESS_TLS. */
@@ -55,17 +63,6 @@ export interface Cluster {
   warnings: string[];
   /** Secrets that nobody gave; only where the fleet was loaded without need of them. */
   missing: string[];
-}
-
-/** What a cluster's ingress shows of itself; both PEM. */
-export interface DoorCertificate {
-  certificate: string;
-  key: string;
-}
-
-/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
-export interface Identity extends DoorCertificate {
-  authority: string;
 }
 
 /** The folder of a cluster in the buckets of logs and of volumes. */
@@ -80,24 +77,24 @@ export function projectPath(path: string): string {
   return resolve(PROJECT, path);
 }
 
-/** Value of a setting as text. @throws a bug when `name` is no setting. */
+/** Value of a setting as text; a bug (exit 1) when `name` is none, as of the next ones when it is of another type. */
 export function text(cluster: Cluster, name: string): string {
   return String(value(cluster, name));
 }
 
-/** Value of an integer setting. @throws a bug when `name` is none. */
+/** Value of an integer setting. */
 export function number(cluster: Cluster, name: string): number {
   const found = value(cluster, name);
   return typeof found === "number" ? found : bug(name, "a number");
 }
 
-/** Value of a boolean setting. @throws a bug when `name` is none. */
+/** Value of a boolean setting. */
 export function flag(cluster: Cluster, name: string): boolean {
   const found = value(cluster, name);
   return typeof found === "boolean" ? found : bug(name, "true or false");
 }
 
-/** Items of a comma-separated setting; none when it is empty. @throws a bug when `name` is no setting. */
+/** Items of a comma-separated setting; none when it is empty. */
 export function list(cluster: Cluster, name: string): string[] {
   return text(cluster, name).split(",").filter(Boolean);
 }
@@ -109,12 +106,9 @@ export function isCase(vars: Vars, when: Record<string, string> = {}): boolean {
   );
 }
 
-function value(cluster: Cluster, name: string): string | number | boolean {
-  return cluster.vars[name] ??
-    (cluster.missing.length > 0 ? lacking(cluster) : bug(name, "a setting"));
-}
-
-function lacking({ id, missing, vars }: Cluster): never {
+function value({ id, missing, vars }: Cluster, name: string): string | number | boolean {
+  if (vars[name] !== undefined) return vars[name];
+  if (missing.length === 0) bug(name, "a setting");
   throw new DeployError(`Cannot do this for ${id} without its secrets`, {
     exitCode: ExitCode.config,
     where: `missing: ${missing.join(", ")}`,
@@ -122,10 +116,7 @@ function lacking({ id, missing, vars }: Cluster): never {
   });
 }
 
-/**
- * A text for people whose kubectl commands can be typed as they stand: with this cluster's context, for the
- * current one may be another.
- */
+/** A text for people whose kubectl commands have this cluster's context: the current one may be another. */
 export function inContext(cluster: Cluster, words: string): string {
   const { KUBECONFIG_FILE: file } = cluster.vars;
   const config = file ? `--kubeconfig ${quoted(String(file))} ` : "";

@@ -12,12 +12,19 @@ const FIELDS: [first: number, last: number, names?: string[]][] = [
   [0, 6, DAYS],
 ];
 
+/** The most days that the months have. */
+const LONGEST = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
 /** Whether a text is a cron line of five fields whose day exists. */
 export function isCron(text: string): boolean {
   const fields = text.split(" ");
-  return fields.length === FIELDS.length &&
-    fields.every((field, index) => valuesOf(field, index)) &&
-    someDayExists(fields);
+  if (fields.length !== FIELDS.length) return false;
+  const values = fields.map(valuesOf);
+  if (!values.every((one) => one !== undefined)) return false;
+  const [, , days, months] = values as [number[], number[], number[], number[], number[]];
+  // With a day of the week given too, either will do.
+  return !/^[*?]/.test(fields[4]!) ||
+    Math.min(...days) <= Math.max(...months.map((month) => LONGEST[month - 1]!));
 }
 
 /** What a field stands for, in order; undefined when it is none. */
@@ -44,16 +51,6 @@ function isFree(field: string): boolean {
   return field === "*" || field === "?";
 }
 
-/** The 31st of a month of 30 days never comes; with a day of the week given too, either will do. */
-function someDayExists([, , day, month, weekday]: string[]): boolean {
-  if (/^[*?]/.test(day!) || !/^[*?]/.test(weekday!) || !/^[\d,]+$/.test(`${day},${month}`)) {
-    return true;
-  }
-  const longest = (name: string) =>
-    [4, 6, 9, 11].includes(Number(name)) ? 30 : name === "2" ? 29 : 31;
-  return Math.min(...day!.split(",").map(Number)) <= Math.max(...month!.split(",").map(longest));
-}
-
 /** Days between two runs of a cron line at most, by the coarsest field that it limits. */
 export function daysBetween(cron: string): number {
   const [day, month, weekday] = cron.split(" ").slice(2).map((field) => !isFree(field));
@@ -63,9 +60,8 @@ export function daysBetween(cron: string): number {
 }
 
 /**
- * The line for a program that knows UTC alone, by the zone's time of winter in the year of `now`: in summer it comes
- * an hour later. Undefined where UTC cannot say it: days of the month would be other ones, or the times no product of
- * hours and minutes.
+ * The line for a program that knows UTC alone, by the zone's time of winter in the year of `now`; undefined where UTC
+ * cannot say it: days of the month would be other ones, or the times no product of hours and minutes.
  */
 export function cronInUtc(cron: string, zone: string, now: Date): string | undefined {
   const first = { year: now.getUTCFullYear(), day: 1, timeZone: zone };

@@ -13,9 +13,8 @@ export function keyedHash(key: string, text: string): string {
 }
 
 /**
- * Hash of a secret that stands where role `view` reads, in this `place`. Its key is made of the secret itself, by
- * scrypt: each guess takes 1 MiB and some 5 ms, and serves one place. A key made of other secrets would restart pods
- * when those are rotated; one that the cluster keeps would not be known before it is reached.
+ * Hash of a secret that stands where role `view` reads, in this `place`, by scrypt: each guess takes 1 MiB and some
+ * 5 ms. A key of other secrets would restart pods when those are rotated; one of the cluster's is not known before.
  */
 export function sealedHash(secret: string, place: string): string {
   const seal = () => scryptSync(secret, place, 16, { N: 1024 }).toString("hex");

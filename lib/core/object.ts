@@ -154,7 +154,7 @@ export function signed(objects: Manifest[], step: string): Manifest[] {
 // The definitions of bundles are megabytes, and all clusters have the same.
 const signedBy = new Map<string, WeakMap<Manifest, Manifest>>();
 
-/** Calls `visit` for every value below `node`, with the key it stands under. */
+/** Calls `visit` for every value below `node`, with its key. */
 export function walk(node: unknown, visit: (value: unknown, key: string) => void): void {
   if (typeof node !== "object" || node === null) return;
   for (const [key, value] of Object.entries(node)) {

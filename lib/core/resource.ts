@@ -1,5 +1,5 @@
-// What a step wants beside Kubernetes objects: a bucket, a user, a document. One look is the judge of each: a
-// deploy puts what it does not find as wanted, plan and drift print what it saw.
+// What a step wants beside Kubernetes objects: a bucket, a user, a document. A deploy puts what a look does not find
+// as wanted, plan and drift print what it saw.
 import type { Cluster } from "./cluster.ts";
 import { hashOf } from "./hash.ts";
 import { isFields } from "./object.ts";
@@ -21,10 +21,7 @@ export interface Resource<Way = unknown> {
   id: string;
   /** Compares what is there with what is wanted; changes nothing. @throws {DeployError} when it cannot. */
   look(way: Way): Promise<Look>;
-  /**
-   * Brings it about, after a look that did not find it as wanted; `warn` is told what cannot be done now. Gives
-   * whether it changed anything: somebody else may have been faster.
-   */
+  /** Brings it about, tells `warn` what cannot be done now, and whether it changed anything: others may be faster. */
   put(way: Way, warn: (text: string) => void): Promise<boolean>;
 }
 
@@ -32,7 +29,7 @@ export interface Resource<Way = unknown> {
 export interface Resources<Way = unknown> {
   /** Title of the phase that puts them. */
   title: string;
-  /** true: they are in running pods (of `program`, where that may be a stand-in). */
+  /** They are in running pods (of `program`, where that may be a stand-in). */
   live?: boolean;
   program?: string;
   /** Opens the way (default: the cluster itself); `once`: for a look, which waits for nothing that is not there. */
@@ -40,15 +37,12 @@ export interface Resources<Way = unknown> {
   of(cluster: Cluster): Resource<Way>[];
 }
 
-/** What became of a resource. */
-export type Outcome = "created" | "configured" | "unchanged";
-
 /** Looks at a resource and puts it where it is not as wanted; `warn` is told what is left as it is. */
 export async function ensure<Way>(
   resource: Resource<Way>,
   way: Way,
   warn: (text: string) => void = () => {},
-): Promise<{ outcome: Outcome; look: Look }> {
+): Promise<{ outcome: "created" | "configured" | "unchanged"; look: Look }> {
   const look = await resource.look(way);
   look.warnings?.forEach(warn);
   const isAstray = look.state === "missing" || look.state === "differs";
@@ -79,8 +73,8 @@ export interface Lack {
 }
 
 /**
- * What `live` does not say of what `wanted` says, and more list items than it has; numbers may have become text. With
- * `added` also what it says beyond that; what is empty says nothing.
+ * What `live` does not say of `wanted`, and more list items than it has; numbers may be text. With `added` also what it
+ * says beyond that; what is empty says nothing.
  */
 export function lacking(live: unknown, wanted: unknown, added?: Added, path = ""): Lack[] {
   if (Array.isArray(wanted)) {

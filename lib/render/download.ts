@@ -10,48 +10,52 @@ export interface DownloadOptions {
   sha256: string;
   /** Whole seconds until a connection stands, and that an answer may then stand still. */
   seconds?: number;
-  /** true: http is accepted too (a mirror of the operator's own; the sha256 is still checked). */
+  /** http is accepted too (a mirror of the operator's own; the sha256 is still checked). */
   plainHttp?: boolean;
-  /** Another program than the curl on PATH. */
-  curl?: string;
+  curl?: string; // default: the one on PATH
 }
 
 /**
- * A download that did not come about. `unreachable`: no answer, another source may do.
+ * A download that did not come about. `unreachable`: no answer, another source may do (exit 3).
  * `refused`: an answer that is no file. `corrupt`: a file that is not the pinned one; never go on.
  */
 export class DownloadError extends DeployError {
-  readonly reason: "unreachable" | "refused" | "corrupt";
-
-  constructor(reason: DownloadError["reason"], url: string, where: string[], cause?: unknown) {
+  constructor(
+    readonly reason: "unreachable" | "refused" | "corrupt",
+    url: string,
+    where: string[],
+  ) {
+    const isSilent = reason === "unreachable";
     super(`Cannot download "${url.replace(/\/\/[^/@]*@/, "//***@")}"`, {
-      exitCode: reason === "unreachable" ? ExitCode.prerequisite : ExitCode.integrity,
+      exitCode: isSilent ? ExitCode.prerequisite : ExitCode.integrity,
       where,
       fix: remedyOf(where.join("\n")) ??
-        (reason === "unreachable"
+        (isSilent
           ? `let this machine reach ${new URL(url).host}`
           : "open the address in a browser: a proxy or login page may answer in its place"),
-      cause,
     });
-    this.reason = reason;
   }
 }
 
-/** The fix for what curl, go or pip said where the disk or a proxy is at fault; undefined for all else. Pure. */
-export function remedyOf(words: string): string | undefined {
-  const full =
-    /no space left|ENOSPC|quota exceeded|failure writing output|error on write|wrote only/i;
-  if (full.test(words)) {
-    return "make room there, or set TMC_CACHE to a folder on another disk (Go's own: GOCACHE, GOMODCACHE, GOTMPDIR)";
-  }
-  if (/(status|response|error:) 407|Proxy Authentication Required/i.test(words)) {
-    return "the proxy wants a login: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT in the environment " +
-      "(http_proxy for an address without TLS)";
-  }
-  if (/self.signed certificate|unknown authority|local issuer certificate/i.test(words)) {
-    return "let this machine trust what its proxy signs with: SSL_CERT_FILE and CURL_CA_BUNDLE, PIP_CERT for pip";
-  }
-  return undefined;
+const REMEDIES: [words: RegExp, fix: string][] = [
+  [
+    /no space left|ENOSPC|quota exceeded|failure writing output|error on write|wrote only/i,
+    "make room there, or set TMC_CACHE to a folder on another disk (Go's own: GOCACHE, GOMODCACHE, GOTMPDIR)",
+  ],
+  [
+    /(status|response|error:) 407|Proxy Authentication Required/i,
+    "the proxy wants a login: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT in the environment " +
+    "(http_proxy for an address without TLS)",
+  ],
+  [
+    /self.signed certificate|unknown authority|local issuer certificate/i,
+    "let this machine trust what its proxy signs with: SSL_CERT_FILE and CURL_CA_BUNDLE, PIP_CERT for pip",
+  ],
+];
+
+/** The fix for what curl, go or pip said where the disk or a proxy is at fault; undefined for all else. */
+export function remedyOf(said: string): string | undefined {
+  return REMEDIES.find(([words]) => words.test(said))?.[1];
 }
 
 /** Hosts that gave no answer in this run: a second wait would end the same way. */
@@ -59,8 +63,7 @@ const deadHosts = new Set<string>();
 
 /**
  * Downloads `url` to `path`, which stays as it was unless the whole file came and its sha256 fits.
- * @throws {DownloadError} exit 3 when the host cannot be reached; exit 9 with URL, status and first
- * bytes when what came is not the file.
+ * @throws {DownloadError} exit 3 when no host answers; exit 9 with status and first bytes of what is not the file.
  */
 export async function download(
   url: string,
@@ -81,10 +84,10 @@ export async function download(
 
 /** Downloads a short text, such as a file of checksums. Throws as {@link download} does. */
 export async function downloadText(url: string): Promise<string> {
-  const folder = await temporaryFolder("download-");
+  const folder = await temporaryFolder("download-"), path = join(folder, "text");
   try {
-    await get(url, join(folder, "text"), {});
-    return await readFile(join(folder, "text"), "utf8");
+    await get(url, path, {});
+    return await readFile(path, "utf8");
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -94,9 +97,8 @@ async function beginning(path: string): Promise<string> {
   return JSON.stringify((await readFile(path)).subarray(0, 60).toString());
 }
 
-/** curl's exit codes for a protocol that is not allowed, and for too many redirects. */
+// Exit codes of curl: a protocol that is not allowed, too many redirects; no address, connection, answer or TLS.
 const REFUSED = [1, 47];
-/** For no address, no connection, silence, no TLS. */
 const DEAD = [5, 6, 7, 28, 35];
 
 /** Downloads to a file, whatever came; gives the status, which is one of success. */
@@ -144,16 +146,11 @@ async function get(
   throw new DownloadError("unreachable", url, [`${host}: ${said}`]);
 }
 
-/**
- * Finds a file's sha256 in what a project publishes: a bare sum, `sha256sum` lines, or GitHub's
- * description of a release (whose assets carry a digest). undefined when it is not there.
- */
+/** A file's sha256 in what a project publishes: a bare sum, `sha256sum` lines, or GitHub's description of a release. */
 export function sumOf(file: string, published: string): string | undefined {
-  const bare = /^\s*([0-9a-f]{64})\s*$/.exec(published);
-  if (bare) return bare[1];
-  const line = published.split("\n").find((line) => line.trim().split(/\s+\*?/)[1] === file);
-  const named = line && /^[0-9a-f]{64}/.exec(line.trim());
-  if (named) return named[0];
+  const lines = published.trim().split("\n").map((line) => line.trim().split(/\s+\*?/));
+  const [sum] = lines.find(([, name = file]) => name === file) ?? [];
+  if (sum && /^[0-9a-f]{64}$/.test(sum)) return sum;
   try {
     const release: { assets?: { name: string; digest?: string }[] } = JSON.parse(published);
     const asset = release.assets?.find(({ name }) => name === file);

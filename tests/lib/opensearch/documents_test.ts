@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
-import { ensure as ensureIt, lacking, type Outcome } from "../../../lib/core/resource.ts";
+import { ensure as ensureIt, lacking } from "../../../lib/core/resource.ts";
 import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { managedIndices } from "../../../lib/opensearch/policies.ts";
 import { FakeOpenSearch } from "../../support/opensearch.ts";
@@ -39,7 +39,7 @@ async function ensured(...[resource, os]: Parameters<typeof ensureIt<FakeOpenSea
   return (await ensureIt(resource, os)).outcome;
 }
 
-const DOCUMENTS: [string, (os: FakeOpenSearch, change?: object) => Promise<Outcome>, object][] = [
+const DOCUMENTS: [string, (os: FakeOpenSearch, change?: object) => Promise<string>, object][] = [
   [
     "document(IndexTemplate)",
     (os, change) => ensured(document("IndexTemplate", "t", { ...TEMPLATE, ...change }), os),
