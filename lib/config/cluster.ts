@@ -1,8 +1,7 @@
 // The env files as typed clusters; everything is checked together before anything is contacted.
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import versions from "../../manifests/versions.json" with { type: "json" };
-import { basePathOf, type Cluster, fillIn, type Pause } from "../core/cluster.ts";
-import { projectPath, type Role, text, type Vars } from "../core/cluster.ts";
+import { basePathOf, type Cluster, fillIn, projectPath, text, type Vars } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { keyedHash, sealedHash } from "../core/hash.ts";
 import { endOfDay } from "../core/local_time.ts";
@@ -59,7 +58,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     return {
       id,
       name: String(vars.CLUSTER_NAME),
-      role: vars.CLUSTER_ROLE as Role,
+      role: vars.CLUSTER_ROLE as Cluster["role"],
       sidecar,
       nodes: [...new Set(networks)].filter(Boolean),
       pause,
@@ -90,7 +89,7 @@ function refusal(problems: string[], drafts: Candidate[]): DeployError {
   });
 }
 
-function pauseIn({ PAUSED, PAUSED_UNTIL, TIMEZONE }: Vars): Pause | undefined {
+function pauseIn({ PAUSED, PAUSED_UNTIL, TIMEZONE }: Vars): Cluster["pause"] {
   if (PAUSED === "") return undefined;
   const until = String(PAUSED_UNTIL);
   return { reason: String(PAUSED), until, end: endOfDay(until, String(TIMEZONE)) };

@@ -20,9 +20,7 @@ export interface Template {
   folder: string;
 }
 
-// Built once per folder and process, and kept between runs: kustomize takes a tenth of a second for each
-// folder. What is kept lies in the project, not in a cache that others may fill: who can write there can
-// write to the manifests, too.
+// Built once per folder and process, and kept between runs: kustomize takes a tenth of a second for each.
 const cache = new Map<string, Promise<Template[]>>();
 
 /** The objects of a folder, which has a kustomization.yaml and lies below `root`. */
@@ -57,23 +55,15 @@ async function build(folder: string): Promise<Manifest[]> {
 async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Promise<void> {
   const file = join(folder, "kustomization.yaml");
   const kustomization = parse(await readFile(file, "utf8")) ?? {};
-  for (const { path, patch, target } of kustomization.patches ?? []) {
-    const content: string = patch ?? await readFile(join(folder, path), "utf8");
-    const where = `${relative(projectPath("."), file)}  ${path ?? "inline patch"}`;
-    if (/\$patch:\s*delete/.test(content)) {
-      throw new DeployError("Cannot check a patch that deletes", {
-        exitCode: ExitCode.config,
-        where,
-        fix: "leave the object out of this role's resources instead",
-      });
-    }
+  for (const { path, target } of kustomization.patches ?? []) {
     if (!target || objects.some((object) => matches(object, target))) continue;
+    const where = `${relative(projectPath("."), file)}  ${path ?? "inline patch"}`;
     const wanted = [target.kind, target.namespace, target.name].filter(Boolean).join("/");
     const near = nearest(wanted, objects.map(idOf));
     throw new DeployError("Cannot apply a patch: its target matches no object", {
       exitCode: ExitCode.config,
       where: `${where}  target ${wanted}${near ? `: did you mean ${near}?` : ""}`,
-      fix: "name an object that exists, or remove the patch",
+      fix: "name an object that exists and is not deleted, or remove the patch",
     });
   }
   const parents = [...kustomization.resources ?? [], ...kustomization.components ?? []]
@@ -100,8 +90,8 @@ export function matches(object: Manifest, target: PatchTarget): boolean {
 }
 
 /**
- * What `build` gives for a folder below `root`; what it gave before while no other file below `root` and no other
- * kubectl is there. Where it cannot be kept (`.tools` beside `root`), it is built each time.
+ * What `build` gives for a folder below `root`, or gave before with the same files below `root` and kubectl. It is kept
+ * in `.tools` beside `root`, not in a cache: who can write there can write to the manifests, too.
  */
 export async function builtOnce<T>(
   root: string,
@@ -120,10 +110,7 @@ export async function builtOnce<T>(
   return objects;
 }
 
-/** Another number for another form of what is kept. */
-const FORM = 2;
-
-// They are taken once per process.
+const FORM = 2; // another number for another form of what is kept
 const marks = new Map<string, Promise<string>>();
 
 /** Hash of the form, kubectl and every file below the folder; read at once, they take a third of the time. */

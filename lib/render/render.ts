@@ -13,9 +13,8 @@ import { substitute } from "./substitute.ts";
 import { type Template, templatesIn } from "./kustomize.ts";
 
 /**
- * The objects of `manifests/<component>/<role>` (or of `manifests/<component>` when that is itself a
- * kustomization) for one cluster, together with `add`, the objects built in code. Pods that read a
- * ConfigMap or Secret of the result carry its checksum. Throws exit 2 with every problem at once.
+ * The objects of `manifests/<component>/<role>`, or of `manifests/<component>` when that is a kustomization, and `add`.
+ * Pods that read a ConfigMap or Secret of them carry its checksum. @throws {DeployError} exit 2 with every problem.
  */
 export async function render(
   component: string,
@@ -24,11 +23,9 @@ export async function render(
 ): Promise<Manifest[]> {
   const plain = join(root, component);
   const folder = existsSync(join(plain, "kustomization.yaml")) ? plain : join(plain, cluster.role);
-  noteFolder(cluster, folder, root);
-  const problems: string[] = [];
-  const objects = (await templatesIn(root, folder)).map((template) =>
-    substitute(template, cluster.vars, problems)
-  );
+  const templates = await templatesIn(root, folder), problems: string[] = [];
+  asked.getOrInsertComputed(cluster, () => new Map()).set(folder, templates);
+  const objects = templates.map((template) => substitute(template, cluster.vars, problems));
   if (problems.length > 0) throw unrendered(component, cluster, problems);
   const whole = [...objects, ...add];
   refuseDuplicates(whole);
@@ -47,13 +44,12 @@ function unrendered(what: string, cluster: Cluster, problems: string[]): DeployE
 }
 
 /**
- * The object of a file below manifests/ that is in no kustomization, because not every cluster has it or code computes
- * values for it: `computed`, beside the settings. @throws {DeployError} exit 2 with every problem at once.
+ * The object of a file below manifests/ that is in no kustomization: not every cluster has it, or code computes values
+ * for it, beside the settings. @throws {DeployError} exit 2 with every problem.
  */
 export function renderFile(path: string, cluster: Cluster, computed: Vars = {}): Manifest {
-  const object = files.getOrInsertComputed(path, () => {
-    return frozen(parse(readFileSync(projectPath(join("manifests", path)), "utf8")) as Manifest);
-  });
+  const read = () => readFileSync(projectPath(join("manifests", path)), "utf8");
+  const object = files.getOrInsertComputed(path, () => frozen(parse(read()) as Manifest));
   const problems: string[] = [];
   const result = substitute({ object, file: path }, { ...cluster.vars, ...computed }, problems);
   if (problems.length > 0) throw unrendered(path, cluster, problems);
@@ -63,17 +59,12 @@ export function renderFile(path: string, cluster: Cluster, computed: Vars = {}):
 // They are the same for every cluster.
 const files = new Map<string, Manifest>();
 
-// The folders that each cluster has had its objects from so far, and their roots.
-const folders = new WeakMap<Cluster, Map<string, string>>();
-
-function noteFolder(cluster: Cluster, folder: string, root: string): void {
-  folders.set(cluster, (folders.get(cluster) ?? new Map()).set(folder, root));
-}
+// By the folders that each cluster has had its objects from so far.
+const asked = new WeakMap<Cluster, Map<string, Template[]>>();
 
 /** The objects of every folder that {@link render} was asked for on behalf of this cluster. */
-export async function templatesOf(cluster: Cluster): Promise<Template[]> {
-  const asked = [...folders.get(cluster) ?? []];
-  return (await Promise.all(asked.map(([folder, root]) => templatesIn(root, folder)))).flat();
+export function templatesOf(cluster: Cluster): Template[] {
+  return [...asked.get(cluster)?.values() ?? []].flat();
 }
 
 const PUBLIC_IMAGE =
@@ -82,10 +73,7 @@ const PUBLIC_IMAGE =
 /** What may stand before an image in an argument. */
 const FLAG = /^--[\w-]+=/;
 
-/**
- * The objects with every public image, also in arguments, taken from IMAGE_REGISTRY when it is set, and with the
- * digest of every image that has one.
- */
+/** The objects with every public image, also in arguments, taken from IMAGE_REGISTRY if set, and pinned by digest. */
 export function rewriteImages(objects: Manifest[], cluster: Cluster): Manifest[] {
   const registry = text(cluster, "IMAGE_REGISTRY"), { digests } = cluster;
   if (!registry && !digests) return objects;

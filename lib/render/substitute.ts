@@ -1,5 +1,6 @@
 // `${NAME}` in the values of an object, and nowhere else.
 import type { Vars } from "../core/cluster.ts";
+import { nearest } from "../core/nearest.ts";
 import {
   idOf,
   type Manifest,
@@ -7,7 +8,6 @@ import {
   SUBSTITUTE_ANNOTATION,
   withValue,
 } from "../core/object.ts";
-import { nearest } from "../core/nearest.ts";
 import type { Template } from "./kustomize.ts";
 
 /** `${NAME}` or `${NAME?}` in a text; after one more `$` it stays as it is. */
@@ -30,11 +30,9 @@ export interface Place {
 }
 
 /**
- * The object of a template with every `${NAME}` of its values replaced; what has none is shared with the
- * template. A value that is exactly one variable takes the setting's type; `$${NAME}` stays as `${NAME}`.
- * An argument with `${NAME?}` falls away while NAME is empty or false, so that a program keeps the words that it runs
- * with until a site sets it; true leaves no text.
- * Problems (unknown names, variables where none may stand) are added to `problems`, one line each.
+ * A template's object with every `${NAME}` of its values replaced; a value that is one variable takes its type, and
+ * `$${NAME}` stays as `${NAME}`. An argument with `${NAME?}` falls away while NAME is empty or false, so that a program
+ * keeps its words until a site sets it; true leaves no text. What is wrong is added to `problems`, one line each.
  */
 export function substitute(
   { object, file }: Pick<Template, "object" | "file">,
@@ -57,9 +55,7 @@ export function substitute(
     const filledIn = text.replace(VARIABLE, (all, dollar, name, mark) => {
       if (dollar) return all.slice(1);
       const value = lookUp(name);
-      if (mark && !ARGUMENT.test(path)) {
-        problem(path, `${all}: only an argument may fall away`);
-      }
+      if (mark && !ARGUMENT.test(path)) problem(path, `${all}: only an argument may fall away`);
       falls ||= mark && (value === "" || value === false);
       return mark && value === true ? "" : String(value);
     });
