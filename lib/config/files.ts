@@ -1,7 +1,9 @@
 // The files that say something about clusters: which there are, and their text as values with line numbers.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
+import process from "node:process";
 import { parse } from "dotenv";
+import { $ } from "zx";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { isDigest, isTagged } from "../core/image.ts";
 import { nearest } from "../core/nearest.ts";
@@ -163,21 +165,13 @@ export async function guardSecretFile(
 }
 
 async function isTracked(path: string): Promise<boolean> {
-  try {
-    const { success } = await new Deno.Command("git", {
-      // A folder of another user's is doubtful to git, which then says nothing of its files.
-      args: ["-c", "safe.directory=*", "ls-files", "--error-unmatch", "--", path],
-      cwd: dirname(path),
-      // Inside a git hook, GIT_DIR and friends would point elsewhere.
-      clearEnv: true,
-      env: { PATH: Deno.env.get("PATH") ?? "", HOME: Deno.env.get("HOME") ?? "" },
-      stdout: "null",
-      stderr: "null",
-    }).output();
-    return success;
-  } catch {
-    return false; // no git here: nothing can be tracked by mistake
-  }
+  // Inside a git hook, GIT_DIR and friends would point elsewhere.
+  const { PATH, HOME } = process.env;
+  const run = $({ quiet: true, nothrow: true, cwd: dirname(path), env: { PATH, HOME } });
+  // A folder of another user's is doubtful to git, which then says nothing of its files.
+  const trust = "safe.directory=*";
+  const { exitCode } = await run`git -c ${trust} ls-files --error-unmatch -- ${path}`;
+  return exitCode === 0; // not without git: nothing can be tracked by mistake
 }
 
 /** Digests by `[HOST/]PATH:TAG`, as `make pin` keeps them; undefined without the file. */

@@ -1,29 +1,21 @@
 // Pods restart when what they read has changed: a checksum of it stands on their template.
 import { createHash } from "node:crypto";
 import { sealedHash } from "./hash.ts";
-import { idOf, type Manifest, RELOAD_ANNOTATION, walk, withValue } from "./object.ts";
+import { idOf, isCustom, type Manifest, RELOAD_ANNOTATION, walk, withValue } from "./object.ts";
 
 const CHECKSUM_ANNOTATION = "deploy.miribit.lab/config-checksum";
 
-/**
- * Puts a checksum of the ConfigMaps and Secrets that a workload mounts or reads on its pod
- * template, so that a changed configuration restarts it. Objects annotated
- * `deploy.miribit.lab/reload: live` are left out.
- */
+/** Marks pod templates with a checksum of the ConfigMaps and Secrets that they read, but for those that reload live. */
 export function withChecksums(objects: Manifest[]): Manifest[] {
-  const sources = new Map(
-    objects
-      .filter(({ kind }) => kind === "ConfigMap" || kind === "Secret")
-      .filter(({ metadata }) => metadata.annotations?.[RELOAD_ANNOTATION] !== "live")
-      .map((object) => [idOf(object), object]),
+  const read = objects.filter(({ kind, metadata: { annotations } }) =>
+    (kind === "ConfigMap" || kind === "Secret") && annotations?.[RELOAD_ANNOTATION] !== "live"
   );
+  const sources = new Map(read.map((object) => [idOf(object), object]));
   return objects.map((object) => {
     const used = references(object).flatMap((id) => sources.get(id) ?? []).map(contentOf);
     if (used.length === 0) return object;
-    const metadata = object.kind === "Prometheus" || object.kind === "Alertmanager"
-      ? ["podMetadata"]
-      : ["template", "metadata"];
-    const path = ["spec", ...metadata, "annotations", CHECKSUM_ANNOTATION];
+    const template = isCustom(object) ? ["podMetadata"] : ["template", "metadata"];
+    const path = ["spec", ...template, "annotations", CHECKSUM_ANNOTATION];
     const hash = createHash("sha256").update(used.sort().join("\n")).digest("hex");
     return withValue(object, path, hash.slice(0, 16));
   });
@@ -40,8 +32,7 @@ const WORKLOADS = new Set(["Deployment", "StatefulSet", "DaemonSet", "Prometheus
 /** Ids of the ConfigMaps and Secrets that a workload's pods refer to, anywhere in their spec. */
 function references(object: Manifest): string[] {
   if (!WORKLOADS.has(object.kind)) return [];
-  const found = new Set<string>();
-  const namespace = object.metadata.namespace;
+  const found = new Set<string>(), { namespace } = object.metadata;
   walk(object.spec, (value, key) => {
     if (typeof value !== "object" || value === null) return;
     // deno-lint-ignore no-explicit-any

@@ -23,8 +23,7 @@ export const ExitCode = {
 } as const;
 
 export interface DeployErrorOptions {
-  /** One of {@link ExitCode}. */
-  exitCode: number;
+  exitCode: number; // one of ExitCode
   /** Where it happened, most precise first: file:line, object id and field, address. One per line. */
   where?: string | string[];
   /** The next command to type or edit to make. */
@@ -34,13 +33,13 @@ export interface DeployErrorOptions {
 
 /** What could not be done (verb first, no full stop), where, why, and the fix. */
 export class DeployError extends Error {
+  override readonly name: string = "DeployError";
   readonly exitCode: number;
   readonly where: string[];
   readonly fix: string | undefined;
 
   constructor(message: string, { exitCode, where = [], fix, cause }: DeployErrorOptions) {
     super(message, { cause });
-    this.name = "DeployError";
     this.exitCode = exitCode;
     this.where = typeof where === "string" ? [where] : where;
     this.fix = fix;

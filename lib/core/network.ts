@@ -1,5 +1,4 @@
-// Who may talk to whom, as NetworkPolicies. Ports are those of the pods, which is what policies see, not those of
-// Services.
+// Who may talk to whom, as NetworkPolicies, which see the ports of pods, not those of Services.
 import { labelsOf, type Manifest } from "./object.ts";
 
 /** A workload of ours by the name label of its pods; its namespace is closed but for its flows. */
@@ -8,41 +7,40 @@ export interface Workload {
   pod: string;
 }
 
-/** One end of a flow. */
+/** One end of a flow: ours, pods of others by a label of theirs (nothing is closed there), or addresses (CIDR). */
 export type End =
   | Workload
-  /** Pods of others by a label of theirs; nothing is closed there. */
   | { namespace: string; pod: string; label: string }
-  /** Addresses in CIDR notation. */
   | { networks: string[] };
 
-/** Connections that are opened from one end to ports of another. */
+/** Connections that are opened from one end to ports of another, by TCP, or UDP too. */
 export interface Flow {
   from: End;
   to: End;
   ports: number[];
-  /** TCP only unless said. */
   udp?: boolean;
 }
 
-/**
- * The policies of these namespaces: one that refuses everything in each of them, and one for each workload there
- * that lets its flows in and out.
- */
+/** The policies of these namespaces: one that refuses everything, and one for each workload that lets its flows through. */
 export function networkPolicies(
   namespaces: string[],
   workloads: Workload[],
   flows: Flow[],
 ): Manifest[] {
-  const closed = namespaces.map((namespace) => policy("default-deny", namespace, {}, [], []));
+  const nothing = { podSelector: {}, ingress: [], egress: [] };
+  const closed = namespaces.map((namespace) => policy("default-deny", namespace, nothing));
   const own = workloads.filter(({ namespace }) => namespaces.includes(namespace));
   const open = own.map(({ namespace, pod }) => {
-    const isAt = (end: End) => "pod" in end && end.namespace === namespace && end.pod === pod;
-    const ingress = flows.filter(({ to }) => isAt(to))
+    const isHere = (end: End) => "pod" in end && end.namespace === namespace && end.pod === pod;
+    const ingress = flows.filter(({ to }) => isHere(to))
       .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) }));
-    const egress = flows.filter(({ from }) => isAt(from))
+    const egress = flows.filter(({ from }) => isHere(from))
       .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) }));
-    return policy(pod, namespace, { matchLabels: { [NAME]: pod } }, ingress, egress);
+    return policy(pod, namespace, {
+      podSelector: { matchLabels: { [NAME]: pod } },
+      ingress,
+      egress,
+    });
   });
   return [...closed, ...open];
 }
@@ -75,23 +73,16 @@ function peers(end: End): unknown[] {
 }
 
 function portsOf({ ports, udp }: Flow): unknown[] {
-  return ports.flatMap((port) =>
-    [...(udp ? ["UDP"] : []), "TCP"].map((protocol) => ({ port, protocol }))
-  );
+  const protocols = udp ? ["UDP", "TCP"] : ["TCP"];
+  return ports.flatMap((port) => protocols.map((protocol) => ({ port, protocol })));
 }
 
-function policy(
-  name: string,
-  namespace: string,
-  podSelector: unknown,
-  ingress: unknown[],
-  egress: unknown[],
-): Manifest {
+function policy(name: string, namespace: string, rules: object): Manifest {
   const labels = labelsOf({ name, component: "network", partOf: "network", version: "v1" });
   return {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
     metadata: { name, namespace, labels },
-    spec: { podSelector, policyTypes: ["Ingress", "Egress"], ingress, egress },
+    spec: { policyTypes: ["Ingress", "Egress"], ...rules },
   };
 }

@@ -53,7 +53,7 @@ export function kindsOf(objects: Manifest[]): string[] {
   return [...new Set(objects.map(resourceOf))].sort();
 }
 
-/** Whether the object has our label, as {@link OWNED} asks for it. */
+/** Whether the object has our label. */
 export function isOurs({ metadata: { labels } }: Manifest): boolean {
   return labels?.["app.kubernetes.io/managed-by"] === OWNER;
 }
@@ -78,7 +78,7 @@ export function defines({ spec }: Manifest, { apiVersion, kind }: Manifest): boo
 export function inWaves(objects: Manifest[]): [definitions: Manifest[], rest: Manifest[]] {
   const definitions = objects.filter((object) => DEFINITIONS.has(object.kind));
   const rest = objects.filter((object) => !DEFINITIONS.has(object.kind));
-  return [definitions, [...rest].sort((a, b) => rank(a) - rank(b))];
+  return [definitions, rest.sort((a, b) => rank(a) - rank(b))];
 }
 
 const DEFINITIONS = new Set(["Namespace", "CustomResourceDefinition", "PriorityClass"]);
@@ -91,7 +91,6 @@ function rank({ kind }: Manifest): number {
   return position < 0 ? ORDER.length : position;
 }
 
-/** Labels and annotations of an object that is built in code. */
 type About = Pick<Manifest["metadata"], "labels" | "annotations">;
 
 /** A Secret from plain text values; built in code so that no secret ever stands in a file. */
@@ -156,7 +155,7 @@ const signedBy = new Map<string, WeakMap<Manifest, Manifest>>();
 
 /** Calls `visit` for every value below `node`, with its key. */
 export function walk(node: unknown, visit: (value: unknown, key: string) => void): void {
-  if (typeof node !== "object" || node === null) return;
+  if (!isObject(node)) return;
   for (const [key, value] of Object.entries(node)) {
     visit(value, key);
     walk(value, visit);
@@ -165,7 +164,7 @@ export function walk(node: unknown, visit: (value: unknown, key: string) => void
 
 /** The value itself, in which nothing can be changed from now on: many clusters may share it. */
 export function frozen<T>(value: T): T {
-  if (typeof value === "object" && value !== null) Object.values(value).forEach(frozen);
+  if (isObject(value)) Object.values(value).forEach(frozen);
   return Object.freeze(value);
 }
 
@@ -183,7 +182,7 @@ export function base64(text: string): string {
 
 /** Whether a value has fields: neither a list nor a scalar. */
 export function isFields(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return isObject(value) && !Array.isArray(value);
 }
 
 /** Whether a value has fields or items. */
