@@ -144,33 +144,24 @@ export async function readPairs(
 /** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
 function pairProblems(kind: Kind, vars: Vars, key: PemFile, own: PemFile, ca?: PemFile): string[] {
   const certificates = ca ? [ca, own] : [own];
-  const needed =
-    `cannot be read: ${kind.setting} needs it; make certificates, or put your own there`;
-  const absent = [...certificates, key].map((
-    one,
-  ): Judged => [one, one.pem === undefined && needed]);
-  if (lines(absent).length > 0) return lines(absent);
-
+  const absent = [...certificates, key].filter(({ pem }) => pem === undefined);
+  const needed = `${kind.setting} needs it; make certificates, or put your own there`;
+  if (absent.length > 0) return absent.map(({ file }) => `${file}  cannot be read: ${needed}`);
   const secret = privateKey(key.pem!);
   const unfit = lines([
     ...certificates.map((one): Judged => [one, certificateProblem(one.pem!)]),
     [key, !secret && "is not a PEM private key without a passphrase"],
   ]);
   if (!secret || unfit.length > 0) return unfit;
-
   const [certificate] = parsed(own.pem!) as [X509Certificate];
-  const authorities = parsed(ca?.pem ?? "");
+  const authorities = parsed(ca?.pem ?? ""), isOfCa = authorities.every(({ ca }) => ca);
   const isSigned = authorities.some((one) =>
     certificate.checkIssued(one) && certificate.verify(one.publicKey)
   );
   return lines([
     ...authorities.map((one): Judged => [ca, periodProblem(one)]),
     [own, periodProblem(certificate)],
-    [
-      ca,
-      !authorities.every(({ ca }) => ca) &&
-      "is not the certificate of a CA (basicConstraints CA:TRUE)",
-    ],
+    [ca, !isOfCa && "is not the certificate of a CA (basicConstraints CA:TRUE)"],
     [key, !certificate.checkPrivateKey(secret) && `is not the key of ${own.file}: make both again`],
     [own, ca && !isSigned && `is not signed by ${ca.file}: make it again with that CA`],
     [own, kind.misnamed(certificate.subjectAltName?.split(", ") ?? [], vars)],

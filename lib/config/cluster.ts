@@ -12,7 +12,7 @@ import { readPins } from "./files.ts";
 import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
 import { type Candidate, loadCandidates } from "./merge.ts";
 import { clusterProblems } from "./rules.ts";
-import { isKeyId, isSecret, SETTINGS } from "./schema.ts";
+import { isSecret, SETTINGS } from "./schema.ts";
 
 export interface FleetOptions {
   /** Folder that has `env/`, and that relative paths in settings start at. */
@@ -21,7 +21,7 @@ export interface FleetOptions {
   environment?: Record<string, string>;
   /** One more cluster, whose file is not written yet. */
   planned?: { id: string; text: string };
-  /** true: secrets may be missing; using one that is missing ends with 2. */
+  /** Secrets may be missing; using one that is missing ends with 2. */
   withoutSecrets?: boolean;
 }
 
@@ -52,16 +52,15 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   fleet.push(...drafts.map((draft): Cluster => {
     const { id, vars, sources, warnings, missing } = draft;
     const s3Ca = authorities.get(String(vars.S3_CA_FILE));
-    const sidecar = sidecarOf(vars), pause = pauseIn(vars);
     const networks = [`${vars.NODE_IP}/32`, ...String(vars.NODE_NETWORKS).split(",")];
     complete(draft, centralDoor, s3Ca);
     return {
       id,
       name: String(vars.CLUSTER_NAME),
       role: vars.CLUSTER_ROLE as Cluster["role"],
-      sidecar,
+      sidecar: sidecarOf(vars),
       nodes: [...new Set(networks)].filter(Boolean),
-      pause,
+      pause: pauseIn(vars),
       vars,
       sources,
       fleet,
@@ -84,7 +83,7 @@ function refusal(problems: string[], drafts: Candidate[]): DeployError {
     exitCode: ExitCode.config,
     where,
     fix: unfilled
-      ? fillIn(unfilled.secretFile)
+      ? fillIn(String(unfilled.vars.SECRET_FILE))
       : "correct the lines above; env/README.md lists every setting",
   });
 }
@@ -213,13 +212,13 @@ export function refuseUnknown(ids: string[], groups: string[], words: string[]):
 // Shorter ones would damage other text; the schema allows none.
 const MASKABLE = 6;
 
-/**
- * Values to mask in output, longest first; the hash in UI_BASIC_AUTH and the lines of keys count on
- * their own too. Ids of keys are no secrets: they tell people which key a line is about.
- */
+/** Values to mask in output, longest first; the hash in UI_BASIC_AUTH and the lines of keys on their own too. */
 export function secretsOf(cluster: Cluster): string[] {
-  const values = Object.keys(cluster.vars).filter((name) => isSecret(name) && !isKeyId(name))
-    .map((name) => text(cluster, name));
+  // The id of a key is none: it tells people which key a line is about.
+  const names = Object.keys(SETTINGS).filter((name) =>
+    isSecret(name) && SETTINGS[name]!.kind !== "access-key"
+  );
+  const values = names.map((name) => String(cluster.vars[name] ?? ""));
   const hashes = values.flatMap((value) => /^[^:\s]+:(\S+)$/.exec(value)?.[1] ?? []);
   const keys = [cluster.grpcIdentity?.key ?? "", cluster.doorCertificate?.key ?? ""];
   const lines = keys.flatMap((key) => key.split("\n")).filter((line) => !line.startsWith("-----"));

@@ -10,9 +10,7 @@ import type { Vars } from "../core/cluster.ts";
 /** A cluster before the rules that compare settings and clusters. */
 export interface Candidate {
   id: string;
-  /** Its env file and its file of secrets, as shown to people. */
-  file: string;
-  secretFile: string;
+  file: string; // as shown to people
   vars: Vars;
   sources: Record<string, string>;
   /** Settings whose value is missing or wrong; rules about them wait until they are right. */
@@ -66,7 +64,7 @@ export async function loadCandidates(
     const { problems: found, ...checked } = check(given, [common.file, own.file, secrets.file]);
     problems.push(...found);
     const warnings = [...layers, secrets].flatMap(({ warnings }) => warnings);
-    drafts.push({ id, file: own.file, secretFile: secrets.file, warnings, ...checked });
+    drafts.push({ id, file: own.file, warnings, ...checked });
   }
   return { drafts, problems };
 }

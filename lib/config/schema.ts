@@ -40,11 +40,6 @@ export function isSecret(name: string): boolean {
   return SETTINGS[name]?.writeOnly === true;
 }
 
-/** True for the id of a key, which is kept with its secret but is none. */
-export function isKeyId(name: string): boolean {
-  return SETTINGS[name]?.kind === "access-key";
-}
-
 // What a pattern cannot tell (`format` in env/schema.json); the patterns beside say which characters are allowed.
 const FORMATS: Record<string, (text: string) => boolean> = {
   host: isHost,

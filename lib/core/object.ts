@@ -21,9 +21,8 @@ export type Path = (string | number)[];
 
 /** Field manager, managed-by label and marker name: how this deployer signs its work. */
 export const OWNER = "thanos-multi-cluster";
-/** Label of everything that this deployer manages. */
+/** Label of everything that this deployer manages, and the selector for it. */
 export const OWNED_LABELS = { "app.kubernetes.io/managed-by": OWNER };
-/** The selector for it. */
 export const OWNED = `app.kubernetes.io/managed-by=${OWNER}`;
 /** Label that names the step an object belongs to; the inventory is listed by it. */
 export const STEP_LABEL = "deploy.miribit.lab/step";
@@ -44,7 +43,7 @@ export function namespacedName({ metadata: { namespace, name } }: Manifest): str
 
 /** `deployment.v1.apps`, `service.v1.`: the kind of an object as kubectl takes it. */
 export function resourceOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "kind">): string {
-  const [group, version] = apiVersion.includes("/") ? apiVersion.split("/") : ["", apiVersion];
+  const [version, group = ""] = apiVersion.split("/").reverse();
   return `${kind.toLowerCase()}.${version}.${group}`;
 }
 
@@ -100,14 +99,9 @@ export function secret(
   values: Record<string, string>,
   { type = "Opaque", labels = {}, annotations }: About & { type?: string } = {},
 ): Manifest {
+  const metadata = { name, namespace, labels, ...(annotations ? { annotations } : {}) };
   const coded = Object.entries(values).map(([key, value]) => [key, base64(value)]);
-  return {
-    apiVersion: "v1",
-    kind: "Secret",
-    metadata: { name, namespace, labels, ...(annotations ? { annotations } : {}) },
-    type,
-    data: Object.fromEntries(coded),
-  };
+  return { apiVersion: "v1", kind: "Secret", metadata, type, data: Object.fromEntries(coded) };
 }
 
 /** A ConfigMap from texts that are computed (endpoint lists, generated configuration). */
@@ -123,14 +117,14 @@ export function configMap(
 
 /** The labels that say what an object is; {@link signed} adds who manages it. */
 export function labelsOf(
-  about: { name: string; component: string; partOf: string; version: string },
+  { name, component, partOf, version }: Record<"name" | "component" | "partOf" | "version", string>,
 ): Record<string, string> {
   return {
-    "app.kubernetes.io/name": about.name,
+    "app.kubernetes.io/name": name,
     "app.kubernetes.io/instance": "thanos",
-    "app.kubernetes.io/component": about.component,
-    "app.kubernetes.io/part-of": about.partOf,
-    "app.kubernetes.io/version": about.version,
+    "app.kubernetes.io/component": component,
+    "app.kubernetes.io/part-of": partOf,
+    "app.kubernetes.io/version": version,
   };
 }
 

@@ -6,11 +6,9 @@ const POWER = ["", "k", "m", "g", "t"];
 /** Seconds of a duration such as `90s`, `14d` or, as programs print it, `1m30s`; NaN of anything else. */
 export function durationSeconds(text: string): number {
   const parts = text.match(/[0-9.]+[a-z]+/g) ?? [];
-  const seconds = parts.map((part) => {
-    const [amount, unit] = split(part);
-    return amount * (SECONDS[unit] ?? NaN);
-  });
-  return parts.join("") === text && text ? seconds.reduce((sum, one) => sum + one, 0) : NaN;
+  if (text === "" || parts.join("") !== text) return NaN;
+  return parts.map(split)
+    .reduce((sum, [amount, unit]) => sum + amount * (SECONDS[unit] ?? NaN), 0);
 }
 
 /** A time in seconds for people, in five characters: `12s`, `41m`, `2h31m`, `47h`, `60d`. */

@@ -26,7 +26,12 @@ const cache = new Map<string, Promise<Template[]>>();
 /** The objects of a folder, which has a kustomization.yaml and lies below `root`. */
 export function templatesIn(root: string, folder: string): Promise<Template[]> {
   return cache.getOrInsertComputed(folder, async () => {
-    const built = await builtOnce(root, folder, async () => (await build(folder)).map(withFile));
+    const built = await builtOnce(root, folder, async () => {
+      const documents = parseAllDocuments(await kustomize(folder));
+      const objects = documents.map((document) => document.toJS() as Manifest);
+      await refuseUnmatchedPatches(folder, objects);
+      return objects.map(withFile);
+    });
     return built.map(({ object, file }) => ({ object: frozen(object), file, folder }));
   });
 }
@@ -42,13 +47,6 @@ function withFile(object: Manifest): Omit<Template, "folder"> {
   const { path, configuredIn } = parseAllDocuments(origin)[0]?.toJS() ?? {};
   const file = String(path ?? configuredIn ?? "").replace(/^(\.\.\/)+/, "");
   return { object: { ...object, metadata: kept }, file };
-}
-
-async function build(folder: string): Promise<Manifest[]> {
-  const yaml = await kustomize(folder);
-  const objects = parseAllDocuments(yaml).map((document) => document.toJS() as Manifest);
-  await refuseUnmatchedPatches(folder, objects);
-  return objects;
 }
 
 /** kustomize ignores a patch whose target matches nothing; we do not. */
