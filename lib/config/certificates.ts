@@ -107,10 +107,7 @@ interface PemFile {
   pem?: string;
 }
 
-/**
- * Certificates of a kind by the id of their cluster, `authority` empty where it need not be there. What is wrong goes
- * to `problems`, what ends within a month to the warnings of its cluster. @throws {DeployError} exit 4: git tracks a key.
- */
+/** Certificates of a kind by the id of their cluster, which is warned of what ends within a month. */
 export async function readPairs(
   kind: Kind,
   root: string,
@@ -143,14 +140,17 @@ export async function readPairs(
 
 /** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
 function pairProblems(kind: Kind, vars: Vars, key: PemFile, own: PemFile, ca?: PemFile): string[] {
-  const certificates = ca ? [ca, own] : [own];
-  const absent = [...certificates, key].filter(({ pem }) => pem === undefined);
-  const needed = `${kind.setting} needs it; make certificates, or put your own there`;
-  if (absent.length > 0) return absent.map(({ file }) => `${file}  cannot be read: ${needed}`);
-  const secret = privateKey(key.pem!);
+  const certificates = ca ? [ca, own] : [own], secret = privateKey(key.pem ?? "");
+  const absent =
+    `cannot be read: ${kind.setting} needs it; make certificates, or put your own there`;
   const unfit = lines([
-    ...certificates.map((one): Judged => [one, certificateProblem(one.pem!)]),
-    [key, !secret && "is not a PEM private key without a passphrase"],
+    ...certificates.map((
+      one,
+    ): Judged => [one, one.pem === undefined ? absent : certificateProblem(one.pem)]),
+    [
+      key,
+      !secret && (key.pem === undefined ? absent : "is not a PEM private key without a passphrase"),
+    ],
   ]);
   if (!secret || unfit.length > 0) return unfit;
   const [certificate] = parsed(own.pem!) as [X509Certificate];

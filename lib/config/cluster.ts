@@ -25,10 +25,7 @@ export interface FleetOptions {
   withoutSecrets?: boolean;
 }
 
-/**
- * Every cluster of `env/`: schema defaults < common.env < cluster-<id>.env < profile < SECRET_FILE < environment.
- * @throws {DeployError} exit 2 with all problems of all files; exit 4 when git tracks the secrets.
- */
+/** Every cluster of `env/`; exit 2 with all problems of all files, exit 4 when git tracks the secrets. */
 export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {
   const { root = projectPath("."), environment = Deno.env.toObject() } = options;
   const { drafts, problems } = await loadCandidates(root, environment, options.planned);
@@ -137,10 +134,7 @@ function ownKeys(id: string, vars: Vars): Vars {
   }));
 }
 
-/**
- * `X_VERSION` of every program, the tag of its image: of manifests/versions.json, the lock of the bundle that it comes
- * in, or the setting of its image. `X_SEMVER` is the same without the v, for what reads it as a number.
- */
+/** `X_VERSION` of every program (the tag of its image), and `X_SEMVER`: the same without the v, for a number. */
 export function versionsOf(settings: Vars, sources: Record<string, string>): Fact[] {
   const file = "manifests/versions.json";
   const images = Object.keys(settings).filter((name) => name.endsWith("_IMAGE"));

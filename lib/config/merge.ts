@@ -1,4 +1,5 @@
-// A cluster while it is being loaded: all layers merged and checked one setting at a time.
+// A cluster while it is being loaded, checked one setting at a time. Later layers win: defaults of the schema,
+// common.env, cluster-<id>.env, profile, SECRET_FILE, environment.
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -25,10 +26,7 @@ const FILE_ONLY = ["CLUSTER_ID", "CLUSTER_NAME", "CLUSTER_ROLE", "KUBE_CONTEXT",
   .concat("NODE_NETWORKS", "DOMAIN", "REGION", "API_HOST", "SIDECAR_ADDRESS", "CLUSTER_DOMAIN")
   .concat("GROUPS", "PAUSED", "PAUSED_UNTIL");
 
-/**
- * Every cluster of `env/` below `root` and the `planned` one, and problems as lines of `file:line  what is wrong`.
- * @throws {DeployError} exit 2 for an unknown profile, exit 4 when git tracks the secrets.
- */
+/** Every cluster of `env/` below `root` and the `planned` one; problems are lines of `file:line  what is wrong`. */
 export async function loadCandidates(
   root: string,
   environment: Record<string, string>,

@@ -12,17 +12,11 @@ export interface ServicePort {
 
 /** A way to the Services of one cluster. */
 export interface ClusterProxy {
-  /**
-   * As the global fetch, to a path of a Service. The answer may be the API server's own (503 without a ready pod).
-   * @throws {DeployError} exit 5: no API server, or 60 s of silence unless `init` has a signal of its own.
-   */
+  /** As fetch, to a path of a Service; the API server itself may answer (503: no ready pod). Exit 5: 60 s of silence. */
   fetch(service: ServicePort, path: string, init?: RequestInit): Promise<Response>;
 }
 
-/**
- * `fail`: a deploy would fail or do harm, or a cluster does not do what it should; `warn`: it works, but
- * somebody should act; `note`: worth knowing; `hidden`: cannot be looked at here.
- */
+/** `fail`: a deploy or a cluster does not do its work; `warn`: somebody should act; `hidden`: cannot be looked at. */
 export type CheckState = "ok" | "note" | "warn" | "fail" | "hidden";
 
 /** One thing that was found. */
@@ -118,7 +112,7 @@ export function findingsOf(found: Findings): Finding[] {
   return found ? [found] : [];
 }
 
-/** Of checks that look before a deploy; that ask the API server; that look by a short pod (on each node). */
+/** Of checks that look before a deploy: at this machine, by the API server, by a short pod (on each node). */
 export const BEFORE = { when: "before" } as const;
 export const BY_API = { when: "before", needs: "cluster" } as const;
 export const BY_POD = { when: "before", needs: "pods" } as const;

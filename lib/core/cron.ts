@@ -1,18 +1,14 @@
 // Cron lines: which there are, how often they come, and one of a time zone as one of UTC.
 
-const MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
-const DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-
 /** Ranges of the fields of a cron line: minute, hour, day, month, day of the week. */
 const FIELDS: [first: number, last: number, names?: string[]][] = [
   [0, 59],
   [0, 23],
   [1, 31],
-  [1, 12, MONTHS],
-  [0, 6, DAYS],
+  [1, 12, "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(" ")],
+  [0, 6, "SUN MON TUE WED THU FRI SAT".split(" ")],
 ];
 
-/** The most days that the months have. */
 const LONGEST = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /** Whether a text is a cron line of five fields whose day exists. */
@@ -46,7 +42,6 @@ function valuesOf(field: string, index: number): number[] | undefined {
   return [...found].sort((a, b) => a - b);
 }
 
-/** Whether a field leaves everything open. */
 function isFree(field: string): boolean {
   return field === "*" || field === "?";
 }
@@ -59,10 +54,7 @@ export function daysBetween(cron: string): number {
   return weekday ? 7 : 1;
 }
 
-/**
- * The line for a program that knows UTC alone, by the zone's time of winter in the year of `now`; undefined where UTC
- * cannot say it: days of the month would be other ones, or the times no product of hours and minutes.
- */
+/** The line for a program that knows UTC alone, by the winter of the zone; undefined where UTC cannot say it. */
 export function cronInUtc(cron: string, zone: string, now: Date): string | undefined {
   const first = { year: now.getUTCFullYear(), day: 1, timeZone: zone };
   const [january, july] = [1, 7].map((month) => Temporal.ZonedDateTime.from({ ...first, month }));
@@ -75,16 +67,13 @@ export function cronInUtc(cron: string, zone: string, now: Date): string | undef
   const within = times.map((time) => (time + 2 * 1440) % 1440);
   const minutes = new Set(within.map((time) => time % 60));
   const hours = new Set(within.map((time) => Math.floor(time / 60)));
-  if (minutes.size * hours.size !== times.length) return undefined;
+  if (minutes.size * hours.size !== times.length) return undefined; // no product of hours and minutes
   const [move = 0, ...others] = new Set(times.map((time) => Math.floor(time / 1440)));
-  const openDays = isFree(day) && isFree(month);
-  if (!(openDays && isFree(weekday)) && (others.length > 0 || (move !== 0 && !openDays))) {
-    return undefined;
-  }
-  const days = isFree(weekday)
-    ? weekday
-    : listed(valuesOf(weekday, 4)!.map((one) => (one + move + 7) % 7));
-  return [listed(minutes), listed(hours), day, month, days].join(" ");
+  const isDated = !isFree(day) || !isFree(month), isDaily = !isDated && isFree(weekday);
+  if (!isDaily && (others.length > 0 || move !== 0 && isDated)) return undefined;
+  const moved = valuesOf(weekday, 4)!.map((one) => (one + move + 7) % 7);
+  const weekdays = isFree(weekday) ? weekday : listed(moved);
+  return [listed(minutes), listed(hours), day, month, weekdays].join(" ");
 }
 
 function listed(numbers: Iterable<number>): string {

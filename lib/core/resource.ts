@@ -72,10 +72,7 @@ export interface Lack {
   now: unknown;
 }
 
-/**
- * What `live` does not say of `wanted`, and more list items than it has; numbers may be text. With `added` also what it
- * says beyond that; what is empty says nothing.
- */
+/** What `live` does not say of `wanted` (numbers may be text), and with `added` what it says beyond that. */
 export function lacking(live: unknown, wanted: unknown, added?: Added, path = ""): Lack[] {
   if (Array.isArray(wanted)) {
     const items = live ?? [];

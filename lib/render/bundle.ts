@@ -66,10 +66,7 @@ export function loadBundle(
   return loaded.getOrInsertComputed(`${name} ${allowMissing}`, load);
 }
 
-/**
- * The objects of a bundle, from the cache, the mirror, the network, or the Go module that has its files.
- * @throws {DeployError} exit 9 when a file is not the pinned one, exit 3 when it cannot be had.
- */
+/** The objects of a bundle; exit 9 when a file is not the pinned one, exit 3 when it cannot be had. */
 export async function readBundle(
   name: string,
   { lockFile = projectPath("manifests/upstream.lock.json"), ...rest }: Partial<BundleOptions> = {},

@@ -15,10 +15,7 @@ export interface DownloadOptions {
   curl?: string; // default: the one on PATH
 }
 
-/**
- * A download that did not come about. `unreachable`: no answer, another source may do (exit 3).
- * `refused`: an answer that is no file. `corrupt`: a file that is not the pinned one; never go on.
- */
+/** `unreachable`: no answer, another source may do; `refused`: an answer that is no file; `corrupt`: another file. */
 export class DownloadError extends DeployError {
   constructor(
     readonly reason: "unreachable" | "refused" | "corrupt",
@@ -61,10 +58,7 @@ export function remedyOf(said: string): string | undefined {
 /** Hosts that gave no answer in this run: a second wait would end the same way. */
 const deadHosts = new Set<string>();
 
-/**
- * Downloads `url` to `path`, which stays as it was unless the whole file came and its sha256 fits.
- * @throws {DownloadError} exit 3 when no host answers; exit 9 with status and first bytes of what is not the file.
- */
+/** Downloads to `path`, which stays as it was unless the file has that sha256; exit 3: no answer, 9: another file. */
 export async function download(
   url: string,
   path: string,

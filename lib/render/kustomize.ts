@@ -87,10 +87,7 @@ export function matches(object: Manifest, target: PatchTarget): boolean {
     labels.every(([key, value]) => object.metadata.labels?.[key!] === value);
 }
 
-/**
- * What `build` gives for a folder below `root`, or gave before with the same files below `root` and kubectl. It is kept
- * in `.tools` beside `root`, not in a cache: who can write there can write to the manifests, too.
- */
+/** What `build` gives for a folder, kept beside `root` while kubectl and the files below `root` are the same. */
 export async function builtOnce<T>(
   root: string,
   folder: string,
@@ -98,6 +95,7 @@ export async function builtOnce<T>(
 ): Promise<T[]> {
   const mark = await marks.getOrInsertComputed(root, () => markOf(root));
   const name = `${hashOf(relative(root, folder))}.json`;
+  // Not in a cache that others may fill: who can write there can write to the manifests, too.
   const path = join(dirname(root), ".tools", "kustomize", basename(root), name);
   const text = await readFile(path, "utf8").catch(() => "");
   // The first line says what it was built from, so there is one file per folder and never an old one.

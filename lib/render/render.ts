@@ -8,14 +8,11 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { withChecksums } from "../core/checksums.ts";
 import { isTagged } from "../core/image.ts";
 import { counted } from "../core/short_list.ts";
-import { frozen, type Manifest } from "../core/object.ts";
+import { frozen, type Manifest, walk } from "../core/object.ts";
 import { substitute } from "./substitute.ts";
 import { type Template, templatesIn } from "./kustomize.ts";
 
-/**
- * The objects of `manifests/<component>/<role>`, or of `manifests/<component>` when that is a kustomization, and `add`.
- * Pods that read a ConfigMap or Secret of them carry its checksum. @throws {DeployError} exit 2 with every problem.
- */
+/** The objects of `manifests/<component>[/<role>]` for a cluster, and `add`; exit 2 with every problem at once. */
 export async function render(
   component: string,
   cluster: Cluster,
@@ -23,37 +20,35 @@ export async function render(
 ): Promise<Manifest[]> {
   const plain = join(root, component);
   const folder = existsSync(join(plain, "kustomization.yaml")) ? plain : join(plain, cluster.role);
-  const templates = await templatesIn(root, folder), problems: string[] = [];
+  const templates = await templatesIn(root, folder);
   asked.getOrInsertComputed(cluster, () => new Map()).set(folder, templates);
-  const objects = templates.map((template) => substitute(template, cluster.vars, problems));
-  if (problems.length > 0) throw unrendered(component, cluster, problems);
-  const whole = [...objects, ...add];
+  const whole = [...filledIn(component, cluster, templates), ...add];
   refuseDuplicates(whole);
   return rewriteImages(withChecksums(whole), cluster);
 }
 
-function unrendered(what: string, cluster: Cluster, problems: string[]): DeployError {
-  const count = counted(problems.length, "problem");
-  return new DeployError(`Cannot render ${what} for ${cluster.id}: ${count}`, {
+function filledIn(
+  what: string,
+  { id, vars }: Cluster,
+  templates: Pick<Template, "object" | "file">[],
+  computed: Vars = {},
+): Manifest[] {
+  const problems: string[] = [], values = { ...vars, ...computed };
+  const objects = templates.map((template) => substitute(template, values, problems));
+  if (problems.length === 0) return objects;
+  throw new DeployError(`Cannot render ${what} for ${id}: ${counted(problems.length, "problem")}`, {
     exitCode: ExitCode.config,
     where: problems,
-    fix:
-      `name it in env/schema.json, and set it in env/common.env or env/cluster-${cluster.id}.env; ` +
+    fix: `name it in env/schema.json, and set it in env/common.env or env/cluster-${id}.env; ` +
       "a version in manifests/versions.json",
   });
 }
 
-/**
- * The object of a file below manifests/ that is in no kustomization: not every cluster has it, or code computes values
- * for it, beside the settings. @throws {DeployError} exit 2 with every problem.
- */
+/** The object of a file below manifests/ that is in no kustomization, with settings and `computed` values. */
 export function renderFile(path: string, cluster: Cluster, computed: Vars = {}): Manifest {
   const read = () => readFileSync(projectPath(join("manifests", path)), "utf8");
   const object = files.getOrInsertComputed(path, () => frozen(parse(read()) as Manifest));
-  const problems: string[] = [];
-  const result = substitute({ object, file: path }, { ...cluster.vars, ...computed }, problems);
-  if (problems.length > 0) throw unrendered(path, cluster, problems);
-  return result;
+  return filledIn(path, cluster, [{ object, file: path }], computed)[0]!;
 }
 
 // They are the same for every cluster.
@@ -82,27 +77,19 @@ export function rewriteImages(objects: Manifest[], cluster: Cluster): Manifest[]
     const digest = digests?.get(image.replace(FLAG, ""));
     return digest ? `${image}@${digest}` : image;
   };
-  const visit = (node: unknown): unknown => {
-    if (typeof node === "string") return rewritten(node);
-    if (Array.isArray(node)) return node.map(visit);
-    if (typeof node !== "object" || node === null) return node;
-    return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, visit(value)]));
-  };
-  return objects.map((object) => visit(object) as Manifest);
+  const visit = (_: string, value: unknown) => typeof value === "string" ? rewritten(value) : value;
+  return JSON.parse(JSON.stringify(objects), visit);
 }
 
 /** The images of a cluster's objects that have a tag and no digest, also those in arguments; each once. */
 export function imagesIn(objects: Manifest[], cluster: Cluster): string[] {
   const registry = text(cluster, "IMAGE_REGISTRY"), found = new Set<string>();
-  const isImage = (key: string, value: string) =>
-    key === "image" || PUBLIC_IMAGE.test(value) ||
-    registry !== "" && value.replace(FLAG, "").startsWith(`${registry}/`);
-  const visit = (node: unknown, key = "") => {
-    if (typeof node === "string") {
-      const image = node.replace(FLAG, "");
-      if (isImage(key, node) && isTagged(image)) found.add(image);
-    } else for (const [key, value] of Object.entries(node ?? {})) visit(value, key);
-  };
-  visit(objects);
+  walk(objects, (value, key) => {
+    if (typeof value !== "string") return;
+    const image = value.replace(FLAG, "");
+    const isImage = key === "image" || PUBLIC_IMAGE.test(value) ||
+      registry !== "" && image.startsWith(`${registry}/`);
+    if (isImage && isTagged(image)) found.add(image);
+  });
   return [...found].sort();
 }

@@ -3,6 +3,7 @@ import type { Vars } from "../core/cluster.ts";
 import { nearest } from "../core/nearest.ts";
 import {
   idOf,
+  isObject,
   type Manifest,
   type Path,
   SUBSTITUTE_ANNOTATION,
@@ -30,9 +31,8 @@ export interface Place {
 }
 
 /**
- * A template's object with every `${NAME}` of its values replaced; a value that is one variable takes its type, and
- * `$${NAME}` stays as `${NAME}`. An argument with `${NAME?}` falls away while NAME is empty or false, so that a program
- * keeps its words until a site sets it; true leaves no text. What is wrong is added to `problems`, one line each.
+ * A template's object with every `${NAME}` of its values replaced; `$${NAME}` stays. An argument with `${NAME?}` falls
+ * away while NAME is empty or false, so that a program keeps its words until a site sets it; true leaves no text.
  */
 export function substitute(
   { object, file }: Pick<Template, "object" | "file">,
@@ -96,7 +96,7 @@ function find(node: unknown, keys: Path, path: string): Place[] {
   if (Array.isArray(node)) {
     return node.flatMap((item, index) => find(item, [...keys, index], `${path}[${index}]`));
   }
-  if (typeof node !== "object" || node === null) return [];
+  if (!isObject(node)) return [];
   return Object.entries(node).flatMap(([key, value]) => {
     const below = path ? `${path}.${key}` : key;
     const own = { keys: [...keys, key], path: below, text: key, isKey: true };
