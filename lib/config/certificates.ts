@@ -140,17 +140,15 @@ export async function readPairs(
 
 /** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */
 function pairProblems(kind: Kind, vars: Vars, key: PemFile, own: PemFile, ca?: PemFile): string[] {
-  const certificates = ca ? [ca, own] : [own], secret = privateKey(key.pem ?? "");
-  const absent =
-    `cannot be read: ${kind.setting} needs it; make certificates, or put your own there`;
+  const all = ca ? [ca, own, key] : [own, key];
+  const absent = all.filter(({ pem }) => pem === undefined);
+  const needed = `${kind.setting} needs it; make certificates, or put your own there`;
+  if (absent.length > 0) return absent.map(({ file }) => `${file}  cannot be read: ${needed}`);
+  const secret = privateKey(key.pem!);
   const unfit = lines([
-    ...certificates.map((
-      one,
-    ): Judged => [one, one.pem === undefined ? absent : certificateProblem(one.pem)]),
-    [
-      key,
-      !secret && (key.pem === undefined ? absent : "is not a PEM private key without a passphrase"),
-    ],
+    [ca, ca && certificateProblem(ca.pem!)],
+    [own, certificateProblem(own.pem!)],
+    [key, !secret && "is not a PEM private key without a passphrase"],
   ]);
   if (!secret || unfit.length > 0) return unfit;
   const [certificate] = parsed(own.pem!) as [X509Certificate];
