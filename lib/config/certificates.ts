@@ -14,9 +14,9 @@ export async function readAuthorities(
   problems: string[],
 ): Promise<Map<string, string>> {
   const read = new Map<string, string>();
-  for (const { vars, sources, bad } of drafts) {
+  for (const { vars, sources } of drafts) {
+    if (!vars.S3_CA_FILE) continue;
     const path = String(vars.S3_CA_FILE);
-    if (path === "" || bad.has("S3_CA_FILE")) continue;
     const pem = read.get(path) ?? await textOf(resolve(root, path));
     if (pem !== undefined) read.set(path, pem);
     const problem = pem === undefined
@@ -116,7 +116,8 @@ export async function readPairs(
 ): Promise<Map<string, Identity>> {
   const pairs = new Map<string, Identity>();
   for (const { id, vars, warnings } of drafts) {
-    if (vars[kind.setting] !== true) continue;
+    const needed = [kind.folder, "CLUSTER_NAME", "CLUSTER_ROLE", "DOMAIN"];
+    if (!vars[kind.setting] || needed.some((name) => !(name in vars))) continue;
     const names = [`${id}.key`, `${id}.crt`, ...kind.signed ? ["ca.crt"] : []];
     const files = names.map(async (name): Promise<PemFile> => {
       const path = resolve(root, String(vars[kind.folder]), name);

@@ -37,7 +37,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   }
   problems.push(...fleetProblems(drafts));
   const authorities = await readAuthorities(root, drafts, problems);
-  const pinned = drafts.find(({ bad }) => !bad.has("IMAGE_PINS_FILE"))?.vars.IMAGE_PINS_FILE;
+  const pinned = drafts.find(({ vars }) => "IMAGE_PINS_FILE" in vars)?.vars.IMAGE_PINS_FILE;
   const digests = pinned ? await readPins(root, String(pinned), problems) : undefined;
   const identities = await readPairs(MUTUAL, root, drafts, problems);
   const doors = await readPairs(DOORS, root, drafts, problems);
@@ -75,7 +75,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
 function refusal(problems: string[], drafts: Candidate[]): DeployError {
   // What is wrong in a shared file is found once for each cluster.
   const where = [...new Set(problems)];
-  const unfilled = drafts.find(({ missing }) => missing.size > 0);
+  const unfilled = drafts.find(({ vars, missing }) => missing.size > 0 && vars.SECRET_FILE);
   return new DeployError(`Cannot load the clusters of env: ${counted(where.length, "problem")}`, {
     exitCode: ExitCode.config,
     where,

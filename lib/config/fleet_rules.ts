@@ -16,7 +16,7 @@ export function fleetProblems(drafts: Candidate[]): string[] {
 
 function repeated(drafts: Candidate[]): string[] {
   return Object.entries(rules.unique).flatMap(([name, because]) => {
-    const known = drafts.filter(({ bad }) => !bad.has(name));
+    const known = drafts.filter(({ vars }) => name in vars);
     return known.flatMap(({ vars, sources }) => {
       const first = known.find((other) => other.vars[name] === vars[name])!;
       if (first.vars === vars) return [];
@@ -28,9 +28,9 @@ function repeated(drafts: Candidate[]): string[] {
 
 /** Clusters behind one API_HOST, of which the guard could not tell one from the other. */
 function sharedServers(drafts: Candidate[]): string[] {
-  const known = drafts.filter(({ bad, vars }) =>
+  const known = drafts.filter(({ vars }) =>
     // The demo makes its own kubeconfig, with ports that are free.
-    !bad.has("API_HOST") && !bad.has("NODE_IP") && vars.SIMULATED_NODES !== true
+    "API_HOST" in vars && "NODE_IP" in vars && !vars.SIMULATED_NODES
   );
   const serverOf = ({ vars }: Candidate) => String(vars.API_HOST || vars.NODE_IP).toLowerCase();
   return known.filter(({ vars }) => vars.API_HOST !== "").flatMap((draft) => {
@@ -55,8 +55,8 @@ export function sidecarOf({ SIDECAR_ADDRESS, NODE_IP, SIDECAR_NODE_PORT }: Vars)
 }
 
 function sharedSidecars(drafts: Candidate[]): string[] {
-  const known = drafts.filter(({ bad, vars }) =>
-    vars.CLUSTER_ROLE === "edge" && !bad.has("SIDECAR_ADDRESS") && !bad.has("SIDECAR_NODE_PORT")
+  const known = drafts.filter(({ vars }) =>
+    vars.CLUSTER_ROLE === "edge" && "SIDECAR_ADDRESS" in vars && "SIDECAR_NODE_PORT" in vars
   );
   return known.filter(({ vars }) => vars.SIDECAR_ADDRESS !== "").flatMap((draft) => {
     const { sources, vars } = draft;
@@ -72,7 +72,7 @@ function sharedSidecars(drafts: Candidate[]): string[] {
 /** Settings that have one value in the whole fleet. */
 function unequalProblems(drafts: Candidate[]): string[] {
   return Object.entries(rules.equal).flatMap(([name, because]) => {
-    const [first, ...others] = drafts.filter(({ bad }) => !bad.has(name));
+    const [first, ...others] = drafts.filter(({ vars }) => name in vars);
     const other = others.find(({ vars }) => vars[name] !== first?.vars[name]);
     if (!first || !other) return [];
     // The one to look at is the one that somebody wrote.
@@ -85,7 +85,7 @@ function unequalProblems(drafts: Candidate[]): string[] {
 function centralProblem(drafts: Candidate[]): string[] {
   const centrals = drafts.filter(({ vars }) => vars.CLUSTER_ROLE === "central");
   // A role that cannot be read may be the missing one.
-  const unsure = drafts.some(({ bad }) => bad.has("CLUSTER_ROLE"));
+  const unsure = drafts.some(({ vars }) => !vars.CLUSTER_ROLE);
   if (centrals.length === 1 || drafts.length === 0 || (centrals.length === 0 && unsure)) return [];
   const found = centrals.map(({ sources }) => sources.CLUSTER_ROLE);
   const state = found.length === 0

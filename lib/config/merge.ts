@@ -12,10 +12,9 @@ import type { Vars } from "../core/cluster.ts";
 export interface Candidate {
   id: string;
   file: string; // as shown to people
+  /** Settings that have a right value; rules about others wait until they have. */
   vars: Vars;
   sources: Record<string, string>;
-  /** Settings whose value is missing or wrong; rules about them wait until they are right. */
-  bad: Set<string>;
   /** Secrets that nobody gave, with the line for people that says so. */
   missing: Map<string, string>;
   warnings: string[];
@@ -100,7 +99,7 @@ function environmentValues(
 function check(
   given: Map<string, Given>,
   [common, own, secrets]: string[],
-): Pick<Candidate, "vars" | "sources" | "bad" | "missing"> & { problems: string[] } {
+): Pick<Candidate, "vars" | "sources" | "missing"> & { problems: string[] } {
   const texts = Object.fromEntries([...given].map(([name, { value }]) => [name, value]));
   const { vars, findings } = validate(texts);
   // Where a setting that nobody gave should be written.
@@ -111,7 +110,6 @@ function check(
   return {
     vars,
     sources: Object.fromEntries(Object.keys(vars).map((name) => [name, source(name)])),
-    bad: new Set(findings.map(({ name }) => name)),
     missing: new Map(findings.filter(isLack).map((finding) => [finding.name, line(finding)])),
     problems: findings.filter((finding) => !isLack(finding)).map(line),
   };

@@ -108,29 +108,28 @@ function judged(name: string, text: string): { value: Vars[string]; error?: Erro
   return { value: given.value, error: judge.errors?.[0] };
 }
 
-/** Checks texts against the schema; gives typed values with defaults, and one finding a setting. */
+/** Checks texts against the schema; gives the right values with defaults, and one finding a setting. */
 export function validate(texts: Record<string, string>): { vars: Vars; findings: Violation[] } {
   const vars: Vars = {}, findings: Violation[] = [];
   for (const [name, setting] of Object.entries(SETTINGS)) {
     const text = texts[name];
     if (!text) {
-      if (setting.default !== undefined) vars[name] = setting.default;
       const state = `${name} is ${text === "" ? "empty, and empty means missing" : "missing"}`;
       const missing = schema.required.includes(name);
       if (missing) findings.push({ name, text: `${state}: ${setting.description}`, missing });
       // CI failed to pass it on; it must not become a public default.
       else if (text === "" && isSecret(name) && setting.default) {
         findings.push({ name, text: state });
-      }
+      } else vars[name] = setting.default!;
       continue;
     }
     const { value, error } = judged(name, text);
-    vars[name] = value;
     const unfit = strangeness(setting, text) ??
       (error && `expected ${expectation(setting, error)}`);
     const beyond = unfit ? undefined : outOfBounds(setting, text);
     if (unfit) findings.push({ name, text: `${subjectOf(name, text)}: ${unfit}` });
-    if (beyond) findings.push({ name, text: `${name} is ${text}: ${beyond}` });
+    else if (beyond) findings.push({ name, text: `${name} is ${text}: ${beyond}` });
+    else vars[name] = value;
   }
   return { vars, findings };
 }

@@ -70,21 +70,15 @@ async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Prom
   for (const parent of parents) await refuseUnmatchedPatches(parent, objects);
 }
 
-/** What the patch of a kustomization is for. */
-export type PatchTarget = Partial<
-  Record<"group" | "version" | "kind" | "name" | "namespace" | "labelSelector", string>
->;
+/** What the patch of a kustomization is for, by the fields that ours have. */
+export type PatchTarget = Partial<Record<"kind" | "name" | "namespace", string>>;
 
 /** Whether a patch with this target is for the object. */
-export function matches(object: Manifest, target: PatchTarget): boolean {
-  const [version, group] = object.apiVersion.split("/").reverse();
-  const same = (wanted: string | undefined, actual = "") =>
+export function matches({ kind, metadata }: Manifest, target: PatchTarget): boolean {
+  const isSame = (wanted: string | undefined, actual = "") =>
     wanted === undefined || new RegExp(`^(${wanted})$`).test(actual);
-  const labels = target.labelSelector?.split(",").map((pair) => pair.split("=")) ?? [];
-  return same(target.group, group) && same(target.version, version) &&
-    same(target.kind, object.kind) && same(target.name, object.metadata.name) &&
-    same(target.namespace, object.metadata.namespace) &&
-    labels.every(([key, value]) => object.metadata.labels?.[key!] === value);
+  return isSame(target.kind, kind) && isSame(target.name, metadata.name) &&
+    isSame(target.namespace, metadata.namespace);
 }
 
 /** What `build` gives for a folder, kept beside `root` while kubectl and the files below `root` are the same. */

@@ -89,7 +89,6 @@ function found(change: Vars): { problems: string[]; warnings: string[] } {
   return clusterProblems({
     ...about,
     vars: { ...vars, ...change },
-    bad: new Set(),
     missing: new Map(),
   });
 }
