@@ -16,11 +16,10 @@ export interface Given {
   source: string;
 }
 
-/** A file by its path for people: what it sets, and what is wrong with it, in lines that never repeat a value. */
+/** A file by its path for people, and what it sets. */
 export interface Layer {
   file: string;
   entries: Map<string, Given>;
-  problems: string[];
   warnings: string[];
 }
 
@@ -49,29 +48,30 @@ export async function clusterFiles(dir: string): Promise<{ ids: string[]; strang
 export async function readLayer(
   root: string,
   path: string,
+  problems: string[],
   { secrets = false, text }: { secrets?: boolean; text?: string } = {},
 ): Promise<Layer> {
-  const layer: Layer = { file: shown(root, path), entries: new Map(), problems: [], warnings: [] };
-  const source = text ?? await readText(path, layer);
+  const layer: Layer = { file: shown(root, path), entries: new Map(), warnings: [] };
+  const source = text ?? await readText(path, layer.file, problems);
   if (source === undefined) return layer;
-  const { entries, problems } = parseEnv(source, layer.file, isSecret);
-  layer.problems.push(...problems);
-  for (const [name, given] of entries) {
+  const read = parseEnv(source, layer.file, isSecret);
+  problems.push(...read.problems);
+  for (const [name, given] of read.entries) {
     const where = `${given.source}  ${name}`;
     if (RETIRED.includes(name)) {
       layer.warnings.push(`${where} is used no longer: remove it`);
     } else if (!(name in SETTINGS)) {
       const guess = nearest(name, Object.keys(SETTINGS));
-      layer.problems.push(`${where} is not a known name${guess ? `: did you mean ${guess}?` : ""}`);
+      problems.push(`${where} is not a known name${guess ? `: did you mean ${guess}?` : ""}`);
     } else if (isSecret(name) && !secrets) {
-      layer.problems.push(`${where} is a secret: move it to SECRET_FILE, out of git`);
+      problems.push(`${where} is a secret: move it to SECRET_FILE, out of git`);
     } else layer.entries.set(name, given);
   }
   if (secrets) await guardSecretFile(path, layer.file, layer.warnings);
   return layer;
 }
 
-async function readText(path: string, { file, problems }: Layer): Promise<string | undefined> {
+async function readText(path: string, file: string, problems: string[]) {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
   } catch (error) {
@@ -85,12 +85,12 @@ async function readText(path: string, { file, problems }: Layer): Promise<string
 // Names are upper case, so that a stray line of a secret is never taken (and printed) as a name.
 const ASSIGNMENT = /^\s*([A-Z][A-Z0-9_]*)=\s*(.*)$/;
 
-/** The `NAME=value` lines of a text as dotenv reads them; what it would lose or alter in silence is a problem. */
+/** The `NAME=value` lines of a text as dotenv reads them; problems are what it would lose, without any value. */
 export function parseEnv(
   text: string,
   file: string,
   isSecret: (name: string) => boolean,
-): Pick<Layer, "entries" | "problems"> {
+): { entries: Map<string, Given>; problems: string[] } {
   const lines = text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n").split("\n");
   const entries = new Map<string, Given>(), problems: string[] = [];
   for (let at = 0; at < lines.length; at++) {

@@ -39,11 +39,7 @@ export async function loadCandidates(
   // Each file is read once.
   const known = new Map<string, Promise<Layer>>();
   const read = (path: string, options?: { secrets?: boolean; text?: string }) =>
-    known.getOrInsertComputed(path, async () => {
-      const layer = await readLayer(root, path, options);
-      problems.push(...layer.problems);
-      return layer;
-    });
+    known.getOrInsertComputed(path, () => readLayer(root, path, problems, options));
   const common = await read(resolve(dir, "common.env"));
   const profiles = [];
   if (environment.PROFILE) profiles.push(await read(await profilePath(root, environment.PROFILE)));
@@ -58,8 +54,7 @@ export async function loadCandidates(
       String(SETTINGS.SECRET_FILE!.default);
     const secrets = await read(resolve(root, secretPath), { secrets: true });
     const given = new Map([...files, ...secrets.entries, ...overrides]);
-    const { problems: found, ...checked } = check(given, [common.file, own.file, secrets.file]);
-    problems.push(...found);
+    const checked = check(given, [common.file, own.file, secrets.file], problems);
     const warnings = [...layers, secrets].flatMap(({ warnings }) => warnings);
     drafts.push({ id, file: own.file, warnings, ...checked });
   }
@@ -99,7 +94,8 @@ function environmentValues(
 function check(
   given: Map<string, Given>,
   [common, own, secrets]: string[],
-): Pick<Candidate, "vars" | "sources" | "missing"> & { problems: string[] } {
+  problems: string[],
+): Pick<Candidate, "vars" | "sources" | "missing"> {
   const texts = Object.fromEntries([...given].map(([name, { value }]) => [name, value]));
   const { vars, findings } = validate(texts);
   // Where a setting that nobody gave should be written.
@@ -107,10 +103,10 @@ function check(
   const source = (name: string) => texts[name] ? given.get(name)!.source : "default";
   const line = ({ name, text }: Violation) => `${given.get(name)?.source ?? home(name)}  ${text}`;
   const isLack = ({ name, missing }: Violation) => missing && isSecret(name);
+  problems.push(...findings.filter((finding) => !isLack(finding)).map(line));
   return {
     vars,
     sources: Object.fromEntries(Object.keys(vars).map((name) => [name, source(name)])),
     missing: new Map(findings.filter(isLack).map((finding) => [finding.name, line(finding)])),
-    problems: findings.filter((finding) => !isLack(finding)).map(line),
   };
 }

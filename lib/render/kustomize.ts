@@ -108,6 +108,6 @@ async function markOf(root: string): Promise<string> {
   const entries = readdirSync(root, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name)).sort();
-  const texts = files.map((file) => readFileSync(file, "utf8"));
-  return hashOf([FORM, await kubectlMark(), files.map((file) => relative(root, file)), texts]);
+  const texts = files.map((file) => [relative(root, file), readFileSync(file, "utf8")]);
+  return hashOf([FORM, await kubectlMark(), texts]);
 }
