@@ -82,8 +82,10 @@ async function readText(path: string, file: string, problems: string[]) {
   }
 }
 
-// Names are upper case, so that a stray line of a secret is never taken (and printed) as a name.
-const ASSIGNMENT = /^\s*([A-Z][A-Z0-9_]*)=\s*(.*)$/;
+// Names are upper case, so that a stray line of a secret is never taken (and printed) as a name. A value in quotes may
+// go on over lines; any other line matches without a name.
+const ENTRY =
+  /^[^\S\n]*(?<name>[A-Z][A-Z0-9_]*)=[^\S\n]*(?<raw>(?<quote>['"`])[^]*?\k<quote>.*|(?!['"`]|[^\S\n]).*)$|^.*$/gm;
 
 /** The `NAME=value` lines of a text as dotenv reads them; problems are what it would lose, without any value. */
 export function parseEnv(
@@ -91,41 +93,26 @@ export function parseEnv(
   file: string,
   isSecret: (name: string) => boolean,
 ): { entries: Map<string, Given>; problems: string[] } {
-  const lines = text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n").split("\n");
   const entries = new Map<string, Given>(), problems: string[] = [];
-  for (let at = 0; at < lines.length; at++) {
-    const source = `${file}:${at + 1}`;
+  const lines = text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n");
+  for (const { 0: line, groups, index } of lines.matchAll(ENTRY)) {
+    const { name, raw = "", quote } = groups!;
+    if (/^\s*(#|$)/.test(line)) continue;
+    const source = `${file}:${lines.slice(0, index).split("\n").length}`;
     const report = (problem: string) => problems.push(`${source}  ${problem}`);
-    if (/^\s*(#|$)/.test(lines[at]!)) continue;
-    const [, name, start] = ASSIGNMENT.exec(lines[at]!) ?? [];
-    if (name === undefined || start === undefined) {
-      report("expected NAME=value, with a name of A-Z, 0-9 and _");
+    if (!name) {
+      const [, open] = /^\s*([A-Z][A-Z0-9_]*)=/.exec(line) ?? [];
+      if (open) report(`${open} has an opening quote without a closing one`);
+      else report("expected NAME=value, with a name of A-Z, 0-9 and _");
       continue;
     }
-    const quoted = /^['"`]/.test(start);
-    let raw = start.trimEnd();
-    if (quoted) {
-      const end = lastLineOfQuote(lines, at, start);
-      if (end < 0) {
-        report(`${name} has an opening quote without a closing one`);
-        continue;
-      }
-      raw = [start, ...lines.slice(at + 1, end + 1)].join("\n");
-      at = end;
-    }
-    const problem = quoted ? quotedProblem(raw) : bareProblem(raw, isSecret(name));
+    const problem = quote ? quotedProblem(raw) : bareProblem(raw, isSecret(name));
     const first = entries.get(name)?.source.slice(file.length + 1);
     if (first) report(`${name} is set twice: first in line ${first}`);
     else if (problem) report(`${name} ${problem}`);
     else entries.set(name, { value: parse(`${name}=${raw}`)[name] ?? "", source });
   }
   return { entries, problems };
-}
-
-function lastLineOfQuote(lines: string[], at: number, start: string): number {
-  const quote = start[0]!;
-  if (start.indexOf(quote, 1) > 0) return at;
-  return lines.findIndex((line, index) => index > at && line.includes(quote));
 }
 
 function quotedProblem(raw: string): string | undefined {
