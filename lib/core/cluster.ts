@@ -25,15 +25,11 @@ export function pauseWords({ reason, until }: Pause): string {
   return `paused until ${until} (${reason})`;
 }
 
-/** What a cluster's ingress shows of itself; both PEM. */
-export interface DoorCertificate {
+/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
+export interface Identity {
+  authority: string;
   certificate: string;
   key: string;
-}
-
-/** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
-export interface Identity extends DoorCertificate {
-  authority: string;
 }
 
 /** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
@@ -58,7 +54,7 @@ export interface Cluster {
   /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
   grpcIdentity?: Identity;
   /** What INGRESS_TLS_DIR holds for it; only with INGRESS_TLS. */
-  doorCertificate?: DoorCertificate;
+  doorCertificate?: Omit<Identity, "authority">;
   /** Accepted, but worth telling. */
   warnings: string[];
   /** Secrets that nobody gave; only where the fleet was loaded without need of them. */

@@ -13,7 +13,7 @@ import {
 } from "kubernetes-models/rbac.authorization.k8s.io/v1";
 import { ConfigMap, Namespace, Secret, Service, ServiceAccount } from "kubernetes-models/v1";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
-import type { Cluster, DoorCertificate } from "../../lib/core/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { findingsOf } from "../../lib/core/check.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { render } from "../../lib/render/render.ts";
@@ -198,7 +198,10 @@ const LOGIN = { "nginx.ingress.kubernetes.io/auth-type": "basic" };
 const OBJECTS = [door("grafana"), door("opensearch", LOGIN), door("thanos")];
 
 /** What the check Doors finds and says of OBJECTS, where the ports of this machine are the ingress. */
-async function told(more: Partial<Cluster["vars"]>, pair?: DoorCertificate): Promise<string[]> {
+async function told(
+  more: Partial<Cluster["vars"]>,
+  pair?: Cluster["doorCertificate"],
+): Promise<string[]> {
   const cluster = await fixtureCluster("197");
   const vars = { ...cluster.vars, NODE_IP: "127.0.0.1", ...more } as Cluster["vars"];
   const subject = subjectWith({ ...cluster, vars, doorCertificate: pair }, { objects: OBJECTS });
