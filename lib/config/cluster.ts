@@ -94,7 +94,6 @@ function pauseIn({ PAUSED, PAUSED_UNTIL, TIMEZONE }: Vars): Cluster["pause"] {
 /** A name for manifests and code, its value, and who gave it. */
 type Fact = [name: string, value: string | number | boolean, source: string];
 
-/** Adds what is computed of its settings, and the versions of programs. */
 function complete({ id, vars, sources, missing }: Candidate, centralDoor: string, s3Ca = ""): void {
   const computed: Vars = vars.S3_KEY_PER_CLUSTER && missing.size === 0 ? ownKeys(id, vars) : {};
   Object.assign(computed, {

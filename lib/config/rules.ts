@@ -1,5 +1,4 @@
-// What a schema cannot say: settings of one cluster that must fit each other. What patterns and
-// amounts can say of them stands in env/rules.json.
+// Settings of one cluster that must fit each other; what patterns and amounts can say of it is in env/rules.json.
 import rules from "../../env/rules.json" with { type: "json" };
 import { isCase, type Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
@@ -9,7 +8,6 @@ import { isEverywhere } from "../core/network.ts";
 import { isOlder } from "../core/version.ts";
 import { isSecret, measureOf, SETTINGS } from "./schema.ts";
 
-/** Values are texts, as written or by default. */
 interface Rule {
   names: string[];
   broken: (values: Record<string, string>) => boolean;
@@ -26,7 +24,6 @@ interface Row {
   because: string;
 }
 
-/** Names of settings that match. */
 function named(pattern: RegExp): string[] {
   return Object.keys(SETTINGS).filter((name) => pattern.test(name));
 }
@@ -138,7 +135,6 @@ function ruleOf({ when, amounts, because }: Row): Rule {
   return { names, broken, because };
 }
 
-/** One rule for each pair of settings that match. */
 function allDifferent(pattern: RegExp, because: string): Rule[] {
   return named(pattern).flatMap((one, index, all) =>
     all.slice(index + 1).map((other) => (

@@ -143,7 +143,6 @@ function hiddenIn(text: string): string | undefined {
   return found && `U+${found.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}`;
 }
 
-/** Why a text is no value of any kind. */
 function strangeness(setting: Setting, text: string): string | undefined {
   const hidden = hiddenIn(text);
   if (hidden) return `holds a character that nobody sees (${hidden}): type it again`;

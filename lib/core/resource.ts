@@ -1,5 +1,4 @@
-// What a step wants beside Kubernetes objects: a bucket, a user, a document. A deploy puts what a look does not find
-// as wanted, plan and drift print what it saw.
+// What a step wants beside Kubernetes objects (a bucket, a user, a document), looked at by plan, drift and deploy.
 import type { Cluster } from "./cluster.ts";
 import { hashOf } from "./hash.ts";
 import { isFields } from "./object.ts";

@@ -12,7 +12,6 @@ import { cacheDir, replaceFile } from "../io/files.ts";
 import { Report } from "../io/report.ts";
 import { download, DownloadError, remedyOf } from "./download.ts";
 
-/** One file of a release. */
 interface PinnedFile {
   url: string;
   bytes: number;
@@ -164,7 +163,6 @@ function pathOf({ sha256 }: PinnedFile): string {
   return join(cacheDir(), "bundles", `${sha256}.yaml`);
 }
 
-/** Its place in UPSTREAM_MIRROR. */
 function inMirror({ url }: PinnedFile): string {
   return url.replace("https://", "");
 }

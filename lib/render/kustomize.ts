@@ -73,12 +73,12 @@ async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Prom
 /** What the patch of a kustomization is for, by the fields that ours have. */
 export type PatchTarget = Partial<Record<"kind" | "name" | "namespace", string>>;
 
-/** Whether a patch with this target is for the object. */
+/** Whether a patch with this target is for the object; never for a field that ours do not have. */
 export function matches({ kind, metadata }: Manifest, target: PatchTarget): boolean {
-  const isSame = (wanted: string | undefined, actual = "") =>
-    wanted === undefined || new RegExp(`^(${wanted})$`).test(actual);
-  return isSame(target.kind, kind) && isSame(target.name, metadata.name) &&
-    isSame(target.namespace, metadata.namespace);
+  const { name, namespace = "" } = metadata, actual: PatchTarget = { kind, name, namespace };
+  return Object.entries(target).every(([field, wanted]) =>
+    new RegExp(`^(${wanted ?? ".*"})$`).test(`${actual[field as keyof PatchTarget]}`)
+  );
 }
 
 /** What `build` gives for a folder, kept beside `root` while kubectl and the files below `root` are the same. */
