@@ -2,27 +2,18 @@
 // silenced. Changes nothing.
 import "../needs.ts";
 import { type Choice, choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import { type Cluster, isPaused } from "../../lib/core/cluster.ts";
+import { isPaused } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
 import { print, printJson, table } from "../../lib/io/report.ts";
 import { counting, type Firing, firingOf, isHeard } from "./centre/alerts.ts";
-import {
-  type Ask,
-  atCentre,
-  heard,
-  jsonOf,
-  tellUnsaid,
-  type Unsaid,
-  valuesOf,
-} from "./centre/way.ts";
+import { type Ask, atCentre, jsonOf, Questions, tellUnsaid } from "./centre/way.ts";
 
 const FLAGS = { json: "as JSON on stdout (docs/schema/alerts.json)" };
 
-/** What fires about some clusters. */
+/** What fires about some clusters, and ids of those of which nobody can see it, for no heartbeat arrives. */
 export interface Alarm {
   firing: Firing[];
-  /** Ids of those whose heartbeat does not arrive: nobody can see their alerts. */
   unseen: string[];
   /** As `unseen`, but of those that are paused, which is no trouble. */
   paused: string[];
@@ -44,17 +35,20 @@ export async function alarmOf(
   { fleet, ...chosen }: Pick<Choice, "clusters" | "paused" | "fleet">,
 ): Promise<Alarm> {
   const clusters = [...chosen.clusters, ...chosen.paused];
-  const unsaid: Unsaid[] = [];
+  const centre = new Questions(ask, fleet);
   // Of whom some is missing no heartbeat arrives.
-  const counted = await heard(valuesOf(ask, counting()), "alerts", unsaid);
-  const firing = await firingOf(ask, counted, fleet, unsaid);
-  tellUnsaid(unsaid);
-  const unheard = clusters.filter((one) => !isHeard(one, counted));
-  const ids = (those: Cluster[]) => those.map(({ id }) => id);
+  const counted = await centre.values("alerts", counting());
+  if (!counted) throw centre.unsaid[0]!.error;
+  const firing = await firingOf(centre, counted);
+  tellUnsaid(centre.unsaid);
+  const { paused = [], unseen = [] } = Object.groupBy(
+    clusters.filter((one) => !isHeard(one, counted)),
+    (one) => isPaused(one) ? "paused" : "unseen",
+  );
   return {
     firing: firing.filter(({ cluster }) => clusters.some(({ id }) => id === cluster)),
-    unseen: ids(unheard.filter((one) => !isPaused(one))),
-    paused: ids(unheard.filter(isPaused)),
+    unseen: unseen.map(({ id }) => id),
+    paused: paused.map(({ id }) => id),
   };
 }
 

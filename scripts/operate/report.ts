@@ -12,73 +12,57 @@ import { replaceFile } from "../../lib/io/files.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { runbooksOf } from "../components/prometheus/runbooks.ts";
 import { STEPS } from "../steps.ts";
-import { atCentre, jsonOf } from "./centre/way.ts";
+import { atCentre, centralOf, jsonOf } from "./centre/way.ts";
 import { reportPage } from "./report/page.ts";
-import {
-  askFor,
-  exitCodeOfReport,
-  type FleetReport,
-  reportOf,
-  type Sources,
-} from "./report/value.ts";
+import * as value from "./report/value.ts";
 
+const USAGE = "report.ts CLUSTER... | GROUP... | edges | all";
 const FLAGS = {
   "into=FOLDER": "where it is kept, and the last one is looked for; default: report",
 };
 
 if (import.meta.main) {
-  await command(
-    "report.ts CLUSTER... | GROUP... | edges | all",
-    FLAGS,
-    async (words, _, values) => {
-      const told = new Report();
-      const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
-      const { fleet } = choice, clusters = [...choice.clusters, ...choice.paused];
-      const { planned, unasked } = lookedAt(clusters);
-      if (unasked.length > 0) {
-        told.note(`drift is not looked at without the secrets: ${unasked.join(", ")}`);
-      }
-      const [said, drift] = await Promise.all([
-        atCentre(fleet, (ask) => askFor(ask, clusters, fleet)),
-        driftOf(planned),
-      ]);
-      const folder = resolve(values.into?.at(-1) ?? projectPath("report"));
-      const of = words.join(","), previous = await lastIn(folder, of);
-      const runbooks = runbooksOf(fleet.find(({ role }) => role === "central")!);
-      const report = reportOf({ of, clusters, drift, unasked, runbooks, previous, ...said });
-      print(await writeReport(folder, report, runbooks));
-      told.say(report.verdict);
-      return exitCodeOfReport(report);
-    },
-  );
+  await command(USAGE, FLAGS, async (words, _, values) => {
+    const told = new Report();
+    const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
+    const { fleet } = choice, clusters = [...choice.clusters, ...choice.paused];
+    const { planned, unasked } = lookedAt(clusters);
+    if (unasked.length > 0) {
+      told.note(`drift is not looked at without the secrets: ${unasked.join(", ")}`);
+    }
+    const [said, drift] = await Promise.all([
+      atCentre(fleet, (ask) => value.askFor(ask, clusters, fleet)),
+      driftOf(planned),
+    ]);
+    const folder = resolve(values.into?.at(-1) ?? projectPath("report"));
+    const of = words.join(","), previous = await lastIn(folder, of);
+    const runbooks = runbooksOf(centralOf(fleet));
+    const report = value.reportOf({ of, clusters, drift, unasked, runbooks, previous, ...said });
+    print(await writeReport(folder, report, runbooks));
+    told.say(report.verdict);
+    return value.exitCodeOfReport(report);
+  });
 }
 
 /** Those of which drift is looked at, and ids of those of which it is not for lack of secrets; paused ones are neither. */
 export function lookedAt(clusters: Cluster[]): { planned: Cluster[]; unasked: string[] } {
-  const active = clusters.filter((one) => !isPaused(one));
-  const planned = active.filter(({ missing }) => missing.length === 0);
-  return {
-    planned,
-    unasked: active.filter((one) => !planned.includes(one)).map(({ id }) => id),
-  };
+  const { planned = [], unasked = [] } = Object.groupBy(
+    clusters.filter((one) => !isPaused(one)),
+    ({ missing }) => missing.length === 0 ? "planned" : "unasked",
+  );
+  return { planned, unasked: unasked.map(({ id }) => id) };
 }
 
-/** How many changes a deploy would make on each of these clusters, or why nobody can say. */
-async function driftOf(clusters: Cluster[]): Promise<Sources["drift"]> {
+async function driftOf(clusters: Cluster[]): Promise<value.Sources["drift"]> {
   const plans = await planFleet(STEPS, clusters);
-  return new Map(
-    plans.map(({ cluster, entries, error }) => [
-      cluster.id,
-      error === undefined ? pending(entries).length : { error },
-    ]),
-  );
+  return new Map(plans.map(({ cluster, entries, error }) => [
+    cluster.id,
+    error === undefined ? pending(entries).length : { error },
+  ]));
 }
 
 /** The newest report in a folder that was made with these words; what cannot be read is told and passed over. */
-export async function lastIn(
-  folder: string,
-  of: string,
-): Promise<FleetReport & { at: string } | undefined> {
+export async function lastIn(folder: string, of: string): Promise<value.Sources["previous"]> {
   const names = await readdir(folder).catch(() => []);
   for (const name of names.filter((one) => /^fleet-.*\.json$/.test(one)).sort().reverse()) {
     try {
@@ -96,7 +80,7 @@ export async function lastIn(
  */
 export async function writeReport(
   folder: string,
-  report: FleetReport,
+  report: value.FleetReport,
   runbooks: string,
   now = new Date(),
 ): Promise<string> {

@@ -8,14 +8,7 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { counted, FEW } from "../../lib/core/short_list.ts";
 import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
-import {
-  ageWord,
-  exitCodeOfStatus,
-  fleetStatus,
-  type Health,
-  STATES,
-  timeLeft,
-} from "./centre/status.ts";
+import * as status from "./centre/status.ts";
 import { atCentre, jsonOf } from "./centre/way.ts";
 
 const FLAGS = {
@@ -47,30 +40,31 @@ if (import.meta.main) {
 
 /** Looks once and writes it; gives 0 when all are well or paused, else 11. */
 async function show(clusters: Cluster[], fleet: Cluster[], flags: Flags): Promise<number> {
-  const found = await atCentre(fleet, (ask) => fleetStatus(ask, clusters, flags.deep));
+  const found = await atCentre(fleet, (ask) => status.fleetStatus(ask, clusters, flags.deep));
   const clear = flags.watch && process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
   if (flags.json) printJson(jsonOf("status", { clusters: found }));
   else print(clear + statusPage(found, { all: flags.all }));
-  return exitCodeOfStatus(found);
+  return status.exitCodeOfStatus(found);
 }
 
 /** The page for people, 80 columns wide; `all`: none is folded. */
-export function statusPage(found: Health[], { all = false, now = new Date() } = {}): string {
-  const well = found.filter(({ state }) => state === "well");
-  const isFolded = !all && well.length > FEW;
-  const shown = isFolded ? found.filter((one) => !well.includes(one)) : found;
-  const counts = STATES.map((state) => [found.filter((one) => one.state === state).length, state])
-    .filter(([count]) => count).map((words) => words.join(" "));
+export function statusPage(found: status.Health[], { all = false, now = new Date() } = {}): string {
+  const those = Map.groupBy(found, ({ state }) => state), well = those.get("well")?.length ?? 0;
+  const isFolded = !all && well > FEW;
+  const shown = isFolded ? found.filter(({ state }) => state !== "well") : found;
+  const counts = status.STATES.flatMap((state) => {
+    const { length = 0 } = those.get(state) ?? [];
+    return length > 0 ? `${length} ${state}` : [];
+  });
   const isDeep = found.some(({ changedAge }) => changedAge !== undefined);
   const title = isDeep ? TITLE.toSpliced(-1, 0, "changed") : TITLE;
   const rows = [title, ...shown.map((one) => cellsOf(one, now))];
+  const time = now.toTimeString().slice(0, 8);
   return [
-    `${counted(found.length, "cluster")}: ${counts.join(", ")}, at ${
-      now.toTimeString().slice(0, 8)
-    }`,
-    ...shown.length > 0 ? [table(rows, isDeep ? " " : "  ")] : [],
-    ...isFolded ? [`${well.length} more are well (ARGS=--all)`] : [],
-  ].join("\n").split("\n").map(cut).join("\n");
+    `${counted(found.length, "cluster")}: ${counts.join(", ")}, at ${time}`,
+    ...shown.length > 0 ? table(rows, isDeep ? " " : "  ").split("\n") : [],
+    ...isFolded ? [`${well} more are well (ARGS=--all)`] : [],
+  ].map(cut).join("\n");
 }
 
 /** A line of 80 columns at most; only the reason of a pause can be longer. */
@@ -80,18 +74,18 @@ function cut(line: string): string {
   return letters.join("");
 }
 
-function cellsOf(one: Health, now: Date): string[] {
+function cellsOf(one: status.Health, now: Date): string[] {
   const { id, role, state, sampleAge, uploadAge, logAge, alerts, volume, certificate, look } = one;
   return [
     `${id}-${role}`,
     state === "critical" ? "crit" : state,
-    ageWord(sampleAge, "none"),
-    ageWord(uploadAge, "none"),
-    ageWord(logAge, ">2h"),
+    status.ageWord(sampleAge, "none"),
+    status.ageWord(uploadAge, "none"),
+    status.ageWord(logAge, ">2h"),
     alerts ? alertsText(alerts) : "-",
     volume ? `${Math.round(volume.used * 100)}%` : "-",
-    timeLeft(certificate, now),
-    ...one.changedAge === undefined ? [] : [ageWord(one.changedAge, "never")],
+    status.timeLeft(certificate, now),
+    ...one.changedAge === undefined ? [] : [status.ageWord(one.changedAge, "never")],
     look,
   ];
 }

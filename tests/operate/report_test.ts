@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { maskSecrets } from "../../lib/io/report.ts";
-import { type Ask, jsonOf } from "../../scripts/operate/centre/way.ts";
+import { type Ask, jsonOf, Questions } from "../../scripts/operate/centre/way.ts";
 import { daysLeft, WEEK, weekOf } from "../../scripts/operate/centre/week.ts";
 import { lastIn, lookedAt, writeReport } from "../../scripts/operate/report.ts";
 import { linked, markup } from "../../scripts/operate/report/html.ts";
@@ -321,7 +321,7 @@ Deno.test("no secret is in the page or its JSON, whichever way it is written the
 
 Deno.test("weekOf() asks so often whatever the number of clusters, and knows none that was not chosen", async () => {
   const asked: string[] = [], clusters = fleetOf(30), ask = centreWith(seenOf(30), asked);
-  const week = await weekOf(ask, clusters.slice(0, 2), clusters[0]!);
+  const week = await weekOf(new Questions(ask, clusters), clusters.slice(0, 2));
   assert.equal(asked.length, 5);
   const long = asked.filter((path) => path.includes("max_source_resolution=5m"));
   assert.deepEqual(long, asked.filter((path) => path.includes("7d")));

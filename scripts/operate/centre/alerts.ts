@@ -4,7 +4,7 @@ import { hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { runbookAt } from "../../components/prometheus/runbooks.ts";
-import { type Ask, orNull, type Said, type Unsaid } from "./way.ts";
+import { centralOf, type Questions } from "./way.ts";
 
 type Labels = Sample["metric"];
 
@@ -15,9 +15,8 @@ const SEVERITIES = ["critical", "warning", "info"];
 /** What always fires, or mutes others. */
 const SIGNALS = ["Watchdog", "GlobalWatchdog", "InfoInhibitor"];
 
-/** All alerts of one name that fire about one cluster. */
+/** All alerts of one name that fire about one cluster (its id), as docs/schema/alerts.json has them. */
 export interface Firing {
-  /** Id of the cluster that they are about. */
   cluster: string;
   severity: string;
   alert: string;
@@ -43,35 +42,26 @@ export function severityOf({ alertname = "", severity = "" }: Labels): string | 
 
 /** Whose alert it is: some of the centre are about an edge, those of the Ruler about any cluster or all. */
 export function aboutOf({ edge, cluster, ruler_cluster }: Labels, fleet: Cluster[]): Cluster {
-  const named = [edge, cluster, ruler_cluster]
+  const [named] = [edge, cluster, ruler_cluster]
     .flatMap((name) => fleet.find((peer) => peer.name === name) ?? []);
-  return named[0] ?? fleet.find(({ role }) => role === "central")!;
+  return named ?? centralOf(fleet);
 }
 
 /** Whether every heartbeat of the cluster arrives; what else fires there cannot be seen without. */
-export function isHeard(cluster: Cluster, counted: Sample[]): boolean {
-  const name = text(cluster, "CLUSTER_NAME");
-  const beats = (alert: string, label: keyof Labels) =>
+export function isHeard({ name, role }: Cluster, counted: Sample[]): boolean {
+  const beats = (alert: string, label: string) =>
     counted.some(({ metric }) => metric.alertname === alert && metric[label] === name);
   // Half of what the centre may have to say comes from the Ruler.
   return beats("Watchdog", "cluster") &&
-    (cluster.role !== "central" || beats("GlobalWatchdog", "ruler_cluster"));
+    (role !== "central" || beats("GlobalWatchdog", "ruler_cluster"));
 }
 
-/**
- * What was counted, with its texts; the worst first, then the oldest. `fleet` is every cluster; `unsaid` gets why where
- * nobody tells the texts.
- */
-export async function firingOf(
-  ask: Ask,
-  counted: Sample[],
-  fleet: Cluster[],
-  unsaid: Unsaid[],
-): Promise<Firing[]> {
-  const rank = (severity: string) => SEVERITIES.indexOf(severity);
+/** What was counted, with the texts of its rules; the worst first, then the oldest. */
+export async function firingOf(centre: Questions, counted: Sample[]): Promise<Firing[]> {
+  const { fleet } = centre;
   const shown = counted.filter(({ metric }) => severityOf(metric));
-  const names = new Set(shown.map(({ metric }) => metric.alertname!));
-  const texts = await orNull(textsOf(ask, names), "what alerts mean", unsaid) ?? [];
+  const texts = await textsOf(centre, new Set(shown.map(({ metric }) => metric.alertname!)));
+  const rank = ({ severity }: Firing) => SEVERITIES.indexOf(severity);
   return shown.map(({ metric, value }): Firing => {
     const teller = aboutOf({ cluster: metric.ruler_cluster ?? metric.cluster! }, fleet);
     const told = texts.find(({ labels }) => SAME.every((name) => labels[name] === metric[name]));
@@ -87,7 +77,7 @@ export async function firingOf(
       silences: silencesAt(teller),
     };
   }).sort((one, other) =>
-    rank(one.severity) - rank(other.severity) || (one.since ?? "").localeCompare(other.since ?? "")
+    rank(one) - rank(other) || (one.since ?? "").localeCompare(other.since ?? "")
   );
 }
 
@@ -107,14 +97,14 @@ interface Told {
 }
 
 /** Alerts of these names that fire, the oldest first. The label of their cluster stands at the rule only. */
-async function textsOf(ask: Ask, names: Set<string>): Promise<Said<Told[]>> {
-  if (names.size === 0) return { data: [] };
+async function textsOf(centre: Questions, names: Set<string>): Promise<Told[]> {
+  if (names.size === 0) return [];
   type Rules = { groups: { rules: { labels: Labels; alerts?: Told[] }[] }[] };
   const query = new URLSearchParams([...names].map((name) => ["rule_name[]", name]));
-  const { data, warnings } = await ask<Rules>(`/api/v1/rules?type=alert&${query}`);
-  const told = data.groups.flatMap(({ rules }) => rules).flatMap(({ labels, alerts = [] }) =>
+  const found = await centre.read<Rules>("what alerts mean", `/api/v1/rules?type=alert&${query}`);
+  const rules = found?.groups.flatMap(({ rules }) => rules) ?? [];
+  return rules.flatMap(({ labels, alerts = [] }) =>
     alerts.map((alert) => ({ ...alert, labels: { ...labels, ...alert.labels } }))
   ).filter(({ state }) => state === "firing")
     .sort((one, other) => one.activeAt.localeCompare(other.activeAt));
-  return { data: told, warnings };
 }

@@ -2,60 +2,57 @@
 // certificate, which few clusters have to tell.
 import { certificatesIn } from "../../../lib/config/certificates.ts";
 import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
-import { type Cluster, isPaused, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, isPaused } from "../../../lib/core/cluster.ts";
 import { ExitCode } from "../../../lib/core/error.ts";
 import { ageText } from "../../../lib/core/quantity.ts";
 import { judgeCertificates } from "../../checks/access.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { aboutOf, isHeard, severityOf } from "./alerts.ts";
-import { type Age, type Answers, answersOf, isAway } from "./answers.ts";
-import { changesOf } from "./changed.ts";
-import { type Ask, missedOf, tellUnsaid, type Unsaid } from "./way.ts";
+import { type Age, type Answers, answersOf, changesOf, isAway } from "./answers.ts";
+import { type Ask, Questions, tellUnsaid, type Unsaid } from "./way.ts";
 
 /** The worst first; what is paused is nobody's trouble. */
 export const STATES = ["away", "critical", "warn", "unknown", "paused", "well"] as const;
 
-/** What is known of a cluster, as docs/schema/status.json has it. */
-interface Facts {
-  /** Of its newest sample; of one that is away in the last seven days. */
-  sampleAge: Age;
-  /** Of the last block that it uploaded; none: it has not since its sidecar started. */
-  uploadAge: Age;
-  /** Of the newest line in its OpenSearch, to a minute; none: in two hours. */
-  logAge: Age;
-  alerts: { critical: number; warning: number } | null;
-  /** The fullest claim or disk of a node of those that have series, from 0 to 1; one that has none is not missed. */
-  volume: { what: string; used: number } | null;
-  /** The one that ends first, null: none is known; `ends` in ISO 8601, `soon`: it is time for a new one. */
-  certificate: { whose: string; ends: string; soon: boolean } | null;
-  /** Of a deploy's last change there, where that was asked; none: no deploy was ever there. */
-  changedAge?: Age;
-}
-
-/** A cluster, how it is, and the next command to type; empty where there is nothing to do. */
-export interface Health extends Facts {
+/** How a cluster is; docs/schema/status.json tells of each field. */
+export interface Health {
   id: string;
   name: string;
   role: string;
   state: typeof STATES[number];
+  sampleAge: Age;
+  uploadAge: Age;
+  logAge: Age;
+  alerts: { critical: number; warning: number } | null;
+  volume: { what: string; used: number } | null;
+  certificate: Certificate | null;
+  changedAge?: Age;
   look: string;
 }
 
+/** A certificate that ends (ISO 8601); `soon`: it is time for a new one. */
+export interface Certificate {
+  whose: string;
+  ends: string;
+  soon: boolean;
+}
+
+type Facts = Omit<Health, "id" | "name" | "role" | "state" | "look">;
+
 /** Seconds: a block is due every two hours, and its alert says the same. */
 const LATEST_UPLOAD = 8400;
-/** The kubelet alone writes a line every minute. */
+/** Seconds: the kubelet alone writes a line every minute. */
 const LATEST_LINE = 900;
 /** As the dashboards paint it red; alerts come before it where it fills fast. */
 export const FULL = 0.9;
 
-/**
- * Asks the centre about these clusters (`deep`: and each when a deploy last changed it), says what had no answer, and
- * gives them the worst first.
- */
+/** Asks the centre (`deep`: and each cluster when a deploy changed it), and says on the terminal what had no answer. */
 export async function fleetStatus(ask: Ask, clusters: Cluster[], deep = false): Promise<Health[]> {
   const unsaid: Unsaid[] = [];
-  const changes = deep ? changesOf(clusters, unsaid) : undefined;
-  const [answers, changed] = await Promise.all([answersOf(ask, clusters), changes]);
+  const [answers, changed] = await Promise.all([
+    answersOf(new Questions(ask, clusters[0]!.fleet), clusters),
+    deep ? changesOf(clusters, unsaid) : undefined,
+  ]);
   unsaid.push(...answers.unsaid);
   tellUnsaid(unsaid);
   return healthOf(clusters, { ...answers, changed, unsaid });
@@ -63,7 +60,13 @@ export async function fleetStatus(ask: Ask, clusters: Cluster[], deep = false): 
 
 /** How the clusters are by these answers, the worst first. */
 export function healthOf(clusters: Cluster[], answers: Answers): Health[] {
-  return clusters.map((cluster) => statusOf(cluster, answers)).sort(worstFirst);
+  const rank = ({ state }: Health) => STATES.indexOf(state);
+  return clusters.map((cluster) => statusOf(cluster, answers)).sort((one, other) =>
+    rank(one) - rank(other) ||
+    (other.alerts?.critical ?? 0) - (one.alerts?.critical ?? 0) ||
+    (other.alerts?.warning ?? 0) - (one.alerts?.warning ?? 0) ||
+    Number(one.id) - Number(other.id)
+  );
 }
 
 /** 0 when all are well or paused, else 11. */
@@ -78,27 +81,26 @@ export function ageWord(age: Age, none: string): string {
 }
 
 /** The time that a certificate has left, in a word. */
-export function timeLeft(certificate: Health["certificate"], now: Date): string {
+export function timeLeft(certificate: Certificate | null, now: Date): string {
   if (!certificate) return "-";
   const left = (Date.parse(certificate.ends) - now.getTime()) / 1000;
   return left < 0 ? "over" : ageText(left);
 }
 
 function statusOf(cluster: Cluster, answers: Answers): Health {
-  const { id, role, fleet } = cluster;
-  const name = text(cluster, "CLUSTER_NAME");
-  const missed = answers.unsaid.filter((one) => [undefined, id].includes(missedOf(one, fleet)))
-    .map(({ what }) => what);
+  const { id, name, role } = cluster;
+  const missed = answers.unsaid.filter(({ of = id }) => of === id).map(({ what }) => what);
   const own = (question: Exclude<keyof Answers, "unsaid" | "changed">) =>
     answers[question]?.find(({ metric }) => metric.cluster === name);
-  const [certificate = null] = certificatesOf(cluster, answers);
+  const [certificate = null] = certificatesOf(cluster, answers.cert);
+  const fullest = own("disk");
   const found: Facts = {
     sampleAge: ageOf(own("seen") ?? own("before")) ??
       (missed.some((what) => what.endsWith("seen")) ? null : "none"),
     uploadAge: ageOf(own("upload")),
     logAge: ageOf(own("logs")),
     alerts: countsOf(cluster, answers.alerts ?? []),
-    volume: volumeOf(own("disk")),
+    volume: fullest ? { what: volumeName(fullest.metric), used: Number(fullest.value[1]) } : null,
     // Which ends first is not known without that of the kubelet.
     certificate: answers.cert || certificate?.soon ? certificate : null,
     ...answers.changed && { changedAge: answers.changed.get(id) ?? null },
@@ -107,41 +109,38 @@ function statusOf(cluster: Cluster, answers: Answers): Health {
     const { reason, until } = cluster.pause!;
     return { id, name, role, state: "paused", ...found, look: `until ${until}: ${reason}` };
   }
-  const known = isAway(cluster, answers) ? "away" : stateOf(cluster, found);
   // Nobody is asked for the last sample of one from which samples arrive.
   const isPart = missed.some((what) => !what.endsWith("last seen"));
-  const state = known === "well" && isPart ? "unknown" : known;
-  const isTold = found.alerts && found.alerts.critical + found.alerts.warning > 0;
-  const command = isTold && state !== "away" ? "alerts" : "verify";
-  const look = state === "well" ? "" : `make ${command}-${id}`;
-  return { id, name, role, state, ...found, look };
+  const state = isAway(cluster, answers) ? "away" : stateOf(cluster, found, isPart);
+  if (state === "well") return { id, name, role, state, ...found, look: "" };
+  const command = judged(cluster, found).alerts && state !== "away" ? "alerts" : "verify";
+  return { id, name, role, state, ...found, look: `make ${command}-${id}` };
 }
 
-function stateOf(cluster: Cluster, found: Facts): Health["state"] {
+function stateOf(cluster: Cluster, found: Facts, isPart: boolean): Health["state"] {
+  const columns: (boolean | null)[] = Object.values(judged(cluster, found));
   if (found.alerts?.critical) return "critical";
-  if (wrongIn(cluster, found).length > 0) return "warn";
-  const { uploadAge, alerts, volume } = found;
-  return [uploadAge, linesOf(cluster, found), alerts, volume].includes(null) ? "unknown" : "well";
+  if (columns.includes(true)) return "warn";
+  return columns.includes(null) || isPart ? "unknown" : "well";
 }
 
-/** What is known to be wrong with a cluster from which samples arrive: names of columns. */
+/** Columns in which something is known to be wrong with a cluster from which samples arrive. */
 export function wrongIn(cluster: Cluster, found: Facts): string[] {
-  const { uploadAge, alerts, volume, certificate } = found;
-  const lines = linesOf(cluster, found);
-  const isOld = (age: Age, limit: number) => typeof age === "number" && age > limit;
-  const columns = {
-    upload: isOld(uploadAge, LATEST_UPLOAD),
-    logs: isOld(lines, LATEST_LINE) || lines === "none",
-    alerts: alerts !== null && alerts.critical + alerts.warning > 0,
-    disk: (volume?.used ?? 0) >= FULL,
-    cert: certificate?.soon,
-  };
-  return Object.entries(columns).flatMap(([name, isWrong]) => isWrong ? [name] : []);
+  return Object.entries(judged(cluster, found)).flatMap(([name, isWrong]) => isWrong ? name : []);
 }
 
-/** No line can be new where nobody reads any. */
-function linesOf(cluster: Cluster, { logAge }: Facts): Age {
-  return hiddenBy(cluster, "fluent-bit") ? 0 : logAge;
+/** Whether something is wrong, by columns; null: nobody knows. */
+function judged(cluster: Cluster, { uploadAge, logAge, alerts, volume, certificate }: Facts) {
+  // No line can be new where nobody reads any.
+  const lines = hiddenBy(cluster, "fluent-bit") ? 0 : logAge;
+  const isOver = (age: number | null, limit: number) => age === null ? null : age > limit;
+  return {
+    upload: isOver(uploadAge === "none" ? 0 : uploadAge, LATEST_UPLOAD),
+    logs: isOver(lines === "none" ? Infinity : lines, LATEST_LINE),
+    alerts: alerts && alerts.critical + alerts.warning > 0,
+    disk: volume && volume.used >= FULL,
+    cert: certificate?.soon ?? false,
+  };
 }
 
 /** Seconds since the time that a series says; by the clock of the centre, which has none of the edges' errors. */
@@ -153,18 +152,15 @@ export function ageOf(sample?: Sample): Age {
 
 /** That there is none is known only where the heartbeat arrives. */
 function countsOf(cluster: Cluster, counted: Sample[]): Health["alerts"] {
-  const { id, fleet } = cluster;
-  const count = (severity: string) =>
-    counted.filter(({ metric }) =>
-      severityOf(metric) === severity && aboutOf(metric, fleet).id === id
-    )
-      .reduce((sum, { value }) => sum + Number(value[1]), 0);
-  const [critical, warning] = [count("critical"), count("warning")];
+  const counts = { critical: 0, warning: 0, info: 0 };
+  for (const { metric, value } of counted) {
+    const severity = severityOf(metric) as keyof typeof counts | undefined;
+    if (severity && aboutOf(metric, cluster.fleet).id === cluster.id) {
+      counts[severity] += Number(value[1]);
+    }
+  }
+  const { critical, warning } = counts;
   return critical + warning > 0 || isHeard(cluster, counted) ? { critical, warning } : null;
-}
-
-function volumeOf(sample: Sample | undefined): Health["volume"] {
-  return sample ? { what: volumeName(sample.metric), used: Number(sample.value[1]) } : null;
 }
 
 /** Which claim, or disk of a node, a series is about. */
@@ -173,38 +169,27 @@ export function volumeName(labels: Sample["metric"]): string {
   return claim ? `${namespace}/${claim}` : `${mountpoint} of ${instance}`;
 }
 
-/** Of those that files of env/ hold, and the kubelet's own, which renews itself; the first to end first. */
-export function certificatesOf(
-  cluster: Cluster,
-  { cert }: Pick<Answers, "cert">,
-): NonNullable<Facts["certificate"]>[] {
-  const name = text(cluster, "CLUSTER_NAME");
-  const kubelet = cert?.find(({ metric }) => metric.cluster === name);
+/** Those that files of env/ hold, and the kubelet's own, which renews itself; the first to end first. */
+export function certificatesOf(cluster: Cluster, cert: Sample[] | null): Certificate[] {
+  const kubelet = cert?.find(({ metric }) => metric.cluster === cluster.name);
   const files = [
     ["of its doors (INGRESS_TLS_DIR)", cluster.doorCertificate?.certificate],
     ["between clusters (GRPC_TLS_DIR)", cluster.grpcIdentity?.certificate],
     ["CA between clusters (GRPC_TLS_DIR)", cluster.grpcIdentity?.authority],
     ["CA of the S3 (S3_CA_FILE)", cluster.s3Ca],
   ] as const;
-  const ours = files.flatMap(([whose, pem = ""]) =>
-    certificatesIn(pem).map((shown) => ({
-      whose,
-      ends: new Date(shown.validTo).toISOString(),
-      soon: findingsOf(judgeCertificates([{ whose, shown, fix: "" }], "before"))
-        .some(({ state }) => state !== "ok"),
-    }))
+  const all = files.flatMap(([whose, pem = ""]) =>
+    certificatesIn(pem).map((shown): Certificate => {
+      const found = findingsOf(judgeCertificates([{ whose, shown, fix: "" }], "before"));
+      const ends = new Date(shown.validTo).toISOString();
+      return { whose, ends, soon: found.some(({ state }) => state !== "ok") };
+    })
   );
-  const its = kubelet && new Date(Number(kubelet.value[1]) * 1000).toISOString();
-  const all = [...ours, ...its ? [{ whose: "of a kubelet", ends: its, soon: false }] : []];
-  const sooner = (one: typeof all[number], other: typeof all[number]) =>
-    Number(other.soon) - Number(one.soon) || one.ends.localeCompare(other.ends);
-  return all.sort(sooner);
-}
-
-function worstFirst(one: Health, other: Health): number {
-  const rank = ({ state }: Health) => STATES.indexOf(state);
-  return rank(one) - rank(other) ||
-    (other.alerts?.critical ?? 0) - (one.alerts?.critical ?? 0) ||
-    (other.alerts?.warning ?? 0) - (one.alerts?.warning ?? 0) ||
-    Number(one.id) - Number(other.id);
+  if (kubelet) {
+    const ends = new Date(Number(kubelet.value[1]) * 1000).toISOString();
+    all.push({ whose: "of a kubelet", ends, soon: false });
+  }
+  return all.sort((one, other) =>
+    Number(other.soon) - Number(one.soon) || one.ends.localeCompare(other.ends)
+  );
 }

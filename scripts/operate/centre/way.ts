@@ -17,13 +17,25 @@ export interface Said<T> {
 /** Asks Thanos Query for a path of its API, such as `/api/v1/rules`. */
 export type Ask = <T>(path: string) => Promise<Said<T>>;
 
+/** What had no answer: `what`, as a heading has it (`part of` it, where Query only warned), and why. */
+export interface Unsaid {
+  what: string;
+  error: unknown;
+  /** Id of the cluster of which alone it is missing. */
+  of?: string;
+}
+
+/** The central cluster of a site. */
+export function centralOf(fleet: Cluster[]): Cluster {
+  return fleet.find(({ role }) => role === "central")!;
+}
+
 /**
- * What `work` finds out at the central one of these clusters.
- * @throws {DeployError} exit 5 when it or its Thanos Query does not answer, 4 when it is another cluster, 3 when its
- * pods are simulated.
+ * What `work` finds out at the centre of a site. @throws {DeployError} exit 5 when it or its Thanos Query does not
+ * answer, 4 when it is another cluster, 3 when its pods are simulated.
  */
 export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<T>): Promise<T> {
-  const centre = fleet.find(({ role }) => role === "central")!;
+  const centre = centralOf(fleet);
   const cannot = (exitCode: number, ...where: string[]) => {
     const fix = `make verify-${centre.id}`;
     return new DeployError("Cannot ask the centre about the fleet", { exitCode, where, fix });
@@ -42,60 +54,45 @@ export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<
   }
 }
 
-/**
- * The value of an expression now, or (`T`) the values of one over a time, such as `up[1h:1m]`; `resolution`: samples so
- * far apart will do, such as `5m`, which the Compactor makes of raw ones after two days.
- */
-export async function valuesOf<T = Sample>(
-  ask: Ask,
-  expression: string,
-  resolution = "0s",
-): Promise<Said<T[]>> {
-  const words = new URLSearchParams({ query: expression, max_source_resolution: resolution });
-  const { data, warnings } = await ask<{ result: T[] }>(`/api/v1/query?${words}`);
-  return { data: data.result, warnings };
-}
+/** Questions to the centre about its clusters, of which one without an answer spoils no other. */
+export class Questions {
+  /** What had no answer. */
+  readonly unsaid: Unsaid[] = [];
+  readonly fleet: Cluster[];
+  readonly #ask: Ask;
 
-/**
- * What the centre could not say, though it answers other questions: `what`, as a heading has it (`part of` it, where
- * only some is missing: then the error is a warning of Query), and why not.
- */
-export interface Unsaid {
-  what: string;
-  error: unknown;
-  /** Id of the cluster of which alone it is missing, where that is no edge that Query names. */
-  of?: string;
-}
+  constructor(ask: Ask, fleet: Cluster[]) {
+    this.#ask = ask;
+    this.fleet = fleet;
+  }
 
-/** What the answer says; `unsaid` gets why where some of it is missing. */
-export async function heard<T>(
-  answer: Promise<Said<T>>,
-  what: string,
-  unsaid: Unsaid[],
-): Promise<T> {
-  const { data, warnings = [] } = await answer;
-  unsaid.push(...warnings.map((error) => ({ what: `part of ${what}`, error })));
-  return data;
-}
+  /** What a path of Query's API says about `what`; null: nothing. */
+  async read<T>(what: string, path: string): Promise<T | null> {
+    try {
+      const { data, warnings = [] } = await this.#ask<T>(path);
+      for (const error of warnings) {
+        // Query names a sidecar that it misses, which knows of no other cluster.
+        const edge = this.fleet.find(({ sidecar }) => error.includes(`Addr: ${sidecar} `));
+        this.unsaid.push({ what: `part of ${what}`, error, of: edge?.id });
+      }
+      return data;
+    } catch (error) {
+      const codes: number[] = [ExitCode.service, ExitCode.unreachable];
+      if (!(error instanceof DeployError) || !codes.includes(error.exitCode)) throw error;
+      this.unsaid.push({ what, error });
+      return null;
+    }
+  }
 
-/** As {@link heard}, null where the answer is an error or none: then `unsaid` has got what and why. */
-export async function orNull<T>(
-  answer: Promise<Said<T>>,
-  what: string,
-  unsaid: Unsaid[],
-): Promise<T | null> {
-  return await heard(answer, what, unsaid).catch((error) => {
-    const codes: number[] = [ExitCode.service, ExitCode.unreachable];
-    if (!(error instanceof DeployError) || !codes.includes(error.exitCode)) throw error;
-    unsaid.push({ what, error });
-    return null;
-  });
-}
-
-/** Id of the edge of which alone something is missing: Query names its sidecar, which knows of no other cluster. */
-export function missedOf({ error, of }: Unsaid, fleet: Cluster[]): string | undefined {
-  const warning = typeof error === "string" ? error : "";
-  return of ?? fleet.find(({ sidecar }) => warning.includes(`Addr: ${sidecar} `))?.id;
+  /**
+   * The values of an expression now, or (`T`) over a time, such as `up[1h:1m]`; `resolution`: samples so far apart
+   * will do, such as `5m`, which the Compactor makes of raw ones after two days.
+   */
+  async values<T = Sample>(what: string, query: string, resolution = "0s"): Promise<T[] | null> {
+    const words = new URLSearchParams({ query, max_source_resolution: resolution });
+    const data = await this.read<{ result: T[] }>(what, `/api/v1/query?${words}`);
+    return data && data.result;
+  }
 }
 
 /** Why something could not be said, in a line. */
@@ -104,7 +101,7 @@ export function whyOf(error: unknown): string {
   return (where || messageOf(error)).replace(/\s+/g, " ").slice(0, 300);
 }
 
-/** Says on the terminal what the centre could not say. */
+/** Says on the terminal what had no answer. */
 export function tellUnsaid(unsaid: Unsaid[]): void {
   for (const [why, those] of Map.groupBy(unsaid, ({ error }) => whyOf(error))) {
     new Report().warn(`no answer about ${those.map(({ what }) => what).join(", ")}: ${why}`);

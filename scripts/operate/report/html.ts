@@ -1,15 +1,10 @@
-// HTML from templates in which every value is a text, unless it is HTML itself: what an alert says is no tag. Parts and
-// tables of the page are made of it; what has no findings is folded.
+// HTML from templates in which every value is a text, unless it is HTML itself: what an alert says is no tag.
 import { FEW } from "../../../lib/core/short_list.ts";
 import { masked } from "../../../lib/io/report.ts";
 
 /** A piece of a page; only {@link markup} makes one of what others wrote. */
 export class Html {
-  readonly text: string;
-  /** `text` is taken as it is. */
-  constructor(text: string) {
-    this.text = text;
-  }
+  constructor(readonly text: string) {}
 }
 
 /** What a template takes; nothing for undefined, null and false. */
@@ -45,31 +40,25 @@ export function section(title: string, note: string | number, isOpen: boolean, b
 ${body}</details>`;
 }
 
-/**
- * A table of these columns, named with commas between; those of numbers begin with `>`. On a phone each row is a card,
- * so every cell has its head.
- */
+/** A table; commas part its columns, `>` begins those of numbers. On a phone a row is a card: each cell has its head. */
 export function grid(name: string, columns: string, rows: Cell[][]): Html {
   const heads = columns.split(",").map((head) => ({
     head: head.replace(">", ""),
     side: head.startsWith(">") ? "number" : "",
   }));
-  const cells = (row: Cell[]) =>
-    row.map(([words, tone = words === "-" ? "unknown" : "", to], at) => {
-      const { head, side } = heads[at]!;
-      return markup`<td role="cell" data-head="${head}" class="${side} ${tone}">${
-        linked(words, to)
-      }</td>`;
+  const titles = heads.map(({ head, side }) =>
+    markup`<th role="columnheader" scope="col" class="${side}">${head}</th>`
+  );
+  const lines = rows.slice(0, MOST).map((row) => {
+    const cells = row.map(([words, tone = words === "-" ? "unknown" : "", to], at) => {
+      const { head, side } = heads[at]!, text = linked(words, to);
+      return markup`<td role="cell" data-head="${head}" class="${side} ${tone}">${text}</td>`;
     });
+    return markup`<tr role="row">${cells}</tr>\n`;
+  });
   return markup`<table role="table" aria-label="${name}">
-<thead role="rowgroup"><tr role="row">${
-    heads.map(({ head, side }) =>
-      markup`<th role="columnheader" scope="col" class="${side}">${head}</th>`
-    )
-  }</tr></thead>
-<tbody role="rowgroup">${
-    rows.slice(0, MOST).map((row) => markup`<tr role="row">${cells(row)}</tr>\n`)
-  }</tbody></table>
+<thead role="rowgroup"><tr role="row">${titles}</tr></thead>
+<tbody role="rowgroup">${lines}</tbody></table>
 `;
 }
 

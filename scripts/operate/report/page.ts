@@ -12,7 +12,7 @@ const TONES: Record<string, string> = {
   warning: "warn",
   well: "good",
 };
-/** A page that may load and run nothing, whatever is in it. */
+/** The page may load and run nothing, whatever is in it. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
 
 /** What a page is made of. */
@@ -35,15 +35,19 @@ export function reportPage(parts: PageParts): string {
     markup`<li><h3>${what}</h3><p>${why}${runbook && [" · ", linked("Runbook", runbook)]}</p>
 <pre><code>${command}</code></pre></li>\n`
   );
-  const changes = changed.map(({ what, before, now }): Cell[] => [
-    [what],
-    [before ?? "-"],
-    [now ?? "-", TONES[now ?? ""], now && now in TONES ? "#clusters" : null],
-  ]);
+  const week = markup`<ol class="todo">${list}</ol>`, isAny = list.length > 0;
+  const changes = grid(
+    "Changes",
+    "what,before,now",
+    changed.map(({ what, before, now }) => [
+      [what],
+      [before ?? "-"],
+      [now ?? "-", TONES[now ?? ""], now && now in TONES ? "#clusters" : null],
+    ]),
+  );
   const compared = since
     ? `of ${since.slice(0, 10)}: ${changed.length || "nothing"} changed`
     : "this is the first";
-  const isAny = list.length > 0;
   return markup`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -62,23 +66,9 @@ ${new Html(css)}</style>
 <ul class="counts">${states}</ul>
 </header>
 <main>
-${
-    section(
-      "This week",
-      list.length || "nothing to do",
-      isAny,
-      markup`<ol class="todo">${list}</ol>`,
-    )
-  }
+${section("This week", list.length || "nothing to do", isAny, week)}
 ${clustersSection(parts)}
-${
-    section(
-      "Since the last report",
-      compared,
-      changes.length > 0,
-      grid("Changes", "what,before,now", changes),
-    )
-  }
+${section("Since the last report", compared, changed.length > 0, changes)}
 ${volumesSection(parts)}
 ${certificatesSection(parts)}
 ${alertsSection(parts)}
@@ -129,13 +119,11 @@ function clustersSection({ report, now, runbooks }: PageParts): Html {
 }
 
 function volumesSection({ report, runbooks }: PageParts): Html {
-  const { volumes } = report;
-  const missing = missingOf("volumes", report);
-  if (!volumes) return section("Volumes", "-", true, missing);
+  const volumes = report.volumes ?? [], found = volumes.filter(isEnding).length;
   const columns = "volume,cluster,last week,>used,>days left";
   const rows = folded("Volumes", columns, volumes, isEnding, (one): Cell[] => {
     const { what, cluster, points, days } = one, used = points.at(-1) ?? 0;
-    const words = days === null ? "-" : days === "none" ? "over a year" : days;
+    const words = days === "none" ? "over a year" : days ?? "-";
     const cell = (words: Part, isBad: boolean): Cell =>
       isBad ? [words, "bad", `${runbooks}/${RUNBOOKS.disk}`] : [words];
     return [
@@ -146,59 +134,33 @@ function volumesSection({ report, runbooks }: PageParts): Html {
       cell(words, isEnding(one)),
     ];
   });
-  return section("Volumes", ...endings(volumes, isEnding, missing), [missing, rows]);
+  const note = volumes.length > 0 && `${found || "none"} soon`;
+  return asked("Volumes", "volumes", report, note, found, rows);
 }
 
 function certificatesSection({ report, now }: PageParts): Html {
   const { certificates, unknown } = report;
   const isSoon = ({ soon }: { soon: boolean }) => soon;
-  const columns = "certificate,clusters,>ends,>left";
-  const rows = folded("Certificates", columns, certificates, isSoon, (one): Cell[] => [
+  const found = certificates.filter(isSoon).length;
+  const rows = folded("Certificates", "certificate,clusters,>ends,>left", certificates, isSoon, (
+    one,
+  ) => [
     [one.whose],
     [one.clusters.join(", ")],
     [one.ends.slice(0, 10)],
     [timeLeft(one, now), one.soon ? "bad" : "", "#this"],
   ]);
-  const isKnown = unknown.every(({ what }) => what !== "cert") || certificates.some(isSoon);
-  const missing = missingOf("cert", report);
-  const known = isKnown ? certificates : [];
-  return section("Certificates", ...endings(known, isSoon, missing), [missing, rows]);
-}
-
-/** How many end soon, in words, and whether any does; that there is nothing to end is not known. */
-function endings<T>(
-  all: T[],
-  isSoon: (one: T) => boolean,
-  missing: Html[],
-): [note: string, isOpen: boolean] {
-  const found = all.filter(isSoon).length;
-  const words = `${found || "none"} soon${farOf(missing)}`;
-  return [all.length === 0 ? "-" : words, found + missing.length > 0];
-}
-
-function farOf(missing: Html[]): string {
-  return missing.length > 0 ? ", as far as known" : "";
-}
-
-/** Why nobody knows a part of the page, or some of it. */
-function missingOf(of: string, { unknown }: FleetReport): Html[] {
-  const heads: Record<string, string> = {
-    [of]: "No answer",
-    [`part of ${of}`]: "Part of it is not known",
-  };
-  return unknown.flatMap(({ what, why }) =>
-    heads[what] ? [markup`<p>${heads[what]}: ${why}</p>`] : []
-  );
+  const isKnown = found > 0 || unknown.every(({ what }) => what !== "cert");
+  const note = isKnown && certificates.length > 0 && `${found || "none"} soon`;
+  return asked("Certificates", "cert", report, note, found, rows);
 }
 
 function alertsSection({ report }: PageParts): Html {
   const { fired, firing } = report;
-  const missing = missingOf("alerts of the week", report);
-  if (!fired) return section("Alerts", "-", true, missing);
-  const rows = fired.map(({ alert, cluster, severity, hours }): Cell[] => {
+  const rows = (fired ?? []).map(({ alert, cluster, severity, hours }): Cell[] => {
     const now = firing?.find((one) => one.alert === alert && one.cluster === cluster);
-    const tone = TONES[severity] ?? "",
-      width = Math.max(1, Math.round(100 * hours / HOURS_OF_A_WEEK));
+    const tone = TONES[severity] ?? "";
+    const width = Math.max(1, Math.round(100 * hours / HOURS_OF_A_WEEK));
     const bar =
       markup`<svg class="bar ${tone}" viewBox="0 0 100 8" aria-hidden="true"><rect class="rest"
  width="100" height="8"/><rect width="${width}" height="8"/></svg>`;
@@ -206,8 +168,27 @@ function alertsSection({ report }: PageParts): Html {
     return [[alert], [cluster], [severity], [hours.toFixed(1)], [bar], shown];
   });
   const table = grid("Alerts", "alert,cluster,severity,>hours,of the week,now", rows);
-  const words = `${rows.length || "none"} in seven days${farOf(missing)}`;
-  return section("Alerts", words, rows.length + missing.length > 0, [missing, table]);
+  const note = fired && `${rows.length || "none"} in seven days`;
+  return asked("Alerts", "alerts of the week", report, note, rows.length, fired && table);
+}
+
+/** The answer to a question, and why nobody knows it, or some of it; no note: there is nothing, or nobody knows. */
+function asked(
+  title: string,
+  question: string,
+  { unknown }: FleetReport,
+  note: string | false | null,
+  found: number,
+  body: Part,
+): Html {
+  const heads = new Map([
+    [question, "No answer"],
+    [`part of ${question}`, "Part of it is not known"],
+  ]);
+  const missing = unknown.filter(({ what }) => heads.has(what))
+    .map(({ what, why }) => markup`<p>${heads.get(what)}: ${why}</p>`);
+  const far = missing.length > 0 ? ", as far as known" : "";
+  return section(title, note ? note + far : "-", found + missing.length > 0, [missing, body]);
 }
 
 function percent(share: number): string {

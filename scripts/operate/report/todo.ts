@@ -2,29 +2,26 @@
 import { shortList } from "../../../lib/core/short_list.ts";
 import type { Firing } from "../centre/alerts.ts";
 import type { Age } from "../centre/answers.ts";
-import { FULL, type Health } from "../centre/status.ts";
+import { type Certificate, FULL, type Health } from "../centre/status.ts";
 import type { Filling } from "../centre/week.ts";
 
-/** A cluster, with what `make status` says of it. */
+/** A cluster, with what `make status` says of it; docs/schema/report.json tells of each field. */
 export interface ClusterLine extends Health {
   snapshotAge: Age;
   backupAge: Age;
-  /** So many changes a deploy would make; null: nobody could ask. */
   drift: number | null;
-  /** Columns in which something is wrong. */
   wrong: string[];
 }
 
-/** Certificates of one name that end together. */
-export type Ending = NonNullable<Health["certificate"]> & { clusters: string[] };
+/** A certificate with the clusters that have it. */
+export type Ending = Certificate & { clusters: string[] };
 
-/** All of it, the worst first; docs/schema/report.json describes it. null: nobody knows. */
+/** All that was found, the worst first; null: nobody knows. */
 export interface FleetFacts {
   clusters: ClusterLine[];
   volumes: Filling[] | null;
   certificates: Ending[];
   firing: Firing[] | null;
-  /** What nobody could say, which cluster it was asked of, and why it could not. */
   unknown: { what: string; cluster: string; why: string }[];
 }
 
