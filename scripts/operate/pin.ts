@@ -13,9 +13,8 @@ import { STEPS } from "../steps.ts";
 import { digestOf, readLogins } from "./registry/client.ts";
 
 /**
- * Pins the images of a fleet and gives the exit code. A digest that is not the one that was pinned is kept as it was
- * without `renew`, and ends with 11.
- * @throws {DeployError} what {@link digestOf} throws, of all images at once; nothing is written then.
+ * Pins the images of a fleet. @throws {DeployError} exit 11 for digests that are not as they were pinned, which are
+ * kept without `renew`; what {@link digestOf} throws, of all images at once, and then nothing is written.
  */
 export async function pin(
   fleet: Cluster[],
@@ -50,7 +49,7 @@ export async function pin(
   });
 }
 
-/** The digest of each image. */
+/** The digest of each image. @throws {DeployError} what {@link digestOf} throws, of all images at once. */
 async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, string>> {
   const logins = await readLogins();
   const passwordIn = (login: string) =>
@@ -59,27 +58,28 @@ async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, stri
   const caCerts = [...new Set(fleet.flatMap(({ s3Ca }) => s3Ca ?? []))];
   using client = Deno.createHttpClient({ caCerts });
   const mirrors = fleet.map((cluster) => text(cluster, "IMAGE_REGISTRY")).filter(Boolean);
-  const answers = await Promise.allSettled(images.map((image) => {
+  const answers = await Promise.all(images.map(async (image) => {
     const isOwn = mirrors.some((mirror) => image.startsWith(`${mirror}/`));
-    return digestOf(image, { logins, client: isOwn ? client : undefined });
+    try {
+      return await digestOf(image, { logins, client: isOwn ? client : undefined });
+    } catch (error) {
+      if (error instanceof DeployError) return error;
+      throw error;
+    }
   }));
-  const failed = answers.flatMap((answer) => answer.status === "rejected" ? [answer.reason] : []);
-  const bug = failed.find((error) => !(error instanceof DeployError));
-  if (bug) throw bug;
-  if (failed.length > 0) throw together(failed as DeployError[], images.length);
-  return new Map(answers.map((answer, index) => [
-    images[index]!,
-    (answer as PromiseFulfilledResult<string>).value,
-  ]));
-}
-
-function together(failed: DeployError[], count: number): DeployError {
-  if (failed.length === 1) return failed[0]!;
-  return new DeployError(`Cannot pin ${failed.length} of ${count} images: nothing is written`, {
-    exitCode: worstCode(failed),
-    where: failed.flatMap(({ message, where }) => [message, ...where.map((line) => `  ${line}`)]),
-    fix: [...new Set(failed.map(({ fix }) => fix!))].join("; "),
-  });
+  const failed = answers.filter((answer) => answer instanceof DeployError);
+  if (failed.length === 0) {
+    return new Map(images.map((image, index) => [image, answers[index] as string]));
+  }
+  if (failed.length === 1) throw failed[0]!;
+  throw new DeployError(
+    `Cannot pin ${failed.length} of ${images.length} images: nothing is written`,
+    {
+      exitCode: worstCode(failed),
+      where: failed.flatMap(({ message, where }) => [message, ...where.map((line) => `  ${line}`)]),
+      fix: [...new Set(failed.map(({ fix }) => fix!))].join("; "),
+    },
+  );
 }
 
 if (import.meta.main) {

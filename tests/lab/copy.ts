@@ -9,14 +9,8 @@ import { isDigest } from "../../lib/core/image.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
 import { replaceFile, sha256Of } from "../../lib/io/files.ts";
 import { remedyOf } from "../../lib/render/download.ts";
-import {
-  MANIFEST_KINDS,
-  refusal,
-  type repositoryOf,
-} from "../../scripts/operate/registry/client.ts";
+import { MANIFEST_KINDS, refusal, type Repository } from "../../scripts/operate/registry/client.ts";
 import { blobPath, linkImage } from "./store.ts";
-
-export type Repository = ReturnType<typeof repositoryOf>;
 
 export interface Copying {
   image: string;

@@ -7,8 +7,8 @@ import { SETTINGS } from "../../lib/config/schema.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { replaceFile } from "../../lib/io/files.ts";
-import { readLogins, repositoryOf } from "../../scripts/operate/registry/client.ts";
-import { causeOf, copyImage, type Copying, type Repository } from "./copy.ts";
+import { readLogins, Repository } from "../../scripts/operate/registry/client.ts";
+import { causeOf, copyImage, type Copying } from "./copy.ts";
 import { type Image, imageName, imageTable } from "./images.ts";
 import { isCopied, readRecord, writeRecord } from "./store.ts";
 
@@ -38,7 +38,7 @@ export async function copyImages(
     .map((row) => imageName(row, cluster)).filter((image) => !isCopied(record[image]));
   const sources = through === "none" ? [] : wanted.map((image) => {
     const name = image.split("@")[0]!;
-    const from = repositoryOf(through ? name.replace(/^[^/]+/, through) : name, options);
+    const from = new Repository(through ? name.replace(/^[^/]+/, through) : name, options);
     return { image, from };
   });
   if (through === "none" && wanted.length > 0) {

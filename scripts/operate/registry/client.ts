@@ -21,8 +21,7 @@ const PATIENCE = 20;
 /** A question to a registry: how it differs from GET within {@link PATIENCE}. */
 type Asking = Pick<RequestInit, "method" | "signal"> & { headers?: Record<string, string> };
 
-/** How registries are asked. */
-export interface RegistryOptions {
+interface RegistryOptions {
   /** `user:password` in base64, by host. */
   logins?: ReadonlyMap<string, string>;
   /** Knows the authorities of the site's own registries. */
@@ -31,59 +30,98 @@ export interface RegistryOptions {
   instead?: string;
 }
 
-/** As container runtimes read a name: without a host it is Docker Hub's, and loopback needs no TLS. */
-function placeOf(image: string) {
-  const [, host = "docker.io", name, tag] = /^(?:([^/]*[.:][^/]*|localhost)\/)?(.+):([^:]+)$/.exec(
-    image,
-  )!;
-  const plain = /^(localhost|127(\.\d+){3})(:\d+)?$/.test(host);
-  const hub = host === "docker.io";
-  return {
-    host,
-    server: `${plain ? "http" : "https"}://${hub ? "registry-1.docker.io" : host}`,
-    path: hub && !name!.includes("/") ? `library/${name}` : name!,
-    tag: tag!,
-  };
-}
-
 /** The repository of an image at its registry, asked with the login or token that it wants. */
-export function repositoryOf(image: string, options: RegistryOptions = {}) {
-  const place = placeOf(image), { host, server, path, tag } = place;
-  let authorization = "";
-  const urlOf = (name: string) => `${server}/v2/${path}/${name}`;
-  return {
-    host,
-    server,
-    tag,
-    urlOf,
-    /** @throws {DeployError} exit 5 without an answer, 8 where it wants a login at no https address. */
-    async ask(name: string, asking: Asking = {}): Promise<Response> {
-      const send = () => call(urlOf(name), host, { ...asking, authorization }, options);
-      const answer = await send();
-      if (answer.status !== 401) return answer;
-      await answer.body?.cancel();
-      authorization = await authorize(answer.headers.get("www-authenticate") ?? "", place, options);
-      return await send();
-    },
-  };
+export class Repository {
+  readonly host: string;
+  readonly tag: string;
+  readonly server: string;
+  readonly #path: string;
+  readonly #options: RegistryOptions;
+  #authorization = "";
+
+  /** Reads the name as container runtimes do: without a host it is Docker Hub's, and loopback needs no TLS. */
+  constructor(image: string, options: RegistryOptions = {}) {
+    const parts = /^(?:([^/]*[.:][^/]*|localhost)\/)?(.+):([^:]+)$/.exec(image)!;
+    const [, host = "docker.io", name, tag] = parts;
+    const isPlain = /^(localhost|127(\.\d+){3})(:\d+)?$/.test(host), isHub = host === "docker.io";
+    this.host = host;
+    this.tag = tag!;
+    this.server = `${isPlain ? "http" : "https"}://${isHub ? "registry-1.docker.io" : host}`;
+    this.#path = isHub && !name!.includes("/") ? `library/${name}` : name!;
+    this.#options = options;
+  }
+
+  urlOf(name: string): string {
+    return `${this.server}/v2/${this.#path}/${name}`;
+  }
+
+  /** @throws {DeployError} exit 5 without an answer, 8 where it wants a login at no https address. */
+  async ask(name: string, asking: Asking = {}): Promise<Response> {
+    const answer = await this.#call(this.urlOf(name), this.#authorization, asking);
+    if (answer.status !== 401) return answer;
+    await answer.body?.cancel();
+    this.#authorization = await this.#authorize(answer.headers.get("www-authenticate") ?? "");
+    return await this.#call(this.urlOf(name), this.#authorization, asking);
+  }
+
+  async #call(url: string, authorization: string, { headers, ...asking }: Asking = {}) {
+    const accept = MANIFEST_KINDS.join(", "), { client, instead } = this.#options;
+    const own = { accept, ...headers, ...authorization && { authorization } };
+    const signal = AbortSignal.timeout(PATIENCE * 1000);
+    try {
+      return await fetch(url, { signal, ...asking, headers: own, client });
+    } catch (error) {
+      const why = (error as Error).cause ?? error, { host, hostname } = new URL(url);
+      const other = instead ??
+        "set IMAGE_REGISTRY to a registry that it reaches so (S3_CA_FILE is trusted there)";
+      throw new DeployError(`Cannot ask the registry ${this.host}: no answer`, {
+        exitCode: ExitCode.unreachable,
+        where: [`${url}: ${messageOf(why)}`, ...proxyHint(hostname)],
+        fix: `let this machine reach ${host} over TLS, or ${other}`,
+      });
+    }
+  }
+
+  /** The header that a challenge wants: the login itself, or a token got with or without one. */
+  async #authorize(challenge: string): Promise<string> {
+    const login = this.#options.logins?.get(this.host);
+    const basic = login ? `Basic ${login}` : "";
+    if (!/^bearer /i.test(challenge)) return basic;
+    const wants = Object.fromEntries(
+      [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name!, value!]),
+    );
+    const realm = URL.parse(wants.realm ?? "");
+    if (!realm || realm.protocol !== "https:" && this.server.startsWith("https:")) {
+      throw new DeployError(`Cannot log in to ${this.host}: it names no https address for that`, {
+        exitCode: ExitCode.service,
+        where: challenge,
+        fix: "ask who runs the registry",
+      });
+    }
+    if (wants.service) realm.searchParams.set("service", wants.service);
+    realm.searchParams.set("scope", wants.scope ?? `repository:${this.#path}:pull`);
+    const answer = await this.#call(realm.href, basic);
+    const { token, access_token } = await answer.json().catch(() => ({}));
+    // Without one the registry's own answer says what is wrong.
+    return access_token || token ? `Bearer ${access_token || token}` : "";
+  }
 }
 
 /**
  * The digest (`sha256:…`) of what an image's tag names at its registry.
- * @throws {DeployError} exit 5 without an answer or a login that does, 8 for a tag that is not there and any other
- * answer.
+ * @throws {DeployError} exit 5 without an answer or a login that does, 8 for any other answer.
  */
-export async function digestOf(image: string, options: RegistryOptions = {}): Promise<string> {
-  const { host, tag, urlOf, ask } = repositoryOf(image, options);
-  const name = `manifests/${tag}`, url = urlOf(name);
-  let answer = await ask(name, { method: "HEAD" });
+export async function digestOf(image: string, options?: RegistryOptions): Promise<string> {
+  const repository = new Repository(image, options);
+  const name = `manifests/${repository.tag}`, url = repository.urlOf(name);
+  let answer = await repository.ask(name, { method: "HEAD" });
   let digest = answer.headers.get("docker-content-digest");
   if (answer.ok && !digest) {
     // Nobody must send it; what is sent for GET hashes to it.
-    answer = await ask(name);
+    answer = await repository.ask(name);
     digest = `sha256:${createHash("sha256").update(await answer.bytes()).digest("hex")}`;
   }
-  if (!answer.ok) throw refusal(`Cannot pin ${image}`, url, host, answer.status);
+  if (!answer.ok) throw refusal(`Cannot pin ${image}`, url, repository.host, answer.status);
   const kind = answer.headers.get("content-type")?.split(";")[0] ?? "";
   if (MANIFEST_KINDS.includes(kind) && digest && isDigest(digest)) return digest;
   throw new DeployError(`Cannot pin ${image}: the answer is no image that nodes could pull`, {
@@ -93,57 +131,10 @@ export async function digestOf(image: string, options: RegistryOptions = {}): Pr
   });
 }
 
-async function call(
-  url: string,
-  host: string,
-  { authorization, headers, ...asking }: Asking & { authorization: string },
-  {
-    client,
-    instead = "set IMAGE_REGISTRY to a registry that it reaches so (S3_CA_FILE is trusted there)",
-  }: RegistryOptions,
-): Promise<Response> {
-  const accept = MANIFEST_KINDS.join(", ");
-  const own = { accept, ...headers, ...authorization && { authorization } };
-  const signal = AbortSignal.timeout(PATIENCE * 1000);
-  try {
-    return await fetch(url, { signal, ...asking, headers: own, client });
-  } catch (error) {
-    const why = (error as Error).cause ?? error;
-    throw new DeployError(`Cannot ask the registry ${host}: no answer`, {
-      exitCode: ExitCode.unreachable,
-      where: [`${url}: ${messageOf(why)}`, ...proxyHint(new URL(url).hostname)],
-      fix: `let this machine reach ${new URL(url).host} over TLS, or ${instead}`,
-    });
-  }
-}
-
-/** The header that a registry's challenge wants: the login itself, or a token got with or without one. */
-async function authorize(
-  challenge: string,
-  { host, server, path }: ReturnType<typeof placeOf>,
-  options: RegistryOptions,
-) {
-  const login = options.logins?.get(host);
-  const basic = login ? `Basic ${login}` : "";
-  if (!/^bearer /i.test(challenge)) return basic;
-  const wants = Object.fromEntries(
-    [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name!, value!]),
-  );
-  const realm = URL.parse(wants.realm ?? "");
-  if (!realm || realm.protocol !== "https:" && server.startsWith("https:")) {
-    throw new DeployError(`Cannot log in to ${host}: it names no https address for that`, {
-      exitCode: ExitCode.service,
-      where: challenge,
-      fix: "ask who runs the registry",
-    });
-  }
-  if (wants.service) realm.searchParams.set("service", wants.service);
-  realm.searchParams.set("scope", wants.scope ?? `repository:${path}:pull`);
-  const answer = await call(realm.href, host, { authorization: basic }, options);
-  const { token, access_token } = await answer.json().catch(() => ({}));
-  // Without one the registry's own answer says what is wrong.
-  return access_token || token ? `Bearer ${access_token || token}` : "";
-}
+const REFUSALS: Record<number, string> = {
+  404: "correct the version or IMAGE_REGISTRY, or mirror the image there",
+  429: "it has been asked too often: wait, or log in",
+};
 
 /** What an answer that is not the one wanted means; `what` opens the error. */
 export function refusal(what: string, url: string, host: string, status: number): DeployError {
@@ -160,11 +151,7 @@ export function refusal(what: string, url: string, host: string, status: number)
   return new DeployError(`${what}: ${status === 404 ? "no such image" : "refused"}`, {
     exitCode: ExitCode.service,
     where,
-    fix: status === 404
-      ? "correct the version or IMAGE_REGISTRY, or mirror the image there"
-      : status === 429
-      ? "it has been asked too often: wait, or log in"
-      : "see the registry's own log, and run again",
+    fix: REFUSALS[status] ?? "see the registry's own log, and run again",
   });
 }
 
@@ -179,11 +166,13 @@ export async function readLogins(
   const text = await readFile(path, "utf8").catch(() => "{}");
   try {
     const auths: Record<string, { auth?: string }> = JSON.parse(text).auths ?? {};
-    const hostOf = (key: string) => key.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+    const hostOf = (key: string) =>
+      key.replace(/^https?:\/\//, "").replace(/\/.*$/, "").replace(
+        /^index\.docker\.io$/,
+        "docker.io",
+      );
     return new Map(
-      Object.entries(auths).flatMap(([key, { auth }]) =>
-        auth ? [[hostOf(key).replace(/^index\.docker\.io$/, "docker.io"), auth]] : []
-      ),
+      Object.entries(auths).flatMap(([key, { auth }]) => auth ? [[hostOf(key), auth]] : []),
     );
   } catch {
     throw new DeployError(`Cannot read the logins of registries: ${path} is no JSON`, {
