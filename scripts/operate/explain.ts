@@ -7,18 +7,9 @@ import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, LOOKS, onlyOf } from "../../lib/cli/command.ts";
 import { withHash } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import {
-  type Lookup,
-  lookUp,
-  lostAt,
-  nearestIds,
-  type Owner,
-  ownersOf,
-  pathText,
-  withoutSecrets,
-} from "./inspect/field.ts";
+import * as inspect from "./inspect/field.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { type Home, homeOf, LONGEST, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
+import { homeOf, LONGEST, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
 import { namedOf } from "../../lib/apply/live.ts";
 import { idOf, isFields, type Manifest } from "../../lib/core/object.ts";
 import { amountOf } from "../../lib/core/quantity.ts";
@@ -33,29 +24,15 @@ import { STEPS } from "../steps.ts";
 
 const USAGE = "OBJ=Deployment/monitoring/NAME [FIELD=spec.replicas] explain.ts CLUSTER";
 
-/** An object that a step wants, and what is known of it. */
-export interface Explained {
-  cluster: Cluster;
-  step: Step;
-  /** As a deploy would send it. */
-  wanted: Manifest;
-  /** Whether it is one of a pinned upstream release. */
-  upstream: boolean;
-  /** The files that say so; undefined for one that is built in code. */
-  home?: Home;
-  /** undefined while the cluster has none. */
-  live?: Manifest;
-}
+/** What {@link subjectOf} has found. */
+type Explained = Awaited<ReturnType<typeof subjectOf>>;
 
 /**
- * Finds the object among those that the steps want on the cluster, and looks at the live one.
+ * Finds the object among those that the steps want on the cluster, as a deploy would send it, and looks at the live
+ * one. `upstream`: it is of a pinned release; without a `home` it is built in code.
  * @throws {DeployError} exit 2 with the nearest ids when no step wants it.
  */
-export async function subjectOf(
-  cluster: Cluster,
-  id: string,
-  steps: Step[] = STEPS,
-): Promise<Explained> {
+export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = STEPS) {
   const none = () => Promise.resolve([]);
   const known: string[] = [];
   // Our own first: the upstream ones cost seconds, and are seldom asked for.
@@ -72,14 +49,13 @@ export async function subjectOf(
       return { cluster, step, wanted: withHash(found), upstream, home, live };
     }
   }
-  const near = nearestIds(id, known);
+  const near = inspect.nearestIds(id, known);
   const kinds = [...new Set(known.map((one) => one.split("/")[0]!))].sort();
   const why = id ? `${id} on ${cluster.id}: no step wants it` : "an object: OBJ= is missing";
+  const hint = `did you mean ${near.join(" or ")}?`;
   throw new DeployError(`Cannot explain ${why}`, {
     exitCode: ExitCode.config,
-    where: near.length > 0
-      ? `did you mean ${near.join(" or ")}?`
-      : `the steps want: ${kinds.join(", ")}`,
+    where: near.length > 0 ? hint : `the steps want: ${kinds.join(", ")}`,
     fix: `make explain-${cluster.id} OBJ=${near[0] ?? "Kind/namespace/name"}`,
   });
 }
@@ -87,32 +63,29 @@ export async function subjectOf(
 /** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */
 export function explainField(subject: Explained, field: string): string {
   const { cluster, wanted, live, home } = subject;
-  const want = lookUp(wanted, field), have = live && lookUp(live, field);
-  const found = want.found ? want : have?.found ? have : undefined;
-  if (!found) throw unknownField(subject, field, have ? [want, have] : [want]);
-  const value = have?.found ? have.value : undefined;
+  const want = inspect.lookUp(wanted, field), have = inspect.lookUp(live, field);
+  const found = want.found ? want : have;
+  if (!found.found) throw unknownField(subject, field, [want, have]);
+  const { path } = found, value = have.found ? have.value : undefined;
   const differs = live && want.found && lacking(value, want.value).some((lack) => !isAlike(lack));
   const holder = want.found ? wanted : live!;
-  const patches = home?.patches.filter((patch) => touches(patch, holder, found.path)) ?? [];
-  const owners = live && have?.found ? ownersOf(live, have.path).map(ownerLine) : [];
-  const lost = live && lostAt(live, wanted, found.path);
+  const patches = home?.patches.filter((patch) => touches(patch, holder, path)) ?? [];
+  const owners = live && have.found ? inspect.ownersOf(live, have.path).map(ownerLine) : [];
+  const lost = live && inspect.lostAt(live, wanted, path);
   if (lost) owners.push(`nobody: it was ours, and was ${lost}`);
-  else if (have?.found && owners.length === 0) {
+  else if (have.found && owners.length === 0) {
     owners.push("nobody: a default of the API server, or what it never shares out");
   }
-  return table([
-    titleOf(subject),
-    ["field", pathText(found.path)],
-    ["wanted", want.found ? shown(wanted, field) : "(nothing is said about it)"],
-    [
-      "live",
-      (have?.found ? shown(live!, field) : "(not there)") + (differs ? "  not as wanted" : ""),
-    ],
-    ["from", want.found ? originOf(subject, field, want.value) : "none of our steps"],
-    ...titled("patch", patches.map(({ where }) => where)),
-    ...titled("setting", home ? settingLines(cluster, settingsIn(home, field)) : []),
-    ...titled("owner", owners),
-  ]);
+  return page({
+    object: titleOf(subject),
+    field: inspect.pathText(path),
+    wanted: want.found ? shown(wanted, field) : "(nothing is said about it)",
+    live: (have.found ? shown(live!, field) : "(not there)") + (differs ? "  not as wanted" : ""),
+    from: want.found ? originOf(subject, field, want.value) : "none of our steps",
+    patch: patches.map(({ where }) => where),
+    setting: home ? settingLines(cluster, settingsIn(home, field)) : [],
+    owner: owners,
+  });
 }
 
 /** Whether the API server may have written the wanted value in another way, or left it out. */
@@ -123,14 +96,17 @@ function isAlike({ old, now }: Lack): boolean {
   return amountOf(String(old)) === amountOf(String(now));
 }
 
-function unknownField({ cluster, wanted }: Explained, field: string, looks: Lookup[]): DeployError {
+function unknownField(
+  { cluster, wanted }: Explained,
+  field: string,
+  looks: inspect.Lookup[],
+): DeployError {
   // Wanted and live may know different keys; the ones deepest down are those that were meant.
   const ways = looks.filter((look) => !look.found);
   const depth = Math.max(...ways.map(({ reached }) => reached.length));
   const deepest = ways.filter(({ reached }) => reached.length === depth);
   const keys = [...new Set(deepest.flatMap((way) => way.keys))].sort();
-  const reached = pathText(deepest[0]!.reached);
-  const at = reached || "the object";
+  const reached = inspect.pathText(deepest[0]!.reached), at = reached || "the object";
   return new DeployError(`Cannot explain ${field} of ${idOf(wanted)}: no such field`, {
     exitCode: ExitCode.config,
     where: keys.length > 0 ? `${at} has: ${keys.join(", ")}` : `${at} is a value, with no keys`,
@@ -139,7 +115,7 @@ function unknownField({ cluster, wanted }: Explained, field: string, looks: Look
 }
 
 function shown(object: Manifest, field: string): string {
-  const look = lookUp(withoutSecrets(object), field);
+  const look = inspect.lookUp(inspect.withoutSecrets(object), field);
   // A Secret's data is known to be there by the look at the object as it is.
   if (!look.found || look.value === "(secret)") return "(secret)";
   const value = JSON.stringify(look.value);
@@ -154,7 +130,7 @@ function originOf(subject: Explained, field: string, value: unknown): string {
   const source = sourceOf(home, field);
   if (!source) return `added in code by ${step.name}`;
   const isIn = (object: Manifest) => {
-    const look = lookUp(object, field);
+    const look = inspect.lookUp(object, field);
     return look.found && isDeepStrictEqual(look.value, value);
   };
   const rendered = substitute(home, cluster.vars, []);
@@ -176,29 +152,32 @@ function builtBy({ upstream, step }: Explained): string {
 /** The facts of a whole object, as lines. */
 export function explainObject(subject: Explained): string {
   const { cluster, step, wanted, home, live } = subject;
-  const lacks = live ? lacking(withoutSecrets(live), withoutSecrets(wanted)) : [];
-  const differing = lacks.filter((lack) => !isAlike(lack))
-    .map(({ path, old, now }) => changeLine(path, old, now));
-  return table([
-    titleOf(subject),
-    ["step", step.name],
-    ["file", home ? home.file : builtBy(subject)],
-    ...titled("patch", home?.patches.map(({ where }) => where) ?? []),
-    ...titled("setting", home ? settingLines(cluster, settingsIn(home)) : []),
-    ...live
-      ? [...titled("differs", differing), ...titled("owner", ownersOf(live, []).map(ownerLine))]
-      : [["live", "(not there)"]],
-    ["fields", Object.keys(wanted).join(", ")],
-  ]);
+  const [have, want] = [live ?? wanted, wanted].map(inspect.withoutSecrets);
+  const differing = lacking(have, want).filter((lack) => !isAlike(lack));
+  return page({
+    object: titleOf(subject),
+    step: step.name,
+    file: home ? home.file : builtBy(subject),
+    patch: home?.patches.map(({ where }) => where) ?? [],
+    setting: home ? settingLines(cluster, settingsIn(home)) : [],
+    differs: differing.map(({ path, old, now }) => changeLine(path, old, now)),
+    owner: live ? inspect.ownersOf(live, []).map(ownerLine) : [],
+    live: live ? [] : "(not there)",
+    fields: Object.keys(wanted).join(", "),
+  });
 }
 
-function titleOf({ cluster, wanted }: Explained): string[] {
-  return ["object", `${idOf(wanted)}  on ${cluster.id} (${text(cluster, "CLUSTER_NAME")})`];
+function titleOf({ cluster, wanted }: Explained): string {
+  return `${idOf(wanted)}  on ${cluster.id} (${cluster.name})`;
 }
 
-/** Rows of which the first alone has the title. */
-function titled(title: string, lines: string[]): string[][] {
-  return lines.map((line, index) => [index === 0 ? title : "", line]);
+/** Lines with a title each; of several the first alone has it. */
+function page(parts: Record<string, string | string[]>): string {
+  return table(
+    Object.entries(parts).flatMap(([title, lines]) =>
+      [lines].flat().map((line, index) => [index === 0 ? title : "", line])
+    ),
+  );
 }
 
 function settingLines(cluster: Cluster, names: string[]): string[] {
@@ -207,7 +186,7 @@ function settingLines(cluster: Cluster, names: string[]): string[] {
   );
 }
 
-function ownerLine({ manager, operation, subresource, time, fields }: Owner): string {
+function ownerLine({ manager, operation, subresource, time, fields }: inspect.Owner): string {
   const how = [operation, subresource && `of ${subresource}`].filter(Boolean).join(" ");
   return `${manager}  ${how}, ${counted(fields, "field")}, ${time ?? "-"}`;
 }
