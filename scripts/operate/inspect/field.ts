@@ -3,7 +3,7 @@ import { judge } from "../../../lib/apply/diff.ts";
 import { type Fields, isUnsigned, stepInto } from "../../../lib/apply/fields.ts";
 import { entriesOf, type FieldManager } from "../../../lib/apply/managers.ts";
 import { isNamed } from "./lists.ts";
-import type { Manifest, Path } from "../../../lib/core/object.ts";
+import { isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
 
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
@@ -14,8 +14,8 @@ export type Lookup =
   | { found: false; reached: Path; keys: string[] };
 
 /**
- * Follows a path such as `spec.template.spec.containers[0].image`. An item is named by its index or
- * as `make compare` names it (`name`, `mountPath`, port, `--flag`); a key with dots may stand as it is, as `make plan` prints it, or as `["a.b/c"]`.
+ * Follows a path such as `spec.template.spec.containers[0].image`. An item goes by its index, or as `make compare` and
+ * `make plan` name it (`name`, `mountPath`, port, `--flag`); a key with dots as it is, or as `["a.b/c"]`.
  */
 export function lookUp(object: unknown, field: string): Lookup {
   const path: Path = [];
@@ -31,22 +31,13 @@ export function lookUp(object: unknown, field: string): Lookup {
 }
 
 function nextOf(node: unknown, text: string): { key: string | number; rest: string } | undefined {
-  const [bracket, inside] = /^\[("[^"]*"|[^\]]*)\]/.exec(text) ?? [];
-  if (Array.isArray(node)) {
-    if (bracket === undefined) return undefined;
-    const index = /^\d+$/.test(inside!) ? Number(inside) : -1;
-    // `[name=web]`, as a plan has it.
-    const names = [inside!, inside!.replace(/^\w+=([^,]*).*/, "$1")];
-    const key = index in node
-      ? index
-      : node.findIndex((item) => names.some((name) => isNamed(item, name)));
-    return key in node ? { key, rest: text.slice(bracket.length) } : undefined;
-  }
-  if (typeof node !== "object" || node === null) return undefined;
-  if (bracket?.startsWith('["')) {
-    const key = inside!.slice(1, -1);
+  if (!isObject(node)) return undefined;
+  const [bracket, inside = ""] = /^\[("[^"]*"|[^\]]*)\]/.exec(text) ?? [];
+  if (bracket && (Array.isArray(node) || inside.startsWith('"'))) {
+    const key = Array.isArray(node) ? indexIn(node, inside) : inside.slice(1, -1);
     return Object.hasOwn(node, key) ? { key, rest: text.slice(bracket.length) } : undefined;
   }
+  if (Array.isArray(node)) return undefined;
   const plain = text.replace(/^\./, "");
   // The longest, for labels and annotations have dots of their own.
   const [key] = Object.keys(node).sort((a, b) => b.length - a.length)
@@ -54,9 +45,16 @@ function nextOf(node: unknown, text: string): { key: string | number; rest: stri
   return key === undefined ? undefined : { key, rest: plain.slice(key.length) };
 }
 
+function indexIn(items: unknown[], inside: string): number {
+  if (/^\d+$/.test(inside) && inside in items) return Number(inside);
+  // `[name=web]`, as a plan has it.
+  const names = [inside, inside.replace(/^\w+=([^,]*).*/, "$1")];
+  return items.findIndex((item) => names.some((name) => isNamed(item, name)));
+}
+
 function keysOf(node: unknown): string[] {
   if (Array.isArray(node)) return node.map((item, index) => `[${item?.name ?? index}]`);
-  return typeof node === "object" && node !== null ? Object.keys(node) : [];
+  return isObject(node) ? Object.keys(node) : [];
 }
 
 /** A path as text, with brackets round what has dots. */
@@ -80,7 +78,7 @@ function owned(set: Fields, node: unknown, [head, ...rest]: Path): number {
   if (head === undefined) return sizeOf(set);
   // A list or map that is owned as a whole: nothing in it has an owner of its own.
   if (Object.keys(set).length === 0) return 1;
-  const below = (node as Record<string, unknown> | undefined)?.[head];
+  const below = isObject(node) ? node[head] : undefined;
   const step = typeof head === "string"
     ? `f:${head}`
     : Object.keys(set).find((step) => step !== "." && stepInto(node, step, "")[0] === below);
@@ -106,38 +104,33 @@ export function lostAt(live: Manifest, wanted: Manifest, path: Path): string | u
 /** A copy in which the values of a Secret, and what kubectl keeps of them, are "(secret)". */
 export function withoutSecrets(object: Manifest): Manifest {
   if (object.kind !== "Secret") return object;
-  const copy = structuredClone(object);
+  const copy = structuredClone(object), { annotations } = copy.metadata;
   for (const map of [copy.data, copy.stringData]) {
     for (const key of Object.keys(map ?? {})) map[key] = "(secret)";
   }
-  const annotations = copy.metadata.annotations;
   if (annotations?.[LAST_APPLIED]) annotations[LAST_APPLIED] = "(secret)";
   return copy;
 }
 
 /**
- * At most three of the ids, which the one asked for may have meant: those of its name, the one that a
- * slip of the pen may have spoilt, those with its name in theirs; only without any, others of its kind. Where its
- * namespace has any, the slip is in the name.
+ * At most three of the ids, which the one asked for may have meant: those of its name, the one that a slip of the pen
+ * may have spoilt (in the name, where its namespace has any), those with its name in theirs; else others of its kind.
  */
 export function nearestIds(id: string, ids: string[]): string[] {
-  const [kind, name] = [kindIn(id), nameIn(id)];
-  const folder = id.split("/").slice(1, -1).join();
-  const beside = ids.filter((one) => folder && one.split("/").slice(1, -1).join() === folder);
-  const ofKind = [...beside, ...ids].filter((one) => kindIn(one) === kind);
-  const ofKindFirst = [...new Set([...ofKind, ...ids])];
-  const named = ofKindFirst.filter((one) => nameIn(one) === name);
-  const within = name ? ofKindFirst.filter((one) => nameIn(one).includes(name)) : [];
-  const alike = new Set(
-    [...named, nearest(id, beside.length > 0 ? beside : ids) ?? [], ...within].flat(),
-  );
-  return [...alike.size > 0 ? alike : new Set(ofKind)].slice(0, 3);
+  const [kind, place, name] = partsOf(id);
+  const beside = ids.filter((one) => place && partsOf(one)[1] === place);
+  const ofKind = [...beside, ...ids].filter((one) => partsOf(one)[0] === kind);
+  const ofKindFirst = [...ofKind, ...ids];
+  const slip = nearest(id, beside.length > 0 ? beside : ids);
+  const alike = [
+    ...ofKindFirst.filter((one) => partsOf(one)[2] === name),
+    ...slip ? [slip] : [],
+    ...ofKindFirst.filter((one) => name && partsOf(one)[2].includes(name)),
+  ];
+  return [...new Set(alike.length > 0 ? alike : ofKind)].slice(0, 3);
 }
 
-function kindIn(id: string): string {
-  return id.split("/")[0]!.toLowerCase();
-}
-
-function nameIn(id: string): string {
-  return id.split("/").at(-1)!.toLowerCase();
+function partsOf(id: string): [kind: string, namespace: string, name: string] {
+  const words = id.toLowerCase().split("/");
+  return [words[0]!, words.slice(1, -1).join(), words.at(-1)!];
 }

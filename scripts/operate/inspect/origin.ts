@@ -6,12 +6,12 @@ import { isDeepStrictEqual } from "node:util";
 import { parse, parseAllDocuments } from "yaml";
 import { projectPath } from "../../../lib/core/cluster.ts";
 import { lookUp } from "./field.ts";
-import { idOf, type Manifest, type Path } from "../../../lib/core/object.ts";
+import { idOf, isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
 import { matches, type PatchTarget, type Template } from "../../../lib/render/kustomize.ts";
 
 /** The files that say something about an object, as paths from the project folder. */
-export interface Home {
+interface Home {
   /** As kustomize built it, before `${NAME}`. */
   object: Manifest;
   /** The file that has it, or the kustomization that makes it, and of which files. */
@@ -22,22 +22,13 @@ export interface Home {
   patches: Patch[];
 }
 
+/** Where a patch is, and its operations (RFC 6902) or the piece of an object that it merges in. */
 interface Patch {
-  /** The kustomization and the patch's own file. */
   where: string;
-  /** Operations (RFC 6902), or a piece of the object that is merged into it. */
-  content: Operation[] | Manifest;
+  content: { op: string; path: string }[] | Manifest;
 }
 
-interface Operation {
-  op: string;
-  path: string;
-}
-
-/**
- * Looks through the kustomization of the template's folder and those that it builds on, because the
- * origins that kustomize itself tells have neither patches nor what stands in the file.
- */
+/** Looks through the kustomizations of a template: kustomize tells neither patches nor what stands in the file. */
 export async function homeOf({ object, folder }: Template): Promise<Home> {
   const home: Home = { object, file: "", patches: [] };
   await lookInto(folder, home);
@@ -82,23 +73,20 @@ function short(path: string): string {
 /** Whether a patch says something about the field, something above it or something below. */
 export function touches({ content }: Patch, object: Manifest, path: Path): boolean {
   if (Array.isArray(content)) {
-    return content.some((operation) => {
-      const keys = operation.path.split("/").slice(1)
+    return content.some(({ path: pointer }) => {
+      const keys = pointer.split("/").slice(1)
         .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
-      const length = Math.min(keys.length, path.length);
-      return keys.slice(0, length).every((key, depth) =>
-        key === "-" || key === String(path[depth])
-      );
+      return keys.slice(0, path.length)
+        .every((key, depth) => key === "-" || key === String(path[depth]));
     });
   }
   let patch: unknown = content, node: unknown = object;
   for (const key of path) {
     // A value or a whole list that the patch gives.
-    if (typeof patch !== "object" || patch === null) return true;
-    node = (node as Record<string, unknown> | undefined)?.[key];
-    patch = Array.isArray(patch)
-      ? patch.find((item) => item?.name === (node as { name?: string } | undefined)?.name)
-      : (patch as Record<string, unknown>)[key];
+    if (!isObject(patch)) return true;
+    node = isObject(node) ? node[key] : undefined;
+    const name = isObject(node) ? node.name : undefined;
+    patch = Array.isArray(patch) ? patch.find((item) => item?.name === name) : patch[key];
     if (patch === undefined) return false;
   }
   return true;
@@ -108,10 +96,8 @@ export function touches({ content }: Patch, object: Manifest, path: Path): boole
 export const LONGEST = 600;
 
 /** What the files say of a field; undefined when they say nothing. */
-export function sourceOf(
-  { object, file, written, patches }: Home,
-  field: string,
-): string | undefined {
+export function sourceOf(home: Home, field: string): string | undefined {
+  const { object, file, written, patches } = home;
   const built = lookUp(object, field);
   if (!built.found) return undefined;
   if (!written) return file;
