@@ -2,7 +2,7 @@
 // field by field, in two groups: what their env files explain, and what they do not. Changes nothing.
 import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS } from "../../lib/cli/command.ts";
 import { asMaps, withoutLists } from "./inspect/lists.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
@@ -16,6 +16,21 @@ import { desiredOf, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 
 const USAGE = "compare.ts CLUSTER... | GROUP... | edges | all: each against the first";
+
+type Side = Awaited<ReturnType<typeof look>>;
+
+/** An object that is not the same on both: `spec.replicas: 1 -> 2`, or a sentence where only one has it. */
+interface Difference {
+  id: string;
+  fields: string[];
+}
+
+/** How many objects both have, and what differs: explained where what is wanted differs, too. */
+interface Comparison {
+  shared: number;
+  explained: Difference[];
+  unexplained: Difference[];
+}
 
 /** How a cluster differs from the first, or why that cannot be said. */
 interface Compared {
@@ -33,19 +48,15 @@ export async function compare(steps: Step[], clusters: Cluster[]): Promise<Compa
       fix: 'make compare CLUSTERS="197 198"',
     });
   }
-  const looks = await Promise.all(clusters.map(async (cluster) => {
-    try {
-      return { cluster, side: await look(steps, cluster) };
-    } catch (error) {
-      return { cluster, error };
-    }
-  }));
-  const [first, ...others] = looks as [typeof looks[number], ...typeof looks];
-  return [...first.side ? [] : [first], ...others].map(({ cluster, side, error }) =>
-    first.side && side
-      ? { cluster, comparison: compareSides(first.side, side) }
-      : { cluster, error }
-  );
+  const looks = await Promise.allSettled(clusters.map((cluster) => look(steps, cluster)));
+  const [first] = looks as [typeof looks[number]];
+  return looks.flatMap((side, index): Compared[] => {
+    const cluster = clusters[index]!;
+    if (side.status === "rejected") return [{ cluster, error: side.reason }];
+    if (side === first) return [];
+    if (first.status === "rejected") return [{ cluster }];
+    return [{ cluster, comparison: compareSides(first.value, side.value) }];
+  });
 }
 
 /** What a cluster should have and what it has, by id. */
@@ -60,99 +71,78 @@ async function look(steps: Step[], cluster: Cluster) {
   return { wanted, live: new Map(ofSteps) };
 }
 
-type Side = Awaited<ReturnType<typeof look>>;
-
 /** 0 when all is explained, 11 when not, or the code of a cluster that cannot be looked at. */
 export function exitCodeOfCompared(found: Compared[]): number {
-  const isAlike = ({ comparison }: Compared) => !comparison?.unexplained.length;
-  const verdict = found.every(isAlike) ? ExitCode.done : ExitCode.verification;
-  return worstCode(found.map(({ error }) => error)) || verdict;
+  const isAlike = found.every(({ comparison }) => !comparison?.unexplained.length);
+  return worstCode(found.map(({ error }) => error)) ||
+    (isAlike ? ExitCode.done : ExitCode.verification);
 }
 
 /** What was found beside the first cluster, for people. */
 export function comparedPage(first: Cluster, found: Compared[]): string {
-  const nameOf = (one: Cluster) => `${one.id} (${text(one, "CLUSTER_NAME")})`;
-  return found.flatMap(({ cluster, comparison }) =>
-    comparison
-      ? [
-        `${nameOf(first)} -> ${nameOf(cluster)}  ${counted(comparison.shared, "object")} on both`,
-        ...linesOfGroup("explained by their env files", ...folded(comparison.explained)),
-        ...linesOfGroup("not explained", comparison.unexplained),
-        "",
-      ]
-      : []
-  ).join("\n");
+  const nameOf = ({ id, name }: Cluster) => `${id} (${name})`;
+  return found.flatMap(({ cluster, comparison }) => {
+    if (!comparison) return [];
+    const { shared, explained, unexplained } = comparison;
+    const { lines, rest } = folded(explained);
+    return [
+      `${nameOf(first)} -> ${nameOf(cluster)}  ${counted(shared, "object")} on both`,
+      `  explained by their env files: ${sizeOf(explained)}`,
+      ...lines,
+      ...rest.flatMap(linesOfObject),
+      `  not explained: ${sizeOf(unexplained)}`,
+      ...unexplained.flatMap(linesOfObject),
+      "",
+    ];
+  }).join("\n");
 }
 
-/** Without the fields that differ in many places alike, as an annotation of every rule; those as lines, with an example. */
-function folded(all: Difference[]): [Difference[], string[], Difference[]] {
+function sizeOf(found: Difference[]): string {
+  return `${counted(fieldsOf(found), "field")} of ${counted(found.length, "object")}`;
+}
+
+function linesOfObject({ id, fields }: Difference): string[] {
+  return [`    ${id}`, ...fields.map((field) => `      ${field}`)];
+}
+
+/** Fields that differ in many places alike, as an annotation of every rule, as lines with an example; and the rest. */
+function folded(all: Difference[]): { lines: string[]; rest: Difference[] } {
   const keyOf = (field: string) => pathOf(field).replaceAll(/\[[^\]]*\]/g, "[]");
   const places = Map.groupBy(all.flatMap(({ fields }) => fields), keyOf);
   const isMany = (field: string) => field.includes(": ") && places.get(keyOf(field))!.length > 3;
   const lines = [...places].filter(([, [first]]) => isMany(first!))
     .flatMap(([key, those]) => [`    ${key} in ${those.length} places, as`, `      ${those[0]}`]);
   const rest = all.map(({ id, fields }) => ({ id, fields: fields.filter((one) => !isMany(one)) }));
-  return [all, lines, rest.filter(({ fields }) => fields.length > 0)];
+  return { lines, rest: rest.filter(({ fields }) => fields.length > 0) };
 }
 
-function linesOfGroup(
-  title: string,
-  all: Difference[],
-  lines: string[] = [],
-  found = all,
-): string[] {
-  return [
-    `  ${title}: ${counted(fieldsOf(all), "field")} of ${counted(all.length, "object")}`,
-    ...lines,
-    ...found.flatMap(({ id, fields }) => [`    ${id}`, ...fields.map((field) => `      ${field}`)]),
-  ];
-}
-
-/** The same for programs (docs/schema/compare.json). */
+/** What was found, as docs/schema/compare.json describes it. */
 export function comparedJson({ id: first }: Cluster, found: Compared[]): string {
   const why = (error: unknown) => error ? messageOf(error) : `${first} cannot be looked at`;
-  const clusters = found.map(({ cluster, comparison, error }) => ({
-    id: cluster.id,
-    name: text(cluster, "CLUSTER_NAME"),
-    ...comparison ?? { error: why(error) },
-  }));
+  const clusters = found.map(({ cluster: { id, name }, comparison, error }) => (
+    { id, name, ...comparison ?? { error: why(error) } }
+  ));
   return documentOf("compare/v1", { at: new Date().toISOString(), first, clusters });
-}
-
-/** An object that is not the same on both. */
-interface Difference {
-  id: string;
-  /** `spec.replicas: 1 -> 2`, or a sentence for an object that only one has. */
-  fields: string[];
-}
-
-interface Comparison {
-  /** How many objects both have. */
-  shared: number;
-  /** What is wanted differs, too: their env files say so. */
-  explained: Difference[];
-  unexplained: Difference[];
 }
 
 /** Compares the live objects of `left` with those of `right`. */
 export function compareSides(left: Side, right: Side): Comparison {
   const ids = [...new Set([...left.live.keys(), ...right.live.keys()])].sort();
-  const shared = ids.filter((id) => left.live.has(id) && right.live.has(id)).length;
-  const comparison: Comparison = { shared, explained: [], unexplained: [] };
+  const comparison: Comparison = { shared: 0, explained: [], unexplained: [] };
   for (const id of ids) {
     const [before, after] = [left.live.get(id), right.live.get(id)];
-    const wanted = [left.wanted.get(id), right.wanted.get(id)] as const;
+    const [first, second] = [left.wanted.get(id), right.wanted.get(id)];
     if (!before || !after) {
       // Where the one that lacks it should have it, or the one that has it should not, nobody said so.
-      const isExplained = !before === !wanted[0] && !after === !wanted[1];
+      const isExplained = !before === !first && !after === !second;
       const fields = [before ? "on the first only" : "on the second only"];
       comparison[isExplained ? "explained" : "unexplained"].push({ id, fields });
       continue;
     }
-    const fields = linesOf(comparable(before, wanted[0]), comparable(after, wanted[1]));
-    const said = wanted[0] && wanted[1] ? linesOf(wanted[0], wanted[1]).map(pathOf) : [];
+    comparison.shared++;
+    const said = first && second ? linesOf(first, second).map(pathOf) : [];
     const found = Map.groupBy(
-      fields,
+      linesOf(comparable(before, first), comparable(after, second)),
       (field) => said.some((path) => overlap(path, pathOf(field))) ? "explained" : "unexplained",
     );
     for (const [group, fields] of found) comparison[group].push({ id, fields });
@@ -162,7 +152,7 @@ export function compareSides(left: Side, right: Side): Comparison {
 
 /** How many fields (and objects that only one has) there are. */
 export function fieldsOf(found: Difference[]): number {
-  return found.reduce((sum, { fields }) => sum + fields.length, 0);
+  return found.flatMap(({ fields }) => fields).length;
 }
 
 /** {@link differences} in which the items of lists go by their names, as in `ports[http].port: 80 -> 81`. */
@@ -195,12 +185,12 @@ const FILLED_IN = ["nodePort", "healthCheckNodePort", "caBundle"];
 /** The live object without what differs from cluster to cluster though nobody wrote it. */
 export function comparable(live: Manifest, wanted?: Manifest): Manifest {
   const { status: _, ...rest } = live;
-  const copy = structuredClone(rest) as Manifest;
-  for (const key of Object.keys(copy.metadata.annotations ?? {})) {
-    if (CONTROLLERS.test(key)) delete copy.metadata.annotations![key];
+  const copy = structuredClone(rest) as Manifest, annotations = copy.metadata.annotations ?? {};
+  for (const key of Object.keys(annotations)) {
+    if (CONTROLLERS.test(key)) delete annotations[key];
   }
   // One cluster may have no others.
-  if (Object.keys(copy.metadata.annotations ?? {}).length === 0) delete copy.metadata.annotations;
+  if (Object.keys(annotations).length === 0) delete copy.metadata.annotations;
   for (const key of OWN) delete copy.spec?.[key];
   forget(copy, wanted);
   return copy;
