@@ -7,13 +7,7 @@ import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { $ } from "zx";
-import {
-  certificatesIn,
-  isFor,
-  MONTH,
-  privateKey,
-  WITHOUT_PAIRS,
-} from "../../lib/config/certificates.ts";
+import * as pairs from "../../lib/config/certificates.ts";
 import { loadFleet, secretsOf } from "../../lib/config/cluster.ts";
 import { projectPath, text } from "../../lib/core/cluster.ts";
 import { command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
@@ -26,9 +20,8 @@ const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 /** A CA of the site, and what it signs for the clusters. */
 interface Authority {
   title: string;
-  /** Its pair, beside those that it has signed. */
+  /** Its pair, beside those that it has signed, and what is to be done with it. */
   file: string;
-  /** What is to be done with it. */
   then: string;
   /** Settings that name the folder, and a cluster as its certificate does. */
   folder: string;
@@ -58,16 +51,16 @@ export const FLEET: Authority = {
 };
 
 /** Who gets a certificate, by which name, and where it is kept. */
-export interface Holder {
+interface Holder {
   id: string;
   name: string;
   folder: string;
 }
 
 /**
- * Makes what is missing, and what the CA has signed and ends within a month or does not fit; gives a sentence
- * for each. Of what it replaces a copy stays. `warn` is told what does not fit and is the operator's own: that is
- * left alone. A CA that has ended is never replaced: everybody trusts the old one.
+ * Makes what is missing, and what the CA has signed and ends within a month or does not fit; gives a sentence for each.
+ * A copy of the old stays. `warn` is told what does not fit and is the operator's own: that is left alone. A CA that
+ * has ended is never replaced: everybody trusts the old one.
  * @throws {DeployError} exit 3 without openssl, or when the key of the CA is elsewhere.
  */
 export async function ensureCertificates(
@@ -77,15 +70,13 @@ export async function ensureCertificates(
 ): Promise<string[]> {
   const done: string[] = [];
   for (const holder of holders) {
-    const { id, folder } = holder;
+    const { id, folder } = holder, names = by.names(holder.name);
     const authority = join(folder, by.file), pair = join(folder, id);
-    const { reason, isOurs } = await judged(by, holder);
+    const { reason, isOurs } = await judged(pair, `${authority}.crt`, names[0]!);
     if (!reason) continue;
     if (!isOurs) {
-      warn(
-        `${pair}: ${reason}; it is none of the ${by.title}, so it is left: make a new pair ` +
-          "yourself, or take both files away",
-      );
+      const whose = `it is none of the ${by.title}, so it is left`;
+      warn(`${pair}: ${reason}; ${whose}: make a new pair yourself, or take both files away`);
       continue;
     }
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -101,7 +92,6 @@ export async function ensureCertificates(
         fix: `bring it back for this run, or put ${id}.crt and ${id}.key into ${folder}`,
       });
     }
-    const names = by.names(holder.name);
     await openssl(pair, [
       ...["-days", "825", "-subj", `/CN=${names[0]}`],
       ...["-CA", `${authority}.crt`, "-CAkey", `${authority}.key`],
@@ -115,29 +105,28 @@ export async function ensureCertificates(
 }
 
 /** Why a pair has to be made (no reason: it is well, whoever signed it), and whether the CA has signed it. */
-async function judged(by: Authority, { id, name, folder }: Holder) {
-  const textIn = async (file: string) =>
-    existsSync(join(folder, file)) ? await readFile(join(folder, file), "utf8") : undefined;
-  const [key, own, ca] = await Promise.all(
-    [`${id}.key`, `${id}.crt`, `${by.file}.crt`].map(textIn),
+async function judged(pair: string, authority: string, name: string) {
+  const [key, own, ca = ""] = await Promise.all(
+    [`${pair}.key`, `${pair}.crt`, authority].map(async (path) =>
+      existsSync(path) ? await readFile(path, "utf8") : undefined
+    ),
   );
   if (!own) {
     // A key alone may wait for what a CA of the company makes of it.
     const reason = key === undefined ? "there was none" : "a key is there, but no certificate";
     return { reason, isOurs: key === undefined };
   }
-  const pem = new X509Certificate(own), secret = privateKey(key ?? "");
+  const pem = new X509Certificate(own), secret = pairs.privateKey(key ?? "");
   // While a CA is replaced its file holds the new one and the old one.
-  const ours = certificatesIn(ca ?? "").filter(({ subject }) => subject === pem.issuer);
-  const reason = !secret || !pem.checkPrivateKey(secret)
-    ? "the key does not fit"
-    : !isFor(pem, by.names(name)[0]!.replace("*", "grafana"))
-    ? "the old one had other names"
-    : Date.parse(pem.validTo) < Date.now() + MONTH
-    ? `the old one ends ${pem.validTo}`
-    : ours.length > 0 && !ours.some(({ publicKey }) => pem.verify(publicKey))
-    ? "the CA is another one now"
-    : undefined;
+  const ours = pairs.certificatesIn(ca).filter(({ subject }) => subject === pem.issuer);
+  const reasons = {
+    "the key does not fit": !secret || !pem.checkPrivateKey(secret),
+    "the old one had other names": !pairs.isFor(pem, name.replace("*", "grafana")),
+    [`the old one ends ${pem.validTo}`]: Date.parse(pem.validTo) < Date.now() + pairs.MONTH,
+    "the CA is another one now": ours.length > 0 &&
+      !ours.some(({ publicKey }) => pem.verify(publicKey)),
+  };
+  const [reason] = Object.keys(reasons).filter((one) => reasons[one]);
   return { reason, isOurs: ours.length > 0 };
 }
 
@@ -162,7 +151,7 @@ async function openssl(pair: string, more: string[]): Promise<void> {
 
 async function certificates(): Promise<void> {
   // Without these the certificates that are missing would be the first problem.
-  const environment = { ...Deno.env.toObject(), ...WITHOUT_PAIRS };
+  const environment = { ...Deno.env.toObject(), ...pairs.WITHOUT_PAIRS };
   const fleet = await loadFleet({ ...WITHOUT_SECRETS, environment });
   maskSecrets(fleet.flatMap(secretsOf));
   const report = new Report();
@@ -179,7 +168,7 @@ async function certificates(): Promise<void> {
   }
   report.say(counted(count, "change"));
   if (count === 0) return;
-  const settings = Object.keys(WITHOUT_PAIRS).map((name) => `${name}=true`).join(" or ");
+  const settings = Object.keys(pairs.WITHOUT_PAIRS).map((name) => `${name}=true`).join(" or ");
   report.say(`next  ${settings} in env/common.env, then: make all`);
 }
 
