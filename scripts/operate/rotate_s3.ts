@@ -2,7 +2,7 @@
 // touched, given to every program, proved again; only then the old ones are disabled. Needs a deployed
 // fleet. Safe to run again: a run that was cut off goes on.
 import "../needs.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { choiceFor, command } from "../../lib/cli/command.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
@@ -12,18 +12,7 @@ import { maskSecrets, print, Report, table } from "../../lib/io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/results.ts";
 import type { Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
-import {
-  andOfPaused,
-  forget,
-  holdingsOf,
-  lastFour,
-  oldKeys,
-  outdated,
-  refuseSameId,
-  remember,
-  remembered,
-  retire,
-} from "./rotation/keys.ts";
+import * as keys from "./rotation/keys.ts";
 import { type Figures, proofSince } from "./rotation/proof.ts";
 
 const FLAGS = { "keep-old": "leave the old keys as they are" };
@@ -35,7 +24,7 @@ export interface RotateOptions {
   report?: Report;
   /** Makes and proves the new keys. */
   prepare?: Step[];
-  /** Give the programs their keys. */
+  /** Give the programs their keys, in order. */
   steps?: Step[];
   /** Seconds that the proof may take to come true. */
   patience?: number;
@@ -43,17 +32,17 @@ export interface RotateOptions {
 
 /** Rotates the keys of the fleet and gives the exit code. */
 export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Promise<number> {
-  const { report = new Report(), prepare = STEPS.slice(0, 1), steps = HOLDERS } = options;
-  const { paused = [] } = options;
+  const { keepOld, paused = [], report = new Report(), patience } = options;
+  const { prepare = STEPS.slice(0, 1), steps = STEPS.slice(1) } = options;
   const started = Date.now();
   const sum = (results: ClusterResult[]) => `\n${summary(results, (Date.now() - started) / 1000)}`;
   const seats = await Promise.all(fleet.map(look));
   const clusters = seats.filter(({ holdings }) => holdings.length > 0).map((seat) => seat.cluster);
   const holdings = seats.flatMap(({ holdings }) => holdings);
-  refuseSameId(holdings);
-  const old = oldKeys(fleet, seats.flatMap(({ seen }) => seen));
+  keys.refuseSameId(holdings);
+  const old = keys.oldKeys(fleet, seats.flatMap(({ seen }) => seen));
   tellBefore(seats, report);
-  if (outdated(holdings).length === 0 && old.length === 0) {
+  if (keys.outdated(holdings).length === 0 && old.length === 0) {
     report.say("\nnothing to rotate: every cluster holds the keys of the settings");
     return ExitCode.done;
   }
@@ -63,15 +52,14 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
     report.say(`${sum(prepared)}\n\nnothing is rotated: every cluster keeps its keys`);
     return exitCodeOfFleet(prepared);
   }
-  await Promise.all(seats.map(({ cluster, inventory, seen }) => {
-    const own = oldKeys(fleet, seen);
-    if (own.length > 0) return remember(inventory, andOfPaused(own, cluster, paused));
+  await Promise.all(seats.map(async ({ cluster, inventory, seen }) => {
+    const own = keys.oldKeys(fleet, seen);
+    if (own.length > 0) await keys.remember(inventory, keys.andOfPaused(own, cluster, paused));
   }));
 
   const told = new Map<string, Figures>();
-  const proof = proofSince(started, told, options.patience);
-  const results = await deployFleet([...steps, proof], clusters);
-  const figures = clusters.flatMap(({ id }) => told.get(id) ? [[id, told.get(id)!] as const] : []);
+  const results = await deployFleet([...steps, proofSince(started, told, patience)], clusters);
+  const figures = clusters.flatMap(({ id }) => told.has(id) ? [[id, told.get(id)!] as const] : []);
   if (figures.length > 0) print(`\n${figuresTable(figures)}`);
   if (exitCodeOfFleet(results) !== ExitCode.done) {
     const next = "every old key stays valid; mend it and run make rotate-s3 again: it goes on";
@@ -80,39 +68,36 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
   }
 
   report.heading("Old keys");
-  if (paused.length > 0 || options.keepOld) {
-    const why = paused.length > 0
-      ? `while ${paused.join(", ")} is paused; then: make rotate-s3, before any other deploy to it`
-      : "as --keep-old says";
-    for (const id of old) report.note(`the old key ${lastFour(id)} stays, ${why}`);
-  } else {
-    await retire(old, fleet, report);
+  const pause = `while ${paused.join(", ")} is paused; then: make rotate-s3, before any other ` +
+    "deploy to it";
+  const why = paused.length > 0 ? pause : keepOld && "as --keep-old says";
+  for (const id of why ? old : []) {
+    report.note(`the old key ${keys.lastFour(id)} stays, ${why}`);
   }
-  const marked = seats.filter(({ cluster, ids }) => ids.length > 0 || clusters.includes(cluster));
+  if (!why) await keys.retire(old, fleet, report);
   // The run after the pause needs to know what there is to retire.
-  if (paused.length === 0) await Promise.all(marked.map(({ cluster }) => forget(cluster)));
+  if (paused.length === 0) {
+    const marked = seats.filter((seat) => seat.ids.length > 0 || seat.holdings.length > 0);
+    await Promise.all(marked.map(({ cluster }) => keys.forget(cluster)));
+  }
   report.say(sum(results));
   return ExitCode.done;
 }
 
-/** Every step that gives a program its key, in order: all but the first, which makes the keys. */
-const HOLDERS = STEPS.slice(1);
-
 /** What a cluster holds; `ids` are of keys that an earlier run, cut off, has left to be retired; `seen`: all old ones. */
 async function look(cluster: Cluster) {
   const inventory = new Inventory(await connect(cluster));
-  const [holdings, ids] = await Promise.all([holdingsOf(cluster), remembered(cluster)]);
+  const [holdings, ids] = await Promise.all([keys.holdingsOf(cluster), keys.remembered(cluster)]);
   maskSecrets(holdings.map(({ key }) => key.secretKey));
-  const seen = [...outdated(holdings).map(({ key }) => key.accessKey), ...ids];
+  const seen = [...keys.outdated(holdings).map(({ key }) => key.accessKey), ...ids];
   return { cluster, inventory, holdings, ids, seen };
 }
 
 function tellBefore(seats: Awaited<ReturnType<typeof look>>[], report: Report): void {
-  for (const { cluster, holdings } of seats) {
-    const name = text(cluster, "CLUSTER_NAME");
+  for (const { cluster: { name }, holdings } of seats) {
     if (holdings.length === 0) report.warn(`${name} holds no key yet: it is left alone`);
-    for (const { where, key } of outdated(holdings)) {
-      report.say(`  ${name}: ${where} holds the old key ${lastFour(key.accessKey)}`);
+    for (const { where, key } of keys.outdated(holdings)) {
+      report.say(`  ${name}: ${where} holds the old key ${keys.lastFour(key.accessKey)}`);
     }
   }
 }
@@ -129,7 +114,7 @@ export function figuresTable(figures: (readonly [id: string, Figures])[]): strin
       id,
       ...kept.map((what) => {
         const found = holdings.find(({ keeps }) => keeps === what);
-        return found ? lastFour(found.key.accessKey) : "-";
+        return found ? keys.lastFour(found.key.accessKey) : "-";
       }),
       ...[shown(gap, " s"), shown(uploads), shown(dropped)],
     ]),

@@ -13,17 +13,14 @@ import { STEPS } from "../../steps.ts";
 
 const HOLDERS = STEPS.flatMap(({ s3Key }) => s3Key ?? []);
 
-/**
- * Every key that the Secrets (`where`: `namespace/name`) of a cluster hold, and the one of the settings; none of a
- * program that the cluster does not have.
- */
+/** The key in every Secret (`where`: `namespace/name`) of a cluster, and the one `wanted` there by the settings. */
 export async function holdingsOf(cluster: Cluster) {
   const found = await Promise.all(HOLDERS.map(async ({ program, keeps, namespace, name, read }) => {
-    const where = `${namespace}/${name}`;
     const values = await valuesOf(cluster, namespace, name);
     if (!values) return [];
     const { accessKey = "", secretKey = "" } = read(values);
     const key: S3Key = { accessKey: String(accessKey), secretKey: String(secretKey) };
+    const where = `${namespace}/${name}`;
     return [{ cluster, program, keeps, where, key, wanted: keyOf(cluster, program) }];
   }));
   return found.flat();
@@ -50,8 +47,8 @@ export function outdated(holdings: Holding[]): Holding[] {
 }
 
 /**
- * Refuses (exit 2) a new secret for a key id that is in use: from the moment the server has it, every
- * program that holds the old one is shut out, so there is no rotation without a gap.
+ * Refuses (exit 2) a new secret for a key id that is in use: as soon as the server has it, whoever holds the old one
+ * is shut out, so there is no rotation without a gap.
  */
 export function refuseSameId(holdings: Holding[]): void {
   const same = outdated(holdings).filter(({ key, wanted }) => key.accessKey === wanted.accessKey);
@@ -75,15 +72,12 @@ export function oldKeys(fleet: Cluster[], seen: string[]): string[] {
 }
 
 /**
- * `ids` that a cluster has held, and those that paused clusters may hold where such an id is made of the cluster's own
+ * `ids` that a cluster has held, and those that paused clusters may hold where one is made of the cluster's own id
  * (`KEY-197`, S3_KEY_PER_CLUSTER): after the pause any deploy writes over them, unseen.
  */
 export function andOfPaused(ids: string[], { id }: Cluster, paused: string[]): string[] {
-  const own = ids.filter((key) => key.endsWith(`-${id}`));
-  return [
-    ...ids,
-    ...own.flatMap((key) => paused.map((other) => key.slice(0, -id.length) + other)),
-  ];
+  const stems = ids.filter((key) => key.endsWith(`-${id}`)).map((key) => key.slice(0, -id.length));
+  return [...ids, ...stems.flatMap((stem) => paused.map((other) => stem + other))];
 }
 
 /** A key id as it may be shown. */

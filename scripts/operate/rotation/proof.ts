@@ -23,16 +23,14 @@ export interface Figures {
   dropped?: number;
 }
 
-/** Prometheus looks so many seconds back for a sample: a longer gap is one in every graph. */
+/** Seconds that Prometheus looks back for a sample: a longer gap is one in every graph. */
 const LOOKBACK = 300;
-/** Shared by all checks of a cluster, in seconds: programs have only just started. */
+/** Seconds, shared by all checks of a cluster: programs have only just started. */
 const PATIENCE = 180;
 
 /**
- * The step that looks when every cluster has the new keys; changes nothing. `started` (as of
- * `Date.now()`) is when the rotation began; `told` gets the figures by cluster id;
- * `patience` is in seconds.
- * Throws exit 11 with everything that is wrong.
+ * The step that looks, when every cluster has the new keys, at what has come since `started` (as of `Date.now()`);
+ * `told` gets the figures by cluster id. @throws {DeployError} exit 11 with everything that is wrong.
  */
 export function proofSince(
   started: number,
@@ -44,8 +42,7 @@ export function proofSince(
     afterFleet: true,
     objects: () => Promise.resolve([]),
     async run(context) {
-      const { cluster } = context;
-      const figures: Figures = { holdings: [] };
+      const { cluster } = context, figures: Figures = { holdings: [] };
       told.set(cluster.id, figures);
       const deadline = Date.now() + patience * 1000;
       // Only what runs needs a while: a key is right at once, or not at all.
@@ -90,12 +87,11 @@ function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
 
   async function lines({ proxy }: Subject): Promise<Finding[]> {
     const counter = "fluentbit_output_dropped_records_total";
-    figures.dropped = await growthOf(proxy, counter, `${since()}s`);
-    if (figures.dropped === 0) return [];
-    return [{
-      what: figures.dropped === undefined
+    const dropped = figures.dropped = await growthOf(proxy, counter, `${since()}s`);
+    return dropped === 0 ? [] : [{
+      what: dropped === undefined
         ? "Prometheus has no metrics of Fluent Bit"
-        : `Fluent Bit has lost ${Math.ceil(figures.dropped)} lines or events meanwhile`,
+        : `Fluent Bit has lost ${Math.ceil(dropped)} lines or events meanwhile`,
       cause: "OpenSearch was away for longer than the buffer lasts, or refused them",
       fix: `which, and of what: the check Dropped logs of make verify-${cluster.id}`,
     }];
@@ -124,8 +120,8 @@ interface Matrix {
 
 /** The longest time between two neighbours, in their unit; 0 with fewer than two. */
 export function largestGap(times: number[]): number {
-  const sorted = [...times].sort((a, b) => a - b);
-  return sorted.slice(1).reduce((most, time, index) => Math.max(most, time - sorted[index]!), 0);
+  const sorted = times.toSorted((a, b) => a - b);
+  return Math.max(0, ...sorted.slice(1).map((time, index) => time - sorted[index]!));
 }
 
 /** What is wrong with a gap and the age of the newest sample (undefined: there is none), in seconds. */
