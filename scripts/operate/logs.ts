@@ -17,31 +17,25 @@ const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE
   "logs.ts CLUSTER... | GROUP... | edges | all";
 const FLAGS = { events: "Kubernetes events alone" };
 
-/** What one cluster has, or why it does not say. */
-interface Answer {
-  cluster: Cluster;
-  found?: Found;
-  error?: DeployError;
-}
-
 if (import.meta.main) {
   await command(USAGE, FLAGS, async (ids, { events }) => {
     const search = searchOf(Deno.env.toObject(), events);
-    const answers = await Promise.all(
-      (await clustersFor(ids, { ...WITHOUT_SECRETS, ...LOOKS })).map((one) => ask(one, search)),
-    );
+    const clusters = await clustersFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
+    const answers = await Promise.all(clusters.map((one) => ask(one, search)));
     show(search, answers);
     return answers.find(({ error }) => error)?.error?.exitCode ?? ExitCode.done;
   });
 }
 
-/** One cluster that is down should not hide what the others have. */
+/** What one cluster has, or why it does not say: one that is down should not hide what the others have. */
 async function ask(cluster: Cluster, search: Search): Promise<Answer> {
   try {
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
-    const [name, zone] = [text(cluster, "CLUSTER_NAME"), text(cluster, "TIMEZONE")];
-    return { cluster, found: await searchLogs(os, search, name, zone) };
+    return {
+      cluster,
+      found: await searchLogs(os, search, cluster.name, text(cluster, "TIMEZONE")),
+    };
   } catch (error) {
     // A search that cannot be read is nobody's but the person's who typed it.
     if (!(error instanceof DeployError) || error.exitCode === ExitCode.config) throw error;
@@ -49,18 +43,24 @@ async function ask(cluster: Cluster, search: Search): Promise<Answer> {
   }
 }
 
+interface Answer {
+  cluster: Cluster;
+  found?: Found;
+  error?: DeployError;
+}
+
 function show(search: Search, answers: Answer[]): void {
   const answered = answers.flatMap(({ cluster, found }) => found ? [{ cluster, found }] : []);
   const shown = newest(answered.flatMap(({ found }) => found.lines), search.limit);
-  const home = answers.length === 1 ? text(answers[0]!.cluster, "CLUSTER_NAME") : undefined;
+  const home = answers.length === 1 ? answers[0]!.cluster.name : undefined;
   if (shown.length > 0) print(linesOf(shown, home).join("\n"));
   for (const { cluster, error } of answers) {
-    if (error) new Report(answers.length > 1 ? `${cluster.id} | ` : "").error(error, cluster);
+    if (error) new Report(home ? "" : `${cluster.id} | `).error(error, cluster);
   }
   const report = new Report();
-  for (const { cluster, found } of answered) {
+  for (const { cluster: { id }, found } of answered) {
     for (const reason of found.silent) {
-      report.warn(`some indices of ${cluster.id} did not answer, lines are missing: ${reason}`);
+      report.warn(`some indices of ${id} did not answer, lines are missing: ${reason}`);
     }
   }
   if (answered.length === 0) return;

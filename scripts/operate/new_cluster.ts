@@ -4,12 +4,8 @@
 import "../needs.ts";
 import { rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import {
-  chooseClusters,
-  type FleetOptions,
-  loadFleet,
-  secretsOf,
-} from "../../lib/config/cluster.ts";
+import { chooseClusters, loadFleet, secretsOf } from "../../lib/config/cluster.ts";
+import type { FleetOptions } from "../../lib/config/cluster.ts";
 import { WITHOUT_PAIRS } from "../../lib/config/certificates.ts";
 import { type Cluster, flag, projectPath, text } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
@@ -23,23 +19,21 @@ const EXAMPLE = "make new-cluster NAME=cluster-199-edge NODE_IP=192.168.101.199"
 /** What the operator says of the new edge; what is empty follows the pattern of the other edges. */
 export type Wish = Partial<Record<"NAME" | "NODE_IP" | "CONTEXT" | "DOMAIN", string>>;
 
-/** @throws {DeployError} exit 2 for what is missing, or what a line of an env file would end at. */
-function refuseUnfit(wish: Wish): void {
+/** The number in NAME (`cluster-199` or `cluster-199-edge`). @throws {DeployError} exit 2 for an unfit wish. */
+function newId(wish: Wish): string {
   const missing = (["NAME", "NODE_IP"] as const).filter((name) => !wish[name]);
+  // A line of an env file would end there.
   const cut = Object.entries(wish).filter(([, value]) => /[\s'"`#]/.test(value));
-  if (missing.length === 0 && cut.length === 0) return;
-  throw refusal("Cannot understand what to add", [
-    ...cut.map(([name]) => `${name} holds a blank, a line break, a quote or a #`),
-    ...missing.map((name) => `${name} is missing`),
-  ]);
-}
-
-/** The number in `cluster-199` or `cluster-199-edge`. @throws {DeployError} exit 2 for another name. */
-function newId({ NAME }: Wish): string {
-  const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(NAME!) ?? [];
+  if (missing.length > 0 || cut.length > 0) {
+    throw refusal("Cannot understand what to add", [
+      ...cut.map(([name]) => `${name} holds a blank, a line break, a quote or a #`),
+      ...missing.map((name) => `${name} is missing`),
+    ]);
+  }
+  const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(wish.NAME!) ?? [];
   if (id) return id;
   throw refusal("Cannot tell the number of the new cluster", [
-    `NAME is "${NAME}": expected cluster-<number>, or cluster-<number>-<word>`,
+    `NAME is "${wish.NAME}": expected cluster-<number>, or cluster-<number>-<word>`,
   ]);
 }
 
@@ -67,35 +61,27 @@ ${ownFile ? `KUBECONFIG_FILE=${like("KUBECONFIG_FILE")}\n` : ""}`;
 }
 
 /**
- * Writes the env file of a new edge below `root` once the whole fleet with it is found well; `needsPair`: before
- * anything else it wants a certificate.
- * @throws {DeployError} exit 2 for what does not fit, exit 4 when the context leads elsewhere; nothing
- * is written then.
+ * Writes the env file of a new edge below `root` once the whole fleet with it is found well; `needsPair`: first it
+ * wants a certificate. @throws {DeployError} exit 2 for what does not fit, 4 when the context leads elsewhere.
  */
 export async function addCluster(
   wish: Wish,
   { root = projectPath("."), environment = Deno.env.toObject() }: FleetOptions = {},
 ): Promise<{ id: string; file: string; text: string; needsPair: boolean }> {
-  refuseUnfit(wish);
-  const id = newId(wish);
-  const file = `env/cluster-${id}.env`;
+  const id = newId(wish), file = `env/cluster-${id}.env`;
   if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) throw taken(file);
-
   const fleet = await loadFleet({ root, environment, withoutSecrets: true });
   maskSecrets(fleet.flatMap(secretsOf));
   const model = fleet.find(({ role }) => role === "edge") ?? fleet[0]!;
   const text = envFile(id, wish, model);
   // Its certificates are made when it is one of the clusters.
-  const whole = await loadFleet({
-    root,
-    environment: { ...environment, ...WITHOUT_PAIRS },
-    planned: { id, text },
-    withoutSecrets: true,
-  }).catch((error) => {
-    if (!(error instanceof DeployError)) throw error;
-    const fix = "nothing was written: change what the lines name, and type it again";
-    throw refusal(`Cannot add cluster ${id}`, error.where, fix);
-  });
+  const withoutPairs = { ...environment, ...WITHOUT_PAIRS }, planned = { id, text };
+  const whole = await loadFleet({ root, environment: withoutPairs, planned, withoutSecrets: true })
+    .catch((error) => {
+      if (!(error instanceof DeployError)) throw error;
+      const fix = "nothing was written: change what the lines name, and type it again";
+      throw refusal(`Cannot add cluster ${id}`, error.where, fix);
+    });
   const [cluster] = chooseClusters(whole, [id]) as [Cluster];
   const servers = await contextServers(cluster).catch((error) => {
     // Its kubeconfig may come later: make preflight asks for it.

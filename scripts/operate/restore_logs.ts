@@ -14,9 +14,7 @@ import { openOpenSearch } from "../components/logging/access.ts";
 import { replicas } from "../components/logging/documents.ts";
 import { backOf, dropDay, restoreDay, restoredIndices } from "../components/logging/restore.ts";
 import { utcDay } from "../components/logging/search.ts";
-import { closeSource, openSource, prefixOf } from "../components/logging/snapshots.ts";
-import { incomplete, restorableDays, snapshotsOf } from "../components/logging/snapshots.ts";
-import type { Day, Source } from "../components/logging/snapshots.ts";
+import * as snapshots from "../components/logging/snapshots.ts";
 
 const USAGE = "[DAY=2026.11.08] [FROM=198] restore-logs.ts CLUSTER";
 const FLAGS = { drop: "delete what was restored of DAY; S3 keeps it" };
@@ -41,49 +39,44 @@ if (import.meta.main) {
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
     // Without S3: what is back can be dropped while that is away.
-    if (drop) return await drops(os, day!, prefixOf(cluster, writer));
-    const source = await openSource(os, cluster, writer);
+    if (drop) return await drops(os, day!, snapshots.prefixOf(cluster, writer));
+    const source = await snapshots.openSource(os, cluster, writer);
     try {
       await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
     } finally {
-      await closeSource(os, source);
+      await snapshots.closeSource(os, source);
     }
   });
 }
 
-async function lists(os: OpenSearch, cluster: Cluster, source: Source): Promise<void> {
-  const snapshots = await snapshotsOf(os, source);
-  const days = restorableDays(snapshots);
-  for (const { snapshot, state } of incomplete(snapshots)) {
+async function lists(os: OpenSearch, cluster: Cluster, source: snapshots.Source): Promise<void> {
+  const all = await snapshots.snapshotsOf(os, source);
+  const days = snapshots.restorableDays(all);
+  for (const { snapshot, state } of snapshots.incomplete(all)) {
     report.warn(`${snapshot} is ${state}: it is never restored from`);
   }
   if (days.length === 0) {
-    report.say(
-      `nothing on S3 yet (${source.folder}): a day goes there ` +
-        `after ${text(cluster, "LOG_RETENTION")}, until then make logs has it`,
-    );
-    return;
+    const when = `after ${text(cluster, "LOG_RETENTION")}, until then make logs has it`;
+    return report.say(`nothing on S3 yet (${source.folder}): a day goes there ${when}`);
   }
   const live = await restoredIndices(os);
-  const back = await Promise.all(days.map(({ day }) => backOf(os, source, day, live, snapshots)));
+  const back = await Promise.all(days.map(({ day }) => backOf(os, source, day, live, all)));
   print(dayTable(days, back));
   report.say(`restore one: make restore-logs ${source.words} DAY=${days.at(-1)!.day}`);
 }
 
 /** Days on S3, and what {@link backOf} each of them is. */
-export function dayTable(days: Day[], back: string[]): string {
-  return table([
-    ["DAY (UTC)", "STREAMS", "SNAPSHOTS", "IN OPENSEARCH"],
-    ...days.map((
-      { day, streams, snapshots },
-      at,
-    ) => [day, streams.join(", "), String(snapshots), back[at]!]),
-  ]);
+export function dayTable(days: snapshots.Day[], back: string[]): string {
+  const rows = days.map((
+    { day, streams, snapshots: count },
+    at,
+  ) => [day, streams.join(", "), String(count), back[at]!]);
+  return table([["DAY (UTC)", "STREAMS", "SNAPSHOTS", "IN OPENSEARCH"], ...rows]);
 }
 
-async function restores(os: OpenSearch, cluster: Cluster, source: Source, day: string) {
+async function restores(os: OpenSearch, cluster: Cluster, source: snapshots.Source, day: string) {
   const started = performance.now();
-  report.heading(`${day} from S3 (${source.folder}) to ${text(cluster, "CLUSTER_NAME")}`);
+  report.heading(`${day} from S3 (${source.folder}) to ${cluster.name}`);
   const { changes, lines } = await restoreDay(os, source, day, {
     replicas: replicas(cluster),
     say: report.waiting,
@@ -92,7 +85,7 @@ async function restores(os: OpenSearch, cluster: Cluster, source: Source, day: s
   report.say(`  lines   ${lines} of ${day} can be searched`);
   report.say(`  search  make logs CLUSTER=${cluster.id} DAY=${day}`);
   report.say(`  drop    make restore-logs ${source.words} DAY=${day} ARGS=--drop`);
-  report.say(summary(changes, started));
+  summary(changes, started);
 }
 
 async function drops(os: OpenSearch, day: string, prefix: string): Promise<void> {
@@ -100,10 +93,11 @@ async function drops(os: OpenSearch, day: string, prefix: string): Promise<void>
   const changes = await dropDay(os, day, prefix);
   report.changes(changes);
   if (changes.length === 0) report.say(`  nothing was restored of ${day}`);
-  report.say(summary(changes, started));
+  summary(changes, started);
 }
 
 /** As the one of a deploy. */
-function summary({ length }: Change[], started: number): string {
-  return `${counted(length, "change")} in ${((performance.now() - started) / 1000).toFixed(1)}s`;
+function summary({ length }: Change[], started: number): void {
+  const seconds = (performance.now() - started) / 1000;
+  report.say(`${counted(length, "change")} in ${seconds.toFixed(1)}s`);
 }

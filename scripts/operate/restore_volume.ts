@@ -49,17 +49,14 @@ function list(cluster: Cluster, backups: Backup[]): void {
 /** One line per claim, its newest backup first, with times of that zone. */
 export function backupTable(backups: Backup[], zone: string): string {
   const clock = clockOf(zone);
-  const claims = Map.groupBy(backups, ({ claim }) => claim);
-  return table([
-    ["CLAIM", "NEWEST BACKUP", `TAKEN (${zone})`, "SIZE", "OLDER ONES"],
-    ...[...claims].sort(([a], [b]) => a.localeCompare(b)).map(([claim, [newest, ...older]]) => [
-      claim,
-      newest!.name,
-      newest!.at && clock(new Date(newest!.at)).slice(0, 16).replace("T", " "),
-      inGi(newest!.bytes),
-      older.map(({ name }) => name).join(", ") || "-",
-    ]),
-  ]);
+  const claims = [...Map.groupBy(backups, ({ claim }) => claim)] as [string, [Backup]][];
+  const rows = claims.sort(([a], [b]) => a.localeCompare(b)).map(([claim, [newest, ...older]]) => {
+    const { name, at, bytes } = newest;
+    const taken = at && clock(new Date(at)).slice(0, 16).replace("T", " ");
+    const others = older.map(({ name }) => name).join(", ");
+    return [claim, name, taken, inGi(bytes), others || "-"];
+  });
+  return table([["CLAIM", "NEWEST BACKUP", `TAKEN (${zone})`, "SIZE", "OLDER ONES"], ...rows]);
 }
 
 /**
@@ -68,11 +65,10 @@ export function backupTable(backups: Backup[], zone: string): string {
  */
 export function backupFor(backups: Backup[], claim: string, name?: string): Backup {
   const own = backups.filter((backup) => backup.claim === claim);
-  const found = name ? own.find((backup) => backup.name === name) : own[0];
+  const found = own.find((backup) => !name || backup.name === name);
   if (found) return found;
-  const there = own.length > 0
-    ? own.map(({ name }) => name)
-    : [...new Set(backups.map(({ claim }) => claim))].sort();
+  const names = own.map(({ name }) => name), claims = new Set(backups.map(({ claim }) => claim));
+  const there = own.length > 0 ? names : [...claims].sort();
   throw new DeployError(`No backup ${name ? `${name} ` : ""}of claim ${claim}`, {
     exitCode: ExitCode.config,
     where: `there are: ${there.join(", ") || "none at all"}`,
@@ -82,18 +78,14 @@ export function backupFor(backups: Backup[], claim: string, name?: string): Back
 
 /** Restores to the claim of this name; default: that of the backup. */
 async function restores(inventory: Inventory, backup: Backup, as?: string): Promise<void> {
-  const { cluster } = inventory;
-  const report = new Report();
-  const started = performance.now();
+  const { cluster } = inventory, report = new Report(), started = performance.now();
   const [namespace, own] = backup.claim.split("/") as [string, string];
-  const name = as || own;
+  const name = as || own, storageClass = text(cluster, "STORAGE_CLASS");
   report.heading(`${backup.claim} of ${backup.at} to ${namespace}/${name}`);
-  const storageClass = text(cluster, "STORAGE_CLASS");
   const target = { namespace, name, storageClass, replicas: await replicasOf(cluster) };
   const changes = await restoreVolume(inventory, backup, target, report.waiting);
   report.changes(changes);
   const { length } = changes.filter(({ action }) => action !== "unchanged");
-  report.say(
-    `${counted(length, "change")} in ${((performance.now() - started) / 1000).toFixed(1)}s`,
-  );
+  const seconds = (performance.now() - started) / 1000;
+  report.say(`${counted(length, "change")} in ${seconds.toFixed(1)}s`);
 }
