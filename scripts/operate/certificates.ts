@@ -17,13 +17,11 @@ import { maskSecrets, Report } from "../../lib/io/report.ts";
 
 const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
-/** A CA of the site, and what it signs for the clusters. */
 interface Authority {
   title: string;
   /** Its pair, beside those that it has signed, and what is to be done with it. */
   file: string;
   then: string;
-  /** Settings that name the folder, and a cluster as its certificate does. */
   folder: string;
   name: string;
   /** DNS names in the certificate of a cluster with that name. */
@@ -50,7 +48,6 @@ export const FLEET: Authority = {
   names: (name) => [name],
 };
 
-/** Who gets a certificate, by which name, and where it is kept. */
 interface Holder {
   id: string;
   name: string;

@@ -1,5 +1,5 @@
-// Whether clusters that should be alike are: the live objects of each against those of the first,
-// field by field, in two groups: what their env files explain, and what they do not. Changes nothing.
+// Whether clusters that should be alike are: the live objects of each against those of the first, field by field, in two
+// groups: what their env files explain, and what they do not. Changes nothing.
 import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
@@ -59,7 +59,6 @@ export async function compare(steps: Step[], clusters: Cluster[]): Promise<Compa
   });
 }
 
-/** What a cluster should have and what it has, by id. */
 async function look(steps: Step[], cluster: Cluster) {
   await connect(cluster);
   const wanted = byId(await desiredOf(steps, cluster));
@@ -168,7 +167,6 @@ function pathOf(line: string): string {
   return line.slice(0, line.indexOf(": "));
 }
 
-/** Whether two paths are the same, or one lies below the other. */
 function overlap(a: string, b: string): boolean {
   const [short, long] = a.length < b.length ? [a, b] : [b, a];
   return long.startsWith(short) && /^([.[]|$)/.test(long.slice(short.length));
@@ -198,9 +196,7 @@ export function comparable(live: Manifest, wanted?: Manifest): Manifest {
 
 function forget(live: unknown, wanted: unknown): void {
   if (!isObject(live)) return;
-  const [fields, asked] = Array.isArray(live) && Array.isArray(wanted)
-    ? asMaps(live, wanted)
-    : [live, isObject(wanted) ? wanted : {}];
+  const [fields, asked] = asMaps(live, isObject(wanted) ? wanted : {});
   for (const [key, value] of Object.entries(fields)) {
     if (FILLED_IN.includes(key) && asked[key] === undefined) delete fields[key];
     else forget(value, asked[key]);

@@ -1,6 +1,5 @@
-// Why an object, or one field of it, is as it is: what is wanted and what is there, file, patch and
-// setting that say so, and who owns it now. OBJ and FIELD come by the environment, where no shell
-// reads them. Changes nothing.
+// Why an object, or one field of it, is as it is: what is wanted and what is there, file, patch and setting that say so,
+// and who owns it now. OBJ and FIELD come by the environment, where no shell reads them. Changes nothing.
 import "../needs.ts";
 import { isDeepStrictEqual } from "node:util";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
@@ -24,7 +23,6 @@ import { STEPS } from "../steps.ts";
 
 const USAGE = "OBJ=Deployment/monitoring/NAME [FIELD=spec.replicas] explain.ts CLUSTER";
 
-/** What {@link subjectOf} has found. */
 type Explained = Awaited<ReturnType<typeof subjectOf>>;
 
 /**

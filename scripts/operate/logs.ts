@@ -1,6 +1,5 @@
-// The newest log lines that match, of one cluster or several: pods, hosts and events, what OpenSearch
-// holds and what restore-logs.ts brought back. What to look for is in the environment, where no shell
-// reads it: QUERY, SINCE, DAY, LIMIT, NAMESPACE, POD.
+// The newest log lines that match, of pods, hosts and events: what OpenSearch holds and what restore-logs.ts brought back.
+// QUERY, SINCE, DAY, LIMIT, NAMESPACE and POD come by the environment, where no shell reads them.
 import "../needs.ts";
 import { hiddenBy } from "../../lib/core/check.ts";
 import { type Cluster, isPaused, text } from "../../lib/core/cluster.ts";

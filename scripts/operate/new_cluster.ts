@@ -1,8 +1,7 @@
 // new-cluster: writes env/cluster-<id>.env for one more edge, after every check that needs no host. NAME and NODE_IP,
-// CONTEXT and DOMAIN come by the environment; what is not given follows the pattern of the edges there are. Whether
-// the host is up and fit, make preflight says.
+// CONTEXT and DOMAIN come by the environment; what is not given follows the pattern of the edges there are.
 import "../needs.ts";
-import { rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { chooseClusters, loadFleet, secretsOf } from "../../lib/config/cluster.ts";
 import type { FleetOptions } from "../../lib/config/cluster.ts";
@@ -12,6 +11,7 @@ import { command } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { contextServers, refuseOtherServer } from "../../lib/kube/target.ts";
 import { clusterFiles } from "../../lib/config/files.ts";
+import { replaceFile } from "../../lib/io/files.ts";
 import { maskSecrets, print, Report } from "../../lib/io/report.ts";
 
 const EXAMPLE = "make new-cluster NAME=cluster-199-edge NODE_IP=192.168.101.199";
@@ -69,7 +69,9 @@ export async function addCluster(
   { root = projectPath("."), environment = Deno.env.toObject() }: FleetOptions = {},
 ): Promise<{ id: string; file: string; text: string; needsPair: boolean }> {
   const id = newId(wish), file = `env/cluster-${id}.env`;
-  if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) throw taken(file);
+  if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) {
+    throw refusal("Cannot add the cluster: it is there already", [file], "take another number");
+  }
   const fleet = await loadFleet({ root, environment, withoutSecrets: true });
   maskSecrets(fleet.flatMap(secretsOf));
   const model = fleet.find(({ role }) => role === "edge") ?? fleet[0]!;
@@ -90,30 +92,10 @@ export async function addCluster(
   });
   const server = servers?.get(String(cluster.vars.KUBE_CONTEXT));
   if (server !== undefined) refuseOtherServer(cluster, server);
-  await writeNew(root, file, text);
+  const write = (temporary: string) => writeFile(temporary, text);
+  await replaceFile(resolve(root, file), write, "look at the folder's owner and mode");
   const needsPair = Object.keys(WITHOUT_PAIRS).some((name) => flag(model, name));
   return { id, file, text, needsPair };
-}
-
-/** Writes a file that must not be there; what cannot be written whole is taken away again. */
-async function writeNew(root: string, file: string, text: string): Promise<void> {
-  const path = resolve(root, file);
-  try {
-    await writeFile(path, text, { flag: "wx" });
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === "EEXIST") throw taken(file);
-    await rm(path, { force: true });
-    throw new DeployError(`Cannot write ${file}: ${code}`, {
-      exitCode: ExitCode.prerequisite,
-      fix: "look at the folder's owner, mode and room, and type it again",
-      cause: error,
-    });
-  }
-}
-
-function taken(file: string): DeployError {
-  return refusal("Cannot add the cluster: it is there already", [file], "take another number");
 }
 
 function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {

@@ -1,22 +1,13 @@
-// What a deploy would meet: this machine, the cluster, its nodes and the S3, one row for each thing with
-// the fix for what is not well. Every thing is looked at, whatever the others say, and nothing is
-// changed: the short pods that look at the nodes and at the S3 are removed again.
+// What a deploy would meet: this machine, the cluster, its nodes and the S3, one row for each thing with the fix for what
+// is not well. Nothing is changed: the short pods that look at the nodes and at the S3 are removed again.
 import "../needs.ts";
 import { BEFORE, BY_API, BY_POD, type Check, checksOf } from "../../lib/core/check.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import type { Cluster } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS, tellWarnings } from "../../lib/cli/command.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { documentOf, print, printJson, Report } from "../../lib/io/report.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
-import {
-  exitCodeOfRows,
-  openSubject,
-  type Row,
-  runChecks,
-  tableOf,
-  TARGET,
-  verdictsOf,
-} from "../../lib/probe/check.ts";
+import * as probe from "../../lib/probe/check.ts";
 import { STEPS } from "../steps.ts";
 import {
   apiCertificate,
@@ -41,7 +32,7 @@ import { room } from "../checks/room.ts";
 /** Of the machine and the cluster as a whole; the steps bring their own. */
 export const CHECKS_BEFORE: Check[] = [
   { ...BEFORE, name: "Tools", hop: "this machine", run: tools },
-  { ...BEFORE, name: TARGET, hop: "kubectl -> API server", run: target },
+  { ...BEFORE, name: probe.TARGET, hop: "kubectl -> API server", run: target },
   { ...BY_API, name: "Rights", hop: "user -> API server", run: rights },
   { ...BEFORE, name: "Client certificate", hop: "kubectl -> API server", run: clientCertificate },
   { ...BEFORE, name: "API server certificate", hop: "API server -> kubectl", run: apiCertificate },
@@ -63,19 +54,21 @@ if (import.meta.main) {
     const clusters = await clustersFor(ids, LOOKS);
     tellWarnings(clusters);
     const looks = await Promise.all(clusters.map(async (cluster) => {
-      const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
-      const name = text(cluster, "CLUSTER_NAME");
-      return { id: cluster.id, name, rows: await preflight(cluster, report) };
+      const { id, name } = cluster, report = new Report(clusters.length > 1 ? `${id} | ` : "");
+      return { id, name, rows: await preflight(cluster, report) };
     }));
+    const pages = looks.map(({ id, name, rows }) => `${id}  ${name}\n${probe.tableOf(rows)}\n\n`);
     if (flags.json) printJson(preflightJson(looks));
-    else for (const { id, name, rows } of looks) print(`${id}  ${name}\n${tableOf(rows)}\n\n`);
-    return exitCodeOfRows(looks.flatMap(({ rows }) => rows));
+    else print(pages.join(""));
+    return probe.exitCodeOfRows(looks.flatMap(({ rows }) => rows));
   });
 }
 
 /** What was looked at, for programs. */
-export function preflightJson(looks: { id: string; name: string; rows: Row[] }[]): string {
-  const clusters = looks.map(({ rows, ...cluster }) => ({ ...cluster, checks: verdictsOf(rows) }));
+export function preflightJson(looks: { id: string; name: string; rows: probe.Row[] }[]): string {
+  const clusters = looks.map(({ id, name, rows }) => (
+    { id, name, checks: probe.verdictsOf(rows) }
+  ));
   return documentOf("preflight/v1", { at: new Date().toISOString(), clusters });
 }
 
@@ -84,10 +77,10 @@ export async function preflight(
   cluster: Cluster,
   report: Report,
   objects: () => Manifest[] | Promise<Manifest[]> = () => desiredOf(STEPS, cluster),
-): Promise<Row[]> {
-  const { waiting: say } = report;
-  await using subject = openSubject(cluster, { when: "before", objects, say });
-  const checks = checksOf(STEPS, cluster, "before", CHECKS_BEFORE);
-  say(`looking at ${checks.length} things of ${text(cluster, "CLUSTER_NAME")}`);
-  return await runChecks(checks, subject);
+): Promise<probe.Row[]> {
+  const when = "before", { waiting: say } = report;
+  await using subject = probe.openSubject(cluster, { when, objects, say });
+  const checks = checksOf(STEPS, cluster, when, CHECKS_BEFORE);
+  say(`looking at ${checks.length} things of ${cluster.name}`);
+  return await probe.runChecks(checks, subject);
 }

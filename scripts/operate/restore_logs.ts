@@ -1,6 +1,5 @@
-// Days of logs that are on S3 only: a list of them, or with DAY one of them back in OpenSearch until
-// --drop. FROM names another cluster, which may be gone, whose logs are wanted. Needs 40-logging.
-// Safe to run again: what is there stays.
+// Days of logs that are on S3 only: a list of them, or DAY back in OpenSearch until --drop. FROM names another cluster,
+// which may be gone, whose logs are wanted. Needs 40-logging. Safe to run again: what is there stays.
 import "../needs.ts";
 import process from "node:process";
 import { type Cluster, text } from "../../lib/core/cluster.ts";

@@ -1,6 +1,5 @@
-// Backups of Longhorn's volumes: a list of them, or with CLAIM the newest of one as a volume again, under
-// its old claim or another name (AS). Needs 10-longhorn. Safe to run again: a restore goes on, and no
-// volume is ever written over.
+// Backups of Longhorn's volumes: a list of them, or with CLAIM the newest of one as a volume again, under its old claim
+// or another name (AS). Needs 10-longhorn. Safe to run again: a restore goes on, and no volume is ever written over.
 import "../needs.ts";
 import process from "node:process";
 import { basePathOf, type Cluster, text } from "../../lib/core/cluster.ts";
@@ -76,7 +75,6 @@ export function backupFor(backups: Backup[], claim: string, name?: string): Back
   });
 }
 
-/** Restores to the claim of this name; default: that of the backup. */
 async function restores(inventory: Inventory, backup: Backup, as?: string): Promise<void> {
   const { cluster } = inventory, report = new Report(), started = performance.now();
   const [namespace, own] = backup.claim.split("/") as [string, string];

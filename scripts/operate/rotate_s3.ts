@@ -1,6 +1,5 @@
-// The S3 keys of the settings for the whole fleet: made where they can be, proved before anything is
-// touched, given to every program, proved again; only then the old ones are disabled. Needs a deployed
-// fleet. Safe to run again: a run that was cut off goes on.
+// The S3 keys of the settings for the whole fleet: made where they can be, proved, given to every program, proved again;
+// only then the old ones are disabled. Needs a deployed fleet. Safe to run again: a run that was cut off goes on.
 import "../needs.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { choiceFor, command } from "../../lib/cli/command.ts";

@@ -18,7 +18,6 @@ const FLAGS = {
   watch: "again every ten seconds, until Ctrl-C",
 };
 const TITLE = "cluster,state,seen,upload,logs,alerts,disk,cert,look here".split(",");
-/** Columns of a terminal. */
 const WIDTH = 80;
 
 if (import.meta.main) {
@@ -38,7 +37,6 @@ if (import.meta.main) {
   });
 }
 
-/** Looks once and writes it; gives 0 when all are well or paused, else 11. */
 async function show(clusters: Cluster[], fleet: Cluster[], flags: Flags): Promise<number> {
   const found = await atCentre(fleet, (ask) => status.fleetStatus(ask, clusters, flags.deep));
   const clear = flags.watch && process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";

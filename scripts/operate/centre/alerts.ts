@@ -88,7 +88,6 @@ function silencesAt(cluster: Cluster): string | null {
   return `http://grafana.${domain}:${port}/alerting/silences?alertmanager=Alertmanager`;
 }
 
-/** One alert as its rule tells it. */
 interface Told {
   state: string;
   activeAt: string;

@@ -56,7 +56,6 @@ export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<
 
 /** Questions to the centre about its clusters, of which one without an answer spoils no other. */
 export class Questions {
-  /** What had no answer. */
   readonly unsaid: Unsaid[] = [];
   readonly fleet: Cluster[];
   readonly #ask: Ask;

@@ -37,7 +37,6 @@ export const WEEK = {
 /** A week of raw samples is ten times as many, and tells no more of a point in four hours, or of five minutes. */
 const COARSE = "5m";
 
-/** Seconds. */
 const DAY = 86_400;
 
 type Points = [time: number, used: string][];

@@ -5,7 +5,7 @@ import { isObject } from "../../../lib/core/object.ts";
 export function withoutLists<T>(left: T, right: T): [T, T] {
   if (!isObject(left) || !isObject(right)) return [left, right];
   if (Array.isArray(left) !== Array.isArray(right)) return [left, right];
-  const [a, b] = Array.isArray(left) && Array.isArray(right) ? asMaps(left, right) : [left, right];
+  const [a, b] = asMaps(left, right);
   const pairs = Object.keys({ ...a, ...b }).map((key) =>
     [key, withoutLists(a[key], b[key])] as const
   );
@@ -13,8 +13,9 @@ export function withoutLists<T>(left: T, right: T): [T, T] {
   return [side(0) as T, side(1) as T];
 }
 
-/** Two lists as maps from `[name]`, as {@link withoutLists} has them. */
-export function asMaps(left: unknown[], right: unknown[]): [Fields, Fields] {
+/** Two lists as maps from `[name]`, as {@link withoutLists} has them; what is no two lists as it is. */
+export function asMaps(left: Fields, right: Fields): [Fields, Fields] {
+  if (!Array.isArray(left) || !Array.isArray(right)) return [left, right];
   const [a, b] = namesIn(left, right);
   const map = (list: unknown[], names: string[]) =>
     Object.fromEntries(list.map((item, index) => [`[${names[index]}]`, item]));

@@ -75,9 +75,9 @@ export function folded<T>(
     (one) => all.length <= FEW || isFound(one) ? "found" : "rest",
   );
   const more = grid(`${name} without findings`, columns, rest.map(rowOf));
+  const head = markup`<summary>${rest.length} without findings</summary>`;
   return [
     found.length > 0 && grid(name, columns, found.map(rowOf)),
-    rest.length > 0 &&
-    markup`<details class="rest"><summary>${rest.length} without findings</summary>${more}</details>`,
+    rest.length > 0 && markup`<details class="rest">${head}${more}</details>`,
   ];
 }

@@ -195,7 +195,6 @@ function percent(share: number): string {
   return `${Math.round(100 * share)}%`;
 }
 
-/** A week of a share, between empty and full. */
 function sparkline(points: number[]): Html {
   const step = 100 / Math.max(1, points.length - 1);
   const line = points.map((share, at) =>
