@@ -6,18 +6,10 @@ import { isPaused } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { ageText } from "../../lib/core/quantity.ts";
 import { print, printJson, table } from "../../lib/io/report.ts";
-import { counting, type Firing, firingOf, isHeard } from "./centre/alerts.ts";
+import { counting, firingOf, isHeard } from "./centre/alerts.ts";
 import { type Ask, atCentre, jsonOf, Questions, tellUnsaid } from "./centre/way.ts";
 
 const FLAGS = { json: "as JSON on stdout (docs/schema/alerts.json)" };
-
-/** What fires about some clusters, and ids of those of which nobody can see it, for no heartbeat arrives. */
-export interface Alarm {
-  firing: Firing[];
-  unseen: string[];
-  /** As `unseen`, but of those that are paused, which is no trouble. */
-  paused: string[];
-}
 
 if (import.meta.main) {
   await command("alerts.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
@@ -29,13 +21,13 @@ if (import.meta.main) {
   });
 }
 
-/** Asks the centre what fires about the chosen clusters, the paused ones too. */
-export async function alarmOf(
-  ask: Ask,
-  { fleet, ...chosen }: Pick<Choice, "clusters" | "paused" | "fleet">,
-): Promise<Alarm> {
-  const clusters = [...chosen.clusters, ...chosen.paused];
-  const centre = new Questions(ask, fleet);
+/**
+ * Asks the centre what fires about the chosen clusters, the paused ones too; `unseen` and `paused` are ids of those of
+ * which nobody can see it, for no heartbeat arrives.
+ */
+export async function alarmOf(ask: Ask, choice: Choice) {
+  const clusters = [...choice.clusters, ...choice.paused];
+  const centre = new Questions(ask, choice.fleet);
   // Of whom some is missing no heartbeat arrives.
   const counted = await centre.values("alerts", counting());
   if (!counted) throw centre.unsaid[0]!.error;
@@ -51,6 +43,8 @@ export async function alarmOf(
     paused: paused.map(({ id }) => id),
   };
 }
+
+type Alarm = Awaited<ReturnType<typeof alarmOf>>;
 
 /** 11 when a critical one or a warning fires, or those of a cluster cannot be seen. */
 export function exitCodeOfAlarm({ firing, unseen }: Alarm): number {

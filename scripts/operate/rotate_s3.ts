@@ -7,12 +7,12 @@ import { ExitCode } from "../../lib/core/error.ts";
 import { deployFleet } from "../../lib/deploy/fleet.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { maskSecrets, print, Report, table } from "../../lib/io/report.ts";
+import { maskSecrets, Report } from "../../lib/io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/results.ts";
 import type { Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 import * as keys from "./rotation/keys.ts";
-import { type Figures, proofSince } from "./rotation/proof.ts";
+import { proofSince } from "./rotation/proof.ts";
 
 const FLAGS = { "keep-old": "leave the old keys as they are" };
 
@@ -56,10 +56,7 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
     if (own.length > 0) await keys.remember(inventory, keys.andOfPaused(own, cluster, paused));
   }));
 
-  const told = new Map<string, Figures>();
-  const results = await deployFleet([...steps, proofSince(started, told, patience)], clusters);
-  const figures = clusters.flatMap(({ id }) => told.has(id) ? [[id, told.get(id)!] as const] : []);
-  if (figures.length > 0) print(`\n${figuresTable(figures)}`);
+  const results = await deployFleet([...steps, proofSince(started, patience)], clusters);
   if (exitCodeOfFleet(results) !== ExitCode.done) {
     const next = "every old key stays valid; mend it and run make rotate-s3 again: it goes on";
     report.say(`${sum(results)}\n\n${next}`);
@@ -99,25 +96,6 @@ function tellBefore(seats: Awaited<ReturnType<typeof look>>[], report: Report): 
       report.say(`  ${name}: ${where} holds the old key ${keys.lastFour(key.accessKey)}`);
     }
   }
-}
-
-/** What the rotation came to, one line per cluster; "-" is what could not be measured. */
-export function figuresTable(figures: (readonly [id: string, Figures])[]): string {
-  const kept = STEPS.flatMap(({ s3Key }) => s3Key?.keeps ?? []);
-  const shown = (value: number | undefined, unit = "") =>
-    value === undefined ? "-" : value.toFixed(0) + unit;
-  const ends = ["LONGEST GAP", "BLOCKS UPLOADED", "LINES DROPPED"];
-  return table([
-    ["CLUSTER", ...kept.map((what) => what.toUpperCase()), ...ends],
-    ...figures.map(([id, { holdings, gap, uploads, dropped }]) => [
-      id,
-      ...kept.map((what) => {
-        const found = holdings.find(({ keeps }) => keeps === what);
-        return found ? keys.lastFour(found.key.accessKey) : "-";
-      }),
-      ...[shown(gap, " s"), shown(uploads), shown(dropped)],
-    ]),
-  ]);
 }
 
 if (import.meta.main) {

@@ -11,7 +11,7 @@ import { STEPS } from "../../scripts/steps.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { loggingObjects } from "../../scripts/components/logging/objects.ts";
 import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
-import { figuresTable, rotate, type RotateOptions } from "../../scripts/operate/rotate_s3.ts";
+import { rotate, type RotateOptions } from "../../scripts/operate/rotate_s3.ts";
 import {
   holdingsOf,
   oldKeys,
@@ -19,7 +19,7 @@ import {
   refuseSameId,
   retire,
 } from "../../scripts/operate/rotation/keys.ts";
-import { gapProblems, largestGap } from "../../scripts/operate/rotation/proof.ts";
+import { judgeGap, judgeKeys, largestGap } from "../../scripts/operate/rotation/proof.ts";
 import { uploadProblems } from "../../scripts/checks/blocks.ts";
 import { backupTarget } from "../../scripts/checks/longhorn.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
@@ -115,10 +115,14 @@ Deno.test("largestGap() takes neighbours in time, in any order", () => {
 });
 
 Deno.test("a gap is a problem beyond what graphs bridge, and so is a Prometheus that is silent", () => {
-  assert.deepEqual(gapProblems(300, 12, 30), []);
-  assert.match(gapProblems(301, 12, 30)[0]!.what, /301 s without a sample/);
-  assert.match(gapProblems(80, 75, 30)[0]!.what, /no new sample of itself for 75 s/);
-  assert.match(gapProblems(undefined, undefined, 30)[0]!.what, /no new sample of itself$/);
+  assert.deepEqual(judgeGap(300, 12, 30), { state: "ok", what: "300 s without a sample at most" });
+  const found = (...judged: Parameters<typeof judgeGap>) => {
+    const { state = "fail", what } = judgeGap(...judged);
+    return `${state}: ${what}`;
+  };
+  assert.match(found(301, 12, 30), /^fail: 301 s without a sample/);
+  assert.match(found(80, 75, 30), /^fail: .*no new sample of itself for 75 s/);
+  assert.match(found(0, undefined, 30), /^fail: .*no new sample of itself$/);
 });
 
 Deno.test("V8: a rotation proves uploads by blocks that the bucket has got, and Longhorn by its next look", async () => {
@@ -156,12 +160,13 @@ Deno.test("a rotation asks every check of 50-verify that a key for S3 has a part
   ]);
 });
 
-Deno.test("figuresTable() shows the ends of keys only", async () => {
+Deno.test("judgeKeys() shows the ends of keys only", async () => {
   await fakeKubectl([...secretsOf(await site(OWN)), NO_OTHERS]);
-  const holdings = await holdingsOf(await site(OWN));
-  const [heading, row] = figuresTable([["197", { holdings, gap: 31.6, uploads: 0 }]]).split("\n");
-  assert.match(heading!, /^CLUSTER +VOLUMES +METRICS +LOGS +LONGEST GAP +BLOCKS UPLOADED +LINES/);
-  assert.match(row!, /^197 +- +…-key +…-key +32 s +0 +-$/);
+  const shown = { state: "ok", what: "metrics …-key, logs …-key" };
+  assert.deepEqual(judgeKeys(await holdingsOf(await site(OWN))), [shown]);
+  const [metrics, logs] = judgeKeys(await holdingsOf(await site()));
+  assert.match(metrics!.what, /^Secret monitoring\/thanos-s3-config holds another key \(…-key\)/);
+  assert.match(logs!.what, /^Secret logging\/opensearch-s3-config holds another key \(…-key\)/);
 });
 
 /** A MinIO's administration, which knows these users; gives what became of them. */

@@ -15,20 +15,6 @@ const SEVERITIES = ["critical", "warning", "info"];
 /** What always fires, or mutes others. */
 const SIGNALS = ["Watchdog", "GlobalWatchdog", "InfoInhibitor"];
 
-/** All alerts of one name that fire about one cluster (its id), as docs/schema/alerts.json has them. */
-export interface Firing {
-  cluster: string;
-  severity: string;
-  alert: string;
-  count: number;
-  /** When the first of them began, in ISO 8601; this and the next two: null where no rule tells. */
-  since: string | null;
-  summary: string | null;
-  runbook: string | null;
-  /** The page of the Alertmanager that tells people; null where the Grafana that has it is a stand-in. */
-  silences: string | null;
-}
-
 /** How many fire, one series for each name and cluster; of these severities (a matcher), by default of all. */
 export function counting(severities = ""): string {
   return `count by (${SAME.join(", ")}) (ALERTS{alertstate="firing"${severities}})`;
@@ -56,13 +42,12 @@ export function isHeard({ name, role }: Cluster, counted: Sample[]): boolean {
     (role !== "central" || beats("GlobalWatchdog", "ruler_cluster"));
 }
 
-/** What was counted, with the texts of its rules; the worst first, then the oldest. */
-export async function firingOf(centre: Questions, counted: Sample[]): Promise<Firing[]> {
+/** What was counted, with the texts of its rules (null: none tells); the worst first, then the oldest. */
+export async function firingOf(centre: Questions, counted: Sample[]) {
   const { fleet } = centre;
   const shown = counted.filter(({ metric }) => severityOf(metric));
   const texts = await textsOf(centre, new Set(shown.map(({ metric }) => metric.alertname!)));
-  const rank = ({ severity }: Firing) => SEVERITIES.indexOf(severity);
-  return shown.map(({ metric, value }): Firing => {
+  const firing = shown.map(({ metric, value }) => {
     const teller = aboutOf({ cluster: metric.ruler_cluster ?? metric.cluster! }, fleet);
     const told = texts.find(({ labels }) => SAME.every((name) => labels[name] === metric[name]));
     const link = told?.annotations.runbook_url;
@@ -76,12 +61,17 @@ export async function firingOf(centre: Questions, counted: Sample[]): Promise<Fi
       runbook: link ? runbookAt(link, teller) : null,
       silences: silencesAt(teller),
     };
-  }).sort((one, other) =>
-    rank(one) - rank(other) || (one.since ?? "").localeCompare(other.since ?? "")
+  });
+  const rank = (severity: string) => SEVERITIES.indexOf(severity);
+  return firing.sort((one, other) =>
+    rank(one.severity) - rank(other.severity) || (one.since ?? "").localeCompare(other.since ?? "")
   );
 }
 
-/** Grafana shows what its cluster's Alertmanager has, which has no door of its own. */
+/** All alerts of one name that fire about one cluster, as docs/schema/alerts.json has them. */
+export type Firing = Awaited<ReturnType<typeof firingOf>>[number];
+
+/** Grafana shows what its cluster's Alertmanager, which tells people, has; null: that Grafana is a stand-in. */
 function silencesAt(cluster: Cluster): string | null {
   if (hiddenBy(cluster, "grafana")) return null;
   const [domain, port] = [text(cluster, "DOMAIN"), text(cluster, "HTTP_NODE_PORT")];

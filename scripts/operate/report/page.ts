@@ -1,5 +1,6 @@
 // The report as a page: one file that asks for nothing, runs nothing and folds what has no findings.
-import { ageWord, FULL, type Health, STATES, timeLeft } from "../centre/status.ts";
+import { ageWord, FULL, STATES, timeLeft } from "../centre/status.ts";
+import type { Certificate, Health } from "../centre/status.ts";
 import { type Cell, folded, grid, Html, linked, markup, type Part, section } from "./html.ts";
 import { type ClusterLine, isEnding, RUNBOOKS } from "./todo.ts";
 import type { FleetReport } from "./value.ts";
@@ -139,12 +140,10 @@ function volumesSection({ report, runbooks }: PageParts): Html {
 }
 
 function certificatesSection({ report, now }: PageParts): Html {
-  const { certificates, unknown } = report;
-  const isSoon = ({ soon }: { soon: boolean }) => soon;
+  const { certificates, unknown } = report, columns = "certificate,clusters,>ends,>left";
+  const isSoon = ({ soon }: Certificate) => soon;
   const found = certificates.filter(isSoon).length;
-  const rows = folded("Certificates", "certificate,clusters,>ends,>left", certificates, isSoon, (
-    one,
-  ) => [
+  const rows = folded("Certificates", columns, certificates, isSoon, (one): Cell[] => [
     [one.whose],
     [one.clusters.join(", ")],
     [one.ends.slice(0, 10)],

@@ -1,109 +1,85 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
-import { readJson } from "../../../lib/probe/http.ts";
-import { type Check, checksOf, type Finding, LIVE, type Subject } from "../../../lib/core/check.ts";
+import { pruneCommand } from "../../../lib/apply/prune.ts";
+import * as check from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { type Step, step } from "../../../lib/deploy/step.ts";
-import { STEPS } from "../../steps.ts";
+import { readJson } from "../../../lib/probe/http.ts";
 import { uploadOf, uploadProblems } from "../../checks/blocks.ts";
 import { backupTarget } from "../../checks/longhorn.ts";
-import { pruneCommand } from "../../../lib/apply/prune.ts";
 import { growthOf, PROMETHEUS, valueOf } from "../../checks/metrics.ts";
 import { verifyBy } from "../../checks/run.ts";
+import { STEPS } from "../../steps.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
-
-/** What a rotation came to on one cluster. */
-export interface Figures {
-  holdings: Holding[];
-  /** Seconds between two samples of Prometheus' own, at most. */
-  gap?: number;
-  /** Blocks that Prometheus has cut, and the bucket has got, meanwhile. */
-  uploads?: number;
-  /** Log lines that were given up meanwhile. */
-  dropped?: number;
-}
 
 /** Seconds that Prometheus looks back for a sample: a longer gap is one in every graph. */
 const LOOKBACK = 300;
 /** Seconds, shared by all checks of a cluster: programs have only just started. */
 const PATIENCE = 180;
+// In every scrape of Prometheus by itself.
+const SELF = "prometheus_build_info";
 
 /**
- * The step that looks, when every cluster has the new keys, at what has come since `started` (as of `Date.now()`);
- * `told` gets the figures by cluster id. @throws {DeployError} exit 11 with everything that is wrong.
+ * The step that looks, when every cluster has the new keys, at what has come since `started` (as of `Date.now()`).
+ * @throws {DeployError} exit 11 with everything that is wrong.
  */
-export function proofSince(
-  started: number,
-  told: Map<string, Figures>,
-  patience = PATIENCE,
-): Step {
+export function proofSince(started: number, patience = PATIENCE): Step {
   return step({
     name: "rotate-s3",
     afterFleet: true,
     objects: () => Promise.resolve([]),
     async run(context) {
-      const { cluster } = context, figures: Figures = { holdings: [] };
-      told.set(cluster.id, figures);
       const deadline = Date.now() + patience * 1000;
       // Only what runs needs a while: a key is right at once, or not at all.
-      const until = ({ needs }: Check) => needs === "pods" ? deadline : 0;
-      await verifyBy(proofs(cluster, started, figures), context, until);
+      const until = ({ needs }: check.Check) => needs === "pods" ? deadline : 0;
+      await verifyBy(proofs(context.cluster, started), context, until);
     },
   });
 }
 
-function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
+function proofs(cluster: Cluster, started: number): check.Check[] {
   const interval = durationSeconds(text(cluster, "SCRAPE_INTERVAL"));
   /** Seconds since then, and what a rate needs before it. */
   const since = () => Math.ceil((Date.now() - started) / 1000 + 2 * interval);
 
-  async function secrets(): Promise<Finding[]> {
-    figures.holdings = await holdingsOf(cluster);
-    return outdated(figures.holdings).map(({ where, key }) => ({
-      what: `Secret ${where} holds another key (${lastFour(key.accessKey)}) than the settings`,
-      cause: "no step wants it any longer, or somebody wrote it meanwhile",
-      fix: `make cluster-${cluster.id}; if it is left over: ${pruneCommand(cluster.id)}`,
-    }));
-  }
-
-  async function samples({ proxy }: Subject): Promise<Finding[]> {
-    const seconds = since();
-    const query = encodeURIComponent(`${SELF}[${seconds}s]`);
+  async function samples({ proxy }: check.Subject): Promise<check.Finding> {
+    type Matrix = { data: { result: { values: [time: number, value: string][] }[] } };
+    const seconds = since(), query = encodeURIComponent(`${SELF}[${seconds}s]`);
     const { data } = await readJson<Matrix>(proxy, PROMETHEUS, `/api/v1/query?query=${query}`);
     const times = data.result.flatMap(({ values }) => values.map(([time]) => time));
     // By the clock of the server.
     const age = await valueOf(proxy, `time() - max(timestamp(${SELF}))`);
-    const now = Math.max(...times) + (age ?? 0);
+    const now = Math.max(0, ...times) + (age ?? 0);
     // The first must be as old as the rotation: a volume that was lost would show none before it.
-    figures.gap = times.length === 0 ? undefined : largestGap([now - seconds, ...times, now]);
-    return gapProblems(figures.gap, age, interval);
+    return judgeGap(largestGap([now - seconds, ...times, now]), age, interval);
   }
 
-  async function uploads({ proxy }: Subject): Promise<Finding> {
-    const upload = await uploadOf(cluster, proxy);
-    figures.uploads = upload.blocks.filter(({ uploaded = 0 }) => uploaded > started).length;
-    return uploadProblems(upload, Date.now());
+  async function uploads({ proxy }: check.Subject): Promise<check.Finding> {
+    const upload = await uploadOf(cluster, proxy), finding = uploadProblems(upload, Date.now());
+    const count = upload.blocks.filter(({ uploaded = 0 }) => uploaded > started).length;
+    return finding.state === "ok" ? check.ok(`${count} meanwhile, ${finding.what}`) : finding;
   }
 
-  async function lines({ proxy }: Subject): Promise<Finding[]> {
+  async function lines({ proxy }: check.Subject): Promise<check.Finding> {
     const counter = "fluentbit_output_dropped_records_total";
-    const dropped = figures.dropped = await growthOf(proxy, counter, `${since()}s`);
-    return dropped === 0 ? [] : [{
+    const dropped = await growthOf(proxy, counter, `${since()}s`);
+    if (dropped === 0) return check.ok("none was lost");
+    return {
       what: dropped === undefined
         ? "Prometheus has no metrics of Fluent Bit"
         : `Fluent Bit has lost ${Math.ceil(dropped)} lines or events meanwhile`,
       cause: "OpenSearch was away for longer than the buffer lasts, or refused them",
       fix: `which, and of what: the check Dropped logs of make verify-${cluster.id}`,
-    }];
+    };
   }
 
+  const { LIVE } = check, keys = async () => judgeKeys(await holdingsOf(cluster));
   // Longhorn reads its key at each of its looks, and by now the Secret holds the new one.
-  const written = Date.now();
-  const target = (subject: Subject) => backupTarget(subject, written);
+  const written = Date.now(), target = (it: check.Subject) => backupTarget(it, written);
   const toLogs = { hop: "Fluent Bit -> OpenSearch", program: "fluent-bit" };
   return [
-    { when: "after", name: "New keys", hop: "settings -> Secrets", run: secrets },
-    ...checksOf(STEPS, cluster, "after").filter(({ s3 }) => s3),
+    { when: "after", name: "New keys", hop: "settings -> Secrets", run: keys },
+    ...check.checksOf(STEPS, cluster, "after").filter(({ s3 }) => s3),
     { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: target },
     { ...LIVE, name: "Samples without a gap", hop: "exporters -> Prometheus", run: samples },
     { ...LIVE, name: "Uploads meanwhile", hop: "sidecar -> S3", run: uploads },
@@ -111,11 +87,15 @@ function proofs(cluster: Cluster, started: number, figures: Figures): Check[] {
   ];
 }
 
-// In every scrape of Prometheus by itself.
-const SELF = "prometheus_build_info";
-
-interface Matrix {
-  data: { result: { values: [time: number, value: string][] }[] };
+/** Whether the Secrets of a cluster hold the keys of the settings, of which the ends alone are shown. */
+export function judgeKeys(holdings: Holding[]): check.Finding[] {
+  const wrong = outdated(holdings).map(({ where, key, cluster: { id } }) => ({
+    what: `Secret ${where} holds another key (${lastFour(key.accessKey)}) than the settings`,
+    cause: "no step wants it any longer, or somebody wrote it meanwhile",
+    fix: `make cluster-${id}; if it is left over: ${pruneCommand(id)}`,
+  }));
+  const held = holdings.map(({ keeps, key }) => `${keeps} ${lastFour(key.accessKey)}`);
+  return wrong.length > 0 ? wrong : [check.ok(held.join(", "))];
 }
 
 /** The longest time between two neighbours, in their unit; 0 with fewer than two. */
@@ -124,24 +104,21 @@ export function largestGap(times: number[]): number {
   return Math.max(0, ...sorted.slice(1).map((time, index) => time - sorted[index]!));
 }
 
-/** What is wrong with a gap and the age of the newest sample (undefined: there is none), in seconds. */
-export function gapProblems(
-  gap: number | undefined,
-  age: number | undefined,
-  interval: number,
-): Finding[] {
+/** Judges the longest gap and the age of the newest sample (undefined: there is none), in seconds. */
+export function judgeGap(gap: number, age: number | undefined, interval: number): check.Finding {
   if (age === undefined || age > 2 * interval + 10) {
-    return [{
+    return {
       what: `Prometheus has no new sample of itself${age ? ` for ${age.toFixed(0)} s` : ""}`,
       cause: "it has restarted only just now, or does not scrape",
       fix: "kubectl -n monitoring get pods; kubectl -n monitoring describe prometheus",
-    }];
+    };
   }
-  if (gap === undefined || gap <= LOOKBACK) return [];
-  return [{
-    what: `${gap.toFixed(0)} s without a sample: more than the ${LOOKBACK} s that graphs bridge`,
+  const most = `${gap.toFixed(0)} s without a sample`;
+  if (gap <= LOOKBACK) return check.ok(`${most} at most`);
+  return {
+    what: `${most}: more than the ${LOOKBACK} s that graphs bridge`,
     cause: "Prometheus restarts for a new key, and took too long to start",
     fix: "kubectl -n monitoring describe pod prometheus-kube-prometheus-stack-prometheus-0; " +
       "the gap stays, data before and after it is whole",
-  }];
+  };
 }
