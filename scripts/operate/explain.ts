@@ -60,12 +60,13 @@ export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = ST
 
 /** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */
 export function explainField(subject: Explained, field: string): string {
-  const { cluster, wanted, live, home } = subject;
+  const { wanted, live, home } = subject;
   const want = inspect.lookUp(wanted, field), have = inspect.lookUp(live, field);
   const found = want.found ? want : have;
   if (!found.found) throw unknownField(subject, field, [want, have]);
-  const { path } = found, value = have.found ? have.value : undefined;
-  const differs = live && want.found && lacking(value, want.value).some((lack) => !isAlike(lack));
+  const { path } = found,
+    lacks = want.found ? lacking(inspect.valueAt(live, field), want.value) : [];
+  const differs = live && lacks.some((lack) => !isAlike(lack));
   const holder = want.found ? wanted : live!;
   const patches = home?.patches.filter((patch) => touches(patch, holder, path)) ?? [];
   const owners = live && have.found ? inspect.ownersOf(live, have.path).map(ownerLine) : [];
@@ -81,7 +82,7 @@ export function explainField(subject: Explained, field: string): string {
     live: (have.found ? shown(live!, field) : "(not there)") + (differs ? "  not as wanted" : ""),
     from: want.found ? originOf(subject, field, want.value) : "none of our steps",
     patch: patches.map(({ where }) => where),
-    setting: home ? settingLines(cluster, settingsIn(home, field)) : [],
+    setting: settingLines(subject, field),
     owner: owners,
   });
 }
@@ -113,12 +114,11 @@ function unknownField(
 }
 
 function shown(object: Manifest, field: string): string {
-  const look = inspect.lookUp(inspect.withoutSecrets(object), field);
-  // A Secret's data is known to be there by the look at the object as it is.
-  if (!look.found || look.value === "(secret)") return "(secret)";
-  const value = JSON.stringify(look.value);
-  if (value.length <= LONGEST) return value;
-  return `${value.slice(0, LONGEST)}... (${value.length} characters)`;
+  const value = inspect.valueAt(inspect.withoutSecrets(object), field);
+  // What is hidden has no fields of its own.
+  if (value === undefined || value === "(secret)") return "(secret)";
+  const text = JSON.stringify(value), { length } = text;
+  return length <= LONGEST ? text : `${text.slice(0, LONGEST)}... (${length} characters)`;
 }
 
 /** Which file, kustomization or step gives the field the value that is wanted. */
@@ -127,10 +127,7 @@ function originOf(subject: Explained, field: string, value: unknown): string {
   if (!home) return builtBy(subject);
   const source = sourceOf(home, field);
   if (!source) return `added in code by ${step.name}`;
-  const isIn = (object: Manifest) => {
-    const look = inspect.lookUp(object, field);
-    return look.found && isDeepStrictEqual(look.value, value);
-  };
+  const isIn = (object: Manifest) => isDeepStrictEqual(inspect.valueAt(object, field), value);
   const rendered = substitute(home, cluster.vars, []);
   if (isIn(rendered)) return source;
   if (!rewriteImages([rendered], cluster).some(isIn)) {
@@ -149,7 +146,7 @@ function builtBy({ upstream, step }: Explained): string {
 
 /** The facts of a whole object, as lines. */
 export function explainObject(subject: Explained): string {
-  const { cluster, step, wanted, home, live } = subject;
+  const { step, wanted, home, live } = subject;
   const [have, want] = [live ?? wanted, wanted].map(inspect.withoutSecrets);
   const differing = lacking(have, want).filter((lack) => !isAlike(lack));
   return page({
@@ -157,7 +154,7 @@ export function explainObject(subject: Explained): string {
     step: step.name,
     file: home ? home.file : builtBy(subject),
     patch: home?.patches.map(({ where }) => where) ?? [],
-    setting: home ? settingLines(cluster, settingsIn(home)) : [],
+    setting: settingLines(subject),
     differs: differing.map(({ path, old, now }) => changeLine(path, old, now)),
     owner: live ? inspect.ownersOf(live, []).map(ownerLine) : [],
     live: live ? [] : "(not there)",
@@ -178,7 +175,8 @@ function page(parts: Record<string, string | string[]>): string {
   );
 }
 
-function settingLines(cluster: Cluster, names: string[]): string[] {
+function settingLines({ cluster, home }: Explained, field?: string): string[] {
+  const names = home ? settingsIn(home, field) : [];
   return names.map((name) =>
     `${name}=${isSecret(name) ? "(secret)" : text(cluster, name)}  # ${cluster.sources[name]}`
   );

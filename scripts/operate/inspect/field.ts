@@ -30,6 +30,12 @@ export function lookUp(object: unknown, field: string): Lookup {
   return { found: true, path, value: node };
 }
 
+/** What is at the end of a path, undefined for nothing. */
+export function valueAt(object: unknown, field: string): unknown {
+  const look = lookUp(object, field);
+  return look.found ? look.value : undefined;
+}
+
 function nextOf(node: unknown, text: string): { key: string | number; rest: string } | undefined {
   if (!isObject(node)) return undefined;
   const [bracket, inside = ""] = /^\[("[^"]*"|[^\]]*)\]/.exec(text) ?? [];

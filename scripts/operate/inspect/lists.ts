@@ -34,10 +34,9 @@ function namesIn(left: unknown[], right: unknown[]): Names {
     left.map(nameOf),
     right.map(nameOf),
   ];
-  return KEYS.map((key) => by((item) => isObject(item) ? String(item[key] ?? "") : ""))
-    .find(areNames) ??
-    [by(flagOf), by(textOf)].find((names) => areNames(names) && isSameOrder(names)) ??
-    by((_, index) => String(index));
+  const keyed = KEYS.map((key) => by((item) => isObject(item) ? String(item[key] ?? "") : ""));
+  const texts = [by(flagOf), by(textOf)].filter(isSameOrder);
+  return [...keyed, ...texts].find(areNames) ?? by((_, index) => String(index));
 }
 
 function textOf(item: unknown): string {

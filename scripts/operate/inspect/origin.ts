@@ -5,10 +5,10 @@ import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, parseAllDocuments } from "yaml";
 import { projectPath } from "../../../lib/core/cluster.ts";
-import { lookUp } from "./field.ts";
+import { lookUp, valueAt } from "./field.ts";
 import { idOf, isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
-import { matches, type PatchTarget, type Template } from "../../../lib/render/kustomize.ts";
+import { matches, type Template } from "../../../lib/render/kustomize.ts";
 
 /** The files that say something about an object, as paths from the project folder. */
 interface Home {
@@ -41,7 +41,8 @@ async function lookInto(folder: string, home: Home): Promise<void> {
   const id = idOf(home.object);
   for (const { path: file, patch, target } of kustomization.patches ?? []) {
     const content = parse(patch ?? await readFile(join(folder, file), "utf8"));
-    if (!matches(home.object, target ?? targetOf(content))) continue;
+    // A merge without a target names the object itself.
+    if (!matches(home.object, target ?? { kind: content.kind, ...content.metadata })) continue;
     home.patches.push({ where: `${short(path)} (${file ?? "inline patch"})`, content });
   }
   for (const { name, namespace, files = [] } of kustomization.configMapGenerator ?? []) {
@@ -59,11 +60,6 @@ async function lookInto(folder: string, home: Home): Promise<void> {
       .find((one) => one && idOf(one) === id);
     if (written) Object.assign(home, { file: short(below), written });
   }
-}
-
-/** A merge without a target names the object itself. */
-function targetOf({ kind, metadata: { name, namespace } }: Manifest): PatchTarget {
-  return { kind, name, namespace };
 }
 
 function short(path: string): string {
@@ -101,10 +97,10 @@ export function sourceOf(home: Home, field: string): string | undefined {
   const built = lookUp(object, field);
   if (!built.found) return undefined;
   if (!written) return file;
-  const said = lookUp(written, field);
+  const said = valueAt(written, field);
   // kustomize puts keys into an order of its own.
-  if (said.found && isDeepStrictEqual(said.value, built.value)) {
-    return `${file}: ${JSON.stringify(said.value).slice(0, LONGEST)}`;
+  if (isDeepStrictEqual(said, built.value)) {
+    return `${file}: ${JSON.stringify(said).slice(0, LONGEST)}`;
   }
   const isPatched = patches.some((patch) => touches(patch, object, built.path));
   return `${file}, with ${isPatched ? "the patch below" : "the labels of a kustomization.yaml"}`;
