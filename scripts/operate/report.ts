@@ -30,10 +30,14 @@ if (import.meta.main) {
     if (unasked.length > 0) {
       told.note(`drift is not looked at without the secrets: ${unasked.join(", ")}`);
     }
-    const [said, drift] = await Promise.all([
+    const [said, plans] = await Promise.all([
       atCentre(fleet, (ask) => value.askFor(ask, clusters, fleet)),
-      driftOf(planned),
+      planFleet(STEPS, planned),
     ]);
+    const drift = new Map(plans.map(({ cluster, entries, error }) => [
+      cluster.id,
+      error === undefined ? pending(entries).length : { error },
+    ]));
     const folder = resolve(values.into?.at(-1) ?? projectPath("report"));
     const of = words.join(","), previous = await lastIn(folder, of);
     const runbooks = runbooksOf(centralOf(fleet));
@@ -51,14 +55,6 @@ export function lookedAt(clusters: Cluster[]): { planned: Cluster[]; unasked: st
     ({ missing }) => missing.length === 0 ? "planned" : "unasked",
   );
   return { planned, unasked: unasked.map(({ id }) => id) };
-}
-
-async function driftOf(clusters: Cluster[]): Promise<value.Sources["drift"]> {
-  const plans = await planFleet(STEPS, clusters);
-  return new Map(plans.map(({ cluster, entries, error }) => [
-    cluster.id,
-    error === undefined ? pending(entries).length : { error },
-  ]));
 }
 
 /** The newest report in a folder that was made with these words; what cannot be read is told and passed over. */

@@ -18,7 +18,7 @@ import * as snapshots from "../components/logging/snapshots.ts";
 const USAGE = "[DAY=2026.11.08] [FROM=198] restore-logs.ts CLUSTER";
 const FLAGS = { drop: "delete what was restored of DAY; S3 keeps it" };
 
-const report = new Report();
+const report = new Report(), started = performance.now();
 
 if (import.meta.main) {
   await command(USAGE, FLAGS, async (ids, { drop }) => {
@@ -74,7 +74,6 @@ export function dayTable(days: snapshots.Day[], back: string[]): string {
 }
 
 async function restores(os: OpenSearch, cluster: Cluster, source: snapshots.Source, day: string) {
-  const started = performance.now();
   report.heading(`${day} from S3 (${source.folder}) to ${cluster.name}`);
   const { changes, lines } = await restoreDay(os, source, day, {
     replicas: replicas(cluster),
@@ -84,19 +83,18 @@ async function restores(os: OpenSearch, cluster: Cluster, source: snapshots.Sour
   report.say(`  lines   ${lines} of ${day} can be searched`);
   report.say(`  search  make logs CLUSTER=${cluster.id} DAY=${day}`);
   report.say(`  drop    make restore-logs ${source.words} DAY=${day} ARGS=--drop`);
-  summary(changes, started);
+  summary(changes);
 }
 
 async function drops(os: OpenSearch, day: string, prefix: string): Promise<void> {
-  const started = performance.now();
   const changes = await dropDay(os, day, prefix);
   report.changes(changes);
   if (changes.length === 0) report.say(`  nothing was restored of ${day}`);
-  summary(changes, started);
+  summary(changes);
 }
 
 /** As the one of a deploy. */
-function summary({ length }: Change[], started: number): void {
+function summary({ length }: Change[]): void {
   const seconds = (performance.now() - started) / 1000;
   report.say(`${counted(length, "change")} in ${seconds.toFixed(1)}s`);
 }

@@ -62,12 +62,8 @@ export function reportOf(sources: Sources): FleetReport {
     const told = Object.keys(TOLD).filter((column) =>
       firing?.some((one) => one.cluster === id && TOLD[column]!.includes(one.alert))
     );
-    const wrong = [
-      ...state === "away" ? ["seen"] : [],
-      ...status.wrongIn(cluster, health),
-      ...told,
-    ];
-    const changes = drift.get(id);
+    const away = state === "away" ? ["seen"] : [], changes = drift.get(id);
+    const wrong = [...away, ...status.wrongIn(cluster, health), ...told];
     return {
       ...health,
       snapshotAge: own(week.snapshots),
@@ -79,18 +75,18 @@ export function reportOf(sources: Sources): FleetReport {
   // Of one that is away or paused nobody expects an answer.
   const expected = lines.filter(({ state }) => state !== "away" && state !== "paused");
   const unsaid = [...answers.unsaid, ...week.unsaid]
-    .filter(({ of }) => !of || expected.some(({ id }) => id === of))
-    .map(({ of = centralOf(clusters[0]!.fleet).id, ...one }) => ({ cluster: of, ...one }));
-  const unplanned = [...drift].flatMap(([cluster, changes]) =>
-    typeof changes === "number" ? [] : [{ cluster, what: "drift", ...changes }]
+    .filter(({ of }) => !of || expected.some(({ id }) => id === of));
+  const unplanned = [...drift].flatMap(([of, changes]) =>
+    typeof changes === "number" ? [] : [{ what: "drift", of, ...changes }]
   );
+  const centre = centralOf(clusters[0]!.fleet).id;
   const found: FleetFacts = {
     clusters: lines,
     certificates: endingOf(sources),
     volumes: week.volumes,
     firing: firing ?? null,
     unknown: [...unsaid, ...unplanned]
-      .map(({ cluster, what, error }) => ({ cluster, what, why: whyOf(error) })),
+      .map(({ of = centre, what, error }) => ({ cluster: of, what, why: whyOf(error) })),
   };
   return {
     of,
