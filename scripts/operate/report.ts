@@ -14,6 +14,7 @@ import { runbooksOf } from "../components/prometheus/runbooks.ts";
 import { STEPS } from "../steps.ts";
 import { atCentre, centralOf, jsonOf } from "./centre/way.ts";
 import { reportPage } from "./report/page.ts";
+import { askFor } from "./report/facts.ts";
 import * as value from "./report/value.ts";
 
 const USAGE = "report.ts CLUSTER... | GROUP... | edges | all";
@@ -31,7 +32,7 @@ if (import.meta.main) {
       told.note(`drift is not looked at without the secrets: ${unasked.join(", ")}`);
     }
     const [said, plans] = await Promise.all([
-      atCentre(fleet, (ask) => value.askFor(ask, clusters, fleet)),
+      atCentre(fleet, (ask) => askFor(ask, clusters, fleet)),
       planFleet(STEPS, planned),
     ]);
     const drift = new Map(plans.map(({ cluster, entries, error }) => [

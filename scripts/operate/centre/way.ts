@@ -57,18 +57,13 @@ export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<
 /** Questions to the centre about its clusters, of which one without an answer spoils no other. */
 export class Questions {
   readonly unsaid: Unsaid[] = [];
-  readonly fleet: Cluster[];
-  readonly #ask: Ask;
 
-  constructor(ask: Ask, fleet: Cluster[]) {
-    this.#ask = ask;
-    this.fleet = fleet;
-  }
+  constructor(readonly ask: Ask, readonly fleet: Cluster[]) {}
 
   /** What a path of Query's API says about `what`; null: nothing. */
   async read<T>(what: string, path: string): Promise<T | null> {
     try {
-      const { data, warnings = [] } = await this.#ask<T>(path);
+      const { data, warnings = [] } = await this.ask<T>(path);
       for (const error of warnings) {
         // Query names a sidecar that it misses, which knows of no other cluster.
         const edge = this.fleet.find(({ sidecar }) => error.includes(`Addr: ${sidecar} `));

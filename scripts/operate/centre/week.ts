@@ -8,20 +8,12 @@ import { type Age, USED } from "./answers.ts";
 import { volumeName } from "./status.ts";
 import { centralOf, type Questions } from "./way.ts";
 
-/** A claim, or a disk of a node; docs/schema/report.json tells of each field, and of those of the next. */
+/** A claim, or a disk of a node; docs/schema/report.json tells of each field. */
 export interface Filling {
   cluster: string;
   what: string;
   points: number[];
   days: Age;
-}
-
-/** An alert of the last week about a cluster. */
-export interface Fired {
-  cluster: string;
-  severity: string;
-  alert: string;
-  hours: number;
 }
 
 /** Questions that cost one answer each; the first and the second look at seven days. */
@@ -62,7 +54,7 @@ export async function weekOf(centre: Questions, clusters: Cluster[]) {
     if (!cluster) return [];
     return [{ cluster: cluster.id, what: volumeName(metric), points, days: daysLeft(values) }];
   }).sort((one, other) => endOf(one) - endOf(other)) ?? null;
-  const fired = hours?.flatMap(({ metric, value }): Fired[] => {
+  const fired = hours?.flatMap(({ metric, value }) => {
     const severity = severityOf(metric), about = aboutOf(metric, fleet).id;
     if (!severity || clusters.every(({ id }) => id !== about)) return [];
     const rounded = Math.round(10 * Number(value[1])) / 10;

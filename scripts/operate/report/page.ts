@@ -2,7 +2,7 @@
 import { ageWord, FULL, STATES, timeLeft } from "../centre/status.ts";
 import type { Certificate, Health } from "../centre/status.ts";
 import { type Cell, folded, grid, Html, linked, markup, type Part, section } from "./html.ts";
-import { type ClusterLine, isEnding, RUNBOOKS } from "./todo.ts";
+import { isEnding, RUNBOOKS } from "./todo.ts";
 import type { FleetReport } from "./value.ts";
 
 const HOURS_OF_A_WEEK = 168;
@@ -87,7 +87,7 @@ function pill(state: Health["state"]): Html {
 
 function clustersSection({ report, now, runbooks }: PageParts): Html {
   const { clusters, firing, unasked } = report;
-  const rowOf = (one: ClusterLine): Cell[] => {
+  const rowOf = (one: typeof clusters[number]): Cell[] => {
     const { id, role, alerts, volume, drift, look, wrong } = one;
     const told = firing?.find(({ cluster, runbook }) => cluster === id && runbook)?.runbook;
     const loud = alerts && [`${alerts.critical} crit`, `${alerts.warning} warn`]

@@ -1,32 +1,12 @@
-// What a report has found, before anything is made of it, and what to do about it this week.
+// What to do about it this week.
 import { shortList } from "../../../lib/core/short_list.ts";
 import type { Firing } from "../centre/alerts.ts";
-import type { Age } from "../centre/answers.ts";
-import { type Certificate, FULL, type Health } from "../centre/status.ts";
+import { FULL } from "../centre/status.ts";
 import type { Filling } from "../centre/week.ts";
-
-/** A cluster, with what `make status` says of it; docs/schema/report.json tells of each field. */
-export interface ClusterLine extends Health {
-  snapshotAge: Age;
-  backupAge: Age;
-  drift: number | null;
-  wrong: string[];
-}
-
-/** A certificate with the clusters that have it. */
-export type Ending = Certificate & { clusters: string[] };
-
-/** All that was found, the worst first; null: nobody knows. */
-export interface FleetFacts {
-  clusters: ClusterLine[];
-  volumes: Filling[] | null;
-  certificates: Ending[];
-  firing: Firing[] | null;
-  unknown: { what: string; cluster: string; why: string }[];
-}
+import type { FleetFacts } from "./facts.ts";
 
 /** One thing to do. */
-export interface Todo {
+interface Todo {
   what: string;
   why: string;
   command: string;
@@ -56,7 +36,8 @@ export function todoOf(found: FleetFacts, runbooks: string): Todo[] {
   };
   const bookOf = (column: string) => RUNBOOKS[column] && `${runbooks}/${RUNBOOKS[column]}`;
   const lines = found.clusters.filter(({ state }) => state !== "paused");
-  const among = (is: (line: ClusterLine) => unknown) => lines.filter(is).map(({ id }) => id);
+  const among = (is: (line: typeof lines[number]) => unknown) =>
+    lines.filter(is).map(({ id }) => id);
   const isNear = ({ cluster }: { cluster: string }) => lines.some(({ id }) => id === cluster);
   const away = among(({ state }) => state === "away");
   add(away, "Away", "No sample of the last five minutes has arrived", "verify", bookOf("seen"));
