@@ -13,22 +13,7 @@ import { type Ask, Questions, tellUnsaid, type Unsaid } from "./way.ts";
 
 /** The worst first; what is paused is nobody's trouble. */
 export const STATES = ["away", "critical", "warn", "unknown", "paused", "well"] as const;
-
-/** How a cluster is; docs/schema/status.json tells of each field. */
-export interface Health {
-  id: string;
-  name: string;
-  role: string;
-  state: typeof STATES[number];
-  sampleAge: Age;
-  uploadAge: Age;
-  logAge: Age;
-  alerts: { critical: number; warning: number } | null;
-  volume: { what: string; used: number } | null;
-  certificate: Certificate | null;
-  changedAge?: Age;
-  look: string;
-}
+type State = typeof STATES[number];
 
 /** A certificate that ends (ISO 8601); `soon`: it is time for a new one. */
 export interface Certificate {
@@ -36,8 +21,6 @@ export interface Certificate {
   ends: string;
   soon: boolean;
 }
-
-type Facts = Omit<Health, "id" | "name" | "role" | "state" | "look">;
 
 /** Seconds: a block is due every two hours, and its alert says the same. */
 const LATEST_UPLOAD = 8400;
@@ -87,41 +70,53 @@ export function timeLeft(certificate: Certificate | null, now: Date): string {
   return left < 0 ? "over" : ageText(left);
 }
 
-function statusOf(cluster: Cluster, answers: Answers): Health {
+function statusOf(cluster: Cluster, answers: Answers) {
   const { id, name, role } = cluster;
   const missed = answers.unsaid.filter(({ of = id }) => of === id).map(({ what }) => what);
+  const found = factsOn(cluster, answers, missed);
+  // Nobody is asked for the last sample of one from which samples arrive.
+  const isPart = missed.some((what) => !what.endsWith("last seen"));
+  const state = stateOf(cluster, answers, found, isPart);
+  return { id, name, role, state, ...found, look: lookOf(cluster, found, state) };
+}
+
+/** How a cluster is; docs/schema/status.json tells of each part. */
+export type Health = ReturnType<typeof statusOf>;
+
+function factsOn(cluster: Cluster, answers: Answers, missed: string[]) {
   const own = (question: Exclude<keyof Answers, "unsaid" | "changed">) =>
-    answers[question]?.find(({ metric }) => metric.cluster === name);
+    answers[question]?.find(({ metric }) => metric.cluster === cluster.name);
   const [certificate = null] = certificatesOf(cluster, answers.cert);
-  const fullest = own("disk");
-  const found: Facts = {
-    sampleAge: ageOf(own("seen") ?? own("before")) ??
-      (missed.some((what) => what.endsWith("seen")) ? null : "none"),
+  const fullest = own("disk"), isSeenKnown = !missed.some((what) => what.endsWith("seen"));
+  return {
+    sampleAge: ageOf(own("seen") ?? own("before")) ?? (isSeenKnown ? "none" : null),
     uploadAge: ageOf(own("upload")),
     logAge: ageOf(own("logs")),
     alerts: countsOf(cluster, answers.alerts ?? []),
     volume: fullest ? { what: volumeName(fullest.metric), used: Number(fullest.value[1]) } : null,
     // Which ends first is not known without that of the kubelet.
     certificate: answers.cert || certificate?.soon ? certificate : null,
-    ...answers.changed && { changedAge: answers.changed.get(id) ?? null },
+    ...answers.changed && { changedAge: answers.changed.get(cluster.id) ?? null },
   };
-  if (isPaused(cluster)) {
-    const { reason, until } = cluster.pause!;
-    return { id, name, role, state: "paused", ...found, look: `until ${until}: ${reason}` };
-  }
-  // Nobody is asked for the last sample of one from which samples arrive.
-  const isPart = missed.some((what) => !what.endsWith("last seen"));
-  const state = isAway(cluster, answers) ? "away" : stateOf(cluster, found, isPart);
-  if (state === "well") return { id, name, role, state, ...found, look: "" };
-  const command = judged(cluster, found).alerts && state !== "away" ? "alerts" : "verify";
-  return { id, name, role, state, ...found, look: `make ${command}-${id}` };
 }
 
-function stateOf(cluster: Cluster, found: Facts, isPart: boolean): Health["state"] {
-  const columns: (boolean | null)[] = Object.values(judged(cluster, found));
+type Facts = ReturnType<typeof factsOn>;
+
+function stateOf(cluster: Cluster, answers: Answers, found: Facts, isPart: boolean): State {
+  if (isPaused(cluster)) return "paused";
+  if (isAway(cluster, answers)) return "away";
   if (found.alerts?.critical) return "critical";
+  const columns: (boolean | null)[] = Object.values(judged(cluster, found));
   if (columns.includes(true)) return "warn";
   return columns.includes(null) || isPart ? "unknown" : "well";
+}
+
+function lookOf(cluster: Cluster, found: Facts, state: State): string {
+  const { id, pause } = cluster;
+  if (state === "well") return "";
+  if (state === "paused") return `until ${pause!.until}: ${pause!.reason}`;
+  const isTold = judged(cluster, found).alerts && state !== "away";
+  return `make ${isTold ? "alerts" : "verify"}-${id}`;
 }
 
 /** Columns in which something is known to be wrong with a cluster from which samples arrive. */
@@ -151,7 +146,7 @@ export function ageOf(sample?: Sample): Age {
 }
 
 /** That there is none is known only where the heartbeat arrives. */
-function countsOf(cluster: Cluster, counted: Sample[]): Health["alerts"] {
+function countsOf(cluster: Cluster, counted: Sample[]) {
   const counts = { critical: 0, warning: 0, info: 0 };
   for (const { metric, value } of counted) {
     const severity = severityOf(metric) as keyof typeof counts | undefined;
