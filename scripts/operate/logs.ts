@@ -10,7 +10,7 @@ import { connect } from "../../lib/kube/target.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { openOpenSearch } from "../components/logging/access.ts";
 import { MOST, printable, searchLogs, searchOf } from "../components/logging/search.ts";
-import type { Found, Line, Search } from "../components/logging/search.ts";
+import type { Line, Search } from "../components/logging/search.ts";
 
 const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE=] [POD=] " +
   "logs.ts CLUSTER... | GROUP... | edges | all";
@@ -27,14 +27,12 @@ if (import.meta.main) {
 }
 
 /** What one cluster has, or why it does not say: one that is down should not hide what the others have. */
-async function ask(cluster: Cluster, search: Search): Promise<Answer> {
+async function ask(cluster: Cluster, search: Search) {
   try {
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
-    return {
-      cluster,
-      found: await searchLogs(os, search, cluster.name, text(cluster, "TIMEZONE")),
-    };
+    const found = await searchLogs(os, search, cluster.name, text(cluster, "TIMEZONE"));
+    return { cluster, found };
   } catch (error) {
     // A search that cannot be read is nobody's but the person's who typed it.
     if (!(error instanceof DeployError) || error.exitCode === ExitCode.config) throw error;
@@ -42,13 +40,7 @@ async function ask(cluster: Cluster, search: Search): Promise<Answer> {
   }
 }
 
-interface Answer {
-  cluster: Cluster;
-  found?: Found;
-  error?: DeployError;
-}
-
-function show(search: Search, answers: Answer[]): void {
+function show(search: Search, answers: Awaited<ReturnType<typeof ask>>[]): void {
   const answered = answers.flatMap(({ cluster, found }) => found ? [{ cluster, found }] : []);
   const shown = newest(answered.flatMap(({ found }) => found.lines), search.limit);
   const home = answers.length === 1 ? answers[0]!.cluster.name : undefined;

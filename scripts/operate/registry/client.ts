@@ -36,11 +36,10 @@ export class Repository {
   readonly tag: string;
   readonly server: string;
   readonly #path: string;
-  readonly #options: RegistryOptions;
   #authorization = "";
 
   /** Reads the name as container runtimes do: without a host it is Docker Hub's, and loopback needs no TLS. */
-  constructor(image: string, options: RegistryOptions = {}) {
+  constructor(image: string, private readonly options: RegistryOptions = {}) {
     const parts = /^(?:([^/]*[.:][^/]*|localhost)\/)?(.+):([^:]+)$/.exec(image)!;
     const [, host = "docker.io", name, tag] = parts;
     const isPlain = /^(localhost|127(\.\d+){3})(:\d+)?$/.test(host), isHub = host === "docker.io";
@@ -48,7 +47,6 @@ export class Repository {
     this.tag = tag!;
     this.server = `${isPlain ? "http" : "https"}://${isHub ? "registry-1.docker.io" : host}`;
     this.#path = isHub && !name!.includes("/") ? `library/${name}` : name!;
-    this.#options = options;
   }
 
   urlOf(name: string): string {
@@ -65,7 +63,7 @@ export class Repository {
   }
 
   async #call(url: string, authorization: string, { headers, ...asking }: Asking = {}) {
-    const accept = MANIFEST_KINDS.join(", "), { client, instead } = this.#options;
+    const accept = MANIFEST_KINDS.join(", "), { client, instead } = this.options;
     const own = { accept, ...headers, ...authorization && { authorization } };
     const signal = AbortSignal.timeout(PATIENCE * 1000);
     try {
@@ -84,7 +82,7 @@ export class Repository {
 
   /** The header that a challenge wants: the login itself, or a token got with or without one. */
   async #authorize(challenge: string): Promise<string> {
-    const login = this.#options.logins?.get(this.host);
+    const login = this.options.logins?.get(this.host);
     const basic = login ? `Basic ${login}` : "";
     if (!/^bearer /i.test(challenge)) return basic;
     const wants = Object.fromEntries(
