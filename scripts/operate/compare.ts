@@ -25,17 +25,10 @@ interface Difference {
   fields: string[];
 }
 
-/** How many objects both have, and what differs: explained where what is wanted differs, too. */
-interface Comparison {
-  shared: number;
-  explained: Difference[];
-  unexplained: Difference[];
-}
-
 /** How a cluster differs from the first, or why that cannot be said. */
 interface Compared {
   cluster: Cluster;
-  comparison?: Comparison;
+  comparison?: ReturnType<typeof compareSides>;
   error?: unknown;
 }
 
@@ -124,10 +117,11 @@ export function comparedJson({ id: first }: Cluster, found: Compared[]): string 
   return documentOf("compare/v1", { at: new Date().toISOString(), first, clusters });
 }
 
-/** Compares the live objects of `left` with those of `right`. */
-export function compareSides(left: Side, right: Side): Comparison {
+/** How many objects both have, and what differs: explained where what is wanted differs, too. */
+export function compareSides(left: Side, right: Side) {
   const ids = [...new Set([...left.live.keys(), ...right.live.keys()])].sort();
-  const comparison: Comparison = { shared: 0, explained: [], unexplained: [] };
+  const explained: Difference[] = [], unexplained: Difference[] = [];
+  const comparison = { shared: 0, explained, unexplained };
   for (const id of ids) {
     const [before, after] = [left.live.get(id), right.live.get(id)];
     const [first, second] = [left.wanted.get(id), right.wanted.get(id)];
