@@ -21,19 +21,18 @@ export type Wish = Partial<Record<"NAME" | "NODE_IP" | "CONTEXT" | "DOMAIN", str
 
 /** The number in NAME (`cluster-199` or `cluster-199-edge`). @throws {DeployError} exit 2 for an unfit wish. */
 function newId(wish: Wish): string {
+  const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(wish.NAME ?? "") ?? [];
   const missing = (["NAME", "NODE_IP"] as const).filter((name) => !wish[name]);
   // A line of an env file would end there.
   const cut = Object.entries(wish).filter(([, value]) => /[\s'"`#]/.test(value));
-  if (missing.length > 0 || cut.length > 0) {
-    throw refusal("Cannot understand what to add", [
-      ...cut.map(([name]) => `${name} holds a blank, a line break, a quote or a #`),
-      ...missing.map((name) => `${name} is missing`),
-    ]);
-  }
-  const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(wish.NAME!) ?? [];
-  if (id) return id;
-  throw refusal("Cannot tell the number of the new cluster", [
-    `NAME is "${wish.NAME}": expected cluster-<number>, or cluster-<number>-<word>`,
+  const odd = wish.NAME && !id ? [wish.NAME] : [];
+  if (id && missing.length === 0 && cut.length === 0) return id;
+  throw refusal("Cannot understand what to add", [
+    ...cut.map(([name]) => `${name} holds a blank, a line break, a quote or a #`),
+    ...missing.map((name) => `${name} is missing`),
+    ...odd.map((name) =>
+      `NAME is "${name}": expected cluster-<number>, or cluster-<number>-<word>`
+    ),
   ]);
 }
 

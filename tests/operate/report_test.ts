@@ -7,11 +7,14 @@ import { join } from "node:path";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { maskSecrets } from "../../lib/io/report.ts";
 import { type Ask, jsonOf, Questions } from "../../scripts/operate/centre/way.ts";
-import { daysLeft, WEEK, weekOf } from "../../scripts/operate/centre/week.ts";
+import { daysLeft, WEEK, weekOf } from "../../scripts/operate/report/facts.ts";
 import { lastIn, lookedAt, writeReport } from "../../scripts/operate/report.ts";
 import { linked, markup } from "../../scripts/operate/report/html.ts";
-import { RUNBOOKS } from "../../scripts/operate/report/todo.ts";
-import { exitCodeOfReport, type FleetReport } from "../../scripts/operate/report/value.ts";
+import {
+  exitCodeOfReport,
+  type FleetReport,
+  RUNBOOKS,
+} from "../../scripts/operate/report/value.ts";
 import { promtoolAccepts } from "../manifests/promtool.ts";
 import {
   centreWith,

@@ -6,7 +6,7 @@ import type { Sample } from "../../scripts/checks/metrics.ts";
 import type { Stores } from "../../scripts/components/thanos/stores.ts";
 import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
 import type { Ask, Said } from "../../scripts/operate/centre/way.ts";
-import { WEEK } from "../../scripts/operate/centre/week.ts";
+import { WEEK } from "../../scripts/operate/report/facts.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 
 /** The three clusters of env/. */

@@ -2,8 +2,7 @@
 import { ageWord, FULL, STATES, timeLeft } from "../centre/status.ts";
 import type { Certificate, Health } from "../centre/status.ts";
 import { type Cell, folded, grid, Html, linked, markup, type Part, section } from "./html.ts";
-import { isEnding, RUNBOOKS } from "./todo.ts";
-import type { FleetReport } from "./value.ts";
+import { type FleetReport, isEnding, RUNBOOKS } from "./value.ts";
 
 const HOURS_OF_A_WEEK = 168;
 const TONES: Record<string, string> = {
