@@ -50,13 +50,13 @@ export async function askFor(ask: Ask, clusters: Cluster[], fleet: Cluster[]) {
 }
 
 /** What was found out of these clusters; `drift`: so many changes a deploy would make, or why nobody can say. */
-export interface Found extends Awaited<ReturnType<typeof askFor>> {
+export interface FleetFound extends Awaited<ReturnType<typeof askFor>> {
   clusters: Cluster[];
   drift: Map<string, number | { error: unknown }>;
 }
 
 /** The facts, the worst first. */
-export function factsOf(found: Found) {
+export function fleetFacts(found: FleetFound) {
   const { clusters, answers, week, drift } = found;
   const firing = found.firing?.filter((one) => clusters.some(({ id }) => id === one.cluster));
   const lines = status.healthOf(clusters, answers).map((health) => {
@@ -91,10 +91,10 @@ export function factsOf(found: Found) {
 }
 
 /** All that was found. */
-export type FleetFacts = ReturnType<typeof factsOf>;
+export type FleetFacts = ReturnType<typeof fleetFacts>;
 
 /** Certificates with the clusters that have them, the first to end first. */
-function endingOf({ clusters, answers }: Found) {
+function endingOf({ clusters, answers }: FleetFound) {
   const all = clusters.flatMap((cluster) =>
     status.certificatesOf(cluster, answers.cert).map((one) => ({ id: cluster.id, one }))
   );

@@ -3,7 +3,7 @@ import { ExitCode } from "../../../lib/core/error.ts";
 import { shortList } from "../../../lib/core/short_list.ts";
 import type { Firing } from "../centre/alerts.ts";
 import { exitCodeOfStatus, FULL, STATES } from "../centre/status.ts";
-import { factsOf, type Filling, type FleetFacts, type Found } from "./facts.ts";
+import { type Filling, type FleetFacts, fleetFacts, type FleetFound } from "./facts.ts";
 
 /** Runbooks of what can be wrong in a column, for where no alert brings its own. */
 export const RUNBOOKS: Record<string, string> = {
@@ -19,7 +19,7 @@ export const RUNBOOKS: Record<string, string> = {
 const SOON = 14;
 
 /** What a report is made of. */
-export interface Sources extends Found {
+export interface Sources extends FleetFound {
   /** The words that chose its clusters; it is compared with one of the same. */
   of: string;
   /** Ids of those of which drift was not looked at, for lack of their secrets. */
@@ -31,7 +31,7 @@ export interface Sources extends Found {
 
 /** A report of what was found. */
 export function reportOf({ of, unasked, runbooks, previous, ...found }: Sources) {
-  const facts = factsOf(found);
+  const facts = fleetFacts(found);
   return {
     of,
     verdict: verdictOf(facts),
