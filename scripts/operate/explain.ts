@@ -121,7 +121,6 @@ function shown(object: Manifest, field: string): string {
   return length <= LONGEST ? text : `${text.slice(0, LONGEST)}... (${length} characters)`;
 }
 
-/** Which file, kustomization or step gives the field the value that is wanted. */
 function originOf(subject: Explained, field: string, value: unknown): string {
   const { cluster, home, step } = subject;
   if (!home) return builtBy(subject);

@@ -93,7 +93,6 @@ async function drops(os: OpenSearch, day: string, prefix: string): Promise<void>
   summary(changes);
 }
 
-/** As the one of a deploy. */
 function summary({ length }: Change[]): void {
   const seconds = (performance.now() - started) / 1000;
   report.say(`${counted(length, "change")} in ${seconds.toFixed(1)}s`);

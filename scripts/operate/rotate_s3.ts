@@ -64,29 +64,26 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
   }
 
   report.heading("Old keys");
-  const pause = `while ${paused.join(", ")} is paused; then: make rotate-s3, before any other ` +
-    "deploy to it";
-  const why = paused.length > 0 ? pause : keepOld && "as --keep-old says";
+  const then = "then: make rotate-s3, before any other deploy to it";
+  const pause = paused.length > 0 && `while ${paused.join(", ")} is paused; ${then}`;
+  const why = pause || keepOld && "as --keep-old says";
   for (const id of why ? old : []) {
     report.note(`the old key ${keys.lastFour(id)} stays, ${why}`);
   }
   if (!why) await keys.retire(old, fleet, report);
   // The run after the pause needs to know what there is to retire.
-  if (paused.length === 0) {
-    const marked = seats.filter((seat) => seat.ids.length > 0 || seat.holdings.length > 0);
-    await Promise.all(marked.map(({ cluster }) => keys.forget(cluster)));
-  }
+  if (paused.length === 0) await Promise.all(fleet.map(keys.forget));
   report.say(sum(results));
   return ExitCode.done;
 }
 
-/** What a cluster holds; `ids` are of keys that an earlier run, cut off, has left to be retired; `seen`: all old ones. */
+/** What a cluster holds; `seen`: ids of old keys, also of those that an earlier run, cut off, has left to be retired. */
 async function look(cluster: Cluster) {
   const inventory = new Inventory(await connect(cluster));
   const [holdings, ids] = await Promise.all([keys.holdingsOf(cluster), keys.remembered(cluster)]);
   maskSecrets(holdings.map(({ key }) => key.secretKey));
   const seen = [...keys.outdated(holdings).map(({ key }) => key.accessKey), ...ids];
-  return { cluster, inventory, holdings, ids, seen };
+  return { cluster, inventory, holdings, seen };
 }
 
 function tellBefore(seats: Awaited<ReturnType<typeof look>>[], report: Report): void {
@@ -101,9 +98,7 @@ function tellBefore(seats: Awaited<ReturnType<typeof look>>[], report: Report): 
 if (import.meta.main) {
   await command("rotate-s3.ts", FLAGS, async (_, flags) => {
     const { clusters, paused } = await choiceFor(["all"]);
-    return await rotate(clusters, {
-      keepOld: flags["keep-old"],
-      paused: paused.map(({ id }) => id),
-    });
+    const ids = paused.map(({ id }) => id);
+    return await rotate(clusters, { keepOld: flags["keep-old"], paused: ids });
   });
 }

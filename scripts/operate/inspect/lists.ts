@@ -54,7 +54,6 @@ export function isNamed(item: unknown, name: string): boolean {
   return [flagOf(item), textOf(item)].includes(name);
 }
 
-/** Whether all are short texts without blanks, and none stands twice in a list. */
 function areNames(names: Names): boolean {
   return names.every((list) =>
     list.every((name) => /^\S{1,80}$/.test(name)) && new Set(list).size === list.length

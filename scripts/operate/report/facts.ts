@@ -93,7 +93,6 @@ export function fleetFacts(found: FleetFound) {
 /** All that was found. */
 export type FleetFacts = ReturnType<typeof fleetFacts>;
 
-/** Certificates with the clusters that have them, the first to end first. */
 function endingOf({ clusters, answers }: FleetFound) {
   const all = clusters.flatMap((cluster) =>
     status.certificatesOf(cluster, answers.cert).map((one) => ({ id: cluster.id, one }))

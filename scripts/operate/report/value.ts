@@ -52,7 +52,6 @@ export function exitCodeOfReport({ clusters, unknown }: FleetReport): number {
   return unknown.length > 0 ? ExitCode.verification : exitCodeOfStatus(clusters);
 }
 
-/** The fleet in a sentence. */
 function verdictOf({ clusters, unknown }: FleetFacts): string {
   const those = Map.groupBy(clusters, ({ state }) => state);
   const words: Record<string, string> = { warn: "with warnings", unknown: "partly unknown" };
