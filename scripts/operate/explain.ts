@@ -95,11 +95,7 @@ function isAlike({ old, now }: Lack): boolean {
   return amountOf(String(old)) === amountOf(String(now));
 }
 
-function unknownField(
-  { cluster, wanted }: Explained,
-  field: string,
-  looks: inspect.Lookup[],
-): DeployError {
+function unknownField({ cluster, wanted }: Explained, field: string, looks: inspect.Lookup[]) {
   // Wanted and live may know different keys; the ones deepest down are those that were meant.
   const ways = looks.filter((look) => !look.found);
   const depth = Math.max(...ways.map(({ reached }) => reached.length));

@@ -3,8 +3,7 @@
 import "../needs.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import process from "node:process";
-import { choiceFor, command, type Flags, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import type { Cluster } from "../../lib/core/cluster.ts";
+import { choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError } from "../../lib/core/error.ts";
 import { counted, FEW } from "../../lib/core/short_list.ts";
 import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
@@ -23,26 +22,21 @@ const WIDTH = 80;
 if (import.meta.main) {
   await command("status.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
     const { fleet, ...choice } = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
-    const clusters = [...choice.clusters, ...choice.paused];
+    const clusters = [...choice.clusters, ...choice.paused], { all, deep, json, watch } = flags;
+    const clear = watch && process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
     for (;;) {
       try {
-        const code = await show(clusters, fleet, flags);
-        if (!flags.watch) return code;
+        const found = await atCentre(fleet, (ask) => status.fleetStatus(ask, clusters, deep));
+        if (json) printJson(jsonOf("status", { clusters: found }));
+        else print(clear + statusPage(found, { all }));
+        if (!watch) return status.exitCodeOfStatus(found);
       } catch (error) {
-        if (!flags.watch || !(error instanceof DeployError)) throw error;
+        if (!watch || !(error instanceof DeployError)) throw error;
         new Report().error(error);
       }
       await sleep(10_000);
     }
   });
-}
-
-async function show(clusters: Cluster[], fleet: Cluster[], flags: Flags): Promise<number> {
-  const found = await atCentre(fleet, (ask) => status.fleetStatus(ask, clusters, flags.deep));
-  const clear = flags.watch && process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
-  if (flags.json) printJson(jsonOf("status", { clusters: found }));
-  else print(clear + statusPage(found, { all: flags.all }));
-  return status.exitCodeOfStatus(found);
 }
 
 /** The page for people, 80 columns wide; `all`: none is folded. */
