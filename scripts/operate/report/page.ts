@@ -1,6 +1,5 @@
 // The report as a page: one file that asks for nothing, runs nothing and folds what has no findings.
-import { ageWord, FULL, STATES, timeLeft } from "../centre/status.ts";
-import type { Certificate, Health } from "../centre/status.ts";
+import { ageWord, type Certificate, FULL, type Health, timeLeft } from "../centre/status.ts";
 import { type Cell, folded, grid, Html, linked, markup, type Part, section } from "./html.ts";
 import { type FleetReport, isEnding, RUNBOOKS } from "./value.ts";
 
@@ -29,22 +28,18 @@ export function reportPage(parts: PageParts): string {
   const { report, now, css } = parts, { clusters, todo, changed, since } = report;
   const day = now.toUTCString().slice(0, 22);
   const states = [...Map.groupBy(clusters, ({ state }) => state)]
-    .sort(([one], [other]) => STATES.indexOf(one) - STATES.indexOf(other))
     .map(([state, { length }]) => markup`<li><b>${length}</b> ${pill(state)}</li>\n`);
   const list = todo.map(({ what, why, command, runbook }) =>
     markup`<li><h3>${what}</h3><p>${why}${runbook && [" · ", linked("Runbook", runbook)]}</p>
 <pre><code>${command}</code></pre></li>\n`
   );
   const week = markup`<ol class="todo">${list}</ol>`, isAny = list.length > 0;
-  const changes = grid(
-    "Changes",
-    "what,before,now",
-    changed.map(({ what, before, now }) => [
-      [what],
-      [before ?? "-"],
-      [now ?? "-", TONES[now ?? ""], now && now in TONES ? "#clusters" : null],
-    ]),
-  );
+  const rows = changed.map(({ what, before, now }): Cell[] => [
+    [what],
+    [before ?? "-"],
+    [now ?? "-", TONES[now ?? ""], now && now in TONES ? "#clusters" : null],
+  ]);
+  const changes = grid("Changes", "what,before,now", rows);
   const compared = since
     ? `of ${since.slice(0, 10)}: ${changed.length || "nothing"} changed`
     : "this is the first";
