@@ -48,12 +48,6 @@ export const FLEET: Authority = {
   names: (name) => [name],
 };
 
-interface Holder {
-  id: string;
-  name: string;
-  folder: string;
-}
-
 /**
  * Makes what is missing, and what the CA has signed and ends within a month or does not fit; gives a sentence for each.
  * A copy of the old stays. `warn` is told what does not fit and is the operator's own: that is left alone. A CA that
@@ -62,7 +56,7 @@ interface Holder {
  */
 export async function ensureCertificates(
   by: Authority,
-  holders: Holder[],
+  holders: Record<"id" | "name" | "folder", string>[],
   warn: (text: string) => void = () => {},
 ): Promise<string[]> {
   const done: string[] = [];

@@ -5,7 +5,7 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
 import type { Stores } from "../../scripts/components/thanos/stores.ts";
 import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
-import type { Ask, Said } from "../../scripts/operate/centre/way.ts";
+import type { Ask } from "../../scripts/operate/centre/way.ts";
 import { WEEK } from "../../scripts/operate/report/facts.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 
@@ -132,7 +132,7 @@ export function centreWith(
     assert.ok(found, query);
     return { data: { result: found[1] } };
   };
-  return <T>(path: string) => Promise.resolve(answer(path) as Said<T>);
+  return <T>(path: string) => Promise.resolve(answer(path) as { data: T });
 }
 
 /** Why {@link without} has no answer. */

@@ -8,14 +8,8 @@ import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { QUERY } from "../../components/thanos/stores.ts";
 
-/** What Query says, and why some of it may be missing. */
-export interface Said<T> {
-  data: T;
-  warnings?: string[];
-}
-
-/** Asks Thanos Query for a path of its API, such as `/api/v1/rules`. */
-export type Ask = <T>(path: string) => Promise<Said<T>>;
+/** Asks Thanos Query for a path of its API, such as `/api/v1/rules`; `warnings`: why some of it may be missing. */
+export type Ask = <T>(path: string) => Promise<{ data: T; warnings?: string[] }>;
 
 /** What had no answer: `what`, as a heading has it (`part of` it, where Query only warned), and why. */
 export interface Unsaid {
