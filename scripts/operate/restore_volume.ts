@@ -17,6 +17,8 @@ import { inGi } from "../checks/room.ts";
 const USAGE =
   "[CLAIM=monitoring/data] [BACKUP=backup-1a2b] [AS=data-old] restore-volume.ts CLUSTER";
 
+const report = new Report(), started = performance.now();
+
 if (import.meta.main) {
   await command(USAGE, {}, async (ids) => {
     const { CLAIM, BACKUP, AS } = process.env;
@@ -35,7 +37,6 @@ if (import.meta.main) {
 }
 
 function list(cluster: Cluster, backups: Backup[]): void {
-  const report = new Report();
   if (backups.length === 0) {
     const where = `${text(cluster, "LONGHORN_BUCKET")}, ${basePathOf(cluster.id)}/`;
     return report.say(`Longhorn knows no backup of a claim yet (${where})`);
@@ -76,7 +77,7 @@ export function backupFor(backups: Backup[], claim: string, name?: string): Back
 }
 
 async function restores(inventory: Inventory, backup: Backup, as?: string): Promise<void> {
-  const { cluster } = inventory, report = new Report(), started = performance.now();
+  const { cluster } = inventory;
   const [namespace, own] = backup.claim.split("/") as [string, string];
   const name = as || own, storageClass = text(cluster, "STORAGE_CLASS");
   report.heading(`${backup.claim} of ${backup.at} to ${namespace}/${name}`);

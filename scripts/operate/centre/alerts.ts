@@ -78,16 +78,11 @@ function silencesAt(cluster: Cluster): string | null {
   return `http://grafana.${domain}:${port}/alerting/silences?alertmanager=Alertmanager`;
 }
 
-interface Told {
-  state: string;
-  activeAt: string;
-  labels: Labels;
-  annotations: { summary?: string; runbook_url?: string };
-}
-
 /** Alerts of these names that fire, the oldest first. The label of their cluster stands at the rule only. */
-async function textsOf(centre: Questions, names: Set<string>): Promise<Told[]> {
+async function textsOf(centre: Questions, names: Set<string>) {
   if (names.size === 0) return [];
+  type Texts = { summary?: string; runbook_url?: string };
+  type Told = { state: string; activeAt: string; labels: Labels; annotations: Texts };
   type Rules = { groups: { rules: { labels: Labels; alerts?: Told[] }[] }[] };
   const query = new URLSearchParams([...names].map((name) => ["rule_name[]", name]));
   const found = await centre.read<Rules>("what alerts mean", `/api/v1/rules?type=alert&${query}`);

@@ -91,17 +91,9 @@ function changedSince(previous: FleetFacts, found: FleetFacts) {
     .filter((one) => one.before !== one.now);
 }
 
-/** One thing to do. */
-interface Todo {
-  what: string;
-  why: string;
-  command: string;
-  runbook: string | null;
-}
-
 /** What to do, the worst first; a thing that several clusters have is one. `runbooks`: where docs/runbooks are read. */
-function todoOf(found: FleetFacts, runbooks: string): Todo[] {
-  const todo: Todo[] = [];
+function todoOf(found: FleetFacts, runbooks: string) {
+  const todo: { what: string; why: string; command: string; runbook: string | null }[] = [];
   const add = (ids: string[], what: string, why: string, verb: string, runbook?: string | null) => {
     if (ids.length === 0) return;
     const command = `make ${verb}${ids.length > 1 ? ` CLUSTER=${ids.join(",")}` : `-${ids[0]}`}`;
