@@ -8,7 +8,7 @@ import type { ProcessPromise } from "zx";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { temporaryFolder } from "../io/files.ts";
-import { startKubectl } from "./kubectl.ts";
+import { kubeconfigMark, startKubectl } from "./kubectl.ts";
 
 /** Longest wait for it to listen, in ms. */
 const PATIENCE = 60_000;
@@ -25,13 +25,18 @@ export interface Way extends AsyncDisposable {
   fetch(path: string, init?: RequestInit): Promise<Response>;
 }
 
+interface OpenWay extends Way {
+  /** kubectl has ended, of itself or because the way was closed. */
+  ended: Promise<unknown>;
+}
+
 /**
  * Opens the way. It is a unix socket in a folder of ours alone, because a port would give every local user this
  * context's rights. `signal` ends the wait for it.
  * @throws {DeployError} exit 3 where there is no kubectl or no room for a socket.
  * @throws {Error} with kubectl's words when it does not start.
  */
-async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<Way> {
+async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<OpenWay> {
   await using parts = new AsyncDisposableStack();
   const folder = await temporaryFolder("proxy-");
   parts.defer(() => rm(folder, { recursive: true, force: true }));
@@ -51,6 +56,7 @@ async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<Way> {
   const open = parts.move();
   return {
     fetch: (path, init = {}) => fetch(`http://localhost${path}`, { ...init, client }),
+    ended: running.then(() => {}),
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
@@ -76,12 +82,21 @@ function refuseLong(socket: string): void {
 
 /** A way that several use: the last of them closes it, of whom one is who keeps it. */
 interface Shared {
-  way: Promise<Way>;
+  way: Promise<OpenWay>;
   users: number;
+  /** Of the kubeconfig that it goes by. */
+  mark: string;
+  /** Ends the wait for it. */
+  cut: AbortController;
 }
 
-/** The clusters whose way is kept: by how many, and the one that is open. */
-const kept = new Map<string, { keepers: number; shared?: Shared }>();
+/** A cluster whose way is kept: by how many, and the one that is open. */
+interface Kept {
+  keepers: number;
+  shared?: Shared;
+}
+
+const kept = new Map<string, Kept>();
 
 /** Until the result is disposed all that goes to this cluster takes one way, which the first of it opens. */
 export function keepWay({ id }: Cluster): AsyncDisposable {
@@ -92,43 +107,66 @@ export function keepWay({ id }: Cluster): AsyncDisposable {
       one.keepers -= 1;
       if (one.keepers > 0) return;
       kept.delete(id);
-      const { shared } = one;
-      one.shared = undefined;
-      if (shared) await leave(shared);
+      await letGo(one);
     },
   };
 }
 
 /** A way that is in use until it is disposed. */
 export interface TakenWay extends Way {
+  /** Opened by this very use: what it knows of the kubeconfig and its keys is of this moment. */
+  isNew: boolean;
   /** It leads nowhere: whoever comes next opens another. */
   drop(): void;
 }
 
 /** The way that is kept, or one that is opened for this use alone; else as {@link openWay}. */
 export async function takeWay(cluster: Cluster, signal?: AbortSignal): Promise<TakenWay> {
+  const mark = await kubeconfigMark(cluster);
   const one = kept.get(cluster.id);
-  if (!one) return Object.assign(await openWay(cluster, signal), { drop() {} });
-  const shared = one.shared ??= { way: openWay(cluster), users: 1 };
-  const drop = () => {
-    if (one.shared !== shared) return;
-    one.shared = undefined;
-    void leave(shared);
-  };
+  if (!one) return Object.assign(await openWay(cluster, signal), { isNew: true, drop() {} });
+  if (one.shared && one.shared.mark !== mark) drop(one, one.shared);
+  const isNew = one.shared === undefined;
+  const shared = one.shared ??= share(cluster, one, mark);
   shared.users += 1;
   await using use = new AsyncDisposableStack();
   use.defer(() => leave(shared));
   const way = await untilCut(shared.way, signal).catch((error) => {
-    if (!signal?.aborted) drop();
+    drop(one, shared);
     throw error;
   });
   const mine = use.move();
-  return { fetch: way.fetch, drop, [Symbol.asyncDispose]: () => mine.disposeAsync() };
+  return {
+    fetch: way.fetch,
+    isNew,
+    drop: () => drop(one, shared),
+    [Symbol.asyncDispose]: () => mine.disposeAsync(),
+  };
+}
+
+/** Opens a way for all, which is taken as long as kubectl runs. */
+function share(cluster: Cluster, one: Kept, mark: string): Shared {
+  const cut = new AbortController();
+  const shared = { way: openWay(cluster, cut.signal), users: 1, mark, cut };
+  shared.way.then(({ ended }) => ended.then(() => drop(one, shared)), () => {});
+  return shared;
+}
+
+/** Nobody takes this one any more; who has it keeps it. */
+function drop(one: Kept, shared: Shared): void {
+  if (one.shared === shared) letGo(one).catch(() => {});
+}
+
+async function letGo(one: Kept): Promise<void> {
+  const { shared } = one;
+  one.shared = undefined;
+  if (shared) await leave(shared);
 }
 
 async function leave(shared: Shared): Promise<void> {
   shared.users -= 1;
   if (shared.users > 0) return;
+  shared.cut.abort();
   await shared.way.then((way) => way[Symbol.asyncDispose](), () => {});
 }
 
@@ -152,7 +190,9 @@ async function listening(
   while (!await takes(socket)) {
     if (end !== undefined) throw end;
     signal?.throwIfAborted();
-    if (Date.now() > deadline) throw new Error("kubectl proxy did not start to listen");
+    if (Date.now() > deadline) {
+      throw new Error(`no answer within ${PATIENCE / 1000} s: kubectl proxy does not listen`);
+    }
     await sleep(20);
   }
 }
