@@ -16,7 +16,10 @@ export async function openProxy(cluster: Cluster): Promise<ClusterProxy & AsyncD
       const signal = init.signal ?? AbortSignal.timeout(PATIENCE);
       const place = `/api/v1/namespaces/${namespace}/${kind}/${name}:${port}`;
       try {
-        return await way.fetch(`${place}/proxy${path}`, { ...init, signal });
+        const response = await way.fetch(`${place}/proxy${path}`, { ...init, signal });
+        // Whole: the way may be left, and closed, before somebody reads it.
+        const body = await response.bytes();
+        return new Response(body.length > 0 ? body : null, response);
       } catch (error) {
         if (init.signal?.aborted) throw error;
         way.drop();

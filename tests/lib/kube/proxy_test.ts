@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { reading } from "../../../lib/kube/api.ts";
 import { useKubectl } from "../../../lib/kube/kubectl.ts";
 import { keepWay, takeWay } from "../../../lib/kube/proxy.ts";
+import { openSubject } from "../../../lib/probe/check.ts";
 import { openProxy } from "../../../lib/probe/http.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
@@ -124,4 +125,30 @@ Deno.test("takeWay(): one whose kubectl has ended, or whose kubeconfig is anothe
   assert.deepEqual([await look(), await look()], [2, 2]);
   await writeFile(fake.kubeconfig, "{ }");
   assert.deepEqual([await look(), await look()], [3, 3]);
+});
+
+Deno.test("openSubject(): an answer is whole, whatever becomes of the way by which it came", async () => {
+  // By this one the answer goes itself, as by kubectl's.
+  const server = `Deno.serve({ path: Deno.args[0], onListen() {} }, () => {
+    Deno.writeTextFileSync("asked", "");
+    return new Response(new ReadableStream({
+      async start(sink) {
+        sink.enqueue(new Uint8Array(10));
+        await new Promise((go) => setTimeout(go, 1000));
+        sink.enqueue(new Uint8Array(90));
+        sink.close();
+      },
+    }));
+  });`;
+  await using fake = await ways(`exec ${Deno.execPath()} eval '${server}' "$socket"`);
+  await using subject = openSubject(fake.cluster, { when: "after", objects: () => [] });
+  const asking = subject.proxy.fetch(SERVICE, "/").then((response) => response.bytes());
+  asking.catch(() => {});
+  {
+    await using way = await takeWay(fake.cluster);
+    while (!existsSync(join(fake.folder, "asked"))) await sleep(20);
+    await sleep(200);
+    way.drop();
+  }
+  assert.equal((await asking).length, 100);
 });
