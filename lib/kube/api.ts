@@ -114,7 +114,9 @@ export async function reading<T>(
         if (before && response.status === 304) return before.answer;
         const body = await response.text();
         if (!response.ok && response.status !== 404) {
-          throw fail(what, wordsOf(response.status, body));
+          const error = fail(what, wordsOf(response.status, body));
+          // Of kept credentials the time may be over: a new way has those of this moment.
+          throw response.status === 401 && !way.isNew ? passing(error) : error;
         }
         const answer = response.ok ? JSON.parse(body) : undefined;
         const tag = response.headers.get("etag");
@@ -137,6 +139,11 @@ export async function reading<T>(
       cut.abort();
     }
   }, seconds);
+}
+
+/** The same failure, as one that is worth another try. */
+function passing({ message, stderr, exitCode, fix }: KubectlError): KubectlError {
+  return new KubectlError(message, stderr, { exitCode, fix, transient: true });
 }
 
 /** As kubectl does: a server that names a time, as for the first list of a new kind, is asked again without a word. */

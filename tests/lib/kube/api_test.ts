@@ -407,6 +407,33 @@ Deno.test("keepWay(): a way that has ended is opened again, and one that somebod
   assert.deepEqual([ways, value], [2, 0]);
 });
 
+Deno.test("keepWay(): of credentials whose time is over another way has new ones, and of such that are new nobody", async () => {
+  const over = () => refused(401, "Unauthorized", "Unauthorized");
+  let isOver: (ways: number) => boolean = () => false, ways = 0;
+  const answer: Answer = (path) =>
+    path.startsWith("/api/v1/configmaps")
+      ? isOver(ways) ? over() : Response.json({ items: [] })
+      : undefined;
+  const look = () => reading(cluster, (api) => api.list(["configmap.v1."], ""));
+  const said: string[] = [];
+  // Told before the next try opens another.
+  tellRetries((text) => said.push(text) && void (ways += 1));
+  try {
+    await serving(answer, async () => {
+      await using _ = keepWay(cluster);
+      await look();
+      isOver = (ways) => ways === 0;
+      assert.deepEqual(await look(), []);
+      assert.match(said.join(), /^trying again in 1 s: .*Unauthorized/);
+      isOver = () => true;
+      await assert.rejects(look(), { exitCode: 5, transient: false });
+      assert.equal(said.length, 2);
+    });
+  } finally {
+    tellRetries(() => {});
+  }
+});
+
 Deno.test("reading(): objects of resources by namespace and selectors, in the version that comes first", async () => {
   const answer: Answer = (path) =>
     /^\/api(s\/example.org)?\/v1\//.test(path)
