@@ -24,7 +24,8 @@ const MOST = 10, LONGEST_WAIT = 10;
 /** So many objects of one kind are asked for by name; of more a list tells which are there. */
 const FEW = 4;
 
-const UNABLE = "the server is currently unable to handle the request";
+const UNTOLD =
+  "the server is currently unable to handle the request: it does not tell yet that it has this kind";
 
 // What is asked for: objects; their metadata alone.
 const WHOLE = "application/json";
@@ -177,7 +178,7 @@ function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): A
         if (!resources.some((one: Pick<Manifest, "kind">) => one.kind.toLowerCase() === kind)) {
           return;
         }
-        throw fail(resource, `${UNABLE}: it does not tell yet that it has this kind`);
+        throw fail(resource, UNTOLD);
       });
       return missing;
     },
@@ -231,13 +232,25 @@ function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): A
       });
       const lists = await sideBySide(resources.split(","), AT_ONCE, async (word) => {
         const one = served.find((one) => one.isFirst && isNamed(one, word));
-        if (!one) throw fail(word, `error: the server doesn't have a resource type "${word}"`);
+        if (!one) {
+          const none = `error: the server doesn't have a resource type "${word}"`;
+          throw fail(word, await isUntold(get, word) ? UNTOLD : none);
+        }
         return await listAt(one, `?${query}`, word, WHOLE, place);
       });
       return lists.flat();
     },
   };
   return api;
+}
+
+/** Whether the server has a resource of a group that it does not tell of; until it has all together this fails. */
+async function isUntold(get: Get, word: string): Promise<boolean> {
+  const [plural, ...group] = word.split(".");
+  if (group.length === 0) return false;
+  const { preferredVersion: first } = await get(`/apis/${group.join(".")}`, word) ?? {};
+  const { resources = [] } = first ? await get(`/apis/${first.groupVersion}`, word) ?? {} : {};
+  return resources.some(({ name }: { name: string }) => name === plural);
 }
 
 /** Whether a resource has this name, as kubectl takes it: `pods`, `statefulsets.apps`, `jobs`. */

@@ -460,3 +460,32 @@ Deno.test("reading(): objects of resources by namespace and selectors, in the ve
   const absent = readingFrom(answer, (api) => api.get("engines.longhorn.io"));
   await assert.rejects(absent, /Cannot get engines.longhorn.io/);
 });
+
+Deno.test("A32: reading() takes a resource for missing only where the server, which may have just started, is sure", async () => {
+  const far = has("fars", "Far", "list");
+  const late = { metadata: { name: "late.org" }, versions: [{ version: "v1", resources: [far] }] };
+  let told = 0;
+  const answer = (sure: Response): Answer => (path) => {
+    if (path === "/apis") return Response.json({ items: told++ === 0 ? [] : [late] });
+    if (path === "/apis/late.org") return sure.clone();
+    if (path === "/apis/late.org/v1") return Response.json({ resources: [{ name: "fars" }] });
+    if (path === "/apis/late.org/v1/fars?") return Response.json({ items: [{ metadata: {} }] });
+  };
+  const preferredVersion = { groupVersion: "late.org/v1" };
+  for (
+    const sure of [
+      refused(503, "ServiceUnavailable", "the server is currently unable to handle the request"),
+      Response.json({ preferredVersion }),
+    ]
+  ) {
+    told = 0;
+    const { value } = await readingFrom(answer(sure), (api) => api.get("fars.late.org"));
+    assert.deepEqual(value.map(({ kind }) => kind), ["Far"]);
+  }
+  told = 0;
+  const other = readingFrom(
+    answer(Response.json({ preferredVersion })),
+    (api) => api.get("nears.late.org"),
+  );
+  await assert.rejects(other, { exitCode: 6, message: "Cannot get nears.late.org on 196" });
+});
