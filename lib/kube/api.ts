@@ -8,7 +8,7 @@ import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { discover, type Get, keepTold, KINDS, lastTold, type Served } from "./discovery.ts";
 import { clean, KubectlError, verdict, wordsOf } from "./kubectl_error.ts";
-import { takeWay } from "./proxy.ts";
+import { isWayKept, takeWay } from "./proxy.ts";
 import { isTransient, retried } from "./retry.ts";
 import { fenceOf, turnOn } from "./turns.ts";
 
@@ -78,7 +78,7 @@ export async function reading<T>(
   if (other) return await read(other(cluster));
   const answers = new Map<string, unknown>();
   return await retried(async (left) => {
-    using _slot = await turnOn(cluster);
+    using _slot = await turnOn(cluster, isWayKept(cluster) ? "reading" : "call");
     refuseInterrupted(cluster.id);
     await fenceOf(cluster)?.begin();
     const cut = new AbortController();

@@ -60,7 +60,7 @@ async function call(
   { cluster, input, afterInterrupt = false, signal, ...rest }: KubectlOptions & { seconds: number },
 ): Promise<string> {
   const seconds = isTied() ? rest.seconds : Math.min(rest.seconds, LONGEST_UNTIED);
-  using _slot = await turnOn(cluster, afterInterrupt);
+  using _slot = await turnOn(cluster, afterInterrupt ? "first" : "call");
   const by = afterInterrupt ? undefined : fenceOf(cluster);
   if (!afterInterrupt) refuseInterrupted(cluster.id);
   await by?.begin();

@@ -112,6 +112,11 @@ export function keepWay({ id }: Cluster): AsyncDisposable {
   };
 }
 
+/** Whether somebody keeps the way to this cluster: to take it starts no kubectl, unless that is the first one. */
+export function isWayKept({ id }: Cluster): boolean {
+  return kept.has(id);
+}
+
 /** A way that is in use until it is disposed. */
 export interface TakenWay extends Way {
   /** Opened by this very use: what it knows of the kubeconfig and its keys is of this moment. */

@@ -11,9 +11,12 @@ const AT_ONCE_OF_ONE = 2;
 /** Longest wait for a turn of a call that is first in line, in ms: those before it may all hang. */
 const PATIENCE = 1000;
 
+/** A kubectl; one that passes all that wait, also those of its cluster; what goes by a way that is kept. */
+type Turn = "call" | "first" | "reading";
+
 interface Waiting {
   id: string;
-  isFirst: boolean;
+  as: Turn;
   go: () => void;
 }
 
@@ -22,23 +25,24 @@ const atWorkOn = new Map<string, number>();
 const waiting: Waiting[] = [];
 
 /**
- * Waits for a turn on a cluster (or on what else has an id), which ends when the result is disposed. One that
- * `isFirst` passes all that wait, also those of its cluster, and waits for a second at most.
+ * Waits for a turn on a cluster (or on what else has an id), which ends when the result is disposed. The `first`
+ * waits for a second at most, and a `reading`, which starts no kubectl, for those of its cluster alone: where many
+ * clusters hang, it takes no turn of the others.
  */
-export async function turnOn({ id }: { id: string }, isFirst = false): Promise<Disposable> {
+export async function turnOn({ id }: { id: string }, as: Turn = "call"): Promise<Disposable> {
   await new Promise<void>((resolve) => {
-    const timer = isFirst ? setTimeout(() => begin(one), PATIENCE) : undefined;
+    const timer = as === "first" ? setTimeout(() => begin(one), PATIENCE) : undefined;
     const go = () => {
       clearTimeout(timer);
       resolve();
     };
-    const one = { id, isFirst, go };
-    waiting.splice(isFirst ? 0 : waiting.length, 0, one);
+    const one = { id, as, go };
+    waiting.splice(as === "first" ? 0 : waiting.length, 0, one);
     letIn();
   });
   return {
     [Symbol.dispose]() {
-      atWork -= 1;
+      atWork -= sharesOf(as);
       atWorkOn.set(id, atWorkOn.get(id)! - 1);
       letIn();
     },
@@ -46,20 +50,24 @@ export async function turnOn({ id }: { id: string }, isFirst = false): Promise<D
 }
 
 function letIn(): void {
-  while (atWork < AT_ONCE) {
-    const next = waiting.find(({ id, isFirst }) =>
-      isFirst || (atWorkOn.get(id) ?? 0) < AT_ONCE_OF_ONE
-    );
-    if (!next) return;
-    begin(next);
-  }
+  for (let next; (next = waiting.find(mayBegin));) begin(next);
+}
+
+function mayBegin({ id, as }: Waiting): boolean {
+  return (as === "reading" || atWork < AT_ONCE) &&
+    (as === "first" || (atWorkOn.get(id) ?? 0) < AT_ONCE_OF_ONE);
 }
 
 function begin(one: Waiting): void {
   waiting.splice(waiting.indexOf(one), 1);
-  atWork += 1;
+  atWork += sharesOf(one.as);
   atWorkOn.set(one.id, (atWorkOn.get(one.id) ?? 0) + 1);
   one.go();
+}
+
+/** Of what all clusters have together. */
+function sharesOf(as: Turn): number {
+  return as === "reading" ? 0 : 1;
 }
 
 /** What a lock has to say of all other calls on its cluster. */

@@ -407,6 +407,35 @@ Deno.test("keepWay(): a way that has ended is opened again, and one that somebod
   assert.deepEqual([ways, value], [2, 0]);
 });
 
+Deno.test("E22: looks by ways that are kept take no turn of other clusters, were all of them to hang", async () => {
+  const held = Promise.withResolvers<void>();
+  const slow: Answer = (path) => {
+    if (!path.startsWith("/api/v1/pods")) return;
+    const body = new ReadableStream({
+      async start(sink) {
+        await held.promise;
+        sink.enqueue(new TextEncoder().encode('{"items":[]}'));
+        sink.close();
+      },
+    });
+    return new Response(body);
+  };
+  await serving(slow, async () => {
+    await using keepers = new AsyncDisposableStack();
+    const looks = ["a", "b", "c", "d", "e"].flatMap((id) => {
+      const one = { ...cluster, id };
+      keepers.use(keepWay(one));
+      return [1, 2].map(() => reading(one, (api) => api.get("pods"), 9));
+    });
+    await sleep(500);
+    const turn = turnOn(cluster).then((slot) => slot[Symbol.dispose]());
+    const end = await Promise.race([turn, sleep(1000, "waits")]);
+    held.resolve();
+    await Promise.all(looks);
+    assert.equal(end, undefined);
+  });
+});
+
 Deno.test("keepWay(): of credentials whose time is over another way has new ones, and of such that are new nobody", async () => {
   const over = () => refused(401, "Unauthorized", "Unauthorized");
   let isOver: (ways: number) => boolean = () => false, ways = 0;
