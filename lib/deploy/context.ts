@@ -29,7 +29,7 @@ export interface StepContext {
   beside(title: string, work: () => Promise<void>): Promise<void>;
   /** A phase that puts what of the step's resources is not as wanted; reports and counts it. */
   put(resources: Resources): Promise<void>;
-  /** Whether the run has nothing to change here, as far as is known by now, and is going to verify what runs. */
+  /** Whether the run has nothing to change or to wait for here, as far as is known by now, and is going to verify it. */
   isIdle(): boolean;
   /** Counts what cannot be shown on this cluster. */
   notShown(title: string): void;
@@ -62,7 +62,7 @@ export interface StepResult {
 /** What the context of a step is made of. */
 interface Parts extends Pick<StepContext, "inventory" | "objects" | "report"> {
   result: StepResult;
-  /** Every object is as wanted, and verification follows. */
+  /** Every object is as wanted, and ready, and verification follows. */
   isSettled?: boolean;
   /** Gets what goes on when the step is done. */
   besides: Promise<void>[];

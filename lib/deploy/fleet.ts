@@ -8,6 +8,7 @@ import { Inventory, type Powers } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import { keepWay } from "../kube/proxy.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
+import { areReady } from "../apply/readiness.ts";
 import type { Manifest } from "../core/object.ts";
 import { signalCode } from "../io/interrupt.ts";
 import { openLiveView, Report } from "../io/report.ts";
@@ -58,8 +59,10 @@ export async function deployFleet(
     try {
       if (!stopped() && signalCode() === 0) wanted = await begin(own, run, held, options);
       const all = [...wanted?.values() ?? []].flat();
+      // Of what is not well somebody wants to know why.
       run.isSettled = wanted && last.length > 0 &&
-        (await staleAmong(run.inventory!, all)).length === 0;
+        (await staleAmong(run.inventory!, all)).length === 0 &&
+        await areReady(run.inventory!, all);
     } catch (error) {
       // After Ctrl-C it is as it was, and that is no failure of it.
       if (run.isWritten || !isCutOff(error)) {
@@ -136,7 +139,7 @@ interface Run {
   /** Something may have been written there. */
   isWritten?: boolean;
   inventory?: Inventory;
-  /** Every object was as wanted when the run began, and verification follows. */
+  /** Every object was as wanted, and ready, when the run began, and verification follows. */
   isSettled?: boolean;
 }
 

@@ -108,7 +108,7 @@ export async function runStep(
   report: Report,
   { alone = false, objects: known, besides = [], isSettled }: {
     alone?: boolean;
-    /** Every object of the run is as wanted, and verification follows. */
+    /** Every object of the run is as wanted, and ready, and verification follows. */
     isSettled?: boolean;
     /** Gets what goes on when the step is done; a failure of it is one of the result. */
     besides?: Promise<void>[];

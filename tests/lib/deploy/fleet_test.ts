@@ -103,15 +103,25 @@ Deno.test("deployFleet() tells central of an edge before anything looks at the f
   assert.equal(metadata.labels["deploy.miribit.lab/step"], "99-example");
 });
 
-Deno.test("deployFleet(): a run is idle where all is as wanted and nothing was changed, and verification follows", async () => {
-  const [wanted] = signed([configMap("shop", "monitoring", { key: "1" })], "99-example");
-  const isIdle = async (live: string, isVerified: boolean) => {
-    const found = applied(withHash({ ...wanted!, data: { key: live } }));
-    await fakeKubectl([{ on: "mkube-197 get configmap", stdout: listOf(found) }, ...TARGETS]);
+Deno.test("deployFleet(): a run is idle where all is as wanted and ready and nothing was changed, and verification follows", async () => {
+  const shop = (key: string) => configMap("shop", "monitoring", { key });
+  const metadata = { name: "till", namespace: "monitoring" };
+  const till = { apiVersion: "apps/v1", kind: "StatefulSet", metadata, spec: {} };
+  const isIdle = async ({ key = "1", readyReplicas = 1, isVerified = true } = {}) => {
+    const live = signed([shop(key), till], "99-example").map((one) => applied(withHash(one)));
+    live[1]!.metadata.generation = 1;
+    const data = { id: "197", name: "cluster-197-edge", role: "edge", uid: UID };
+    live[1]!.status = { observedGeneration: 1, readyReplicas };
+    await fakeKubectl([
+      { on: "mkube-197 get configmap", stdout: listOf(...live) },
+      { on: "config view", stdout: FLEET_CONFIG },
+      identityReply(UID, data, ["configmap.v1.", "statefulset.v1.apps"]),
+      ...TARGETS,
+    ]);
     const seen: boolean[] = [];
     const one = step({
       name: "99-example",
-      objects: () => Promise.resolve([configMap("shop", "monitoring", { key: "1" })]),
+      objects: () => Promise.resolve([shop("1"), till]),
       run({ isIdle, changed }) {
         seen.push(isIdle());
         changed("something else");
@@ -121,9 +131,10 @@ Deno.test("deployFleet(): a run is idle where all is as wanted and nothing was c
     await deployFleet(isVerified ? [one, verify([])] : [one], [edge]);
     return seen;
   };
-  assert.deepEqual(await isIdle("1", true), [true, false]);
-  assert.deepEqual(await isIdle("1", false), [false, false]);
-  assert.deepEqual(await isIdle("2", true), [false, false]);
+  assert.deepEqual(await isIdle(), [true, false]);
+  assert.deepEqual(await isIdle({ isVerified: false }), [false, false]);
+  assert.deepEqual(await isIdle({ key: "2" }), [false, false]);
+  assert.deepEqual(await isIdle({ readyReplicas: 0 }), [false, false]);
 });
 
 Deno.test("deployFleet() leaves central alone where an edge changes nothing there", async () => {
