@@ -6,6 +6,8 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS, tellWarnings } from "../../lib/cli/command.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { documentOf, print, printJson, Report } from "../../lib/io/report.ts";
+import { sideBySide } from "../../lib/io/side_by_side.ts";
+import { CLUSTERS_AT_ONCE } from "../../lib/kube/turns.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
 import * as probe from "../../lib/probe/check.ts";
 import { STEPS } from "../steps.ts";
@@ -39,19 +41,36 @@ if (import.meta.main) {
   await command("preflight.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (ids, flags) => {
     const clusters = await clustersFor(ids, LOOKS);
     tellWarnings(clusters);
-    const looks = await Promise.all(clusters.map(async (cluster) => {
-      const { id, name } = cluster, report = new Report(clusters.length > 1 ? `${id} | ` : "");
-      return { id, name, rows: await preflight(cluster, report) };
-    }));
-    const pages = looks.map(({ id, name, rows }) => `${id}  ${name}\n${probe.tableOf(rows)}\n\n`);
+    const looks = await looksAt(clusters);
+    const pages = looks.map(({ id, name, rows }) =>
+      `${id}  ${name}
+${probe.tableOf(rows)}
+
+`
+    );
     if (flags.json) printJson(preflightJson(looks));
     else print(pages.join(""));
     return probe.exitCodeOfRows(looks.flatMap(({ rows }) => rows));
   });
 }
 
+/** What was seen of a cluster. */
+interface Look {
+  id: string;
+  name: string;
+  rows: probe.Row[];
+}
+
+/** Looks at all of them, as many side by side as are in work at once: each has a kubectl that goes on. */
+export function looksAt(clusters: Cluster[], look = preflight): Promise<Look[]> {
+  return sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
+    const { id, name } = cluster, report = new Report(clusters.length > 1 ? `${id} | ` : "");
+    return { id, name, rows: await look(cluster, report) };
+  });
+}
+
 /** What was looked at, for programs. */
-export function preflightJson(looks: { id: string; name: string; rows: probe.Row[] }[]): string {
+export function preflightJson(looks: Look[]): string {
   const clusters = looks.map(({ id, name, rows }) => (
     { id, name, checks: probe.verdictsOf(rows) }
   ));

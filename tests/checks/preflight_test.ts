@@ -5,13 +5,14 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { $ } from "zx";
 import { BEFORE, type Check, type Finding, findingsOf, ok } from "../../lib/core/check.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { Report } from "../../lib/io/report.ts";
-import { preflight, preflightJson } from "../../scripts/operate/preflight.ts";
+import { looksAt, preflight, preflightJson } from "../../scripts/operate/preflight.ts";
 import { enforcerOf, policiesEnforced } from "../../scripts/components/network/cni.ts";
 import { controller, names, ports } from "../../scripts/checks/doors.ts";
 import {
@@ -965,6 +966,19 @@ Deno.test("make preflight: a cluster in order has no stop, and keeps nothing of 
   assert.equal(spec.nodeName, "mkube-197");
   assert.equal(spec.containers[0].volumeMounts[0].readOnly, true);
   assert.ok(created[1]!.args.includes(job.metadata.name));
+});
+
+Deno.test("make preflight has eight clusters in work, for each has a kubectl that goes on, and keeps their order", async () => {
+  const many = Array.from({ length: 20 }, (_, index) => ({ ...EXISTING, id: `${300 + index}` }));
+  let atWork = 0, most = 0;
+  const looks = await looksAt(many, async () => {
+    most = Math.max(most, atWork += 1);
+    await sleep(10 * Math.random());
+    atWork -= 1;
+    return [];
+  });
+  assert.equal(most, 8);
+  assert.deepEqual(looks.map(({ id }) => id), many.map(({ id }) => id));
 });
 
 Deno.test("A54: make preflight with Longhorn ends with 3 where the node has no open-iscsi", async () => {
