@@ -1,9 +1,15 @@
 // What a cluster allows of Longhorn: how many copies of a volume, which upgrade, and that it is taken off.
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { liveObjects, objectsEverywhere } from "../../../lib/kube/list.ts";
+import { reading } from "../../../lib/kube/api.ts";
+import { liveObjects } from "../../../lib/kube/list.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { LONGHORN_NAMESPACE } from "./objects.ts";
+
+/** Of a deploy, which waits for a server that restarts. */
+function all(cluster: Cluster, resource: string): Promise<Manifest[]> {
+  return reading(cluster, (api) => api.get(resource));
+}
 
 /** Copies of a volume: as many as wanted, never more than nodes, at least one. */
 export function replicasFor(wanted: number, nodes: number): number {
@@ -12,7 +18,7 @@ export function replicasFor(wanted: number, nodes: number): number {
 
 /** LONGHORN_REPLICAS as far as the schedulable nodes of the cluster allow it; asks the cluster. */
 export async function replicasOf(cluster: Cluster): Promise<number> {
-  const nodes = schedulable(await objectsEverywhere(cluster, "nodes"));
+  const nodes = schedulable(await all(cluster, "nodes"));
   return replicasFor(number(cluster, "LONGHORN_REPLICAS"), nodes);
 }
 
@@ -29,7 +35,7 @@ export function takesPods({ spec }: Manifest): boolean {
 
 /** Why Longhorn may not be deleted. There is always a reason: without its own Job it leaves a stuck namespace. */
 export async function keepsFromPrune(cluster: Cluster): Promise<string | undefined> {
-  const volumes = await objectsEverywhere(cluster, "persistentvolumes");
+  const volumes = await all(cluster, "persistentvolumes");
   const own = volumes.filter(({ spec }) => spec?.csi?.driver === "driver.longhorn.io").length;
   if (own === 1) return "1 volume is still there";
   if (own > 0) return `${own} volumes are still there`;
