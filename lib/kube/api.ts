@@ -159,11 +159,19 @@ async function patient(signal: AbortSignal, ask: () => Promise<Response>): Promi
 
 function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): Api {
   let known: Promise<Map<string, Served>> | undefined;
-  const listAt = async (one: Served, query: string, what: string, accept = WHOLE, place = "") => {
+  /** Of a resource that has just gone nothing. */
+  const listAt = async (
+    one: Served,
+    query: string,
+    what: string,
+    accept = WHOLE,
+    place = "",
+  ): Promise<Manifest[] | undefined> => {
     const { root, plural, apiVersion, kind } = one;
     const list = await get(`${root}/${place}${plural}${query}`, what, accept);
     // In a list objects do not say what they are.
-    return (list?.items ?? []).map((one: Manifest): Manifest => ({ ...one, apiVersion, kind }));
+    return list &&
+      (list.items ?? []).map((one: Manifest): Manifest => ({ ...one, apiVersion, kind }));
   };
   const api: Api = {
     served: () => known ??= discover(get),
@@ -189,12 +197,12 @@ function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): A
       const lists = await sideBySide(kinds, AT_ONCE, async (resource) => {
         const one = served.get(resource);
         if (!one) return [];
-        return await listAt(one, query, resource, isShort ? SHORT : WHOLE).catch((error) => {
+        const found = await listAt(one, query, resource, isShort ? SHORT : WHOLE).catch((error) => {
           // Of rights all that are missing are told, as kubectl does.
           if (!(error instanceof KubectlError) || error.transient) throw error;
           refused.push([resource, error.stderr]);
-          return [];
         });
+        return found ?? [];
       });
       if (refused.length > 0) {
         refused.sort();
@@ -236,7 +244,9 @@ function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): A
           const none = `error: the server doesn't have a resource type "${word}"`;
           throw fail(word, await isUntold(get, word) ? UNTOLD : none);
         }
-        return await listAt(one, `?${query}`, word, WHOLE, place);
+        const found = await listAt(one, `?${query}`, word, WHOLE, place);
+        if (found) return found;
+        throw fail(word, "Error from server (NotFound): the server could not find this resource");
       });
       return lists.flat();
     },

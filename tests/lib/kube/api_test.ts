@@ -490,6 +490,17 @@ Deno.test("reading(): objects of resources by namespace and selectors, in the ve
   await assert.rejects(absent, /Cannot get engines.longhorn.io/);
 });
 
+Deno.test("reading(): a path that is not there is no empty list of what has to be there", async () => {
+  for (const there of [true, false]) {
+    const { value } = await readingFrom(
+      (path) => there && path === "/api/v1/pods?" ? Response.json({ items: null }) : undefined,
+      (api) => api.get("pods").catch(({ exitCode, where }) => [exitCode, ...where]),
+    );
+    const none = "Error from server (NotFound): the server could not find this resource";
+    assert.deepEqual(value, there ? [] : [6, none]);
+  }
+});
+
 Deno.test("A32: reading() takes a resource for missing only where the server, which may have just started, is sure", async () => {
   const far = has("fars", "Far", "list");
   const late = { metadata: { name: "late.org" }, versions: [{ version: "v1", resources: [far] }] };
