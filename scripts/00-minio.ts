@@ -32,10 +32,10 @@ export const minio = step({
         await probeBucket(user, name, folder);
       }
     });
-    // Programs that go on as they are show it in 50-verify, which comes next.
-    if (isIdle()) return;
-    // Where the programs run already, the next steps need not wait for it.
     const isShown = hiddenBy(cluster) === undefined;
+    // Programs that go on as they are show it in 50-verify, which comes next.
+    if (isShown && isIdle()) return;
+    // Where the programs run already, the next steps need not wait for it.
     const prove = isShown && await hasRun("20-prometheus", cluster) ? beside : live;
     await prove("Access from the cluster", () => reachFromInside(cluster, report.waiting));
   },

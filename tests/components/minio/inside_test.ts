@@ -1,9 +1,11 @@
 // scripts/components/minio/inside.ts: S3 as the pods of a cluster reach it, against a kubectl that answers from a table.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
+import type { StepContext } from "../../../lib/deploy/context.ts";
+import { minio } from "../../../scripts/00-minio.ts";
 import { reachFromInside } from "../../../scripts/components/minio/inside.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
-import { fakeKubectl, type Reply } from "../../support/fake_kubectl.ts";
+import { fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
 import { countRuns } from "../../support/run_names.ts";
 
 const cluster = await fixtureCluster("197", {
@@ -155,4 +157,25 @@ Deno.test("A66: reachFromInside() says why its pod never started", async () => {
     ]);
     return true;
   });
+});
+
+Deno.test("00-minio leaves it to 50-verify to show an idle run's way to S3, and tells where neither can", async () => {
+  await fakeKubectl([{ on: "get services", stdout: listOf() }]);
+  const phases = async (isIdle: boolean, simulated = "false") => {
+    const told: string[] = [];
+    const note = (title: string) => Promise.resolve(void told.push(title));
+    await minio.run({
+      cluster: await fixtureCluster("197", {
+        KUBECONFIG_FILE: "kubeconfig",
+        SIMULATED_NODES: simulated,
+      }),
+      ...{ phase: note, live: note, beside: note, isIdle: () => isIdle },
+      put: () => Promise.resolve(),
+    } as unknown as StepContext);
+    return told;
+  };
+  const proof = ["Access", "Access from the cluster"];
+  assert.deepEqual(await phases(false), proof);
+  assert.deepEqual(await phases(true), ["Access"]);
+  assert.deepEqual(await phases(true, "true"), proof);
 });
