@@ -7,10 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { DeployError, ExitCode } from "../core/error.ts";
 
-/**
- * The cache folder: TMC_CACHE, or `~/.cache/thanos-multi-cluster`.
- * @throws {DeployError} exit 3 when neither is known.
- */
+/** The cache folder: TMC_CACHE, or `~/.cache/thanos-multi-cluster`. @throws {DeployError} exit 3 when neither is known. */
 export function cacheDir(
   environment: Record<string, string | undefined> = process.env,
   home = homeFolder(),
@@ -29,9 +26,8 @@ export function homeFolder(): string {
 }
 
 /**
- * Lets `write` make a temporary file beside `path` and renames it into place: whatever fails, `path`
- * is the old file or the whole new one. Folders are made.
- * @throws {DeployError} exit 3 when the disk refuses (full, read-only, no permission).
+ * Has `write` make a temporary file and renames it to `path`, which is the old file or the whole new one whatever
+ * fails. Folders are made. @throws {DeployError} exit 3 when the disk refuses (full, read-only, no permission).
  */
 export async function replaceFile(
   path: string,
@@ -49,17 +45,12 @@ export async function replaceFile(
   }
 }
 
-/**
- * Makes a folder below TMPDIR that nobody else can look into.
- * @throws {DeployError} exit 3 when the disk refuses.
- */
+/** Makes a folder below TMPDIR that nobody else can look into. @throws {DeployError} exit 3 when the disk refuses. */
 export async function temporaryFolder(prefix: string): Promise<string> {
   const path = join(tmpdir(), prefix);
-  try {
-    return await mkdtemp(path);
-  } catch (error) {
+  return await mkdtemp(path).catch((error) => {
     throw diskError(path, error, "set TMPDIR to a folder that can be written");
-  }
+  });
 }
 
 function diskError(path: string, error: unknown, remedy: string): unknown {

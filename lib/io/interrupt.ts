@@ -1,5 +1,5 @@
-// Ctrl-C, SIGTERM and a terminal that goes away: calls under way end well, nothing new begins, locks are given back. A second one ends
-// the calls as well, and whatever else still goes on after ten seconds.
+// Ctrl-C, SIGTERM and a terminal that goes away: calls under way end well, nothing new begins, locks are given back.
+// A second one ends the calls as well, and whatever else still goes on after ten seconds.
 import process from "node:process";
 import { DeployError, ExitCode } from "../core/error.ts";
 
@@ -9,9 +9,8 @@ const CODES = [
   ["SIGTERM", ExitCode.terminated],
 ] as const;
 
-let code: number | undefined;
-let why = "";
-const ended = new Map<string, { reason: string; exitCode: number }>();
+let endOfRun: DeployError | undefined;
+const endOn = new Map<string, DeployError>();
 const held = new Set<{ end: () => void }>();
 
 /** From now on the signals are obeyed as above; `say` tells the operator. */
@@ -19,36 +18,36 @@ export function obeySignals(say: (text: string) => void): void {
   for (const [signal, exitCode] of CODES) {
     process.on(signal, () => {
       if (held.size === 0) process.exit(exitCode);
-      if (code === undefined) {
+      if (!endOfRun) {
         say("stopping when the calls under way have ended; once more stops them, too");
-        [code, why] = [exitCode, `${signal} came`];
+        endOfRun = interrupted(`${signal} came`, exitCode);
         return;
       }
       for (const { end } of held) end();
-      setTimeout(() => process.exit(code), 10_000);
+      setTimeout(() => process.exit(signalCode()), 10_000);
     });
   }
 }
 
+function interrupted(reason: string, exitCode: number): DeployError {
+  const fix = "run the same command again: what is done stays done and costs nothing";
+  return new DeployError(`Interrupted: ${reason}`, { exitCode, fix });
+}
+
 /** Nothing new begins from now on on the cluster of that id; `reason` is a sentence. */
 export function interruptOn(id: string, reason: string, exitCode: number): void {
-  ended.set(id, { reason, exitCode });
+  endOn.set(id, interrupted(reason, exitCode));
 }
 
 /** Exit code of a run that a signal is to end (129, 130, 143); 0 while none has come. */
 export function signalCode(): number {
-  return code ?? ExitCode.done;
+  return endOfRun?.exitCode ?? ExitCode.done;
 }
 
-/** Throws once the run, or that on the cluster of the `id`, is to end: with exit 129, 130 or 143 after SIGHUP, Ctrl-C or SIGTERM. */
+/** @throws {DeployError} once the run, or that on the cluster of the `id`, is to end. */
 export function refuseInterrupted(id = ""): void {
-  const own = ended.get(id);
-  const exitCode = code ?? own?.exitCode;
-  if (exitCode === undefined) return;
-  throw new DeployError(`Interrupted: ${code === undefined ? own!.reason : why}`, {
-    exitCode,
-    fix: "run the same command again: what is done stays done and costs nothing",
-  });
+  const end = endOfRun ?? endOn.get(id);
+  if (end) throw end;
 }
 
 /** Keeps a first signal from ending the process until the result is disposed; a second one calls `end`. */

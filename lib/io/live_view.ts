@@ -1,13 +1,10 @@
 // The last lines of a terminal: what each cluster does at this moment, below the lines that stay.
 import { FEW } from "../core/short_list.ts";
 
-/** What the view needs of a terminal. */
-export interface Screen {
-  write: (text: string) => void;
-  /** Width in characters; it may change. */
-  columns: () => number;
-  /** Height in lines; it may change. */
-  rows: () => number;
+interface Screen {
+  columns: number;
+  rows: number;
+  write(text: string): unknown;
 }
 
 interface Row {
@@ -22,64 +19,59 @@ interface Row {
 export class LiveView {
   readonly #screen: Screen;
   readonly #rows = new Map<string, Row>();
-  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #timer = setInterval(() => this.above(""), 1000);
   #drawn = 0;
 
   constructor(screen: Screen) {
     this.#screen = screen;
-    this.#timer = setInterval(() => this.#write(""), 1000);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
 
   /** Lines that stay, above the rows; with their line feeds. */
   above(lines: string): void {
-    this.#write(lines);
+    // One write: what is cleared and drawn again in two would flicker.
+    const clear = this.#drawn > 0 ? `\x1b[${this.#drawn}A\x1b[J` : "";
+    const rows = this.#fitting();
+    this.#drawn = rows.length;
+    this.#screen.write(clear + lines + rows.map((row) => this.#line(...row)).join(""));
   }
 
   /** What goes on under this name from now on; `idle`: nothing does, and the text says why. */
   show(name: string, text: string, idle = false): void {
     if (this.#rows.get(name)?.text === text) return;
     this.#rows.set(name, { text, since: Date.now(), idle });
-    this.#write("");
+    this.above("");
   }
 
   /** Takes the rows away. */
   end(): void {
     clearInterval(this.#timer);
     this.#rows.clear();
-    this.#write("");
+    this.above("");
   }
 
-  #write(lines: string): void {
-    // One write: what is cleared and drawn again in two would flicker.
-    const clear = this.#drawn > 0 ? `\x1b[${this.#drawn}A\x1b[J` : "";
-    const rows = this.#cropped().map(([name, row]) => `${this.#fitted(name, row)}\n`);
-    this.#drawn = rows.length;
-    this.#screen.write(clear + lines + rows.join(""));
-  }
-
-  /** Those that fit the height: above it nothing can be drawn again. The ones that changed last come first. */
-  #cropped(): [name: string, row: Row][] {
-    const all = [...this.#rows], room = Math.max(2, this.#screen.rows() - 2);
-    const isFolded = ([, { idle }]: typeof all[number]) => idle && all.length > FEW;
-    const busy = all.filter((row) => !isFolded(row));
-    if (busy.length === all.length && all.length <= room) return all;
-    const shown = new Set(
-      busy.toSorted(([, a], [, b]) => b.since - a.since).slice(0, room - 1).map(([name]) => name),
+  /** Above the height nothing can be drawn again: the rows that changed last are shown, and the others counted. */
+  #fitting(): [name: string, row: Row][] {
+    const all = [...this.#rows], room = Math.max(2, (this.#screen.rows || 24) - 2);
+    const { busy = [], folded = [] } = Object.groupBy(
+      all,
+      ([, { idle }]) => idle && all.length > FEW ? "folded" : "busy",
     );
-    const more = busy.length > shown.size ? [`${busy.length - shown.size} more`] : [];
-    const counts = Map.groupBy(all.filter(isFolded), ([, { text }]) => text);
-    const rest = [...more, ...[...counts].map(([text, { length }]) => `${length} ${text}`)];
+    if (folded.length === 0 && all.length <= room) return all;
+    busy.sort(([, a], [, b]) => b.since - a.since);
+    const shown = new Set(busy.slice(0, room - 1));
+    const left = [...busy.slice(room - 1).map(() => "more"), ...folded.map(([, { text }]) => text)];
+    const counts = [...Map.groupBy(left, String)].map(([text, { length }]) => `${length} ${text}`);
     return [
-      ...all.filter(([name]) => shown.has(name)),
-      ["", { text: `and ${rest.join(", ")}`, since: Date.now() }],
+      ...all.filter((row) => shown.has(row)),
+      ["", { text: `and ${counts.join(", ")}`, since: Date.now() }],
     ];
   }
 
-  #fitted(name: string, { text, since }: Row): string {
+  #line(name: string, { text, since }: Row): string {
     const seconds = Math.round((Date.now() - since) / 1000);
     // A longer one would take two lines, and only one of them would be cleared.
-    const line = `${name}${text}  ${seconds}s`.slice(0, this.#screen.columns() - 1);
-    return `\x1b[7m${line}\x1b[0m`;
+    const line = `${name}${text}  ${seconds}s`.slice(0, (this.#screen.columns || 80) - 1);
+    return `\x1b[7m${line}\x1b[0m\n`;
   }
 }

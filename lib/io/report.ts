@@ -18,12 +18,10 @@ const masks = new Set<string>();
 export function maskSecrets(values: string[]): void {
   for (const value of values.filter((value) => value.length >= 4)) {
     const json = JSON.stringify(value).slice(1, -1);
-    masks.add(value);
-    masks.add(base64(value));
-    masks.add(encodeURIComponent(value));
-    masks.add(json);
-    // As kubectl writes JSON.
-    masks.add(json.replace(/[<>&]/g, (sign) => `\\u00${sign.charCodeAt(0).toString(16)}`));
+    const byKubectl = json.replace(/[<>&]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
+    for (const form of [value, base64(value), encodeURIComponent(value), json, byKubectl]) {
+      masks.add(form);
+    }
   }
 }
 
@@ -35,7 +33,7 @@ export function masked(text: string): string {
     .reduce((result, secret) => result.replaceAll(secret, hide), text);
 }
 
-/** Whether a longer word goes on before or behind: a password `grafana` is no part of `grafana-admin`. */
+/** Whether a longer word goes on before or behind: in `grafana-admin` no password `grafana` is told. */
 function isPart(whole: string, at: number, found: string): boolean {
   // An escape such as \n or %3D ends in a letter and is none.
   const before = whole.slice(Math.max(0, at - 6), at)
@@ -45,7 +43,7 @@ function isPart(whole: string, at: number, found: string): boolean {
     /[\p{L}\p{N}]$/u.test(found) && /^([\p{L}\p{N}_-]|\.[\p{L}\p{N}])/u.test(after);
 }
 
-/** Writes data (rendered YAML, tables, settings) to stdout. */
+/** Writes data (rendered YAML, tables, settings) to stdout, masked. */
 export function print(text: string): void {
   printJson(masked(text));
 }
@@ -67,17 +65,10 @@ export function documentOf(schema: string, found: object): string {
 
 let view: LiveView | undefined;
 
-/**
- * On a terminal: until it is disposed, the last lines say what each cluster does ({@link Report.now}).
- * Elsewhere, and where `CI` is set, there are only the lines that stay.
- */
+/** On a terminal, but for CI: until it is disposed the last lines say what each cluster does ({@link Report.now}). */
 export function openLiveView(): Disposable {
   const { stderr, env: { CI, TERM } } = process;
-  if (stderr.isTTY && !CI && TERM !== "dumb") {
-    const write = (text: string) => void stderr.write(text);
-    const [columns, rows] = [() => stderr.columns || 80, () => stderr.rows || 24];
-    view ??= new LiveView({ write, columns, rows });
-  }
+  if (stderr.isTTY && !CI && TERM !== "dumb") view ??= new LiveView(stderr);
   return {
     [Symbol.dispose]() {
       view?.end();
@@ -100,7 +91,6 @@ export class Report {
   readonly #write: (line: string) => void;
   #now = "";
 
-  /** `prefix` stands before every line when several clusters share the terminal. */
   constructor(prefix = "", write: (line: string) => void = writeLine) {
     this.#prefix = prefix;
     this.#write = write;
@@ -129,18 +119,15 @@ export class Report {
     this.say(`  ${title.padEnd(28)} ${note}${note && "  "}${dim(`${seconds.toFixed(1)}s`)}`);
   }
 
-  /** Changed objects one by one (or by kind when there are many); unchanged ones are counted. */
+  /** Changed objects one by one, or by kind when there are many. */
   changes(changes: Change[]): void {
     const changed = changes.filter(({ action }) => action !== "unchanged");
-    if (changed.length <= LISTED) {
-      for (const { id, action } of changed) this.say(`    ${action.padEnd(10)} ${id}`);
-      return;
-    }
-    for (const action of ["created", "configured", "deleted"] as const) {
-      const those = changed.filter((change) => change.action === action);
+    for (const [action, those] of Map.groupBy(changed, ({ action }) => action)) {
       const kinds = Map.groupBy(those, ({ id }) => id.split("/")[0]!);
-      const list = [...kinds].map(([kind, { length }]) => `${length} ${kind}`).join(", ");
-      if (list) this.say(`    ${action.padEnd(10)} ${list}`);
+      const lines = changed.length <= LISTED
+        ? those.map(({ id }) => id)
+        : [[...kinds].map(([kind, { length }]) => `${length} ${kind}`).join(", ")];
+      for (const line of lines) this.say(`    ${action.padEnd(10)} ${line}`);
     }
   }
 
@@ -179,17 +166,16 @@ export function exitCodeOf(error: unknown): number {
 /** A failure in our words, also of a missing permission and of a full disk; undefined for a bug. */
 function foreseen(error: unknown): DeployError | undefined {
   if (error instanceof DeployError) return error;
-  const fix = error instanceof Deno.errors.NotCapable
-    ? "use make, which gives every permission; or add that flag to deno run"
-    : /^(ENOSPC|EDQUOT)$/.test((error as NodeJS.ErrnoException | undefined)?.code ?? "")
-    ? "make room there"
-    : undefined;
-  return fix
-    ? new DeployError(messageOf(error), { exitCode: ExitCode.prerequisite, fix })
-    : undefined;
+  const told = (fix: string) =>
+    new DeployError(messageOf(error), { exitCode: ExitCode.prerequisite, fix });
+  if (error instanceof Deno.errors.NotCapable) {
+    return told("use make, which gives every permission; or add that flag to deno run");
+  }
+  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? "";
+  if (/^(ENOSPC|EDQUOT)$/.test(code)) return told("make room there");
 }
 
-/** Exit code of several parts: 0, or that of the worst failure (the highest number). */
+/** Exit code of several parts: 0, or that of the worst failure (the highest number); undefined is none. */
 export function worstCode(errors: unknown[]): number {
   return Math.max(0, ...errors.filter((error) => error !== undefined).map(exitCodeOf));
 }

@@ -1,9 +1,6 @@
 // Work on many things, some at a time.
 
-/**
- * Does the work for each of the items, so many (`width`) at a time, and gives what came of it in their order.
- * When one fails, all that the others have begun ends well before that is thrown.
- */
+/** What the work on each item came to, so many (`width`) at a time; a failure is thrown when the others have ended. */
 export async function sideBySide<T, R>(
   items: readonly T[],
   width: number,

@@ -3,17 +3,13 @@ import process from "node:process";
 import { isIP } from "node:net";
 import { connect, type PeerCertificate } from "node:tls";
 
-/**
- * The certificate that a server shows; rejects when there is none within so many seconds. It is asked for by
- * `servername`, or the host unless that is an address.
- */
+/** The certificate that a server shows for `servername` (the host, unless an address); rejects after so many seconds. */
 export function shownCertificate(
   host: string,
   port: number,
-  { servername, seconds = 5 }: { servername?: string; seconds?: number } = {},
+  { servername = isIP(host) ? "" : host, seconds = 5 } = {},
 ): Promise<PeerCertificate> {
   const { promise, resolve, reject } = Promise.withResolvers<PeerCertificate>();
-  servername ??= isIP(host) ? "" : host;
   const socket = connect({ host, port, servername, rejectUnauthorized: false }, () => {
     resolve(socket.getPeerCertificate());
   });
@@ -25,10 +21,7 @@ export function shownCertificate(
   return promise.finally(() => socket.destroy());
 }
 
-/**
- * What may be said where a server of the site's own network gives no answer: Deno and kubectl follow the proxy
- * variables, and such a server is seldom behind one.
- */
+/** What may be said of a silent server of the site: Deno and kubectl follow the proxy variables, few sites mean that. */
 export function proxyHint(host: string): string[] {
   const names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
   const name = names.find((name) => process.env[name]);

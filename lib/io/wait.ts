@@ -23,10 +23,7 @@ export function whenNew(say: (text: string) => unknown): (text: string) => void 
   };
 }
 
-/**
- * Looks until `probe` finds nothing missing any more. Throws exit 7 with what is still missing when
- * the time is over; an error of the probe itself ends the wait at once.
- */
+/** Looks until `probe` finds nothing missing, or throws. @throws {DeployError} exit 7 with what is missing in the end. */
 export async function until(
   what: string,
   probe: () => Promise<string[]>,

@@ -13,8 +13,8 @@ function terminal(columns: number, rows = 24) {
   };
   return {
     screen: {
-      columns: () => columns,
-      rows: () => rows,
+      columns,
+      rows,
       write(text: string) {
         writes += 1;
         const [plain, ...rest] = text.split("\x1b[");
