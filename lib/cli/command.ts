@@ -32,41 +32,33 @@ export async function command(
 ): Promise<never> {
   // A reader that goes away ends no run: it goes on to its own exit code.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  const report = new Report();
+  let code: number = ExitCode.done;
   try {
-    const { words, values } = parse(usage, flags);
+    const { positionals, values } = parse(usage, flags);
     if (values.help) {
       print(help(usage, flags));
       Deno.exit(ExitCode.done);
     }
-    obeySignals(new Report().say);
-    tellRetries(new Report().note);
-    const code = await run(words, values as Flags, values as Values) ?? ExitCode.done;
-    if (code !== ExitCode.done) new Report().say(`exit code ${code}`);
-    Deno.exit(code);
+    obeySignals(report.say);
+    tellRetries(report.note);
+    code = await run(positionals, values as Flags, values as Values) ?? ExitCode.done;
   } catch (error) {
-    new Report().error(error);
-    const code = exitCodeOf(error);
-    new Report().say(`exit code ${code}`);
-    Deno.exit(code);
+    report.error(error);
+    code = exitCodeOf(error);
   }
+  if (code !== ExitCode.done) report.say(`exit code ${code}`);
+  Deno.exit(code);
 }
 
-function parse(
-  usage: string,
-  flags: Record<string, string>,
-): { words: string[]; values: Record<string, unknown> } {
+function parse(usage: string, flags: Record<string, string>) {
   const options: ParseArgsConfig["options"] = { help: { type: "boolean" } };
   for (const flag of Object.keys(flags)) {
     const [name, value] = flag.split("=") as [string, string?];
     options[name] = value ? { type: "string", multiple: true } : { type: "boolean" };
   }
   try {
-    const { positionals, values } = parseArgs({
-      args: process.argv.slice(2),
-      options,
-      allowPositionals: true,
-    });
-    return { words: positionals, values };
+    return parseArgs({ options, allowPositionals: true });
   } catch (error) {
     throw new DeployError("Cannot understand the command line", {
       exitCode: ExitCode.config,
@@ -93,10 +85,7 @@ export interface Choice {
 
 /** What a command needs of the fleet. */
 export interface ChoiceOptions extends FleetOptions {
-  /**
-   * What becomes of a paused cluster that is named by its id; default: it is refused (4). Groups, `edges` and `all`
-   * always leave it out.
-   */
+  /** A paused cluster that is named by its id: default refused (4). Groups, `edges` and `all` always leave it out. */
   paused?: "looked at" | "left out";
 }
 
@@ -127,10 +116,7 @@ export async function onlyOf(
 }
 
 /** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
-export async function choiceFor(
-  typed: string[],
-  options: ChoiceOptions = {},
-): Promise<Choice> {
+export async function choiceFor(typed: string[], options: ChoiceOptions = {}): Promise<Choice> {
   const words = typed.flatMap((word) => word.split(","));
   // A mistyped id is said before anything that the files may lack.
   const numbers = words.filter((word) => /^\d+$/.test(word));
@@ -141,27 +127,25 @@ export async function choiceFor(
   const fleet = await loadFleet(options);
   maskSecrets(fleet.flatMap(secretsOf));
   const chosen = chooseClusters(fleet, words);
-  const paused = leftOut(chosen.filter(isPaused), words, options);
+  const resting = chosen.filter(isPaused), named = resting.filter(({ id }) => words.includes(id));
+  if (!options.paused) refusePaused(named);
+  tellPaused(resting);
+  const paused = resting.filter((one) => options.paused !== "looked at" || !named.includes(one));
   const clusters = chosen.filter((one) => !paused.includes(one));
   const central = fleet.find(({ role }) => role === "central");
   const hears = clusters.length > 0 && central && !clusters.includes(central);
   return { clusters, fleet, central: hears ? central : undefined, paused };
 }
 
-/** Says which of the chosen clusters are paused, and gives those that are left out for it. */
-function leftOut(paused: Cluster[], words: string[], options: ChoiceOptions): Cluster[] {
-  const named = paused.filter(({ id }) => words.includes(id));
-  if (named.length > 0 && !options.paused) {
-    const [{ id, pause }] = named as [Cluster];
-    throw new DeployError(`Refused: ${id} is ${pauseWords(pause!)}`, {
-      exitCode: ExitCode.refused,
-      where: named.map(({ sources }) => `${sources.PAUSED}  PAUSED`),
-      fix:
-        "take PAUSED and PAUSED_UNTIL out there; nobody deploys to it before, and nobody misses it",
-    });
-  }
-  tellPaused(paused);
-  return options.paused === "looked at" ? paused.filter((one) => !named.includes(one)) : paused;
+function refusePaused(named: Cluster[]): void {
+  const [first] = named;
+  if (!first) return;
+  throw new DeployError(`Refused: ${first.id} is ${pauseWords(first.pause!)}`, {
+    exitCode: ExitCode.refused,
+    where: named.map(({ sources }) => `${sources.PAUSED}  PAUSED`),
+    fix:
+      "take PAUSED and PAUSED_UNTIL out there; nobody deploys to it before, and nobody misses it",
+  });
 }
 
 /** Says why clusters are paused, and until when. */

@@ -4,6 +4,7 @@ import { type Cluster, flag, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
 import { counted, FEW, shortList } from "../core/short_list.ts";
 import { documentOf, Report, table, worstCode } from "../io/report.ts";
+import { missingBundles } from "../render/bundle.ts";
 import type { StepResult } from "./context.ts";
 import type { Step } from "./step.ts";
 
@@ -20,10 +21,16 @@ export function hasFailed({ error, steps }: ClusterResult): boolean {
   return error !== undefined || steps.some(({ state }) => state === "failed");
 }
 
+/** Whether the step of that name ended well. */
+export function hasHad(steps: StepResult[], name: string): boolean {
+  return steps.some(({ step, state }) => step === name && state === "ok");
+}
+
 /** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
 export function exitCodeOfFleet(results: ClusterResult[]): number {
-  const errors = results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]);
-  return worstCode(errors);
+  return worstCode(
+    results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]),
+  );
 }
 
 /**
@@ -32,56 +39,53 @@ export function exitCodeOfFleet(results: ClusterResult[]): number {
  */
 export function summary(results: ClusterResult[], seconds: number, matrix = false): string {
   const isFew = results.length <= FEW;
-  const all = results.flatMap(({ steps }) => steps);
-  const changes = all.reduce((sum, { changed }) => sum + changed, 0);
-  const failed = results.filter(hasFailed);
-  const verdict = failed.length > 0
-    ? `failed on ${failed.map(({ cluster }) => cluster.id).join(", ")}`
-    : `${counted(changes, "change")} in ${seconds.toFixed(0)}s`;
-  const rows = isFew || matrix ? stepRows(results) : clusterRows(results);
-  return [...(isFew ? [] : failuresOf(results)), table(rows), verdict].join("\n\n");
+  const changes = sumOf(results.flatMap(({ steps }) => steps), ({ changed }) => changed);
+  const failed = results.filter(hasFailed).map(({ cluster }) => cluster.id).join(", ");
+  return [
+    ...isFew ? [] : failuresOf(results),
+    table(isFew || matrix ? stepRows(results) : clusterRows(results)),
+    failed ? `failed on ${failed}` : `${counted(changes, "change")} in ${seconds.toFixed(0)}s`,
+  ].join("\n\n");
 }
 
+const COLUMNS = ["objects", "changed", "seconds", "state", ""];
+
 function stepRows(results: ClusterResult[]): string[][] {
-  const heading = ["cluster", "step", "objects", "changed", "seconds", "state", ""];
   const rows = results.flatMap(({ cluster, steps }) =>
-    steps.map(({ step, state, objects, changed, seconds, notShown }) => [
-      cluster.id,
-      step,
-      String(objects),
-      String(changed),
-      seconds.toFixed(1),
-      state,
-      hidden(notShown.length),
-    ])
+    steps.map((one) => [cluster.id, one.step, ...cellsOf([one], one.state)])
   );
-  return [heading, ...rows];
+  return [["cluster", "step", ...COLUMNS], ...rows];
 }
 
 function clusterRows(results: ClusterResult[]): string[][] {
-  const rows = results.map((result) => {
-    const { cluster, steps } = result;
-    const sum = (of: (step: StepResult) => number) =>
-      steps.reduce((sum, step) => sum + of(step), 0);
-    const failed = steps.find(({ state }) => state === "failed");
-    const left = steps.findIndex(({ state }) => state === "not run");
-    const stopped = left > 0 ? `stopped before ${steps[left]!.step}` : "not run";
-    const [rank, state] = hasFailed(result)
-      ? [0, failed ? `failed in ${failed.step}` : "failed"]
-      : left >= 0
-      ? [1, stopped]
-      : [2, "ok"];
-    const figures = [sum(({ objects }) => objects), sum(({ changed }) => changed)].map(String);
-    const seconds = sum(({ seconds }) => seconds).toFixed(1);
-    const note = hidden(sum(({ notShown }) => notShown.length));
-    return { rank, row: [cluster.id, ...figures, seconds, state, note] };
-  });
-  const worstFirst = rows.toSorted((a, b) => a.rank - b.rank).map(({ row }) => row);
-  return [["cluster", "objects", "changed", "seconds", "state", ""], ...worstFirst];
+  const ends = results.map((result) => ({ ...result, end: endOf(result) }));
+  const rows = ends.toSorted((a, b) => a.end.rank - b.end.rank)
+    .map(({ cluster, steps, end }) => [cluster.id, ...cellsOf(steps, end.state)]);
+  return [["cluster", ...COLUMNS], ...rows];
 }
 
-function hidden(phases: number): string {
-  return phases > 0 ? `${counted(phases, "live phase")} not shown here` : "";
+function endOf(result: ClusterResult): { rank: number; state: string } {
+  const { steps } = result;
+  const failed = steps.find(({ state }) => state === "failed");
+  if (hasFailed(result)) return { rank: 0, state: failed ? `failed in ${failed.step}` : "failed" };
+  const left = steps.findIndex(({ state }) => state === "not run");
+  if (left < 0) return { rank: 2, state: "ok" };
+  return { rank: 1, state: left > 0 ? `stopped before ${steps[left]!.step}` : "not run" };
+}
+
+function cellsOf(steps: StepResult[], state: string): string[] {
+  const hidden = sumOf(steps, ({ notShown }) => notShown.length);
+  return [
+    String(sumOf(steps, ({ objects }) => objects)),
+    String(sumOf(steps, ({ changed }) => changed)),
+    sumOf(steps, ({ seconds }) => seconds).toFixed(1),
+    state,
+    hidden > 0 ? `${counted(hidden, "live phase")} not shown here` : "",
+  ];
+}
+
+function sumOf(steps: StepResult[], figure: (step: StepResult) => number): number {
+  return steps.reduce((sum, step) => sum + figure(step), 0);
 }
 
 /** Every failure as it was told on the way, one that several clusters share once. */
@@ -92,7 +96,7 @@ function failuresOf(results: ClusterResult[]): string[] {
   );
   const shared = Map.groupBy(all, ({ step, error }) => step + failureOf(error));
   return [...shared.values()].map((those) => {
-    const [{ cluster, step, error }] = those as [typeof all[number]];
+    const { cluster, step, error } = those[0]!;
     const ids = those.map(({ cluster }) => cluster.id).join(", ");
     return `${ids}  ${step}`.trimEnd() + `\n${failureOf(error, cluster).trimEnd()}`;
   });
@@ -125,26 +129,54 @@ export function resultsJson(
   return documentOf("deploy/v1", { exitCode, clusters, paused: pausedJson(left) });
 }
 
-/** Phases that simulated nodes or stand-ins could not show, over all clusters, each named once. */
-export function notShown(results: ClusterResult[]): string[] {
-  const all = results.flatMap(({ steps }) =>
-    steps.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`))
+/** Says what a run of so many seconds came to, what it could not show, and where to look now. */
+export async function tellResults(
+  steps: Step[],
+  results: ClusterResult[],
+  seconds: number,
+  matrix?: boolean,
+): Promise<void> {
+  const report = new Report();
+  report.say(`\n${summary(results, seconds, matrix)}`);
+  const all = results.flatMap(({ steps }) => steps);
+  const hidden = new Set(
+    all.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`)),
   );
-  return [...new Set(all)];
+  if (hidden.size > 0) report.say(`\nNot shown here:\n  ${[...hidden].join("\n  ")}`);
+  for (const bundle of missingBundles()) {
+    report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, docs/install.md)`);
+  }
+  const ended = results.filter(({ cluster }) => !flag(cluster, "SIMULATED_NODES"))
+    .map((result) => ({
+      cluster: result.cluster,
+      steps: steps.filter(({ name }) => hasHad(result.steps, name)),
+    }));
+  const isFew = ended.length <= FEW;
+  // The centre shows all of them; of many edges nobody reads four lines each.
+  for (
+    const { cluster, steps } of ended.filter(({ cluster }) => isFew || cluster.role !== "edge")
+  ) {
+    const urls = await urlsOf(steps, cluster);
+    if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
+  }
+  if (!isFew) report.say("      and the doors of each edge under its DOMAIN (README.md)");
+  // Where nothing changed nothing opened either: `make config` tells them at any time.
+  const doors = all.some(({ changed }) => changed > 0) ? openDoors(ended) : "";
+  if (doors) report.say(`\n${doors}`);
 }
 
 /** What steps leave open on clusters, as a table with what closes it; "" where there is nothing. */
 export function openDoors(on: { cluster: Cluster; steps: Step[] }[]): string {
   const doors = on.flatMap(({ cluster, steps }) =>
-    steps.flatMap(({ opens }) => opens?.(cluster) ?? []).map((door) => ({ ...door, cluster }))
+    steps.flatMap(({ opens }) => opens?.(cluster) ?? []).map((door) => ({
+      ...door,
+      id: cluster.id,
+    }))
   );
-  const rows = [...Map.groupBy(doors, ({ what }) => what)].map(([what, same]) => [
-    same.length > FEW
-      ? shortList(same.map(({ cluster }) => cluster.id))
-      : same.map(({ cluster }) => cluster.id).join(", "),
-    what,
-    same[0]!.closedBy,
-  ]);
+  const rows = [...Map.groupBy(doors, ({ what }) => what)].map(([what, same]) => {
+    const ids = same.map(({ id }) => id);
+    return [ids.length > FEW ? shortList(ids) : ids.join(", "), what, same[0]!.closedBy];
+  });
   return rows.length > 0 ? table([["open on", "to whoever reaches it", "closed by"], ...rows]) : "";
 }
 

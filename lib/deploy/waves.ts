@@ -14,11 +14,9 @@ export interface Wave {
 }
 
 /**
- * The chosen clusters in waves as typed (`197 pilot 25% all`): each in the first that names it. A percentage is of
- * those in no wave before, rounded up, the centre last. The same words give the same waves of the same clusters, so
- * that a run again passes those that are done and goes on where the last one stopped. `named` gives the clusters of a
- * word that is no percentage.
- * @throws {DeployError} exit 2 for a wave without a cluster, and clusters without a wave.
+ * The chosen clusters in waves as typed (`197 pilot 25% all`): each in the first that names it, by `named` or as a
+ * percentage of those left, rounded up, the centre last. The same words give the same waves, so that a run again passes
+ * what is done. @throws {DeployError} exit 2 for a wave without a cluster, and clusters without a wave.
  */
 export function wavesOf(
   typed: string,
@@ -44,14 +42,12 @@ export function wavesOf(
 }
 
 function partOf(typed: string, name: string, left: Cluster[]): Cluster[] {
-  const percent = /^\d{1,3}%$/.test(name) ? Number.parseInt(name) : 0;
-  if (percent < 1 || percent > 100) {
+  if (!/^([1-9]\d?|100)%$/.test(name)) {
     throw unusable(typed, `${name} is no part of the clusters`, "a part is 1% to 100%");
   }
-  const edgesFirst = left.toSorted((a, b) =>
-    Number(a.role === "central") - Number(b.role === "central")
-  );
-  return edgesFirst.slice(0, Math.ceil(left.length * percent / 100));
+  const isCentre = ({ role }: Cluster) => Number(role === "central");
+  return left.toSorted((a, b) => isCentre(a) - isCentre(b))
+    .slice(0, Math.ceil(left.length * Number.parseInt(name) / 100));
 }
 
 function unusable(typed: string, where: string, fix: string): DeployError {
@@ -59,9 +55,8 @@ function unusable(typed: string, where: string, fix: string): DeployError {
 }
 
 /**
- * Deploys to one wave after the other. Once `maxFailures` clusters of one have failed, or all of them, or a signal has
- * come, the next do not begin: `held` are those waves, after what has not begun of this one. Of each cluster there is
- * one result.
+ * Deploys to one wave after the other, until `maxFailures` clusters of one have failed, or all of them, or a signal has
+ * come: `held` is what has not begun of that wave, and those behind it. Of each cluster there is one result.
  */
 export async function runWaves(
   waves: Wave[],
@@ -80,8 +75,10 @@ export async function runWaves(
     const isOver = Math.max(exitCodeOfFleet(ended), signalCode()) >= ExitCode.hungUp;
     const allowed = Math.min(maxFailures, clusters.length);
     if (!isOver && ended.filter(hasFailed).length < allowed) continue;
-    const left = ended.filter((one) => clusters.includes(one.cluster) && isUntouched(one));
-    if (left.length > 0) held.unshift({ name, clusters: left.map(({ cluster }) => cluster) });
+    const left = clusters.filter((one) =>
+      ended.some((result) => result.cluster === one && isUntouched(result))
+    );
+    if (left.length > 0) held.unshift({ name, clusters: left });
     break;
   }
   return { results: merged(results), held };
@@ -94,33 +91,24 @@ export function isUntouched(result: ClusterResult): boolean {
 
 /** One result per cluster: the centre is told after each wave, and may have one of its own. */
 function merged(results: ClusterResult[]): ClusterResult[] {
-  return [...Map.groupBy(results, ({ cluster }) => cluster)].map(([cluster, parts]) => {
-    const steps = parts.flatMap(({ steps }) => steps);
-    const error = parts.map(({ error }) => error).find((error) => error !== undefined);
-    // What it could not be told then, and has run since.
-    const isMade = ({ step, state }: typeof steps[number], index: number) =>
-      state === "not run" && steps.slice(index + 1).some((later) => later.step === step);
-    return {
-      cluster,
-      steps: steps.filter((one, index) => !isMade(one, index)),
-      ...(error === undefined ? {} : { error }),
-    };
-  });
+  return [...Map.groupBy(results, ({ cluster }) => cluster)].map(([cluster, parts]) => ({
+    cluster,
+    // What it could not be told then may have run since.
+    steps: parts.flatMap(({ steps }) => steps).filter(({ step, state }, index, all) =>
+      state !== "not run" || !all.slice(index + 1).some((later) => later.step === step)
+    ),
+    error: parts.find(({ error }) => error !== undefined)?.error,
+  }));
 }
 
-/**
- * Adds to the results what was not run of these steps on these clusters: all where there is no result, and the rest
- * where a centre, whose turn did not come, was told of others.
- */
+/** Adds to the results what was not run of these steps on these clusters, of which one may have no result yet. */
 export function addNotRun(results: ClusterResult[], clusters: Cluster[], steps: Step[]): void {
   for (const cluster of clusters) {
     let result = results.find((one) => one.cluster === cluster);
     if (!result) results.push(result = { cluster, steps: [] });
-    const { steps: done } = result;
-    // First, so that it does not count as stopped in the middle.
-    done.unshift(
-      ...steps.filter(({ name }) => !done.some(({ step }) => step === name)).map(notRun),
-    );
+    const done = result.steps.map(({ step }) => step);
+    // First, so that a centre that was only told of others does not count as stopped in the middle.
+    result.steps.unshift(...steps.filter(({ name }) => !done.includes(name)).map(notRun));
   }
 }
 
