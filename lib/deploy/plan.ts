@@ -3,7 +3,7 @@
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
 import { goesWith } from "../apply/deletion.ts";
-import { HASH_LABEL, withHash } from "../apply/diff.ts";
+import { HASH_LABEL, type State, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { whyForeign } from "../apply/ownership.ts";
@@ -22,12 +22,11 @@ import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
 export interface Planned {
   id: string;
   /**
-   * `kept`: no step wants it, and no deploy deletes it, for the reason that is given. `foreign`: as wanted,
-   * but a program that nobody knows has written beside it; a deploy leaves that. `unseen`: it could not be
-   * looked at, for the reason that is given.
+   * `kept`: no step wants it, and no deploy deletes it. `foreign`: as wanted, but a program that nobody knows has
+   * written beside it, which a deploy leaves. `unseen`: it could not be looked at.
    */
   action: "kept" | "create" | "update" | "delete" | "refused" | "foreign" | "unseen" | "unchanged";
-  /** For an update: `spec.replicas: 1 -> 2` (never values of Secrets); why the API server refuses it. */
+  /** Of an update `spec.replicas: 1 -> 2` (never values of Secrets), else the reason. */
   fields: string[];
   /** Hash of what is wanted and of the live state that this speaks of; of an unchanged one "". */
   mark: string;
@@ -35,20 +34,18 @@ export interface Planned {
   last?: { by: string; at: string };
 }
 
-/** What a plan is of. */
+/** What a plan is of: the steps whose objects these are, and whether they are `all` that there are. */
 export interface Scope {
-  /** Names of the steps whose objects these are. */
   steps: string[];
-  /** true: they are all that there are, so what another one has left is surplus. */
+  /** What another step has left is surplus as well. */
   all?: boolean;
   /** Why what a step has left may not be deleted yet, as a sentence. */
   keeps?: (step: string) => Promise<string | undefined>;
 }
 
 /**
- * Compares the desired objects of some steps with the cluster. Tolerates namespaces and kinds that the same run
- * would create. Changes nothing.
- * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
+ * Compares the desired objects of some steps with the cluster; namespaces and kinds may be new with them. Changes
+ * nothing. @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
  */
 export async function plan(
   inventory: Inventory,
@@ -57,79 +54,76 @@ export async function plan(
 ): Promise<Planned[]> {
   const { cluster } = inventory;
   const wanted = objects.map(withHash);
-  const [{ there: foreign, unserved }, growth, surplus] = await Promise.all([
+  const [{ there: notOurs, unserved }, growth, surplus] = await Promise.all([
     inventory.others(wanted),
     volumeGrowth(cluster, wanted),
     unwanted(inventory, steps, new Set(objects.map(idOf)), { all }),
   ]);
-  const there = new Map([...await inventory.live(), ...foreign]);
+  const live = new Map([...await inventory.live(), ...notOurs]);
   const deltas = new Map(
-    wanted.map((object) => [idOf(object), inventory.judge(there.get(idOf(object)), object)]),
+    wanted.map((object) => [idOf(object), inventory.judge(live.get(idOf(object)), object)]),
   );
-  const stateIn = (object: Manifest) => deltas.get(idOf(object))!.state;
+  const isIn = (object: Manifest, ...states: State[]) =>
+    states.includes(deltas.get(idOf(object))!.state);
   // What is in a namespace that is made first, or of a kind that is, cannot be tried, and is new itself.
-  const firsts = inWaves(wanted)[0].filter((object) =>
-    ["missing", "deleting"].includes(stateIn(object))
-  );
+  const firsts = inWaves(wanted)[0].filter((object) => isIn(object, "missing", "deleting"));
   const isNew = (object: Manifest) => firsts.some((first) => goesWith(first, object));
   const stale = wanted.filter((object) =>
-    !isNew(object) && !unserved.includes(object) && stateIn(object) !== "current"
+    !isNew(object) && !unserved.includes(object) && !isIn(object, "current")
   );
   const redefined = stale.filter(isDefinition);
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
-  const others = new Map([...foreign].map(([id, object]) => [id, whyForeign(cluster, object)]));
-  const ours = stale.filter((object) =>
-    !others.get(idOf(object)) && stateIn(object) !== "deleting"
-  );
-  const accepted = ours.map((object) => {
-    const set = outdated.get(idOf(object));
-    return set ? withTemplateSizes(object, set) : object;
-  });
-  const [definitions, answer] = await Promise.all([
+  const foreign = new Map([...notOurs].map(([id, object]) => [id, whyForeign(cluster, object)]));
+  const tried = stale.filter((object) => !foreign.get(idOf(object)) && !isIn(object, "deleting"))
+    .map((object) => {
+      const set = outdated.get(idOf(object));
+      return set ? withTemplateSizes(object, set) : object;
+    });
+  const [definitions, answers] = await Promise.all([
     // With their whole content, which no list shows.
     namedOf(cluster, redefined),
-    dryRun(inventory, accepted),
+    dryRun(inventory, tried),
   ]);
-  const live = new Map([...there, ...definitions]);
+  for (const object of redefined) {
+    const id = idOf(object), whole = definitions.get(id);
+    if (whole) live.set(id, whole);
+    deltas.set(id, inventory.judge(live.get(id), object));
+  }
   const entries = wanted.map((object): Planned => {
     const id = idOf(object);
     if (isNew(object)) return { id, action: "create", fields: [], mark: hashOf([object]) };
-    const before = live.get(id), after = answer.after.get(id);
-    const delta = isDefinition(object) ? inventory.judge(before, object) : deltas.get(id)!;
-    const taken = delta.others.filter(({ isTaken }) => isTaken).map(({ path }) => path);
-    // Only where there is something to tell: of all objects it is megabytes.
-    const mark = () => hashOf([object, ...(before ? [stateOf(before), ...taken] : [])]);
-    const lost = delta.astray.filter(isUnsigned);
-    const beside = delta.others.map((other) =>
-      otherLine(object, other, inventory.takes(other.manager))
-    );
-    const told = (action: Planned["action"], fields: string[] = []): Planned =>
-      action === "unchanged"
-        ? { id, action, fields, mark: "" }
-        : { id, action, fields, mark: mark(), ...lost.length > 0 ? {} : lastWriteOf(before) };
-    if (delta.state === "deleting") return told("create", [GOING]);
-    const reasons = others.get(id) ?? answer.refused.get(id);
+    const { state, astray, others } = deltas.get(id)!;
+    const before = live.get(id), answer = answers.get(id);
+    const [refusal, after] = Array.isArray(answer) ? [answer] : [undefined, answer];
+    const taken = others.filter(({ isTaken }) => isTaken).map(({ path }) => path);
+    const lost = astray.filter(isUnsigned);
+    const beside = others.map((other) => otherLine(object, other, inventory.takes(other.manager)));
+    const unchanged: Planned = { id, action: "unchanged", fields: [], mark: "" };
+    const told = (action: Planned["action"], fields: string[] = []): Planned => {
+      // Only where there is something to tell: of all objects it is megabytes.
+      const mark = hashOf([object, ...before ? [stateOf(before), ...taken] : []]);
+      return { id, action, fields, mark, ...lost.length > 0 ? {} : lastWriteOf(before) };
+    };
+    if (state === "deleting") return told("create", [GOING]);
+    const reasons = foreign.get(id) ?? refusal;
     // Its own words alone, and no advice: it was tried with what people have added and with the definition that is
     // there; a deploy takes away, and defines, first.
     const definition = redefined.find((one) => defines(one, object));
-    if (reasons?.length === 1 && !others.has(id) && (taken.length > 0 || definition)) {
+    if (reasons?.length === 1 && !foreign.has(id) && (taken.length > 0 || definition)) {
       const first = definition ? [`its ${definition.kind} is updated before`] : [];
-      return told(before ? "update" : "create", [...delta.astray, ...beside, ...first]);
+      return told(before ? "update" : "create", [...astray, ...beside, ...first]);
     }
     if (reasons) return told("refused", reasons);
     if (!before) return told("create");
-    if (!after) return beside.length > 0 ? told("foreign", beside) : told("unchanged");
-    const fields = [
-      ...differences(before, outdated.has(id) ? withTemplateSizes(after, object) : after),
-      ...beside,
-    ];
+    if (!after) return beside.length > 0 ? told("foreign", beside) : unchanged;
+    const set = outdated.has(id) ? withTemplateSizes(after, object) : after;
+    const fields = [...differences(before, set), ...beside];
     const remarked = before.metadata.labels?.[HASH_LABEL] !== after.metadata.labels?.[HASH_LABEL];
     if (fields.length === 0 && remarked) fields.push(`metadata.labels: only ${HASH_LABEL}`);
     // The server has put back what somebody took away: the deploy makes it ours again.
-    if (fields.length === 0) fields.push(...delta.astray.filter(isOwnership));
-    else fields.push(...lost);
-    return told(fields.length === 0 ? "unchanged" : "update", fields);
+    fields.push(...fields.length === 0 ? astray.filter(isOwnership) : lost);
+    return fields.length === 0 ? unchanged : told("update", fields);
   });
   const gone = surplus.map(async (object): Promise<Planned> => {
     const reason = isKept(object) ? "remove it by hand" : await keeps?.(inventory.stepOf(object));
@@ -162,43 +156,33 @@ const SERVER_FIELDS =
 /** Field paths in which two versions of an object differ, as `path: old -> new`. */
 export function differences(before: Manifest, after: Manifest): string[] {
   const hidden = before.kind === "Secret" ? /^(data|stringData)(\.|$)/ : undefined;
-  const found: string[] = [];
-  compare(before, after, "");
-  return found;
-
-  function compare(old: unknown, now: unknown, path: string): void {
-    if (SERVER_FIELDS.test(path)) return;
-    if (isObject(old) && isObject(now)) {
-      for (const key of new Set([...Object.keys(old), ...Object.keys(now)])) {
-        const below = Array.isArray(old) ? `${path}[${key}]` : path ? `${path}.${key}` : key;
-        compare(old[key], now[key], below);
-      }
-      return;
+  const compare = (old: unknown, now: unknown, path: string): string[] => {
+    if (old === now || SERVER_FIELDS.test(path)) return [];
+    if (!isObject(old) || !isObject(now)) {
+      return [hidden?.test(path) ? `${path}: changed` : changeLine(path, old, now)];
     }
-    if (old === now) return;
-    found.push(hidden?.test(path) ? `${path}: changed` : changeLine(path, old, now));
-  }
+    return [...new Set([...Object.keys(old), ...Object.keys(now)])].flatMap((key) => {
+      const below = Array.isArray(old) ? `${path}[${key}]` : path ? `${path}.${key}` : key;
+      return compare(old[key], now[key], below);
+    });
+  };
+  return compare(before, after, "");
 }
 
-export interface DryRun {
-  /** The objects as they would be, by id. */
-  after: Map<string, Manifest>;
-  /** By id, why an object would be refused. */
-  refused: Map<string, string[]>;
-}
-
-/** Asks the API server; a refused object does not hide the others. */
-export async function dryRun(inventory: Inventory, objects: Manifest[]): Promise<DryRun> {
+/** What the API server makes of the objects, by id: as they would be, or why one would be refused. */
+async function dryRun(
+  inventory: Inventory,
+  objects: Manifest[],
+): Promise<Map<string, Manifest | string[]>> {
+  if (objects.length === 0) return new Map();
   const { cluster } = inventory;
-  const refused = new Map<string, string[]>();
-  if (objects.length === 0) return { after: new Map(), refused };
   try {
-    return { after: await retried(() => sendList(cluster, objects, DRY_RUN)), refused };
+    return await retried(() => sendList(cluster, objects, DRY_RUN));
   } catch (error) {
     if (!isRefusal(error)) throw error;
   }
-  const alone = new Map<string, Manifest>();
   const rejected = await rejectedOf(cluster, objects, DRY_RUN);
+  const alone = new Map<string, Manifest | string[]>();
   // Where kubectl's words do not tell which, each is asked alone.
   for (const object of rejected.length > 0 ? rejected : objects) {
     const id = idOf(object);
@@ -207,19 +191,11 @@ export async function dryRun(inventory: Inventory, objects: Manifest[]): Promise
       alone.set(id, found.get(id)!);
     } catch (error) {
       if (!isRefusal(error)) throw error;
-      refused.set(id, whyRefused(cluster, object, error));
+      alone.set(id, whyRefused(cluster, object, error));
     }
   }
-  const accepted = objects.filter((object) => {
-    const id = idOf(object);
-    return !refused.has(id) && !alone.has(id);
-  });
-  if (accepted.length === 0) return { after: alone, refused };
-  const rest = await dryRun(inventory, accepted);
-  return {
-    after: new Map([...rest.after, ...alone]),
-    refused: new Map([...rest.refused, ...refused]),
-  };
+  const others = objects.filter((object) => !alone.has(idOf(object)));
+  return new Map([...await dryRun(inventory, others), ...alone]);
 }
 
 function isRefusal(error: unknown): error is KubectlError {

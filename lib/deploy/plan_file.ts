@@ -15,29 +15,19 @@ const FORMAT = "thanos-multi-cluster/plan/";
 /** Another one is another format (docs/schema/plan.json). */
 const VERSION = "v4";
 
+/** What a deploy reads of it. */
 interface PlanFile {
   /** When it was made, ISO 8601. */
   made: string;
-  clusters: {
-    id: string;
-    name: string;
-    /** What is to be done; no values of Secrets. */
-    changes: Planned[];
-    /** Number of objects and resources that are as wanted. */
-    unchanged: number;
-    /** What could not be looked at, and why. */
-    unseen: { id: string; reason: string }[];
-    /** Why there is no plan of this cluster. */
-    error?: string;
-  }[];
+  clusters: { id: string; changes: Planned[] }[];
 }
 
 /** The plans for programs, as they are kept in a file. */
 export function plansJson(plans: ClusterPlan[], paused: Cluster[] = []): string {
-  const clusters: PlanFile["clusters"] = plans.map(({ cluster, entries, error }) => ({
+  const clusters = plans.map(({ cluster, entries, error }) => ({
     id: cluster.id,
     name: text(cluster, "CLUSTER_NAME"),
-    changes: pending(entries).map((entry) => ({ ...entry, mark: sealedMark(cluster, entry) })),
+    changes: pendingSealed(cluster, entries),
     unchanged: entries.filter(({ action }) => action === "unchanged").length,
     unseen: entries.filter(({ action }) => action === "unseen")
       .map(({ id, fields }) => ({ id, reason: fields.join() })),
@@ -48,31 +38,32 @@ export function plansJson(plans: ClusterPlan[], paused: Cluster[] = []): string 
 }
 
 /**
- * The mark of a Secret is a hash of its values, and a plan is shown to more people than those are: who has not the
- * site's S3 key cannot guess from it. Its rotation alone makes another mark of what it does not touch.
+ * What is to be done. The mark of a Secret is a hash of its values, and more people see a plan than those: who has not
+ * the site's S3 key cannot guess from it. Its rotation alone makes another mark of what it does not touch.
  */
-function sealedMark(cluster: Cluster, { id, mark }: Planned): string {
-  return id.startsWith("Secret/") ? keyedHash(text(cluster, "S3_SECRET_KEY"), mark) : mark;
-}
-
-/**
- * Refuses (exit 4) a path at which something stands that is no plan: keeping one there would destroy it. A new
- * file, an empty one and an older plan are fine; exit 3 where no file can be made.
- */
-export async function refuseOtherFile(path: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found || found.isFile() && (found.size === 0 || await isPlan(path))) {
-    return await refuseClosedPlace(path);
-  }
-  throw new DeployError(`Refused: "${path}" is no plan, and keeping one there would overwrite it`, {
-    exitCode: ExitCode.refused,
-    where: found.isFile() ? `it holds ${found.size} bytes of something else` : "it is no file",
-    fix: "name a new file, or one that make plan has written: PLAN=change.json",
+function pendingSealed(cluster: Cluster, entries: Planned[]): Planned[] {
+  return pending(entries).map((entry) => {
+    if (!entry.id.startsWith("Secret/")) return entry;
+    return { ...entry, mark: keyedHash(text(cluster, "S3_SECRET_KEY"), entry.mark) };
   });
 }
 
-/** Tells before the minutes of planning that the folder, or the one it would be made in, takes no file. */
-async function refuseClosedPlace(path: string): Promise<void> {
+/**
+ * Refuses a path before the minutes of planning: something that is no plan stands there (exit 4), which a plan would
+ * destroy, or no file can be made (exit 3). An empty file and an older plan are fine.
+ */
+export async function refuseOtherFile(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found && !(found.isFile() && (found.size === 0 || await isPlan(path)))) {
+    throw new DeployError(
+      `Refused: "${path}" is no plan, and keeping one there would overwrite it`,
+      {
+        exitCode: ExitCode.refused,
+        where: found.isFile() ? `it holds ${found.size} bytes of something else` : "it is no file",
+        fix: "name a new file, or one that make plan has written: PLAN=change.json",
+      },
+    );
+  }
   let folder = dirname(await realpath(path).catch(() => resolve(path)));
   while (!existsSync(folder)) folder = dirname(folder);
   const isFolder = (await stat(folder)).isDirectory();
@@ -110,30 +101,25 @@ export async function writePlan(
   await replaceFile(file, (temporary) => writeFile(temporary, `${json}\n`));
 }
 
-/** Reads a file of {@link writePlan}. Throws exit 2 for anything else. */
+/** Reads a file of {@link writePlan}. @throws {DeployError} exit 2 for anything else. */
 export async function readPlan(path: string): Promise<PlanFile> {
-  const text = await readFile(path, "utf8").catch((error) => error as Error);
-  const fix = `make plan PLAN=${path} makes one`;
-  if (text instanceof Error) throw unusable(path, text.message, fix);
+  const unusable = (where: string) =>
+    new DeployError(`Cannot use the plan "${path}"`, {
+      exitCode: ExitCode.config,
+      where,
+      fix: `make plan PLAN=${path} makes one`,
+    });
+  const text = await readFile(path, "utf8").catch((error) => {
+    throw unusable(messageOf(error));
+  });
   const schema = schemaOf(text);
   if (schema === FORMAT + VERSION) return JSON.parse(text);
   const isOther = schema.startsWith(FORMAT);
   const found = isOther ? `another revision made it, as ${schema}` : "it is no plan";
-  throw unusable(path, `${found}; this one reads ${FORMAT}${VERSION}`, fix);
+  throw unusable(`${found}; this one reads ${FORMAT}${VERSION}`);
 }
 
-function unusable(path: string, where: string, fix: string): DeployError {
-  return new DeployError(`Cannot use the plan "${path}"`, {
-    exitCode: ExitCode.config,
-    where,
-    fix,
-  });
-}
-
-/**
- * Refuses (exit 4) a cluster on which there is `now` something to do that is not so in the file: it has moved, or
- * the manifests or settings have.
- */
+/** Refuses (exit 4) a cluster with something to do `now` that is not so in the file: it has moved, or the files have. */
 export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now: Planned[]): void {
   const approved = clusters.find(({ id }) => id === cluster.id)?.changes;
   if (!approved) {
@@ -143,12 +129,11 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
       fix: "make a plan of every cluster that is to be deployed",
     });
   }
-  const line = (entry: Planned) => JSON.stringify([entry.id, entry.action, entry.mark]);
-  const wanted = pending(now).map((entry) => ({ ...entry, mark: sealedMark(cluster, entry) }));
+  const line = ({ id, action, mark }: Planned) => JSON.stringify([id, action, mark]);
   const before = new Set(approved.map(line));
   // What was approved and is done by now stands for nothing: a run before may have stopped half way, and another
   // cluster may have made what they share, such as buckets.
-  const moved = wanted.filter((entry) => !before.has(line(entry)));
+  const moved = pendingSealed(cluster, now).filter((entry) => !before.has(line(entry)));
   if (moved.length === 0) return;
   throw new DeployError(`Refused: ${cluster.id} is not as it was when the plan was made`, {
     exitCode: ExitCode.refused,

@@ -25,19 +25,15 @@ export interface ClusterPlan {
   told?: string[];
 }
 
-/**
- * Plans of all steps on all clusters side by side; changes nothing. A cluster that is away spoils no other. With
- * `central`, which is none of them, also what it would be told.
- */
+/** Plans of all steps on all clusters side by side, and of what `central`, if it is none of them, would be told. */
 export async function planFleet(
   steps: Step[],
   clusters: Cluster[],
   { central, ...powers }: { central?: Cluster } & Pick<Powers, "take"> = {},
 ): Promise<ClusterPlan[]> {
-  const ids = clusters.map(({ id }) => id);
   const all = central ? [...clusters, central] : clusters;
   const plans = await sideBySide(all, CLUSTERS_AT_ONCE, async (cluster): Promise<ClusterPlan> => {
-    const told = cluster === central ? ids : undefined;
+    const told = cluster === central ? clusters.map(({ id }) => id) : undefined;
     await using _way = keepWay(cluster);
     try {
       const entries = told
@@ -60,17 +56,17 @@ export async function planSteps(
   const { cluster } = inventory;
   // The look goes on beside the rendering; its failure is for those who want it.
   inventory.live().catch(() => {});
-  const keeps = async (name: string) =>
-    await steps.find((step) => step.name === name)?.keeps?.(cluster);
-  const names = steps.map(({ name }) => name);
+  const scope = {
+    steps: steps.map(({ name }) => name),
+    all,
+    keeps: async (name: string) => await steps.find((step) => step.name === name)?.keeps?.(cluster),
+  };
   // Two steps may put the same, each when it has brought something about.
   const resources = new Set(
     steps.flatMap((step) => step.skips?.(cluster) ? [] : step.resources ?? []),
   );
   const parts = await Promise.all([
-    desiredOf(steps, cluster).then((objects) =>
-      plan(inventory, objects, { steps: names, all, keeps })
-    ),
+    desiredOf(steps, cluster).then((objects) => plan(inventory, objects, scope)),
     planResources([...resources], cluster),
   ]);
   return parts.flat();
@@ -85,29 +81,29 @@ export interface PlanStyle {
 }
 
 /**
- * Writes failures to stderr, and plans to stdout: every create, update with its fields, deletion, refusal, and what
- * could not be looked at; the rest is counted. Of more clusters than a few what several have to say stands there once,
- * and those that are as wanted are one line.
+ * Writes failures to stderr, and plans to stdout. Of more clusters than a few what several have to say stands there
+ * once, and those that are as wanted are one line.
  */
 export function printPlans(plans: ClusterPlan[], { matrix, short }: PlanStyle = {}): void {
   const each = matrix || plans.length <= FEW;
   for (const { cluster, error } of plans) {
     if (error) new Report(`${cluster.id} | `).error(error, cluster);
   }
-  const there = plans.filter(({ error }) => !error);
-  const isIdle = ({ entries }: ClusterPlan) =>
-    !each && entries.every(({ action }) => action === "unchanged");
-  const told = there.filter((one) => !isIdle(one));
+  const { idle = [], busy = [] } = Object.groupBy(
+    plans.filter(({ error }) => !error),
+    ({ entries }) =>
+      !each && entries.every(({ action }) => action === "unchanged") ? "idle" : "busy",
+  );
   // The same work has another age on each of them.
   const bodyOf = ({ entries }: ClusterPlan, ids: string[] = []) =>
     bodyOfPlan(entries, ids, { short, aged: each });
-  const alike = Map.groupBy(told, (one) => (each ? headOf(one) : "") + bodyOf(one));
+  const alike = Map.groupBy(busy, (one) => (each ? headOf(one) : "") + bodyOf(one));
   for (const those of alike.values()) {
     const ids = those.map(({ cluster }) => cluster.id);
     print(those.map(headOf).join("") + bodyOf(those[0]!, ids));
   }
-  const idle = there.filter(isIdle).map(({ cluster }) => cluster.id);
-  if (idle.length > 0) print(`nothing to do on ${idle.length}: ${idle.join(", ")}`);
+  const ids = idle.map(({ cluster }) => cluster.id);
+  if (ids.length > 0) print(`nothing to do on ${ids.length}: ${ids.join(", ")}`);
 }
 
 function headOf({ cluster, told }: ClusterPlan): string {
@@ -115,11 +111,16 @@ function headOf({ cluster, told }: ClusterPlan): string {
   return `${cluster.id}  ${text(cluster, "CLUSTER_NAME")}${part}\n`;
 }
 
-const COLOURS: Partial<Record<Planned["action"], Parameters<typeof paint>[0]>> = {
-  create: "green",
-  update: "yellow",
-  delete: "red",
-  refused: "red",
+/** In what colour each is told, and how they are counted in the end: the first four always. */
+const ACTIONS: Record<Planned["action"], [colour: Parameters<typeof paint>[0], counted: string]> = {
+  create: ["green", "to create"],
+  update: ["yellow", "to update"],
+  delete: ["red", "no longer wanted"],
+  unchanged: ["dim", "unchanged"],
+  unseen: ["dim", "not looked at"],
+  kept: ["dim", "no longer wanted and kept"],
+  refused: ["red", "refused by the API server"],
+  foreign: ["dim", "with fields of others, which stay"],
 };
 
 /** The plan of the clusters that have this one. */
@@ -127,30 +128,24 @@ function bodyOfPlan(entries: Planned[], ids: string[], { short = false, aged = f
   const of = (wanted: Planned["action"]) => entries.filter(({ action }) => action === wanted);
   const line = (action: Planned["action"], ids: string, fields: string[], age = "") => [
     // No deploy deletes by itself.
-    `  ${paint(COLOURS[action] ?? "dim")(action === "delete" ? "unwanted" : action.padEnd(8))} ` +
-    `${ids}${age}`,
+    `  ${
+      paint(ACTIONS[action][0])(action === "delete" ? "unwanted" : action.padEnd(8))
+    } ${ids}${age}`,
     ...short ? [] : fields.map(indented),
   ];
-  const kept = of("kept"), unseen = of("unseen");
-  const lines = [...pending(entries), ...kept].flatMap(({ id, action, fields, last }) =>
+  const lines = [...pending(entries), ...of("kept")].flatMap(({ id, action, fields, last }) =>
     line(action, id, fields, aged && last ? ageOf(last) : "")
   );
-  for (const [reason, ones] of Map.groupBy(unseen, ({ fields }) => fields.join())) {
+  for (const [reason, ones] of Map.groupBy(of("unseen"), ({ fields }) => fields.join())) {
     lines.push(...line("unseen", ones.map(({ id }) => id).join(", "), [reason]));
   }
-  const unwanted = of("delete").length;
-  const refused = of("refused").length, foreign = of("foreign").length;
-  const told = [
-    `${of("create").length} to create`,
-    `${of("update").length} to update`,
-    `${unwanted} no longer wanted${unwanted > 0 ? ` (only ${pruneCommand(...ids)} deletes)` : ""}`,
-    `${of("unchanged").length} unchanged`,
-    ...(unseen.length > 0 ? [`${unseen.length} not looked at`] : []),
-    ...(kept.length > 0 ? [`${kept.length} no longer wanted and kept`] : []),
-    ...(refused > 0 ? [`${refused} refused by the API server`] : []),
-    ...(foreign > 0 ? [`${foreign} with fields of others, which stay`] : []),
-  ];
-  return [...lines, `  ${told.join(", ")}\n`].join("\n");
+  const counts = Object.entries(ACTIONS).flatMap(([action, [, words]], index) => {
+    const { length } = entries.filter((entry) => entry.action === action);
+    if (length === 0 && index > 3) return [];
+    const way = action === "delete" && length > 0 ? ` (only ${pruneCommand(...ids)} deletes)` : "";
+    return [`${length} ${words}${way}`];
+  });
+  return [...lines, `  ${counts.join(", ")}\n`].join("\n");
 }
 
 /** Who wrote last, and how long ago by the clock of this machine. */
@@ -163,6 +158,11 @@ function indented(text: string): string {
   return text.split("\n").map((line) => `             ${line}`).join("\n");
 }
 
+/** What a deploy would do something about, as far as it could be looked at. */
+export function pending(entries: Planned[]): Planned[] {
+  return entries.filter(({ action }) => !["unchanged", "kept", "unseen"].includes(action));
+}
+
 /** Exit code of plans: of the worst failure, 6 when the API server refuses an object, else 0. */
 export function planCode(plans: ClusterPlan[]): number {
   const isRefused = plans.some(({ entries }) => entries.some(({ action }) => action === "refused"));
@@ -170,14 +170,8 @@ export function planCode(plans: ClusterPlan[]): number {
   return Math.max(refusal, worstCode(plans.map(({ error }) => error)));
 }
 
-/** What a deploy would do something about, as far as it could be looked at. */
-export function pending(entries: Planned[]): Planned[] {
-  return entries.filter(({ action }) => !["unchanged", "kept", "unseen"].includes(action));
-}
-
 /** Exit code that tells a fleet as wanted (0) from one that is not (12), and both from a failure. */
 export function driftCode(plans: ClusterPlan[]): number {
-  const failure = planCode(plans);
-  if (failure !== ExitCode.done) return failure;
-  return plans.some(({ entries }) => pending(entries).length > 0) ? ExitCode.drift : ExitCode.done;
+  const isDrifted = plans.some(({ entries }) => pending(entries).length > 0);
+  return planCode(plans) || (isDrifted ? ExitCode.drift : ExitCode.done);
 }

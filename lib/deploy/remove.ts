@@ -16,34 +16,25 @@ import { missingBundles } from "../render/bundle.ts";
 import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
 import { counted, shortList } from "../core/short_list.ts";
 
-export interface RemoveOptions {
-  /** false: only says what would be deleted. */
-  really?: boolean;
-  /** Deletes though another run holds the cluster's lock. */
-  stealLock?: boolean;
-}
-
-/** Removes the steps from all clusters side by side; one that fails does not stop the others. */
+/** Removes the steps from all clusters side by side (or only says what would go); one that fails stops no other. */
 export async function removeFleet(
   steps: Step[],
   clusters: Cluster[],
-  options: RemoveOptions = {},
+  { really = false, stealLock }: { really?: boolean; stealLock?: boolean } = {},
 ): Promise<ClusterResult[]> {
+  const own = steps.filter(({ afterFleet }) => !afterFleet).toReversed();
   return await sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
     const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
     const result: ClusterResult = { cluster, steps: [] };
-    const own = steps.filter(({ afterFleet }) => !afterFleet).toReversed();
     let isTouched = false;
     try {
       const connection = await connect(cluster);
-      await using held = options.really
-        ? await lock(cluster, connection.lease, { steal: options.stealLock, say: report.warn })
+      await using held = really
+        ? await lock(cluster, connection.lease, { steal: stealLock, say: report.warn })
         : undefined;
       const inventory = new Inventory(held?.hasWaited ? await connect(cluster) : connection);
-      isTouched = options.really === true;
-      for (const step of own) {
-        result.steps.push(await removeStep(step, inventory, report, options));
-      }
+      isTouched = really;
+      for (const step of own) result.steps.push(await removeStep(step, inventory, report, really));
     } catch (error) {
       // After Ctrl-C it is as it was, and that is no failure of it.
       if (isTouched || !isCutOff(error)) {
@@ -60,39 +51,51 @@ async function removeStep(
   step: Step,
   inventory: Inventory,
   report: Report,
-  { really = false }: RemoveOptions,
+  really: boolean,
 ): Promise<StepResult> {
   const started = performance.now();
-  const { cluster } = inventory;
   const result = begun(step.name);
-  report.heading(`remove ${step.name}  ${text(cluster, "CLUSTER_NAME")}`);
+  report.heading(`remove ${step.name}  ${text(inventory.cluster, "CLUSTER_NAME")}`);
   const found = await unwanted(inventory, [step.name], new Set());
-  const [kept, doomed] = [found.filter(isKept), found.filter((object) => !isKept(object))];
-  const reason = doomed.length > 0 ? await step.keeps?.(cluster) : undefined;
-  if (reason) report.warn(`${counted(doomed.length, "object")} stay: ${reason}`);
+  const kept = found.filter(isKept), doomed = await deletable(found, [step], inventory, report);
   if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
-  if (!reason && really) {
+  if (really) {
     const changes = await prune(inventory, doomed, report.waiting);
     report.changes(changes);
     result.changed = changes.length;
-  } else if (!reason) {
-    for (const line of byKind(doomed)) report.say(`  deletes  ${line}`);
+  } else {
+    for (const [kind, ones] of Map.groupBy(doomed, ({ kind }) => kind)) {
+      const names = ones.map((object) => idOf(object).slice(kind.length + 1));
+      report.say(`  deletes  ${ones.length} ${kind}  ${names.join(", ")}`);
+    }
   }
   result.objects = found.length;
   result.seconds = (performance.now() - started) / 1000;
   return result;
 }
 
-/** One line per kind: `3 Service  monitoring/grafana, monitoring/prometheus, ...`. */
-function byKind(objects: Manifest[]): string[] {
-  return [...Map.groupBy(objects, ({ kind }) => kind)].map(([kind, ones]) => {
-    const names = ones.map((object) => idOf(object).slice(kind.length + 1));
-    return `${ones.length} ${kind}  ${names.join(", ")}`;
+/** Those that may go of what the steps have left; `report` tells of a step that says why its own stay. */
+async function deletable(
+  found: Manifest[],
+  steps: Step[],
+  inventory: Inventory,
+  report: Report,
+): Promise<Manifest[]> {
+  const ofSteps = Map.groupBy(
+    found.filter((object) => !isKept(object)),
+    (object) => inventory.stepOf(object),
+  );
+  const parts = [...ofSteps].map(async ([name, objects]) => {
+    const reason = await steps.find((step) => step.name === name)?.keeps?.(inventory.cluster);
+    if (!reason) return objects;
+    report.warn(`${counted(objects.length, "object")} of ${name} stay: ${reason}`);
+    return [];
   });
+  return (await Promise.all(parts)).flat();
 }
 
 export interface TidyOptions {
-  /** true: the steps are all that there are, so what carries the name of another is surplus. */
+  /** The steps are all that there are, so what carries the name of another is surplus. */
   all?: boolean;
   /** Delete what is surplus, and not only name it. */
   prune?: boolean;
@@ -104,10 +107,8 @@ export interface TidyOptions {
 const MANY = 10;
 
 /**
- * Deletes what the steps of a deploy that went well (`results`) no longer want, or warns of it
- * without `prune`. Volumes, claims, namespaces and definitions always stay, and so does everything of
- * a step that says why (`keeps`). Gives a row for the closing table when something was deleted or the
- * look failed.
+ * Warns of what the steps of a deploy that went well (`results`) no longer want, or deletes it as a {@link removeFleet}
+ * would. Gives a row for the closing table when something was deleted or the look failed.
  */
 export async function nameSurplus(
   steps: Step[],
@@ -119,22 +120,30 @@ export async function nameSurplus(
   // A bundle that could not be had is wanted all the same.
   if (missingBundles().length > 0) return [];
   const started = performance.now();
-  const row = begun("prune");
+  const row = begun("prune"), { cluster } = inventory;
   try {
-    const surplus = await deletable(steps, results, inventory, report, all);
+    const done = steps.filter(({ name }) =>
+      results.some(({ step, state }) => step === name && (state === "ok" || state === "skipped"))
+    );
+    // After a step that failed it is not known what it wants.
+    const isAll = all && done.length === steps.length;
+    const names = done.map(({ name }) => name);
+    const wanted = new Set(results.flatMap(({ wanted }) => wanted));
+    const found = await unwanted(inventory, names, wanted, { all: isAll });
+    const surplus = await deletable(found, done, inventory, report);
     if (surplus.length === 0) return [];
     if (!deletes && !pruneMost) {
-      const names = shortList(surplus.map(idOf)), way = pruneCommand(inventory.cluster.id);
-      report.warn(`no step wants any more: ${names}; delete with: ${way}`);
+      const ids = shortList(surplus.map(idOf)), way = pruneCommand(cluster.id);
+      report.warn(`no step wants any more: ${ids}; delete with: ${way}`);
       return [];
     }
     report.heading("prune  what no step wants any more");
-    if (!pruneMost) refuseMost(surplus, results, inventory.cluster);
+    if (!pruneMost) refuseMost(surplus, wanted.size, cluster);
     const changes = await prune(inventory, surplus, report.waiting);
     report.changes(changes);
     row.changed = row.objects = changes.length;
   } catch (error) {
-    report.error(error, inventory.cluster);
+    report.error(error, cluster);
     row.state = "failed";
     row.error = error;
   }
@@ -143,44 +152,11 @@ export async function nameSurplus(
 }
 
 /** Refuses (exit 4) to delete more than stays: settings or files are rather lost than meant so. */
-function refuseMost(surplus: Manifest[], results: StepResult[], { id }: Cluster): void {
-  const stays = results.reduce((sum, { wanted }) => sum + wanted.length, 0);
+function refuseMost(surplus: Manifest[], stays: number, { id }: Cluster): void {
   if (surplus.length < MANY || surplus.length <= stays) return;
   throw new DeployError(`Refused: to delete ${surplus.length} objects on ${id} and keep ${stays}`, {
     exitCode: ExitCode.refused,
     where: surplus.slice(0, 5).map(idOf).concat(`and ${surplus.length - 5} more`),
     fix: "make plan names them all; if they are to go: ARGS=--prune-most",
   });
-}
-
-/** What may be deleted; what may not is said. */
-async function deletable(
-  steps: Step[],
-  results: StepResult[],
-  inventory: Inventory,
-  report: Report,
-  all: boolean,
-): Promise<Manifest[]> {
-  const done = steps.filter(({ name }) =>
-    results.some(({ step, state }) => step === name && isDone(state))
-  );
-  const wanted = new Set(results.flatMap(({ wanted }) => wanted));
-  // After a step that failed it is not known what it wants.
-  const isAll = all && done.length === steps.length;
-  const names = done.map(({ name }) => name);
-  const surplus = await unwanted(inventory, names, wanted, { all: isAll });
-  const found = surplus.filter((object) => !isKept(object));
-  const parts = [...Map.groupBy(found, (object) => inventory.stepOf(object))].map(
-    async ([name, objects]) => {
-      const reason = await done.find((step) => step.name === name)?.keeps?.(inventory.cluster);
-      if (!reason) return objects;
-      report.warn(`${counted(objects.length, "object")} of ${name} stay: ${reason}`);
-      return [];
-    },
-  );
-  return (await Promise.all(parts)).flat();
-}
-
-function isDone(state: StepResult["state"]): boolean {
-  return state === "ok" || state === "skipped";
 }
