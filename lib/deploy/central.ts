@@ -1,5 +1,5 @@
-// The central cluster catches up with edges that are deployed without it. That it cannot be reached,
-// or is not there yet, is no failure of theirs: a warning names the command that makes up for it. Ctrl-C ends the run.
+// The central cluster catches up with edges that are deployed without it. That it cannot be reached, or is not there
+// yet, is no failure of theirs: a warning names the command that makes up for it. Ctrl-C ends the run.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
 import { lock } from "../kube/lock.ts";
@@ -28,10 +28,7 @@ function newsOf(steps: Step[], edgesWith: (step: Step) => string[], central: Clu
   });
 }
 
-/**
- * Runs on central what the steps want it to know of the edges (ids) that had them, as every deploy does: when it
- * is the right cluster, under its lock, and where the plan that was approved says the same.
- */
+/** Deploys to central what the steps want it to know of the edges (ids) that had them. */
 export async function tellCentral(
   steps: Step[],
   edgesWith: (step: Step) => string[],
@@ -86,25 +83,21 @@ export async function planCentral(
   return (await Promise.all(plans)).flat();
 }
 
-/** What is known of central. @throws {DeployError} where it cannot be told. */
+/** @throws {DeployError} where central cannot be told. */
 async function reachCentral(part: Step, central: Cluster, powers?: Powers) {
-  const connection = await connect(central);
+  const connection = await connect(central), { marker, lease } = connection;
   const inventory = new Inventory(connection, powers);
-  const isThere = async () => {
-    const deltas = await inventory.deltas(await desired(part, central));
-    return [...deltas.values()].some(({ state }) => state !== "missing");
-  };
   // A marker to write means that no deploy has been there.
-  if (!connection.marker && await isThere()) return { lease: connection.lease, inventory };
+  const deltas = marker ? undefined : await inventory.deltas(await desired(part, central));
+  if (deltas?.values().some(({ state }) => state !== "missing")) return { lease, inventory };
   throw new DeployError("it was never deployed", { exitCode: ExitCode.prerequisite });
 }
 
 /** Warns that central could not be told, and why; a bug is thrown on. */
 function tellMissed({ part, edges }: News, central: Cluster, error: unknown): void {
   if (!(error instanceof DeployError)) throw error;
-  const make = `make ${part.name} CLUSTER=${central.id}`;
   new Report(`${central.id} | `).warn(
     `${text(central, "CLUSTER_NAME")} does not know of ${edges.join(", ")} yet ` +
-      `(${error.message}): ${make}`,
+      `(${error.message}): make ${part.name} CLUSTER=${central.id}`,
   );
 }

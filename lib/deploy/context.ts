@@ -10,24 +10,20 @@ import type { Resources } from "../core/resource.ts";
 import type { Report } from "../io/report.ts";
 import { putResources } from "./resources.ts";
 
-/** What a step's runbook may use. */
+/** What a step's runbook may use; what it changes is reported and counted. */
 export interface StepContext {
   cluster: Cluster;
-  /** What is known of ours on it. */
   inventory: Inventory;
   /** Bundles and own objects, signed as this step's. */
   objects: Manifest[];
   report: Report;
   /** A titled, timed phase. */
   phase<T>(title: string, work: () => Promise<T>): Promise<T>;
-  /**
-   * A phase that needs running pods: on simulated nodes it is listed as not shown here, and so it is
-   * where STAND_INS names the `program` it needs.
-   */
+  /** A phase that needs running pods: not shown on simulated nodes, nor where STAND_INS names the `program` it needs. */
   live(title: string, work: () => Promise<void>, program?: string): Promise<void>;
   /** The same beside the steps that follow: when it fails none of them is begun any more. The lock outlives it. */
   beside(title: string, work: () => Promise<void>): Promise<void>;
-  /** A phase that puts what of the step's resources is not as wanted; reports and counts it. */
+  /** A phase that puts what of the step's resources is not as wanted. */
   put(resources: Resources): Promise<void>;
   /** Whether the run has nothing to change or to wait for here, as far as is known by now, and is going to verify it. */
   isIdle(): boolean;
@@ -35,11 +31,11 @@ export interface StepContext {
   notShown(title: string): void;
   /** Keeps what its checks have found for who reads the results. */
   found(checks: CheckVerdict[]): void;
-  /** Grows volumes where the objects want it, applies them, reports and counts what changed. */
+  /** Grows volumes where the objects want it, and applies them. */
   apply(objects: Manifest[]): Promise<void>;
   /** Waits until the objects are ready; `minutes` at most (10). */
   ready(objects: Manifest[], minutes?: number): Promise<void>;
-  /** Reports and counts a change that is none of an object or a resource. */
+  /** A change that is none of an object or a resource. */
   changed(what: string): void;
 }
 
@@ -59,20 +55,15 @@ export interface StepResult {
   error?: unknown;
 }
 
-/** What the context of a step is made of. */
-interface Parts extends Pick<StepContext, "inventory" | "objects" | "report"> {
-  result: StepResult;
-  /** Every object is as wanted, and ready, and verification follows. */
-  isSettled?: boolean;
-  /** Gets what goes on when the step is done. */
-  besides: Promise<void>[];
-  /** Told of a failure of that. */
-  failed: (error: unknown) => void;
-}
-
-/** The context of one step on a cluster. */
-export function contextOf(parts: Parts): StepContext {
-  const { inventory, objects, report, result, besides, failed } = parts;
+/** The context of a step, which counts in its `result`; `goesOn` gets what outlives it. `isSettled`: all is as wanted and ready, and verified next. */
+export function contextOf(
+  inventory: Inventory,
+  objects: Manifest[],
+  report: Report,
+  result: StepResult,
+  goesOn: (work: Promise<void>) => void,
+  isSettled = false,
+): StepContext {
   const { cluster } = inventory;
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
@@ -92,23 +83,21 @@ export function contextOf(parts: Parts): StepContext {
     notShown(title);
     report.notShown(title, reason);
   }
-  const context: StepContext = {
+  return {
     cluster,
     inventory,
     objects,
     report,
     phase,
-    isIdle: () => (parts.isSettled ?? false) && result.changed === 0,
+    isIdle: () => isSettled && result.changed === 0,
+    changed,
     notShown,
-    found: (checks) => void (result.checks = checks),
     live,
-    beside(title, work) {
-      besides.push(live(title, work).catch(failed));
-      return Promise.resolve();
-    },
+    found: (checks) => void (result.checks = checks),
+    beside: (title, work) => Promise.resolve(goesOn(live(title, work))),
     async put(resources) {
       if (resources.of(cluster).length === 0) return;
-      const work = () => putResources(resources, context);
+      const work = () => putResources(resources, cluster, { warn: report.warn, changed });
       await (resources.live ? live : phase)(resources.title, work, resources.program);
     },
     async apply(objects) {
@@ -122,7 +111,5 @@ export function contextOf(parts: Parts): StepContext {
     async ready(objects, minutes = 10) {
       await waitReady(inventory, objects, { seconds: minutes * 60, say: report.waiting });
     },
-    changed,
   };
-  return context;
 }

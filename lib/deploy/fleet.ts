@@ -13,7 +13,7 @@ import type { Manifest } from "../core/object.ts";
 import { signalCode } from "../io/interrupt.ts";
 import { openLiveView, Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
-import { type ClusterResult, hasFailed } from "./results.ts";
+import { type ClusterResult, hasFailed, hasHad } from "./results.ts";
 import { desired, notRun, runStep, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
 
@@ -30,6 +30,21 @@ export interface DeployOptions extends TidyOptions, Pick<Powers, "take" | "repla
   central?: Cluster;
 }
 
+/** One cluster of a deploy. */
+interface Run {
+  cluster: Cluster;
+  report: Report;
+  result: ClusterResult;
+  /** Something may have been written there. */
+  isWritten?: boolean;
+  /** There once it was reached. */
+  inventory?: Inventory;
+  /** What the steps want there, so that a bad manifest of the last is known before the first. */
+  wanted?: Map<Step, Manifest[]>;
+  /** Every object was as wanted, and ready, when the run began, and verification follows. */
+  isSettled?: boolean;
+}
+
 /**
  * Runs the steps on all clusters side by side; a cluster that fails does not stop the others. Steps
  * that look at the whole fleet run when every cluster has had the rest, and central knows of it.
@@ -41,26 +56,26 @@ export async function deployFleet(
 ): Promise<ClusterResult[]> {
   const own = steps.filter(({ afterFleet }) => !afterFleet);
   const last = steps.filter(({ afterFleet }) => afterFleet);
+  const { maxFailures = Infinity, central } = options;
   using _view = openLiveView();
   const runs = clusters.map((cluster): Run => ({
     cluster,
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
     result: { cluster, steps: [] },
   }));
-  const { maxFailures = Infinity } = options;
-  const stopped = () => runs.filter(({ result }) => hasFailed(result)).length >= maxFailures;
+  const results = runs.map(({ result }) => result);
+  const stopped = () => results.filter(hasFailed).length >= maxFailures;
   for (const { report } of runs) report.now("not begun", true);
   // One that waits holds no lock.
   await sideBySide(runs, CLUSTERS_AT_ONCE, async (run) => {
     const { cluster, report, result } = run;
     await using held = new AsyncDisposableStack();
     held.use(keepWay(cluster));
-    let wanted: Wanted | undefined;
     try {
-      if (!stopped() && signalCode() === 0) wanted = await begin(own, run, held, options);
-      const all = [...wanted?.values() ?? []].flat();
+      if (!stopped() && signalCode() === 0) await begin(own, run, held, options);
+      const all = [...run.wanted?.values() ?? []].flat();
       // Of what is not well somebody wants to know why.
-      run.isSettled = wanted && last.length > 0 &&
+      run.isSettled = run.wanted && last.length > 0 &&
         (await staleAmong(run.inventory!, all)).length === 0 &&
         await areReady(run.inventory!, all);
     } catch (error) {
@@ -70,31 +85,20 @@ export async function deployFleet(
         result.error = error;
       }
     }
-    await runSteps(own, run, stopped, wanted);
-    if (!wanted) return;
-    const inventory = run.inventory!;
-    result.steps.push(...await nameSurplus(own, result.steps, inventory, report, options));
+    await runSteps(own, run, stopped);
+    if (!run.inventory) return;
+    result.steps.push(...await nameSurplus(own, result.steps, run.inventory, report, options));
     // Megabytes, and of many clusters too old by the time that the last of them is done.
-    if (runs.length > CLUSTERS_AT_ONCE) inventory.refresh();
+    if (runs.length > CLUSTERS_AT_ONCE) run.inventory.refresh();
   });
-  const results = runs.map(({ result }) => result);
-  const { central } = options;
+  const withStep = ({ name }: Step) =>
+    results.filter(({ steps }) => hasHad(steps, name)).map(({ cluster }) => cluster.id);
   const told = central && !clusters.includes(central)
-    ? await tellCentral(own, (step) => edgesWith(step, results), central, options)
+    ? await tellCentral(own, withStep, central, options)
     : [];
   await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, stopped));
   return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
 }
-
-/** Ids of the clusters on which the step ended well. */
-function edgesWith({ name }: Step, results: ClusterResult[]): string[] {
-  return results.filter(({ steps }) =>
-    steps.some(({ step, state }) => step === name && state === "ok")
-  ).map(({ cluster }) => cluster.id);
-}
-
-/** What the steps want on a cluster, so that a bad manifest of the last is known before the first. */
-type Wanted = Map<Step, Manifest[]>;
 
 /** Makes sure that it is the right cluster, marks a new one, and locks it (`held`) where steps write to it. */
 async function begin(
@@ -102,11 +106,10 @@ async function begin(
   run: Run,
   held: AsyncDisposableStack,
   options: DeployOptions,
-): Promise<Wanted> {
+): Promise<void> {
   const { cluster, report } = run, powers = { ...options, say: report.note };
   let connection = await connect(cluster, options);
   let inventory = new Inventory(connection, powers);
-  let wanted: Wanted = new Map();
   if (steps.length > 0) {
     // The look and the rendering go on beside the lock; their failures are for those who want them.
     inventory.live().catch(() => {});
@@ -121,26 +124,13 @@ async function begin(
       connection = await connect(cluster, options);
       inventory = new Inventory(connection, powers);
     }
-    wanted = new Map(await rendering);
+    run.wanted = new Map(await rendering);
     await options.approve?.(inventory);
     run.isWritten = true;
     if (connection.marker) await apply(inventory, [connection.marker]);
-    await keep(inventory, [...wanted.values()].flat());
+    await keep(inventory, [...run.wanted.values()].flat());
   }
   run.inventory = inventory;
-  return wanted;
-}
-
-/** One cluster of a deploy; its inventory is there once it was reached. */
-interface Run {
-  cluster: Cluster;
-  report: Report;
-  result: ClusterResult;
-  /** Something may have been written there. */
-  isWritten?: boolean;
-  inventory?: Inventory;
-  /** Every object was as wanted, and ready, when the run began, and verification follows. */
-  isSettled?: boolean;
 }
 
 /**
@@ -149,24 +139,21 @@ interface Run {
  */
 async function runSteps(
   steps: Step[],
-  { report, result, inventory, isSettled }: Run,
+  { report, result, inventory, wanted, isSettled }: Run,
   stopped: () => boolean,
-  wanted?: Wanted,
 ): Promise<void> {
   const { steps: done } = result;
   const besides: Promise<void>[] = [];
+  const isStopped = () => done.some(({ state }) => state === "not run");
   for (const step of steps) {
-    const isOver = stopped() || hasFailed(result) || done.some(({ state }) => state === "not run");
-    if (isOver || !inventory) {
+    if (!inventory || stopped() || hasFailed(result) || isStopped()) {
       done.push(notRun(step));
       continue;
     }
-    const ran = (need: string) => done.some(({ step, state }) => step === need && state === "ok");
-    const alone = !step.needs.every(ran);
+    const alone = step.needs?.some((need) => !hasHad(done, need));
     const objects = wanted?.get(step);
     done.push(await runStep(step, inventory, report, { alone, besides, objects, isSettled }));
   }
   await Promise.all(besides);
-  const isStopped = done.some(({ state }) => state === "not run");
-  report.now(hasFailed(result) ? "failed" : isStopped ? "stopped" : "done", true);
+  report.now(hasFailed(result) ? "failed" : isStopped() ? "stopped" : "done", true);
 }

@@ -1,4 +1,5 @@
 // What steps want beside Kubernetes objects, looked at for plans and put by deploys, both on the word of one look.
+import { setTimeout as sleep } from "node:timers/promises";
 import { hiddenBy } from "../core/check.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError } from "../core/error.ts";
@@ -44,7 +45,7 @@ function notLookedAt(reason: string): Look {
   return { state: "not looked at", fields: [reason] };
 }
 
-/** What is not looked at for this error; one that is a bug is thrown on. */
+/** What an error comes to that is no bug. */
 function unseen(error: unknown): Look {
   if (!(error instanceof DeployError)) throw error;
   return notLookedAt([error.message, ...error.where].join("; "));
@@ -52,26 +53,20 @@ function unseen(error: unknown): Look {
 
 /** What the work comes to; `late` where it takes too long. */
 async function inTime<T>(work: Promise<T>, late: T): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const end = new Promise<T>((resolve) => {
-    timer = setTimeout(() => resolve(late), LONGEST_LOOK * 1000);
-  });
-  return await Promise.race([work, end]).finally(() => clearTimeout(timer));
+  const over = new AbortController();
+  const end = sleep(LONGEST_LOOK * 1000, late, { signal: over.signal });
+  return await Promise.race([work, end]).finally(() => over.abort());
 }
 
 /**
- * Looks at one resource after the other, and puts what is not as wanted. `changed` is told of each that was put,
- * the report of what is left as it is. @throws {DeployError} where one cannot be looked at, or put.
+ * Looks at one resource after the other, and puts what is not as wanted; what is left as it is goes to `warn`.
+ * @throws {DeployError} where one cannot be looked at, or put.
  */
 export async function putResources(
   resources: Resources,
-  { cluster, report, changed }: {
-    cluster: Cluster;
-    report: { warn(text: string): void };
-    changed(what: string): void;
-  },
+  cluster: Cluster,
+  { warn, changed }: Record<"warn" | "changed", (text: string) => void>,
 ): Promise<void> {
-  const { warn } = report;
   await using opened = await resources.open?.(cluster);
   const way = opened ?? cluster;
   const left = new Map<string, string[]>();

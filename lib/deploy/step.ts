@@ -23,23 +23,20 @@ export interface S3KeyHolder {
   read: (values: Record<string, string>) => { accessKey?: string; secretKey?: string };
 }
 
-/** What lets in whoever reaches it, as people need it, and the setting that closes it. */
+/** What lets in whoever reaches it, as people need it and in the same words everywhere, and the setting that closes it. */
 export interface OpenDoor {
   what: string;
   closedBy: string;
 }
 
-export interface StepDefinition {
+export interface Step {
   /** `30-thanos`; also the label of everything the step owns. */
   name: string;
   /** Steps that must have run before: checked by the Services they leave. */
   needs?: string[];
-  /** true for a step that looks at other clusters: it runs when all of them have had the rest. */
+  /** It looks at other clusters: it runs when all of them have had the rest. */
   afterFleet?: boolean;
-  /**
-   * What central has to know once these edges (ids) had the step and central itself did not: a step of
-   * the same name, which applies a part of central's objects.
-   */
+  /** The part of it that tells central of these edges (ids), which had the step when central itself did not. */
   centralPart?: (edges: string[]) => Step;
   /** Why the step has nothing to do on this cluster, as a sentence; undefined when it has. */
   skips?: (cluster: Cluster) => string | undefined;
@@ -49,25 +46,19 @@ export interface StepDefinition {
   bundles?: (cluster: Cluster) => Promise<Manifest[]>;
   /** Our own desired objects; pure, so that plan and golden files use the same. */
   objects: (cluster: Cluster) => Promise<Manifest[]>;
-  /** Doors without a lock that its programs have with the cluster's settings; the same words on every cluster. */
   opens?: (cluster: Cluster) => OpenDoor[];
   /** What it wants beside objects, as the runbook puts it; plans look at it. */
   resources?: Resources[];
   /** What preflight and 50-verify look at, in the order in which the data goes. */
   checks?: Check[];
-  /** Of a step whose programs have a bucket. */
   s3Key?: S3KeyHolder;
   /** The runbook: phases in order. */
   run: (context: StepContext) => Promise<void>;
 }
 
-export interface Step extends StepDefinition {
-  needs: string[];
-}
-
 /** Declares a step. */
-export function step(definition: StepDefinition): Step {
-  return { needs: [], ...definition };
+export function step(definition: Step): Step {
+  return definition;
 }
 
 /** Everything a step wants on a cluster, signed; nothing when it skips the cluster. */
@@ -99,8 +90,8 @@ export function begun(step: string): StepResult {
 }
 
 /**
- * Runs a step on a cluster; a failure is a result, so that other clusters go on. `objects` are what it wants
- * there, when that is known already.
+ * Runs a step on a cluster; a failure is a result, so that other clusters go on. `alone`: those that it needs are not of
+ * this run. `objects` are what it wants there, when that is known; `besides` gets what goes on when the step is done.
  */
 export async function runStep(
   step: Step,
@@ -110,9 +101,8 @@ export async function runStep(
     alone?: boolean;
     /** Every object of the run is as wanted, and ready, and verification follows. */
     isSettled?: boolean;
-    /** Gets what goes on when the step is done; a failure of it is one of the result. */
-    besides?: Promise<void>[];
     objects?: Manifest[];
+    besides?: Promise<void>[];
   } = {},
 ): Promise<StepResult> {
   const started = performance.now();
@@ -133,21 +123,19 @@ export async function runStep(
       return { ...result, state: "skipped" };
     }
     const objects = known ?? await desired(step, cluster);
-    if (alone) await checkNeeds(step, objects, inventory);
+    if (alone) await refuseTooEarly(step, objects, inventory);
     result.objects = objects.length;
     result.wanted = objects.map(idOf);
-    const parts = { inventory, objects, report, result, isSettled, besides, failed };
-    await step.run(contextOf(parts));
+    const beside = (work: Promise<void>) => void besides.push(work.catch(failed));
+    await step.run(contextOf(inventory, objects, report, result, beside, isSettled));
   } catch (error) {
     failed(error);
   }
   result.seconds = (performance.now() - started) / 1000;
   report.now(`${step.name}  ${result.state}`);
-  const { changed, objects, seconds, state } = result;
-  const end = `${counted(changed, "change")}, ${counted(objects, "object")}, ${
-    seconds.toFixed(1)
-  }s`;
-  report.say(`  ${state === "ok" ? "done" : "FAILED"}: ${end}`);
+  const counts = [counted(result.changed, "change"), counted(result.objects, "object")].join(", ");
+  const verdict = result.state === "ok" ? "done" : "FAILED";
+  report.say(`  ${verdict}: ${counts}, ${result.seconds.toFixed(1)}s`);
   return result;
 }
 
@@ -155,20 +143,24 @@ export async function runStep(
  * Refuses (exit 3) a step before those that it needs, and where they have run as an older revision has them, which had
  * no such PriorityClass: pods of ours would go, and the API server would refuse the new ones.
  */
-async function checkNeeds(step: Step, objects: Manifest[], inventory: Inventory): Promise<void> {
+async function refuseTooEarly(
+  { name, needs = [] }: Step,
+  objects: Manifest[],
+  inventory: Inventory,
+): Promise<void> {
   const { cluster } = inventory;
   const refusal = (need: string, why: string) =>
-    new DeployError(`Cannot run ${step.name} on ${cluster.id}: ${why}`, {
+    new DeployError(`Cannot run ${name} on ${cluster.id}: ${why}`, {
       exitCode: ExitCode.prerequisite,
       fix: `make ${need} CLUSTER=${cluster.id}`,
     });
-  for (const need of step.needs) {
+  for (const need of needs) {
     if (!await hasRun(need, cluster)) throw refusal(need, `${need} has not run there`);
   }
   const live = await inventory.live();
   const missing = objects.map(({ spec }) => spec?.template?.spec?.priorityClassName)
     .find((name) => name && !live.has(`PriorityClass/${name}`));
   if (!missing) return;
-  const need = step.needs.join(" ");
+  const need = needs.join(" ");
   throw refusal(need, `there is no PriorityClass ${missing} yet, which ${need} brings`);
 }

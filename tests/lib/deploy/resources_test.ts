@@ -100,20 +100,19 @@ Deno.test("putResources() puts in order what is not as wanted, and stops at what
   const { resources, log } = things({ "A/a": OTHER, "A/b": WANTED, "A/c": { state: "missing" } });
   const changes: string[] = [], warnings: string[] = [];
   const tell = {
-    cluster,
     changed: (what: string) => void changes.push(what),
-    report: { warn: (text: string) => void warnings.push(text) },
+    warn: (text: string) => void warnings.push(text),
   };
-  await putResources(resources, tell);
+  await putResources(resources, cluster, tell);
   assert.deepEqual(changes, ["A/a configured: size: 1 -> 2", "A/c created"]);
   assert.deepEqual(log, ["open", "put A/a", "put A/c", "close"]);
 
   const broken = things({ "A/a": away, "A/b": OTHER });
-  await assert.rejects(putResources(broken.resources, tell), /Cannot ask/);
+  await assert.rejects(putResources(broken.resources, cluster, tell), /Cannot ask/);
   assert.deepEqual(broken.log, ["open", "close"]);
 
   const left: Look = { state: "not looked at", fields: ["no right"] };
-  await putResources(things({ "A/a": left, "A/b": left }).resources, tell);
+  await putResources(things({ "A/a": left, "A/b": left }).resources, cluster, tell);
   assert.deepEqual(warnings, ["no right (A/a, A/b)"]);
 });
 
