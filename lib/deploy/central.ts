@@ -78,7 +78,7 @@ export async function planCentral(
     });
     if (!reached) return [];
     // Only a part of the step is wanted here: the rest of it is not surplus.
-    return await plan(reached.inventory, await desired(part, central), { steps: [] });
+    return await plan(reached.inventory, await desired(part, central));
   });
   return (await Promise.all(plans)).flat();
 }

@@ -6,38 +6,8 @@ import { growVolumes } from "../apply/volumes.ts";
 import { type CheckVerdict, hiddenBy } from "../core/check.ts";
 import type { Cluster } from "../core/cluster.ts";
 import type { Manifest } from "../core/object.ts";
-import type { Resources } from "../core/resource.ts";
+import { ensure, type Resources } from "../core/resource.ts";
 import type { Report } from "../io/report.ts";
-import { putResources } from "./resources.ts";
-
-/** What a step's runbook may use; what it changes is reported and counted. */
-export interface StepContext {
-  cluster: Cluster;
-  inventory: Inventory;
-  /** Bundles and own objects, signed as this step's. */
-  objects: Manifest[];
-  report: Report;
-  /** A titled, timed phase. */
-  phase<T>(title: string, work: () => Promise<T>): Promise<T>;
-  /** A phase that needs running pods: not shown on simulated nodes, nor where STAND_INS names the `program` it needs. */
-  live(title: string, work: () => Promise<void>, program?: string): Promise<void>;
-  /** The same beside the steps that follow: when it fails none of them is begun any more. The lock outlives it. */
-  beside(title: string, work: () => Promise<void>): Promise<void>;
-  /** A phase that puts what of the step's resources is not as wanted. */
-  put(resources: Resources): Promise<void>;
-  /** Whether the run has nothing to change or to wait for here, as far as is known by now, and is going to verify it. */
-  isIdle(): boolean;
-  /** Counts what cannot be shown on this cluster. */
-  notShown(title: string): void;
-  /** Keeps what its checks have found for who reads the results. */
-  found(checks: CheckVerdict[]): void;
-  /** Grows volumes where the objects want it, and applies them. */
-  apply(objects: Manifest[]): Promise<void>;
-  /** Waits until the objects are ready; `minutes` at most (10). */
-  ready(objects: Manifest[], minutes?: number): Promise<void>;
-  /** A change that is none of an object or a resource. */
-  changed(what: string): void;
-}
 
 /** How a step ended on one cluster. */
 export interface StepResult {
@@ -55,7 +25,13 @@ export interface StepResult {
   error?: unknown;
 }
 
-/** The context of a step, which counts in its `result`; `goesOn` gets what outlives it. `isSettled`: all is as wanted and ready, and verified next. */
+/** What a step's runbook may use. */
+export type StepContext = ReturnType<typeof contextOf>;
+
+/**
+ * The context of a step with these objects, signed as its own: what it changes is reported, and counted in the result.
+ * `goesOn` gets what outlives the step. `isSettled`: all was as wanted, and ready, and verification follows.
+ */
 export function contextOf(
   inventory: Inventory,
   objects: Manifest[],
@@ -63,8 +39,10 @@ export function contextOf(
   result: StepResult,
   goesOn: (work: Promise<void>) => void,
   isSettled = false,
-): StepContext {
+) {
   const { cluster } = inventory;
+
+  /** A titled, timed phase. */
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
     report.now(`${result.step}  ${title}`);
@@ -72,35 +50,49 @@ export function contextOf(
     report.phase(title, (performance.now() - started) / 1000);
     return value;
   }
-  function changed(what: string): void {
-    report.say(`    changed    ${what}`);
-    result.changed += 1;
-  }
-  const notShown = (title: string) => void result.notShown.push(title);
+
+  /** A phase that needs running pods: not shown on simulated nodes, nor where STAND_INS names the `program` it needs. */
   async function live(title: string, work: () => Promise<void>, program?: string): Promise<void> {
     const reason = hiddenBy(cluster, program);
     if (!reason) return await phase(title, work);
     notShown(title);
     report.notShown(title, reason);
   }
+
+  /** Counts what cannot be shown on this cluster. */
+  function notShown(title: string): void {
+    result.notShown.push(title);
+  }
+
+  /** A change that is none of an object or a resource. */
+  function changed(what: string): void {
+    report.say(`    changed    ${what}`);
+    result.changed += 1;
+  }
+
   return {
     cluster,
     inventory,
     objects,
     report,
     phase,
-    isIdle: () => isSettled && result.changed === 0,
-    changed,
-    notShown,
+    /** Whether the run has nothing to change or to wait for here, as far as is known by now, and is going to verify it. */
+    isIdle: (): boolean => isSettled && result.changed === 0,
     live,
-    found: (checks) => void (result.checks = checks),
-    beside: (title, work) => Promise.resolve(goesOn(live(title, work))),
-    async put(resources) {
+    notShown,
+    changed,
+    /** As `live`, beside the steps that follow: when it fails none of them is begun any more. The lock outlives it. */
+    beside(title: string, work: () => Promise<void>): Promise<void> {
+      return Promise.resolve(goesOn(live(title, work)));
+    },
+    /** A phase that puts what of the step's resources is not as wanted. */
+    async put(resources: Resources): Promise<void> {
       if (resources.of(cluster).length === 0) return;
       const work = () => putResources(resources, cluster, { warn: report.warn, changed });
       await (resources.live ? live : phase)(resources.title, work, resources.program);
     },
-    async apply(objects) {
+    /** Grows volumes where the objects want it, and applies them. */
+    async apply(objects: Manifest[]): Promise<void> {
       const stale = await staleAmong(inventory, objects);
       if (stale.length === 0) return;
       for (const growth of await growVolumes(inventory, stale)) changed(growth);
@@ -108,8 +100,35 @@ export function contextOf(
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },
-    async ready(objects, minutes = 10) {
+    /** Waits until the objects are ready; `minutes` at most. */
+    async ready(objects: Manifest[], minutes = 10): Promise<void> {
       await waitReady(inventory, objects, { seconds: minutes * 60, say: report.waiting });
     },
+    /** Keeps what its checks have found for who reads the results. */
+    found(checks: CheckVerdict[]): void {
+      result.checks = checks;
+    },
   };
+}
+
+/**
+ * Looks at one resource after the other, and puts what is not as wanted; what is left as it is goes to `warn`.
+ * @throws {DeployError} where one cannot be looked at, or put.
+ */
+export async function putResources(
+  resources: Resources,
+  cluster: Cluster,
+  { warn, changed }: Record<"warn" | "changed", (text: string) => void>,
+): Promise<void> {
+  await using opened = await resources.open?.(cluster);
+  const way = opened ?? cluster;
+  const left = new Map<string, string[]>();
+  for (const resource of resources.of(cluster)) {
+    const { id } = resource;
+    const { outcome, look: { state, fields = [] } } = await ensure(resource, way, warn);
+    const why = fields.join("; ");
+    if (state === "not looked at") left.set(why, [...left.get(why) ?? [], id]);
+    else if (outcome !== "unchanged") changed(`${id} ${outcome}${why && `: ${why}`}`);
+  }
+  for (const [why, ids] of left) warn(`${why} (${ids.join(", ")})`);
 }

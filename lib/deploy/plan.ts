@@ -18,6 +18,7 @@ import { type ForeignField, lastWriteOf } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
+import type { Step } from "./step.ts";
 
 export interface Planned {
   id: string;
@@ -34,30 +35,22 @@ export interface Planned {
   last?: { by: string; at: string };
 }
 
-/** What a plan is of: the steps whose objects these are, and whether they are `all` that there are. */
-export interface Scope {
-  steps: string[];
-  /** What another step has left is surplus as well. */
-  all?: boolean;
-  /** Why what a step has left may not be deleted yet, as a sentence. */
-  keeps?: (step: string) => Promise<string | undefined>;
-}
-
 /**
- * Compares the desired objects of some steps with the cluster; namespaces and kinds may be new with them. Changes
- * nothing. @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
+ * Compares the desired objects of these steps, `all` that there are or some, with the cluster; changes nothing.
+ * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
  */
 export async function plan(
   inventory: Inventory,
   objects: Manifest[],
-  { steps, all, keeps }: Scope,
+  steps: Pick<Step, "name" | "keeps">[] = [],
+  all = false,
 ): Promise<Planned[]> {
   const { cluster } = inventory;
   const wanted = objects.map(withHash);
   const [{ there: notOurs, unserved }, growth, surplus] = await Promise.all([
     inventory.others(wanted),
     volumeGrowth(cluster, wanted),
-    unwanted(inventory, steps, new Set(objects.map(idOf)), { all }),
+    unwanted(inventory, steps.map(({ name }) => name), new Set(objects.map(idOf)), { all }),
   ]);
   const live = new Map([...await inventory.live(), ...notOurs]);
   const deltas = new Map(
@@ -126,7 +119,8 @@ export async function plan(
     return fields.length === 0 ? unchanged : told("update", fields);
   });
   const gone = surplus.map(async (object): Promise<Planned> => {
-    const reason = isKept(object) ? "remove it by hand" : await keeps?.(inventory.stepOf(object));
+    const step = steps.find(({ name }) => name === inventory.stepOf(object));
+    const reason = isKept(object) ? "remove it by hand" : await step?.keeps?.(cluster);
     const told = { id: idOf(object), mark: stateOf(object), ...lastWriteOf(object) };
     return reason === undefined
       ? { ...told, action: "delete", fields: [] }

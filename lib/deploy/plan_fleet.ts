@@ -1,8 +1,11 @@
 // Plans of many clusters at once, for people, and what they come to.
+import { setTimeout as sleep } from "node:timers/promises";
 import { planCentral } from "./central.ts";
+import { hiddenBy } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import { ExitCode } from "../core/error.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
 import { OWNER } from "../core/object.ts";
+import type { Look, Resources } from "../core/resource.ts";
 import { ageText } from "../core/quantity.ts";
 import { FEW, shortList } from "../core/short_list.ts";
 import { Inventory, type Powers } from "../apply/inventory.ts";
@@ -11,7 +14,6 @@ import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { pruneCommand } from "../apply/prune.ts";
 import { plan, type Planned } from "./plan.ts";
-import { planResources } from "./resources.ts";
 import { paint, print, Report, worstCode } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { desiredOf, type Step } from "./step.ts";
@@ -56,35 +58,72 @@ export async function planSteps(
   const { cluster } = inventory;
   // The look goes on beside the rendering; its failure is for those who want it.
   inventory.live().catch(() => {});
-  const scope = {
-    steps: steps.map(({ name }) => name),
-    all,
-    keeps: async (name: string) => await steps.find((step) => step.name === name)?.keeps?.(cluster),
-  };
   // Two steps may put the same, each when it has brought something about.
   const resources = new Set(
     steps.flatMap((step) => step.skips?.(cluster) ? [] : step.resources ?? []),
   );
   const parts = await Promise.all([
-    desiredOf(steps, cluster).then((objects) => plan(inventory, objects, scope)),
+    desiredOf(steps, cluster).then((objects) => plan(inventory, objects, steps, all)),
     planResources([...resources], cluster),
   ]);
   return parts.flat();
 }
 
-/** How plans are written. */
-export interface PlanStyle {
-  /** Every cluster by itself, be they many. */
-  matrix?: boolean;
-  /** Without the fields, and the reasons. */
-  short?: boolean;
+/** What a deploy would do to these resources, all looked at side by side; changes nothing. */
+export async function planResources(all: Resources[], cluster: Cluster): Promise<Planned[]> {
+  return (await Promise.all(all.map((some) => lookAtAll(some, cluster)))).flat();
+}
+
+async function lookAtAll(resources: Resources, cluster: Cluster): Promise<Planned[]> {
+  const wanted = resources.of(cluster);
+  const seen = new Map<string, Look>();
+  async function look(): Promise<Look> {
+    await using opened = await resources.open?.(cluster, true);
+    const way = opened ?? cluster;
+    await Promise.all(wanted.map(async (resource) => {
+      seen.set(resource.id, await resource.look(way).catch(unseen));
+    }));
+    return notLookedAt("");
+  }
+  const hidden = resources.live ? hiddenBy(cluster, resources.program) : undefined;
+  const rest = hidden ? notLookedAt(hidden) : await inTime(look().catch(unseen));
+  return wanted.map(({ id }): Planned => {
+    const { state, fields = [], mark = "" } = seen.get(id) ?? rest;
+    return { id, action: AFTER_LOOK[state], fields, mark };
+  });
+}
+
+const AFTER_LOOK = {
+  "as wanted": "unchanged",
+  missing: "create",
+  differs: "update",
+  "not looked at": "unseen",
+} as const;
+
+function notLookedAt(reason: string): Look {
+  return { state: "not looked at", fields: [reason] };
+}
+
+function unseen(error: unknown): Look {
+  if (!(error instanceof DeployError)) throw error;
+  return notLookedAt([error.message, ...error.where].join("; "));
+}
+
+async function inTime(look: Promise<Look>): Promise<Look> {
+  const seconds = 10, over = new AbortController();
+  const late = notLookedAt(`no answer within ${seconds} s`);
+  const end = sleep(seconds * 1000, late, { signal: over.signal });
+  return await Promise.race([look, end]).finally(() => over.abort());
 }
 
 /**
- * Writes failures to stderr, and plans to stdout. Of more clusters than a few what several have to say stands there
- * once, and those that are as wanted are one line.
+ * Writes failures to stderr, and plans to stdout, `short` without fields and reasons. Of more clusters than a few
+ * (unless `matrix`) what several have to say stands there once, and those that are as wanted are one line.
  */
-export function printPlans(plans: ClusterPlan[], { matrix, short }: PlanStyle = {}): void {
+export function printPlans(
+  plans: ClusterPlan[],
+  { matrix, short }: { matrix?: boolean; short?: boolean } = {},
+): void {
   const each = matrix || plans.length <= FEW;
   for (const { cluster, error } of plans) {
     if (error) new Report(`${cluster.id} | `).error(error, cluster);
@@ -111,7 +150,7 @@ function headOf({ cluster, told }: ClusterPlan): string {
   return `${cluster.id}  ${text(cluster, "CLUSTER_NAME")}${part}\n`;
 }
 
-/** In what colour each is told, and how they are counted in the end: the first four always. */
+/** In what colour each is told, and how it is counted in the end: the first four always. */
 const ACTIONS: Record<Planned["action"], [colour: Parameters<typeof paint>[0], counted: string]> = {
   create: ["green", "to create"],
   update: ["yellow", "to update"],
@@ -123,16 +162,16 @@ const ACTIONS: Record<Planned["action"], [colour: Parameters<typeof paint>[0], c
   foreign: ["dim", "with fields of others, which stay"],
 };
 
-/** The plan of the clusters that have this one. */
 function bodyOfPlan(entries: Planned[], ids: string[], { short = false, aged = false }): string {
   const of = (wanted: Planned["action"]) => entries.filter(({ action }) => action === wanted);
-  const line = (action: Planned["action"], ids: string, fields: string[], age = "") => [
+  const line = (action: Planned["action"], ids: string, fields: string[], age = "") => {
     // No deploy deletes by itself.
-    `  ${
-      paint(ACTIONS[action][0])(action === "delete" ? "unwanted" : action.padEnd(8))
-    } ${ids}${age}`,
-    ...short ? [] : fields.map(indented),
-  ];
+    const word = action === "delete" ? "unwanted" : action.padEnd(8);
+    return [
+      `  ${paint(ACTIONS[action][0])(word)} ${ids}${age}`,
+      ...short ? [] : fields.map(indented),
+    ];
+  };
   const lines = [...pending(entries), ...of("kept")].flatMap(({ id, action, fields, last }) =>
     line(action, id, fields, aged && last ? ageOf(last) : "")
   );

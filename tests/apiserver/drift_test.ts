@@ -304,7 +304,7 @@ Deno.test("E1, E8: what an unknown program writes beside us is told and stays; w
   assert.equal(error.exitCode, 6);
 
   const taking = () => inventoryOf(cluster, OBJECTS, { take: ["autoscaler"] });
-  const told = await plan(taking(), OBJECTS, { steps: [] });
+  const told = await plan(taking(), OBJECTS);
   const changes = await apply(taking(), OBJECTS);
   assert.deepEqual(
     told.filter(({ action }) => action === "update").map(({ id }) => id).sort(),
@@ -333,7 +333,7 @@ Deno.test("E9: what no step wants and nobody deletes is told, and is no drift", 
   await applyTo(cluster, [left("surplus"), left("marked"), claim]);
   await typed(["annotate", "configmap", "marked", "-n", "default", "deploy.miribit.lab/keep=true"]);
   const told = async (keeps?: () => Promise<string | undefined>) =>
-    (await plan(inventoryOf(cluster, [claim, left("x")]), [], { steps: ["99-gone"], keeps }))
+    (await plan(inventoryOf(cluster, [claim, left("x")]), [], [{ name: "99-gone", keeps }]))
       .map(({ id, action }) => `${action} ${id}`).sort();
   assert.deepEqual(await told(), [
     "delete ConfigMap/default/surplus",
@@ -341,7 +341,7 @@ Deno.test("E9: what no step wants and nobody deletes is told, and is no drift", 
     "kept PersistentVolumeClaim/default/left",
   ]);
   assert.ok((await told(() => Promise.resolve("data"))).includes("kept ConfigMap/default/surplus"));
-  const entries = (await plan(inventoryOf(cluster, [claim]), [], { steps: ["99-gone"] }))
+  const entries = (await plan(inventoryOf(cluster, [claim]), [], [{ name: "99-gone" }]))
     .filter(({ action }) => action === "kept");
   assert.equal(driftCode([{ cluster, entries }]), 0);
 });
@@ -557,7 +557,7 @@ Deno.test("E5: plan and deploy go on when a definition was removed by hand a mom
   // So that every kind that was sent is looked at, as on a site; kubectl keeps for hours which kinds there are.
   const all = [definition, gadget, ...wanted];
   await applyTo(cluster, all);
-  const planned = () => plan(inventoryOf(cluster, all), wanted, { steps: [] });
+  const planned = () => plan(inventoryOf(cluster, all), wanted);
   await planned();
   await typed(["delete", "customresourcedefinition", "gadgets.test.example.org"]);
   assert.deepEqual((await planned()).map(({ action }) => action), ["unchanged"]);

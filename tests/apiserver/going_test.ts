@@ -21,7 +21,7 @@ async function begun(): Promise<Inventory> {
 }
 
 async function planned(objects: Manifest[]): Promise<string[]> {
-  const entries = await plan(await begun(), objects, { steps: [] });
+  const entries = await plan(await begun(), objects);
   return entries.filter(({ action }) => action !== "unchanged")
     .map(({ id, action }) => `${action} ${id}`);
 }

@@ -123,7 +123,7 @@ Deno.test("E8: another deployer's object of a kind that we define is refused ali
   ]));
   const theirs = listed([wheel]);
   await typed(["apply", "--server-side", "--field-manager=helm", "-f", "-"], theirs);
-  const entries = await plan(await begun(), wanted, { steps: [STEP] });
+  const entries = await plan(await begun(), wanted, [{ name: STEP }]);
   const actions = entries.map(({ id, action, fields }) => `${action} ${id} ${fields}`);
   assert.ok(actions.join().includes("refused Wheel/default/one"), actions.join());
   await assert.rejects(deployed(wanted), { exitCode: 6 });
@@ -149,7 +149,7 @@ Deno.test("E1: --take of a program that counts as a controller is planned as it 
   await typed(["annotate", "configmap", "kept-a", "-n", "default", "--field-manager=my-controller"]
     .concat("example.org/x=1"));
   const told = async (take?: string[]) =>
-    (await plan(await begun(take), wanted, { steps: [STEP] })).find(({ id }) =>
+    (await plan(await begun(take), wanted, [{ name: STEP }])).find(({ id }) =>
       id === "ConfigMap/default/kept-a"
     )!;
   assert.equal((await told()).action, "unchanged", (await told()).fields.join());

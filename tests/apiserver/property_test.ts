@@ -207,7 +207,7 @@ Deno.test(`plan and deploy agree, and the deploy brings everything back: ${EDITS
     const edits = await edited(objects);
     made += edits.length;
     const told = `seed ${process.env.SEED ?? 1}, batch ${batch}:\n${edits.join("\n")}`;
-    const planned = (await planOf(cluster, OBJECTS, { steps: [STEP] })).filter(({ action }) =>
+    const planned = (await planOf(cluster, OBJECTS, [{ name: STEP }])).filter(({ action }) =>
       action !== "unchanged"
     );
     const strange = planned.filter(({ action }) => action !== "update" && action !== "create");
@@ -220,7 +220,7 @@ Deno.test(`plan and deploy agree, and the deploy brings everything back: ${EDITS
       planned.map(({ id, action }) => `${action} ${id}`).sort(),
       `${told}\n${said.join("\n")}`,
     );
-    const left = (await planOf(cluster, OBJECTS, { steps: [STEP] })).filter(({ action }) =>
+    const left = (await planOf(cluster, OBJECTS, [{ name: STEP }])).filter(({ action }) =>
       action !== "unchanged"
     );
     assert.deepEqual(left, [], told);

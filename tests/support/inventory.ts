@@ -3,7 +3,7 @@ import { apply } from "../../lib/apply/apply.ts";
 import { Inventory, type Powers } from "../../lib/apply/inventory.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { configMap, kindsOf, type Manifest } from "../../lib/core/object.ts";
-import { plan, type Planned, type Scope } from "../../lib/deploy/plan.ts";
+import { plan, type Planned } from "../../lib/deploy/plan.ts";
 import type { Change } from "../../lib/io/report.ts";
 import { KEPT } from "../../lib/kube/target.ts";
 
@@ -26,7 +26,7 @@ export function applyTo(
 export function planOf(
   cluster: Cluster,
   objects: Manifest[],
-  scope: Scope = { steps: [] },
+  steps?: { name: string }[],
 ): Promise<Planned[]> {
-  return plan(inventoryOf(cluster, objects), objects, scope);
+  return plan(inventoryOf(cluster, objects), objects, steps);
 }

@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { $ } from "zx";
 import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
 import { must } from "../../../lib/s3/errors.ts";
-import { planResources } from "../../../lib/deploy/resources.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { freePorts, isFree, startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
 import { DeployError } from "../../../lib/core/error.ts";
@@ -26,7 +25,7 @@ import {
 } from "../../../scripts/components/minio/admin.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { keyOf, type S3, type S3Key, s3Of } from "../../../lib/s3/client.ts";
-import { pending } from "../../../lib/deploy/plan_fleet.ts";
+import { pending, planResources } from "../../../lib/deploy/plan_fleet.ts";
 import { runStep } from "../../../lib/deploy/step.ts";
 import { ensureTools } from "../../../scripts/tools/tool.ts";
 import { until } from "../../../lib/io/wait.ts";

@@ -279,7 +279,7 @@ Deno.test("plan() shows volumes that grow, although the API server refuses the t
     { on: "get statefulset.v1.apps", stdout: JSON.stringify({ items: [live] }) },
     { on: "--dry-run=server", stdout: JSON.stringify(live) },
   ]);
-  const entries = await planOf(cluster, [set("20Gi")], { steps: ["30-thanos"] });
+  const entries = await planOf(cluster, [set("20Gi")], [{ name: "30-thanos" }]);
   const size = 'resources.requests.storage: "10Gi" -> "20Gi"';
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
     ["StatefulSet/monitoring/store", "update", `spec.volumeClaimTemplates[0].spec.${size}`],

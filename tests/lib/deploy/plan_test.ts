@@ -62,7 +62,7 @@ Deno.test("plan() tolerates kinds and namespaces of the same run, and lists what
       kind: "Prometheus",
       metadata: { name: "p", namespace: "monitoring" },
     },
-  ], { steps: ["20-prometheus"] });
+  ], [{ name: "20-prometheus" }]);
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
     ["Namespace/not-there-yet", "create"],
     [
@@ -122,7 +122,7 @@ Deno.test("E1: plan() names no writer of what was scaled to 0: the API server ke
     { on: "--dry-run=server", stdout: JSON.stringify(withHash(wanted)) },
     { on: " get ", stdout: listOf(live) },
   ]);
-  const [entry] = await plan(inventoryOf(cluster, [wanted]), [wanted], { steps: [] });
+  const [entry] = await plan(inventoryOf(cluster, [wanted]), [wanted]);
   assert.equal(entry!.last, undefined);
   const [line, why, ...more] = entry!.fields;
   assert.deepEqual([line, more], ["spec.replicas: 0 -> 1", []]);
@@ -138,7 +138,7 @@ Deno.test("plan() with nothing to do looks at the cluster once", async () => {
     looks++;
     return fakeApi(cluster);
   });
-  const [entry] = await plan(inventoryOf(cluster, [wanted]), [wanted], { steps: [] });
+  const [entry] = await plan(inventoryOf(cluster, [wanted]), [wanted]);
   assert.deepEqual([entry!.action, looks], ["unchanged", 1]);
 });
 
