@@ -21,10 +21,7 @@ export type Flags = Record<string, boolean | undefined>;
 /** Those that were given with a value, each time one. */
 export type Values = Record<string, string[] | undefined>;
 
-/**
- * Runs a command and ends the process with its exit code (none: 0). `flags` maps each known flag to its help,
- * `take=NAME` one with a value; an unknown one ends with exit 2 and the known ones.
- */
+/** Runs a command and ends with its exit code. `flags` maps each flag (`take=NAME`: with a value) to its help. */
 export async function command(
   usage: string,
   flags: Record<string, string>,
@@ -100,7 +97,7 @@ export async function clustersFor(words: string[], options?: ChoiceOptions): Pro
   return (await choiceFor(words, options)).clusters;
 }
 
-/** The one cluster that a command works on; exit 2 for none or several, with `what` and an id as the command to type. */
+/** The one cluster that a command works on; exit 2 for none or several, with `what` and an id as what to type. */
 export async function onlyOf(
   words: string[],
   what: string,

@@ -19,7 +19,7 @@ import { exitCodeOfFleet, resultsJson, tellResults } from "../deploy/results.ts"
 import { desiredOf, type Step, taggedImages } from "../deploy/step.ts";
 import { addNotRun, heldBack, runWaves, wavesOf } from "../deploy/waves.ts";
 
-/** What every deploying command understands. */
+/** The flags of every deploying command. */
 export const DEPLOY_FLAGS = {
   adopt: "accept a rebuilt cluster (its kube-system UID changed)",
   json: "the results as JSON on stdout",
@@ -30,11 +30,7 @@ export const DEPLOY_FLAGS = {
   "take=NAME": "take fields away that this program has written beside ours",
 };
 
-/**
- * Deploys steps (`all` that there are, or some) to clusters, tells what came of it, and gives the exit code. Of the
- * environment it obeys `WAVES` (which clusters go first) with its short form `CANARY`, `MAX_FAILURES` (so many of a
- * wave), `PLAN` (an approved plan) and `REPLACE` (ids of objects that may be deleted and created).
- */
+/** Deploys steps (`all` or some) as WAVES, CANARY, MAX_FAILURES, PLAN and REPLACE say, and gives the exit code. */
 export async function deploy(
   steps: Step[],
   ids: string[],
@@ -76,12 +72,9 @@ export async function deploy(
   addNotRun(results, clusters, steps);
   await tellResults(steps, results, (performance.now() - started) / 1000, flags.matrix);
   if (held.length > 0) {
-    const goal = !all
-      ? [steps[0]!.name, `CLUSTER=${ids}`]
-      : [ids.includes("all") ? "all" : `cluster-${ids}`];
-    const { typed, secret } = typedSettings();
-    new Report().say(`\n${heldBack(held, results, ["make", ...goal, ...typed].join(" "))}`);
-    if (secret) new Report().say(`  with the same ${secret} in the environment`);
+    const whole = ids.includes("all") ? "all" : `cluster-${ids}`;
+    const goal = all ? whole : `${steps[0]!.name} CLUSTER=${ids}`;
+    new Report().say(`\n${heldBack(held, results, `make ${goal} ${typedSettings()}`)}`);
   }
   tellPaused(paused);
   // Where nothing was under way no result tells of Ctrl-C.
@@ -111,15 +104,14 @@ function countOf(name: string, value: string): number {
 }
 
 /** What else makes this run what it is, as it is typed behind make, which hands it on; of secrets the names. */
-function typedSettings(): { typed: string[]; secret: string } {
+function typedSettings(): string {
   const own = ["PROFILE", "CANARY", "WAVES", "MAX_FAILURES", "PLAN", "REPLACE", "ARGS"];
   // Also settings that are set to nothing.
   const given = Object.keys(SETTINGS).filter((name) => process.env[name] !== undefined);
   const shown = [...given.filter((name) => !isSecret(name)), ...own.filter((n) => process.env[n])];
-  return {
-    typed: shown.map((name) => `${name}=${quoted(process.env[name]!)}`),
-    secret: given.filter(isSecret).join(", "),
-  };
+  const secrets = given.filter(isSecret).join(", ");
+  return shown.map((name) => `${name}=${quoted(process.env[name]!)}`).join(" ") +
+    (secrets && `\n  with the same ${secrets} in the environment`);
 }
 
 async function toReplace(ids: string, steps: Step[], clusters: Cluster[]): Promise<Set<string>> {

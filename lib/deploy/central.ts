@@ -28,15 +28,19 @@ function newsOf(steps: Step[], edgesWith: (step: Step) => string[], central: Clu
   });
 }
 
+export interface TellOptions extends Pick<Powers, "take" | "replace"> {
+  /** Throws when a cluster, which is locked by then, is not what the operator has approved. */
+  approve?: (inventory: Inventory) => Promise<void>;
+  /** Go on though another run holds the cluster's lock. */
+  stealLock?: boolean;
+}
+
 /** Deploys to central what the steps want it to know of the edges (ids) that had them. */
 export async function tellCentral(
   steps: Step[],
   edgesWith: (step: Step) => string[],
   central: Cluster,
-  { approve, stealLock, ...allowed }: Pick<Powers, "take" | "replace"> & {
-    approve?: (inventory: Inventory) => Promise<void>;
-    stealLock?: boolean;
-  } = {},
+  { approve, stealLock, ...allowed }: TellOptions = {},
 ): Promise<StepResult[]> {
   const results: StepResult[] = [];
   const report = new Report(`${central.id} | `);
@@ -45,19 +49,19 @@ export async function tellCentral(
   for (const news of newsOf(steps, edgesWith, central)) {
     const { part } = news;
     try {
-      const { lease, inventory: seen } = await reachCentral(part, central, powers);
+      const { lease, inventory: seen, objects } = await reachCentral(part, central, powers);
       await using held = await lock(central, lease, options);
       const inventory = held.hasWaited ? new Inventory(await connect(central), powers) : seen;
       await approve?.(inventory);
       const run = async (context: StepContext) => {
-        await keep(inventory, context.objects);
+        await keep(inventory, objects);
         await part.run(context);
       };
-      results.push(await runStep({ ...part, run }, inventory, report));
+      results.push(await runStep({ ...part, run }, inventory, report, { objects }));
     } catch (error) {
       tellMissed(news, central, error);
       // The run ends as interrupted, though nothing has failed.
-      results.push({ ...notRun(part), ...(isCutOff(error) ? { error } : {}) });
+      results.push({ ...notRun(part), error: isCutOff(error) ? error : undefined });
     }
   }
   return results;
@@ -71,29 +75,28 @@ export async function planCentral(
   powers?: Powers,
 ): Promise<Planned[]> {
   const plans = newsOf(steps, () => edges, central).map(async (news) => {
-    const { part } = news;
-    const reached = await reachCentral(part, central, powers).catch((error): undefined => {
+    const reached = await reachCentral(news.part, central, powers).catch((error): undefined => {
       if (isCutOff(error)) throw error;
       tellMissed(news, central, error);
     });
     if (!reached) return [];
     // Only a part of the step is wanted here: the rest of it is not surplus.
-    return await plan(reached.inventory, await desired(part, central));
+    return await plan(reached.inventory, reached.objects);
   });
   return (await Promise.all(plans)).flat();
 }
 
-/** @throws {DeployError} where central cannot be told. */
 async function reachCentral(part: Step, central: Cluster, powers?: Powers) {
   const connection = await connect(central), { marker, lease } = connection;
   const inventory = new Inventory(connection, powers);
+  const objects = await desired(part, central);
   // A marker to write means that no deploy has been there.
-  const deltas = marker ? undefined : await inventory.deltas(await desired(part, central));
-  if (deltas?.values().some(({ state }) => state !== "missing")) return { lease, inventory };
+  const deltas = marker ? undefined : await inventory.deltas(objects);
+  const isThere = deltas?.values().some(({ state }) => state !== "missing");
+  if (isThere) return { lease, inventory, objects };
   throw new DeployError("it was never deployed", { exitCode: ExitCode.prerequisite });
 }
 
-/** Warns that central could not be told, and why; a bug is thrown on. */
 function tellMissed({ part, edges }: News, central: Cluster, error: unknown): void {
   if (!(error instanceof DeployError)) throw error;
   new Report(`${central.id} | `).warn(

@@ -14,8 +14,6 @@ export interface StepResult {
   step: string;
   state: "ok" | "failed" | "skipped" | "not run";
   objects: number;
-  /** Ids of the objects that the step wants there. */
-  wanted: string[];
   changed: number;
   seconds: number;
   /** Phases that simulated nodes or stand-ins could not show. */
@@ -29,8 +27,8 @@ export interface StepResult {
 export type StepContext = ReturnType<typeof contextOf>;
 
 /**
- * The context of a step with these objects, signed as its own: what it changes is reported, and counted in the result.
- * `goesOn` gets what outlives the step. `isSettled`: all was as wanted, and ready, and verification follows.
+ * The context of a step: what it changes is told, and counted in its result; `goesOn` gets what outlives it.
+ * `isSettled`: all was as wanted, and ready, and verification follows.
  */
 export function contextOf(
   inventory: Inventory,
@@ -51,7 +49,7 @@ export function contextOf(
     return value;
   }
 
-  /** A phase that needs running pods: not shown on simulated nodes, nor where STAND_INS names the `program` it needs. */
+  /** A phase that needs running pods: not shown on simulated nodes, nor where `program` is one of STAND_INS. */
   async function live(title: string, work: () => Promise<void>, program?: string): Promise<void> {
     const reason = hiddenBy(cluster, program);
     if (!reason) return await phase(title, work);
@@ -111,10 +109,7 @@ export function contextOf(
   };
 }
 
-/**
- * Looks at one resource after the other, and puts what is not as wanted; what is left as it is goes to `warn`.
- * @throws {DeployError} where one cannot be looked at, or put.
- */
+/** Puts resources one after the other, as far as they are not as wanted; `warn` is told what is left as it is. */
 export async function putResources(
   resources: Resources,
   cluster: Cluster,

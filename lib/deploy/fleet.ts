@@ -1,10 +1,10 @@
 // Many clusters: steps in order on each, as many clusters side by side as can be worked on.
 import { apply, keep, staleAmong } from "../apply/apply.ts";
-import { tellCentral } from "./central.ts";
+import { tellCentral, type TellOptions } from "./central.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { isCutOff } from "../core/error.ts";
 import { connect } from "../kube/target.ts";
-import { Inventory, type Powers } from "../apply/inventory.ts";
+import { Inventory } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import { keepWay } from "../kube/proxy.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
@@ -17,38 +17,28 @@ import { type ClusterResult, hasFailed, hasHad } from "./results.ts";
 import { desired, notRun, runStep, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
 
-export interface DeployOptions extends TidyOptions, Pick<Powers, "take" | "replace"> {
+export interface DeployOptions extends TidyOptions, TellOptions {
   /** Accept that the cluster was rebuilt (another kube-system UID). */
   adopt?: boolean;
-  /** Throws when a cluster, which is locked by then, is not what the operator has approved. */
-  approve?: (inventory: Inventory) => Promise<void>;
-  /** Deploy though another run holds the cluster's lock. */
-  stealLock?: boolean;
   /** Clusters that may fail before the others begin no further step. */
   maxFailures?: number;
   /** The central cluster: when it is none of those deployed it is told what it has to know of them. */
   central?: Cluster;
 }
 
-/** One cluster of a deploy. */
 interface Run {
   cluster: Cluster;
   report: Report;
   result: ClusterResult;
-  /** Something may have been written there. */
   isWritten?: boolean;
-  /** There once it was reached. */
   inventory?: Inventory;
   /** What the steps want there, so that a bad manifest of the last is known before the first. */
-  wanted?: Map<Step, Manifest[]>;
+  wanted: Map<Step, Manifest[]>;
   /** Every object was as wanted, and ready, when the run began, and verification follows. */
   isSettled?: boolean;
 }
 
-/**
- * Runs the steps on all clusters side by side; a cluster that fails does not stop the others. Steps
- * that look at the whole fleet run when every cluster has had the rest, and central knows of it.
- */
+/** Runs the steps on all clusters, whichever fail; those that look at the fleet last, when central knows of it. */
 export async function deployFleet(
   steps: Step[],
   clusters: Cluster[],
@@ -62,6 +52,7 @@ export async function deployFleet(
     cluster,
     report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
     result: { cluster, steps: [] },
+    wanted: new Map(),
   }));
   const results = runs.map(({ result }) => result);
   const stopped = () => results.filter(hasFailed).length >= maxFailures;
@@ -73,11 +64,10 @@ export async function deployFleet(
     held.use(keepWay(cluster));
     try {
       if (!stopped() && signalCode() === 0) await begin(own, run, held, options);
-      const all = [...run.wanted?.values() ?? []].flat();
       // Of what is not well somebody wants to know why.
-      run.isSettled = run.wanted && last.length > 0 &&
-        (await staleAmong(run.inventory!, all)).length === 0 &&
-        await areReady(run.inventory!, all);
+      const { inventory } = run, all = [...run.wanted.values()].flat();
+      run.isSettled = inventory && last.length > 0 &&
+        (await staleAmong(inventory, all)).length === 0 && await areReady(inventory, all);
     } catch (error) {
       // After Ctrl-C it is as it was, and that is no failure of it.
       if (run.isWritten || !isCutOff(error)) {
@@ -86,10 +76,13 @@ export async function deployFleet(
       }
     }
     await runSteps(own, run, stopped);
-    if (!run.inventory) return;
-    result.steps.push(...await nameSurplus(own, result.steps, run.inventory, report, options));
+    const { inventory, wanted } = run;
+    if (!inventory) return;
+    const objects = [...wanted.values()].flat();
+    const rows = await nameSurplus(own, objects, result.steps, inventory, report, options);
+    result.steps.push(...rows);
     // Megabytes, and of many clusters too old by the time that the last of them is done.
-    if (runs.length > CLUSTERS_AT_ONCE) run.inventory.refresh();
+    if (runs.length > CLUSTERS_AT_ONCE) inventory.refresh();
   });
   const withStep = ({ name }: Step) =>
     results.filter(({ steps }) => hasHad(steps, name)).map(({ cluster }) => cluster.id);
@@ -133,10 +126,7 @@ async function begin(
   run.inventory = inventory;
 }
 
-/**
- * Runs steps in order and adds their results; after a failure (or once `stopped`) the rest is not run. What one
- * of them has left to go on has ended, too: nothing of ours may be at work when the lock is given back.
- */
+/** Runs steps in order, and adds the results of all; after a failure (or once `stopped`) the rest is not run. */
 async function runSteps(
   steps: Step[],
   { report, result, inventory, wanted, isSettled }: Run,
@@ -151,9 +141,10 @@ async function runSteps(
       continue;
     }
     const alone = step.needs?.some((need) => !hasHad(done, need));
-    const objects = wanted?.get(step);
+    const objects = wanted.get(step);
     done.push(await runStep(step, inventory, report, { alone, besides, objects, isSettled }));
   }
+  // Nothing of ours may be at work when the lock is given back.
   await Promise.all(besides);
   report.now(hasFailed(result) ? "failed" : isStopped() ? "stopped" : "done", true);
 }

@@ -22,10 +22,7 @@ import type { Step } from "./step.ts";
 
 export interface Planned {
   id: string;
-  /**
-   * `kept`: no step wants it, and no deploy deletes it. `foreign`: as wanted, but a program that nobody knows has
-   * written beside it, which a deploy leaves. `unseen`: it could not be looked at.
-   */
+  /** `kept` is wanted no longer, `foreign` has what unknown programs have added: no deploy changes either. */
   action: "kept" | "create" | "update" | "delete" | "refused" | "foreign" | "unseen" | "unchanged";
   /** Of an update `spec.replicas: 1 -> 2` (never values of Secrets), else the reason. */
   fields: string[];
@@ -35,10 +32,7 @@ export interface Planned {
   last?: { by: string; at: string };
 }
 
-/**
- * Compares the desired objects of these steps, `all` that there are or some, with the cluster; changes nothing.
- * @throws {DeployError} exit 2 when volumes would have to shrink, or cannot grow.
- */
+/** What a deploy of these steps (`all` or some) would do. @throws {DeployError} exit 2 for volumes that cannot grow. */
 export async function plan(
   inventory: Inventory,
   objects: Manifest[],

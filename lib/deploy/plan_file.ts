@@ -15,9 +15,8 @@ const FORMAT = "thanos-multi-cluster/plan/";
 /** Another one is another format (docs/schema/plan.json). */
 const VERSION = "v4";
 
-/** What a deploy reads of it. */
+/** What a deploy reads of a plan. */
 interface PlanFile {
-  /** When it was made, ISO 8601. */
   made: string;
   clusters: { id: string; changes: Planned[] }[];
 }
@@ -31,7 +30,7 @@ export function plansJson(plans: ClusterPlan[], paused: Cluster[] = []): string 
     unchanged: entries.filter(({ action }) => action === "unchanged").length,
     unseen: entries.filter(({ action }) => action === "unseen")
       .map(({ id, fields }) => ({ id, reason: fields.join() })),
-    ...error === undefined ? {} : { error: messageOf(error) },
+    error: error === undefined ? undefined : messageOf(error),
   }));
   const made = new Date().toISOString();
   return documentOf(`plan/${VERSION}`, { made, clusters, paused: pausedJson(paused) });
@@ -48,13 +47,12 @@ function pendingSealed(cluster: Cluster, entries: Planned[]): Planned[] {
   });
 }
 
-/**
- * Refuses a path before the minutes of planning: something that is no plan stands there (exit 4), which a plan would
- * destroy, or no file can be made (exit 3). An empty file and an older plan are fine.
- */
+/** Refuses, before the minutes of planning, a path at which a plan destroys something (4) or cannot be kept (3). */
 export async function refuseOtherFile(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
-  if (found && !(found.isFile() && (found.size === 0 || await isPlan(path)))) {
+  const schema = found?.isFile() ? schemaOf(await readFile(path, "utf8").catch(() => "")) : "";
+  const isEmpty = found?.isFile() && found.size === 0;
+  if (found && !isEmpty && !schema.startsWith(FORMAT)) {
     throw new DeployError(
       `Refused: "${path}" is no plan, and keeping one there would overwrite it`,
       {
@@ -73,10 +71,6 @@ export async function refuseOtherFile(path: string): Promise<void> {
     where: `"${folder}" is no folder that can be written`,
     fix: "name a file in a folder of your own: PLAN=change.json",
   });
-}
-
-async function isPlan(path: string): Promise<boolean> {
-  return schemaOf(await readFile(path, "utf8").catch(() => "")).startsWith(FORMAT);
 }
 
 /** The schema that a text names; "" for one that is no document. */
@@ -119,7 +113,7 @@ export async function readPlan(path: string): Promise<PlanFile> {
   throw unusable(`${found}; this one reads ${FORMAT}${VERSION}`);
 }
 
-/** Refuses (exit 4) a cluster with something to do `now` that is not so in the file: it has moved, or the files have. */
+/** Refuses (4) a cluster with something to do `now` that is not so in the plan: it has moved, or the manifests have. */
 export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now: Planned[]): void {
   const approved = clusters.find(({ id }) => id === cluster.id)?.changes;
   if (!approved) {

@@ -116,10 +116,7 @@ async function inTime(look: Promise<Look>): Promise<Look> {
   return await Promise.race([look, end]).finally(() => over.abort());
 }
 
-/**
- * Writes failures to stderr, and plans to stdout, `short` without fields and reasons. Of more clusters than a few
- * (unless `matrix`) what several have to say stands there once, and those that are as wanted are one line.
- */
+/** Writes plans to stdout, `short` without fields, and failures to stderr; many are folded but for `matrix`. */
 export function printPlans(
   plans: ClusterPlan[],
   { matrix, short }: { matrix?: boolean; short?: boolean } = {},
@@ -187,7 +184,6 @@ function bodyOfPlan(entries: Planned[], ids: string[], { short = false, aged = f
   return [...lines, `  ${counts.join(", ")}\n`].join("\n");
 }
 
-/** Who wrote last, and how long ago by the clock of this machine. */
 function ageOf({ by, at }: NonNullable<Planned["last"]>): string {
   const age = ageText(Math.max(0, Date.now() - Date.parse(at)) / 1000);
   return paint("dim")(`  written ${age} ago by ${by === OWNER ? "a deploy" : by}`);

@@ -103,15 +103,10 @@ export interface TidyOptions {
   pruneMost?: boolean;
 }
 
-/** Fewer objects than these may be any part of what is there. */
-const MANY = 10;
-
-/**
- * Warns of what the steps of a deploy that went well (`results`) no longer want, or deletes it as a {@link removeFleet}
- * would. Gives a row for the closing table when something was deleted or the look failed.
- */
+/** Warns of what steps that went well have beside these objects, or deletes it: that, and a failure, is a row. */
 export async function nameSurplus(
   steps: Step[],
+  objects: Manifest[],
   results: StepResult[],
   inventory: Inventory,
   report: Report,
@@ -128,7 +123,7 @@ export async function nameSurplus(
     // After a step that failed it is not known what it wants.
     const isAll = all && done.length === steps.length;
     const names = done.map(({ name }) => name);
-    const wanted = new Set(results.flatMap(({ wanted }) => wanted));
+    const wanted = new Set(objects.map(idOf));
     const found = await unwanted(inventory, names, wanted, { all: isAll });
     const surplus = await deletable(found, done, inventory, report);
     if (surplus.length === 0) return [];
@@ -151,9 +146,9 @@ export async function nameSurplus(
   return [row];
 }
 
-/** Refuses (exit 4) to delete more than stays: settings or files are rather lost than meant so. */
+/** Refuses (exit 4) to delete many objects, more than stay: settings or files are rather lost than meant so. */
 function refuseMost(surplus: Manifest[], stays: number, { id }: Cluster): void {
-  if (surplus.length < MANY || surplus.length <= stays) return;
+  if (surplus.length < 10 || surplus.length <= stays) return;
   throw new DeployError(`Refused: to delete ${surplus.length} objects on ${id} and keep ${stays}`, {
     exitCode: ExitCode.refused,
     where: surplus.slice(0, 5).map(idOf).concat(`and ${surplus.length - 5} more`),

@@ -28,15 +28,11 @@ export function hasHad(steps: StepResult[], name: string): boolean {
 
 /** Exit code of a fleet run: 0, or that of the worst cluster (the highest number). */
 export function exitCodeOfFleet(results: ClusterResult[]): number {
-  return worstCode(
-    results.flatMap(({ error, steps }) => [error, ...steps.map(({ error }) => error)]),
-  );
+  const all = results.flatMap((result) => [result, ...result.steps]);
+  return worstCode(all.map(({ error }) => error));
 }
 
-/**
- * The closing table, then what a run of so many seconds came to: cluster x step; of more clusters than a few (unless
- * `matrix`) a line for each, the worst first, and before them, in any case, every failure in full.
- */
+/** The closing table: cluster x step; of many (but for `matrix`) a line for each, after all failures in full. */
 export function summary(results: ClusterResult[], seconds: number, matrix = false): string {
   const isFew = results.length <= FEW;
   const changes = sumOf(results.flatMap(({ steps }) => steps), ({ changed }) => changed);
@@ -119,12 +115,12 @@ export function resultsJson(
   exitCode: number,
   left: Cluster[] = [],
 ): string {
-  const told = (error: unknown) => error === undefined ? {} : { error: messageOf(error) };
+  const told = (error: unknown) => error === undefined ? undefined : messageOf(error);
   const clusters = results.map(({ cluster, steps, error }) => ({
     id: cluster.id,
     name: text(cluster, "CLUSTER_NAME"),
-    steps: steps.map(({ wanted: _, error, ...rest }) => ({ ...rest, ...told(error) })),
-    ...told(error),
+    steps: steps.map((step) => ({ ...step, error: told(step.error) })),
+    error: told(error),
   }));
   return documentOf("deploy/v1", { exitCode, clusters, paused: pausedJson(left) });
 }

@@ -5,7 +5,7 @@ import type { Check } from "../core/check.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { contextOf, type StepContext, type StepResult } from "./context.ts";
 import { hasRun } from "../kube/deployed.ts";
-import { idOf, type Manifest, signed } from "../core/object.ts";
+import { type Manifest, signed } from "../core/object.ts";
 import { type Report } from "../io/report.ts";
 import type { Resources } from "../core/resource.ts";
 import { counted } from "../core/short_list.ts";
@@ -23,7 +23,7 @@ export interface S3KeyHolder {
   read: (values: Record<string, string>) => { accessKey?: string; secretKey?: string };
 }
 
-/** What lets in whoever reaches it, as people need it and in the same words everywhere, and the setting that closes it. */
+/** What lets in whoever reaches it, in the same words on every cluster, and the setting that closes it. */
 export interface OpenDoor {
   what: string;
   closedBy: string;
@@ -86,13 +86,10 @@ export function notRun({ name }: Step): StepResult {
 
 /** The result of a step (or of another part of a deploy) that has only just begun. */
 export function begun(step: string): StepResult {
-  return { step, state: "ok", objects: 0, wanted: [], changed: 0, seconds: 0, notShown: [] };
+  return { step, state: "ok", objects: 0, changed: 0, seconds: 0, notShown: [] };
 }
 
-/**
- * Runs a step on a cluster; a failure is a result, so that other clusters go on. `alone`: those that it needs are not of
- * this run. `objects` are what it wants there, when that is known; `besides` gets what goes on when the step is done.
- */
+/** Runs a step, `alone` without those it needs; a failure is a result. `besides` gets what goes on when it is done. */
 export async function runStep(
   step: Step,
   inventory: Inventory,
@@ -125,7 +122,6 @@ export async function runStep(
     const objects = known ?? await desired(step, cluster);
     if (alone) await refuseTooEarly(step, objects, inventory);
     result.objects = objects.length;
-    result.wanted = objects.map(idOf);
     const beside = (work: Promise<void>) => void besides.push(work.catch(failed));
     await step.run(contextOf(inventory, objects, report, result, beside, isSettled));
   } catch (error) {
@@ -139,10 +135,7 @@ export async function runStep(
   return result;
 }
 
-/**
- * Refuses (exit 3) a step before those that it needs, and where they have run as an older revision has them, which had
- * no such PriorityClass: pods of ours would go, and the API server would refuse the new ones.
- */
+/** Refuses (exit 3) a step before those that it needs, also where they have run as an older revision has them. */
 async function refuseTooEarly(
   { name, needs = [] }: Step,
   objects: Manifest[],
@@ -158,6 +151,7 @@ async function refuseTooEarly(
     if (!await hasRun(need, cluster)) throw refusal(need, `${need} has not run there`);
   }
   const live = await inventory.live();
+  // Without their class pods of ours would go, and the API server would refuse the new ones.
   const missing = objects.map(({ spec }) => spec?.template?.spec?.priorityClassName)
     .find((name) => name && !live.has(`PriorityClass/${name}`));
   if (!missing) return;

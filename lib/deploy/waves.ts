@@ -14,9 +14,8 @@ export interface Wave {
 }
 
 /**
- * The chosen clusters in waves as typed (`197 pilot 25% all`): each in the first that names it, by `named` or as a
- * percentage of those left, rounded up, the centre last. The same words give the same waves, so that a run again passes
- * what is done. @throws {DeployError} exit 2 for a wave without a cluster, and clusters without a wave.
+ * The chosen clusters in waves as typed (`197 pilot 25% all`): each in the first that names it. The same words give the
+ * same waves, so that a run again passes what is done. @throws {DeployError} exit 2 for one without a cluster.
  */
 export function wavesOf(
   typed: string,
@@ -41,6 +40,7 @@ export function wavesOf(
   throw unusable(typed, rest, `${typed} all`.trim() + "; or choose fewer clusters");
 }
 
+/** A percentage of them, rounded up, the centre last. */
 function partOf(typed: string, name: string, left: Cluster[]): Cluster[] {
   if (!/^([1-9]\d?|100)%$/.test(name)) {
     throw unusable(typed, `${name} is no part of the clusters`, "a part is 1% to 100%");
@@ -54,10 +54,7 @@ function unusable(typed: string, where: string, fix: string): DeployError {
   return new DeployError(`Cannot use WAVES="${typed}"`, { exitCode: ExitCode.config, where, fix });
 }
 
-/**
- * Deploys to one wave after the other, until `maxFailures` clusters of one have failed, or all of them, or a signal has
- * come: `held` is what has not begun of that wave, and those behind it. Of each cluster there is one result.
- */
+/** Deploys wave after wave until `maxFailures` of one (or all) failed, or a signal came: `held` has not begun. */
 export async function runWaves(
   waves: Wave[],
   deploy: (clusters: Cluster[]) => Promise<ClusterResult[]>,

@@ -7,7 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { DeployError, ExitCode } from "../core/error.ts";
 
-/** The cache folder: TMC_CACHE, or `~/.cache/thanos-multi-cluster`. @throws {DeployError} exit 3 when neither is known. */
+/** The cache folder: TMC_CACHE or `~/.cache/thanos-multi-cluster`. @throws {DeployError} exit 3 without a home. */
 export function cacheDir(
   environment: Record<string, string | undefined> = process.env,
   home = homeFolder(),
@@ -25,10 +25,7 @@ export function homeFolder(): string {
   return homedir() ?? "";
 }
 
-/**
- * Has `write` make a temporary file and renames it to `path`, which is the old file or the whole new one whatever
- * fails. Folders are made. @throws {DeployError} exit 3 when the disk refuses (full, read-only, no permission).
- */
+/** Renames what `write` makes to `path`: never half of a file. @throws {DeployError} exit 3 when the disk refuses. */
 export async function replaceFile(
   path: string,
   write: (temporary: string) => Promise<void>,

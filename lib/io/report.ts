@@ -82,7 +82,7 @@ function writeLine(line: string): void {
   else process.stderr.write(line);
 }
 
-/** Longest list of changed objects that is written out object by object. */
+/** More changed objects than these are counted by kind. */
 const LISTED = 8;
 
 /** Progress of one command, or of one cluster of it: every line carries the cluster's prefix. */
@@ -103,7 +103,6 @@ export class Report {
     }
   };
 
-  /** A heading: a step, and the cluster it runs against. */
   heading(text: string): void {
     this.say(bold(text));
   }
@@ -119,7 +118,6 @@ export class Report {
     this.say(`  ${title.padEnd(28)} ${note}${note && "  "}${dim(`${seconds.toFixed(1)}s`)}`);
   }
 
-  /** Changed objects one by one, or by kind when there are many. */
   changes(changes: Change[]): void {
     const changed = changes.filter(({ action }) => action !== "unchanged");
     for (const [action, those] of Map.groupBy(changed, ({ action }) => action)) {
@@ -143,7 +141,6 @@ export class Report {
   /** Something true that the operator should know and may want to change. */
   readonly warn = (text: string): void => this.say(`${yellow("  warning")}  ${text}`);
 
-  /** A check or phase that this environment cannot show. */
   notShown(what: string, why: string): void {
     this.say(dim(`  ${what.padEnd(28)} ${why}`));
   }
@@ -193,7 +190,7 @@ export function table(rows: string[][], gap = "  "): string {
 
 // Takes tens of milliseconds to be made, and most texts need none.
 let letters: Intl.Segmenter | undefined;
-/** Letters of Korean, Chinese and Japanese, emoji, and wide forms; of the block at U+FF00 the second half is narrow. */
+// Letters of Korean, Chinese and Japanese, emoji, and wide forms; of the block at U+FF00 the second half is narrow.
 const WIDE =
   /^(?![\uff61-\uffdc])[\p{sc=Hang}\p{sc=Hani}\p{sc=Hira}\p{sc=Kana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uffe6]/u;
 

@@ -3,7 +3,7 @@ import process from "node:process";
 import { isIP } from "node:net";
 import { connect, type PeerCertificate } from "node:tls";
 
-/** The certificate that a server shows for `servername` (the host, unless an address); rejects after so many seconds. */
+/** The certificate that a server shows for `servername` (the host, unless an address); rejects after `seconds`. */
 export function shownCertificate(
   host: string,
   port: number,
@@ -21,7 +21,7 @@ export function shownCertificate(
   return promise.finally(() => socket.destroy());
 }
 
-/** What may be said of a silent server of the site: Deno and kubectl follow the proxy variables, few sites mean that. */
+/** A hint for a server of the site that gives no answer: Deno and kubectl ask a proxy, which seldom leads there. */
 export function proxyHint(host: string): string[] {
   const names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
   const name = names.find((name) => process.env[name]);

@@ -23,7 +23,7 @@ export function whenNew(say: (text: string) => unknown): (text: string) => void 
   };
 }
 
-/** Looks until `probe` finds nothing missing, or throws. @throws {DeployError} exit 7 with what is missing in the end. */
+/** Looks until `probe` finds nothing missing. @throws {DeployError} exit 7 with what is missing when time is over. */
 export async function until(
   what: string,
   probe: () => Promise<string[]>,

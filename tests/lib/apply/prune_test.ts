@@ -1,4 +1,4 @@
-// lib/apply/prune.ts and lib/deploy/tidy.ts: what a component leaves behind when it is switched off.
+// lib/apply/prune.ts and lib/deploy/remove.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
 import { keep } from "../../../lib/apply/apply.ts";
@@ -176,10 +176,10 @@ async function tidied(
     listing(live("ConfigMap", "wanted"), ...names.map((name) => live("Secret", name))),
   );
   const lines: string[] = [];
-  const result = { ...begun("20-prometheus"), wanted: ["ConfigMap/monitoring/wanted"] };
   const rows = await nameSurplus(
     [{ ...prometheus, keeps: () => Promise.resolve(reason) }],
-    [{ ...result, state: state as "ok" }],
+    await prometheus.objects(cluster),
+    [{ ...begun("20-prometheus"), state: state as "ok" }],
     keeping(SECRETS_KEPT),
     new Report("", (line) => void lines.push(line)),
     options,
