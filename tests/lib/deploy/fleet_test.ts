@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import type { Inventory } from "../../../lib/apply/inventory.ts";
 import { deployFleet } from "../../../lib/deploy/fleet.ts";
-import { exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
+import { type ClusterResult, exitCodeOfFleet, summary } from "../../../lib/deploy/results.ts";
 import { planFleet } from "../../../lib/deploy/plan_fleet.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { useKubectl } from "../../../lib/kube/kubectl.ts";
@@ -240,6 +240,26 @@ async function spoken(work: () => Promise<void>): Promise<string> {
   }
   return text;
 }
+
+Deno.test("A59: deployFleet() calls nothing surplus that a step wants which did not have its turn", async () => {
+  const moved = configMap("moved", "monitoring", {});
+  const labels = { ...OWN_LABELS, [STEP_LABEL]: "98-first" };
+  const live = applied({ ...moved, metadata: { ...moved.metadata, labels } });
+  await fakeKubectl([{ on: "mkube-197 get configmap", stdout: listOf(live) }, ...TARGETS]);
+  const failing = () => Promise.reject(new DeployError("Cannot x", { exitCode: 8 }));
+  const steps = ["98-first", "98-second", "99-last"].map((name) =>
+    step({
+      name,
+      objects: () => Promise.resolve(name === "99-last" ? [moved] : []),
+      run: name === "98-second" ? failing : () => Promise.resolve(),
+    })
+  );
+  const said = await spoken(async () => {
+    const [{ steps: ended }] = await deployFleet(steps, [edge]) as [ClusterResult];
+    assert.deepEqual(ended.map(({ state }) => state), ["ok", "failed", "not run"]);
+  });
+  assert.doesNotMatch(said, /no step wants any more/);
+});
 
 Deno.test("deployFleet() ends with the code of a centre that refuses what it is told", async () => {
   const [there] = listed(1);
