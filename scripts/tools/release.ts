@@ -1,20 +1,18 @@
 // Programs that are not installed: what fits, and their official releases.
 import { chmod, rm } from "node:fs/promises";
 import { basename } from "node:path";
-import { $ } from "zx";
+import { $, ProcessOutput } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
-import { download, DownloadError, downloadText, sumOf } from "../../lib/render/download.ts";
+import {
+  download,
+  DownloadError,
+  downloadText,
+  remedyOf,
+  sumOf,
+} from "../../lib/render/download.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
-
-/** A published Go module; paths of its packages are relative to it. */
-export interface GoModule {
-  module: string;
-  version: string;
-  /** Version of the modules its go.mod replaces by folders of its own repository; default: its own. */
-  staging?: string;
-}
 
 /** One program: what fits, and where it can be had. Texts may hold {version} {name} {os} {arch}. */
 export interface Tool {
@@ -35,7 +33,11 @@ export interface Tool {
   };
   /** Pinned sums of the download, by platform. */
   sha256?: Record<string, string>;
-  go: GoModule & {
+  go: {
+    module: string;
+    version: string;
+    /** Version of the modules its go.mod replaces by folders of its own repository; default: its own. */
+    staging?: string;
     tags?: string[];
     /** Strings that the linker sets (`-X name=value`), such as the version. */
     values?: Record<string, string>;
@@ -48,12 +50,36 @@ export interface Tool {
   minutes: number;
 }
 
-/** The tool with all its texts filled in for this machine. */
-export function filled(tool: Tool): Tool {
-  const values: Record<string, string> = { ...PLATFORM, name: tool.name, version: tool.version };
-  return JSON.parse(
-    JSON.stringify(tool).replace(/\{(\w+)\}/g, (hole, name: string) => values[name] ?? hole),
-  );
+/**
+ * What the first source gives that has it. Throws exit 3 with what each of them said, after `reasons`; a file that is
+ * not the pinned one is no reason to look elsewhere, but to stop (exit 9).
+ */
+export async function firstOf<T>(
+  what: string,
+  sources: (() => Promise<T>)[],
+  { reasons = [], fix }: { reasons?: string[]; fix: string },
+): Promise<T> {
+  const said = [...reasons];
+  for (const source of sources) {
+    try {
+      return await source();
+    } catch (error) {
+      // What tar, cp or pip says is no error of ours.
+      if (error instanceof ProcessOutput) {
+        said.push(error.stderr.trim().split("\n").slice(-3).join("\n"));
+      } else if (error instanceof DeployError && mayGoOn(error)) {
+        said.push([error.message, ...error.where].join("\n"));
+        if (error.fix) said.push(`  ${error.fix}`);
+      } else throw error;
+    }
+  }
+  const exitCode = ExitCode.prerequisite;
+  throw new DeployError(what, { exitCode, where: said, fix: remedyOf(said.join("\n")) ?? fix });
+}
+
+function mayGoOn(error: DeployError): boolean {
+  return error.exitCode === ExitCode.prerequisite ||
+    (error instanceof DownloadError && error.reason === "refused");
 }
 
 /**
@@ -70,17 +96,14 @@ export async function fromRelease(tool: Tool, path: string, say: Say): Promise<s
   const { url, sha256Url, member } = tool.download;
   const sha256 = tool.sha256?.[platform] ?? await publishedSum(url, sha256Url);
   say(`  downloading ${tool.name} ${tool.version} from ${new URL(url).host}`);
-  if (!member) {
-    await download(url, path, { sha256 });
-    await chmod(path, 0o755);
-    return url;
+  const file = member ? `${path}.tar.gz` : path;
+  await download(url, file, { sha256 });
+  if (member) {
+    await replaceFile(path, async (temporary) => {
+      await $({ quiet: true })`tar -xzOf ${file} ${member} > ${temporary}`;
+    }).finally(() => rm(file));
   }
-  const archive = `${path}.tar.gz`;
-  await download(url, archive, { sha256 });
-  await replaceFile(path, async (temporary) => {
-    await $({ quiet: true })`tar -xzOf ${archive} ${member} > ${temporary}`;
-    await chmod(temporary, 0o755);
-  }).finally(() => rm(archive));
+  await chmod(path, 0o755);
   return url;
 }
 

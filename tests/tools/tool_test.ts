@@ -71,7 +71,7 @@ async function fakeGo(folder: string, build: string): Promise<void> {
     join(folder, "path", "go"),
     `#!/bin/sh
 case $1 in
-mod) if [ "$2" = edit ]; then echo "$3" > edited; else echo '{"GoMod": "${folder}/go.mod"}'; fi ;;
+mod) if [ "$2" = edit ]; then echo "$3" > edited; else echo '{"GoMod": "${folder}/go.mod", "Dir": "${folder}/modules/tool"}'; fi ;;
 list) echo "${folder}/modules/tool" ;;
 build) ${build} ;;
 esac
