@@ -1,6 +1,6 @@
 // A background process that outlives the command: a mark in its environment says which one is ours.
 import process from "node:process";
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -9,14 +9,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 
-export interface Daemon {
+interface Daemon {
   /** Its own in the folder; also that of its log. */
   name: string;
   /** Program and arguments; no secret may be among them. */
   command: string[];
   /** Added to the environment; the place for secrets. */
   environment?: Record<string, string>;
-  /** Whether it does its work yet; asked until it says yes. Default: from the start. */
+  /** Whether it does its work yet; default: from the start. */
   ready?: () => Promise<boolean>;
   /** Longest wait for that. */
   seconds?: number;
@@ -26,38 +26,49 @@ export interface Daemon {
 const MARK = "DAEMON_PID_FILE", RECIPE = "DAEMON_RECIPE";
 
 /**
- * Starts the daemon and waits until it is ready; gives true then, and false when the same command
- * runs already. One with another command or environment is replaced.
- * @throws {DeployError} exit 3 with the end of its log when it ends or is not ready in time.
+ * Starts the daemon, waits until it is ready and gives true; false when the same command runs already. One with another
+ * is replaced. @throws {DeployError} exit 3 with the end of its log when it ends or is not ready in time.
  */
-export async function startDaemon(folder: string, daemon: Daemon): Promise<boolean> {
-  const { name, command, environment = {}, ready = () => Promise.resolve(true) } = daemon;
-  const { seconds = 60 } = daemon;
-  const mark = join(folder, `${name}.pid`), recipe = hashOf([command, environment]);
+export async function startDaemon(
+  folder: string,
+  { name, command, environment = {}, ready = () => Promise.resolve(true), seconds = 60 }: Daemon,
+): Promise<boolean> {
+  const recipe = hashOf([command, environment]);
   const before = await pidOf(folder, name);
   if (before && await isMarked(RECIPE, recipe)(before)) return false;
-  await stop(mark);
+  await stopDaemons(folder, name);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const log = join(folder, `${name}.log`);
-  const child = launch(command, log, { ...environment, [MARK]: mark, [RECIPE]: recipe });
+  const output = openSync(log, "a", 0o600);
+  const child = spawn(command[0]!, command.slice(1), {
+    // Its own session: a Ctrl-C in this terminal is not meant for it.
+    detached: true,
+    stdio: ["ignore", output, output],
+    env: { ...process.env, ...environment, [MARK]: markOf(folder, name), [RECIPE]: recipe },
+  });
+  child.unref();
+  closeSync(output);
   let ended = false;
   for (const event of ["exit", "error"]) child.once(event, () => ended = true);
 
   const deadline = Date.now() + seconds * 1000;
-  while (!await ready() || ended) {
-    if (!ended && Date.now() < deadline) {
-      await sleep(50);
-      continue;
-    }
-    const error = `Cannot start ${name}: it ${ended ? "ended" : "is not ready"}`;
-    await stop(mark);
-    throw new DeployError(error, {
-      exitCode: ExitCode.prerequisite,
-      where: await endOf(log),
-      fix: "correct what the log says, then run again",
-    });
+  let isReady = await ready();
+  while (!isReady && !ended && Date.now() < deadline) {
+    await sleep(50);
+    isReady = await ready();
   }
-  return true;
+  if (isReady && !ended) return true;
+  const why = ended ? "ended" : "is not ready";
+  await stopDaemons(folder, name);
+  throw new DeployError(`Cannot start ${name}: it ${why}`, {
+    exitCode: ExitCode.prerequisite,
+    where: await endOf(log),
+    fix: "correct what the log says, then run again",
+  });
+}
+
+function markOf(folder: string, name: string): string {
+  return join(folder, `${name}.pid`);
 }
 
 /** The last lines of a log, and its path. */
@@ -66,43 +77,40 @@ export async function endOf(log: string): Promise<string[]> {
   return [...text.trim().split("\n").slice(-5), log];
 }
 
-function launch(command: string[], log: string, environment: Record<string, string>): ChildProcess {
-  const output = openSync(log, "a", 0o600);
-  const child = spawn(command[0]!, command.slice(1), {
-    // Its own session: a Ctrl-C in this terminal is not meant for it.
-    detached: true,
-    stdio: ["ignore", output, output],
-    env: { ...process.env, ...environment },
-  });
-  child.unref();
-  closeSync(output);
-  return child;
-}
-
 /** The process of the daemon of that name, while it runs itself and not only what it has started. */
 export async function pidOf(folder: string, name: string): Promise<number | undefined> {
-  for (const pid of await processes(isMarked(MARK, join(folder, `${name}.pid`)))) {
+  for (const pid of await processes(isMarked(MARK, markOf(folder, name)))) {
     const stat = await procText(pid, "stat");
     // Behind the name, in brackets: the state, the parent, and the group, which is the daemon's own.
     if (stat.slice(stat.lastIndexOf(")")).split(" ")[3] === String(pid)) return pid;
   }
 }
 
-/** Ends every daemon of the folder, its children too, and waits until they are gone. */
-export async function stopDaemons(folder: string): Promise<void> {
-  await stop(`${folder}/`);
+/** Ends a daemon of the folder (default: all), its children too, and waits until they are gone. */
+export async function stopDaemons(folder: string, name?: string): Promise<void> {
+  const mark = name === undefined ? `${folder}/` : markOf(folder, name);
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) await end(isMarked(MARK, mark), signal);
 }
 
-async function stop(place: string): Promise<void> {
-  for (const signal of ["SIGTERM", "SIGKILL"] as const) await end(isMarked(MARK, place), signal);
+/** Pids of living processes whose program was started from inside the folder. */
+export function processesOf(folder: string): Promise<number[]> {
+  return processes(isStartedFrom(folder));
 }
+
+/** Kills every process whose program was started from inside the folder, and waits for the end. */
+export async function killProcessesOf(folder: string): Promise<void> {
+  await end(isStartedFrom(folder), "SIGKILL");
+}
+
+type Choice = (pid: number) => Promise<boolean>;
 
 /** Whether a variable in the environment that a process was started with begins with the value. */
 function isMarked(name: string, value: string): Choice {
-  return async (pid) => {
-    const variables = (await procText(pid, "environ")).split("\0");
-    return variables.some((variable) => variable.startsWith(`${name}=${value}`));
-  };
+  return async (pid) => `\0${await procText(pid, "environ")}`.includes(`\0${name}=${value}`);
+}
+
+function isStartedFrom(folder: string): Choice {
+  return async (pid) => (await procText(pid, "cmdline")).startsWith(`${folder}/`);
 }
 
 /** A file of /proc/PID; "" when the process has ended or is another user's. */
@@ -110,18 +118,16 @@ function procText(pid: number, file: string): Promise<string> {
   return readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "");
 }
 
-type Choice = (pid: number) => Promise<boolean>;
-
-async function processes(chosen: Choice): Promise<number[]> {
+async function processes(isChosen: Choice): Promise<number[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
-  const found = await Promise.all(pids.map(async (pid) => await chosen(pid) ? [pid] : []));
+  const found = await Promise.all(pids.map(async (pid) => await isChosen(pid) ? [pid] : []));
   return found.flat();
 }
 
 /** Signals the chosen processes until none is left, five seconds at most. */
-async function end(chosen: Choice, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
+async function end(isChosen: Choice, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
-    const pids = await processes(chosen);
+    const pids = await processes(isChosen);
     if (pids.length === 0) return;
     // Again and again, for what a process has started meanwhile.
     for (const pid of pids) {
@@ -133,20 +139,6 @@ async function end(chosen: Choice, signal: "SIGTERM" | "SIGKILL"): Promise<void>
     }
     await sleep(50);
   }
-}
-
-/** Pids of living processes whose program was started from inside the folder. */
-export function processesOf(folder: string): Promise<number[]> {
-  return processes(startedFrom(folder));
-}
-
-/** Kills every process whose program was started from inside the folder, and waits for the end. */
-export async function killProcessesOf(folder: string): Promise<void> {
-  await end(startedFrom(folder), "SIGKILL");
-}
-
-function startedFrom(folder: string): Choice {
-  return async (pid) => (await procText(pid, "cmdline")).startsWith(`${folder}/`);
 }
 
 /** Whether nobody listens on the port. */

@@ -5,41 +5,39 @@ import "../needs.ts";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { loadFleet } from "../../lib/config/cluster.ts";
-import { projectPath } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
 import { deploy } from "../../lib/cli/deploy.ts";
-import { killProcessesOf, stopDaemons } from "./daemon.ts";
+import { loadFleet } from "../../lib/config/cluster.ts";
+import { clusterFiles } from "../../lib/config/files.ts";
+import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { urlsOf } from "../../lib/deploy/results.ts";
+import { Report } from "../../lib/io/report.ts";
+import { useKubectl } from "../../lib/kube/kubectl.ts";
+import { verify } from "../50-verify.ts";
+import { STEPS } from "../steps.ts";
+import { ensureTools } from "../tools/tool.ts";
 import {
   accessTo,
-  type Playground,
   PLAYGROUND_TOOLS,
   startControlPlanes,
   writeKubeconfig,
 } from "./control_plane.ts";
-import { useKubectl } from "../../lib/kube/kubectl.ts";
-import { clusterFiles } from "../../lib/config/files.ts";
-import { Report } from "../../lib/io/report.ts";
-import { createNodes } from "./nodes.ts";
-import { ensureTools } from "../tools/tool.ts";
-import { copyCertificates, startMinio } from "./minio.ts";
-import { startOperator } from "./operator.ts";
-import { writeSecrets } from "./secrets.ts";
-import { STEPS } from "../steps.ts";
-import { verify } from "../50-verify.ts";
+import { killProcessesOf, stopDaemons } from "./daemon.ts";
+import { copyCertificates, createNodes, startMinio, startOperator, writeSecrets } from "./site.ts";
 
-const FOLDER = projectPath(".demo");
+const FOLDER = projectPath(".demo"), KWOK = join(FOLDER, "kwok");
 const TOOLS = [...PLAYGROUND_TOOLS, "prometheus-operator", "minio"];
 const report = new Report();
 
-/** Control planes, nodes, S3 and operators; running ones are left alone, dead ones repaired. */
-async function startDemo(): Promise<void> {
+/** Starts the demo, in which running parts are left alone and dead ones repaired, and deploys everything. */
+async function up(): Promise<number> {
+  const started = performance.now();
+  report.heading("demo  three control planes on this machine");
   refuseOverrides();
   const tools = await timed("Tools", () => ensureTools(TOOLS, { say: report.say }));
   useKubectl(tools.kubectl!);
-  const playground: Playground = { folder: join(FOLDER, "kwok"), tools };
+  const playground = { folder: KWOK, tools };
   const names = (await clusterFiles(projectPath("env"))).ids.map((id) => `tmc-${id}`);
   await mkdir(FOLDER, { recursive: true, mode: 0o700 });
   await timed("Control planes", () => startControlPlanes(playground, names));
@@ -49,13 +47,19 @@ async function startDemo(): Promise<void> {
   await copyCertificates(FOLDER, accesses[0]!);
   await writeSecrets(join(FOLDER, "secret.env"));
   const fleet = await loadFleet();
-  await writeKubeconfig(join(FOLDER, "kubeconfig"), fleet.map((one, i) => [one, accesses[i]!]));
+  const reached = fleet.map((one, i) => [one, accesses[i]!] as const);
+  await writeKubeconfig(join(FOLDER, "kubeconfig"), reached);
   await timed("S3, nodes and operators", () =>
     Promise.all([
       startMinio(FOLDER, tools.minio!, fleet[0]!),
       ...fleet.map(createNodes),
-      ...fleet.map((cluster, i) => startOperator(FOLDER, tools, cluster, accesses[i]!)),
+      ...reached.map(([cluster, access]) => startOperator(FOLDER, tools, cluster, access)),
     ]));
+
+  const code = await deploy([...STEPS, verify], ["all"]);
+  report.say(`\ndemo: ${((performance.now() - started) / 1000).toFixed(0)}s in all`);
+  if (code === ExitCode.done) await tellNext(fleet.find(({ role }) => role === "central")!);
+  return code;
 }
 
 // With one of these in the shell, the demo would go to a place that is not the demo.
@@ -71,15 +75,6 @@ function refuseOverrides(): void {
   });
 }
 
-/** Removes every process and file of the demo, also of one that was interrupted. */
-async function down(): Promise<void> {
-  await stopDaemons(FOLDER);
-  // Those of the control planes, kwokctl included.
-  await killProcessesOf(join(FOLDER, "kwok"));
-  await rm(FOLDER, { recursive: true, force: true });
-  report.say("demo removed: no process of it runs, .demo/ is gone");
-}
-
 async function timed<T>(title: string, work: () => Promise<T>): Promise<T> {
   const started = performance.now();
   const result = await work();
@@ -87,26 +82,23 @@ async function timed<T>(title: string, work: () => Promise<T>): Promise<T> {
   return result;
 }
 
-async function up(): Promise<number> {
-  const started = performance.now();
-  report.heading("demo  three control planes on this machine");
-  await startDemo();
-  const code = await deploy([...STEPS, verify], ["all"]);
-  report.say(`\ndemo: ${((performance.now() - started) / 1000).toFixed(0)}s in all`);
-  if (code === ExitCode.done) await nextSteps();
-  return code;
-}
-
-async function nextSteps(): Promise<void> {
-  const [central] = (await loadFleet()).filter(({ role }) => role === "central");
-  const urls = await urlsOf(STEPS, central!);
+async function tellNext(central: Cluster): Promise<void> {
   report.say(`
 look around  KUBECONFIG=.demo/kubeconfig kubectl --context mkube-196 get pods -A
              KUBECONFIG=.demo/kubeconfig kubectl --context mkube-197 -n monitoring get prometheus
 again        make demo (0 changes)      plan  make plan PROFILE=demo      one step  make 30-thanos CLUSTER=197 PROFILE=demo
 remove       make demo-down
 real site    fill in env/common.env, env/cluster-196.env and env/secret.env, then: make plan-196, make cluster-196
-             its doors: ${urls.join("  ")}`);
+             its doors: ${(await urlsOf(STEPS, central)).join("  ")}`);
+}
+
+/** Removes every process and file of the demo, also of one that was interrupted. */
+async function down(): Promise<void> {
+  await stopDaemons(FOLDER);
+  // Those of the control planes, kwokctl included.
+  await killProcessesOf(KWOK);
+  await rm(FOLDER, { recursive: true, force: true });
+  report.say("demo removed: no process of it runs, .demo/ is gone");
 }
 
 const VERBS: Record<string, () => Promise<number | void>> = { up, down };
@@ -117,7 +109,6 @@ await command("demo.ts up | down", {}, ([verb = "up"]) => {
   if (run) return run();
   throw new DeployError(`Cannot ${verb} the demo: no such verb`, {
     exitCode: ExitCode.config,
-    where: `known verbs: ${Object.keys(VERBS).join(", ")}`,
     fix: "make demo, or make demo-down",
   });
 });
