@@ -2,7 +2,7 @@
 import { parse } from "yaml";
 import { type Findings, isStandIn, note, ok, type Subject } from "../../lib/core/check.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { runbookAt } from "../components/prometheus/runbooks.ts";
+import { runbookAt } from "../components/prometheus/dashboards.ts";
 import { edgesOf } from "../components/thanos/fleet.ts";
 import {
   absenceOf,

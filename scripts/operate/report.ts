@@ -10,7 +10,7 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { print, Report } from "../../lib/io/report.ts";
-import { runbooksOf } from "../components/prometheus/runbooks.ts";
+import { runbooksOf } from "../components/prometheus/dashboards.ts";
 import { STEPS } from "../steps.ts";
 import { atCentre, centralOf, jsonOf } from "./centre/way.ts";
 import { reportPage } from "./report/page.ts";

@@ -7,6 +7,7 @@ import {
   type Manifest,
   RELOAD_ANNOTATION,
   secret,
+  withValue,
 } from "../../../lib/core/object.ts";
 import { metricsToken } from "../minio/admin.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
@@ -23,7 +24,7 @@ export function metricsLabels(name: string, version: string): Record<string, str
   return labelsOf({ name, component: name, partOf: "metrics", version });
 }
 
-/** Those of Grafana's. */
+/** Labels of Grafana's objects. */
 export function grafanaLabels(cluster: Cluster): Record<string, string> {
   return metricsLabels("grafana", text(cluster, "GRAFANA_VERSION"));
 }
@@ -42,9 +43,8 @@ export const thanosKey: S3KeyHolder = {
 
 /** Access to the bucket of blocks: for the sidecar of every cluster, and all of Thanos on central. */
 export function objstoreSecret(cluster: Cluster): Manifest {
-  const key = keyOf(cluster, thanosKey.program);
-  const options = { caFile: "/etc/thanos/ca/ca.crt" };
-  const file = objstoreConfig(cluster, text(cluster, "THANOS_BUCKET"), key, options);
+  const key = keyOf(cluster, thanosKey.program), bucket = text(cluster, "THANOS_BUCKET");
+  const file = objstoreConfig(cluster, bucket, key, { caFile: "/etc/thanos/ca/ca.crt" });
   const labels = objstoreLabels(cluster);
   return secret(thanosKey.name, NAMESPACE, { "objstore.yml": file }, { labels });
 }
@@ -53,10 +53,9 @@ export function objstoreSecret(cluster: Cluster): Manifest {
 export function minioMetrics(cluster: Cluster): Manifest[] {
   if (!flag(cluster, "MINIO_METRICS") || cluster.role !== "central") return [];
   const token = metricsToken(keyOf(cluster, thanosKey.program));
-  const about = { labels: objstoreLabels(cluster) };
   return [
     renderFile("prometheus/minio-metrics.yaml", cluster),
-    secret("minio-metrics", NAMESPACE, { token }, about),
+    secret("minio-metrics", NAMESPACE, { token }, { labels: objstoreLabels(cluster) }),
   ];
 }
 
@@ -70,35 +69,27 @@ function objstoreLabels(cluster: Cluster): Record<string, string> {
   return metricsLabels("thanos-objstore", text(cluster, "THANOS_VERSION"));
 }
 
-/**
- * The objects, of which the scrape of S3 trusts its private CA, where there is one. An S3 that is no MinIO
- * is not scraped, and no alert waits for it.
- */
-export function watchingS3(all: Manifest[], cluster: Cluster): Manifest[] {
-  const objects = flag(cluster, "S3_IS_MINIO") ? all : unwatched(all);
-  if (!cluster.s3Ca) return objects;
+/** The objects, of which the scrape of S3 trusts its private CA; of an S3 that is no MinIO neither scrape nor alert. */
+export function watchingS3(objects: Manifest[], cluster: Cluster): Manifest[] {
+  const isMinio = flag(cluster, "S3_IS_MINIO");
   const tlsConfig = { ca: { secret: { name: "s3-ca", key: "ca.crt" } } };
-  return objects.map((object) =>
-    object.kind === "ScrapeConfig" ? { ...object, spec: { ...object.spec, tlsConfig } } : object
-  );
-}
-
-function unwatched(objects: Manifest[]): Manifest[] {
-  return objects.filter(({ kind, metadata }) =>
-    kind !== "ScrapeConfig" || metadata.name !== "minio"
-  )
-    .map((object) => {
-      if (object.kind !== "PrometheusRule") return object;
-      const groups = object.spec.groups.map((group: { rules: { alert?: string }[] }) => (
-        { ...group, rules: group.rules.filter(({ alert }) => alert !== "S3EndpointDown") }
-      ));
-      return { ...object, spec: { ...object.spec, groups } };
-    });
+  return objects.flatMap((object) => {
+    const { kind, metadata, spec } = object;
+    if (kind === "ScrapeConfig") {
+      if (!isMinio && metadata.name === "minio") return [];
+      return cluster.s3Ca ? withValue(object, ["spec", "tlsConfig"], tlsConfig) : object;
+    }
+    if (kind !== "PrometheusRule" || isMinio) return object;
+    const groups = spec.groups.map((group: { rules: { alert?: string }[] }) => (
+      { ...group, rules: group.rules.filter(({ alert }) => alert !== "S3EndpointDown") }
+    ));
+    return withValue(object, ["spec", "groups"], groups);
+  });
 }
 
 /**
- * Grafana's admin, with the keys that its charts use. It reads them only when it makes its database, and the step
- * sets a password changed later: no restart, and no checksum of what people choose.
+ * Grafana's admin, with the keys that its charts use. They are read only when it makes its database, and the step sets
+ * a password changed later: no restart, and no checksum of what people choose.
  */
 export function grafanaSecret(cluster: Cluster): Manifest {
   const password = text(cluster, "GRAFANA_ADMIN_PASSWORD");

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { type Cluster, flag, projectPath } from "../../../lib/core/cluster.ts";
+import { hiddenBy } from "../../../lib/core/check.ts";
+import { type Cluster, flag, projectPath, text } from "../../../lib/core/cluster.ts";
 import {
   configMap,
   type Manifest,
@@ -13,20 +14,19 @@ import {
 import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
 import { grafanaLabels } from "./access.ts";
 import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.ts";
-import { type PanelPlace, placeOf } from "./place.ts";
+import { type PanelPlace, placeOf } from "./panel.ts";
 import { ourJobs } from "./rules.ts";
 
 /**
- * Our dashboards by file name without ending, from the folders `dashboards` of what a cluster has:
- * `components` are folders below manifests/, beside the metrics of both and of its own role.
+ * Our dashboards by file name without ending, from the folders `dashboards` of what a cluster has: `components` are
+ * folders below manifests/, beside the metrics of both and of its own role.
  */
 export async function ownDashboards(
   cluster: Cluster,
   components: string[],
 ): Promise<Record<string, Dashboard>> {
   const folders = ["prometheus/base", `prometheus/${cluster.role}`, ...components]
-    .map((folder) => projectPath(join("manifests", folder, "dashboards")))
-    .filter((folder) => existsSync(folder));
+    .map((folder) => projectPath(join("manifests", folder, "dashboards"))).filter(existsSync);
   const files = await Promise.all(
     folders.map(async (folder) =>
       (await readdir(folder)).filter((name) => name.endsWith(".yaml"))
@@ -54,8 +54,8 @@ const packs = new Map<string, Promise<Manifest>>();
 export function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
   const key = JSON.stringify([placeOf(cluster), components, grafanaLabels(cluster)]);
   return packs.getOrInsertComputed(key, async () => {
-    const dashboards = Object.entries(await ownDashboards(cluster, components));
-    const files = dashboards.map(([name, one]) => [`${name}.json`, toJson(one)] as const);
+    const files = Object.entries(await ownDashboards(cluster, components))
+      .map(([name, dashboard]): File => [`${name}.json`, toJson(dashboard)]);
     return packed("grafana-dashboards-own", cluster, files);
   });
 }
@@ -66,39 +66,43 @@ const CONTROL_PLANE = /^(controller-manager|scheduler|proxy)\.json$/;
 // Compares clusters, of which an edge's Prometheus knows none.
 const CENTRAL = /^k8s-resources-multicluster\.json$/;
 
-// Two of upstream's know no clusters, but select by this everywhere: at the centre their pods'
-// addresses, which are the same in every cluster, would be mixed up.
-const SELECT_BESIDE: Record<string, string> = {
-  "alertmanager-overview.json": 'namespace=~"$namespace"',
-  "grafana-overview.json": 'job=~"$job"',
-};
-
-// Windows that hold no two samples of an hour.
-const SHORT_WINDOW = /\[[0-9]+[sm]\]/g;
-
 /**
- * The bundle's ConfigMaps as one that Grafana mounts: 350 kB without the blanks, of the 1 MiB that
- * fit. At the centre each can choose a cluster; on an edge, whose data has no such label, the
- * variable is hidden and matches its absence. Nothing of nothing.
+ * The bundle's ConfigMaps as one that Grafana mounts: 350 kB without the blanks, of the 1 MiB that fit. At the centre
+ * each can choose a cluster; on an edge, whose data has no such label, the variable is hidden. Nothing of nothing.
  */
 export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] {
   const place = placeOf(cluster);
   const controlPlane = flag(cluster, "CONTROL_PLANE_METRICS");
   const files = objects.flatMap(({ data }) => Object.entries<string>(data ?? {}))
-    .filter(([name]) => !EMPTY_HERE.test(name))
-    .filter(([name]) => controlPlane || !CONTROL_PLANE.test(name))
-    .filter(([name]) => place.central || !CENTRAL.test(name))
-    .map(([name, json]) => [name, ourJobs(JSON.stringify(adapted(name, json, place)))] as const);
+    .filter(([name]) =>
+      !EMPTY_HERE.test(name) && (controlPlane || !CONTROL_PLANE.test(name)) &&
+      (place.central || !CENTRAL.test(name))
+    )
+    .map(([name, json]): File => [name, ourJobs(JSON.stringify(adapted(name, json, place)))]);
   return files.length > 0 ? [packed("grafana-dashboards-kubernetes", cluster, files)] : [];
 }
+
+// Two of upstream's know no clusters, but select by `by` everywhere: at the centre their pods' addresses, which are the
+// same in every cluster, would be mixed up.
+const WITHOUT_CLUSTER: Record<string, { by: string; metric: string }> = {
+  "alertmanager-overview.json": {
+    by: 'namespace=~"$namespace"',
+    metric: "alertmanager_build_info",
+  },
+  "grafana-overview.json": { by: 'job=~"$job"', metric: "grafana_build_info" },
+};
+
+// Windows that hold no two samples of an hour.
+const SHORT_WINDOW = /\[[0-9]+[sm]\]/g;
 
 type Variable = { name: string; type: string; [field: string]: unknown };
 
 function adapted(name: string, json: string, place: PanelPlace): unknown {
   const { central, datasource, timezone } = place;
-  const beside = central ? SELECT_BESIDE[name] : undefined;
-  const text = beside
-    ? json.replaceAll(quoted(beside), () => quoted(`cluster="$cluster",${beside}`))
+  const lacking = central ? WITHOUT_CLUSTER[name] : undefined;
+  const inJson = (matcher: string) => JSON.stringify(matcher).slice(1, -1);
+  const text = lacking
+    ? json.replaceAll(inJson(lacking.by), () => inJson(`cluster="$cluster",${lacking.by}`))
     : json;
   const dashboard = JSON.parse(text.replaceAll(SHORT_WINDOW, () => "[$__rate_interval]"));
   // Upstream's show UTC.
@@ -111,29 +115,32 @@ function adapted(name: string, json: string, place: PanelPlace): unknown {
     // Upstream's .+ for all would not match data without the label.
     if (variable.allValue) variable.allValue = ".*";
   }
-  if (beside) {
-    const metric = name.startsWith("grafana") ? "grafana_build_info" : "alertmanager_build_info";
-    const query = `label_values(${metric}, cluster)`;
+  if (lacking) {
+    const query = `label_values(${lacking.metric}, cluster)`;
     variables.splice(1, 0, { ...forms.variables.upstreamCluster, query });
   }
   return dashboard;
 }
 
-/** As it stands inside of JSON. */
-function quoted(matcher: string): string {
-  return JSON.stringify(matcher).slice(1, -1);
-}
-
-/**
- * The ConfigMap with a page for each of docs/runbooks, under the name of its file: the links of alerts lead there
- * unless RUNBOOK_URL says where else.
- */
+/** The ConfigMap with a page for each of docs/runbooks, under the name of its file. */
 export async function packRunbooks(cluster: Cluster): Promise<Manifest> {
   const folder = projectPath("docs/runbooks");
-  const pages = (await readdir(folder)).map(async (file) =>
-    [file, page(await readFile(join(folder, file), "utf8"))] as const
-  );
+  const pages = (await readdir(folder)).map(async (
+    file,
+  ): Promise<File> => [file, page(await readFile(join(folder, file), "utf8"))]);
   return packed("grafana-runbooks", cluster, await Promise.all(pages));
+}
+
+/** How the place of a page of docs/runbooks begins: RUNBOOK_URL, or the folder itself where that Grafana is a stand-in. */
+export function runbooksOf(cluster: Cluster): string {
+  const pages = text(cluster, "RUNBOOK_URL");
+  const isOfGrafana = new URL(pages).hostname === `grafana.${text(cluster, "DOMAIN")}`;
+  return isOfGrafana && hiddenBy(cluster, "grafana") ? "docs/runbooks" : pages;
+}
+
+/** Where a person reads the runbook that an alert of the cluster links to. */
+export function runbookAt(link: string, cluster: Cluster): string {
+  return link.replace(text(cluster, "RUNBOOK_URL"), runbooksOf(cluster));
 }
 
 /** Markdown as it is written, in which the sections can be jumped to. Begins as browsers know a page. */
@@ -143,12 +150,10 @@ function page(markdown: string): string {
   return `<!doctype html>\n<meta charset="utf-8">\n<pre style="white-space: pre-wrap">\n${body}</pre>\n`;
 }
 
+type File = readonly [name: string, text: string];
+
 /** Files that Grafana mounts, as the ConfigMap of that name. */
-function packed(
-  name: string,
-  cluster: Cluster,
-  files: (readonly [name: string, text: string])[],
-): Manifest {
+function packed(name: string, cluster: Cluster, files: File[]): Manifest {
   const sorted = files.toSorted(([a], [b]) => a < b ? -1 : 1);
   return configMap(name, "monitoring", Object.fromEntries(sorted), {
     labels: grafanaLabels(cluster),

@@ -1,13 +1,11 @@
-// The short form of a dashboard (*/dashboards/*.yaml, described by dashboard.schema.json) expanded to
-// Grafana's own JSON. Sources say what is asked; layout is decided here, looks in manifests/prometheus/dashboard.json.
+// The short form of a dashboard (*/dashboards/*.yaml, described by dashboard.schema.json) expanded to Grafana's own
+// JSON. Sources say what is asked; layout is decided here, looks in manifests/prometheus/dashboard.json.
 import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
-import { expandPanel, heightOf, type Panel, type PanelSource } from "./panel.ts";
-import type { PanelPlace } from "./place.ts";
+import { expandPanel, heightOf, type Panel, type PanelPlace, type PanelSource } from "./panel.ts";
 
 /** A dashboard as its YAML file says it. */
 export interface DashboardSource {
   title: string;
-  /** Fixed for ever: links and bookmarks point at it. */
   uid: string;
   about: string;
   /** How far back it looks when opened, such as `24h`; 3h without it. */
@@ -28,16 +26,29 @@ export interface Dashboard {
 const COLUMNS = 24;
 
 /**
- * The dashboard as Grafana takes it. The label `cluster` exists only at the centre, where a variable
- * chooses it; on an edge the same variable is hidden and always `.*`, which matches its absence, so
- * one expression serves both.
+ * The dashboard as Grafana takes it. The label `cluster` exists only at the centre, where a variable chooses it; on an
+ * edge the same variable is hidden and always `.*`, which matches its absence, so one expression serves both.
  */
 export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
   const { title, uid, about, since = "3h", variables = [], rows } = source;
   const { central, datasource, timezone } = place;
-  const { allClusters, source: sources } = forms.variables;
+  // Values are asked for with the time range: clusters come and go.
+  const queried = (name: string, label: string, query: string) => ({
+    ...forms.variables.queried,
+    name,
+    label,
+    datasource: { type: "prometheus", uid: datasource },
+    query: { query, refId: name },
+    definition: query,
+  });
   // Hourly samples are another data source: see datasources.yaml.
-  const chosen = { ...sources, current: { text: datasource, value: datasource } };
+  const current = { text: datasource, value: datasource };
+  const clusters = central
+    ? [
+      queried("cluster", "Cluster", "label_values(up, cluster)"),
+      { ...forms.variables.source, current },
+    ]
+    : [forms.variables.allClusters];
   return {
     ...forms.dashboard,
     uid,
@@ -48,9 +59,8 @@ export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
     timezone,
     templating: {
       list: [
-        central ? queried("cluster", "Cluster", "label_values(up, cluster)", place) : allClusters,
-        ...(central ? [chosen] : []),
-        ...variables.map(({ name, label, query }) => queried(name, label, query, place)),
+        ...clusters,
+        ...variables.map(({ name, label, query }) => queried(name, label, query)),
       ],
     },
     panels: laidOut(rows).map(({ what, gridPos }, index) => ({
@@ -67,30 +77,12 @@ export function toJson({ panels, ...rest }: Dashboard): string {
   return `${JSON.stringify(rest).slice(0, -1)},"panels":[\n${lines}\n]}\n`;
 }
 
-/** A variable whose values are asked for with the time range: clusters come and go. */
-function queried(name: string, label: string, query: string, { datasource }: PanelPlace) {
-  return {
-    ...forms.variables.queried,
-    name,
-    label,
-    datasource: { type: "prometheus", uid: datasource },
-    query: { query, refId: name },
-    definition: query,
-  };
-}
-
-/**
- * Panels, and titles of rows, with their places: from left to right, the next line below the highest one; a title
- * gets a line of its own.
- */
+/** Panels and titles of rows: from left to right, the next line below the highest one; a title has a line of its own. */
 function laidOut(rows: DashboardSource["rows"]) {
   const placed: { what: PanelSource | string; gridPos: Panel["gridPos"] }[] = [];
   let y = 0;
   for (const { title, panels } of rows) {
-    if (title) {
-      placed.push({ what: title, gridPos: { x: 0, y, w: COLUMNS, h: 1 } });
-      y += 1;
-    }
+    if (title) placed.push({ what: title, gridPos: { x: 0, y: y++, w: COLUMNS, h: 1 } });
     let x = 0, line = 0;
     for (const panel of panels) {
       const h = heightOf(panel);

@@ -13,6 +13,8 @@ export const GRAFANA = {
   port: "http-web",
 };
 
+const LOGS = `kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`;
+
 /** Logs the admin in, by a session: the API server takes the header Authorization for itself. */
 export async function logIn(proxy: ClusterProxy, cluster: Cluster) {
   const response = await proxy.fetch(GRAFANA, "/login", {
@@ -27,13 +29,13 @@ export async function logIn(proxy: ClusterProxy, cluster: Cluster) {
 /** Makes the configured password the admin's; true when it had to be changed. */
 export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
   if (await accepted(cluster)) return false;
-  const command = "grafana cli --homepath /usr/share/grafana admin reset-admin-password";
   const refused = (where: string | string[], fix: string) =>
     new DeployError(`Cannot set the password of Grafana's admin on ${cluster.id}`, {
       exitCode: ExitCode.service,
       where,
-      fix: `${fix}; kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`,
+      fix: `${fix}; ${LOGS}`,
     });
+  const command = "grafana cli --homepath /usr/share/grafana admin reset-admin-password";
   await kubectl(
     ["exec", "-i", `deployment/${GRAFANA.name}`, "--namespace", GRAFANA.namespace, "--"]
       .concat(command.split(" "), "--password-from-stdin"),
@@ -56,6 +58,6 @@ async function accepted(cluster: Cluster): Promise<boolean> {
   throw new DeployError(`Cannot ask Grafana of ${cluster.id} for a login`, {
     exitCode: ExitCode.notReady,
     where: `HTTP ${status}: ${words}`,
-    fix: `kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`,
+    fix: LOGS,
   });
 }

@@ -1,14 +1,39 @@
 // A panel in short form, as Grafana has it; looks are decided in manifests/prometheus/dashboard.json, once for all.
+import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
-import type { PanelPlace } from "./place.ts";
+
+/** Where a cluster's Grafana stands, and where its data comes from (datasources.yaml of its role). */
+export function placeOf(cluster: Cluster) {
+  const central = cluster.role === "central", zone = text(cluster, "TIMEZONE");
+  return {
+    central,
+    /** Uid; at the centre what shows a course of time can be asked of another one. */
+    datasource: central ? "thanos" : "prometheus",
+    /** How many clusters should be seen; `$fleet` in expressions. */
+    clusters: expected(cluster),
+    timezone: zone === "UTC" ? "browser" : zone,
+  };
+}
+
+/** Where a dashboard will stand. */
+export type PanelPlace = ReturnType<typeof placeOf>;
+
+/** All of them, without those that are not there while they are paused. */
+function expected({ fleet }: Cluster): number | string {
+  const paused = fleet.flatMap(({ name, pause }) =>
+    pause ? `label_replace(vector(time()) < ${pause.end}, "cluster", "${name}", "", "")` : []
+  );
+  if (paused.length === 0) return fleet.length;
+  const away = `count((${paused.join(" or ")}) unless on (cluster) up)`;
+  return `(${fleet.length} - (${away} or vector(0)))`;
+}
 
 type Threshold = Record<string, string | number>;
 
-/** One panel. A table has `by` and `columns`, every other type `expr` or `queries`. */
+/** One panel, as dashboard.schema.json describes it: a table has `by` and `columns`, all others `expr` or `queries`. */
 export interface PanelSource {
   type: keyof typeof forms.panels;
   title: string;
-  /** What it means, and what to do about it. */
   about: string;
   unit?: string;
   expr?: string;
@@ -18,9 +43,7 @@ export interface PanelSource {
   columns?: { name: string; expr: string; unit: string; thresholds?: Threshold }[];
   /** From the column named first in `by` to another page; `${__value.raw}` is the cell. */
   link?: { title: string; url: string };
-  /** `{ orange: 1, red: 5 }`: green below 1. `base` gives the lowest colour another name. */
   thresholds?: Threshold;
-  /** Values with a meaning, as `0: red down`. */
   states?: Record<string, string>;
   /** What stands there instead of "No data". */
   empty?: string;
@@ -31,31 +54,21 @@ export interface PanelSource {
   height?: number;
 }
 
-/** A query of a panel. */
-export interface Target {
-  refId: string;
-  expr: string;
-  [field: string]: unknown;
-}
-
 /** A panel as Grafana has it; rows have no targets. */
 export interface Panel {
   id: number;
   type: string;
   title: string;
-  description?: string;
   gridPos: { x: number; y: number; w: number; h: number };
-  datasource?: { type: string; uid: string };
-  targets?: Target[];
+  targets?: { refId: string; expr: string; [field: string]: unknown }[];
   // deno-lint-ignore no-explicit-any
   [field: string]: any;
 }
 
-const REF_IDS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
-/** Height in grid rows, whether now is enough, and the options of a type. */
 interface Looks {
+  /** In rows of the grid. */
   height: number;
+  /** Whether now is enough. */
   instant: boolean;
   options: Record<string, unknown>;
   /** Of each of its queries, and of each of its fields. */
@@ -63,7 +76,8 @@ interface Looks {
   custom?: Record<string, unknown>;
 }
 
-const LOOKS: Record<keyof typeof forms.panels, Looks> = forms.panels;
+const LOOKS: Record<PanelSource["type"], Looks> = forms.panels;
+const REF_IDS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /** Rows of the grid that the panel takes. */
 export function heightOf({ type, height }: PanelSource): number {
@@ -72,93 +86,74 @@ export function heightOf({ type, height }: PanelSource): number {
 
 /** The panel as Grafana takes it, but for its number and where it lies. */
 export function expandPanel(panel: PanelSource, place: PanelPlace) {
-  const looks = LOOKS[panel.type];
-  const uid = place.central && !looks.instant ? "${datasource}" : place.datasource;
+  const { type, title, about: description, expr = "", legend = "__auto", columns, unit } = panel;
+  const { instant, options, target } = LOOKS[type];
+  const uid = place.central && !instant ? "${datasource}" : place.datasource;
   const datasource = { type: "prometheus", uid };
+  const queries = columns?.map(({ expr }) => ({ expr, legend: "__auto" })) ?? panel.queries ??
+    [{ expr, legend }];
   return {
-    type: panel.type,
-    title: panel.title,
-    description: panel.about,
+    type,
+    title,
+    description,
     datasource,
-    targets: queriesOf(panel).map(({ expr, legend }, index) => ({
+    targets: queries.map(({ expr, legend }, index) => ({
       refId: REF_IDS[index]!,
       datasource,
       editorMode: "code",
       expr: expr.trim().replaceAll("$fleet", String(place.clusters)),
       legendFormat: place.central ? legend : legend.replace(/\{\{cluster\}\}\s*/, ""),
-      instant: looks.instant,
-      range: !looks.instant,
-      ...looks.target,
+      instant,
+      range: !instant,
+      ...target,
     })),
-    ...(panel.type === "table" ? tableOf(panel, place) : { fieldConfig: fieldsOf(panel) }),
-    options: panel.type === "heatmap"
-      ? { ...looks.options, yAxis: { unit: panel.unit } }
-      : looks.options,
+    ...(type === "table" ? tableOf(panel, place) : { fieldConfig: fieldsOf(panel) }),
+    options: type === "heatmap" ? { ...options, yAxis: { unit } } : options,
   };
 }
 
-function queriesOf(panel: PanelSource): { expr: string; legend: string }[] {
-  if (panel.columns) return panel.columns.map(({ expr }) => ({ expr, legend: "__auto" }));
-  return panel.queries ?? [{ expr: panel.expr!, legend: panel.legend ?? "__auto" }];
-}
-
-function fieldsOf(panel: PanelSource) {
+function fieldsOf({ type, unit, min, max, empty, stack, thresholds, states = {} }: PanelSource) {
+  const { custom } = LOOKS[type];
+  const options = Object.entries(states).map(([value, state], index) => {
+    const [color, ...text] = state.split(" ");
+    return [value, { color, text: text.join(" "), index }];
+  });
+  const overTime = {
+    fillOpacity: stack ? 40 : 5,
+    stacking: { mode: stack ? "normal" : "none", group: "A" },
+    thresholdsStyle: { mode: thresholds ? "dashed" : "off" },
+  };
   return {
     defaults: {
-      unit: panel.unit,
-      min: panel.min,
-      max: panel.max,
-      noValue: panel.empty,
-      color: { mode: panel.type === "timeseries" ? "palette-classic" : "thresholds" },
-      thresholds: stepsOf(panel.thresholds),
-      mappings: mappingsOf(panel.states),
-      custom: customOf(panel),
+      unit,
+      min,
+      max,
+      noValue: empty,
+      color: { mode: type === "timeseries" ? "palette-classic" : "thresholds" },
+      thresholds: stepsOf(thresholds),
+      mappings: options.length > 0 ? [{ type: "value", options: Object.fromEntries(options) }] : [],
+      custom: type === "timeseries" ? { ...custom, ...overTime } : custom,
     },
     overrides: [],
   };
 }
 
-function customOf({ type, stack, thresholds }: PanelSource) {
-  const { custom } = LOOKS[type];
-  if (type !== "timeseries") return custom;
-  return {
-    ...custom,
-    fillOpacity: stack ? 40 : 5,
-    stacking: { mode: stack ? "normal" : "none", group: "A" },
-    thresholdsStyle: { mode: thresholds ? "dashed" : "off" },
-  };
-}
-
 function stepsOf({ base = "green", ...steps }: Threshold = {}) {
-  return {
-    mode: "absolute",
-    steps: [
-      { color: base, value: null },
-      ...Object.entries(steps).map(([color, value]) => ({ color, value })),
-    ],
-  };
-}
-
-function mappingsOf(states: Record<string, string> = {}) {
-  const options = Object.fromEntries(
-    Object.entries(states).map(([value, state], index) => {
-      const [color, ...text] = state.split(" ");
-      return [value, { color, text: text.join(" "), index }];
-    }),
-  );
-  return Object.keys(options).length > 0 ? [{ type: "value", options }] : [];
+  const rising = Object.entries(steps).map(([color, value]) => ({ color, value }));
+  return { mode: "absolute", steps: [{ color: base, value: null }, ...rising] };
 }
 
 /** One row per combination of the labels in `by`; the queries' answers are merged side by side. */
 function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central }: PanelPlace) {
-  const labels = by.filter((label) => central || label !== "cluster");
-  const value = (index: number) => columns.length > 1 ? `Value #${REF_IDS[index]}` : "Value";
-  const order = [...labels, ...columns.map((_, index) => value(index))];
-  const rename = Object.fromEntries([
-    ...labels.map((label) => [label, capital(label)]),
-    ...columns.map(({ name }, index) => [value(index), name]),
+  const labels = by.filter((label) => central || label !== "cluster")
+    .map((label): [field: string, title: string] => [label, capital(label)]);
+  const values = columns.map(({ name }, index): [field: string, title: string] => [
+    columns.length > 1 ? `Value #${REF_IDS[index]}` : "Value",
+    name,
   ]);
-  const linked = link && labels.includes(by[0]!);
+  const fields = [...labels, ...values];
+  const [first] = labels;
+  const isLinked = link && first?.[0] === by[0];
   return {
     transformations: [
       { id: "merge", options: {} },
@@ -166,8 +161,8 @@ function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central 
         id: "organize",
         options: {
           excludeByName: { Time: true, ...(central ? {} : { cluster: true }) },
-          indexByName: Object.fromEntries(order.map((name, index) => [name, index])),
-          renameByName: rename,
+          indexByName: Object.fromEntries(fields.map(([field], index) => [field, index])),
+          renameByName: Object.fromEntries(fields),
         },
       },
     ],
@@ -183,7 +178,7 @@ function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central 
             },
           })
         ),
-        ...(linked ? [override(capital(by[0]!), { links: [link] })] : []),
+        ...(isLinked ? [override(first![1], { links: [link] })] : []),
       ],
     },
   };

@@ -5,14 +5,7 @@ import { durationSeconds } from "../../../lib/core/quantity.ts";
 import upstream from "../../../manifests/prometheus/upstream-rules.json" with { type: "json" };
 import { metricsLabels } from "./access.ts";
 
-interface Rule {
-  alert?: string;
-  record?: string;
-  expr: string | number;
-  for?: string;
-  labels?: Record<string, string>;
-  annotations?: Record<string, string>;
-}
+type Rule = { alert?: string; expr: string | number; labels?: Record<string, string> };
 
 /** Upstream's names for the jobs, and ours: a job is named after its Service. */
 const JOBS: Record<string, string> = upstream.jobs;
@@ -21,15 +14,12 @@ const JOBS: Record<string, string> = upstream.jobs;
 const CHANGED: Record<string, { for?: string; severity?: string; expr?: string[] }> =
   upstream.changedAlerts;
 
-/**
- * The PrometheusRules of the bundle for one cluster: jobs by our names, without what cannot be
- * here, in the namespace `monitoring`. Groups that lose all their rules go.
- */
+/** The PrometheusRules of the bundle in our namespace: jobs by our names, without rules and groups that cannot be here. */
 export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
   const beside = flag(cluster, "CONTROL_PLANE_METRICS") ? [] : upstream.controlPlaneGroups;
   const dropped = [...upstream.blindGroups, ...beside];
   const labels = metricsLabels("kube-prometheus", text(cluster, "KUBE_PROMETHEUS_RULES_VERSION"));
-  return objects.map(({ apiVersion, kind, metadata, spec }) => {
+  return objects.map(({ apiVersion, kind, metadata: { name }, spec }) => {
     const groups = (spec.groups as { name: string; rules: Rule[] }[])
       .filter(({ name }) => !dropped.includes(name))
       .map((group) => ({
@@ -38,7 +28,6 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
           .map((rule) => adapted(rule, cluster)),
       }))
       .filter(({ rules }) => rules.length > 0);
-    const { name } = metadata;
     return {
       apiVersion,
       kind,
@@ -49,8 +38,8 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
 }
 
 function adapted(rule: Rule, cluster: Cluster): Rule {
-  const { for: time, severity, expr: [theirs = "", ours = ""] = [] } = CHANGED[rule.alert ?? ""] ??
-    {};
+  const changed = CHANGED[rule.alert ?? ""] ?? {};
+  const { for: time, severity, expr: [theirs = "", ours = ""] = [] } = changed;
   return {
     ...rule,
     ...time ? { for: time } : {},
@@ -59,10 +48,7 @@ function adapted(rule: Rule, cluster: Cluster): Rule {
   };
 }
 
-/**
- * The expression with windows of four scrapes at least, and no longer than Prometheus keeps in any case:
- * its retention in blocks, and an hour that is in none.
- */
+/** With windows of four scrapes at least, and of what Prometheus keeps in any case: whole blocks, and an hour in none. */
 function fitted(expr: string, cluster: Cluster): string {
   const least = 4 * durationSeconds(text(cluster, "SCRAPE_INTERVAL"));
   const most = 3600 + durationSeconds(text(cluster, "PROMETHEUS_RETENTION"));

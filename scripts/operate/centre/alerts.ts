@@ -3,7 +3,7 @@
 import { hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
-import { runbookAt } from "../../components/prometheus/runbooks.ts";
+import { runbookAt } from "../../components/prometheus/dashboards.ts";
 import { centralOf, type Questions } from "./way.ts";
 
 type Labels = Sample["metric"];
