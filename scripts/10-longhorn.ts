@@ -16,16 +16,22 @@ import type { Resources } from "../lib/core/resource.ts";
 import { step } from "../lib/deploy/step.ts";
 import { onlyDefault } from "../lib/kube/storage_class.ts";
 import { until } from "../lib/io/wait.ts";
+import { backupGroup, backupJobs } from "./components/longhorn/backups.ts";
+import {
+  longhornKey,
+  longhornPolicies,
+  longhornSecrets,
+  patchLonghorn,
+} from "./components/longhorn/objects.ts";
 import {
   backupTargetMissing,
+  checkUpgrade,
   driverMissing,
+  keepsFromPrune,
   nodeComplaints,
   nodesMissing,
-} from "./components/longhorn/ladder.ts";
-import { checkUpgrade, keepsFromPrune, replicasOf } from "./components/longhorn/limits.ts";
-import { backupGroup, backupJobs } from "./components/longhorn/backups.ts";
-import { longhornKey, longhornPolicies, longhornSecrets } from "./components/longhorn/objects.ts";
-import { patchLonghorn } from "./components/longhorn/patch.ts";
+  replicasOf,
+} from "./components/longhorn/state.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
 import { opensOf } from "./components/network/open.ts";
 

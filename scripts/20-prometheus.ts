@@ -57,7 +57,7 @@ export const prometheus = step({
     ...watchingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
     await packOwn(cluster, monitors(cluster)),
     await packRunbooks(cluster),
-    ...(text(cluster, "STORAGE") === "longhorn" ? backupAlerts(cluster) : []),
+    ...backupAlerts(cluster),
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],
   async run({ cluster, objects, phase, live, apply, ready, changed, report }) {

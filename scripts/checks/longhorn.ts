@@ -5,7 +5,7 @@ import { daysBetween } from "../../lib/core/cron.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
-import { backupTargetMissing } from "../components/longhorn/ladder.ts";
+import { backupTargetMissing } from "../components/longhorn/state.ts";
 import { claimOf, isChosen } from "../components/longhorn/backups.ts";
 import { LONGHORN_NAMESPACE } from "../components/longhorn/objects.ts";
 import { claimsOf } from "./room.ts";

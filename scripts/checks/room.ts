@@ -5,7 +5,7 @@ import { idOf, type Manifest, namespacedName } from "../../lib/core/object.ts";
 import { bytesOf, cores } from "../../lib/core/quantity.ts";
 import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
 import { storageClasses } from "../../lib/kube/storage_class.ts";
-import { replicasFor, takesPods } from "../components/longhorn/limits.ts";
+import { replicasFor, takesPods } from "../components/longhorn/state.ts";
 import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 
 type Amounts = { pods: number; cores: number; bytes: number };

@@ -10,8 +10,8 @@ import { counted } from "../../lib/core/short_list.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { print, Report, table } from "../../lib/io/report.ts";
-import { replicasOf } from "../components/longhorn/limits.ts";
-import { type Backup, backupsOf, restoreVolume } from "../components/longhorn/restore.ts";
+import { replicasOf } from "../components/longhorn/state.ts";
+import { type Backup, backupsOf, restoreVolume } from "../components/longhorn/backups.ts";
 import { inGi } from "../checks/room.ts";
 
 const USAGE =

@@ -1,17 +1,23 @@
-// Which volumes are backed up, when, and the alert about one that was not. Longhorn's job takes the volumes of a group;
-// a volume joins by a label on Longhorn's own object, for templates of claims cannot change later.
+// Backups of volumes: which there are to be, when, the alert about one that is missing, and one as a volume again.
+// Longhorn's job takes the volumes of a group; a volume joins by a label on Longhorn's own object, for templates of
+// claims cannot change later. All is asked of Longhorn's objects: it alone reads its store.
+import { createHash } from "node:crypto";
+import { apply } from "../../../lib/apply/apply.ts";
+import type { Inventory } from "../../../lib/apply/inventory.ts";
+import { namedOf } from "../../../lib/apply/live.ts";
+import { unready } from "../../../lib/apply/readiness.ts";
 import { type Cluster, list, text } from "../../../lib/core/cluster.ts";
 import { cronInUtc, daysBetween } from "../../../lib/core/cron.ts";
-import { type Manifest, OWNER } from "../../../lib/core/object.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { idOf, type Manifest, OWNER } from "../../../lib/core/object.ts";
 import { differing, type Resource, type Resources } from "../../../lib/core/resource.ts";
+import type { Change } from "../../../lib/io/report.ts";
+import { until } from "../../../lib/io/wait.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
-import { liveObjects } from "../../../lib/kube/list.ts";
+import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { LONGHORN_NAMESPACE } from "./objects.ts";
-
-/** On a volume: it is in the group of that name, which is nobody else's. */
-const IN_GROUP = `recurring-job-group.longhorn.io/${OWNER}`;
 
 /** The job that backs up the volumes of LONGHORN_BACKUP_CLAIMS; none with LONGHORN_BACKUP_CRON=never. */
 export function backupJobs(cluster: Cluster): Manifest[] {
@@ -39,30 +45,33 @@ function anyText(pattern: string): string {
   return pattern.replaceAll(".", "[.]").replaceAll("*", ".*");
 }
 
+/** On a volume: it is in the group of that name, which is nobody else's. */
+const IN_GROUP = `recurring-job-group.longhorn.io/${OWNER}`;
+
 /** Volumes that the job does not take and should, or the other way round. */
 async function misplaced(cluster: Cluster) {
   const volumes = await liveObjects(cluster, "volumes.longhorn.io", LONGHORN_NAMESPACE);
   return volumes.map((volume) => ({
-    volume: volume.metadata.name,
+    name: volume.metadata.name,
     claim: claimOf(volume),
-    is: volume.metadata.labels?.[IN_GROUP] === "enabled",
-    wanted: isChosen(cluster, volume),
-  })).filter(({ is, wanted }) => is !== wanted);
+    isIn: volume.metadata.labels?.[IN_GROUP] === "enabled",
+    isWanted: isChosen(cluster, volume),
+  })).filter(({ isIn, isWanted }) => isIn !== isWanted);
 }
 
 const inGroup: Resource<Cluster> = {
   id: `BackupGroup/${LONGHORN_NAMESPACE}/${OWNER}`,
   async look(cluster) {
     const words = (is: boolean) => is ? "backed up" : "left out";
-    return differing((await misplaced(cluster)).map(({ claim, is, wanted }) => (
-      { path: claim, old: words(is), now: words(wanted) }
+    return differing((await misplaced(cluster)).map(({ claim, isIn, isWanted }) => (
+      { path: claim, old: words(isIn), now: words(isWanted) }
     )));
   },
   async put(cluster) {
     const astray = await misplaced(cluster);
-    for (const { volume, wanted } of astray) {
-      const label = wanted ? `${IN_GROUP}=enabled` : `${IN_GROUP}-`;
-      const words = ["label", "--overwrite", "volumes.longhorn.io", volume, label];
+    for (const { name, isWanted } of astray) {
+      const label = isWanted ? `${IN_GROUP}=enabled` : `${IN_GROUP}-`;
+      const words = ["label", "--overwrite", "volumes.longhorn.io", name, label];
       // One that is gone meanwhile needs none.
       await kubectl([...words, "-n", LONGHORN_NAMESPACE], { cluster }).catch((error) => {
         if (!(error instanceof KubectlError && /\(NotFound\)/.test(error.stderr))) throw error;
@@ -83,7 +92,7 @@ export const backupGroup: Resources<Cluster> = {
 /** The alert about volumes whose backup is missing, and the series that it and people look at. */
 export function backupAlerts(cluster: Cluster): Manifest[] {
   const cron = text(cluster, "LONGHORN_BACKUP_CRON");
-  if (cron === "never") return [];
+  if (cron === "never" || text(cluster, "STORAGE") !== "longhorn") return [];
   const days = daysBetween(cron) + 1;
   const chosen = list(cluster, "LONGHORN_BACKUP_CLAIMS").map((claim) => {
     const [namespace, name] = claim.split("/").map(anyText);
@@ -91,4 +100,102 @@ export function backupAlerts(cluster: Cluster): Manifest[] {
   });
   const computed = { CHOSEN: chosen.join(" or "), DAYS: days, SECONDS: days * 86400 };
   return [renderFile("longhorn/backup-age.yaml", cluster, computed)];
+}
+
+/**
+ * The backups that can be restored, newest first: the claim (`namespace/name`) that the volume had then, when it was
+ * taken (ISO 8601 in UTC), its size in bytes. Of a volume that never had a claim there are none.
+ */
+export async function backupsOf(cluster: Cluster) {
+  const live = await liveObjects(cluster, "backups.longhorn.io", LONGHORN_NAMESPACE);
+  const whole = live.filter(({ status }) => status?.state === "Completed");
+  const backups = whole.flatMap(({ metadata: { name }, status }) => {
+    // What Longhorn knew of the claim is JSON in a label of the backup.
+    const { namespace, pvcName } = JSON.parse(status.labels?.KubernetesStatus || "{}");
+    if (!namespace || !pvcName) return [];
+    const at: string = status.snapshotCreatedAt || status.backupCreatedAt || "";
+    const url: string = status.url;
+    return [{ name, claim: `${namespace}/${pvcName}`, at, bytes: Number(status.volumeSize), url }];
+  });
+  return backups.sort((a, b) => b.at.localeCompare(a.at));
+}
+
+/** A volume of that age, whole and on S3. */
+export type Backup = Awaited<ReturnType<typeof backupsOf>>[number];
+
+/** The claim that a backup goes to, and the copies of its volume. */
+interface RestoreTarget {
+  namespace: string;
+  name: string;
+  storageClass: string;
+  replicas: number;
+}
+
+/** Longhorn's volume; then its PersistentVolume and the claim. Their names are the same again, so a cut off run goes on. */
+export function restoredObjects(
+  cluster: Cluster,
+  { name: backup, url: URL, bytes }: Backup,
+  { namespace: NAMESPACE, name: NAME, storageClass: CLASS, replicas: REPLICAS }: RestoreTarget,
+): { volume: Manifest; claimed: Manifest[] } {
+  const hash = createHash("sha256").update(`${backup} ${NAMESPACE}/${NAME}`).digest("hex");
+  const names = { VOLUME: `restored-${hash.slice(0, 16)}`, NAMESPACE, NAME, CLASS, URL };
+  // Amounts are texts to Kubernetes; Longhorn wants a number.
+  const amounts = { BYTES: String(bytes), REPLICAS, COPIES: String(REPLICAS) };
+  const [volume, ...claimed] =
+    renderFile("longhorn/restored.yaml", cluster, { ...names, ...amounts }).items;
+  return { volume, claimed };
+}
+
+/** Seconds that a restore may take: a large volume over a slow line. */
+const PATIENCE = 6 * 3600;
+
+/**
+ * Restores a backup to a claim that is not there yet, or of an earlier run of the same restore; nothing is written over.
+ * @throws {DeployError} exit 4 when the claim has another volume, 7 when Longhorn gives up or needs more than six hours.
+ */
+export async function restoreVolume(
+  inventory: Inventory,
+  backup: Backup,
+  target: RestoreTarget,
+  say: (missing: string) => void,
+): Promise<Change[]> {
+  const { cluster } = inventory;
+  const { namespace, name } = target;
+  const { volume, claimed } = restoredObjects(cluster, backup, target);
+  const claims = await liveObjects(cluster, "persistentvolumeclaims", namespace);
+  const there = claims.find(({ metadata }) => metadata.name === name);
+  if (there && there.spec.volumeName !== volume.metadata.name) {
+    throw new DeployError(`Cannot restore: claim ${namespace}/${name} is there`, {
+      exitCode: ExitCode.refused,
+      fix:
+        "add AS=another-name to restore beside it; to replace it, stop its pods and delete the " +
+        "claim first: docs/longhorn.md#restore-a-volume",
+    });
+  }
+  const changes = await apply(inventory, [volume]);
+  const look = () => unrestored(cluster, volume);
+  await until("Longhorn to restore the volume", look, { seconds: PATIENCE, every: 5, say });
+  changes.push(...await apply(inventory, claimed));
+  await until("the claim to be bound", () => unready(cluster, claimed), { seconds: 60, say });
+  return changes;
+}
+
+/** What the volume still lacks, one line. Throws exit 7 when Longhorn has given it up. */
+async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]> {
+  const live = (await namedOf(cluster, [volume])).get(idOf(volume));
+  const { name } = volume.metadata;
+  if (!live?.status) return [`volume ${name}: Longhorn has not seen it yet`];
+  const restore = conditionOf(live, "Restore"), scheduled = conditionOf(live, "Scheduled");
+  if (restore?.reason === "RestoreFailure") {
+    throw new DeployError(`Longhorn cannot restore volume ${name}`, {
+      exitCode: ExitCode.notReady,
+      where: restore.message || restore.reason,
+      fix:
+        `kubectl -n ${LONGHORN_NAMESPACE} describe volumes.longhorn.io ${name}; mend the cause, delete ` +
+        "that volume, then run again, or take an older BACKUP",
+    });
+  }
+  if (live.status.restoreInitiated && !live.status.restoreRequired) return [];
+  const why = scheduled?.status === "False" ? scheduled.message || scheduled.reason : undefined;
+  return [`volume ${name}: ${why ?? restore?.reason ?? live.status.state ?? "not started"}`];
 }

@@ -1,8 +1,11 @@
-// Objects of Longhorn that are built in code: Secrets, and what its own NetworkPolicies of 1.12.1 forget.
-import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
-import { labelsOf, type Manifest, secret, withValue } from "../../../lib/core/object.ts";
+// Objects of Longhorn: the upstream bundle, changed for one cluster, and what is built in code beside it.
+import { parse } from "yaml";
+import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { idOf, labelsOf, type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";
+import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 
 /** Where Longhorn lives, with all objects of its own. */
@@ -28,22 +31,21 @@ export function longhornSecrets(cluster: Cluster): Manifest[] {
     AWS_SECRET_ACCESS_KEY: secretKey,
     AWS_ENDPOINTS: text(cluster, "S3_ENDPOINT"),
     VIRTUAL_HOSTED_STYLE: "false",
-    ...(cluster.s3Ca ? { AWS_CERT: cluster.s3Ca } : {}),
+    // Longhorn refuses a value that ends with a newline, as every PEM file does.
+    ...(cluster.s3Ca ? { AWS_CERT: cluster.s3Ca.trim() } : {}),
   };
-  // Longhorn refuses a value that ends with a newline, as every PEM file does.
-  const trimmed = Object.entries(access).map(([key, value]) => [key, value.trim()]);
   const login = { auth: text(cluster, "UI_BASIC_AUTH") }; // the ingress wants this key
   const version = text(cluster, "LONGHORN_VERSION");
   const [backup, ui] = ["backup", "ui"].map((component) => (
     { labels: labelsOf({ name: "longhorn", component, partOf: "storage", version }) }
   ));
   return [
-    secret(longhornKey.name, LONGHORN_NAMESPACE, Object.fromEntries(trimmed), backup),
+    secret(longhornKey.name, LONGHORN_NAMESPACE, access, backup),
     secret("longhorn-basic-auth", LONGHORN_NAMESPACE, login, ui),
   ];
 }
 
-/** Additions to the policies of the bundle, which stay then; none without NETWORK_POLICIES. */
+/** Additions to the policies of the bundle of 1.12.1, which stay then; none without NETWORK_POLICIES. */
 export function longhornPolicies(cluster: Cluster): Manifest[] {
   if (!flag(cluster, "NETWORK_POLICIES")) return [];
   const nodes = cluster.nodes.map((cidr) => ({ ipBlock: { cidr } }));
@@ -52,4 +54,107 @@ export function longhornPolicies(cluster: Cluster): Manifest[] {
     renderFile("longhorn/allow-prometheus.yaml", cluster),
     withValue(iscsi, ["spec", "ingress", 0, "from"], nodes),
   ];
+}
+
+/**
+ * The bundle for one cluster, its volumes with so many replicas; an empty one (that could not be had) stays empty.
+ * Throws exit 2 naming every object, or what a change needs of one, that upstream no longer has.
+ */
+export function patchLonghorn(
+  objects: Manifest[],
+  cluster: Cluster,
+  replicas: number,
+): Manifest[] {
+  if (objects.length === 0) return [];
+  const changes: Record<string, (object: Manifest) => Manifest> = {
+    "Service/longhorn-system/longhorn-frontend": withoutNodePorts,
+    "Deployment/longhorn-system/longhorn-ui": (ui) => withValue(ui, ["spec", "replicas"], 1),
+    "Deployment/longhorn-system/longhorn-driver-deployer": smallDriver,
+    "ConfigMap/longhorn-system/longhorn-default-setting": (object) =>
+      withText(object, (values) => ({ ...values, ...settings(cluster, replicas) })),
+    "ConfigMap/longhorn-system/longhorn-default-resource": (object) =>
+      withText(object, () => wantedTarget(cluster)),
+    "ConfigMap/longhorn-system/longhorn-storageclass": (object) =>
+      withText(object, (values) => storageClass(values, replicas)),
+  };
+  const ids = objects.map(idOf);
+  const unmatched = Object.keys(changes).filter((id) => !ids.includes(id));
+  if (unmatched.length > 0) throw mismatch(unmatched.map((id) => `${id}: no such object`));
+  // Without NETWORK_POLICIES all traffic is allowed. Where a CNI enforces them upstream's would cut Prometheus off from
+  // port 9500, silently (longhorn#13740), and the host from iSCSI on 3260 (longhorn#13802).
+  const fenced = flag(cluster, "NETWORK_POLICIES");
+  // Our namespace has the Pod Security labels (manifests/longhorn/base/namespace.yaml).
+  return objects.filter(({ kind }) => kind !== "Namespace" && (fenced || kind !== "NetworkPolicy"))
+    .map((object) => changes[idOf(object)]?.(object) ?? object);
+}
+
+/** They are an explicit null, which server-side apply may take for a wish. */
+function withoutNodePorts(service: Manifest): Manifest {
+  const ports = service.spec.ports.map(({ nodePort: _, ...port }: { nodePort: null }) => port);
+  return withValue(service, ["spec", "ports"], ports);
+}
+
+function smallDriver(deployment: Manifest): Manifest {
+  const sidecars = ["ATTACHER", "PROVISIONER", "RESIZER", "SNAPSHOTTER"];
+  const env: { name: string }[] = deployment.spec.template.spec.containers[0].env ?? [];
+  const missing = sidecars.map((sidecar) => `CSI_${sidecar}_IMAGE`)
+    .filter((variable) => !env.some(({ name }) => name === variable));
+  if (missing.length > 0) {
+    throw mismatch(missing.map((name) => `${idOf(deployment)}: no variable ${name}`));
+  }
+  return withValue(deployment, ["spec", "template", "spec", "containers", 0, "env"], [
+    ...env,
+    // Three replicas of each sidecar on one node protect from nothing.
+    ...sidecars.map((sidecar) => ({ name: `CSI_${sidecar}_REPLICA_COUNT`, value: "1" })),
+    // Said, it need not be looked for by a privileged probe pod.
+    { name: "KUBELET_ROOT_DIR", value: "/var/lib/kubelet" },
+  ]);
+}
+
+function settings(cluster: Cluster, replicas: number): Record<string, string> {
+  // The form in which Longhorn stores a setting of each data engine; plain values are rewritten.
+  const perEngine = (value: number) => JSON.stringify({ v1: String(value), v2: String(value) });
+  const REPLICAS = perEngine(replicas);
+  const ENGINE_CPU = perEngine(number(cluster, "LONGHORN_ENGINE_CPU"));
+  return renderFile("longhorn/settings.yaml", cluster, { REPLICAS, ENGINE_CPU }).data;
+}
+
+/** Where backups go, by the names of Longhorn's settings. */
+export function wantedTarget(cluster: Cluster) {
+  const bucket = `${text(cluster, "LONGHORN_BUCKET")}@${text(cluster, "S3_REGION")}`;
+  return {
+    // A path of its own: clusters on one URL list and delete each other's backups (longhorn#6856).
+    "backup-target": `s3://${bucket}/${text(cluster, "S3_BASE_PATH")}/`,
+    "backup-target-credential-secret": longhornKey.name,
+    "backupstore-poll-interval": "300",
+  };
+}
+
+function storageClass(upstream: Manifest, replicas: number): Manifest {
+  if (upstream.metadata?.name !== "longhorn" || !upstream.parameters?.numberOfReplicas) {
+    throw mismatch(["storageclass.yaml: no class longhorn with the parameter numberOfReplicas"]);
+  }
+  const mark = "storageclass.kubernetes.io/is-default-class";
+  const marked = withValue(upstream, ["metadata", "annotations", mark], "true");
+  return withValue(marked, ["parameters", "numberOfReplicas"], String(replicas));
+}
+
+/** Changes the file in the ConfigMap `longhorn-x`, which is called `x.yaml`. */
+// deno-lint-ignore no-explicit-any
+function withText(configMap: Manifest, change: (values: any) => unknown): Manifest {
+  const key = `${configMap.metadata.name.replace("longhorn-", "")}.yaml`;
+  if (configMap.data?.[key] === undefined) throw mismatch([`${idOf(configMap)}: no key ${key}`]);
+  const values = change(parse(configMap.data[key]) ?? {});
+  // Bare true and numbers are no texts to Longhorn, and a text it cannot read stops its manager.
+  const format = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" } as const;
+  return withValue(configMap, ["data", key], toYaml(values, { ...format, lineWidth: 0 }));
+}
+
+function mismatch(where: string[]): DeployError {
+  return new DeployError("Cannot patch the bundle longhorn: upstream has changed", {
+    exitCode: ExitCode.config,
+    where,
+    fix:
+      "fit scripts/components/longhorn/objects.ts to the pinned version of manifests/upstream.lock.json",
+  });
 }

@@ -14,18 +14,15 @@ import { render } from "../../../lib/render/render.ts";
 import { longhorn } from "../../../scripts/10-longhorn.ts";
 import {
   backupTargetMissing,
-  driverMissing,
-  nodesMissing,
-} from "../../../scripts/components/longhorn/ladder.ts";
-import {
   checkUpgrade,
+  driverMissing,
   keepsFromPrune,
+  nodesMissing,
   replicasFor,
-  schedulable,
-} from "../../../scripts/components/longhorn/limits.ts";
+  takesPods,
+} from "../../../scripts/components/longhorn/state.ts";
 import { backupJobs } from "../../../scripts/components/longhorn/backups.ts";
-import { longhornPolicies } from "../../../scripts/components/longhorn/objects.ts";
-import { patchLonghorn } from "../../../scripts/components/longhorn/patch.ts";
+import { longhornPolicies, patchLonghorn } from "../../../scripts/components/longhorn/objects.ts";
 import { backupTarget } from "../../../scripts/checks/longhorn.ts";
 import { note, type Subject } from "../../../lib/core/check.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
@@ -168,7 +165,8 @@ Deno.test("B45: never more replicas than schedulable nodes, and none share a nod
   ]);
   const node = (spec: unknown) => ({ ...object("Node", "n"), spec });
   const taints = [{ key: "node-role.kubernetes.io/control-plane", effect: "NoSchedule" }];
-  assert.equal(schedulable([node({}), node({ unschedulable: true }), node({ taints })]), 1);
+  const nodes = [node({}), node({ unschedulable: true }), node({ taints })];
+  assert.deepEqual(nodes.map(takesPods), [true, false, false]);
   const settings = parse(dataOf("longhorn-default-setting", "default-setting.yaml", cluster, 1));
   assert.equal(settings["default-replica-count"], '{"v1":"1","v2":"1"}');
   assert.equal(settings["replica-soft-anti-affinity"], "false");

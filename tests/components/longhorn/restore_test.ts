@@ -8,7 +8,7 @@ import {
   backupsOf,
   restoredObjects,
   restoreVolume,
-} from "../../../scripts/components/longhorn/restore.ts";
+} from "../../../scripts/components/longhorn/backups.ts";
 import { backupFor, backupTable } from "../../../scripts/operate/restore_volume.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";

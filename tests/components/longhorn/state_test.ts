@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { tellRetries } from "../../../lib/kube/retry.ts";
-import { replicasOf } from "../../../scripts/components/longhorn/limits.ts";
+import { replicasOf } from "../../../scripts/components/longhorn/state.ts";
 import { ways } from "../../support/ways.ts";
 
 Deno.test("A32: replicasOf() waits for an API server that is away for half a minute", async () => {
