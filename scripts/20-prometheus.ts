@@ -29,7 +29,7 @@ import {
 import { packOwn, packRunbooks, packUpstream } from "./components/prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./components/prometheus/login.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
-import { grpcSecrets } from "./components/thanos/grpc.ts";
+import { grpcSecrets } from "./components/thanos/fleet.ts";
 import { moduleHome } from "./tools/go_build.ts";
 import { opensOf } from "./components/network/open.ts";
 

@@ -2,20 +2,25 @@
 // an edge the alerts about its sidecar. Needs 20-prometheus (sidecars, bucket access, definitions).
 // Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
 import "./needs.ts";
+import { main } from "../lib/cli/deploy.ts";
 import { LIVE } from "../lib/core/check.ts";
+import { type Cluster, flag } from "../lib/core/cluster.ts";
+import type { Manifest } from "../lib/core/object.ts";
+import { type Step, step } from "../lib/deploy/step.ts";
+import { render } from "../lib/render/render.ts";
 import { stored } from "./checks/blocks.ts";
 import { compactor } from "./checks/metrics.ts";
 import { clusters, criticalAlerts, endpoints, globalRules } from "./checks/thanos.ts";
-import { type Cluster, flag, text } from "../lib/core/cluster.ts";
-import { main } from "../lib/cli/deploy.ts";
-import { type Manifest, secret } from "../lib/core/object.ts";
-import { render } from "../lib/render/render.ts";
-import { type Step, step } from "../lib/deploy/step.ts";
-import { edgesOf, endpointsConfig, fleetAlerts, fleetRules } from "./components/thanos/fleet.ts";
-import { grpcSecrets } from "./components/thanos/grpc.ts";
-import { thanosLabels } from "./components/thanos/labels.ts";
-import { absenceOf, awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
 import { opensOf } from "./components/network/open.ts";
+import {
+  edgesOf,
+  endpointsConfig,
+  fleetAlerts,
+  fleetRules,
+  grpcSecrets,
+  loginSecret,
+} from "./components/thanos/fleet.ts";
+import { absenceOf, awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
 
 /** Checks of what only the centre has. */
 const CENTRAL = { ...LIVE, role: "central" } as const;
@@ -41,9 +46,8 @@ export const thanos = step({
     await live("Endpoints of Query", async () => {
       const stores = await awaitOwn(cluster, report.waiting);
       const { lost, notes } = await absenceOf(stores, edgesOf(cluster));
-      for (const note of notes) report.note(note);
-      const deployed = lost.map(({ edge }) => edge);
-      for (const edge of await awaitEdges(cluster, deployed, report.waiting)) report.warn(edge);
+      notes.forEach(report.note);
+      await awaitEdges(cluster, lost.map(({ edge }) => edge), report);
     });
   },
 });
@@ -57,14 +61,6 @@ function builtInCode(cluster: Cluster): Manifest[] {
 function folder(cluster: Cluster): string {
   const asksForLogin = cluster.role === "central" && flag(cluster, "THANOS_UI_AUTH");
   return asksForLogin ? "thanos/central-login" : "thanos";
-}
-
-/** Who may open the page of Thanos Query; the ingress wants the key `auth`. */
-function loginSecret(cluster: Cluster): Manifest[] {
-  if (!flag(cluster, "THANOS_UI_AUTH")) return [];
-  const login = { auth: text(cluster, "UI_BASIC_AUTH") };
-  const labels = thanosLabels(cluster, "thanos-frontend", "query-frontend");
-  return [secret("thanos-basic-auth", "monitoring", login, { labels })];
 }
 
 /** What names the clusters of the fleet: Query and the rules read it again by themselves. */
@@ -84,9 +80,7 @@ function fleetLists(edges: string[]): Step {
       }
       await phase("Lists of the fleet", () => apply(objects));
       const deployed = edgesOf(cluster).filter(({ id }) => edges.includes(id));
-      await live(`Query sees ${edges.join(", ")}`, async () => {
-        for (const edge of await awaitEdges(cluster, deployed, report.waiting)) report.warn(edge);
-      });
+      await live(`Query sees ${edges.join(", ")}`, () => awaitEdges(cluster, deployed, report));
     },
   });
 }

@@ -1,5 +1,4 @@
-// The endpoints that Thanos Query is in touch with, compared with those it should be: edges may be lost, or nobody
-// has deployed them yet.
+// The endpoints that Thanos Query is in touch with, compared with those it should be.
 import {
   type Cluster,
   flag,
@@ -10,9 +9,10 @@ import {
 } from "../../../lib/core/cluster.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { type Deployed, deployedOn } from "../../../lib/kube/deployed.ts";
+import { deployedOn } from "../../../lib/kube/deployed.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { ClusterProxy } from "../../../lib/core/check.ts";
+import type { Report } from "../../../lib/io/report.ts";
 import { until } from "../../../lib/io/wait.ts";
 
 /** The Thanos Query of the central cluster. */
@@ -70,50 +70,36 @@ export function whyMissing(stores: Stores, edge: Cluster): string {
 }
 
 /**
- * Asks each of these edges that Query lacks whether it was ever deployed. One that cannot be asked counts
- * as `lost`, with the reason; one that this machine has no context for only where the bucket has blocks of it.
- * The others are `excused`, and so are those that are paused; `notes` say why: `not deployed yet: 197, 198`.
+ * Asks each of these edges that Query lacks whether it was ever deployed. One that cannot be asked counts as `lost`,
+ * with the reason; one that this machine has no context for only where the bucket has blocks of it. The others are
+ * `excused`, and so are those that are paused; `notes` say why: `not deployed yet: 197, 198`.
  */
 export async function absenceOf(stores: Stores, edges: Cluster[]) {
   const asked = await Promise.all(
     missingEdges(stores, edges).map(async (edge): Promise<Absent> => {
-      if (isPaused(edge)) return { edge, state: "paused" };
-      const found = await deployedOn(edge, "20-prometheus");
-      const hasBlocks = found.state === "no access" && shows(stores, "store", edge.name);
-      return { edge, ...found, ...hasBlocks ? { state: "unknown" as const } : {} };
+      if (isPaused(edge)) return { edge, excuse: pauseWords(edge.pause!) };
+      const { state, reason } = await deployedOn(edge, "20-prometheus");
+      if (state === "running") return { edge, excuse: "being deployed at this moment" };
+      const hasBlocks = state === "no access" && shows(stores, "store", edge.name);
+      if (hasBlocks || state === "deployed" || state === "unknown") return { edge, reason };
+      return { edge, excuse: `not deployed yet${reason ? ` (${reason})` : ""}` };
     }),
   );
-  const isLost = ({ state }: Absent) => state === "deployed" || state === "unknown";
-  const excused = asked.filter((one) => !isLost(one));
-  const notes = Map.groupBy(excused, noteOf);
-  return {
-    lost: asked.filter(isLost).map(({ edge, reason }) => ({ edge, reason })),
-    excused: excused.map(({ edge }) => edge),
-    notes: [...notes].map(([note, those]) =>
-      `${note}: ${those.map(({ edge }) => edge.id).join(", ")}`
-    ),
-  };
+  const excused = asked.filter(({ excuse }) => excuse);
+  const notes = [...Map.groupBy(excused, ({ excuse }) => excuse)].map(([excuse, those]) =>
+    `${excuse}: ${those.map(({ edge }) => edge.id).join(", ")}`
+  );
+  const lost = asked.filter(({ excuse }) => !excuse).map(({ edge, reason }) => ({ edge, reason }));
+  return { lost, excused: excused.map(({ edge }) => edge), notes };
 }
 
-interface Absent {
-  edge: Cluster;
-  state: Deployed["state"] | "paused";
-  reason?: string;
-}
+type Absent = { edge: Cluster; excuse?: string; reason?: string };
 
-function noteOf({ edge, state, reason }: Absent): string {
-  if (state === "paused") return pauseWords(edge.pause!);
-  if (state === "running") return "being deployed at this moment";
-  return state === "no access" ? `not deployed yet (${reason})` : "not deployed yet";
-}
-
-type Say = (missing: string) => void;
-
-/**
- * Waits until Query is in touch with the programs of its own cluster, ten minutes at most; gives all that it
- * is in touch with by then.
- */
-export async function awaitOwn(cluster: Cluster, say: Say): Promise<Stores> {
+/** Waits until Query is in touch with its own cluster's programs, ten minutes at most; gives all endpoints by then. */
+export async function awaitOwn(
+  cluster: Cluster,
+  say: (missing: string) => void,
+): Promise<Stores> {
   await using proxy = await openProxy(cluster);
   let stores: Stores = {};
   const probe = async () => missingPrograms(stores = await readStores(proxy), cluster);
@@ -125,10 +111,10 @@ export async function awaitOwn(cluster: Cluster, say: Say): Promise<Stores> {
 const EDGE_PATIENCE = 120_000;
 
 /**
- * Waits until Query is in touch with these edges, which are deployed. Those that are still missing after
- * two minutes are given back, one line each: a link that is down heals by itself.
+ * Waits two minutes at most until Query is in touch with these edges, which are deployed, and warns of each that it is
+ * not in touch with by then: a link that is down heals by itself.
  */
-export async function awaitEdges(cluster: Cluster, edges: Cluster[], say: Say): Promise<string[]> {
+export async function awaitEdges(cluster: Cluster, edges: Cluster[], report: Report) {
   await using proxy = await openProxy(cluster);
   const enough = Date.now() + EDGE_PATIENCE;
   let missing: string[] = [];
@@ -142,8 +128,8 @@ export async function awaitEdges(cluster: Cluster, edges: Cluster[], say: Say): 
       },
     );
     return Date.now() < enough ? missing : [];
-  }, { seconds: 600, say });
-  return missing;
+  }, { seconds: 600, say: report.waiting });
+  missing.forEach(report.warn);
 }
 
 /** Whether Query dials edges, or is ready to, in another way than the settings want: with TLS, or without. */
