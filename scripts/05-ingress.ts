@@ -9,7 +9,7 @@ import { main } from "../lib/cli/deploy.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { certificateSecret, nginxOptions, traefikOptions } from "./components/ingress/options.ts";
-import { policiesIn } from "./networks.ts";
+import { policiesIn } from "./components/network/network.ts";
 
 export const ingress = step({
   name: "05-ingress",

@@ -33,7 +33,7 @@ import {
   replicasOf,
 } from "./components/longhorn/state.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
-import { opensOf } from "./components/network/open.ts";
+import { opensOf } from "./components/network/network.ts";
 
 const defaultOfCluster: Resources<Cluster> = {
   title: "Default StorageClass",

@@ -13,9 +13,8 @@ import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
 import { render } from "../lib/render/render.ts";
 import { type Step, step } from "../lib/deploy/step.ts";
-import { policiesIn } from "./networks.ts";
 import { backupAlerts } from "./components/longhorn/backups.ts";
-import { enforcerOf, policiesEnforced } from "./components/network/cni.ts";
+import { enforcerOf, opensOf, policiesEnforced, policiesIn } from "./components/network/network.ts";
 import {
   alertmanagerSecret,
   grafanaLimits,
@@ -31,7 +30,6 @@ import { ensureAdminPassword } from "./components/prometheus/login.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets } from "./components/thanos/fleet.ts";
 import { moduleHome } from "./tools/go_build.ts";
-import { opensOf } from "./components/network/open.ts";
 
 /** Checks of a program that may be a stand-in. */
 const GRAFANA = { ...LIVE, program: "grafana" };

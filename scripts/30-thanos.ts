@@ -11,7 +11,7 @@ import { render } from "../lib/render/render.ts";
 import { stored } from "./checks/blocks.ts";
 import { compactor } from "./checks/metrics.ts";
 import { clusters, criticalAlerts, endpoints, globalRules } from "./checks/thanos.ts";
-import { opensOf } from "./components/network/open.ts";
+import { opensOf } from "./components/network/network.ts";
 import {
   edgesOf,
   endpointsConfig,

@@ -20,8 +20,7 @@ import { clearExclusions, leavingNodes } from "./components/logging/nodes.ts";
 import { moveShards, withdrawVotes } from "./components/logging/nodes.ts";
 import { FOUNDED, loggingObjects, openSearchKey } from "./components/logging/objects.ts";
 import { backupGroup } from "./components/longhorn/backups.ts";
-import { policiesIn } from "./networks.ts";
-import { opensOf } from "./components/network/open.ts";
+import { opensOf, policiesIn } from "./components/network/network.ts";
 
 // What needs a program that may be a stand-in.
 const MANAGED = { ...LIVE, program: "index-management" };

@@ -13,7 +13,7 @@ import { DeployError, SlowError } from "../../lib/core/error.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { Report } from "../../lib/io/report.ts";
 import { looksAt, preflight, preflightJson } from "../../scripts/operate/preflight.ts";
-import { enforcerOf, policiesEnforced } from "../../scripts/components/network/cni.ts";
+import { enforcerOf, policiesEnforced } from "../../scripts/components/network/network.ts";
 import { controller, names, ports } from "../../scripts/checks/doors.ts";
 import {
   cgroup,

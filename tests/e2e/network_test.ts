@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { type Cluster, flag } from "../../lib/core/cluster.ts";
 import { runJob, runName } from "../../lib/probe/job.ts";
 import type { Manifest } from "../../lib/core/object.ts";
-import { enforcerOf } from "../../scripts/components/network/cni.ts";
+import { enforcerOf } from "../../scripts/components/network/network.ts";
 import { check, eventually, figure, fleet, kube, make } from "./site.ts";
 
 const on = { NETWORK_POLICIES: "true" };

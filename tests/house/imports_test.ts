@@ -38,11 +38,9 @@ const MAY: Record<string, string[]> = {
   component: ALL_OF_LIB,
   // What a site's network enforces, and what the programs leave open to it.
   network: ALL_OF_LIB,
-  // The flows of every component.
-  networks: [...ALL_OF_LIB, "component"],
   checks: [...ALL_OF_LIB, "network", "component"],
   // A step runs its component; its bundle may come from a Go module where it cannot be downloaded.
-  step: [...ALL_OF_LIB, "needs", "network", "component", "networks", "checks", "tools"],
+  step: [...ALL_OF_LIB, "needs", "network", "component", "checks", "tools"],
   steps: [...ALL_OF_LIB, "step"],
   fleet: [...ALL_OF_LIB, "needs", "steps"],
   operate: [...ALL_OF_LIB, "needs", "component", "checks", "steps"],

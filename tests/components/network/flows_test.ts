@@ -10,7 +10,7 @@ import { prometheus } from "../../../scripts/20-prometheus.ts";
 import { thanos } from "../../../scripts/30-thanos.ts";
 import { logging } from "../../../scripts/40-logging.ts";
 import { renderFile } from "../../../lib/render/render.ts";
-import { endsOf, portsOf } from "../../../scripts/networks.ts";
+import { endsOf, portsOf } from "../../../scripts/components/network/network.ts";
 import { longhornPolicies } from "../../../scripts/components/longhorn/objects.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fleetWith } from "../../support/project_fixture.ts";

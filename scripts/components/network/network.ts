@@ -1,0 +1,168 @@
+// Who may talk to whom (manifests/flows.yaml) as NetworkPolicies, whether somebody enforces them, and what stays open
+// (manifests/doors.yaml). A namespace is closed by one step with the flows of all: opened step by step, it would cut
+// what runs already.
+import { isIPv4 } from "node:net";
+import { SETTINGS } from "../../../lib/config/schema.ts";
+import { type Finding, ok, type Subject, warn } from "../../../lib/core/check.ts";
+import {
+  type Cluster,
+  flag,
+  isCase,
+  list,
+  number,
+  type Role,
+  text,
+} from "../../../lib/core/cluster.ts";
+import { type End, type Flow, networkPolicies, type Workload } from "../../../lib/core/network.ts";
+import type { Manifest } from "../../../lib/core/object.ts";
+import type { OpenDoor } from "../../../lib/deploy/step.ts";
+import { objectsEverywhere } from "../../../lib/kube/list.ts";
+import { renderFile } from "../../../lib/render/render.ts";
+
+/** The table as its file has it; words for ends and ports are those of {@link endsOf} and {@link portsOf}. */
+interface Table {
+  workloads: { namespace: string; pods: string[]; role?: Role }[];
+  flows: {
+    from: string | string[];
+    to: string | string[];
+    /** Default: those of the end. */
+    ports?: (number | string)[];
+    role?: Role;
+  }[];
+}
+
+/** One end of a flow, and its ports where the end itself tells them. */
+type Known = { end: End; ports?: number[] };
+
+/** Policies of these namespaces; none without NETWORK_POLICIES. Every workload may ask for names. */
+export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[] {
+  if (!flag(cluster, "NETWORK_POLICIES")) return [];
+  const table = renderFile("flows.yaml", cluster).spec as Table;
+  const isHere = ({ role = cluster.role }: { role?: Role }) => role === cluster.role;
+  const controller = controllerOf(cluster)?.pod;
+  const own = table.workloads.filter(isHere).flatMap(({ namespace, pods }) =>
+    pods.flatMap((name): { name: string; end: Workload }[] => {
+      const pod = name === "controller" ? controller : name;
+      return pod ? [{ name, end: { namespace, pod } }] : [];
+    })
+  );
+  const ends: Record<string, Known[] | undefined> = {
+    ...endsOf(cluster),
+    ...Object.groupBy(own, ({ name }) => name),
+  };
+  const named = portsOf(cluster);
+  const known = (names: string | string[]) => [names].flat().flatMap((name) => ends[name] ?? []);
+  const flows = table.flows.filter(isHere).flatMap((row) => {
+    const ports = (row.ports ?? []).flatMap((port) =>
+      typeof port === "number" ? port : named[port] ?? []
+    );
+    return known(row.from).flatMap(({ end: from }) =>
+      known(row.to).map((to): Flow => ({ from, to: to.end, ports: to.ports ?? ports }))
+    );
+  }).filter(({ ports }) => ports.length > 0);
+  const names = own.map(({ end: from }): Flow => ({ from, to: DNS, ports: [53], udp: true }));
+  return networkPolicies(namespaces, own.map(({ end }) => end), [...names, ...flows]);
+}
+
+/** The ingress controllers of ours: pods, ports for people, and that of metrics. */
+const CONTROLLERS: Record<string, { pod: string; doors: number[]; metrics: number }> = {
+  nginx: { pod: "ingress-nginx", doors: [80, 443], metrics: 10254 },
+  traefik: { pod: "traefik", doors: [8000, 8443], metrics: 9100 },
+};
+
+function controllerOf(cluster: Cluster) {
+  return CONTROLLERS[text(cluster, "INGRESS")];
+}
+
+const DNS = { namespace: "kube-system", pod: "kube-dns", label: "k8s-app" };
+const ANYWHERE = "0.0.0.0/0";
+
+/** A policy knows no names. */
+function networkOf(host: string): string {
+  return isIPv4(host) ? `${host}/32` : ANYWHERE;
+}
+
+/** Ends that are no workload of ours; none for what is not there. Policies of Longhorn's namespace are upstream's. */
+export function endsOf(cluster: Cluster): Record<string, Known[]> {
+  const longhorn = (pod: string): Known[] =>
+    text(cluster, "STORAGE") === "longhorn"
+      ? [{ end: { namespace: "longhorn-system", pod, label: "app" } }]
+      : [];
+  const { hostname } = new URL(text(cluster, "S3_ENDPOINT"));
+  const centres = cluster.fleet.filter(({ role }) => role === "central");
+  const sidecars = cluster.fleet.filter(({ role }) => role === "edge")
+    .map(({ sidecar }) => sidecar.split(":") as [host: string, port: string]);
+  // A NodePort keeps the address of who calls, where no other node may pass a call on.
+  const passedOn = text(cluster, "NODE_NETWORKS") === "" ? [] : cluster.nodes;
+  return {
+    dns: [{ end: DNS }],
+    anywhere: [{ end: { networks: [ANYWHERE] } }],
+    // What is in the network of the nodes, where policies do not reach: exporters, kubelet, API server.
+    node: [{ end: { networks: cluster.nodes } }],
+    people: [{ end: { networks: list(cluster, "ADMIN_CIDR") } }],
+    "longhorn-ui": longhorn("longhorn-ui"),
+    "longhorn-manager": longhorn("longhorn-manager"),
+    s3: [{ end: { networks: [networkOf(hostname)] } }],
+    centre: [{ end: { networks: [...centres.flatMap(({ nodes }) => nodes), ...passedOn] } }],
+    edges: [...Map.groupBy(sidecars, ([, port]) => port)].map(([port, ends]) => ({
+      end: { networks: ends.map(([host]) => networkOf(host)) },
+      ports: [Number(port)],
+    })),
+  };
+}
+
+/** Ports that settings tell; none for what is not there. */
+export function portsOf(cluster: Cluster): Record<string, number[]> {
+  const controller = controllerOf(cluster);
+  // An image of the site's own that gets its S3 plugin from nowhere has it.
+  const plugin = text(cluster, "OPENSEARCH_S3_PLUGIN");
+  const fetches = text(cluster, "OPENSEARCH_IMAGE") === SETTINGS.OPENSEARCH_IMAGE!.default;
+  return {
+    api: [number(cluster, "API_SERVER_PORT")],
+    s3: portIn(text(cluster, "S3_ENDPOINT")),
+    webhook: portIn(text(cluster, "ALERT_WEBHOOK_URL")),
+    plugin: plugin || !fetches ? portIn(plugin) : [443],
+    doors: controller?.doors ?? [],
+    metrics: controller ? [controller.metrics] : [],
+    "control-plane": flag(cluster, "CONTROL_PLANE_METRICS") ? [2381, 10249, 10257, 10259] : [],
+  };
+}
+
+/** The port of a URL, said or meant; none of an empty text. */
+function portIn(url: string): number[] {
+  if (url === "") return [];
+  const { port, protocol } = new URL(url);
+  return [Number(port) || (protocol === "http:" ? 80 : 443)];
+}
+
+/** DaemonSets of the programs that enforce policies: without one of them these have no effect. */
+const ENFORCERS =
+  /^(antrea-agent|calico-node|canal|cilium|kindnet|kube-network-policies|kube-router|weave-net)(-|$)/;
+
+/** The network plugin of the cluster that enforces NetworkPolicies, by its DaemonSet; undefined: none. */
+export async function enforcerOf(cluster: Cluster): Promise<string | undefined> {
+  const sets = await objectsEverywhere(cluster, "daemonsets.apps");
+  return sets.map(({ metadata }) => metadata.name).find((name) => ENFORCERS.test(name));
+}
+
+/** Whether NetworkPolicies, where they are wanted, have an effect. */
+export async function policiesEnforced({ cluster }: Subject): Promise<Finding> {
+  const found = await enforcerOf(cluster);
+  if (found) return ok(`${found} enforces them`);
+  if (!flag(cluster, "NETWORK_POLICIES")) {
+    return ok("NETWORK_POLICIES=false, and nothing here would enforce them");
+  }
+  return warn(
+    "NETWORK_POLICIES=true, but no network plugin enforces them: everything stays open",
+    "start Minikube with --cni=calico (or cilium), or set NETWORK_POLICIES=false",
+  );
+}
+
+/** Gives the doors of a step that a cluster leaves open. */
+export function opensOf(step: string): (cluster: Cluster) => OpenDoor[] {
+  return (cluster) => {
+    const doors: (OpenDoor & { step: string; when?: Record<string, string> })[] =
+      renderFile("doors.yaml", cluster).spec.doors;
+    return doors.filter((door) => door.step === step && isCase(cluster.vars, door.when));
+  };
+}
