@@ -57,13 +57,13 @@ const VERBS: Record<string, Verb> = {
         fix: `YES=${named} behind make remove-${named}`,
       });
     }
-    const really = YES === named;
-    const results = await removeFleet(STEPS, clusters, { really, stealLock: flags["steal-lock"] });
-    const report = new Report();
-    report.say(`\n${summary(results, (performance.now() - started) / 1000, flags.matrix)}`);
-    report.say(really ? FORGET : `\nnothing is deleted yet: the same with YES=${named} does it`);
+    const really = YES === named, { matrix, "steal-lock": stealLock } = flags;
+    const results = await removeFleet(STEPS, clusters, { really, stealLock });
+    const { say } = new Report();
+    say(`\n${summary(results, (performance.now() - started) / 1000, matrix)}`);
+    say(really ? FORGET : `\nnothing is deleted yet: the same with YES=${named} does it`);
     const held = results.filter(isUntouched).map(({ cluster }) => cluster.id).join();
-    if (held) report.say(`\nheld back, and as they were: make remove-${held} YES=${held}`);
+    if (held) say(`\nheld back, and as they were: make remove-${held} YES=${held}`);
     return Math.max(exitCodeOfFleet(results), held ? signalCode() : 0);
   },
   async drift(ids, flags, values) {
@@ -91,21 +91,19 @@ const FORGET = `
 volumes, claims, namespaces and definitions stay; kubectl delete them when their data may go.
 An edge that will not come back: delete its env file, then deploy the centre`;
 
-function verbOf(word = ""): Verb {
-  const verb = VERBS[word];
-  if (verb) return verb;
-  throw new DeployError(word ? `Cannot ${word} the fleet: no such verb` : "Cannot guess the verb", {
-    exitCode: ExitCode.config,
-    where: `known verbs: ${Object.keys(VERBS).join(", ")}`,
-    fix: "deno task fleet plan 196",
-  });
-}
-
 if (import.meta.main) {
-  const usage = `fleet.ts ${Object.keys(VERBS).join(" | ")} CLUSTER... | GROUP... | edges | all`;
+  const verbs = Object.keys(VERBS).join(" | ");
   await command(
-    usage,
+    `fleet.ts ${verbs} CLUSTER... | GROUP... | edges | all`,
     { ...DEPLOY_FLAGS, short: "of a plan: what changes and how many, without the fields" },
-    ([word, ...ids], flags, values) => verbOf(word)(ids, flags, values),
+    ([word = "", ...ids], flags, values) => {
+      const verb = VERBS[word];
+      if (verb) return verb(ids, flags, values);
+      throw new DeployError(`Cannot do "${word}" with the fleet: no such verb`, {
+        exitCode: ExitCode.config,
+        where: `known verbs: ${verbs}`,
+        fix: "deno task fleet plan 196",
+      });
+    },
   );
 }

@@ -7,9 +7,6 @@ import process from "node:process";
 import { DeployError, ExitCode } from "../lib/core/error.ts";
 import { Report } from "../lib/io/report.ts";
 
-// Writing and the network are asked for when it comes to that, and not by every script.
-const PERMISSIONS = ["read", "env", "sys", "run"] as const;
-
 const lack = withoutPermission() ?? withoutBash();
 if (lack) {
   const report = new Report();
@@ -19,10 +16,10 @@ if (lack) {
 }
 
 function withoutPermission(): DeployError | undefined {
-  // Asking for the state never prompts, whatever the terminal.
-  const missing = PERMISSIONS.filter((name) =>
-    Deno.permissions.querySync({ name }).state !== "granted"
-  );
+  // Writing and the network are asked for when it comes to that, and not by every script.
+  const missing = (["read", "env", "sys", "run"] as const)
+    // Asking for the state never prompts, whatever the terminal.
+    .filter((name) => Deno.permissions.querySync({ name }).state !== "granted");
   if (missing.length === 0) return undefined;
   return new DeployError("Cannot start: Deno may not do all that is needed", {
     exitCode: ExitCode.prerequisite,

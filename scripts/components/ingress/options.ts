@@ -17,24 +17,20 @@ export function nginxOptions(cluster: Cluster): Manifest {
 /** What Traefik reads from a file: the certificate of every host, and no TLS older than 1.2. */
 export function traefikOptions(cluster: Cluster): Manifest {
   const pair = { certFile: "/etc/traefik/tls/tls.crt", keyFile: "/etc/traefik/tls/tls.key" };
-  const stores = cluster.doorCertificate
-    ? { stores: { default: { defaultCertificate: pair } } }
-    : {};
-  const file = { tls: { options: { default: { minVersion: "VersionTLS12" } }, ...stores } };
-  return configMap("traefik", NAMESPACE, { "dynamic.yaml": toYaml(file) }, {
+  const stores = { default: { defaultCertificate: pair } };
+  const options = { default: { minVersion: "VersionTLS12" } };
+  const tls = { options, ...cluster.doorCertificate && { stores } };
+  return configMap("traefik", NAMESPACE, { "dynamic.yaml": toYaml({ tls }) }, {
     labels: labels("traefik", text(cluster, "TRAEFIK_VERSION")),
   });
 }
 
 /** The certificate of INGRESS_TLS_DIR; none without INGRESS_TLS. */
-export function certificateSecret(cluster: Cluster): Manifest[] {
-  const pair = cluster.doorCertificate;
+export function certificateSecret({ doorCertificate: pair }: Cluster): Manifest[] {
   if (!pair) return [];
   const values = { "tls.crt": pair.certificate, "tls.key": pair.key };
-  return [secret("ingress-tls", NAMESPACE, values, {
-    type: "kubernetes.io/tls",
-    labels: labels("ingress-tls", "v1"),
-  })];
+  const about = { type: "kubernetes.io/tls", labels: labels("ingress-tls", "v1") };
+  return [secret("ingress-tls", NAMESPACE, values, about)];
 }
 
 function labels(name: string, version: string): Record<string, string> {
