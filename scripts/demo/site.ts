@@ -34,10 +34,7 @@ export async function writeSecrets(file: string): Promise<void> {
   await replaceFile(file, (path) => writeFile(path, lines.join("\n") + "\n", { mode: 0o600 }));
 }
 
-/**
- * Gives MinIO the certificate of a control plane, which is a server's, and for 127.0.0.1: once, so that a control
- * plane that is made anew does not change the S3 for all clusters.
- */
+/** Gives MinIO a control plane's certificate, a server's for 127.0.0.1; once, for the S3 is that of all clusters. */
 export async function copyCertificates(folder: string, access: Access): Promise<void> {
   const own = join(folder, "minio-certs"), ca = join(folder, "ca.crt");
   if (existsSync(ca)) return;
@@ -91,10 +88,7 @@ export async function createNodes(cluster: Cluster): Promise<void> {
 
 const OPERATOR = "Deployment/monitoring/kube-prometheus-stack-operator";
 
-/**
- * Starts the prometheus-operator, whose pod only pretends, with the arguments and as the ServiceAccount of its
- * Deployment, so that these are tried as well.
- */
+/** Starts the operator, whose pod only pretends, with arguments and rights of its Deployment: they are tried too. */
 export async function startOperator(
   folder: string,
   tools: Record<string, string>,

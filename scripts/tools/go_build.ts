@@ -16,10 +16,7 @@ import pinned from "../tools.json" with { type: "json" };
 /** A line in which `go build -v` names a package that it begins with. */
 const PACKAGE = /^[\w./~-]+$/;
 
-/**
- * Builds the program to `path` (temp then rename) and gives its module. A build cache of the user's own Go is used.
- * @throws {DeployError} exit 3 without a fitting Go or module proxy, or with the last lines of a build that failed.
- */
+/** Builds the program to `path` and gives its module. Throws exit 3, with the end of a build that failed. */
 export async function fromModule(tool: Tool, path: string, say: Say): Promise<string> {
   await ensureGo(say);
   const { name, go: { module, version, tags = [], values = {} }, minutes } = tool;
@@ -80,10 +77,7 @@ async function moduleFolder(wanted: Tool["go"]): Promise<string> {
   return folder;
 }
 
-/**
- * The folder in which Go keeps a module (PATH@VERSION); Go's checksum database has its sum.
- * @throws {DeployError} exit 3 without Go or a module proxy.
- */
+/** The folder in which Go keeps a module (PATH@VERSION). Throws exit 3 without Go or a module proxy. */
 export async function moduleHome(module: string, say: Say): Promise<string> {
   await ensureGo(say);
   return (await downloaded(module)).Dir;
@@ -152,10 +146,7 @@ async function runGo(
   });
 }
 
-/**
- * Puts a Go on PATH for this process and what it starts, where there is none: that of the cache, which is got first.
- * @throws {DeployError} exit 3 with each source's reason; exit 9 when the release is not what its sum says.
- */
+/** Puts a Go on PATH for this process where there is none. Throws exit 3, or 9 for a release with another sum. */
 export async function ensureGo(say: Say): Promise<void> {
   if (await which("go", { nothrow: true })) return;
   const { version } = pinned.go;

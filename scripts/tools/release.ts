@@ -82,10 +82,7 @@ function mayGoOn(error: DeployError): boolean {
     (error instanceof DownloadError && error.reason === "refused");
 }
 
-/**
- * Downloads the program of the official release to `path`; gives the address.
- * @throws {DeployError} exit 3 when there is none or no answer, exit 9 when it is not the pinned file.
- */
+/** Downloads the official release to `path`; gives the address. Throws exit 3, or 9 for a file with another sum. */
 export async function fromRelease(tool: Tool, path: string, say: Say): Promise<string> {
   const platform = `${PLATFORM.os}-${PLATFORM.arch}`;
   if (!tool.download?.platforms.includes(platform)) {

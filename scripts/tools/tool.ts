@@ -44,10 +44,7 @@ export async function ensureTools(
   return Object.fromEntries(found.map(([name, { path }]) => [name, path]));
 }
 
-/**
- * Finds the named tools, gets what is missing, one after the other, and links all in `.tools/bin`.
- * @throws {DeployError} exit 3 with each source's reason; exit 9 when a download is not the pinned file.
- */
+/** Finds or gets the named tools and links them in `.tools/bin`. Throws exit 3, or 9 for a file with another sum. */
 export async function findTools(
   names: string[],
   { root = projectPath("."), say = () => {}, tools = allTools() }: ToolOptions = {},

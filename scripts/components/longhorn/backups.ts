@@ -102,10 +102,7 @@ export function backupAlerts(cluster: Cluster): Manifest[] {
   return [renderFile("longhorn/backup-age.yaml", cluster, computed)];
 }
 
-/**
- * The backups that can be restored, newest first: the claim (`namespace/name`) that the volume had then, when it was
- * taken (ISO 8601 in UTC), its size in bytes. Of a volume that never had a claim there are none.
- */
+/** Whole backups of volumes that had a claim (`namespace/name`), newest first; `at` in ISO 8601 and UTC. */
 export async function backupsOf(cluster: Cluster) {
   const live = await liveObjects(cluster, "backups.longhorn.io", LONGHORN_NAMESPACE);
   const whole = live.filter(({ status }) => status?.state === "Completed");
@@ -149,10 +146,7 @@ export function restoredObjects(
 /** Seconds that a restore may take: a large volume over a slow line. */
 const PATIENCE = 6 * 3600;
 
-/**
- * Restores a backup to a claim that is not there yet, or of an earlier run of the same restore; nothing is written over.
- * @throws {DeployError} exit 4 when the claim has another volume, 7 when Longhorn gives up or needs more than six hours.
- */
+/** Restores to a claim that is not there yet. Throws exit 4 if it has another volume, 7 when Longhorn gives up. */
 export async function restoreVolume(
   inventory: Inventory,
   backup: Backup,

@@ -56,10 +56,7 @@ export function longhornPolicies(cluster: Cluster): Manifest[] {
   ];
 }
 
-/**
- * The bundle for one cluster, its volumes with so many replicas; an empty one (that could not be had) stays empty.
- * Throws exit 2 naming every object, or what a change needs of one, that upstream no longer has.
- */
+/** The bundle for one cluster. Throws exit 2 naming all that a change needs and upstream no longer has. */
 export function patchLonghorn(
   objects: Manifest[],
   cluster: Cluster,

@@ -40,10 +40,7 @@ export async function keepsFromPrune(cluster: Cluster): Promise<string | undefin
   return "Longhorn is uninstalled by its own Job: docs/longhorn.md#uninstall-longhorn";
 }
 
-/**
- * Refuses (exit 4) a bundle to which the cluster's Longhorn cannot go: its data has a format that only goes forward,
- * minor by minor. Gives a note when the version changes; undefined when it does not, or nothing is there yet.
- */
+/** Refuses (exit 4) a bundle to which Longhorn's data cannot go, for it goes forward alone; a note where it changes. */
 export async function checkUpgrade(
   cluster: Cluster,
   objects: Manifest[],

@@ -87,10 +87,7 @@ export function watchingS3(objects: Manifest[], cluster: Cluster): Manifest[] {
   });
 }
 
-/**
- * Grafana's admin, with the keys that its charts use. They are read only when it makes its database, and the step sets
- * a password changed later: no restart, and no checksum of what people choose.
- */
+/** Grafana's admin. Read only when it makes its database, and set by the step, so a new one restarts nothing. */
 export function grafanaSecret(cluster: Cluster): Manifest {
   const password = text(cluster, "GRAFANA_ADMIN_PASSWORD");
   const values = { "admin-user": "admin", "admin-password": password };

@@ -17,10 +17,7 @@ import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.
 import { type PanelPlace, placeOf } from "./panel.ts";
 import { ourJobs } from "./rules.ts";
 
-/**
- * Our dashboards by file name without ending, from the folders `dashboards` of what a cluster has: `components` are
- * folders below manifests/, beside the metrics of both and of its own role.
- */
+/** Our dashboards by file name without ending; `components` are folders below manifests/ beside those of metrics. */
 export async function ownDashboards(
   cluster: Cluster,
   components: string[],
@@ -66,10 +63,7 @@ const CONTROL_PLANE = /^(controller-manager|scheduler|proxy)\.json$/;
 // Compares clusters, of which an edge's Prometheus knows none.
 const CENTRAL = /^k8s-resources-multicluster\.json$/;
 
-/**
- * The bundle's ConfigMaps as one that Grafana mounts: 350 kB without the blanks, of the 1 MiB that fit. At the centre
- * each can choose a cluster; on an edge, whose data has no such label, the variable is hidden. Nothing of nothing.
- */
+/** The bundle's ConfigMaps as one that Grafana mounts: 350 kB without the blanks, of the 1 MiB that fit. */
 export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] {
   const place = placeOf(cluster);
   const controlPlane = flag(cluster, "CONTROL_PLANE_METRICS");

@@ -110,10 +110,7 @@ export async function awaitOwn(
 // An edited endpoint file reaches the process after 90 s (kubelet), 5 s (reload) and 5 s (poll).
 const EDGE_PATIENCE = 120_000;
 
-/**
- * Waits two minutes at most until Query is in touch with these edges, which are deployed, and warns of each that it is
- * not in touch with by then: a link that is down heals by itself.
- */
+/** Waits until Query is in touch with these deployed edges, and warns after two minutes: a link may heal by itself. */
 export async function awaitEdges(cluster: Cluster, edges: Cluster[], report: Report) {
   await using proxy = await openProxy(cluster);
   const enough = Date.now() + EDGE_PATIENCE;
