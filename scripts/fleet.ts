@@ -71,7 +71,6 @@ const VERBS: Record<string, Verb> = {
   },
 };
 
-/** Makes plans and writes them to stdout; with them, who was left out. */
 async function plansOf(
   ids: string[],
   { json, ...style }: Flags,

@@ -29,9 +29,8 @@ const CONTROLLERS = ["kube-controller-manager", "kube-scheduler", "kwok-controll
 type Ports = Record<string, number>;
 
 /**
- * Creates control planes, starts what has died of them, and makes anew those that an interrupted run left half made,
- * all side by side. Name all that there are: the ports of one that is not named count as free while it starts.
- * @throws {DeployError} exit 3 when another program has one of their ports, or one does not start.
+ * Creates control planes and starts what has died of them, side by side; name all, for ports of others count as free.
+ * Throws exit 3 when another program has one of their ports, or one does not start.
  */
 export async function startControlPlanes(playground: Playground, names: string[]): Promise<void> {
   await mkdir(join(playground.folder, "clusters"), { recursive: true, mode: 0o700 });
@@ -50,7 +49,6 @@ export async function startControlPlanes(playground: Playground, names: string[]
   }));
 }
 
-/** Ports of a control plane that was created to its end. */
 async function portsOf(playground: Playground, name: string): Promise<Ports | undefined> {
   const written = await readFile(recordOf(playground, name), "utf8").catch(() => undefined);
   return written === undefined ? undefined : JSON.parse(written);
@@ -106,7 +104,6 @@ function componentsOf({ auditPolicy }: Playground): string[] {
   return ["etcd", "kube-apiserver", ...(auditPolicy ? [] : CONTROLLERS)];
 }
 
-/** Creates or starts a control plane, and waits for all of it. */
 async function kwokctl(
   playground: Playground,
   verb: "create" | "start",

@@ -10,15 +10,12 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 
 interface Daemon {
-  /** Its own in the folder; also that of its log. */
   name: string;
   /** Program and arguments; no secret may be among them. */
   command: string[];
   /** Added to the environment; the place for secrets. */
   environment?: Record<string, string>;
-  /** Whether it does its work yet; default: from the start. */
   ready?: () => Promise<boolean>;
-  /** Longest wait for that. */
   seconds?: number;
 }
 
@@ -26,8 +23,8 @@ interface Daemon {
 const MARK = "DAEMON_PID_FILE", RECIPE = "DAEMON_RECIPE";
 
 /**
- * Starts the daemon, waits until it is ready and gives true; false when the same command runs already. One with another
- * is replaced. @throws {DeployError} exit 3 with the end of its log when it ends or is not ready in time.
+ * Starts the daemon in place of one with another command, waits until it is ready and gives true; false when the same
+ * runs already. Throws exit 3 with the end of its log.
  */
 export async function startDaemon(
   folder: string,
@@ -104,7 +101,6 @@ export async function killProcessesOf(folder: string): Promise<void> {
 
 type Choice = (pid: number) => Promise<boolean>;
 
-/** Whether a variable in the environment that a process was started with begins with the value. */
 function isMarked(name: string, value: string): Choice {
   return async (pid) => `\0${await procText(pid, "environ")}`.includes(`\0${name}=${value}`);
 }

@@ -52,10 +52,7 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
   return `Go module ${module}@${version}`;
 }
 
-/**
- * A folder in which Go commands about the module's packages run: its go.mod requires the module as its own authors
- * build it, or a copy that has the files which the published one lacks.
- */
+/** A folder to build in: go.mod requires the module as its authors build it, or a copy with the files that it lacks. */
 async function moduleFolder(wanted: Tool["go"]): Promise<string> {
   const { module, version, assets = {} } = wanted;
   const { GoMod, Dir } = await downloaded(`${module}@${version}`);
@@ -101,10 +98,7 @@ export function requirements(upstream: string, { module, version, staging }: Too
     ) + `\nrequire ${module} ${version}\n`;
 }
 
-/**
- * Runs go in a folder and gives its stdout; `what` opens the error, `hear` gets its stderr as it comes. Where a
- * newer Go is needed, the one of tools.json comes from the module proxy, checked by Go as any module.
- */
+/** Stdout of go; `hear` gets its stderr. A newer Go that is needed comes from the module proxy, checked by Go. */
 async function runGo(
   args: string[],
   folder: string,

@@ -27,11 +27,9 @@ export interface Tool {
     url: string;
     /** The project's published checksums, for platforms without a pinned one. */
     sha256Url: string;
-    /** Path of the program in a .tar.gz. */
     member?: string;
     platforms: string[];
   };
-  /** Pinned sums of the download, by platform. */
   sha256?: Record<string, string>;
   go: {
     module: string;
@@ -50,10 +48,7 @@ export interface Tool {
   minutes: number;
 }
 
-/**
- * What the first source gives that has it. Throws exit 3 with what each of them said, after `reasons`; a file that is
- * not the pinned one is no reason to look elsewhere, but to stop (exit 9).
- */
+/** What the first source gives that has it. Throws exit 3 with `reasons` and what each said; 9 for a wrong file. */
 export async function firstOf<T>(
   what: string,
   sources: (() => Promise<T>)[],
@@ -77,6 +72,7 @@ export async function firstOf<T>(
   throw new DeployError(what, { exitCode, where: said, fix: remedyOf(said.join("\n")) ?? fix });
 }
 
+/** A file that is not the pinned one is no reason to look elsewhere, but to stop. */
 function mayGoOn(error: DeployError): boolean {
   return error.exitCode === ExitCode.prerequisite ||
     (error instanceof DownloadError && error.reason === "refused");

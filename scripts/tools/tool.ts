@@ -17,7 +17,6 @@ interface ToolOptions {
   say?: Say;
   /** The project's folder; its .tools/ is where the links are. */
   root?: string;
-  /** Instead of scripts/tools.json. */
   tools?: Tool[];
 }
 
@@ -66,7 +65,6 @@ export async function findTools(
   return result;
 }
 
-/** The tool with all its texts filled in for this machine. */
 function filled(tool: Tool): Tool {
   const values: Record<string, string> = { ...PLATFORM, name: tool.name, version: tool.version };
   return JSON.parse(
@@ -74,7 +72,6 @@ function filled(tool: Tool): Tool {
   );
 }
 
-/** Looks on PATH and in the cache, then downloads, then builds. */
 async function getTool(tool: Tool, links: string, say: Say): Promise<FoundTool> {
   const { name, version, atLeast } = tool;
   const wanted = atLeast ? `${atLeast} or newer` : version;
@@ -104,7 +101,6 @@ async function getTool(tool: Tool, links: string, say: Say): Promise<FoundTool> 
   });
 }
 
-/** Bytes of a file; 0 where there is none. */
 function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -45,10 +45,8 @@ function anyText(pattern: string): string {
   return pattern.replaceAll(".", "[.]").replaceAll("*", ".*");
 }
 
-/** On a volume: it is in the group of that name, which is nobody else's. */
 const IN_GROUP = `recurring-job-group.longhorn.io/${OWNER}`;
 
-/** Volumes that the job does not take and should, or the other way round. */
 async function misplaced(cluster: Cluster) {
   const volumes = await liveObjects(cluster, "volumes.longhorn.io", LONGHORN_NAMESPACE);
   return volumes.map((volume) => ({
@@ -120,7 +118,6 @@ export async function backupsOf(cluster: Cluster) {
 /** A volume of that age, whole and on S3. */
 export type Backup = Awaited<ReturnType<typeof backupsOf>>[number];
 
-/** The claim that a backup goes to, and the copies of its volume. */
 interface RestoreTarget {
   namespace: string;
   name: string;
@@ -174,7 +171,6 @@ export async function restoreVolume(
   return changes;
 }
 
-/** What the volume still lacks, one line. Throws exit 7 when Longhorn has given it up. */
 async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]> {
   const live = (await namedOf(cluster, [volume])).get(idOf(volume));
   const { name } = volume.metadata;

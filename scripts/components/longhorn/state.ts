@@ -60,7 +60,6 @@ export async function checkUpgrade(
   });
 }
 
-/** Why Longhorn does not go from one version to the other; undefined when it does. */
 function obstacle(live: string, wanted: string): string | undefined {
   const [from, to] = [live, wanted].map((text) => /^v?(\d+)\.(\d+)\.(\d+)/.exec(text)?.slice(1));
   if (!from || !to) return undefined;

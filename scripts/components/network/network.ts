@@ -25,13 +25,11 @@ interface Table {
   flows: {
     from: string | string[];
     to: string | string[];
-    /** Default: those of the end. */
     ports?: (number | string)[];
     role?: Role;
   }[];
 }
 
-/** One end of a flow, and its ports where the end itself tells them. */
 type Known = { end: End; ports?: number[] };
 
 /** Policies of these namespaces; none without NETWORK_POLICIES. Every workload may ask for names. */
@@ -64,7 +62,6 @@ export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[
   return networkPolicies(namespaces, own.map(({ end }) => end), [...names, ...flows]);
 }
 
-/** The ingress controllers of ours: pods, ports for people, and that of metrics. */
 const CONTROLLERS: Record<string, { pod: string; doors: number[]; metrics: number }> = {
   nginx: { pod: "ingress-nginx", doors: [80, 443], metrics: 10254 },
   traefik: { pod: "traefik", doors: [8000, 8443], metrics: 9100 },
@@ -128,7 +125,6 @@ export function portsOf(cluster: Cluster): Record<string, number[]> {
   };
 }
 
-/** The port of a URL, said or meant; none of an empty text. */
 function portIn(url: string): number[] {
   if (url === "") return [];
   const { port, protocol } = new URL(url);

@@ -146,7 +146,6 @@ function page(markdown: string): string {
 
 type File = readonly [name: string, text: string];
 
-/** Files that Grafana mounts, as the ConfigMap of that name. */
 function packed(name: string, cluster: Cluster, files: File[]): Manifest {
   const sorted = files.toSorted(([a], [b]) => a < b ? -1 : 1);
   return configMap(name, "monitoring", Object.fromEntries(sorted), {

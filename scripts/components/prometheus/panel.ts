@@ -45,7 +45,6 @@ export interface PanelSource {
   link?: { title: string; url: string };
   thresholds?: Threshold;
   states?: Record<string, string>;
-  /** What stands there instead of "No data". */
   empty?: string;
   min?: number;
   max?: number;
@@ -66,12 +65,9 @@ export interface Panel {
 }
 
 interface Looks {
-  /** In rows of the grid. */
   height: number;
-  /** Whether now is enough. */
   instant: boolean;
   options: Record<string, unknown>;
-  /** Of each of its queries, and of each of its fields. */
   target?: Record<string, unknown>;
   custom?: Record<string, unknown>;
 }

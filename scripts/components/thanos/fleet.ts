@@ -62,10 +62,7 @@ function dialling(cluster: Cluster, edge: Cluster) {
   return compression ? { client_config: { tls_config: { enabled: false }, ...compression } } : {};
 }
 
-/**
- * The cluster's certificate with its key, and the CA; none without mutual TLS. The sidecar of an edge reads its
- * certificate again at every handshake; all else does it at start, and Query dials as it did until it is restarted.
- */
+/** Certificate, key and CA; none without mutual TLS. The sidecar of an edge alone reads a new one without a restart. */
 export function grpcSecrets(cluster: Cluster): Manifest[] {
   const identity = cluster.grpcIdentity;
   if (!identity) return [];

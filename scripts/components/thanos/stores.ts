@@ -18,9 +18,7 @@ import { until } from "../../../lib/io/wait.ts";
 /** The Thanos Query of the central cluster. */
 export const QUERY = { namespace: "monitoring", name: "thanos-query", port: 9090 };
 
-/** One endpoint as `/api/v1/stores` shows it. */
 interface StoreStatus {
-  /** Address after discovery. */
   name: string;
   lastError: string | null;
   labelSets: Record<string, string>[];
@@ -35,7 +33,6 @@ export async function readStores(proxy: ClusterProxy): Promise<Stores> {
   return data;
 }
 
-/** Endpoints of a component that answer. */
 function healthy(stores: Stores, component: string): StoreStatus[] {
   return (stores[component] ?? []).filter(({ lastError }) => !lastError);
 }
@@ -70,9 +67,8 @@ export function whyMissing(stores: Stores, edge: Cluster): string {
 }
 
 /**
- * Asks each of these edges that Query lacks whether it was ever deployed. One that cannot be asked counts as `lost`,
- * with the reason; one that this machine has no context for only where the bucket has blocks of it. The others are
- * `excused`, and so are those that are paused; `notes` say why: `not deployed yet: 197, 198`.
+ * Edges that Query lacks: `lost`, also where they cannot be asked (one without a context only if the bucket has blocks of
+ * it), or `excused`, as paused or never deployed; `notes` say why: `not deployed yet: 197, 198`.
  */
 export async function absenceOf(stores: Stores, edges: Cluster[]) {
   const asked = await Promise.all(
