@@ -53,8 +53,8 @@ export const prometheus = step({
   opens: opensOf("20-prometheus"),
   objects: async (cluster) => [
     ...watchingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
-    await packOwn(cluster, monitors(cluster)),
-    await packRunbooks(cluster),
+    packOwn(cluster, monitors(cluster)),
+    packRunbooks(cluster),
     ...backupAlerts(cluster),
     ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
   ],
@@ -118,10 +118,9 @@ function folder(cluster: Cluster): string {
 
 /** Folders of what is scraped, and has a dashboard, only on some clusters. */
 export function monitors(cluster: Cluster): string[] {
+  const ingress = text(cluster, "INGRESS");
   return [
-    ...(text(cluster, "INGRESS") === "existing"
-      ? []
-      : [`ingress/${text(cluster, "INGRESS")}-monitors`]),
+    ...(ingress === "existing" ? [] : [`ingress/${ingress}-monitors`]),
     ...(text(cluster, "STORAGE") === "longhorn" ? ["longhorn/monitors"] : []),
     ...(flag(cluster, "CONTROL_PLANE_METRICS") ? ["prometheus/control-plane"] : []),
   ];

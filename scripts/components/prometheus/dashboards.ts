@@ -1,6 +1,5 @@
 // What Grafana serves: our dashboards, kube-prometheus' for Kubernetes itself, and the runbooks.
-import { existsSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
 import { hiddenBy } from "../../../lib/core/check.ts";
@@ -17,41 +16,28 @@ import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.
 import { type PanelPlace, placeOf } from "./panel.ts";
 import { ourJobs } from "./rules.ts";
 
+// Files are the same for both roles, and parsing them is half of what rendering takes; a pack is that of a whole role.
+const sources = new Map<string, DashboardSource>();
+const packs = new Map<string, Manifest>();
+
 /** Our dashboards by file name without ending; `components` are folders below manifests/ beside those of metrics. */
-export async function ownDashboards(
-  cluster: Cluster,
-  components: string[],
-): Promise<Record<string, Dashboard>> {
-  const folders = ["prometheus/base", `prometheus/${cluster.role}`, ...components]
-    .map((folder) => projectPath(join("manifests", folder, "dashboards"))).filter(existsSync);
-  const files = await Promise.all(
-    folders.map(async (folder) =>
-      (await readdir(folder)).filter((name) => name.endsWith(".yaml"))
-        .map((name) => join(folder, name))
-    ),
-  );
+export function ownDashboards(cluster: Cluster, components: string[]): Record<string, Dashboard> {
   const place = placeOf(cluster);
-  const dashboards = files.flat().sort().map(async (file) =>
-    [basename(file, ".yaml"), expand(await sourceOf(file), place)] as const
-  );
-  return Object.fromEntries(await Promise.all(dashboards));
+  const files = ["prometheus/base", `prometheus/${cluster.role}`, ...components]
+    .map((folder) => projectPath(join("manifests", folder, "dashboards"))).filter(existsSync)
+    .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
+    .filter((file) => file.endsWith(".yaml")).sort();
+  return Object.fromEntries(files.map((file) => {
+    const source = sources.getOrInsertComputed(file, () => parse(readFileSync(file, "utf8")));
+    return [basename(file, ".yaml"), expand(source, place)];
+  }));
 }
-
-// The same for both roles, and parsing them is half of what rendering takes.
-const sources = new Map<string, Promise<DashboardSource>>();
-
-function sourceOf(file: string): Promise<DashboardSource> {
-  return sources.getOrInsertComputed(file, async () => parse(await readFile(file, "utf8")));
-}
-
-// The same for every cluster of a role.
-const packs = new Map<string, Promise<Manifest>>();
 
 /** {@link ownDashboards} as the ConfigMap that Grafana mounts, far below the 1 MiB that fit. */
-export function packOwn(cluster: Cluster, components: string[]): Promise<Manifest> {
+export function packOwn(cluster: Cluster, components: string[]): Manifest {
   const key = JSON.stringify([placeOf(cluster), components, grafanaLabels(cluster)]);
-  return packs.getOrInsertComputed(key, async () => {
-    const files = Object.entries(await ownDashboards(cluster, components))
+  return packs.getOrInsertComputed(key, () => {
+    const files = Object.entries(ownDashboards(cluster, components))
       .map(([name, dashboard]): File => [`${name}.json`, toJson(dashboard)]);
     return packed("grafana-dashboards-own", cluster, files);
   });
@@ -117,12 +103,12 @@ function adapted(name: string, json: string, place: PanelPlace): unknown {
 }
 
 /** The ConfigMap with a page for each of docs/runbooks, under the name of its file. */
-export async function packRunbooks(cluster: Cluster): Promise<Manifest> {
+export function packRunbooks(cluster: Cluster): Manifest {
   const folder = projectPath("docs/runbooks");
-  const pages = (await readdir(folder)).map(async (
+  const pages = readdirSync(folder).map((
     file,
-  ): Promise<File> => [file, page(await readFile(join(folder, file), "utf8"))]);
-  return packed("grafana-runbooks", cluster, await Promise.all(pages));
+  ): File => [file, page(readFileSync(join(folder, file), "utf8"))]);
+  return packed("grafana-runbooks", cluster, pages);
 }
 
 /** How the place of a page of docs/runbooks begins: RUNBOOK_URL, or the folder itself where that Grafana is a stand-in. */

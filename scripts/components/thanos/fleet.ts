@@ -69,6 +69,7 @@ export function grpcSecrets(cluster: Cluster): Manifest[] {
   const own = labels(cluster, "thanos-grpc", "grpc");
   const pair = { "tls.crt": identity.certificate, "tls.key": identity.key };
   return [
+    // Query dials on as it began to until an address was away for five minutes: a switch needs the restart by these.
     secret("thanos-grpc-tls", NAMESPACE, pair, {
       type: "kubernetes.io/tls",
       labels: own,
