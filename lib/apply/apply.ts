@@ -3,9 +3,8 @@
 import { takeOver, thereBefore } from "./ownership.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { awaitGone, goesWith } from "./deletion.ts";
-import { isGoing, withHash } from "./diff.ts";
+import { isGoing, isOwnership, isUnsigned, withHash } from "./diff.ts";
 import { hashOf } from "../core/hash.ts";
-import { isOwnership, isUnsigned } from "./fields.ts";
 import { ownFields } from "./managers.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ById } from "./live.ts";

@@ -1,6 +1,13 @@
 // Who has which field of an object: we, people, controllers, or a program that nobody knows.
-import { type Manifest, OWNER } from "../core/object.ts";
-import { type Fields, stepInto } from "./fields.ts";
+import { isFields, type Manifest, OWNER } from "../core/object.ts";
+
+/**
+ * A tree of fields as managedFields have it (sigs.k8s.io/structured-merge-diff), by steps: `f:` a field, `k:` an item
+ * of a list by its keys, `v:` by its value, `i:` by its place, `.` the map or item itself.
+ */
+export interface Fields {
+  [step: string]: Fields;
+}
 
 /** What one manager has. */
 export interface FieldManager {
@@ -24,22 +31,14 @@ export interface ForeignField {
   isTaken: boolean;
 }
 
-/**
- * Programs by which people write, as the API server names them: what they wrote is taken away by a deploy.
- * kubectl, and the browsers and desktop programs that stand for a person; curl is one who types by hand.
- */
+// kubectl, and the browsers and desktop programs that stand for a person; curl is one who types by hand.
 const PEOPLE = /^(kubectl|k9s|Mozilla|Lens|OpenLens|node-fetch|headlamp|dashboard|curl)/i;
 
-/**
- * Programs whose work is on objects, by the names that they have by custom: what they add belongs there. The
- * last is no program: the API server keeps under it what an object had before anybody signed his fields.
- */
+// By the names that they have by custom: what they add belongs there. The last is no program: the API server keeps
+// under it what an object had before anybody signed his fields.
 const CONTROLLERS = /^kube-|^kubelet|controller|operator|manager|provisioner|^before-first-apply$/i;
 
-/**
- * Fields of people that stay without a word: a restart by hand, the mark by which a person keeps an object, and a
- * label that the API server gives.
- */
+// Of people, without a word: a restart by hand, the mark to keep an object, and a label of the API server's.
 const STAYING =
   /^(spec\.template\.)?metadata\.annotations\.(kubectl\.kubernetes\.io\/restartedAt|deploy\.miribit\.lab\/keep)$|^metadata\.labels\.kubernetes\.io\/metadata\.name$/;
 
@@ -50,6 +49,29 @@ const FIXED: Record<string, RegExp> = {
   ConfigMap: /^immutable$/,
   Secret: /^immutable$/,
 };
+
+/** What is at a step of a tree in a value. */
+export function valueAt(value: unknown, step: string): unknown {
+  if (step === ".") return value;
+  const [kind, name] = [step.slice(0, 2), step.slice(2)];
+  if (kind === "f:") return isFields(value) ? value[name] : undefined;
+  const items = Array.isArray(value) ? value : [], wanted = JSON.parse(name);
+  if (kind === "i:") return items[wanted];
+  if (kind === "v:") return items.find((item) => item === wanted);
+  const keys = Object.entries(wanted);
+  // What an item lacks of them is a default, unless another one has it all.
+  return items.find((item) => keys.every(([key, value]) => item?.[key] === value)) ??
+    items.find((item) => keys.every(([key, value]) => [undefined, value].includes(item?.[key])));
+}
+
+/** The path to a step of the tree that is at `path`: `spec.ports[port=80,protocol=TCP]`. */
+export function pathAt(path: string, step: string): string {
+  if (step === ".") return path;
+  const [kind, name] = [step.slice(0, 2), step.slice(2)];
+  if (kind === "f:") return path ? `${path}.${name}` : name;
+  if (kind !== "k:") return `${path}[${name}]`;
+  return `${path}[${Object.entries(JSON.parse(name)).map((key) => key.join("=")).join()}]`;
+}
 
 /** Whether a person writes under that name. */
 export function isPerson(manager: string): boolean {
@@ -67,8 +89,8 @@ export function entriesOf({ metadata: { managedFields = [] } }: Manifest): Field
 }
 
 /**
- * Of its status controllers write all the time. The API server keeps no time of what was scaled: who wrote last is not
- * known then, as where somebody has removed a field (isUnsigned in fields.ts).
+ * Who wrote last, but for controllers the status. Of what was scaled the API server keeps no time: then it is not known,
+ * as where somebody has removed a field (isUnsigned in diff.ts).
  */
 export function lastWriteOf(live: Manifest | undefined): { last?: { by: string; at: string } } {
   const writes = (live ? entriesOf(live) : [])
@@ -78,7 +100,6 @@ export function lastWriteOf(live: Manifest | undefined): { last?: { by: string; 
   return last && writes.every(({ at }) => at) ? { last } : {};
 }
 
-/** Whether it is what our applies have set. */
 function isOwn({ manager, operation, subresource }: FieldManager): boolean {
   return manager === OWNER && operation === "Apply" && !subresource;
 }
@@ -93,10 +114,7 @@ export function othersFields(live: Manifest): Fields[] {
   return entriesOf(live).flatMap((entry) => isOwn(entry) ? [] : entry.fieldsV1 ?? []);
 }
 
-/**
- * Fields that somebody has written beside what is wanted, but for those of controllers and what stays; `takes`
- * says whose are taken away.
- */
+/** Fields beside what is wanted, but for those of controllers and what stays; `takes` says whose are taken away. */
 export function foreignFields(
   live: Manifest,
   wanted: Manifest,
@@ -106,7 +124,7 @@ export function foreignFields(
   return entriesOf(live).filter(({ manager, subresource }) =>
     manager !== OWNER && !subresource && (takes(manager) || !CONTROLLERS.test(manager))
   ).flatMap(({ manager, time, fieldsV1 = {} }) =>
-    leavesBeside(fieldsV1, ours, [live, wanted], "")
+    leavesBeside(fieldsV1, ours, live, wanted, "")
       .filter(({ path }) => !STAYING.test(path))
       .map((leaf) => {
         const isTaken = takes(manager) && !FIXED[live.kind]?.test(leaf.path);
@@ -115,61 +133,49 @@ export function foreignFields(
   );
 }
 
-/** Fields of one tree that another one, and what is wanted, lack: each as its highest node, with its value. */
+/** Fields of one tree that another one, and what is wanted, lack: each as its highest node. */
 function leavesBeside(
   fields: Fields,
   others: Fields,
-  [value, wanted]: [live: unknown, wanted: unknown],
-  path: string,
+  live: unknown,
+  wanted: unknown,
+  at: string,
 ): { path: string; value: unknown }[] {
-  return Object.entries(fields).flatMap(([key, below]) => {
-    if (key === ".") return [];
-    const [there, name] = stepInto(value, key, path), [want] = stepInto(wanted, key, path);
-    const other = others[key];
-    const isWhole = Object.keys(below).every((key) => key === ".");
+  return Object.entries(fields).flatMap(([step, below]) => {
+    if (step === ".") return [];
+    const value = valueAt(live, step), want = valueAt(wanted, step), path = pathAt(at, step);
+    const other = others[step];
+    const isWhole = Object.keys(below).every((step) => step === ".");
     // An item that we do not have is told as a whole.
-    if (!isWhole && (other || want !== undefined || key.startsWith("f:"))) {
-      return leavesBeside(below, other ?? {}, [there, want], name);
+    if (!isWhole && (other || want !== undefined || step.startsWith("f:"))) {
+      return leavesBeside(below, other ?? {}, value, want, path);
     }
     // What is wanted is ours again after the next apply.
-    return other || want !== undefined || there === undefined ? [] : [{ path: name, value: there }];
+    return other || want !== undefined || value === undefined ? [] : [{ path, value }];
   });
 }
 
-/** The managers of an object, with what people have written among our fields, but for what stays theirs. */
+/** The managers of an object of ours, with what people have written among our fields, but for what stays theirs. */
 export function withPeoplesFields(
   live: Manifest,
   takes: (manager: string) => boolean = isPerson,
 ): FieldManager[] {
-  const entries = entriesOf(live);
-  const people = entries.filter(({ manager, subresource }) => !subresource && takes(manager));
-  const { kind } = live;
-  const taken = people.map(({ fieldsV1 = {} }) => part(fieldsV1, false, kind));
-  return entries.flatMap((entry) => {
-    if (isOwn(entry)) return [{ ...entry, fieldsV1: taken.reduce(merged, entry.fieldsV1!) }];
-    if (!people.includes(entry)) return [entry];
-    const fieldsV1 = part(entry.fieldsV1 ?? {}, true, kind);
-    return Object.keys(fieldsV1).length > 0 ? [{ ...entry, fieldsV1 }] : [];
-  });
+  const entries = structuredClone(entriesOf(live)), own = entries.find(isOwn)!;
+  for (const entry of entries) {
+    if (entry === own || entry.subresource || !takes(entry.manager)) continue;
+    moveFields(entry.fieldsV1 ?? {}, own.fieldsV1!, live.kind);
+  }
+  return entries.filter(({ fieldsV1 = {} }) => Object.keys(fieldsV1).length > 0);
 }
 
-/** The fields that stay, or the others. */
-function part(fields: Fields, staying: boolean, kind: string, path = ""): Fields {
-  return Object.fromEntries(
-    Object.entries(fields).flatMap(([key, below]): [string, Fields][] => {
-      const name = stepInto(undefined, key, path)[1];
-      if (key === "." || Object.keys(below).length === 0) {
-        const stays = key !== "." && (STAYING.test(name) || FIXED[kind]?.test(name) === true);
-        return stays === staying ? [[key, below]] : [];
-      }
-      const inside = part(below, staying, kind, name);
-      return Object.keys(inside).length > 0 ? [[key, inside]] : [];
-    }),
-  );
-}
-
-function merged(a: Fields, b: Fields): Fields {
-  const result = { ...a };
-  for (const [name, below] of Object.entries(b)) result[name] = merged(result[name] ?? {}, below);
-  return result;
+/** Moves the fields of one tree to another, but for those that stay. */
+function moveFields(from: Fields, to: Fields, kind: string, at = ""): void {
+  for (const [step, below] of Object.entries(from)) {
+    const path = pathAt(at, step), isLeaf = Object.keys(below).length === 0;
+    if (isLeaf && step !== "." && (STAYING.test(path) || FIXED[kind]?.test(path))) continue;
+    const there = to[step] ?? {};
+    moveFields(below, there, kind, path);
+    if (isLeaf || Object.keys(there).length > 0) to[step] = there;
+    if (Object.keys(below).length === 0) delete from[step];
+  }
 }

@@ -3,7 +3,7 @@
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
 import { goesWith } from "../apply/deletion.ts";
-import { HASH_LABEL, type State, withHash } from "../apply/diff.ts";
+import { HASH_LABEL, isOwnership, isUnsigned, type State, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { whyForeign } from "../apply/ownership.ts";
@@ -13,7 +13,6 @@ import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from ".
 import { isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { isOwnership, isUnsigned } from "../apply/fields.ts";
 import { type ForeignField, lastWriteOf } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import { retried } from "../kube/retry.ts";

@@ -1,6 +1,5 @@
 // Live objects as a list of the API server shows them after an apply of ours: with the managers of fields.
-import { type Fields } from "../../lib/apply/fields.ts";
-import { type FieldManager } from "../../lib/apply/managers.ts";
+import { type FieldManager, type Fields } from "../../lib/apply/managers.ts";
 import { isFields, type Manifest, OWNER } from "../../lib/core/object.ts";
 
 /** The object with our fields: all that it has, lists of named items by name, other lists as one value. */

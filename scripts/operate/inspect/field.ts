@@ -1,7 +1,6 @@
 // A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
-import { judge } from "../../../lib/apply/diff.ts";
-import { type Fields, isUnsigned, stepInto } from "../../../lib/apply/fields.ts";
-import { entriesOf, type FieldManager } from "../../../lib/apply/managers.ts";
+import { isUnsigned, judge } from "../../../lib/apply/diff.ts";
+import { entriesOf, type FieldManager, type Fields, valueAt } from "../../../lib/apply/managers.ts";
 import { isNamed } from "./lists.ts";
 import { isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
@@ -87,7 +86,7 @@ function owned(set: Fields, node: unknown, [head, ...rest]: Path): number {
   const below = isObject(node) ? node[head] : undefined;
   const step = typeof head === "string"
     ? `f:${head}`
-    : Object.keys(set).find((step) => step !== "." && stepInto(node, step, "")[0] === below);
+    : Object.keys(set).find((step) => step !== "." && valueAt(node, step) === below);
   const child = step === undefined ? undefined : set[step];
   return child ? owned(child, below, rest) : 0;
 }

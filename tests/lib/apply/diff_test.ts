@@ -1,8 +1,7 @@
-// lib/apply/diff.ts and fields.ts: what is as wanted. tests/apiserver/drift_test.ts asks a real API server.
+// lib/apply/diff.ts and managers.ts: what is as wanted. tests/apiserver/drift_test.ts asks a real API server.
 import assert from "node:assert/strict";
 import { HASH_LABEL, judge, withHash } from "../../../lib/apply/diff.ts";
-import { type Fields } from "../../../lib/apply/fields.ts";
-import { withPeoplesFields } from "../../../lib/apply/managers.ts";
+import { type Fields, withPeoplesFields } from "../../../lib/apply/managers.ts";
 import { hashOf } from "../../../lib/core/hash.ts";
 import { configMap, type Manifest, OWNED_LABELS } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
