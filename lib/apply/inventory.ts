@@ -15,8 +15,9 @@ import {
 import { type Api, reading } from "../kube/api.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
 import { type Delta, judge, withHash } from "./diff.ts";
-import { type ById, byId, everyKind, listed } from "./live.ts";
+import { type ById, byId, listed } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
+import { sendList } from "./send.ts";
 
 /** How long a look is good for, in ms: steps with nothing to do follow each other within seconds. */
 const YOUNG = 20_000;
@@ -38,8 +39,10 @@ export class Inventory {
   readonly takes: (manager: string) => boolean;
   readonly replace: ReadonlySet<string>;
   readonly say: (text: string) => void;
-  /** What is kept, a line for each object; undefined: it is lost, or an older revision has kept kinds alone. */
-  #kept?: string[];
+  /** What the ConfigMap says. */
+  #text = "";
+  /** The objects in it, by id, as far as it tells; undefined: it is lost, or an older revision has kept kinds alone. */
+  #kept?: ById;
   /** Every kind that was deployed; undefined: nobody knows, so it may be any. */
   #kinds?: Set<string>;
   #last?: { at: number; live: Promise<ById> };
@@ -53,15 +56,16 @@ export class Inventory {
     this.replace = replace;
     this.say = say;
     this.takes = (manager) => isPerson(manager) || take.includes(manager);
-    this.keeps(isNew ? { objects: "" } : kept?.data);
+    this.#keeps(isNew ? { objects: "" } : kept?.data);
   }
 
-  /** This is kept on the cluster from now on; see {@link keeping}. */
-  keeps(data: Manifest["data"]): void {
-    this.#kept = linesOf(data?.objects, /^\S+ \S+ [A-Z]\w*(\/[\w.:-]+){1,2}$/);
-    const kinds = linesOf(data?.kinds, /^\w+\.v\w+\./);
+  #keeps({ kinds, objects }: Manifest["data"] = {}): void {
+    const kept = matched(objects, LINE)?.map(objectIn);
+    const told = matched(kinds, /^\w+\.v\w+\..*/)?.map(([kind]) => kind!);
+    this.#text = objects ?? "";
+    this.#kept = kept && byId(kept);
     // Where lines are lost the kinds may still be there, and the other way round.
-    if (kinds || this.#kept) this.#kinds = new Set([...kinds ?? [], ...kindsIn(this.#kept ?? [])]);
+    if (told || kept) this.#kinds = new Set([...told ?? [], ...kindsOf(kept ?? [])]);
   }
 
   /** Every kind that what is ours may be of. */
@@ -96,22 +100,27 @@ export class Inventory {
     return judge(live, wanted, this.takes);
   }
 
-  /** Of objects that are not ours: those that are there all the same, by id, and those whose kinds are not served. */
-  async others(objects: Manifest[]): Promise<{ there: ById; unserved: Manifest[] }> {
+  /**
+   * What a deploy of these objects finds, by id: all that is ours (`live`), and `others` that are there without our
+   * label; and the objects whose kinds are not served.
+   */
+  async before(
+    objects: Manifest[],
+  ): Promise<{ live: ById; others: ById; unserved: Manifest[] }> {
     const live = await this.live();
     const missing = objects.filter((object) => !live.has(idOf(object)));
-    if (missing.length === 0) return { there: new Map(), unserved: [] };
+    if (missing.length === 0) return { live, others: new Map(), unserved: [] };
     return await reading(this.cluster, async (api) => {
       const absent = await api.absent(kindsOf(missing));
       const unserved = missing.filter((object) => absent.includes(resourceOf(object)));
-      return { there: byId(await api.named(missing)), unserved };
+      return { live, others: byId(await api.named(missing)), unserved };
     });
   }
 
   /** The step that an object belongs to, also where somebody has taken the label away; "" for none. */
   stepOf(object: Manifest): string {
-    return object.metadata.labels?.[STEP_LABEL] ??
-      this.#kept?.find((line) => idIn(line) === idOf(object))?.split(" ")[0] ?? "";
+    const kept = this.#kept?.get(idOf(object));
+    return object.metadata.labels?.[STEP_LABEL] ?? kept?.metadata.labels?.[STEP_LABEL] ?? "";
   }
 
   /** What was looked at counts no longer. */
@@ -120,65 +129,65 @@ export class Inventory {
   }
 
   /** The objects as they are now that they were applied. */
-  async note(applied: Iterable<Manifest>): Promise<void> {
+  async note(applied: ById): Promise<void> {
     const live = await this.#last?.live;
-    for (const object of applied) live?.set(idOf(object), object);
+    for (const [id, object] of applied) live?.set(id, object);
   }
 
   /**
-   * The ConfigMap that keeps these objects beside those that are there, to be applied before the first of them is
-   * sent (and then told to {@link keeps}); undefined where it keeps just that already.
+   * Keeps on the cluster which objects are ours: those that are there, and these, which are to be sent next. That is
+   * one write, or none where it is kept already.
    */
-  async keeping(objects: Manifest[]): Promise<Manifest | undefined> {
-    const wanted = new Map(objects.map((object) => [idOf(object), lineOf(object)]));
-    const live = await this.live();
-    const kept = new Map(this.#kept?.map((line) => [idIn(line), line]));
-    const there = [...live].filter(([id, object]) =>
+  async keep(objects: Manifest[] = []): Promise<void> {
+    const wanted = byId(objects), kept: ById = this.#kept ?? new Map();
+    const there = [...await this.live()].filter(([id, object]) =>
       !wanted.has(id) && (kept.has(id) || isMadeByStep(object))
-    ).map(([id, object]) => kept.get(id) ?? lineOf(object));
-    const lines = [...there, ...wanted.values()].sort();
-    if (lines.join() === (this.#kept ?? []).join()) return undefined;
-    const data = { kinds: kindsIn(lines).join("\n"), objects: lines.join("\n") };
-    return configMap(KEPT, "kube-system", data, { labels: OWNED_LABELS });
+    ).map(([id, object]) => kept.get(id) ?? object);
+    const all = [...there, ...wanted.values()];
+    const data = { kinds: kindsOf(all).join("\n"), objects: all.map(lineOf).sort().join("\n") };
+    if (data.objects === this.#text) return;
+    const map = configMap(KEPT, "kube-system", data, { labels: OWNED_LABELS });
+    // It is ours alone, whoever may have put it back from a backup.
+    await sendList(this.cluster, [withHash(map)], ["--force-conflicts"]);
+    this.#keeps(data);
   }
 
   /** Whole objects with the managers of their fields; of definitions, which are megabytes, name and labels. */
   async #look(api: Api): Promise<ById> {
     const names = this.#kinds ?? new Set(await everyKind(api));
-    const absent = await api.absent([...names]), kinds = names.difference(new Set(absent));
+    const absent = await api.absent([...names]);
+    const kept = [...this.#kept?.values() ?? []];
     // While definitions arrive the first list with a selector of a new kind waits for the server, and what is kept is
     // found by its name.
-    const kept = (this.#kept ?? []).map(objectIn);
-    const fresh = new Set(absent.length > 0 ? kindsOf(kept.filter(isCustom)) : []);
-    const live = await listed(api, [...kinds].filter((kind) => !fresh.has(kind)));
+    const fresh = absent.length > 0 ? kindsOf(kept.filter(isCustom)) : [];
+    const live = await listed(api, [...names.difference(new Set([...absent, ...fresh]))]);
     // What is kept as ours and was not listed, as far as it is there: somebody has taken its label away.
     const unlabelled = await api.named(kept.filter((object) => !live.has(idOf(object))));
-    for (const object of unlabelled) {
-      if (ownFields(object) !== undefined) live.set(idOf(object), object);
-    }
-    return live;
+    return new Map([...live, ...byId(unlabelled.filter(ownFields))]);
   }
 }
 
-/** `30-thanos apps/v1 Deployment/monitoring/thanos-query`: an object as it is kept. */
+// Made by controllers only, or many.
+const SKIPPED =
+  /^(endpoints|endpointslices?|events?|pods?|replicasets?|controllerrevisions?|leases?)\./;
+
+/** Every kind that the server can list and delete: what is ours may be of any where nothing is kept. */
+async function everyKind(api: Api): Promise<string[]> {
+  return [...await api.served()].filter(([kind, { verbs, isFirst }]) =>
+    isFirst && verbs.includes("list") && verbs.includes("delete") && !SKIPPED.test(kind)
+  ).map(([kind]) => kind);
+}
+
+/** An object as it is kept: `30-thanos apps/v1 Deployment/monitoring/thanos-query`. */
+const LINE = /^(\S+) (\S+) ([A-Z]\w*)(?:\/([\w.:-]+))?\/([\w.:-]+)$/;
+
 function lineOf(object: Manifest): string {
   return `${object.metadata.labels?.[STEP_LABEL]} ${object.apiVersion} ${idOf(object)}`;
 }
 
-function idIn(line: string): string {
-  return line.split(" ").at(-1)!;
-}
-
-function objectIn(line: string): Manifest {
-  const [step, apiVersion = "", id = ""] = line.split(" ");
-  const [kind = "", ...names] = id.split("/");
-  const [name = "", namespace] = names.toReversed();
-  const metadata = { name, ...(namespace ? { namespace } : {}), labels: { [STEP_LABEL]: step! } };
-  return { apiVersion, kind, metadata };
-}
-
-function kindsIn(lines: string[]): string[] {
-  return kindsOf(lines.map(objectIn));
+function objectIn([, step, apiVersion, kind, namespace, name]: string[]): Manifest {
+  const labels = { [STEP_LABEL]: step! };
+  return { apiVersion: apiVersion!, kind: kind!, metadata: { name: name!, namespace, labels } };
 }
 
 /** Whether a step's apply has made it: a label alone may be a copy, but of definitions only labels are listed. */
@@ -187,8 +196,8 @@ function isMadeByStep(object: Manifest): boolean {
     (isDefinition(object) || ownFields(object) !== undefined);
 }
 
-/** The lines of a text; undefined where there is none, or one of them is not of that form. */
-function linesOf(text: string | undefined, form: RegExp): string[] | undefined {
-  const lines = text?.split("\n").filter(Boolean);
-  return lines?.every((line) => form.test(line)) ? lines : undefined;
+/** The lines of a text, taken apart; undefined where there is none, or one of them is not of that form. */
+function matched(text: string | undefined, form: RegExp): string[][] | undefined {
+  const lines = text?.split("\n").filter(Boolean).flatMap((line) => [form.exec(line)]);
+  return lines?.every((line) => line !== null) ? lines : undefined;
 }

@@ -1,35 +1,31 @@
-// Wanted objects that are on the cluster already and do not carry our label: a person's become ours, those
-// of another deployer stay its own.
+// Wanted objects, and fields of them, that somebody else has: a person's become ours, those of another deployer stay
+// its own.
 import { type Cluster, text } from "../core/cluster.ts";
-import { entriesOf, ownFields, withPeoplesFields } from "./managers.ts";
-import type { Inventory } from "./inventory.ts";
-import { namedOf } from "./live.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
+import { idOf, type Manifest, OWNED, resourceOf } from "../core/object.ts";
+import { shortList } from "../core/short_list.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { idOf, type Manifest, OWNED, resourceOf } from "../core/object.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { retried } from "../kube/retry.ts";
+import type { Inventory } from "./inventory.ts";
+import { type ById, namedOf } from "./live.ts";
+import { entriesOf, ownFields, withPeoplesFields } from "./managers.ts";
 
 /** The names by which deployers sign the fields that they write. */
 const DEPLOYERS =
   /^(argocd|cdk8s|flux|fleet|hashicorp|helm|kapp|kluctl|kustomize|pulumi|rancher|tanka|terraform|timoni)/i;
 
 /**
- * The deployer that has the object, as it signs itself; undefined for one that a person or a controller
- * made, and for a namespace, which many may use. The label managed-by tells nothing: people apply files
- * that were made with Helm.
+ * Why an object is left alone, and the two ways on; undefined where it may become ours. The label managed-by tells
+ * nothing: people apply files that were made with Helm.
  */
-function deployerOf(object: Manifest): string | undefined {
-  if (object.kind === "Namespace") return undefined;
-  const managers = entriesOf(object).filter(({ subresource }) => !subresource)
-    .map(({ manager }) => manager);
-  return managers.find((manager) => DEPLOYERS.test(manager));
-}
-
-/** Why an object is left alone, and the two ways on; undefined where it may become ours. */
 export function whyForeign(cluster: Cluster, object: Manifest): string[] | undefined {
-  const deployer = deployerOf(object);
-  if (!deployer) return undefined;
+  const deployer = entriesOf(object).find(({ manager, subresource }) =>
+    !subresource && DEPLOYERS.test(manager)
+  )?.manager;
   const { kind, metadata: { name, namespace } } = object;
+  // Many may use a namespace.
+  if (!deployer || kind === "Namespace") return undefined;
   const where = namespace ? ` --namespace ${namespace}` : "";
   return [
     `it is there already, and ${deployer} has it`,
@@ -39,26 +35,12 @@ export function whyForeign(cluster: Cluster, object: Manifest): string[] | undef
   ];
 }
 
-/** What an apply finds. */
-export interface Before {
-  /** What is there, by id: ours, and what is ours from now on. */
-  live: Map<string, Manifest>;
-  /** Those whose kinds are not served; where its definition is there, by a run that was cut off, one is in a moment. */
-  unserved: Manifest[];
-}
-
 /**
- * Looks at what is there, and says what was a person's and is ours from now on.
- * @throws {DeployError} exit 6, before anything is sent, when another deployer has something.
+ * Says which of the objects, which are there without our label, are ours from now on.
+ * @throws {DeployError} exit 6 when another deployer has one.
  */
-export async function thereBefore(
-  inventory: Inventory,
-  objects: Manifest[],
-): Promise<Before> {
-  const { cluster, say } = inventory;
-  const live = await inventory.live();
-  const { there: found, unserved } = await inventory.others(objects);
-  const refusals = [...found].flatMap(([id, object]) => {
+export function adopt({ cluster, say }: Inventory, others: ById): void {
+  const refusals = [...others].flatMap(([id, object]) => {
     const [reason, ...advice] = whyForeign(cluster, object) ?? [];
     return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];
   });
@@ -69,18 +51,38 @@ export async function thereBefore(
       fix: "one deployer to an object: do one of the two, then run again",
     });
   }
-  for (const [id, object] of found) {
+  for (const [id, object] of others) {
     // One of ours may have lost its label, and its line in what is kept.
     if (!ownFields(object)) say(`${id} was here before, and is ours from now on`);
   }
-  return { live: new Map([...live, ...found]), unserved };
 }
 
 /**
- * Makes the fields that people have written ours, so that the next apply takes away those that are not wanted;
- * what stays with people is left to them. Nothing of the object itself changes.
+ * Makes ours, and says so, what people have added to live objects of ours: the next apply takes away what is not wanted
+ * of it. Gives the wanted objects of which there is such.
  */
-export async function takeOver({ cluster, takes }: Inventory, wanted: Manifest): Promise<void> {
+export async function takeOver(
+  inventory: Inventory,
+  objects: Manifest[],
+  live: ById,
+): Promise<Manifest[]> {
+  const taken: Manifest[] = [];
+  for (const object of objects) {
+    const id = idOf(object), found = live.get(id);
+    if (!found || !ownFields(found)) continue;
+    const added = inventory.judge(found, object).others.filter(({ isTaken }) => isTaken);
+    if (added.length === 0) continue;
+    for (const [who, those] of Map.groupBy(added, ({ manager, time }) => `${manager}, ${time}`)) {
+      inventory.say(`taking ${shortList(those.map(({ path }) => path))} (${who}) from ${id}`);
+    }
+    await retried(() => takeFields(inventory, object));
+    taken.push(object);
+  }
+  return taken;
+}
+
+/** What stays with people is left to them; nothing of the object itself changes. */
+async function takeFields({ cluster, takes }: Inventory, wanted: Manifest): Promise<void> {
   const { name, namespace } = wanted.metadata;
   const where = namespace ? ["--namespace", namespace] : [];
   for (let tries = 1;; tries++) {
@@ -93,17 +95,14 @@ export async function takeOver({ cluster, takes }: Inventory, wanted: Manifest):
       { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
     ];
     // Of many fields it is longer than an argument can be.
-    const words = ["patch", resourceOf(wanted), name, ...where];
-    const flags = ["--type=json", "--patch-file=/dev/stdin"];
+    const flags = ["--type=json", "--patch-file=/dev/stdin"], input = JSON.stringify(patch);
     try {
-      await kubectl([...words, ...flags], { cluster, input: JSON.stringify(patch) });
+      await kubectl(["patch", resourceOf(wanted), name, ...where, ...flags], { cluster, input });
       return;
     } catch (error) {
-      if (!(error instanceof KubectlError) || tries === TRIES) throw error;
       // A controller writes its status just now.
-      if (!/\((Conflict|NotFound)\)/.test(error.stderr)) throw error;
+      const passes = error instanceof KubectlError && /\((Conflict|NotFound)\)/.test(error.stderr);
+      if (!passes || tries === 10) throw error;
     }
   }
 }
-
-const TRIES = 10;

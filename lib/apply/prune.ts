@@ -1,5 +1,4 @@
 // Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
-import { keep } from "./apply.ts";
 import { deleted } from "./deletion.ts";
 import type { Inventory } from "./inventory.ts";
 import { ownFields } from "./managers.ts";
@@ -55,7 +54,7 @@ export async function prune(
   await deleted(cluster, doomed.filter((object) => !isCustom(object)), say);
   inventory.refresh();
   // They are gone all the same, and the next run keeps that.
-  await keep(inventory).catch(() => {});
+  await inventory.keep().catch(() => {});
   return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
 }
 

@@ -7,8 +7,7 @@ import type { Inventory } from "./inventory.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
-import { retried } from "../kube/retry.ts";
-import { rejectedOf, sendList } from "./send.ts";
+import { rejectedOf, sendList, sendOnce } from "./send.ts";
 import { kubectl } from "../kube/kubectl.ts";
 
 /**
@@ -101,15 +100,14 @@ export async function applyOrTakeBack(
     flags?: string[];
   } = {},
 ): Promise<Map<string, Manifest>> {
-  const call = () => sendList(cluster, [object], flags);
   try {
-    return await (waited ? call() : retried(call));
+    return await (waited ? sendOnce : sendList)(cluster, [object], flags);
   } catch (error) {
     if (!(error instanceof KubectlError)) throw error;
     const others = conflictsIn(error);
     if (others.length === 0 || !others.every((who) => takes(who) || mayBeTaken(who))) throw error;
     say(`taking ${idOf(object)} back from ${others.join(", ")}`);
-    return await retried(() => sendList(cluster, [object], [...flags, "--force-conflicts"]));
+    return await sendList(cluster, [object], [...flags, "--force-conflicts"]);
   }
 }
 

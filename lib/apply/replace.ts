@@ -7,9 +7,8 @@ import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import type { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, isCustom, type Manifest, resourceOf } from "../core/object.ts";
-import { retried } from "../kube/retry.ts";
 import { deleted } from "./deletion.ts";
-import { sendList } from "./send.ts";
+import { DRY_RUN, sendList } from "./send.ts";
 import { nearest } from "../core/nearest.ts";
 
 /** Where replaced objects are kept as they were, below the project: `.replaced/196/...json`. */
@@ -88,7 +87,7 @@ export async function replaced(
   object: Manifest,
   say: (text: string) => void,
 ): Promise<void> {
-  await retried(() => sendList(cluster, [proof(object)], ["--dry-run=server"]));
+  await sendList(cluster, [proof(object)], DRY_RUN);
   const { name, namespace } = object.metadata;
   const target = [resourceOf(object), name, ...(namespace ? ["--namespace", namespace] : [])];
   const live = JSON.parse(await kubectl(["get", ...target, "-o", "json"], { cluster }));
@@ -97,7 +96,7 @@ export async function replaced(
   say(`replacing ${idOf(object)}; back to what it was: ${undo}`);
   await deleted(cluster, [live], say);
   try {
-    await retried(() => sendList(cluster, [object]));
+    await sendList(cluster, [object]);
   } catch (cause) {
     throw new DeployError(`Cannot create ${idOf(object)} after it was deleted`, {
       exitCode: ExitCode.rejected,

@@ -99,7 +99,7 @@ export async function growVolumes(inventory: Inventory, objects: Manifest[]): Pr
   // StatefulSet that is made anew has none.
   const tried = [...withLiveSizes(objects, outdated), ...held];
   const flags = [...DRY_RUN, "--force-conflicts"];
-  if (tried.length > 0) await retried(() => sendList(cluster, tried, flags));
+  if (tried.length > 0) await sendList(cluster, tried, flags);
   for (const { claim, size } of told) await retried(() => request(cluster, claim, size));
   await apply(inventory, held);
   for (const { metadata: { namespace, name } } of outdated) {

@@ -4,7 +4,6 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
 import { lock } from "../kube/lock.ts";
 import { connect } from "../kube/target.ts";
-import { keep } from "../apply/apply.ts";
 import { Inventory, type Powers } from "../apply/inventory.ts";
 import { plan, type Planned } from "./plan.ts";
 import { Report } from "../io/report.ts";
@@ -54,7 +53,7 @@ export async function tellCentral(
       const inventory = held.hasWaited ? new Inventory(await connect(central), powers) : seen;
       await approve?.(inventory);
       const run = async (context: StepContext) => {
-        await keep(inventory, objects);
+        await inventory.keep(objects);
         await part.run(context);
       };
       results.push(await runStep({ ...part, run }, inventory, report, { objects }));

@@ -1,5 +1,5 @@
 // Many clusters: steps in order on each, as many clusters side by side as can be worked on.
-import { apply, keep, staleAmong } from "../apply/apply.ts";
+import { apply, staleAmong } from "../apply/apply.ts";
 import { tellCentral, type TellOptions } from "./central.ts";
 import type { Cluster } from "../core/cluster.ts";
 import { isCutOff } from "../core/error.ts";
@@ -121,7 +121,7 @@ async function begin(
     await options.approve?.(inventory);
     run.isWritten = true;
     if (connection.marker) await apply(inventory, [connection.marker]);
-    await keep(inventory, [...run.wanted.values()].flat());
+    await inventory.keep([...run.wanted.values()].flat());
   }
   run.inventory = inventory;
 }

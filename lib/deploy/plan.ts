@@ -15,7 +15,6 @@ import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { type ForeignField, lastWriteOf } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
-import { retried } from "../kube/retry.ts";
 import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
 import type { Step } from "./step.ts";
 
@@ -40,12 +39,12 @@ export async function plan(
 ): Promise<Planned[]> {
   const { cluster } = inventory;
   const wanted = objects.map(withHash);
-  const [{ there: notOurs, unserved }, growth, surplus] = await Promise.all([
-    inventory.others(wanted),
+  const [{ live: own, others: notOurs, unserved }, growth, surplus] = await Promise.all([
+    inventory.before(wanted),
     volumeGrowth(cluster, wanted),
     unwanted(inventory, steps.map(({ name }) => name), new Set(objects.map(idOf)), { all }),
   ]);
-  const live = new Map([...await inventory.live(), ...notOurs]);
+  const live = new Map([...own, ...notOurs]);
   const deltas = new Map(
     wanted.map((object) => [idOf(object), inventory.judge(live.get(idOf(object)), object)]),
   );
@@ -164,7 +163,7 @@ async function dryRun(
   if (objects.length === 0) return new Map();
   const { cluster } = inventory;
   try {
-    return await retried(() => sendList(cluster, objects, DRY_RUN));
+    return await sendList(cluster, objects, DRY_RUN);
   } catch (error) {
     if (!isRefusal(error)) throw error;
   }

@@ -65,7 +65,7 @@ export function explainField(subject: Explained, field: string): string {
   const found = want.found ? want : have;
   if (!found.found) throw unknownField(subject, field, [want, have]);
   const { path } = found,
-    lacks = want.found ? lacking(inspect.valueAt(live, field), want.value) : [];
+    lacks = want.found ? lacking(inspect.fieldAt(live, field), want.value) : [];
   const differs = live && lacks.some((lack) => !isAlike(lack));
   const holder = want.found ? wanted : live!;
   const patches = home?.patches.filter((patch) => touches(patch, holder, path)) ?? [];
@@ -110,7 +110,7 @@ function unknownField({ cluster, wanted }: Explained, field: string, looks: insp
 }
 
 function shown(object: Manifest, field: string): string {
-  const value = inspect.valueAt(inspect.withoutSecrets(object), field);
+  const value = inspect.fieldAt(inspect.withoutSecrets(object), field);
   // What is hidden has no fields of its own.
   if (value === undefined || value === "(secret)") return "(secret)";
   const text = JSON.stringify(value), { length } = text;
@@ -122,7 +122,7 @@ function originOf(subject: Explained, field: string, value: unknown): string {
   if (!home) return builtBy(subject);
   const source = sourceOf(home, field);
   if (!source) return `added in code by ${step.name}`;
-  const isIn = (object: Manifest) => isDeepStrictEqual(inspect.valueAt(object, field), value);
+  const isIn = (object: Manifest) => isDeepStrictEqual(inspect.fieldAt(object, field), value);
   const rendered = substitute(home, cluster.vars, []);
   if (isIn(rendered)) return source;
   if (!rewriteImages([rendered], cluster).some(isIn)) {

@@ -2,7 +2,7 @@
 // a real API server, where namespaces are finalized by hand: there is no controller that would.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apply, keep } from "../../lib/apply/apply.ts";
+import { apply } from "../../lib/apply/apply.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
 import { prune, unwanted } from "../../lib/apply/prune.ts";
 import { configMap, idOf, type Manifest, signed } from "../../lib/core/object.ts";
@@ -28,7 +28,7 @@ async function planned(objects: Manifest[]): Promise<string[]> {
 
 async function deployed(objects: Manifest[]): Promise<string[]> {
   const inventory = await begun();
-  await keep(inventory, objects);
+  await inventory.keep(objects);
   const changes = await apply(inventory, objects);
   return changes.filter(({ action }) => action !== "unchanged")
     .map(({ id, action }) => `${action.replace(/d$/, "")} ${id}`);

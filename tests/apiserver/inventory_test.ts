@@ -1,7 +1,7 @@
 // What is kept of ours on a cluster, whatever has become of it: on a real API server.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apply, keep } from "../../lib/apply/apply.ts";
+import { apply } from "../../lib/apply/apply.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
 import { prune, unwanted } from "../../lib/apply/prune.ts";
 import { configMap, idOf, type Manifest, OWNER, signed } from "../../lib/core/object.ts";
@@ -34,7 +34,7 @@ async function connected(): Promise<Connection> {
 
 async function deployed(objects: Manifest[]): Promise<string[]> {
   const inventory = await begun();
-  await keep(inventory, objects);
+  await inventory.keep(objects);
   const changes = await apply(inventory, objects);
   return changes.filter(({ action }) => action !== "unchanged").map(({ id }) => id);
 }
@@ -65,7 +65,7 @@ Deno.test("E16: what an older revision has left of the list is enough: definitio
   // Nothing kept at all, and a step alone.
   await typed(["delete", "configmap", KEPT, "-n", "kube-system"]);
   const lost = new Inventory({ cluster });
-  await keep(lost, others);
+  await lost.keep(others);
   assert.deepEqual((await kept()).filter((id) => ALL.includes(id)).sort(), ALL);
 });
 
@@ -81,7 +81,7 @@ Deno.test("E16: what an older revision has made is in the list after the next ru
 Deno.test("E16: what was to be made when a run was cut off is not asked for one by one", async () => {
   const many = Array.from({ length: 60 }, (_, index) => configMap(`kept-${index}`, "default", {}));
   const before = await begun();
-  await keep(before, [...wanted, ...signed(many, STEP)]);
+  await before.keep([...wanted, ...signed(many, STEP)]);
   const mark = await servers.mark(cluster);
   const found = await (await begun()).live();
   assert.ok(found.has(idOf(wheel)) && !found.has("ConfigMap/default/kept-0"));

@@ -30,7 +30,7 @@ export function lookUp(object: unknown, field: string): Lookup {
 }
 
 /** What is at the end of a path, undefined for nothing. */
-export function valueAt(object: unknown, field: string): unknown {
+export function fieldAt(object: unknown, field: string): unknown {
   const look = lookUp(object, field);
   return look.found ? look.value : undefined;
 }

@@ -5,7 +5,7 @@ import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, parseAllDocuments } from "yaml";
 import { projectPath } from "../../../lib/core/cluster.ts";
-import { lookUp, valueAt } from "./field.ts";
+import { lookUp, fieldAt } from "./field.ts";
 import { idOf, isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
 import { matches, type Template } from "../../../lib/render/kustomize.ts";
@@ -97,7 +97,7 @@ export function sourceOf(home: Home, field: string): string | undefined {
   const built = lookUp(object, field);
   if (!built.found) return undefined;
   if (!written) return file;
-  const said = valueAt(written, field);
+  const said = fieldAt(written, field);
   // kustomize puts keys into an order of its own.
   if (isDeepStrictEqual(said, built.value)) {
     return `${file}: ${JSON.stringify(said).slice(0, LONGEST)}`;

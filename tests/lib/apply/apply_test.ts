@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { apply, keep } from "../../../lib/apply/apply.ts";
+import { apply } from "../../../lib/apply/apply.ts";
 import { HASH_LABEL, withHash } from "../../../lib/apply/diff.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { Inventory } from "../../../lib/apply/inventory.ts";
@@ -144,8 +144,8 @@ Deno.test("keep() writes once which objects are ours, and nothing where that is 
   const objects = ["a", "b", "gone"].map((name) => `20-prometheus v1 ConfigMap/monitoring/${name}`);
   const kept = configMap(KEPT, "kube-system", { objects: objects.join("\n") });
   const inventory = new Inventory({ cluster, kept });
-  await keep(inventory, [own, other]);
-  await keep(inventory, [other]);
+  await inventory.keep([own, other]);
+  await inventory.keep([other]);
   const writes = (await calls()).filter(({ args }) => args.includes(" apply "));
   const [{ metadata: { name }, data }] = JSON.parse(writes[0]!.stdin).items;
   assert.deepEqual([writes.length, name], [1, KEPT]);
@@ -163,7 +163,7 @@ Deno.test("E16: keep() takes in what an older revision has deployed: what has ou
     { on: " apply ", stdout: listOf() },
   ]);
   const kept = configMap(KEPT, "kube-system", { kinds: "configmap.v1." });
-  await keep(new Inventory({ cluster, kept }), [signed([c], "30-thanos")[0]!]);
+  await new Inventory({ cluster, kept }).keep([signed([c], "30-thanos")[0]!]);
   const { stdin } = (await calls()).at(-1)!;
   assert.deepEqual(JSON.parse(stdin).items[0].data.objects.split("\n"), [
     "20-prometheus v1 ConfigMap/monitoring/a",

@@ -1,7 +1,6 @@
 // lib/apply/prune.ts and lib/deploy/remove.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
-import { keep } from "../../../lib/apply/apply.ts";
 import { Inventory } from "../../../lib/apply/inventory.ts";
 import { KEPT } from "../../../lib/kube/target.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
@@ -152,10 +151,10 @@ Deno.test("E16: keep() writes again what was not written", async () => {
     { on: " get ", stdout: JSON.stringify({ items: [] }) },
     { on: " apply ", code: 1, stderr: "Error from server (Invalid): no" },
   ]);
-  await assert.rejects(keep(inventory, wanted), { exitCode: 6 });
+  await assert.rejects(inventory.keep(wanted), { exitCode: 6 });
   for (const writes of [1, 0]) {
     const calls = await fakeKubectl(listing());
-    await keep(inventory, wanted);
+    await inventory.keep(wanted);
     assert.equal((await calls()).filter(({ args }) => args.includes(" apply ")).length, writes);
   }
 });
