@@ -1,14 +1,15 @@
 // Why an object does not become ready, looked for in its claim and its pods.
 import type { Cluster } from "../core/cluster.ts";
+import type { Manifest } from "../core/object.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { conditionOf, liveObjects } from "../kube/list.ts";
-import type { Manifest } from "../core/object.ts";
 import { lastWriteOf } from "./managers.ts";
 
-/** What keeps an object from becoming ready; waiting longer for a `final` one would be pointless. */
+/** What keeps an object from becoming ready. */
 export interface Trouble {
   reason: string;
-  final: boolean;
+  /** Waiting longer would be pointless. */
+  final?: boolean;
   /** A pod has no node yet. */
   unscheduled?: boolean;
 }
@@ -22,6 +23,9 @@ const NO_SUCH_IMAGE = /failed to resolve (image|reference).*: not found$|manifes
 /** Seconds of a pod for which that is not believed: a mirror says so too while what it mirrors is away. */
 const PULL_PATIENCE = 60;
 
+/** Characters of a program's last words that are shown. */
+const LAST_WORDS = 300;
+
 /** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
 export async function diagnose(
   cluster: Cluster,
@@ -33,77 +37,71 @@ export async function diagnose(
   return trouble?.unscheduled ? await claimTrouble(cluster, object) ?? trouble : trouble;
 }
 
-/**
- * Why a claim, or a claim that a StatefulSet's pods wait for, has no volume: its class and the last
- * thing that was said about it.
- */
+/** Why a claim, or one that a StatefulSet's pods wait for, has no volume: its class and what was said of it last. */
 async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
-  const { kind, metadata: { name, namespace } } = object;
+  const { kind, metadata: { name, namespace }, spec } = object;
   const names: string[] = kind === "PersistentVolumeClaim"
     ? [name]
-    : (object.spec?.volumeClaimTemplates ?? []).flatMap(({ metadata }: Manifest) =>
-      Array.from({ length: object.spec.replicas ?? 1 }, (_, n) => `${metadata.name}-${name}-${n}`)
+    : (spec?.volumeClaimTemplates ?? []).flatMap(({ metadata }: Manifest) =>
+      Array.from({ length: spec.replicas ?? 1 }, (_, n) => `${metadata.name}-${name}-${n}`)
     );
   if (names.length === 0) return undefined;
-  const list = await kubectl(["get", "pvc,events", "-n", namespace!, "-o", "json"], { cluster });
-  const items: Manifest[] = JSON.parse(list).items;
-  const claim = items.find((item) =>
-    item.kind === "PersistentVolumeClaim" && names.includes(item.metadata.name) &&
-    item.status?.phase === "Pending"
+  const items = await liveObjects(cluster, "pvc,events", namespace!);
+  const claim = items.find(({ kind, metadata, status }) =>
+    kind === "PersistentVolumeClaim" && names.includes(metadata.name) && status?.phase === "Pending"
   );
   if (!claim) return undefined;
   const event = lastOf(items, claim);
   const said = event ? `${event.reason}: ${event.message}` : "nothing was said about it";
   const storageClass = claim.spec.storageClassName || "no class: there is no default one";
-  return {
-    reason: `claim ${claim.metadata.name} (${storageClass}) has no volume: ${said}`,
-    final: false,
-  };
+  return { reason: `claim ${claim.metadata.name} (${storageClass}) has no volume: ${said}` };
 }
 
 async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
-  const selector = object.spec?.selector?.matchLabels;
+  const { kind, metadata, spec, status } = object;
+  const selector = spec?.selector?.matchLabels;
   if (!selector) return undefined;
-  const labels = Object.entries(selector).map(([key, value]) => `${key}=${value}`).join(",");
-  const kinds = object.kind === "Deployment" ? "pods,replicasets" : "pods";
-  const list = await kubectl(
-    ["get", kinds, "-n", object.metadata.namespace!, "-l", labels, "-o", "json"],
-    { cluster },
+  const labels = Object.entries(selector).map((label) => label.join("=")).join();
+  const kinds = kind === "Deployment" ? "pods,replicasets" : "pods";
+  const words = ["get", kinds, "-n", metadata.namespace!, "-l", labels, "-o", "json"];
+  const items: Manifest[] = JSON.parse(await kubectl(words, { cluster })).items;
+  const { sets = [], pods = [] } = Object.groupBy(
+    items,
+    ({ kind }) => kind === "ReplicaSet" ? "sets" : "pods",
   );
-  const items: Manifest[] = JSON.parse(list).items;
-  const pods = items.filter(({ kind, metadata }) =>
-    kind !== "ReplicaSet" && !metadata.deletionTimestamp
+  // What makes the pods.
+  const maker = kind === "Deployment" ? newestOf(sets) : object;
+  const [label = "", presentOf] = REVISIONS[kind] ?? [];
+  const present = maker && presentOf?.(maker);
+  const { now = [], old = [] } = Object.groupBy(
+    pods.filter(({ metadata }) => !metadata.deletionTimestamp),
+    ({ metadata }) => !present || metadata.labels?.[label] === present ? "now" : "old",
   );
-  const [label, present, maker] = revisionOf(object, items);
-  const isPresent = ({ metadata }: Manifest) => !present || metadata.labels?.[label] === present;
-  const now = pods.filter(isPresent), old = pods.filter((pod) => !isPresent(pod));
-  const wanted = object.spec.replicas ?? object.status?.desiredNumberScheduled ?? 1;
-  return now.map(diagnosePod).find(Boolean) ??
-    (now.length < wanted ? await creationTrouble(cluster, object, maker) : undefined) ??
-    // They go when the new ones come, unless they stand in their way.
-    old.map(diagnosePod).flatMap((trouble) => trouble ? { ...trouble, final: false } : []).at(0);
+  const wanted = spec.replicas ?? status?.desiredNumberScheduled ?? 1;
+  const trouble = now.map(diagnosePod).find(Boolean);
+  if (trouble) return trouble;
+  const refused = now.length < wanted && maker && await creationTrouble(cluster, object, maker);
+  if (refused) return refused;
+  // They go when the new ones come, unless they stand in their way.
+  const older = old.map(diagnosePod).find(Boolean);
+  return older && { ...older, final: false };
 }
 
-/**
- * The label by which pods tell their revision, and the present one; undefined where nothing tells it. Last what makes
- * the pods, which are said to be its own: of a Deployment the ReplicaSet of that revision.
- */
-function revisionOf(
-  object: Manifest,
-  items: Manifest[],
-): [label: string, present: string | undefined, maker: Manifest | undefined] {
-  const { kind, metadata, status } = object;
-  if (kind === "StatefulSet") return ["controller-revision-hash", status?.updateRevision, object];
-  if (kind === "DaemonSet") {
-    const generation = metadata.annotations?.["deprecated.daemonset.template.generation"];
-    return ["pod-template-generation", generation, object];
-  }
+function newestOf(sets: Manifest[]): Manifest | undefined {
   const number = ({ metadata }: Manifest) =>
     Number(metadata.annotations?.["deployment.kubernetes.io/revision"] ?? 0);
-  const newest = items.filter(({ kind }) => kind === "ReplicaSet")
-    .sort((a, b) => number(b) - number(a))[0];
-  return ["pod-template-hash", newest?.metadata.labels?.["pod-template-hash"], newest];
+  return sets.sort((a, b) => number(b) - number(a))[0];
 }
+
+/** The label by which pods tell their revision, and the present one, as what makes them tells it. */
+const REVISIONS: Record<string, [label: string, of: (maker: Manifest) => string | undefined]> = {
+  Deployment: ["pod-template-hash", ({ metadata }) => metadata.labels?.["pod-template-hash"]],
+  StatefulSet: ["controller-revision-hash", ({ status }) => status?.updateRevision],
+  DaemonSet: [
+    "pod-template-generation",
+    ({ metadata }) => metadata.annotations?.["deprecated.daemonset.template.generation"],
+  ],
+};
 
 /** The last event about an object. */
 function lastOf(events: Manifest[], { metadata: { uid } }: Manifest): Manifest | undefined {
@@ -116,35 +114,30 @@ function timeOf({ lastTimestamp, series, eventTime }: Manifest): number {
   return Date.parse(lastTimestamp ?? series?.lastObservedTime ?? eventTime) || 0;
 }
 
-/** Why pods cannot even be made, a quota, an admission webhook; `maker` has said so since the object was last changed. */
+/** Why pods cannot even be made (a quota, an admission webhook), said since the object was last changed. */
 async function creationTrouble(
   cluster: Cluster,
   object: Manifest,
-  maker: Manifest | undefined,
+  maker: Manifest,
 ): Promise<Trouble | undefined> {
-  if (!maker) return undefined;
   const events = await liveObjects(cluster, "events", object.metadata.namespace!);
   const last = lastOf(events.filter(({ reason }) => reason === "FailedCreate"), maker);
   // An edit beside the fields, as of the scale, has no time; what was said before it counts then.
-  if (!last || timeOf(last) < Date.parse(lastWriteOf(object).last?.at ?? "1970-01-01")) {
-    return undefined;
-  }
-  return { reason: `FailedCreate: ${last.message}`, final: false };
+  const changed = Date.parse(lastWriteOf(object).last?.at ?? "1970-01-01");
+  return last && timeOf(last) >= changed ? { reason: `FailedCreate: ${last.message}` } : undefined;
 }
 
 /** Why a pod does not run, from its conditions and container states; undefined when it just starts. */
 export function diagnosePod(pod: Manifest): Trouble | undefined {
-  const name = pod.metadata.name;
+  const { name } = pod.metadata;
   const scheduled = conditionOf(pod, "PodScheduled");
   if (scheduled?.status === "False") {
     const reason = `pod ${name} is not scheduled: ${scheduled.message}`;
-    return { reason, final: false, unscheduled: true };
+    return { reason, unscheduled: true };
   }
-  const containers = [
-    ...pod.status?.initContainerStatuses ?? [],
-    ...pod.status?.containerStatuses ?? [],
-  ];
-  for (const { name: container, state, restartCount, lastState } of containers) {
+  const { initContainerStatuses: init = [], containerStatuses: main = [] } = pod.status ?? {};
+  const age = (Date.now() - Date.parse(pod.status?.startTime)) / 1000;
+  for (const { name: container, state, restartCount, lastState } of [...init, ...main]) {
     const { reason, message = "" } = state?.waiting ?? {};
     if (!reason || reason === "PodInitializing" || reason === "ContainerCreating") continue;
     const last = lastState?.terminated;
@@ -153,7 +146,7 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
       : `last exit code ${last.exitCode}, ${restartCount} restarts${lastWords(last)}`;
     // ImagePullBackOff may be about a pull of minutes ago: the next one finds what was pushed meanwhile.
     const isAbsent = reason === "ErrImageNeverPull" || reason === "InvalidImageName" ||
-      reason === "ErrImagePull" && NO_SUCH_IMAGE.test(message) && hasWaited(pod, PULL_PATIENCE);
+      reason === "ErrImagePull" && NO_SUCH_IMAGE.test(message) && age > PULL_PATIENCE;
     return {
       reason: `pod ${name}, container ${container}: ${reason} ${detail}`.trim(),
       final: isAbsent || reason === "CrashLoopBackOff" && restartCount >= CRASHES,
@@ -162,15 +155,8 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
   return undefined;
 }
 
-function hasWaited({ status }: Manifest, seconds: number): boolean {
-  return Date.now() - Date.parse(status?.startTime) > seconds * 1000;
-}
-
 /** What a program said at its end, where its status has it: the reason, and the last of its words. */
 function lastWords({ reason, message }: { reason?: string; message?: string }): string {
   const said = message?.trim().split("\n").at(-1)?.slice(-LAST_WORDS);
   return (reason === "OOMKilled" ? `: ${reason}` : "") + (said ? `: ${said}` : "");
 }
-
-/** Characters of it that are shown. */
-const LAST_WORDS = 300;

@@ -19,50 +19,46 @@ export function readiness(object: Manifest): Readiness {
   return RULES[object.kind]?.(object) ?? READY;
 }
 
-const RULES: Record<string, (object: Manifest) => Readiness> = {
-  Namespace: ({ status }) =>
-    status?.phase === "Active" ? READY : waiting(`phase ${status?.phase ?? "unknown"}`),
-  PersistentVolumeClaim: ({ status }) =>
-    status?.phase === "Bound" ? READY : waiting(`phase ${status?.phase ?? "unknown"}`),
+/** What keeps an object of that kind from being ready; nothing: it is. */
+const RULES: Record<string, (object: Manifest) => Readiness | undefined> = {
+  Namespace: (object) => inPhase(object, "Active"),
+  PersistentVolumeClaim: (object) => inPhase(object, "Bound"),
   Deployment(object) {
-    const { spec, status = {} } = object;
-    const unseen = observed(object);
-    if (unseen) return unseen;
+    const { spec: { replicas }, status = {} } = object;
     const refused = conditionOf(object, "ReplicaFailure");
-    if (refused?.status === "True") return waiting(`${refused.reason}: ${refused.message}`);
     const progressing = conditionOf(object, "Progressing");
+    if (!isSeen(object)) return UNSEEN;
+    if (refused?.status === "True") return waiting(`${refused.reason}: ${refused.message}`);
     if (progressing?.reason === "ProgressDeadlineExceeded") return failed(progressing.message);
-    return counted("updated", status.updatedReplicas, spec.replicas) ??
-      counted("available", status.availableReplicas, spec.replicas) ??
-      counted("in all, old ones included,", status.replicas, spec.replicas) ?? READY;
+    return counted("updated", status.updatedReplicas, replicas) ??
+      counted("available", status.availableReplicas, replicas) ??
+      counted("in all, old ones included,", status.replicas, replicas);
   },
   StatefulSet(object) {
-    const { spec, status = {} } = object;
-    const partition = spec.updateStrategy?.rollingUpdate?.partition ?? 0;
-    return observed(object) ??
-      counted("ready", status.readyReplicas, spec.replicas) ??
-      (status.updateRevision === status.currentRevision || partition > 0
-        ? undefined
-        : counted("updated", status.updatedReplicas, spec.replicas)) ??
-      READY;
+    const { spec: { replicas, updateStrategy }, status = {} } = object;
+    if (!isSeen(object)) return UNSEEN;
+    const isHeld = (updateStrategy?.rollingUpdate?.partition ?? 0) > 0;
+    const isRolling = status.updateRevision !== status.currentRevision && !isHeld;
+    return counted("ready", status.readyReplicas, replicas) ??
+      (isRolling ? counted("updated", status.updatedReplicas, replicas) : undefined);
   },
   DaemonSet(object) {
-    const { status = {} } = object;
-    return observed(object) ??
-      counted("updated", status.updatedNumberScheduled, status.desiredNumberScheduled) ??
-      counted("available", status.numberAvailable, status.desiredNumberScheduled) ?? READY;
+    const { desiredNumberScheduled: wanted, ...status } = object.status ?? {};
+    if (!isSeen(object)) return UNSEEN;
+    return counted("updated", status.updatedNumberScheduled, wanted) ??
+      counted("available", status.numberAvailable, wanted);
   },
   Job(object) {
     if (conditionOf(object, "Complete")?.status === "True") return READY;
     const end = conditionOf(object, "Failed");
     return end?.status === "True" ? failed(end.message) : waiting("not complete");
   },
-  // The operator's verdict: Reconciled says it understood the resource, Available that pods run.
   Prometheus: operated,
   Alertmanager: operated,
 };
 
-function operated(object: Manifest): Readiness {
+/** By the operator's verdict: Reconciled says that it understood the resource, Available that pods run. */
+function operated(object: Manifest): Readiness | undefined {
   // A held operator does nothing, and its old verdict stays as it is.
   if (object.spec?.paused) return waiting("held by a run that was cut off: run the step again");
   for (const type of ["Reconciled", "Available"]) {
@@ -75,12 +71,14 @@ function operated(object: Manifest): Readiness {
       return waiting(`${type} is ${verdict.status}: ${verdict.reason} ${verdict.message}`);
     }
   }
-  return READY;
 }
 
-function observed({ metadata, status }: Manifest): Readiness | undefined {
-  if ((status?.observedGeneration ?? 0) >= metadata.generation) return undefined;
-  return UNSEEN;
+function inPhase({ status }: Manifest, wanted: string): Readiness | undefined {
+  return status?.phase === wanted ? undefined : waiting(`phase ${status?.phase ?? "unknown"}`);
+}
+
+function isSeen({ metadata, status }: Manifest): boolean {
+  return (status?.observedGeneration ?? 0) >= metadata.generation;
 }
 
 function counted(what: string, actual = 0, wanted = 1): Readiness | undefined {
@@ -95,21 +93,15 @@ function failed(reason = "no reason given"): Readiness {
   return { state: "failed", reason };
 }
 
-/**
- * Waits until every object of a kind with a rule is ready: one list of each kind per look. Throws exit 7
- * with the reason per object, at once when one can never become ready.
- */
+/** Waits until the objects are {@link unready} no more. */
 export async function waitReady(
   inventory: Inventory,
   objects: Manifest[],
   { seconds, say }: { seconds: number; say?: (missing: string) => void },
 ): Promise<void> {
   if (await areReady(inventory, objects)) return;
-  await until("objects to become ready", () => unready(inventory.cluster, objects), {
-    seconds,
-    every: 1,
-    say,
-  });
+  const look = () => unready(inventory.cluster, objects);
+  await until("objects to become ready", look, { seconds, every: 1, say });
 }
 
 /** Whether all were ready already in the look of a moment ago, which is enough where nothing was changed since. */
@@ -117,23 +109,23 @@ export async function areReady(
   inventory: Pick<Inventory, "live">,
   objects: Manifest[],
 ): Promise<boolean> {
-  const wanted = objects.filter(({ kind }) => kind in RULES);
-  if (wanted.length === 0) return true;
+  const ruled = objects.filter(({ kind }) => kind in RULES);
+  if (ruled.length === 0) return true;
   const live = await inventory.live();
-  return wanted.every((object) => {
-    const now = live.get(idOf(object));
-    return now !== undefined && readiness(now).state === "ready";
-  });
+  return ruled.map((object) => live.get(idOf(object)))
+    .every((now) => now !== undefined && readiness(now).state === "ready");
 }
 
-/** Objects that are not ready, one line each with the reason; throws when one has failed for good. */
+/**
+ * Objects that are not ready, one line each with the reason.
+ * @throws {DeployError} exit 7 when one can never become ready.
+ */
 export async function unready(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
-  const wanted = objects.filter(({ kind }) => kind in RULES);
-  if (wanted.length === 0) return [];
-  const live = await owned(cluster, kindsOf(wanted));
-  const missing: string[] = [];
-  const hopeless: string[] = [];
-  for (const object of wanted) {
+  const ruled = objects.filter(({ kind }) => kind in RULES);
+  if (ruled.length === 0) return [];
+  const live = await owned(cluster, kindsOf(ruled));
+  const missing: string[] = [], hopeless: string[] = [];
+  for (const object of ruled) {
     const found = live.get(idOf(object));
     const result = found ? readiness(found) : waiting("does not exist");
     if (result.state === "ready") continue;
