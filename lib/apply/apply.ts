@@ -16,7 +16,7 @@ import type { Change } from "../io/report.ts";
 import { until } from "../io/wait.ts";
 import { reading } from "../kube/api.ts";
 import { isTransient, retried } from "../kube/retry.ts";
-import { awaitGone, goesWith } from "./deletion.ts";
+import { awaitGone, goesWith } from "./prune.ts";
 import { isGoing, isOwnership, isUnsigned, withHash } from "./diff.ts";
 import type { Inventory } from "./inventory.ts";
 import { type ById, listed } from "./live.ts";

@@ -1,9 +1,13 @@
-// Objects of ours that no step wants any more: found by their labels, deleted only when asked for.
-import { deleted } from "./deletion.ts";
-import type { Inventory } from "./inventory.ts";
-import { ownFields } from "./managers.ts";
-import { idOf, isCustom, isDefinition, type Manifest } from "../core/object.ts";
+// Objects that go: those of ours that no step wants any more, deleted only when asked for; and how they are waited for.
+import type { Cluster } from "../core/cluster.ts";
+import { asList, defines, idOf, isCustom, isDefinition, type Manifest } from "../core/object.ts";
 import type { Change } from "../io/report.ts";
+import { until } from "../io/wait.ts";
+import { kubectl } from "../kube/kubectl.ts";
+import type { Condition } from "../kube/list.ts";
+import type { Inventory } from "./inventory.ts";
+import { namedOf } from "./live.ts";
+import { ownFields } from "./managers.ts";
 
 /** Kinds whose loss would lose data or other people's objects; they are named and stay. */
 const KEPT = ["Namespace", "PersistentVolumeClaim", "PersistentVolume", "StorageClass"]
@@ -17,9 +21,9 @@ export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
 }
 
 /**
- * What these steps have on the cluster and is not `wanted` (ids); where they are `all` that there are, also
- * what a step has left that was renamed or removed. An object counts as theirs by its labels, by our field
- * manager, and by having no owner: controllers copy labels to what they make.
+ * What these steps have on the cluster and is not `wanted` (ids); where they are `all` that there are, also what a step
+ * has left that was renamed or removed. An object is theirs by its labels, by our field manager, and by having no
+ * owner: controllers copy labels to what they make.
  */
 export async function unwanted(
   inventory: Inventory,
@@ -62,4 +66,54 @@ export async function prune(
 export function pruneCommand(...ids: string[]): string {
   const target = ids.length === 1 ? `cluster-${ids}` : `all GROUP="${ids.join(" ")}"`;
   return `make ${target} ARGS=--prune`;
+}
+
+/** Whether an object is gone when the first one is: what is in a namespace, or of a kind that it defines. */
+export function goesWith(gone: Manifest, object: Manifest): boolean {
+  return gone.kind === "Namespace"
+    ? object.metadata.namespace === gone.metadata.name
+    : defines(gone, object);
+}
+
+/** Deletes live objects, and waits as {@link awaitGone} does. */
+export async function deleted(
+  cluster: Cluster,
+  objects: Manifest[],
+  say?: (text: string) => void,
+): Promise<void> {
+  if (objects.length === 0) return;
+  const names = objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
+    { apiVersion, kind, metadata: { name, namespace } }
+  ));
+  const words = ["delete", "--ignore-not-found", "--wait=false", "--filename", "-"];
+  await kubectl(words, { cluster, input: asList(names) });
+  await awaitGone(cluster, objects, say);
+}
+
+/**
+ * Waits until live objects, which are being deleted, are gone or others of their name.
+ * @throws {DeployError} exit 7 after two minutes, with what holds them.
+ */
+export async function awaitGone(
+  cluster: Cluster,
+  objects: Manifest[],
+  say?: (text: string) => void,
+): Promise<void> {
+  await until("objects to be gone", async () => {
+    const live = await namedOf(cluster, objects);
+    return objects.flatMap((object) => {
+      const id = idOf(object), now = live.get(id);
+      if (!now || now.metadata.uid !== object.metadata.uid) return [];
+      return `${id}: is being deleted, held by ${holdersOf(now)}`;
+    });
+  }, { seconds: 120, every: 2, say });
+}
+
+/** What is left in a namespace or of a kind, in the API server's words; else the finalizers. */
+function holdersOf({ metadata: { finalizers = [] }, status }: Manifest): string {
+  const conditions: Condition[] = status?.conditions ?? [];
+  const words = conditions.filter(({ type, status }) =>
+    status === "True" && /Remaining|Terminating|Failure$/.test(type)
+  ).map(({ message, reason }) => message || reason);
+  return [...finalizers, ...words].join(", ") || "nothing known";
 }

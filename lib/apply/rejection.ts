@@ -2,13 +2,14 @@
 // be done about it.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { mayBeTaken } from "./managers.ts";
-import type { Inventory } from "./inventory.ts";
-import { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
+import { kubectl } from "../kube/kubectl.ts";
+import { KubectlError } from "../kube/kubectl_error.ts";
+import type { Inventory } from "./inventory.ts";
+import type { ById } from "./live.ts";
+import { mayBeTaken } from "./managers.ts";
 import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
 import { rejectedOf, sendList, sendOnce } from "./send.ts";
-import { kubectl } from "../kube/kubectl.ts";
 
 /**
  * Applies the refused ones of a List one by one and gives all of it as it is then. Fields that a person
@@ -20,34 +21,36 @@ export async function applyRefused(
   inventory: Inventory,
   objects: Manifest[],
   cause: unknown,
-): Promise<Map<string, Manifest>> {
+): Promise<ById> {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
-  const { cluster } = inventory;
-  const reasons = new Set<string>();
-  const after = new Map<string, Manifest>();
-  let refused = 0;
+  const { cluster, say } = inventory;
+  // What the List has waited for need not be waited for again with each of them.
+  const options = { say, send: cause.transient ? sendOnce : sendList };
+  const after: ById = new Map(), refusals: string[][] = [];
   for (const object of await rejectedOf(cluster, objects)) {
     try {
-      // What the List has waited for need not be waited for again with each of them.
-      const found = await applyOne(inventory, object, cause.transient);
+      const found = await applyOrTakeBack(inventory, object, options)
+        .catch((error) => replaceNamed(inventory, object, error));
       for (const [id, one] of found) after.set(id, one);
     } catch (error) {
       if (!(error instanceof KubectlError)) throw error;
-      refused += 1;
       const [words, ...advice] = whyRefused(cluster, object, error);
-      reasons.add(`${idOf(object)}: ${words}`);
-      for (const text of advice) reasons.add(`  ${text}`);
-      for (const webhook of await webhooksBehind(cluster, error.stderr)) reasons.add(webhook);
+      const webhooks = await webhooksBehind(cluster, error.stderr);
+      refusals.push([
+        `${idOf(object)}: ${words}`,
+        ...advice.map((text) => `  ${text}`),
+        ...webhooks,
+      ]);
     }
   }
   inventory.refresh();
   // Of definitions the list shows the name alone.
-  if (refused === 0) return new Map([...await inventory.live(), ...after]);
+  if (refusals.length === 0) return new Map([...await inventory.live(), ...after]);
   throw new DeployError(
-    `Cannot apply ${refused} of ${objects.length} objects on ${cluster.id}`,
+    `Cannot apply ${refusals.length} of ${objects.length} objects on ${cluster.id}`,
     {
       exitCode: ExitCode.rejected,
-      where: [...reasons],
+      where: [...new Set(refusals.flat())],
       fix: "correct what the API server refused, then run again; the other objects are applied",
       cause,
     },
@@ -57,34 +60,24 @@ export async function applyRefused(
 /** The API server's words, and the way out where there is one. */
 export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlError): string[] {
   const others = conflictsIn(error).filter((who) => !mayBeTaken(who));
+  const take = others.map((who) => `--take=${who}`).join(" ");
+  const way = `end that, leave it out of manifests/, or take it: ARGS="${take}"`;
   return [
     error.stderr,
-    ...(cannotChange(error) ? [wayOut(cluster, object)] : []),
-    ...(others.length > 0
-      ? [
-        `${
-          others.join(", ")
-        } writes that field: end that, leave it out of manifests/, or take it: ` +
-        `ARGS="${others.map((who) => `--take=${who}`).join(" ")}"`,
-      ]
-      : []),
+    ...cannotChange(error) ? [wayOut(cluster, object)] : [],
+    ...others.length > 0 ? [`${others.join(", ")} writes that field: ${way}`] : [],
   ];
 }
 
-async function applyOne(
-  inventory: Inventory,
+async function replaceNamed(
+  { cluster, replace, say }: Inventory,
   object: Manifest,
-  waited: boolean,
-): Promise<Map<string, Manifest>> {
-  const { cluster, replace, say } = inventory;
-  try {
-    return await applyOrTakeBack(inventory, object, { say, waited });
-  } catch (error) {
-    if (!(error instanceof KubectlError) || !cannotChange(error)) throw error;
-    if (!replace.has(idOf(object)) || neverReplaced(object)) throw error;
-    await replaced(cluster, object, say);
-    return new Map();
-  }
+  error: unknown,
+): Promise<ById> {
+  const mayBe = replace.has(idOf(object)) && !neverReplaced(object);
+  if (!mayBe || !(error instanceof KubectlError) || !cannotChange(error)) throw error;
+  await replaced(cluster, object, say);
+  return new Map();
 }
 
 /**
@@ -94,14 +87,14 @@ async function applyOne(
 export async function applyOrTakeBack(
   { cluster, takes }: Inventory,
   object: Manifest,
-  { say = () => {}, waited = false, flags = [] }: {
+  { say = () => {}, send = sendList, flags = [] }: {
     say?: (text: string) => void;
-    waited?: boolean;
+    send?: typeof sendList;
     flags?: string[];
   } = {},
-): Promise<Map<string, Manifest>> {
+): Promise<ById> {
   try {
-    return await (waited ? sendOnce : sendList)(cluster, [object], flags);
+    return await send(cluster, [object], flags);
   } catch (error) {
     if (!(error instanceof KubectlError)) throw error;
     const others = conflictsIn(error);
@@ -126,16 +119,12 @@ export async function webhooksBehind(cluster: Cluster, stderr: string): Promise<
   if (!webhook) return [];
   const kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
   const { items } = JSON.parse(await kubectl(["get", kinds, "-o", "json"], { cluster }));
-  const lines: string[] = [];
-  for (const { kind, metadata, webhooks = [] } of items) {
-    for (const { name, clientConfig: { service, url } } of webhooks) {
-      if (name !== webhook) continue;
-      const asked = service ? `Service/${service.namespace}/${service.name}` : url;
-      lines.push(
-        `${kind}/${metadata.name} asks ${asked}; if an old install left it: ` +
-          `kubectl --context ${text(cluster, "KUBE_CONTEXT")} delete ${kind} ${metadata.name}`,
-      );
-    }
-  }
-  return lines;
+  return items.flatMap(({ kind, metadata, webhooks = [] }: Manifest) =>
+    webhooks.filter(({ name }: { name: string }) => name === webhook)
+      .map(({ clientConfig: { service, url } }: Manifest) => {
+        const asked = service ? `Service/${service.namespace}/${service.name}` : url;
+        return `${kind}/${metadata.name} asks ${asked}; if an old install left it: ` +
+          `kubectl --context ${text(cluster, "KUBE_CONTEXT")} delete ${kind} ${metadata.name}`;
+      })
+  );
 }

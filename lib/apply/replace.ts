@@ -7,20 +7,15 @@ import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import type { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, isCustom, type Manifest, resourceOf } from "../core/object.ts";
-import { deleted } from "./deletion.ts";
+import { byId } from "./live.ts";
+import { deleted } from "./prune.ts";
 import { DRY_RUN, sendList } from "./send.ts";
 import { nearest } from "../core/nearest.ts";
 
-/** Where replaced objects are kept as they were, below the project: `.replaced/196/...json`. */
-const FOLDER = ".replaced";
-
-// What the kinds of Kubernetes say of it, each in its own words.
-const CANNOT_CHANGE =
-  /immutable|may not change once set|may not be changed|cannot change roleRef|updates to .* (are|is) forbidden/;
-
-/** Whether an object was refused for a field that cannot change while it is there. */
+/** Whether an object was refused for a field that cannot change while it is there: each kind has its own words. */
 export function cannotChange({ stderr }: KubectlError): boolean {
-  return CANNOT_CHANGE.test(stderr);
+  return /immutable|may not change once set|may not be changed|cannot change roleRef|updates to .* (are|is) forbidden/
+    .test(stderr);
 }
 
 // With them goes data, or what a controller or other people keep there.
@@ -43,7 +38,7 @@ export function neverReplaced(object: Manifest): string | undefined {
 export function chosenToReplace(words: string, objects?: Manifest[]): Set<string> {
   const ids = new Set(words.split(/\s+/).filter(Boolean));
   if (!objects) return ids;
-  const wanted = new Map(objects.map((object) => [idOf(object), object]));
+  const wanted = byId(objects);
   for (const id of ids) {
     const object = wanted.get(id);
     if (!object) {
@@ -54,11 +49,12 @@ export function chosenToReplace(words: string, objects?: Manifest[]): Set<string
       });
     }
     const reason = neverReplaced(object);
-    if (!reason) continue;
-    throw new DeployError(`Refused: ${id} is never replaced: ${reason}`, {
-      exitCode: ExitCode.refused,
-      fix: "leave it out of REPLACE: the deploy says what can be done",
-    });
+    if (reason) {
+      throw new DeployError(`Refused: ${id} is never replaced: ${reason}`, {
+        exitCode: ExitCode.refused,
+        fix: "leave it out of REPLACE: the deploy says what can be done",
+      });
+    }
   }
   return ids;
 }
@@ -66,15 +62,12 @@ export function chosenToReplace(words: string, objects?: Manifest[]): Set<string
 /** What an operator can do about an object that cannot change. */
 export function wayOut(cluster: Cluster, object: Manifest): string {
   const { kind, metadata: { name, namespace } } = object;
-  const reason = neverReplaced(object);
-  if (!reason) {
+  if (!neverReplaced(object)) {
     return `a deploy with REPLACE=${idOf(object)} deletes it and creates it anew`;
   }
-  if (kind === "StatefulSet") {
-    return `kubectl --context ${text(cluster, "KUBE_CONTEXT")} delete statefulset ${name} ` +
-      `--namespace ${namespace} --cascade=orphan leaves its pods and volumes; then run again`;
-  }
-  return "change it back, or move its content and delete it by hand";
+  if (kind !== "StatefulSet") return "change it back, or move its content and delete it by hand";
+  return `kubectl --context ${text(cluster, "KUBE_CONTEXT")} delete statefulset ${name} ` +
+    `--namespace ${namespace} --cascade=orphan leaves its pods and volumes; then run again`;
 }
 
 /**
@@ -89,9 +82,9 @@ export async function replaced(
 ): Promise<void> {
   await sendList(cluster, [proof(object)], DRY_RUN);
   const { name, namespace } = object.metadata;
-  const target = [resourceOf(object), name, ...(namespace ? ["--namespace", namespace] : [])];
+  const target = [resourceOf(object), name, ...namespace ? ["--namespace", namespace] : []];
   const live = JSON.parse(await kubectl(["get", ...target, "-o", "json"], { cluster }));
-  const file = await keep(cluster, live);
+  const file = await saved(cluster, live);
   const undo = `kubectl --context ${text(cluster, "KUBE_CONTEXT")} replace --force -f ${file}`;
   say(`replacing ${idOf(object)}; back to what it was: ${undo}`);
   await deleted(cluster, [live], say);
@@ -109,22 +102,21 @@ export async function replaced(
 
 /** The object under a name that nobody has, without what only one object at a time can have. */
 function proof(object: Manifest): Manifest {
-  const { metadata, spec } = object;
-  const copy = { ...object, metadata: { ...metadata, name: `${metadata.name}-proof` } };
-  if (object.kind !== "Service") return copy;
-  const { clusterIP, clusterIPs: _, healthCheckNodePort: __, ports, ...rest } = spec;
-  const freed = (ports ?? []).map(({ nodePort: _, ...port }: { nodePort?: number }) => port);
+  const copy = structuredClone(object), { kind, metadata, spec } = copy;
+  metadata.name += "-proof";
+  if (kind !== "Service") return copy;
   // "None" is no address but a kind of Service.
-  return {
-    ...copy,
-    spec: { ...rest, ...(clusterIP === "None" ? { clusterIP } : {}), ports: freed },
-  };
+  if (spec.clusterIP !== "None") delete spec.clusterIP;
+  delete spec.clusterIPs;
+  delete spec.healthCheckNodePort;
+  for (const port of spec.ports ?? []) delete port.nodePort;
+  return copy;
 }
 
-/** Writes an object without what the server adds to it; gives the path. */
-async function keep({ id }: Cluster, { status: _, ...object }: Manifest): Promise<string> {
+/** Writes an object without what the server adds to it to `.replaced/196/...json` of the project; gives the path. */
+async function saved({ id }: Cluster, { status: _, ...object }: Manifest): Promise<string> {
   const { name, namespace, labels, annotations } = object.metadata;
-  const folder = projectPath(join(FOLDER, id));
+  const folder = projectPath(join(".replaced", id));
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const time = new Date().toISOString().slice(0, 19).replaceAll(":", "");
   const path = join(folder, `${time}-${idOf(object).replaceAll("/", "-")}.json`);

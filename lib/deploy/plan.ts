@@ -2,7 +2,6 @@
 // the desired ones.
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
-import { goesWith } from "../apply/deletion.ts";
 import { HASH_LABEL, isOwnership, isUnsigned, type State, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
@@ -10,7 +9,7 @@ import { whyForeign } from "../apply/ownership.ts";
 import type { Inventory } from "../apply/inventory.ts";
 import { byId, namedOf } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
-import { isKept, unwanted } from "../apply/prune.ts";
+import { goesWith, isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { type ForeignField, lastWriteOf } from "../apply/managers.ts";
@@ -118,7 +117,7 @@ export async function plan(
       ? { ...told, action: "delete", fields: [] }
       : { ...told, action: "kept", fields: [reason] };
   });
-  const grown = growth.resizes.filter(({ applied }) => !applied).map(({ claim, size }): Planned => {
+  const grown = growth.resizes.map(({ claim, size }): Planned => {
     const fields = [`spec.resources.requests.storage: "${sizeOf(claim)}" -> "${size}"`];
     return { id: idOf(claim), action: "update", fields, mark: hashOf([sizeOf(claim), size]) };
   });
