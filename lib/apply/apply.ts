@@ -1,5 +1,4 @@
-// Desired state sent to the cluster as far as it is not there: one JSON List per wave, server-side apply,
-// what changed.
+// Desired state sent to the cluster as far as it is not there, definitions first, and what that has changed.
 import type { Cluster } from "../core/cluster.ts";
 import { hashOf } from "../core/hash.ts";
 import {
@@ -24,10 +23,7 @@ import { adopt, takeOver } from "./ownership.ts";
 import { applyRefused } from "./rejection.ts";
 import { sendOnce } from "./send.ts";
 
-/**
- * Applies the objects that are not there as wanted, definitions first, and tells what was changed. What
- * does not need a new definition goes on while the API server takes that in.
- */
+/** Applies the objects that are not there as wanted; what needs no new definition does not wait for one. */
 export async function apply(inventory: Inventory, objects: Manifest[]): Promise<Change[]> {
   if (objects.length === 0) return [];
   const wanted = objects.map(withHash), [definitions, rest] = inWaves(wanted);
@@ -102,10 +98,7 @@ async function forgetGoing(
   }
 }
 
-/**
- * Applies a List, and after a failure that passes only what has not arrived: of a long one something is always lost
- * on a bad line. Gives the objects after it.
- */
+/** Applies a List, and after a failure that passes what has not arrived: of a long one something is always lost. */
 async function send(inventory: Inventory, objects: Manifest[]): Promise<ById> {
   const { cluster } = inventory;
   const arrived: ById = new Map();
@@ -132,10 +125,7 @@ async function send(inventory: Inventory, objects: Manifest[]): Promise<ById> {
   return await sending.catch((error) => applyRefused(inventory, objects, error));
 }
 
-/**
- * A text that changes with what people write. Where there is a generation it counts, and else the content: the
- * resourceVersion moves with the status and with who has a field.
- */
+/** A text that changes with what people write; a resourceVersion moves with the status and with who has a field. */
 export function stateOf(object?: Manifest): string {
   if (!object) return "";
   const { metadata: { uid, generation, labels, annotations }, ...rest } = object;
@@ -143,7 +133,7 @@ export function stateOf(object?: Manifest): string {
   return hashOf([uid, generation, labels, annotations, ...content]);
 }
 
-/** Waits for definitions until the kinds that they define are served. */
+/** Waits until the kinds that the definitions define are served. */
 async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
   const kinds = crds.flatMap(({ spec: { group, names: { kind }, versions } }) =>
     versions.filter(({ served }: { served: boolean }) => served)

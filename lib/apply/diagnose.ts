@@ -14,7 +14,7 @@ export interface Trouble {
   unscheduled?: boolean;
 }
 
-/** Restarts after which a crashing container is not waited for any longer. */
+// Restarts after which a crashing container is not waited for any longer.
 const CRASHES = 3;
 
 /** What a container runtime says of a pull when the registry has answered that it has no such image. */
@@ -23,7 +23,7 @@ const NO_SUCH_IMAGE = /failed to resolve (image|reference).*: not found$|manifes
 /** Seconds of a pod for which that is not believed: a mirror says so too while what it mirrors is away. */
 const PULL_PATIENCE = 60;
 
-/** Characters of a program's last words that are shown. */
+// Characters.
 const LAST_WORDS = 300;
 
 /** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
@@ -103,13 +103,11 @@ const REVISIONS: Record<string, [label: string, of: (maker: Manifest) => string 
   ],
 };
 
-/** The last event about an object. */
 function lastOf(events: Manifest[], { metadata: { uid } }: Manifest): Manifest | undefined {
   return events.filter(({ involvedObject }) => involvedObject?.uid === uid)
     .sort((a, b) => timeOf(a) - timeOf(b)).at(-1);
 }
 
-/** When it was said last, in ms; 0 where that is not known. */
 function timeOf({ lastTimestamp, series, eventTime }: Manifest): number {
   return Date.parse(lastTimestamp ?? series?.lastObservedTime ?? eventTime) || 0;
 }
@@ -155,7 +153,7 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
   return undefined;
 }
 
-/** What a program said at its end, where its status has it: the reason, and the last of its words. */
+/** What a program said at its end, where its status has it. */
 function lastWords({ reason, message }: { reason?: string; message?: string }): string {
   const said = message?.trim().split("\n").at(-1)?.slice(-LAST_WORDS);
   return (reason === "OOMKilled" ? `: ${reason}` : "") + (said ? `: ${said}` : "");

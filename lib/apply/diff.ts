@@ -28,10 +28,7 @@ export function withHash(object: Manifest): Manifest {
 // Asked for several times on each cluster; definitions are megabytes, and the same for all.
 const hashed = new WeakMap<Manifest, Manifest>();
 
-/**
- * `missing`: it is not there; `deleting`: it is on its way out; `stale`: the wanted object is another one than
- * was last applied; `drifted`: somebody has changed it since; `current`: as wanted.
- */
+/** `deleting`: on its way out; `stale`: another object is wanted than was applied; `drifted`: changed since then. */
 export type State = "current" | "stale" | "drifted" | "missing" | "deleting";
 
 /** What is to be said of one object. */
@@ -49,9 +46,8 @@ export function isGoing(object: Manifest): boolean {
 }
 
 /**
- * Judges a live object, listed with its managers, against `wanted` ({@link withHash}); a definition by hash and label
- * alone, for its content is not listed. What others have written is no reason to send anything, but for those of whom
- * `takes` says so.
+ * Judges a live object, listed with its managers, against `wanted` ({@link withHash}). What others have written beside
+ * us is no reason to send anything, but for those of whom `takes` says so.
  */
 export function judge(
   live: Manifest | undefined,
@@ -63,6 +59,7 @@ export function judge(
   }
   const others = foreignFields(live, wanted, takes);
   const isStale = live.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL];
+  // Its content is not listed.
   if (isDefinition(wanted)) {
     const isCurrent = !isStale && (isOurs(live) || !isOurs(wanted));
     return { state: isCurrent ? "current" : "stale", astray: [], others };
@@ -92,15 +89,12 @@ export function isOwnership(line: string): boolean {
   return ![ANOTHER_VALUE, ANOTHER_ORDER].some((reason) => line.endsWith(reason));
 }
 
-/** Whether a line of {@link Delta.astray} tells what somebody did of whom nothing is kept: neither name nor time. */
+/** Whether a line of {@link Delta.astray} is about somebody of whom neither name nor time is kept. */
 export function isUnsigned(line: string): boolean {
   return line.endsWith(UNSIGNED);
 }
 
-/**
- * Where a wanted value is not there as ours: somebody has removed or taken a field, or has written another value, or
- * one that was ours is not wanted. `own` is what we have of it, `others` what everybody else has.
- */
+/** Where a wanted value is not there as ours; `own` is what we have of it, `others` what everybody else has. */
 function compare(
   wanted: unknown,
   live: unknown,
@@ -164,7 +158,7 @@ function isReordered(live: unknown, steps: string[]): boolean {
   return places.some((place, index) => place < places[index - 1]!);
 }
 
-/** Where the API server writes amounts in its own way. */
+// Where the API server writes amounts in its own way.
 const AMOUNTS = /\.(requests|limits|hard|capacity)\.|\.(sizeLimit|divisor)$/;
 
 function isSame(wanted: unknown, live: unknown, path: string): boolean {

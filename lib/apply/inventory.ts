@@ -1,5 +1,4 @@
-// What a cluster has of ours. Which objects these are is kept there, in one ConfigMap; how they are now is looked
-// at, with a list of each of their kinds.
+// What a cluster has of ours: which objects these are is kept there in a ConfigMap; how they are is looked at.
 import type { Cluster } from "../core/cluster.ts";
 import {
   configMap,
@@ -19,7 +18,7 @@ import { type ById, byId, listed } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
 import { sendList } from "./send.ts";
 
-/** How long a look is good for, in ms: steps with nothing to do follow each other within seconds. */
+// A look is good for so many ms: steps with nothing to do follow each other within seconds.
 const YOUNG = 20_000;
 
 /** What a run may do to what is there, and who hears of it. */
@@ -39,11 +38,11 @@ export class Inventory {
   readonly takes: (manager: string) => boolean;
   readonly replace: ReadonlySet<string>;
   readonly say: (text: string) => void;
-  /** What the ConfigMap says. */
+  /** The objects as the ConfigMap has them. */
   #text = "";
-  /** The objects in it, by id, as far as it tells; undefined: it is lost, or an older revision has kept kinds alone. */
+  /** Undefined: they are lost, or an older revision has kept kinds alone. */
   #kept?: ById;
-  /** Every kind that was deployed; undefined: nobody knows, so it may be any. */
+  /** Undefined: it may be any. */
   #kinds?: Set<string>;
   #last?: { at: number; live: Promise<ById> };
 
@@ -86,7 +85,7 @@ export class Inventory {
     return await live;
   }
 
-  /** What is to be said of each of these wanted objects, by id. */
+  /** Of each of these wanted objects, by id. */
   async deltas(objects: Manifest[]): Promise<Map<string, Delta>> {
     if (objects.length === 0) return new Map();
     const live = await this.live();
@@ -100,10 +99,7 @@ export class Inventory {
     return judge(live, wanted, this.takes);
   }
 
-  /**
-   * What a deploy of these objects finds, by id: all that is ours (`live`), and `others` that are there without our
-   * label; and the objects whose kinds are not served.
-   */
+  /** What a deploy of these finds: all that is ours, those that are there without our label, and of no kind served. */
   async before(
     objects: Manifest[],
   ): Promise<{ live: ById; others: ById; unserved: Manifest[] }> {
@@ -134,10 +130,7 @@ export class Inventory {
     for (const [id, object] of applied) live?.set(id, object);
   }
 
-  /**
-   * Keeps on the cluster which objects are ours: those that are there, and these, which are to be sent next. That is
-   * one write, or none where it is kept already.
-   */
+  /** Keeps on the cluster which objects are ours, if it does not yet: those there, and these, to be sent next. */
   async keep(objects: Manifest[] = []): Promise<void> {
     const wanted = byId(objects), kept: ById = this.#kept ?? new Map();
     const there = [...await this.live()].filter(([id, object]) =>
@@ -152,7 +145,6 @@ export class Inventory {
     this.#keeps(data);
   }
 
-  /** Whole objects with the managers of their fields; of definitions, which are megabytes, name and labels. */
   async #look(api: Api): Promise<ById> {
     const names = this.#kinds ?? new Set(await everyKind(api));
     const absent = await api.absent([...names]);
@@ -167,11 +159,10 @@ export class Inventory {
   }
 }
 
-// Made by controllers only, or many.
+// Made by controllers only, or many: of any other kind may be ours where nothing is kept.
 const SKIPPED =
   /^(endpoints|endpointslices?|events?|pods?|replicasets?|controllerrevisions?|leases?)\./;
 
-/** Every kind that the server can list and delete: what is ours may be of any where nothing is kept. */
 async function everyKind(api: Api): Promise<string[]> {
   return [...await api.served()].filter(([kind, { verbs, isFirst }]) =>
     isFirst && verbs.includes("list") && verbs.includes("delete") && !SKIPPED.test(kind)
@@ -196,7 +187,7 @@ function isMadeByStep(object: Manifest): boolean {
     (isDefinition(object) || ownFields(object) !== undefined);
 }
 
-/** The lines of a text, taken apart; undefined where there is none, or one of them is not of that form. */
+/** The lines of a text, taken apart; undefined where there is none, or one is damaged. */
 function matched(text: string | undefined, form: RegExp): string[][] | undefined {
   const lines = text?.split("\n").filter(Boolean).flatMap((line) => [form.exec(line)]);
   return lines?.every((line) => line !== null) ? lines : undefined;

@@ -6,7 +6,7 @@ import { type Api, reading } from "../kube/api.ts";
 /** Objects by their id. */
 export type ById = Map<string, Manifest>;
 
-/** What we own of these kinds as it is now: as {@link owned}, but of definitions, which are megabytes, name and labels. */
+/** What we own of these kinds as it is now: as {@link owned}, but of definitions (megabytes) name and labels alone. */
 export async function listed(api: Api, kinds: string[]): Promise<ById> {
   const isDefinitions = (kind: string) => kind.startsWith("customresourcedefinition.");
   const [definitions, whole] = await Promise.all([

@@ -2,14 +2,14 @@
 import { isFields, type Manifest, OWNER } from "../core/object.ts";
 
 /**
- * A tree of fields as managedFields have it (sigs.k8s.io/structured-merge-diff), by steps: `f:` a field, `k:` an item
- * of a list by its keys, `v:` by its value, `i:` by its place, `.` the map or item itself.
+ * A tree of fields as sigs.k8s.io/structured-merge-diff writes it: `f:` leads to a field, to an item of a list its keys
+ * (`k:`), value (`v:`) or place (`i:`), `.` to the map or item itself.
  */
 export interface Fields {
   [step: string]: Fields;
 }
 
-/** What one manager has. */
+/** An entry of managedFields. */
 export interface FieldManager {
   manager: string;
   operation: "Apply" | "Update";
@@ -42,7 +42,7 @@ const CONTROLLERS = /^kube-|^kubelet|controller|operator|manager|provisioner|^be
 const STAYING =
   /^(spec\.template\.)?metadata\.annotations\.(kubectl\.kubernetes\.io\/restartedAt|deploy\.miribit\.lab\/keep)$|^metadata\.labels\.kubernetes\.io\/metadata\.name$/;
 
-/** Fields that cannot be taken away while the object is there: told, and left. */
+// Cannot be taken away while the object is there: told, and left.
 const FIXED: Record<string, RegExp> = {
   PersistentVolumeClaim: /^spec\./,
   Service: /^spec\.clusterIPs?/,
@@ -83,15 +83,12 @@ export function mayBeTaken(manager: string): boolean {
   return isPerson(manager) || manager === "before-first-apply";
 }
 
-/** What everybody has; none for an object that was listed without it. */
+/** What each manager has; nothing of an object that was listed without that. */
 export function entriesOf({ metadata: { managedFields = [] } }: Manifest): FieldManager[] {
   return managedFields;
 }
 
-/**
- * Who wrote last, but for controllers the status. Of what was scaled the API server keeps no time: then it is not known,
- * as where somebody has removed a field (isUnsigned in diff.ts).
- */
+/** Who wrote last, but for controllers the status; not known where something was scaled, for that has no time. */
 export function lastWriteOf(live: Manifest | undefined): { last?: { by: string; at: string } } {
   const writes = (live ? entriesOf(live) : [])
     .filter(({ manager, subresource }) => subresource !== "status" || isPerson(manager))
@@ -114,7 +111,7 @@ export function othersFields(live: Manifest): Fields[] {
   return entriesOf(live).flatMap((entry) => isOwn(entry) ? [] : entry.fieldsV1 ?? []);
 }
 
-/** Fields beside what is wanted, but for those of controllers and what stays; `takes` says whose are taken away. */
+/** Fields beside what is wanted, but for those of controllers; `takes` says whose are taken away. */
 export function foreignFields(
   live: Manifest,
   wanted: Manifest,

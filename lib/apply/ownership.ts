@@ -1,5 +1,4 @@
-// Wanted objects, and fields of them, that somebody else has: a person's become ours, those of another deployer stay
-// its own.
+// Wanted objects, and fields of them, that somebody else has: a person's become ours, a deployer's stay its own.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { idOf, type Manifest, OWNED, resourceOf } from "../core/object.ts";
@@ -11,14 +10,11 @@ import type { Inventory } from "./inventory.ts";
 import { type ById, namedOf } from "./live.ts";
 import { entriesOf, ownFields, withPeoplesFields } from "./managers.ts";
 
-/** The names by which deployers sign the fields that they write. */
+// As deployers sign the fields that they write; the label managed-by stays where people apply files of a Helm chart.
 const DEPLOYERS =
   /^(argocd|cdk8s|flux|fleet|hashicorp|helm|kapp|kluctl|kustomize|pulumi|rancher|tanka|terraform|timoni)/i;
 
-/**
- * Why an object is left alone, and the two ways on; undefined where it may become ours. The label managed-by tells
- * nothing: people apply files that were made with Helm.
- */
+/** Why an object is left alone, and the two ways on; undefined where it may become ours. */
 export function whyForeign(cluster: Cluster, object: Manifest): string[] | undefined {
   const deployer = entriesOf(object).find(({ manager, subresource }) =>
     !subresource && DEPLOYERS.test(manager)
@@ -57,10 +53,7 @@ export function adopt({ cluster, say }: Inventory, others: ById): void {
   }
 }
 
-/**
- * Makes ours, and says so, what people have added to live objects of ours: the next apply takes away what is not wanted
- * of it. Gives the wanted objects of which there is such.
- */
+/** Makes ours what people have added to live objects, so that an apply takes it away; gives those to be applied. */
 export async function takeOver(
   inventory: Inventory,
   objects: Manifest[],
@@ -81,7 +74,6 @@ export async function takeOver(
   return taken;
 }
 
-/** What stays with people is left to them; nothing of the object itself changes. */
 async function takeFields({ cluster, takes }: Inventory, wanted: Manifest): Promise<void> {
   const { name, namespace } = wanted.metadata;
   const where = namespace ? ["--namespace", namespace] : [];

@@ -9,10 +9,10 @@ import type { Inventory } from "./inventory.ts";
 import { namedOf } from "./live.ts";
 import { ownFields } from "./managers.ts";
 
-/** Kinds whose loss would lose data or other people's objects; they are named and stay. */
+// Their loss would lose data or other people's objects; they are named and stay.
 const KEPT = ["Namespace", "PersistentVolumeClaim", "PersistentVolume", "StorageClass"]
   .concat("CustomResourceDefinition");
-/** With this annotation, "true" on the cluster, a person keeps any other object. */
+// "true" on the cluster: a person keeps the object.
 const KEEP_ANNOTATION = "deploy.miribit.lab/keep";
 
 /** True for an object that no deploy deletes, wanted or not. */
@@ -22,8 +22,7 @@ export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
 
 /**
  * What these steps have on the cluster and is not `wanted` (ids); where they are `all` that there are, also what a step
- * has left that was renamed or removed. An object is theirs by its labels, by our field manager, and by having no
- * owner: controllers copy labels to what they make.
+ * has left that was renamed or removed. Controllers copy labels to what they make: that is not ours.
  */
 export async function unwanted(
   inventory: Inventory,
@@ -75,7 +74,7 @@ export function goesWith(gone: Manifest, object: Manifest): boolean {
     : defines(gone, object);
 }
 
-/** Deletes live objects, and waits as {@link awaitGone} does. */
+/** Deletes live objects and {@link awaitGone}. */
 export async function deleted(
   cluster: Cluster,
   objects: Manifest[],

@@ -19,7 +19,7 @@ export function readiness(object: Manifest): Readiness {
   return RULES[object.kind]?.(object) ?? READY;
 }
 
-/** What keeps an object of that kind from being ready; nothing: it is. */
+// What keeps an object of that kind from being ready; nothing: it is.
 const RULES: Record<string, (object: Manifest) => Readiness | undefined> = {
   Namespace: (object) => inPhase(object, "Active"),
   PersistentVolumeClaim: (object) => inPhase(object, "Bound"),

@@ -1,5 +1,4 @@
-// After a refused List: which objects the API server (or a webhook that is away) refuses, why, and what may
-// be done about it.
+// Which objects of a List the API server (or a webhook that is away) refuses, why, and what may be done about it.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
@@ -12,10 +11,8 @@ import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
 import { rejectedOf, sendList, sendOnce } from "./send.ts";
 
 /**
- * Applies the refused ones of a List one by one and gives all of it as it is then. Fields that a person
- * changed with kubectl are taken back; other managers keep theirs.
- * @throws {DeployError} exit 6 with every object that is still refused and the reason; `cause` itself
- * when the List was not refused but lost.
+ * Applies the refused ones of a List one by one, taking back what people have, and gives all of it as it is then.
+ * @throws {DeployError} exit 6 with every object that is still refused; `cause` when the List was lost, not refused.
  */
 export async function applyRefused(
   inventory: Inventory,
@@ -80,10 +77,7 @@ async function replaceNamed(
   return new Map();
 }
 
-/**
- * Applies an object (or, by its `flags`, only tries), and once more by force where nobody but people has the
- * fields that are wanted; gives the object after it.
- */
+/** Applies an object (by `flags`, only tries), once more by force where only people have fields that are wanted. */
 export async function applyOrTakeBack(
   { cluster, takes }: Inventory,
   object: Manifest,
@@ -104,16 +98,13 @@ export async function applyOrTakeBack(
   }
 }
 
-/** Who else has fields that are wanted, by the words of the API server. */
+/** Who else has fields that are wanted. */
 function conflictsIn({ stderr }: KubectlError): string[] {
   const names = [...stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) => who!);
   return [...new Set(names)];
 }
 
-/**
- * One line for each configuration that asks for the webhook which kubectl's words complain of: the
- * server names the webhook alone, and an old install may have left it. None for other words.
- */
+/** Each configuration that asks for the webhook of which kubectl complains: an old install may have left it. */
 export async function webhooksBehind(cluster: Cluster, stderr: string): Promise<string[]> {
   const webhook = /failed calling webhook "([^"]+)"/.exec(stderr)?.[1];
   if (!webhook) return [];

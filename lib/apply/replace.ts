@@ -32,8 +32,7 @@ export function neverReplaced(object: Manifest): string | undefined {
 
 /**
  * The ids (`words`, split by blanks) that may be replaced.
- * @throws {DeployError} exit 2 for one that is none of the wanted `objects`, 4 for one that never is;
- * neither when it is not known what is wanted.
+ * @throws {DeployError} exit 2 for one that is none of the `objects` (if they are known), 4 for one that never is.
  */
 export function chosenToReplace(words: string, objects?: Manifest[]): Set<string> {
   const ids = new Set(words.split(/\s+/).filter(Boolean));
@@ -72,8 +71,7 @@ export function wayOut(cluster: Cluster, object: Manifest): string {
 
 /**
  * Deletes an object and applies the wanted one; keeps in a file what it was.
- * @throws {DeployError} exit 6, with nothing touched, when the wanted object would not be accepted
- * under another name either.
+ * @throws {DeployError} exit 6, with nothing touched, when it would not be accepted under another name either.
  */
 export async function replaced(
   cluster: Cluster,

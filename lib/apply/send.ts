@@ -13,7 +13,7 @@ const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate
 /** Flags of an apply that only tells what would come of it. */
 export const DRY_RUN = ["--dry-run=server"];
 
-/** Applies a List, again while that fails for a reason that passes, and gives the objects after it. */
+/** Applies a List, again while that fails for a reason that passes; gives the objects after it. */
 export function sendList(
   cluster: Cluster,
   objects: Manifest[],
@@ -41,10 +41,7 @@ function applied(cluster: Cluster, objects: Manifest[], flags: string[]): Promis
   return kubectl([...APPLY, ...flags, "-f", "-"], options);
 }
 
-/**
- * Applies a List that is refused, and gives what the API server refuses of it, or may refuse: kubectl applies
- * what it can and names that, but not always what was refused.
- */
+/** Applies a List that is refused; gives what was, or may have been: kubectl names what it could apply. */
 export async function rejectedOf(
   cluster: Cluster,
   objects: Manifest[],

@@ -30,7 +30,7 @@ export interface Growth {
   operated: Manifest[];
 }
 
-/** One claim template of a StatefulSet, with the size that a desired object wants for it. */
+/** A claim template of a StatefulSet, and the size that a desired object wants for it. */
 interface Template {
   object: Manifest;
   name: string;
@@ -41,8 +41,7 @@ interface Template {
 }
 
 /**
- * Compares the sizes that the objects want with the volumes that the cluster has: of claims, of
- * StatefulSets, and of resources that an operator makes StatefulSets for. Changes nothing.
+ * What has to grow before the objects can be applied: claims, StatefulSets, resources of operators that make such.
  * @throws {DeployError} exit 2 naming every volume that would have to shrink, or that cannot grow.
  */
 export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promise<Growth> {
@@ -62,8 +61,7 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
   const resizes = templates.flatMap(({ claims, size }) =>
     resized(size, (id) => id.startsWith(claims) && /^\d+$/.test(id.slice(claims.length)))
   );
-  refuseShrinking(cluster, [...applied, ...resizes]);
-  await refuseFixed(cluster, [...applied, ...resizes]);
+  await refuseOthers(cluster, [...applied, ...resizes]);
   const outdated = templates.filter(({ live, name, size }) => {
     const template = live && templateOf(live, name);
     return template && isOther(template, size);
@@ -77,12 +75,9 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
 }
 
 /**
- * Grows volumes as far as the objects want it, so that they can be applied next; one sentence for each
- * claim that was told to grow, and for each definition that had to be applied before. When a run ends
- * in the middle, the next one goes on from there: a StatefulSet that is away is simply made by its
- * apply, and a held operator is let go by it.
- * @throws {DeployError} as {@link volumeGrowth} does, or for an object that the API server would
- *   refuse, with no volume and no StatefulSet touched.
+ * Grows volumes so that the objects can be applied next; gives a sentence for each change. When a run ends in the
+ * middle, the next apply makes the StatefulSet that is away, and lets go an operator that is held.
+ * @throws {DeployError} as {@link volumeGrowth}, or, with nothing touched, for what the API server would refuse.
  */
 export async function growVolumes(inventory: Inventory, objects: Manifest[]): Promise<string[]> {
   const { cluster, say } = inventory;
@@ -118,7 +113,7 @@ export async function growVolumes(inventory: Inventory, objects: Manifest[]): Pr
   ];
 }
 
-/** A copy of a StatefulSet with the sizes that the templates of another one ask for. */
+/** The StatefulSet with the sizes that the templates of another one ask for. */
 export function withTemplateSizes(set: Manifest, other: Manifest): Manifest {
   const copy = structuredClone(set);
   for (const template of copy.spec.volumeClaimTemplates) {
@@ -167,35 +162,28 @@ function templatesFor(object: Manifest, live: Manifest[]): Template[] {
   });
 }
 
-function refuseShrinking(cluster: Cluster, resizes: Resize[]): void {
-  const smaller = resizes.filter(({ claim, size }) => bytesOf(sizeOf(claim)!) > bytesOf(size));
-  if (smaller.length === 0) return;
-  throw new DeployError(`Cannot shrink volumes of ${cluster.id}: Kubernetes can only grow them`, {
-    exitCode: ExitCode.config,
-    where: smaller.map(({ claim, size }) => `${idOf(claim)}  is ${sizeOf(claim)}, wanted ${size}`),
-    fix: "set the size to what the volume has; or, when its data may go, delete its workload and " +
-      "the claim with kubectl, then run again: it starts with an empty volume",
-  });
-}
-
-async function refuseFixed(cluster: Cluster, resizes: Resize[]): Promise<void> {
+/** Kubernetes can only grow volumes, and only where their class lets it. */
+async function refuseOthers(cluster: Cluster, resizes: Resize[]): Promise<void> {
   if (resizes.length === 0) return;
   const classes = await storageClasses(cluster);
   const obstacles = resizes.flatMap(({ claim, size }) => {
-    const name = claim.spec.storageClassName;
-    const growing = `${idOf(claim)}  ${sizeOf(claim)} -> ${size}`;
+    const name = claim.spec.storageClassName,
+      line = `${idOf(claim)}  is ${sizeOf(claim)}, wanted ${size}`;
+    if (bytesOf(sizeOf(claim)!) > bytesOf(size)) return line;
     const found = classes.find(({ metadata }) => metadata.name === name);
     if (!found?.allowVolumeExpansion) {
-      return [`${growing}: StorageClass ${name} has no allowVolumeExpansion`];
+      return `${line}: StorageClass ${name} has no allowVolumeExpansion`;
     }
     // The API server lets nobody change a claim that has no volume yet.
-    return claim.status?.phase === "Bound" ? [] : [`${growing}: the claim is not bound yet`];
+    return claim.status?.phase === "Bound" ? [] : `${line}: the claim is not bound yet`;
   });
   if (obstacles.length === 0) return;
-  throw new DeployError(`Cannot grow volumes of ${cluster.id}`, {
+  throw new DeployError(`Cannot resize volumes of ${cluster.id}: Kubernetes can only grow them`, {
     exitCode: ExitCode.config,
     where: obstacles,
-    fix: "set the size back; or, if the provisioner of the class can grow volumes, kubectl patch " +
-      `storageclass NAME -p '{"allowVolumeExpansion":true}'`,
+    fix:
+      "set the size to what the volume has; or, if the provisioner of the class can grow volumes, kubectl " +
+      `patch storageclass NAME -p '{"allowVolumeExpansion":true}'; or, when its data may go, delete its workload ` +
+      "and the claim with kubectl, then run again: it starts with an empty volume",
   });
 }
