@@ -15,11 +15,11 @@ import type { Change } from "../io/report.ts";
 import { until } from "../io/wait.ts";
 import { reading } from "../kube/api.ts";
 import { isTransient, retried } from "../kube/retry.ts";
-import { awaitGone, goesWith } from "./prune.ts";
 import { isGoing, isOwnership, isUnsigned, withHash } from "./diff.ts";
 import type { Inventory } from "./inventory.ts";
 import { type ById, listed } from "./live.ts";
 import { adopt, takeOver } from "./ownership.ts";
+import { awaitGone, goesWith } from "./prune.ts";
 import { applyRefused } from "./rejection.ts";
 import { sendOnce } from "./send.ts";
 
@@ -84,11 +84,7 @@ async function applyWave(
 }
 
 /** Waits for those that are being deleted, and forgets them and what goes with them: all of it is made anew. */
-async function forgetGoing(
-  inventory: Inventory,
-  objects: Manifest[],
-  before: ById,
-): Promise<void> {
+async function forgetGoing(inventory: Inventory, objects: Manifest[], before: ById): Promise<void> {
   const going = objects.flatMap((object) => before.get(idOf(object)) ?? []).filter(isGoing);
   if (going.length === 0) return;
   await awaitGone(inventory.cluster, going, inventory.say);
@@ -110,14 +106,13 @@ async function send(inventory: Inventory, objects: Manifest[]): Promise<ById> {
       } catch (error) {
         if (!isTransient(error)) throw error;
         const live = await reading(cluster, (api) => listed(api, kindsOf(left)));
-        const before = left.length;
-        left = left.filter((object) => {
-          const id = idOf(object), now = live.get(id);
-          if (inventory.judge(now, object).state !== "current") return true;
-          arrived.set(id, now!);
-        });
+        const came = left.filter((object) =>
+          inventory.judge(live.get(idOf(object)), object).state === "current"
+        );
         // While some arrive there is no need for a pause, nor for an end.
-        if (left.length === before) throw error;
+        if (came.length === 0) throw error;
+        for (const object of came) arrived.set(idOf(object), live.get(idOf(object))!);
+        left = left.filter((object) => !came.includes(object));
       }
     }
     return arrived;

@@ -14,8 +14,8 @@ export interface Trouble {
   unscheduled?: boolean;
 }
 
-// Restarts after which a crashing container is not waited for any longer.
-const CRASHES = 3;
+/** So many restarts of a container are waited for, and so many characters of its last words are told. */
+const CRASHES = 3, LAST_WORDS = 300;
 
 /** What a container runtime says of a pull when the registry has answered that it has no such image. */
 const NO_SUCH_IMAGE = /failed to resolve (image|reference).*: not found$|manifest unknown\b/s;
@@ -23,14 +23,8 @@ const NO_SUCH_IMAGE = /failed to resolve (image|reference).*: not found$|manifes
 /** Seconds of a pod for which that is not believed: a mirror says so too while what it mirrors is away. */
 const PULL_PATIENCE = 60;
 
-// Characters.
-const LAST_WORDS = 300;
-
 /** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
-export async function diagnose(
-  cluster: Cluster,
-  object: Manifest,
-): Promise<Trouble | undefined> {
+export async function diagnose(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
   if (object.kind === "PersistentVolumeClaim") return await claimTrouble(cluster, object);
   const trouble = await podTrouble(cluster, object);
   // Of a pod without its volume the scheduler says only that a claim is not bound.

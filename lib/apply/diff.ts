@@ -67,13 +67,8 @@ export function judge(
   const own = ownFields(live);
   const all = own ? compare(wanted, live, own, othersFields(live), "") : [MADE_BY_OTHERS];
   // All else may be no more than the new wish.
-  if (isStale) {
-    return {
-      state: "stale",
-      astray: all.filter((line) => line.endsWith(SCALED)),
-      others,
-    };
-  }
+  const scaled = all.filter((line) => line.endsWith(SCALED));
+  if (isStale) return { state: "stale", astray: scaled, others };
   const isTouched = all.length > 0 || others.some(({ isTaken }) => isTaken);
   return { state: isTouched ? "drifted" : "current", astray: all, others };
 }

@@ -21,6 +21,9 @@ import { sendList } from "./send.ts";
 // A look is good for so many ms: steps with nothing to do follow each other within seconds.
 const YOUNG = 20_000;
 
+/** Tells people a line. */
+export type Tell = (text: string) => void;
+
 /** What a run may do to what is there, and who hears of it. */
 export interface Powers {
   /** Programs whose fields, beside ours, are taken away as those of people are. */
@@ -28,7 +31,7 @@ export interface Powers {
   /** Ids of objects that may be deleted and created where a field of them cannot change. */
   replace?: ReadonlySet<string>;
   /** Told what is taken back or replaced. */
-  say?: (text: string) => void;
+  say?: Tell;
 }
 
 /** What is known of ours on one cluster, and what its run may do there; the looks of one run share it. */
@@ -37,7 +40,7 @@ export class Inventory {
   /** Whether what a program of this name has written beside us is taken away. */
   readonly takes: (manager: string) => boolean;
   readonly replace: ReadonlySet<string>;
-  readonly say: (text: string) => void;
+  readonly say: Tell;
   /** The objects as the ConfigMap has them. */
   #text = "";
   /** Undefined: they are lost, or an older revision has kept kinds alone. */
@@ -99,10 +102,8 @@ export class Inventory {
     return judge(live, wanted, this.takes);
   }
 
-  /** What a deploy of these finds: all that is ours, those that are there without our label, and of no kind served. */
-  async before(
-    objects: Manifest[],
-  ): Promise<{ live: ById; others: ById; unserved: Manifest[] }> {
+  /** What a deploy of these finds: all of ours, `others` of them without our label, and those of kinds not served. */
+  async before(objects: Manifest[]): Promise<{ live: ById; others: ById; unserved: Manifest[] }> {
     const live = await this.live();
     const missing = objects.filter((object) => !live.has(idOf(object)));
     if (missing.length === 0) return { live, others: new Map(), unserved: [] };
@@ -189,6 +190,6 @@ function isMadeByStep(object: Manifest): boolean {
 
 /** The lines of a text, taken apart; undefined where there is none, or one is damaged. */
 function matched(text: string | undefined, form: RegExp): string[][] | undefined {
-  const lines = text?.split("\n").filter(Boolean).flatMap((line) => [form.exec(line)]);
+  const lines = text?.split("\n").filter(Boolean).map((line) => form.exec(line));
   return lines?.every((line) => line !== null) ? lines : undefined;
 }

@@ -5,7 +5,7 @@ import type { Change } from "../io/report.ts";
 import { until } from "../io/wait.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import type { Condition } from "../kube/list.ts";
-import type { Inventory } from "./inventory.ts";
+import type { Inventory, Tell } from "./inventory.ts";
 import { namedOf } from "./live.ts";
 import { ownFields } from "./managers.ts";
 
@@ -48,7 +48,7 @@ export async function unwanted(
 export async function prune(
   inventory: Inventory,
   objects: Manifest[],
-  say?: (text: string) => void,
+  say?: Tell,
 ): Promise<Change[]> {
   const doomed = objects.filter((object) => !isKept(object));
   if (doomed.length === 0) return [];
@@ -75,11 +75,7 @@ export function goesWith(gone: Manifest, object: Manifest): boolean {
 }
 
 /** Deletes live objects and {@link awaitGone}. */
-export async function deleted(
-  cluster: Cluster,
-  objects: Manifest[],
-  say?: (text: string) => void,
-): Promise<void> {
+export async function deleted(cluster: Cluster, objects: Manifest[], say?: Tell): Promise<void> {
   if (objects.length === 0) return;
   const names = objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
     { apiVersion, kind, metadata: { name, namespace } }
@@ -93,11 +89,7 @@ export async function deleted(
  * Waits until live objects, which are being deleted, are gone or others of their name.
  * @throws {DeployError} exit 7 after two minutes, with what holds them.
  */
-export async function awaitGone(
-  cluster: Cluster,
-  objects: Manifest[],
-  say?: (text: string) => void,
-): Promise<void> {
+export async function awaitGone(cluster: Cluster, objects: Manifest[], say?: Tell): Promise<void> {
   await until("objects to be gone", async () => {
     const live = await namedOf(cluster, objects);
     return objects.flatMap((object) => {

@@ -4,7 +4,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import type { Inventory } from "./inventory.ts";
+import type { Inventory, Tell } from "./inventory.ts";
 import type { ById } from "./live.ts";
 import { mayBeTaken } from "./managers.ts";
 import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
@@ -82,7 +82,7 @@ export async function applyOrTakeBack(
   { cluster, takes }: Inventory,
   object: Manifest,
   { say = () => {}, send = sendList, flags = [] }: {
-    say?: (text: string) => void;
+    say?: Tell;
     send?: typeof sendList;
     flags?: string[];
   } = {},

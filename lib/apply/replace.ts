@@ -7,6 +7,7 @@ import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import type { KubectlError } from "../kube/kubectl_error.ts";
 import { idOf, isCustom, type Manifest, resourceOf } from "../core/object.ts";
+import type { Tell } from "./inventory.ts";
 import { byId } from "./live.ts";
 import { deleted } from "./prune.ts";
 import { DRY_RUN, sendList } from "./send.ts";
@@ -73,11 +74,7 @@ export function wayOut(cluster: Cluster, object: Manifest): string {
  * Deletes an object and applies the wanted one; keeps in a file what it was.
  * @throws {DeployError} exit 6, with nothing touched, when it would not be accepted under another name either.
  */
-export async function replaced(
-  cluster: Cluster,
-  object: Manifest,
-  say: (text: string) => void,
-): Promise<void> {
+export async function replaced(cluster: Cluster, object: Manifest, say: Tell): Promise<void> {
   await sendList(cluster, [proof(object)], DRY_RUN);
   const { name, namespace } = object.metadata;
   const target = [resourceOf(object), name, ...namespace ? ["--namespace", namespace] : []];

@@ -14,30 +14,14 @@ import type { Inventory } from "./inventory.ts";
 import { byId } from "./live.ts";
 import { DRY_RUN, sendList } from "./send.ts";
 
-/** A live claim, and the size that it should ask for. */
-export interface Resize {
-  claim: Manifest;
-  size: string;
-}
-
 /** What has to be done before the desired objects can be applied. */
 export interface Growth {
-  /** Of the claims of pods: one that is itself a desired object grows when it is applied. */
-  resizes: Resize[];
+  /** Live claims of pods, and the sizes that they should ask for: a claim that is desired grows when it is applied. */
+  resizes: { claim: Manifest; size: string }[];
   /** Live StatefulSets with a template of another size than wanted. */
   outdated: Manifest[];
   /** Desired resources whose operator makes one of the `outdated`. */
   operated: Manifest[];
-}
-
-/** A claim template of a StatefulSet, and the size that a desired object wants for it. */
-interface Template {
-  object: Manifest;
-  name: string;
-  size: string;
-  /** The ids of its claims, but for the ordinal. */
-  claims: string;
-  live?: Manifest;
 }
 
 /**
@@ -46,14 +30,12 @@ interface Template {
  */
 export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promise<Growth> {
   const isClaim = ({ kind }: Manifest) => kind === "PersistentVolumeClaim";
-  const claims = objects.filter(isClaim);
-  const makers = objects.filter((object) =>
-    operatedSize(object) ?? sizeOf(object.spec?.volumeClaimTemplates?.[0])
-  );
+  const claims = objects.filter((object) => isClaim(object) && sizeOf(object));
+  const makers = objects.filter((object) => operatedSize(object) ?? sizeOf(templatesOf(object)[0]));
   if (claims.length + makers.length === 0) return { resizes: [], outdated: [], operated: [] };
   const kinds = ["statefulset.v1.apps", "persistentvolumeclaim.v1."];
   const live = await reading(cluster, (api) => api.list(kinds, ""));
-  const resized = (size: string, isMeant: (id: string) => boolean): Resize[] =>
+  const resized = (size: string, isMeant: (id: string) => boolean) =>
     live.filter((one) => isClaim(one) && isMeant(idOf(one)) && isOther(one, size))
       .map((claim) => ({ claim, size }));
   const applied = claims.flatMap((object) => resized(sizeOf(object)!, (id) => id === idOf(object)));
@@ -132,8 +114,12 @@ function isOther(claim: Manifest, size: string): boolean {
   return bytesOf(sizeOf(claim)!) !== bytesOf(size);
 }
 
+function templatesOf({ spec }: Manifest): Manifest[] {
+  return spec?.volumeClaimTemplates ?? [];
+}
+
 function templateOf(set: Manifest, name: string): Manifest | undefined {
-  return set.spec.volumeClaimTemplates?.find(({ metadata }: Manifest) => metadata.name === name);
+  return templatesOf(set).find(({ metadata }) => metadata.name === name);
 }
 
 /** Size that a resource wants for the volumes of the StatefulSets that its operator makes. */
@@ -141,20 +127,21 @@ function operatedSize({ spec }: Manifest): string | undefined {
   return sizeOf(spec?.storage?.volumeClaimTemplate);
 }
 
-/** Of a resource the StatefulSets that its operator has made tell which templates there are. */
-function templatesFor(object: Manifest, live: Manifest[]): Template[] {
+/** Claim templates, the sizes that the object wants for them, and the ids of their claims but for the ordinal. */
+function templatesFor(object: Manifest, live: Manifest[]) {
   const { kind, metadata: { namespace, name } } = object, size = operatedSize(object);
   const isMade = ({ kind: of, metadata }: Manifest) =>
     of === "StatefulSet" && metadata.namespace === namespace &&
     metadata.ownerReferences?.some((owner: { kind: string; name: string }) =>
       owner.kind === kind && owner.name === name
     );
+  // Those that an operator has made tell which templates there are.
   const sets = size ? live.filter(isMade) : [object];
   return sets.flatMap((set) => {
     const there = live.find((one) => idOf(one) === idOf(set));
     // Somebody else's, and so are its claims.
     if (set === object && there && !isOurs(there)) return [];
-    return (set.spec.volumeClaimTemplates ?? []).map((template: Manifest): Template => {
+    return templatesOf(set).map((template) => {
       const { name } = template.metadata;
       const claims = `PersistentVolumeClaim/${namespace}/${name}-${set.metadata.name}-`;
       return { object, name, size: size ?? sizeOf(template)!, claims, live: there };
@@ -163,12 +150,12 @@ function templatesFor(object: Manifest, live: Manifest[]): Template[] {
 }
 
 /** Kubernetes can only grow volumes, and only where their class lets it. */
-async function refuseOthers(cluster: Cluster, resizes: Resize[]): Promise<void> {
+async function refuseOthers(cluster: Cluster, resizes: Growth["resizes"]): Promise<void> {
   if (resizes.length === 0) return;
   const classes = await storageClasses(cluster);
   const obstacles = resizes.flatMap(({ claim, size }) => {
-    const name = claim.spec.storageClassName,
-      line = `${idOf(claim)}  is ${sizeOf(claim)}, wanted ${size}`;
+    const name = claim.spec.storageClassName;
+    const line = `${idOf(claim)}  is ${sizeOf(claim)}, wanted ${size}`;
     if (bytesOf(sizeOf(claim)!) > bytesOf(size)) return line;
     const found = classes.find(({ metadata }) => metadata.name === name);
     if (!found?.allowVolumeExpansion) {
