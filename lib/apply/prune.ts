@@ -12,12 +12,10 @@ import { ownFields } from "./managers.ts";
 // Their loss would lose data or other people's objects; they are named and stay.
 const KEPT = ["Namespace", "PersistentVolumeClaim", "PersistentVolume", "StorageClass"]
   .concat("CustomResourceDefinition");
-// "true" on the cluster: a person keeps the object.
-const KEEP_ANNOTATION = "deploy.miribit.lab/keep";
 
-/** True for an object that no deploy deletes, wanted or not. */
+/** True for a live object that no deploy deletes, wanted or not: for its kind, or because a person has marked it. */
 export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
-  return KEPT.includes(kind) || annotations?.[KEEP_ANNOTATION] === "true";
+  return KEPT.includes(kind) || annotations?.["deploy.miribit.lab/keep"] === "true";
 }
 
 /**
