@@ -16,8 +16,12 @@ import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
 import { openOpenSearch } from "./components/logging/access.ts";
 import { logDocuments, logPolicies, REPOSITORY } from "./components/logging/documents.ts";
-import { clearExclusions, leavingNodes } from "./components/logging/nodes.ts";
-import { moveShards, withdrawVotes } from "./components/logging/nodes.ts";
+import {
+  clearExclusions,
+  leavingNodes,
+  moveShards,
+  withdrawVotes,
+} from "./components/logging/nodes.ts";
 import { FOUNDED, loggingObjects, openSearchKey } from "./components/logging/objects.ts";
 import { backupGroup } from "./components/longhorn/backups.ts";
 import { opensOf, policiesIn } from "./components/network/network.ts";

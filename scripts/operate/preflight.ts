@@ -11,10 +11,24 @@ import { CLUSTERS_AT_ONCE } from "../../lib/kube/turns.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
 import * as probe from "../../lib/probe/check.ts";
 import { STEPS } from "../steps.ts";
-import { apiCertificate, clientCertificate, nodeAddress } from "../checks/access.ts";
-import { rights, target, tools } from "../checks/access.ts";
-import { cgroup, firewall, hostPorts, imageRoom } from "../checks/node.ts";
-import { nodeClock, nodes, onNodes, searchDomains } from "../checks/node.ts";
+import {
+  apiCertificate,
+  clientCertificate,
+  nodeAddress,
+  rights,
+  target,
+  tools,
+} from "../checks/access.ts";
+import {
+  cgroup,
+  firewall,
+  hostPorts,
+  imageRoom,
+  nodeClock,
+  nodes,
+  onNodes,
+  searchDomains,
+} from "../checks/node.ts";
 import { room } from "../checks/room.ts";
 
 /** Of the machine and the cluster as a whole; the steps bring their own. */

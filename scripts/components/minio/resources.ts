@@ -7,10 +7,27 @@ import type { Resource, Resources } from "../../../lib/core/resource.ts";
 import { ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
 import { type S3, s3Of, siteKey } from "../../../lib/s3/client.ts";
 import { bucketVersions } from "../../../lib/s3/lifecycle.ts";
-import { type Administration, administration, type Policy, policyAt, putPolicy } from "./admin.ts";
-import { attach, putUser, quotaOf, refusedAt, setQuota, userInfo } from "./admin.ts";
-import { type Bucket, bucketsOf, holdersOf } from "./buckets.ts";
-import { POLICY_PREFIX, policyNameOf, policyOf } from "./buckets.ts";
+import {
+  type Administration,
+  administration,
+  attach,
+  type Policy,
+  policyAt,
+  putPolicy,
+  putUser,
+  quotaOf,
+  refusedAt,
+  setQuota,
+  userInfo,
+} from "./admin.ts";
+import {
+  type Bucket,
+  bucketsOf,
+  holdersOf,
+  POLICY_PREFIX,
+  policyNameOf,
+  policyOf,
+} from "./buckets.ts";
 
 type Store = { s3: S3; may: Administration; isMinio: boolean };
 

@@ -5,7 +5,7 @@ import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, parseAllDocuments } from "yaml";
 import { projectPath } from "../../../lib/core/cluster.ts";
-import { lookUp, fieldAt } from "./field.ts";
+import { fieldAt, lookUp } from "./field.ts";
 import { idOf, isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
 import { matches, type Template } from "../../../lib/render/kustomize.ts";
