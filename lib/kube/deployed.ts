@@ -25,8 +25,7 @@ export async function deployedOn(cluster: Cluster, step: string): Promise<Deploy
     // A marker to write means that no deploy has been there.
     const { marker, lease } = await connect(cluster);
     if (holderOf(lease)) return { state: "running" };
-    const there = !marker && await hasRun(step, cluster);
-    return { state: there ? "deployed" : "not deployed" };
+    return { state: !marker && await hasRun(step, cluster) ? "deployed" : "not deployed" };
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;
     return { state: "unknown", reason: [error.message, ...error.where].join("; ") };

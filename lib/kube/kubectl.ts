@@ -11,7 +11,7 @@ import { homeFolder } from "../io/files.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { clean, KubectlError, verdict } from "./kubectl_error.ts";
 import { retried } from "./retry.ts";
-import { isTied, LONGEST_UNTIED, tie } from "./tie.ts";
+import { isTied, LONGEST_UNTIED, tie } from "./process.ts";
 import { fenceOf, turnOn } from "./turns.ts";
 
 export interface KubectlOptions {
@@ -35,36 +35,33 @@ export function useKubectl(path: string): void {
   program = path;
 }
 
+/** Seconds for one try of a call that can be made again: one on a half-open line leaves time for the others. */
+const LONGEST_TRY = 45;
+
 /**
  * Runs kubectl against the cluster's own context and gives its stdout. What does the same when it is
  * done twice is tried again while the API server is away.
  */
 export async function kubectl(args: string[], options: KubectlOptions): Promise<string> {
-  const { seconds = 120 } = options;
-  if (options.once || !isRepeatable(args)) return await call(args, { ...options, seconds });
-  // One that hangs on a line that is half open shall not take the time of the others.
-  const once = (left: number) => call(args, { ...options, seconds: Math.min(left, LONGEST_TRY) });
-  return await retried(once, seconds);
-}
-
-/** Seconds for one try of a call that can be made again. */
-const LONGEST_TRY = 45;
-
-function isRepeatable(args: string[]): boolean {
-  return ["get", "annotate"].includes(args[0]!) ||
+  const { seconds = 120, once = false } = options;
+  const isRepeatable = ["get", "annotate"].includes(args[0]!) ||
     args.includes("--ignore-not-found");
+  if (once || !isRepeatable) return await call(args, seconds, options);
+  return await retried((left) => call(args, Math.min(left, LONGEST_TRY), options), seconds);
 }
+
+const NO_KUBECTL = { exitCode: ExitCode.prerequisite, fix: "make tools" };
 
 async function call(
   args: string[],
-  { cluster, input, afterInterrupt = false, signal, ...rest }: KubectlOptions & { seconds: number },
+  longest: number,
+  { cluster, input, afterInterrupt = false, signal }: KubectlOptions,
 ): Promise<string> {
-  const seconds = isTied() ? rest.seconds : Math.min(rest.seconds, LONGEST_UNTIED);
+  const seconds = isTied() ? longest : Math.min(longest, LONGEST_UNTIED);
   using _slot = await turnOn(cluster, afterInterrupt ? "first" : "call");
   const by = afterInterrupt ? undefined : fenceOf(cluster);
   if (!afterInterrupt) refuseInterrupted(cluster.id);
   await by?.begin();
-  const all = [...targetArgs(cluster), ...args];
   const running = $({
     quiet: true,
     nothrow: true,
@@ -72,28 +69,27 @@ async function call(
     detached: true,
     env: environment(),
     ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
-  })`exec ${[...tie(), program]} ${all}`;
+  })`exec ${[...tie(), program, ...targetArgs(cluster), ...args]}`;
   const output = bytesOf(running);
   // One that ends before it has read everything: its exit code and its words say why.
   running.child?.stdin?.on("error", () => {});
   using _ = hold(() => running.child?.kill("SIGTERM"));
-  const what = `Cannot ${describe(args)} on ${cluster.id}`;
-  const over = () => by?.over() ?? (signal?.aborted ? String(signal.reason) : undefined);
-  const result = await within(running, seconds, over);
+  const deadline = performance.now() + seconds * 1000;
+  const result = await unless(running, () => {
+    if (performance.now() > deadline) return `no answer within ${+seconds.toFixed(1)} s`;
+    return by?.over() ?? (signal?.aborted ? String(signal.reason) : undefined);
+  });
+  const verbAndKind = args.filter((arg) => !arg.startsWith("-")).slice(0, 2).join(" ");
+  const what = `Cannot ${verbAndKind} on ${cluster.id}`;
   if (typeof result === "string") {
     refuseInterrupted(cluster.id);
     throw new KubectlError(what, result, verdict(result, cluster));
   }
-  if (result.exitCode === 0) return output();
+  const { exitCode, stdout } = result, stderr = clean(result.stderr);
+  if (exitCode === 0) return output();
   if (result.signal) refuseInterrupted(cluster.id);
-  if (result.exitCode === 127) {
-    throw new KubectlError(what, "kubectl is not on PATH", {
-      exitCode: ExitCode.prerequisite,
-      fix: "make tools",
-    });
-  }
-  const stderr = clean(result.stderr);
-  throw new KubectlError(what, stderr, verdict(stderr, cluster), result.stdout);
+  if (exitCode === 127) throw new KubectlError(what, "kubectl is not on PATH", NO_KUBECTL);
+  throw new KubectlError(what, stderr, verdict(stderr, cluster), stdout);
 }
 
 /**
@@ -111,21 +107,17 @@ function bytesOf(running: ProcessPromise): () => string {
   return () => Buffer.concat(pieces).toString();
 }
 
-/** The result; or why kubectl was ended before (`exec` made it the child): its deadline, or what `over` says. */
-async function within(running: ProcessPromise, seconds: number, over: () => string | undefined) {
+/** The result; or why kubectl was ended before (`exec` made it the child): the first that `over` says. */
+async function unless(running: ProcessPromise, over: () => string | undefined) {
   const { promise, resolve } = Promise.withResolvers<string>();
-  const end = (why?: string) => {
+  // Looked at, not waited for: a machine that has slept wakes up with all its timers late.
+  const look = setInterval(() => {
+    const why = over();
     if (!why) return;
     running.child?.kill("SIGTERM");
     resolve(why);
-  };
-  const deadline = setTimeout(end, seconds * 1000, `no answer within ${+seconds.toFixed(1)} s`);
-  // Looked at, not waited for: a machine that has slept wakes up with all its timers late.
-  const look = setInterval(() => end(over()), 200);
-  return await Promise.race([running, promise]).finally(() => {
-    clearTimeout(deadline);
-    clearInterval(look);
-  });
+  }, 200);
+  return await Promise.race([running, promise]).finally(() => clearInterval(look));
 }
 
 /**
@@ -143,47 +135,65 @@ export function startKubectl(args: string[], cluster: Cluster, scratch: string):
     wait $child`;
 }
 
-/** For a call that needs no cluster: nothing to read, and kubectl's words as we know them. */
-function alone() {
-  const stdio = ["ignore", "pipe", "pipe"] as const;
-  return $({ quiet: true, nothrow: true, stdio: [...stdio], env: environment() });
+/** A call that needs no cluster, in the turn of `id`: nothing to read, and kubectl's words as we know them. */
+async function alone(args: string[], id: string) {
+  using _slot = await turnOn({ id });
+  const running = $({
+    quiet: true,
+    nothrow: true,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: environment(),
+  })`exec ${program} ${args}`;
+  const output = bytesOf(running);
+  const { exitCode, stderr } = await running;
+  return { exitCode, stdout: output(), where: clean(stderr) };
 }
 
 /** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
-  using _slot = await turnOn({ id: folder });
-  const running = alone()`exec ${program} kustomize ${folder}`;
-  const output = bytesOf(running);
-  const result = await running;
-  if (result.exitCode === 0) return output();
-  throw new DeployError(`Cannot build ${folder}`, {
-    exitCode: result.exitCode === 127 ? ExitCode.prerequisite : ExitCode.config,
-    where: clean(result.stderr),
-    fix: result.exitCode === 127 ? "make tools" : "correct the file named above",
-  });
+  const { exitCode, stdout, where } = await alone(["kustomize", folder], folder);
+  if (exitCode === 0) return stdout;
+  const isWrong = { exitCode: ExitCode.config, fix: "correct the file named above" };
+  const about = exitCode === 127 ? NO_KUBECTL : isWrong;
+  throw new DeployError(`Cannot build ${folder}`, { ...about, where });
 }
 
 /** Version of the kubectl program, as `v1.36.3`; needs no cluster. Throws exit 3 when it has none to tell. */
 export async function kubectlVersion(): Promise<string> {
-  using _slot = await turnOn({ id: program });
-  const { stdout, stderr } = await alone()`exec ${program} version --client --output json`;
+  const { stdout, where } = await alone(["version", "--client", "--output", "json"], program);
   const version = /"gitVersion": *"([^"]+)"/.exec(stdout)?.[1];
   if (version) return version;
-  throw new DeployError("Cannot run kubectl", {
+  throw new DeployError("Cannot run kubectl", { ...NO_KUBECTL, where });
+}
+
+/** The oldest minor version that is accepted. */
+export const OLDEST = 32;
+
+/** `36` of `v1.36.3`. */
+export function minorOf(version: string): number {
+  return Number(/^v?\d+\.(\d+)/.exec(version)?.[1] ?? NaN);
+}
+
+/** Versions by the mark of the program: it is asked once. */
+const versions = new Map<string, Promise<string>>();
+
+/** Refuses (exit 3) a kubectl that is older than {@link OLDEST}: it would do other things than we tell it. */
+export async function refuseOldKubectl(): Promise<void> {
+  const mark = await kubectlMark();
+  const version = await versions.getOrInsertComputed(mark, kubectlVersion);
+  if (minorOf(version) >= OLDEST) return;
+  throw new DeployError(`Cannot work with kubectl ${version}: older than v1.${OLDEST}`, {
     exitCode: ExitCode.prerequisite,
-    where: clean(stderr),
-    fix: "make tools",
+    where: mark.split(" ")[0] || "kubectl",
+    fix: "make tools, or a newer kubectl first on PATH",
   });
 }
 
 /** What tells this kubectl program from another version of it: path, size and time. */
 export async function kubectlMark(): Promise<string> {
   const folders = program.includes("/") ? [""] : (process.env.PATH ?? "").split(delimiter);
-  for (const folder of folders) {
-    const mark = await fileMark(join(folder, program));
-    if (mark) return mark;
-  }
-  return "";
+  const marks = await Promise.all(folders.map((folder) => fileMark(join(folder, program))));
+  return marks.find(Boolean) ?? "";
 }
 
 /** The same of what kubectl reads as the cluster's kubeconfig. */
@@ -223,9 +233,4 @@ function kubeconfigOf(cluster: Cluster): string | undefined {
     });
   }
   return undefined;
-}
-
-/** The verb and kind of a call, for messages: `apply`, `get deployment`. */
-function describe(args: string[]): string {
-  return args.filter((arg) => !arg.startsWith("-")).slice(0, 2).join(" ");
 }

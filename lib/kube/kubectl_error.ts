@@ -4,18 +4,18 @@ import { type Cluster, text } from "../core/cluster.ts";
 import { proxyHint } from "../io/tls.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
-/** A failed call; `transient` ones are worth another try. */
+/** A failed call, by what kubectl wrote before; `transient` ones are worth another try. */
 export class KubectlError extends DeployError {
-  readonly stderr: string;
-  /** What it wrote before it failed. */
-  readonly stdout: string;
   readonly transient: boolean;
 
-  constructor(message: string, stderr: string, rest: Verdict, stdout = "") {
-    super(message, { exitCode: rest.exitCode, where: stderr || [], fix: rest.fix });
-    this.stderr = stderr;
-    this.stdout = stdout;
-    this.transient = rest.transient ?? false;
+  constructor(
+    message: string,
+    readonly stderr: string,
+    { exitCode, fix, transient = false }: Verdict,
+    readonly stdout = "",
+  ) {
+    super(message, { exitCode, where: stderr || [], fix });
+    this.transient = transient;
   }
 }
 
@@ -27,6 +27,7 @@ interface Verdict {
 
 // What kapp and others learnt to retry, in kubectl's words; everything else is final.
 const TRANSIENT = new RegExp([
+  "Unable to connect|no such host",
   "no answer within",
   "connection refused|The connection to the server .* was refused",
   "connection reset",
@@ -47,42 +48,35 @@ const TRANSIENT = new RegExp([
 
 /** What these words of a failed call mean. */
 export function verdict(stderr: string, cluster: Cluster): Verdict {
-  const context = text(cluster, "KUBE_CONTEXT");
-  const host = text(cluster, "API_HOST");
+  const { refused, rejected, unreachable } = ExitCode;
+  const context = text(cluster, "KUBE_CONTEXT"), host = text(cluster, "API_HOST");
+  const isWebhook = /webhook/.test(stderr);
   if (/context .* does not exist|no context exists/.test(stderr)) {
-    return { exitCode: ExitCode.refused, fix: `kubectl config get-contexts (wanted: ${context})` };
+    return { exitCode: refused, fix: `kubectl config get-contexts (wanted: ${context})` };
   }
-  if (
-    !/webhook/.test(stderr) &&
-    /x509:|certificate has expired|certificate signed by unknown authority/.test(stderr)
-  ) {
+  if (!isWebhook && /x509:/.test(stderr)) {
     const fix =
       `compare the certificate with the clock (date); minikube start -p ${context} renews`;
-    return { exitCode: ExitCode.unreachable, fix };
+    return { exitCode: unreachable, fix };
   }
   if (/Unauthorized|must be logged in|provide credentials/.test(stderr)) {
-    return { exitCode: ExitCode.unreachable, fix: `kubectl --context ${context} auth whoami` };
+    return { exitCode: unreachable, fix: `kubectl --context ${context} auth whoami` };
   }
   if (/\(Forbidden\)/.test(stderr) && /cannot (\w+) (resource|path)/.test(stderr)) {
     const fix = `give the user of context ${context} the rights named above`;
-    return { exitCode: ExitCode.unreachable, fix };
+    return { exitCode: unreachable, fix };
   }
-  if (TRANSIENT.test(stderr) || /Unable to connect|no such host/.test(stderr)) {
-    const webhook = /webhook/.test(stderr);
-    return {
-      exitCode: webhook ? ExitCode.rejected : ExitCode.unreachable,
-      fix: webhook ? "look at the webhook's Service and pods, then run again" : [
-        ...proxyHint(host.replace(/:\d+$/, "")),
-        `check that the API server of ${context} at ${host} runs, then run again`,
-      ].join("; "),
-      transient: true,
-    };
+  if (!TRANSIENT.test(stderr)) {
+    return { exitCode: rejected, fix: "correct the object named above, then run again" };
   }
-  return { exitCode: ExitCode.rejected, fix: "correct the object named above, then run again" };
+  if (isWebhook) {
+    const fix = "look at the webhook's Service and pods, then run again";
+    return { exitCode: rejected, fix, transient: true };
+  }
+  const check = `check that the API server of ${context} at ${host} runs, then run again`;
+  const fix = [...proxyHint(host.replace(/:\d+$/, "")), check].join("; ");
+  return { exitCode: unreachable, fix, transient: true };
 }
-
-/** Some messages quote whole objects. */
-const LONGEST = 600;
 
 /** kubectl's stderr without its advice on conflicts, warnings and klog lines. */
 export function clean(stderr: string): string {
@@ -90,7 +84,8 @@ export function clean(stderr: string): string {
     // kustomize tells its failures in a log line, among others that are noise.
     .map((line) => /^E\d{4} .*"command failed" err="(.*)"$/.exec(line)?.[1] ?? line)
     .filter((line) => !/^(Warning: |[EWI]\d{4} )/.test(line))
-    .map((line) => line.length > LONGEST ? `${line.slice(0, LONGEST)}...` : line)
+    // Some messages quote whole objects.
+    .map((line) => line.length > 600 ? `${line.slice(0, 600)}...` : line)
     .join("\n")
     .replace(/\nPlease review the fields above[\s\S]*?conflicts\)?\.?(?=\n|$)/g, "")
     .trim();

@@ -3,12 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { hold, interruptOn, refuseInterrupted } from "../io/interrupt.ts";
-import { isRunningHere, me, nameOf } from "./holder.ts";
+import { isRunningHere, LONGEST_UNTIED, me, nameOf } from "./process.ts";
 import { kubectl } from "./kubectl.ts";
 import { KubectlError } from "./kubectl_error.ts";
 import { type Manifest, OWNER } from "../core/object.ts";
 import { isTransient, retried } from "./retry.ts";
-import { LONGEST_UNTIED } from "./tie.ts";
 import { fence } from "./turns.ts";
 
 const NAMESPACE = "kube-system";

@@ -27,36 +27,35 @@ export function onlyDefault(wanted: string): Resource<Cluster> {
   return {
     id: `DefaultStorageClass/${wanted}`,
     async look(cluster) {
-      const classes = await storageClasses(cluster);
-      if (!classes.some(({ metadata }) => metadata.name === wanted)) return { state: "missing" };
-      const old = defaultClasses(classes).join(", ");
+      const { names, defaults } = await namesOf(cluster);
+      if (!names.includes(wanted)) return { state: "missing" };
+      const old = defaults.join(", ");
       return differing(old === wanted ? [] : [{ path: "default", old, now: wanted }]);
     },
-    put: (cluster) => keepDefaultClass(cluster, wanted),
+    async put(cluster) {
+      const { names, defaults } = await namesOf(cluster);
+      if (!names.includes(wanted)) {
+        throw new DeployError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
+          exitCode: ExitCode.notReady,
+          where: `classes of ${cluster.id}: ${names.join(", ") || "none"}`,
+          fix: "set STORAGE_CLASS to a class of the cluster, or install its provisioner",
+        });
+      }
+      const isDefault = defaults.includes(wanted),
+        others = defaults.filter((one) => one !== wanted);
+      const annotate = (name: string, ...annotations: string[]) =>
+        kubectl(["annotate", "--overwrite", "storageclass", name, ...annotations], { cluster });
+      // First the new one: a claim made in between finds two defaults, of which the newest wins.
+      if (!isDefault) await annotate(wanted, `${ANNOTATION}=true`);
+      for (const name of others) {
+        await annotate(name, `${ANNOTATION}=false`, `${BETA_ANNOTATION}-`);
+      }
+      return !isDefault || others.length > 0;
+    },
   };
 }
 
-/** Makes `wanted` the only default class; gives whether it had to. */
-async function keepDefaultClass(cluster: Cluster, wanted: string): Promise<boolean> {
+async function namesOf(cluster: Cluster) {
   const classes = await storageClasses(cluster);
-  const names = classes.map(({ metadata }) => metadata.name);
-  if (!names.includes(wanted)) {
-    throw new DeployError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
-      exitCode: ExitCode.notReady,
-      where: `classes of ${cluster.id}: ${names.join(", ") || "none"}`,
-      fix: "set STORAGE_CLASS to a class of the cluster, or install its provisioner",
-    });
-  }
-  const current = defaultClasses(classes);
-  const others = current.filter((name) => name !== wanted);
-  // First the new one: a claim made in between finds two defaults, of which the newest wins.
-  if (!current.includes(wanted)) await annotate(cluster, wanted, [`${ANNOTATION}=true`]);
-  for (const name of others) {
-    await annotate(cluster, name, [`${ANNOTATION}=false`, `${BETA_ANNOTATION}-`]);
-  }
-  return others.length > 0 || !current.includes(wanted);
-}
-
-async function annotate(cluster: Cluster, name: string, annotations: string[]): Promise<void> {
-  await kubectl(["annotate", "--overwrite", "storageclass", name, ...annotations], { cluster });
+  return { names: classes.map(({ metadata }) => metadata.name), defaults: defaultClasses(classes) };
 }

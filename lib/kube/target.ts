@@ -3,18 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { proxyHint, shownCertificate } from "../io/tls.ts";
-import { kubeconfigMark, kubectl } from "./kubectl.ts";
+import { kubeconfigMark, kubectl, refuseOldKubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "../core/object.ts";
 import { isTransient } from "./retry.ts";
-import { refuseOldKubectl } from "./version.ts";
 
 /** The marker that the first deploy leaves in kube-system. */
-interface Marker {
-  id: string;
-  name: string;
-  role: string;
-  uid: string;
-}
+type Marker = Record<"id" | "name" | "role" | "uid", string>;
 
 /** Name of the ConfigMap in kube-system that keeps what is ours; older revisions, which named it, read kinds there. */
 export const KEPT = `${OWNER}-kinds`;
@@ -46,34 +40,29 @@ export async function connect(
   looking.catch(() => {});
   await checking;
   const { uid, marker, ...found } = await looking;
-  const { id, role } = cluster, wanted = { id, name: text(cluster, "CLUSTER_NAME"), role, uid };
-  if (marker) {
-    if (marker.id !== wanted.id || marker.name !== wanted.name) {
-      throw refusal(`this is ${marker.name}, refusing ${wanted.name}`, {
-        where: `context ${text(cluster, "KUBE_CONTEXT")}: marker ConfigMap kube-system/${OWNER}`,
-        fix: `correct KUBE_CONTEXT in env/cluster-${cluster.id}.env`,
-      });
-    }
-    if (marker.role !== wanted.role) {
-      throw refusal(`${wanted.name} was deployed as ${marker.role}, refusing ${wanted.role}`, {
-        where: `env/cluster-${cluster.id}.env  CLUSTER_ROLE`,
-        fix: "a cluster keeps its role: give the new role to a new cluster",
-      });
-    }
-    if (marker.uid !== uid && !adopt) {
-      throw refusal(`another cluster answers as ${wanted.name}`, {
-        where: `kube-system UID ${uid}, deployed before to ${marker.uid}`,
-        fix: `if the cluster was rebuilt on purpose: make cluster-${cluster.id} ARGS=--adopt`,
-      });
-    }
-    if (marker.uid === uid) return { cluster, ...found };
+  const { id, role } = cluster, name = text(cluster, "CLUSTER_NAME");
+  if (marker && (marker.id !== id || marker.name !== name)) {
+    throw refusal(`this is ${marker.name}, refusing ${name}`, {
+      where: `context ${text(cluster, "KUBE_CONTEXT")}: marker ConfigMap kube-system/${OWNER}`,
+      fix: `correct KUBE_CONTEXT in env/cluster-${id}.env`,
+    });
   }
-  return {
-    cluster,
-    ...found,
-    marker: configMap(OWNER, "kube-system", { ...wanted }),
-    isNew: !marker && !found.kept && !found.lease,
-  };
+  if (marker && marker.role !== role) {
+    throw refusal(`${name} was deployed as ${marker.role}, refusing ${role}`, {
+      where: `env/cluster-${id}.env  CLUSTER_ROLE`,
+      fix: "a cluster keeps its role: give the new role to a new cluster",
+    });
+  }
+  if (marker?.uid === uid) return { cluster, ...found };
+  if (marker && !adopt) {
+    throw refusal(`another cluster answers as ${name}`, {
+      where: `kube-system UID ${uid}, deployed before to ${marker.uid}`,
+      fix: `if the cluster was rebuilt on purpose: make cluster-${id} ARGS=--adopt`,
+    });
+  }
+  const isNew = !marker && !found.kept && !found.lease;
+  const wanted = configMap(OWNER, "kube-system", { id, name, role, uid });
+  return { cluster, ...found, marker: wanted, isNew };
 }
 
 /** Gives the address of the server. */
@@ -98,20 +87,16 @@ const kubeconfigs = new Map<string, Promise<Map<string, string>>>();
 /** Server addresses in the cluster's kubeconfig, by context; "" where a context has none. */
 export async function contextServers(cluster: Cluster): Promise<Map<string, string>> {
   const mark = await kubeconfigMark(cluster);
-  const found = kubeconfigs.get(mark) ?? readServers(cluster);
-  kubeconfigs.set(mark, found);
+  const found = kubeconfigs.getOrInsertComputed(mark, () => readServers(cluster));
   found.catch(() => kubeconfigs.delete(mark));
   return await found;
 }
 
-interface Kubeconfig {
-  clusters?: { name: string; cluster: { server?: string } }[];
-  contexts?: { name: string; context: { cluster: string } }[];
-}
-
 async function readServers(cluster: Cluster): Promise<Map<string, string>> {
-  const config = await kubectl(["config", "view", "-o", "json"], { cluster });
-  const { clusters, contexts }: Kubeconfig = JSON.parse(config);
+  const { clusters, contexts }: {
+    clusters?: { name: string; cluster: { server?: string } }[];
+    contexts?: { name: string; context: { cluster: string } }[];
+  } = JSON.parse(await kubectl(["config", "view", "-o", "json"], { cluster }));
   const servers = new Map(clusters?.map(({ name, cluster }) => [name, cluster.server]));
   return new Map(contexts?.map(({ name, context }) => [name, servers.get(context.cluster) ?? ""]));
 }
@@ -131,13 +116,9 @@ export function refuseOtherServer(cluster: Cluster, server: string): void {
 /** What tells this cluster from every other (the UID of kube-system), and all that we keep about it there. */
 async function look(cluster: Cluster, signal: AbortSignal) {
   const names = ["namespace/kube-system", `configmap/${OWNER}`, `configmap/${KEPT}`];
-  const words = ["get", ...names, `lease/${OWNER}`, "--namespace", "kube-system"];
-  const answer = await kubectl([...words, "--ignore-not-found", "--output", "json"], {
-    cluster,
-    seconds: 9,
-    once: true,
-    signal,
-  });
+  const flags = ["--namespace", "kube-system", "--ignore-not-found", "--output", "json"];
+  const words = ["get", ...names, `lease/${OWNER}`, ...flags];
+  const answer = await kubectl(words, { cluster, seconds: 9, once: true, signal });
   const items: Manifest[] = answer.trim() ? JSON.parse(answer).items : [];
   const found = (wanted: string) =>
     items.find(({ kind, metadata: { name } }) => `${kind}/${name}` === wanted);

@@ -8,11 +8,10 @@ import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { isEverywhere, isWithin } from "../../lib/core/network.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
-import { kubectl, kubectlVersion } from "../../lib/kube/kubectl.ts";
+import { kubectl, kubectlVersion, minorOf, OLDEST } from "../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { connect, contextServers } from "../../lib/kube/target.ts";
-import { minorOf, OLDEST } from "../../lib/kube/version.ts";
 import { TARGET } from "../../lib/probe/check.ts";
 
 /** kubectl against the server, and the shell, without which nothing starts. */
