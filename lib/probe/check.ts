@@ -1,16 +1,8 @@
 // Runs checks side by side, with patience, and makes one table of what they found.
 import { setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  type Check,
-  type CheckState,
-  type CheckVerdict,
-  type Finding,
-  findingsOf,
-  hidden,
-  hiddenBy,
-  type Subject,
-} from "../core/check.ts";
+import type { Check, CheckState, CheckVerdict, Finding, Subject } from "../core/check.ts";
+import { findingsOf, hidden, hiddenBy } from "../core/check.ts";
 import { type Cluster, inContext } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../core/error.ts";
 import type { Manifest } from "../core/object.ts";
@@ -42,10 +34,11 @@ export const TARGET = "Context and address";
 /** What checks of a cluster share; `objects` gives those of all steps. Dispose of it to close the way in. */
 export function openSubject(
   cluster: Cluster,
-  { when, objects, say = () => {} }:
-    & Pick<Subject, "when">
-    & Partial<Pick<Subject, "say">>
-    & { objects: () => Manifest[] | Promise<Manifest[]> },
+  { when, objects, say = () => {} }: {
+    when: Subject["when"];
+    say?: Subject["say"];
+    objects: () => Manifest[] | Promise<Manifest[]>;
+  },
 ): Subject & AsyncDisposable {
   const answers = new Map<string, Promise<unknown>>();
   const way = keepWay(cluster);
@@ -82,7 +75,7 @@ export async function runChecks(
   try {
     const slowFirst = checks.toSorted((one, other) => Number(!one.slow) - Number(!other.slow));
     const rows = await sideBySide(slowFirst, WIDTH, async (check): Promise<Row> => {
-      const findings = await runUntilOk(check, subject, { until: until(check), every });
+      const findings = await runUntilOk(check, subject, until(check), every);
       open.delete(check.name);
       return { check, findings, state: worstOf(findings) };
     });
@@ -99,7 +92,8 @@ export async function runChecks(
 async function runUntilOk(
   check: Check,
   subject: Subject,
-  { until, every }: { until: number; every: number },
+  until: number,
+  every: number,
 ): Promise<Finding[]> {
   const { cluster, when, say } = subject;
   const why = await hiddenWhy(check, subject);
@@ -109,10 +103,10 @@ async function runUntilOk(
     refuseInterrupted();
     const found = await Promise.try(() => check.run(subject))
       .catch((error) => findingOf(error, when));
-    const findings = findingsOf(found).map((finding) => (
-      { ...finding, ...finding.fix ? { fix: inContext(cluster, finding.fix) } : {} }
+    const findings = findingsOf(found).map(({ fix, ...finding }): Finding => (
+      { ...finding, ...fix && { fix: inContext(cluster, fix) } }
     ));
-    const fails = findings.filter(isFail);
+    const fails = among(findings, "fail");
     const longest = Math.max(0, ...fails.map(({ patience = 0 }) => patience));
     const last = Math.max(until, started + longest * 1000);
     if (fails.length === 0 || Date.now() + every * 1000 > last) return findings;
@@ -138,12 +132,9 @@ async function hiddenWhy({ needs, program }: Check, subject: Subject): Promise<s
  */
 function findingOf(error: unknown, when: Subject["when"]): Finding {
   if (!(error instanceof DeployError)) {
-    return {
-      what: `cannot be asked: ${messageOf(error)}`,
-      detail: [stackOf(error)],
-      fix: "this is a bug of ours: report it with the lines above",
-      exitCode: ExitCode.bug,
-    };
+    const fix = "this is a bug of ours: report it with the lines above";
+    const what = `cannot be asked: ${messageOf(error)}`;
+    return { what, detail: [stackOf(error)], fix, exitCode: ExitCode.bug };
   }
   const { message: what, where: detail, fix, exitCode } = error;
   if (error instanceof SlowError && when === "before") {
@@ -152,15 +143,14 @@ function findingOf(error: unknown, when: Subject["when"]): Finding {
   return { what, detail, fix: fix ?? "correct the cause, then run again", exitCode };
 }
 
-/** Whether it counts against the check. */
-function isFail({ state = "fail" }: Finding): boolean {
-  return state === "fail";
+function among(findings: Finding[], wanted: CheckState): Finding[] {
+  return findings.filter(({ state = "fail" }) => state === wanted);
 }
 
 const RANK: CheckState[] = ["fail", "warn", "hidden", "note", "ok"];
 
 function worstOf(findings: Finding[]): CheckState {
-  return RANK.find((rank) => findings.some(({ state = "fail" }) => state === rank)) ?? "ok";
+  return RANK.find((rank) => among(findings, rank).length > 0) ?? "ok";
 }
 
 /**
@@ -168,53 +158,47 @@ function worstOf(findings: Finding[]): CheckState {
  * details and fix stand below each. Where nothing is wrong it says what was seen, or else the hop that was shown.
  */
 export function tableOf(rows: Row[]): string {
-  const lines = rows.flatMap((row) => {
-    const shown = shownOf(row);
-    return shown.map((finding, index) => ({
-      cells: index === 0
-        ? [row.state === "hidden" ? "-" : row.state, row.check.name, finding.what]
-        : ["", "", finding.what],
+  if (rows.length === 0) return "";
+  const lines = rows.flatMap((row) =>
+    shownOf(row).map((finding, index, shown) => ({
+      ...finding,
       // Of findings with the same fix the last one says it.
-      finding: finding.fix === shown[index + 1]?.fix ? { ...finding, fix: undefined } : finding,
-    }));
-  });
-  if (lines.length === 0) return "";
-  const texts = table(lines.map(({ cells }) => cells.map((cell) => cell.replaceAll("\n", " "))));
-  return texts.split("\n").flatMap((text, index) => {
-    const { detail = [], cause, fix } = lines[index]!.finding;
-    return [
-      `  ${text}`,
-      ...detail.map((line) => `          ${line.replaceAll("\n", "\n          ")}`),
-      ...(cause ? [`        likely cause: ${cause}`] : []),
-      ...(fix ? [`        fix: ${fix.replaceAll("\n", "\n          ")}`] : []),
-    ];
-  }).join("\n");
+      fix: finding.fix === shown[index + 1]?.fix ? undefined : finding.fix,
+      head: index > 0 ? ["", ""] : [row.state === "hidden" ? "-" : row.state, row.check.name],
+    }))
+  );
+  const cells = lines.map(({ head, what }) => [...head, what.replaceAll("\n", " ")]);
+  const texts = table(cells).split("\n");
+  return lines.flatMap(({ detail = [], cause, fix }, index) => [
+    `  ${texts[index]}`,
+    ...detail.map((line) => `          ${line.replaceAll("\n", "\n          ")}`),
+    ...(cause ? [`        likely cause: ${cause}`] : []),
+    ...(fix ? [`        fix: ${fix.replaceAll("\n", "\n          ")}`] : []),
+  ]).join("\n");
 }
 
 /** What a row shows of its findings, the worst first. */
 function shownOf({ check: { hop }, state, findings }: Row): Finding[] {
-  const of = (wanted: CheckState) => findings.filter(({ state = "fail" }) => state === wanted);
   if (state === "ok" || state === "note") {
-    return [{ what: [...new Set(of(state).map(({ what }) => what))].join("; ") || hop }];
+    const seen = new Set(among(findings, state).map(({ what }) => what));
+    return [{ what: [...seen].join("; ") || hop }];
   }
-  const shown = RANK.filter((one) => one === state || one === "warn" || one === "note");
-  return shown.slice(shown.indexOf(state)).flatMap(of);
+  const rest = (["warn", "note"] as const).filter((one) => RANK.indexOf(one) > RANK.indexOf(state));
+  return [state, ...rest].flatMap((one) => among(findings, one));
 }
 
 /** The rows for programs. */
 export function verdictsOf(rows: Row[]): CheckVerdict[] {
-  return rows.map(({ check: { name, hop }, state, findings }) => ({
-    name,
-    hop,
-    state,
-    findings: findings.map(({ state = "fail", what, cause, fix, detail }) => (
+  return rows.map(({ check: { name, hop }, state, findings }) => {
+    const shown = findings.map(({ state = "fail", what, cause, fix, detail }) => (
       { state, what, cause, fix, detail }
-    )),
-  }));
+    ));
+    return { name, hop, state, findings: shown };
+  });
 }
 
 /** 0 when nothing fails, else the exit code of the worst fail (the highest number). */
 export function exitCodeOfRows(rows: Row[]): number {
-  const fails = rows.flatMap(({ findings }) => findings).filter(isFail);
+  const fails = among(rows.flatMap(({ findings }) => findings), "fail");
   return Math.max(ExitCode.done, ...fails.map(({ exitCode = ExitCode.prerequisite }) => exitCode));
 }

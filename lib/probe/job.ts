@@ -15,7 +15,7 @@ export function runName(check: string): string {
   return `${check}-${crypto.randomUUID().slice(0, 8)}`;
 }
 
-interface JobOptions {
+interface Options {
   /** What its pod does, for messages: `looks for S3`. */
   does: string;
   /** Objects of the Job's namespace that live as long as it does. */
@@ -27,17 +27,12 @@ interface JobOptions {
 /**
  * Runs the Job, which has a {@link runName}, for `spec.activeDeadlineSeconds`. True when it succeeded: it is removed
  * then. One that failed, or that nobody waits for any more, stays for its `ttlSecondsAfterFinished`.
- * @throws {DeployError} exit 7 when its pod did not start, with the reason; a {@link SlowError} when nothing
- * was wrong with it.
+ * @throws {DeployError} exit 7 when its pod did not start; a {@link SlowError} when nothing was wrong with it.
  */
-export async function runJob(
-  cluster: Cluster,
-  job: Manifest,
-  options: JobOptions,
-): Promise<boolean> {
-  const remove = await start(cluster, job, options.needs);
+export async function runJob(cluster: Cluster, job: Manifest, options: Options): Promise<boolean> {
+  await start(cluster, job, options.needs);
   const succeeded = await end(cluster, job, options);
-  if (succeeded) await remove();
+  if (succeeded) await remove(cluster, job);
   return succeeded;
 }
 
@@ -45,55 +40,47 @@ export async function runJob(
  * As {@link runJob}, but gives what its pod has written, however it ended; the Job never stays. A pod that hung is
  * gone with its words: a {@link SlowError}.
  */
-export async function readJob(
-  cluster: Cluster,
-  job: Manifest,
-  options: JobOptions,
-): Promise<string> {
-  const { name, namespace } = job.metadata;
-  const remove = await start(cluster, job, options.needs);
+export async function readJob(cluster: Cluster, job: Manifest, options: Options): Promise<string> {
+  const { metadata: { name, namespace }, spec } = job;
+  await start(cluster, job, options.needs);
   try {
     const succeeded = await end(cluster, job, options);
     const words = ["logs", `job/${name}`, "--namespace", namespace!];
     return await kubectl(words, { cluster, seconds: 20 }).catch((error) => {
       if (succeeded) throw error;
-      const { activeDeadlineSeconds: seconds } = job.spec;
-      throw new SlowError(`The pod that ${options.does} did not end within ${seconds} s`, {
-        where: messageOf(error),
-        fix: "something on the node may hang, as a network file system that is away",
-      });
+      const what =
+        `The pod that ${options.does} did not end within ${spec.activeDeadlineSeconds} s`;
+      const fix = "something on the node may hang, as a network file system that is away";
+      throw new SlowError(what, { where: messageOf(error), fix });
     });
   } finally {
-    await remove().catch(() => options.say?.(`Job ${namespace}/${name} goes by itself in minutes`));
+    await remove(cluster, job)
+      .catch(() => options.say?.(`Job ${namespace}/${name} goes by itself in minutes`));
   }
 }
 
-/** Makes the Job and what it needs; gives what removes both. */
-async function start(
-  cluster: Cluster,
-  job: Manifest,
-  needs: Manifest[] = [],
-): Promise<() => Promise<unknown>> {
-  const { name, namespace } = job.metadata;
-  const remove = () =>
-    kubectl(["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"], { cluster });
+/** Makes the Job and what it needs. */
+async function start(cluster: Cluster, job: Manifest, needs: Manifest[] = []): Promise<void> {
   const [fitted] = rewriteImages([job], cluster);
-  const { metadata: { uid } } = JSON.parse(
-    await create(cluster, fitted!).catch(() =>
-      // The API server was away for a moment; it may be there although that was not told.
-      retried(async () => {
-        await remove();
-        return await create(cluster, fitted!);
-      })
-    ),
+  const made = await create(cluster, fitted!).catch(() =>
+    // The API server was away for a moment; it may be there although that was not told.
+    retried(async () => {
+      await remove(cluster, job);
+      return await create(cluster, fitted!);
+    })
   );
+  const { name, uid } = JSON.parse(made).metadata;
   // Owned by the Job: whatever happens to us, they go with it.
-  const owner = { apiVersion: "batch/v1", kind: "Job", name, uid };
+  const ownerReferences = [{ apiVersion: "batch/v1", kind: "Job", name, uid }];
   for (const object of needs) {
-    const metadata = { ...object.metadata, ownerReferences: [owner] };
-    await create(cluster, { ...object, metadata });
+    await create(cluster, { ...object, metadata: { ...object.metadata, ownerReferences } });
   }
-  return remove;
+}
+
+/** Takes the Job away, and what it needed. */
+async function remove(cluster: Cluster, { metadata: { name, namespace } }: Manifest) {
+  const words = ["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"];
+  await kubectl(words, { cluster });
 }
 
 async function create(cluster: Cluster, object: Manifest): Promise<string> {
@@ -104,27 +91,24 @@ async function create(cluster: Cluster, object: Manifest): Promise<string> {
 async function end(
   cluster: Cluster,
   { metadata: { name, namespace = "default" }, spec }: Manifest,
-  { does, say = () => {} }: JobOptions,
+  { does, say = () => {} }: Options,
 ): Promise<boolean> {
   const seconds: number = spec.activeDeadlineSeconds;
-  let state: string = "waiting", hasPod = false;
-  let stuck: ReturnType<typeof reasonOf>;
+  let state: string = "waiting", hasPod = false, stuck: ReturnType<typeof reasonOf>;
   await until(`the pod that ${does}`, async () => {
     const items = await liveObjects(cluster, "jobs,pods", namespace);
     const job = items.find(({ kind, metadata }) => kind === "Job" && metadata.name === name);
-    const verdict = job ? readiness(job).state : "waiting";
     const pod = items.find(({ kind, metadata }) =>
       kind === "Pod" && metadata.labels?.["batch.kubernetes.io/job-name"] === name
     );
     hasPod ||= pod !== undefined;
+    state = job ? readiness(job).state : "waiting";
     // Its controller says so a second or two later.
-    state = pod?.status?.phase === "Succeeded" ? "ready" : verdict;
+    if (pod?.status?.phase === "Succeeded") state = "ready";
     if (state !== "waiting") return [];
     stuck = pod && reasonOf(pod);
-    const reason = stuck?.reason ??
-      (hasPod
-        ? "its pod has not ended"
-        : "no pod was made for it, does the controller manager run?");
+    const nothing = "no pod was made for it, does the controller manager run?";
+    const reason = stuck?.reason ?? (hasPod ? "its pod has not ended" : nothing);
     return [`Job ${namespace}/${name}: ${reason}`];
   }, { seconds: seconds + 15, every: 0.5, say });
   // A Job whose time is over takes its pod along, and the reason with it.
@@ -145,10 +129,9 @@ async function end(
 /** Why a pod does not run yet; `slow`: nothing is known to be wrong. */
 function reasonOf(pod: Manifest): { reason: string; slow: boolean } | undefined {
   if (pod.status?.phase !== "Pending") return undefined;
+  const starting = `pod ${pod.metadata.name} waits for its image, its volumes or its network`;
   const trouble = diagnosePod(pod);
-  if (trouble) return { reason: trouble.reason, slow: false };
-  const what = "waits for its image, its volumes or its network";
-  return { reason: `pod ${pod.metadata.name} ${what}`, slow: true };
+  return { reason: trouble?.reason ?? starting, slow: !trouble };
 }
 
 /**
@@ -160,9 +143,10 @@ async function warnings(cluster: Cluster, namespace: string, name: string): Prom
   const own = events.filter(({ type, reason, involvedObject }) =>
     type === "Warning" && reason !== "DeadlineExceeded" && involvedObject?.name.startsWith(name)
   );
-  const last = new Map(own.map(({ involvedObject: { kind, name }, reason, message }) => [
-    `${kind}/${name}`,
-    `${kind} ${name}: ${reason}: ${message}`,
-  ]));
-  return [...last.values()];
+  const last = new Map(
+    own.map((
+      { involvedObject: { kind, name }, reason, message },
+    ) => [`${kind} ${name}`, `${reason}: ${message}`]),
+  );
+  return [...last].map((said) => said.join(": "));
 }
