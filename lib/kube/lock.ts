@@ -34,9 +34,8 @@ export interface LockOptions {
   duration?: number;
 }
 
-/** A lock that we have. */
+/** A lock that we have; `hasWaited`: another run had it, and what was read of the cluster before may be true no longer. */
 export interface Lock extends AsyncDisposable {
-  /** true: another run had it meanwhile, and what was read of the cluster before may be true no longer. */
   hasWaited: boolean;
 }
 
@@ -52,10 +51,11 @@ export async function lock(
   options: LockOptions = {},
 ): Promise<Lock> {
   const { duration = DURATION } = options;
-  let renewed = 0, hasWaited = false, isOurs = true, tries = 0;
-  await retried(async () => {
-    const found = tries++ === 0 ? lease : await read(cluster);
-    [renewed, hasWaited] = await take(cluster, found, options);
+  let isOurs = true, isFirst = true;
+  let [renewed, hasWaited] = await retried(async () => {
+    const found = isFirst ? lease : await read(cluster);
+    isFirst = false;
+    return await take(cluster, found, options);
   });
   const renew = async () => {
     const begun = Date.now();
@@ -73,11 +73,12 @@ export async function lock(
     }
   };
   const isOld = () => Date.now() > renewed + duration * 1000 * 2 / 3;
-  const begin = async () => {
-    if (isOld()) await renew();
-  };
-  const over = () => !isOurs || isOld() ? SILENT : undefined;
-  const fenced = fence(cluster, { begin, over });
+  const fenced = fence(cluster, {
+    begin: async () => {
+      if (isOld()) await renew();
+    },
+    over: () => !isOurs || isOld() ? SILENT : undefined,
+  });
   const holding = hold();
   // One that fails is made up for by the next, or by the call that needs it.
   const timer = setInterval(() => void renew().catch(() => {}), duration * 1000 / RENEWALS);
@@ -127,7 +128,7 @@ async function take(
     if (!holder || steal || isGone) {
       const gone = `the run of ${who} did not finish; this one goes on`;
       if (holder) say(steal ? `the lock is taken from ${who}` : gone);
-      if (await write(cluster, leaseOf(duration, found))) return [time, hasWaited];
+      if (await write(cluster, duration, found)) return [time, hasWaited];
       [isAlive, who] = [true, "another run since this moment"];
     }
     isAlive ||= isRunningHere(holder) === true;
@@ -138,12 +139,9 @@ async function take(
         fix: "wait for it; or, if that run is surely gone, add ARGS=--steal-lock",
       });
     }
-    if (!hasWaited) {
-      say(
-        `the run of ${who} has the lock; it is taken over when that run gives no sign of life for ` +
-          `${leaseDurationSeconds} s (ARGS=--steal-lock: at once)`,
-      );
-    }
+    const wait = `when that run gives no sign of life for ${leaseDurationSeconds} s`;
+    const told = `the run of ${who} has the lock; it is taken over ${wait}`;
+    if (!hasWaited) say(`${told} (ARGS=--steal-lock: at once)`);
     hasWaited = true;
     await sleep(Math.min(3000, leaseDurationSeconds * 100));
     const before = found?.metadata.resourceVersion;
@@ -159,29 +157,25 @@ async function read(cluster: Cluster): Promise<Manifest | undefined> {
   return answer.trim() ? JSON.parse(answer) : undefined;
 }
 
-/** Of this duration; it replaces that very state `before`, else there must be none. */
-function leaseOf(leaseDurationSeconds: number, before?: Manifest): Manifest {
-  const resourceVersion = before?.metadata.resourceVersion;
-  return {
-    apiVersion: "coordination.k8s.io/v1",
-    kind: "Lease",
-    metadata: { name: OWNER, namespace: NAMESPACE, ...resourceVersion ? { resourceVersion } : {} },
-    spec: { holderIdentity: me(), leaseDurationSeconds, acquireTime: now(), renewTime: now() },
-  };
-}
-
 /** As a Lease has it: in microseconds. */
 function now(): string {
   return new Date().toISOString().replace("Z", "000Z");
 }
 
-/** false: another run was quicker by a moment. */
-async function write(cluster: Cluster, object: Manifest): Promise<boolean> {
-  const verb = object.metadata.resourceVersion ? "replace" : "create";
+/** Makes it ours in place of that very state `before`, else of none; false: another run was quicker by a moment. */
+async function write(cluster: Cluster, duration: number, before?: Manifest): Promise<boolean> {
+  const resourceVersion = before?.metadata.resourceVersion, time = now();
+  const times = { leaseDurationSeconds: duration, acquireTime: time, renewTime: time };
+  const input = JSON.stringify({
+    apiVersion: "coordination.k8s.io/v1",
+    kind: "Lease",
+    metadata: { name: OWNER, namespace: NAMESPACE, resourceVersion },
+    spec: { holderIdentity: me(), ...times },
+  });
   // Its schema is the same everywhere, and reading it first would be a call of its own.
-  const words = [verb, "--validate=false", "--filename", "-"];
+  const words = [resourceVersion ? "replace" : "create", "--validate=false", "--filename", "-"];
   try {
-    await kubectl(words, { cluster, input: JSON.stringify(object), seconds: ANSWER });
+    await kubectl(words, { cluster, input, seconds: ANSWER });
     return true;
   } catch (error) {
     if (error instanceof KubectlError && /AlreadyExists|Conflict/.test(error.stderr)) return false;
