@@ -1,5 +1,4 @@
 // The only place that starts kubectl: target, timeout, locale and error classes are set once.
-import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
@@ -14,15 +13,15 @@ import { retried } from "./retry.ts";
 import { isTied, LONGEST_UNTIED, tie } from "./process.ts";
 import { fenceOf, turnOn } from "./turns.ts";
 
-export interface KubectlOptions {
+interface KubectlOptions {
   cluster: Cluster;
   /** Sent on stdin, which is closed otherwise (kubectl would ask for a user name). */
   input?: string;
-  /** Deadline in seconds, of all tries together; a half-open connection must not hang a deploy. */
+  /** Deadline, of all tries together (120); a half-open connection must not hang a deploy. */
   seconds?: number;
-  /** true: one try, for a caller that has its own way to go on. */
+  /** One try, for a caller that has its own way to go on. */
   once?: boolean;
-  /** true: also when the run is to end, to give back what it holds; its turn comes before all others. */
+  /** Also when the run is to end, to give back what it holds; its turn comes before all others. */
   afterInterrupt?: boolean;
   /** Ends the call; its reason is told as kubectl's words are. */
   signal?: AbortSignal;
@@ -30,7 +29,7 @@ export interface KubectlOptions {
 
 let program = "kubectl";
 
-/** Names another kubectl program than the first on PATH (tests give a fake one). */
+/** Takes another kubectl than the first on PATH (tests give a fake one). */
 export function useKubectl(path: string): void {
   program = path;
 }
@@ -62,15 +61,9 @@ async function call(
   const by = afterInterrupt ? undefined : fenceOf(cluster);
   if (!afterInterrupt) refuseInterrupted(cluster.id);
   await by?.begin();
-  const running = $({
-    quiet: true,
-    nothrow: true,
-    // A process group of its own: the terminal sends Ctrl-C to all of ours, and a write should end well.
-    detached: true,
-    env: environment(),
-    ...(input === undefined ? { stdio: ["ignore", "pipe", "pipe"] as const } : { input }),
-  })`exec ${[...tie(), program, ...targetArgs(cluster), ...args]}`;
-  const output = bytesOf(running);
+  // A process group of its own: the terminal sends Ctrl-C to all of ours, and a write should end well.
+  const words = [...tie(), program, ...targetArgs(cluster), ...args];
+  const running = start(words, true, input);
   // One that ends before it has read everything: its exit code and its words say why.
   running.child?.stdin?.on("error", () => {});
   using _ = hold(() => running.child?.kill("SIGTERM"));
@@ -86,25 +79,32 @@ async function call(
     throw new KubectlError(what, result, verdict(result, cluster));
   }
   const { exitCode, stdout } = result, stderr = clean(result.stderr);
-  if (exitCode === 0) return output();
+  if (exitCode === 0) return stdout;
   if (result.signal) refuseInterrupted(cluster.id);
   if (exitCode === 127) throw new KubectlError(what, "kubectl is not on PATH", NO_KUBECTL);
   throw new KubectlError(what, stderr, verdict(stderr, cluster), stdout);
 }
 
+function start(words: string[], detached = false, input?: string): ProcessPromise {
+  const running = $({
+    quiet: true,
+    nothrow: true,
+    detached,
+    env: environment(),
+    stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+    input,
+  })`exec ${words}`;
+  // Of pieces zx would make text one by one, and a letter may lie in two.
+  running.child?.stdout?.setEncoding("utf8");
+  return running;
+}
+
 /**
- * What every kubectl is started with: words as we know them, and no defaults of the user's. One that looks less often
- * for memory that is free takes a sixth less CPU, and of the longest lists 10 MB more.
+ * Words as we know them, and no defaults of the user's. A kubectl that looks less often for memory that is free takes
+ * a sixth less CPU, and of the longest lists 10 MB more.
  */
 function environment(): Record<string, string | undefined> {
   return { GOGC: "400", ...process.env, LC_ALL: "C", KUBECTL_KUBERC: "false", KUBERC: "off" };
-}
-
-/** Collects what a program writes, and gives it as text at the end: a letter may lie in two pieces. */
-function bytesOf(running: ProcessPromise): () => string {
-  const pieces: Uint8Array[] = [];
-  running.child?.stdout?.on("data", (piece: Uint8Array) => pieces.push(piece));
-  return () => Buffer.concat(pieces).toString();
 }
 
 /** The result; or why kubectl was ended before (`exec` made it the child): the first that `over` says. */
@@ -135,35 +135,27 @@ export function startKubectl(args: string[], cluster: Cluster, scratch: string):
     wait $child`;
 }
 
-/** A call that needs no cluster, in the turn of `id`: nothing to read, and kubectl's words as we know them. */
+/** A call that needs no cluster, in the turn of `id`. */
 async function alone(args: string[], id: string) {
   using _slot = await turnOn({ id });
-  const running = $({
-    quiet: true,
-    nothrow: true,
-    stdio: ["ignore", "pipe", "pipe"],
-    env: environment(),
-  })`exec ${program} ${args}`;
-  const output = bytesOf(running);
-  const { exitCode, stderr } = await running;
-  return { exitCode, stdout: output(), where: clean(stderr) };
+  return await start([program, ...args]);
 }
 
-/** Builds a kustomization folder into YAML; needs no cluster. Throws exit 2 with kustomize's words. */
+/** Builds a kustomization folder into YAML. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
-  const { exitCode, stdout, where } = await alone(["kustomize", folder], folder);
+  const { exitCode, stdout, stderr } = await alone(["kustomize", folder], folder);
   if (exitCode === 0) return stdout;
   const isWrong = { exitCode: ExitCode.config, fix: "correct the file named above" };
   const about = exitCode === 127 ? NO_KUBECTL : isWrong;
-  throw new DeployError(`Cannot build ${folder}`, { ...about, where });
+  throw new DeployError(`Cannot build ${folder}`, { ...about, where: clean(stderr) });
 }
 
-/** Version of the kubectl program, as `v1.36.3`; needs no cluster. Throws exit 3 when it has none to tell. */
+/** Version of the kubectl program, as `v1.36.3`. Throws exit 3 when it has none to tell. */
 export async function kubectlVersion(): Promise<string> {
-  const { stdout, where } = await alone(["version", "--client", "--output", "json"], program);
+  const { stdout, stderr } = await alone(["version", "--client", "--output", "json"], program);
   const version = /"gitVersion": *"([^"]+)"/.exec(stdout)?.[1];
   if (version) return version;
-  throw new DeployError("Cannot run kubectl", { ...NO_KUBECTL, where });
+  throw new DeployError("Cannot run kubectl", { ...NO_KUBECTL, where: clean(stderr) });
 }
 
 /** The oldest minor version that is accepted. */
@@ -208,9 +200,7 @@ async function fileMark(path: string): Promise<string> {
   return found?.isFile() ? `${path} ${found.size} ${found.mtimeMs}` : "";
 }
 
-function defaultKubeconfig(): string {
-  return join(homeFolder(), ".kube", "config");
-}
+const defaultKubeconfig = () => join(homeFolder(), ".kube", "config");
 
 /** Arguments that name the target: never the current context, never another kubeconfig. */
 export function targetArgs(cluster: Cluster): string[] {
