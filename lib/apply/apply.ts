@@ -14,7 +14,7 @@ import { shortList } from "../core/short_list.ts";
 import type { Change } from "../io/report.ts";
 import { until } from "../io/wait.ts";
 import { reading } from "../kube/api.ts";
-import { isTransient, retried } from "../kube/retry.ts";
+import { isTransient, retried } from "../kube/kubectl_error.ts";
 import { isGoing, isOwnership, isUnsigned, withHash } from "./diff.ts";
 import type { Inventory } from "./inventory.ts";
 import { type ById, listed } from "./live.ts";

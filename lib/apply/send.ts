@@ -2,8 +2,7 @@
 import type { Cluster } from "../core/cluster.ts";
 import { asList, type Manifest, OWNER } from "../core/object.ts";
 import { kubectl } from "../kube/kubectl.ts";
-import { KubectlError } from "../kube/kubectl_error.ts";
-import { retried } from "../kube/retry.ts";
+import { KubectlError, retried } from "../kube/kubectl_error.ts";
 import { type ById, byId } from "./live.ts";
 
 // The API server refuses unknown fields and double keys of a server-side apply by itself; for the same check kubectl

@@ -7,7 +7,7 @@ import { idOf, inWaves, isOurs, type Manifest, OWNER } from "../core/object.ts";
 import { bytesOf } from "../core/quantity.ts";
 import { reading } from "../kube/api.ts";
 import { kubectl } from "../kube/kubectl.ts";
-import { retried } from "../kube/retry.ts";
+import { retried } from "../kube/kubectl_error.ts";
 import { storageClasses } from "../kube/storage_class.ts";
 import { apply } from "./apply.ts";
 import type { Inventory } from "./inventory.ts";

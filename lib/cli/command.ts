@@ -14,7 +14,7 @@ import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { obeySignals } from "../io/interrupt.ts";
 import { clusterFiles } from "../config/files.ts";
 import { exitCodeOf, maskSecrets, print, Report } from "../io/report.ts";
-import { tellRetries } from "../kube/retry.ts";
+import { tellRetries } from "../kube/kubectl_error.ts";
 
 /** The flags that were given. */
 export type Flags = Record<string, boolean | undefined>;

@@ -7,9 +7,8 @@ import { idOf, type Manifest, resourceOf } from "../core/object.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { discover, type Get, keepTold, KINDS, lastTold, type Served } from "./discovery.ts";
-import { clean, KubectlError, verdict, wordsOf } from "./kubectl_error.ts";
+import { clean, isTransient, KubectlError, retried, verdict, wordsOf } from "./kubectl_error.ts";
 import { isWayKept, takeWay } from "./proxy.ts";
-import { isTransient, retried } from "./retry.ts";
 import { fenceOf, turnOn } from "./turns.ts";
 
 /** Requests at once to one server. */

@@ -6,16 +6,13 @@ import { connect, contextServers } from "./target.ts";
 import { holderOf } from "./lock.ts";
 import { STEP_LABEL } from "../core/object.ts";
 
-/**
- * `running`: a deploy is there at this moment. `no access`: this machine has no context for the cluster.
- * `unknown`: it cannot be asked, and `reason` says why.
- */
+/** `running`: a deploy is there at this moment; `no access`: no context for it here; `unknown`: it cannot be asked. */
 export interface Deployed {
   state: "deployed" | "running" | "not deployed" | "no access" | "unknown";
   reason?: string;
 }
 
-/** Asks a cluster whether a step was deployed there; never throws but for a bug. */
+/** Whether a step was deployed to a cluster; never throws but for a bug. */
 export async function deployedOn(cluster: Cluster, step: string): Promise<Deployed> {
   try {
     const context = text(cluster, "KUBE_CONTEXT");

@@ -6,9 +6,8 @@ import { CLUSTERS_AT_ONCE } from "./turns.ts";
 /** What is asked for: the kinds of a server. */
 export const KINDS = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/** A kind that the server has. */
+/** A kind that the server has; `root` begins its paths. */
 export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
-  /** Paths begin with it. */
   root: string;
   plural: string;
   verbs: string[];
@@ -16,26 +15,20 @@ export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
   isFirst: boolean;
 }
 
-/** What servers told last of what they have, by cluster and path, with its tag: told anew only when it is another. */
+/** What servers told last of what they have, by cluster and path: told anew only when its tag is another. */
 const told = new Map<string, Told>();
 
-/** Most of these that are kept: of the clusters that are in work. */
-const MOST = 4 * CLUSTERS_AT_ONCE;
-
-interface Told {
-  tag: string;
-  answer: unknown;
-}
+type Told = { tag: string; answer: unknown };
 
 /** What was told last at that place. */
 export function lastTold(place: string): Told | undefined {
   return told.get(place);
 }
 
-/** Keeps what is told there now. */
+/** Keeps what is told there now; of the clusters that are in work. */
 export function keepTold(place: string, now: Told): void {
   told.set(place, now);
-  if (told.size > MOST) told.delete(told.keys().next().value!);
+  if (told.size > 4 * CLUSTERS_AT_ONCE) told.delete(told.keys().next().value!);
 }
 
 /** Gets what is at a path; `what` names it where that fails. */

@@ -8,8 +8,7 @@ import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { homeFolder } from "../io/files.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
-import { clean, KubectlError, verdict } from "./kubectl_error.ts";
-import { retried } from "./retry.ts";
+import { clean, KubectlError, retried, verdict } from "./kubectl_error.ts";
 import { isTied, LONGEST_UNTIED, tie } from "./process.ts";
 import { fenceOf, turnOn } from "./turns.ts";
 
@@ -34,7 +33,7 @@ export function useKubectl(path: string): void {
   program = path;
 }
 
-/** Seconds for one try of a call that can be made again: one on a half-open line leaves time for the others. */
+/** Seconds for one try of several: on a line that is half open it shall not take the time of the others. */
 const LONGEST_TRY = 45;
 
 /**

@@ -1,5 +1,6 @@
-// What a failed kubectl means, told from its words: the exit code, the fix, and whether to try again.
+// What a failed kubectl means, told from its words: the exit code, the fix, and whether it is tried again.
 import { STATUS_CODES } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { proxyHint } from "../io/tls.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
@@ -55,9 +56,8 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
     return { exitCode: refused, fix: `kubectl config get-contexts (wanted: ${context})` };
   }
   if (!isWebhook && /x509:/.test(stderr)) {
-    const fix =
-      `compare the certificate with the clock (date); minikube start -p ${context} renews`;
-    return { exitCode: unreachable, fix };
+    const fix = "compare the certificate with the clock (date)";
+    return { exitCode: unreachable, fix: `${fix}; minikube start -p ${context} renews` };
   }
   if (/Unauthorized|must be logged in|provide credentials/.test(stderr)) {
     return { exitCode: unreachable, fix: `kubectl --context ${context} auth whoami` };
@@ -78,7 +78,7 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
   return { exitCode: unreachable, fix, transient: true };
 }
 
-/** kubectl's stderr without its advice on conflicts, warnings and klog lines. */
+/** kubectl's stderr without its advice on conflicts, warnings and log lines. */
 export function clean(stderr: string): string {
   return stderr.split("\n")
     // kustomize tells its failures in a log line, among others that are noise.
@@ -106,5 +106,39 @@ function parsed(body: string) {
     return JSON.parse(body);
   } catch {
     return undefined;
+  }
+}
+
+/** Whether a failure is one that passes: the API server is away, too busy or not ready. */
+export function isTransient(error: unknown): error is KubectlError {
+  return error instanceof KubectlError && error.transient;
+}
+
+/** Milliseconds after the first failure; an API server that restarts is back by then. */
+const LONGEST = 120_000;
+
+let tell: (text: string) => void = () => {};
+
+/** From now on every further try is told beforehand. */
+export function tellRetries(say: (text: string) => void): void {
+  tell = say;
+}
+
+/** Makes the call, and while its failure is transient again for two minutes; the call is told what is left of `seconds`. */
+export async function retried<T>(
+  call: (left: number) => Promise<T>,
+  seconds = Infinity,
+): Promise<T> {
+  const end = Date.now() + seconds * 1000;
+  let last = end;
+  for (let pause = 1;; pause = Math.min(pause * 2, 15)) {
+    try {
+      return await call((end - Date.now()) / 1000);
+    } catch (error) {
+      if (pause === 1) last = Math.min(end, Date.now() + LONGEST);
+      if (!isTransient(error) || Date.now() + pause * 1000 >= last) throw error;
+      tell(`trying again in ${pause} s: ${error.message}: ${error.stderr.split("\n")[0]}`);
+      await sleep(pause * 1000);
+    }
   }
 }

@@ -5,9 +5,8 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { hold, interruptOn, refuseInterrupted } from "../io/interrupt.ts";
 import { isRunningHere, LONGEST_UNTIED, me, nameOf } from "./process.ts";
 import { kubectl } from "./kubectl.ts";
-import { KubectlError } from "./kubectl_error.ts";
+import { isTransient, KubectlError, retried } from "./kubectl_error.ts";
 import { type Manifest, OWNER } from "../core/object.ts";
-import { isTransient, retried } from "./retry.ts";
 import { fence } from "./turns.ts";
 
 const NAMESPACE = "kube-system";
@@ -23,7 +22,7 @@ const ANSWER = 10;
 const SILENT = "no answer within a minute to the renewal of its lock";
 const ASKED = { seconds: ANSWER, afterInterrupt: true };
 
-export interface LockOptions {
+interface LockOptions {
   /** Take it from whoever holds it. */
   steal?: boolean;
   /** Seconds that another run is waited for; default: until it gives a sign of life. */
@@ -34,7 +33,7 @@ export interface LockOptions {
   duration?: number;
 }
 
-/** A lock that we have; `hasWaited`: another run had it, and what was read of the cluster before may be true no longer. */
+/** A lock that we have; `hasWaited`: another run had it, and what was read before may be true no longer. */
 export interface Lock extends AsyncDisposable {
   hasWaited: boolean;
 }
@@ -105,7 +104,7 @@ export function holderOf(lease?: Manifest): string | undefined {
   return isRunningHere(holderIdentity) ?? isRecent ? holderIdentity : undefined;
 }
 
-/** Waits until the lock may be taken, takes it, and gives the time from which on it is ours, and whether it waited. */
+/** Waits until the lock may be taken, and takes it; gives since when it is ours. */
 async function take(
   cluster: Cluster,
   found: Manifest | undefined,

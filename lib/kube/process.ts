@@ -6,7 +6,7 @@ import process from "node:process";
 import { $ } from "zx";
 import { hashOf } from "../core/hash.ts";
 
-/** Longest life in seconds of a program where the system can only limit it. */
+/** Longest life in seconds of a program that cannot be tied to us. */
 export const LONGEST_UNTIED = 30;
 
 const WITH_US = ["setpriv", "--pdeathsig", "KILL"];
@@ -54,8 +54,8 @@ export function isRunningHere(holder = ""): boolean | undefined {
 let here: string | undefined;
 
 /**
- * This machine since its last start, and the part of it that sees our processes: no name tells them apart. Empty where
- * that is not known, or where our calls may outlive us: then nobody may conclude anything from a process that is gone.
+ * This machine since its last start, and the part of it that sees our processes. Empty where that is not known, or
+ * where our calls may outlive us: then nobody may conclude anything from a process that is gone.
  */
 function machine(): string {
   if (here !== undefined) return here;

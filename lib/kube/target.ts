@@ -5,7 +5,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { proxyHint, shownCertificate } from "../io/tls.ts";
 import { kubeconfigMark, kubectl, refuseOldKubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "../core/object.ts";
-import { isTransient } from "./retry.ts";
+import { isTransient } from "./kubectl_error.ts";
 
 /** The marker that the first deploy leaves in kube-system. */
 type Marker = Record<"id" | "name" | "role" | "uid", string>;

@@ -7,7 +7,7 @@ import type { Manifest } from "../core/object.ts";
 import { readiness } from "../apply/readiness.ts";
 import { diagnosePod } from "../apply/diagnose.ts";
 import { rewriteImages } from "../render/render.ts";
-import { retried } from "../kube/retry.ts";
+import { retried } from "../kube/kubectl_error.ts";
 import { until } from "../io/wait.ts";
 
 /** What a Job of this run alone is called: somebody may run the same check at the same time. */

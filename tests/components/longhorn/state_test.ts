@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { tellRetries } from "../../../lib/kube/retry.ts";
+import { tellRetries } from "../../../lib/kube/kubectl_error.ts";
 import { replicasOf } from "../../../scripts/components/longhorn/state.ts";
 import { ways } from "../../support/ways.ts";
 
