@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import process from "node:process";
+import { setInterval } from "node:timers";
 import { $, type ProcessPromise } from "zx";
 import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
@@ -110,13 +111,13 @@ function environment(): Record<string, string | undefined> {
 async function unless(running: ProcessPromise, over: () => string | undefined) {
   const { promise, resolve } = Promise.withResolvers<string>();
   // Looked at, not waited for: a machine that has slept wakes up with all its timers late.
-  const look = setInterval(() => {
+  using _ = setInterval(() => {
     const why = over();
     if (!why) return;
     running.child?.kill("SIGTERM");
     resolve(why);
   }, 200);
-  return await Promise.race([running, promise]).finally(() => clearInterval(look));
+  return await Promise.race([running, promise]);
 }
 
 /**
@@ -165,7 +166,7 @@ export function minorOf(version: string): number {
   return Number(/^v?\d+\.(\d+)/.exec(version)?.[1] ?? NaN);
 }
 
-/** Versions by the mark of the program: it is asked once. */
+/** By the mark of the program. */
 const versions = new Map<string, Promise<string>>();
 
 /** Refuses (exit 3) a kubectl that is older than {@link OLDEST}: it would do other things than we tell it. */
@@ -216,8 +217,7 @@ function kubeconfigOf(cluster: Cluster): string | undefined {
     throw new DeployError(`Cannot find a kubeconfig for ${cluster.id}`, {
       exitCode: ExitCode.refused,
       where: "KUBECONFIG_FILE and $KUBECONFIG are empty, and there is no ~/.kube/config",
-      fix:
-        `set KUBECONFIG_FILE in env/cluster-${cluster.id}.env (docs/host.md says how to get the file), ` +
+      fix: `set KUBECONFIG_FILE in env/cluster-${cluster.id}.env (how to get it: docs/host.md), ` +
         "or in env/common.env where one has the contexts of all",
     });
   }

@@ -28,23 +28,19 @@ interface Verdict {
 
 // What kapp and others learnt to retry, in kubectl's words; everything else is final.
 const TRANSIENT = new RegExp([
-  "Unable to connect|no such host",
-  "no answer within",
-  "connection refused|The connection to the server .* was refused",
-  "connection reset",
-  "i/o timeout",
-  "TLS handshake timeout",
-  "unexpected EOF|: EOF",
-  "http2: .*(GOAWAY|connection lost)",
-  "etcdserver: (request timed out|leader changed)",
+  // The line, and what is at its end.
+  "Unable to connect|no such host|no answer within|i/o timeout|TLS handshake timeout",
+  "connection (refused|reset)|The connection to the server .* was refused",
+  "unexpected EOF|: EOF|http2: .*(GOAWAY|connection lost)",
+  // The server itself, or a proxy before it (502 and 504).
   "the server is currently unable to handle the request",
-  // 502 and 504 of a proxy before it, and of itself.
   "unable to return a response in the time allotted|\\(Timeout\\)",
   "an error on the server \\(.*has prevented the request from succeeding",
   "[Tt]oo many requests|TooManyRequests|rate limit",
-  "failed calling webhook",
-  "conversion webhook .* failed",
   "Operation cannot be fulfilled on resourcequotas",
+  // What the server asks.
+  "etcdserver: (request timed out|leader changed)",
+  "failed calling webhook|conversion webhook .* failed",
 ].join("|"));
 
 /** What these words of a failed call mean. */
@@ -124,7 +120,7 @@ export function tellRetries(say: (text: string) => void): void {
   tell = say;
 }
 
-/** Makes the call, and while its failure is transient again for two minutes; the call is told what is left of `seconds`. */
+/** Makes the call, and while its failure is transient again for two minutes; it is told what is left of `seconds`. */
 export async function retried<T>(
   call: (left: number) => Promise<T>,
   seconds = Infinity,

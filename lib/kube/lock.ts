@@ -1,4 +1,5 @@
 // One deploy at a time per cluster, from whatever machine: a Lease in kube-system names its holder.
+import { setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
@@ -33,27 +34,22 @@ interface LockOptions {
   duration?: number;
 }
 
-/** A lock that we have; `hasWaited`: another run had it, and what was read before may be true no longer. */
-export interface Lock extends AsyncDisposable {
-  hasWaited: boolean;
-}
-
 /**
  * Takes the lock of a cluster until the result is disposed; `lease` is what was there a moment ago, and only
  * that very state is replaced. That of a process of this machine that is gone is taken over at once, of any
  * other when nobody has touched it for as long as it was made for, while we watch: no clock but ours counts.
+ * `hasWaited`: another run had it meanwhile, and what was read of the cluster before may be true no longer.
  * @throws {DeployError} exit 10 when another run holds it.
  */
 export async function lock(
   cluster: Cluster,
   lease: Manifest | undefined,
   options: LockOptions = {},
-): Promise<Lock> {
+): Promise<AsyncDisposable & { hasWaited: boolean }> {
   const { duration = DURATION } = options;
-  let isOurs = true, isFirst = true;
+  let isOurs = true, tries = 0;
   let [renewed, hasWaited] = await retried(async () => {
-    const found = isFirst ? lease : await read(cluster);
-    isFirst = false;
+    const found = tries++ === 0 ? lease : await read(cluster);
     return await take(cluster, found, options);
   });
   const renew = async () => {
@@ -72,28 +68,19 @@ export async function lock(
     }
   };
   const isOld = () => Date.now() > renewed + duration * 1000 * 2 / 3;
-  const fenced = fence(cluster, {
-    begin: async () => {
-      if (isOld()) await renew();
-    },
-    over: () => !isOurs || isOld() ? SILENT : undefined,
+  const held = new AsyncDisposableStack();
+  held.use(hold());
+  held.defer(async () => {
+    if (!isOurs) return;
+    isOurs = false;
+    // Stolen or unreachable: either way there is nothing more for us to give back.
+    await retried(() => swap(cluster, "holderIdentity", ""), ANSWER).catch(() => {});
   });
-  const holding = hold();
+  const begin = () => isOld() ? renew() : Promise.resolve();
+  held.use(fence(cluster, { begin, over: () => !isOurs || isOld() ? SILENT : undefined }));
   // One that fails is made up for by the next, or by the call that needs it.
-  const timer = setInterval(() => void renew().catch(() => {}), duration * 1000 / RENEWALS);
-  return {
-    hasWaited,
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer);
-      fenced[Symbol.dispose]();
-      // Stolen or unreachable: either way there is nothing more for us to give back.
-      if (isOurs) {
-        isOurs = false;
-        await retried(() => swap(cluster, "holderIdentity", ""), ANSWER).catch(() => {});
-      }
-      holding[Symbol.dispose]();
-    },
-  };
+  held.use(setInterval(() => void renew().catch(() => {}), duration * 1000 / RENEWALS));
+  return Object.assign(held, { hasWaited });
 }
 
 /** Who holds this Lease, if it is held by a run that may still be alive: of one elsewhere its clock tells. */

@@ -27,13 +27,15 @@ export function onlyDefault(wanted: string): Resource<Cluster> {
   return {
     id: `DefaultStorageClass/${wanted}`,
     async look(cluster) {
-      const { names, defaults } = await namesOf(cluster);
-      if (!names.includes(wanted)) return { state: "missing" };
-      const old = defaults.join(", ");
+      const classes = await storageClasses(cluster);
+      if (!classes.some(({ metadata }) => metadata.name === wanted)) return { state: "missing" };
+      const old = defaultClasses(classes).join(", ");
       return differing(old === wanted ? [] : [{ path: "default", old, now: wanted }]);
     },
     async put(cluster) {
-      const { names, defaults } = await namesOf(cluster);
+      const classes = await storageClasses(cluster);
+      const names = classes.map(({ metadata }) => metadata.name),
+        defaults = defaultClasses(classes);
       if (!names.includes(wanted)) {
         throw new DeployError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
           exitCode: ExitCode.notReady,
@@ -41,21 +43,14 @@ export function onlyDefault(wanted: string): Resource<Cluster> {
           fix: "set STORAGE_CLASS to a class of the cluster, or install its provisioner",
         });
       }
-      const isDefault = defaults.includes(wanted),
-        others = defaults.filter((one) => one !== wanted);
       const annotate = (name: string, ...annotations: string[]) =>
         kubectl(["annotate", "--overwrite", "storageclass", name, ...annotations], { cluster });
       // First the new one: a claim made in between finds two defaults, of which the newest wins.
-      if (!isDefault) await annotate(wanted, `${ANNOTATION}=true`);
-      for (const name of others) {
+      if (!defaults.includes(wanted)) await annotate(wanted, `${ANNOTATION}=true`);
+      for (const name of defaults.filter((one) => one !== wanted)) {
         await annotate(name, `${ANNOTATION}=false`, `${BETA_ANNOTATION}-`);
       }
-      return !isDefault || others.length > 0;
+      return defaults.join() !== wanted;
     },
   };
-}
-
-async function namesOf(cluster: Cluster) {
-  const classes = await storageClasses(cluster);
-  return { names: classes.map(({ metadata }) => metadata.name), defaults: defaultClasses(classes) };
 }

@@ -1,4 +1,5 @@
 // The wrong-cluster guard: context, server address and cluster identity must all be the env file's.
+import { setTimeout } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
@@ -18,7 +19,7 @@ export interface Connection {
   cluster: Cluster;
   /** The marker to write: the cluster has none, or (adopted) that of another. */
   marker?: Manifest;
-  /** true: no deploy was ever there. */
+  /** No deploy was ever there. */
   isNew?: boolean;
   /** What lock.ts goes by. */
   lease?: Manifest;
@@ -27,8 +28,8 @@ export interface Connection {
 }
 
 /**
- * Refuses (exit 4) unless the context exists, its server is API_HOST, and the cluster is the one the
- * env file means; exit 5 when it does not answer. `adopt` accepts another cluster UID (a rebuilt VM).
+ * Refuses (exit 4) unless the context leads to API_HOST, and the cluster is the one the env file means; exit 5 when
+ * it does not answer. `adopt` accepts another cluster UID (a rebuilt VM).
  */
 export async function connect(
   cluster: Cluster,
@@ -65,7 +66,6 @@ export async function connect(
   return { cluster, ...found, marker: wanted, isNew };
 }
 
-/** Gives the address of the server. */
 async function checkServer(cluster: Cluster): Promise<string> {
   const context = text(cluster, "KUBE_CONTEXT");
   const [servers] = await Promise.all([contextServers(cluster), refuseOldKubectl()]);
@@ -153,8 +153,7 @@ async function reached<T>(
   const listen = async () => {
     if (await isSilent(await server)) silence.abort(`no answer within ${SLOW + SIGN} s`);
   };
-  const timer = setTimeout(() => void listen().catch(() => {}), SLOW * 1000);
-  using _ = { [Symbol.dispose]: () => clearTimeout(timer) };
+  using _ = setTimeout(() => void listen().catch(() => {}), SLOW * 1000);
   for (let attempt = 1;; attempt++) {
     try {
       return await call(silence.signal);

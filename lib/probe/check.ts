@@ -1,8 +1,16 @@
 // Runs checks side by side, with patience, and makes one table of what they found.
 import { setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Check, CheckState, CheckVerdict, Finding, Subject } from "../core/check.ts";
-import { findingsOf, hidden, hiddenBy } from "../core/check.ts";
+import {
+  type Check,
+  type CheckState,
+  type CheckVerdict,
+  type Finding,
+  findingsOf,
+  hidden,
+  hiddenBy,
+  type Subject,
+} from "../core/check.ts";
 import { type Cluster, inContext } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../core/error.ts";
 import type { Manifest } from "../core/object.ts";
@@ -23,7 +31,7 @@ export interface Row {
   findings: Finding[];
 }
 
-/** Checks that run at the same time: most wait for a kubectl or a pod. */
+/** Checks at once: most wait for a kubectl or a pod. */
 const WIDTH = 8;
 /** Seconds between two words about what is still open. */
 const REMINDER = 10;
@@ -71,24 +79,17 @@ export async function runChecks(
 ): Promise<Row[]> {
   const open = new Set(checks.map(({ name }) => name));
   const remind = whenNew(subject.say);
-  const reminder = setInterval(() => remind(shortList([...open])), REMINDER * 1000);
-  try {
-    const slowFirst = checks.toSorted((one, other) => Number(!one.slow) - Number(!other.slow));
-    const rows = await sideBySide(slowFirst, WIDTH, async (check): Promise<Row> => {
-      const findings = await runUntilOk(check, subject, until(check), every);
-      open.delete(check.name);
-      return { check, findings, state: worstOf(findings) };
-    });
-    return rows.sort((one, other) => checks.indexOf(one.check) - checks.indexOf(other.check));
-  } finally {
-    clearInterval(reminder);
-  }
+  using _ = setInterval(() => remind(shortList([...open])), REMINDER * 1000);
+  const slowFirst = checks.toSorted((one, other) => Number(!one.slow) - Number(!other.slow));
+  const rows = await sideBySide(slowFirst, WIDTH, async (check): Promise<Row> => {
+    const findings = await runUntilOk(check, subject, until(check), every);
+    open.delete(check.name);
+    return { check, findings, state: worstOf(findings) };
+  });
+  return rows.sort((one, other) => checks.indexOf(one.check) - checks.indexOf(other.check));
 }
 
-/**
- * Runs a check until it finds nothing wrong, or the patience is over, that of its findings too: what is new
- * needs a while.
- */
+/** Runs a check until it finds nothing wrong, or the patience is over, that of its findings too. */
 async function runUntilOk(
   check: Check,
   subject: Subject,
@@ -126,10 +127,7 @@ async function hiddenWhy({ needs, program }: Check, subject: Subject): Promise<s
   return reached ? undefined : `not looked at: see ${TARGET}`;
 }
 
-/**
- * What could not even be asked is a finding as well, and so is a bug of ours: the others still count. A mere
- * delay hides the thing before a deploy.
- */
+/** What could not be asked is a finding, too, and so is a bug of ours. A mere delay hides the thing before a deploy. */
 function findingOf(error: unknown, when: Subject["when"]): Finding {
   if (!(error instanceof DeployError)) {
     const fix = "this is a bug of ours: report it with the lines above";

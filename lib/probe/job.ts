@@ -20,7 +20,6 @@ interface Options {
   does: string;
   /** Objects of the Job's namespace that live as long as it does. */
   needs?: Manifest[];
-  /** Told what is waited for. */
   say?: (text: string) => void;
 }
 
@@ -41,25 +40,23 @@ export async function runJob(cluster: Cluster, job: Manifest, options: Options):
  * gone with its words: a {@link SlowError}.
  */
 export async function readJob(cluster: Cluster, job: Manifest, options: Options): Promise<string> {
-  const { metadata: { name, namespace }, spec } = job;
-  await start(cluster, job, options.needs);
+  const { metadata: { name, namespace }, spec } = job, { does, needs, say } = options;
+  await start(cluster, job, needs);
   try {
     const succeeded = await end(cluster, job, options);
     const words = ["logs", `job/${name}`, "--namespace", namespace!];
     return await kubectl(words, { cluster, seconds: 20 }).catch((error) => {
       if (succeeded) throw error;
-      const what =
-        `The pod that ${options.does} did not end within ${spec.activeDeadlineSeconds} s`;
+      const what = `The pod that ${does} did not end within ${spec.activeDeadlineSeconds} s`;
       const fix = "something on the node may hang, as a network file system that is away";
       throw new SlowError(what, { where: messageOf(error), fix });
     });
   } finally {
-    await remove(cluster, job)
-      .catch(() => options.say?.(`Job ${namespace}/${name} goes by itself in minutes`));
+    const left = `Job ${namespace}/${name} goes by itself in minutes`;
+    await remove(cluster, job).catch(() => say?.(left));
   }
 }
 
-/** Makes the Job and what it needs. */
 async function start(cluster: Cluster, job: Manifest, needs: Manifest[] = []): Promise<void> {
   const [fitted] = rewriteImages([job], cluster);
   const made = await create(cluster, fitted!).catch(() =>
@@ -69,7 +66,7 @@ async function start(cluster: Cluster, job: Manifest, needs: Manifest[] = []): P
       return await create(cluster, fitted!);
     })
   );
-  const { name, uid } = JSON.parse(made).metadata;
+  const { name } = job.metadata, { uid } = JSON.parse(made).metadata;
   // Owned by the Job: whatever happens to us, they go with it.
   const ownerReferences = [{ apiVersion: "batch/v1", kind: "Job", name, uid }];
   for (const object of needs) {
@@ -77,7 +74,6 @@ async function start(cluster: Cluster, job: Manifest, needs: Manifest[] = []): P
   }
 }
 
-/** Takes the Job away, and what it needed. */
 async function remove(cluster: Cluster, { metadata: { name, namespace } }: Manifest) {
   const words = ["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"];
   await kubectl(words, { cluster });
@@ -143,10 +139,9 @@ async function warnings(cluster: Cluster, namespace: string, name: string): Prom
   const own = events.filter(({ type, reason, involvedObject }) =>
     type === "Warning" && reason !== "DeadlineExceeded" && involvedObject?.name.startsWith(name)
   );
-  const last = new Map(
-    own.map((
-      { involvedObject: { kind, name }, reason, message },
-    ) => [`${kind} ${name}`, `${reason}: ${message}`]),
-  );
+  const last = new Map<string, string>();
+  for (const { involvedObject: { kind, name }, reason, message } of own) {
+    last.set(`${kind} ${name}`, `${reason}: ${message}`);
+  }
   return [...last].map((said) => said.join(": "));
 }
