@@ -91,16 +91,16 @@ volumes, claims, namespaces and definitions stay; kubectl delete them when their
 An edge that will not come back: delete its env file, then deploy the centre`;
 
 if (import.meta.main) {
-  const verbs = Object.keys(VERBS).join(" | ");
+  const verbs = Object.keys(VERBS);
   await command(
-    `fleet.ts ${verbs} CLUSTER... | GROUP... | edges | all`,
+    `fleet.ts ${verbs.join(" | ")} CLUSTER... | GROUP... | edges | all`,
     { ...DEPLOY_FLAGS, short: "of a plan: what changes and how many, without the fields" },
     ([word = "", ...ids], flags, values) => {
       const verb = VERBS[word];
       if (verb) return verb(ids, flags, values);
       throw new DeployError(`Cannot do "${word}" with the fleet: no such verb`, {
         exitCode: ExitCode.config,
-        where: `known verbs: ${verbs}`,
+        where: `known verbs: ${verbs.join(", ")}`,
         fix: "deno task fleet plan 196",
       });
     },

@@ -11,7 +11,8 @@ import {
   resourceOf,
   STEP_LABEL,
 } from "../core/object.ts";
-import { type Api, reading } from "../kube/api.ts";
+import { reading } from "../kube/api.ts";
+import type { Api } from "../kube/discovery.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
 import { type Delta, judge, withHash } from "./diff.ts";
 import { type ById, byId, listed } from "./live.ts";

@@ -1,7 +1,8 @@
 // Objects as the cluster lists them at this moment.
 import type { Cluster } from "../core/cluster.ts";
 import { idOf, type Manifest, OWNED } from "../core/object.ts";
-import { type Api, reading } from "../kube/api.ts";
+import { reading } from "../kube/api.ts";
+import type { Api } from "../kube/discovery.ts";
 
 /** Objects by their id. */
 export type ById = Map<string, Manifest>;

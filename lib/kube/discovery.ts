@@ -1,7 +1,22 @@
-// Which kinds an API server has at this moment.
+// Which kinds an API server has at this moment, and its objects of them.
 import { DeployError, ExitCode } from "../core/error.ts";
-import { type Manifest, resourceOf } from "../core/object.ts";
+import { idOf, type Manifest, resourceOf } from "../core/object.ts";
+import { sideBySide } from "../io/side_by_side.ts";
+import { KubectlError } from "./kubectl_error.ts";
 import { CLUSTERS_AT_ONCE } from "./turns.ts";
+
+/** Requests at once to one server. */
+const AT_ONCE = 16;
+
+/** So many objects of one kind are asked for by name; of more a list tells which are there. */
+const FEW = 4;
+
+const UNTOLD =
+  "the server is currently unable to handle the request: it does not tell yet that it has this kind";
+
+// What is asked for: objects; their metadata alone.
+export const WHOLE = "application/json";
+const SHORT = `${WHOLE};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1`;
 
 /** What is asked for: the kinds of a server. */
 export const KINDS = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -36,7 +51,7 @@ export function keepTold(place: string, now: Told): void {
 export type Get = (path: string, what: string, accept?: string) => Promise<any>;
 
 /** All that a server has is told in two answers, in the order in which it prefers versions. */
-export async function discover(get: Get): Promise<Map<string, Served>> {
+async function discover(get: Get): Promise<Map<string, Served>> {
   const answers = await Promise.all(["/api", "/apis"].map((path) => get(path, "kinds", KINDS)));
   const found = new Map<string, Served>();
   // Else all would look as if it were missing.
@@ -67,4 +82,143 @@ export async function discover(get: Get): Promise<Map<string, Served>> {
     }
   }
   return found;
+}
+
+/** The API server of one cluster, as long as a reading of it lasts. */
+export interface Api {
+  /** Every kind that is served at this moment, in each of its versions, by {@link resourceOf}. */
+  served(): Promise<Map<string, Served>>;
+  /**
+   * Those of the kinds that are not served, which is made sure of: for a moment after its start a server tells of no
+   * kind that came with a definition.
+   */
+  absent(kinds: string[]): Promise<string[]>;
+  /**
+   * The objects of these kinds in all namespaces that the `selector` of labels chooses, with the managers of their
+   * fields; none of a kind that is not served. `isShort`: their metadata alone.
+   */
+  list(kinds: string[], selector: string, isShort?: boolean): Promise<Manifest[]>;
+  /** Those of the objects that are there, with the managers of their fields; none of a kind that is not served. */
+  named(objects: Manifest[]): Promise<Manifest[]>;
+  /** Objects of resources as kubectl takes them (`jobs.batch,pods`), in a namespace or in all; these must be served. */
+  get(resources: string, chosen?: Chosen): Promise<Manifest[]>;
+}
+
+/** Which objects of a resource: those of a namespace, those that these selectors choose. */
+export interface Chosen {
+  namespace?: string;
+  labels?: string;
+  fields?: string;
+}
+
+/** Asks by `get`; `fail` makes the error of what is refused. */
+export function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): Api {
+  let known: Promise<Map<string, Served>> | undefined;
+  /** Of a resource that has just gone nothing. */
+  const listAt = async (
+    one: Served,
+    query: string,
+    what: string,
+    accept = WHOLE,
+    place = "",
+  ): Promise<Manifest[] | undefined> => {
+    const { root, plural, apiVersion, kind } = one;
+    const list = await get(`${root}/${place}${plural}${query}`, what, accept);
+    // In a list objects do not say what they are.
+    return list &&
+      (list.items ?? []).map((one: Manifest): Manifest => ({ ...one, apiVersion, kind }));
+  };
+  const api: Api = {
+    served: () => known ??= discover(get),
+    async absent(kinds) {
+      const served = await api.served();
+      const missing = kinds.filter((kind) => !served.has(kind));
+      await sideBySide(missing, AT_ONCE, async (resource) => {
+        const [kind, version, ...group] = resource.split(".");
+        const root = group.join(".") ? `/apis/${group.join(".")}` : "/api";
+        // Until the server has all definitions together this fails, and is asked again.
+        const { resources = [] } = await get(`${root}/${version}`, resource) ?? {};
+        if (!resources.some((one: Pick<Manifest, "kind">) => one.kind.toLowerCase() === kind)) {
+          return;
+        }
+        throw fail(resource, UNTOLD);
+      });
+      return missing;
+    },
+    async list(kinds, selector, isShort = false) {
+      const served = await api.served();
+      const query = selector && `?labelSelector=${encodeURIComponent(selector)}`;
+      const refused: [kind: string, words: string][] = [];
+      const lists = await sideBySide(kinds, AT_ONCE, async (resource) => {
+        const one = served.get(resource);
+        if (!one) return [];
+        const found = await listAt(one, query, resource, isShort ? SHORT : WHOLE).catch((error) => {
+          // Of rights all that are missing are told, as kubectl does.
+          if (!(error instanceof KubectlError) || error.transient) throw error;
+          refused.push([resource, error.stderr]);
+        });
+        return found ?? [];
+      });
+      if (refused.length > 0) {
+        refused.sort();
+        throw fail(
+          refused.map(([kind]) => kind).join(),
+          refused.map(([, words]) => words).join("\n"),
+        );
+      }
+      return lists.flat();
+    },
+    async named(objects) {
+      const served = await api.served();
+      const kinds = Map.groupBy(objects.filter((one) => served.has(resourceOf(one))), resourceOf);
+      const asked = await sideBySide([...kinds], AT_ONCE, async ([kind, some]) => {
+        if (some.length <= FEW) return some;
+        const there = new Set((await api.list([kind], "", true)).map(idOf));
+        return some.filter((one) => there.has(idOf(one)));
+      });
+      const found = await sideBySide(asked.flat(), AT_ONCE, async (object) => {
+        const resource = resourceOf(object), { name, namespace } = object.metadata;
+        const { root, plural } = served.get(resource)!;
+        const place = namespace ? `namespaces/${namespace}/${plural}` : plural;
+        return await get(`${root}/${place}/${encodeURIComponent(name)}`, resource) as
+          | Manifest
+          | undefined;
+      });
+      return found.filter((one) => one !== undefined);
+    },
+    async get(resources, { namespace, labels, fields } = {}) {
+      const served = [...(await api.served()).values()];
+      const place = namespace ? `namespaces/${namespace}/` : "";
+      const query = new URLSearchParams({
+        ...labels && { labelSelector: labels },
+        ...fields && { fieldSelector: fields },
+      });
+      const lists = await sideBySide(resources.split(","), AT_ONCE, async (word) => {
+        const one = served.find((one) => one.isFirst && isNamed(one, word));
+        if (!one) {
+          const none = `error: the server doesn't have a resource type "${word}"`;
+          throw fail(word, await isUntold(get, word) ? UNTOLD : none);
+        }
+        const found = await listAt(one, `?${query}`, word, WHOLE, place);
+        if (found) return found;
+        throw fail(word, "Error from server (NotFound): the server could not find this resource");
+      });
+      return lists.flat();
+    },
+  };
+  return api;
+}
+
+/** Whether the server has a resource of a group that it does not tell of; until it has all together this fails. */
+async function isUntold(get: Get, word: string): Promise<boolean> {
+  const [plural, ...group] = word.split(".");
+  if (group.length === 0) return false;
+  const { preferredVersion: first } = await get(`/apis/${group.join(".")}`, word) ?? {};
+  const { resources = [] } = first ? await get(`/apis/${first.groupVersion}`, word) ?? {} : {};
+  return resources.some(({ name }: { name: string }) => name === plural);
+}
+
+/** Whether a resource has this name, as kubectl takes it: `pods`, `statefulsets.apps`, `jobs`. */
+function isNamed({ plural, apiVersion }: Served, word: string): boolean {
+  return word === plural || word === `${plural}.${apiVersion.split("/")[0]}`;
 }

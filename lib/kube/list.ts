@@ -1,6 +1,7 @@
 // Objects as the cluster has them, also those that other programs made.
 import type { Cluster } from "../core/cluster.ts";
-import { type Chosen, reading } from "./api.ts";
+import { reading } from "./api.ts";
+import type { Chosen } from "./discovery.ts";
 import type { Manifest } from "../core/object.ts";
 
 /** The objects of these resources (`deployments.apps,pods`) in a namespace. */

@@ -1,8 +1,7 @@
 // An API server that is read by way of a fake kubectl: its table of replies is that of all that a cluster says.
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { asList, idOf, kindsOf, type Manifest, resourceOf } from "../../lib/core/object.ts";
-import type { Api } from "../../lib/kube/api.ts";
-import type { Served } from "../../lib/kube/discovery.ts";
+import type { Api, Served } from "../../lib/kube/discovery.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 
 /** The words for which a reply has a row for each kind that the cluster serves, as `kubectl api-resources` prints it. */
