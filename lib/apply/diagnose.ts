@@ -40,7 +40,7 @@ async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble
       Array.from({ length: spec.replicas ?? 1 }, (_, n) => `${metadata.name}-${name}-${n}`)
     );
   if (names.length === 0) return undefined;
-  const items = await liveObjects(cluster, "pvc,events", namespace!);
+  const items = await liveObjects(cluster, "persistentvolumeclaims,events", namespace!);
   const claim = items.find(({ kind, metadata, status }) =>
     kind === "PersistentVolumeClaim" && names.includes(metadata.name) && status?.phase === "Pending"
   );

@@ -1,4 +1,5 @@
 // An API server that is read by way of a fake kubectl: its table of replies is that of all that a cluster says.
+import assert from "node:assert/strict";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { asList, idOf, kindsOf, type Manifest, resourceOf } from "../../lib/core/object.ts";
 import type { Api, Served } from "../../lib/kube/discovery.ts";
@@ -13,6 +14,13 @@ class Any extends Map<string, Served> {
     return true;
   }
 }
+
+/** Resources as a server tells of them: of no short names it knows. */
+const PLURALS = new Set([
+  ..."pods services nodes events jobs statefulsets daemonsets deployments replicasets".split(" "),
+  ..."ingresses storageclasses persistentvolumes persistentvolumeclaims".split(" "),
+  ..."volumes engines engineimages backups backuptargets".split(" "),
+]);
 
 /** The API of a cluster; `tells`: a reply says what it serves. */
 export function fakeApi(cluster: Cluster, tells = false): Api {
@@ -57,6 +65,8 @@ export function fakeApi(cluster: Cluster, tells = false): Api {
       return found.filter((one) => names.has(idOf(one)));
     },
     async get(resources, { namespace, labels, fields } = {}) {
+      const unknown = resources.split(",").filter((one) => !PLURALS.has(one.split(".")[0]!));
+      assert.deepEqual(unknown, [], "the server doesn't have such resource types");
       const words = ["get", resources, ...namespace ? ["-n", namespace] : ["--all-namespaces"]];
       if (labels) words.push("--selector", labels);
       if (fields) words.push(`--field-selector=${fields}`);

@@ -240,7 +240,7 @@ Deno.test("A50: unready() names the claim that has no volume, its class and what
   await fakeKubectl([
     { on: "get statefulset", stdout: JSON.stringify({ items: [set] }) },
     { on: "get pods", stdout: JSON.stringify({ items: [waiting] }) },
-    { on: "get pvc,events", stdout: JSON.stringify({ items }) },
+    { on: "get persistentvolumeclaims,events", stdout: JSON.stringify({ items }) },
   ]);
   assert.deepEqual(await unready(cluster, [set]), [
     "StatefulSet/monitoring/store: claim data-store-0 (longhorn) has no volume: " +
