@@ -4,16 +4,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, messageOf } from "../core/error.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
-import { type Api, apiOf, type Get, keepTold, KINDS, lastTold, WHOLE } from "./discovery.ts";
+import { type Api, apiOf, type Get, KINDS, WHOLE } from "./discovery.ts";
 import { clean, isTransient, KubectlError, retried, verdict, wordsOf } from "./kubectl_error.ts";
 import { isWayKept, takeWay } from "./proxy.ts";
-import { fenceOf, turnOn } from "./turns.ts";
+import { CLUSTERS_AT_ONCE, fenceOf, turnOn } from "./turns.ts";
 
 /** Seconds for one try of a request. */
 const LONGEST_TRY = 45;
 
 /** So often at most a request is made in one try where the server names a time for the next, and seconds till then. */
 const MOST = 10, LONGEST_WAIT = 10;
+
+/** What servers told last of their kinds, by cluster and path: told anew only when its tag is another. */
+const told = new Map<string, { tag: string; answer: unknown }>();
 
 let other: ((cluster: Cluster) => Api) | undefined;
 
@@ -23,9 +26,8 @@ export function useApi(fake: (cluster: Cluster) => Api): void {
 }
 
 /**
- * Reads from a cluster's API server. While that is away, `read` is made again, for `seconds` in all; what has been
- * answered by then is not asked again.
- * @throws {KubectlError} in the words that kubectl has for the same.
+ * Reads from a cluster's API server; while that is away `read` is made again, for `seconds` in all, without what has been
+ * answered by then. @throws {KubectlError} in the words that kubectl has for the same.
  */
 export async function reading<T>(
   cluster: Cluster,
@@ -62,7 +64,7 @@ export async function reading<T>(
       const asked = `${accept} ${path}`;
       if (answers.has(asked)) return answers.get(asked);
       const place = `${cluster.id} ${path}`;
-      const before = accept === KINDS ? lastTold(place) : undefined;
+      const before = accept === KINDS ? told.get(place) : undefined;
       const headers = { accept, ...before && { "if-none-match": before.tag } };
       try {
         const response = await patient(signal, () => {
@@ -80,7 +82,9 @@ export async function reading<T>(
         const tag = response.headers.get("etag");
         // What the server has may be more the next time: it may have started a moment ago.
         if (accept !== KINDS) answers.set(asked, answer);
-        else if (answer && tag) keepTold(place, { tag, answer });
+        else if (answer && tag) told.set(place, { tag, answer });
+        // Of the clusters in work, and not of a thousand.
+        if (told.size > 4 * CLUSTERS_AT_ONCE) told.delete(told.keys().next().value!);
         return answer;
       } catch (error) {
         // Of a body that is cut off the first part is there, and no JSON.

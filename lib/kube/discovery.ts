@@ -3,7 +3,6 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { idOf, type Manifest, resourceOf } from "../core/object.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { KubectlError } from "./kubectl_error.ts";
-import { CLUSTERS_AT_ONCE } from "./turns.ts";
 
 /** Requests at once to one server. */
 const AT_ONCE = 16;
@@ -28,22 +27,6 @@ export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
   verbs: string[];
   /** Whether no version of it comes before this one. */
   isFirst: boolean;
-}
-
-/** What servers told last of what they have, by cluster and path: told anew only when its tag is another. */
-const told = new Map<string, Told>();
-
-type Told = { tag: string; answer: unknown };
-
-/** What was told last at that place. */
-export function lastTold(place: string): Told | undefined {
-  return told.get(place);
-}
-
-/** Keeps what is told there now; of the clusters that are in work. */
-export function keepTold(place: string, now: Told): void {
-  told.set(place, now);
-  if (told.size > 4 * CLUSTERS_AT_ONCE) told.delete(told.keys().next().value!);
 }
 
 /** Gets what is at a path; `what` names it where that fails. */
@@ -85,24 +68,7 @@ async function discover(get: Get): Promise<Map<string, Served>> {
 }
 
 /** The API server of one cluster, as long as a reading of it lasts. */
-export interface Api {
-  /** Every kind that is served at this moment, in each of its versions, by {@link resourceOf}. */
-  served(): Promise<Map<string, Served>>;
-  /**
-   * Those of the kinds that are not served, which is made sure of: for a moment after its start a server tells of no
-   * kind that came with a definition.
-   */
-  absent(kinds: string[]): Promise<string[]>;
-  /**
-   * The objects of these kinds in all namespaces that the `selector` of labels chooses, with the managers of their
-   * fields; none of a kind that is not served. `isShort`: their metadata alone.
-   */
-  list(kinds: string[], selector: string, isShort?: boolean): Promise<Manifest[]>;
-  /** Those of the objects that are there, with the managers of their fields; none of a kind that is not served. */
-  named(objects: Manifest[]): Promise<Manifest[]>;
-  /** Objects of resources as kubectl takes them (`jobs.batch,pods`), in a namespace or in all; these must be served. */
-  get(resources: string, chosen?: Chosen): Promise<Manifest[]>;
-}
+export type Api = ReturnType<typeof apiOf>;
 
 /** Which objects of a resource: those of a namespace, those that these selectors choose. */
 export interface Chosen {
@@ -112,9 +78,9 @@ export interface Chosen {
 }
 
 /** Asks by `get`; `fail` makes the error of what is refused. */
-export function apiOf(get: Get, fail: (what: string, words: string) => KubectlError): Api {
+export function apiOf(get: Get, fail: (what: string, words: string) => KubectlError) {
   let known: Promise<Map<string, Served>> | undefined;
-  /** Of a resource that has just gone nothing. */
+  // Of a resource that has just gone nothing.
   const listAt = async (
     one: Served,
     query: string,
@@ -128,9 +94,11 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
     return list &&
       (list.items ?? []).map((one: Manifest): Manifest => ({ ...one, apiVersion, kind }));
   };
-  const api: Api = {
-    served: () => known ??= discover(get),
-    async absent(kinds) {
+  const api = {
+    /** Every kind that is served at this moment, in each of its versions, by {@link resourceOf}. */
+    served: (): Promise<Map<string, Served>> => known ??= discover(get),
+    /** Those of the kinds that are surely not served: just started, a server tells of none that came with a definition. */
+    async absent(kinds: string[]): Promise<string[]> {
       const served = await api.served();
       const missing = kinds.filter((kind) => !served.has(kind));
       await sideBySide(missing, AT_ONCE, async (resource) => {
@@ -145,7 +113,8 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
       });
       return missing;
     },
-    async list(kinds, selector, isShort = false) {
+    /** Objects in all namespaces that the `selector` of labels chooses; of kinds not served none; `isShort`: metadata. */
+    async list(kinds: string[], selector: string, isShort = false): Promise<Manifest[]> {
       const served = await api.served();
       const query = selector && `?labelSelector=${encodeURIComponent(selector)}`;
       const refused: [kind: string, words: string][] = [];
@@ -168,7 +137,8 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
       }
       return lists.flat();
     },
-    async named(objects) {
+    /** Those of the objects that are there; none of a kind that is not served. */
+    async named(objects: Manifest[]): Promise<Manifest[]> {
       const served = await api.served();
       const kinds = Map.groupBy(objects.filter((one) => served.has(resourceOf(one))), resourceOf);
       const asked = await sideBySide([...kinds], AT_ONCE, async ([kind, some]) => {
@@ -180,13 +150,15 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
         const resource = resourceOf(object), { name, namespace } = object.metadata;
         const { root, plural } = served.get(resource)!;
         const place = namespace ? `namespaces/${namespace}/${plural}` : plural;
-        return await get(`${root}/${place}/${encodeURIComponent(name)}`, resource) as
-          | Manifest
-          | undefined;
+        return await get(`${root}/${place}/${encodeURIComponent(name)}`, resource);
       });
       return found.filter((one) => one !== undefined);
     },
-    async get(resources, { namespace, labels, fields } = {}) {
+    /** Objects of resources as kubectl takes them (`jobs.batch,pods`), in a namespace or in all; these must be served. */
+    async get(
+      resources: string,
+      { namespace, labels, fields }: Chosen = {},
+    ): Promise<Manifest[]> {
       const served = [...(await api.served()).values()];
       const place = namespace ? `namespaces/${namespace}/` : "";
       const query = new URLSearchParams({
