@@ -19,24 +19,8 @@ const LONGEST_END = 2000;
 /** Bytes of a socket's path that every system takes. */
 const LONGEST = 103;
 
-/** An API server, with the rights of the cluster's context. */
-export interface Way extends AsyncDisposable {
-  /** As the global fetch, of a `path` like `/api/v1/nodes`; what kubectl says when it is cut off is its own answer (502). */
-  fetch(path: string, init?: RequestInit): Promise<Response>;
-}
-
-interface OpenWay extends Way {
-  /** kubectl has ended, of itself or because the way was closed. */
-  ended: Promise<unknown>;
-}
-
-/**
- * Opens the way. It is a unix socket in a folder of ours alone, because a port would give every local user this
- * context's rights. `signal` ends the wait for it.
- * @throws {DeployError} exit 3 where there is no kubectl or no room for a socket.
- * @throws {Error} with kubectl's words when it does not start.
- */
-async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<OpenWay> {
+/** A unix socket in a folder of ours alone: a port would give every local user this context's rights. */
+async function openWay(cluster: Cluster, signal?: AbortSignal) {
   await using parts = new AsyncDisposableStack();
   const folder = await temporaryFolder("proxy-");
   parts.defer(() => rm(folder, { recursive: true, force: true }));
@@ -55,7 +39,10 @@ async function openWay(cluster: Cluster, signal?: AbortSignal): Promise<OpenWay>
   const client = parts.use(Deno.createHttpClient({ proxy: { transport: "unix", path: socket } }));
   const open = parts.move();
   return {
-    fetch: (path, init = {}) => fetch(`http://localhost${path}`, { ...init, client }),
+    /** As the global fetch, of a `path` like `/api/v1/nodes`; cut off, kubectl's words are its own answer (502). */
+    fetch: (path: string, init: RequestInit = {}) =>
+      fetch(`http://localhost${path}`, { ...init, client }),
+    /** kubectl has ended, of itself or because the way was closed. */
     ended: running.then(() => {}),
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
@@ -70,7 +57,7 @@ function endGroup({ pid }: ProcessPromise): void {
   }
 }
 
-/** The system would say "invalid argument". */
+// The system would say "invalid argument".
 function refuseLong(socket: string): void {
   if (Buffer.byteLength(socket) <= LONGEST) return;
   throw new DeployError(`Cannot make the socket "${socket}"`, {
@@ -82,7 +69,7 @@ function refuseLong(socket: string): void {
 
 /** A way that several use: the last of them closes it, of whom one is who keeps it. */
 interface Shared {
-  way: Promise<OpenWay>;
+  way: ReturnType<typeof openWay>;
   users: number;
   /** Of the kubeconfig that it goes by. */
   mark: string;
@@ -91,10 +78,7 @@ interface Shared {
 }
 
 /** A cluster whose way is kept: by how many, and the one that is open. */
-interface Kept {
-  keepers: number;
-  shared?: Shared;
-}
+type Kept = { keepers: number; shared?: Shared };
 
 const kept = new Map<string, Kept>();
 
@@ -117,16 +101,11 @@ export function isWayKept({ id }: Cluster): boolean {
   return kept.has(id);
 }
 
-/** A way that is in use until it is disposed. */
-export interface TakenWay extends Way {
-  /** Opened by this very use: what it knows of the kubeconfig and its keys is of this moment. */
-  isNew: boolean;
-  /** It leads nowhere: whoever comes next opens another. */
-  drop(): void;
-}
-
-/** The way that is kept, or one that is opened for this use alone; else as {@link openWay}. */
-export async function takeWay(cluster: Cluster, signal?: AbortSignal): Promise<TakenWay> {
+/**
+ * Until it is disposed the way that is kept, or one for this use alone; `signal` ends the wait for it.
+ * @throws {DeployError} exit 3 where it cannot be. @throws {Error} with kubectl's words when it does not start.
+ */
+export async function takeWay(cluster: Cluster, signal?: AbortSignal) {
   const mark = await kubeconfigMark(cluster);
   const one = kept.get(cluster.id);
   if (!one) return Object.assign(await openWay(cluster, signal), { isNew: true, drop() {} });
@@ -143,7 +122,9 @@ export async function takeWay(cluster: Cluster, signal?: AbortSignal): Promise<T
   const mine = use.move();
   return {
     fetch: way.fetch,
+    /** Opened by this very use: what it knows of the kubeconfig and its keys is of this moment. */
     isNew,
+    /** It leads nowhere: whoever comes next opens another. */
     drop: () => drop(one, shared),
     [Symbol.asyncDispose]: () => mine.disposeAsync(),
   };
@@ -193,7 +174,7 @@ async function listening(
   running.then(({ stderr, exitCode }) => end = whyEnded(stderr.trim(), exitCode));
   const deadline = Date.now() + PATIENCE;
   while (!await takes(socket)) {
-    if (end !== undefined) throw end;
+    if (end) throw end;
     signal?.throwIfAborted();
     if (Date.now() > deadline) {
       throw new Error(`no answer within ${PATIENCE / 1000} s: kubectl proxy does not listen`);
