@@ -29,7 +29,7 @@ interface KubectlOptions {
 
 let program = "kubectl";
 
-/** Takes another kubectl than the first on PATH (tests give a fake one). */
+/** Takes another kubectl than the first on PATH. */
 export function useKubectl(path: string): void {
   program = path;
 }
@@ -37,10 +37,7 @@ export function useKubectl(path: string): void {
 /** Seconds for one try of several: on a line that is half open it shall not take the time of the others. */
 const LONGEST_TRY = 45;
 
-/**
- * Runs kubectl against the cluster's own context and gives its stdout. What does the same when it is
- * done twice is tried again while the API server is away.
- */
+/** kubectl's stdout, of the cluster's own context; what may be done twice is tried again while the server is away. */
 export async function kubectl(args: string[], options: KubectlOptions): Promise<string> {
   const { seconds = 120, once = false } = options;
   const isRepeatable = ["get", "annotate"].includes(args[0]!) ||
@@ -99,10 +96,7 @@ function start(words: string[], detached = false, input?: string): ProcessPromis
   return running;
 }
 
-/**
- * Words as we know them, and no defaults of the user's. A kubectl that looks less often for memory that is free takes
- * a sixth less CPU, and of the longest lists 10 MB more.
- */
+/** Words as we know them, and no defaults of the user's. GOGC: a sixth less CPU for, at most, 10 MB more. */
 function environment(): Record<string, string | undefined> {
   return { GOGC: "400", ...process.env, LC_ALL: "C", KUBECTL_KUBERC: "false", KUBERC: "off" };
 }
@@ -120,10 +114,7 @@ async function unless(running: ProcessPromise, over: () => string | undefined) {
   return await Promise.race([running, promise]);
 }
 
-/**
- * Starts a kubectl command that goes on (`proxy`) until its stdin is closed. That happens too when
- * this process is killed, so nothing stays behind that still has our access; `scratch` goes then, too.
- */
+/** Starts a kubectl that goes on until its stdin is closed, as when this process is killed; `scratch` goes then, too. */
 export function startKubectl(args: string[], cluster: Cluster, scratch: string): ProcessPromise {
   const all = [...targetArgs(cluster), ...args];
   // A process group of its own, which ends as a whole: Ctrl-C would end what waits here and not kubectl, and where
@@ -135,15 +126,14 @@ export function startKubectl(args: string[], cluster: Cluster, scratch: string):
     wait $child`;
 }
 
-/** A call that needs no cluster, in the turn of `id`. */
-async function alone(args: string[], id: string) {
+async function withoutCluster(args: string[], id: string) {
   using _slot = await turnOn({ id });
   return await start([program, ...args]);
 }
 
 /** Builds a kustomization folder into YAML. Throws exit 2 with kustomize's words. */
 export async function kustomize(folder: string): Promise<string> {
-  const { exitCode, stdout, stderr } = await alone(["kustomize", folder], folder);
+  const { exitCode, stdout, stderr } = await withoutCluster(["kustomize", folder], folder);
   if (exitCode === 0) return stdout;
   const isWrong = { exitCode: ExitCode.config, fix: "correct the file named above" };
   const about = exitCode === 127 ? NO_KUBECTL : isWrong;
@@ -152,7 +142,10 @@ export async function kustomize(folder: string): Promise<string> {
 
 /** Version of the kubectl program, as `v1.36.3`. Throws exit 3 when it has none to tell. */
 export async function kubectlVersion(): Promise<string> {
-  const { stdout, stderr } = await alone(["version", "--client", "--output", "json"], program);
+  const { stdout, stderr } = await withoutCluster(
+    ["version", "--client", "--output", "json"],
+    program,
+  );
   const version = /"gitVersion": *"([^"]+)"/.exec(stdout)?.[1];
   if (version) return version;
   throw new DeployError("Cannot run kubectl", { ...NO_KUBECTL, where: clean(stderr) });
@@ -166,13 +159,12 @@ export function minorOf(version: string): number {
   return Number(/^v?\d+\.(\d+)/.exec(version)?.[1] ?? NaN);
 }
 
-/** By the mark of the program. */
-const versions = new Map<string, Promise<string>>();
+const versionByMark = new Map<string, Promise<string>>();
 
 /** Refuses (exit 3) a kubectl that is older than {@link OLDEST}: it would do other things than we tell it. */
 export async function refuseOldKubectl(): Promise<void> {
   const mark = await kubectlMark();
-  const version = await versions.getOrInsertComputed(mark, kubectlVersion);
+  const version = await versionByMark.getOrInsertComputed(mark, kubectlVersion);
   if (minorOf(version) >= OLDEST) return;
   throw new DeployError(`Cannot work with kubectl ${version}: older than v1.${OLDEST}`, {
     exitCode: ExitCode.prerequisite,

@@ -11,16 +11,14 @@ import { type Manifest, OWNER } from "../core/object.ts";
 import { fence } from "./turns.ts";
 
 const NAMESPACE = "kube-system";
-/**
- * Seconds that a renewal is good for, and after which a run that cannot be seen counts as gone. A run that cannot
- * renew begins nothing after two thirds of them; the calls of a dead one end with it, or within a third.
- */
+// A run that cannot renew begins nothing after two thirds of this; the calls of a dead one end within a third.
+/** Seconds that a renewal is good for, and after which a run that cannot be seen counts as gone. */
 const DURATION = 3 * LONGEST_UNTIED;
-/** Renewals in that time. Each is a kubectl of a tenth of a second; another run sees a living one that soon. */
+/** Renewals in that time: another run sees a living one that soon. */
 const RENEWALS = 6;
+const SILENT = "no answer within a minute to the renewal of its lock";
 /** Seconds for an answer about the lock. */
 const ANSWER = 10;
-const SILENT = "no answer within a minute to the renewal of its lock";
 const ASKED = { seconds: ANSWER, afterInterrupt: true };
 
 interface LockOptions {
@@ -35,11 +33,9 @@ interface LockOptions {
 }
 
 /**
- * Takes the lock of a cluster until the result is disposed; `lease` is what was there a moment ago, and only
- * that very state is replaced. That of a process of this machine that is gone is taken over at once, of any
- * other when nobody has touched it for as long as it was made for, while we watch: no clock but ours counts.
- * `hasWaited`: another run had it meanwhile, and what was read of the cluster before may be true no longer.
- * @throws {DeployError} exit 10 when another run holds it.
+ * Takes the lock of a cluster until disposed, in place of `lease` as it was a moment ago: at once that of a process of
+ * this machine that is gone, else one that nobody touched for its time while we watched (no clock but ours counts).
+ * `hasWaited`: what was read before may be true no longer. @throws {DeployError} exit 10 when another run holds it.
  */
 export async function lock(
   cluster: Cluster,
@@ -91,7 +87,6 @@ export function holderOf(lease?: Manifest): string | undefined {
   return isRunningHere(holderIdentity) ?? isRecent ? holderIdentity : undefined;
 }
 
-/** Waits until the lock may be taken, and takes it; gives since when it is ours. */
 async function take(
   cluster: Cluster,
   found: Manifest | undefined,
@@ -143,7 +138,7 @@ async function read(cluster: Cluster): Promise<Manifest | undefined> {
   return answer.trim() ? JSON.parse(answer) : undefined;
 }
 
-/** As a Lease has it: in microseconds. */
+// As a Lease has it: in microseconds.
 function now(): string {
   return new Date().toISOString().replace("Z", "000Z");
 }
@@ -169,7 +164,6 @@ async function write(cluster: Cluster, duration: number, before?: Manifest): Pro
   }
 }
 
-/** Changes one field while the lock is ours. */
 async function swap(cluster: Cluster, field: string, value: string): Promise<void> {
   const patch = JSON.stringify([
     { op: "test", path: "/spec/holderIdentity", value: me() },

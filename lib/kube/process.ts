@@ -14,7 +14,8 @@ const IN_TIME = ["timeout", "-s", "KILL", String(LONGEST_UNTIED + 1)];
 
 const sync = $({ sync: true, quiet: true, nothrow: true });
 
-let works: string[] | undefined;
+// Asked once, and the same for the whole run.
+let works: string[] | undefined, own: string | undefined, here: string | undefined;
 
 function way(): string[] {
   return works ??= [WITH_US, IN_TIME].find((words) => sync`${words} true`.exitCode === 0) ?? [];
@@ -31,8 +32,6 @@ export function tie(): string[] {
   const check = `[ $PPID = ${process.pid} ] && exec "$0" "$@"`;
   return isTied() ? [...WITH_US, "sh", "-c", check] : way();
 }
-
-let own: string | undefined;
 
 /** `kim@host/4711/8899/0123456789ab/4f1e22c0`: who, process, its start, its machine, and this run of all. */
 export function me(): string {
@@ -51,12 +50,7 @@ export function isRunningHere(holder = ""): boolean | undefined {
   return where && where === machine() ? startOf(Number(pid)) === start : undefined;
 }
 
-let here: string | undefined;
-
-/**
- * This machine since its last start, and the part of it that sees our processes. Empty where that is not known, or
- * where our calls may outlive us: then nobody may conclude anything from a process that is gone.
- */
+/** This machine since its last start, as far as it sees our processes; "" if unknown, or if our calls may outlive us. */
 function machine(): string {
   if (here !== undefined) return here;
   const files = "/etc/machine-id /proc/sys/kernel/random/boot_id";
@@ -73,7 +67,7 @@ function startOf(pid: number): string {
   return state === "Z" || state === "X" ? "0" : rest[18] ?? "0";
 }
 
-/** What a shell says; Deno itself reads nothing of /proc. */
+// Deno itself reads nothing of /proc.
 function told(line: string): string {
   return sync`sh -c ${line}`.stdout.trim();
 }

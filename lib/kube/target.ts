@@ -27,10 +27,7 @@ export interface Connection {
   kept?: Manifest;
 }
 
-/**
- * Refuses (exit 4) unless the context leads to API_HOST, and the cluster is the one the env file means; exit 5 when
- * it does not answer. `adopt` accepts another cluster UID (a rebuilt VM).
- */
+/** Refuses (4) any cluster but the one that the env file means, exit 5 without answer; `adopt` takes a rebuilt VM. */
 export async function connect(
   cluster: Cluster,
   { adopt = false }: { adopt?: boolean } = {},
@@ -81,7 +78,7 @@ async function checkServer(cluster: Cluster): Promise<string> {
   return server;
 }
 
-/** What stands in kubeconfigs, by {@link kubeconfigMark}: a fleet shares one file. */
+/** By {@link kubeconfigMark}: a fleet shares one file. */
 const kubeconfigs = new Map<string, Promise<Map<string, string>>>();
 
 /** Server addresses in the cluster's kubeconfig, by context; "" where a context has none. */
@@ -141,10 +138,7 @@ async function look(cluster: Cluster, signal: AbortSignal) {
 /** Seconds after which a server that has not answered is looked at, and in which it has to show itself then. */
 const SLOW = 2, SIGN = 2.5;
 
-/**
- * Three tries, thirty seconds at most: a cluster that is down should not look like a slow one. One whose server
- * makes no connection at all is given up after five: others wait for the time that it takes.
- */
+/** Three tries in thirty seconds at most; one whose server makes no connection at all is given up after five. */
 async function reached<T>(
   server: Promise<string>,
   call: (signal: AbortSignal) => Promise<T>,
@@ -169,10 +163,7 @@ async function reached<T>(
   }
 }
 
-/**
- * Whether nothing that speaks TLS is at this address. One that only needs its time, for an answer or for a line
- * that is long, has made a connection by then; behind a proxy, or without TLS, this cannot be told.
- */
+/** Whether nothing that speaks TLS is at this address; behind a proxy, or without TLS, this cannot be told. */
 async function isSilent(server: string): Promise<boolean> {
   const { protocol, hostname, port } = new URL(server);
   if (protocol !== "https:" || proxyHint(hostname).length > 0) return false;

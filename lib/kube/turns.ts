@@ -25,9 +25,8 @@ const atWorkOn = new Map<string, number>();
 const waiting: Waiting[] = [];
 
 /**
- * Waits for a turn on a cluster (or on what else has an id), which ends when the result is disposed. The `first`
- * waits for a second at most, and a `reading`, which starts no kubectl, for those of its cluster alone: where many
- * clusters hang, it takes no turn of the others.
+ * Waits for a turn on a cluster (or on what else has an id), until disposed. The `first` waits for a second at most, and
+ * a `reading`, which starts no kubectl, for those of its cluster alone: of the others many may hang.
  */
 export async function turnOn({ id }: { id: string }, as: Turn = "call"): Promise<Disposable> {
   await new Promise<void>((resolve) => {
@@ -65,16 +64,13 @@ function begin(one: Waiting): void {
   one.go();
 }
 
-/** Of what all clusters have together. */
 function sharesOf(as: Turn): number {
   return as === "reading" ? 0 : 1;
 }
 
-/** What a lock has to say of all other calls on its cluster. */
+/** What a lock says of other calls on its cluster: when one may begin, and why those under way end (as kubectl says). */
 export interface Fence {
-  /** Waits until one may begin. */
   begin: () => Promise<void>;
-  /** Why those under way are to end at once, in words that kubectl might use; undefined while they may go on. */
   over: () => string | undefined;
 }
 
