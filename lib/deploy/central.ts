@@ -14,10 +14,7 @@ import { desired, notRun, runStep, type Step } from "./step.ts";
 const PATIENCE = 100;
 
 /** What a step wants central to know, and of which edges (ids). */
-interface News {
-  part: Step;
-  edges: string[];
-}
+type News = { part: Step; edges: string[] };
 
 function newsOf(steps: Step[], edgesWith: (step: Step) => string[], central: Cluster): News[] {
   return steps.flatMap((step) => {

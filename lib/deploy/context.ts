@@ -26,10 +26,7 @@ export interface StepResult {
 /** What a step's runbook may use. */
 export type StepContext = ReturnType<typeof contextOf>;
 
-/**
- * The context of a step: what it changes is told, and counted in its result; `goesOn` gets what outlives it.
- * `isSettled`: all was as wanted, and ready, and verification follows.
- */
+/** What a step changes is told, and counted in its result; `goesOn` gets what outlives it; `isSettled` as in fleet.ts. */
 export function contextOf(
   inventory: Inventory,
   objects: Manifest[],
@@ -40,7 +37,6 @@ export function contextOf(
 ) {
   const { cluster } = inventory;
 
-  /** A titled, timed phase. */
   async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
     report.now(`${result.step}  ${title}`);
@@ -53,13 +49,8 @@ export function contextOf(
   async function live(title: string, work: () => Promise<void>, program?: string): Promise<void> {
     const reason = hiddenBy(cluster, program);
     if (!reason) return await phase(title, work);
-    notShown(title);
-    report.notShown(title, reason);
-  }
-
-  /** Counts what cannot be shown on this cluster. */
-  function notShown(title: string): void {
     result.notShown.push(title);
+    report.notShown(title, reason);
   }
 
   /** A change that is none of an object or a resource. */
@@ -74,11 +65,12 @@ export function contextOf(
     objects,
     report,
     phase,
-    /** Whether the run has nothing to change or to wait for here, as far as is known by now, and is going to verify it. */
+    /** Whether the run has, by now, nothing to change or to wait for here, and is going to verify it. */
     isIdle: (): boolean => isSettled && result.changed === 0,
     live,
-    notShown,
     changed,
+    /** Counts what cannot be shown on this cluster. */
+    notShown: (title: string): void => void result.notShown.push(title),
     /** As `live`, beside the steps that follow: when it fails none of them is begun any more. The lock outlives it. */
     beside(title: string, work: () => Promise<void>): Promise<void> {
       return Promise.resolve(goesOn(live(title, work)));
@@ -98,7 +90,6 @@ export function contextOf(
       report.changes(changes);
       result.changed += changes.filter(({ action }) => action !== "unchanged").length;
     },
-    /** Waits until the objects are ready; `minutes` at most. */
     async ready(objects: Manifest[], minutes = 10): Promise<void> {
       await waitReady(inventory, objects, { seconds: minutes * 60, say: report.waiting });
     },

@@ -76,9 +76,9 @@ export async function deployFleet(
       }
     }
     await runSteps(own, run, stopped);
-    const { inventory, wanted } = run;
+    const { inventory } = run;
     if (!inventory) return;
-    const objects = [...wanted.values()].flat();
+    const objects = [...run.wanted.values()].flat();
     const rows = await nameSurplus(own, objects, result.steps, inventory, report, options);
     result.steps.push(...rows);
     // Megabytes, and of many clusters too old by the time that the last of them is done.
@@ -110,10 +110,8 @@ async function begin(
       steps.map(async (step) => [step, await desired(step, cluster)] as const),
     );
     rendering.catch(() => {});
-    const { hasWaited } = held.use(
-      await lock(cluster, connection.lease, { steal: options.stealLock, say: report.warn }),
-    );
-    if (hasWaited) {
+    const how = { steal: options.stealLock, say: report.warn };
+    if (held.use(await lock(cluster, connection.lease, how)).hasWaited) {
       connection = await connect(cluster, options);
       inventory = new Inventory(connection, powers);
     }

@@ -1,5 +1,4 @@
-// What a deploy would do: the live objects that are not as wanted against the API server's own dry run of
-// the desired ones.
+// What a deploy would do: live objects that are not as wanted against the API server's own dry run of the desired ones.
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
 import { HASH_LABEL, isOwnership, isUnsigned, type State, withHash } from "../apply/diff.ts";
@@ -112,10 +111,8 @@ export async function plan(
   const gone = surplus.map(async (object): Promise<Planned> => {
     const step = steps.find(({ name }) => name === inventory.stepOf(object));
     const reason = isKept(object) ? "remove it by hand" : await step?.keeps?.(cluster);
-    const told = { id: idOf(object), mark: stateOf(object), ...lastWriteOf(object) };
-    return reason === undefined
-      ? { ...told, action: "delete", fields: [] }
-      : { ...told, action: "kept", fields: [reason] };
+    const action = reason === undefined ? "delete" : "kept", fields = reason ? [reason] : [];
+    return { id: idOf(object), action, fields, mark: stateOf(object), ...lastWriteOf(object) };
   });
   const grown = growth.resizes.map(({ claim, size }): Planned => {
     const fields = [`spec.resources.requests.storage: "${sizeOf(claim)}" -> "${size}"`];
@@ -126,7 +123,6 @@ export async function plan(
 
 const GOING = "it is being deleted: the deploy waits until it is gone, and makes it anew";
 
-/** What somebody has written beside us, and what a deploy does about it. */
 function otherLine({ kind }: Manifest, field: ForeignField, isTaker: boolean): string {
   const { path, value, manager, time, isTaken } = field;
   const shown = kind === "Secret" ? "(secret)" : short(value);
@@ -138,7 +134,7 @@ function otherLine({ kind }: Manifest, field: ForeignField, isTaker: boolean): s
 const SERVER_FIELDS =
   /^(status|metadata\.(managedFields|resourceVersion|generation|uid|creationTimestamp|selfLink|labels\.deploy\.miribit\.lab\/hash))([.[]|$)/;
 
-/** Field paths in which two versions of an object differ, as `path: old -> new`. */
+/** Fields in which two versions of an object differ, as `path: old -> new`. */
 export function differences(before: Manifest, after: Manifest): string[] {
   const hidden = before.kind === "Secret" ? /^(data|stringData)(\.|$)/ : undefined;
   const compare = (old: unknown, now: unknown, path: string): string[] => {

@@ -36,10 +36,7 @@ export function plansJson(plans: ClusterPlan[], paused: Cluster[] = []): string 
   return documentOf(`plan/${VERSION}`, { made, clusters, paused: pausedJson(paused) });
 }
 
-/**
- * What is to be done. The mark of a Secret is a hash of its values, and more people see a plan than those: who has not
- * the site's S3 key cannot guess from it. Its rotation alone makes another mark of what it does not touch.
- */
+/** What is to be done. A Secret's mark, a hash of its values, is keyed: more people see a plan than may guess those. */
 function pendingSealed(cluster: Cluster, entries: Planned[]): Planned[] {
   return pending(entries).map((entry) => {
     if (!entry.id.startsWith("Secret/")) return entry;
@@ -47,7 +44,7 @@ function pendingSealed(cluster: Cluster, entries: Planned[]): Planned[] {
   });
 }
 
-/** Refuses, before the minutes of planning, a path at which a plan destroys something (4) or cannot be kept (3). */
+/** Refuses, before the minutes of planning, a path where a plan destroys something (4) or cannot be kept (3). */
 export async function refuseOtherFile(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   const schema = found?.isFile() ? schemaOf(await readFile(path, "utf8").catch(() => "")) : "";
@@ -73,7 +70,6 @@ export async function refuseOtherFile(path: string): Promise<void> {
   });
 }
 
-/** The schema that a text names; "" for one that is no document. */
 function schemaOf(text: string): string {
   try {
     return String(JSON.parse(text).schema);

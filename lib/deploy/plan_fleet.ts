@@ -69,7 +69,7 @@ export async function planSteps(
   return parts.flat();
 }
 
-/** What a deploy would do to these resources, all looked at side by side; changes nothing. */
+/** What a deploy would do to these resources, all looked at side by side. */
 export async function planResources(all: Resources[], cluster: Cluster): Promise<Planned[]> {
   return (await Promise.all(all.map((some) => lookAtAll(some, cluster)))).flat();
 }
@@ -164,10 +164,8 @@ function bodyOfPlan(entries: Planned[], ids: string[], { short = false, aged = f
   const line = (action: Planned["action"], ids: string, fields: string[], age = "") => {
     // No deploy deletes by itself.
     const word = action === "delete" ? "unwanted" : action.padEnd(8);
-    return [
-      `  ${paint(ACTIONS[action][0])(word)} ${ids}${age}`,
-      ...short ? [] : fields.map(indented),
-    ];
+    const indented = fields.map((field) => field.replaceAll(/^/gm, " ".repeat(13)));
+    return [`  ${paint(ACTIONS[action][0])(word)} ${ids}${age}`, ...short ? [] : indented];
   };
   const lines = [...pending(entries), ...of("kept")].flatMap(({ id, action, fields, last }) =>
     line(action, id, fields, aged && last ? ageOf(last) : "")
@@ -189,10 +187,6 @@ function ageOf({ by, at }: NonNullable<Planned["last"]>): string {
   return paint("dim")(`  written ${age} ago by ${by === OWNER ? "a deploy" : by}`);
 }
 
-function indented(text: string): string {
-  return text.split("\n").map((line) => `             ${line}`).join("\n");
-}
-
 /** What a deploy would do something about, as far as it could be looked at. */
 export function pending(entries: Planned[]): Planned[] {
   return entries.filter(({ action }) => !["unchanged", "kept", "unseen"].includes(action));
@@ -205,7 +199,7 @@ export function planCode(plans: ClusterPlan[]): number {
   return Math.max(refusal, worstCode(plans.map(({ error }) => error)));
 }
 
-/** Exit code that tells a fleet as wanted (0) from one that is not (12), and both from a failure. */
+/** Exit code of a fleet that is as wanted (0), of one that is not (12), or of a failure. */
 export function driftCode(plans: ClusterPlan[]): number {
   const isDrifted = plans.some(({ entries }) => pending(entries).length > 0);
   return planCode(plans) || (isDrifted ? ExitCode.drift : ExitCode.done);
