@@ -16,9 +16,8 @@ import { clusterFiles } from "../config/files.ts";
 import { exitCodeOf, maskSecrets, print, Report } from "../io/report.ts";
 import { tellRetries } from "../kube/kubectl_error.ts";
 
-/** The flags that were given. */
+/** The flags that were given, and the values of those that take one. */
 export type Flags = Record<string, boolean | undefined>;
-/** Those that were given with a value, each time one. */
 export type Values = Record<string, string[] | undefined>;
 
 /** Runs a command and ends with its exit code. `flags` maps each flag (`take=NAME`: with a value) to its help. */
@@ -71,18 +70,16 @@ function help(usage: string, flags: Record<string, string>): string {
   return [`usage: ${usage}`, ...lines, ""].join("\n");
 }
 
-/** The clusters that a command works on, all of the site, and the central one when it is not chosen. */
+/** The clusters that a command works on, those left out as paused, all, and the central one that is not chosen. */
 export interface Choice {
   clusters: Cluster[];
   fleet: Cluster[];
   central?: Cluster;
-  /** Those that were left out because they are paused. */
   paused: Cluster[];
 }
 
-/** What a command needs of the fleet. */
+/** `paused`: a cluster that is named by its id (default: refused, 4); groups, `edges` and `all` leave it out. */
 export interface ChoiceOptions extends FleetOptions {
-  /** A paused cluster that is named by its id: default refused (4). Groups, `edges` and `all` always leave it out. */
   paused?: "looked at" | "left out";
 }
 
@@ -125,7 +122,14 @@ export async function choiceFor(typed: string[], options: ChoiceOptions = {}): P
   maskSecrets(fleet.flatMap(secretsOf));
   const chosen = chooseClusters(fleet, words);
   const resting = chosen.filter(isPaused), named = resting.filter(({ id }) => words.includes(id));
-  if (!options.paused) refusePaused(named);
+  const [first] = options.paused ? [] : named;
+  if (first) {
+    throw new DeployError(`Refused: ${first.id} is ${pauseWords(first.pause!)}`, {
+      exitCode: ExitCode.refused,
+      where: named.map(({ sources }) => `${sources.PAUSED}  PAUSED`),
+      fix: "take PAUSED and PAUSED_UNTIL out there; until then nobody deploys to it or misses it",
+    });
+  }
   tellPaused(resting);
   const paused = resting.filter((one) => options.paused !== "looked at" || !named.includes(one));
   const clusters = chosen.filter((one) => !paused.includes(one));
@@ -134,25 +138,13 @@ export async function choiceFor(typed: string[], options: ChoiceOptions = {}): P
   return { clusters, fleet, central: hears ? central : undefined, paused };
 }
 
-function refusePaused(named: Cluster[]): void {
-  const [first] = named;
-  if (!first) return;
-  throw new DeployError(`Refused: ${first.id} is ${pauseWords(first.pause!)}`, {
-    exitCode: ExitCode.refused,
-    where: named.map(({ sources }) => `${sources.PAUSED}  PAUSED`),
-    fix:
-      "take PAUSED and PAUSED_UNTIL out there; nobody deploys to it before, and nobody misses it",
-  });
-}
-
-/** Says why clusters are paused, and until when. */
 export function tellPaused(paused: Cluster[]): void {
   for (const [words, those] of Map.groupBy(paused, ({ pause }) => pauseWords(pause!))) {
     new Report().note(`${words}: ${those.map(({ id }) => id).join(", ")}`);
   }
 }
 
-/** Says what is accepted in the settings of these clusters but worth telling: once what several share. */
+/** Says what is accepted in settings but worth telling: once what several clusters share. */
 export function tellWarnings(clusters: Cluster[]): void {
   const said = clusters.flatMap(({ id, warnings }) => warnings.map((warning) => ({ id, warning })));
   for (const [warning, those] of Map.groupBy(said, ({ warning }) => warning)) {

@@ -39,7 +39,13 @@ export async function deploy(
 ): Promise<number> {
   const started = performance.now();
   const { PLAN, REPLACE, MAX_FAILURES } = process.env;
-  const maxFailures = MAX_FAILURES ? countOf("MAX_FAILURES", MAX_FAILURES) : undefined;
+  if (MAX_FAILURES && !/^[1-9]\d*$/.test(MAX_FAILURES)) {
+    throw new DeployError(`Cannot use MAX_FAILURES=${MAX_FAILURES}`, {
+      exitCode: ExitCode.config,
+      fix: "a number of clusters, at least 1: MAX_FAILURES=1",
+    });
+  }
+  const maxFailures = MAX_FAILURES ? Number(MAX_FAILURES) : undefined;
   const { clusters, fleet, central, paused } = await choiceFor(ids);
   const waves = wavesOf(wavesTyped(), clusters, (name) => chooseClusters(fleet, name.split(",")));
   tellWarnings(clusters);
@@ -83,7 +89,6 @@ export async function deploy(
   return code;
 }
 
-/** The waves of the environment; without any all clusters are one. */
 function wavesTyped(): string {
   const { WAVES, CANARY } = process.env;
   if (WAVES && CANARY) {
@@ -95,15 +100,7 @@ function wavesTyped(): string {
   return WAVES || (CANARY ? `${CANARY} all` : "all");
 }
 
-function countOf(name: string, value: string): number {
-  if (/^[1-9]\d*$/.test(value)) return Number(value);
-  throw new DeployError(`Cannot use ${name}=${value}`, {
-    exitCode: ExitCode.config,
-    fix: `a number of clusters, at least 1: ${name}=1`,
-  });
-}
-
-/** What else makes this run what it is, as it is typed behind make, which hands it on; of secrets the names. */
+/** What else makes this run what it is, as it is typed behind make; of secrets the names. */
 function typedSettings(): string {
   const own = ["PROFILE", "CANARY", "WAVES", "MAX_FAILURES", "PLAN", "REPLACE", "ARGS"];
   // Also settings that are set to nothing.
@@ -132,7 +129,7 @@ export async function tellUnpinned(steps: Step[], clusters: Cluster[]): Promise<
   new Report().warn(`${size} ${size === 1 ? "image is" : "images are"} not in ${file}: make pin`);
 }
 
-/** A cluster that cannot be asked, and what cannot be rendered for it, is told in its turn; a bug is thrown on. */
+// A cluster that cannot be asked, and what cannot be rendered for it, is told in its turn.
 function toldLater(error: unknown): undefined {
   if (!(error instanceof DeployError)) throw error;
 }

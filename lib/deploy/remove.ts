@@ -28,10 +28,8 @@ export async function removeFleet(
     const result: ClusterResult = { cluster, steps: [] };
     let isTouched = false;
     try {
-      const connection = await connect(cluster);
-      await using held = really
-        ? await lock(cluster, connection.lease, { steal: stealLock, say: report.warn })
-        : undefined;
+      const connection = await connect(cluster), how = { steal: stealLock, say: report.warn };
+      await using held = really ? await lock(cluster, connection.lease, how) : undefined;
       const inventory = new Inventory(held?.hasWaited ? await connect(cluster) : connection);
       isTouched = really;
       for (const step of own) result.steps.push(await removeStep(step, inventory, report, really));
@@ -74,17 +72,15 @@ async function removeStep(
   return result;
 }
 
-/** Those that may go of what the steps have left; `report` tells of a step that says why its own stay. */
+/** Those of the objects that may go; `report` tells of a step that says why its own stay. */
 async function deletable(
   found: Manifest[],
   steps: Step[],
   inventory: Inventory,
   report: Report,
 ): Promise<Manifest[]> {
-  const ofSteps = Map.groupBy(
-    found.filter((object) => !isKept(object)),
-    (object) => inventory.stepOf(object),
-  );
+  const free = found.filter((object) => !isKept(object));
+  const ofSteps = Map.groupBy(free, (object) => inventory.stepOf(object));
   const parts = [...ofSteps].map(async ([name, objects]) => {
     const reason = await steps.find((step) => step.name === name)?.keeps?.(inventory.cluster);
     if (!reason) return objects;
@@ -146,7 +142,7 @@ export async function nameSurplus(
   return [row];
 }
 
-/** Refuses (exit 4) to delete many objects, more than stay: settings or files are rather lost than meant so. */
+/** Many objects, more than stay: settings or files are rather lost than meant so. */
 function refuseMost(surplus: Manifest[], stays: number, { id }: Cluster): void {
   if (surplus.length < 10 || surplus.length <= stays) return;
   throw new DeployError(`Refused: to delete ${surplus.length} objects on ${id} and keep ${stays}`, {

@@ -16,12 +16,10 @@ export interface ClusterResult {
   error?: unknown;
 }
 
-/** Whether something went wrong on the cluster. */
 export function hasFailed({ error, steps }: ClusterResult): boolean {
   return error !== undefined || steps.some(({ state }) => state === "failed");
 }
 
-/** Whether the step of that name ended well. */
 export function hasHad(steps: StepResult[], name: string): boolean {
   return steps.some(({ step, state }) => step === name && state === "ok");
 }
@@ -84,7 +82,7 @@ function sumOf(steps: StepResult[], figure: (step: StepResult) => number): numbe
   return steps.reduce((sum, step) => sum + figure(step), 0);
 }
 
-/** Every failure as it was told on the way, one that several clusters share once. */
+/** As they were told on the way, one that several clusters share once. */
 function failuresOf(results: ClusterResult[]): string[] {
   const all = results.flatMap(({ cluster, error, steps }) =>
     [{ step: "", error }, ...steps].filter(({ error }) => error !== undefined)
@@ -104,7 +102,6 @@ function failureOf(error: unknown, cluster?: Cluster): string {
   return told;
 }
 
-/** Clusters that were left out, for programs. */
 export function pausedJson(paused: Cluster[]) {
   return paused.map(({ id, pause }) => ({ id, reason: pause!.reason, until: pause!.until }));
 }
@@ -113,7 +110,7 @@ export function pausedJson(paused: Cluster[]) {
 export function resultsJson(
   results: ClusterResult[],
   exitCode: number,
-  left: Cluster[] = [],
+  paused: Cluster[] = [],
 ): string {
   const told = (error: unknown) => error === undefined ? undefined : messageOf(error);
   const clusters = results.map(({ cluster, steps, error }) => ({
@@ -122,7 +119,7 @@ export function resultsJson(
     steps: steps.map((step) => ({ ...step, error: told(step.error) })),
     error: told(error),
   }));
-  return documentOf("deploy/v1", { exitCode, clusters, paused: pausedJson(left) });
+  return documentOf("deploy/v1", { exitCode, clusters, paused: pausedJson(paused) });
 }
 
 /** Says what a run of so many seconds came to, what it could not show, and where to look now. */
@@ -135,23 +132,19 @@ export async function tellResults(
   const report = new Report();
   report.say(`\n${summary(results, seconds, matrix)}`);
   const all = results.flatMap(({ steps }) => steps);
-  const hidden = new Set(
-    all.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`)),
-  );
-  if (hidden.size > 0) report.say(`\nNot shown here:\n  ${[...hidden].join("\n  ")}`);
+  const hidden = all.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`));
+  if (hidden.length > 0) report.say(`\nNot shown here:\n  ${[...new Set(hidden)].join("\n  ")}`);
   for (const bundle of missingBundles()) {
     report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, docs/install.md)`);
   }
   const ended = results.filter(({ cluster }) => !flag(cluster, "SIMULATED_NODES"))
-    .map((result) => ({
-      cluster: result.cluster,
-      steps: steps.filter(({ name }) => hasHad(result.steps, name)),
-    }));
+    .map(({ cluster, steps: done }) => (
+      { cluster, steps: steps.filter(({ name }) => hasHad(done, name)) }
+    ));
   const isFew = ended.length <= FEW;
-  // The centre shows all of them; of many edges nobody reads four lines each.
-  for (
-    const { cluster, steps } of ended.filter(({ cluster }) => isFew || cluster.role !== "edge")
-  ) {
+  for (const { cluster, steps } of ended) {
+    // The centre shows all of them; of many edges nobody reads four lines each.
+    if (!isFew && cluster.role === "edge") continue;
     const urls = await urlsOf(steps, cluster);
     if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
   }
@@ -163,12 +156,10 @@ export async function tellResults(
 
 /** What steps leave open on clusters, as a table with what closes it; "" where there is nothing. */
 export function openDoors(on: { cluster: Cluster; steps: Step[] }[]): string {
-  const doors = on.flatMap(({ cluster, steps }) =>
-    steps.flatMap(({ opens }) => opens?.(cluster) ?? []).map((door) => ({
-      ...door,
-      id: cluster.id,
-    }))
-  );
+  const doors = on.flatMap(({ cluster, steps }) => {
+    const open = steps.flatMap(({ opens }) => opens?.(cluster) ?? []);
+    return open.map((door) => ({ ...door, id: cluster.id }));
+  });
   const rows = [...Map.groupBy(doors, ({ what }) => what)].map(([what, same]) => {
     const ids = same.map(({ id }) => id);
     return [ids.length > FEW ? shortList(ids) : ids.join(", "), what, same[0]!.closedBy];
@@ -185,7 +176,6 @@ export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]>
   const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
   return objects.flat()
     .filter(({ kind, metadata }) => kind === "Ingress" && !isStandIn(cluster, metadata.name))
-    .flatMap(({ spec }) =>
-      spec.rules.map(({ host }: { host: string }) => `${scheme}://${host}:${port}`)
-    );
+    .flatMap(({ spec }) => spec.rules)
+    .map(({ host }: { host: string }) => `${scheme}://${host}:${port}`);
 }

@@ -6,7 +6,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { contextOf, type StepContext, type StepResult } from "./context.ts";
 import { hasRun } from "../kube/deployed.ts";
 import { type Manifest, signed } from "../core/object.ts";
-import { type Report } from "../io/report.ts";
+import type { Report } from "../io/report.ts";
 import type { Resources } from "../core/resource.ts";
 import { counted } from "../core/short_list.ts";
 import { imagesIn } from "../render/render.ts";
@@ -96,7 +96,6 @@ export async function runStep(
   report: Report,
   { alone = false, objects: known, besides = [], isSettled }: {
     alone?: boolean;
-    /** Every object of the run is as wanted, and ready, and verification follows. */
     isSettled?: boolean;
     objects?: Manifest[];
     besides?: Promise<void>[];
@@ -129,13 +128,13 @@ export async function runStep(
   }
   result.seconds = (performance.now() - started) / 1000;
   report.now(`${step.name}  ${result.state}`);
-  const counts = [counted(result.changed, "change"), counted(result.objects, "object")].join(", ");
+  const counts = `${counted(result.changed, "change")}, ${counted(result.objects, "object")}`;
   const verdict = result.state === "ok" ? "done" : "FAILED";
   report.say(`  ${verdict}: ${counts}, ${result.seconds.toFixed(1)}s`);
   return result;
 }
 
-/** Refuses (exit 3) a step before those that it needs, also where they have run as an older revision has them. */
+/** Refuses a step before those that it needs, also where they have run as an older revision has them. */
 async function refuseTooEarly(
   { name, needs = [] }: Step,
   objects: Manifest[],

@@ -6,17 +6,13 @@ import { Report, table } from "../io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, hasFailed } from "./results.ts";
 import { notRun, type Step } from "./step.ts";
 
-/** Clusters that have their turn together. */
+/** Clusters that have their turn together; the name as it was typed: `197`, `pilot`, `25%`. */
 export interface Wave {
-  /** As it was typed: `197`, `pilot`, `25%`. */
   name: string;
   clusters: Cluster[];
 }
 
-/**
- * The chosen clusters in waves as typed (`197 pilot 25% all`): each in the first that names it. The same words give the
- * same waves, so that a run again passes what is done. @throws {DeployError} exit 2 for one without a cluster.
- */
+/** The chosen in waves as typed (`197 pilot 25% all`), each in the first that names it; exit 2 for an empty one. */
 export function wavesOf(
   typed: string,
   chosen: Cluster[],
@@ -81,7 +77,7 @@ export async function runWaves(
   return { results: merged(results), held };
 }
 
-/** Whether nothing was begun on the cluster, and nothing went wrong. */
+/** Whether nothing was begun there, and nothing went wrong. */
 export function isUntouched(result: ClusterResult): boolean {
   return !hasFailed(result) && result.steps.every(({ state }) => state === "not run");
 }

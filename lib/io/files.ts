@@ -20,7 +20,7 @@ export function cacheDir(
   });
 }
 
-/** The user's own folder; empty for a user whom the system does not know, for whom Deno says null. */
+/** Empty for a user whom the system does not know, for whom Deno says null. */
 export function homeFolder(): string {
   return homedir() ?? "";
 }
@@ -60,7 +60,7 @@ function diskError(path: string, error: unknown, remedy: string): unknown {
   });
 }
 
-/** sha256 of a file's bytes, in hex. */
+/** sha256 of a file, in hex. */
 export async function sha256Of(path: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk);

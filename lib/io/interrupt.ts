@@ -13,7 +13,7 @@ let endOfRun: DeployError | undefined;
 const endOn = new Map<string, DeployError>();
 const held = new Set<{ end: () => void }>();
 
-/** From now on the signals are obeyed as above; `say` tells the operator. */
+/** From now on the signals are obeyed as above. */
 export function obeySignals(say: (text: string) => void): void {
   for (const [signal, exitCode] of CODES) {
     process.on(signal, () => {

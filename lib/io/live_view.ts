@@ -7,11 +7,10 @@ interface Screen {
   write(text: string): unknown;
 }
 
+/** `idle`: nothing goes on there, and among many rows it is only counted. */
 interface Row {
   text: string;
-  /** As of `Date.now()`. */
   since: number;
-  /** Nothing goes on there: among many rows it is only counted. */
   idle?: boolean;
 }
 
@@ -43,7 +42,6 @@ export class LiveView {
     this.above("");
   }
 
-  /** Takes the rows away. */
   end(): void {
     clearInterval(this.#timer);
     this.#rows.clear();
@@ -53,10 +51,8 @@ export class LiveView {
   /** Above the height nothing can be drawn again: the rows that changed last are shown, and the others counted. */
   #fitting(): [name: string, row: Row][] {
     const all = [...this.#rows], room = Math.max(2, (this.#screen.rows || 24) - 2);
-    const { busy = [], folded = [] } = Object.groupBy(
-      all,
-      ([, { idle }]) => idle && all.length > FEW ? "folded" : "busy",
-    );
+    const isFolded = ([, { idle }]: [string, Row]) => idle === true && all.length > FEW;
+    const folded = all.filter(isFolded), busy = all.filter((row) => !isFolded(row));
     if (folded.length === 0 && all.length <= room) return all;
     busy.sort(([, a], [, b]) => b.since - a.since);
     const shown = new Set(busy.slice(0, room - 1));

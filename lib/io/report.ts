@@ -5,9 +5,8 @@ import { DeployError, ExitCode, messageOf, stackOf } from "../core/error.ts";
 import { LiveView } from "./live_view.ts";
 import { base64 } from "../core/object.ts";
 
-/** What happened to one object. */
+/** What happened to one object (`Kind/namespace/name`), or to what a sentence names. */
 export interface Change {
-  /** `Kind/namespace/name`, or a sentence for what is not a Kubernetes object. */
   id: string;
   action: "created" | "configured" | "unchanged" | "deleted";
 }
@@ -82,7 +81,7 @@ function writeLine(line: string): void {
   else process.stderr.write(line);
 }
 
-/** More changed objects than these are counted by kind. */
+/** So many changed objects are listed; more are counted by kind. */
 const LISTED = 8;
 
 /** Progress of one command, or of one cluster of it: every line carries the cluster's prefix. */
@@ -96,7 +95,7 @@ export class Report {
     this.#write = write;
   }
 
-  /** One line of progress as it is. This and the next ones of one text are bound, to be handed on. */
+  /** Progress as it is. This and the next ones of one text are bound, to be handed on. */
   readonly say = (text: string): void => {
     for (const line of masked(text).split("\n")) {
       this.#write(`${this.#prefix}${line}`.trimEnd() + "\n");
@@ -135,10 +134,9 @@ export class Report {
     this.say(dim(`    waiting    ${what}`));
   };
 
-  /** Something done on the way that is worth a line. */
   readonly note = (text: string): void => this.say(dim(`    note       ${text}`));
 
-  /** Something true that the operator should know and may want to change. */
+  /** What the operator should know and may want to change. */
   readonly warn = (text: string): void => this.say(`${yellow("  warning")}  ${text}`);
 
   notShown(what: string, why: string): void {
@@ -155,7 +153,7 @@ export class Report {
   }
 }
 
-/** Exit code of a failure; what is no {@link DeployError} is a bug. */
+/** What is no {@link DeployError} is a bug. */
 export function exitCodeOf(error: unknown): number {
   return foreseen(error)?.exitCode ?? ExitCode.bug;
 }
@@ -198,10 +196,8 @@ const WIDE =
 export function columnsOf(text: string): number {
   if (/^[ -~]*$/.test(text)) return text.length;
   letters ??= new Intl.Segmenter();
-  return [...letters.segment(text)].reduce(
-    (sum, { segment }) => sum + 1 + Number(WIDE.test(segment)),
-    0,
-  );
+  const shown = [...letters.segment(text)].map(({ segment }) => segment);
+  return shown.length + shown.filter((letter) => WIDE.test(letter)).length;
 }
 
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 };

@@ -4,16 +4,14 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { refuseInterrupted } from "./interrupt.ts";
 import { shortList } from "../core/short_list.ts";
 
+/** Longest wait and pause in seconds; `say` is told what is missing when that changes, and every 30 s. */
 export interface UntilOptions {
-  /** Longest wait in seconds. */
   seconds: number;
-  /** Pause between two looks in seconds. */
   every?: number;
-  /** Told what is missing when that changes, and every 30 s. */
   say?: (missing: string) => void;
 }
 
-/** Tells `say` a text that is another than the last one, or when 30 s have passed since that was told. */
+/** Tells `say` a text that is another than the last one, or that one when 30 s have passed. */
 export function whenNew(say: (text: string) => unknown): (text: string) => void {
   let said = "", at = 0;
   return (text) => {

@@ -23,10 +23,9 @@ import { connect } from "../kube/target.ts";
 import { openProxy } from "./http.ts";
 import { shortList } from "../core/short_list.ts";
 
-/** What came of one check. */
+/** What came of one check; the state is the worst of the findings, ok without any. */
 export interface Row {
   check: Check;
-  /** The worst of the findings; ok without any. */
   state: CheckState;
   findings: Finding[];
 }
@@ -68,10 +67,7 @@ export function openSubject(
   };
 }
 
-/**
- * Runs every check, whatever the others find. `until` gives the time (as of `Date.now()`) until which one that
- * fails is run again; the pause is `every` seconds. The rows come in the order of the checks.
- */
+/** Runs every check, one that fails again `until` that time (as of `Date.now()`), with pauses of `every` seconds. */
 export async function runChecks(
   checks: Check[],
   subject: Subject,
@@ -89,7 +85,7 @@ export async function runChecks(
   return rows.sort((one, other) => checks.indexOf(one.check) - checks.indexOf(other.check));
 }
 
-/** Runs a check until it finds nothing wrong, or the patience is over, that of its findings too. */
+/** Until it finds nothing wrong, or the patience is over, that of its findings too. */
 async function runUntilOk(
   check: Check,
   subject: Subject,
@@ -151,10 +147,7 @@ function worstOf(findings: Finding[]): CheckState {
   return RANK.find((rank) => among(findings, rank).length > 0) ?? "ok";
 }
 
-/**
- * The table as text: a row says the worst that was found, all of it, and below it warnings and notes; cause,
- * details and fix stand below each. Where nothing is wrong it says what was seen, or else the hop that was shown.
- */
+/** A row says the worst that was found, all of it, then warnings and notes; if nothing is wrong what was seen, or the hop. */
 export function tableOf(rows: Row[]): string {
   if (rows.length === 0) return "";
   const lines = rows.flatMap((row) =>
@@ -185,7 +178,6 @@ function shownOf({ check: { hop }, state, findings }: Row): Finding[] {
   return [state, ...rest].flatMap((one) => among(findings, one));
 }
 
-/** The rows for programs. */
 export function verdictsOf(rows: Row[]): CheckVerdict[] {
   return rows.map(({ check: { name, hop }, state, findings }) => {
     const shown = findings.map(({ state = "fail", what, cause, fix, detail }) => (
@@ -195,7 +187,7 @@ export function verdictsOf(rows: Row[]): CheckVerdict[] {
   });
 }
 
-/** 0 when nothing fails, else the exit code of the worst fail (the highest number). */
+/** 0, or the exit code of the worst fail (the highest number). */
 export function exitCodeOfRows(rows: Row[]): number {
   const fails = among(rows.flatMap(({ findings }) => findings), "fail");
   return Math.max(ExitCode.done, ...fails.map(({ exitCode = ExitCode.prerequisite }) => exitCode));

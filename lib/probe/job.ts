@@ -10,23 +10,21 @@ import { rewriteImages } from "../render/render.ts";
 import { retried } from "../kube/kubectl_error.ts";
 import { until } from "../io/wait.ts";
 
-/** What a Job of this run alone is called: somebody may run the same check at the same time. */
+/** A Job's name of this run alone: somebody may run the same check at the same time. */
 export function runName(check: string): string {
   return `${check}-${crypto.randomUUID().slice(0, 8)}`;
 }
 
+/** What its pod does, for messages (`looks for S3`), and objects of its namespace that live as long as the Job. */
 interface Options {
-  /** What its pod does, for messages: `looks for S3`. */
   does: string;
-  /** Objects of the Job's namespace that live as long as it does. */
   needs?: Manifest[];
   say?: (text: string) => void;
 }
 
 /**
- * Runs the Job, which has a {@link runName}, for `spec.activeDeadlineSeconds`. True when it succeeded: it is removed
- * then. One that failed, or that nobody waits for any more, stays for its `ttlSecondsAfterFinished`.
- * @throws {DeployError} exit 7 when its pod did not start; a {@link SlowError} when nothing was wrong with it.
+ * Runs the Job, which has a {@link runName}, for `spec.activeDeadlineSeconds`. True, and it is removed, when it succeeded;
+ * else it stays for its TTL. @throws {DeployError} exit 7: its pod did not start; {@link SlowError}: it was only slow.
  */
 export async function runJob(cluster: Cluster, job: Manifest, options: Options): Promise<boolean> {
   await start(cluster, job, options.needs);
@@ -35,10 +33,7 @@ export async function runJob(cluster: Cluster, job: Manifest, options: Options):
   return succeeded;
 }
 
-/**
- * As {@link runJob}, but gives what its pod has written, however it ended; the Job never stays. A pod that hung is
- * gone with its words: a {@link SlowError}.
- */
+/** As {@link runJob}, but gives what its pod wrote, however it ended, and the Job never stays. SlowError: it hung. */
 export async function readJob(cluster: Cluster, job: Manifest, options: Options): Promise<string> {
   const { metadata: { name, namespace }, spec } = job, { does, needs, say } = options;
   await start(cluster, job, needs);
@@ -130,18 +125,16 @@ function reasonOf(pod: Manifest): { reason: string; slow: boolean } | undefined 
   return { reason: trouble?.reason ?? starting, slow: !trouble };
 }
 
-/**
- * The last thing that was said of each object whose name begins like the Job's, as those of no other run do; but that
- * its time is over, which is no reason.
- */
+/** What was said last of each object whose name begins like the Job's; that its time is over is no reason. */
 async function warnings(cluster: Cluster, namespace: string, name: string): Promise<string[]> {
   const events = await liveObjects(cluster, "events", namespace);
   const own = events.filter(({ type, reason, involvedObject }) =>
     type === "Warning" && reason !== "DeadlineExceeded" && involvedObject?.name.startsWith(name)
   );
-  const last = new Map<string, string>();
-  for (const { involvedObject: { kind, name }, reason, message } of own) {
-    last.set(`${kind} ${name}`, `${reason}: ${message}`);
-  }
+  const last = new Map(
+    own.map((
+      { involvedObject: { kind, name }, reason, message },
+    ) => [`${kind} ${name}`, `${reason}: ${message}`]),
+  );
   return [...last].map((said) => said.join(": "));
 }
