@@ -26,7 +26,7 @@ export interface StepResult {
 /** What a step's runbook may use. */
 export type StepContext = ReturnType<typeof contextOf>;
 
-/** What a step changes is told, and counted in its result; `goesOn` gets what outlives it; `isSettled` as in fleet.ts. */
+/** What a step changes is told, and counted in its result; `goesOn` gets what outlives it. */
 export function contextOf(
   inventory: Inventory,
   objects: Manifest[],

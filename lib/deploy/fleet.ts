@@ -124,7 +124,7 @@ async function begin(
   run.inventory = inventory;
 }
 
-/** Runs steps in order, and adds the results of all; after a failure (or once `stopped`) the rest is not run. */
+/** After a failure (or once `stopped`) the rest is not run. */
 async function runSteps(
   steps: Step[],
   { report, result, inventory, wanted, isSettled }: Run,

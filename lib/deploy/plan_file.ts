@@ -15,7 +15,6 @@ const FORMAT = "thanos-multi-cluster/plan/";
 /** Another one is another format (docs/schema/plan.json). */
 const VERSION = "v4";
 
-/** What a deploy reads of a plan. */
 interface PlanFile {
   made: string;
   clusters: { id: string; changes: Planned[] }[];

@@ -9,9 +9,6 @@ import { clean, isTransient, KubectlError, retried, verdict, wordsOf } from "./k
 import { isWayKept, takeWay } from "./proxy.ts";
 import { CLUSTERS_AT_ONCE, fenceOf, turnOn } from "./turns.ts";
 
-/** Seconds for one try of a request. */
-const LONGEST_TRY = 45;
-
 /** So often at most a request is made in one try where the server names a time for the next, and seconds till then. */
 const MOST = 10, LONGEST_WAIT = 10;
 
@@ -20,13 +17,13 @@ const told = new Map<string, { tag: string; answer: unknown }>();
 
 let other: ((cluster: Cluster) => Api) | undefined;
 
-/** Reads from this in place of servers (tests give a fake one). */
+/** Reads from this in place of servers. */
 export function useApi(fake: (cluster: Cluster) => Api): void {
   other = fake;
 }
 
 /**
- * Reads from a cluster's API server; while that is away `read` is made again, for `seconds` in all, without what has been
+ * Reads from a cluster's API server; while that is away `read` is made again, for `seconds` in all, but what has been
  * answered by then. @throws {KubectlError} in the words that kubectl has for the same.
  */
 export async function reading<T>(
@@ -36,18 +33,17 @@ export async function reading<T>(
 ): Promise<T> {
   if (other) return await read(other(cluster));
   const answers = new Map<string, unknown>();
-  return await retried(async (left) => {
+  return await retried(async (longest) => {
     using _slot = await turnOn(cluster, isWayKept(cluster) ? "reading" : "call");
     refuseInterrupted(cluster.id);
     await fenceOf(cluster)?.begin();
     const cut = new AbortController();
     using _ = hold(() => cut.abort());
-    const fail = (what: string, words: string) => {
-      const stderr = clean(words), message = `Cannot get ${what} on ${cluster.id}`;
-      return new KubectlError(message, stderr, verdict(stderr, cluster));
+    const fail = (what: string, words: string, isPassing = false) => {
+      const stderr = clean(words), about = verdict(stderr, cluster);
+      const message = `Cannot get ${what} on ${cluster.id}`;
+      return new KubectlError(message, stderr, isPassing ? { ...about, transient: true } : about);
     };
-    // Of a machine that has slept nothing may be left.
-    const longest = Math.max(0, Math.min(left, LONGEST_TRY));
     const time = AbortSignal.timeout(longest * 1000);
     const signal = AbortSignal.any([time, cut.signal]);
     const failed = (what: string, error: unknown, short = "") => {
@@ -74,9 +70,9 @@ export async function reading<T>(
         if (before && response.status === 304) return before.answer;
         const body = await response.text();
         if (!response.ok && response.status !== 404) {
-          const error = fail(what, wordsOf(response.status, body));
           // Of kept credentials the time may be over: a new way has those of this moment.
-          throw response.status === 401 && !way.isNew ? passing(error) : error;
+          const isPassing = response.status === 401 && !way.isNew;
+          throw fail(what, wordsOf(response.status, body), isPassing);
         }
         const answer = response.ok ? JSON.parse(body) : undefined;
         const tag = response.headers.get("etag");
@@ -101,11 +97,6 @@ export async function reading<T>(
       cut.abort();
     }
   }, seconds);
-}
-
-/** The same failure, as one that is worth another try. */
-function passing({ message, stderr, exitCode, fix }: KubectlError): KubectlError {
-  return new KubectlError(message, stderr, { exitCode, fix, transient: true });
 }
 
 /** As kubectl does: a server that names a time, as for the first list of a new kind, is asked again without a word. */

@@ -13,11 +13,9 @@ const FEW = 4;
 const UNTOLD =
   "the server is currently unable to handle the request: it does not tell yet that it has this kind";
 
-// What is asked for: objects; their metadata alone.
+// What is asked for: objects; their metadata alone; the kinds of a server.
 export const WHOLE = "application/json";
 const SHORT = `${WHOLE};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1`;
-
-/** What is asked for: the kinds of a server. */
 export const KINDS = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /** A kind that the server has; `root` begins its paths. */
@@ -97,7 +95,7 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
   const api = {
     /** Every kind that is served at this moment, in each of its versions, by {@link resourceOf}. */
     served: (): Promise<Map<string, Served>> => known ??= discover(get),
-    /** Those of the kinds that are surely not served: just started, a server tells of none that came with a definition. */
+    /** Those that are surely not served: just started, a server tells of no kind that came with a definition. */
     async absent(kinds: string[]): Promise<string[]> {
       const served = await api.served();
       const missing = kinds.filter((kind) => !served.has(kind));
@@ -113,7 +111,7 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
       });
       return missing;
     },
-    /** Objects in all namespaces that the `selector` of labels chooses; of kinds not served none; `isShort`: metadata. */
+    /** Objects that the `selector` of labels chooses; of kinds not served none; `isShort`: their metadata alone. */
     async list(kinds: string[], selector: string, isShort = false): Promise<Manifest[]> {
       const served = await api.served();
       const query = selector && `?labelSelector=${encodeURIComponent(selector)}`;
@@ -154,7 +152,7 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
       });
       return found.filter((one) => one !== undefined);
     },
-    /** Objects of resources as kubectl takes them (`jobs.batch,pods`), in a namespace or in all; these must be served. */
+    /** Objects of resources as kubectl takes them (`jobs.batch,pods`), in a namespace or all; refused if unserved. */
     async get(
       resources: string,
       { namespace, labels, fields }: Chosen = {},

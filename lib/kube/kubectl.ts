@@ -34,19 +34,17 @@ export function useKubectl(path: string): void {
   program = path;
 }
 
-/** Seconds for one try of several: on a line that is half open it shall not take the time of the others. */
-const LONGEST_TRY = 45;
-
 /** kubectl's stdout, of the cluster's own context; what may be done twice is tried again while the server is away. */
 export async function kubectl(args: string[], options: KubectlOptions): Promise<string> {
   const { seconds = 120, once = false } = options;
   const isRepeatable = ["get", "annotate"].includes(args[0]!) ||
     args.includes("--ignore-not-found");
   if (once || !isRepeatable) return await call(args, seconds, options);
-  return await retried((left) => call(args, Math.min(left, LONGEST_TRY), options), seconds);
+  return await retried((longest) => call(args, longest, options), seconds);
 }
 
-const NO_KUBECTL = { exitCode: ExitCode.prerequisite, fix: "make tools" };
+/** What is said where there is none on PATH. */
+export const NO_KUBECTL = { exitCode: ExitCode.prerequisite, fix: "make tools" };
 
 async function call(
   args: string[],
@@ -114,7 +112,7 @@ async function unless(running: ProcessPromise, over: () => string | undefined) {
   return await Promise.race([running, promise]);
 }
 
-/** Starts a kubectl that goes on until its stdin is closed, as when this process is killed; `scratch` goes then, too. */
+/** Starts a kubectl that goes on until its stdin is closed, as when this process ends; `scratch` goes then, too. */
 export function startKubectl(args: string[], cluster: Cluster, scratch: string): ProcessPromise {
   const all = [...targetArgs(cluster), ...args];
   // A process group of its own, which ends as a whole: Ctrl-C would end what waits here and not kubectl, and where

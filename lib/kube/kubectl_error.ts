@@ -112,6 +112,8 @@ export function isTransient(error: unknown): error is KubectlError {
 
 /** Milliseconds after the first failure; an API server that restarts is back by then. */
 const LONGEST = 120_000;
+/** Seconds for one try: on a line that is half open it shall not take the time of the others. */
+const LONGEST_TRY = 45;
 
 let tell: (text: string) => void = () => {};
 
@@ -120,16 +122,18 @@ export function tellRetries(say: (text: string) => void): void {
   tell = say;
 }
 
-/** Makes the call, and while its failure is transient again for two minutes; it is told what is left of `seconds`. */
+/** Makes the call, in so many seconds of all, and while its failure is transient again for two minutes. */
 export async function retried<T>(
-  call: (left: number) => Promise<T>,
+  call: (longest: number) => Promise<T>,
   seconds = Infinity,
 ): Promise<T> {
   const end = Date.now() + seconds * 1000;
   let last = end;
   for (let pause = 1;; pause = Math.min(pause * 2, 15)) {
     try {
-      return await call((end - Date.now()) / 1000);
+      // Of a machine that has slept nothing may be left.
+      const left = Math.max(0, (end - Date.now()) / 1000);
+      return await call(Math.min(left, LONGEST_TRY));
     } catch (error) {
       if (pause === 1) last = Math.min(end, Date.now() + LONGEST);
       if (!isTransient(error) || Date.now() + pause * 1000 >= last) throw error;

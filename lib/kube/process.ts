@@ -50,7 +50,7 @@ export function isRunningHere(holder = ""): boolean | undefined {
   return where && where === machine() ? startOf(Number(pid)) === start : undefined;
 }
 
-/** This machine since its last start, as far as it sees our processes; "" if unknown, or if our calls may outlive us. */
+/** This machine since its start, as far as it sees our processes; "" if unknown, or if our calls may outlive us. */
 function machine(): string {
   if (here !== undefined) return here;
   const files = "/etc/machine-id /proc/sys/kernel/random/boot_id";

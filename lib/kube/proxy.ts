@@ -8,7 +8,7 @@ import type { ProcessPromise } from "zx";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { temporaryFolder } from "../io/files.ts";
-import { kubeconfigMark, startKubectl } from "./kubectl.ts";
+import { kubeconfigMark, NO_KUBECTL, startKubectl } from "./kubectl.ts";
 
 /** Longest wait for it to listen, in ms. */
 const PATIENCE = 60_000;
@@ -130,7 +130,6 @@ export async function takeWay(cluster: Cluster, signal?: AbortSignal) {
   };
 }
 
-/** Opens a way for all, which is taken as long as kubectl runs. */
 function share(cluster: Cluster, one: Kept, mark: string): Shared {
   const cut = new AbortController();
   const shared = { way: openWay(cluster, cut.signal), users: 1, mark, cut };
@@ -185,11 +184,8 @@ async function listening(
 
 function whyEnded(stderr: string, exitCode: number | null): Error {
   if (exitCode !== 127) return new Error(stderr || `exit ${exitCode}`);
-  return new DeployError("Cannot start kubectl proxy", {
-    exitCode: ExitCode.prerequisite,
-    where: "kubectl is not on PATH",
-    fix: "make tools",
-  });
+  const about = { ...NO_KUBECTL, where: "kubectl is not on PATH" };
+  return new DeployError("Cannot start kubectl proxy", about);
 }
 
 /** Whether somebody listens: the file of a socket is there a moment earlier. */

@@ -33,9 +33,8 @@ export function onlyDefault(wanted: string): Resource<Cluster> {
       return differing(old === wanted ? [] : [{ path: "default", old, now: wanted }]);
     },
     async put(cluster) {
-      const classes = await storageClasses(cluster);
-      const names = classes.map(({ metadata }) => metadata.name),
-        defaults = defaultClasses(classes);
+      const classes = await storageClasses(cluster), defaults = defaultClasses(classes);
+      const names = classes.map(({ metadata }) => metadata.name);
       if (!names.includes(wanted)) {
         throw new DeployError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
           exitCode: ExitCode.notReady,

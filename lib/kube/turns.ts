@@ -25,20 +25,16 @@ const atWorkOn = new Map<string, number>();
 const waiting: Waiting[] = [];
 
 /**
- * Waits for a turn on a cluster (or on what else has an id), until disposed. The `first` waits for a second at most, and
- * a `reading`, which starts no kubectl, for those of its cluster alone: of the others many may hang.
+ * Waits for a turn on a cluster (or what else has an id), which ends when disposed. The `first` waits for a second at
+ * most, and a `reading`, which starts no kubectl, for those of its cluster alone: of the others many may hang.
  */
 export async function turnOn({ id }: { id: string }, as: Turn = "call"): Promise<Disposable> {
-  await new Promise<void>((resolve) => {
-    const timer = as === "first" ? setTimeout(() => begin(one), PATIENCE) : undefined;
-    const go = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    const one = { id, as, go };
-    waiting.splice(as === "first" ? 0 : waiting.length, 0, one);
-    letIn();
-  });
+  const { promise, resolve: go } = Promise.withResolvers<void>(), one = { id, as, go };
+  waiting.splice(as === "first" ? 0 : waiting.length, 0, one);
+  const timer = as === "first" ? setTimeout(begin, PATIENCE, one) : undefined;
+  letIn();
+  await promise;
+  clearTimeout(timer);
   return {
     [Symbol.dispose]() {
       atWork -= sharesOf(as);
@@ -68,7 +64,7 @@ function sharesOf(as: Turn): number {
   return as === "reading" ? 0 : 1;
 }
 
-/** What a lock says of other calls on its cluster: when one may begin, and why those under way end (as kubectl says). */
+/** What a lock says of other calls there: when one may begin, and why those under way end (in kubectl's words). */
 export interface Fence {
   begin: () => Promise<void>;
   over: () => string | undefined;

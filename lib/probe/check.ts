@@ -85,7 +85,6 @@ export async function runChecks(
   return rows.sort((one, other) => checks.indexOf(one.check) - checks.indexOf(other.check));
 }
 
-/** Until it finds nothing wrong, or the patience is over, that of its findings too. */
 async function runUntilOk(
   check: Check,
   subject: Subject,
@@ -147,7 +146,7 @@ function worstOf(findings: Finding[]): CheckState {
   return RANK.find((rank) => among(findings, rank).length > 0) ?? "ok";
 }
 
-/** A row says the worst that was found, all of it, then warnings and notes; if nothing is wrong what was seen, or the hop. */
+/** A row says the worst that was found, all of it, then warnings and notes; else what was seen, or the hop. */
 export function tableOf(rows: Row[]): string {
   if (rows.length === 0) return "";
   const lines = rows.flatMap((row) =>
@@ -168,7 +167,6 @@ export function tableOf(rows: Row[]): string {
   ]).join("\n");
 }
 
-/** What a row shows of its findings, the worst first. */
 function shownOf({ check: { hop }, state, findings }: Row): Finding[] {
   if (state === "ok" || state === "note") {
     const seen = new Set(among(findings, state).map(({ what }) => what));

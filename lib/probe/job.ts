@@ -23,8 +23,8 @@ interface Options {
 }
 
 /**
- * Runs the Job, which has a {@link runName}, for `spec.activeDeadlineSeconds`. True, and it is removed, when it succeeded;
- * else it stays for its TTL. @throws {DeployError} exit 7: its pod did not start; {@link SlowError}: it was only slow.
+ * Runs the Job, which has a {@link runName}, for `spec.activeDeadlineSeconds`. True when it succeeded: it is then
+ * removed, and else stays for its TTL. @throws {DeployError} exit 7: its pod did not start; {@link SlowError}: not yet.
  */
 export async function runJob(cluster: Cluster, job: Manifest, options: Options): Promise<boolean> {
   await start(cluster, job, options.needs);
