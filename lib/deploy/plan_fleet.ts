@@ -64,17 +64,13 @@ export async function planSteps(
   );
   const parts = await Promise.all([
     desiredOf(steps, cluster).then((objects) => plan(inventory, objects, steps, all)),
-    planResources([...resources], cluster),
+    ...[...resources].map((some) => planResources(some, cluster)),
   ]);
   return parts.flat();
 }
 
 /** What a deploy would do to these resources, all looked at side by side. */
-export async function planResources(all: Resources[], cluster: Cluster): Promise<Planned[]> {
-  return (await Promise.all(all.map((some) => lookAtAll(some, cluster)))).flat();
-}
-
-async function lookAtAll(resources: Resources, cluster: Cluster): Promise<Planned[]> {
+export async function planResources(resources: Resources, cluster: Cluster): Promise<Planned[]> {
   const wanted = resources.of(cluster);
   const seen = new Map<string, Look>();
   async function look(): Promise<Look> {

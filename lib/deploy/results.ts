@@ -20,6 +20,7 @@ export function hasFailed({ error, steps }: ClusterResult): boolean {
   return error !== undefined || steps.some(({ state }) => state === "failed");
 }
 
+/** Whether the step of that name ended well. */
 export function hasHad(steps: StepResult[], name: string): boolean {
   return steps.some(({ step, state }) => step === name && state === "ok");
 }
@@ -102,6 +103,7 @@ function failureOf(error: unknown, cluster?: Cluster): string {
   return told;
 }
 
+/** Clusters that were left out, for programs. */
 export function pausedJson(paused: Cluster[]) {
   return paused.map(({ id, pause }) => ({ id, reason: pause!.reason, until: pause!.until }));
 }

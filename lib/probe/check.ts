@@ -176,6 +176,7 @@ function shownOf({ check: { hop }, state, findings }: Row): Finding[] {
   return [state, ...rest].flatMap((one) => among(findings, one));
 }
 
+/** The rows for programs. */
 export function verdictsOf(rows: Row[]): CheckVerdict[] {
   return rows.map(({ check: { name, hop }, state, findings }) => {
     const shown = findings.map(({ state = "fail", what, cause, fix, detail }) => (

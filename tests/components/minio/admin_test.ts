@@ -309,7 +309,7 @@ test("P7: a site that was deployed before gets the new rights by a deploy, and p
       await makeUser(root, as(key), OURS + name);
     }
     const plan = async () =>
-      pending(await planResources([storage], cluster)).map(({ id, action, fields }) =>
+      pending(await planResources(storage, cluster)).map(({ id, action, fields }) =>
         [action, id, ...fields].join(" ")
       ).filter((line) => / S3/.test(line));
     const planned = await plan();
@@ -452,7 +452,7 @@ test("00-minio leaves somebody else's user and one that is disabled as they are"
     const words = /user of THANOS_S3_ACCESS_KEY has rights of its own \(their-policy\): it is left/;
     assert.match((await run(cluster)).output, words);
     assert.equal((await rights(user, "foreign-thanos")).list, 200, "its secret is as it was");
-    const entries = await planResources([storage], cluster);
+    const entries = await planResources(storage, cluster);
     assert.equal(
       entries.find(({ id }) => id === "S3User/THANOS_S3_ACCESS_KEY")!.action,
       "unchanged",
@@ -473,7 +473,7 @@ test("00-minio leaves somebody else's user and one that is disabled as they are"
 test("E25: plan and drift name what is not as wanted on the S3, a deploy puts it, and then all is well", async () => {
   const cluster = await site("seen", { ...OWN_KEYS, THANOS_BUCKET_QUOTA: "1Gi" });
   const pendingOf = async () =>
-    pending(await planResources([storage], cluster)).map(({ id, action, fields }) =>
+    pending(await planResources(storage, cluster)).map(({ id, action, fields }) =>
       [action, id, ...fields].join(" ")
     );
   assert.equal((await pendingOf()).length, 3 + 1 + 3 + 3, "nothing is there yet");
@@ -508,7 +508,7 @@ test("E25: with a key that the S3 does not know nothing is looked at, and nothin
     S3_ACCESS_KEY: "nobody-77aa",
     S3_SECRET_KEY: "hush-none",
   });
-  const entries = await planResources([storage], cluster);
+  const entries = await planResources(storage, cluster);
   assert.deepEqual(pending(entries), []);
   const bucket = entries.find(({ id }) => id === "Bucket/nobody-thanos")!;
   assert.equal(bucket.action, "unseen");

@@ -36,7 +36,7 @@ const OTHER = differing([{ path: "size", old: 1, now: 2 }]);
 
 Deno.test("E25: planResources() tells what a deploy would put, without putting it", async () => {
   const { resources, log } = things({ "A/a": WANTED, "A/b": { state: "missing" }, "A/c": OTHER });
-  const entries = await planResources([resources], cluster);
+  const entries = await planResources(resources, cluster);
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, fields]), [
     ["A/a", "unchanged", []],
     ["A/b", "create", []],
@@ -53,8 +53,9 @@ Deno.test("E25: what cannot be looked at is no drift and not as wanted, and its 
   const simulated = { ...cluster, vars: { ...cluster.vars, SIMULATED_NODES: true } };
   const { resources: pods } = things({ "C/a": OTHER }, () => assert.fail("opened"));
   const entries = [
-    ...await planResources([some, none], cluster),
-    ...await planResources([{ ...pods, live: true }], simulated),
+    ...await planResources(some, cluster),
+    ...await planResources(none, cluster),
+    ...await planResources({ ...pods, live: true }, simulated),
   ];
   const why = "Cannot ask; 10.0.0.9: refused";
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
@@ -83,7 +84,7 @@ Deno.test("planResources() gives up on what does not answer, and keeps what was 
     ],
   };
   const started = Date.now();
-  const entries: Planned[] = await planResources([hanging], cluster);
+  const entries: Planned[] = await planResources(hanging, cluster);
   assert.ok(Date.now() - started < 15_000);
   assert.deepEqual(entries.map(({ id, action, fields }) => [id, action, ...fields]), [
     ["A/a", "unchanged"],
@@ -93,7 +94,7 @@ Deno.test("planResources() gives up on what does not answer, and keeps what was 
 
 Deno.test("planResources() hides no bug of a look", async () => {
   const { resources } = things({ "A/a": new TypeError("undefined is no function") });
-  await assert.rejects(planResources([resources], cluster), TypeError);
+  await assert.rejects(planResources(resources, cluster), TypeError);
 });
 
 Deno.test("putResources() puts in order what is not as wanted, and stops at what cannot be looked at", async () => {
