@@ -183,3 +183,13 @@ export function isFields(value: unknown): value is Record<string, unknown> {
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
+
+/** What a text of JSON says; undefined for any other text. */
+// deno-lint-ignore no-explicit-any
+export function parsedJson(text: string): any {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -5,6 +5,7 @@ import { dirname, resolve } from "node:path";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { keyedHash } from "../core/hash.ts";
+import { parsedJson } from "../core/object.ts";
 import { replaceFile } from "../io/files.ts";
 import { documentOf } from "../io/report.ts";
 import type { Planned } from "./plan.ts";
@@ -70,11 +71,7 @@ export async function refuseOtherFile(path: string): Promise<void> {
 }
 
 function schemaOf(text: string): string {
-  try {
-    return String(JSON.parse(text).schema);
-  } catch {
-    return "";
-  }
+  return String(parsedJson(text)?.schema ?? "");
 }
 
 /** Keeps what the plans want changed, in a file that {@link refuseOtherFile} lets pass, and who was left out. */

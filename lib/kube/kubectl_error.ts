@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { proxyHint } from "../io/tls.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { parsedJson } from "../core/object.ts";
 
 /** A failed call, by what kubectl wrote before; `transient` ones are worth another try. */
 export class KubectlError extends DeployError {
@@ -89,20 +90,12 @@ export function clean(stderr: string): string {
 
 /** What kubectl says of an answer that is an error: a Status, or what somebody in between says, as the proxy itself. */
 export function wordsOf(status: number, body: string): string {
-  const { kind, reason, message } = parsed(body) ?? {};
+  const { kind, reason, message } = parsedJson(body) ?? {};
   if (kind === "Status") return `Error from server${reason ? ` (${reason})` : ""}: ${message}`;
   if (status === 401) return "error: You must be logged in to the server (Unauthorized)";
   const text = body.trim().slice(0, 300);
   if (status < 500 && status !== 429) return `Error from server (${STATUS_CODES[status]}): ${text}`;
   return `Unable to connect to the server: ${text || STATUS_CODES[status]}`;
-}
-
-function parsed(body: string) {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Whether a failure is one that passes: the API server is away, too busy or not ready. */

@@ -2,6 +2,7 @@
 import type { ClusterProxy, ServicePort } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { parsedJson } from "../core/object.ts";
 import { takeWay } from "../kube/proxy.ts";
 
 const PATIENCE = 60_000;
@@ -48,13 +49,9 @@ export async function readJson<T>(
 ): Promise<T> {
   const response = await proxy.fetch(service, path, init);
   const body = await response.text();
-  if (response.ok) {
-    try {
-      return JSON.parse(body);
-    } catch {
-      // A page in place of an answer is as wrong as an error.
-    }
-  }
+  // A page in place of an answer is as wrong as an error.
+  const answer = response.ok ? parsedJson(body) : undefined;
+  if (answer !== undefined) return answer;
   const { namespace, name } = service;
   throw new DeployError(`Cannot read ${path} of ${name}`, {
     exitCode: ExitCode.service,
