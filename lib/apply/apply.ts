@@ -17,11 +17,10 @@ import { reading } from "../kube/api.ts";
 import { isTransient, retried } from "../kube/kubectl_error.ts";
 import { isGoing, isOwnership, isUnsigned, withHash } from "./diff.ts";
 import type { Inventory } from "./inventory.ts";
-import { type ById, listed } from "./live.ts";
+import { type ById, listed, sendOnce } from "./live.ts";
 import { adopt, takeOver } from "./ownership.ts";
 import { awaitGone, goesWith } from "./prune.ts";
 import { applyRefused } from "./rejection.ts";
-import { sendOnce } from "./send.ts";
 
 /** Applies the objects that are not there as wanted; what needs no new definition does not wait for one. */
 export async function apply(inventory: Inventory, objects: Manifest[]): Promise<Change[]> {

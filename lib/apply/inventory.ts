@@ -15,9 +15,8 @@ import { reading } from "../kube/api.ts";
 import type { Api } from "../kube/discovery.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
 import { type Delta, judge, withHash } from "./diff.ts";
-import { type ById, byId, listed } from "./live.ts";
+import { type ById, byId, listed, sendList } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
-import { sendList } from "./send.ts";
 
 // A look is good for so many ms: steps with nothing to do follow each other within seconds.
 const YOUNG = 20_000;

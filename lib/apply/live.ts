@@ -1,8 +1,10 @@
-// Objects as the cluster lists them at this moment.
+// Objects as the cluster lists them at this moment, and handed to it: one JSON List, server-side apply.
 import type { Cluster } from "../core/cluster.ts";
-import { idOf, type Manifest, OWNED } from "../core/object.ts";
+import { asList, idOf, type Manifest, OWNED, OWNER } from "../core/object.ts";
 import { reading } from "../kube/api.ts";
 import type { Api } from "../kube/discovery.ts";
+import { kubectl } from "../kube/kubectl.ts";
+import { KubectlError, retried } from "../kube/kubectl_error.ts";
 
 /** Objects by their id. */
 export type ById = Map<string, Manifest>;
@@ -34,4 +36,62 @@ export async function namedOf(cluster: Cluster, objects: Manifest[]): Promise<By
 /** Objects by their id. */
 export function byId(items: Manifest[]): ById {
   return new Map(items.map((item) => [idOf(item), item]));
+}
+
+// The API server refuses unknown fields and double keys of a server-side apply by itself; for the same check kubectl
+// would first read the schema of everything (seconds, after new CRDs).
+const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=false"];
+
+/** Flags of an apply that only tells what would come of it. */
+export const DRY_RUN = ["--dry-run=server"];
+
+/** Applies a List, again while that fails for a reason that passes; gives the objects after it. */
+export function sendList(
+  cluster: Cluster,
+  objects: Manifest[],
+  flags: string[] = [],
+): Promise<ById> {
+  return retried(() => sendOnce(cluster, objects, flags));
+}
+
+/** The same, and not again. */
+export async function sendOnce(
+  cluster: Cluster,
+  objects: Manifest[],
+  flags: string[] = [],
+): Promise<ById> {
+  const asked = [...flags, "--show-managed-fields", "-o", "json"];
+  const output = JSON.parse(await applied(cluster, objects, asked));
+  // kubectl prints a List for several objects and the bare object for one.
+  return byId(output.kind === "List" ? output.items : [output]);
+}
+
+function applied(cluster: Cluster, objects: Manifest[], flags: string[]): Promise<string> {
+  // CRDs take the server long.
+  const options = { cluster, input: asList(objects), seconds: 300 };
+  return kubectl([...APPLY, ...flags, "-f", "-"], options);
+}
+
+/** Applies a List that is refused; gives what was, or may have been: kubectl names what it could apply. */
+export async function rejectedOf(
+  cluster: Cluster,
+  objects: Manifest[],
+  flags: string[] = [],
+): Promise<Manifest[]> {
+  const output = await applied(cluster, objects, flags).catch((error) => {
+    if (error instanceof KubectlError) return error.stdout;
+    throw error;
+  });
+  // A dry run says so at the end of the line.
+  const names = output.split("\n").map((line) => line.split(" serverside-applied")[0]);
+  // kubectl names no namespace: of several objects of one name it is not known which was refused.
+  return [...Map.groupBy(objects, printedName)].flatMap(([name, alike]) =>
+    names.filter((one) => one === name).length < alike.length ? alike : []
+  );
+}
+
+/** `deployment.apps/web`, `service/web`. */
+function printedName({ apiVersion, kind, metadata: { name } }: Manifest): string {
+  const group = apiVersion.includes("/") ? `.${apiVersion.split("/")[0]}` : "";
+  return `${kind.toLowerCase()}${group}/${name}`;
 }

@@ -1,19 +1,19 @@
-// Which objects of a List the API server (or a webhook that is away) refuses, why, and what may be done about it.
-import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
-import { idOf, type Manifest } from "../core/object.ts";
+// Which objects of a List the API server (or a webhook that is away) refuses, why, and what may be done about it. One of
+// which a field cannot change is deleted and created in its place only where the operator names it and the loss is small.
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Cluster, projectPath, text } from "../core/cluster.ts";
+import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { nearest } from "../core/nearest.ts";
+import { idOf, isCustom, type Manifest, resourceOf } from "../core/object.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import type { Inventory, Tell } from "./inventory.ts";
-import type { ById } from "./live.ts";
+import { type ById, byId, DRY_RUN, rejectedOf, sendList, sendOnce } from "./live.ts";
 import { mayBeTaken } from "./managers.ts";
-import { cannotChange, neverReplaced, replaced, wayOut } from "./replace.ts";
-import { rejectedOf, sendList, sendOnce } from "./send.ts";
+import { deleted } from "./prune.ts";
 
-/**
- * Applies the refused ones of a List one by one, taking back what people have, and gives all of it as it is then.
- * @throws {DeployError} exit 6 with every object that is still refused; `cause` when the List was lost, not refused.
- */
+/** Applies the refused of a List one by one, by force over people; exit 6 with those still refused, else `cause`. */
 export async function applyRefused(
   inventory: Inventory,
   objects: Manifest[],
@@ -23,7 +23,8 @@ export async function applyRefused(
   const { cluster, say } = inventory;
   // What the List has waited for need not be waited for again with each of them.
   const options = { say, send: cause.transient ? sendOnce : sendList };
-  const after: ById = new Map(), refusals: string[][] = [];
+  const after: ById = new Map(), refusals: string[] = [];
+  let refused = 0;
   for (const object of await rejectedOf(cluster, objects)) {
     try {
       const found = await applyOrTakeBack(inventory, object, options)
@@ -33,25 +34,19 @@ export async function applyRefused(
       if (!(error instanceof KubectlError)) throw error;
       const [words, ...advice] = whyRefused(cluster, object, error);
       const webhooks = await webhooksBehind(cluster, error.stderr);
-      refusals.push([
-        `${idOf(object)}: ${words}`,
-        ...advice.map((text) => `  ${text}`),
-        ...webhooks,
-      ]);
+      refusals.push(`${idOf(object)}: ${words}`, ...advice.map((text) => `  ${text}`), ...webhooks);
+      refused++;
     }
   }
   inventory.refresh();
   // Of definitions the list shows the name alone.
   if (refusals.length === 0) return new Map([...await inventory.live(), ...after]);
-  throw new DeployError(
-    `Cannot apply ${refusals.length} of ${objects.length} objects on ${cluster.id}`,
-    {
-      exitCode: ExitCode.rejected,
-      where: [...new Set(refusals.flat())],
-      fix: "correct what the API server refused, then run again; the other objects are applied",
-      cause,
-    },
-  );
+  throw new DeployError(`Cannot apply ${refused} of ${objects.length} objects on ${cluster.id}`, {
+    exitCode: ExitCode.rejected,
+    where: [...new Set(refusals)],
+    fix: "correct what the API server refused, then run again; the other objects are applied",
+    cause,
+  });
 }
 
 /** The API server's words, and the way out where there is one. */
@@ -73,8 +68,23 @@ async function replaceNamed(
 ): Promise<ById> {
   const mayBe = replace.has(idOf(object)) && !neverReplaced(object);
   if (!mayBe || !(error instanceof KubectlError) || !cannotChange(error)) throw error;
-  await replaced(cluster, object, say);
-  return new Map();
+  // Throws, with nothing touched, when the new one would not be accepted under another name either.
+  await sendList(cluster, [proof(object)], DRY_RUN);
+  const { name, namespace } = object.metadata;
+  const target = [resourceOf(object), name, ...namespace ? ["--namespace", namespace] : []];
+  const live = JSON.parse(await kubectl(["get", ...target, "-o", "json"], { cluster }));
+  const file = await saved(cluster, live);
+  const undo = `kubectl --context ${text(cluster, "KUBE_CONTEXT")} replace --force -f ${file}`;
+  say(`replacing ${idOf(object)}; back to what it was: ${undo}`);
+  await deleted(cluster, [live], say);
+  return await sendList(cluster, [object]).catch((cause) => {
+    throw new DeployError(`Cannot create ${idOf(object)} after it was deleted`, {
+      exitCode: ExitCode.rejected,
+      where: messageOf(cause),
+      fix: `run again; or, back to what it was: ${undo}`,
+      cause,
+    });
+  });
 }
 
 /** Applies an object (by `flags`, only tries), once more by force where only people have fields that are wanted. */
@@ -98,7 +108,6 @@ export async function applyOrTakeBack(
   }
 }
 
-/** Who else has fields that are wanted. */
 function conflictsIn({ stderr }: KubectlError): string[] {
   const names = [...stderr.matchAll(/conflicts? with "([^"]+)"/g)].map(([, who]) => who!);
   return [...new Set(names)];
@@ -118,4 +127,83 @@ export async function webhooksBehind(cluster: Cluster, stderr: string): Promise<
           `kubectl --context ${text(cluster, "KUBE_CONTEXT")} delete ${kind} ${metadata.name}`;
       })
   );
+}
+
+/** Whether an object was refused for a field that cannot change while it is there: each kind has its own words. */
+export function cannotChange({ stderr }: KubectlError): boolean {
+  return /immutable|may not change once set|may not be changed|cannot change roleRef|updates to .* (are|is) forbidden/
+    .test(stderr);
+}
+
+// With them goes data, or what a controller or other people keep there.
+const DATA = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"]
+  .concat("Secret");
+
+/** Why an object is never replaced, as the end of a sentence; undefined when it may be. */
+export function neverReplaced(object: Manifest): string | undefined {
+  const { kind } = object;
+  if (kind === "StatefulSet") return "its pods need not go: it can be deleted alone";
+  if (DATA.includes(kind)) return `what is in a ${kind} would go with it`;
+  if (isCustom(object)) return "its operator would delete what it stands for";
+}
+
+/** The ids in `words` that may be replaced; exit 2 for one that is none of the `objects`, 4 for one that never is. */
+export function chosenToReplace(words: string, objects?: Manifest[]): Set<string> {
+  const ids = new Set(words.split(/\s+/).filter(Boolean));
+  if (!objects) return ids;
+  const wanted = byId(objects);
+  for (const id of ids) {
+    const object = wanted.get(id);
+    if (!object) {
+      const near = nearest(id, wanted.keys());
+      throw new DeployError(`Cannot replace ${id}: no step wants it on these clusters`, {
+        exitCode: ExitCode.config,
+        fix: near ? `did you mean ${near}?` : "name it as make plan does: Kind/namespace/name",
+      });
+    }
+    const reason = neverReplaced(object);
+    if (reason) {
+      throw new DeployError(`Refused: ${id} is never replaced: ${reason}`, {
+        exitCode: ExitCode.refused,
+        fix: "leave it out of REPLACE: the deploy says what can be done",
+      });
+    }
+  }
+  return ids;
+}
+
+/** What an operator can do about an object that cannot change. */
+export function wayOut(cluster: Cluster, object: Manifest): string {
+  const { kind, metadata: { name, namespace } } = object;
+  if (!neverReplaced(object)) {
+    return `a deploy with REPLACE=${idOf(object)} deletes it and creates it anew`;
+  }
+  if (kind !== "StatefulSet") return "change it back, or move its content and delete it by hand";
+  return `kubectl --context ${text(cluster, "KUBE_CONTEXT")} delete statefulset ${name} ` +
+    `--namespace ${namespace} --cascade=orphan leaves its pods and volumes; then run again`;
+}
+
+/** One that is accepted where the object would be: under another name, without what only one at a time can have. */
+function proof(object: Manifest): Manifest {
+  const copy = structuredClone(object), { kind, metadata, spec } = copy;
+  metadata.name += "-proof";
+  if (kind !== "Service") return copy;
+  // "None" is no address but a kind of Service.
+  if (spec.clusterIP !== "None") delete spec.clusterIP;
+  delete spec.clusterIPs;
+  delete spec.healthCheckNodePort;
+  for (const port of spec.ports ?? []) delete port.nodePort;
+  return copy;
+}
+
+/** Writes an object, without what the server adds to it, to `.replaced/196/...json` of the project. */
+async function saved({ id }: Cluster, { status: _, ...object }: Manifest): Promise<string> {
+  const { name, namespace, labels, annotations } = object.metadata;
+  const folder = projectPath(join(".replaced", id));
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const time = new Date().toISOString().slice(0, 19).replaceAll(":", "");
+  const path = join(folder, `${time}-${idOf(object).replaceAll("/", "-")}.json`);
+  const kept = { ...object, metadata: { name, namespace, labels, annotations } };
+  await writeFile(path, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600, flag: "wx" });
+  return path;
 }

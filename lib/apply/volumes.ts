@@ -11,8 +11,7 @@ import { retried } from "../kube/kubectl_error.ts";
 import { storageClasses } from "../kube/storage_class.ts";
 import { apply } from "./apply.ts";
 import type { Inventory } from "./inventory.ts";
-import { byId } from "./live.ts";
-import { DRY_RUN, sendList } from "./send.ts";
+import { byId, DRY_RUN, sendList } from "./live.ts";
 
 /** What has to be done before the desired objects can be applied. */
 export interface Growth {

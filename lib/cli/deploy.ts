@@ -11,7 +11,7 @@ import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { planCentral } from "../deploy/central.ts";
 import { planSteps } from "../deploy/plan_fleet.ts";
 import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
-import { chosenToReplace } from "../apply/replace.ts";
+import { chosenToReplace } from "../apply/rejection.ts";
 import { signalCode } from "../io/interrupt.ts";
 import { printJson, Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";

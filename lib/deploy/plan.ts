@@ -6,14 +6,13 @@ import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { whyForeign } from "../apply/ownership.ts";
 import type { Inventory } from "../apply/inventory.ts";
-import { byId, namedOf } from "../apply/live.ts";
+import { byId, DRY_RUN, namedOf, rejectedOf, sendList } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { goesWith, isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { type ForeignField, lastWriteOf } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
-import { DRY_RUN, rejectedOf, sendList } from "../apply/send.ts";
 import type { Step } from "./step.ts";
 
 export interface Planned {

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { sendList } from "../../lib/apply/send.ts";
+import { sendList } from "../../lib/apply/live.ts";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { replaceFile } from "../../lib/io/files.ts";

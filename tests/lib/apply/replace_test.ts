@@ -1,7 +1,7 @@
-// lib/apply/replace.ts: which objects may be named, before anything is asked.
+// lib/apply/rejection.ts: which objects may be named, before anything is asked.
 import assert from "node:assert/strict";
 import { configMap, type Manifest, secret } from "../../../lib/core/object.ts";
-import { chosenToReplace } from "../../../lib/apply/replace.ts";
+import { chosenToReplace } from "../../../lib/apply/rejection.ts";
 
 const claim: Manifest = {
   apiVersion: "v1",
