@@ -4,7 +4,7 @@ import versions from "../../manifests/versions.json" with { type: "json" };
 import { basePathOf, type Cluster, fillIn, projectPath, text, type Vars } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { keyedHash, sealedHash } from "../core/hash.ts";
-import { endOfDay } from "../core/local_time.ts";
+import { endOfDay } from "../core/time.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { counted } from "../core/short_list.ts";
 import { DOORS, MUTUAL, readAuthorities, readPairs } from "./certificates.ts";

@@ -2,8 +2,7 @@
 import rules from "../../env/rules.json" with { type: "json" };
 import { isCase, type Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
-import { cronInUtc } from "../core/cron.ts";
-import { endOfDay } from "../core/local_time.ts";
+import { cronInUtc, endOfDay } from "../core/time.ts";
 import { isEverywhere } from "../core/network.ts";
 import { isOlder } from "../core/version.ts";
 import { isSecret, measureOf, SETTINGS } from "./schema.ts";

@@ -1,9 +1,9 @@
 // The names that env files may set: env/schema.json as a validator, as hints, and as a list.
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import type { Vars } from "../core/cluster.ts";
-import { bytesOf, cores, durationSeconds } from "../core/quantity.ts";
+import { amountOf, bytesOf, durationSeconds } from "../core/quantity.ts";
 import schema from "../../env/schema.json" with { type: "json" };
-import { isCron } from "../core/cron.ts";
+import { isCron } from "../core/time.ts";
 
 /** One property of env/schema.json, with what its kind (`$defs`) says. */
 export interface Setting {
@@ -154,7 +154,7 @@ function strangeness(setting: Setting, text: string): string | undefined {
 
 /** What makes a number of the setting's text, to compare amounts of its kind. */
 export function measureOf({ kind = "" }: Setting): (text: string) => number {
-  return { duration: durationSeconds, cpu: cores }[kind] ?? bytesOf;
+  return { duration: durationSeconds, cpu: amountOf }[kind] ?? bytesOf;
 }
 
 function outOfBounds(setting: Setting, text: string): string | undefined {

@@ -1,14 +1,23 @@
-// A directory of manifests plus a cluster become objects: kustomize, then strict ${NAME}.
+// A directory of manifests plus a cluster become objects: kustomize, strict ${NAME}, checksums, images of the registry.
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { type Cluster, projectPath, text, type Vars } from "../core/cluster.ts";
-import { refuseDuplicates } from "./validate.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { withChecksums } from "../core/checksums.ts";
+import { sealedHash } from "../core/hash.ts";
 import { isTagged } from "../core/image.ts";
+import {
+  frozen,
+  idOf,
+  isCustom,
+  isObject,
+  type Manifest,
+  RELOAD_ANNOTATION,
+  walk,
+  withValue,
+} from "../core/object.ts";
 import { counted } from "../core/short_list.ts";
-import { frozen, type Manifest, walk } from "../core/object.ts";
 import { substitute } from "./substitute.ts";
 import { type Template, templatesIn } from "./kustomize.ts";
 
@@ -62,10 +71,93 @@ export function templatesOf(cluster: Cluster): Template[] {
   return [...asked.get(cluster)?.values() ?? []].flat();
 }
 
+/** What tells the items of a list apart for the API server, by the field that holds the list. */
+const KEYS: Record<string, string[]> = {
+  containers: ["name"],
+  initContainers: ["name"],
+  volumes: ["name"],
+  env: ["name"],
+  volumeMounts: ["mountPath"],
+  ports: ["containerPort", "port", "protocol"],
+};
+
+/** Refuses (exit 2) lists in which a key stands twice: server-side apply does not take them (kubernetes#113482). */
+export function refuseDuplicates(objects: Manifest[]): void {
+  const where = objects.flatMap((object) =>
+    duplicates(object.spec, "spec").map((line) => `${idOf(object)}  ${line}`)
+  );
+  if (where.length === 0) return;
+  throw new DeployError("Cannot apply lists that name a thing twice", {
+    exitCode: ExitCode.config,
+    where,
+    fix: "leave one of the two out of the manifest or the patch",
+  });
+}
+
+function duplicates(node: unknown, path: string): string[] {
+  if (!isObject(node)) return [];
+  return Object.entries(node).flatMap(([field, value]) => {
+    const name = isObject(value) && value.name || field;
+    const below = Array.isArray(node) ? `${path}[${name}]` : `${path}.${field}`;
+    const keys = Array.isArray(value) ? KEYS[field] : undefined;
+    const own = keys ? twice(value as Record<string, unknown>[], keys) : [];
+    return [...own.map((key) => `${below}: ${key} twice`), ...duplicates(value, below)];
+  });
+}
+
+function twice(items: Record<string, unknown>[], fields: string[]): string[] {
+  const keys = Map.groupBy(items, (item) => {
+    const whole = fields.includes("protocol") ? { protocol: "TCP", ...item } : item;
+    return fields.map((field) => whole[field]).filter((part) => part !== undefined).join("/");
+  });
+  return [...keys].filter(([key, { length }]) => key !== "" && length > 1).map(([key]) => key);
+}
+
+const CHECKSUM_ANNOTATION = "deploy.miribit.lab/config-checksum";
+
+/** Marks pod templates with a checksum of the ConfigMaps and Secrets that they read, but for those that reload live. */
+export function withChecksums(objects: Manifest[]): Manifest[] {
+  const read = objects.filter(({ kind, metadata: { annotations } }) =>
+    (kind === "ConfigMap" || kind === "Secret") && annotations?.[RELOAD_ANNOTATION] !== "live"
+  );
+  const sources = new Map(read.map((object) => [idOf(object), object]));
+  return objects.map((object) => {
+    const used = references(object).flatMap((id) => sources.get(id) ?? []).map(contentOf);
+    if (used.length === 0) return object;
+    const template = isCustom(object) ? ["podMetadata"] : ["template", "metadata"];
+    const path = ["spec", ...template, "annotations", CHECKSUM_ANNOTATION];
+    const hash = createHash("sha256").update(used.sort().join("\n")).digest("hex");
+    return withValue(object, path, hash.slice(0, 16));
+  });
+}
+
+/** What tells one version of a ConfigMap or Secret from another, and nothing of what is secret. */
+function contentOf(object: Manifest): string {
+  const content = JSON.stringify([object.data, object.stringData]);
+  return object.kind === "Secret" ? sealedHash(content, idOf(object)) : content;
+}
+
+const WORKLOADS = new Set(["Deployment", "StatefulSet", "DaemonSet", "Prometheus", "Alertmanager"]);
+
+/** Ids of the ConfigMaps and Secrets that a workload refers to. */
+function references(object: Manifest): string[] {
+  if (!WORKLOADS.has(object.kind)) return [];
+  const found = new Set<string>(), { namespace } = object.metadata;
+  walk(object.spec, (value, key) => {
+    if (typeof value !== "object" || value === null) return;
+    // deno-lint-ignore no-explicit-any
+    const { name, secretName } = value as any;
+    if (/^configMap/.test(key) && name) found.add(`ConfigMap/${namespace}/${name}`);
+    if (/^secret/.test(key) && (name ?? secretName)) {
+      found.add(`Secret/${namespace}/${name ?? secretName}`);
+    }
+  });
+  return [...found];
+}
+
 const PUBLIC_IMAGE =
   /^(--[\w-]+=)?(?:(?:quay\.io|docker\.io|ghcr\.io|registry\.k8s\.io|cr\.fluentbit\.io)\/|(?=longhornio\/))(?=[\w./-]+:)/;
 
-/** What may stand before an image in an argument. */
 const FLAG = /^--[\w-]+=/;
 
 /** The objects with every public image, also in arguments, taken from IMAGE_REGISTRY if set, and pinned by digest. */

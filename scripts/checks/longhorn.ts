@@ -1,7 +1,7 @@
 // Checks of storage: the default class, and of Longhorn, where it is ours, the backups.
 import { type Finding, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
-import { daysBetween } from "../../lib/core/cron.ts";
+import { daysBetween } from "../../lib/core/time.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { liveObjects } from "../../lib/kube/list.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";

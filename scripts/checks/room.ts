@@ -2,7 +2,7 @@
 import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { idOf, type Manifest, namespacedName } from "../../lib/core/object.ts";
-import { bytesOf, cores } from "../../lib/core/quantity.ts";
+import { amountOf, bytesOf } from "../../lib/core/quantity.ts";
 import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
 import { storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor, takesPods } from "../components/longhorn/state.ts";
@@ -72,7 +72,7 @@ export function roomOn(nodes: Manifest[]): Room {
   return {
     nodes: open.map(({ metadata }) => metadata.name),
     pods: sum(Number, "pods"),
-    cores: sum(cores, "cpu"),
+    cores: sum(amountOf, "cpu"),
     bytes: sum(bytesOf, "memory"),
   };
 }
@@ -123,7 +123,7 @@ export function requestsOf(
     const sum = [...containers, ...beside].reduce((sum, one) => sum + of(one), 0);
     return Math.max(sum, ...initContainers.map(of));
   };
-  return { pods: 1, cores: request("cpu", cores), bytes: request("memory", bytesOf) };
+  return { pods: 1, cores: request("cpu", amountOf), bytes: request("memory", bytesOf) };
 }
 
 /** The claims of the steps and of others, against the class and (Longhorn) the disks. */

@@ -5,7 +5,7 @@ import process from "node:process";
 import { basePathOf, type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { clockOf } from "../../lib/core/local_time.ts";
+import { clockOf } from "../../lib/core/time.ts";
 import { counted } from "../../lib/core/short_list.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
 import { connect } from "../../lib/kube/target.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { hashOf, sealedHash } from "../../lib/core/hash.ts";
-import { withChecksums } from "../../lib/core/checksums.ts";
+import { withChecksums } from "../../lib/render/render.ts";
 import { idOf, type Manifest, secret, walk } from "../../lib/core/object.ts";
 import { SECRETS } from "../support/cluster_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";

@@ -1,6 +1,6 @@
 // Looking for log lines as a person does: words, a time, a namespace; lines that a terminal can show.
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { clockOf } from "../../../lib/core/local_time.ts";
+import { clockOf } from "../../../lib/core/time.ts";
 import { answerRefusal, request } from "../../../lib/opensearch/client.ts";
 import type { Answer, Json, OpenSearch } from "../../../lib/opensearch/client.ts";
 import { EVENTS } from "./documents.ts";

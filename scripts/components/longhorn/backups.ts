@@ -7,7 +7,7 @@ import type { Inventory } from "../../../lib/apply/inventory.ts";
 import { namedOf } from "../../../lib/apply/live.ts";
 import { unready } from "../../../lib/apply/readiness.ts";
 import { type Cluster, list, text } from "../../../lib/core/cluster.ts";
-import { cronInUtc, daysBetween } from "../../../lib/core/cron.ts";
+import { cronInUtc, daysBetween } from "../../../lib/core/time.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, type Manifest, OWNER } from "../../../lib/core/object.ts";
 import { differing, type Resource, type Resources } from "../../../lib/core/resource.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Json, OpenSearch } from "../../../lib/opensearch/client.ts";
-import { clockOf } from "../../../lib/core/local_time.ts";
+import { clockOf } from "../../../lib/core/time.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { closing, linesOf, newest } from "../../../scripts/operate/logs.ts";

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { cronInUtc, daysBetween, isCron } from "../../../lib/core/cron.ts";
-import { clockOf } from "../../../lib/core/local_time.ts";
+import { clockOf, cronInUtc, daysBetween, isCron } from "../../../lib/core/time.ts";
 
 const NOW = new Date("2026-11-29T12:00:00Z");
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
-import { refuseDuplicates } from "../../../lib/render/validate.ts";
+import { refuseDuplicates } from "../../../lib/render/render.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 
 function deployment(container: Record<string, unknown>): Manifest {

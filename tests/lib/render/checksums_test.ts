@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { withChecksums } from "../../../lib/core/checksums.ts";
+import { withChecksums } from "../../../lib/render/render.ts";
 import { configMap, type Manifest, secret } from "../../../lib/core/object.ts";
 
 function deployment(volumes: unknown[]): Manifest {
