@@ -67,7 +67,7 @@ async function applyWave(
     if (lost.length > 0) inventory.say(`taking ${id} back: ${shortList(lost, "; ")}`);
   }
   const stale = judged.filter(({ state }) => state !== "current").map(({ object }) => object);
-  // What people have added is ours before it is sent, and where they had the whole object afterwards.
+  // Where people had the whole object, what they have added can be taken only after it was sent.
   await takeOver(inventory, stale, before);
   const after = await send(inventory, stale);
   const again = await send(inventory, await takeOver(inventory, stale, after));
@@ -93,7 +93,7 @@ async function forgetGoing(inventory: Inventory, objects: Manifest[], before: By
   }
 }
 
-/** Applies a List, and after a failure that passes what has not arrived: of a long one something is always lost. */
+/** Applies a List, and after a failure that passes what has not arrived. */
 async function send(inventory: Inventory, objects: Manifest[]): Promise<ById> {
   const { cluster } = inventory;
   const arrived: ById = new Map();
@@ -127,7 +127,6 @@ export function stateOf(object?: Manifest): string {
   return hashOf([uid, generation, labels, annotations, ...content]);
 }
 
-/** Waits until the kinds that the definitions define are served. */
 async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
   const kinds = crds.flatMap(({ spec: { group, names: { kind }, versions } }) =>
     versions.filter(({ served }: { served: boolean }) => served)

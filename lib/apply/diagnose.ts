@@ -8,9 +8,7 @@ import { lastWriteOf } from "./managers.ts";
 /** What keeps an object from becoming ready. */
 export interface Trouble {
   reason: string;
-  /** Waiting longer would be pointless. */
-  final?: boolean;
-  /** A pod has no node yet. */
+  final?: boolean; // waiting longer would be pointless
   unscheduled?: boolean;
 }
 
@@ -31,7 +29,7 @@ export async function diagnose(cluster: Cluster, object: Manifest): Promise<Trou
   return trouble?.unscheduled ? await claimTrouble(cluster, object) ?? trouble : trouble;
 }
 
-/** Why a claim, or one that a StatefulSet's pods wait for, has no volume: its class and what was said of it last. */
+/** Why a claim, or one that a StatefulSet's pods wait for, has no volume. */
 async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
   const { kind, metadata: { name, namespace }, spec } = object;
   const names: string[] = kind === "PersistentVolumeClaim"
@@ -63,7 +61,6 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
     items,
     ({ kind }) => kind === "ReplicaSet" ? "sets" : "pods",
   );
-  // What makes the pods.
   const maker = kind === "Deployment" ? newestOf(sets) : object;
   const [label = "", presentOf] = REVISIONS[kind] ?? [];
   const present = maker && presentOf?.(maker);
@@ -147,7 +144,6 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
   return undefined;
 }
 
-/** What a program said at its end, where its status has it. */
 function lastWords({ reason, message }: { reason?: string; message?: string }): string {
   const said = message?.trim().split("\n").at(-1)?.slice(-LAST_WORDS);
   return (reason === "OOMKilled" ? `: ${reason}` : "") + (said ? `: ${said}` : "");

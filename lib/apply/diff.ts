@@ -36,7 +36,6 @@ export interface Delta {
   state: State;
   /** Paths in which our own fields are not as wanted, with the reason. */
   astray: string[];
-  /** What others have written beside us. */
   others: ForeignField[];
 }
 
@@ -79,7 +78,7 @@ const UNSIGNED = ", and the API server keeps no name of who did";
 // A zero is left out by the door through which replicas are scaled, so nobody is said to have it.
 const SCALED = `: scaled to 0 (kubectl scale, an autoscaler)${UNSIGNED}`;
 
-/** Whether a line of {@link Delta.astray} is about who has a field, and not about its value. */
+/** Whether a line of {@link Delta.astray} is about who has a field. */
 export function isOwnership(line: string): boolean {
   return ![ANOTHER_VALUE, ANOTHER_ORDER].some((reason) => line.endsWith(reason));
 }

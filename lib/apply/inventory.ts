@@ -21,7 +21,6 @@ import { isPerson, ownFields } from "./managers.ts";
 // A look is good for so many ms: steps with nothing to do follow each other within seconds.
 const YOUNG = 20_000;
 
-/** Tells people a line. */
 export type Tell = (text: string) => void;
 
 /** What a run may do to what is there, and who hears of it. */
@@ -37,19 +36,16 @@ export interface Powers {
 /** What is known of ours on one cluster, and what its run may do there; the looks of one run share it. */
 export class Inventory {
   readonly cluster: Cluster;
-  /** Whether what a program of this name has written beside us is taken away. */
-  readonly takes: (manager: string) => boolean;
+  readonly takes: (manager: string) => boolean; // what a program of this name has written beside us
   readonly replace: ReadonlySet<string>;
   readonly say: Tell;
-  /** The objects as the ConfigMap has them. */
-  #text = "";
+  #text = ""; // of the ConfigMap
   /** Undefined: they are lost, or an older revision has kept kinds alone. */
   #kept?: ById;
   /** Undefined: it may be any. */
   #kinds?: Set<string>;
   #last?: { at: number; live: Promise<ById> };
 
-  /** Of a cluster that {@link connect} has seen. */
   constructor(
     { cluster, kept, isNew }: Connection,
     { take = [], replace = new Set(), say = () => {} }: Powers = {},
@@ -83,12 +79,10 @@ export class Inventory {
       ? Promise.resolve(new Map())
       : reading(this.cluster, (api) => this.#look(api));
     const mine = this.#last = { at: Date.now(), live };
-    // One that failed is no look that others could share.
     live.catch(() => this.#last === mine && this.refresh());
     return await live;
   }
 
-  /** Of each of these wanted objects, by id. */
   async deltas(objects: Manifest[]): Promise<Map<string, Delta>> {
     if (objects.length === 0) return new Map();
     const live = await this.live();
@@ -97,7 +91,6 @@ export class Inventory {
     );
   }
 
-  /** As {@link judge}, where fields are taken away as this inventory {@link takes} them. */
   judge(live: Manifest | undefined, wanted: Manifest): Delta {
     return judge(live, wanted, this.takes);
   }
@@ -120,7 +113,6 @@ export class Inventory {
     return object.metadata.labels?.[STEP_LABEL] ?? kept?.metadata.labels?.[STEP_LABEL] ?? "";
   }
 
-  /** What was looked at counts no longer. */
   refresh(): void {
     this.#last = undefined;
   }
@@ -182,13 +174,13 @@ function objectIn([, step, apiVersion, kind, namespace, name]: string[]): Manife
   return { apiVersion: apiVersion!, kind: kind!, metadata: { name: name!, namespace, labels } };
 }
 
-/** Whether a step's apply has made it: a label alone may be a copy, but of definitions only labels are listed. */
+/** A label alone may be a copy, but of definitions only labels are listed. */
 function isMadeByStep(object: Manifest): boolean {
   return object.metadata.labels?.[STEP_LABEL] !== undefined &&
     (isDefinition(object) || ownFields(object) !== undefined);
 }
 
-/** The lines of a text, taken apart; undefined where there is none, or one is damaged. */
+/** Undefined where there is no text, or a line is damaged. */
 function matched(text: string | undefined, form: RegExp): string[][] | undefined {
   const lines = text?.split("\n").filter(Boolean).map((line) => form.exec(line));
   return lines?.every((line) => line !== null) ? lines : undefined;

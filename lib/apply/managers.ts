@@ -15,20 +15,17 @@ export interface FieldManager {
   operation: "Apply" | "Update";
   /** `status`, `scale`: written by another door, which is a controller's. */
   subresource?: string;
-  /** When it wrote last, as RFC 3339. */
-  time?: string;
+  time?: string; // of its last write, as RFC 3339
   fieldsV1?: Fields;
 }
 
 /** A field that somebody else has and we do not. */
 export interface ForeignField {
-  /** `spec.template.spec.hostPID` */
-  path: string;
+  path: string; // spec.template.spec.hostPID
   value: unknown;
   manager: string;
   time?: string;
-  /** A deploy takes it away. */
-  isTaken: boolean;
+  isTaken: boolean; // away, by a deploy
 }
 
 // kubectl, and the browsers and desktop programs that stand for a person; curl is one who types by hand.
@@ -165,7 +162,6 @@ export function withPeoplesFields(
   return entries.filter(({ fieldsV1 = {} }) => Object.keys(fieldsV1).length > 0);
 }
 
-/** Moves the fields of one tree to another, but for those that stay. */
 function moveFields(from: Fields, to: Fields, kind: string, at = ""): void {
   for (const [step, below] of Object.entries(from)) {
     const path = pathAt(at, step), isLeaf = Object.keys(below).length === 0;

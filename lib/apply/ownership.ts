@@ -30,10 +30,7 @@ export function whyForeign(cluster: Cluster, object: Manifest): string[] | undef
   ];
 }
 
-/**
- * Says which of the objects, which are there without our label, are ours from now on.
- * @throws {DeployError} exit 6 when another deployer has one.
- */
+/** Says which objects, there without our label, are ours from now on; exit 6 when another deployer has one. */
 export function adopt({ cluster, say }: Inventory, others: ById): void {
   const refusals = [...others].flatMap(([id, object]) => {
     const [reason, ...advice] = whyForeign(cluster, object) ?? [];

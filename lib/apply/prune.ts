@@ -18,10 +18,7 @@ export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
   return KEPT.includes(kind) || annotations?.["deploy.miribit.lab/keep"] === "true";
 }
 
-/**
- * What these steps have on the cluster and is not `wanted` (ids); where they are `all` that there are, also what a step
- * has left that was renamed or removed. Controllers copy labels to what they make: that is not ours.
- */
+/** What these steps have there and is not `wanted` (ids); with `all`, also what a step that is no more has left. */
 export async function unwanted(
   inventory: Inventory,
   steps: string[],
@@ -32,17 +29,14 @@ export async function unwanted(
   return [...(await inventory.live()).values()].filter((object) => {
     const { deletionTimestamp, ownerReferences } = object.metadata;
     const step = inventory.stepOf(object);
+    // Controllers copy labels to what they make.
     return step && (all || steps.includes(step)) && !wanted.has(idOf(object)) &&
       !isDefinition(object) && !deletionTimestamp && !ownerReferences?.length &&
       ownFields(object) !== undefined;
   });
 }
 
-/**
- * Deletes the objects but those that are kept, and waits until they are gone: custom resources first, while the
- * operators that clean up after them still run.
- * @throws {DeployError} exit 7 for those that are not gone after two minutes, with what holds them.
- */
+/** Deletes the objects but those that are kept, and waits until they are gone; exit 7 as {@link awaitGone}. */
 export async function prune(
   inventory: Inventory,
   objects: Manifest[],
@@ -51,6 +45,7 @@ export async function prune(
   const doomed = objects.filter((object) => !isKept(object));
   if (doomed.length === 0) return [];
   const { cluster } = inventory;
+  // While the operators that clean up after them still run.
   await deleted(cluster, doomed.filter(isCustom), say);
   await deleted(cluster, doomed.filter((object) => !isCustom(object)), say);
   inventory.refresh();
@@ -83,10 +78,7 @@ export async function deleted(cluster: Cluster, objects: Manifest[], say?: Tell)
   await awaitGone(cluster, objects, say);
 }
 
-/**
- * Waits until live objects, which are being deleted, are gone or others of their name.
- * @throws {DeployError} exit 7 after two minutes, with what holds them.
- */
+/** Waits until live objects are gone, or others of their name; exit 7 after two minutes, with what holds them. */
 export async function awaitGone(cluster: Cluster, objects: Manifest[], say?: Tell): Promise<void> {
   await until("objects to be gone", async () => {
     const live = await namedOf(cluster, objects);
@@ -98,7 +90,6 @@ export async function awaitGone(cluster: Cluster, objects: Manifest[], say?: Tel
   }, { seconds: 120, every: 2, say });
 }
 
-/** What is left in a namespace or of a kind, in the API server's words; else the finalizers. */
 function holdersOf({ metadata: { finalizers = [] }, status }: Manifest): string {
   const conditions: Condition[] = status?.conditions ?? [];
   const words = conditions.filter(({ type, status }) =>

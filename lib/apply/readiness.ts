@@ -116,10 +116,7 @@ export async function areReady(
     .every((now) => now !== undefined && readiness(now).state === "ready");
 }
 
-/**
- * Objects that are not ready, one line each with the reason.
- * @throws {DeployError} exit 7 when one can never become ready.
- */
+/** Objects that are not ready, one line each with the reason; exit 7 when one can never become ready. */
 export async function unready(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
   const ruled = objects.filter(({ kind }) => kind in RULES);
   if (ruled.length === 0) return [];

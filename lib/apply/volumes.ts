@@ -1,6 +1,5 @@
-// Sizes of volumes. A claim may grow, but the template it was made from (of a StatefulSet) is immutable,
-// and an operator that meets that deletes the StatefulSet and its pods with it. So the claims are grown
-// here, and the StatefulSet is taken away from its pods, which go on, to be made again for them.
+// Sizes of volumes. A claim may grow, but its template in a StatefulSet cannot, and an operator that meets that deletes
+// the pods too. So the claims are grown here, and the StatefulSet is taken away from its pods, which go on, and made anew.
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { idOf, inWaves, isOurs, type Manifest, OWNER } from "../core/object.ts";
@@ -15,7 +14,7 @@ import { byId, DRY_RUN, sendList } from "./live.ts";
 
 /** What has to be done before the desired objects can be applied. */
 export interface Growth {
-  /** Live claims of pods, and the sizes that they should ask for: a claim that is desired grows when it is applied. */
+  /** Live claims of pods, and the sizes that they should ask for. */
   resizes: { claim: Manifest; size: string }[];
   /** Live StatefulSets with a template of another size than wanted. */
   outdated: Manifest[];
@@ -23,10 +22,7 @@ export interface Growth {
   operated: Manifest[];
 }
 
-/**
- * What has to grow before the objects can be applied: claims, StatefulSets, resources of operators that make such.
- * @throws {DeployError} exit 2 naming every volume that would have to shrink, or that cannot grow.
- */
+/** What has to grow before the objects can be applied; exit 2 naming every volume that would shrink or cannot grow. */
 export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promise<Growth> {
   const isClaim = ({ kind }: Manifest) => kind === "PersistentVolumeClaim";
   const claims = objects.filter((object) => isClaim(object) && sizeOf(object));
@@ -56,9 +52,8 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
 }
 
 /**
- * Grows volumes so that the objects can be applied next; gives a sentence for each change. When a run ends in the
- * middle, the next apply makes the StatefulSet that is away, and lets go an operator that is held.
- * @throws {DeployError} as {@link volumeGrowth}, or, with nothing touched, for what the API server would refuse.
+ * Grows volumes so that the objects can be applied next; gives a sentence for each change. Throws with nothing touched.
+ * After a run that was cut off the next apply makes the StatefulSet that is away, and lets go an operator that is held.
  */
 export async function growVolumes(inventory: Inventory, objects: Manifest[]): Promise<string[]> {
   const { cluster, say } = inventory;
@@ -71,8 +66,7 @@ export async function growVolumes(inventory: Inventory, objects: Manifest[]): Pr
   const remade = objects.filter((object) => sets.has(idOf(object)))
     .map((object) => withTemplateSizes(object, sets.get(idOf(object))!));
   const tried = [...remade, ...held];
-  // Throws when the API server would refuse one of them. Forced: a conflict is the business of the apply, and a
-  // StatefulSet that is made anew has none.
+  // Forced: a conflict is the business of the apply, and a StatefulSet that is made anew has none.
   if (tried.length > 0) await sendList(cluster, tried, [...DRY_RUN, "--force-conflicts"]);
   for (const { claim: { metadata: { name, namespace } }, size } of resizes) {
     const patch = JSON.stringify({ spec: { resources: { requests: { storage: size } } } });
@@ -121,7 +115,6 @@ function templateOf(set: Manifest, name: string): Manifest | undefined {
   return templatesOf(set).find(({ metadata }) => metadata.name === name);
 }
 
-/** Size that a resource wants for the volumes of the StatefulSets that its operator makes. */
 function operatedSize({ spec }: Manifest): string | undefined {
   return sizeOf(spec?.storage?.volumeClaimTemplate);
 }

@@ -27,11 +27,6 @@ export function bytesOf(text: string): number {
   return power < 0 ? NaN : amount * 1024 ** power;
 }
 
-/** Cores of a CPU amount such as `300m` or `1.5`. */
-export function cores(text: string): number {
-  return amountOf(text);
-}
-
 const AMOUNTS: Record<string, number> = { "": 1, n: 1e-9, u: 1e-6, m: 1e-3 };
 for (const [power, unit] of ["k", "M", "G", "T", "P", "E"].entries()) {
   AMOUNTS[unit] = 1000 ** (power + 1);

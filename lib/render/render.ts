@@ -144,13 +144,10 @@ function references(object: Manifest): string[] {
   if (!WORKLOADS.has(object.kind)) return [];
   const found = new Set<string>(), { namespace } = object.metadata;
   walk(object.spec, (value, key) => {
-    if (typeof value !== "object" || value === null) return;
-    // deno-lint-ignore no-explicit-any
-    const { name, secretName } = value as any;
+    if (!isObject(value)) return;
+    const { name, secretName } = value, secret = name ?? secretName;
     if (/^configMap/.test(key) && name) found.add(`ConfigMap/${namespace}/${name}`);
-    if (/^secret/.test(key) && (name ?? secretName)) {
-      found.add(`Secret/${namespace}/${name ?? secretName}`);
-    }
+    if (/^secret/.test(key) && secret) found.add(`Secret/${namespace}/${secret}`);
   });
   return [...found];
 }

@@ -4,7 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { idOf, type Manifest, walk } from "../../lib/core/object.ts";
-import { bytesOf, cores } from "../../lib/core/quantity.ts";
+import { amountOf, bytesOf } from "../../lib/core/quantity.ts";
 import { SETTINGS } from "../../lib/config/schema.ts";
 import { reachJob } from "../../scripts/components/minio/inside.ts";
 import { factsJob } from "../../scripts/checks/node_facts.ts";
@@ -455,7 +455,7 @@ Deno.test("a cluster asks for no more than a 4 CPU, 16 GiB host can give", () =>
           ? [object.spec, object.spec.thanos ?? {}]
           : []);
       for (const { resources } of containers) {
-        cpu += replicas * cores(resources?.requests?.cpu ?? "0");
+        cpu += replicas * amountOf(resources?.requests?.cpu ?? "0");
         memory += replicas * bytesOf(resources?.requests?.memory ?? "0");
       }
     }

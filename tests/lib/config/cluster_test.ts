@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import schema from "../../../env/schema.json" with { type: "json" };
 import { flag, list, number, text } from "../../../lib/core/cluster.ts";
-import { bytesOf, cores, durationSeconds } from "../../../lib/core/quantity.ts";
+import { amountOf, bytesOf, durationSeconds } from "../../../lib/core/quantity.ts";
 import { SETTINGS } from "../../../lib/config/schema.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import { cases, FIXTURES, project, wording } from "../../support/project_fixture.ts";
@@ -133,13 +133,13 @@ Deno.test("env/secret.env.example names every secret and holds none", async () =
   assert.match(wording(await place.refusal()), /S3_SECRET_KEY is empty, and empty means missing/);
 });
 
-Deno.test("durationSeconds(), bytesOf() and cores() measure across units", () => {
+Deno.test("durationSeconds(), bytesOf() and amountOf() measure across units", () => {
   assert.equal(durationSeconds("90m"), 5400);
   assert.equal(durationSeconds("500ms"), 0.5);
   assert.equal(durationSeconds("2w"), durationSeconds("14d"));
   assert.equal(bytesOf("2Gi"), bytesOf("2048Mi"));
   assert.equal(bytesOf("500MB"), 500 * 1024 ** 2);
   assert.equal(bytesOf("1g"), 1024 ** 3);
-  assert.equal(cores("300m"), 0.3);
-  assert.equal(cores("1.5"), 1.5);
+  assert.equal(amountOf("300m"), 0.3);
+  assert.equal(amountOf("1.5"), 1.5);
 });
