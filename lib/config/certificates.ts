@@ -41,7 +41,7 @@ function certificateProblem(pem: string, { most = 1_000_000, reader = "a Secret 
   return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
 }
 
-/** All certificates of a file (while a CA is replaced, ca.crt holds the old and the new one); none of a broken one. */
+/** While a CA is replaced, ca.crt holds the old and the new one. */
 function parsed(pem: string): X509Certificate[] {
   try {
     return certificatesIn(pem);
@@ -58,14 +58,10 @@ export function certificatesIn(pem: string): X509Certificate[] {
 
 /** Certificates that each cluster with a setting has in a folder, as `<id>.crt` with `<id>.key`. */
 interface Kind {
-  /** The setting that asks for them, and the one that names the folder. */
   setting: string;
   folder: string;
-  /** Whether the CA that has signed them must be there as well, as `ca.crt`. */
-  signed: boolean;
-  /** What comes of one that has ended. */
-  then: string;
-  /** What is wrong with the names in one. */
+  signed: boolean; // by a CA that is there as well, as `ca.crt`
+  then: string; // what comes of one that has ended
   misnamed: (names: string[], vars: Vars) => string | undefined;
 }
 
@@ -100,7 +96,6 @@ export const DOORS: Kind = {
 /** Settings under which none of them needs to be there. */
 export const WITHOUT_PAIRS = { [DOORS.setting]: "false", [MUTUAL.setting]: "false" };
 
-/** A file, its path for people, and its text where it can be read. */
 interface PemFile {
   path: string;
   file: string;

@@ -17,12 +17,10 @@ import { isSecret, SETTINGS } from "./schema.ts";
 export interface FleetOptions {
   /** Folder that has `env/`, and that relative paths in settings start at. */
   root?: string;
-  /** Instead of the process environment. */
   environment?: Record<string, string>;
   /** One more cluster, whose file is not written yet. */
   planned?: { id: string; text: string };
-  /** Secrets may be missing; using one that is missing ends with 2. */
-  withoutSecrets?: boolean;
+  withoutSecrets?: boolean; // using one that is missing ends with 2
 }
 
 /** Every cluster of `env/`; exit 2 with all problems of all files, exit 4 when git tracks the secrets. */
@@ -91,7 +89,6 @@ function pauseIn({ PAUSED, PAUSED_UNTIL, TIMEZONE }: Vars): Cluster["pause"] {
   return { reason: String(PAUSED), until, end: endOfDay(until, String(TIMEZONE)) };
 }
 
-/** A name for manifests and code, its value, and who gave it. */
 type Fact = [name: string, value: string | number | boolean, source: string];
 
 function complete({ id, vars, sources, missing }: Candidate, centralDoor: string, s3Ca = ""): void {
@@ -147,7 +144,6 @@ export function versionsOf(settings: Vars, sources: Record<string, string>): Fac
       return [`${program}_VERSION`, version, "manifests/upstream.lock.json"];
     }),
     ...images.map((name): Fact => {
-      // There may be a digest behind the tag.
       const tag = /:([\w.-]+)(@|$)/.exec(String(settings[name]))![1]!;
       return [name.replace(/IMAGE$/, "VERSION"), tag, sources[name]!];
     }),

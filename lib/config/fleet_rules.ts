@@ -69,13 +69,11 @@ function sharedSidecars(drafts: Candidate[]): string[] {
   });
 }
 
-/** Settings that have one value in the whole fleet. */
 function unequalProblems(drafts: Candidate[]): string[] {
   return Object.entries(rules.equal).flatMap(([name, because]) => {
     const [first, ...others] = drafts.filter(({ vars }) => name in vars);
     const other = others.find(({ vars }) => vars[name] !== first?.vars[name]);
     if (!first || !other) return [];
-    // The one to look at is the one that somebody wrote.
     const [odd, rest] = other.sources[name] === "default" ? [first, other] : [other, first];
     const state = `${name} is ${odd.vars[name]}, elsewhere ${rest.vars[name]}`;
     return [`${odd.sources[name]}  ${state}: ${because}`];

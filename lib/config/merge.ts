@@ -12,8 +12,7 @@ import type { Vars } from "../core/cluster.ts";
 export interface Candidate {
   id: string;
   file: string; // as shown to people
-  /** Settings that have a right value; rules about others wait until they have. */
-  vars: Vars;
+  vars: Vars; // only those that have a right value
   sources: Record<string, string>;
   /** Secrets that nobody gave, with the line for people that says so. */
   missing: Map<string, string>;
@@ -36,7 +35,6 @@ export async function loadCandidates(
   const problems = strange.map((name) => `env/${name}  expected a cluster-<number>.env`);
   if (ids.length === 0) problems.push("env  has no cluster-<number>.env");
 
-  // Each file is read once.
   const known = new Map<string, Promise<Layer>>();
   const read = (path: string, options?: { secrets?: boolean; text?: string }) =>
     known.getOrInsertComputed(path, () => readLayer(root, path, problems, options));

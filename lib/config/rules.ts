@@ -16,8 +16,7 @@ interface Rule {
 
 /** A rule of env/rules.json, broken where all of it is so. */
 interface Row {
-  /** Patterns that settings as a whole match. */
-  when?: Record<string, string>;
+  when?: Record<string, string>; // patterns that settings as a whole match
   /** `A + B >= LIMIT` of durations, sizes or cores: settings, or such as `6h`. What is empty has none, and breaks none. */
   amounts?: string;
   because: string;

@@ -82,7 +82,6 @@ function isTimeZone(text: string): boolean {
 export interface Violation {
   name: string;
   text: string;
-  /** Nobody gave a required setting. */
   missing?: boolean;
 }
 

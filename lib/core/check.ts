@@ -22,13 +22,10 @@ export type CheckState = "ok" | "note" | "warn" | "fail" | "hidden";
 /** One thing that was found. */
 export interface Finding {
   state?: CheckState; // default: fail
-  /** What was seen and where, as a sentence or a short text. */
-  what: string;
+  what: string; // was seen, and where
   cause?: string;
-  /** The next command or edit. */
-  fix?: string;
-  /** Of a fail before a deploy; default: a prerequisite is missing (3). */
-  exitCode?: number;
+  fix?: string; // the next command or edit
+  exitCode?: number; // of a fail before a deploy; default: a prerequisite is missing (3)
   /** Lines that say what the verdict was made of. */
   detail?: string[];
   /** Seconds from the first look in which a fail may still go by itself, where that is known. */
@@ -69,16 +66,12 @@ export interface CheckVerdict extends Pick<Check, "name" | "hop"> {
 /** What a check looks at. */
 export interface Subject {
   cluster: Cluster;
-  /** Before a deploy (preflight), or after it (50-verify). */
-  when: "before" | "after";
-  /** Objects of all steps. */
-  objects: () => Promise<Manifest[]>;
-  /** Opened by the first request. */
-  proxy: ClusterProxy;
+  when: "before" | "after"; // a deploy
+  objects: () => Promise<Manifest[]>; // of all steps
+  proxy: ClusterProxy; // opened by the first request
   /** The same answer for every check that asks under this name; the first one does the work. */
   once<T>(name: string, work: () => Promise<T>): Promise<T>;
-  /** Told what takes its time. */
-  say: (text: string) => void;
+  say: (text: string) => void; // told what takes its time
 }
 
 /** One thing that should be true of a cluster. */
@@ -89,18 +82,13 @@ export interface Check {
   when: "before" | "after" | "both";
   /** The API server, or running pods; default: only what can be reached from this machine. */
   needs?: "cluster" | "pods";
-  /** The only role of a cluster that it is about. */
-  role?: Role;
+  role?: Role; // default: it is about both
   /** The program it needs, as STAND_INS names it; only for one that may be a stand-in. */
   program?: string;
-  /** It takes seconds, so it begins before the others. */
-  slow?: boolean;
-  /** What it warns of may be why others fail, so it is named before them. */
-  first?: boolean;
-  /** A key for S3 has a part in it, so a rotation asks again. */
-  s3?: boolean;
-  /** An error thrown here is one finding. */
-  run: (subject: Subject) => Promise<Findings>;
+  slow?: boolean; // takes seconds, so it begins before the others
+  first?: boolean; // named before others, which may fail for it
+  s3?: boolean; // a key for S3 has a part in it, so a rotation asks again
+  run: (subject: Subject) => Promise<Findings>; // an error thrown here is one finding
 }
 
 /** What a check has found: nothing when all is well. */

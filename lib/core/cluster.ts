@@ -37,8 +37,7 @@ export interface Cluster {
   id: string;
   name: string;
   role: Role;
-  /** HOST:PORT at which the centre dials its sidecar. */
-  sidecar: string;
+  sidecar: string; // HOST:PORT at which the centre dials it
   /** Where its connections come from, and its nodes are, in CIDR notation: NODE_IP, then NODE_NETWORKS. */
   nodes: string[];
   pause?: Pause;
@@ -46,17 +45,13 @@ export interface Cluster {
   vars: Vars;
   /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */
   sources: Record<string, string>;
-  /** All clusters, this one included, by number. */
-  fleet: Cluster[];
+  fleet: Cluster[]; // all of them, this one included, by number
   /** Digests of images, by the image with its tag as it is rendered; undefined where nothing is pinned. */
   digests?: ReadonlyMap<string, string>;
   s3Ca?: string; // text of S3_CA_FILE
-  /** What GRPC_TLS_DIR holds for it; only with THANOS_GRPC_MTLS. */
-  grpcIdentity?: Identity;
-  /** What INGRESS_TLS_DIR holds for it; only with INGRESS_TLS. */
-  doorCertificate?: Omit<Identity, "authority">;
-  /** Accepted, but worth telling. */
-  warnings: string[];
+  grpcIdentity?: Identity; // only with THANOS_GRPC_MTLS
+  doorCertificate?: Omit<Identity, "authority">; // only with INGRESS_TLS
+  warnings: string[]; // accepted, but worth telling
   /** Secrets that nobody gave; only where the fleet was loaded without need of them. */
   missing: string[];
 }
@@ -78,13 +73,11 @@ export function text(cluster: Cluster, name: string): string {
   return String(value(cluster, name));
 }
 
-/** Value of an integer setting. */
 export function number(cluster: Cluster, name: string): number {
   const found = value(cluster, name);
   return typeof found === "number" ? found : bug(name, "a number");
 }
 
-/** Value of a boolean setting. */
 export function flag(cluster: Cluster, name: string): boolean {
   const found = value(cluster, name);
   return typeof found === "boolean" ? found : bug(name, "true or false");

@@ -26,8 +26,7 @@ export interface DeployErrorOptions {
   exitCode: number; // one of ExitCode
   /** Where it happened, most precise first: file:line, object id and field, address. One per line. */
   where?: string | string[];
-  /** The next command to type or edit to make. */
-  fix?: string;
+  fix?: string; // the next command to type or edit to make
   cause?: unknown;
 }
 

@@ -36,7 +36,6 @@ export function idOf({ kind, metadata }: Manifest): string {
   return [kind, metadata.namespace, metadata.name].filter(Boolean).join("/");
 }
 
-/** `namespace/name`. */
 export function namespacedName({ metadata: { namespace, name } }: Manifest): string {
   return `${namespace}/${name}`;
 }
@@ -47,12 +46,10 @@ export function resourceOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "
   return `${kind.toLowerCase()}.${version}.${group}`;
 }
 
-/** The kinds of the objects, each once. */
 export function kindsOf(objects: Manifest[]): string[] {
   return [...new Set(objects.map(resourceOf))].sort();
 }
 
-/** Whether the object has our label. */
 export function isOurs({ metadata: { labels } }: Manifest): boolean {
   return labels?.["app.kubernetes.io/managed-by"] === OWNER;
 }
@@ -63,7 +60,6 @@ export function isCustom({ apiVersion }: Manifest): boolean {
   return group.includes(".") && !group.endsWith(".k8s.io");
 }
 
-/** Whether the object defines a kind. */
 export function isDefinition({ kind }: Manifest): boolean {
   return kind === "CustomResourceDefinition";
 }

@@ -8,16 +8,14 @@ export interface Look {
   state: "as wanted" | "missing" | "differs" | "not looked at";
   /** Where it differs, as `path: old -> new` without secret values; why it was not looked at. */
   fields?: string[];
-  /** Hash of the whole difference. */
-  mark?: string;
+  mark?: string; // hash of the whole difference
   /** What the operator should know, and no deploy changes, as sentences. */
   warnings?: string[];
 }
 
 /** One thing that should be there; `Way` is what reaches it. */
 export interface Resource<Way = unknown> {
-  /** `Bucket/thanos`, unique in a cluster. */
-  id: string;
+  id: string; // Bucket/thanos, unique in a cluster
   /** Compares what is there with what is wanted; changes nothing. @throws {DeployError} when it cannot. */
   look(way: Way): Promise<Look>;
   /** Brings it about, tells `warn` what cannot be done now, and whether it changed anything: others may be faster. */
@@ -26,8 +24,7 @@ export interface Resource<Way = unknown> {
 
 /** Resources on one way, in the order in which they are put. */
 export interface Resources<Way = unknown> {
-  /** Title of the phase that puts them. */
-  title: string;
+  title: string; // of the phase that puts them
   /** They are in running pods (of `program`, where that may be a stand-in). */
   live?: boolean;
   program?: string;
@@ -64,7 +61,6 @@ export function differing(differences: Lack[]): Look {
   return { state: "differs", fields, mark: hashOf(differences) };
 }
 
-/** One value that is not as wanted. */
 export interface Lack {
   path: string;
   old: unknown;

@@ -16,8 +16,7 @@ interface PinnedFile {
   url: string;
   bytes: number;
   sha256: string;
-  /** sha256 of its objects as JSON: what a parsed copy must hash to. */
-  parsed: string;
+  parsed: string; // sha256 of its objects as JSON: what a parsed copy must hash to
 }
 
 /** Tells of work that takes long, one line a call. */
@@ -34,7 +33,6 @@ interface Bundle {
 }
 
 export interface BundleOptions {
-  /** Gets a line when something takes long or is left out. */
   say: Say;
   /** A bundle that cannot be had is empty and remembered in {@link missingBundles}. */
   allowMissing?: boolean;
@@ -51,7 +49,6 @@ export function missingBundles(): string[] {
   return [...missing];
 }
 
-// All clusters of a run want the same bundles.
 const loaded = new Map<string, Promise<Manifest[]>>();
 
 /** {@link readBundle} once for all; it cannot be changed, and ALLOW_MISSING_BUNDLES says whether it may be missing. */

@@ -6,12 +6,10 @@ import { replaceFile, sha256Of, temporaryFolder } from "../io/files.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 
 export interface DownloadOptions {
-  /** What the file must hash to, in hex. */
   sha256: string;
   /** Whole seconds until a connection stands, and that an answer may then stand still. */
   seconds?: number;
-  /** http is accepted too (a mirror of the operator's own; the sha256 is still checked). */
-  plainHttp?: boolean;
+  plainHttp?: boolean; // for a mirror of the operator's own; the sha256 is still checked
   curl?: string; // default: the one on PATH
 }
 
@@ -95,7 +93,6 @@ async function beginning(path: string): Promise<string> {
 const REFUSED = [1, 47];
 const DEAD = [5, 6, 7, 28, 35];
 
-/** Downloads to a file, whatever came; gives the status, which is one of success. */
 async function get(
   url: string,
   path: string,

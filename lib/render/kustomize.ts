@@ -16,8 +16,7 @@ export interface Template {
   object: Manifest;
   /** The file that it is from, or that a generator is configured in; "" when kustomize tells none. */
   file: string;
-  /** The folder that kustomize built it from. */
-  folder: string;
+  folder: string; // that kustomize built it from
 }
 
 // Built once per folder and process, and kept between runs: kustomize takes a tenth of a second for each.
@@ -70,14 +69,14 @@ async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Prom
   for (const parent of parents) await refuseUnmatchedPatches(parent, objects);
 }
 
-/** What the patch of a kustomization is for, by the fields that ours have. */
-export type PatchTarget = Partial<Record<"kind" | "name" | "namespace", string>>;
-
 /** Whether a patch with this target is for the object; never for a field that ours do not have. */
-export function matches({ kind, metadata }: Manifest, target: PatchTarget): boolean {
-  const { name, namespace = "" } = metadata, actual: PatchTarget = { kind, name, namespace };
+export function matches(
+  { kind, metadata: { name, namespace = "" } }: Manifest,
+  target: Record<string, string | undefined>,
+): boolean {
+  const actual: Record<string, string> = { kind, name, namespace };
   return Object.entries(target).every(([field, wanted]) =>
-    new RegExp(`^(${wanted ?? ".*"})$`).test(`${actual[field as keyof PatchTarget]}`)
+    new RegExp(`^(${wanted ?? ".*"})$`).test(`${actual[field]}`)
   );
 }
 

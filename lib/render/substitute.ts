@@ -16,7 +16,6 @@ export const VARIABLE = /(\$?)\$\{([^}]*?)(\??)\}/g;
 // Kubernetes wants text here, whatever type the setting has.
 const ALWAYS_TEXT =
   /(\.|^)(annotations|labels|matchLabels|data|stringData|args|command|parameters|externalLabels)[.[]|\.env\[\d+\]\.value$/;
-/** What alone may fall away. */
 const ARGUMENT = /\.args\[\d+\]$/;
 // A variable here would change what an object is, not what it says.
 const FIXED = /^(apiVersion|kind|metadata\.name|metadata\.namespace)$|selector(\.|$)|matchLabels/i;
@@ -24,8 +23,7 @@ const FIXED = /^(apiVersion|kind|metadata\.name|metadata\.namespace)$|selector(\
 /** A text or a key with `${` in it. */
 export interface Place {
   keys: Path;
-  /** The same for people: `spec.ports[0].nodePort`. */
-  path: string;
+  path: string; // the same for people: spec.ports[0].nodePort
   text: string;
   isKey: boolean;
 }
@@ -78,7 +76,6 @@ export function substitute(
   return result;
 }
 
-// They are the same for every cluster.
 const known = new WeakMap<Manifest, Place[]>();
 
 /** Where an object may have variables; one that keeps its text has them in its metadata only. */
