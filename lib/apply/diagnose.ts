@@ -29,7 +29,6 @@ export async function diagnose(cluster: Cluster, object: Manifest): Promise<Trou
   return trouble?.unscheduled ? await claimTrouble(cluster, object) ?? trouble : trouble;
 }
 
-/** Why a claim, or one that a StatefulSet's pods wait for, has no volume. */
 async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
   const { kind, metadata: { name, namespace }, spec } = object;
   const names: string[] = kind === "PersistentVolumeClaim"

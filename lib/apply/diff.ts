@@ -44,10 +44,7 @@ export function isGoing(object: Manifest): boolean {
   return object.metadata.deletionTimestamp !== undefined;
 }
 
-/**
- * Judges a live object, listed with its managers, against `wanted` ({@link withHash}). What others have written beside
- * us is no reason to send anything, but for those of whom `takes` says so.
- */
+/** Judges a live object, with its managers, against `wanted` ({@link withHash}); `takes`: whose fields are to go. */
 export function judge(
   live: Manifest | undefined,
   wanted: Manifest,

@@ -1,10 +1,7 @@
 // Who has which field of an object: we, people, controllers, or a program that nobody knows.
 import { isFields, type Manifest, OWNER } from "../core/object.ts";
 
-/**
- * A tree of fields as sigs.k8s.io/structured-merge-diff writes it: `f:` leads to a field, to an item of a list its keys
- * (`k:`), value (`v:`) or place (`i:`), `.` to the map or item itself.
- */
+/** A tree of fields by structured-merge-diff: `f:` a field, `k:` keys, `v:` value, `i:` place of an item, `.` itself. */
 export interface Fields {
   [step: string]: Fields;
 }

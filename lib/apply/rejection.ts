@@ -129,8 +129,8 @@ export async function webhooksBehind(cluster: Cluster, stderr: string): Promise<
   );
 }
 
-/** Whether an object was refused for a field that cannot change while it is there: each kind has its own words. */
-export function cannotChange({ stderr }: KubectlError): boolean {
+/** Whether it was refused for a field that cannot change while it is there: each kind has its own words. */
+function cannotChange({ stderr }: KubectlError): boolean {
   return /immutable|may not change once set|may not be changed|cannot change roleRef|updates to .* (are|is) forbidden/
     .test(stderr);
 }
@@ -139,8 +139,8 @@ export function cannotChange({ stderr }: KubectlError): boolean {
 const DATA = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"]
   .concat("Secret");
 
-/** Why an object is never replaced, as the end of a sentence; undefined when it may be. */
-export function neverReplaced(object: Manifest): string | undefined {
+/** Why an object is never replaced, as the end of a sentence. */
+function neverReplaced(object: Manifest): string | undefined {
   const { kind } = object;
   if (kind === "StatefulSet") return "its pods need not go: it can be deleted alone";
   if (DATA.includes(kind)) return `what is in a ${kind} would go with it`;
@@ -173,7 +173,7 @@ export function chosenToReplace(words: string, objects?: Manifest[]): Set<string
 }
 
 /** What an operator can do about an object that cannot change. */
-export function wayOut(cluster: Cluster, object: Manifest): string {
+function wayOut(cluster: Cluster, object: Manifest): string {
   const { kind, metadata: { name, namespace } } = object;
   if (!neverReplaced(object)) {
     return `a deploy with REPLACE=${idOf(object)} deletes it and creates it anew`;

@@ -51,10 +51,8 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
   };
 }
 
-/**
- * Grows volumes so that the objects can be applied next; gives a sentence for each change. Throws with nothing touched.
- * After a run that was cut off the next apply makes the StatefulSet that is away, and lets go an operator that is held.
- */
+// After a run that was cut off the next apply makes the StatefulSet that is away, and lets go an operator that is held.
+/** Grows volumes so that the objects can be applied next, or throws with nothing touched; a sentence for each change. */
 export async function growVolumes(inventory: Inventory, objects: Manifest[]): Promise<string[]> {
   const { cluster, say } = inventory;
   const { resizes, outdated, operated } = await volumeGrowth(cluster, objects);

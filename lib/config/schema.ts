@@ -97,7 +97,6 @@ const OPTIONS = {
 let ajv: Ajv2020 | undefined;
 const judges = new Map<string, ValidateFunction>();
 
-/** What a text is by the type of its setting, and the first thing that is wrong with it. */
 function judged(name: string, text: string): { value: Vars[string]; error?: ErrorObject } {
   ajv ??= new Ajv2020(OPTIONS).addVocabulary(["kind", "atLeast", "atMost"]);
   const form = { type: "object", properties: { value: SETTINGS[name] } };

@@ -12,11 +12,9 @@ export function keyedHash(key: string, text: string): string {
   return createHmac("sha256", key).update(text).digest("hex").slice(0, 32);
 }
 
-/**
- * Hash of a secret that stands where role `view` reads, in this `place`, by scrypt: each guess takes 1 MiB and some
- * 5 ms. A key of other secrets would restart pods when those are rotated; one of the cluster's is not known before.
- */
+/** Hash of a secret that stands where role `view` reads, in this `place`: each guess takes 1 MiB and some 5 ms. */
 export function sealedHash(secret: string, place: string): string {
+  // A key of other secrets would restart pods when those are rotated; one of the cluster's is not known before.
   const seal = () => scryptSync(secret, place, 16, { N: 1024 }).toString("hex");
   return sealed.getOrInsertComputed(`${place}\n${secret}`, seal);
 }

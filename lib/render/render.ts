@@ -139,7 +139,6 @@ function contentOf(object: Manifest): string {
 
 const WORKLOADS = new Set(["Deployment", "StatefulSet", "DaemonSet", "Prometheus", "Alertmanager"]);
 
-/** Ids of the ConfigMaps and Secrets that a workload refers to. */
 function references(object: Manifest): string[] {
   if (!WORKLOADS.has(object.kind)) return [];
   const found = new Set<string>(), { namespace } = object.metadata;

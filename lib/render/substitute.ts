@@ -28,10 +28,7 @@ export interface Place {
   isKey: boolean;
 }
 
-/**
- * A template's object with every `${NAME}` of its values replaced; `$${NAME}` stays. An argument with `${NAME?}` falls
- * away while NAME is empty or false, so that a program keeps its words until a site sets it; true leaves no text.
- */
+/** A template's object with every `${NAME}` of its values replaced; `$${NAME}` stays. */
 export function substitute(
   { object, file }: Pick<Template, "object" | "file">,
   vars: Vars,
@@ -49,6 +46,7 @@ export function substitute(
     };
     const whole = /^\$\{([^}?]*)\}$/.exec(text);
     if (whole && !ALWAYS_TEXT.test(path)) return lookUp(whole[1]!);
+    // An argument with `${NAME?}` falls away while NAME is empty or false: a program keeps its words until a site sets it.
     let falls = false;
     const filledIn = text.replace(VARIABLE, (all, dollar, name, mark) => {
       if (dollar) return all.slice(1);

@@ -1,10 +1,7 @@
 // YAML of ours, written so that every reader takes it for the same.
 import { type ScalarTag, stringify } from "yaml";
 
-/**
- * Plain words that readers of YAML 1.1 (Kubernetes, Thanos, Alertmanager) and of 1.2 (ours) take for different
- * things: booleans, merges, numbers of other bases, with `_`, by the clock, dates.
- */
+/** Plain words that readers of YAML 1.1 (Kubernetes, Thanos, Alertmanager) and of 1.2 (ours) take for different things. */
 export const AMBIGUOUS = new RegExp(
   "^(y|yes|n|no|on|off|<<|\\d{4}-\\d\\d?-\\d\\d?([t\\s].*)?|" +
     "[-+]?(_*0_*[box][-+\\da-f_]+|0[\\d_]+|(?=.*_)[\\d_.]+|\\d[\\d_]*(:[0-5]?\\d)+(\\.[\\d_]*)?|" +
@@ -15,7 +12,6 @@ const otherwise: ScalarTag = { tag: "!ambiguous", default: true, test: AMBIGUOUS
 /** Characters that a reader of YAML 1.1 takes for the end of a line, or refuses. */
 const UNWRITTEN = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
 
-/** The options of {@link stringify} that ours may be written with. */
 type Format = NonNullable<Exclude<Parameters<typeof stringify>[2], string | number>>;
 
 /** A value as YAML that readers of 1.1 and of 1.2 give back as the same value. */
