@@ -34,8 +34,7 @@ export type State = "current" | "stale" | "drifted" | "missing" | "deleting";
 /** What is to be said of one object. */
 export interface Delta {
   state: State;
-  /** Paths in which our own fields are not as wanted, with the reason. */
-  astray: string[];
+  astray: string[]; // paths in which our own fields are not as wanted, with the reason
   others: ForeignField[];
 }
 
@@ -61,7 +60,7 @@ export function judge(
     return { state: isCurrent ? "current" : "stale", astray: [], others };
   }
   const own = ownFields(live);
-  const all = own ? compare(wanted, live, own, othersFields(live), "") : [MADE_BY_OTHERS];
+  const all = own ? compare(wanted, live, own, othersFields(live), "") : ["made by somebody else"];
   // All else may be no more than the new wish.
   const scaled = all.filter((line) => line.endsWith(SCALED));
   if (isStale) return { state: "stale", astray: scaled, others };
@@ -69,7 +68,6 @@ export function judge(
   return { state: isTouched ? "drifted" : "current", astray: all, others };
 }
 
-const MADE_BY_OTHERS = "made by somebody else";
 const ANOTHER_VALUE = ": another value", ANOTHER_ORDER = ": another order";
 const UNSIGNED = ", and the API server keeps no name of who did";
 // A zero is left out by the door through which replicas are scaled, so nobody is said to have it.

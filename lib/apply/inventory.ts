@@ -29,8 +29,7 @@ export interface Powers {
   take?: string[];
   /** Ids of objects that may be deleted and created where a field of them cannot change. */
   replace?: ReadonlySet<string>;
-  /** Told what is taken back or replaced. */
-  say?: Tell;
+  say?: Tell; // of what is taken back or replaced
 }
 
 /** What is known of ours on one cluster, and what its run may do there; the looks of one run share it. */
@@ -40,10 +39,8 @@ export class Inventory {
   readonly replace: ReadonlySet<string>;
   readonly say: Tell;
   #text = ""; // of the ConfigMap
-  /** Undefined: they are lost, or an older revision has kept kinds alone. */
-  #kept?: ById;
-  /** Undefined: it may be any. */
-  #kinds?: Set<string>;
+  #kept?: ById; // undefined: they are lost, or an older revision has kept kinds alone
+  #kinds?: Set<string>; // undefined: it may be any
   #last?: { at: number; live: Promise<ById> };
 
   constructor(

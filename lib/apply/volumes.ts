@@ -16,10 +16,8 @@ import { byId, DRY_RUN, sendList } from "./live.ts";
 export interface Growth {
   /** Live claims of pods, and the sizes that they should ask for. */
   resizes: { claim: Manifest; size: string }[];
-  /** Live StatefulSets with a template of another size than wanted. */
-  outdated: Manifest[];
-  /** Desired resources whose operator makes one of the `outdated`. */
-  operated: Manifest[];
+  outdated: Manifest[]; // live StatefulSets with a template of another size than wanted
+  operated: Manifest[]; // desired resources whose operator makes one of the outdated
 }
 
 /** What has to grow before the objects can be applied; exit 2 naming every volume that would shrink or cannot grow. */

@@ -15,11 +15,9 @@ import { clusterProblems } from "./rules.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 
 export interface FleetOptions {
-  /** Folder that has `env/`, and that relative paths in settings start at. */
-  root?: string;
+  root?: string; // has `env/`, and relative paths in settings start at it
   environment?: Record<string, string>;
-  /** One more cluster, whose file is not written yet. */
-  planned?: { id: string; text: string };
+  planned?: { id: string; text: string }; // one more cluster, whose file is not written yet
   withoutSecrets?: boolean; // using one that is missing ends with 2
 }
 

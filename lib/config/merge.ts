@@ -14,8 +14,7 @@ export interface Candidate {
   file: string; // as shown to people
   vars: Vars; // only those that have a right value
   sources: Record<string, string>;
-  /** Secrets that nobody gave, with the line for people that says so. */
-  missing: Map<string, string>;
+  missing: Map<string, string>; // secrets that nobody gave, with the line that says so
   warnings: string[];
 }
 

@@ -7,8 +7,7 @@ import { isCron } from "../core/time.ts";
 
 /** One property of env/schema.json, with what its kind (`$defs`) says. */
 export interface Setting {
-  /** What several settings share, and that in words. */
-  kind?: string;
+  kind?: string; // what several settings share; `title` says it in words
   title?: string;
   type: "string" | "integer" | "boolean";
   description: string;

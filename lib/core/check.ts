@@ -26,10 +26,8 @@ export interface Finding {
   cause?: string;
   fix?: string; // the next command or edit
   exitCode?: number; // of a fail before a deploy; default: a prerequisite is missing (3)
-  /** Lines that say what the verdict was made of. */
-  detail?: string[];
-  /** Seconds from the first look in which a fail may still go by itself, where that is known. */
-  patience?: number;
+  detail?: string[]; // lines that say what the verdict was made of
+  patience?: number; // seconds from the first look in which a fail may still go by itself
 }
 
 /** All is well, and this was seen. */
@@ -83,8 +81,7 @@ export interface Check {
   /** The API server, or running pods; default: only what can be reached from this machine. */
   needs?: "cluster" | "pods";
   role?: Role; // default: it is about both
-  /** The program it needs, as STAND_INS names it; only for one that may be a stand-in. */
-  program?: string;
+  program?: string; // it needs, as STAND_INS names it; only for one that may be a stand-in
   slow?: boolean; // takes seconds, so it begins before the others
   first?: boolean; // named before others, which may fail for it
   s3?: boolean; // a key for S3 has a part in it, so a rotation asks again

@@ -52,8 +52,7 @@ export interface Cluster {
   grpcIdentity?: Identity; // only with THANOS_GRPC_MTLS
   doorCertificate?: Omit<Identity, "authority">; // only with INGRESS_TLS
   warnings: string[]; // accepted, but worth telling
-  /** Secrets that nobody gave; only where the fleet was loaded without need of them. */
-  missing: string[];
+  missing: string[]; // secrets that nobody gave, where the fleet was loaded without need of them
 }
 
 /** The folder of a cluster in the buckets of logs and of volumes. */

@@ -9,8 +9,7 @@ export interface Look {
   /** Where it differs, as `path: old -> new` without secret values; why it was not looked at. */
   fields?: string[];
   mark?: string; // hash of the whole difference
-  /** What the operator should know, and no deploy changes, as sentences. */
-  warnings?: string[];
+  warnings?: string[]; // what the operator should know, and no deploy changes
 }
 
 /** One thing that should be there; `Way` is what reaches it. */
@@ -25,8 +24,7 @@ export interface Resource<Way = unknown> {
 /** Resources on one way, in the order in which they are put. */
 export interface Resources<Way = unknown> {
   title: string; // of the phase that puts them
-  /** They are in running pods (of `program`, where that may be a stand-in). */
-  live?: boolean;
+  live?: boolean; // they are in running pods (of `program`, where that may be a stand-in)
   program?: string;
   /** Opens the way (default: the cluster itself); `once`: for a look, which waits for nothing that is not there. */
   open?(cluster: Cluster, once?: boolean): Promise<Way & AsyncDisposable>;

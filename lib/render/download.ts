@@ -7,8 +7,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 
 export interface DownloadOptions {
   sha256: string;
-  /** Whole seconds until a connection stands, and that an answer may then stand still. */
-  seconds?: number;
+  seconds?: number; // until a connection stands, and that an answer may then stand still
   plainHttp?: boolean; // for a mirror of the operator's own; the sha256 is still checked
   curl?: string; // default: the one on PATH
 }

@@ -113,8 +113,6 @@ function twice(items: Record<string, unknown>[], fields: string[]): string[] {
   return [...keys].filter(([key, { length }]) => key !== "" && length > 1).map(([key]) => key);
 }
 
-const CHECKSUM_ANNOTATION = "deploy.miribit.lab/config-checksum";
-
 /** Marks pod templates with a checksum of the ConfigMaps and Secrets that they read, but for those that reload live. */
 export function withChecksums(objects: Manifest[]): Manifest[] {
   const read = objects.filter(({ kind, metadata: { annotations } }) =>
@@ -125,7 +123,7 @@ export function withChecksums(objects: Manifest[]): Manifest[] {
     const used = references(object).flatMap((id) => sources.get(id) ?? []).map(contentOf);
     if (used.length === 0) return object;
     const template = isCustom(object) ? ["podMetadata"] : ["template", "metadata"];
-    const path = ["spec", ...template, "annotations", CHECKSUM_ANNOTATION];
+    const path = ["spec", ...template, "annotations", "deploy.miribit.lab/config-checksum"];
     const hash = createHash("sha256").update(used.sort().join("\n")).digest("hex");
     return withValue(object, path, hash.slice(0, 16));
   });
