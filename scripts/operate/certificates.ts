@@ -17,29 +17,18 @@ import { maskSecrets, Report } from "../../lib/io/report.ts";
 
 const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
-interface Authority {
-  title: string;
-  /** Its pair, beside those that it has signed, and what is to be done with it. */
-  file: string;
-  then: string;
-  folder: string;
-  name: string;
-  /** DNS names in the certificate of a cluster with that name. */
-  names: (name: string) => string[];
-}
-
-/** For people who look in. */
-export const SITE: Authority = {
+/** The CA for people who look in: `file` is its own pair, and `then` what is to be done with that. */
+export const SITE = {
   title: "site CA",
   file: "site-ca",
   then: "let browsers trust it",
   folder: "INGRESS_TLS_DIR",
   name: "DOMAIN",
-  names: (domain) => [`*.${domain}`, domain],
+  names: (domain: string) => [`*.${domain}`, domain],
 };
 
-/** For the clusters among themselves. */
-export const FLEET: Authority = {
+/** The CA for the clusters among themselves. */
+export const FLEET: typeof SITE = {
   title: "fleet CA",
   file: "ca",
   then: "keep its key elsewhere until the next edge comes",
@@ -50,12 +39,11 @@ export const FLEET: Authority = {
 
 /**
  * Makes what is missing, and what the CA has signed and ends within a month or does not fit; gives a sentence for each.
- * A copy of the old stays. `warn` is told what does not fit and is the operator's own: that is left alone. A CA that
- * has ended is never replaced: everybody trusts the old one.
+ * `warn` is told what does not fit and is another's. A CA that has ended is never replaced: everybody trusts it.
  * @throws {DeployError} exit 3 without openssl, or when the key of the CA is elsewhere.
  */
 export async function ensureCertificates(
-  by: Authority,
+  by: typeof SITE,
   holders: Record<"id" | "name" | "folder", string>[],
   warn: (text: string) => void = () => {},
 ): Promise<string[]> {
@@ -66,8 +54,8 @@ export async function ensureCertificates(
     const { reason, isOurs } = await judged(pair, `${authority}.crt`, names[0]!);
     if (!reason) continue;
     if (!isOurs) {
-      const whose = `it is none of the ${by.title}, so it is left`;
-      warn(`${pair}: ${reason}; ${whose}: make a new pair yourself, or take both files away`);
+      const fix = "make a new pair yourself, or take both files away";
+      warn(`${pair}: ${reason}; it is none of the ${by.title}, so it is left: ${fix}`);
       continue;
     }
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -77,11 +65,9 @@ export async function ensureCertificates(
     }
     if (!existsSync(`${authority}.key`)) {
       const what = `Cannot make the certificate of ${id}: the key of the ${by.title} is away`;
-      throw new DeployError(what, {
-        exitCode: ExitCode.prerequisite,
-        where: `${authority}.key`,
-        fix: `bring it back for this run, or put ${id}.crt and ${id}.key into ${folder}`,
-      });
+      const fix = `bring it back for this run, or put ${id}.crt and ${id}.key into ${folder}`;
+      const where = `${authority}.key`;
+      throw new DeployError(what, { exitCode: ExitCode.prerequisite, where, fix });
     }
     await openssl(pair, [
       ...["-days", "825", "-subj", `/CN=${names[0]}`],
@@ -97,10 +83,9 @@ export async function ensureCertificates(
 
 /** Why a pair has to be made (no reason: it is well, whoever signed it), and whether the CA has signed it. */
 async function judged(pair: string, authority: string, name: string) {
+  const read = async (path: string) => existsSync(path) ? await readFile(path, "utf8") : undefined;
   const [key, own, ca = ""] = await Promise.all(
-    [`${pair}.key`, `${pair}.crt`, authority].map(async (path) =>
-      existsSync(path) ? await readFile(path, "utf8") : undefined
-    ),
+    [`${pair}.key`, `${pair}.crt`, authority].map(read),
   );
   if (!own) {
     // A key alone may wait for what a CA of the company makes of it.

@@ -27,7 +27,7 @@ type Explained = Awaited<ReturnType<typeof subjectOf>>;
 
 /**
  * Finds the object among those that the steps want on the cluster, as a deploy would send it, and looks at the live
- * one. `upstream`: it is of a pinned release; without a `home` it is built in code.
+ * one. `upstream`: it is of a pinned release; `file`: where it is, or how it is built where it has no `home`.
  * @throws {DeployError} exit 2 with the nearest ids when no step wants it.
  */
 export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = STEPS) {
@@ -43,8 +43,12 @@ export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = ST
       if (!found) continue;
       const template = (await templatesOf(cluster)).find(({ object }) => idOf(object) === id);
       const home = template && await homeOf(template);
-      const live = (await namedOf(cluster, [found])).get(idOf(found));
-      return { cluster, step, wanted: withHash(found), upstream, home, live };
+      const built = upstream
+        ? `a pinned upstream release (manifests/upstream.lock.json), fitted in code by ${step.name}`
+        : `built in code by ${step.name}`;
+      const live = (await namedOf(cluster, [found])).get(id);
+      const title = `${id}  on ${cluster.id} (${cluster.name})`, file = home?.file ?? built;
+      return { cluster, title, step, wanted: withHash(found), upstream, home, file, live };
     }
   }
   const near = inspect.nearestIds(id, known);
@@ -60,14 +64,13 @@ export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = ST
 
 /** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */
 export function explainField(subject: Explained, field: string): string {
-  const { wanted, live, home } = subject;
+  const { title, wanted, live, home } = subject;
   const want = inspect.lookUp(wanted, field), have = inspect.lookUp(live, field);
   const found = want.found ? want : have;
   if (!found.found) throw unknownField(subject, field, [want, have]);
-  const { path } = found,
-    lacks = want.found ? lacking(inspect.fieldAt(live, field), want.value) : [];
-  const differs = live && lacks.some((lack) => !isAlike(lack));
-  const holder = want.found ? wanted : live!;
+  const { path } = found, holder = want.found ? wanted : live!;
+  const differs = live && want.found &&
+    unlike(inspect.fieldAt(live, field), want.value).length > 0;
   const patches = home?.patches.filter((patch) => touches(patch, holder, path)) ?? [];
   const owners = live && have.found ? inspect.ownersOf(live, have.path).map(ownerLine) : [];
   const lost = live && inspect.lostAt(live, wanted, path);
@@ -76,7 +79,7 @@ export function explainField(subject: Explained, field: string): string {
     owners.push("nobody: a default of the API server, or what it never shares out");
   }
   return page({
-    object: titleOf(subject),
+    object: title,
     field: inspect.pathText(path),
     wanted: want.found ? shown(wanted, field) : "(nothing is said about it)",
     live: (have.found ? shown(live!, field) : "(not there)") + (differs ? "  not as wanted" : ""),
@@ -87,12 +90,12 @@ export function explainField(subject: Explained, field: string): string {
   });
 }
 
-/** Whether the API server may have written the wanted value in another way, or left it out. */
-function isAlike({ old, now }: Lack): boolean {
-  if (old === undefined || old === null) {
-    return !now || isFields(now) && Object.keys(now).length === 0;
-  }
-  return amountOf(String(old)) === amountOf(String(now));
+/** What is not as wanted, but for values that the API server may have written in another way, or left out. */
+function unlike(live: unknown, wanted: unknown): Lack[] {
+  return lacking(live, wanted).filter(({ old, now }) => {
+    if (old !== undefined && old !== null) return amountOf(String(old)) !== amountOf(String(now));
+    return now && !(isFields(now) && Object.keys(now).length === 0);
+  });
 }
 
 function unknownField({ cluster, wanted }: Explained, field: string, looks: inspect.Lookup[]) {
@@ -117,9 +120,8 @@ function shown(object: Manifest, field: string): string {
   return length <= LONGEST ? text : `${text.slice(0, LONGEST)}... (${length} characters)`;
 }
 
-function originOf(subject: Explained, field: string, value: unknown): string {
-  const { cluster, home, step } = subject;
-  if (!home) return builtBy(subject);
+function originOf({ cluster, home, file, step }: Explained, field: string, value: unknown): string {
+  if (!home) return file;
   const source = sourceOf(home, field);
   if (!source) return `added in code by ${step.name}`;
   const isIn = (object: Manifest) => isDeepStrictEqual(inspect.fieldAt(object, field), value);
@@ -133,32 +135,21 @@ function originOf(subject: Explained, field: string, value: unknown): string {
   return `${source}, then by ${[registry, pins].filter(Boolean).join(" and ")}`;
 }
 
-function builtBy({ upstream, step }: Explained): string {
-  return upstream
-    ? `a pinned upstream release (manifests/upstream.lock.json), fitted in code by ${step.name}`
-    : `built in code by ${step.name}`;
-}
-
 /** The facts of a whole object, as lines. */
 export function explainObject(subject: Explained): string {
-  const { step, wanted, home, live } = subject;
+  const { title, step, wanted, home, file, live } = subject;
   const [have, want] = [live ?? wanted, wanted].map(inspect.withoutSecrets);
-  const differing = lacking(have, want).filter((lack) => !isAlike(lack));
   return page({
-    object: titleOf(subject),
+    object: title,
     step: step.name,
-    file: home ? home.file : builtBy(subject),
+    file,
     patch: home?.patches.map(({ where }) => where) ?? [],
     setting: settingLines(subject),
-    differs: differing.map(({ path, old, now }) => changeLine(path, old, now)),
+    differs: unlike(have, want).map(({ path, old, now }) => changeLine(path, old, now)),
     owner: live ? inspect.ownersOf(live, []).map(ownerLine) : [],
     live: live ? [] : "(not there)",
     fields: Object.keys(wanted).join(", "),
   });
-}
-
-function titleOf({ cluster, wanted }: Explained): string {
-  return `${idOf(wanted)}  on ${cluster.id} (${cluster.name})`;
 }
 
 /** Lines with a title each; of several the first alone has it. */
