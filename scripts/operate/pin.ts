@@ -12,10 +12,7 @@ import { taggedImages } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 import { digestOf, readLogins } from "./registry/client.ts";
 
-/**
- * Pins the images of a fleet. @throws {DeployError} exit 11 for digests that are not as they were pinned, which are
- * kept without `renew`; what {@link digestOf} throws, of all images at once, and then nothing is written.
- */
+/** Pins the images of a fleet. @throws {DeployError} exit 11 for digests that are others now, kept without `renew`. */
 export async function pin(
   fleet: Cluster[],
   { renew = false, report = new Report() }: { renew?: boolean; report?: Report } = {},
@@ -49,37 +46,35 @@ export async function pin(
   });
 }
 
-/** The digest of each image. @throws {DeployError} what {@link digestOf} throws, of all images at once. */
+/** The digest of each image. @throws {DeployError} what {@link digestOf} throws, of all at once: nothing is written. */
 async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, string>> {
   const logins = await readLogins();
-  const passwordIn = (login: string) =>
-    Buffer.from(login, "base64").toString().replace(/^[^:]*:/, "");
-  maskSecrets([...logins.values()].flatMap((login) => [login, passwordIn(login)]));
+  maskSecrets([...logins.values()].flatMap((login) => {
+    const password = Buffer.from(login, "base64").toString().replace(/^[^:]*:/, "");
+    return [login, password];
+  }));
   const caCerts = [...new Set(fleet.flatMap(({ s3Ca }) => s3Ca ?? []))];
   using client = Deno.createHttpClient({ caCerts });
   const mirrors = fleet.map((cluster) => text(cluster, "IMAGE_REGISTRY")).filter(Boolean);
+  const digests = new Map<string, string>();
   const answers = await Promise.all(images.map(async (image) => {
     const isOwn = mirrors.some((mirror) => image.startsWith(`${mirror}/`));
     try {
-      return await digestOf(image, { logins, client: isOwn ? client : undefined });
+      digests.set(image, await digestOf(image, { logins, client: isOwn ? client : undefined }));
     } catch (error) {
       if (error instanceof DeployError) return error;
       throw error;
     }
   }));
-  const failed = answers.filter((answer) => answer instanceof DeployError);
-  if (failed.length === 0) {
-    return new Map(images.map((image, index) => [image, answers[index] as string]));
-  }
+  const failed = answers.filter((error) => error !== undefined);
+  if (failed.length === 0) return digests;
   if (failed.length === 1) throw failed[0]!;
-  throw new DeployError(
-    `Cannot pin ${failed.length} of ${images.length} images: nothing is written`,
-    {
-      exitCode: worstCode(failed),
-      where: failed.flatMap(({ message, where }) => [message, ...where.map((line) => `  ${line}`)]),
-      fix: [...new Set(failed.map(({ fix }) => fix!))].join("; "),
-    },
-  );
+  const what = `Cannot pin ${failed.length} of ${images.length} images: nothing is written`;
+  throw new DeployError(what, {
+    exitCode: worstCode(failed),
+    where: failed.flatMap(({ message, where }) => [message, ...where.map((line) => `  ${line}`)]),
+    fix: [...new Set(failed.map(({ fix }) => fix!))].join("; "),
+  });
 }
 
 if (import.meta.main) {

@@ -11,42 +11,30 @@ import { CLUSTERS_AT_ONCE } from "../../lib/kube/turns.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
 import * as probe from "../../lib/probe/check.ts";
 import { STEPS } from "../steps.ts";
-import {
-  apiCertificate,
-  clientCertificate,
-  nodeAddress,
-  rights,
-  target,
-  tools,
-} from "../checks/access.ts";
-import {
-  cgroup,
-  firewall,
-  hostPorts,
-  imageRoom,
-  nodeClock,
-  nodes,
-  onNodes,
-  searchDomains,
-} from "../checks/node.ts";
+import * as access from "../checks/access.ts";
+import * as node from "../checks/node.ts";
 import { room } from "../checks/room.ts";
+
+function row(when: Pick<Check, "when" | "needs">, name: string, hop: string, run: Check["run"]) {
+  return { ...when, name, hop, run };
+}
 
 /** Of the machine and the cluster as a whole; the steps bring their own. */
 export const CHECKS_BEFORE: Check[] = [
-  { ...BEFORE, name: "Tools", hop: "this machine", run: tools },
-  { ...BEFORE, name: probe.TARGET, hop: "kubectl -> API server", run: target },
-  { ...BY_API, name: "Rights", hop: "user -> API server", run: rights },
-  { ...BEFORE, name: "Client certificate", hop: "kubectl -> API server", run: clientCertificate },
-  { ...BEFORE, name: "API server certificate", hop: "API server -> kubectl", run: apiCertificate },
-  { ...BY_POD, name: "Nodes", hop: "pods -> nodes", run: nodes },
-  { ...BY_API, name: "Room for pods", hop: "pods -> nodes", run: room },
-  { ...BY_API, name: "Node address", hop: "people -> node", run: nodeAddress },
-  { ...BY_POD, name: "Host ports", hop: "pods -> node", run: hostPorts },
-  { ...BY_POD, name: "Firewall", hop: "pods -> pods", run: onNodes(firewall) },
-  { ...BY_POD, name: "Search domains", hop: "pods -> names", run: onNodes(searchDomains) },
-  { ...BY_POD, name: "Room for images", hop: "images -> node", run: onNodes(imageRoom) },
-  { ...BY_POD, name: "cgroup", hop: "node", run: onNodes(cgroup) },
-  { ...BY_POD, name: "Clock of the node", hop: "node -> this machine", run: onNodes(nodeClock) },
+  row(BEFORE, "Tools", "this machine", access.tools),
+  row(BEFORE, probe.TARGET, "kubectl -> API server", access.target),
+  row(BY_API, "Rights", "user -> API server", access.rights),
+  row(BEFORE, "Client certificate", "kubectl -> API server", access.clientCertificate),
+  row(BEFORE, "API server certificate", "API server -> kubectl", access.apiCertificate),
+  row(BY_POD, "Nodes", "pods -> nodes", node.nodes),
+  row(BY_API, "Room for pods", "pods -> nodes", room),
+  row(BY_API, "Node address", "people -> node", access.nodeAddress),
+  row(BY_POD, "Host ports", "pods -> node", node.hostPorts),
+  row(BY_POD, "Firewall", "pods -> pods", node.onNodes(node.firewall)),
+  row(BY_POD, "Search domains", "pods -> names", node.onNodes(node.searchDomains)),
+  row(BY_POD, "Room for images", "images -> node", node.onNodes(node.imageRoom)),
+  row(BY_POD, "cgroup", "node", node.onNodes(node.cgroup)),
+  row(BY_POD, "Clock of the node", "node -> this machine", node.onNodes(node.nodeClock)),
 ];
 
 const FLAGS = { json: "as JSON on stdout (docs/schema/preflight.json)" };
@@ -56,24 +44,14 @@ if (import.meta.main) {
     const clusters = await clustersFor(ids, LOOKS);
     tellWarnings(clusters);
     const looks = await looksAt(clusters);
-    const pages = looks.map(({ id, name, rows }) =>
-      `${id}  ${name}
-${probe.tableOf(rows)}
-
-`
-    );
+    const pages = looks.map(({ id, name, rows }) => `${id}  ${name}\n${probe.tableOf(rows)}\n\n`);
     if (flags.json) printJson(preflightJson(looks));
     else print(pages.join(""));
     return probe.exitCodeOfRows(looks.flatMap(({ rows }) => rows));
   });
 }
 
-/** What was seen of a cluster. */
-interface Look {
-  id: string;
-  name: string;
-  rows: probe.Row[];
-}
+type Look = Pick<Cluster, "id" | "name"> & { rows: probe.Row[] };
 
 /** Looks at all of them, as many side by side as are in work at once: each has a kubectl that goes on. */
 export function looksAt(clusters: Cluster[], look = preflight): Promise<Look[]> {

@@ -18,15 +18,16 @@ export const MANIFEST_KINDS = [
 /** Seconds for one answer. */
 const PATIENCE = 20;
 
-/** A question to a registry: how it differs from GET within {@link PATIENCE}. */
+/** How a question to a registry differs from GET within {@link PATIENCE}. */
 type Asking = Pick<RequestInit, "method" | "signal"> & { headers?: Record<string, string> };
 
+/**
+ * `logins`: `user:password` in base64, by host; `client` knows the authorities of the site's own registries; `instead`:
+ * what can be done where one gives no answer, but reaching it.
+ */
 interface RegistryOptions {
-  /** `user:password` in base64, by host. */
   logins?: ReadonlyMap<string, string>;
-  /** Knows the authorities of the site's own registries. */
   client?: Deno.HttpClient;
-  /** What can be done where one gives no answer, but reaching it. */
   instead?: string;
 }
 
@@ -55,11 +56,11 @@ export class Repository {
 
   /** @throws {DeployError} exit 5 without an answer, 8 where it wants a login at no https address. */
   async ask(name: string, asking: Asking = {}): Promise<Response> {
-    const answer = await this.#call(this.urlOf(name), this.#authorization, asking);
+    const url = this.urlOf(name), answer = await this.#call(url, this.#authorization, asking);
     if (answer.status !== 401) return answer;
     await answer.body?.cancel();
     this.#authorization = await this.#authorize(answer.headers.get("www-authenticate") ?? "");
-    return await this.#call(this.urlOf(name), this.#authorization, asking);
+    return await this.#call(url, this.#authorization, asking);
   }
 
   async #call(url: string, authorization: string, { headers, ...asking }: Asking = {}) {
@@ -105,10 +106,7 @@ export class Repository {
   }
 }
 
-/**
- * The digest (`sha256:…`) of what an image's tag names at its registry.
- * @throws {DeployError} exit 5 without an answer or a login that does, 8 for any other answer.
- */
+/** What an image's tag names at its registry, as `sha256:…`. @throws {DeployError} exit 5: no answer or login, 8: another. */
 export async function digestOf(image: string, options?: RegistryOptions): Promise<string> {
   const repository = new Repository(image, options);
   const name = `manifests/${repository.tag}`, url = repository.urlOf(name);
@@ -129,34 +127,25 @@ export async function digestOf(image: string, options?: RegistryOptions): Promis
   });
 }
 
-const REFUSALS: Record<number, string> = {
-  404: "correct the version or IMAGE_REGISTRY, or mirror the image there",
-  429: "it has been asked too often: wait, or log in",
-};
-
 /** What an answer that is not the one wanted means; `what` opens the error. */
 export function refusal(what: string, url: string, host: string, status: number): DeployError {
-  const where = `${url}: HTTP ${status}`;
-  if (status === 401 || status === 403) {
-    return new DeployError(`${what}: the registry wants a login that may pull it`, {
-      exitCode: ExitCode.unreachable,
-      where,
-      fix:
-        `docker login ${host}, without a credential helper: its config.json (in DOCKER_CONFIG, ` +
-        "or ~/.docker) is read; some registries say so of an image that they do not have",
-    });
-  }
-  return new DeployError(`${what}: ${status === 404 ? "no such image" : "refused"}`, {
-    exitCode: ExitCode.service,
-    where,
-    fix: REFUSALS[status] ?? "see the registry's own log, and run again",
-  });
+  const login = "the registry wants a login that may pull it", { unreachable, service } = ExitCode;
+  const byLogin =
+    `docker login ${host}, without a credential helper: its config.json (in DOCKER_CONFIG, ` +
+    "or ~/.docker) is read; some registries say so of an image that they do not have";
+  const missing = "correct the version or IMAGE_REGISTRY, or mirror the image there";
+  const known: Record<number, [why: string, fix: string, exitCode: number]> = {
+    401: [login, byLogin, unreachable],
+    403: [login, byLogin, unreachable],
+    404: ["no such image", missing, service],
+    429: ["refused", "it has been asked too often: wait, or log in", service],
+  };
+  const other = ["refused", "see the registry's own log, and run again", service] as const;
+  const [why, fix, exitCode] = known[status] ?? other;
+  return new DeployError(`${what}: ${why}`, { exitCode, where: `${url}: HTTP ${status}`, fix });
 }
 
-/**
- * Logins that `docker login` has written to config.json (in DOCKER_CONFIG, or ~/.docker), by host.
- * @throws {DeployError} exit 2 for a file that is no JSON.
- */
+/** Logins that `docker login` has written (`user:password` in base64), by host. @throws {DeployError} exit 2: no JSON. */
 export async function readLogins(
   folder = process.env.DOCKER_CONFIG || join(homeFolder(), ".docker"),
 ): Promise<Map<string, string>> {
@@ -164,18 +153,15 @@ export async function readLogins(
   const text = await readFile(path, "utf8").catch(() => "{}");
   try {
     const auths: Record<string, { auth?: string }> = JSON.parse(text).auths ?? {};
-    const hostOf = (key: string) =>
-      key.replace(/^https?:\/\//, "").replace(/\/.*$/, "").replace(
-        /^index\.docker\.io$/,
-        "docker.io",
-      );
     return new Map(
-      Object.entries(auths).flatMap(([key, { auth }]) => auth ? [[hostOf(key), auth]] : []),
+      Object.entries(auths).flatMap(([key, { auth }]) => {
+        const host = key.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+        return auth ? [[host === "index.docker.io" ? "docker.io" : host, auth]] : [];
+      }),
     );
   } catch {
-    throw new DeployError(`Cannot read the logins of registries: ${path} is no JSON`, {
-      exitCode: ExitCode.config,
-      fix: `docker login writes it; or point DOCKER_CONFIG to another folder`,
-    });
+    const fix = "docker login writes it; or point DOCKER_CONFIG to another folder";
+    const what = `Cannot read the logins of registries: ${path} is no JSON`;
+    throw new DeployError(what, { exitCode: ExitCode.config, fix });
   }
 }
