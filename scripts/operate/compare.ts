@@ -4,7 +4,7 @@ import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { clustersFor, command, LOOKS } from "../../lib/cli/command.ts";
-import { asMaps, withoutLists } from "./inspect/lists.ts";
+import { asMaps, withoutLists } from "./inspect/field.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { byId, owned } from "../../lib/apply/live.ts";

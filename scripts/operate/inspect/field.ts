@@ -1,20 +1,19 @@
-// A field of an object: the path to it, who owns it on the cluster, and what may be shown of it.
+// A field of an object: the path to it, also through lists, who owns it on the cluster, and what may be shown of it.
 import { isUnsigned, judge } from "../../../lib/apply/diff.ts";
 import { entriesOf, type FieldManager, type Fields, valueAt } from "../../../lib/apply/managers.ts";
-import { isNamed } from "./lists.ts";
 import { isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
 
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
-/** What a field path led to, or how far it went and which keys are there. */
+/** What a path led to, or how far it went and which keys are there. */
 export type Lookup =
   | { found: true; path: Path; value: unknown }
   | { found: false; reached: Path; keys: string[] };
 
 /**
- * Follows a path such as `spec.template.spec.containers[0].image`. An item goes by its index, or as `make compare` and
- * `make plan` name it (`name`, `mountPath`, port, `--flag`); a key with dots as it is, or as `["a.b/c"]`.
+ * Follows a path such as `spec.containers[0].image`: an item by its index, or as `make compare` and `make plan` name it
+ * (`name`, `mountPath`, port, `--flag`), a key with dots as it is, or as `["a.b/c"]`.
  */
 export function lookUp(object: unknown, field: string): Lookup {
   const path: Path = [];
@@ -69,7 +68,7 @@ export function pathText(path: Path): string {
   ).join("").replace(/^\./, "");
 }
 
-/** A field manager, and how many fields it owns at a path or below. */
+/** A manager of fields, and how many it owns. */
 export type Owner = Omit<FieldManager, "fieldsV1"> & { fields: number };
 
 /** Managers of a live object that own the field at `path`, or fields below it. */
@@ -117,10 +116,7 @@ export function withoutSecrets(object: Manifest): Manifest {
   return copy;
 }
 
-/**
- * At most three of the ids, which the one asked for may have meant: those of its name, the one that a slip of the pen
- * may have spoilt (in the name, where its namespace has any), those with its name in theirs; else others of its kind.
- */
+/** At most three ids that the one asked for may have meant: of its name, a slip of the pen, its name in theirs, its kind. */
 export function nearestIds(id: string, ids: string[]): string[] {
   const [kind, place, name] = partsOf(id);
   const beside = ids.filter((one) => place && partsOf(one)[1] === place);
@@ -138,4 +134,68 @@ export function nearestIds(id: string, ids: string[]): string[] {
 function partsOf(id: string): [kind: string, namespace: string, name: string] {
   const words = id.toLowerCase().split("/");
   return [words[0]!, words.slice(1, -1).join(), words.at(-1)!];
+}
+
+/** Both with lists as maps from `[name]`, so that an item that only one has moves none of the others. */
+export function withoutLists<T>(left: T, right: T): [T, T] {
+  if (!isObject(left) || !isObject(right)) return [left, right];
+  if (Array.isArray(left) !== Array.isArray(right)) return [left, right];
+  const [a, b] = asMaps(left, right);
+  const pairs = Object.keys({ ...a, ...b }).map((key) =>
+    [key, withoutLists(a[key], b[key])] as const
+  );
+  const side = (which: 0 | 1) => Object.fromEntries(pairs.map(([key, pair]) => [key, pair[which]]));
+  return [side(0) as T, side(1) as T];
+}
+
+type Items = Record<string, unknown>;
+
+/** Two lists as maps from `[name]`, as {@link withoutLists} has them; what is no two lists as it is. */
+export function asMaps(left: Items, right: Items): [Items, Items] {
+  if (!Array.isArray(left) || !Array.isArray(right)) return [left, right];
+  const [a, b] = namesIn(left, right);
+  const map = (list: unknown[], names: string[]) =>
+    Object.fromEntries(list.map((item, index) => [`[${names[index]}]`, item]));
+  return [map(left, a), map(right, b)];
+}
+
+type Names = [string[], string[]];
+
+/** What tells the items of a list apart, where all have it. */
+const KEYS = ["mountPath", "name", "containerPort", "port"];
+
+/** A name for every item of two lists: a field of it, its text when no text has moved, or its position. */
+function namesIn(left: unknown[], right: unknown[]): Names {
+  type NameOf = (item: unknown, index: number) => string;
+  const by = (nameOf: NameOf): Names => [left.map(nameOf), right.map(nameOf)];
+  const keyed = KEYS.map((key) => by((item) => isObject(item) ? String(item[key] ?? "") : ""));
+  const texts = [by(flagOf), by(textOf)].filter(isSameOrder);
+  return [...keyed, ...texts].find(areNames) ?? by((_, index) => String(index));
+}
+
+function textOf(item: unknown): string {
+  return isObject(item) ? "" : String(item);
+}
+
+/** `--retention` of `--retention=2h`, so that another value is one line and not two. */
+function flagOf(item: unknown): string {
+  return textOf(item).replace(/^(--[^=]+)=.*$/s, "$1");
+}
+
+/** Whether the name may be the one that an item of a list has in {@link asMaps}. */
+function isNamed(item: unknown, name: string): boolean {
+  if (isObject(item)) return KEYS.some((key) => String(item[key] ?? "") === name);
+  return [flagOf(item), textOf(item)].includes(name);
+}
+
+function areNames(names: Names): boolean {
+  return names.every((list) =>
+    list.every((name) => /^\S{1,80}$/.test(name)) && new Set(list).size === list.length
+  );
+}
+
+function isSameOrder([left, right]: Names): boolean {
+  const shared = (list: string[], other: string[]) =>
+    list.filter((name) => other.includes(name)).join(" ");
+  return shared(left, right) === shared(right, left);
 }

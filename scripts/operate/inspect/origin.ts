@@ -10,15 +10,14 @@ import { idOf, isObject, type Manifest, type Path } from "../../../lib/core/obje
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
 import { matches, type Template } from "../../../lib/render/kustomize.ts";
 
-/** The files that say something about an object, as paths from the project folder. */
+/** The files that say something about an object (as kustomize built it, before `${NAME}`), from the project folder. */
 interface Home {
-  /** As kustomize built it, before `${NAME}`. */
   object: Manifest;
   /** The file that has it, or the kustomization that makes it, and of which files. */
   file: string;
   /** As it stands in that file; undefined for one that is made of files. */
   written?: Manifest;
-  /** Patches that are for it, from the folder that is built downwards. */
+  /** From the folder that is built downwards. */
   patches: Patch[];
 }
 
@@ -29,20 +28,16 @@ interface Patch {
 }
 
 /** Looks through the kustomizations of a template: kustomize tells neither patches nor what stands in the file. */
-export async function homeOf({ object, folder }: Template): Promise<Home> {
-  const home: Home = { object, file: "", patches: [] };
-  await lookInto(folder, home);
-  return home;
-}
-
-async function lookInto(folder: string, home: Home): Promise<void> {
-  const path = join(folder, "kustomization.yaml");
+export async function homeOf(
+  { object, folder }: Pick<Template, "object" | "folder">,
+  home: Home = { object, file: "", patches: [] },
+): Promise<Home> {
+  const path = join(folder, "kustomization.yaml"), id = idOf(object);
   const kustomization = parse(await readFile(path, "utf8")) ?? {};
-  const id = idOf(home.object);
   for (const { path: file, patch, target } of kustomization.patches ?? []) {
     const content = parse(patch ?? await readFile(join(folder, file), "utf8"));
     // A merge without a target names the object itself.
-    if (!matches(home.object, target ?? { kind: content.kind, ...content.metadata })) continue;
+    if (!matches(object, target ?? { kind: content.kind, ...content.metadata })) continue;
     home.patches.push({ where: `${short(path)} (${file ?? "inline patch"})`, content });
   }
   for (const { name, namespace, files = [] } of kustomization.configMapGenerator ?? []) {
@@ -52,7 +47,7 @@ async function lookInto(folder: string, home: Home): Promise<void> {
   for (const entry of [...kustomization.resources ?? [], ...kustomization.components ?? []]) {
     const below = join(folder, entry);
     if (existsSync(join(below, "kustomization.yaml"))) {
-      await lookInto(below, home);
+      await homeOf({ object, folder: below }, home);
       continue;
     }
     const written = parseAllDocuments(await readFile(below, "utf8"))
@@ -60,6 +55,7 @@ async function lookInto(folder: string, home: Home): Promise<void> {
       .find((one) => one && idOf(one) === id);
     if (written) Object.assign(home, { file: short(below), written });
   }
+  return home;
 }
 
 function short(path: string): string {
@@ -69,12 +65,11 @@ function short(path: string): string {
 /** Whether a patch says something about the field, something above it or something below. */
 export function touches({ content }: Patch, object: Manifest, path: Path): boolean {
   if (Array.isArray(content)) {
-    return content.some(({ path: pointer }) => {
-      const keys = pointer.split("/").slice(1)
-        .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
-      return keys.slice(0, path.length)
-        .every((key, depth) => key === "-" || key === String(path[depth]));
-    });
+    return content.some(({ path: pointer }) =>
+      pointer.split("/").slice(1, path.length + 1)
+        .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"))
+        .every((key, depth) => key === "-" || key === String(path[depth]))
+    );
   }
   let patch: unknown = content, node: unknown = object;
   for (const key of path) {
