@@ -15,8 +15,6 @@ import { differences } from "../../lib/deploy/plan.ts";
 import { desiredOf, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 
-const USAGE = "compare.ts CLUSTER... | GROUP... | edges | all: each against the first";
-
 type Side = Awaited<ReturnType<typeof look>>;
 
 /** An object that is not the same on both: `spec.replicas: 1 -> 2`, or a sentence where only one has it. */
@@ -119,10 +117,9 @@ export function comparedJson({ id: first }: Cluster, found: Compared[]): string 
 
 /** How many objects both have, and what differs: explained where what is wanted differs, too. */
 export function compareSides(left: Side, right: Side) {
-  const ids = [...new Set([...left.live.keys(), ...right.live.keys()])].sort();
   const explained: Difference[] = [], unexplained: Difference[] = [];
   const comparison = { shared: 0, explained, unexplained };
-  for (const id of ids) {
+  for (const id of [...new Set([...left.live.keys(), ...right.live.keys()])].sort()) {
     const [before, after] = [left.live.get(id), right.live.get(id)];
     const [first, second] = [left.wanted.get(id), right.wanted.get(id)];
     if (!before || !after) {
@@ -166,7 +163,7 @@ function overlap(a: string, b: string): boolean {
   return long.startsWith(short) && /^([.[]|$)/.test(long.slice(short.length));
 }
 
-// Annotations that the controllers of Kubernetes and kubectl write for themselves.
+// What the controllers of Kubernetes and kubectl write for themselves.
 const CONTROLLERS =
   /^(deployment\.kubernetes\.io\/revision|deprecated\.daemonset\.template\.generation|kubectl\.kubernetes\.io\/last-applied-configuration|pv\.kubernetes\.io\/.*|volume\.(.*\.)?kubernetes\.io\/.*)$/;
 /** Each cluster has its own. */
@@ -198,8 +195,9 @@ function forget(live: unknown, wanted: unknown): void {
 }
 
 if (import.meta.main) {
+  const usage = "compare.ts CLUSTER... | GROUP... | edges | all: each against the first";
   const flags = { json: "as JSON on stdout (docs/schema/compare.json)" };
-  await command(USAGE, flags, async (words, { json }) => {
+  await command(usage, flags, async (words, { json }) => {
     const clusters = await clustersFor(words, LOOKS);
     const found = await compare(STEPS, clusters), [first] = clusters as [Cluster];
     for (const { cluster, error } of found) {

@@ -4,7 +4,6 @@ import "../needs.ts";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { chooseClusters, loadFleet, secretsOf } from "../../lib/config/cluster.ts";
-import type { FleetOptions } from "../../lib/config/cluster.ts";
 import { WITHOUT_PAIRS } from "../../lib/config/certificates.ts";
 import { type Cluster, flag, projectPath, text } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
@@ -25,15 +24,14 @@ function newId(wish: Wish): string {
   const missing = (["NAME", "NODE_IP"] as const).filter((name) => !wish[name]);
   // A line of an env file would end there.
   const cut = Object.entries(wish).filter(([, value]) => /[\s'"`#]/.test(value));
-  const odd = wish.NAME && !id ? [wish.NAME] : [];
-  if (id && missing.length === 0 && cut.length === 0) return id;
-  throw refusal("Cannot understand what to add", [
+  const where = [
     ...cut.map(([name]) => `${name} holds a blank, a line break, a quote or a #`),
     ...missing.map((name) => `${name} is missing`),
-    ...odd.map((name) =>
-      `NAME is "${name}": expected cluster-<number>, or cluster-<number>-<word>`
-    ),
-  ]);
+  ];
+  if (id && where.length === 0) return id;
+  const odd = `NAME is "${wish.NAME}": expected cluster-<number>, or cluster-<number>-<word>`;
+  if (wish.NAME && !id) where.push(odd);
+  throw refusal("Cannot understand what to add", where);
 }
 
 /** Text of the env file of an edge; `model` is a cluster whose names it follows. */
@@ -60,13 +58,13 @@ ${ownFile ? `KUBECONFIG_FILE=${like("KUBECONFIG_FILE")}\n` : ""}`;
 }
 
 /**
- * Writes the env file of a new edge below `root` once the whole fleet with it is found well; `needsPair`: first it
- * wants a certificate. @throws {DeployError} exit 2 for what does not fit, 4 when the context leads elsewhere.
+ * Writes the env file of a new edge below `root` once the fleet with it is found well; `needsPair`: first it wants a
+ * certificate. @throws {DeployError} exit 2 for what does not fit, 4 when the context leads elsewhere.
  */
 export async function addCluster(
   wish: Wish,
-  { root = projectPath("."), environment = Deno.env.toObject() }: FleetOptions = {},
-): Promise<{ id: string; file: string; text: string; needsPair: boolean }> {
+  { root = projectPath("."), environment = Deno.env.toObject() } = {},
+) {
   const id = newId(wish), file = `env/cluster-${id}.env`;
   if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) {
     throw refusal("Cannot add the cluster: it is there already", [file], "take another number");

@@ -18,12 +18,10 @@ import { askFor } from "./report/facts.ts";
 import * as value from "./report/value.ts";
 
 const USAGE = "report.ts CLUSTER... | GROUP... | edges | all";
-const FLAGS = {
-  "into=FOLDER": "where it is kept, and the last one is looked for; default: report",
-};
+const INTO = "where it is kept, and the last one is looked for; default: report";
 
 if (import.meta.main) {
-  await command(USAGE, FLAGS, async (words, _, values) => {
+  await command(USAGE, { "into=FOLDER": INTO }, async (words, _, values) => {
     const told = new Report();
     const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
     const { fleet } = choice, clusters = [...choice.clusters, ...choice.paused];
@@ -35,10 +33,9 @@ if (import.meta.main) {
       atCentre(fleet, (ask) => askFor(ask, clusters, fleet)),
       planFleet(STEPS, planned),
     ]);
-    const drift = new Map(plans.map(({ cluster, entries, error }) => [
-      cluster.id,
-      error === undefined ? pending(entries).length : { error },
-    ]));
+    const drift = new Map(plans.map(({ cluster, entries, error }) => {
+      return [cluster.id, error === undefined ? pending(entries).length : { error }];
+    }));
     const folder = resolve(values.into?.at(-1) ?? projectPath("report"));
     const of = words.join(","), previous = await lastIn(folder, of);
     const runbooks = runbooksOf(centralOf(fleet));
@@ -82,21 +79,16 @@ export async function writeReport(
   now = new Date(),
 ): Promise<string> {
   const stamp = now.toISOString().slice(0, 19).replaceAll(":", "");
-  const path = join(folder, `fleet-${stamp}Z`);
+  const name = join(folder, `fleet-${stamp}Z`);
   const css = await readFile(new URL("report/page.css", import.meta.url), "utf8");
   const remedy = "name another folder: ARGS=--into=FOLDER";
-  const parts = {
-    json: jsonOf("report", report, now),
-    html: reportPage({ report, now, css, runbooks }),
-  };
-  for (const [kind, text] of Object.entries(parts)) {
-    if (existsSync(`${path}.${kind}`)) {
-      throw new DeployError(`Refused: "${path}.${kind}" is there already`, {
-        exitCode: ExitCode.refused,
-        fix: "make report once more",
-      });
+  const json = jsonOf("report", report, now), html = reportPage({ report, now, css, runbooks });
+  for (const [path, text] of [[`${name}.json`, json], [`${name}.html`, html]] as const) {
+    if (existsSync(path)) {
+      const is = { exitCode: ExitCode.refused, fix: "make report once more" };
+      throw new DeployError(`Refused: "${path}" is there already`, is);
     }
-    await replaceFile(`${path}.${kind}`, (temporary) => writeFile(temporary, text), remedy);
+    await replaceFile(path, (temporary) => writeFile(temporary, text), remedy);
   }
-  return `${path}.html`;
+  return `${name}.html`;
 }

@@ -25,16 +25,13 @@ if (import.meta.main) {
     const { DAY, FROM } = process.env;
     const day = DAY ? utcDay(DAY) : undefined;
     if (drop && !day) {
-      throw new DeployError("Cannot drop: no day is named", {
-        exitCode: ExitCode.config,
-        fix: "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop",
-      });
+      const fix = "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop";
+      throw new DeployError("Cannot drop: no day is named", { exitCode: ExitCode.config, fix });
     }
     const cluster = await onlyOf(ids, "make restore-logs CLUSTER=", WITHOUT_SECRETS);
     const reading = { ...WITHOUT_SECRETS, ...LOOKS };
-    const writer = FROM
-      ? await onlyOf([FROM], `make restore-logs CLUSTER=${cluster.id} FROM=`, reading)
-      : cluster;
+    const words = `make restore-logs CLUSTER=${cluster.id} FROM=`;
+    const writer = FROM ? await onlyOf([FROM], words, reading) : cluster;
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
     // Without S3: what is back can be dropped while that is away.
@@ -66,10 +63,9 @@ async function lists(os: OpenSearch, cluster: Cluster, source: snapshots.Source)
 
 /** Days on S3, and what {@link backOf} each of them is. */
 export function dayTable(days: snapshots.Day[], back: string[]): string {
-  const rows = days.map((
-    { day, streams, snapshots: count },
-    at,
-  ) => [day, streams.join(", "), String(count), back[at]!]);
+  const rows = days.map(({ day, streams, snapshots }, at) => {
+    return [day, streams.join(", "), String(snapshots), back[at]!];
+  });
   return table([["DAY (UTC)", "STREAMS", "SNAPSHOTS", "IN OPENSEARCH"], ...rows]);
 }
 

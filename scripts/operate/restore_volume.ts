@@ -24,10 +24,9 @@ if (import.meta.main) {
     const { CLAIM, BACKUP, AS } = process.env;
     const cluster = await onlyOf(ids, "make restore-volume CLUSTER=", WITHOUT_SECRETS);
     if (text(cluster, "STORAGE") === "existing") {
-      throw new DeployError("STORAGE=existing: the volumes are not Longhorn's", {
-        exitCode: ExitCode.config,
-        fix: "restore them the way that their own storage offers",
-      });
+      const what = "STORAGE=existing: the volumes are not Longhorn's";
+      const fix = "restore them the way that their own storage offers";
+      throw new DeployError(what, { exitCode: ExitCode.config, fix });
     }
     const inventory = new Inventory(await connect(cluster));
     const backups = await backupsOf(cluster);
@@ -59,10 +58,7 @@ export function backupTable(backups: Backup[], zone: string): string {
   return table([["CLAIM", "NEWEST BACKUP", `TAKEN (${zone})`, "SIZE", "OLDER ONES"], ...rows]);
 }
 
-/**
- * The backup of that name, or the newest one, of a claim (`namespace/name`).
- * @throws {DeployError} exit 2 with what there is instead.
- */
+/** The backup of that name, or the newest one, of a claim (`namespace/name`). @throws {DeployError} exit 2: none. */
 export function backupFor(backups: Backup[], claim: string, name?: string): Backup {
   const own = backups.filter((backup) => backup.claim === claim);
   const found = own.find((backup) => !name || backup.name === name);

@@ -21,9 +21,8 @@ export interface RotateOptions {
   /** Ids of clusters that are none of the fleet while they are paused, and go on with the keys that they have. */
   paused?: string[];
   report?: Report;
-  /** Makes and proves the new keys. */
+  /** Makes and proves the new keys; then `steps` give the programs theirs, in order. */
   prepare?: Step[];
-  /** Give the programs their keys, in order. */
   steps?: Step[];
   /** Seconds that the proof may take to come true. */
   patience?: number;
@@ -34,7 +33,10 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
   const { keepOld, paused = [], report = new Report(), patience } = options;
   const { prepare = STEPS.slice(0, 1), steps = STEPS.slice(1) } = options;
   const started = Date.now();
-  const sum = (results: ClusterResult[]) => `\n${summary(results, (Date.now() - started) / 1000)}`;
+  const end = (results: ClusterResult[], why = "") => {
+    report.say(`\n${summary(results, (Date.now() - started) / 1000)}${why && `\n\n${why}`}`);
+    return exitCodeOfFleet(results);
+  };
   const seats = await Promise.all(fleet.map(look));
   const clusters = seats.filter(({ holdings }) => holdings.length > 0).map((seat) => seat.cluster);
   const holdings = seats.flatMap(({ holdings }) => holdings);
@@ -48,8 +50,7 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
 
   const prepared = await deployFleet(prepare, clusters);
   if (exitCodeOfFleet(prepared) !== ExitCode.done) {
-    report.say(`${sum(prepared)}\n\nnothing is rotated: every cluster keeps its keys`);
-    return exitCodeOfFleet(prepared);
+    return end(prepared, "nothing is rotated: every cluster keeps its keys");
   }
   await Promise.all(seats.map(async ({ cluster, inventory, seen }) => {
     const own = keys.oldKeys(fleet, seen);
@@ -59,22 +60,18 @@ export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Pro
   const results = await deployFleet([...steps, proofSince(started, patience)], clusters);
   if (exitCodeOfFleet(results) !== ExitCode.done) {
     const next = "every old key stays valid; mend it and run make rotate-s3 again: it goes on";
-    report.say(`${sum(results)}\n\n${next}`);
-    return exitCodeOfFleet(results);
+    return end(results, next);
   }
 
   report.heading("Old keys");
   const then = "then: make rotate-s3, before any other deploy to it";
   const pause = paused.length > 0 && `while ${paused.join(", ")} is paused; ${then}`;
   const why = pause || keepOld && "as --keep-old says";
-  for (const id of why ? old : []) {
-    report.note(`the old key ${keys.lastFour(id)} stays, ${why}`);
-  }
   if (!why) await keys.retire(old, fleet, report);
+  else for (const id of old) report.note(`the old key ${keys.lastFour(id)} stays, ${why}`);
   // The run after the pause needs to know what there is to retire.
   if (paused.length === 0) await Promise.all(fleet.map(keys.forget));
-  report.say(sum(results));
-  return ExitCode.done;
+  return end(results);
 }
 
 /** What a cluster holds; `seen`: ids of old keys, also of those that an earlier run, cut off, has left to be retired. */
@@ -97,8 +94,8 @@ function tellBefore(seats: Awaited<ReturnType<typeof look>>[], report: Report): 
 
 if (import.meta.main) {
   await command("rotate-s3.ts", FLAGS, async (_, flags) => {
-    const { clusters, paused } = await choiceFor(["all"]);
-    const ids = paused.map(({ id }) => id);
-    return await rotate(clusters, { keepOld: flags["keep-old"], paused: ids });
+    const { clusters, ...choice } = await choiceFor(["all"]);
+    const paused = choice.paused.map(({ id }) => id);
+    return await rotate(clusters, { keepOld: flags["keep-old"], paused });
   });
 }

@@ -46,18 +46,13 @@ export function outdated(holdings: Holding[]): Holding[] {
   );
 }
 
-/**
- * Refuses (exit 2) a new secret for a key id that is in use: as soon as the server has it, whoever holds the old one
- * is shut out, so there is no rotation without a gap.
- */
+/** Refuses (exit 2) a new secret for a key id in use: as soon as the server has it, who holds the old one is shut out. */
 export function refuseSameId(holdings: Holding[]): void {
   const same = outdated(holdings).filter(({ key, wanted }) => key.accessKey === wanted.accessKey);
   if (same.length === 0) return;
   throw new DeployError("Cannot rotate: a key has a new secret, but not a new id", {
     exitCode: ExitCode.config,
-    where: same.map(({ cluster, wanted, where }) =>
-      `${wanted.setting} is in use on ${cluster.id} (${where})`
-    ),
+    where: same.map((one) => `${one.wanted.setting} is in use on ${one.cluster.id} (${one.where})`),
     fix: "give the new secret a new *_S3_ACCESS_KEY, so that both are valid for a while; " +
       "if the old secret is refused already: make all",
   });
@@ -65,15 +60,14 @@ export function refuseSameId(holdings: Holding[]): void {
 
 /** Key ids of `seen` that no program of the fleet shall have any longer, each once. */
 export function oldKeys(fleet: Cluster[], seen: string[]): string[] {
-  const wanted = new Set(
-    fleet.flatMap((cluster) => HOLDERS.map(({ program }) => keyOf(cluster, program).accessKey)),
-  );
-  return [...new Set(seen)].filter((id) => id !== "" && !wanted.has(id));
+  const wanted = fleet.flatMap((one) => HOLDERS.map(({ program }) => keyOf(one, program)));
+  const current = new Set(["", ...wanted.map(({ accessKey }) => accessKey)]);
+  return [...new Set(seen).difference(current)];
 }
 
 /**
- * `ids` that a cluster has held, and those that paused clusters may hold where one is made of the cluster's own id
- * (`KEY-197`, S3_KEY_PER_CLUSTER): after the pause any deploy writes over them, unseen.
+ * `ids` that a cluster has held, and those that paused ones may hold where one is made of the cluster's own id, as
+ * S3_KEY_PER_CLUSTER does (`KEY-197`): after the pause any deploy writes over them, unseen.
  */
 export function andOfPaused(ids: string[], { id }: Cluster, paused: string[]): string[] {
   const stems = ids.filter((key) => key.endsWith(`-${id}`)).map((key) => key.slice(0, -id.length));
@@ -85,13 +79,10 @@ export function lastFour(accessKey: string): string {
   return `…${accessKey.slice(-4)}`;
 }
 
-/**
- * Disables the users of old keys where S3_ACCESS_KEY may administrate the MinIO, and tells of each; nothing is removed.
- * The key that is S3_ACCESS_KEY stays, and so does what is no user of MinIO's own, such as its root.
- */
+/** Disables the users of old keys where S3_ACCESS_KEY may administrate the MinIO, but its own; nothing is removed. */
 export async function retire(old: string[], fleet: Cluster[], report: Report): Promise<void> {
   const site = new Set(fleet.map((cluster) => siteKey(cluster).accessKey));
-  const left = new Set(old.filter((id) => !site.has(id)));
+  const left = new Set(old).difference(site);
   const servers = Map.groupBy(fleet, (cluster) => text(cluster, "S3_ENDPOINT"));
   for (const [server] of servers.values()) {
     using s3 = s3Of(server!);
@@ -104,14 +95,13 @@ export async function retire(old: string[], fleet: Cluster[], report: Report): P
       report.say(`    changed    the user of the old key ${lastFour(id)} ${how}`);
     }
   }
-  for (const id of old.filter((id) => site.has(id))) {
+  for (const id of site.intersection(new Set(old))) {
     report.note(`the old key ${lastFour(id)} stays valid: it is S3_ACCESS_KEY of this machine`);
   }
+  const why = "it is no enabled user that S3_ACCESS_KEY could disable";
   for (const id of left) {
-    report.note(
-      `no cluster uses the old key ${lastFour(id)} any longer: take it away on the S3 server ` +
-        "(it is no enabled user that S3_ACCESS_KEY could disable)",
-    );
+    const what = `no cluster uses the old key ${lastFour(id)} any longer`;
+    report.note(`${what}: take it away on the S3 server (${why})`);
   }
 }
 
