@@ -21,14 +21,10 @@ if (import.meta.main) {
   });
 }
 
-/**
- * Asks the centre what fires about the chosen clusters, the paused ones too; `unseen` and `paused` are ids of those of
- * which nobody can see it, for no heartbeat arrives.
- */
+/** What fires on the chosen clusters, and ids of those of which no heartbeat arrives: `paused`, or else `unseen`. */
 export async function alarmOf(ask: Ask, choice: Choice) {
   const clusters = [...choice.clusters, ...choice.paused];
   const centre = new Questions(ask, choice.fleet);
-  // Of whom some is missing no heartbeat arrives.
   const counted = await centre.values("alerts", counting());
   if (!counted) throw centre.unsaid[0]!.error;
   const firing = await firingOf(centre, counted);

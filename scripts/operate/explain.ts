@@ -10,7 +10,7 @@ import * as inspect from "./inspect/field.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { homeOf, LONGEST, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
 import { namedOf } from "../../lib/apply/live.ts";
-import { idOf, isFields, type Manifest } from "../../lib/core/object.ts";
+import { idOf, isFields, type Manifest, type Path } from "../../lib/core/object.ts";
 import { amountOf } from "../../lib/core/quantity.ts";
 import { changeLine, type Lack, lacking } from "../../lib/core/resource.ts";
 import { counted } from "../../lib/core/short_list.ts";
@@ -55,11 +55,9 @@ export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = ST
   const kinds = [...new Set(known.map((one) => one.split("/")[0]!))].sort();
   const why = id ? `${id} on ${cluster.id}: no step wants it` : "an object: OBJ= is missing";
   const hint = `did you mean ${near.join(" or ")}?`;
-  throw new DeployError(`Cannot explain ${why}`, {
-    exitCode: ExitCode.config,
-    where: near.length > 0 ? hint : `the steps want: ${kinds.join(", ")}`,
-    fix: `make explain-${cluster.id} OBJ=${near[0] ?? "Kind/namespace/name"}`,
-  });
+  const where = near.length > 0 ? hint : `the steps want: ${kinds.join(", ")}`;
+  const fix = `make explain-${cluster.id} OBJ=${near[0] ?? "Kind/namespace/name"}`;
+  throw new DeployError(`Cannot explain ${why}`, { exitCode: ExitCode.config, where, fix });
 }
 
 /** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */
@@ -72,7 +70,7 @@ export function explainField(subject: Explained, field: string): string {
   const differs = live && want.found &&
     unlike(inspect.fieldAt(live, field), want.value).length > 0;
   const patches = home?.patches.filter((patch) => touches(patch, holder, path)) ?? [];
-  const owners = live && have.found ? inspect.ownersOf(live, have.path).map(ownerLine) : [];
+  const owners = live && have.found ? ownerLines(live, have.path) : [];
   const lost = live && inspect.lostAt(live, wanted, path);
   if (lost) owners.push(`nobody: it was ours, and was ${lost}`);
   else if (have.found && owners.length === 0) {
@@ -144,15 +142,14 @@ export function explainObject(subject: Explained): string {
     step: step.name,
     file,
     patch: home?.patches.map(({ where }) => where) ?? [],
-    setting: settingLines(subject),
+    setting: settingLines(subject, ""),
     differs: unlike(have, want).map(({ path, old, now }) => changeLine(path, old, now)),
-    owner: live ? inspect.ownersOf(live, []).map(ownerLine) : [],
+    owner: live ? ownerLines(live, []) : [],
     live: live ? [] : "(not there)",
     fields: Object.keys(wanted).join(", "),
   });
 }
 
-/** Lines with a title each; of several the first alone has it. */
 function page(parts: Record<string, string | string[]>): string {
   return table(
     Object.entries(parts).flatMap(([title, lines]) =>
@@ -161,16 +158,18 @@ function page(parts: Record<string, string | string[]>): string {
   );
 }
 
-function settingLines({ cluster, home }: Explained, field?: string): string[] {
-  const names = home ? settingsIn(home, field) : [];
-  return names.map((name) =>
-    `${name}=${isSecret(name) ? "(secret)" : text(cluster, name)}  # ${cluster.sources[name]}`
-  );
+function settingLines({ cluster, home }: Explained, field: string): string[] {
+  return (home ? settingsIn(home, field) : []).map((name) => {
+    const value = isSecret(name) ? "(secret)" : text(cluster, name);
+    return `${name}=${value}  # ${cluster.sources[name]}`;
+  });
 }
 
-function ownerLine({ manager, operation, subresource, time, fields }: inspect.Owner): string {
-  const how = [operation, subresource && `of ${subresource}`].filter(Boolean).join(" ");
-  return `${manager}  ${how}, ${counted(fields, "field")}, ${time ?? "-"}`;
+function ownerLines(live: Manifest, path: Path): string[] {
+  return inspect.ownersOf(live, path).map(({ manager, operation, subresource, time, fields }) => {
+    const how = subresource ? `${operation} of ${subresource}` : operation;
+    return `${manager}  ${how}, ${counted(fields, "field")}, ${time ?? "-"}`;
+  });
 }
 
 if (import.meta.main) {

@@ -18,7 +18,6 @@ const EXAMPLE = "make new-cluster NAME=cluster-199-edge NODE_IP=192.168.101.199"
 /** What the operator says of the new edge; what is empty follows the pattern of the other edges. */
 export type Wish = Partial<Record<"NAME" | "NODE_IP" | "CONTEXT" | "DOMAIN", string>>;
 
-/** The number in NAME (`cluster-199` or `cluster-199-edge`). @throws {DeployError} exit 2 for an unfit wish. */
 function newId(wish: Wish): string {
   const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(wish.NAME ?? "") ?? [];
   const missing = (["NAME", "NODE_IP"] as const).filter((name) => !wish[name]);
@@ -34,7 +33,6 @@ function newId(wish: Wish): string {
   throw refusal("Cannot understand what to add", where);
 }
 
-/** Text of the env file of an edge; `model` is a cluster whose names it follows. */
 function envFile(id: string, wish: Wish, model: Cluster): string {
   const like = (name: string) => {
     const old = text(model, name);

@@ -68,10 +68,7 @@ export async function lastIn(folder: string, of: string): Promise<value.Sources[
   }
 }
 
-/**
- * Writes the page and its JSON under a name of their second, and gives the page's path; nothing is overwritten.
- * @throws {DeployError} exit 4 when there is one already, 3 when the disk refuses.
- */
+/** Writes the page and its JSON, and gives the page's path. @throws {DeployError} exit 4: it is there already, 3: disk. */
 export async function writeReport(
   folder: string,
   report: value.FleetReport,

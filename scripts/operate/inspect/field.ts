@@ -1,6 +1,6 @@
 // A field of an object: the path to it, also through lists, who owns it on the cluster, and what may be shown of it.
 import { isUnsigned, judge } from "../../../lib/apply/diff.ts";
-import { entriesOf, type FieldManager, type Fields, valueAt } from "../../../lib/apply/managers.ts";
+import { entriesOf, type Fields, valueAt } from "../../../lib/apply/managers.ts";
 import { isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
 import { nearest } from "../../../lib/core/nearest.ts";
 
@@ -68,11 +68,8 @@ export function pathText(path: Path): string {
   ).join("").replace(/^\./, "");
 }
 
-/** A manager of fields, and how many it owns. */
-export type Owner = Omit<FieldManager, "fieldsV1"> & { fields: number };
-
-/** Managers of a live object that own the field at `path`, or fields below it. */
-export function ownersOf(live: Manifest, path: Path): Owner[] {
+/** Managers of a live object that own the field at `path`, or `fields` (so many) below it. */
+export function ownersOf(live: Manifest, path: Path) {
   return entriesOf(live).map(({ fieldsV1, ...manager }) => (
     { ...manager, fields: fieldsV1 ? owned(fieldsV1, live, path) : 0 }
   )).filter(({ fields }) => fields > 0);
@@ -182,7 +179,6 @@ function flagOf(item: unknown): string {
   return textOf(item).replace(/^(--[^=]+)=.*$/s, "$1");
 }
 
-/** Whether the name may be the one that an item of a list has in {@link asMaps}. */
 function isNamed(item: unknown, name: string): boolean {
   if (isObject(item)) return KEYS.some((key) => String(item[key] ?? "") === name);
   return [flagOf(item), textOf(item)].includes(name);

@@ -10,12 +10,11 @@ import { idOf, isObject, type Manifest, type Path } from "../../../lib/core/obje
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
 import { matches, type Template } from "../../../lib/render/kustomize.ts";
 
-/** The files that say something about an object (as kustomize built it, before `${NAME}`), from the project folder. */
+/** What says something about an object (as kustomize built it, before `${NAME}`); paths are from the project folder. */
 interface Home {
   object: Manifest;
-  /** The file that has it, or the kustomization that makes it, and of which files. */
+  /** The file that has it (`written`: as it stands there), or the kustomization that makes it, and of which files. */
   file: string;
-  /** As it stands in that file; undefined for one that is made of files. */
   written?: Manifest;
   /** From the folder that is built downwards. */
   patches: Patch[];
@@ -101,7 +100,7 @@ export function sourceOf(home: Home, field: string): string | undefined {
   return `${file}, with ${isPatched ? "the patch below" : "the labels of a kustomization.yaml"}`;
 }
 
-/** Names of the settings that a field is made with; without `field` those of the whole object. */
+/** Names of the settings that a field (`""`: the whole object) is made with. */
 export function settingsIn({ object }: Pick<Home, "object">, field = ""): string[] {
   const look = lookUp(object, field);
   if (!look.found) return [];

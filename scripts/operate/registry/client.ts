@@ -18,13 +18,9 @@ export const MANIFEST_KINDS = [
 /** Seconds for one answer. */
 const PATIENCE = 20;
 
-/** How a question to a registry differs from GET within {@link PATIENCE}. */
 type Asking = Pick<RequestInit, "method" | "signal"> & { headers?: Record<string, string> };
 
-/**
- * `logins`: `user:password` in base64, by host; `client` knows the authorities of the site's own registries; `instead`:
- * what can be done where one gives no answer, but reaching it.
- */
+/** Logins as {@link readLogins} gives them; `instead`: what can be done where no answer comes, but reaching it. */
 interface RegistryOptions {
   logins?: ReadonlyMap<string, string>;
   client?: Deno.HttpClient;
@@ -81,7 +77,6 @@ export class Repository {
     }
   }
 
-  /** The header that a challenge wants: the login itself, or a token got with or without one. */
   async #authorize(challenge: string): Promise<string> {
     const login = this.options.logins?.get(this.host);
     const basic = login ? `Basic ${login}` : "";

@@ -19,10 +19,7 @@ const PATIENCE = 180;
 // In every scrape of Prometheus by itself.
 const SELF = "prometheus_build_info";
 
-/**
- * The step that looks, when every cluster has the new keys, at what has come since `started` (as of `Date.now()`).
- * @throws {DeployError} exit 11 with everything that is wrong.
- */
+/** The step that looks at what has come since `started` (ms), after all have the new keys. @throws {DeployError} exit 11. */
 export function proofSince(started: number, patience = PATIENCE): Step {
   return step({
     name: "rotate-s3",
