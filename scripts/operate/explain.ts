@@ -103,11 +103,12 @@ function unknownField({ cluster, wanted }: Explained, field: string, looks: insp
   const deepest = ways.filter(({ reached }) => reached.length === depth);
   const keys = [...new Set(deepest.flatMap((way) => way.keys))].sort();
   const reached = inspect.pathText(deepest[0]!.reached), at = reached || "the object";
-  return new DeployError(`Cannot explain ${field} of ${idOf(wanted)}: no such field`, {
-    exitCode: ExitCode.config,
-    where: keys.length > 0 ? `${at} has: ${keys.join(", ")}` : `${at} is a value, with no keys`,
-    fix: `make explain-${cluster.id} OBJ=${idOf(wanted)} FIELD='${reached}'`,
-  });
+  const where = keys.length > 0
+    ? `${at} has: ${keys.join(", ")}`
+    : `${at} is a value, with no keys`;
+  const what = `Cannot explain ${field} of ${idOf(wanted)}: no such field`;
+  const fix = `make explain-${cluster.id} OBJ=${idOf(wanted)} FIELD='${reached}'`;
+  return new DeployError(what, { exitCode: ExitCode.config, where, fix });
 }
 
 function shown(object: Manifest, field: string): string {

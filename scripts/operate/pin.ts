@@ -13,10 +13,7 @@ import { STEPS } from "../steps.ts";
 import { digestOf, readLogins } from "./registry/client.ts";
 
 /** Pins the images of a fleet. @throws {DeployError} exit 11 for digests that are others now, kept without `renew`. */
-export async function pin(
-  fleet: Cluster[],
-  { renew = false, report = new Report() }: { renew?: boolean; report?: Report } = {},
-): Promise<number> {
+export async function pin(fleet: Cluster[], { renew = false, report = new Report() } = {}) {
   // Without what comes in bundles: that is Longhorn's, which takes no image by digest (longhorn#7006).
   const found = fleet.map((one) => taggedImages(STEPS, { ...one, digests: undefined }));
   const images = [...new Set((await Promise.all(found)).flat())].sort();

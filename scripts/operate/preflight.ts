@@ -51,10 +51,8 @@ if (import.meta.main) {
   });
 }
 
-type Look = Pick<Cluster, "id" | "name"> & { rows: probe.Row[] };
-
 /** Looks at all of them, as many side by side as are in work at once: each has a kubectl that goes on. */
-export function looksAt(clusters: Cluster[], look = preflight): Promise<Look[]> {
+export function looksAt(clusters: Cluster[], look = preflight) {
   return sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
     const { id, name } = cluster, report = new Report(clusters.length > 1 ? `${id} | ` : "");
     return { id, name, rows: await look(cluster, report) };
@@ -62,11 +60,9 @@ export function looksAt(clusters: Cluster[], look = preflight): Promise<Look[]> 
 }
 
 /** What was looked at, for programs. */
-export function preflightJson(looks: Look[]): string {
-  const clusters = looks.map(({ id, name, rows }) => (
-    { id, name, checks: probe.verdictsOf(rows) }
-  ));
-  return documentOf("preflight/v1", { at: new Date().toISOString(), clusters });
+export function preflightJson(looks: Awaited<ReturnType<typeof looksAt>>): string {
+  const checked = looks.map(({ rows, ...look }) => ({ ...look, checks: probe.verdictsOf(rows) }));
+  return documentOf("preflight/v1", { at: new Date().toISOString(), clusters: checked });
 }
 
 /** Looks at everything; `report` is told what takes its time. `objects` gives those of all steps. */

@@ -82,8 +82,8 @@ export async function writeReport(
   const json = jsonOf("report", report, now), html = reportPage({ report, now, css, runbooks });
   for (const [path, text] of [[`${name}.json`, json], [`${name}.html`, html]] as const) {
     if (existsSync(path)) {
-      const is = { exitCode: ExitCode.refused, fix: "make report once more" };
-      throw new DeployError(`Refused: "${path}" is there already`, is);
+      const refused = { exitCode: ExitCode.refused, fix: "make report once more" };
+      throw new DeployError(`Refused: "${path}" is there already`, refused);
     }
     await replaceFile(path, (temporary) => writeFile(temporary, text), remedy);
   }

@@ -35,7 +35,12 @@ if (import.meta.main) {
     await connect(cluster);
     await using os = await openOpenSearch(cluster);
     // Without S3: what is back can be dropped while that is away.
-    if (drop) return await drops(os, day!, snapshots.prefixOf(cluster, writer));
+    if (drop) {
+      const changes = await dropDay(os, day!, snapshots.prefixOf(cluster, writer));
+      report.changes(changes);
+      if (changes.length === 0) report.say(`  nothing was restored of ${day}`);
+      return summary(changes);
+    }
     const source = await snapshots.openSource(os, cluster, writer);
     try {
       await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
@@ -79,13 +84,6 @@ async function restores(os: OpenSearch, cluster: Cluster, source: snapshots.Sour
   report.say(`  lines   ${lines} of ${day} can be searched`);
   report.say(`  search  make logs CLUSTER=${cluster.id} DAY=${day}`);
   report.say(`  drop    make restore-logs ${source.words} DAY=${day} ARGS=--drop`);
-  summary(changes);
-}
-
-async function drops(os: OpenSearch, day: string, prefix: string): Promise<void> {
-  const changes = await dropDay(os, day, prefix);
-  report.changes(changes);
-  if (changes.length === 0) report.say(`  nothing was restored of ${day}`);
   summary(changes);
 }
 

@@ -65,11 +65,10 @@ export function backupFor(backups: Backup[], claim: string, name?: string): Back
   if (found) return found;
   const names = own.map(({ name }) => name), claims = new Set(backups.map(({ claim }) => claim));
   const there = own.length > 0 ? names : [...claims].sort();
-  throw new DeployError(`No backup ${name ? `${name} ` : ""}of claim ${claim}`, {
-    exitCode: ExitCode.config,
-    where: `there are: ${there.join(", ") || "none at all"}`,
-    fix: "CLAIM=namespace/name and BACKUP as make restore-volume without them lists them",
-  });
+  const where = `there are: ${there.join(", ") || "none at all"}`;
+  const fix = "CLAIM=namespace/name and BACKUP as make restore-volume without them lists them";
+  const what = `No backup ${name ? `${name} ` : ""}of claim ${claim}`;
+  throw new DeployError(what, { exitCode: ExitCode.config, where, fix });
 }
 
 async function restores(inventory: Inventory, backup: Backup, as?: string): Promise<void> {
