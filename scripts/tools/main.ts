@@ -10,10 +10,8 @@ await command("tools [NAME...]", {}, async (words) => {
   const found = await findTools(names, { say: report.say });
   print(table([
     ["tool", "version", "from"],
-    ...Object.entries(found).map(([name, { version, from, path }]) => [
-      name,
-      version,
-      from === "PATH" ? path : from,
-    ]),
+    ...Object.entries(found).map((
+      [name, { version, from, path }],
+    ) => [name, version, from === "PATH" ? path : from]),
   ]));
 });

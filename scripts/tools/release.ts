@@ -52,30 +52,28 @@ export interface Tool {
 export async function firstOf<T>(
   what: string,
   sources: (() => Promise<T>)[],
-  { reasons = [], fix }: { reasons?: string[]; fix: string },
+  fix: string,
+  reasons: string[] = [],
 ): Promise<T> {
   const said = [...reasons];
   for (const source of sources) {
     try {
       return await source();
     } catch (error) {
-      // What tar, cp or pip says is no error of ours.
-      if (error instanceof ProcessOutput) {
+      if (error instanceof ProcessOutput) { // of tar, cp or pip
         said.push(error.stderr.trim().split("\n").slice(-3).join("\n"));
-      } else if (error instanceof DeployError && mayGoOn(error)) {
-        said.push([error.message, ...error.where].join("\n"));
-        if (error.fix) said.push(`  ${error.fix}`);
-      } else throw error;
+        continue;
+      }
+      const isRefused = error instanceof DownloadError && error.reason === "refused";
+      const isAway = error instanceof DeployError && error.exitCode === ExitCode.prerequisite;
+      // A file that is not the pinned one is no reason to look elsewhere, but to stop.
+      if (!isRefused && !isAway) throw error;
+      said.push([error.message, ...error.where].join("\n"));
+      if (error.fix) said.push(`  ${error.fix}`);
     }
   }
   const exitCode = ExitCode.prerequisite;
   throw new DeployError(what, { exitCode, where: said, fix: remedyOf(said.join("\n")) ?? fix });
-}
-
-/** A file that is not the pinned one is no reason to look elsewhere, but to stop. */
-function mayGoOn(error: DeployError): boolean {
-  return error.exitCode === ExitCode.prerequisite ||
-    (error instanceof DownloadError && error.reason === "refused");
 }
 
 /** Downloads the official release to `path`; gives the address. Throws exit 3, or 9 for a file with another sum. */

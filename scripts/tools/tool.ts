@@ -12,22 +12,13 @@ import pinned from "../tools.json" with { type: "json" };
 import { fromModule } from "./go_build.ts";
 import { firstOf, fromRelease, type Tool } from "./release.ts";
 
-interface ToolOptions {
-  /** Gets one line when something takes long. */
-  say?: Say;
-  /** The project's folder; its .tools/ is where the links are. */
-  root?: string;
-  tools?: Tool[];
-}
+/** `say` gets a line when something takes long; the links are in .tools/ of `root`, the project's folder. */
+type ToolOptions = { say?: Say; root?: string; tools?: Tool[] };
 
 /** A tool that is there; for people `from` says where: "PATH", an address, or a Go module. */
-interface FoundTool {
-  path: string;
-  version: string;
-  from: string;
-}
+type FoundTool = { path: string; version: string; from: string };
 
-/** All tools of scripts/tools.json, in the order they are written there. */
+/** All tools of scripts/tools.json, in its order. */
 export function allTools(): Tool[] {
   return pinned.releases.flatMap(({ programs, ...shared }) =>
     Object.entries(programs).map(([name, own]) => ({ ...shared, ...own, name }) as unknown as Tool)
@@ -35,12 +26,9 @@ export function allTools(): Tool[] {
 }
 
 /** Gives the absolute paths of the named tools, as {@link findTools} finds them. */
-export async function ensureTools(
-  names: string[],
-  options?: ToolOptions,
-): Promise<Record<string, string>> {
+export async function ensureTools(names: string[], options?: ToolOptions) {
   const found = Object.entries(await findTools(names, options));
-  return Object.fromEntries(found.map(([name, { path }]) => [name, path]));
+  return Object.fromEntries(found.map(([name, { path }]): [string, string] => [name, path]));
 }
 
 /** Finds or gets the named tools and links them in `.tools/bin`. Throws exit 3, or 9 for a file with another sum. */
@@ -81,9 +69,8 @@ async function getTool(tool: Tool, links: string, say: Say): Promise<FoundTool> 
   const note = join(dirname(path), "from");
   const [from = "cache", bytes] = (await readFile(note, "utf8").catch(() => "cache")).split("\n");
   // A cache of before does not tell how many bytes it should have.
-  if (sizeOf(path) > 0 && (!bytes || sizeOf(path) === Number(bytes))) {
-    return { path, version, from };
-  }
+  const isWhole = sizeOf(path) > 0 && (!bytes || sizeOf(path) === Number(bytes));
+  if (isWhole) return { path, version, from };
   if (existsSync(path)) say(`  ${path} is not whole: getting it again`);
 
   const sources = [fromRelease, fromModule].map((source) => async () => {
@@ -94,11 +81,9 @@ async function getTool(tool: Tool, links: string, say: Say): Promise<FoundTool> 
   const found = onPath
     ? `${onPath.path} is ${onPath.version ?? "of no version that it tells"}, needed is ${wanted}`
     : `${name} ${wanted} is not there`;
-  return await firstOf(`Cannot get ${name} ${version}`, sources, {
-    reasons: [`PATH: ${found}`],
-    fix: `put ${name} ${wanted} on PATH, or connect this machine (or install Go) and ` +
-      "say `make tools`",
-  });
+  const fix =
+    `put ${name} ${wanted} on PATH, or connect this machine (or install Go) and say \`make tools\``;
+  return await firstOf(`Cannot get ${name} ${version}`, sources, fix, [`PATH: ${found}`]);
 }
 
 function sizeOf(path: string): number {
