@@ -1,5 +1,4 @@
 // Control planes of simulated clusters: real ones, on the loopback interface (kwokctl).
-import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
@@ -28,22 +27,15 @@ const CONTROLLERS = ["kube-controller-manager", "kube-scheduler", "kwok-controll
 
 type Ports = Record<string, number>;
 
-/**
- * Creates control planes and starts what has died of them, side by side; name all, for ports of others count as free.
- * Throws exit 3 when another program has one of their ports, or one does not start.
- */
+/** Creates control planes and starts what has died of them; name all, for ports of others count as free. Throws exit 3. */
 export async function startControlPlanes(playground: Playground, names: string[]): Promise<void> {
   await mkdir(join(playground.folder, "clusters"), { recursive: true, mode: 0o700 });
-  const kept = new Map<string, Ports>();
-  for (const name of names) {
-    const ports = await portsOf(playground, name);
-    if (ports) kept.set(name, ports);
-  }
+  const kept = await Promise.all(names.map((name) => portsOf(playground, name)));
   // kwokctl would look for ports itself, and side by side find the same ones twice.
-  const taken = [...kept.values()].flatMap((ports) => Object.values(ports));
-  const free = await freePorts((names.length - kept.size) * PORTS.length, taken);
-  await Promise.all(names.map((name) => {
-    const ports = kept.get(name);
+  const taken = kept.flatMap((ports = {}) => Object.values(ports));
+  const free = await freePorts(names.length * PORTS.length - taken.length, taken);
+  await Promise.all(names.map((name, index) => {
+    const ports = kept[index];
     if (ports) return restart(playground, name, ports);
     return create(playground, name, Object.fromEntries(PORTS.map((port) => [port, free.pop()!])));
   }));
@@ -78,24 +70,21 @@ async function create(playground: Playground, name: string, ports: Ports): Promi
   const apiVersion = "config.kwok.x-k8s.io/v1alpha1";
   await writeFile(config, toYaml({ kind: "KwokctlConfiguration", apiVersion, options }));
   const without = auditPolicy ? ["--disable", CONTROLLERS.join(",")] : [];
-  await kwokctl(playground, "create", name, "--config", config, "--kubeconfig", "", ...without);
+  await kwokctl(playground, "create", name, ["--config", config, "--kubeconfig", "", ...without]);
   // Last: without it the next run begins again.
-  const record = recordOf(playground, name);
-  await replaceFile(record, (path) => writeFile(path, JSON.stringify(ports)));
+  await replaceFile(recordOf(playground, name), (path) => writeFile(path, JSON.stringify(ports)));
 }
 
 async function restart(playground: Playground, name: string, ports: Ports): Promise<void> {
   const place = placeOf(playground, name);
   const alive = await processesOf(place);
   if (alive.length === componentsOf(playground).length) return;
-  if (alive.length === 0) {
-    const fix = "end that program, or: make demo-down, make demo";
-    await refuseTaken(name, Object.values(ports), fix);
-  }
+  const fix = "end that program, or: make demo-down, make demo";
+  if (alive.length === 0) await refuseTaken(name, Object.values(ports), fix);
   // kwokctl takes any process with the pid that it once noted for its own.
-  for (const file of await readdir(join(place, "pids")).catch(() => [])) {
-    const pid = Number(await readFile(join(place, "pids", file), "utf8"));
-    if (!alive.includes(pid)) await rm(join(place, "pids", file));
+  for (const name of await readdir(join(place, "pids")).catch(() => [])) {
+    const file = join(place, "pids", name);
+    if (!alive.includes(Number(await readFile(file, "utf8")))) await rm(file);
   }
   await kwokctl(playground, "start", name);
 }
@@ -104,16 +93,11 @@ function componentsOf({ auditPolicy }: Playground): string[] {
   return ["etcd", "kube-apiserver", ...(auditPolicy ? [] : CONTROLLERS)];
 }
 
-async function kwokctl(
-  playground: Playground,
-  verb: "create" | "start",
-  name: string,
-  ...flags: string[]
-): Promise<void> {
+async function kwokctl(playground: Playground, verb: string, name: string, flags: string[] = []) {
   const { folder, tools } = playground;
   // Started from the folder like all it starts, so that one search finds them.
   const program = join(folder, "kwokctl");
-  if (!existsSync(program)) await replaceFile(program, (path) => symlink(tools.kwokctl!, path));
+  await replaceFile(program, (path) => symlink(tools.kwokctl!, path));
   const { PATH, HOME } = process.env;
   // No KWOK_… of the user's shell, no ~/.kwok and no ~/.kube/config.
   const env = { PATH, HOME, KWOK_WORKDIR: folder, KUBECONFIG: join(folder, "no-kubeconfig") };

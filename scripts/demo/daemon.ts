@@ -9,11 +9,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 
+/** No secret may be in `command`; `environment`, which is added, is the place for them. */
 interface Daemon {
   name: string;
-  /** Program and arguments; no secret may be among them. */
   command: string[];
-  /** Added to the environment; the place for secrets. */
   environment?: Record<string, string>;
   ready?: () => Promise<boolean>;
   seconds?: number;
@@ -22,10 +21,7 @@ interface Daemon {
 // In the environment of a daemon and of all its children, which are found by it also when it has ended.
 const MARK = "DAEMON_PID_FILE", RECIPE = "DAEMON_RECIPE";
 
-/**
- * Starts the daemon in place of one with another command, waits until it is ready and gives true; false when the same
- * runs already. Throws exit 3 with the end of its log.
- */
+/** Starts the daemon, in place of one of another command; false when it runs already. Throws exit 3 with its log's end. */
 export async function startDaemon(
   folder: string,
   { name, command, environment = {}, ready = () => Promise.resolve(true), seconds = 60 }: Daemon,
@@ -94,7 +90,7 @@ export function processesOf(folder: string): Promise<number[]> {
   return processes(isStartedFrom(folder));
 }
 
-/** Kills every process whose program was started from inside the folder, and waits for the end. */
+/** Kills {@link processesOf} the folder, and waits for the end. */
 export async function killProcessesOf(folder: string): Promise<void> {
   await end(isStartedFrom(folder), "SIGKILL");
 }
@@ -129,9 +125,7 @@ async function end(isChosen: Choice, signal: "SIGTERM" | "SIGKILL"): Promise<voi
     for (const pid of pids) {
       try {
         process.kill(pid, signal);
-      } catch {
-        // It has ended meanwhile.
-      }
+      } catch { /* it has ended meanwhile */ }
     }
     await sleep(50);
   }

@@ -1,6 +1,5 @@
-// demo: the three clusters of env/ on this machine, without any set-up. Real control planes with
-// simulated nodes, a real prometheus-operator beside each, a real MinIO over TLS; then the same
-// deploy that a site gets. Everything it keeps lies in .demo/; `down` removes it.
+// demo: the three clusters of env/ on this machine: real control planes with simulated nodes, a prometheus-operator
+// beside each, a MinIO over TLS; then the same deploy that a site gets. All of it lies in .demo/; `down` removes it.
 import "../needs.ts";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -30,7 +29,7 @@ const FOLDER = projectPath(".demo"), KWOK = join(FOLDER, "kwok");
 const TOOLS = [...PLAYGROUND_TOOLS, "prometheus-operator", "minio"];
 const report = new Report();
 
-/** Starts the demo, in which running parts are left alone and dead ones repaired, and deploys everything. */
+/** Running parts are left alone, dead ones repaired. */
 async function up(): Promise<number> {
   const started = performance.now();
   report.heading("demo  three control planes on this machine");
@@ -92,11 +91,9 @@ real site    fill in env/common.env, env/cluster-196.env and env/secret.env, the
              its doors: ${(await urlsOf(STEPS, central)).join("  ")}`);
 }
 
-/** Removes every process and file of the demo, also of one that was interrupted. */
 async function down(): Promise<void> {
   await stopDaemons(FOLDER);
-  // Those of the control planes, kwokctl included.
-  await killProcessesOf(KWOK);
+  await killProcessesOf(KWOK); // those of the control planes, kwokctl included
   await rm(FOLDER, { recursive: true, force: true });
   report.say("demo removed: no process of it runs, .demo/ is gone");
 }

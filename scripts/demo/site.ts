@@ -47,10 +47,8 @@ export async function copyCertificates(folder: string, access: Access): Promise<
 /** Starts a MinIO with TLS on the port that the profile names. Throws exit 3 when another program has it. */
 export async function startMinio(folder: string, program: string, cluster: Cluster): Promise<void> {
   const { host, port } = new URL(text(cluster, "S3_ENDPOINT"));
-  if (!await pidOf(folder, "minio")) {
-    const fix = "end that program, or change S3_ENDPOINT in env/profiles/demo.env";
-    await refuseTaken("MinIO", [Number(port)], fix);
-  }
+  const fix = "end that program, or change S3_ENDPOINT in env/profiles/demo.env";
+  if (!await pidOf(folder, "minio")) await refuseTaken("MinIO", [Number(port)], fix);
   await startDaemon(folder, {
     name: "minio",
     command: [program, "server", "--quiet", "--address", host, "--console-address"]
@@ -71,8 +69,7 @@ export async function startMinio(folder: string, program: string, cluster: Clust
   });
 }
 
-/** More than the claims of a cluster. */
-const VOLUMES = 20;
+const VOLUMES = 20; // more than the claims of a cluster
 
 /** Makes the cluster's one node, its StorageClass, and volumes of it. */
 export async function createNodes(cluster: Cluster): Promise<void> {
