@@ -1,6 +1,5 @@
-// 00-minio: the three buckets on the external S3, who may use them and how much of it, and proof that
-// every program's key works, from here and from inside the cluster. Safe to run again, and for all
-// clusters at once.
+// 00-minio: the three buckets on the external S3, who may use them and how much of it, and proof that every program's
+// key works, from here and from inside the cluster. Safe to run again, and for all clusters at once.
 import "./needs.ts";
 import { s3Certificate } from "./checks/access.ts";
 import { s3Clock, s3FromHere, s3FromInside } from "./checks/s3.ts";

@@ -1,10 +1,9 @@
-// 05-ingress: the controller on the two NodePorts, serving every Ingress of the class nginx: ingress-nginx,
-// or Traefik, which reads the same objects. Needs nothing. Safe to run again: neither has an admission
-// webhook or Jobs. From one to the other: INGRESS, this step, and then once more with --prune.
+// 05-ingress: ingress-nginx, or Traefik, on the two NodePorts, serving every Ingress of the class nginx. Needs nothing.
+// Safe to run again: neither has webhooks or Jobs. From one to the other: INGRESS, this step, once more with --prune.
 import "./needs.ts";
 import { controller, doors, names, ports } from "./checks/doors.ts";
 import { BY_API, LIVE } from "../lib/core/check.ts";
-import { type Cluster, flag, text } from "../lib/core/cluster.ts";
+import { flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
@@ -24,24 +23,17 @@ export const ingress = step({
       ? "INGRESS=existing: the cluster's own controller serves the class nginx"
       : undefined,
   objects(cluster) {
-    const options = isTraefik(cluster) ? traefikOptions(cluster) : nginxOptions(cluster);
+    const isTraefik = text(cluster, "INGRESS") === "traefik";
+    const nginx = flag(cluster, "INGRESS_TLS") ? "nginx-tls" : "nginx";
+    const options = isTraefik ? traefikOptions(cluster) : nginxOptions(cluster);
     const policies = policiesIn(cluster, "ingress-nginx");
     const add = [options, ...certificateSecret(cluster), ...policies];
-    return render(folder(cluster), cluster, { add });
+    return render(`ingress/${isTraefik ? "traefik" : nginx}`, cluster, { add });
   },
   async run({ objects, phase, apply, ready }) {
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
   },
 });
-
-function isTraefik(cluster: Cluster): boolean {
-  return text(cluster, "INGRESS") === "traefik";
-}
-
-function folder(cluster: Cluster): string {
-  if (isTraefik(cluster)) return "ingress/traefik";
-  return flag(cluster, "INGRESS_TLS") ? "ingress/nginx-tls" : "ingress/nginx";
-}
 
 if (import.meta.main) await main(ingress);

@@ -1,6 +1,5 @@
-// 10-longhorn: Longhorn, its UI behind a password, volumes of the class longhorn, backups to S3.
-// Needs open-iscsi on the node. Safe to run again: settings, backup target and class are given by
-// Longhorn's three ConfigMaps, which its manager carries out.
+// 10-longhorn: Longhorn, its UI behind a password, volumes of the class longhorn, backups to S3. Needs open-iscsi on the
+// node. Safe to run again: its manager carries out three ConfigMaps, of settings, backup target and class.
 import "./needs.ts";
 import { backups, backupTarget, defaultClass } from "./checks/longhorn.ts";
 import { disks } from "./checks/room.ts";
@@ -77,7 +76,6 @@ export const longhorn = step({
     const { waiting: say } = report;
     const wait = (what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
       until(what, () => missing(cluster), { seconds: 600, say });
-
     const upgrade = await checkUpgrade(cluster, objects);
     if (upgrade) report.note(upgrade);
     // A look at the nodes costs seconds: where the driver runs, they are fit.
@@ -105,7 +103,6 @@ export const longhorn = step({
   },
 });
 
-/** The bundle fitted to the cluster, and the backups that need its definitions. */
 async function upstream(cluster: Cluster): Promise<Manifest[]> {
   const bundle = await loadBundle("longhorn", cluster);
   if (bundle.length === 0) return [];

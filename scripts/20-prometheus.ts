@@ -1,6 +1,5 @@
-// 20-prometheus: the operator, Prometheus with its sidecar, Alertmanager, exporters, rules, Grafana.
-// Brings the definitions of monitors and rules, so the monitors of earlier steps come from here too.
-// Needs nothing. Safe to run again: a changed Secret restarts what reads it.
+// 20-prometheus: the operator, Prometheus with its sidecar, Alertmanager, exporters, rules, Grafana. Brings the
+// definitions of monitors and rules, so those of earlier steps come from here too. Needs nothing. Safe to run again.
 import "./needs.ts";
 import { alertmanager, notifications } from "./checks/metrics.ts";
 import { uploads } from "./checks/blocks.ts";
@@ -31,7 +30,7 @@ import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets } from "./components/thanos/fleet.ts";
 import { moduleHome } from "./tools/go_build.ts";
 
-/** Checks of a program that may be a stand-in. */
+// A program that may be a stand-in.
 const GRAFANA = { ...LIVE, program: "grafana" };
 
 export const prometheus = step({
@@ -76,12 +75,10 @@ function wayToEdges(): Step {
     name: "20-prometheus",
     skips: (central) =>
       flag(central, "NETWORK_POLICIES") ? undefined : "everything is open (NETWORK_POLICIES)",
-    objects: (central) =>
-      Promise.resolve(
-        policiesIn(central, "monitoring").filter(({ metadata }) =>
-          metadata.name === "thanos-query"
-        ),
-      ),
+    objects(central) {
+      const policies = policiesIn(central, "monitoring");
+      return Promise.resolve(policies.filter(({ metadata }) => metadata.name === "thanos-query"));
+    },
     async run({ objects, phase, apply }) {
       await phase("Way to the edges", () => apply(objects));
     },

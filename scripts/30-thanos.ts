@@ -1,6 +1,5 @@
-// 30-thanos: on central Query, Query Frontend, Store, Compactor and Ruler over the whole fleet; on
-// an edge the alerts about its sidecar. Needs 20-prometheus (sidecars, bucket access, definitions).
-// Safe to run again; a new edge changes two ConfigMaps and rules of central and restarts nothing.
+// 30-thanos: on central Query, Query Frontend, Store, Compactor and Ruler over the whole fleet; on an edge the alerts
+// about its sidecar. Needs 20-prometheus. Safe to run again; a new edge changes lists of central and restarts nothing.
 import "./needs.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { LIVE } from "../lib/core/check.ts";
@@ -22,7 +21,6 @@ import {
 } from "./components/thanos/fleet.ts";
 import { absenceOf, awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
 
-/** Checks of what only the centre has. */
 const CENTRAL = { ...LIVE, role: "central" } as const;
 
 export const thanos = step({

@@ -80,9 +80,8 @@ export const logging = step({
     await phase("Note that a cluster exists", () => apply(founded));
     await live("Nodes and repository in use", async () => {
       await using os = await openOpenSearch(cluster);
-      const cleared = await clearExclusions(os, number(cluster, "OPENSEARCH_NODES"), {
-        say: report.waiting,
-      });
+      const nodes = number(cluster, "OPENSEARCH_NODES");
+      const cleared = await clearExclusions(os, nodes, { say: report.waiting });
       if (cleared) changed("exclusions of removed nodes cleared");
       // 50-verify asks the same next.
       if (!isIdle()) await proveRepository(os, cluster);
@@ -105,7 +104,6 @@ export async function proveRepository(os: OpenSearch, cluster: Cluster): Promise
   throw answerRefusal("POST", path, answer, fix);
 }
 
-/** Fluent Bit, the note that a cluster exists, or OpenSearch with what it needs. */
 function partOf({ metadata: { name, labels } }: Manifest): "collector" | "founded" | "store" {
   if (labels?.["app.kubernetes.io/component"] === "collector") return "collector";
   return name === FOUNDED ? "founded" : "store";

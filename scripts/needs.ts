@@ -1,6 +1,5 @@
-// What every script needs of this machine: Deno's permissions, and bash. A script imports this before
-// anything else, because libraries look for both as soon as they are loaded, and Deno would end with a
-// stack and exit 1.
+// What every script needs of this machine: Deno's permissions, and bash. A script imports this first, because libraries
+// look for both as soon as they are loaded, and Deno would end with a stack and exit 1.
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
