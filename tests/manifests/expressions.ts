@@ -3,8 +3,7 @@ import { parse } from "yaml";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { monitors, prometheus } from "../../scripts/20-prometheus.ts";
-import { ownDashboards } from "../../scripts/components/prometheus/dashboards.ts";
-import type { Dashboard } from "../../scripts/components/prometheus/grafana.ts";
+import { type Dashboard, ownDashboards } from "../../scripts/components/prometheus/dashboards.ts";
 
 /** One query of one panel. */
 export interface Expression {

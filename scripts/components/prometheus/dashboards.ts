@@ -1,4 +1,5 @@
-// What Grafana serves: our dashboards, kube-prometheus' for Kubernetes itself, and the runbooks.
+// What Grafana serves: our dashboards, kube-prometheus' for Kubernetes itself, and the runbooks. Ours are written in a
+// short form (dashboard.schema.json): what is asked; layout is decided here, looks in dashboard.json beside it.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
@@ -12,9 +13,35 @@ import {
 } from "../../../lib/core/object.ts";
 import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
 import { grafanaLabels } from "./access.ts";
-import { type Dashboard, type DashboardSource, expand, toJson } from "./grafana.ts";
-import { type PanelPlace, placeOf } from "./panel.ts";
+import {
+  expandPanel,
+  heightOf,
+  type Panel,
+  type PanelPlace,
+  type PanelSource,
+  placeOf,
+} from "./panel.ts";
 import { ourJobs } from "./rules.ts";
+
+/** A dashboard as its YAML file says it. */
+export interface DashboardSource {
+  title: string;
+  uid: string;
+  about: string;
+  /** How far back it looks when opened, such as `24h`; 3h without it. */
+  since?: string;
+  variables?: { name: string; label: string; query: string }[];
+  rows: { title?: string; panels: PanelSource[] }[];
+}
+
+/** A dashboard as Grafana has it. */
+export interface Dashboard {
+  uid: string;
+  title: string;
+  panels: Panel[];
+  templating: { list: { name: string; query: unknown; [field: string]: unknown }[] };
+  [field: string]: unknown;
+}
 
 // Files are the same for both roles, and parsing them is half of what rendering takes; a pack is that of a whole role.
 const sources = new Map<string, DashboardSource>();
@@ -43,6 +70,71 @@ export function packOwn(cluster: Cluster, components: string[]): Manifest {
   });
 }
 
+const COLUMNS = 24;
+
+/** A dashboard for its place. On an edge, without the label `cluster`, that variable is hidden and always `.*`. */
+export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
+  const { title, uid, about, since = "3h", variables = [], rows } = source;
+  const { central, datasource, timezone } = place;
+  // Values are asked for with the time range: clusters come and go.
+  const queried = ({ name, label, query }: Record<"name" | "label" | "query", string>) => ({
+    ...forms.variables.queried,
+    name,
+    label,
+    datasource: { type: "prometheus", uid: datasource },
+    query: { query, refId: name },
+    definition: query,
+  });
+  // Hourly samples are another data source: see datasources.yaml.
+  const current = { text: datasource, value: datasource };
+  const cluster = { name: "cluster", label: "Cluster", query: "label_values(up, cluster)" };
+  const clusters = central
+    ? [queried(cluster), { ...forms.variables.source, current }]
+    : [forms.variables.allClusters];
+  return {
+    ...forms.dashboard,
+    uid,
+    title,
+    description: about,
+    // An edge has little more than the three hours that Prometheus keeps at least.
+    time: { from: `now-${central ? since : "3h"}`, to: "now" },
+    timezone,
+    templating: {
+      list: [...clusters, ...variables.map(queried)],
+    },
+    panels: laidOut(rows).map(({ what, gridPos }, index) => ({
+      id: index + 1,
+      gridPos,
+      ...(typeof what === "string" ? { ...forms.row, title: what } : expandPanel(what, place)),
+    })),
+  };
+}
+
+/** JSON with one panel a line, so that a difference shows which panel changed. */
+function toJson({ panels, ...rest }: Dashboard): string {
+  const lines = panels.map((panel) => JSON.stringify(panel)).join(",\n");
+  return `${JSON.stringify(rest).slice(0, -1)},"panels":[\n${lines}\n]}\n`;
+}
+
+/** Panels and titles of rows: from left to right, the next line below the highest one; a title has a line of its own. */
+function laidOut(rows: DashboardSource["rows"]) {
+  const placed: { what: PanelSource | string; gridPos: Panel["gridPos"] }[] = [];
+  let y = 0;
+  for (const { title, panels } of rows) {
+    if (title) placed.push({ what: title, gridPos: { x: 0, y: y++, w: COLUMNS, h: 1 } });
+    let x = 0, line = 0;
+    for (const panel of panels) {
+      const h = heightOf(panel);
+      if (x + panel.width > COLUMNS) [x, y, line] = [0, y + line, 0];
+      placed.push({ what: panel, gridPos: { x, y, w: panel.width, h } });
+      x += panel.width;
+      line = Math.max(line, h);
+    }
+    y += line;
+  }
+  return placed;
+}
+
 // Other systems, and what the rules and scrapes that are left out would have filled.
 const EMPTY_HERE = /^(.*windows.*|nodes-aix|nodes-darwin|prometheus-remote-write|apiserver)\.json$/;
 const CONTROL_PLANE = /^(controller-manager|scheduler|proxy)\.json$/;
@@ -64,12 +156,9 @@ export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] 
 
 // Two of upstream's know no clusters, but select by `by` everywhere: at the centre their pods' addresses, which are the
 // same in every cluster, would be mixed up.
-const WITHOUT_CLUSTER: Record<string, { by: string; metric: string }> = {
-  "alertmanager-overview.json": {
-    by: 'namespace=~"$namespace"',
-    metric: "alertmanager_build_info",
-  },
-  "grafana-overview.json": { by: 'job=~"$job"', metric: "grafana_build_info" },
+const WITHOUT_CLUSTER: Record<string, [by: string, metric: string]> = {
+  "alertmanager-overview.json": ['namespace=~"$namespace"', "alertmanager_build_info"],
+  "grafana-overview.json": ['job=~"$job"', "grafana_build_info"],
 };
 
 // Windows that hold no two samples of an hour.
@@ -79,11 +168,9 @@ type Variable = { name: string; type: string; [field: string]: unknown };
 
 function adapted(name: string, json: string, place: PanelPlace): unknown {
   const { central, datasource, timezone } = place;
-  const lacking = central ? WITHOUT_CLUSTER[name] : undefined;
+  const [by, metric] = (central && WITHOUT_CLUSTER[name]) || [];
   const inJson = (matcher: string) => JSON.stringify(matcher).slice(1, -1);
-  const text = lacking
-    ? json.replaceAll(inJson(lacking.by), () => inJson(`cluster="$cluster",${lacking.by}`))
-    : json;
+  const text = by ? json.replaceAll(inJson(by), () => inJson(`cluster="$cluster",${by}`)) : json;
   const dashboard = JSON.parse(text.replaceAll(SHORT_WINDOW, () => "[$__rate_interval]"));
   // Upstream's show UTC.
   if (timezone !== "browser") dashboard.timezone = timezone;
@@ -95,8 +182,8 @@ function adapted(name: string, json: string, place: PanelPlace): unknown {
     // Upstream's .+ for all would not match data without the label.
     if (variable.allValue) variable.allValue = ".*";
   }
-  if (lacking) {
-    const query = `label_values(${lacking.metric}, cluster)`;
+  if (by) {
+    const query = `label_values(${metric}, cluster)`;
     variables.splice(1, 0, { ...forms.variables.upstreamCluster, query });
   }
   return dashboard;
@@ -105,9 +192,8 @@ function adapted(name: string, json: string, place: PanelPlace): unknown {
 /** The ConfigMap with a page for each of docs/runbooks, under the name of its file. */
 export function packRunbooks(cluster: Cluster): Manifest {
   const folder = projectPath("docs/runbooks");
-  const pages = readdirSync(folder).map((
-    file,
-  ): File => [file, page(readFileSync(join(folder, file), "utf8"))]);
+  const pages = readdirSync(folder)
+    .map((file): File => [file, page(readFileSync(join(folder, file), "utf8"))]);
   return packed("grafana-runbooks", cluster, pages);
 }
 

@@ -12,7 +12,6 @@ export const GRAFANA = {
   name: "kube-prometheus-stack-grafana",
   port: "http-web",
 };
-
 const LOGS = `kubectl -n ${GRAFANA.namespace} logs deployment/${GRAFANA.name}`;
 
 /** Logs the admin in, by a session: the API server takes the header Authorization for itself. */

@@ -142,7 +142,10 @@ function stepsOf({ base = "green", ...steps }: Threshold = {}) {
 /** One row per combination of the labels in `by`; the queries' answers are merged side by side. */
 function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central }: PanelPlace) {
   const labels = by.filter((label) => central || label !== "cluster")
-    .map((label): [field: string, title: string] => [label, capital(label)]);
+    .map((label): [field: string, title: string] => [
+      label,
+      label.charAt(0).toUpperCase() + label.slice(1),
+    ]);
   const values = columns.map(({ name }, index): [field: string, title: string] => [
     columns.length > 1 ? `Value #${REF_IDS[index]}` : "Value",
     name,
@@ -185,8 +188,4 @@ function override(column: string, properties: Record<string, unknown>) {
     matcher: { id: "byName", options: column },
     properties: Object.entries(properties).map(([id, value]) => ({ id, value })),
   };
-}
-
-function capital(word: string): string {
-  return word.charAt(0).toUpperCase() + word.slice(1);
 }

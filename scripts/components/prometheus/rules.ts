@@ -7,7 +7,7 @@ import { metricsLabels } from "./access.ts";
 
 type Rule = { alert?: string; expr: string | number; labels?: Record<string, string> };
 
-/** Upstream's names for the jobs, and ours: a job is named after its Service. */
+// Upstream's names for the jobs, and ours: a job is named after its Service.
 const JOBS: Record<string, string> = upstream.jobs;
 
 /** What our installation wants otherwise: a part of an expression is `[as upstream has it, as we do]`. */
@@ -28,12 +28,8 @@ export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
           .map((rule) => adapted(rule, cluster)),
       }))
       .filter(({ rules }) => rules.length > 0);
-    return {
-      apiVersion,
-      kind,
-      metadata: { name, namespace: "monitoring", labels },
-      spec: { groups },
-    };
+    const metadata = { name, namespace: "monitoring", labels };
+    return { apiVersion, kind, metadata, spec: { groups } };
   });
 }
 

@@ -10,12 +10,13 @@ import { DeployError } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { monitors, prometheus } from "../../../scripts/20-prometheus.ts";
-import { ownDashboards, packUpstream } from "../../../scripts/components/prometheus/dashboards.ts";
 import {
   type Dashboard,
   type DashboardSource,
   expand,
-} from "../../../scripts/components/prometheus/grafana.ts";
+  ownDashboards,
+  packUpstream,
+} from "../../../scripts/components/prometheus/dashboards.ts";
 import type { Panel } from "../../../scripts/components/prometheus/panel.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import { HELD, promtoolAccepts } from "../../manifests/promtool.ts";
