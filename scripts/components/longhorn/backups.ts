@@ -1,6 +1,5 @@
-// Backups of volumes: which there are to be, when, the alert about one that is missing, and one as a volume again.
-// Longhorn's job takes the volumes of a group; a volume joins by a label on Longhorn's own object, for templates of
-// claims cannot change later. All is asked of Longhorn's objects: it alone reads its store.
+// Backups of volumes: which, when, the alert about a missing one, and one as a volume again. Longhorn's job takes the
+// volumes of a group; a volume joins by a label on Longhorn's own object, for templates of claims cannot change later.
 import { createHash } from "node:crypto";
 import { apply } from "../../../lib/apply/apply.ts";
 import type { Inventory } from "../../../lib/apply/inventory.ts";
@@ -40,7 +39,7 @@ export function claimOf({ status }: Manifest): string {
   return pvcName ? `${namespace}/${pvcName}` : "";
 }
 
-/** A pattern of names as a regular expression; no backslash, which PromQL would take for its own. */
+// No backslash, which PromQL would take for its own.
 function anyText(pattern: string): string {
   return pattern.replaceAll(".", "[.]").replaceAll("*", ".*");
 }
@@ -118,12 +117,7 @@ export async function backupsOf(cluster: Cluster) {
 /** A volume of that age, whole and on S3. */
 export type Backup = Awaited<ReturnType<typeof backupsOf>>[number];
 
-interface RestoreTarget {
-  namespace: string;
-  name: string;
-  storageClass: string;
-  replicas: number;
-}
+type RestoreTarget = { namespace: string; name: string; storageClass: string; replicas: number };
 
 /** Longhorn's volume; then its PersistentVolume and the claim. Their names are the same again, so a cut off run goes on. */
 export function restoredObjects(
@@ -140,8 +134,7 @@ export function restoredObjects(
   return { volume, claimed };
 }
 
-/** Seconds that a restore may take: a large volume over a slow line. */
-const PATIENCE = 6 * 3600;
+const PATIENCE = 6 * 3600; // seconds: a large volume over a slow line
 
 /** Restores to a claim that is not there yet. Throws exit 4 if it has another volume, 7 when Longhorn gives up. */
 export async function restoreVolume(

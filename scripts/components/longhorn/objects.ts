@@ -57,11 +57,7 @@ export function longhornPolicies(cluster: Cluster): Manifest[] {
 }
 
 /** The bundle for one cluster. Throws exit 2 naming all that a change needs and upstream no longer has. */
-export function patchLonghorn(
-  objects: Manifest[],
-  cluster: Cluster,
-  replicas: number,
-): Manifest[] {
+export function patchLonghorn(objects: Manifest[], cluster: Cluster, replicas: number): Manifest[] {
   if (objects.length === 0) return [];
   const changes: Record<string, (object: Manifest) => Manifest> = {
     "Service/longhorn-system/longhorn-frontend": withoutNodePorts,
@@ -77,15 +73,14 @@ export function patchLonghorn(
   const ids = objects.map(idOf);
   const unmatched = Object.keys(changes).filter((id) => !ids.includes(id));
   if (unmatched.length > 0) throw mismatch(unmatched.map((id) => `${id}: no such object`));
-  // Without NETWORK_POLICIES all traffic is allowed. Where a CNI enforces them upstream's would cut Prometheus off from
-  // port 9500, silently (longhorn#13740), and the host from iSCSI on 3260 (longhorn#13802).
+  // Alone upstream's would cut Prometheus off from port 9500 (longhorn#13740), and the host from iSCSI (longhorn#13802).
   const fenced = flag(cluster, "NETWORK_POLICIES");
   // Our namespace has the Pod Security labels (manifests/longhorn/base/namespace.yaml).
   return objects.filter(({ kind }) => kind !== "Namespace" && (fenced || kind !== "NetworkPolicy"))
     .map((object) => changes[idOf(object)]?.(object) ?? object);
 }
 
-/** They are an explicit null, which server-side apply may take for a wish. */
+// They are an explicit null, which server-side apply may take for a wish.
 function withoutNodePorts(service: Manifest): Manifest {
   const ports = service.spec.ports.map(({ nodePort: _, ...port }: { nodePort: null }) => port);
   return withValue(service, ["spec", "ports"], ports);
@@ -136,7 +131,7 @@ function storageClass(upstream: Manifest, replicas: number): Manifest {
   return withValue(marked, ["parameters", "numberOfReplicas"], String(replicas));
 }
 
-/** Changes the file in the ConfigMap `longhorn-x`, which is called `x.yaml`. */
+// The file in the ConfigMap `longhorn-x` is called `x.yaml`.
 // deno-lint-ignore no-explicit-any
 function withText(configMap: Manifest, change: (values: any) => unknown): Manifest {
   const key = `${configMap.metadata.name.replace("longhorn-", "")}.yaml`;
@@ -152,6 +147,6 @@ function mismatch(where: string[]): DeployError {
     exitCode: ExitCode.config,
     where,
     fix:
-      "fit scripts/components/longhorn/objects.ts to the pinned version of manifests/upstream.lock.json",
+      "fit scripts/components/longhorn/objects.ts to the version in manifests/upstream.lock.json",
   });
 }

@@ -21,7 +21,7 @@ export async function replicasOf(cluster: Cluster): Promise<number> {
   return replicasFor(number(cluster, "LONGHORN_REPLICAS"), nodes);
 }
 
-/** Of a deploy, which waits for a server that restarts. */
+// Of a deploy, which waits for a server that restarts.
 function all(cluster: Cluster, resource: string): Promise<Manifest[]> {
   return reading(cluster, (api) => api.get(resource));
 }
@@ -41,10 +41,7 @@ export async function keepsFromPrune(cluster: Cluster): Promise<string | undefin
 }
 
 /** Refuses (exit 4) a bundle to which Longhorn's data cannot go, for it goes forward alone; a note where it changes. */
-export async function checkUpgrade(
-  cluster: Cluster,
-  objects: Manifest[],
-): Promise<string | undefined> {
+export async function checkUpgrade(cluster: Cluster, objects: Manifest[]) {
   const there = await liveObjects(cluster, "daemonsets.apps", LONGHORN_NAMESPACE);
   const live = versionIn(there), wanted = versionIn(objects);
   if (!live || !wanted || live === wanted) return undefined;
@@ -126,13 +123,9 @@ export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
   );
 }
 
-/** Ms by which the clocks of a node and of the API server may differ: both times are of the same second. */
-const SKEW = 10_000;
+const SKEW = 10_000; // ms by which the clocks of a node and of the API server may differ
 
-/**
- * Why backups cannot be stored, in Longhorn's words. They are of before where it has not taken the target of the
- * settings yet, or has not looked since it was given one, or another key; nor may they be older than `since` (ms).
- */
+/** Why backups cannot be stored, in Longhorn's words; older than its target, its key or `since` (ms) they do not count. */
 export async function backupTargetMissing(cluster: Cluster, since = 0): Promise<string[]> {
   const names = ["backuptargets.longhorn.io/default", `secrets/${longhornKey.name}`];
   const flags = ["--ignore-not-found", "--show-managed-fields", "--output", "json"];

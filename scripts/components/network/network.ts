@@ -1,6 +1,5 @@
-// Who may talk to whom (manifests/flows.yaml) as NetworkPolicies, whether somebody enforces them, and what stays open
-// (manifests/doors.yaml). A namespace is closed by one step with the flows of all: opened step by step, it would cut
-// what runs already.
+// Who may talk to whom (manifests/flows.yaml) as NetworkPolicies, who enforces them, and what stays open (doors.yaml). A
+// namespace is closed by one step with the flows of all: opened step by step, it would cut what runs already.
 import { isIPv4 } from "node:net";
 import { SETTINGS } from "../../../lib/config/schema.ts";
 import { type Finding, ok, type Subject, warn } from "../../../lib/core/check.ts";
@@ -19,15 +18,12 @@ import type { OpenDoor } from "../../../lib/deploy/step.ts";
 import { objectsEverywhere } from "../../../lib/kube/list.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 
+type Names = string | string[];
+
 /** The table as its file has it; words for ends and ports are those of {@link endsOf} and {@link portsOf}. */
 interface Table {
   workloads: { namespace: string; pods: string[]; role?: Role }[];
-  flows: {
-    from: string | string[];
-    to: string | string[];
-    ports?: (number | string)[];
-    role?: Role;
-  }[];
+  flows: { from: Names; to: Names; ports?: (number | string)[]; role?: Role }[];
 }
 
 type Known = { end: End; ports?: number[] };
@@ -49,7 +45,7 @@ export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[
     ...Object.groupBy(own, ({ name }) => name),
   };
   const named = portsOf(cluster);
-  const known = (names: string | string[]) => [names].flat().flatMap((name) => ends[name] ?? []);
+  const known = (names: Names) => [names].flat().flatMap((name) => ends[name] ?? []);
   const flows = table.flows.filter(isHere).flatMap((row) => {
     const ports = (row.ports ?? []).flatMap((port) =>
       typeof port === "number" ? port : named[port] ?? []
@@ -74,7 +70,7 @@ function controllerOf(cluster: Cluster) {
 const DNS = { namespace: "kube-system", pod: "kube-dns", label: "k8s-app" };
 const ANYWHERE = "0.0.0.0/0";
 
-/** A policy knows no names. */
+// A policy knows no names.
 function networkOf(host: string): string {
   return isIPv4(host) ? `${host}/32` : ANYWHERE;
 }
@@ -131,7 +127,7 @@ function portIn(url: string): number[] {
   return [Number(port) || (protocol === "http:" ? 80 : 443)];
 }
 
-/** DaemonSets of the programs that enforce policies: without one of them these have no effect. */
+// DaemonSets of the programs that enforce policies: without one of them these have no effect.
 const ENFORCERS =
   /^(antrea-agent|calico-node|canal|cilium|kindnet|kube-network-policies|kube-router|weave-net)(-|$)/;
 
