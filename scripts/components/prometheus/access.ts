@@ -24,7 +24,6 @@ export function metricsLabels(name: string, version: string): Record<string, str
   return labelsOf({ name, component: name, partOf: "metrics", version });
 }
 
-/** Labels of Grafana's objects. */
 export function grafanaLabels(cluster: Cluster): Record<string, string> {
   return metricsLabels("grafana", text(cluster, "GRAFANA_VERSION"));
 }
@@ -114,7 +113,6 @@ export function alertmanagerSecret(cluster: Cluster): Manifest {
     ? silent
     : { ...silent, route: { ...silent.route, routes }, receivers };
   const values = { "alertmanager.yaml": toYaml(config) };
-  return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, {
-    labels: metricsLabels("alertmanager", text(cluster, "ALERTMANAGER_VERSION")),
-  });
+  const labels = metricsLabels("alertmanager", text(cluster, "ALERTMANAGER_VERSION"));
+  return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, { labels });
 }

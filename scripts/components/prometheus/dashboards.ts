@@ -99,9 +99,7 @@ export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
     // An edge has little more than the three hours that Prometheus keeps at least.
     time: { from: `now-${central ? since : "3h"}`, to: "now" },
     timezone,
-    templating: {
-      list: [...clusters, ...variables.map(queried)],
-    },
+    templating: { list: [...clusters, ...variables.map(queried)] },
     panels: laidOut(rows).map(({ what, gridPos }, index) => ({
       id: index + 1,
       gridPos,
@@ -197,7 +195,7 @@ export function packRunbooks(cluster: Cluster): Manifest {
   return packed("grafana-runbooks", cluster, pages);
 }
 
-/** How the place of a page of docs/runbooks begins: RUNBOOK_URL, or the folder itself where that Grafana is a stand-in. */
+/** Where the pages of docs/runbooks are: RUNBOOK_URL, or the folder itself where that Grafana is a stand-in. */
 export function runbooksOf(cluster: Cluster): string {
   const pages = text(cluster, "RUNBOOK_URL");
   const isOfGrafana = new URL(pages).hostname === `grafana.${text(cluster, "DOMAIN")}`;

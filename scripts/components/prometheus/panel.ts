@@ -15,10 +15,9 @@ export function placeOf(cluster: Cluster) {
   };
 }
 
-/** Where a dashboard will stand. */
 export type PanelPlace = ReturnType<typeof placeOf>;
 
-/** All of them, without those that are not there while they are paused. */
+// All of them, without those that are not there while they are paused.
 function expected({ fleet }: Cluster): number | string {
   const paused = fleet.flatMap(({ name, pause }) =>
     pause ? `label_replace(vector(time()) < ${pause.end}, "cluster", "${name}", "", "")` : []

@@ -1,6 +1,5 @@
-// What clusters get for Thanos from the list of all: at the centre the endpoints of Query, and from the same list the
-// alerts about each cluster, so a new edge is never left unwatched; and what each shows of itself for mutual TLS between
-// Query and sidecars (THANOS_GRPC_MTLS). Inside a cluster gRPC stays plain.
+// What clusters get for Thanos from the list of all: at the centre the endpoints of Query and the alerts about each, so
+// no new edge is left unwatched; and what each shows of itself for mutual TLS between Query and sidecars.
 import { type Cluster, flag, type Pause, text } from "../../../lib/core/cluster.ts";
 import {
   configMap,
@@ -13,10 +12,9 @@ import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 
 const NAMESPACE = "monitoring";
-/** Programs of this cluster that Query asks; SRV records give every pod of a headless Service. */
+// Programs of this cluster that Query asks; SRV records give every pod of a headless Service.
 const LOCAL = ["thanos-sidecar", "thanos-store", "thanos-ruler"];
-/** Where the manifests mount the Secrets of {@link grpcSecrets}. */
-const FOLDER = "/etc/thanos/grpc";
+const REREAD = { [RELOAD_ANNOTATION]: "live" };
 
 /** The clusters that central reaches from outside. */
 export function edgesOf({ fleet }: Cluster): Cluster[] {
@@ -35,27 +33,21 @@ export function endpointsConfig(cluster: Cluster): Manifest {
     // Not strict: one edge that is away must not fail every query. ThanosEdgeSidecarMissing tells.
     ...edgesOf(cluster).map((edge) => ({ address: edge.sidecar, ...dialling(cluster, edge) })),
   ];
-  return configMap(
-    "thanos-query-endpoints",
-    NAMESPACE,
-    { "endpoints.yml": toYaml({ endpoints }) },
-    {
-      labels: labels(cluster, "thanos-query", "query"),
-      annotations: { [RELOAD_ANNOTATION]: "live" },
-    },
-  );
+  const file = { "endpoints.yml": toYaml({ endpoints }) };
+  const about = { labels: labels(cluster, "thanos-query", "query"), annotations: REREAD };
+  return configMap("thanos-query-endpoints", NAMESPACE, file, about);
 }
 
 /** How Query dials an edge; the address is no name to check. */
 function dialling(cluster: Cluster, edge: Cluster) {
   const compression = flag(cluster, "SIDECAR_COMPRESSION") ? { compression: "snappy" } : undefined;
-  const tls_config = {
-    ca_file: `${FOLDER}/ca.crt`,
-    cert_file: `${FOLDER}/tls.crt`,
-    key_file: `${FOLDER}/tls.key`,
-    min_version: "1.3",
-  };
   if (flag(cluster, "THANOS_GRPC_MTLS")) {
+    const tls_config = {
+      ca_file: "/etc/thanos/grpc/ca.crt",
+      cert_file: "/etc/thanos/grpc/tls.crt",
+      key_file: "/etc/thanos/grpc/tls.key",
+      min_version: "1.3",
+    };
     return { client_config: { tls_config, server_name: edge.name, ...compression } };
   }
   // Query minds the compression of an endpoint only beside a word about TLS.
@@ -73,7 +65,7 @@ export function grpcSecrets(cluster: Cluster): Manifest[] {
     secret("thanos-grpc-tls", NAMESPACE, pair, {
       type: "kubernetes.io/tls",
       labels: own,
-      annotations: cluster.role === "edge" ? { [RELOAD_ANNOTATION]: "live" } : undefined,
+      annotations: cluster.role === "edge" ? REREAD : undefined,
     }),
     secret("thanos-grpc-ca", NAMESPACE, { "ca.crt": identity.authority }, { labels: own }),
   ];
@@ -89,10 +81,10 @@ export function loginSecret(cluster: Cluster): Manifest[] {
 
 /** Alerts of the central Prometheus: an edge that Query has lost. */
 export function fleetAlerts(cluster: Cluster): Manifest {
-  const rules = edgesOf(cluster).flatMap(({ name: EDGE, sidecar: SIDECAR, pause }) =>
-    renderFile("thanos/edge-alerts.yaml", cluster, { EDGE, SIDECAR, SINCE: since(pause) }).spec
-      .rules
-  );
+  const rules = edgesOf(cluster).flatMap(({ name: EDGE, sidecar: SIDECAR, pause }) => {
+    const values = { EDGE, SIDECAR, SINCE: since(pause) };
+    return renderFile("thanos/edge-alerts.yaml", cluster, values).spec.rules;
+  });
   const own = labels(cluster, "thanos", "rules");
   return {
     apiVersion: "monitoring.coreos.com/v1",
@@ -108,10 +100,8 @@ export function fleetRules(cluster: Cluster): Manifest {
     renderFile("thanos/cluster-alerts.yaml", cluster, { ID, NAME, SINCE: since(pause) }).spec.groups
   );
   const file = { "fleet.yaml": toYaml({ groups }, { lineWidth: 0 }) };
-  return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, {
-    labels: labels(cluster, "thanos-ruler", "ruler"),
-    annotations: { [RELOAD_ANNOTATION]: "live" },
-  });
+  const about = { labels: labels(cluster, "thanos-ruler", "ruler"), annotations: REREAD };
+  return configMap("thanos-ruler-fleet-rules", NAMESPACE, file, about);
 }
 
 /** The end of an expression: nobody misses a paused cluster before its day is over, and nobody has to deploy then. */

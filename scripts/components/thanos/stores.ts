@@ -18,19 +18,14 @@ import { until } from "../../../lib/io/wait.ts";
 /** The Thanos Query of the central cluster. */
 export const QUERY = { namespace: "monitoring", name: "thanos-query", port: 9090 };
 
-interface StoreStatus {
-  name: string;
-  lastError: string | null;
-  labelSets: Record<string, string>[];
-}
+type StoreStatus = { name: string; lastError: string | null; labelSets: Record<string, string>[] };
 
 /** Endpoints by the component that answers there: `sidecar`, `store`, `rule`. */
 export type Stores = Record<string, StoreStatus[]>;
 
-/** Asks Thanos Query for its endpoints. */
+/** The endpoints of Thanos Query. */
 export async function readStores(proxy: ClusterProxy): Promise<Stores> {
-  const { data } = await readJson<{ data: Stores }>(proxy, QUERY, "/api/v1/stores");
-  return data;
+  return (await readJson<{ data: Stores }>(proxy, QUERY, "/api/v1/stores")).data;
 }
 
 function healthy(stores: Stores, component: string): StoreStatus[] {
@@ -66,16 +61,14 @@ export function whyMissing(stores: Stores, edge: Cluster): string {
   return `sidecar of ${edge.name} at ${edge.sidecar}: ${error ?? "not connected"}`;
 }
 
-/**
- * Edges that Query lacks: `lost`, also where they cannot be asked (one without a context only if the bucket has blocks of
- * it), or `excused`, as paused or never deployed; `notes` say why: `not deployed yet: 197, 198`.
- */
+/** Edges that Query lacks: `lost`, or `excused`, as paused or never deployed, with `notes` that say why. */
 export async function absenceOf(stores: Stores, edges: Cluster[]) {
   const asked = await Promise.all(
     missingEdges(stores, edges).map(async (edge): Promise<Absent> => {
       if (isPaused(edge)) return { edge, excuse: pauseWords(edge.pause!) };
       const { state, reason } = await deployedOn(edge, "20-prometheus");
       if (state === "running") return { edge, excuse: "being deployed at this moment" };
+      // Which cannot be asked was deployed once if the bucket has blocks of it.
       const hasBlocks = state === "no access" && shows(stores, "store", edge.name);
       if (hasBlocks || state === "deployed" || state === "unknown") return { edge, reason };
       return { edge, excuse: `not deployed yet${reason ? ` (${reason})` : ""}` };
@@ -92,10 +85,7 @@ export async function absenceOf(stores: Stores, edges: Cluster[]) {
 type Absent = { edge: Cluster; excuse?: string; reason?: string };
 
 /** Waits until Query is in touch with its own cluster's programs, ten minutes at most; gives all endpoints by then. */
-export async function awaitOwn(
-  cluster: Cluster,
-  say: (missing: string) => void,
-): Promise<Stores> {
+export async function awaitOwn(cluster: Cluster, say: (missing: string) => void): Promise<Stores> {
   await using proxy = await openProxy(cluster);
   let stores: Stores = {};
   const probe = async () => missingPrograms(stores = await readStores(proxy), cluster);
@@ -127,10 +117,9 @@ export async function awaitEdges(cluster: Cluster, edges: Cluster[], report: Rep
 
 /** Whether Query dials edges, or is ready to, in another way than the settings want: with TLS, or without. */
 export async function dialsOtherwise(central: Cluster): Promise<boolean> {
+  const flags = ["-n", QUERY.namespace, "--ignore-not-found", "-o"];
   const read = (name: string, output: string) =>
-    kubectl(["get", name, "-n", QUERY.namespace, "--ignore-not-found", "-o", output], {
-      cluster: central,
-    });
+    kubectl(["get", name, ...flags, output], { cluster: central });
   const wanted = flag(central, "THANOS_GRPC_MTLS");
   const live = await read("configmap/thanos-query-endpoints", "yaml");
   if (/ address: (?!dnssrv)/.test(live)) return live.includes("cert_file") !== wanted;
