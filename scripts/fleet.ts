@@ -11,17 +11,10 @@ import {
   type Values,
   WITHOUT_SECRETS,
 } from "../lib/cli/command.ts";
-import type { Cluster } from "../lib/core/cluster.ts";
 import { deploy, DEPLOY_FLAGS, tellUnpinned } from "../lib/cli/deploy.ts";
 import { DeployError, ExitCode } from "../lib/core/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
-import {
-  type ClusterPlan,
-  driftCode,
-  planCode,
-  planFleet,
-  printPlans,
-} from "../lib/deploy/plan_fleet.ts";
+import { driftCode, planCode, planFleet, printPlans } from "../lib/deploy/plan_fleet.ts";
 import { plansJson, refuseOtherFile, writePlan } from "../lib/deploy/plan_file.ts";
 import { removeFleet } from "../lib/deploy/remove.ts";
 import { isUntouched } from "../lib/deploy/waves.ts";
@@ -66,9 +59,8 @@ const VERBS: Record<string, Verb> = {
     if (held) say(`\nheld back, and as they were: make remove-${held} YES=${held}`);
     return Math.max(exitCodeOfFleet(results), held ? signalCode() : 0);
   },
-  async drift(ids, flags, values) {
-    return driftCode((await plansOf(ids, flags, values, { paused: "left out" })).plans);
-  },
+  drift: async (ids, flags, values) =>
+    driftCode((await plansOf(ids, flags, values, { paused: "left out" })).plans),
 };
 
 async function plansOf(
@@ -76,7 +68,7 @@ async function plansOf(
   { json, ...style }: Flags,
   { take }: Values,
   options: ChoiceOptions,
-): Promise<{ plans: ClusterPlan[]; paused: Cluster[] }> {
+) {
   const { clusters, central, paused } = await choiceFor(ids, options);
   tellWarnings(clusters);
   await tellUnpinned(STEPS, clusters);

@@ -131,7 +131,6 @@ export async function accessTo(playground: Playground, name: string) {
   return { server, ca: pki("ca.crt"), certificate: pki("admin.crt"), key: pki("admin.key") };
 }
 
-/** The way to a control plane. */
 export type Access = Awaited<ReturnType<typeof accessTo>>;
 
 /** Writes one kubeconfig with a context for each cluster, as its env file names it; mode 0600. */

