@@ -36,7 +36,12 @@ export const thanos = step({
   ],
   centralPart: fleetLists,
   opens: opensOf("30-thanos"),
-  objects: (cluster) => render(folder(cluster), cluster, { add: builtInCode(cluster) }),
+  objects(cluster) {
+    if (cluster.role === "edge") return render("thanos", cluster);
+    const add = [...grpcSecrets(cluster), ...loginSecret(cluster), ...lists(cluster)];
+    const folder = flag(cluster, "THANOS_UI_AUTH") ? "thanos/central-login" : "thanos";
+    return render(folder, cluster, { add });
+  },
   async run({ cluster, objects, phase, live, apply, ready, report }) {
     await phase("Apply", () => apply(objects));
     await phase("Ready", () => ready(objects));
@@ -49,17 +54,6 @@ export const thanos = step({
     });
   },
 });
-
-/** Only central knows the other clusters, and dials them. */
-function builtInCode(cluster: Cluster): Manifest[] {
-  if (cluster.role === "edge") return [];
-  return [...grpcSecrets(cluster), ...loginSecret(cluster), ...lists(cluster)];
-}
-
-function folder(cluster: Cluster): string {
-  const asksForLogin = cluster.role === "central" && flag(cluster, "THANOS_UI_AUTH");
-  return asksForLogin ? "thanos/central-login" : "thanos";
-}
 
 /** What names the clusters of the fleet: Query and the rules read it again by themselves. */
 function lists(central: Cluster): Manifest[] {
