@@ -1,11 +1,10 @@
 // 10-longhorn: Longhorn, its UI behind a password, volumes of the class longhorn, backups to S3. Needs open-iscsi on the
 // node. Safe to run again: its manager carries out three ConfigMaps, of settings, backup target and class.
 import "./needs.ts";
-import { backups, backupTarget, defaultClass } from "./checks/longhorn.ts";
+import { backups, backupTarget, defaultClass, volume } from "./checks/storage.ts";
 import { disks } from "./checks/room.ts";
 import { BY_API, BY_POD, LIVE } from "../lib/core/check.ts";
 import { bucketOf } from "./checks/s3.ts";
-import { volume } from "./checks/volume.ts";
 import { loadBundle } from "../lib/render/bundle.ts";
 import { type Cluster, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";

@@ -8,8 +8,7 @@ import { main } from "../lib/cli/deploy.ts";
 import { durationSeconds } from "../lib/core/quantity.ts";
 import { desiredOf, step } from "../lib/deploy/step.ts";
 import { apiCertificate, clientCertificate } from "./checks/access.ts";
-import { claims, existing, readyObjects } from "./checks/objects.ts";
-import { verifyBy } from "./checks/run.ts";
+import { claims, existing, readyObjects, verifyBy } from "./checks/verify.ts";
 import { STEPS } from "./steps.ts";
 
 const AFTER = { when: "after", needs: "cluster" } as const;

@@ -32,7 +32,7 @@ export async function nodeFacts(cluster: Cluster, say?: Subject["say"]): Promise
         if (!(error instanceof DeployError) || error.exitCode !== ExitCode.notReady) throw error;
         throw error instanceof SlowError ? error : unseen(error.where);
       });
-    return parseFacts(node, answer, { from, to: Date.now() });
+    return parseFacts(node, answer, from, Date.now());
   });
 }
 
@@ -54,11 +54,7 @@ function unseen(where: string[]): DeployError {
 export type NodeFacts = ReturnType<typeof parseFacts>;
 
 /** The lines of node.sh, asked for at `from` and there at `to` (ms). @throws {DeployError} exit 3 when cut short. */
-export function parseFacts(
-  node: string,
-  answer: string,
-  { from, to }: { from: number; to: number },
-) {
+export function parseFacts(node: string, answer: string, from: number, to: number) {
   const facts = new Map(
     [...answer.matchAll(/^(.*?)=(.*)$/gm)].map(([, name, value]) => [name, value!.trim()]),
   );

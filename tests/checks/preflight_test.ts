@@ -50,7 +50,7 @@ import { exitCodeOfRows, type Row, tableOf } from "../../lib/probe/check.ts";
 import { ensureBucket } from "../../lib/s3/bucket.ts";
 import { s3Of } from "../../lib/s3/client.ts";
 import { s3Clock, s3FromHere } from "../../scripts/checks/s3.ts";
-import { defaultClass } from "../../scripts/checks/longhorn.ts";
+import { defaultClass } from "../../scripts/checks/storage.ts";
 import {
   apiCertificate,
   clientCertificate,
@@ -487,8 +487,7 @@ end=yes
 
 Deno.test("parseFacts() reads what node.sh prints; iscsid may be started by systemd", () => {
   const time = 1795435200_000;
-  const at = (from: number, to: number) =>
-    parseFacts("mkube-197", ANSWER, { from: time + from, to: time + to });
+  const at = (from: number, to: number) => parseFacts("mkube-197", ANSWER, time + from, time + to);
   assert.deepEqual(at(-1000, 1000), NODE);
   // The node says whole seconds only.
   assert.equal(at(900, 2000).ahead, 0);
@@ -499,7 +498,7 @@ Deno.test("parseFacts() reads what node.sh prints; iscsid may be started by syst
 Deno.test("parseFacts() refuses half an answer", () => {
   const cut = ANSWER.replace("end=yes\n", "");
   assert.throws(
-    () => parseFacts("mkube-197", cut, { from: 0, to: 0 }),
+    () => parseFacts("mkube-197", cut, 0, 0),
     (error) => error instanceof DeployError && error.exitCode === 3,
   );
 });
@@ -516,7 +515,7 @@ async function localFacts(files: Record<string, string>): Promise<NodeFacts> {
     const script = (await readFile(path, "utf8")).replaceAll("/host", folder);
     const result = await $({ quiet: true })`sh -c ${script} node.sh /var/lib/longhorn/`;
     assert.equal(result.stderr, "");
-    return parseFacts("here", result.stdout, { from: Date.now() - 60_000, to: Date.now() });
+    return parseFacts("here", result.stdout, Date.now() - 60_000, Date.now());
   } finally {
     await rm(folder, { recursive: true });
   }

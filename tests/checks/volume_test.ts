@@ -1,6 +1,6 @@
 // The check "New volume" against a kubectl that answers from a table.
 import assert from "node:assert/strict";
-import { volume } from "../../scripts/checks/volume.ts";
+import { volume } from "../../scripts/checks/storage.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { fakeKubectl, type Reply } from "../support/fake_kubectl.ts";
 import { countRuns } from "../support/run_names.ts";

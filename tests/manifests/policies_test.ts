@@ -8,7 +8,7 @@ import { amountOf, bytesOf } from "../../lib/core/quantity.ts";
 import { SETTINGS } from "../../lib/config/schema.ts";
 import { reachJob } from "../../scripts/components/minio/inside.ts";
 import { factsJob } from "../../scripts/checks/node_facts.ts";
-import { probeJob } from "../../scripts/checks/volume.ts";
+import { probeJob } from "../../scripts/checks/storage.ts";
 import { grpcFolder } from "../support/grpc_fixture.ts";
 import { containersOf, podOf, restrictedBreaches, templateOf } from "../support/pod_security.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";

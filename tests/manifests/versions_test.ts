@@ -14,7 +14,7 @@ import { factsJob } from "../../scripts/checks/node_facts.ts";
 import { packUpstream } from "../../scripts/components/prometheus/dashboards.ts";
 import { adaptRules } from "../../scripts/components/prometheus/rules.ts";
 import tools from "../../scripts/tools.json" with { type: "json" };
-import { probeJob } from "../../scripts/checks/volume.ts";
+import { probeJob } from "../../scripts/checks/storage.ts";
 import { fixtureCluster, fixtureFleet } from "../support/cluster_fixture.ts";
 import { grpcFolder } from "../support/grpc_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";

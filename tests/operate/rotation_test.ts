@@ -21,7 +21,7 @@ import {
 } from "../../scripts/operate/rotation/keys.ts";
 import { judgeGap, judgeKeys, largestGap } from "../../scripts/operate/rotation/proof.ts";
 import { uploadProblems } from "../../scripts/checks/blocks.ts";
-import { backupTarget } from "../../scripts/checks/longhorn.ts";
+import { backupTarget } from "../../scripts/checks/storage.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import {
   fakeKubectl,

@@ -6,9 +6,9 @@ import { durationSeconds } from "../../../lib/core/quantity.ts";
 import { type Step, step } from "../../../lib/deploy/step.ts";
 import { readJson } from "../../../lib/probe/http.ts";
 import { uploadOf, uploadProblems } from "../../checks/blocks.ts";
-import { backupTarget } from "../../checks/longhorn.ts";
+import { backupTarget } from "../../checks/storage.ts";
 import { growthOf, PROMETHEUS, valueOf } from "../../checks/metrics.ts";
-import { verifyBy } from "../../checks/run.ts";
+import { verifyBy } from "../../checks/verify.ts";
 import { STEPS } from "../../steps.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
 

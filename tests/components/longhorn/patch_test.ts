@@ -23,7 +23,7 @@ import {
 } from "../../../scripts/components/longhorn/state.ts";
 import { backupJobs } from "../../../scripts/components/longhorn/backups.ts";
 import { longhornPolicies, patchLonghorn } from "../../../scripts/components/longhorn/objects.ts";
-import { backupTarget } from "../../../scripts/checks/longhorn.ts";
+import { backupTarget } from "../../../scripts/checks/storage.ts";
 import { note, type Subject } from "../../../lib/core/check.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";

@@ -19,7 +19,7 @@ import {
 import { type Cluster, inContext } from "../../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../../lib/core/error.ts";
 import type { StepContext } from "../../../lib/deploy/context.ts";
-import { verifyBy } from "../../../scripts/checks/run.ts";
+import { verifyBy } from "../../../scripts/checks/verify.ts";
 
 /** What no check here looks at. */
 const CLUSTER = {

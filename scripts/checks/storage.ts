@@ -1,10 +1,14 @@
-// Checks of storage: the default class, and of Longhorn, where it is ours, the backups.
+// Checks of storage: the default class, a volume that is made, written and read, and Longhorn's backups.
+import { randomUUID } from "node:crypto";
 import { type Finding, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
-import { text } from "../../lib/core/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { daysBetween } from "../../lib/core/time.ts";
-import type { Manifest } from "../../lib/core/object.ts";
-import { liveObjects } from "../../lib/kube/list.ts";
+import { type Manifest, withValue } from "../../lib/core/object.ts";
+import { kubectl } from "../../lib/kube/kubectl.ts";
+import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
+import { runJob, runName } from "../../lib/probe/job.ts";
+import { renderFile } from "../../lib/render/render.ts";
 import { backupTargetMissing } from "../components/longhorn/state.ts";
 import { claimOf, isChosen } from "../components/longhorn/backups.ts";
 import { LONGHORN_NAMESPACE } from "../components/longhorn/objects.ts";
@@ -38,10 +42,8 @@ export async function backups({ cluster, objects }: Subject): Promise<Findings> 
   const kinds = "volumes.longhorn.io,engines.longhorn.io";
   const live = await liveObjects(cluster, kinds, LONGHORN_NAMESPACE);
   // Of one without new data Longhorn makes no new one.
-  const idle = new Set(
-    live.filter(({ status }) => status?.snapshots?.["volume-head"]?.size === "0")
-      .map(({ spec }) => spec.volumeName),
-  );
+  const idle = live.filter(({ status }) => status?.snapshots?.["volume-head"]?.size === "0")
+    .map(({ spec }) => spec.volumeName);
   const limit = 2 * daysBetween(cron) * DAY;
   const age = (time: string) => Date.now() - Date.parse(time);
   const ageOfBackup = ({ status }: Manifest) => age(status.lastBackupAt || "1970-01-01");
@@ -53,7 +55,8 @@ export async function backups({ cluster, objects }: Subject): Promise<Findings> 
   const others = used.filter((volume) => !due.includes(volume)).map(claimOf)
     .filter((claim) => claim && !ours.has(claim));
   const late = due.filter((volume) =>
-    ageOfBackup(volume) > limit && !(volume.status.lastBackupAt && idle.has(volume.metadata.name))
+    ageOfBackup(volume) > limit &&
+    !(volume.status.lastBackupAt && idle.includes(volume.metadata.name))
   );
   const oldest = (Math.max(...due.map(ageOfBackup)) / HOUR).toFixed(0);
   const seen = due.length > 0 ? `the oldest ${oldest} hours ago` : "none is old enough";
@@ -91,4 +94,48 @@ export async function defaultClass({ cluster, when }: Subject): Promise<Finding>
     cause: "Minikube switched its own class on again, or 10-longhorn has not run to its end",
     fix: `make 10-longhorn CLUSTER=${cluster.id}`,
   };
+}
+
+const NAMESPACE = "default", NAME = "volume-probe";
+/** Claims of its pods; earlier revisions of this project named theirs without the run, or the pod. */
+const CLAIM = new RegExp(`^${NAME}((-[0-9a-f]{8})?-[a-z0-9]{5}-volume)?$`);
+
+/** A new claim gets a volume that keeps what a pod writes; both are gone afterwards. */
+export async function volume({ cluster }: Subject): Promise<Finding> {
+  const storageClass = text(cluster, "STORAGE_CLASS");
+  const started = Date.now(), name = runName(NAME);
+  const job = probeJob(cluster, randomUUID(), name);
+  const keeps = await runJob(cluster, job, { does: "writes a volume" })
+    // What cannot be tidied up now is by the next check; the verdict is about the volume.
+    .finally(() => letGo(cluster).catch(() => {}));
+  if (keeps) {
+    const seconds = ((Date.now() - started) / 1000).toFixed(0);
+    return ok(`a volume of ${storageClass} was made, written and read in ${seconds} s`);
+  }
+  return {
+    what: `a new volume of the class ${storageClass} does not keep what is written to it`,
+    cause: "the volume is read-only, full or faulted, or its disk is",
+    fix: `kubectl -n ${NAMESPACE} logs job/${name}`,
+  };
+}
+
+/** Volumes of these checks go also where the class retains them; one made by hand is given back by the next check. */
+async function letGo(cluster: Cluster): Promise<void> {
+  const left = (await objectsEverywhere(cluster, "persistentvolumes")).filter(({ spec }) =>
+    spec.claimRef?.namespace === NAMESPACE && CLAIM.test(spec.claimRef.name) &&
+    spec.persistentVolumeReclaimPolicy === "Retain"
+  );
+  for (const { metadata: { name, annotations }, status } of left) {
+    const isMade = annotations?.["pv.kubernetes.io/provisioned-by"] !== undefined;
+    if (!isMade && status?.phase !== "Released") continue;
+    const spec = isMade ? { persistentVolumeReclaimPolicy: "Delete" } : { claimRef: null };
+    const words = ["patch", "persistentvolume", name, "--type=merge", "--patch"];
+    await kubectl([...words, JSON.stringify({ spec })], { cluster });
+  }
+}
+
+/** Writes the word to a claim, reads it again and leaves nothing. */
+export function probeJob(cluster: Cluster, WORD: string, name = NAME): Manifest {
+  const job = renderFile(`checks/${NAME}.yaml`, cluster, { WORD });
+  return withValue(job, ["metadata", "name"], name);
 }

@@ -1,13 +1,44 @@
-// Checks of Kubernetes itself: objects, readiness, volumes.
-import { type Finding, type Findings, type Subject, warn } from "../../lib/core/check.ts";
-import { sizeOf } from "../../lib/apply/volumes.ts";
+// What 50-verify shows of Kubernetes itself: objects, readiness, volumes; and how a step that only looks runs its checks.
 import type { State } from "../../lib/apply/diff.ts";
 import type { Inventory } from "../../lib/apply/inventory.ts";
-import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { areReady, unready } from "../../lib/apply/readiness.ts";
+import { sizeOf } from "../../lib/apply/volumes.ts";
+import { type Check, type Findings, type Subject, warn } from "../../lib/core/check.ts";
+import { text } from "../../lib/core/cluster.ts";
+import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
-import { areReady, unready } from "../../lib/apply/readiness.ts";
 import { shortList } from "../../lib/core/short_list.ts";
+import type { StepContext } from "../../lib/deploy/context.ts";
+import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { openSubject, runChecks, tableOf, verdictsOf } from "../../lib/probe/check.ts";
+
+/** Runs every check until it is well, or its time (`until`, as of `Date.now()`) is over. @throws exit 11 of what failed. */
+export async function verifyBy(
+  checks: Check[],
+  { cluster, phase, notShown, found, report }: StepContext,
+  until: (check: Check) => number,
+  objects: () => Manifest[] | Promise<Manifest[]> = () => [],
+): Promise<void> {
+  await using subject = openSubject(cluster, { when: "after", objects, say: report.waiting });
+  const rows = await phase(`${checks.length} checks`, () => runChecks(checks, subject, { until }));
+  for (const { check, state } of rows) if (state === "hidden") notShown(check.name);
+  found(verdictsOf(rows));
+  report.say(tableOf(rows));
+  const failed = rows.filter(({ state }) => state === "fail");
+  if (failed.length === 0) return;
+  const name = text(cluster, "CLUSTER_NAME");
+  const causes = rows.filter(({ check, state }) => check.first && state === "warn")
+    .flatMap(({ check: { name }, findings }) =>
+      findings.filter(({ state }) => state === "warn")
+        .map(({ what, fix }) => `${name}: ${what}: that first (${fix})`)
+    );
+  throw new DeployError(`${failed.length} of ${rows.length} checks failed on ${name}`, {
+    exitCode: ExitCode.verification,
+    where: [...causes, ...failed.map(({ check: { name, hop } }) => `${name} (${hop})`)],
+    fix: "follow the fixes above, from the top: a broken hop breaks those behind it",
+  });
+}
 
 /** Every object of every step is there, or fails, and as wanted, or warns (it may do its work); told by step. */
 export async function existing(
@@ -16,7 +47,7 @@ export async function existing(
 ): Promise<Findings> {
   const wanted = await objects();
   const deltas = await inventory.deltas(wanted);
-  const among = (state: Finding["state"], states: State[], what: string, cause: string) => {
+  const among = (state: "fail" | "warn", states: State[], what: string, cause: string) => {
     const found = wanted.filter((object) => states.includes(deltas.get(idOf(object))!.state));
     const steps = Map.groupBy(found, ({ metadata }) => metadata.labels?.[STEP_LABEL]);
     return [...steps].map(([step, those]) => ({
@@ -52,7 +83,7 @@ export async function readyObjects(
   if (await areReady(inventory, wanted)) return fewer;
   return [
     fewer,
-    (await unready(cluster, wanted)).map((line): Finding => {
+    (await unready(cluster, wanted)).map((line) => {
       const [, namespace, name] = line.split(":")[0]!.split("/");
       return {
         what: line,
@@ -73,7 +104,7 @@ export async function claims({ cluster, objects }: Subject): Promise<Findings> {
   return live.filter(({ metadata }) => namespaces.includes(metadata.namespace)).map(claimProblem);
 }
 
-function claimProblem(claim: Manifest): Finding | undefined {
+function claimProblem(claim: Manifest): Findings {
   const { metadata: { namespace, name }, spec, status } = claim;
   const where = `the class ${spec.storageClassName ?? "(none)"}`;
   const fix = `kubectl -n ${namespace} describe pvc ${name}`;
