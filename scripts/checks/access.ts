@@ -64,14 +64,13 @@ export async function rights({ cluster }: Subject): Promise<Finding> {
 /** NODE_IP, to which names lead and which policies allow, is that of one node; NODE_NETWORKS has those of all nodes. */
 export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
   const wanted = text(cluster, "NODE_IP");
+  type Address = { name: string; type: string; address: string };
   const nodes = await objectsEverywhere(cluster, "nodes");
-  const addresses = nodes.flatMap(({ metadata: { name }, status }) =>
-    ((status?.addresses ?? []) as { type: string; address: string }[])
-      .map((one) => ({ ...one, name }))
+  const addresses = nodes.flatMap(({ metadata: { name }, status }): Address[] =>
+    (status?.addresses ?? []).map((one: Address) => ({ ...one, name }))
   );
-  const own = new Set(
-    addresses.filter(({ address }) => address === wanted).map(({ name }) => name),
-  );
+  const owners = addresses.filter(({ address }) => address === wanted);
+  const own = new Set(owners.map(({ name }) => name));
   const inside = addresses.filter(({ type, address }) =>
     type === "InternalIP" && /^[\d.]+$/.test(address)
   );
@@ -96,12 +95,7 @@ export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
   return fail(`${names} all say that ${wanted} is theirs`, fix);
 }
 
-/** A certificate: whose it is, and who makes a new one. */
-interface Dated {
-  whose: string;
-  shown: Pick<X509Certificate, "validFrom" | "validTo">;
-  fix: string;
-}
+type Dated = { whose: string; shown: Pick<X509Certificate, "validFrom" | "validTo">; fix: string };
 
 const HOUR = 3600 * 1000, DAY = 24 * HOUR;
 
@@ -152,13 +146,9 @@ function onTheWay(
 }
 
 /** Certificates by the time that is left; shortly before the end a deploy works still, but verification fails. */
-export function judgeCertificates(
-  all: Dated[],
-  when: Subject["when"],
-  now = Date.now(),
-): Finding[] {
+export function judgeCertificates(all: Dated[], when: Subject["when"], now = Date.now()) {
   if (all.length === 0) return [ok("none (a token, or no TLS)")];
-  return all.map(({ whose, shown: { validFrom, validTo }, fix }) => {
+  return all.map(({ whose, shown: { validFrom, validTo }, fix }): Finding => {
     const [from, until] = [Date.parse(validFrom), Date.parse(validTo)];
     const end = new Date(until).toISOString().slice(0, 10);
     const here = `here it is ${new Date(now).toISOString()}`;
@@ -177,10 +167,7 @@ export function judgeCertificates(
 }
 
 /** What a server shows, whoever has signed it. @throws {DeployError} `exitCode` where that is nothing. */
-async function handshake(
-  { hostname, port }: URL,
-  exitCode: number = ExitCode.unreachable,
-): Promise<X509Certificate> {
+async function handshake({ hostname, port }: URL, exitCode: number = ExitCode.unreachable) {
   const at = port || "443";
   // We may be too busy with rendering to see an answer of long ago.
   const shown = await shownCertificate(hostname, Number(at), { seconds: 20 }).catch((error) => {

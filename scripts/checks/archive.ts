@@ -1,25 +1,22 @@
 // Checks of log lines at rest: the days fit the disk, and those that are over go to S3, and from there.
-import { type Finding, type Findings, ok, type Subject } from "../../lib/core/check.ts";
+import { type ClusterProxy, type Findings, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
-import {
-  LOG_INDICES,
-  POLICY,
-  REPOSITORY,
-  SNAPSHOT_POLICY,
-} from "../components/logging/documents.ts";
+import { LOGS, POLICY, REPOSITORY, SNAPSHOT_POLICY } from "../components/logging/documents.ts";
 import { askOpenSearch } from "./opensearch.ts";
+
+const KEEPER = "kubectl -n logging logs deploy/opensearch-exporter -c keeper";
+const CURL = "kubectl -n logging exec opensearch-0 -- curl -s";
 
 /** As `_cat/indices` lists it; size in bytes, time in ms, both as text. */
 type Index = { index: string; "creation.date": string; "store.size": string | null };
 
-function indicesOf({ proxy }: Subject): Promise<Index[]> {
+function indicesOf(proxy: ClusterProxy): Promise<Index[]> {
   const columns = "format=json&bytes=b&h=index,creation.date,store.size";
-  return askOpenSearch(proxy, `/_cat/indices/${LOG_INDICES.join()}?${columns}`);
+  return askOpenSearch(proxy, `/_cat/indices/${LOGS}?${columns}`);
 }
 
-/** In days, as {@link daysOf} is. */
-function ageOf(time: string | number): number {
+function daysSince(time: string | number): number {
   return (Date.now() - Number(time)) / 86_400_000;
 }
 
@@ -28,10 +25,10 @@ function daysOf(cluster: Cluster, setting: string): number {
 }
 
 /** The disks have room, and will have it when every day that is to be kept is there. */
-export async function headroom(subject: Subject): Promise<Findings> {
+export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
   type Space = { total_in_bytes: number; available_in_bytes: number };
   type Stats = { nodes: Record<string, { name: string; fs: { total: Space } }> };
-  const { nodes } = await askOpenSearch<Stats>(subject.proxy, "/_nodes/stats/fs");
+  const { nodes } = await askOpenSearch<Stats>(proxy, "/_nodes/stats/fs");
   const disks = Object.values(nodes).map(({ name, fs: { total } }) => (
     { name, bytes: total.total_in_bytes, used: 1 - total.available_in_bytes / total.total_in_bytes }
   ));
@@ -42,7 +39,7 @@ export async function headroom(subject: Subject): Promise<Findings> {
       cause: "more is logged in LOG_RETENTION than fits; at 95 % no line is taken or managed",
       fix: "a larger OPENSEARCH_STORAGE or a shorter LOG_RETENTION, then make 40-logging",
     })),
-    outlookOf(await indicesOf(subject), bytes, subject.cluster),
+    outlookOf(await indicesOf(proxy), bytes, cluster),
   ];
 }
 
@@ -70,20 +67,18 @@ function outlookOf(indices: Index[], disk: number, cluster: Cluster): Findings {
 }
 
 /** Days that are over are on S3, and go from there when they are old; not yet under a policy that has just changed. */
-export async function archive(subject: Subject): Promise<Findings> {
-  const { cluster, proxy } = subject;
+export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
   type Snapshot = { snapshot: string; state: string; start_time_in_millis: number };
   type Policy = { last_updated_time: number };
-  const read = <T>(path: string) => askOpenSearch<T>(proxy, path);
-  const list = `/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`;
-  const { snapshots } = await read<{ snapshots: Snapshot[] }>(list);
-  const { policy } = await read<{ policy: Policy }>(`/_plugins/_ism/policies/${POLICY}`);
-  const deletion = `/_plugins/_sm/policies/${SNAPSHOT_POLICY}`;
-  const { sm_policy } = await read<{ sm_policy: Policy }>(deletion);
-  const late = (await indicesOf(subject)).filter(({ "creation.date": made }) =>
-    ageOf(made) > daysOf(cluster, "LOG_RETENTION") + 1
+  type Answer = { snapshots: Snapshot[]; policy: Policy; sm_policy: Policy };
+  const read = (path: string) => askOpenSearch<Answer>(proxy, path);
+  const { snapshots } = await read(`/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`);
+  const { policy } = await read(`/_plugins/_ism/policies/${POLICY}`);
+  const { sm_policy } = await read(`/_plugins/_sm/policies/${SNAPSHOT_POLICY}`);
+  const late = (await indicesOf(proxy)).filter(({ "creation.date": made }) =>
+    daysSince(made) > daysOf(cluster, "LOG_RETENTION") + 1
   );
-  const byAge = snapshots.map((one) => ({ ...one, age: ageOf(one.start_time_in_millis) }))
+  const byAge = snapshots.map((one) => ({ ...one, age: daysSince(one.start_time_in_millis) }))
     .sort((one, other) => one.age - other.age);
   const newest = byAge.find(({ state }) => state !== "IN_PROGRESS");
   const days = byAge.filter(({ state }) => state === "SUCCESS").map(({ age }) => age.toFixed(1));
@@ -92,10 +87,10 @@ export async function archive(subject: Subject): Promise<Findings> {
   const expired = byAge.filter(({ age }) => age > kept + 5);
   return [
     ok(days.length === 0 ? "no snapshot yet" : `${days.length} whole snapshots on S3, ${ages}`),
-    late.length > 0 && ageOf(policy.last_updated_time) > 1 && {
+    late.length > 0 && daysSince(policy.last_updated_time) > 1 && {
       what: `${late.map(({ index }) => index).join(", ")} should be on S3 and gone`,
       cause: "the snapshot fails, or the index is under no policy: see the check Log lifecycle",
-      fix: "kubectl -n logging logs deploy/opensearch-exporter -c keeper",
+      fix: KEEPER,
     },
     newest && newest.state !== "SUCCESS" && {
       what: `the newest snapshot, ${newest.snapshot}, is ${newest.state}`,
@@ -103,11 +98,10 @@ export async function archive(subject: Subject): Promise<Findings> {
       fix: "mend what the check Log snapshots names; the keeper has it tried again by itself",
     },
     // They are deleted once a day.
-    expired.length > 0 && ageOf(sm_policy.last_updated_time) > 2 && {
+    expired.length > 0 && daysSince(sm_policy.last_updated_time) > 2 && {
       what: `${expired.length} snapshot(s) five days older than LOG_SNAPSHOT_RETENTION`,
       cause: "the policy logs-snapshots does not delete them, or its key may not",
-      fix: "kubectl -n logging exec opensearch-0 -- curl -s " +
-        "localhost:9200/_plugins/_sm/policies/logs-snapshots/_explain",
+      fix: `${CURL} localhost:9200/_plugins/_sm/policies/logs-snapshots/_explain`,
     },
   ];
 }
@@ -125,25 +119,23 @@ interface Managed {
 }
 
 /** Indices are under the policy, and neither it nor the deletion of snapshots has failed. */
-export async function lifecycle(subject: Subject): Promise<Findings> {
-  const { cluster, proxy } = subject;
+export async function lifecycle({ cluster, proxy }: Subject): Promise<Findings> {
   type Run = { latest_execution?: { status: string; info?: { message?: string } } };
   type Policies = { policies: { name: string; deletion?: Run }[] };
-  const read = <T>(path: string) => askOpenSearch<T>(proxy, path);
-  await read(`/_plugins/_ism/policies/${POLICY}`);
-  const indices = await indicesOf(subject);
+  await askOpenSearch(proxy, `/_plugins/_ism/policies/${POLICY}`);
+  const indices = await indicesOf(proxy);
   // Explain answers 400 while there is no index, and gives total_managed_indices beside them.
   const explain: Record<string, Managed | number> = indices.length === 0
     ? {}
-    : await read(`/_plugins/_ism/explain/${LOG_INDICES.join()}`);
+    : await askOpenSearch(proxy, `/_plugins/_ism/explain/${LOGS}`);
   // ISM takes the new indices of midnight under its policy within minutes.
-  const young = indices.filter(({ "creation.date": made }) => ageOf(made) < 15 / (24 * 60))
+  const young = indices.filter((one) => daysSince(one["creation.date"]) < 15 / (24 * 60))
     .map(({ index }) => index);
-  const { policies } = await read<Policies>("/_plugins/_sm/policies/*/_explain");
+  const { policies } = await askOpenSearch<Policies>(proxy, "/_plugins/_sm/policies/*/_explain");
   const failed = policies.filter(({ deletion }) => deletion?.latest_execution?.status === "FAILED");
   return [
     Object.entries(explain).map(([index, state]) =>
-      typeof state !== "number" && !(young.includes(index) && !state[POLICY_OF_INDEX]) &&
+      typeof state === "object" && !(young.includes(index) && !state[POLICY_OF_INDEX]) &&
       indexProblem(index, state, cluster.id)
     ),
     policies.length === 0 && {
@@ -160,7 +152,7 @@ export async function lifecycle(subject: Subject): Promise<Findings> {
   ];
 }
 
-function indexProblem(index: string, state: Managed, id: string): Finding | undefined {
+function indexProblem(index: string, state: Managed, id: string): Findings {
   const { [POLICY_OF_INDEX]: policy, enabled, action, step, info } = state;
   const said = [info?.message, info?.cause].filter(Boolean).join(": ") || "ISM does not say why";
   const again = `make 40-logging CLUSTER=${id}`;
@@ -173,8 +165,7 @@ function indexProblem(index: string, state: Managed, id: string): Finding | unde
       what: `index ${index} is stuck at ${action.name} (${step?.name ?? "no step"}): ${said}`,
       cause: "S3 was away during its snapshot, or has no repository; the index is kept",
       fix: "mend what the check Log snapshots names; the keeper has it tried again every five " +
-        "minutes. Still stuck after half an hour, it needs a person: kubectl -n logging logs " +
-        "deploy/opensearch-exporter -c keeper",
+        `minutes. Still stuck after half an hour, it needs a person: ${KEEPER}`,
     };
   }
   if (policy === POLICY && enabled !== false) return undefined;
@@ -183,7 +174,6 @@ function indexProblem(index: string, state: Managed, id: string): Finding | unde
       ? `index ${index} is left alone by ISM and is never deleted: ${said}`
       : `index ${index} is under the policy ${policy}, wanted ${POLICY}`,
     cause: "its policy was changed or deleted by hand; the keeper retries only what failed",
-    fix: `kubectl -n logging exec opensearch-0 -- curl -s -X POST ` +
-      `localhost:9200/_plugins/_ism/remove/${index}; ${again}`,
+    fix: `${CURL} -X POST localhost:9200/_plugins/_ism/remove/${index}; ${again}`,
   };
 }

@@ -16,10 +16,7 @@ const LATEST = 3.5 * HOUR;
 const LOOKBACK = 24 * HOUR;
 
 /** Blocks of Prometheus with the time (ms) at which the bucket got each, and that of its oldest sample in none yet. */
-export interface Upload {
-  blocks: { ulid: string; uploaded?: number }[];
-  head?: number;
-}
+export type Upload = { blocks: { ulid: string; uploaded?: number }[]; head?: number };
 
 type Blocks = { data: { blocks: { ulid: string }[] | null } };
 

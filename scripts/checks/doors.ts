@@ -34,7 +34,7 @@ function hostOf({ spec }: Manifest): string {
   return spec.rules[0].host;
 }
 
-/** What is wrong with a door; `stranger` is the answer for a host that nobody serves. */
+/** `stranger` is the answer for a host that nobody serves. */
 async function doorProblem(ingress: Manifest, cluster: Cluster, stranger: Answer) {
   const host = hostOf(ingress);
   const { namespace, name, annotations } = ingress.metadata;
@@ -70,7 +70,6 @@ function frontPage(host: string, cluster: Cluster): Promise<Answer> {
   }).catch(({ message }) => ({ status: 0, body: message }));
 }
 
-/** What is wrong with the certificate on HTTPS_NODE_PORT; only with INGRESS_TLS. */
 async function certificateProblems(cluster: Cluster, hosts: string[]): Promise<Findings> {
   if (!cluster.doorCertificate) return undefined;
   const own = new X509Certificate(cluster.doorCertificate.certificate);

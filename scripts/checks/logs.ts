@@ -87,12 +87,7 @@ async function unreadyReader({ cluster, objects }: Subject, id: string) {
 }
 
 /** What is wrong with a line as it is stored, of that pod and time (ms). */
-export function markerProblems(
-  line: StoredLine,
-  pod: string,
-  written: number,
-  cluster: Cluster,
-): Findings {
+export function markerProblems(line: StoredLine, pod: string, written: number, cluster: Cluster) {
   const stored: Record<string, string | undefined> = { cluster: line.cluster, ...line.kubernetes };
   const wrong = Object.entries({
     cluster: text(cluster, "CLUSTER_NAME"),
@@ -167,10 +162,7 @@ export async function events(subject: Subject, pause = 1000): Promise<Finding> {
 }
 
 /** Inputs of Fluent Bit that feed the indices of lines, as its metrics name them. */
-const INPUTS: Record<string, string> = {
-  "logs-k8s-*": "tail_containers",
-  "logs-host-*": "journal|host_files",
-};
+const INPUTS = { "logs-k8s-*": "tail_containers", "logs-host-*": "journal|host_files" };
 
 /** What Fluent Bit reads from pods and from the host is stored, all of it as this cluster's. */
 export async function fresh({ cluster, proxy }: Subject): Promise<Findings> {

@@ -1,7 +1,6 @@
 // What Prometheus, its like and Alertmanager are asked, and the checks that are one question to them.
 import {
   type ClusterProxy,
-  type Finding,
   type Findings,
   note,
   type ServicePort,
@@ -11,42 +10,30 @@ import {
 import { text } from "../../lib/core/cluster.ts";
 import { readJson } from "../../lib/probe/http.ts";
 
+const namespace = "monitoring";
 /** The Prometheus of the cluster itself. */
-export const PROMETHEUS = {
-  namespace: "monitoring",
-  name: "kube-prometheus-stack-prometheus",
-  port: 9090,
-};
+export const PROMETHEUS = { namespace, name: "kube-prometheus-stack-prometheus", port: 9090 };
+/** The Alertmanager of the cluster itself. */
+export const ALERTMANAGER = { namespace, name: "kube-prometheus-stack-alertmanager", port: 9093 };
 
 /** One series of an instant query. */
 export type Sample = { metric: Record<string, string>; value: [time: number, value: string] };
 
 /** Asks a server with Prometheus' API for the value of an expression now. */
-export async function ask(
-  proxy: ClusterProxy,
-  service: ServicePort,
-  expression: string,
-): Promise<Sample[]> {
+export async function ask(proxy: ClusterProxy, service: ServicePort, expression: string) {
   const path = `/api/v1/query?query=${encodeURIComponent(expression)}`;
   const { data } = await readJson<{ data: { result: Sample[] } }>(proxy, service, path);
   return data.result;
 }
 
 /** The value that Prometheus has of an expression with one series at most; undefined: none. */
-export async function valueOf(
-  proxy: ClusterProxy,
-  expression: string,
-): Promise<number | undefined> {
+export async function valueOf(proxy: ClusterProxy, expression: string) {
   const [sample] = await ask(proxy, PROMETHEUS, expression);
   return sample && Number(sample.value[1]);
 }
 
 /** Growth of a counter over all its series in so much time (`15m`); restarts are allowed for. */
-export function growthOf(
-  proxy: ClusterProxy,
-  counter: string,
-  time: string,
-): Promise<number | undefined> {
+export function growthOf(proxy: ClusterProxy, counter: string, time: string) {
   return valueOf(proxy, `sum(increase(${counter}[${time}]))`);
 }
 
@@ -65,7 +52,7 @@ export async function groupsOf(proxy: ClusterProxy, service: ServicePort): Promi
 }
 
 /** A check that fails with `problem` unless the expression has a value. */
-function answered(expression: string, problem: Finding) {
+function answered(expression: string, problem: Findings) {
   return async ({ proxy }: Subject): Promise<Findings> =>
     await valueOf(proxy, expression) === undefined && problem;
 }
@@ -84,20 +71,13 @@ export const indexed = answered('opensearch_cluster_health_status{color="green"}
   fix: "kubectl -n logging get pods; look at the check OpenSearch above",
 });
 
-/** A counter of what should never be lost; `lost` says how many were, and when. */
-interface Loss {
-  counter: string;
-  program: string;
+type Loss = Record<"counter" | "program" | "cause" | "fix", string> & {
   lost: (count: number, when: string) => string;
-  cause: string;
-  fix: string;
-}
+};
 
 /** Nothing was lost in the last minutes; what was earlier is gone, and somebody should know. */
-async function lossesOf(
-  proxy: ClusterProxy,
-  { counter, program, lost, cause, fix }: Loss,
-): Promise<Findings> {
+async function lossesOf(proxy: ClusterProxy, loss: Loss): Promise<Findings> {
+  const { counter, program, lost, cause, fix } = loss;
   const [lately, before = 0] = await Promise.all(
     ["15m", "6h"].map((time) => growthOf(proxy, counter, time)),
   );
@@ -122,33 +102,21 @@ export async function notifications({ cluster, proxy }: Subject): Promise<Findin
   ];
 }
 
-/** The collectors by their jobs: what they collect, and where they run. */
-const COLLECTORS = {
-  "fluent-bit": ["log lines", "-n node-agents logs ds/fluent-bit"],
-  "fluent-bit-events": ["events", "-n logging logs deploy/fluent-bit-events"],
-};
-
 /** No log line and no event was given up. */
 export async function dropped({ proxy }: Subject): Promise<Findings> {
-  return await Promise.all(
-    Object.entries(COLLECTORS).map(([program, [what, place]]) =>
-      lossesOf(proxy, {
-        counter: `fluentbit_output_dropped_records_total{job="${program}"}`,
-        program,
-        lost: (count, when) => `${program} has dropped ${count} ${what} ${when}`,
-        cause: "OpenSearch refuses them (mapping, disk), or its own buffer is full",
-        fix: `kubectl ${place}`,
-      })
-    ),
-  );
+  const droppedBy = (program: string, what: string, place: string) =>
+    lossesOf(proxy, {
+      counter: `fluentbit_output_dropped_records_total{job="${program}"}`,
+      program,
+      lost: (count, when) => `${program} has dropped ${count} ${what} ${when}`,
+      cause: "OpenSearch refuses them (mapping, disk), or its own buffer is full",
+      fix: `kubectl ${place}`,
+    });
+  return [
+    await droppedBy("fluent-bit", "log lines", "-n node-agents logs ds/fluent-bit"),
+    await droppedBy("fluent-bit-events", "events", "-n logging logs deploy/fluent-bit-events"),
+  ];
 }
-
-/** The Alertmanager of the cluster itself. */
-export const ALERTMANAGER = {
-  namespace: "monitoring",
-  name: "kube-prometheus-stack-alertmanager",
-  port: 9093,
-};
 
 /** One of `/api/v2/alerts`; `suppressed`: silenced, or inhibited by another. */
 export interface Alert {

@@ -34,7 +34,6 @@ type Pod = {
   containers?: { ports?: { hostPort?: number; containerPort: number }[] }[];
 };
 
-/** Ports of the node that a pod listens on. */
 function portsOf({ hostNetwork, containers = [] }: Pod = {}): number[] {
   return containers.flatMap(({ ports = [] }) => ports)
     .flatMap(({ hostPort, containerPort }) => hostNetwork ? containerPort : hostPort ?? []);
@@ -89,10 +88,8 @@ export function searchDomains({ node, wildcards }: NodeFacts): Finding {
   const fix =
     `on ${node}: take it out of search in /etc/resolv.conf (or the kubelet's resolvConf), ` +
     "or its wildcard out of DNS; then restart the pods";
-  return warn(
-    `the search domain ${wildcards.join(", ")} answers for every name: pods go astray`,
-    fix,
-  );
+  const what = `the search domain ${wildcards.join(", ")} answers for every name: pods go astray`;
+  return warn(what, fix);
 }
 
 /** The disk of images and containers, which may be another than that of volumes. */

@@ -48,12 +48,11 @@ export async function plugins({ proxy }: Subject): Promise<Findings> {
 
 /** Every node reaches the bucket, in this cluster's own folder. */
 export async function logRepository({ cluster, proxy }: Subject): Promise<Findings> {
+  const path = `/_snapshot/${REPOSITORY}`, post = { method: "POST" };
   type Repositories = Record<string, { settings: Record<string, string> }>;
-  type Verified = { nodes: Record<string, unknown> };
-  const path = `/_snapshot/${REPOSITORY}`;
   const found = await askOpenSearch<Repositories>(proxy, path);
-  const init = { method: "POST" };
-  const verified = await readJson<Verified>(proxy, OPENSEARCH, `${path}/_verify`, init);
+  type Verified = { nodes: Record<string, unknown> };
+  const verified = await readJson<Verified>(proxy, OPENSEARCH, `${path}/_verify`, post);
   const { base_path, shard_path_type } = found[REPOSITORY]?.settings ?? {};
   const folder = text(cluster, "S3_BASE_PATH");
   const nodes = number(cluster, "OPENSEARCH_NODES");

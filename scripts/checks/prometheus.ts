@@ -71,9 +71,7 @@ function doubled(targets: ScrapeTarget[], objects: Manifest[]): Findings {
 }
 
 function causeOf(error: string): string {
-  if (/40[13]/.test(error)) {
-    return "Prometheus lacks the right, or the kubelet wants webhook tokens";
-  }
+  if (/40[13]/.test(error)) return "Prometheus lacks the right, or kubelet wants webhook tokens";
   if (/refused|no route|timeout|deadline/.test(error)) {
     return "the program does not listen there: pod down, bound to 127.0.0.1, or a NetworkPolicy";
   }
@@ -172,10 +170,9 @@ export async function dashboards({ cluster, proxy }: Subject): Promise<Findings>
   const found = await readJson<unknown[]>(proxy, GRAFANA, "/api/search?type=dash-db", { headers });
   const sources = all.filter(({ type }) => type === "prometheus");
   const answers = sources.map(async ({ uid, name }): Promise<Findings> => {
-    const health = `/api/datasources/uid/${uid}/health`;
-    const response = await proxy.fetch(GRAFANA, health, { headers });
-    const words = (await response.text()).slice(0, 300);
-    return !response.ok && {
+    const answer = await proxy.fetch(GRAFANA, `/api/datasources/uid/${uid}/health`, { headers });
+    const words = (await answer.text()).slice(0, 300);
+    return !answer.ok && {
       what: `Grafana's data source ${name} does not answer: ${words}`,
       cause: "the Service it names has no ready pod",
       fix: "kubectl -n monitoring get pods,endpointslices",

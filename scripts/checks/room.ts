@@ -9,11 +9,8 @@ import { replicasFor, takesPods } from "../components/longhorn/state.ts";
 import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 
 type Amounts = { pods: number; cores: number; bytes: number };
-
 /** What the pods of one workload (`monitoring/thanos-query`, as their names begin) ask for together. */
 type Demand = Amounts & { name: string };
-
-/** What nodes can give to pods. */
 type Room = Amounts & { nodes: string[] };
 
 /** Bytes as `12.5Gi`. */
@@ -102,6 +99,8 @@ interface Container {
   resources?: Partial<Record<"requests" | "limits", Partial<Record<"cpu" | "memory", string>>>>;
 }
 
+type Containers = Partial<Record<"containers" | "initContainers", Container[]>>;
+
 /** The reloader that the operator puts beside each program, as its arguments say. */
 function reloaderOf(objects: Manifest[]): Container {
   const text = JSON.stringify(objects.filter(({ kind }) => kind === "Deployment"));
@@ -111,11 +110,7 @@ function reloaderOf(objects: Manifest[]): Container {
 }
 
 /** Requests of a pod as the scheduler counts them: init containers run before the others. */
-export function requestsOf(
-  { containers = [], initContainers = [] }: Partial<
-    Record<"containers" | "initContainers", Container[]>
-  >,
-): Amounts {
+export function requestsOf({ containers = [], initContainers = [] }: Containers): Amounts {
   const beside = initContainers.filter(({ restartPolicy }) => restartPolicy === "Always");
   const request = (name: "cpu" | "memory", read: (text: string) => number) => {
     const of = ({ resources }: Container) =>
@@ -182,11 +177,7 @@ async function ownClass(cluster: Cluster, claims: Map<string, number>): Promise<
 }
 
 /** Longhorn's own sum: it schedules nothing beyond (disk - reserved) x over-provisioning. */
-export function judgeDisks(
-  facts: NodeFacts[],
-  claims: Map<string, number>,
-  cluster: Cluster,
-): Finding {
+export function judgeDisks(facts: NodeFacts[], claims: Map<string, number>, cluster: Cluster) {
   const share = (setting: string) => number(cluster, setting) / 100;
   const copies = replicasFor(number(cluster, "LONGHORN_REPLICAS"), facts.length);
   const asked = total(claims) * copies;

@@ -17,7 +17,7 @@ export async function s3FromHere(subject: Subject): Promise<Finding> {
   );
   const later = missing && `${missing} not yet (00-minio makes them)`;
   const seen = [made, later].filter(Boolean).join("; ");
-  const refused = answers.flatMap(({ refused = [] }) => refused).join(", ");
+  const refused = answers.flatMap((one) => "refused" in one ? one.refused : []).join(", ");
   const fix = "00-minio makes these users where S3_ACCESS_KEY administrates MinIO; else make them";
   return refused ? warn(`${seen}; refused: ${refused}`, fix) : ok(seen);
 }
@@ -44,22 +44,18 @@ function asked({ cluster, once }: Subject) {
   return once("buckets", () => Promise.all(buckets.map((bucket) => askBucket(cluster, bucket))));
 }
 
-/** As {@link ask}; a key that is refused though the site's own is good may be one that 00-minio has yet to make. */
+/** A key that is refused though the site's own is good may be one that 00-minio has yet to make. */
 async function askBucket(cluster: Cluster, bucket: Bucket) {
   const own = bucket.key, site = siteKey(cluster);
   return await ask(cluster, bucket, own).catch(async (error) => {
     if (own.setting === site.setting) throw error;
-    return await ask(cluster, bucket, site, own.setting).catch(() => Promise.reject(error));
+    const answer = await ask(cluster, bucket, site).catch(() => Promise.reject(error));
+    return { ...answer, refused: own.setting };
   });
 }
 
 /** @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket". */
-async function ask(
-  cluster: Cluster,
-  { name: bucket, folder }: Bucket,
-  key: Bucket["key"],
-  refused?: string,
-) {
+async function ask(cluster: Cluster, { name: bucket, folder }: Bucket, key: Bucket["key"]) {
   using s3 = s3Of(cluster, { key });
   const call = { bucket, what: `look at bucket "${bucket}"`, action: "s3:ListBucket" };
   const query = `list-type=2&max-keys=1&prefix=${folder}`;
@@ -67,7 +63,7 @@ async function ask(
   const there = answer.status === 200;
   if (!there && answer.status !== 404) throw s3Refusal(s3, call, answer);
   const date = Date.parse(answer.headers.get("date") ?? "") / 1000;
-  return { bucket, there, ahead: aheadOf(date, answer.sentAt.getTime(), Date.now()), refused };
+  return { bucket, there, ahead: aheadOf(date, answer.sentAt.getTime(), Date.now()) };
 }
 
 /** The check that its bucket takes, gives back, lists and deletes an object; a refusal is thrown. */

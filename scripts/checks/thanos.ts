@@ -70,7 +70,7 @@ export async function clusters(subject: Subject): Promise<Findings> {
 export async function globalRules({ objects, proxy }: Subject): Promise<Findings> {
   const [groups, alerts] = await Promise.all([groupsOf(proxy, RULER), alertsOf(proxy)]);
   const make = "make 30-thanos";
-  const isThere = ({ name, rules }: { name: string; rules: unknown[] }) =>
+  const isThere = ({ name, rules }: Group) =>
     groups.some((group) => group.name === name && group.rules.length === rules.length);
   return [
     rulerGroups(await objects()).filter((group) => !isThere(group)).map(({ name }) => ({
@@ -91,7 +91,10 @@ export async function globalRules({ objects, proxy }: Subject): Promise<Findings
 export async function criticalAlerts(subject: Subject): Promise<Findings> {
   const { cluster, objects, proxy } = subject;
   const excused = cluster.role === "central" ? (await seenByQuery(subject)).excused : [];
-  const known = alertNames(await objects());
+  const groups = (await objects()).flatMap((object): Group[] =>
+    object.kind === "PrometheusRule" ? object.spec.groups : rulerGroups([object])
+  );
+  const known = new Set(groups.flatMap(({ rules }) => rules.flatMap(({ alert }) => alert ?? [])));
   const excuseOf = ({ labels: { alertname, cluster: of, edge, job } }: Alert) => {
     if (!known.has(alertname!)) return "not about what is ours here";
     const isExcused = excused.some(({ name }) => name === of || name === edge);
@@ -115,18 +118,10 @@ export async function criticalAlerts(subject: Subject): Promise<Findings> {
   ];
 }
 
-/** The alerts that Prometheus' rules and the Ruler's make. */
-function alertNames(objects: Manifest[]): Set<string> {
-  const groups = objects.flatMap((object) =>
-    object.kind === "PrometheusRule" ? object.spec.groups : rulerGroups([object])
-  );
-  return new Set(groups.flatMap(({ rules }) => rules.flatMap(({ alert }: Rule) => alert ?? [])));
-}
-
-type Rule = { alert?: string };
+type Group = { name: string; rules: { alert?: string }[] };
 
 /** Groups of rules that the Ruler reads from its ConfigMaps. */
-export function rulerGroups(objects: Manifest[]): { name: string; rules: Rule[] }[] {
+export function rulerGroups(objects: Manifest[]): Group[] {
   return objects.filter(({ kind, metadata }) =>
     kind === "ConfigMap" && metadata.labels?.["app.kubernetes.io/name"] === "thanos-ruler"
   ).flatMap(({ data }) => Object.values<string>(data ?? {}).flatMap((file) => parse(file).groups));

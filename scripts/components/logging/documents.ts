@@ -13,7 +13,8 @@ import { openOpenSearch } from "./access.ts";
 export const EVENTS = "logs-events-*";
 /** Names that Fluent Bit writes to, one index per stream and UTC day. */
 export const LOG_INDICES = ["logs-k8s-*", "logs-host-*", EVENTS];
-const LOGS = LOG_INDICES.join(",");
+/** All of them, as a path or a document of OpenSearch names them. */
+export const LOGS = LOG_INDICES.join(",");
 /** The repository that both policies name. */
 export const REPOSITORY = "opensearch-logs";
 /** The policy that log indices are under. */
