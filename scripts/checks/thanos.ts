@@ -4,13 +4,7 @@ import { type Findings, isStandIn, note, ok, type Subject } from "../../lib/core
 import type { Manifest } from "../../lib/core/object.ts";
 import { runbookAt } from "../components/prometheus/dashboards.ts";
 import { edgesOf } from "../components/thanos/fleet.ts";
-import {
-  absenceOf,
-  missingPrograms,
-  QUERY,
-  readStores,
-  whyMissing,
-} from "../components/thanos/stores.ts";
+import * as query from "../components/thanos/stores.ts";
 import { type Alert, alertsOf, ask, groupsOf } from "./metrics.ts";
 import { failingRules } from "./prometheus.ts";
 
@@ -19,8 +13,8 @@ export const RULER = { namespace: "monitoring", name: "thanos-ruler", port: 1090
 
 /** What Query is in touch with now, and the edges that it lacks. */
 async function seenByQuery({ cluster, proxy }: Subject) {
-  const stores = await readStores(proxy);
-  return { stores, ...await absenceOf(stores, edgesOf(cluster)) };
+  const stores = await query.readStores(proxy);
+  return { stores, ...await query.absenceOf(stores, edgesOf(cluster)) };
 }
 
 /** Query is in touch with its own programs and with every edge that is deployed. */
@@ -29,13 +23,13 @@ export async function endpoints(subject: Subject): Promise<Findings> {
   const { stores, lost, notes } = await seenByQuery(subject);
   return [
     notes.map(note),
-    missingPrograms(stores, cluster).map((line) => ({
+    query.missingPrograms(stores, cluster).map((line) => ({
       what: line,
       cause: "its pod is not ready, or the headless Service has no port grpc",
       fix: "kubectl -n monitoring get pods,endpointslices; logs of deploy/thanos-query",
     })),
     lost.map(({ edge, reason }) => ({
-      what: whyMissing(stores, edge),
+      what: query.whyMissing(stores, edge),
       cause: reason
         ? `the edge, or the way to it, is down; it cannot be asked either: ${reason}`
         : "the edge is down, or a firewall closes the NodePort",
@@ -48,8 +42,8 @@ export async function endpoints(subject: Subject): Promise<Findings> {
 export async function clusters(subject: Subject): Promise<Findings> {
   const { cluster, proxy } = subject;
   const { excused } = await seenByQuery(subject);
-  const counts = await ask(proxy, QUERY, "count by (cluster) (up)");
-  const replicas = await ask(proxy, QUERY, "count by (prometheus_replica) (up)");
+  const counts = await ask(proxy, query.QUERY, "count by (cluster) (up)");
+  const replicas = await ask(proxy, query.QUERY, "count by (prometheus_replica) (up)");
   const seen = new Set(counts.map(({ metric }) => metric.cluster));
   const wanted = cluster.fleet.filter(({ id }) => !excused.some((edge) => edge.id === id));
   return [
