@@ -14,8 +14,12 @@ import type { Manifest } from "../lib/core/object.ts";
 import { answerRefusal, type OpenSearch, request } from "../lib/opensearch/client.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
-import { openOpenSearch } from "./components/logging/access.ts";
-import { logDocuments, logPolicies, REPOSITORY } from "./components/logging/documents.ts";
+import {
+  logDocuments,
+  logPolicies,
+  openOpenSearch,
+  REPOSITORY,
+} from "./components/logging/documents.ts";
 import {
   clearExclusions,
   leavingNodes,

@@ -2,8 +2,7 @@
 import type { ClusterProxy, Findings, Subject } from "../../lib/core/check.ts";
 import { number, text } from "../../lib/core/cluster.ts";
 import { readJson } from "../../lib/probe/http.ts";
-import { OPENSEARCH } from "../components/logging/access.ts";
-import { REPOSITORY } from "../components/logging/documents.ts";
+import { OPENSEARCH, REPOSITORY } from "../components/logging/documents.ts";
 
 /** What OpenSearch answers to a path, or to a body that is posted there. */
 export function askOpenSearch<T>(proxy: ClusterProxy, path: string, body?: unknown): Promise<T> {

@@ -7,7 +7,7 @@ import { table } from "../../lib/io/report.ts";
 import type { Json } from "../../lib/opensearch/client.ts";
 import { document } from "../../lib/opensearch/documents.ts";
 import { logging } from "../../scripts/40-logging.ts";
-import { indexTemplate } from "../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../scripts/components/logging/documents.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { type LiveNode, LiveSite } from "../support/opensearch_nodes.ts";
 import type { Bench } from "./context.ts";
@@ -114,7 +114,7 @@ export async function searchedWords({ report }: Bench, rounds: number): Promise<
   }
   const cluster = await fixtureCluster("197", { OPENSEARCH_HEAP: "512m" });
   await using site = await LiveSite.of({ root, objects: await logging.objects(cluster) });
-  const node = site.nodes[0]!, templates = templatesOf(indexTemplate(cluster));
+  const node = site.nodes[0]!, templates = templatesOf(documentSpec("index-template", cluster));
   await node.up();
   await filled(node, templates[0]![1], false); // warms the JVM
   const rows = new Map<string, { bytes: number; seconds: number }[]>();

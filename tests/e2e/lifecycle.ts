@@ -5,11 +5,7 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { ensure } from "../../lib/core/resource.ts";
 import type { Json } from "../../lib/opensearch/client.ts";
 import { document } from "../../lib/opensearch/documents.ts";
-import {
-  indexPolicy,
-  REPOSITORY,
-  snapshotPolicy,
-} from "../../scripts/components/logging/documents.ts";
+import { documentSpec, REPOSITORY } from "../../scripts/components/logging/documents.ts";
 import { bulks, call, load, openSearch } from "./logs.ts";
 
 /** Matches logs-*, what the keeper looks at, but no pattern of the site's own policy. */
@@ -19,11 +15,11 @@ const POLICY = "e2e-logs";
 /** The site's documents with ages of a minute. */
 function short(cluster: Cluster): { policy: Json; snapshots: Json } {
   const vars = { ...cluster.vars, LOG_RETENTION: "1m", LOG_SNAPSHOT_RETENTION: "1m" };
-  const snapshots = snapshotPolicy({ ...cluster, vars });
+  const snapshots = documentSpec("snapshot-policy", { ...cluster, vars });
   const deletion = snapshots.deletion as Json;
   return {
     policy: {
-      ...indexPolicy({ ...cluster, vars }),
+      ...documentSpec("index-policy", { ...cluster, vars }),
       ism_template: [{ index_patterns: [INDICES], priority: 200 }],
     },
     snapshots: {

@@ -56,7 +56,7 @@ const EXCEPTIONS: Record<string, string> = {
     "it runs the program of that step's Deployment",
   "scripts/components/prometheus/access.ts -> scripts/components/minio/admin.ts":
     "Prometheus scrapes MinIO with a token of it",
-  "scripts/components/prometheus/access.ts -> scripts/components/minio/objstore.ts":
+  "scripts/components/prometheus/access.ts -> scripts/components/minio/buckets.ts":
     "the sidecar uploads to the bucket",
 };
 

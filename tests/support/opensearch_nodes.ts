@@ -15,7 +15,7 @@ import { ensure } from "../../lib/core/resource.ts";
 import type { OpenSearch } from "../../lib/opensearch/client.ts";
 import { document } from "../../lib/opensearch/documents.ts";
 import { logging } from "../../scripts/40-logging.ts";
-import { indexTemplate } from "../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../scripts/components/logging/documents.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 /** From an empty root to the process: root file system, the pod's folder, address, size of a disk of its own or 0. */
@@ -195,7 +195,10 @@ if (import.meta.main) {
   await using site = await LiveSite.of({ root: root!, objects: await logging.objects(cluster) });
   const nodes = site.nodes.slice(0, Number(cluster.vars.OPENSEARCH_NODES));
   await Promise.all(nodes.map((node) => node.up()));
-  await ensure(document("IndexTemplate", "logs", indexTemplate(cluster)), nodes[0]!);
+  await ensure(
+    document("IndexTemplate", "logs", documentSpec("index-template", cluster)),
+    nodes[0]!,
+  );
   await Deno.stdout.write(new TextEncoder().encode(`LIVE_OPENSEARCH=${nodes[0]!.url}\n`));
   await new Promise<void>((resolve) => Deno.addSignalListener("SIGINT", resolve));
 }

@@ -1,14 +1,16 @@
-// What OpenSearch shall know of log indices: how they are made, when they move to S3, when they go. The documents are
-// in manifests/logging/documents/.
-import { type Cluster, number, text, type Vars } from "../../../lib/core/cluster.ts";
+// OpenSearch: the way into it, and what it shall know of log indices: how they are made, when they move to S3, when they
+// go. The documents are in manifests/logging/documents/.
+import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { Resources } from "../../../lib/core/resource.ts";
-import type { Json, OpenSearch } from "../../../lib/opensearch/client.ts";
+import { type Json, type OpenSearch, read } from "../../../lib/opensearch/client.ts";
 import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { managedIndices } from "../../../lib/opensearch/policies.ts";
+import { openProxy } from "../../../lib/probe/http.ts";
 import { renderFile } from "../../../lib/render/render.ts";
-import { openOpenSearch } from "./access.ts";
 
+/** Its Service. */
+export const OPENSEARCH = { namespace: "logging", name: "opensearch", port: "http" };
 /** Kubernetes events, one index per UTC day. */
 export const EVENTS = "logs-events-*";
 /** Names that Fluent Bit writes to, one index per stream and UTC day. */
@@ -22,14 +24,30 @@ export const POLICY = "logs-retention";
 /** The policy that deletes old snapshots. */
 export const SNAPSHOT_POLICY = "logs-snapshots";
 
+/** Opens a way into OpenSearch; `once`: nothing is tried twice. @throws {DeployError} exit 5 or 8: no answer. */
+export async function openOpenSearch(
+  cluster: Cluster,
+  once = false,
+): Promise<OpenSearch & AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const proxy = stack.use(await openProxy(cluster));
+  const os: OpenSearch = {
+    fetch: (path, init) => proxy.fetch(OPENSEARCH, path, init),
+    tries: once ? 1 : undefined,
+  };
+  if (once) await read(os, "/");
+  const held = stack.move();
+  return { ...os, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
 /** What OpenSearch itself must know. */
 export const logDocuments: Resources<OpenSearch> = {
   title: "Index template and repository",
   live: true,
   open: openOpenSearch,
   of: (cluster) => [
-    document("IndexTemplate", "logs", indexTemplate(cluster)),
-    document("SnapshotRepository", REPOSITORY, repository(cluster)),
+    document("IndexTemplate", "logs", documentSpec("index-template", cluster)),
+    document("SnapshotRepository", REPOSITORY, documentSpec("repository", cluster)),
     wantedReplicas(LOGS, replicas(cluster)),
   ],
 };
@@ -41,9 +59,9 @@ export const logPolicies: Resources<OpenSearch> = {
   program: "index-management",
   open: openOpenSearch,
   of: (cluster) => [
-    document("IndexPolicy", POLICY, indexPolicy(cluster)),
-    managedIndices(LOGS, POLICY, indexPolicy(cluster)),
-    document("SnapshotPolicy", SNAPSHOT_POLICY, snapshotPolicy(cluster)),
+    document("IndexPolicy", POLICY, documentSpec("index-policy", cluster)),
+    managedIndices(LOGS, POLICY, documentSpec("index-policy", cluster)),
+    document("SnapshotPolicy", SNAPSHOT_POLICY, documentSpec("snapshot-policy", cluster)),
     // The plugin makes its own index with one replica, whatever the default says.
     wantedReplicas(".opendistro-*", replicas(cluster)),
   ],
@@ -54,34 +72,20 @@ export function replicas(cluster: Cluster): number {
   return number(cluster, "OPENSEARCH_NODES") > 1 ? 1 : 0;
 }
 
-function specOf(name: string, cluster: Cluster, computed?: Vars): Json {
-  return renderFile(`logging/documents/${name}.yaml`, cluster, computed).spec;
+type DocumentName = "index-template" | "repository" | "index-policy" | "snapshot-policy";
+
+/** A document of a cluster: each is a file of that name. */
+export function documentSpec(name: DocumentName, cluster: Cluster): Json {
+  return renderFile(`logging/documents/${name}.yaml`, cluster, {
+    REPLICAS: replicas(cluster),
+    INDEX_AGE: age(text(cluster, "LOG_RETENTION")),
+    SNAPSHOT_AGE: age(text(cluster, "LOG_SNAPSHOT_RETENTION")),
+    // 03:30 of a site; where its people read UTC, as by default, that of Korea.
+    NIGHT: text(cluster, "TIMEZONE") === "UTC" ? "30 18 * * *" : "30 3 * * *",
+  }).spec;
 }
 
-/** Settings and fields of a log index. */
-export function indexTemplate(cluster: Cluster): Json {
-  return specOf("index-template", cluster, { REPLICAS: replicas(cluster) });
-}
-
-/** The bucket as a snapshot repository. */
-export function repository(cluster: Cluster): Json {
-  return specOf("repository", cluster);
-}
-
-/** Index to S3 at LOG_RETENTION, then deleted. */
-export function indexPolicy(cluster: Cluster): Json {
-  return specOf("index-policy", cluster, { AGE: age(cluster, "LOG_RETENTION") });
-}
-
-/** Deletes the snapshots that the index policy makes at LOG_SNAPSHOT_RETENTION. */
-export function snapshotPolicy(cluster: Cluster): Json {
-  // 03:30 of a site; where its people read UTC, as by default, that of Korea.
-  const NIGHT = text(cluster, "TIMEZONE") === "UTC" ? "30 18 * * *" : "30 3 * * *";
-  return specOf("snapshot-policy", cluster, { NIGHT, AGE: age(cluster, "LOG_SNAPSHOT_RETENTION") });
-}
-
-/** A duration as OpenSearch reads it: it has no weeks. */
-function age(cluster: Cluster, name: string): string {
-  const value = text(cluster, name);
-  return value.endsWith("w") ? `${durationSeconds(value) / 86400}d` : value;
+/** OpenSearch has no weeks. */
+function age(duration: string): string {
+  return duration.endsWith("w") ? `${durationSeconds(duration) / 86400}d` : duration;
 }

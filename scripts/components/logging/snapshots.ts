@@ -5,7 +5,7 @@ import { hashOf } from "../../../lib/core/hash.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { type Json, type OpenSearch, read, request } from "../../../lib/opensearch/client.ts";
 import { document } from "../../../lib/opensearch/documents.ts";
-import { REPOSITORY, repository } from "./documents.ts";
+import { documentSpec, REPOSITORY } from "./documents.ts";
 
 /** A snapshot as a repository lists it. */
 export type Snapshot = { snapshot: string; state: string; indices: string[] };
@@ -25,7 +25,7 @@ const LOG_INDEX = /^logs-(?<stream>[a-z0-9]+)-(?<day>\d{4}\.\d{2}\.\d{2})$/;
 
 /** Where logs of `writer` are read; what is another's is read-only: two that write would damage it. */
 export async function openSource(os: OpenSearch, cluster: Cluster, writer: Cluster) {
-  const { type, settings } = repository(writer) as { type: string; settings: Json };
+  const { type, settings } = documentSpec("repository", writer) as { type: string; settings: Json };
   const isOwn = writer.id === cluster.id;
   const name = isOwn ? REPOSITORY : `${REPOSITORY}-${writer.id}`;
   const spec = { type, settings: { ...settings, readonly: true } };

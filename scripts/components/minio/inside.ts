@@ -6,8 +6,7 @@ import { runJob, runName } from "../../../lib/probe/job.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import { renderFile } from "../../../lib/render/render.ts";
-import { type Bucket, bucketsOf } from "./buckets.ts";
-import { objstoreConfig } from "./objstore.ts";
+import { type Bucket, bucketsOf, objstoreConfig } from "./buckets.ts";
 
 const NAMESPACE = "default", NAME = "s3-reach";
 const FOLDER = "/etc/s3-reach";

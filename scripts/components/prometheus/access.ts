@@ -15,7 +15,7 @@ import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
-import { objstoreConfig } from "../minio/objstore.ts";
+import { objstoreConfig } from "../minio/buckets.ts";
 
 const NAMESPACE = "monitoring";
 

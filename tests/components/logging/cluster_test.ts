@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensure } from "../../../lib/core/resource.ts";
 import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { logging } from "../../../scripts/40-logging.ts";
-import { indexTemplate } from "../../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../../scripts/components/logging/documents.ts";
 import {
   clearExclusions,
   moveShards,
@@ -28,7 +28,11 @@ async function wanted(OPENSEARCH_NODES: number) {
   });
   const objects = await logging.objects(cluster);
   const founded = objects.find(({ metadata }) => metadata.name === FOUNDED)!;
-  return { objects, founded, template: document("IndexTemplate", "logs", indexTemplate(cluster)) };
+  return {
+    objects,
+    founded,
+    template: document("IndexTemplate", "logs", documentSpec("index-template", cluster)),
+  };
 }
 
 /** What was seen, for who reads along. */

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensure } from "../../../lib/core/resource.ts";
 import { document } from "../../../lib/opensearch/documents.ts";
 import { logging } from "../../../scripts/40-logging.ts";
-import { indexTemplate } from "../../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../../scripts/components/logging/documents.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { type LiveNode, LiveSite } from "../../support/opensearch_nodes.ts";
 
@@ -54,7 +54,7 @@ Deno.test({
     await using site = await LiveSite.of({ root: root!, objects, disk: "256m" });
     const node = site.nodes[0]!;
     await node.up();
-    await ensure(document("IndexTemplate", "logs", indexTemplate(cluster)), node);
+    await ensure(document("IndexTemplate", "logs", documentSpec("index-template", cluster)), node);
     // An old day of some 20 MB: what its deletion gives back is more than the last watermark needs.
     for (let lines = 0; lines < 640; lines++) assert.equal(await write(node, OLD, 32_000), 201);
     await node.call("POST", `/${OLD}/_flush`);

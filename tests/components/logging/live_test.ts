@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import type { OpenSearch } from "../../../lib/opensearch/client.ts";
 import { document } from "../../../lib/opensearch/documents.ts";
 import { ensure } from "../../../lib/core/resource.ts";
-import { indexTemplate, LOG_INDICES } from "../../../scripts/components/logging/documents.ts";
+import { documentSpec, LOG_INDICES } from "../../../scripts/components/logging/documents.ts";
 import { searchBody, searchOf } from "../../../scripts/components/logging/search.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { keeperOf, valueOf } from "../../support/keeper.ts";
@@ -35,7 +35,7 @@ function live(name: string, run: () => Promise<void>) {
       const template = document(
         "IndexTemplate",
         "logs",
-        indexTemplate(await fixtureCluster("197")),
+        documentSpec("index-template", await fixtureCluster("197")),
       );
       await ensure(template, os);
       assert.equal((await ensure(template, os)).outcome, "unchanged");

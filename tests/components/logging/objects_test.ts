@@ -11,12 +11,10 @@ import { ensure, type Resources } from "../../../lib/core/resource.ts";
 import { document } from "../../../lib/opensearch/documents.ts";
 import { logging, proveRepository } from "../../../scripts/40-logging.ts";
 import {
-  indexPolicy,
-  indexTemplate,
+  documentSpec,
   LOG_INDICES,
   logDocuments,
   logPolicies,
-  snapshotPolicy,
 } from "../../../scripts/components/logging/documents.ts";
 import { FOUNDED, opensearchConfig } from "../../../scripts/components/logging/objects.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
@@ -183,7 +181,7 @@ Deno.test("B37: a repository that cannot be used ends with exit 8, also on the s
 
 Deno.test("40-logging: another policy for the same indices is an error with OpenSearch's reason", async () => {
   const os = new FakeOpenSearch();
-  const policy = indexPolicy(await fixtureCluster("196"));
+  const policy = documentSpec("index-policy", await fixtureCluster("196"));
   await ensure(document("IndexPolicy", "by-hand", policy), os);
   const error = await deploy(os).catch((error) => error);
   assert.equal(error.exitCode, 8);
@@ -193,7 +191,7 @@ Deno.test("40-logging: another policy for the same indices is an error with Open
 Deno.test("40-logging: a snapshot outlives its index, which is deleted only after it", async () => {
   const cluster = await fixtureCluster("196", { LOG_RETENTION: "3w" });
   // deno-lint-ignore no-explicit-any
-  const policy = indexPolicy(cluster) as any;
+  const policy = documentSpec("index-policy", cluster) as any;
   assert.equal(policy.states[0].transitions[0].conditions.min_index_age, "21d");
   assert.deepEqual(
     policy.states.map(({ name }: { name: string }) => name),
@@ -202,12 +200,15 @@ Deno.test("40-logging: a snapshot outlives its index, which is deleted only afte
   assert.ok(policy.states[1].actions[0].snapshot && policy.states[2].actions[0].delete);
   for (const { actions } of policy.states) for (const action of actions) assert.ok(action.retry);
   // deno-lint-ignore no-explicit-any
-  const { deletion, creation } = snapshotPolicy(cluster) as any;
+  const { deletion, creation } = documentSpec("snapshot-policy", cluster) as any;
   assert.deepEqual(deletion.condition, { max_age: "180d", min_count: 1 });
   assert.equal(deletion.snapshot_pattern, "logs-*");
   assert.equal(creation, undefined);
   assert.deepEqual(deletion.schedule.cron, { expression: "30 18 * * *", timezone: "UTC" });
-  const site = snapshotPolicy(await fixtureCluster("196", { TIMEZONE: "Europe/Berlin" }));
+  const site = documentSpec(
+    "snapshot-policy",
+    await fixtureCluster("196", { TIMEZONE: "Europe/Berlin" }),
+  );
   assert.deepEqual((site.deletion as { schedule: unknown }).schedule, {
     cron: { expression: "30 3 * * *", timezone: "Europe/Berlin" },
   });
@@ -264,8 +265,9 @@ Deno.test("P4: on one node no watermark lies below flood stage, and none keeps a
 });
 
 Deno.test("P3: no field that a writer names is mapped, and no value is too long for its field", async () => {
+  const cluster = await fixtureCluster("197");
   // deno-lint-ignore no-explicit-any
-  const { index_patterns, template } = indexTemplate(await fixtureCluster("197")) as any;
+  const { index_patterns, template } = documentSpec("index-template", cluster) as any;
   assert.deepEqual(index_patterns, LOG_INDICES);
   const { mappings, settings } = template;
   assert.equal(mappings.dynamic, false);
@@ -276,9 +278,10 @@ Deno.test("P3: no field that a writer names is mapped, and no value is too long 
   });
 });
 
-Deno.test("indexTemplate() parts Latin letters and digits from Korean ones that are glued to them", async () => {
+Deno.test("the index template parts Latin letters and digits from Korean ones that are glued to them", async () => {
+  const cluster = await fixtureCluster("197");
   // deno-lint-ignore no-explicit-any
-  const { settings, mappings } = (indexTemplate(await fixtureCluster("197")) as any).template;
+  const { settings, mappings } = (documentSpec("index-template", cluster) as any).template;
   const { char_filter: { apart }, analyzer } = settings.analysis;
   for (const field of [mappings.properties.log, mappings.properties.message]) {
     assert.deepEqual(analyzer[field.fields.cjk.analyzer].char_filter, ["apart"]);
@@ -654,7 +657,7 @@ Deno.test("40-logging: events come once each, repetitions too, and one that come
 
 Deno.test("40-logging: no field of events is an object where a line of the journal may have a word", async () => {
   // deno-lint-ignore no-explicit-any
-  const { template } = indexTemplate(await fixtureCluster("197")) as any;
+  const { template } = documentSpec("index-template", await fixtureCluster("197")) as any;
   const { properties } = template.mappings;
   const objects = Object.keys(properties).filter((name) => properties[name].properties);
   // The journal's names are of small letters; its own `kubernetes` is renamed.

@@ -19,7 +19,7 @@ import {
   snapshotsOf,
   type Source,
 } from "../../../scripts/components/logging/snapshots.ts";
-import { repository } from "../../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../../scripts/components/logging/documents.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { FakeSnapshots, type Stored } from "../../support/snapshots.ts";
 
@@ -41,7 +41,7 @@ function stored(index: string, taken: string, rest: Partial<Stored> = {}): Store
 async function site(): Promise<{ os: FakeSnapshots; own: Source; foreign: () => Promise<Source> }> {
   const os = new FakeSnapshots();
   const cluster = await fixtureCluster("197");
-  os.repositories.set("opensearch-logs", repository(cluster));
+  os.repositories.set("opensearch-logs", documentSpec("repository", cluster));
   os.stored.set("cluster-197", [stored(K8S, "2026.01.16"), stored(HOST, "2026.01.16")]);
   os.stored.set("cluster-198", [stored(K8S, "2026.01.16")]);
   const other = await fixtureCluster("198");

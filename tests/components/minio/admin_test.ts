@@ -31,8 +31,12 @@ import { ensureTools } from "../../../scripts/tools/tool.ts";
 import { until } from "../../../lib/io/wait.ts";
 import { minio } from "../../../scripts/00-minio.ts";
 import { storage } from "../../../scripts/components/minio/resources.ts";
-import { bucketsOf, policyNameOf, policyOf } from "../../../scripts/components/minio/buckets.ts";
-import { objstoreConfig } from "../../../scripts/components/minio/objstore.ts";
+import {
+  bucketsOf,
+  objstoreConfig,
+  policyNameOf,
+  policyOf,
+} from "../../../scripts/components/minio/buckets.ts";
 import { minioMetrics } from "../../../scripts/components/prometheus/access.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import { ensureVersions, pem, removeUser } from "../../support/s3.ts";
