@@ -5,9 +5,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 /** A way to one OpenSearch cluster; `fetch` as the global one, but for its path. */
 export interface OpenSearch {
   fetch(path: string, init?: RequestInit): Promise<Response>;
-  /** Milliseconds before the second try (1000); each later wait is twice as long. */
-  pause?: number;
-  /** Calls before we give up ({@link TRIES}). */
+  pause?: number; // milliseconds before the second try (1000); each later wait is twice as long
   tries?: number;
 }
 

@@ -1,5 +1,5 @@
-// Documents of OpenSearch's REST API that should exist. Each is read first and written only when it
-// differs: a blind write conflicts, or resets what the server keeps with the document.
+// Documents of OpenSearch's REST API that should exist, and what indices have of them. Each is read first and written
+// only when it differs: a blind write conflicts, or resets what the server keeps with the document.
 import { isFields } from "../core/object.ts";
 import { type Added, compared, differing, type Resource } from "../core/resource.ts";
 import { answerRefusal, read, request, TRIES, wait, write } from "./client.ts";
@@ -53,7 +53,6 @@ const KINDS = {
   },
 } satisfies Record<string, Kind>;
 
-/** When and by whom the plugin says that a policy was written, and in which version of its form. */
 function stamps(path = ""): Added {
   const names = ["last_updated_time", "schema_version", "user"];
   return Object.fromEntries(names.map((name) => [path + name, undefined]));
@@ -86,7 +85,7 @@ export function document(kind: keyof typeof KINDS, name: string, spec: Json): Re
 }
 
 /** Names that fit into one request line, of which OpenSearch reads 4 KiB. */
-export function* handfuls(names: string[]): Generator<string> {
+function* handfuls(names: string[]): Generator<string> {
   for (; names.length > 0; names = names.slice(50)) yield names.slice(0, 50).join(",");
 }
 
@@ -125,4 +124,100 @@ function flatSettings(template: Json): Json {
         : [[`${path}${key}`.replace(/^(index\.)?/, "index."), value]]
     );
   return { ...template, template: { ...rest, settings: Object.fromEntries(flat(settings, "")) } };
+}
+
+/** The indices of a pattern under the present version of a policy, which by itself reaches only those made after it. */
+export function managedIndices(pattern: string, policy: string, spec: Json): Resource<OpenSearch> {
+  /** Indices without a policy, and those with an old version of it that do not wait for the present one. */
+  async function astray(os: OpenSearch) {
+    const [{ state }, stored, indices] = await Promise.all([
+      document("IndexPolicy", policy, spec).look(os),
+      read(os, `/_plugins/_ism/policies/${policy}`),
+      explained(os, pattern),
+    ]);
+    const goal = stored && state === "as wanted"
+      ? versionOf(stored._seq_no, stored._primary_term)
+      : "the one of the settings";
+    const free = indices.filter((about) => !about[POLICY_OF_INDEX])
+      .map(({ index }) => ({ index, path: `${index} policy`, old: undefined, now: policy }));
+    const ours = indices.filter((about) => about[POLICY_OF_INDEX] === policy);
+    const kept = await keptOf(os, ours);
+    const old = ours.flatMap(({ index, transition_to }, at) => {
+      const { policy_seq_no, policy_primary_term, change_policy } = kept[at];
+      const version = versionOf(policy_seq_no, policy_primary_term);
+      // One that waits takes the version that is there at its next run.
+      if (version === goal || change_policy?.policy_id === policy) return [];
+      // Until it is in that state its policy cannot be changed.
+      const end = transition_to ? ` (once it is in state ${transition_to})` : "";
+      return [{ index, path: `${index} version of its policy${end}`, old: version, now: goal }];
+    });
+    return { free, old };
+  }
+
+  async function hand(os: OpenSearch, verb: string, indices: { index: string }[], late: string[]) {
+    let updated = 0;
+    for (const names of handfuls(indices.map(({ index }) => index))) {
+      const path = `/_plugins/_ism/${verb}/${names}`;
+      const answer = await write(os, "POST", path, { policy_id: policy });
+      updated += answer.updated_indices;
+      const reasons: string[] = [];
+      // These calls answer 200 with failures inside.
+      for (const { index_name, reason } of answer.failed_indices) {
+        if (/while transitioning/.test(reason)) late.push(index_name);
+        // The policy's own template was faster.
+        else if (!/already has a policy/.test(reason)) reasons.push(`${index_name}: ${reason}`);
+      }
+      if (reasons.length === 0) continue;
+      throw answerRefusal("POST", path, { status: 200, body: { error: reasons.join("; ") } });
+    }
+    return updated;
+  }
+
+  return {
+    id: `ManagedIndices/${policy}`,
+    async look(os) {
+      const { free, old } = await astray(os);
+      return differing([...free, ...old]);
+    },
+    async put(os, warn) {
+      const { free, old } = await astray(os);
+      const late: string[] = [];
+      const updated = await hand(os, "add", free, late) +
+        await hand(os, "change_policy", old, late);
+      if (late.length > 0) {
+        warn(
+          `under an old version of ${policy}, and on their way to another state, in which it cannot be ` +
+            `changed; run again in some minutes: ${late.join(", ")}`,
+        );
+      }
+      return updated > 0;
+    },
+  };
+}
+
+function versionOf(seqNo: number, term: number): string {
+  return `${seqNo} of term ${term}`;
+}
+
+const POLICY_OF_INDEX = "index.plugins.index_state_management.policy_id";
+
+async function explained(os: OpenSearch, pattern: string): Promise<Answer["body"][]> {
+  const path = `/_plugins/_ism/explain/${pattern}`;
+  const answer = await request(os, "GET", path);
+  // No index matches yet: "no documents to get".
+  if (answer.status === 400 && answer.body?.error?.type) return [];
+  if (answer.status >= 300) throw answerRefusal("GET", path, answer);
+  return Object.entries<Json>(answer.body).filter(([, about]) => isFields(about))
+    .map(([index, about]) => ({ ...about, index }));
+}
+
+// `explain` is late: it tells the version of the last run, and never of a change that waits.
+async function keptOf(os: OpenSearch, indices: Answer["body"][]): Promise<Answer["body"][]> {
+  if (indices.length === 0) return [];
+  const _source = ["policy_seq_no", "policy_primary_term", "change_policy"]
+    .map((field) => `managed_index.${field}`);
+  const { docs } = await write(os, "POST", "/.opendistro-ism-config/_mget", {
+    docs: indices.map(({ index_uuid: _id }) => ({ _id, _source })),
+  });
+  return docs.map((doc: Answer["body"]) => doc._source?.managed_index ?? {});
 }

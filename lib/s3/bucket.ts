@@ -18,10 +18,10 @@ export function listing(bucket: string, what: string, query: string): S3Call {
 /** Makes a bucket unless it is there; safe when several clusters do it at once. */
 export async function ensureBucket(s3: S3, name: string): Promise<"created" | "exists"> {
   if (await hasBucket(s3, name)) return "exists";
-  const create = { bucket: name, what: `create bucket "${name}"`, action: "s3:CreateBucket" };
+  const what = `create bucket "${name}"`, body = locationOf(s3.region);
+  const create: S3Call = { method: "PUT", bucket: name, body, what, action: "s3:CreateBucket" };
   const ours = "BucketAlreadyOwnedByYou", taken = "BucketAlreadyExists";
-  const call = { ...create, method: "PUT", body: locationOf(s3.region) } as const;
-  const put = await must(s3, call, ours, taken);
+  const put = await must(s3, create, ours, taken);
   if (put.status < 300) return "created";
   // Some servers give the loser of a race the second code; a foreign bucket does not answer a look.
   if (codeOf(put) === ours || await hasBucket(s3, name).catch(() => false)) return "exists";
@@ -31,13 +31,13 @@ export async function ensureBucket(s3: S3, name: string): Promise<"created" | "e
 /** AWS refuses us-east-1 as a constraint: there the default is said by saying nothing. */
 function locationOf(region: string): string | undefined {
   if (region === "us-east-1") return undefined;
-  const inside = `<LocationConstraint>${region}</LocationConstraint>`;
-  return s3Xml("CreateBucketConfiguration", inside);
+  const constraint = `<LocationConstraint>${region}</LocationConstraint>`;
+  return s3Xml("CreateBucketConfiguration", constraint);
 }
 
 /** Every object whose key begins so, and when it was written (ms as of `Date.now()`). @throws {S3Error} exit 8. */
-export async function listObjects(s3: S3, bucket: string, prefix = ""): Promise<Listed[]> {
-  const listed: Listed[] = [];
+export async function listObjects(s3: S3, bucket: string, prefix = "") {
+  const listed: { key: string; at: number }[] = [];
   for (let token = "";;) {
     const query = new URLSearchParams({ prefix });
     if (token) query.set("continuation-token", token);
@@ -49,9 +49,6 @@ export async function listObjects(s3: S3, bucket: string, prefix = ""): Promise<
     if (!token) return listed;
   }
 }
-
-/** An object of a bucket, as {@link listObjects} gives it. */
-export type Listed = { key: string; at: number };
 
 /** How the names of the objects begin that {@link probeBucket} writes. */
 export const PROBE_PREFIX = ".thanos-multi-cluster-probe-";
@@ -71,8 +68,8 @@ export async function probeBucket(s3: S3, bucket: string, folder = ""): Promise<
     const get = call("GET", "GetObject", "get the probe object from");
     const answer = await must(s3, get);
     if (answer.body !== body) throw s3Refusal(s3, get, answer, "it came back with other content");
-    const query = `max-keys=2&prefix=${encodeURIComponent(key)}`;
-    const list = listing(bucket, `list the probe object of bucket "${bucket}"`, query);
+    const what = `list the probe object of bucket "${bucket}"`;
+    const list = listing(bucket, what, `max-keys=2&prefix=${encodeURIComponent(key)}`);
     const listed = await must(s3, list);
     if (element(listed.body, "Key") === key) return;
     throw s3Refusal(s3, list, listed, "it is not in the list");

@@ -27,11 +27,8 @@ export async function must(s3: S3, call: S3Call, ...spared: (string | number)[])
   throw s3Refusal(s3, call, answer);
 }
 
-/** A request as far as words about it need it. */
-type Asked = Pick<S3Call, "what" | "action" | "bucket">;
-
 /** The error for an answer that is no success; `odd`: what is wrong with one that says it is. */
-export function s3Refusal(s3: S3, call: Asked, answer: S3Answer, odd?: string): S3Error {
+export function s3Refusal(s3: S3, call: S3Call, answer: S3Answer, odd?: string): S3Error {
   const { endpoint, key } = s3;
   // Some servers repeat the whole request in their answer.
   const shown = (text: string) =>
@@ -55,8 +52,7 @@ function judge(text: string, verdicts: Verdict[]): [why: string, fix: string] {
   return [why, fix];
 }
 
-/** Their words: the code, the status, and the server's message. */
-function refusals({ key, region }: S3, { action, bucket }: Asked, { body }: S3Answer): Verdict[] {
+function refusals({ key, region }: S3, { action, bucket }: S3Call, { body }: S3Answer): Verdict[] {
   const { accessKey, setting } = key;
   // Short ids are not shown at all.
   const id = `access key ${accessKey.length < 8 ? "***" : `…${accessKey.slice(-4)}`}`;
@@ -131,10 +127,9 @@ function skewOf(code: string, { status, body, headers, sentAt }: S3Answer) {
   ] as const;
 }
 
-/** Whom was asked, for how long, and whether with a CA of the site's own. */
 type Asker = { endpoint: string; seconds: number; hasCa: boolean };
 
-/** The error for a request that got no answer. */
+/** The error for a request that got no answer; `at`: who asked whom, and whether with a CA of the site's own. */
 export async function noAnswer(error: unknown, { what }: S3Call, at: Asker): Promise<S3Error> {
   const { hostname } = new URL(at.endpoint);
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";

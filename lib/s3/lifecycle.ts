@@ -21,16 +21,13 @@ export function bucketVersions(bucket: string, days: number): Resource<Server> {
     },
     async put(server, warn) {
       const { steps } = await judge(server, bucket, days);
-      let done = 0;
-      try {
-        for (const { put } of steps) {
-          await must(server.s3, put);
-          done++;
-        }
-      } catch (error) {
-        warn(refusalOf(error));
+      for (const [done, { put }] of steps.entries()) {
+        const refusal = await must(server.s3, put).then(() => undefined, refusalOf);
+        if (refusal === undefined) continue;
+        warn(refusal);
+        return done > 0;
       }
-      return done > 0;
+      return steps.length > 0;
     },
   };
 }
@@ -96,13 +93,8 @@ async function judge({ s3, isMinio }: Server, bucket: string, days: number) {
   return { steps, warnings };
 }
 
-function idOf(rule: string): string {
-  return element(rule, "ID");
-}
-
-function isOn(rule: string): boolean {
-  return element(rule, "Status") === "Enabled";
-}
+const idOf = (rule: string) => element(rule, "ID");
+const isOn = (rule: string) => element(rule, "Status") === "Enabled";
 
 /** Blocks, snapshots and backups of which a rule takes parts cannot be read any more. */
 function endsObjects(rule: string): boolean {
@@ -115,7 +107,6 @@ function more(rule: string): string[] {
   return (rule.match(/<\w+>[^<\s]+/g) ?? []).filter((text) => !ours.test(text));
 }
 
-/** Our rule; 0 days: never. */
 function ruleOf(keptDays: number, abortedDays: number): string {
   const parts = [
     `<ID>${OWN_ID}</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>`,

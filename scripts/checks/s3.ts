@@ -2,9 +2,9 @@
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { type Check, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import type { S3KeyHolder } from "../../lib/deploy/step.ts";
-import { probeBucket } from "../../lib/s3/bucket.ts";
+import { listing, probeBucket } from "../../lib/s3/bucket.ts";
 import { s3Of, siteKey } from "../../lib/s3/client.ts";
-import { s3Refusal } from "../../lib/s3/errors.ts";
+import { must } from "../../lib/s3/errors.ts";
 import { type Bucket, bucketsOf } from "../components/minio/buckets.ts";
 import { reachFromInside } from "../components/minio/inside.ts";
 import { aheadOf, clock } from "./node_facts.ts";
@@ -57,11 +57,8 @@ async function askBucket(cluster: Cluster, bucket: Bucket) {
 /** @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket". */
 async function ask(cluster: Cluster, { name: bucket, folder }: Bucket, key: Bucket["key"]) {
   using s3 = s3Of(cluster, { key });
-  const call = { bucket, what: `look at bucket "${bucket}"`, action: "s3:ListBucket" };
-  const query = `list-type=2&max-keys=1&prefix=${folder}`;
-  const answer = await s3.send({ ...call, method: "GET", query });
-  const there = answer.status === 200;
-  if (!there && answer.status !== 404) throw s3Refusal(s3, call, answer);
+  const look = listing(bucket, `look at bucket "${bucket}"`, `max-keys=1&prefix=${folder}`);
+  const answer = await must(s3, look, 404), there = answer.status !== 404;
   const date = Date.parse(answer.headers.get("date") ?? "") / 1000;
   return { bucket, there, ahead: aheadOf(date, answer.sentAt.getTime(), Date.now()) };
 }

@@ -4,8 +4,7 @@ import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { Resources } from "../../../lib/core/resource.ts";
 import { type Json, type OpenSearch, read } from "../../../lib/opensearch/client.ts";
-import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
-import { managedIndices } from "../../../lib/opensearch/policies.ts";
+import { document, managedIndices, wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { openProxy } from "../../../lib/probe/http.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 

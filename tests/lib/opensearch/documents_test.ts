@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
 import { ensure as ensureIt, lacking } from "../../../lib/core/resource.ts";
-import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
-import { managedIndices } from "../../../lib/opensearch/policies.ts";
+import { document, managedIndices, wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { FakeOpenSearch } from "../../support/opensearch.ts";
 
 const TEMPLATE = {

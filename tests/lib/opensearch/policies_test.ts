@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { ensure } from "../../../lib/core/resource.ts";
-import { managedIndices } from "../../../lib/opensearch/policies.ts";
-import { document } from "../../../lib/opensearch/documents.ts";
+import { document, managedIndices } from "../../../lib/opensearch/documents.ts";
 import { FakeOpenSearch } from "../../support/opensearch.ts";
 
 // deno-lint-ignore no-explicit-any
