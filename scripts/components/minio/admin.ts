@@ -5,7 +5,7 @@ import { listing } from "../../../lib/s3/bucket.ts";
 import { must } from "../../../lib/s3/errors.ts";
 import { codeOf, type S3, type S3Call, type S3Key } from "../../../lib/s3/types.ts";
 
-/** Its calls: the method of each, and the right that the key needs. */
+// The method of each call, and the right that the key needs.
 const CALLS = {
   "info": ["GET", "admin:ServerInfo"],
   "get-bucket-quota": ["GET", "admin:GetBucketQuota"],
@@ -19,15 +19,13 @@ const CALLS = {
   "idp/builtin/policy/detach": ["POST", "admin:UpdatePolicyAssociation"],
 } as const;
 
-/** One call, which completes "Cannot ..." with `what`. */
 function call(
   name: keyof typeof CALLS,
   what: string,
   query: Record<string, string> = {},
   body?: S3Call["body"],
 ): S3Call {
-  const [method, action] = CALLS[name];
-  const path = `minio/admin/v3/${name}`;
+  const [method, action] = CALLS[name], path = `minio/admin/v3/${name}`;
   return { method, bucket: "", path, query: `${new URLSearchParams(query)}`, body, what, action };
 }
 
@@ -141,8 +139,7 @@ export function metricsToken({ accessKey, secretKey }: S3Key): string {
 // Of the kinds of encryption that MinIO takes, the one without Argon2, which Deno lacks.
 const PBKDF2_AES_GCM = 2;
 
-// A body with secrets, encrypted with the secret key of the asker: salt, kind of encryption, nonce, and a sio
-// stream of one piece; less than 16 KiB of text.
+// Encrypted with the secret key of the asker: salt, kind, nonce, and a sio stream of one piece of less than 16 KiB.
 function sealed(content: unknown, { secretKey }: S3Key): Uint8Array<ArrayBuffer> {
   const salt = randomBytes(32), nonce = randomBytes(8);
   const key = pbkdf2Sync(secretKey, salt, 8192, 32, "sha256");

@@ -8,23 +8,13 @@ import { type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { type Bucket, bucketsOf, objstoreConfig } from "./buckets.ts";
 
-const NAMESPACE = "default", NAME = "s3-reach";
-const FOLDER = "/etc/s3-reach";
+const NAMESPACE = "default", NAME = "s3-reach", CA_FILE = "/etc/s3-reach/ca.crt";
 
-/**
- * Lists every bucket from inside the cluster; `say` is told what is waited for.
- * @throws {DeployError} exit 8 with the log of each bucket that could not be listed; the Job stays for
- * ten minutes then. Exit 7 when its pod does not start.
- */
-export async function reachFromInside(
-  cluster: Cluster,
-  say: (text: string) => void = () => {},
-): Promise<void> {
-  const buckets = bucketsOf(cluster);
-  const name = runName(NAME);
-  const needs = [keysOf(cluster, name, buckets)];
+/** Lists every bucket from inside. @throws {DeployError} exit 8 with logs, the Job stays then; 7: no pod starts. */
+export async function reachFromInside(cluster: Cluster, say = (_: string) => {}): Promise<void> {
+  const name = runName(NAME), needs = [keysOf(cluster, name)];
   if (await runJob(cluster, reachJob(cluster, name), { does: "looks for S3", needs, say })) return;
-  throw await refusal(cluster, name, buckets);
+  throw await refusal(cluster, name);
 }
 
 /** One container per bucket; its Secret has its name. */
@@ -41,29 +31,26 @@ function containerName({ program }: Bucket): string {
   return program.toLowerCase();
 }
 
-function keysOf(cluster: Cluster, name: string, buckets: Bucket[]): Manifest {
-  const caFile = `${FOLDER}/ca.crt`;
-  const files = buckets.map((bucket) => [
+function keysOf(cluster: Cluster, name: string): Manifest {
+  const files = bucketsOf(cluster).map((bucket) => [
     `${containerName(bucket)}.yml`,
-    objstoreConfig(cluster, bucket.name, bucket.key, { caFile, prefix: bucket.folder }),
+    objstoreConfig(cluster, bucket.name, bucket.key, { caFile: CA_FILE, prefix: bucket.folder }),
   ]);
   const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
   return secret(name, NAMESPACE, { ...Object.fromEntries(files), ...ca });
 }
 
 /** The failure, with the end of each log that speaks of an error. */
-async function refusal(
-  cluster: Cluster,
-  name: string,
-  buckets: Bucket[],
-): Promise<DeployError> {
-  const where = await Promise.all(buckets.map(async (bucket) => {
-    const words = ["logs", `job/${name}`, "--namespace", NAMESPACE, "--tail=3"];
-    const log = await kubectl([...words, "--container", containerName(bucket)], { cluster })
-      .catch((error) => error.message);
-    const reason = reasonIn(log);
-    return reason ? `${bucket.name}: ${reason}` : "";
-  }));
+async function refusal(cluster: Cluster, name: string): Promise<DeployError> {
+  const where = await Promise.all(
+    bucketsOf(cluster).map(async (bucket) => {
+      const words = ["logs", `job/${name}`, "--namespace", NAMESPACE, "--tail=3"];
+      const log = await kubectl([...words, "--container", containerName(bucket)], { cluster })
+        .catch((error) => error.message);
+      const reason = reasonIn(log);
+      return reason ? `${bucket.name}: ${reason}` : "";
+    }),
+  );
   const context = text(cluster, "KUBE_CONTEXT");
   return new DeployError(`Pods of ${cluster.id} cannot list every bucket, and this machine can`, {
     exitCode: ExitCode.service,

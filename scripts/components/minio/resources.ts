@@ -2,8 +2,8 @@
 // and a user for each bucket.
 import { type Cluster, flag, number } from "../../../lib/core/cluster.ts";
 import { isFields } from "../../../lib/core/object.ts";
-import { compared, differing, type Look } from "../../../lib/core/resource.ts";
-import type { Resource, Resources } from "../../../lib/core/resource.ts";
+import { compared, differing } from "../../../lib/core/resource.ts";
+import type { Look, Resource, Resources } from "../../../lib/core/resource.ts";
 import { ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
 import { type S3, s3Of, siteKey } from "../../../lib/s3/client.ts";
 import { bucketVersions } from "../../../lib/s3/lifecycle.ts";
@@ -75,24 +75,23 @@ function bucketItself({ name }: Bucket): Resource<Store> {
 /** What of the server is told and stays as it is; `shared`: whose programs have no key but that of the site. */
 function serverItself(cluster: Cluster, shared: Bucket[]): Resource<Store> {
   const keys = shared.map(({ program }) => `${program}_S3_ACCESS_KEY`).join(", ");
-  const warningOf = (may: Administration) => {
-    if (may === "no MinIO" && flag(cluster, "S3_IS_MINIO")) {
-      return ["the server is no MinIO, so S3EndpointDown will fire: set S3_IS_MINIO=false"];
-    }
-    if (may !== "yes" || keys === "") return [];
-    return [
-      "S3_ACCESS_KEY may administrate the server, and clusters get it: " +
-      `set S3_KEY_PER_CLUSTER=true, or ${keys}`,
-    ];
-  };
   return {
     id: "S3Server",
-    look: ({ may }) => Promise.resolve({ state: "as wanted", warnings: warningOf(may) }),
+    look({ may }) {
+      const warnings: string[] = [];
+      if (may === "no MinIO" && flag(cluster, "S3_IS_MINIO")) {
+        warnings.push("the server is no MinIO, so S3EndpointDown will fire: set S3_IS_MINIO=false");
+      }
+      if (may === "yes" && keys !== "") {
+        const how = `set S3_KEY_PER_CLUSTER=true, or ${keys}`;
+        warnings.push(`S3_ACCESS_KEY may administrate the server, and clusters get it: ${how}`);
+      }
+      return Promise.resolve({ state: "as wanted", warnings });
+    },
     put: () => Promise.resolve(false),
   };
 }
 
-/** Where there is a quota that no setting wants, that is told, and it stays. */
 function quotaIn({ name, quota, program }: Bucket): Resource<Store> {
   return {
     id: `BucketQuota/${name}`,
@@ -101,9 +100,8 @@ function quotaIn({ name, quota, program }: Bucket): Resource<Store> {
       const found = await quotaOf(s3, name);
       if (found === quota) return { state: "as wanted" };
       if (quota > 0) return differing([{ path: "bytes", old: found || undefined, now: quota }]);
-      const warning =
-        `bucket "${name}" has a quota of ${found} bytes, and ${program}_BUCKET_QUOTA is ` +
-        `empty (mc quota clear ALIAS/${name})`;
+      const much = `a quota of ${found} bytes, and ${program}_BUCKET_QUOTA is empty`;
+      const warning = `bucket "${name}" has ${much} (mc quota clear ALIAS/${name})`;
       return { state: "as wanted", warnings: [warning] };
     },
     put: ({ s3 }) => setQuota(s3, name, quota).then(() => true),
@@ -122,7 +120,7 @@ function s3Policy(name: string, policy: Policy): Resource<Store> {
   };
 }
 
-/** The statements of a policy in an order of their own; MinIO sorts what it is given. */
+/** In an order of their own: MinIO sorts what it is given. */
 function sorted({ Statement }: Policy) {
   const texts = [Statement].flat().map((statement) => JSON.stringify(inOrder(statement)));
   return texts.sort().map((text) => JSON.parse(text));
@@ -161,10 +159,8 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
       const why = foreign.length > 0
         ? `has rights of its own (${foreign.join(", ")})`
         : !found.enabled && "is disabled";
-      if (why) {
-        const warning = `the user of ${setting} ${why}: it is left as it is`;
-        return { state: "as wanted", warnings: [warning] };
-      }
+      const warning = `the user of ${setting} ${why}: it is left as it is`;
+      if (why) return { state: "as wanted", warnings: [warning] };
       return differing([
         ...missing.map((policy) => ({ path: "policies", old: undefined, now: policy })),
         ...spare.map((policy) => ({ path: "policies", old: policy, now: undefined })),
@@ -185,14 +181,10 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
 }
 
 const NO_QUOTA = ["no quota is set", "limit the bucket there, or empty its setting"];
-const NO_USER = [
-  "no user is made",
-  "see to it that the key of each program may use its bucket alone",
-];
+const NO_USER = ["no user is made", "see that the key of each program may use its bucket alone"];
 
 function left(may: Administration, [what, fix]: string[]): Look {
-  const why = may === "no MinIO"
-    ? "the server is no MinIO"
-    : "S3_ACCESS_KEY may not administrate the server";
+  const mayNot = "S3_ACCESS_KEY may not administrate the server";
+  const why = may === "no MinIO" ? "the server is no MinIO" : mayNot;
   return { state: "not looked at", fields: [`${what}, as ${why}: ${fix}`] };
 }
