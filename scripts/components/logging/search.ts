@@ -63,9 +63,6 @@ export async function searchLogs(os: OpenSearch, search: Search, cluster: string
   return { lines, total, silent: shards.failed === 0 ? [] : failures(shards.failures) };
 }
 
-/** What one cluster has. */
-export type Found = Awaited<ReturnType<typeof searchLogs>>;
-
 /** The body of `_search`: newest first, because the limit cuts at the end. */
 export function searchBody({ query, since, day, limit, namespace, pod }: Search): Json {
   const time = day ? boundsOf(day) : { gte: `now-${since}` };
@@ -101,6 +98,8 @@ function misunderstood(query: string, { body }: Answer): DeployError {
   });
 }
 
+type Reason = { reason?: string; caused_by?: Reason };
+
 /** Every reason of shards that failed, from the inmost, which is the precise one; each once. */
 function failures(shards: { reason?: Reason }[]): string[] {
   const reasons = shards.map(({ reason }) => {
@@ -111,8 +110,6 @@ function failures(shards: { reason?: Reason }[]): string[] {
   });
   return [...new Set(reasons)];
 }
-
-type Reason = { reason?: string; caused_by?: Reason };
 
 type Hit = { _source: Answer["body"]; sort: [number] };
 

@@ -63,9 +63,8 @@ export async function snapshotsOf(os: OpenSearch, source: Source): Promise<Snaps
   throw new DeployError(what, { exitCode: ExitCode.prerequisite, fix });
 }
 
-function dayOf(index: string): string | undefined {
-  return LOG_INDEX.exec(index)?.groups?.day;
-}
+const dayOf = (index: string) => LOG_INDEX.exec(index)?.groups?.day;
+const isComplete = ({ state }: Snapshot) => state === "SUCCESS";
 
 /** The stream (`host`, `k8s`) of a log index. */
 export function streamOf(index: string): string {
@@ -75,16 +74,12 @@ export function streamOf(index: string): string {
 /** UTC days with at least one complete snapshot, oldest first, with their streams (`host`, `k8s`). */
 export function restorableDays(snapshots: Snapshot[]) {
   const parts = snapshots.filter(isComplete).flatMap(({ snapshot, indices }) =>
-    indices.filter(dayOf).map((index) => ({
-      snapshot,
-      day: dayOf(index)!,
-      stream: streamOf(index),
-    }))
+    indices.filter(dayOf).map((index) => ({ snapshot, index }))
   );
-  const days = [...Map.groupBy(parts, ({ day }) => day)].sort(([a], [b]) => a < b ? -1 : 1);
-  return days.map(([day, parts]) => ({
+  const days = [...Map.groupBy(parts, ({ index }) => dayOf(index)!)];
+  return days.sort(([a], [b]) => a < b ? -1 : 1).map(([day, parts]) => ({
     day,
-    streams: [...new Set(parts.map(({ stream }) => stream))].sort(),
+    streams: [...new Set(parts.map(({ index }) => streamOf(index)))].sort(),
     snapshots: new Set(parts.map(({ snapshot }) => snapshot)).size,
   }));
 }
@@ -97,10 +92,6 @@ export function incomplete(snapshots: Snapshot[]): Snapshot[] {
   return snapshots.filter((one) =>
     !isComplete(one) && one.state !== "IN_PROGRESS" && one.indices.some(dayOf)
   );
-}
-
-function isComplete({ state }: Snapshot): boolean {
-  return state === "SUCCESS";
 }
 
 /** The parts of a day to restore; `live` is what is back of it. @throws {DeployError} exit 2: S3 has no such day. */
