@@ -8,12 +8,9 @@ import { centralOf, type Questions } from "./way.ts";
 
 type Labels = Sample["metric"];
 
-/** What tells the alerts of one line from others. */
-const SAME = ["cluster", "edge", "ruler_cluster", "severity", "alertname"];
-/** What is shown, the worst first. */
-const SEVERITIES = ["critical", "warning", "info"];
-/** What always fires, or mutes others. */
-const SIGNALS = ["Watchdog", "GlobalWatchdog", "InfoInhibitor"];
+const SAME = ["cluster", "edge", "ruler_cluster", "severity", "alertname"]; // they tell one line from others
+const SEVERITIES = ["critical", "warning", "info"]; // what is shown, the worst first
+const SIGNALS = ["Watchdog", "GlobalWatchdog", "InfoInhibitor"]; // what always fires, or mutes others
 
 /** How many fire, one series for each name and cluster; of these severities (a matcher), by default of all. */
 export function counting(severities = ""): string {
@@ -74,8 +71,8 @@ export type Firing = Awaited<ReturnType<typeof firingOf>>[number];
 /** Grafana shows what its cluster's Alertmanager, which tells people, has; null: that Grafana is a stand-in. */
 function silencesAt(cluster: Cluster): string | null {
   if (hiddenBy(cluster, "grafana")) return null;
-  const [domain, port] = [text(cluster, "DOMAIN"), text(cluster, "HTTP_NODE_PORT")];
-  return `http://grafana.${domain}:${port}/alerting/silences?alertmanager=Alertmanager`;
+  const grafana = `http://grafana.${text(cluster, "DOMAIN")}:${text(cluster, "HTTP_NODE_PORT")}`;
+  return `${grafana}/alerting/silences?alertmanager=Alertmanager`;
 }
 
 /** Alerts of these names that fire, the oldest first. The label of their cluster stands at the rule only. */

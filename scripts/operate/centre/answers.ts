@@ -57,10 +57,8 @@ export function isAway({ name }: Cluster, { seen }: Answers): boolean {
   return seen !== null && seen.every(({ metric }) => metric.cluster !== name);
 }
 
-/**
- * The newest sample of each in a week: of one series, or that would be a week of all of them. Those of its last hours
- * are on its own disk, so the centre's own word counts as well, for how long Query was in touch with its sidecar.
- */
+// The newest sample in a week: of one series, or that would be a week of all. Those of its last hours are on its own
+// disk, so the centre's own word counts as well, for how long Query was in touch with its sidecar.
 function lastSeen(clusters: Cluster[]): string {
   const names = clusters.map(({ name }) => name).join("|");
   const up = `up{job="kube-prometheus-stack-prometheus",cluster=~"${names}"}`;
@@ -89,11 +87,9 @@ export async function changesOf(clusters: Cluster[], unsaid: Unsaid[]): Promise<
   return new Map(await Promise.all(asked.map(async (one) => [one.id, await ageOn(one)] as const)));
 }
 
-/**
- * When a deploy last changed any of ours (RFC 3339); undefined: never. A deletion changes the ConfigMap that keeps
- * them. Secrets, which not everybody may list, and definitions, which are megabytes, are not looked at.
- */
+/** When a deploy last changed any of ours (RFC 3339); undefined: never. */
 export async function lastWrite(connection: Connection): Promise<string | undefined> {
+  // Not everybody may list Secrets, and definitions are megabytes; a deletion changes the ConfigMap that keeps them.
   const kinds = (await new Inventory(connection).kinds())
     .filter((kind) => !/^(secret|customresourcedefinition)\./.test(kind));
   const found = await owned(connection.cluster, [...new Set(["configmap.v1.", ...kinds])], 20);

@@ -16,16 +16,10 @@ export const STATES = ["away", "critical", "warn", "unknown", "paused", "well"] 
 type State = typeof STATES[number];
 
 /** A certificate that ends (ISO 8601); `soon`: it is time for a new one. */
-export interface Certificate {
-  whose: string;
-  ends: string;
-  soon: boolean;
-}
+export type Certificate = { whose: string; ends: string; soon: boolean };
 
-/** Seconds: a block is due every two hours, and its alert says the same. */
-const LATEST_UPLOAD = 8400;
-/** Seconds: the kubelet alone writes a line every minute. */
-const LATEST_LINE = 900;
+const LATEST_UPLOAD = 8400; // seconds: a block is due every two hours, and its alert says the same
+const LATEST_LINE = 900; // seconds: the kubelet alone writes a line every minute
 /** As the dashboards paint it red; alerts come before it where it fills fast. */
 export const FULL = 0.9;
 
@@ -176,14 +170,12 @@ export function certificatesOf(cluster: Cluster, cert: Sample[] | null): Certifi
   const all = files.flatMap(([whose, pem = ""]) =>
     certificatesIn(pem).map((shown): Certificate => {
       const found = findingsOf(judgeCertificates([{ whose, shown, fix: "" }], "before"));
-      const ends = new Date(shown.validTo).toISOString();
-      return { whose, ends, soon: found.some(({ state }) => state !== "ok") };
+      const soon = found.some(({ state }) => state !== "ok");
+      return { whose, ends: new Date(shown.validTo).toISOString(), soon };
     })
   );
-  if (kubelet) {
-    const ends = new Date(Number(kubelet.value[1]) * 1000).toISOString();
-    all.push({ whose: "of a kubelet", ends, soon: false });
-  }
+  const ends = kubelet && new Date(Number(kubelet.value[1]) * 1000).toISOString();
+  if (ends) all.push({ whose: "of a kubelet", ends, soon: false });
   return all.sort((one, other) =>
     Number(other.soon) - Number(one.soon) || one.ends.localeCompare(other.ends)
   );

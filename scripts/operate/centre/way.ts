@@ -11,23 +11,15 @@ import { QUERY } from "../../components/thanos/stores.ts";
 /** Asks Thanos Query for a path of its API, such as `/api/v1/rules`; `warnings`: why some of it may be missing. */
 export type Ask = <T>(path: string) => Promise<{ data: T; warnings?: string[] }>;
 
-/** What had no answer: `what`, as a heading has it (`part of` it, where Query only warned), and why. */
-export interface Unsaid {
-  what: string;
-  error: unknown;
-  /** Id of the cluster of which alone it is missing. */
-  of?: string;
-}
+/** What had no answer (`part of` it, where Query only warned), and why; `of`: id of the cluster that alone lacks it. */
+export type Unsaid = { what: string; error: unknown; of?: string };
 
 /** The central cluster of a site. */
 export function centralOf(fleet: Cluster[]): Cluster {
   return fleet.find(({ role }) => role === "central")!;
 }
 
-/**
- * What `work` finds out at the centre of a site. @throws {DeployError} exit 5 when it or its Thanos Query does not
- * answer, 4 when it is another cluster, 3 when its pods are simulated.
- */
+/** What `work` finds at the centre. @throws {DeployError} exit 5: no answer, 4: another cluster, 3: simulated pods. */
 export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<T>): Promise<T> {
   const centre = centralOf(fleet);
   const cannot = (exitCode: number, ...where: string[]) => {
@@ -72,10 +64,7 @@ export class Questions {
     }
   }
 
-  /**
-   * The values of an expression now, or (`T`) over a time, such as `up[1h:1m]`; `resolution`: samples so far apart
-   * will do, such as `5m`, which the Compactor makes of raw ones after two days.
-   */
+  /** Values of an expression, or (`T`) of a range; `resolution`: samples so far apart (`5m`) will do, which are cheap. */
   async values<T = Sample>(what: string, query: string, resolution = "0s"): Promise<T[] | null> {
     const words = new URLSearchParams({ query, max_source_resolution: resolution });
     const data = await this.read<{ result: T[] }>(what, `/api/v1/query?${words}`);
