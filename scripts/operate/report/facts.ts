@@ -9,12 +9,7 @@ import * as status from "../centre/status.ts";
 import { type Ask, centralOf, Questions, whyOf } from "../centre/way.ts";
 
 /** A claim, or a disk of a node; docs/schema/report.json tells of each field. */
-export interface Filling {
-  cluster: string;
-  what: string;
-  points: number[];
-  days: Age;
-}
+export type Filling = { cluster: string; what: string; points: number[]; days: Age };
 
 /** Questions that cost one answer each; the first and the second look at seven days. */
 export const WEEK = {
@@ -26,11 +21,9 @@ export const WEEK = {
   backups: "min by (cluster) (longhorn_chosen_volume_last_backup_at)",
 };
 
-/** A week of raw samples is ten times as many, and tells no more of a point in four hours, or of five minutes. */
+// A week of raw samples is ten times as many, and tells no more of a point in four hours, or of five minutes.
 const COARSE = "5m";
-
 const DAY = 86_400;
-
 type Points = [time: number, used: string][];
 
 /** Alerts that say when a copy is too old; that depends on what is set. */

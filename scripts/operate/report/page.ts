@@ -14,14 +14,8 @@ const TONES: Record<string, string> = {
 /** The page may load and run nothing, whatever is in it. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
 
-/** What a page is made of. */
-export interface PageParts {
-  report: FleetReport;
-  now: Date;
-  css: string;
-  /** Where docs/runbooks are read. */
-  runbooks: string;
-}
+/** `runbooks`: where docs/runbooks are read. */
+type PageParts = { report: FleetReport; now: Date; css: string; runbooks: string };
 
 /** The whole file. */
 export function reportPage(parts: PageParts): string {
@@ -118,16 +112,11 @@ function volumesSection({ report, runbooks }: PageParts): Html {
   const columns = "volume,cluster,last week,>used,>days left";
   const rows = folded("Volumes", columns, volumes, isEnding, (one): Cell[] => {
     const { what, cluster, points, days } = one, used = points.at(-1) ?? 0;
-    const words = days === "none" ? "over a year" : days ?? "-";
+    const left = days === "none" ? "over a year" : days ?? "-";
     const cell = (words: Part, isBad: boolean): Cell =>
       isBad ? [words, "bad", `${runbooks}/${RUNBOOKS.disk}`] : [words];
-    return [
-      [what],
-      [cluster],
-      [sparkline(points)],
-      cell(percent(used), used >= FULL),
-      cell(words, isEnding(one)),
-    ];
+    const numbers = [cell(percent(used), used >= FULL), cell(left, isEnding(one))];
+    return [[what], [cluster], [sparkline(points)], ...numbers];
   });
   const note = volumes.length > 0 && `${found || "none"} soon`;
   return asked("Volumes", "volumes", report, note, found, rows);
@@ -137,12 +126,10 @@ function certificatesSection({ report, now }: PageParts): Html {
   const { certificates, unknown } = report, columns = "certificate,clusters,>ends,>left";
   const isSoon = ({ soon }: Certificate) => soon;
   const found = certificates.filter(isSoon).length;
-  const rows = folded("Certificates", columns, certificates, isSoon, (one): Cell[] => [
-    [one.whose],
-    [one.clusters.join(", ")],
-    [one.ends.slice(0, 10)],
-    [timeLeft(one, now), one.soon ? "bad" : "", "#this"],
-  ]);
+  const rows = folded("Certificates", columns, certificates, isSoon, (one): Cell[] => {
+    const left: Cell = [timeLeft(one, now), one.soon ? "bad" : "", "#this"];
+    return [[one.whose], [one.clusters.join(", ")], [one.ends.slice(0, 10)], left];
+  });
   const isKnown = found > 0 || unknown.every(({ what }) => what !== "cert");
   const note = isKnown && certificates.length > 0 && `${found || "none"} soon`;
   return asked("Certificates", "cert", report, note, found, rows);
@@ -174,12 +161,9 @@ function asked(
   found: number,
   body: Part,
 ): Html {
-  const heads = new Map([
-    [question, "No answer"],
-    [`part of ${question}`, "Part of it is not known"],
-  ]);
-  const missing = unknown.filter(({ what }) => heads.has(what))
-    .map(({ what, why }) => markup`<p>${heads.get(what)}: ${why}</p>`);
+  const heads = { [question]: "No answer", [`part of ${question}`]: "Part of it is not known" };
+  const missing = unknown.filter(({ what }) => what in heads)
+    .map(({ what, why }) => markup`<p>${heads[what]}: ${why}</p>`);
   const far = missing.length > 0 ? ", as far as known" : "";
   return section(title, note ? note + far : "-", found + missing.length > 0, [missing, body]);
 }

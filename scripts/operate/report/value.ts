@@ -2,7 +2,7 @@
 import { ExitCode } from "../../../lib/core/error.ts";
 import { shortList } from "../../../lib/core/short_list.ts";
 import type { Firing } from "../centre/alerts.ts";
-import { exitCodeOfStatus, FULL, STATES } from "../centre/status.ts";
+import { exitCodeOfStatus, FULL } from "../centre/status.ts";
 import { type Filling, type FleetFacts, fleetFacts, type FleetFound } from "./facts.ts";
 
 /** Runbooks of what can be wrong in a column, for where no alert brings its own. */
@@ -20,12 +20,9 @@ const SOON = 14;
 
 /** What a report is made of. */
 export interface Sources extends FleetFound {
-  /** The words that chose its clusters; it is compared with one of the same. */
-  of: string;
-  /** Ids of those of which drift was not looked at, for lack of their secrets. */
-  unasked: string[];
-  /** Where docs/runbooks are read. */
-  runbooks: string;
+  of: string; // the words that chose its clusters; it is compared with one of the same
+  unasked: string[]; // ids of those of which drift was not looked at, for lack of their secrets
+  runbooks: string; // where docs/runbooks are read
   previous?: FleetFacts & { at: string };
 }
 
@@ -53,19 +50,16 @@ export function exitCodeOfReport({ clusters, unknown }: FleetReport): number {
 }
 
 function verdictOf({ clusters, unknown }: FleetFacts): string {
-  const those = Map.groupBy(clusters, ({ state }) => state);
+  const { well = [], ...those } = Object.groupBy(clusters, ({ state }) => state);
   const words: Record<string, string> = { warn: "with warnings", unknown: "partly unknown" };
-  const others = STATES.filter((state) => state !== "well" && those.has(state)).map((
-    state,
-  ) => `${shortList(those.get(state)!.map(({ id }) => id))} ${words[state] ?? state}`);
+  // The clusters come the worst first.
+  const others = Object.entries(those).map(([state, lines]) =>
+    `${shortList(lines.map(({ id }) => id))} ${words[state] ?? state}`
+  );
   const missed = shortList([...new Set(unknown.map(({ what }) => what))]);
   const are = `${clusters.length} ${clusters.length > 1 ? "clusters are" : "cluster is"} well`;
-  const parts = [
-    `${those.get("well")?.length ?? 0} of ${are}`,
-    others.join(", "),
-    missed && `no answer about ${missed}`,
-  ];
-  return parts.filter(Boolean).join("; ") + ".";
+  const told = missed && `no answer about ${missed}`;
+  return [`${well.length} of ${are}`, others.join(", "), told].filter(Boolean).join("; ") + ".";
 }
 
 /** What one report says and the next may say otherwise, as far as `other`, to which it is compared, knows of it. */
@@ -85,7 +79,7 @@ function statementsOf(one: FleetFacts, other: FleetFacts): Map<string, string> {
 }
 
 function changedSince(previous: FleetFacts, found: FleetFacts) {
-  const [before, now] = [statementsOf(previous, found), statementsOf(found, previous)];
+  const before = statementsOf(previous, found), now = statementsOf(found, previous);
   return [...new Set([...now.keys(), ...before.keys()])]
     .map((what) => ({ what, before: before.get(what) ?? null, now: now.get(what) ?? null }))
     .filter((one) => one.before !== one.now);
@@ -117,8 +111,8 @@ function todoOf(found: FleetFacts, runbooks: string) {
   }
   for (const { cluster, what, days } of (found.volumes ?? []).filter(isEnding).filter(isNear)) {
     const when = typeof days === "number" ? `is full in ${days} days` : "is nearly full";
-    const why =
-      `Raise its *_STORAGE in env/cluster-${cluster}.env or make room, then look at the plan`;
+    const file = `env/cluster-${cluster}.env`;
+    const why = `Raise its *_STORAGE in ${file} or make room, then look at the plan`;
     add([cluster], `${what} ${when}`, why, "plan", bookOf("disk"));
   }
   for (const { whose, ends, clusters } of found.certificates.filter(({ soon }) => soon)) {
