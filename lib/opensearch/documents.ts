@@ -7,17 +7,12 @@ import type { Answer, Json, OpenSearch } from "./client.ts";
 
 interface Kind {
   path: string;
-  /** What is sent; default: the specification itself. */
-  body?: (spec: Json) => Json;
-  /** The part of an answer to GET that is compared, and what it is to be; default: as it is sent. */
-  part: (live: Answer["body"], name: string) => unknown;
-  wanted?: (body: Json) => Json;
-  /** What of that part the server adds. */
-  added?: Added;
-  /** Query of the call that writes it, where the server gives no version of what is there. */
-  query?: string;
-  /** Method of the call that makes it (PUT). */
-  create?: "POST";
+  body?: (spec: Json) => Json; // what is sent (the specification itself)
+  part: (live: Answer["body"], name: string) => unknown; // of an answer to GET, what is compared
+  wanted?: (body: Json) => Json; // what that is to be (as it is sent)
+  added?: Added; // what the server adds to it
+  query?: string; // of the call that writes it, where the server gives no version of what is there
+  create?: "POST"; // the method that makes it (PUT)
 }
 
 const KINDS = {

@@ -28,11 +28,7 @@ function keyIn(cluster: Cluster, prefix: string): S3Key | undefined {
 /** The S3 server of the settings, asked with a key (default: the site's); each answer is waited for so many seconds. */
 export function s3Of(
   cluster: Cluster,
-  { key: asker = siteKey(cluster), seconds = 10, clock = () => new Date() }: {
-    key?: S3Key;
-    seconds?: number;
-    clock?: () => Date;
-  } = {},
+  { key: asker = siteKey(cluster), seconds = 10, clock = () => new Date() } = {},
 ): S3 {
   const key = { setting: "S3_ACCESS_KEY", ...asker };
   const endpoint = text(cluster, "S3_ENDPOINT"), region = text(cluster, "S3_REGION");

@@ -56,24 +56,18 @@ function refusals({ key, region }: S3, { action, bucket }: S3Call, { body }: S3A
   const { accessKey, setting } = key;
   // Short ids are not shown at all.
   const id = `access key ${accessKey.length < 8 ? "***" : `…${accessKey.slice(-4)}`}`;
-  const other = element(body, "Region");
+  const set = `set ${setting} in env/secret.env`, other = element(body, "Region");
   return [
     [
       /^InvalidAccessKeyId .*disabled/s,
       `${id} is disabled`,
-      `set ${setting} in env/secret.env to a key that is in use, or enable it: ` +
-      "mc admin user enable ALIAS KEY",
+      `${set} to a key that is in use, or enable it: mc admin user enable ALIAS KEY`,
     ],
-    [
-      /^InvalidAccessKeyId /,
-      `the server does not know ${id}`,
-      `set ${setting} in env/secret.env to a key of this server`,
-    ],
+    [/^InvalidAccessKeyId /, `the server does not know ${id}`, `${set} to a key of this server`],
     [
       /^SignatureDoesNotMatch /,
       `the secret key does not belong to ${id}`,
-      `set ${setting.replace("ACCESS", "SECRET")} in env/secret.env; ` +
-      "a proxy in front must keep the Host header",
+      `${set.replace("ACCESS", "SECRET")}; a proxy in front must keep the Host header`,
     ],
     [
       /^BucketAlreadyExists /,
@@ -140,7 +134,7 @@ export async function noAnswer(error: unknown, { what }: S3Call, at: Asker): Pro
   return new S3Error(`Cannot ${what}: ${why}`, 0, { where, fix, cause: error });
 }
 
-/** Network, name, port or certificate; of that rustls' words, whose checks are stricter than other clients'. */
+/** Network, name, port or certificate: the words of rustls, whose checks are stricter than other clients'. */
 function silences(text: string, host: string, { seconds, hasCa }: Asker): Verdict[] {
   const runs =
     "check that the S3 server runs and that S3_ENDPOINT in env/common.env is its address";

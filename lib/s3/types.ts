@@ -21,10 +21,8 @@ export interface S3Call {
   method: "HEAD" | "GET" | "PUT" | "POST" | "DELETE";
   bucket: string;
   key?: string;
-  /** Where a server has more than buckets: `minio/admin/v3/info`. */
-  path?: string;
-  /** `list-type=2&prefix=x`, already encoded. */
-  query?: string;
+  path?: string; // where a server has more than buckets: `minio/admin/v3/info`
+  query?: string; // `list-type=2&prefix=x`, already encoded
   body?: string | Uint8Array<ArrayBuffer>;
   headers?: Record<string, string>;
   what: string;

@@ -1,5 +1,4 @@
-// OpenSearch: the way into it, and what it shall know of log indices: how they are made, when they move to S3, when they
-// go. The documents are in manifests/logging/documents/.
+// The way into OpenSearch, and what it shall know of log indices: manifests/logging/documents/.
 import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { Resources } from "../../../lib/core/resource.ts";

@@ -15,8 +15,7 @@ export interface Copy {
   shard: string;
   prirep: string;
   state: string;
-  /** `opensearch-1`; while it moves `opensearch-1 -> address id opensearch-0`; null without a node. */
-  node: string | null;
+  node: string | null; // while it moves: `opensearch-1 -> address id opensearch-0`
 }
 
 /** `patience`: seconds without any progress before shards count as stuck (300: a snapshot holds its shards). */
@@ -50,11 +49,11 @@ export async function moveShards(
   wanted: number,
   { say, every, patience = 300 }: WaitOptions = {},
 ): Promise<void> {
-  /** Waits until the judgement finds nothing more; bytes on their way are progress, too. */
   async function moved(judge: typeof remaining): Promise<void> {
     let seen = "", since = Date.now();
     await until("shards to move", async () => {
       const left = judge(await read(os, SHARDS), leaving);
+      // Bytes on their way are progress, too.
       const now = JSON.stringify([left, await read(os, TRAFFIC)]);
       if (now !== seen) [seen, since] = [now, Date.now()];
       const isStuck = left.length > 0 && Date.now() - since > patience * 1000;
@@ -128,25 +127,23 @@ async function immovable(os: OpenSearch, left: Copy[], leaving: string[], patien
 
 /** The copy, and what OpenSearch has against each node that stays. */
 async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<string[]> {
+  type Decision = { node_name: string; deciders?: { explanation: string }[] };
   const { index, shard, prirep } = copy, primary = prirep === "p";
   const which = primary ? {} : { current_node: nodeOf(copy) };
   const question = { index, shard: Number(shard), primary, ...which };
   const { body } = await request(os, "POST", "/_cluster/allocation/explain", question);
-  // Its deciders are those that are against the node.
-  const nodes: { node_name: string; deciders?: { explanation: string }[] }[] =
-    body.node_allocation_decisions ?? [];
-  const reasons = nodes.filter(({ node_name }) => !leaving.includes(node_name))
-    .flatMap(({ node_name, deciders = [] }) =>
-      deciders.map(({ explanation }) => `  ${node_name}: ${explanation}`)
-    );
+  const decisions: Decision[] = body.node_allocation_decisions ?? [];
+  const staying = decisions.filter(({ node_name }) => !leaving.includes(node_name));
+  const reasons = staying.flatMap(({ node_name, deciders = [] }) =>
+    deciders.map(({ explanation }) => `  ${node_name}: ${explanation}`)
+  );
   return [titleOf(copy), ...reasons];
 }
 
 async function refuseIncomplete(os: OpenSearch, leaving: string[], wanted: number): Promise<void> {
+  const away = (present: string[]) => first(wanted).filter((name) => !present.includes(name));
   const where: string[] = await nodes(os).then(
-    (present) =>
-      first(wanted).filter((name) => !present.includes(name))
-        .map((name) => `${name} is not in the cluster`),
+    (present) => away(present).map((name) => `${name} is not in the cluster`),
     ({ message, where = [] }) => [message, ...where],
   );
   if (where.length === 0) return;

@@ -53,9 +53,8 @@ export async function restoreDay(
 ): Promise<{ changes: Change[]; lines: number }> {
   const live = await restoredIndices(os, day);
   const picks = await picksOf(os, source, day, live);
-  const changes: Change[] = [];
+  const changes: Change[] = [], missing: Pick[] = [];
   const done = (change: Change) => (changes.push(change), tell(change));
-  const missing: Pick[] = [];
   for (const pick of picks) {
     const now = await stateOf(os, pick);
     if (now.state === "failed") done(await remove(os, pick.target));

@@ -13,12 +13,10 @@ export type Snapshot = { snapshot: string; state: string; indices: string[] };
 /** One part of a day to restore: an index as a snapshot has it. */
 export interface Pick {
   index: string;
-  /** Its name when it is back: the snapshot's own, whatever else S3 has of the day, then or later. */
-  target: string;
+  target: string; // its name when it is back: the snapshot's own, whatever else S3 has of the day
   snapshot: string;
   bytes: number;
-  /** Names of earlier snapshots' copies, of which it has every line. */
-  replaces: string[];
+  replaces: string[]; // names of earlier snapshots' copies, of which it has every line
 }
 
 const LOG_INDEX = /^logs-(?<stream>[a-z0-9]+)-(?<day>\d{4}\.\d{2}\.\d{2})$/;
@@ -33,9 +31,8 @@ export async function openSource(os: OpenSearch, cluster: Cluster, writer: Clust
   return {
     repository: name,
     prefix: prefixOf(cluster, writer),
-    /** Bucket and folder in it. */
     folder: `${settings.bucket}/${settings.base_path}`,
-    /** What leads `make restore-logs` to it: `CLUSTER=197 FROM=198`. */
+    // What leads `make restore-logs` to it.
     words: `CLUSTER=${cluster.id}${isOwn ? "" : ` FROM=${writer.id}`}`,
   };
 }

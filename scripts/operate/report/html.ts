@@ -13,8 +13,7 @@ export type Part = string | number | Html | undefined | null | false | Part[];
 /** What stands in a cell, how bad it is, and where it leads. */
 export type Cell = [words: Part, tone?: string, to?: string | null];
 
-/** Rows of one table at most; all of them are in the JSON beside it. */
-const MOST = 200;
+const MOST = 200; // rows of one table; all of them are in the JSON beside it
 
 /** A piece of a page; secrets are masked before a sign is written otherwise. */
 export function markup(pieces: TemplateStringsArray, ...parts: Part[]): Html {
