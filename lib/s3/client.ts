@@ -1,5 +1,4 @@
-// An S3 server: signed requests over TLS with the site's own CA, always path style (an IP address
-// cannot carry a bucket's name in front).
+// Signed requests to an S3 server, always path style: an IP address cannot carry a bucket's name in front.
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AwsClient } from "aws4fetch";

@@ -44,7 +44,6 @@ export function s3Refusal(s3: S3, call: S3Call, answer: S3Answer, odd?: string):
   return new S3Error(`Cannot ${call.what}: ${why}`, answer.status, { where, fix });
 }
 
-/** What failures with such words mean, and what to do about them; the first that fits counts. */
 type Verdict = [words: RegExp, why: string, fix: string];
 
 function judge(text: string, verdicts: Verdict[]): [why: string, fix: string] {

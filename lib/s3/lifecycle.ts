@@ -1,5 +1,4 @@
-// Deleted objects of a bucket: kept for some days as old versions, or not at all. What the programs
-// have written is theirs to delete: no rule of ours ever ends a current object.
+// Deleted objects of a bucket: kept for some days as old versions, or not at all. No rule ends a current object.
 import { createHash } from "node:crypto";
 import { differing, type Lack, type Resource } from "../core/resource.ts";
 import { must, S3Error } from "./errors.ts";
@@ -41,7 +40,6 @@ function refusalOf(error: unknown): string {
 const ABORTED_DAYS = 7;
 const OWN_ID = "thanos-multi-cluster";
 
-/** What is not as wanted, with the call that puts it right. */
 async function judge({ s3, isMinio }: Server, bucket: string, days: number) {
   // A bucket that is not there has neither versions nor rules.
   const none = ["NoSuchBucket", "NoSuchLifecycleConfiguration"];

@@ -1,5 +1,4 @@
-// Fewer nodes of OpenSearch. Kubernetes takes the pods with the highest numbers away and asks nobody, so
-// their shards and then their votes go before it is told; what did that is cleared when they are gone.
+// Fewer nodes of OpenSearch: Kubernetes takes the last pods away and asks nobody, so first their shards and votes go.
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { liveObjects } from "../../../lib/kube/list.ts";
@@ -125,7 +124,6 @@ async function immovable(os: OpenSearch, left: Copy[], leaving: string[], patien
   });
 }
 
-/** The copy, and what OpenSearch has against each node that stays. */
 async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<string[]> {
   type Decision = { node_name: string; deciders?: { explanation: string }[] };
   const { index, shard, prirep } = copy, primary = prirep === "p";
@@ -168,7 +166,7 @@ function first(count: number): string[] {
   return Array.from({ length: count }, (_, ordinal) => `opensearch-${ordinal}`);
 }
 
-/** 2 for `opensearch-2`, -1 for what is none of the nodes. */
+/** -1 for what is none of the nodes. */
 function numberOf(name: string): number {
   return Number(/^opensearch-(\d+)$/.exec(name)?.[1] ?? -1);
 }

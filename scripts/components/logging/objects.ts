@@ -62,7 +62,6 @@ export function loggingObjects(cluster: Cluster): Manifest[] {
   ];
 }
 
-/** Ages in seconds, and what fills a hundredth of the buffer. */
 function ageAlerts(cluster: Cluster): Manifest {
   const age = (setting: string, more: string) =>
     durationSeconds(text(cluster, setting)) + durationSeconds(more);

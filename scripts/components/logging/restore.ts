@@ -1,5 +1,4 @@
-// A day of logs comes back from S3 to be searched. Its indices get another name: as logs-* their old age
-// would have them sent to S3 and deleted again.
+// A day of logs comes back from S3. Its indices get another name: as logs-* they would be sent there again, and deleted.
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";
 import type { Change } from "../../../lib/io/report.ts";
@@ -7,15 +6,13 @@ import { until, type UntilOptions } from "../../../lib/io/wait.ts";
 import type { Copy } from "./nodes.ts";
 import { type Pick, picksOf, type Snapshot, type Source, streamOf } from "./snapshots.ts";
 
-/** `replicas`: copies of each index; `tell` is told of each change when it is made. */
 interface RestoreOptions extends Omit<UntilOptions, "seconds"> {
   replicas: number;
   tell?: (change: Change) => void;
 }
 
 const RESTORED_INDEX = /^restored-(?:\d+-)?logs-[a-z0-9]+-\d{4}\.\d{2}\.\d{2}(?:-[0-9a-f]{8})?$/;
-/** Part of its snapshot's size that an index keeps when Lucene merges it; files come one to one. */
-const WHOLE = 0.8;
+const WHOLE = 0.8; // part of its snapshot's size that an index keeps when Lucene merges it
 
 /** Indices that are back, by name; of one day, or of all; with `prefix` (see `prefixOf`) of one cluster. */
 export async function restoredIndices(os: OpenSearch, day = "", prefix = "restored-*") {
@@ -83,8 +80,7 @@ async function remove(os: OpenSearch, target: string): Promise<Change> {
   return { id: target, action: "deleted" };
 }
 
-/** No day is restored to a disk above the first, and none is filled beyond the second. */
-const LOW = 0.85, HIGH = 0.9;
+const LOW = 0.85, HIGH = 0.9; // no disk above the first gets a day, and none is filled beyond the second
 
 async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Promise<void> {
   type Space = { total_in_bytes: number; available_in_bytes: number };
@@ -152,7 +148,6 @@ async function unfinished(os: OpenSearch, picks: Pick[]): Promise<string[]> {
   });
 }
 
-/** `about`: how far it is, or why it failed. */
 type State = { state: "absent" | "coming" | "failed" | "here"; about: string[] };
 
 function isMissing({ state }: State): boolean {

@@ -5,7 +5,6 @@ import { answerRefusal, request } from "../../../lib/opensearch/client.ts";
 import type { Answer, Json, OpenSearch } from "../../../lib/opensearch/client.ts";
 import { EVENTS } from "./documents.ts";
 
-/** What OpenSearch holds itself, and what came back from S3: all of it, or only events. */
 const INDICES = { line: "logs-*,restored-*", event: `${EVENTS},restored-*${EVENTS}` };
 /** OpenSearch gives no more at once (index.max_result_window). */
 export const MOST = 10_000;

@@ -5,7 +5,6 @@ import { listing } from "../../../lib/s3/bucket.ts";
 import { must } from "../../../lib/s3/errors.ts";
 import { codeOf, type S3, type S3Call, type S3Key } from "../../../lib/s3/types.ts";
 
-// The method of each call, and the right that the key needs.
 const CALLS = {
   "info": ["GET", "admin:ServerInfo"],
   "get-bucket-quota": ["GET", "admin:GetBucketQuota"],
@@ -149,8 +148,7 @@ function sealed(content: unknown, { secretKey }: S3Key): Uint8Array<ArrayBuffer>
     cipher.setAAD(about); // vouched for, but not sent
     return Buffer.concat([cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]);
   };
-  // Of piece 0, which is empty, the tag alone is used; with the mark of the last piece before it, it
-  // stands for piece 1 being the only one.
+  // The tag of the empty piece 0, after the mark of a last piece, says that piece 1 is the only one.
   const last = Buffer.concat([Uint8Array.of(0x80), seal(0, Uint8Array.of(), "")]);
   const body = seal(1, last, JSON.stringify(content));
   return new Uint8Array(Buffer.concat([salt, Uint8Array.of(PBKDF2_AES_GCM), nonce, body]));

@@ -1,5 +1,4 @@
-// Whether the pods of a cluster reach S3, which this machine reaches on another way: a short Job in which
-// Thanos lists each bucket with its program's key. What it needs goes with it.
+// Whether pods reach S3, which this machine reaches on another way: Thanos lists each bucket with its key in a Job.
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { runJob, runName } from "../../../lib/probe/job.ts";
@@ -40,7 +39,6 @@ function keysOf(cluster: Cluster, name: string): Manifest {
   return secret(name, NAMESPACE, { ...Object.fromEntries(files), ...ca });
 }
 
-/** The failure, with the end of each log that speaks of an error. */
 async function refusal(cluster: Cluster, name: string): Promise<DeployError> {
   const where = await Promise.all(
     bucketsOf(cluster).map(async (bucket) => {

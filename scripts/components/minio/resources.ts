@@ -1,5 +1,4 @@
-// What the S3 server shall have: buckets, and what only a MinIO and a key that may administrate it can do, quotas
-// and a user for each bucket.
+// What the S3 server shall have: buckets; of a MinIO that the key may administrate quotas and a user for each, too.
 import { type Cluster, flag, number } from "../../../lib/core/cluster.ts";
 import { isFields } from "../../../lib/core/object.ts";
 import { compared, differing } from "../../../lib/core/resource.ts";

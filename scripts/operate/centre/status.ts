@@ -1,5 +1,4 @@
-// What the centre knows of each cluster, and how well it is. What nobody can tell is null, and never well but for a
-// certificate, which few clusters have to tell.
+// What the centre knows of each cluster. What nobody can tell is null, and never well but for a certificate.
 import { certificatesIn } from "../../../lib/config/certificates.ts";
 import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, isPaused } from "../../../lib/core/cluster.ts";

@@ -46,7 +46,6 @@ export class Questions {
 
   constructor(readonly ask: Ask, readonly fleet: Cluster[]) {}
 
-  /** What a path of Query's API says about `what`; null: nothing. */
   async read<T>(what: string, path: string): Promise<T | null> {
     try {
       const { data, warnings = [] } = await this.ask<T>(path);

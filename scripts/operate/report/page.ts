@@ -14,7 +14,6 @@ const TONES: Record<string, string> = {
 /** The page may load and run nothing, whatever is in it. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
 
-/** `runbooks`: where docs/runbooks are read. */
 type PageParts = { report: FleetReport; now: Date; css: string; runbooks: string };
 
 /** The whole file. */
