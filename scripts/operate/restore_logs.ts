@@ -40,12 +40,8 @@ if (import.meta.main) {
       if (changes.length === 0) report.say(`  nothing was restored of ${day}`);
       return summary(changes);
     }
-    const source = await snapshots.openSource(os, cluster, writer);
-    try {
-      await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
-    } finally {
-      await snapshots.closeSource(os, source);
-    }
+    await using source = await snapshots.openSource(os, cluster, writer);
+    await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
   });
 }
 

@@ -34,8 +34,7 @@ export async function openOpenSearch(
     tries: once ? 1 : undefined,
   };
   if (once) await read(os, "/");
-  const held = stack.move();
-  return { ...os, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  return Object.assign(stack.move(), os);
 }
 
 /** What OpenSearch itself must know. */

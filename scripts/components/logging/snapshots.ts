@@ -34,16 +34,15 @@ export async function openSource(os: OpenSearch, cluster: Cluster, writer: Clust
     folder: `${settings.bucket}/${settings.base_path}`,
     // What leads `make restore-logs` to it.
     words: `CLUSTER=${cluster.id}${isOwn ? "" : ` FROM=${writer.id}`}`,
+    // What is another's would count as ours; it is refused, to be done later, while a restore from there runs.
+    async [Symbol.asyncDispose]() {
+      if (!isOwn) await request(os, "DELETE", `/_snapshot/${name}`);
+    },
   };
 }
 
 /** Where a day comes from. */
 export type Source = Awaited<ReturnType<typeof openSource>>;
-
-/** Forgets what is another's, else it counts as ours; refused (to be done later) while a restore from there runs. */
-export async function closeSource(os: OpenSearch, { repository }: Source): Promise<void> {
-  if (repository !== REPOSITORY) await request(os, "DELETE", `/_snapshot/${repository}`);
-}
 
 /** How the names of indices begin that `writer` wrote and `cluster` has back: `restored-`, or `restored-198-`. */
 export function prefixOf(cluster: Cluster, writer: Cluster): string {

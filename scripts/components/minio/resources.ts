@@ -34,12 +34,9 @@ type Store = { s3: S3; may: Administration; isMinio: boolean };
 export const storage: Resources<Store> = {
   title: "Buckets and users",
   async open(cluster) {
-    using stack = new DisposableStack();
-    const s3 = stack.use(s3Of(cluster));
-    const may = await administration(s3);
-    const held = stack.move();
-    const close = () => Promise.resolve(held.dispose());
-    return { s3, may, isMinio: may !== "no MinIO", [Symbol.asyncDispose]: close };
+    await using stack = new AsyncDisposableStack();
+    const s3 = stack.use(s3Of(cluster)), may = await administration(s3);
+    return Object.assign(stack.move(), { s3, may, isMinio: may !== "no MinIO" });
   },
   of(cluster) {
     const days = number(cluster, "S3_KEEP_DELETED_DAYS");

@@ -69,10 +69,8 @@ export function folded<T>(
   isFound: (one: T) => boolean,
   rowOf: (one: T) => Cell[],
 ): Part {
-  const { found = [], rest = [] } = Object.groupBy(
-    all,
-    (one) => all.length <= FEW || isFound(one) ? "found" : "rest",
-  );
+  const isShown = (one: T) => all.length <= FEW || isFound(one);
+  const { found = [], rest = [] } = Object.groupBy(all, (one) => isShown(one) ? "found" : "rest");
   const more = grid(`${name} without findings`, columns, rest.map(rowOf));
   const head = markup`<summary>${rest.length} without findings</summary>`;
   return [
