@@ -1,7 +1,6 @@
 // Buckets of an S3 server: made when they are missing, and proven to be of use.
 import { randomUUID } from "node:crypto";
-import { must, S3Error, s3Refusal } from "./errors.ts";
-import { codeOf, element, type S3, type S3Call, s3Xml } from "./types.ts";
+import { codeOf, element, must, type S3, type S3Call, S3Error, s3Refusal, s3Xml } from "./call.ts";
 
 /** Whether a bucket is there. @throws {S3Error} also where the key may not see it. */
 export async function hasBucket(s3: S3, name: string): Promise<boolean> {

@@ -3,10 +3,11 @@ import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AwsClient } from "aws4fetch";
 import { type Cluster, text } from "../core/cluster.ts";
-import { noAnswer } from "./errors.ts";
-import { codeOf, type S3, type S3Answer, type S3Call, type S3Key } from "./types.ts";
+import { proxyHint, shownCertificate } from "../io/tls.ts";
+import { codeOf, S3Error, verdictOn } from "./call.ts";
+import type { S3, S3Answer, S3Call, S3Key, Verdict } from "./call.ts";
 
-export type { S3, S3Key } from "./types.ts";
+export type { S3, S3Key } from "./call.ts";
 
 /** The key of a program (as its settings begin: THANOS): its own where it is set, else the one of the site. */
 export function keyOf(cluster: Cluster, program: string): S3Key {
@@ -66,7 +67,7 @@ export function s3Of(
           const answer = await sendOnce(call);
           if (isLast || !isTransient(answer)) return answer;
         } catch (error) {
-          if (isLast || !isReset(error)) {
+          if (isLast || !RESET.test(causeOf(error))) {
             throw await noAnswer(error, call, { endpoint, seconds, hasCa: ca !== undefined });
           }
         }
@@ -83,13 +84,72 @@ function pathOf({ bucket, key, path = bucket, query }: S3Call): string {
 }
 
 const TRIES = 3;
+const RESET = /connection reset|connection closed|broken pipe|unexpected end of file/i;
 
 function isTransient(answer: S3Answer): boolean {
   // 409 OperationAborted: another run is making the same bucket this moment.
   return [500, 502, 503, 504].includes(answer.status) || codeOf(answer) === "OperationAborted";
 }
 
-function isReset(error: unknown): boolean {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
-  return /connection reset|connection closed|broken pipe|unexpected end of file/i.test(cause);
+function causeOf(error: unknown): string {
+  return error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
+}
+
+type Asker = { endpoint: string; seconds: number; hasCa: boolean };
+
+async function noAnswer(error: unknown, { what }: S3Call, at: Asker): Promise<S3Error> {
+  const { hostname } = new URL(at.endpoint);
+  const text = `${error} ${causeOf(error)}`.trim();
+  const [why, fix] = verdictOn(text, silences(text, hostname, at));
+  const seen = /invalid peer certificate/.test(text) ? await certificateOf(at.endpoint) : [];
+  const where = [at.endpoint, ...seen, ...proxyHint(hostname)];
+  return new S3Error(`Cannot ${what}: ${why}`, 0, { where, fix, cause: error });
+}
+
+/** Network, name, port or certificate: the words of rustls, whose checks are stricter than other clients'. */
+function silences(text: string, host: string, { seconds, hasCa }: Asker): Verdict[] {
+  const runs = "check that the S3 server runs and S3_ENDPOINT in env/common.env is its address";
+  const kind = /^[\d.]+$|:/.test(host) ? "IP" : "DNS";
+  const leaf = `basicConstraints=CA:FALSE and subjectAltName=${kind}:${host}`;
+  return [
+    [
+      /CaUsedAsEndEntity/,
+      "its certificate is a self-signed CA used as a server certificate",
+      `let that CA sign a server certificate with ${leaf}; S3_CA_FILE stays the CA`,
+    ],
+    [
+      /not valid for name|NotValidForName/,
+      `its certificate is not valid for ${kind} ${host}`,
+      `issue it again with ${leaf}, by the CA of S3_CA_FILE`,
+    ],
+    [/UnsupportedCertVersion/, "its certificate is X.509 v1", `issue one of v3 with ${leaf}`],
+    [
+      /invalid peer certificate.*(expired|not valid after|not valid before|NotValidYet)/i,
+      "its certificate is not valid today",
+      "compare its dates with the clock (date), then renew it",
+    ],
+    [
+      /invalid peer certificate/,
+      `its certificate is not signed by ${hasCa ? "the CA in S3_CA_FILE" : "a public CA"}`,
+      "set S3_CA_FILE in env/common.env to the PEM file of the CA that signed it",
+    ],
+    [/TimeoutError/, `no answer within ${seconds} s`, `${runs} (a firewall drops silently)`],
+    [/dns error|failed to lookup/, `DNS does not know "${host}"`, "correct S3_ENDPOINT or the DNS"],
+    [/connection refused/i, "connection refused", runs],
+    [/unreachable|No route to host/i, `no route to ${host}`, `ip route get ${host}`],
+    [/corrupt message|InvalidContentType/, "the port does not speak TLS", "give it a certificate"],
+    [/reset|closed|broken pipe|eof|end of file/i, "connection closed by the other side", runs],
+    [/^/, text.split(": ").at(-1)!, runs],
+  ];
+}
+
+async function certificateOf(endpoint: string): Promise<string[]> {
+  const { hostname, port } = new URL(endpoint);
+  const shown = await shownCertificate(hostname, Number(port || 443)).catch(() => undefined);
+  if (!shown) return [];
+  const { subject, issuer, subjectaltname, valid_to } = shown;
+  return [
+    `its certificate: ${subject?.CN ?? "?"}, issued by ${issuer?.CN ?? "?"}, until ${valid_to}`,
+    `its names (SAN): ${subjectaltname ?? "none"}`,
+  ];
 }

@@ -1,8 +1,7 @@
 // Deleted objects of a bucket: kept for some days as old versions, or not at all. No rule ends a current object.
 import { createHash } from "node:crypto";
 import { differing, type Lack, type Resource } from "../core/resource.ts";
-import { must, S3Error } from "./errors.ts";
-import { element, type S3, type S3Call, s3Xml } from "./types.ts";
+import { element, must, type S3, type S3Call, S3Error, s3Xml } from "./call.ts";
 
 type Server = { s3: S3; isMinio: boolean };
 

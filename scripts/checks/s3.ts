@@ -4,7 +4,7 @@ import { type Check, type Finding, hidden, ok, type Subject, warn } from "../../
 import type { S3KeyHolder } from "../../lib/deploy/step.ts";
 import { listing, probeBucket } from "../../lib/s3/bucket.ts";
 import { s3Of, siteKey } from "../../lib/s3/client.ts";
-import { must } from "../../lib/s3/errors.ts";
+import { must } from "../../lib/s3/call.ts";
 import { type Bucket, bucketsOf } from "../components/minio/buckets.ts";
 import { reachFromInside } from "../components/minio/inside.ts";
 import { aheadOf, clock } from "./node_facts.ts";

@@ -5,7 +5,7 @@ import { text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { s3Of } from "../../lib/s3/client.ts";
-import { must } from "../../lib/s3/errors.ts";
+import { must } from "../../lib/s3/call.ts";
 import { groupsOf } from "../../scripts/checks/metrics.ts";
 import { RULER } from "../../scripts/checks/thanos.ts";
 import { deleteObject } from "../support/s3.ts";

@@ -2,8 +2,7 @@
 import { Buffer } from "node:buffer";
 import { createCipheriv, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 import { listing } from "../../../lib/s3/bucket.ts";
-import { must } from "../../../lib/s3/errors.ts";
-import { codeOf, type S3, type S3Call, type S3Key } from "../../../lib/s3/types.ts";
+import { codeOf, must, type S3, type S3Call, type S3Key } from "../../../lib/s3/call.ts";
 
 const CALLS = {
   "info": ["GET", "admin:ServerInfo"],

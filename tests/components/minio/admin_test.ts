@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { ensureBucket, probeBucket } from "../../../lib/s3/bucket.ts";
-import { must } from "../../../lib/s3/errors.ts";
+import { must } from "../../../lib/s3/call.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { freePorts, isFree, startDaemon, stopDaemons } from "../../../scripts/demo/daemon.ts";
 import { DeployError } from "../../../lib/core/error.ts";

@@ -1,7 +1,65 @@
-// Why a request to an S3 server failed, and what to do about it: what it answered, or that it gave no answer.
+// A call to an S3 server, its answer, and what a refusal means.
 import { DeployError, type DeployErrorOptions, ExitCode } from "../core/error.ts";
-import { proxyHint, shownCertificate } from "../io/tls.ts";
-import { codeOf, element, type S3, type S3Answer, type S3Call } from "./types.ts";
+
+/** One user of an S3 server; `setting` is where the settings have `accessKey` (default: S3_ACCESS_KEY). */
+export interface S3Key {
+  accessKey: string;
+  secretKey: string;
+  setting?: string;
+}
+
+/** A server (`endpoint`: `https://host:port`) and a key on it; dispose it to close its connections. */
+export interface S3 extends Disposable {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly key: Required<S3Key>;
+  /** Sends one signed request; answers of any status come back, no answer throws exit 8. */
+  send(call: S3Call): Promise<S3Answer>;
+}
+
+/** A request about a bucket ("": none) or an object; `what` completes "Cannot ...", `action` is the right it needs. */
+export interface S3Call {
+  method: "HEAD" | "GET" | "PUT" | "POST" | "DELETE";
+  bucket: string;
+  key?: string;
+  path?: string; // where a server has more than buckets: `minio/admin/v3/info`
+  query?: string; // `list-type=2&prefix=x`, already encoded
+  body?: string | Uint8Array<ArrayBuffer>;
+  headers?: Record<string, string>;
+  what: string;
+  action: string;
+}
+
+/** What came back; `sentAt`: when the request was signed, by this machine's clock. */
+export interface S3Answer {
+  status: number;
+  headers: Headers;
+  body: string;
+  sentAt: Date;
+}
+
+/** The XML of a body: an element of S3's namespace with this inside. */
+export function s3Xml(root: string, inside: string): string {
+  return `<${root} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${inside}</${root}>`;
+}
+
+/** Why a server refuses: the code of its answer, or "". */
+export function codeOf({ body }: S3Answer): string {
+  return element(body, "Code");
+}
+
+/** Text of the first such element of XML, or field of JSON (MinIO's administration), or "". */
+export function element(body: string, name: string): string {
+  // No parser: the answer may come from anything that listens there, and one text is all we want.
+  const json = new RegExp(`^\\s*\\{.*?"${name}":\\s*"([^"\\\\]*)"`, "s");
+  const found = new RegExp(`<${name}>([^<]{0,1024})</${name}>`).exec(body) ?? json.exec(body);
+  return (found?.[1] ?? "").replace(/&(\w+|#\d+);/g, (text, name) => ENTITIES[name] ?? text);
+}
+
+const ENTITIES: Record<string, string> = {
+  ...{ lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" },
+  ...{ "#39": "'", "#34": '"' },
+};
 
 /** A failed request, with its HTTP status (0 without an answer); exit 8. */
 export class S3Error extends DeployError {
@@ -37,16 +95,18 @@ export function s3Refusal(s3: S3, call: S3Call, answer: S3Answer, odd?: string):
   const [why, fix] = odd
     ? [odd, `ask ${endpoint} directly: does a proxy or cache stand in between?`]
     : skewOf(code, answer) ??
-      judge(`${code} ${answer.status} ${message}`, refusals(s3, call, answer));
+      verdictOn(`${code} ${answer.status} ${message}`, refusals(s3, call, answer));
   const label = [answer.status, shown(code)].filter(Boolean).join(" ");
   const said = shown(message).replace(/\s+/g, " ").slice(0, 300);
   const where = `${endpoint}  ${label}${said && `: ${said}`}`;
   return new S3Error(`Cannot ${call.what}: ${why}`, answer.status, { where, fix });
 }
 
-type Verdict = [words: RegExp, why: string, fix: string];
+/** What failures with such words mean. */
+export type Verdict = [words: RegExp, why: string, fix: string];
 
-function judge(text: string, verdicts: Verdict[]): [why: string, fix: string] {
+/** Why, and what to do about it: of the first verdict that has such words. */
+export function verdictOn(text: string, verdicts: Verdict[]): [why: string, fix: string] {
   const [, why, fix] = verdicts.find(([words]) => words.test(text))!;
   return [why, fix];
 }
@@ -118,66 +178,4 @@ function skewOf(code: string, { status, body, headers, sentAt }: S3Answer) {
     `the clocks differ: ${sentAt.toISOString()} here, ${there}; 15 min are allowed`,
     "set the wrong clock right: timedatectl set-ntp true",
   ] as const;
-}
-
-type Asker = { endpoint: string; seconds: number; hasCa: boolean };
-
-/** The error for a request that got no answer; `at`: who asked whom, and whether with a CA of the site's own. */
-export async function noAnswer(error: unknown, { what }: S3Call, at: Asker): Promise<S3Error> {
-  const { hostname } = new URL(at.endpoint);
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
-  const text = `${error} ${cause}`.trim();
-  const [why, fix] = judge(text, silences(text, hostname, at));
-  const seen = /invalid peer certificate/.test(text) ? await certificateOf(at.endpoint) : [];
-  const where = [at.endpoint, ...seen, ...proxyHint(hostname)];
-  return new S3Error(`Cannot ${what}: ${why}`, 0, { where, fix, cause: error });
-}
-
-/** Network, name, port or certificate: the words of rustls, whose checks are stricter than other clients'. */
-function silences(text: string, host: string, { seconds, hasCa }: Asker): Verdict[] {
-  const runs =
-    "check that the S3 server runs and that S3_ENDPOINT in env/common.env is its address";
-  const kind = /^[\d.]+$|:/.test(host) ? "IP" : "DNS";
-  const leaf = `basicConstraints=CA:FALSE and subjectAltName=${kind}:${host}`;
-  return [
-    [
-      /CaUsedAsEndEntity/,
-      "its certificate is a self-signed CA used as a server certificate",
-      `let that CA sign a server certificate with ${leaf}; S3_CA_FILE stays the CA`,
-    ],
-    [
-      /not valid for name|NotValidForName/,
-      `its certificate is not valid for ${kind} ${host}`,
-      `issue it again with ${leaf}, by the CA of S3_CA_FILE`,
-    ],
-    [/UnsupportedCertVersion/, "its certificate is X.509 v1", `issue one of v3 with ${leaf}`],
-    [
-      /invalid peer certificate.*(expired|not valid after|not valid before|NotValidYet)/i,
-      "its certificate is not valid today",
-      "compare its dates with the clock (date), then renew it",
-    ],
-    [
-      /invalid peer certificate/,
-      `its certificate is not signed by ${hasCa ? "the CA in S3_CA_FILE" : "a public CA"}`,
-      "set S3_CA_FILE in env/common.env to the PEM file of the CA that signed it",
-    ],
-    [/TimeoutError/, `no answer within ${seconds} s`, `${runs} (a firewall drops silently)`],
-    [/dns error|failed to lookup/, `DNS does not know "${host}"`, "correct S3_ENDPOINT or the DNS"],
-    [/connection refused/i, "connection refused", runs],
-    [/unreachable|No route to host/i, `no route to ${host}`, `ip route get ${host}`],
-    [/corrupt message|InvalidContentType/, "the port does not speak TLS", "give it a certificate"],
-    [/reset|closed|broken pipe|eof|end of file/i, "connection closed by the other side", runs],
-    [/^/, text.split(": ").at(-1)!, runs],
-  ];
-}
-
-async function certificateOf(endpoint: string): Promise<string[]> {
-  const { hostname, port } = new URL(endpoint);
-  const shown = await shownCertificate(hostname, Number(port || 443)).catch(() => undefined);
-  if (!shown) return [];
-  const { subject, issuer, subjectaltname, valid_to } = shown;
-  return [
-    `its certificate: ${subject?.CN ?? "?"}, issued by ${issuer?.CN ?? "?"}, until ${valid_to}`,
-    `its names (SAN): ${subjectaltname ?? "none"}`,
-  ];
 }
