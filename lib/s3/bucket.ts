@@ -17,7 +17,10 @@ export function listing(bucket: string, what: string, query: string): S3Call {
 /** Makes a bucket unless it is there; safe when several clusters do it at once. */
 export async function ensureBucket(s3: S3, name: string): Promise<"created" | "exists"> {
   if (await hasBucket(s3, name)) return "exists";
-  const what = `create bucket "${name}"`, body = locationOf(s3.region);
+  const constraint = `<LocationConstraint>${s3.region}</LocationConstraint>`;
+  // AWS refuses us-east-1 as a constraint: there the default is said by saying nothing.
+  const isDefault = s3.region === "us-east-1", what = `create bucket "${name}"`;
+  const body = isDefault ? undefined : s3Xml("CreateBucketConfiguration", constraint);
   const create: S3Call = { method: "PUT", bucket: name, body, what, action: "s3:CreateBucket" };
   const ours = "BucketAlreadyOwnedByYou", taken = "BucketAlreadyExists";
   const put = await must(s3, create, ours, taken);
@@ -25,13 +28,6 @@ export async function ensureBucket(s3: S3, name: string): Promise<"created" | "e
   // Some servers give the loser of a race the second code; a foreign bucket does not answer a look.
   if (codeOf(put) === ours || await hasBucket(s3, name).catch(() => false)) return "exists";
   throw s3Refusal(s3, create, put);
-}
-
-/** AWS refuses us-east-1 as a constraint: there the default is said by saying nothing. */
-function locationOf(region: string): string | undefined {
-  if (region === "us-east-1") return undefined;
-  const constraint = `<LocationConstraint>${region}</LocationConstraint>`;
-  return s3Xml("CreateBucketConfiguration", constraint);
 }
 
 /** Every object whose key begins so, and when it was written (ms as of `Date.now()`). @throws {S3Error} exit 8. */

@@ -93,10 +93,8 @@ async function judge({ s3, isMinio }: Server, bucket: string, days: number) {
 const idOf = (rule: string) => element(rule, "ID");
 const isOn = (rule: string) => element(rule, "Status") === "Enabled";
 
-/** Blocks, snapshots and backups of which a rule takes parts cannot be read any more. */
-function endsObjects(rule: string): boolean {
-  return isOn(rule) && /<Expiration>\s*<(Days|Date)>/.test(rule);
-}
+// Blocks, snapshots and backups of which a rule takes parts cannot be read any more.
+const endsObjects = (rule: string) => isOn(rule) && /<Expiration>\s*<(Days|Date)>/.test(rule);
 
 /** What somebody has added to our rule, as `<Days>1`: it may end objects that are in use. */
 function more(rule: string): string[] {

@@ -23,10 +23,7 @@ export const POLICY = "logs-retention";
 export const SNAPSHOT_POLICY = "logs-snapshots";
 
 /** Opens a way into OpenSearch; `once`: nothing is tried twice. @throws {DeployError} exit 5 or 8: no answer. */
-export async function openOpenSearch(
-  cluster: Cluster,
-  once = false,
-): Promise<OpenSearch & AsyncDisposable> {
+export async function openOpenSearch(cluster: Cluster, once = false) {
   await using stack = new AsyncDisposableStack();
   const proxy = stack.use(await openProxy(cluster));
   const os: OpenSearch = {

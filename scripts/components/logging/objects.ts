@@ -41,9 +41,7 @@ export const openSearchKey: S3KeyHolder = {
 /** Configuration, alerts and Secrets of OpenSearch: its key on S3, the login of the Ingress, the private CA of S3. */
 export function loggingObjects(cluster: Cluster): Manifest[] {
   const version = text(cluster, "OPENSEARCH_VERSION");
-  const extra = {
-    labels: labelsOf({ name: "opensearch", component: "store", partOf: "logging", version }),
-  };
+  const labels = labelsOf({ name: "opensearch", component: "store", partOf: "logging", version });
   const config = { "opensearch.yml": toYaml(opensearchConfig(cluster)) };
   const { accessKey, secretKey } = keyOf(cluster, openSearchKey.program);
   const access = { [ACCESS_KEY]: accessKey, [SECRET_KEY]: secretKey };
@@ -51,14 +49,14 @@ export function loggingObjects(cluster: Cluster): Manifest[] {
   return [
     // ${HOSTNAME} in it is for OpenSearch.
     configMap("opensearch-config", NAMESPACE, config, {
-      ...extra,
+      labels,
       annotations: { [SUBSTITUTE_ANNOTATION]: "disabled" },
     }),
-    configMap(FOUNDED, NAMESPACE, { cluster: "exists" }, extra),
+    configMap(FOUNDED, NAMESPACE, { cluster: "exists" }, { labels }),
     ageAlerts(cluster),
-    secret(openSearchKey.name, NAMESPACE, access, extra),
-    secret("opensearch-basic-auth", NAMESPACE, login, extra),
-    ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, extra)] : []),
+    secret(openSearchKey.name, NAMESPACE, access, { labels }),
+    secret("opensearch-basic-auth", NAMESPACE, login, { labels }),
+    ...(cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, { labels })] : []),
   ];
 }
 

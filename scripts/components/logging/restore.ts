@@ -150,9 +150,7 @@ async function unfinished(os: OpenSearch, picks: Pick[]): Promise<string[]> {
 
 type State = { state: "absent" | "coming" | "failed" | "here"; about: string[] };
 
-function isMissing({ state }: State): boolean {
-  return state === "absent" || state === "failed";
-}
+const isMissing = ({ state }: State) => state === "absent" || state === "failed";
 
 async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> {
   const path = `/_cat/shards/${target}?format=json&bytes=b&h=shard,prirep,state,store`;
