@@ -1,12 +1,7 @@
 // Objects of 40-logging that are built in code: opensearch.yml and Secrets.
 import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
-import {
-  configMap,
-  labelsOf,
-  type Manifest,
-  secret,
-  SUBSTITUTE_ANNOTATION,
-} from "../../../lib/core/object.ts";
+import { configMap, labelsOf, secret, SUBSTITUTE_ANNOTATION } from "../../../lib/core/object.ts";
+import type { Manifest } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";

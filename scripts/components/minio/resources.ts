@@ -6,36 +6,18 @@ import type { Look, Resource, Resources } from "../../../lib/core/resource.ts";
 import { ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
 import { type S3, s3Of, siteKey } from "../../../lib/s3/client.ts";
 import { bucketVersions } from "../../../lib/s3/lifecycle.ts";
-import {
-  type Administration,
-  administration,
-  attach,
-  type Policy,
-  policyAt,
-  putPolicy,
-  putUser,
-  quotaOf,
-  refusedAt,
-  setQuota,
-  userInfo,
-} from "./admin.ts";
-import {
-  type Bucket,
-  bucketsOf,
-  holdersOf,
-  POLICY_PREFIX,
-  policyNameOf,
-  policyOf,
-} from "./buckets.ts";
+import * as admin from "./admin.ts";
+import type { Bucket } from "./buckets.ts";
+import { bucketsOf, holdersOf, POLICY_PREFIX, policyNameOf, policyOf } from "./buckets.ts";
 
-type Store = { s3: S3; may: Administration; isMinio: boolean };
+type Store = { s3: S3; may: admin.Administration; isMinio: boolean };
 
 /** Everything of a cluster on the server; old versions last, when the bucket is there. */
 export const storage: Resources<Store> = {
   title: "Buckets and users",
   async open(cluster) {
     await using stack = new AsyncDisposableStack();
-    const s3 = stack.use(s3Of(cluster)), may = await administration(s3);
+    const s3 = stack.use(s3Of(cluster)), may = await admin.administration(s3);
     return Object.assign(stack.move(), { s3, may, isMinio: may !== "no MinIO" });
   },
   of(cluster) {
@@ -93,31 +75,31 @@ function quotaIn({ name, quota, program }: Bucket): Resource<Store> {
     id: `BucketQuota/${name}`,
     async look({ s3, may }) {
       if (may !== "yes") return quota === 0 ? { state: "as wanted" } : left(may, NO_QUOTA);
-      const found = await quotaOf(s3, name);
+      const found = await admin.quotaOf(s3, name);
       if (found === quota) return { state: "as wanted" };
       if (quota > 0) return differing([{ path: "bytes", old: found || undefined, now: quota }]);
       const much = `a quota of ${found} bytes, and ${program}_BUCKET_QUOTA is empty`;
       const warning = `bucket "${name}" has ${much} (mc quota clear ALIAS/${name})`;
       return { state: "as wanted", warnings: [warning] };
     },
-    put: ({ s3 }) => setQuota(s3, name, quota).then(() => true),
+    put: ({ s3 }) => admin.setQuota(s3, name, quota).then(() => true),
   };
 }
 
-function s3Policy(name: string, policy: Policy): Resource<Store> {
+function s3Policy(name: string, policy: admin.Policy): Resource<Store> {
   return {
     id: `S3Policy/${name}`,
     async look({ s3, may }) {
       if (may !== "yes") return left(may, NO_USER);
-      const found = await policyAt(s3, name);
+      const found = await admin.policyAt(s3, name);
       return compared(found && { statements: sorted(found) }, { statements: sorted(policy) });
     },
-    put: ({ s3 }) => putPolicy(s3, name, policy).then(() => true),
+    put: ({ s3 }) => admin.putPolicy(s3, name, policy).then(() => true),
   };
 }
 
 /** In an order of their own: MinIO sorts what it is given. */
-function sorted({ Statement }: Policy) {
+function sorted({ Statement }: admin.Policy) {
   const texts = [Statement].flat().map((statement) => JSON.stringify(inOrder(statement)));
   return texts.sort().map((text) => JSON.parse(text));
 }
@@ -135,7 +117,8 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
   const setting = key.setting!;
   const ask = async (s3: S3) => {
     using user = s3Of(cluster, { key });
-    const found = await userInfo(s3, key.accessKey, setting), refused = await refusedAt(user, name);
+    const found = await admin.userInfo(s3, key.accessKey, setting);
+    const refused = await admin.refusedAt(user, name);
     const has = found?.policies ?? [];
     const missing = policies.filter((policy) => !has.includes(policy));
     const spare = has.filter((policy) => !policies.includes(policy));
@@ -168,9 +151,9 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
     async put({ s3 }) {
       const { refused, missing, spare } = await ask(s3);
       using user = s3Of(cluster, { key });
-      if (refused) await putUser(s3, user);
-      await attach(s3, user, missing);
-      await attach(s3, user, spare, "detach");
+      if (refused) await admin.putUser(s3, user);
+      await admin.attach(s3, user, missing);
+      await admin.attach(s3, user, spare, "detach");
       return refused !== "" || missing.length + spare.length > 0;
     },
   };
@@ -179,7 +162,7 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
 const NO_QUOTA = ["no quota is set", "limit the bucket there, or empty its setting"];
 const NO_USER = ["no user is made", "see that the key of each program may use its bucket alone"];
 
-function left(may: Administration, [what, fix]: string[]): Look {
+function left(may: admin.Administration, [what, fix]: string[]): Look {
   const mayNot = "S3_ACCESS_KEY may not administrate the server";
   const why = may === "no MinIO" ? "the server is no MinIO" : mayNot;
   return { state: "not looked at", fields: [`${what}, as ${why}: ${fix}`] };
