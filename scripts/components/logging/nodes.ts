@@ -130,6 +130,7 @@ async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<s
   const which = primary ? {} : { current_node: nodeOf(copy) };
   const question = { index, shard: Number(shard), primary, ...which };
   const { body } = await request(os, "POST", "/_cluster/allocation/explain", question);
+  // The deciders of a node are those that are against it.
   const decisions: Decision[] = body.node_allocation_decisions ?? [];
   const staying = decisions.filter(({ node_name }) => !leaving.includes(node_name));
   const reasons = staying.flatMap(({ node_name, deciders = [] }) =>

@@ -1,4 +1,5 @@
 // Alerts that fire anywhere in the fleet, as Query knows them: which are series (ALERTS), their texts come with rules.
+// An Alertmanager knows of its own cluster only, and a Ruler of its own rules.
 import { hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";

@@ -125,6 +125,7 @@ export async function weekOf(centre: Questions, clusters: Cluster[]) {
   return { volumes, fired, snapshots, backups, unsaid };
 }
 
+/** By its end; of those that have none the fullest first. */
 function endOf({ days, points }: Filling): number {
   return typeof days === "number" ? days : 1e6 - (points.at(-1) ?? 0);
 }
