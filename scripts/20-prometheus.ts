@@ -14,16 +14,7 @@ import { render } from "../lib/render/render.ts";
 import { type Step, step } from "../lib/deploy/step.ts";
 import { backupAlerts } from "./components/longhorn/backups.ts";
 import { enforcerOf, opensOf, policiesEnforced, policiesIn } from "./components/network/network.ts";
-import {
-  alertmanagerSecret,
-  grafanaLimits,
-  grafanaSecret,
-  minioMetrics,
-  objstoreSecret,
-  s3CaSecrets,
-  thanosKey,
-  watchingS3,
-} from "./components/prometheus/access.ts";
+import { metricsAccess, thanosKey, watchingS3 } from "./components/prometheus/access.ts";
 import { packOwn, packRunbooks, packUpstream } from "./components/prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./components/prometheus/login.ts";
 import { adaptRules } from "./components/prometheus/rules.ts";
@@ -50,13 +41,21 @@ export const prometheus = step({
   centralPart: wayToEdges,
   bundles: upstream,
   opens: opensOf("20-prometheus"),
-  objects: async (cluster) => [
-    ...watchingS3(await render(folder(cluster), cluster, { add: builtInCode(cluster) }), cluster),
-    packOwn(cluster, monitors(cluster)),
-    packRunbooks(cluster),
-    ...backupAlerts(cluster),
-    ...(await Promise.all(monitors(cluster).map((folder) => render(folder, cluster)))).flat(),
-  ],
+  async objects(cluster) {
+    const add = [...metricsAccess(cluster), ...policiesIn(cluster, "monitoring")];
+    // Only edges are called from outside.
+    const isEdge = cluster.role === "edge", fenced = isEdge && flag(cluster, "THANOS_GRPC_MTLS");
+    if (isEdge) add.push(...grpcSecrets(cluster));
+    const folder = fenced ? "prometheus/edge-mtls" : "prometheus";
+    const monitored = monitors(cluster);
+    return [
+      ...watchingS3(await render(folder, cluster, { add }), cluster),
+      packOwn(cluster, monitored),
+      packRunbooks(cluster),
+      ...backupAlerts(cluster),
+      ...(await Promise.all(monitored.map((folder) => render(folder, cluster)))).flat(),
+    ];
+  },
   async run({ cluster, objects, phase, live, apply, ready, changed, report }) {
     if (flag(cluster, "NETWORK_POLICIES") && !await enforcerOf(cluster)) {
       report.warn("NETWORK_POLICIES: no CNI is seen that enforces them, so nothing is refused");
@@ -92,25 +91,6 @@ async function upstream(cluster: Cluster): Promise<Manifest[]> {
     loadBundle("kube-prometheus-dashboards", cluster),
   ]);
   return [...definitions, ...adaptRules(rules, cluster), ...packUpstream(dashboards, cluster)];
-}
-
-function builtInCode(cluster: Cluster): Manifest[] {
-  return [
-    objstoreSecret(cluster),
-    ...s3CaSecrets(cluster),
-    ...minioMetrics(cluster),
-    ...(cluster.role === "edge" ? grpcSecrets(cluster) : []),
-    alertmanagerSecret(cluster),
-    grafanaSecret(cluster),
-    grafanaLimits(cluster),
-    ...policiesIn(cluster, "monitoring"),
-  ];
-}
-
-/** Only edges are called from outside. */
-function folder(cluster: Cluster): string {
-  const fenced = cluster.role === "edge" && flag(cluster, "THANOS_GRPC_MTLS");
-  return fenced ? "prometheus/edge-mtls" : "prometheus";
 }
 
 /** Folders of what is scraped, and has a dashboard, only on some clusters. */

@@ -3,22 +3,14 @@
 import "./needs.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { LIVE } from "../lib/core/check.ts";
-import { type Cluster, flag } from "../lib/core/cluster.ts";
-import type { Manifest } from "../lib/core/object.ts";
+import { flag } from "../lib/core/cluster.ts";
 import { type Step, step } from "../lib/deploy/step.ts";
 import { render } from "../lib/render/render.ts";
 import { stored } from "./checks/blocks.ts";
 import { compactor } from "./checks/metrics.ts";
 import { clusters, criticalAlerts, endpoints, globalRules } from "./checks/thanos.ts";
 import { opensOf } from "./components/network/network.ts";
-import {
-  edgesOf,
-  endpointsConfig,
-  fleetAlerts,
-  fleetRules,
-  grpcSecrets,
-  loginSecret,
-} from "./components/thanos/fleet.ts";
+import { edgesOf, fleetObjects, grpcSecrets, loginSecret } from "./components/thanos/fleet.ts";
 import { absenceOf, awaitEdges, awaitOwn, dialsOtherwise } from "./components/thanos/stores.ts";
 
 const CENTRAL = { ...LIVE, role: "central" } as const;
@@ -38,7 +30,7 @@ export const thanos = step({
   opens: opensOf("30-thanos"),
   objects(cluster) {
     if (cluster.role === "edge") return render("thanos", cluster);
-    const add = [...grpcSecrets(cluster), ...loginSecret(cluster), ...lists(cluster)];
+    const add = [...grpcSecrets(cluster), ...loginSecret(cluster), ...fleetObjects(cluster)];
     const folder = flag(cluster, "THANOS_UI_AUTH") ? "thanos/central-login" : "thanos";
     return render(folder, cluster, { add });
   },
@@ -55,16 +47,11 @@ export const thanos = step({
   },
 });
 
-/** What names the clusters of the fleet: Query and the rules read it again by themselves. */
-function lists(central: Cluster): Manifest[] {
-  return [endpointsConfig(central), fleetAlerts(central), fleetRules(central)];
-}
-
 /** The part of central that a deployed edge changes. */
 function fleetLists(edges: string[]): Step {
   return step({
     name: "30-thanos",
-    objects: (central) => Promise.resolve(lists(central)),
+    objects: (central) => Promise.resolve(fleetObjects(central)),
     async run({ cluster, objects, phase, live, apply, report }) {
       if (await dialsOtherwise(cluster)) {
         report.warn("THANOS_GRPC_MTLS is being switched, which takes all clusters: make all");

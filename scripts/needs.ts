@@ -6,33 +6,25 @@ import process from "node:process";
 import { DeployError, ExitCode } from "../lib/core/error.ts";
 import { Report } from "../lib/io/report.ts";
 
-const lack = withoutPermission() ?? withoutBash();
-if (lack) {
+// Writing and the network are asked for when it comes to that, and not by every script.
+const missing = (["read", "env", "sys", "run"] as const)
+  // Asking for the state never prompts, whatever the terminal.
+  .filter((name) => Deno.permissions.querySync({ name }).state !== "granted");
+if (missing.length > 0) {
+  const where = `missing: ${missing.map((name) => `--allow-${name}`).join(" ")}`;
+  const fix = "use make, which gives them; or add the flags above after `deno run`";
+  end("Cannot start: Deno may not do all that is needed", fix, where);
+}
+// zx quotes arguments for bash alone.
+const folders = (process.env.PATH ?? "").split(delimiter);
+if (!folders.some((folder) => existsSync(join(folder, "bash")))) {
+  end("Cannot start: there is no bash on PATH", "install bash (apt install bash, apk add bash)");
+}
+
+function end(message: string, fix: string, where?: string): never {
+  const exitCode = ExitCode.prerequisite;
   const report = new Report();
-  report.error(lack);
-  report.say(`exit code ${lack.exitCode}`);
-  Deno.exit(lack.exitCode);
-}
-
-function withoutPermission(): DeployError | undefined {
-  // Writing and the network are asked for when it comes to that, and not by every script.
-  const missing = (["read", "env", "sys", "run"] as const)
-    // Asking for the state never prompts, whatever the terminal.
-    .filter((name) => Deno.permissions.querySync({ name }).state !== "granted");
-  if (missing.length === 0) return undefined;
-  return new DeployError("Cannot start: Deno may not do all that is needed", {
-    exitCode: ExitCode.prerequisite,
-    where: `missing: ${missing.map((name) => `--allow-${name}`).join(" ")}`,
-    fix: "use make, which gives them; or add the flags above after `deno run`",
-  });
-}
-
-/** zx quotes arguments for bash alone. */
-function withoutBash(): DeployError | undefined {
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  if (folders.some((folder) => existsSync(join(folder, "bash")))) return undefined;
-  return new DeployError("Cannot start: there is no bash on PATH", {
-    exitCode: ExitCode.prerequisite,
-    fix: "install bash (apt install bash, apk add bash)",
-  });
+  report.error(new DeployError(message, { exitCode, where, fix }));
+  report.say(`exit code ${exitCode}`);
+  Deno.exit(exitCode);
 }

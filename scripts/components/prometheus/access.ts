@@ -40,6 +40,19 @@ export const thanosKey: S3KeyHolder = {
   },
 };
 
+/** All that is built from variables for the metrics half of a cluster. */
+export function metricsAccess(cluster: Cluster): Manifest[] {
+  const { s3Ca } = cluster, labels = objstoreLabels(cluster);
+  return [
+    objstoreSecret(cluster),
+    ...(s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": s3Ca }, { labels })] : []),
+    ...minioMetrics(cluster),
+    alertmanagerSecret(cluster),
+    grafanaSecret(cluster),
+    grafanaLimits(cluster),
+  ];
+}
+
 /** Access to the bucket of blocks: for the sidecar of every cluster, and all of Thanos on central. */
 export function objstoreSecret(cluster: Cluster): Manifest {
   const key = keyOf(cluster, thanosKey.program), bucket = text(cluster, "THANOS_BUCKET");
@@ -56,12 +69,6 @@ export function minioMetrics(cluster: Cluster): Manifest[] {
     renderFile("prometheus/minio-metrics.yaml", cluster),
     secret("minio-metrics", NAMESPACE, { token }, { labels: objstoreLabels(cluster) }),
   ];
-}
-
-/** The private CA of S3, only where there is one. */
-export function s3CaSecrets(cluster: Cluster): Manifest[] {
-  const labels = objstoreLabels(cluster);
-  return cluster.s3Ca ? [secret("s3-ca", NAMESPACE, { "ca.crt": cluster.s3Ca }, { labels })] : [];
 }
 
 function objstoreLabels(cluster: Cluster): Record<string, string> {
@@ -86,8 +93,8 @@ export function watchingS3(objects: Manifest[], cluster: Cluster): Manifest[] {
   });
 }
 
-/** Grafana's admin. Read only when it makes its database, and set by the step, so a new one restarts nothing. */
-export function grafanaSecret(cluster: Cluster): Manifest {
+// Read only when Grafana makes its database, and set by the step, so a new one restarts nothing.
+function grafanaSecret(cluster: Cluster): Manifest {
   const password = text(cluster, "GRAFANA_ADMIN_PASSWORD");
   const values = { "admin-user": "admin", "admin-password": password };
   const about = { labels: grafanaLabels(cluster), annotations: { [RELOAD_ANNOTATION]: "live" } };

@@ -25,6 +25,11 @@ function labels(cluster: Cluster, name: string, component: string): Record<strin
   return labelsOf({ name, component, partOf: "metrics", version: text(cluster, "THANOS_VERSION") });
 }
 
+/** What names the clusters of the fleet at the centre: Query and the rules read it again by themselves. */
+export function fleetObjects(central: Cluster): Manifest[] {
+  return [endpointsConfig(central), fleetAlerts(central), fleetRules(central)];
+}
+
 /** The endpoint file of Query, in Thanos' own format; it is read again every 5 s. */
 export function endpointsConfig(cluster: Cluster): Manifest {
   const domain = `${NAMESPACE}.svc.${text(cluster, "CLUSTER_DOMAIN")}`;
