@@ -140,16 +140,15 @@ function stepsOf({ base = "green", ...steps }: Threshold = {}) {
 
 /** One row per combination of the labels in `by`; the queries' answers are merged side by side. */
 function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central }: PanelPlace) {
+  type Field = [name: string, title: string];
   const labels = by.filter((label) => central || label !== "cluster")
-    .map((label): [field: string, title: string] => [
-      label,
-      label.charAt(0).toUpperCase() + label.slice(1),
-    ]);
-  const values = columns.map(({ name }, index): [field: string, title: string] => [
-    columns.length > 1 ? `Value #${REF_IDS[index]}` : "Value",
-    name,
-  ]);
-  const fields = [...labels, ...values];
+    .map((label): Field => [label, label.charAt(0).toUpperCase() + label.slice(1)]);
+  const fields = labels.concat(
+    columns.map((
+      { name },
+      index,
+    ): Field => [columns.length > 1 ? `Value #${REF_IDS[index]}` : "Value", name]),
+  );
   const [first] = labels;
   const isLinked = link && first?.[0] === by[0];
   return {
@@ -182,9 +181,7 @@ function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central 
   };
 }
 
-function override(column: string, properties: Record<string, unknown>) {
-  return {
-    matcher: { id: "byName", options: column },
-    properties: Object.entries(properties).map(([id, value]) => ({ id, value })),
-  };
+function override(options: string, properties: Record<string, unknown>) {
+  const pairs = Object.entries(properties).map(([id, value]) => ({ id, value }));
+  return { matcher: { id: "byName", options }, properties: pairs };
 }
