@@ -15,12 +15,7 @@ import { step } from "../lib/deploy/step.ts";
 import { onlyDefault } from "../lib/kube/storage_class.ts";
 import { until } from "../lib/io/wait.ts";
 import { backupGroup, backupJobs } from "./components/longhorn/backups.ts";
-import {
-  longhornKey,
-  longhornPolicies,
-  longhornSecrets,
-  patchLonghorn,
-} from "./components/longhorn/objects.ts";
+import { longhornKey, longhornObjects, patchLonghorn } from "./components/longhorn/objects.ts";
 import {
   backupTargetMissing,
   checkUpgrade,
@@ -65,10 +60,7 @@ export const longhorn = step({
   s3Key: longhornKey,
   bundles: upstream,
   opens: opensOf("10-longhorn"),
-  objects: (cluster) =>
-    render("longhorn", cluster, {
-      add: [...longhornSecrets(cluster), ...longhornPolicies(cluster)],
-    }),
+  objects: (cluster) => render("longhorn", cluster, { add: longhornObjects(cluster) }),
   keeps: keepsFromPrune,
   resources: [defaultOfCluster, backupGroup],
   async run({ cluster, objects, phase, live, apply, ready, put, report }) {

@@ -23,8 +23,8 @@ export const longhornKey: S3KeyHolder = {
   }),
 };
 
-/** Access to the backup bucket, without which the manager does not start; the password of the UI. */
-export function longhornSecrets(cluster: Cluster): Manifest[] {
+/** Access to the backup bucket, without which the manager does not start; the password of the UI; policies. */
+export function longhornObjects(cluster: Cluster): Manifest[] {
   const { accessKey, secretKey } = keyOf(cluster, longhornKey.program);
   const access = {
     AWS_ACCESS_KEY_ID: accessKey,
@@ -42,6 +42,7 @@ export function longhornSecrets(cluster: Cluster): Manifest[] {
   return [
     secret(longhornKey.name, LONGHORN_NAMESPACE, access, backup),
     secret("longhorn-basic-auth", LONGHORN_NAMESPACE, login, ui),
+    ...longhornPolicies(cluster),
   ];
 }
 
