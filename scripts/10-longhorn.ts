@@ -34,6 +34,8 @@ const defaultOfCluster: Resources<Cluster> = {
   of: (cluster) => [onlyDefault(text(cluster, "STORAGE_CLASS"))],
 };
 
+const BOTH = { ...LIVE, when: "both" } as const;
+
 export const longhorn = step({
   name: "10-longhorn",
   checks: [
@@ -41,13 +43,7 @@ export const longhorn = step({
     { ...BY_POD, name: "iSCSI", hop: "node -> volumes", run: onNodes(iscsi) },
     { ...BY_POD, name: "Mount propagation", hop: "node -> pods", run: onNodes(mounts) },
     { ...BY_POD, name: "Multipath", hop: "node -> volumes", run: onNodes(multipath) },
-    {
-      ...LIVE,
-      when: "both",
-      name: "Default StorageClass",
-      hop: "claims -> provisioner",
-      run: defaultClass,
-    },
+    { ...BOTH, name: "Default StorageClass", hop: "claims -> provisioner", run: defaultClass },
     bucketOf(longhornKey),
     { ...LIVE, slow: true, name: "New volume", hop: "claim -> volume -> pod", run: volume },
     { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: backupTarget },

@@ -47,7 +47,6 @@ export const thanos = step({
   },
 });
 
-/** The part of central that a deployed edge changes. */
 function fleetLists(edges: string[]): Step {
   return step({
     name: "30-thanos",

@@ -32,7 +32,7 @@ import { opensOf, policiesIn } from "./components/network/network.ts";
 
 // What needs a program that may be a stand-in.
 const MANAGED = { ...LIVE, program: "index-management" };
-const COLLECTED = { ...LIVE, program: "fluent-bit" };
+const COLLECTED = { ...LIVE, program: "fluent-bit" }, SLOW = { ...COLLECTED, slow: true };
 
 export const logging = step({
   name: "40-logging",
@@ -46,13 +46,7 @@ export const logging = step({
     { ...LIVE, s3: true, name: "Log snapshots", hop: "OpenSearch -> S3", run: logRepository },
     { ...MANAGED, name: "Log archive", hop: "index -> S3", run: archive },
     { ...MANAGED, name: "Log lifecycle", hop: "index -> snapshot -> deletion", run: lifecycle },
-    {
-      ...COLLECTED,
-      slow: true,
-      name: "Marker line",
-      hop: "pod -> Fluent Bit -> OpenSearch",
-      run: marker,
-    },
+    { ...SLOW, name: "Marker line", hop: "pod -> Fluent Bit -> OpenSearch", run: marker },
     { ...COLLECTED, name: "Events", hop: "API server -> Fluent Bit -> OpenSearch", run: events },
     { ...COLLECTED, name: "Fresh logs", hop: "node -> Fluent Bit -> OpenSearch", run: fresh },
     { ...COLLECTED, name: "Dropped logs", hop: "Fluent Bit -> Prometheus", run: dropped },

@@ -23,9 +23,7 @@ import { printJson, Report } from "../lib/io/report.ts";
 import { verify } from "./50-verify.ts";
 import { STEPS } from "./steps.ts";
 
-type Verb = (ids: string[], flags: Flags, values: Values) => Promise<number>;
-
-const VERBS: Record<string, Verb> = {
+const VERBS: Record<string, (ids: string[], flags: Flags, values: Values) => Promise<number>> = {
   deploy: (ids, flags, { take }) => deploy([...STEPS, verify], ids, flags, { all: true, take }),
   verify: (ids, flags) => deploy([verify], ids, flags),
   async plan(ids, flags, values) {

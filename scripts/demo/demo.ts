@@ -29,7 +29,6 @@ const FOLDER = projectPath(".demo"), KWOK = join(FOLDER, "kwok");
 const TOOLS = [...PLAYGROUND_TOOLS, "prometheus-operator", "minio"];
 const report = new Report();
 
-/** Running parts are left alone, dead ones repaired. */
 async function up(): Promise<number> {
   const started = performance.now();
   report.heading("demo  three control planes on this machine");

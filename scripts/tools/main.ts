@@ -7,11 +7,9 @@ import { allTools, findTools } from "./tool.ts";
 await command("tools [NAME...]", {}, async (words) => {
   const names = words.length > 0 ? words : allTools().map(({ name }) => name);
   const report = new Report();
-  const found = await findTools(names, { say: report.say });
-  print(table([
-    ["tool", "version", "from"],
-    ...Object.entries(found).map((
-      [name, { version, from, path }],
-    ) => [name, version, from === "PATH" ? path : from]),
-  ]));
+  const found = Object.entries(await findTools(names, { say: report.say }));
+  const rows = found.map((
+    [name, { version, from, path }],
+  ) => [name, version, from === "PATH" ? path : from]);
+  print(table([["tool", "version", "from"], ...rows]));
 });

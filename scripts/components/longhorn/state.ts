@@ -17,13 +17,8 @@ export function replicasFor(wanted: number, nodes: number): number {
 
 /** LONGHORN_REPLICAS as far as the schedulable nodes of the cluster allow it; asks the cluster. */
 export async function replicasOf(cluster: Cluster): Promise<number> {
-  const nodes = (await all(cluster, "nodes")).filter(takesPods).length;
-  return replicasFor(number(cluster, "LONGHORN_REPLICAS"), nodes);
-}
-
-// Of a deploy, which waits for a server that restarts.
-function all(cluster: Cluster, resource: string): Promise<Manifest[]> {
-  return reading(cluster, (api) => api.get(resource));
+  const nodes = await reading(cluster, (api) => api.get("nodes"));
+  return replicasFor(number(cluster, "LONGHORN_REPLICAS"), nodes.filter(takesPods).length);
 }
 
 /** Whether a node takes pods: neither cordoned nor closed to ordinary pods by a taint. */
@@ -34,7 +29,7 @@ export function takesPods({ spec }: Manifest): boolean {
 
 /** Why Longhorn may not be deleted. There is always a reason: without its own Job it leaves a stuck namespace. */
 export async function keepsFromPrune(cluster: Cluster): Promise<string | undefined> {
-  const volumes = await all(cluster, "persistentvolumes");
+  const volumes = await reading(cluster, (api) => api.get("persistentvolumes"));
   const own = volumes.filter(({ spec }) => spec?.csi?.driver === "driver.longhorn.io").length;
   if (own > 0) return own === 1 ? "1 volume is still there" : `${own} volumes are still there`;
   return "Longhorn is uninstalled by its own Job: docs/longhorn.md#uninstall-longhorn";

@@ -32,7 +32,6 @@ function healthy(stores: Stores, component: string): StoreStatus[] {
   return (stores[component] ?? []).filter(({ lastError }) => !lastError);
 }
 
-/** Whether a component (`sidecar`, `store`) that answers has series of the cluster of that name. */
 function shows(stores: Stores, component: string, name: string): boolean {
   return healthy(stores, component)
     .some(({ labelSets }) => labelSets.some(({ cluster }) => cluster === name));
