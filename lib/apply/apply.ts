@@ -1,15 +1,7 @@
 // Desired state sent to the cluster as far as it is not there, definitions first, and what that has changed.
 import type { Cluster } from "../core/cluster.ts";
 import { hashOf } from "../core/hash.ts";
-import {
-  defines,
-  idOf,
-  inWaves,
-  isDefinition,
-  kindsOf,
-  type Manifest,
-  resourceOf,
-} from "../core/object.ts";
+import { defines, idOf, inWaves, isDefinition, kindsOf, type Manifest } from "../core/object.ts";
 import { shortList } from "../core/short_list.ts";
 import type { Change } from "../io/report.ts";
 import { until } from "../io/wait.ts";
@@ -128,9 +120,11 @@ export function stateOf(object?: Manifest): string {
 }
 
 async function established(cluster: Cluster, crds: Manifest[]): Promise<void> {
-  const kinds = crds.flatMap(({ spec: { group, names: { kind }, versions } }) =>
-    versions.filter(({ served }: { served: boolean }) => served)
-      .map(({ name }: { name: string }) => resourceOf({ apiVersion: `${group}/${name}`, kind }))
+  const kinds = kindsOf(
+    crds.flatMap(({ spec: { group, names: { kind }, versions } }) =>
+      versions.filter(({ served }: { served: boolean }) => served)
+        .map(({ name }: { name: string }) => ({ apiVersion: `${group}/${name}`, kind }))
+    ),
   );
   if (kinds.length === 0) return;
   await until("CRDs to be established", async () => {

@@ -37,17 +37,12 @@ function certificateProblem(pem: string, { most = 1_000_000, reader = "a Secret 
   if (pem.includes("PRIVATE KEY")) return "holds a private key: keep only the certificate in it";
   const bytes = new TextEncoder().encode(pem).length;
   if (bytes > most) return `has ${bytes} bytes, and ${reader} ${most}: keep only what is needed`;
-  if (parsed(pem).length > 0) return undefined;
-  return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
-}
-
-/** While a CA is replaced, ca.crt holds the old and the new one. */
-function parsed(pem: string): X509Certificate[] {
   try {
-    return certificatesIn(pem);
+    if (certificatesIn(pem).length > 0) return undefined;
   } catch {
-    return [];
+    // Told as a text without any.
   }
+  return "is not a PEM certificate: expected -----BEGIN CERTIFICATE-----";
 }
 
 /** Every certificate of a PEM text, whatever else is in it; throws on one that is broken. */
@@ -124,7 +119,7 @@ export async function readPairs(
     if (found.length > 0) continue;
     await guardSecretFile(key.path, key.file, warnings);
     for (const { file, pem } of ca ? [ca, own] : [own]) {
-      for (const { validTo } of parsed(pem!)) {
+      for (const { validTo } of certificatesIn(pem!)) {
         if (Date.parse(validTo) >= Date.now() + MONTH) continue;
         warnings.push(`${file}  ends on ${validTo}, and then ${kind.then}: make a new one`);
       }
@@ -147,8 +142,9 @@ function pairProblems(kind: Kind, vars: Vars, key: PemFile, own: PemFile, ca?: P
     [key, !secret && "is not a PEM private key without a passphrase"],
   ]);
   if (!secret || unfit.length > 0) return unfit;
-  const [certificate] = parsed(own.pem!) as [X509Certificate];
-  const authorities = parsed(ca?.pem ?? ""), isOfCa = authorities.every(({ ca }) => ca);
+  const [certificate] = certificatesIn(own.pem!) as [X509Certificate];
+  // While a CA is replaced, ca.crt holds the old and the new one.
+  const authorities = certificatesIn(ca?.pem ?? ""), isOfCa = authorities.every(({ ca }) => ca);
   const isSigned = authorities.some((one) =>
     certificate.checkIssued(one) && certificate.verify(one.publicKey)
   );

@@ -32,14 +32,12 @@ export function networkPolicies(
   const own = workloads.filter(({ namespace }) => namespaces.includes(namespace));
   const open = own.map(({ namespace, pod }) => {
     const isHere = (end: End) => "pod" in end && end.namespace === namespace && end.pod === pod;
-    const ingress = flows.filter(({ to }) => isHere(to))
-      .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) }));
-    const egress = flows.filter(({ from }) => isHere(from))
-      .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) }));
     return policy(pod, namespace, {
       podSelector: { matchLabels: { [NAME]: pod } },
-      ingress,
-      egress,
+      ingress: flows.filter(({ to }) => isHere(to))
+        .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) })),
+      egress: flows.filter(({ from }) => isHere(from))
+        .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) })),
     });
   });
   return [...closed, ...open];

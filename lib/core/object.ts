@@ -40,13 +40,15 @@ export function namespacedName({ metadata: { namespace, name } }: Manifest): str
   return `${namespace}/${name}`;
 }
 
+type OfKind = Pick<Manifest, "apiVersion" | "kind">;
+
 /** `deployment.v1.apps`, `service.v1.`: the kind of an object as kubectl takes it. */
-export function resourceOf({ apiVersion, kind }: Pick<Manifest, "apiVersion" | "kind">): string {
+export function resourceOf({ apiVersion, kind }: OfKind): string {
   const [version, group = ""] = apiVersion.split("/").reverse();
   return `${kind.toLowerCase()}.${version}.${group}`;
 }
 
-export function kindsOf(objects: Manifest[]): string[] {
+export function kindsOf(objects: OfKind[]): string[] {
   return [...new Set(objects.map(resourceOf))].sort();
 }
 

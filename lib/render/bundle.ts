@@ -143,9 +143,7 @@ function leaveOut(
     return [];
   }
   const { host } = new URL(file!.url);
-  const where = reasons.flatMap((
-    { message, where },
-  ) => [message, ...where.map((line) => `  ${line}`)]);
+  const where = reasons.flatMap((one) => [one.message, ...one.where.map((line) => `  ${line}`)]);
   throw new DeployError(`Cannot get ${name}`, {
     exitCode: cause.exitCode,
     where,

@@ -4,6 +4,7 @@ import { basename, join } from "node:path";
 import { $ } from "zx";
 import { replaceFile, sha256Of, temporaryFolder } from "../io/files.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { parsedJson } from "../core/object.ts";
 
 export interface DownloadOptions {
   sha256: string;
@@ -141,11 +142,7 @@ export function sumOf(file: string, published: string): string | undefined {
   const lines = published.trim().split("\n").map((line) => line.trim().split(/\s+\*?/));
   const [sum] = lines.find(([, name = file]) => name === file) ?? [];
   if (sum && /^[0-9a-f]{64}$/.test(sum)) return sum;
-  try {
-    const release: { assets?: { name: string; digest?: string }[] } = JSON.parse(published);
-    const asset = release.assets?.find(({ name }) => name === file);
-    return /^sha256:([0-9a-f]{64})$/.exec(asset?.digest ?? "")?.[1];
-  } catch {
-    return undefined;
-  }
+  const release: { assets?: { name: string; digest?: string }[] } = parsedJson(published) ?? {};
+  const asset = release.assets?.find(({ name }) => name === file);
+  return /^sha256:([0-9a-f]{64})$/.exec(asset?.digest ?? "")?.[1];
 }
