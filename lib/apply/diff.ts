@@ -31,7 +31,6 @@ const hashed = new WeakMap<Manifest, Manifest>();
 /** `deleting`: on its way out; `stale`: another object is wanted than was applied; `drifted`: changed since then. */
 export type State = "current" | "stale" | "drifted" | "missing" | "deleting";
 
-/** What is to be said of one object. */
 export interface Delta {
   state: State;
   astray: string[]; // paths in which our own fields are not as wanted, with the reason

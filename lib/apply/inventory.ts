@@ -63,7 +63,6 @@ export class Inventory {
     if (told || kept) this.#kinds = new Set([...told ?? [], ...kindsOf(kept ?? [])]);
   }
 
-  /** Every kind that what is ours may be of. */
   async kinds(): Promise<string[]> {
     return [...this.#kinds ?? await reading(this.cluster, everyKind)];
   }

@@ -33,7 +33,6 @@ export async function namedOf(cluster: Cluster, objects: Manifest[]): Promise<By
   return byId(await reading(cluster, (api) => api.named(objects)));
 }
 
-/** Objects by their id. */
 export function byId(items: Manifest[]): ById {
   return new Map(items.map((item) => [idOf(item), item]));
 }
@@ -42,7 +41,6 @@ export function byId(items: Manifest[]): ById {
 // would first read the schema of everything (seconds, after new CRDs).
 const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate=false"];
 
-/** Flags of an apply that only tells what would come of it. */
 export const DRY_RUN = ["--dry-run=server"];
 
 /** Applies a List, again while that fails for a reason that passes; gives the objects after it. */

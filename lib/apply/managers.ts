@@ -67,7 +67,6 @@ export function pathAt(path: string, step: string): string {
   return `${path}[${Object.entries(JSON.parse(name)).map((key) => key.join("=")).join()}]`;
 }
 
-/** Whether a person writes under that name. */
 export function isPerson(manager: string): boolean {
   return PEOPLE.test(manager);
 }
@@ -100,7 +99,6 @@ export function ownFields(live: Manifest): Fields | undefined {
   return entriesOf(live).find(isOwn)?.fieldsV1;
 }
 
-/** What everybody else has set, a tree for each. */
 export function othersFields(live: Manifest): Fields[] {
   return entriesOf(live).flatMap((entry) => isOwn(entry) ? [] : entry.fieldsV1 ?? []);
 }

@@ -67,7 +67,6 @@ export function goesWith(gone: Manifest, object: Manifest): boolean {
     : defines(gone, object);
 }
 
-/** Deletes live objects and {@link awaitGone}. */
 export async function deleted(cluster: Cluster, objects: Manifest[], say?: Tell): Promise<void> {
   if (objects.length === 0) return;
   const names = objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (

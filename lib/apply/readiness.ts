@@ -93,7 +93,6 @@ function failed(reason = "no reason given"): Readiness {
   return { state: "failed", reason };
 }
 
-/** Waits until the objects are {@link unready} no more. */
 export async function waitReady(
   inventory: Inventory,
   objects: Manifest[],

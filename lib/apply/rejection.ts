@@ -8,7 +8,7 @@ import { nearest } from "../core/nearest.ts";
 import { idOf, isCustom, type Manifest, resourceOf } from "../core/object.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import type { Inventory, Tell } from "./inventory.ts";
+import type { Inventory } from "./inventory.ts";
 import { type ById, byId, DRY_RUN, rejectedOf, sendList, sendOnce } from "./live.ts";
 import { mayBeTaken } from "./managers.ts";
 import { deleted } from "./prune.ts";
@@ -20,14 +20,14 @@ export async function applyRefused(
   cause: unknown,
 ): Promise<ById> {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
-  const { cluster, say } = inventory;
+  const { cluster } = inventory;
   // What the List has waited for need not be waited for again with each of them.
-  const options = { say, send: cause.transient ? sendOnce : sendList };
+  const send = cause.transient ? sendOnce : sendList;
   const after: ById = new Map(), refusals: string[] = [];
   let refused = 0;
   for (const object of await rejectedOf(cluster, objects)) {
     try {
-      const found = await applyOrTakeBack(inventory, object, options)
+      const found = await applyOrTakeBack(inventory, object, [], send)
         .catch((error) => replaceNamed(inventory, object, error));
       for (const [id, one] of found) after.set(id, one);
     } catch (error) {
@@ -89,13 +89,10 @@ async function replaceNamed(
 
 /** Applies an object (by `flags`, only tries), once more by force where only people have fields that are wanted. */
 export async function applyOrTakeBack(
-  { cluster, takes }: Inventory,
+  { cluster, say, takes }: Inventory,
   object: Manifest,
-  { say = () => {}, send = sendList, flags = [] }: {
-    say?: Tell;
-    send?: typeof sendList;
-    flags?: string[];
-  } = {},
+  flags: string[] = [],
+  send = sendList,
 ): Promise<ById> {
   try {
     return await send(cluster, [object], flags);
@@ -129,7 +126,7 @@ export async function webhooksBehind(cluster: Cluster, stderr: string): Promise<
   );
 }
 
-/** Whether it was refused for a field that cannot change while it is there: each kind has its own words. */
+// Each kind has its own words.
 function cannotChange({ stderr }: KubectlError): boolean {
   return /immutable|may not change once set|may not be changed|cannot change roleRef|updates to .* (are|is) forbidden/
     .test(stderr);
@@ -172,7 +169,6 @@ export function chosenToReplace(words: string, objects?: Manifest[]): Set<string
   return ids;
 }
 
-/** What an operator can do about an object that cannot change. */
 function wayOut(cluster: Cluster, object: Manifest): string {
   const { kind, metadata: { name, namespace } } = object;
   if (!neverReplaced(object)) {

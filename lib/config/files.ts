@@ -4,10 +4,10 @@ import { dirname, relative, resolve } from "node:path";
 import process from "node:process";
 import { parse } from "dotenv";
 import { $ } from "zx";
-import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
 import { isDigest, isTagged } from "../core/image.ts";
 import { nearest } from "../core/nearest.ts";
-import { isFields } from "../core/object.ts";
+import { isFields, parsedJson } from "../core/object.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 
 /** A setting's text and who gave it: `file:line`, or a word for what is no file. */
@@ -168,22 +168,19 @@ export async function readPins(
   problems: string[],
 ): Promise<Map<string, string> | undefined> {
   const path = resolve(root, setting), file = shown(root, path);
-  try {
-    const pins: unknown = JSON.parse(await readFile(path, "utf8"));
-    if (!isFields(pins)) throw new Error("is no JSON object");
-    const entries = Object.entries(pins) as [string, string][];
-    const wrong = entries.filter(([image, digest]) => !isTagged(image) || !isDigest(digest));
-    const wanted = 'expected "IMAGE:TAG": "sha256:", 64 hex digits';
-    problems.push(
-      ...wrong.map((pin) =>
-        `${file}  ${pin.map((one) => JSON.stringify(one)).join(": ")}: ${wanted}`
-      ),
-    );
-    return new Map(entries);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    const fix =
-      "mend it, or take it back from git; without it make pin takes what the tags name now";
-    problems.push(`${file}  ${messageOf(error)}: ${fix}`);
+  const text = await readText(path, file, problems);
+  if (text === undefined) return undefined;
+  const pins: unknown = parsedJson(text);
+  if (!isFields(pins)) {
+    const fix = "mend it, or take it back from git; without it make pin takes what tags name now";
+    problems.push(`${file}  is no JSON object: ${fix}`);
+    return undefined;
   }
+  const entries = Object.entries(pins) as [string, string][];
+  for (const [image, digest] of entries) {
+    if (isTagged(image) && isDigest(digest)) continue;
+    const pin = `${JSON.stringify(image)}: ${JSON.stringify(digest)}`;
+    problems.push(`${file}  ${pin}: expected "IMAGE:TAG": "sha256:", 64 hex digits`);
+  }
+  return new Map(entries);
 }

@@ -134,7 +134,6 @@ export function validate(texts: Record<string, string>): { vars: Vars; findings:
 // Control, format and filler characters, and every blank but the common one: nobody sees them.
 const HIDDEN = /[\p{C}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}\u2800]|(?! )\p{Zs}/u;
 
-/** The first of them in a text, as U+200B. */
 function hiddenIn(text: string): string | undefined {
   const [found] = HIDDEN.exec(text) ?? [];
   return found && `U+${found.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}`;

@@ -61,7 +61,6 @@ export interface CheckVerdict extends Pick<Check, "name" | "hop"> {
   findings: Pick<Finding, "state" | "what" | "cause" | "fix" | "detail">[];
 }
 
-/** What a check looks at. */
 export interface Subject {
   cluster: Cluster;
   when: "before" | "after"; // a deploy
@@ -91,7 +90,6 @@ export interface Check {
 /** What a check has found: nothing when all is well. */
 export type Findings = Finding | false | undefined | Findings[];
 
-/** The findings one by one. */
 export function findingsOf(found: Findings): Finding[] {
   if (Array.isArray(found)) return found.flatMap(findingsOf);
   return found ? [found] : [];

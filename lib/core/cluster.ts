@@ -15,7 +15,6 @@ export interface Pause {
   end: number;
 }
 
-/** Whether it is left alone now. */
 export function isPaused({ pause }: { pause?: Pause }): boolean {
   return pause !== undefined && Date.now() < pause.end * 1000;
 }

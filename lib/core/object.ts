@@ -26,8 +26,6 @@ export const OWNED_LABELS = { "app.kubernetes.io/managed-by": OWNER };
 export const OWNED = `app.kubernetes.io/managed-by=${OWNER}`;
 /** Label that names the step an object belongs to; the inventory is listed by it. */
 export const STEP_LABEL = "deploy.miribit.lab/step";
-/** Annotation: "disabled" keeps `${...}` in all but the metadata (dashboards, rules, pipelines). */
-export const SUBSTITUTE_ANNOTATION = "deploy.miribit.lab/substitute";
 /** Annotation: "live" on a ConfigMap or Secret that programs re-read by themselves. */
 export const RELOAD_ANNOTATION = "deploy.miribit.lab/reload";
 

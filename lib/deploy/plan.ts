@@ -167,7 +167,7 @@ async function dryRun(
   for (const object of rejected.length > 0 ? rejected : objects) {
     const id = idOf(object);
     try {
-      const found = await applyOrTakeBack(inventory, object, { flags: DRY_RUN });
+      const found = await applyOrTakeBack(inventory, object, DRY_RUN);
       alone.set(id, found.get(id)!);
     } catch (error) {
       if (!isRefusal(error)) throw error;

@@ -19,7 +19,6 @@ interface PinnedFile {
   parsed: string; // sha256 of its objects as JSON: what a parsed copy must hash to
 }
 
-/** Tells of work that takes long, one line a call. */
 export type Say = (line: string) => void;
 
 /** An entry of manifests/upstream.lock.json. */
@@ -109,7 +108,6 @@ async function isHad(
   return false;
 }
 
-/** Whether the bundle's Go module gave all its files; why not is added to `reasons`. */
 async function fromModule(
   { module, title, version, files }: Bundle,
   { moduleHome, say }: BundleOptions,

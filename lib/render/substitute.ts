@@ -1,15 +1,11 @@
 // `${NAME}` in the values of an object, and nowhere else.
 import type { Vars } from "../core/cluster.ts";
 import { nearest } from "../core/nearest.ts";
-import {
-  idOf,
-  isObject,
-  type Manifest,
-  type Path,
-  SUBSTITUTE_ANNOTATION,
-  withValue,
-} from "../core/object.ts";
+import { idOf, isObject, type Manifest, type Path, withValue } from "../core/object.ts";
 import type { Template } from "./kustomize.ts";
+
+/** Annotation: "disabled" keeps `${...}` in all but the metadata (dashboards, rules, pipelines). */
+export const SUBSTITUTE_ANNOTATION = "deploy.miribit.lab/substitute";
 
 /** `${NAME}` or `${NAME?}` in a text; after one more `$` it stays as it is. */
 export const VARIABLE = /(\$?)\$\{([^}]*?)(\??)\}/g;

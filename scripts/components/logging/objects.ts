@@ -1,10 +1,11 @@
 // Objects of 40-logging that are built in code: opensearch.yml and Secrets.
 import { type Cluster, number, text } from "../../../lib/core/cluster.ts";
-import { configMap, labelsOf, secret, SUBSTITUTE_ANNOTATION } from "../../../lib/core/object.ts";
+import { configMap, labelsOf, secret } from "../../../lib/core/object.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";
+import { SUBSTITUTE_ANNOTATION } from "../../../lib/render/substitute.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { replicas } from "./documents.ts";
