@@ -25,10 +25,8 @@ export type Tell = (text: string) => void;
 
 /** What a run may do to what is there, and who hears of it. */
 export interface Powers {
-  /** Programs whose fields, beside ours, are taken away as those of people are. */
-  take?: string[];
-  /** Ids of objects that may be deleted and created where a field of them cannot change. */
-  replace?: ReadonlySet<string>;
+  take?: string[]; // programs whose fields, beside ours, are taken away as those of people are
+  replace?: ReadonlySet<string>; // ids of what may be made anew for a field that cannot change
   say?: Tell; // of what is taken back or replaced
 }
 

@@ -10,8 +10,7 @@ export interface Fields {
 export interface FieldManager {
   manager: string;
   operation: "Apply" | "Update";
-  /** `status`, `scale`: written by another door, which is a controller's. */
-  subresource?: string;
+  subresource?: string; // `status`, `scale`: written by another door, which is a controller's
   time?: string; // of its last write, as RFC 3339
   fieldsV1?: Fields;
 }

@@ -14,8 +14,7 @@ import { byId, DRY_RUN, sendList } from "./live.ts";
 
 /** What has to be done before the desired objects can be applied. */
 export interface Growth {
-  /** Live claims of pods, and the sizes that they should ask for. */
-  resizes: { claim: Manifest; size: string }[];
+  resizes: { claim: Manifest; size: string }[]; // live claims, and what they should ask for
   outdated: Manifest[]; // live StatefulSets with a template of another size than wanted
   operated: Manifest[]; // desired resources whose operator makes one of the outdated
 }

@@ -17,7 +17,8 @@ export async function readAuthorities(
   for (const { vars, sources } of drafts) {
     if (!vars.S3_CA_FILE) continue;
     const path = String(vars.S3_CA_FILE);
-    const pem = read.get(path) ?? await textOf(resolve(root, path));
+    const pem = read.get(path) ??
+      await readFile(resolve(root, path), "utf8").catch(() => undefined);
     if (pem !== undefined) read.set(path, pem);
     const problem = pem === undefined
       ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
@@ -25,10 +26,6 @@ export async function readAuthorities(
     if (problem) problems.push(`${sources.S3_CA_FILE}  S3_CA_FILE is "${path}": ${problem}`);
   }
   return read;
-}
-
-function textOf(path: string): Promise<string | undefined> {
-  return readFile(path, "utf8").catch(() => undefined);
 }
 
 /** Whoever reads it takes `most` bytes: a Secret holds 1 MiB with all names. */
@@ -111,7 +108,8 @@ export async function readPairs(
     const names = [`${id}.key`, `${id}.crt`, ...kind.signed ? ["ca.crt"] : []];
     const files = names.map(async (name): Promise<PemFile> => {
       const path = resolve(root, String(vars[kind.folder]), name);
-      return { path, file: shown(root, path), pem: await textOf(path) };
+      const pem = await readFile(path, "utf8").catch(() => undefined);
+      return { path, file: shown(root, path), pem };
     });
     const [key, own, ca] = await Promise.all(files) as [PemFile, PemFile, PemFile?];
     const found = pairProblems(kind, vars, key, own, ca);

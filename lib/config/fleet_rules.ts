@@ -58,11 +58,9 @@ function sharedSidecars(drafts: Candidate[]): string[] {
   const known = drafts.filter(({ vars }) =>
     vars.CLUSTER_ROLE === "edge" && "SIDECAR_ADDRESS" in vars && "SIDECAR_NODE_PORT" in vars
   );
-  return known.filter(({ vars }) => vars.SIDECAR_ADDRESS !== "").flatMap((draft) => {
-    const { sources, vars } = draft;
-    const twin = known.find((other) =>
-      other !== draft && sidecarOf(other.vars) === sidecarOf(vars)
-    );
+  return known.filter(({ vars }) => vars.SIDECAR_ADDRESS !== "").flatMap(({ sources, vars }) => {
+    const address = sidecarOf(vars);
+    const twin = known.find((other) => other.vars !== vars && sidecarOf(other.vars) === address);
     if (!twin) return [];
     const where = `${sources.SIDECAR_ADDRESS}  SIDECAR_ADDRESS is "${vars.SIDECAR_ADDRESS}"`;
     return [`${where}, where ${twin.file} is dialled too: the centre would leave one of them out`];

@@ -77,8 +77,7 @@ export interface Check {
   name: string;
   hop: string;
   when: "before" | "after" | "both";
-  /** The API server, or running pods; default: only what can be reached from this machine. */
-  needs?: "cluster" | "pods";
+  needs?: "cluster" | "pods"; // the API server, or running pods; default: this machine alone
   role?: Role; // default: it is about both
   program?: string; // it needs, as STAND_INS names it; only for one that may be a stand-in
   slow?: boolean; // takes seconds, so it begins before the others

@@ -40,8 +40,7 @@ export interface Cluster {
   /** Where its connections come from, and its nodes are, in CIDR notation: NODE_IP, then NODE_NETWORKS. */
   nodes: string[];
   pause?: Pause;
-  /** Every setting, what is computed (end of env/README.md), and versions; paths as written. */
-  vars: Vars;
+  vars: Vars; // every setting, what is computed (end of env/README.md), versions; paths as written
   /** Who gave each: `env/cluster-197.env:4`, `default`, `environment`, `computed` or a file of manifests. */
   sources: Record<string, string>;
   fleet: Cluster[]; // all of them, this one included, by number

@@ -14,8 +14,7 @@ export const ExitCode = {
   integrity: 9,
   locked: 10,
   verification: 11,
-  /** `make drift` alone: the cluster is not as wanted. */
-  drift: 12,
+  drift: 12, // `make drift` alone: the cluster is not as wanted
   /** SIGHUP, Ctrl-C and SIGTERM: as shells tell them. */
   hungUp: 129,
   interrupted: 130,

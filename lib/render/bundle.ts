@@ -27,14 +27,12 @@ interface Bundle {
   title: string;
   version: string;
   files: PinnedFile[];
-  /** Go module (PATH@VERSION) that has the same files, at the paths behind the version in their addresses. */
-  module?: string;
+  module?: string; // PATH@VERSION, in Go, with the files by what follows the version in their addresses
 }
 
 export interface BundleOptions {
   say: Say;
-  /** A bundle that cannot be had is empty and remembered in {@link missingBundles}. */
-  allowMissing?: boolean;
+  allowMissing?: boolean; // one that cannot be had is empty, and among the missingBundles
   lockFile?: string; // default: manifests/upstream.lock.json
   curl?: string; // default: the one on PATH
   /** Gives the folder of a bundle's Go module; default: its files come from their addresses alone. */

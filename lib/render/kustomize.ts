@@ -14,8 +14,7 @@ import { hashOf } from "../core/hash.ts";
 /** An object before `${NAME}`. All clusters share it, so it cannot be changed. */
 export interface Template {
   object: Manifest;
-  /** The file that it is from, or that a generator is configured in; "" when kustomize tells none. */
-  file: string;
+  file: string; // that it, or its generator, is written in; "" when kustomize tells none
   folder: string; // that kustomize built it from
 }
 
