@@ -5,8 +5,7 @@ import { kubectl } from "../kube/kubectl.ts";
 import { conditionOf, liveObjects } from "../kube/list.ts";
 import { lastWriteOf } from "./managers.ts";
 
-/** What keeps an object from becoming ready. */
-export interface Trouble {
+interface Trouble {
   reason: string;
   final?: boolean; // waiting longer would be pointless
   unscheduled?: boolean;
@@ -83,7 +82,6 @@ function newestOf(sets: Manifest[]): Manifest | undefined {
   return sets.sort((a, b) => number(b) - number(a))[0];
 }
 
-/** The label by which pods tell their revision, and the present one, as what makes them tells it. */
 const REVISIONS: Record<string, [label: string, of: (maker: Manifest) => string | undefined]> = {
   Deployment: ["pod-template-hash", ({ metadata }) => metadata.labels?.["pod-template-hash"]],
   StatefulSet: ["controller-revision-hash", ({ status }) => status?.updateRevision],

@@ -11,12 +11,11 @@ import { until } from "../io/wait.ts";
 /** Ready, or not yet (why), or never (why): waiting longer for the last would be pointless. */
 export type Readiness = { state: "ready" } | { state: "waiting" | "failed"; reason: string };
 
-const READY: Readiness = { state: "ready" };
 const UNSEEN = waiting("the controller has not seen the last change yet");
 
 /** Readiness of a live object by its kind; kinds without a rule are ready once they exist. */
 export function readiness(object: Manifest): Readiness {
-  return RULES[object.kind]?.(object) ?? READY;
+  return RULES[object.kind]?.(object) ?? { state: "ready" };
 }
 
 // What keeps an object of that kind from being ready; nothing: it is.
@@ -49,7 +48,7 @@ const RULES: Record<string, (object: Manifest) => Readiness | undefined> = {
       counted("available", status.numberAvailable, wanted);
   },
   Job(object) {
-    if (conditionOf(object, "Complete")?.status === "True") return READY;
+    if (conditionOf(object, "Complete")?.status === "True") return undefined;
     const end = conditionOf(object, "Failed");
     return end?.status === "True" ? failed(end.message) : waiting("not complete");
   },

@@ -27,9 +27,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const { drafts, problems } = await loadCandidates(root, environment, options.planned);
   for (const draft of drafts) {
     if (!options.withoutSecrets) problems.push(...draft.missing.values());
-    const found = clusterProblems(draft);
-    problems.push(...found.problems);
-    draft.warnings.push(...found.warnings);
+    problems.push(...clusterProblems(draft));
   }
   problems.push(...fleetProblems(drafts));
   const authorities = await readAuthorities(root, drafts, problems);

@@ -141,25 +141,23 @@ function allDifferent(pattern: RegExp, because: string): Rule[] {
   );
 }
 
-/** Rules between the settings of one cluster; lines of `source  what is wrong`. */
-export function clusterProblems(draft: Candidate): { problems: string[]; warnings: string[] } {
-  const { vars, sources } = draft, problems: string[] = [], warnings: string[] = [];
+/** Rules between the settings of one cluster, which is warned by some; lines of `source  what is wrong`. */
+export function clusterProblems({ id, file, vars, sources, warnings }: Candidate): string[] {
+  const problems: string[] = [];
   const values = Object.fromEntries(Object.entries(vars).map(([name, one]) => [name, `${one}`]));
   for (const { names, broken, because, warns } of RULES) {
     if (names.some((name) => !(name in vars)) || !broken(values)) continue;
     const where = names.map((name) => sources[name]!).find((source) => source !== "default");
     const subject = names.map((name) => isSecret(name) ? name : `${name} is ${vars[name]}`);
     // A default is every cluster's: told once for all of them.
-    const line = `${where ?? (warns ? "default" : draft.file)}  ${subject.join(", ")}: ${because}`;
+    const line = `${where ?? (warns ? "default" : file)}  ${subject.join(", ")}: ${because}`;
     (warns ? warnings : problems).push(line);
   }
-  if (vars.CLUSTER_ID && vars.CLUSTER_ID !== draft.id) {
-    problems.push(
-      `${sources.CLUSTER_ID}  CLUSTER_ID is ${vars.CLUSTER_ID}: ` +
-        `must be ${draft.id}, as in the name of the file`,
-    );
+  if (vars.CLUSTER_ID && vars.CLUSTER_ID !== id) {
+    const line = `${sources.CLUSTER_ID}  CLUSTER_ID is ${vars.CLUSTER_ID}`;
+    problems.push(`${line}: must be ${id}, as in the name of the file`);
   }
-  return { problems, warnings };
+  return problems;
 }
 
 /** Most bytes that the readers of S3_CA_FILE take, where that is less than a Secret holds. */

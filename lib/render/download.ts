@@ -6,7 +6,7 @@ import { replaceFile, sha256Of, temporaryFolder } from "../io/files.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { parsedJson } from "../core/object.ts";
 
-export interface DownloadOptions {
+interface DownloadOptions {
   sha256: string;
   seconds?: number; // until a connection stands, and that an answer may then stand still
   plainHttp?: boolean; // for a mirror of the operator's own; the sha256 is still checked

@@ -85,12 +85,10 @@ const CASES: Record<string, { broken: Vars; fine: Vars }> = {
 const { vars, sources } = await fixtureCluster("197");
 
 function found(change: Vars): { problems: string[]; warnings: string[] } {
-  const about = { id: "197", file: "env/cluster-197.env", warnings: [], sources };
-  return clusterProblems({
-    ...about,
-    vars: { ...vars, ...change },
-    missing: new Map(),
-  });
+  const about = { id: "197", file: "env/cluster-197.env", sources, missing: new Map() };
+  const warnings: string[] = [];
+  const problems = clusterProblems({ ...about, vars: { ...vars, ...change }, warnings });
+  return { problems, warnings };
 }
 
 for (const [list, told] of [["refused", "problems"], ["warned", "warnings"]] as const) {
