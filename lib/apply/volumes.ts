@@ -136,7 +136,6 @@ function templatesFor(object: Manifest, live: Manifest[]) {
   });
 }
 
-/** Kubernetes can only grow volumes, and only where their class lets it. */
 async function refuseOthers(cluster: Cluster, resizes: Growth["resizes"]): Promise<void> {
   if (resizes.length === 0) return;
   const classes = await storageClasses(cluster);
