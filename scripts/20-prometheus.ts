@@ -2,7 +2,7 @@
 // definitions of monitors and rules, so those of earlier steps come from here too. Needs nothing. Safe to run again.
 import "./needs.ts";
 import { alertmanager, notifications } from "./checks/metrics.ts";
-import { uploads } from "./checks/blocks.ts";
+import { uploads } from "./checks/thanos.ts";
 import { BY_API, LIVE } from "../lib/core/check.ts";
 import { bucketOf } from "./checks/s3.ts";
 import { dashboards, login, rules, targets } from "./checks/prometheus.ts";

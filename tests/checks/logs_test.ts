@@ -1,7 +1,7 @@
 // The verdicts of 50-verify on log lines, over answers in the shape that OpenSearch gives them.
 import assert from "node:assert/strict";
 import { type Finding, findingsOf } from "../../lib/core/check.ts";
-import { archive, headroom, lifecycle } from "../../scripts/checks/archive.ts";
+import { archive, headroom, lifecycle } from "../../scripts/checks/opensearch.ts";
 import {
   marker,
   markerProblems,

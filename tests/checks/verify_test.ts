@@ -10,8 +10,7 @@ import { alertmanager } from "../../scripts/checks/metrics.ts";
 import { claims, existing, readyObjects } from "../../scripts/checks/verify.ts";
 import { defaultClass } from "../../scripts/checks/storage.ts";
 import { fresh } from "../../scripts/checks/logs.ts";
-import { health, logRepository, plugins } from "../../scripts/checks/opensearch.ts";
-import { lifecycle } from "../../scripts/checks/archive.ts";
+import { health, lifecycle, logRepository, plugins } from "../../scripts/checks/opensearch.ts";
 import {
   dashboards,
   login,

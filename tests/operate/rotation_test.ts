@@ -20,7 +20,7 @@ import {
   retire,
 } from "../../scripts/operate/rotation/keys.ts";
 import { judgeGap, judgeKeys, largestGap } from "../../scripts/operate/rotation/proof.ts";
-import { uploadProblems } from "../../scripts/checks/blocks.ts";
+import { uploadProblems } from "../../scripts/checks/thanos.ts";
 import { backupTarget } from "../../scripts/checks/storage.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import {
