@@ -3,10 +3,11 @@
 import "./needs.ts";
 import { BY_POD, LIVE } from "../lib/core/check.ts";
 import { kernel } from "./checks/node.ts";
+import { archive, headroom, lifecycle } from "./checks/opensearch.ts";
 import { bucketOf } from "./checks/s3.ts";
 import { events, fresh, marker } from "./checks/logs.ts";
 import { dropped, indexed } from "./checks/metrics.ts";
-import * as store from "./checks/opensearch.ts";
+import { health, logRepository, plugins } from "./checks/opensearch.ts";
 import { type Cluster, number } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
 import type { Manifest } from "../lib/core/object.ts";
@@ -38,18 +39,13 @@ export const logging = step({
   needs: ["20-prometheus"],
   checks: [
     { ...BY_POD, name: "Kernel settings", hop: "node -> OpenSearch", run: kernel },
-    { ...LIVE, name: "OpenSearch", hop: "OpenSearch nodes", run: store.health },
-    { ...MANAGED, name: "OpenSearch plugins", hop: "image -> OpenSearch", run: store.plugins },
-    { ...LIVE, name: "Room for logs", hop: "OpenSearch -> volume", run: store.headroom },
+    { ...LIVE, name: "OpenSearch", hop: "OpenSearch nodes", run: health },
+    { ...MANAGED, name: "OpenSearch plugins", hop: "image -> OpenSearch", run: plugins },
+    { ...LIVE, name: "Room for logs", hop: "OpenSearch -> volume", run: headroom },
     bucketOf(openSearchKey),
-    { ...LIVE, s3: true, name: "Log snapshots", hop: "OpenSearch -> S3", run: store.logRepository },
-    { ...MANAGED, name: "Log archive", hop: "index -> S3", run: store.archive },
-    {
-      ...MANAGED,
-      name: "Log lifecycle",
-      hop: "index -> snapshot -> deletion",
-      run: store.lifecycle,
-    },
+    { ...LIVE, s3: true, name: "Log snapshots", hop: "OpenSearch -> S3", run: logRepository },
+    { ...MANAGED, name: "Log archive", hop: "index -> S3", run: archive },
+    { ...MANAGED, name: "Log lifecycle", hop: "index -> snapshot -> deletion", run: lifecycle },
     { ...SLOW, name: "Marker line", hop: "pod -> Fluent Bit -> OpenSearch", run: marker },
     { ...COLLECTED, name: "Events", hop: "API server -> Fluent Bit -> OpenSearch", run: events },
     { ...COLLECTED, name: "Fresh logs", hop: "node -> Fluent Bit -> OpenSearch", run: fresh },

@@ -156,9 +156,8 @@ async function systemLookup(host: string): Promise<string> {
 /** Whether every host of an Ingress leads to the node, seen from this machine. */
 export async function names({ cluster, objects }: Subject, find = systemLookup): Promise<Findings> {
   const address = text(cluster, "NODE_IP");
-  const rules: { host: string }[] = (await objects()).filter(({ kind }) => kind === "Ingress")
-    .flatMap(({ spec }) => spec.rules);
-  const hosts = new Set(rules.map(({ host }) => host));
+  const rules = (await objects()).flatMap(({ kind, spec }) => kind === "Ingress" ? spec.rules : []);
+  const hosts = new Set<string>(rules.map(({ host }) => host));
   const found = await Promise.all([...hosts].map(async (host) => (
     { host, at: await find(host).catch(() => undefined) }
   )));

@@ -9,29 +9,24 @@ import { Inventory } from "../../lib/apply/inventory.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { maskSecrets, Report } from "../../lib/io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/results.ts";
-import type { Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 import * as keys from "./rotation/keys.ts";
-import { proofSince } from "./rotation/proof.ts";
+import { PATIENCE, proofSince } from "./rotation/proof.ts";
 
 const FLAGS = { "keep-old": "leave the old keys as they are" };
 
-export interface RotateOptions {
-  keepOld?: boolean;
-  /** Ids of clusters that are none of the fleet while they are paused, and go on with the keys that they have. */
-  paused?: string[];
-  report?: Report;
-  /** Makes and proves the new keys; then `steps` give the programs theirs, in order. */
-  prepare?: Step[];
-  steps?: Step[];
-  /** Seconds that the proof may take to come true. */
-  patience?: number;
-}
-
-/** Rotates the keys of the fleet and gives the exit code. */
-export async function rotate(fleet: Cluster[], options: RotateOptions = {}): Promise<number> {
-  const { keepOld, paused = [], report = new Report(), patience } = options;
-  const { prepare = STEPS.slice(0, 1), steps = STEPS.slice(1) } = options;
+/**
+ * Rotates the keys of the fleet and gives the exit code; ids of `paused` clusters, which are none of it, go on with the
+ * keys that they have. `prepare` makes and proves the new keys, `steps` give them to the programs; `patience` in seconds.
+ */
+export async function rotate(fleet: Cluster[], {
+  keepOld = false,
+  paused = [] as string[],
+  report = new Report(),
+  prepare = STEPS.slice(0, 1),
+  steps = STEPS.slice(1),
+  patience = PATIENCE,
+} = {}): Promise<number> {
   const started = Date.now();
   const end = (results: ClusterResult[], why = "") => {
     report.say(`\n${summary(results, (Date.now() - started) / 1000)}${why && `\n\n${why}`}`);

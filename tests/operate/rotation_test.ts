@@ -11,7 +11,7 @@ import { STEPS } from "../../scripts/steps.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { loggingObjects } from "../../scripts/components/logging/objects.ts";
 import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
-import { rotate, type RotateOptions } from "../../scripts/operate/rotate_s3.ts";
+import { rotate } from "../../scripts/operate/rotate_s3.ts";
 import {
   holdingsOf,
   oldKeys,
@@ -232,7 +232,7 @@ function stepThat(name: string, ran: string[], error?: DeployError): Step {
 async function run(
   fake: FakeS3,
   replies: Reply[],
-  { prepared, ...options }: { prepared?: DeployError } & RotateOptions = {},
+  { prepared, ...options }: { prepared?: DeployError } & Parameters<typeof rotate>[1] = {},
 ) {
   const calls = await fakeKubectl([...replies, ...TARGET]);
   const cluster = await site(OWN, fake.endpoint);

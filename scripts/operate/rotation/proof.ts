@@ -15,12 +15,12 @@ import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
 /** Seconds that Prometheus looks back for a sample: a longer gap is one in every graph. */
 const LOOKBACK = 300;
 /** Seconds, shared by all checks of a cluster: programs have only just started. */
-const PATIENCE = 180;
+export const PATIENCE = 180;
 // In every scrape of Prometheus by itself.
 const SELF = "prometheus_build_info";
 
 /** The step that looks at what has come since `started` (ms), after all have the new keys. @throws {DeployError} exit 11. */
-export function proofSince(started: number, patience = PATIENCE): Step {
+export function proofSince(started: number, patience: number): Step {
   return step({
     name: "rotate-s3",
     afterFleet: true,
