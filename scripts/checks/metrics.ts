@@ -1,12 +1,6 @@
 // What Prometheus, its like and Alertmanager are asked, and the checks that are one question to them.
-import {
-  type ClusterProxy,
-  type Findings,
-  note,
-  type ServicePort,
-  type Subject,
-  warn,
-} from "../../lib/core/check.ts";
+import type { ClusterProxy, Findings, ServicePort, Subject } from "../../lib/core/check.ts";
+import { note, warn } from "../../lib/core/check.ts";
 import { text } from "../../lib/core/cluster.ts";
 import { readJson } from "../../lib/probe/http.ts";
 

@@ -16,9 +16,7 @@ import { claimsOf } from "./room.ts";
 
 const HOUR = 3_600_000, DAY = 24 * HOUR;
 const KUBECTL = `kubectl -n ${LONGHORN_NAMESPACE}`;
-
-/** Seconds between two looks of Longhorn at its backups. */
-const POLL = 300;
+const POLL = 300; // seconds between two looks of Longhorn at its backups
 
 /** Longhorn itself says that it reaches its backups, and has looked a moment ago, or after `since` (ms). */
 export async function backupTarget({ cluster }: Subject, since?: number): Promise<Finding> {

@@ -37,11 +37,7 @@ export const FLEET: typeof SITE = {
   names: (name) => [name],
 };
 
-/**
- * Makes what is missing, and what the CA has signed and ends within a month or does not fit; gives a sentence for each.
- * `warn` is told what does not fit and is another's. A CA that has ended is never replaced: everybody trusts it.
- * @throws {DeployError} exit 3 without openssl, or when the key of the CA is elsewhere.
- */
+/** Makes what is missing, or is of the CA and not well; gives a sentence for each. @throws {DeployError} exit 3. */
 export async function ensureCertificates(
   by: typeof SITE,
   holders: Record<"id" | "name" | "folder", string>[],
@@ -59,6 +55,7 @@ export async function ensureCertificates(
       continue;
     }
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    // One that has ended is never replaced: everybody trusts it.
     if (!existsSync(`${authority}.crt`)) {
       await openssl(authority, ["-days", "3650", "-subj", `/CN=${by.title}`]);
       done.push(`${by.title} made (${authority}.crt): ${by.then}`);

@@ -25,11 +25,7 @@ const USAGE = "OBJ=Deployment/monitoring/NAME [FIELD=spec.replicas] explain.ts C
 
 type Explained = Awaited<ReturnType<typeof subjectOf>>;
 
-/**
- * Finds the object among those that the steps want on the cluster, as a deploy would send it, and looks at the live
- * one. `upstream`: it is of a pinned release; `file`: where it is, or how it is built where it has no `home`.
- * @throws {DeployError} exit 2 with the nearest ids when no step wants it.
- */
+/** The object as a deploy would send it, where that is from, and the live one. @throws {DeployError} exit 2: unwanted. */
 export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = STEPS) {
   const none = () => Promise.resolve([]);
   const known: string[] = [];
@@ -152,11 +148,10 @@ export function explainObject(subject: Explained): string {
 }
 
 function page(parts: Record<string, string | string[]>): string {
-  return table(
-    Object.entries(parts).flatMap(([title, lines]) =>
-      [lines].flat().map((line, index) => [index === 0 ? title : "", line])
-    ),
+  const rows = Object.entries(parts).flatMap(([title, lines]) =>
+    [lines].flat().map((line, index) => [index === 0 ? title : "", line])
   );
+  return table(rows);
 }
 
 function settingLines({ cluster, home }: Explained, field: string): string[] {

@@ -55,10 +55,7 @@ DOMAIN=${wish.DOMAIN || like("DOMAIN")}
 ${ownFile ? `KUBECONFIG_FILE=${like("KUBECONFIG_FILE")}\n` : ""}`;
 }
 
-/**
- * Writes the env file of a new edge below `root` once the fleet with it is found well; `needsPair`: first it wants a
- * certificate. @throws {DeployError} exit 2 for what does not fit, 4 when the context leads elsewhere.
- */
+/** Writes the env file of an edge that fits. @throws {DeployError} exit 2: it does not, 4: its context leads elsewhere. */
 export async function addCluster(
   wish: Wish,
   { root = projectPath("."), environment = Deno.env.toObject() } = {},

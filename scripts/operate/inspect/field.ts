@@ -11,10 +11,7 @@ export type Lookup =
   | { found: true; path: Path; value: unknown }
   | { found: false; reached: Path; keys: string[] };
 
-/**
- * Follows a path such as `spec.containers[0].image`: an item by its index, or as `make compare` and `make plan` name it
- * (`name`, `mountPath`, port, `--flag`), a key with dots as it is, or as `["a.b/c"]`.
- */
+/** Follows a path such as `spec.containers[0].image`; items also go as `make plan` names them, keys as `["a.b/c"]`. */
 export function lookUp(object: unknown, field: string): Lookup {
   const path: Path = [];
   let node = object, rest = field;

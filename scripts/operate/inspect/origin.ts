@@ -82,7 +82,7 @@ export function touches({ content }: Patch, object: Manifest, path: Path): boole
   return true;
 }
 
-/** Longest value that is written out. */
+/** Characters of a value that are written out at most. */
 export const LONGEST = 600;
 
 /** What the files say of a field; undefined when they say nothing. */

@@ -15,8 +15,7 @@ export const MANIFEST_KINDS = [
   "application/vnd.oci.image.manifest.v1+json",
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
-/** Seconds for one answer. */
-const PATIENCE = 20;
+const PATIENCE = 20; // seconds for one answer
 
 type Asking = Pick<RequestInit, "method" | "signal"> & { headers?: Record<string, string> };
 

@@ -65,11 +65,9 @@ export function oldKeys(fleet: Cluster[], seen: string[]): string[] {
   return [...new Set(seen).difference(current)];
 }
 
-/**
- * `ids` that a cluster has held, and those that paused ones may hold where one is made of the cluster's own id, as
- * S3_KEY_PER_CLUSTER does (`KEY-197`): after the pause any deploy writes over them, unseen.
- */
+/** `ids` that a cluster has held, and those that paused ones may hold by S3_KEY_PER_CLUSTER (`KEY-197`). */
 export function andOfPaused(ids: string[], { id }: Cluster, paused: string[]): string[] {
+  // After the pause any deploy writes over them, unseen.
   const stems = ids.filter((key) => key.endsWith(`-${id}`)).map((key) => key.slice(0, -id.length));
   return [...ids, ...stems.flatMap((stem) => paused.map((other) => stem + other))];
 }

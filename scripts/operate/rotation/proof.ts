@@ -12,8 +12,7 @@ import { verifyBy } from "../../checks/verify.ts";
 import { STEPS } from "../../steps.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
 
-/** Seconds that Prometheus looks back for a sample: a longer gap is one in every graph. */
-const LOOKBACK = 300;
+const LOOKBACK = 300; // seconds from sample to sample that a graph still bridges
 /** Seconds, shared by all checks of a cluster: programs have only just started. */
 export const PATIENCE = 180;
 // In every scrape of Prometheus by itself.
