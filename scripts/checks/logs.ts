@@ -73,7 +73,6 @@ export async function missingProblem(subject: Subject): Promise<Finding> {
   return { what, cause, fix: logs };
 }
 
-/** Why what a collector should have read is not stored, where it is not ready. */
 async function unreadyReader({ cluster, objects }: Subject, id: string) {
   const [, namespace, name] = id.split("/");
   const waiting = await unready(cluster, (await objects()).filter((one) => idOf(one) === id));

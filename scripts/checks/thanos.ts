@@ -19,7 +19,6 @@ import { failingRules } from "./prometheus.ts";
 /** The Ruler of the central cluster. */
 export const RULER = { namespace: "monitoring", name: "thanos-ruler", port: 10902 };
 
-/** What Query is in touch with now, and the edges that it lacks. */
 async function seenByQuery({ cluster, proxy }: Subject) {
   const stores = await query.readStores(proxy);
   return { stores, ...await query.absenceOf(stores, edgesOf(cluster)) };

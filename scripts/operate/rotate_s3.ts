@@ -15,17 +15,14 @@ import { PATIENCE, proofSince } from "./rotation/proof.ts";
 
 const FLAGS = { "keep-old": "leave the old keys as they are" };
 
-/**
- * Rotates the keys of the fleet and gives the exit code; ids of `paused` clusters, which are none of it, go on with the
- * keys that they have. `prepare` makes and proves the new keys, `steps` give them to the programs; `patience` in seconds.
- */
+/** Rotates the keys of the fleet and gives the exit code. */
 export async function rotate(fleet: Cluster[], {
   keepOld = false,
-  paused = [] as string[],
+  paused = [] as string[], // ids of clusters that are none of it now, and go on with the keys they have
   report = new Report(),
-  prepare = STEPS.slice(0, 1),
-  steps = STEPS.slice(1),
-  patience = PATIENCE,
+  prepare = STEPS.slice(0, 1), // makes and proves the new keys
+  steps = STEPS.slice(1), // give the programs theirs, in order
+  patience = PATIENCE, // seconds that the proof may take to come true
 } = {}): Promise<number> {
   const started = Date.now();
   const end = (results: ClusterResult[], why = "") => {

@@ -10,14 +10,12 @@ import { idOf, isObject, type Manifest, type Path } from "../../../lib/core/obje
 import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
 import { matches, type Template } from "../../../lib/render/kustomize.ts";
 
-/** What says something about an object (as kustomize built it, before `${NAME}`); paths are from the project folder. */
+/** What says something about an object; paths are from the project folder. */
 interface Home {
-  object: Manifest;
-  /** The file that has it (`written`: as it stands there), or the kustomization that makes it, and of which files. */
-  file: string;
-  written?: Manifest;
-  /** From the folder that is built downwards. */
-  patches: Patch[];
+  object: Manifest; // as kustomize built it, before `${NAME}`
+  file: string; // that has it, or the kustomization that makes it, and of which files
+  written?: Manifest; // as it stands in the file
+  patches: Patch[]; // from the folder that is built downwards
 }
 
 /** Where a patch is, and its operations (RFC 6902) or the piece of an object that it merges in. */
