@@ -45,7 +45,6 @@ export async function groupsOf(proxy: ClusterProxy, service: ServicePort): Promi
   return data.groups;
 }
 
-/** A check that fails with `problem` unless the expression has a value. */
 function answered(expression: string, problem: Findings) {
   return async ({ proxy }: Subject): Promise<Findings> =>
     await valueOf(proxy, expression) === undefined && problem;

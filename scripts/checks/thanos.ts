@@ -26,11 +26,10 @@ async function seenByQuery({ cluster, proxy }: Subject) {
 
 /** Query is in touch with its own programs and with every edge that is deployed. */
 export async function endpoints(subject: Subject): Promise<Findings> {
-  const { cluster } = subject;
   const { stores, lost, notes } = await seenByQuery(subject);
   return [
     notes.map(note),
-    query.missingPrograms(stores, cluster).map((line) => ({
+    query.missingPrograms(stores, subject.cluster).map((line) => ({
       what: line,
       cause: "its pod is not ready, or the headless Service has no port grpc",
       fix: "kubectl -n monitoring get pods,endpointslices; logs of deploy/thanos-query",

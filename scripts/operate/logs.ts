@@ -14,10 +14,9 @@ import type { Line, Search } from "../components/logging/search.ts";
 
 const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE=] [POD=] " +
   "logs.ts CLUSTER... | GROUP... | edges | all";
-const FLAGS = { events: "Kubernetes events alone" };
 
 if (import.meta.main) {
-  await command(USAGE, FLAGS, async (ids, { events }) => {
+  await command(USAGE, { events: "Kubernetes events alone" }, async (ids, { events }) => {
     const search = searchOf(Deno.env.toObject(), events);
     const clusters = await clustersFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
     const answers = await Promise.all(clusters.map((one) => ask(one, search)));

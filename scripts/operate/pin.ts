@@ -75,8 +75,7 @@ async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, stri
 }
 
 if (import.meta.main) {
-  const flags = { renew: "take digests that have changed" };
-  await command("pin.ts", flags, async (_, { renew }) => {
+  await command("pin.ts", { renew: "take digests that have changed" }, async (_, { renew }) => {
     const { clusters, paused } = await choiceFor(["all"]);
     return await pin([...clusters, ...paused], { renew });
   });
