@@ -30,10 +30,8 @@ export interface Row {
   findings: Finding[];
 }
 
-/** Checks at once: most wait for a kubectl or a pod. */
-const WIDTH = 8;
-/** Seconds between two words about what is still open. */
-const REMINDER = 10;
+/** Checks at once (most wait for a kubectl or a pod), and seconds between two words about what is still open. */
+const WIDTH = 8, REMINDER = 10;
 
 /** The check that says whether the cluster answers and is the right one. */
 export const TARGET = "Context and address";
@@ -80,7 +78,8 @@ export async function runChecks(
   const rows = await sideBySide(slowFirst, WIDTH, async (check): Promise<Row> => {
     const findings = await runUntilOk(check, subject, until(check), every);
     open.delete(check.name);
-    return { check, findings, state: worstOf(findings) };
+    const state = RANK.find((rank) => among(findings, rank).length > 0) ?? "ok";
+    return { check, findings, state };
   });
   return rows.sort((one, other) => checks.indexOf(one.check) - checks.indexOf(other.check));
 }
@@ -141,10 +140,6 @@ function among(findings: Finding[], wanted: CheckState): Finding[] {
 }
 
 const RANK: CheckState[] = ["fail", "warn", "hidden", "note", "ok"];
-
-function worstOf(findings: Finding[]): CheckState {
-  return RANK.find((rank) => among(findings, rank).length > 0) ?? "ok";
-}
 
 /** A row says the worst that was found, all of it, then warnings and notes; else what was seen, or the hop. */
 export function tableOf(rows: Row[]): string {

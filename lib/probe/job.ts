@@ -131,10 +131,9 @@ async function warnings(cluster: Cluster, namespace: string, name: string): Prom
   const own = events.filter(({ type, reason, involvedObject }) =>
     type === "Warning" && reason !== "DeadlineExceeded" && involvedObject?.name.startsWith(name)
   );
-  const last = new Map(
-    own.map((
-      { involvedObject: { kind, name }, reason, message },
-    ) => [`${kind} ${name}`, `${reason}: ${message}`]),
-  );
+  const last = new Map<string, string>();
+  for (const { involvedObject: { kind, name }, reason, message } of own) {
+    last.set(`${kind} ${name}`, `${reason}: ${message}`);
+  }
   return [...last].map((said) => said.join(": "));
 }
