@@ -7,7 +7,7 @@ import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { type Api, apiOf, type Get, KINDS, WHOLE } from "./discovery.ts";
 import { clean, isTransient, KubectlError, retried, verdict, wordsOf } from "./kubectl_error.ts";
 import { isWayKept, takeWay } from "./proxy.ts";
-import { CLUSTERS_AT_ONCE, fenceOf, turnOn } from "./turns.ts";
+import { CLUSTERS_AT_ONCE, fences, turnOn } from "./turns.ts";
 
 /** So often at most a request is made in one try where the server names a time for the next, and seconds till then. */
 const MOST = 10, LONGEST_WAIT = 10;
@@ -36,7 +36,7 @@ export async function reading<T>(
   return await retried(async (longest) => {
     using _slot = await turnOn(cluster, isWayKept(cluster) ? "reading" : "call");
     refuseInterrupted(cluster.id);
-    await fenceOf(cluster)?.begin();
+    await fences.get(cluster.id)?.begin();
     const cut = new AbortController();
     using _ = hold(() => cut.abort());
     const fail = (what: string, words: string, isPassing = false) => {

@@ -4,11 +4,8 @@ import { idOf, type Manifest, resourceOf } from "../core/object.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { KubectlError } from "./kubectl_error.ts";
 
-/** Requests at once to one server. */
-const AT_ONCE = 16;
-
-/** So many objects of one kind are asked for by name; of more a list tells which are there. */
-const FEW = 4;
+/** Requests at once to one server, and objects of one kind asked for by name: of more a list tells which are there. */
+const AT_ONCE = 16, FEW = 4;
 
 const UNTOLD =
   "the server is currently unable to handle the request: it does not tell yet that it has this kind";
@@ -104,10 +101,8 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
         const root = group.join(".") ? `/apis/${group.join(".")}` : "/api";
         // Until the server has all definitions together this fails, and is asked again.
         const { resources = [] } = await get(`${root}/${version}`, resource) ?? {};
-        if (!resources.some((one: Pick<Manifest, "kind">) => one.kind.toLowerCase() === kind)) {
-          return;
-        }
-        throw fail(resource, UNTOLD);
+        const isThere = resources.some((one: Manifest) => one.kind.toLowerCase() === kind);
+        if (isThere) throw fail(resource, UNTOLD);
       });
       return missing;
     },
@@ -128,10 +123,8 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
       });
       if (refused.length > 0) {
         refused.sort();
-        throw fail(
-          refused.map(([kind]) => kind).join(),
-          refused.map(([, words]) => words).join("\n"),
-        );
+        const words = refused.map(([, words]) => words).join("\n");
+        throw fail(refused.map(([kind]) => kind).join(), words);
       }
       return lists.flat();
     },
@@ -164,7 +157,10 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
         ...fields && { fieldSelector: fields },
       });
       const lists = await sideBySide(resources.split(","), AT_ONCE, async (word) => {
-        const one = served.find((one) => one.isFirst && isNamed(one, word));
+        // As kubectl takes it: `pods`, `statefulsets.apps`, `jobs`.
+        const one = served.find(({ isFirst, plural, apiVersion }) =>
+          isFirst && [plural, `${plural}.${apiVersion.split("/")[0]}`].includes(word)
+        );
         if (!one) {
           const none = `error: the server doesn't have a resource type "${word}"`;
           throw fail(word, await isUntold(get, word) ? UNTOLD : none);
@@ -186,9 +182,4 @@ async function isUntold(get: Get, word: string): Promise<boolean> {
   const { preferredVersion: first } = await get(`/apis/${group.join(".")}`, word) ?? {};
   const { resources = [] } = first ? await get(`/apis/${first.groupVersion}`, word) ?? {} : {};
   return resources.some(({ name }: { name: string }) => name === plural);
-}
-
-/** Whether a resource has this name, as kubectl takes it: `pods`, `statefulsets.apps`, `jobs`. */
-function isNamed({ plural, apiVersion }: Served, word: string): boolean {
-  return word === plural || word === `${plural}.${apiVersion.split("/")[0]}`;
 }

@@ -11,7 +11,7 @@ import { homeFolder } from "../io/files.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { clean, KubectlError, retried, verdict } from "./kubectl_error.ts";
 import { isTied, LONGEST_UNTIED, tie } from "./process.ts";
-import { fenceOf, turnOn } from "./turns.ts";
+import { fences, turnOn } from "./turns.ts";
 
 interface KubectlOptions {
   cluster: Cluster;
@@ -44,7 +44,11 @@ export async function kubectl(args: string[], options: KubectlOptions): Promise<
 }
 
 /** What is said where there is none on PATH. */
-export const NO_KUBECTL = { exitCode: ExitCode.prerequisite, fix: "make tools" };
+export const NO_KUBECTL = {
+  exitCode: ExitCode.prerequisite,
+  where: "kubectl is not on PATH",
+  fix: "make tools",
+};
 
 async function call(
   args: string[],
@@ -53,7 +57,7 @@ async function call(
 ): Promise<string> {
   const seconds = isTied() ? longest : Math.min(longest, LONGEST_UNTIED);
   using _slot = await turnOn(cluster, afterInterrupt ? "first" : "call");
-  const by = afterInterrupt ? undefined : fenceOf(cluster);
+  const by = afterInterrupt ? undefined : fences.get(cluster.id);
   if (!afterInterrupt) refuseInterrupted(cluster.id);
   await by?.begin();
   // A process group of its own: the terminal sends Ctrl-C to all of ours, and a write should end well.
@@ -76,7 +80,7 @@ async function call(
   const { exitCode, stdout } = result, stderr = clean(result.stderr);
   if (exitCode === 0) return stdout;
   if (result.signal) refuseInterrupted(cluster.id);
-  if (exitCode === 127) throw new KubectlError(what, "kubectl is not on PATH", NO_KUBECTL);
+  if (exitCode === 127) throw new KubectlError(what, NO_KUBECTL.where, NO_KUBECTL);
   throw new KubectlError(what, stderr, verdict(stderr, cluster), stdout);
 }
 
@@ -140,10 +144,8 @@ export async function kustomize(folder: string): Promise<string> {
 
 /** Version of the kubectl program, as `v1.36.3`. Throws exit 3 when it has none to tell. */
 export async function kubectlVersion(): Promise<string> {
-  const { stdout, stderr } = await withoutCluster(
-    ["version", "--client", "--output", "json"],
-    program,
-  );
+  const words = ["version", "--client", "--output", "json"];
+  const { stdout, stderr } = await withoutCluster(words, program);
   const version = /"gitVersion": *"([^"]+)"/.exec(stdout)?.[1];
   if (version) return version;
   throw new DeployError("Cannot run kubectl", { ...NO_KUBECTL, where: clean(stderr) });

@@ -8,7 +8,7 @@ import { isRunningHere, LONGEST_UNTIED, me, nameOf } from "./process.ts";
 import { kubectl } from "./kubectl.ts";
 import { isTransient, KubectlError, retried } from "./kubectl_error.ts";
 import { type Manifest, OWNER } from "../core/object.ts";
-import { fence } from "./turns.ts";
+import { fences } from "./turns.ts";
 
 const NAMESPACE = "kube-system";
 // A run that cannot renew begins nothing after two thirds of this; the calls of a dead one end within a third.
@@ -17,9 +17,8 @@ const DURATION = 3 * LONGEST_UNTIED;
 /** Renewals in that time: another run sees a living one that soon. */
 const RENEWALS = 6;
 const SILENT = "no answer within a minute to the renewal of its lock";
-/** Seconds for an answer about the lock. */
-const ANSWER = 10;
-const ASKED = { seconds: ANSWER, afterInterrupt: true };
+/** Seconds for an answer about the lock, which is also given back when the run is to end. */
+const ANSWER = 10, ASKED = { seconds: ANSWER, afterInterrupt: true };
 
 interface LockOptions {
   /** Take it from whoever holds it. */
@@ -73,7 +72,8 @@ export async function lock(
     await retried(() => swap(cluster, "holderIdentity", ""), ANSWER).catch(() => {});
   });
   const begin = () => isOld() ? renew() : Promise.resolve();
-  held.use(fence(cluster, { begin, over: () => !isOurs || isOld() ? SILENT : undefined }));
+  held.defer(() => void fences.delete(cluster.id));
+  fences.set(cluster.id, { begin, over: () => !isOurs || isOld() ? SILENT : undefined });
   // One that fails is made up for by the next, or by the call that needs it.
   held.use(setInterval(() => void renew().catch(() => {}), duration * 1000 / RENEWALS));
   return Object.assign(held, { hasWaited });

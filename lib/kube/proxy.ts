@@ -10,11 +10,8 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { temporaryFolder } from "../io/files.ts";
 import { kubeconfigMark, NO_KUBECTL, startKubectl } from "./kubectl.ts";
 
-/** Longest wait for it to listen, in ms. */
-const PATIENCE = 60_000;
-
-/** Longest wait for its end, in ms, and for that of what it has started. */
-const LONGEST_END = 2000;
+/** Longest waits in ms: for it to listen, and for its end and that of what it has started. */
+const PATIENCE = 60_000, LONGEST_END = 2000;
 
 /** Bytes of a socket's path that every system takes. */
 const LONGEST = 103;
@@ -25,7 +22,14 @@ async function openWay(cluster: Cluster, signal?: AbortSignal) {
   const folder = await temporaryFolder("proxy-");
   parts.defer(() => rm(folder, { recursive: true, force: true }));
   const socket = join(folder, "s");
-  refuseLong(socket);
+  // The system would say "invalid argument".
+  if (Buffer.byteLength(socket) > LONGEST) {
+    throw new DeployError(`Cannot make the socket "${socket}"`, {
+      exitCode: ExitCode.prerequisite,
+      where: `its path is longer than ${LONGEST} bytes`,
+      fix: "set TMPDIR to a folder with a shorter path",
+    });
+  }
   // Of a server below a path (behind Rancher) kubectl goes by that path everywhere but here.
   const words = ["proxy", "--append-server-path", `--unix-socket=${socket}`];
   const running = startKubectl(words, cluster, folder);
@@ -48,23 +52,12 @@ async function openWay(cluster: Cluster, signal?: AbortSignal) {
   };
 }
 
-/** Ends kubectl and what it has started, whether they obey or not. */
 function endGroup({ pid }: ProcessPromise): void {
   try {
     process.kill(-pid!, "SIGKILL");
   } catch {
     // They have just ended.
   }
-}
-
-// The system would say "invalid argument".
-function refuseLong(socket: string): void {
-  if (Buffer.byteLength(socket) <= LONGEST) return;
-  throw new DeployError(`Cannot make the socket "${socket}"`, {
-    exitCode: ExitCode.prerequisite,
-    where: `its path is longer than ${LONGEST} bytes`,
-    fix: "set TMPDIR to a folder with a shorter path",
-  });
 }
 
 /** A way that several use: the last of them closes it, of whom one is who keeps it. */
@@ -77,9 +70,9 @@ interface Shared {
   cut: AbortController;
 }
 
-/** A cluster whose way is kept: by how many, and the one that is open. */
 type Kept = { keepers: number; shared?: Shared };
 
+/** Clusters (ids) whose way is kept: by how many, and the one that is open. */
 const kept = new Map<string, Kept>();
 
 /** Until the result is disposed all that goes to this cluster takes one way, which the first of it opens. */
@@ -170,7 +163,11 @@ async function listening(
   signal?: AbortSignal,
 ): Promise<void> {
   let end: Error | undefined;
-  running.then(({ stderr, exitCode }) => end = whyEnded(stderr.trim(), exitCode));
+  running.then(({ stderr, exitCode }) => {
+    end = exitCode === 127
+      ? new DeployError("Cannot start kubectl proxy", NO_KUBECTL)
+      : new Error(stderr.trim() || `exit ${exitCode}`);
+  });
   const deadline = Date.now() + PATIENCE;
   while (!await takes(socket)) {
     if (end) throw end;
@@ -180,12 +177,6 @@ async function listening(
     }
     await sleep(20);
   }
-}
-
-function whyEnded(stderr: string, exitCode: number | null): Error {
-  if (exitCode !== 127) return new Error(stderr || `exit ${exitCode}`);
-  const about = { ...NO_KUBECTL, where: "kubectl is not on PATH" };
-  return new DeployError("Cannot start kubectl proxy", about);
 }
 
 /** Whether somebody listens: the file of a socket is there a moment earlier. */

@@ -8,9 +8,6 @@ import { kubeconfigMark, kubectl, refuseOldKubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER } from "../core/object.ts";
 import { isTransient } from "./kubectl_error.ts";
 
-/** The marker that the first deploy leaves in kube-system. */
-type Marker = Record<"id" | "name" | "role" | "uid", string>;
-
 /** Name of the ConfigMap in kube-system that keeps what is ours; older revisions, which named it, read kinds there. */
 export const KEPT = `${OWNER}-kinds`;
 
@@ -129,7 +126,7 @@ async function look(cluster: Cluster, signal: AbortSignal) {
   }
   return {
     uid: system.metadata.uid,
-    marker: found(`ConfigMap/${OWNER}`)?.data as Marker | undefined,
+    marker: found(`ConfigMap/${OWNER}`)?.data as Record<string, string> | undefined,
     kept: found(`ConfigMap/${KEPT}`),
     lease: found(`Lease/${OWNER}`),
   };

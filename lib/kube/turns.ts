@@ -1,5 +1,4 @@
 // When a kubectl may begin, and when it is to end before it is done.
-import type { Cluster } from "../core/cluster.ts";
 
 /** Clusters in work at once: what is known of one takes some 10 MB. */
 export const CLUSTERS_AT_ONCE = 8;
@@ -65,20 +64,10 @@ function sharesOf(as: Turn): number {
 }
 
 /** What a lock says of other calls there: when one may begin, and why those under way end (in kubectl's words). */
-export interface Fence {
+interface Fence {
   begin: () => Promise<void>;
   over: () => string | undefined;
 }
 
-const fences = new Map<string, Fence>();
-
-/** What the lock on a cluster says, where we have it. */
-export function fenceOf({ id }: Cluster): Fence | undefined {
-  return fences.get(id);
-}
-
-/** Every call on that cluster goes by the fence until the result is disposed. */
-export function fence({ id }: Cluster, by: Fence): Disposable {
-  fences.set(id, by);
-  return { [Symbol.dispose]: () => void fences.delete(id) };
-}
+/** By cluster id, of each that we have locked: every call there goes by it. */
+export const fences = new Map<string, Fence>();
