@@ -27,8 +27,7 @@ function newsOf(steps: Step[], edgesWith: (step: Step) => string[], central: Clu
 export interface TellOptions extends Pick<Powers, "take" | "replace"> {
   /** Throws when a cluster, which is locked by then, is not what the operator has approved. */
   approve?: (inventory: Inventory) => Promise<void>;
-  /** Go on though another run holds the cluster's lock. */
-  stealLock?: boolean;
+  stealLock?: boolean; // go on though another run holds the cluster's lock
 }
 
 /** Deploys to central what the steps want it to know of the edges (ids) that had them. */

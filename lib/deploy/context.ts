@@ -16,10 +16,8 @@ export interface StepResult {
   objects: number;
   changed: number;
   seconds: number;
-  /** Phases that simulated nodes or stand-ins could not show. */
-  notShown: string[];
-  /** Of one that only looks. */
-  checks?: CheckVerdict[];
+  notShown: string[]; // phases that simulated nodes or stand-ins could not show
+  checks?: CheckVerdict[]; // of one that only looks
   error?: unknown;
 }
 
@@ -69,7 +67,6 @@ export function contextOf(
     isIdle: (): boolean => isSettled && result.changed === 0,
     live,
     changed,
-    /** Counts what cannot be shown on this cluster. */
     notShown: (title: string): void => void result.notShown.push(title),
     /** As `live`, beside the steps that follow: when it fails none of them is begun any more. The lock outlives it. */
     beside(title: string, work: () => Promise<void>): Promise<void> {

@@ -18,10 +18,8 @@ import { desired, notRun, runStep, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
 
 export interface DeployOptions extends TidyOptions, TellOptions {
-  /** Accept that the cluster was rebuilt (another kube-system UID). */
-  adopt?: boolean;
-  /** Clusters that may fail before the others begin no further step. */
-  maxFailures?: number;
+  adopt?: boolean; // accept that the cluster was rebuilt (another kube-system UID)
+  maxFailures?: number; // clusters that may fail before the others begin no further step
   /** The central cluster: when it is none of those deployed it is told what it has to know of them. */
   central?: Cluster;
 }
@@ -34,8 +32,7 @@ interface Run {
   inventory?: Inventory;
   /** What the steps want there, so that a bad manifest of the last is known before the first. */
   wanted: Map<Step, Manifest[]>;
-  /** Every object was as wanted, and ready, when the run began, and verification follows. */
-  isSettled?: boolean;
+  isSettled?: boolean; // all was as wanted, and ready, at the beginning, and verification follows
 }
 
 /** Runs the steps on all clusters, whichever fail; those that look at the fleet last, when central knows of it. */
@@ -124,7 +121,6 @@ async function begin(
   run.inventory = inventory;
 }
 
-/** After a failure (or once `stopped`) the rest is not run. */
 async function runSteps(
   steps: Step[],
   { report, result, inventory, wanted, isSettled }: Run,

@@ -23,8 +23,7 @@ export interface ClusterPlan {
   cluster: Cluster;
   entries: Planned[];
   error?: unknown;
-  /** Only what the deploy of these clusters (ids) does there. */
-  told?: string[];
+  told?: string[]; // only what the deploy of these clusters (ids) does there
 }
 
 /** Plans of all steps on all clusters side by side, and of what `central`, if it is none of them, would be told. */

@@ -93,10 +93,8 @@ async function deletable(
 export interface TidyOptions {
   /** The steps are all that there are, so what carries the name of another is surplus. */
   all?: boolean;
-  /** Delete what is surplus, and not only name it. */
-  prune?: boolean;
-  /** The same, also when it is the greater part of what is there. */
-  pruneMost?: boolean;
+  prune?: boolean; // delete what is surplus, and not only name it
+  pruneMost?: boolean; // the same, also when it is the greater part of what is there
 }
 
 /** Warns of what steps that went well have beside these objects, or deletes it: that, and a failure, is a row. */

@@ -12,8 +12,7 @@ import type { Step } from "./step.ts";
 export interface ClusterResult {
   cluster: Cluster;
   steps: StepResult[];
-  /** A failure before the first step (wrong cluster, unreachable). */
-  error?: unknown;
+  error?: unknown; // before the first step (wrong cluster, unreachable)
 }
 
 export function hasFailed({ error, steps }: ClusterResult): boolean {

@@ -13,10 +13,8 @@ import { imagesIn } from "../render/render.ts";
 
 /** The Secret in which a step's programs find their key for S3. */
 export interface S3KeyHolder {
-  /** As its settings begin: `THANOS` of THANOS_BUCKET. */
-  program: string;
-  /** What is in its bucket, in a word. */
-  keeps: string;
+  program: string; // as its settings begin: `THANOS` of THANOS_BUCKET
+  keeps: string; // what is in its bucket, in a word
   namespace: string;
   name: string;
   /** The key in the values of the Secret. */

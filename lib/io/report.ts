@@ -112,7 +112,6 @@ export class Report {
     view?.show(this.#prefix, this.#now, idle);
   }
 
-  /** A phase that ended well; `note` says what came of it. */
   phase(title: string, seconds: number, note = ""): void {
     this.say(`  ${title.padEnd(28)} ${note}${note && "  "}${dim(`${seconds.toFixed(1)}s`)}`);
   }
@@ -136,7 +135,6 @@ export class Report {
 
   readonly note = (text: string): void => this.say(dim(`    note       ${text}`));
 
-  /** What the operator should know and may want to change. */
   readonly warn = (text: string): void => this.say(`${yellow("  warning")}  ${text}`);
 
   notShown(what: string, why: string): void {

@@ -20,8 +20,7 @@ export interface Served extends Pick<Manifest, "apiVersion" | "kind"> {
   root: string;
   plural: string;
   verbs: string[];
-  /** Whether no version of it comes before this one. */
-  isFirst: boolean;
+  isFirst: boolean; // no version of it comes before this one
 }
 
 /** Gets what is at a path; `what` names it where that fails. */

@@ -15,16 +15,12 @@ import { fences, turnOn } from "./turns.ts";
 
 interface KubectlOptions {
   cluster: Cluster;
-  /** Sent on stdin, which is closed otherwise (kubectl would ask for a user name). */
-  input?: string;
-  /** Deadline, of all tries together (120); a half-open connection must not hang a deploy. */
-  seconds?: number;
-  /** One try, for a caller that has its own way to go on. */
-  once?: boolean;
+  input?: string; // on stdin, which is closed otherwise: kubectl would ask for a user name
+  seconds?: number; // of all tries together (120): a half-open connection must not hang a deploy
+  once?: boolean; // one try, for a caller that has its own way to go on
   /** Also when the run is to end, to give back what it holds; its turn comes before all others. */
   afterInterrupt?: boolean;
-  /** Ends the call; its reason is told as kubectl's words are. */
-  signal?: AbortSignal;
+  signal?: AbortSignal; // ends the call; its reason is told as kubectl's words are
 }
 
 let program = "kubectl";

@@ -21,14 +21,10 @@ const SILENT = "no answer within a minute to the renewal of its lock";
 const ANSWER = 10, ASKED = { seconds: ANSWER, afterInterrupt: true };
 
 interface LockOptions {
-  /** Take it from whoever holds it. */
-  steal?: boolean;
-  /** Seconds that another run is waited for; default: until it gives a sign of life. */
-  patience?: number;
-  /** Told of a run before that did not end well, and of a wait. */
-  say?: (text: string) => void;
-  /** Seconds that a renewal is good for (90). */
-  duration?: number;
+  steal?: boolean; // take it from whoever holds it
+  patience?: number; // seconds to wait for another run; default: until it gives a sign of life
+  say?: (text: string) => void; // told of a run before that did not end well, and of a wait
+  duration?: number; // seconds that a renewal is good for (90)
 }
 
 /**

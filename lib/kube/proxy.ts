@@ -64,10 +64,8 @@ function endGroup({ pid }: ProcessPromise): void {
 interface Shared {
   way: ReturnType<typeof openWay>;
   users: number;
-  /** Of the kubeconfig that it goes by. */
-  mark: string;
-  /** Ends the wait for it. */
-  cut: AbortController;
+  mark: string; // of the kubeconfig that it goes by
+  cut: AbortController; // ends the wait for it
 }
 
 type Kept = { keepers: number; shared?: Shared };

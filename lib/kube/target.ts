@@ -14,14 +14,10 @@ export const KEPT = `${OWNER}-kinds`;
 /** A cluster that answers and is the right one, and what it keeps about us in kube-system. */
 export interface Connection {
   cluster: Cluster;
-  /** The marker to write: the cluster has none, or (adopted) that of another. */
-  marker?: Manifest;
-  /** No deploy was ever there. */
-  isNew?: boolean;
-  /** What lock.ts goes by. */
-  lease?: Manifest;
-  /** What an Inventory goes by. */
-  kept?: Manifest;
+  marker?: Manifest; // to be written: the cluster has none, or (adopted) that of another
+  isNew?: boolean; // no deploy was ever there
+  lease?: Manifest; // what lock.ts goes by
+  kept?: Manifest; // what an Inventory goes by
 }
 
 /** Refuses (4) any cluster but the one that the env file means, exit 5 without answer; `adopt` takes a rebuilt VM. */
