@@ -12,9 +12,8 @@ import type { Planned } from "./plan.ts";
 import { type ClusterPlan, pending } from "./plan_fleet.ts";
 import { pausedJson } from "./results.ts";
 
-const FORMAT = "thanos-multi-cluster/plan/";
-/** Another one is another format (docs/schema/plan.json). */
-const VERSION = "v4";
+/** Another version is another format (docs/schema/plan.json). */
+const FORMAT = "thanos-multi-cluster/plan/", VERSION = "v4";
 
 interface PlanFile {
   made: string;
@@ -50,14 +49,12 @@ export async function refuseOtherFile(path: string): Promise<void> {
   const schema = found?.isFile() ? schemaOf(await readFile(path, "utf8").catch(() => "")) : "";
   const isEmpty = found?.isFile() && found.size === 0;
   if (found && !isEmpty && !schema.startsWith(FORMAT)) {
-    throw new DeployError(
-      `Refused: "${path}" is no plan, and keeping one there would overwrite it`,
-      {
-        exitCode: ExitCode.refused,
-        where: found.isFile() ? `it holds ${found.size} bytes of something else` : "it is no file",
-        fix: "name a new file, or one that make plan has written: PLAN=change.json",
-      },
-    );
+    const what = `Refused: "${path}" is no plan, and keeping one there would overwrite it`;
+    throw new DeployError(what, {
+      exitCode: ExitCode.refused,
+      where: found.isFile() ? `it holds ${found.size} bytes of something else` : "it is no file",
+      fix: "name a new file, or one that make plan has written: PLAN=change.json",
+    });
   }
   let folder = dirname(await realpath(path).catch(() => resolve(path)));
   while (!existsSync(folder)) folder = dirname(folder);
@@ -121,12 +118,10 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
   // cluster may have made what they share, such as buckets.
   const moved = pendingSealed(cluster, now).filter((entry) => !before.has(line(entry)));
   if (moved.length === 0) return;
+  const since = `the plan is of ${made}; since then another thing to do:`;
   throw new DeployError(`Refused: ${cluster.id} is not as it was when the plan was made`, {
     exitCode: ExitCode.refused,
-    where: [
-      `the plan is of ${made}; since then another thing to do:`,
-      ...moved.map(({ id }) => id),
-    ],
+    where: [since, ...moved.map(({ id }) => id)],
     fix: "make the plan again, read it, then deploy with it",
   });
 }

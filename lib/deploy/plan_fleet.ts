@@ -1,5 +1,5 @@
 // Plans of many clusters at once, for people, and what they come to.
-import { setTimeout as sleep } from "node:timers/promises";
+import { setTimeout } from "node:timers";
 import { planCentral } from "./central.ts";
 import { hiddenBy } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
@@ -80,8 +80,10 @@ export async function planResources(resources: Resources, cluster: Cluster): Pro
     }));
     return notLookedAt("");
   }
+  const { promise: late, resolve } = Promise.withResolvers<Look>();
+  using _ = setTimeout(resolve, 10_000, notLookedAt("no answer within 10 s"));
   const hidden = resources.live ? hiddenBy(cluster, resources.program) : undefined;
-  const rest = hidden ? notLookedAt(hidden) : await inTime(look().catch(unseen));
+  const rest = hidden ? notLookedAt(hidden) : await Promise.race([look().catch(unseen), late]);
   return wanted.map(({ id }): Planned => {
     const { state, fields = [], mark = "" } = seen.get(id) ?? rest;
     return { id, action: AFTER_LOOK[state], fields, mark };
@@ -102,13 +104,6 @@ function notLookedAt(reason: string): Look {
 function unseen(error: unknown): Look {
   if (!(error instanceof DeployError)) throw error;
   return notLookedAt([error.message, ...error.where].join("; "));
-}
-
-async function inTime(look: Promise<Look>): Promise<Look> {
-  const seconds = 10, over = new AbortController();
-  const late = notLookedAt(`no answer within ${seconds} s`);
-  const end = sleep(seconds * 1000, late, { signal: over.signal });
-  return await Promise.race([look, end]).finally(() => over.abort());
 }
 
 /** Writes plans to stdout, `short` without fields, and failures to stderr; many are folded but for `matrix`. */

@@ -2,10 +2,8 @@
 
 /** Clusters in work at once: what is known of one takes some 10 MB. */
 export const CLUSTERS_AT_ONCE = 8;
-/** Most kubectl at once of all clusters, beside the way that each of those in work keeps: each takes some 50 MB. */
-const AT_ONCE = 16 - CLUSTERS_AT_ONCE;
-/** And of one: two keep a server busy. */
-const AT_ONCE_OF_ONE = 2;
+/** Most kubectl (of 50 MB) at once, beside the way that each cluster in work keeps; of one two keep its server busy. */
+const AT_ONCE = 16 - CLUSTERS_AT_ONCE, AT_ONCE_OF_ONE = 2;
 
 /** Longest wait for a turn of a call that is first in line, in ms: those before it may all hang. */
 const PATIENCE = 1000;
