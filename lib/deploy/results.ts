@@ -82,7 +82,6 @@ function sumOf(steps: StepResult[], figure: (step: StepResult) => number): numbe
   return steps.reduce((sum, step) => sum + figure(step), 0);
 }
 
-/** As they were told on the way, one that several clusters share once. */
 function failuresOf(results: ClusterResult[]): string[] {
   const all = results.flatMap(({ cluster, error, steps }) =>
     [{ step: "", error }, ...steps].filter(({ error }) => error !== undefined)

@@ -76,13 +76,12 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
   let known: Promise<Map<string, Served>> | undefined;
   // Of a resource that has just gone nothing.
   const listAt = async (
-    one: Served,
+    { root, plural, apiVersion, kind }: Served,
     query: string,
     what: string,
     accept = WHOLE,
     place = "",
   ): Promise<Manifest[] | undefined> => {
-    const { root, plural, apiVersion, kind } = one;
     const list = await get(`${root}/${place}${plural}${query}`, what, accept);
     // In a list objects do not say what they are.
     return list &&
@@ -145,10 +144,8 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
       return found.filter((one) => one !== undefined);
     },
     /** Objects of resources as kubectl takes them (`jobs.batch,pods`), in a namespace or all; refused if unserved. */
-    async get(
-      resources: string,
-      { namespace, labels, fields }: Chosen = {},
-    ): Promise<Manifest[]> {
+    async get(resources: string, chosen: Chosen = {}): Promise<Manifest[]> {
+      const { namespace, labels, fields } = chosen;
       const served = [...(await api.served()).values()];
       const place = namespace ? `namespaces/${namespace}/` : "";
       const query = new URLSearchParams({
