@@ -1,16 +1,8 @@
 // The whole fleet through one entry: deploy, plan, drift, verify and remove, for one cluster, some or all.
 import "./needs.ts";
 import process from "node:process";
-import {
-  choiceFor,
-  type ChoiceOptions,
-  command,
-  type Flags,
-  LOOKS,
-  tellWarnings,
-  type Values,
-  WITHOUT_SECRETS,
-} from "../lib/cli/command.ts";
+import { choiceFor, command, LOOKS, tellWarnings, WITHOUT_SECRETS } from "../lib/cli/command.ts";
+import type { ChoiceOptions, Flags, Values } from "../lib/cli/command.ts";
 import { deploy, DEPLOY_FLAGS, tellUnpinned } from "../lib/cli/deploy.ts";
 import { DeployError, ExitCode } from "../lib/core/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";

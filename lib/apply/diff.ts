@@ -3,15 +3,8 @@
 import { hashOf } from "../core/hash.ts";
 import { isDefinition, isFields, isObject, isOurs, type Manifest } from "../core/object.ts";
 import { amountOf } from "../core/quantity.ts";
-import {
-  type Fields,
-  type ForeignField,
-  foreignFields,
-  othersFields,
-  ownFields,
-  pathAt,
-  valueAt,
-} from "./managers.ts";
+import { foreignFields, othersFields, ownFields, pathAt, valueAt } from "./managers.ts";
+import type { Fields, ForeignField } from "./managers.ts";
 
 /** Label with the hash of the desired object as it was last applied. */
 export const HASH_LABEL = "deploy.miribit.lab/hash";

@@ -2,13 +2,8 @@
 import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import {
-  chooseClusters,
-  type FleetOptions,
-  loadFleet,
-  refuseUnknown,
-  secretsOf,
-} from "../config/cluster.ts";
+import { chooseClusters, loadFleet, refuseUnknown, secretsOf } from "../config/cluster.ts";
+import type { FleetOptions } from "../config/cluster.ts";
 import { type Cluster, isPaused, pauseWords, projectPath } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { obeySignals } from "../io/interrupt.ts";

@@ -1,16 +1,8 @@
 // Runs checks side by side, with patience, and makes one table of what they found.
 import { setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  type Check,
-  type CheckState,
-  type CheckVerdict,
-  type Finding,
-  findingsOf,
-  hidden,
-  hiddenBy,
-  type Subject,
-} from "../core/check.ts";
+import { findingsOf, hidden, hiddenBy } from "../core/check.ts";
+import type { Check, CheckState, CheckVerdict, Finding, Subject } from "../core/check.ts";
 import { type Cluster, inContext } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf, SlowError, stackOf } from "../core/error.ts";
 import type { Manifest } from "../core/object.ts";

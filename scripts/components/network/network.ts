@@ -3,15 +3,8 @@
 import { isIPv4 } from "node:net";
 import { SETTINGS } from "../../../lib/config/schema.ts";
 import { type Finding, ok, type Subject, warn } from "../../../lib/core/check.ts";
-import {
-  type Cluster,
-  flag,
-  isCase,
-  list,
-  number,
-  type Role,
-  text,
-} from "../../../lib/core/cluster.ts";
+import { flag, isCase, list, number, text } from "../../../lib/core/cluster.ts";
+import type { Cluster, Role } from "../../../lib/core/cluster.ts";
 import { type End, type Flow, networkPolicies, type Workload } from "../../../lib/core/network.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import type { OpenDoor } from "../../../lib/deploy/step.ts";

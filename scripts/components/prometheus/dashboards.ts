@@ -9,14 +9,8 @@ import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/o
 import { SUBSTITUTE_ANNOTATION } from "../../../lib/render/substitute.ts";
 import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
 import { grafanaLabels } from "./access.ts";
-import {
-  expandPanel,
-  heightOf,
-  type Panel,
-  type PanelPlace,
-  type PanelSource,
-  placeOf,
-} from "./panel.ts";
+import { expandPanel, heightOf, placeOf } from "./panel.ts";
+import type { Panel, PanelPlace, PanelSource } from "./panel.ts";
 import { ourJobs } from "./rules.ts";
 
 /** A dashboard as its YAML file says it. */

@@ -1,13 +1,8 @@
 // What clusters get for Thanos from the list of all: at the centre the endpoints of Query and the alerts about each, so
 // no new edge is left unwatched; and what each shows of itself for mutual TLS between Query and sidecars.
 import { type Cluster, flag, type Pause, text } from "../../../lib/core/cluster.ts";
-import {
-  configMap,
-  labelsOf,
-  type Manifest,
-  RELOAD_ANNOTATION,
-  secret,
-} from "../../../lib/core/object.ts";
+import { configMap, labelsOf, RELOAD_ANNOTATION, secret } from "../../../lib/core/object.ts";
+import type { Manifest } from "../../../lib/core/object.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 

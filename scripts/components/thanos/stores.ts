@@ -1,12 +1,6 @@
 // The endpoints that Thanos Query is in touch with, compared with those it should be.
-import {
-  type Cluster,
-  flag,
-  isPaused,
-  number,
-  pauseWords,
-  text,
-} from "../../../lib/core/cluster.ts";
+import { flag, isPaused, number, pauseWords, text } from "../../../lib/core/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import { deployedOn } from "../../../lib/kube/deployed.ts";
