@@ -12,6 +12,9 @@ import pinned from "../tools.json" with { type: "json" };
 import { fromModule } from "./go_build.ts";
 import { firstOf, fromRelease, type Tool } from "./release.ts";
 
+/** Folder of our links below a project's. */
+const LINKS = "/.tools/bin";
+
 /** `say` gets a line when something takes long; the links are in .tools/ of `root`, the project's folder. */
 type ToolOptions = { say?: Say; root?: string; tools?: Tool[] };
 
@@ -36,7 +39,7 @@ export async function findTools(
   names: string[],
   { root = projectPath("."), say = () => {}, tools = allTools() }: ToolOptions = {},
 ): Promise<Record<string, FoundTool>> {
-  const links = join(root, ".tools", "bin");
+  const links = join(root, LINKS);
   const result: Record<string, FoundTool> = {};
   for (const name of names) {
     const tool = tools.find((tool) => tool.name === name);
@@ -46,7 +49,7 @@ export async function findTools(
         fix: `name one of ${tools.map(({ name }) => name).join(", ")}`,
       });
     }
-    const found = await getTool(filled(tool), links, say);
+    const found = await getTool(filled(tool), say);
     await replaceFile(join(links, name), (temporary) => symlink(found.path, temporary));
     result[name] = found;
   }
@@ -60,10 +63,10 @@ function filled(tool: Tool): Tool {
   );
 }
 
-async function getTool(tool: Tool, links: string, say: Say): Promise<FoundTool> {
+async function getTool(tool: Tool, say: Say): Promise<FoundTool> {
   const { name, version, atLeast } = tool;
   const wanted = atLeast ? `${atLeast} or newer` : version;
-  const onPath = await fromPath(tool, links);
+  const onPath = await fromPath(tool);
   if (onPath?.fits) return { path: onPath.path, version: onPath.version!, from: "PATH" };
   const path = join(cacheDir(), "tools", `${name}-${version}`, name);
   const note = join(dirname(path), "from");
@@ -90,10 +93,11 @@ function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** The first program of that name on PATH, and whether its version fits; our own links do not count. */
-async function fromPath(tool: Tool, links: string) {
+/** The first program of that name on PATH, and whether its version fits; links of ours do not count. */
+async function fromPath(tool: Tool) {
   const all = await which(tool.name, { all: true, nothrow: true }) ?? [];
-  const path = all.map((one) => resolve(one)).find((one) => dirname(one) !== links);
+  // Nor those of another checkout, or of the laboratory: two of them would lead to each other.
+  const path = all.map((one) => resolve(one)).find((one) => !dirname(one).endsWith(LINKS));
   if (!path) return undefined;
   const { atLeast, versionArgs = ["--version"], versionPattern = "(\\d+\\.\\d+\\.\\d+)" } = tool;
   const run = $({ quiet: true, nothrow: true, timeout: "5s", stdio: ["ignore", "pipe", "pipe"] });

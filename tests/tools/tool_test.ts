@@ -163,13 +163,15 @@ Deno.test("A69: ensureTools() stops with exit 9 on a wrong sha256 and does not l
   });
 });
 
-Deno.test("ensureTools() takes a fitting program from PATH, but never its own link", async () => {
+Deno.test("ensureTools() takes a fitting program from PATH, but never a link of its own or of another checkout", async () => {
   await withSite(SITE, async (_, root) => {
     const own = join(root, ".tools", "bin");
     const other = join(root, "elsewhere");
     await script(join(other, "tmc-tool"), PROGRAM.replace("1.2.3", "1.4.0"));
     await script(join(own, "tmc-tool"), PROGRAM);
-    Deno.env.set("PATH", `${own}:${other}:${Deno.env.get("PATH")}`);
+    const foreign = join(root, "checkout", ".tools", "bin");
+    await script(join(foreign, "tmc-tool"), PROGRAM);
+    Deno.env.set("PATH", `${own}:${foreign}:${other}:${Deno.env.get("PATH")}`);
     const options = (atLeast?: string) => ({ root, tools: [tool({ atLeast })] });
     const exact = await findTools(["tmc-tool"], options());
     assert.match(exact["tmc-tool"]!.from, /^https:/);
