@@ -1,5 +1,4 @@
-// What is wanted no longer: named after a deploy, deleted with --prune, and all of it when a cluster is to be
-// without us, last step first. Data stays: volumes, claims, namespaces, definitions, the buckets.
+// What is wanted no longer: named after a deploy, deleted with --prune, or all of it. Data stays: volumes, buckets.
 import { type Cluster, text } from "../core/cluster.ts";
 import { connect } from "../kube/target.ts";
 import { Inventory } from "../apply/inventory.ts";

@@ -159,6 +159,8 @@ export function exitCodeOf(error: unknown): number {
 /** A failure in our words, also of a missing permission and of a full disk; undefined for a bug. */
 function foreseen(error: unknown): DeployError | undefined {
   if (error instanceof DeployError) return error;
+  // Of what failed, and could then not be tidied up either, the first says why.
+  if (error instanceof SuppressedError) return foreseen(error.suppressed);
   const told = (fix: string) =>
     new DeployError(messageOf(error), { exitCode: ExitCode.prerequisite, fix });
   if (error instanceof Deno.errors.NotCapable) {

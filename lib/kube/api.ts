@@ -22,10 +22,7 @@ export function useApi(fake: (cluster: Cluster) => Api): void {
   other = fake;
 }
 
-/**
- * Reads from a cluster's API server; while that is away `read` is made again, for `seconds` in all, but what has been
- * answered by then. @throws {KubectlError} in the words that kubectl has for the same.
- */
+/** Reads from an API server, again for `seconds` while it is away. @throws {KubectlError} in kubectl's words. */
 export async function reading<T>(
   cluster: Cluster,
   read: (api: Api) => Promise<T>,

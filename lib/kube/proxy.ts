@@ -92,10 +92,7 @@ export function isWayKept({ id }: Cluster): boolean {
   return kept.has(id);
 }
 
-/**
- * Until it is disposed the way that is kept, or one for this use alone; `signal` ends the wait for it.
- * @throws {DeployError} exit 3 where it cannot be. @throws {Error} with kubectl's words when it does not start.
- */
+/** The way that is kept, or one for this use alone. @throws {DeployError} exit 3, {Error} in kubectl's words. */
 export async function takeWay(cluster: Cluster, signal?: AbortSignal) {
   const mark = await kubeconfigMark(cluster);
   const one = kept.get(cluster.id);

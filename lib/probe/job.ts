@@ -22,10 +22,7 @@ interface Options {
   say?: (text: string) => void;
 }
 
-/**
- * Runs the Job, which has a {@link runName}, for `spec.activeDeadlineSeconds`. True when it succeeded: it is then
- * removed, and else stays for its TTL. @throws {DeployError} exit 7: its pod did not start; {@link SlowError}: not yet.
- */
+/** Runs the Job, named by {@link runName}: true, and gone, when it succeeded. @throws exit 7, or {@link SlowError}. */
 export async function runJob(cluster: Cluster, job: Manifest, options: Options): Promise<boolean> {
   await start(cluster, job, options.needs);
   const succeeded = await end(cluster, job, options);

@@ -135,9 +135,12 @@ function onTheWay(
   read: (cluster: Cluster, server: string) => Promise<[whose: string, shown?: X509Certificate]>,
 ) {
   return async ({ cluster, when }: Subject): Promise<Finding[]> => {
-    const servers = await contextServers(cluster).catch(() => undefined);
-    const server = servers?.get(text(cluster, "KUBE_CONTEXT"));
-    if (!server) return [hidden(`not looked at: see ${TARGET}`)];
+    const context = text(cluster, "KUBE_CONTEXT"), isBefore = when === "before";
+    const server = (await contextServers(cluster).catch((error) => {
+      if (!isBefore) throw error;
+    }))?.get(context);
+    if (!server && isBefore) return [hidden(`not looked at: see ${TARGET}`)];
+    if (!server) return [fail(`the kubeconfig has no context ${context}`, "take it there again")];
     const [whose, shown] = await read(cluster, server);
     const fix = `on ${text(cluster, "NODE_IP")}: minikube start renews it; ` +
       "then take its kubeconfig again";

@@ -22,7 +22,8 @@ type Hits = { hits: { total: { value: number }; hits: { _source: StoredLine }[] 
 
 /** Asks once in `pause` ms until there is an answer; undefined where none came in so many `seconds`. */
 async function within<T>(seconds: number, ask: (second: number) => Promise<T>, pause = 1000) {
-  for (let second = 0; second <= seconds; second++, await sleep(pause)) {
+  const end = Date.now() + seconds * 1000;
+  for (let second = 0; second <= seconds && Date.now() <= end; second++, await sleep(pause)) {
     const answer = await ask(second);
     if (answer !== undefined) return answer;
   }

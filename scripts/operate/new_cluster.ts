@@ -1,6 +1,6 @@
-// new-cluster: writes env/cluster-<id>.env for one more edge, after every check that needs no host. NAME and NODE_IP,
-// CONTEXT and DOMAIN come by the environment; what is not given follows the pattern of the edges there are.
+// new-cluster: writes env/cluster-<id>.env for one more edge; what is not given follows the pattern of the others.
 import "../needs.ts";
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { chooseClusters, loadFleet, secretsOf } from "../../lib/config/cluster.ts";
@@ -62,7 +62,7 @@ export async function addCluster(
 ) {
   const id = newId(wish), file = `env/cluster-${id}.env`;
   if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) {
-    throw refusal("Cannot add the cluster: it is there already", [file], "take another number");
+    throw taken(file);
   }
   const fleet = await loadFleet({ root, environment, withoutSecrets: true });
   maskSecrets(fleet.flatMap(secretsOf));
@@ -84,10 +84,16 @@ export async function addCluster(
   });
   const server = servers?.get(String(cluster.vars.KUBE_CONTEXT));
   if (server !== undefined) refuseOtherServer(cluster, server);
-  const write = (temporary: string) => writeFile(temporary, text);
-  await replaceFile(resolve(root, file), write, "look at the folder's owner and mode");
+  const path = resolve(root, file), write = (temporary: string) => writeFile(temporary, text);
+  // Somebody may have made it meanwhile.
+  if (existsSync(path)) throw taken(file);
+  await replaceFile(path, write, "look at the folder's owner and mode");
   const needsPair = Object.keys(WITHOUT_PAIRS).some((name) => flag(model, name));
   return { id, file, text, needsPair };
+}
+
+function taken(file: string): DeployError {
+  return refusal("Cannot add the cluster: it is there already", [file], "take another number");
 }
 
 function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {

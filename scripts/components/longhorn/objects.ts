@@ -83,19 +83,26 @@ export function patchLonghorn(objects: Manifest[], cluster: Cluster, replicas: n
 
 // They are an explicit null, which server-side apply may take for a wish.
 function withoutNodePorts(service: Manifest): Manifest {
-  const ports = service.spec.ports.map(({ nodePort: _, ...port }: { nodePort: null }) => port);
-  return withValue(service, ["spec", "ports"], ports);
+  const ports: { name: string; nodePort: null }[] = service.spec.ports ?? [];
+  // Our Ingress leads there by this name.
+  if (!ports.some(({ name }) => name === "http")) {
+    throw mismatch([`${idOf(service)}: no port http`]);
+  }
+  return withValue(service, ["spec", "ports"], ports.map(({ nodePort: _, ...port }) => port));
 }
 
 function smallDriver(deployment: Manifest): Manifest {
   const sidecars = ["ATTACHER", "PROVISIONER", "RESIZER", "SNAPSHOTTER"];
-  const env: { name: string }[] = deployment.spec.template.spec.containers[0].env ?? [];
+  const { containers = [] } = deployment.spec.template.spec, name = "longhorn-driver-deployer";
+  const at = containers.findIndex((one: { name: string }) => one.name === name);
+  if (at < 0) throw mismatch([`${idOf(deployment)}: no container ${name}`]);
+  const env: { name: string }[] = containers[at].env ?? [];
   const missing = sidecars.map((sidecar) => `CSI_${sidecar}_IMAGE`)
     .filter((variable) => !env.some(({ name }) => name === variable));
   if (missing.length > 0) {
     throw mismatch(missing.map((name) => `${idOf(deployment)}: no variable ${name}`));
   }
-  return withValue(deployment, ["spec", "template", "spec", "containers", 0, "env"], [
+  return withValue(deployment, ["spec", "template", "spec", "containers", at, "env"], [
     ...env,
     // Three replicas of each sidecar on one node protect from nothing.
     ...sidecars.map((sidecar) => ({ name: `CSI_${sidecar}_REPLICA_COUNT`, value: "1" })),

@@ -26,7 +26,7 @@ export const FULL = 0.9;
 export async function fleetStatus(ask: Ask, clusters: Cluster[], deep = false): Promise<Health[]> {
   const unsaid: Unsaid[] = [];
   const [answers, changed] = await Promise.all([
-    answersOf(new Questions(ask, clusters[0]!.fleet), clusters),
+    answersOf(new Questions(ask, clusters[0]?.fleet ?? []), clusters),
     deep ? changesOf(clusters, unsaid) : undefined,
   ]);
   unsaid.push(...answers.unsaid);

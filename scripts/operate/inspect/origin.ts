@@ -34,7 +34,8 @@ export async function homeOf(
   for (const { path: file, patch, target } of kustomization.patches ?? []) {
     const content = parse(patch ?? await readFile(join(folder, file), "utf8"));
     // A merge without a target names the object itself.
-    if (!matches(object, target ?? { kind: content.kind, ...content.metadata })) continue;
+    const { kind, metadata: { name, namespace } = {} as Manifest["metadata"] } = content;
+    if (!matches(object, target ?? { kind, name, namespace })) continue;
     home.patches.push({ where: `${short(path)} (${file ?? "inline patch"})`, content });
   }
   for (const { name, namespace, files = [] } of kustomization.configMapGenerator ?? []) {
