@@ -1,5 +1,4 @@
 // 50-verify: proves hop by hop that a cluster does what the other steps built, and leaves nothing behind.
-// Every check runs; one table has what each has found, with the likely cause and the fix of what is wrong.
 import "./needs.ts";
 import type { Inventory } from "../lib/apply/inventory.ts";
 import { type Check, checksOf, type Subject } from "../lib/core/check.ts";

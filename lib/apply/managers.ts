@@ -148,10 +148,12 @@ export function withPeoplesFields(
   live: Manifest,
   takes: (manager: string) => boolean = isPerson,
 ): FieldManager[] {
-  const entries = structuredClone(entriesOf(live)), own = entries.find(isOwn)!;
+  const entries = structuredClone(entriesOf(live)), own = entries.find(isOwn);
+  // Made anew by somebody since it was looked at.
+  if (!own?.fieldsV1) return entries;
   for (const entry of entries) {
     if (entry === own || entry.subresource || !takes(entry.manager)) continue;
-    moveFields(entry.fieldsV1 ?? {}, own.fieldsV1!, live.kind);
+    moveFields(entry.fieldsV1 ?? {}, own.fieldsV1, live.kind);
   }
   return entries.filter(({ fieldsV1 = {} }) => Object.keys(fieldsV1).length > 0);
 }

@@ -100,7 +100,7 @@ export async function applyOrTakeBack(
     if (!(error instanceof KubectlError)) throw error;
     const others = conflictsIn(error);
     if (others.length === 0 || !others.every((who) => takes(who) || mayBeTaken(who))) throw error;
-    say(`taking ${idOf(object)} back from ${others.join(", ")}`);
+    if (flags !== DRY_RUN) say(`taking ${idOf(object)} back from ${others.join(", ")}`);
     return await sendList(cluster, [object], [...flags, "--force-conflicts"]);
   }
 }

@@ -49,7 +49,7 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
 }
 
 // After a run that was cut off the next apply makes the StatefulSet that is away, and lets go an operator that is held.
-/** Grows volumes so that the objects can be applied next, or throws with nothing touched; a sentence for each change. */
+/** Grows volumes so that the objects can be applied next, or throws with none of them touched; a sentence for each change. */
 export async function growVolumes(inventory: Inventory, objects: Manifest[]): Promise<string[]> {
   const { cluster, say } = inventory;
   const { resizes, outdated, operated } = await volumeGrowth(cluster, objects);
@@ -151,12 +151,17 @@ async function refuseOthers(cluster: Cluster, resizes: Growth["resizes"]): Promi
     return claim.status?.phase === "Bound" ? [] : `${line}: the claim is not bound yet`;
   });
   if (obstacles.length === 0) return;
-  throw new DeployError(`Cannot resize volumes of ${cluster.id}: Kubernetes can only grow them`, {
-    exitCode: ExitCode.config,
-    where: obstacles,
-    fix:
-      "set the size to what the volume has; or, if the provisioner of the class can grow volumes, kubectl " +
-      `patch storageclass NAME -p '{"allowVolumeExpansion":true}'; or, when its data may go, delete its workload ` +
-      "and the claim with kubectl, then run again: it starts with an empty volume",
-  });
+  const isSmaller = resizes.some(({ claim, size }) => bytesOf(sizeOf(claim)!) > bytesOf(size));
+  const [what, fix] = isSmaller
+    ? [
+      `Cannot shrink volumes of ${cluster.id}: Kubernetes can only grow them`,
+      "set the size to what the volume has; or, when its data may go, delete its workload and the " +
+      "claim with kubectl, then run again: it starts with an empty volume",
+    ]
+    : [
+      `Cannot grow volumes of ${cluster.id}`,
+      "set the size back; or, if the provisioner of the class can grow volumes, kubectl patch " +
+      `storageclass NAME -p '{"allowVolumeExpansion":true}'`,
+    ];
+  throw new DeployError(what, { exitCode: ExitCode.config, where: obstacles, fix });
 }

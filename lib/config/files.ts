@@ -85,7 +85,7 @@ async function readText(path: string, file: string, problems: string[]) {
 // Names are upper case, so that a stray line of a secret is never taken (and printed) as a name. A value in quotes may
 // go on over lines; any other line matches without a name.
 const ENTRY =
-  /^[^\S\n]*(?<name>[A-Z][A-Z0-9_]*)=[^\S\n]*(?<raw>(?<quote>['"`])[^]*?\k<quote>.*|(?!['"`]|[^\S\n]).*)$|^.*$/gm;
+  /(?<![^\n])[^\S\n]*(?<name>[A-Z][A-Z0-9_]*)=[^\S\n]*(?<raw>(?<quote>['"`])[^]*?\k<quote>[^\n]*|(?!['"`]|[^\S\n])[^\n]*)(?![^\n])|(?<![^\n])[^\n]*/g;
 
 /** The `NAME=value` lines of a text as dotenv reads them; problems are what it would lose, without any value. */
 export function parseEnv(

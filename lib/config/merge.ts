@@ -1,5 +1,4 @@
-// A cluster while it is being loaded, checked one setting at a time. Later layers win: defaults of the schema,
-// common.env, cluster-<id>.env, profile, SECRET_FILE, environment.
+// A cluster while it is loaded: schema, common.env, cluster-<id>.env, profile, SECRET_FILE, environment; later wins.
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";

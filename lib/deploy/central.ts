@@ -1,5 +1,4 @@
-// The central cluster catches up with edges that are deployed without it. That it cannot be reached, or is not there
-// yet, is no failure of theirs: a warning names the command that makes up for it. Ctrl-C ends the run.
+// The central cluster catches up with edges that are deployed without it; that it is away is no failure of theirs.
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
 import { lock } from "../kube/lock.ts";

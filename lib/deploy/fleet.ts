@@ -135,8 +135,9 @@ async function runSteps(
       continue;
     }
     const alone = step.needs?.some((need) => !hasHad(done, need));
-    const objects = wanted.get(step);
-    done.push(await runStep(step, inventory, report, { alone, besides, objects, isSettled }));
+    const isIdle = isSettled && done.every(({ changed }) => changed === 0);
+    const options = { alone, besides, objects: wanted.get(step), isSettled: isIdle };
+    done.push(await runStep(step, inventory, report, options));
   }
   // Nothing of ours may be at work when the lock is given back.
   await Promise.all(besides);

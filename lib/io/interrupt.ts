@@ -1,5 +1,4 @@
-// Ctrl-C, SIGTERM and a terminal that goes away: calls under way end well, nothing new begins, locks are given back.
-// A second one ends the calls as well, and whatever else still goes on after ten seconds.
+// Ctrl-C, SIGTERM, a lost terminal: calls under way end well and locks are given back; a second one ends all.
 import process from "node:process";
 import { DeployError, ExitCode } from "../core/error.ts";
 

@@ -52,7 +52,7 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
   if (/context .* does not exist|no context exists/.test(stderr)) {
     return { exitCode: refused, fix: `kubectl config get-contexts (wanted: ${context})` };
   }
-  if (!isWebhook && /x509:/.test(stderr)) {
+  if (!isWebhook && /x509:|certificate has expired|certificate signed by unknown/.test(stderr)) {
     const fix = "compare the certificate with the clock (date)";
     return { exitCode: unreachable, fix: `${fix}; minikube start -p ${context} renews` };
   }

@@ -1,5 +1,4 @@
-// Our own process and those that we start: how others know whether it lives, and what ends with it. What we start
-// would else go on writing after the next run has begun.
+// Our own process and those that we start: how others know whether it lives, and what ends with it.
 import { randomBytes } from "node:crypto";
 import { hostname, userInfo } from "node:os";
 import process from "node:process";

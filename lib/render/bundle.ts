@@ -70,7 +70,10 @@ export async function readBundle(
   if (!bundle) throw new Error(`${basename(lockFile)} has no bundle "${name}"`);
   const reasons: DeployError[] = [];
   for (const file of bundle.files) {
-    if (await isHad(file, bundle, options, reasons)) continue;
+    if (await isHad(file, bundle, options, reasons)) {
+      reasons.length = 0;
+      continue;
+    }
     if (!await fromModule(bundle, options, reasons)) return leaveOut(bundle, options, reasons);
     break;
   }

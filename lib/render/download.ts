@@ -140,7 +140,8 @@ async function get(
 /** A file's sha256 in what a project publishes: a bare sum, `sha256sum` lines, or GitHub's description of a release. */
 export function sumOf(file: string, published: string): string | undefined {
   const lines = published.trim().split("\n").map((line) => line.trim().split(/\s+\*?/));
-  const [sum] = lines.find(([, name = file]) => name === file) ?? [];
+  const [sum] = lines.find(([, name]) => name === file) ??
+    (lines.flat().length === 1 ? lines[0]! : []);
   if (sum && /^[0-9a-f]{64}$/.test(sum)) return sum;
   const release: { assets?: { name: string; digest?: string }[] } = parsedJson(published) ?? {};
   const asset = release.assets?.find(({ name }) => name === file);

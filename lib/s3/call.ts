@@ -145,21 +145,21 @@ function refusals({ key, region }: S3, { action, bucket }: S3Call, { body }: S3A
     ],
     [/^NoSuchBucket /, "the bucket is gone", "run again: the step makes it"],
     [
-      /^\w*QuotaExceeded/,
+      /^\S*QuotaExceeded/,
       `the quota of "${bucket}" is used up`,
       `raise it (mc quota set ALIAS/${bucket}) or delete objects`,
     ],
     [
-      /^\w*(StorageFull|InsufficientStorage| 507 )/,
+      /^\S*(StorageFull|InsufficientStorage| 507 )/,
       "the server's disks are full",
       "free or add disk space on the S3 server",
     ],
     [
-      /^(NotImplemented|\w* 501) /,
+      /^(NotImplemented|\S* 501) /,
       "the server does not know this",
       "do without it, or take another S3 server",
     ],
-    [/^\w* 5/, "the server fails", "look at its log, then run again"],
+    [/^\S* 5/, "the server fails", "look at its log, then run again"],
     [/^\w/, "the server refuses", "see the server's words above"],
     [/^/, "the answer is not S3's", "check S3_ENDPOINT (a console has another port)"],
   ];

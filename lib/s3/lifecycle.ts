@@ -32,7 +32,7 @@ export function bucketVersions(bucket: string, days: number): Resource<Server> {
 
 /** A refusal that may be done without, as a sentence; any other error is thrown on. */
 function refusalOf(error: unknown): string {
-  if (!(error instanceof S3Error && error.isRefusal)) throw error;
+  if (!(error instanceof S3Error && error.isRefusal && error.status !== 507)) throw error;
   return `${error.message} (${error.fix})`;
 }
 

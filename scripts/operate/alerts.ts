@@ -1,5 +1,4 @@
-// What fires anywhere in the fleet, from the centre alone: the worst first, with its runbook and the page where it is
-// silenced. Changes nothing.
+// What fires anywhere, from the centre alone: the worst first, its runbook, and the page where it is silenced.
 import "../needs.ts";
 import { type Choice, choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { isPaused } from "../../lib/core/cluster.ts";

@@ -1,5 +1,4 @@
-// Whether clusters that should be alike are: the live objects of each against those of the first, field by field, in two
-// groups: what their env files explain, and what they do not. Changes nothing.
+// Whether clusters that should be alike are: objects of each against the first's, by what their env files explain.
 import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";

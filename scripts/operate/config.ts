@@ -1,5 +1,4 @@
-// Every effective setting of a cluster and who gave it, one `NAME=value  # source` per line.
-// Contacts nothing; secrets are shown as ***, and may be missing: that is said at the end.
+// Every effective setting of a cluster, `NAME=value  # source`; contacts nothing, and secrets are shown as ***.
 import "../needs.ts";
 import { type Cluster, fillIn, text } from "../../lib/core/cluster.ts";
 import { choiceFor, command, LOOKS, tellWarnings, WITHOUT_SECRETS } from "../../lib/cli/command.ts";

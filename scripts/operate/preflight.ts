@@ -1,5 +1,4 @@
-// What a deploy would meet: this machine, the cluster, its nodes and the S3, one row for each thing with the fix for what
-// is not well. Nothing is changed: the short pods that look at the nodes and at the S3 are removed again.
+// What a deploy would meet, one row a thing with its fix; short pods look at nodes and S3, and nothing is changed.
 import "../needs.ts";
 import { BEFORE, BY_API, BY_POD, type Check, checksOf } from "../../lib/core/check.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";

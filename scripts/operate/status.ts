@@ -1,5 +1,4 @@
-// How every cluster is, from the centre alone: one line each, the worst first, those that are well folded. No other
-// API server is asked but with --deep, and nothing is changed.
+// How every cluster is, from the centre alone (but --deep): a line each, the worst first, well ones folded.
 import "../needs.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import process from "node:process";

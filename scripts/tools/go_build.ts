@@ -1,5 +1,4 @@
-// Programs built from published Go modules, with the dependencies their authors chose; and Go where there is none: its
-// official release, else the same on PyPI.
+// Programs built from published Go modules as their authors chose; and Go itself, from its release or PyPI.
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";

@@ -87,9 +87,9 @@ export async function fromRelease(tool: Tool, path: string, say: Say): Promise<s
   if (member) {
     await replaceFile(path, async (temporary) => {
       await $({ quiet: true })`tar -xzOf ${file} ${member} > ${temporary}`;
+      await chmod(temporary, 0o755);
     }).finally(() => rm(file));
-  }
-  await chmod(path, 0o755);
+  } else await chmod(path, 0o755);
   return url;
 }
 

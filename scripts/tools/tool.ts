@@ -100,7 +100,7 @@ async function fromPath(tool: Tool) {
   const path = all.map((one) => resolve(one)).find((one) => !dirname(one).endsWith(LINKS));
   if (!path) return undefined;
   const { atLeast, versionArgs = ["--version"], versionPattern = "(\\d+\\.\\d+\\.\\d+)" } = tool;
-  const run = $({ quiet: true, nothrow: true, timeout: "5s", stdio: ["ignore", "pipe", "pipe"] });
+  const run = $({ quiet: true, nothrow: true, timeout: "30s", stdio: ["ignore", "pipe", "pipe"] });
   const { stdout, stderr } = await run`exec ${path} ${versionArgs}`;
   const version = new RegExp(versionPattern).exec(stdout + stderr)?.[1];
   const fits = version && (atLeast ? !isOlder(version, atLeast) : version === tool.version);

@@ -1,5 +1,4 @@
-// Alerts that fire anywhere in the fleet, as Query knows them: which are series (ALERTS), their texts come with rules.
-// An Alertmanager knows of its own cluster only, and a Ruler of its own rules.
+// Alerts that fire anywhere, as Query knows them: which are series (ALERTS), their texts come with rules.
 import { hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";

@@ -64,6 +64,10 @@ Deno.test("A8: CRLF, BOM, trailing blanks and a missing last newline change noth
   });
 });
 
+Deno.test("A9: only a line's end ends a line: U+2028 cuts no value, and no comment sets one", () => {
+  assert.deepEqual(values("A=x\u2028y\n# see\u2028B=1\nC=3"), { A: "x\u2028y", C: "3" });
+});
+
 Deno.test("A9: a secret arrives byte for byte in its Secret", () => {
   const nasty = [
     ..."'\"$`\\#= \t{}*&!%@:",

@@ -128,13 +128,15 @@ Deno.test("deployFleet(): a run is idle where all is as wanted and ready and not
         return Promise.resolve(void seen.push(isIdle()));
       },
     });
-    await deployFleet(isVerified ? [one, verify([])] : [one], [edge]);
+    const next = step({ ...one, name: "99-next", objects: () => Promise.resolve([]) });
+    await deployFleet(isVerified ? [one, next, verify([])] : [one], [edge]);
     return seen;
   };
-  assert.deepEqual(await isIdle(), [true, false]);
+  // The second step is not, where the first has changed something.
+  assert.deepEqual(await isIdle(), [true, false, false, false]);
   assert.deepEqual(await isIdle({ isVerified: false }), [false, false]);
-  assert.deepEqual(await isIdle({ key: "2" }), [false, false]);
-  assert.deepEqual(await isIdle({ readyReplicas: 0 }), [false, false]);
+  assert.deepEqual(await isIdle({ key: "2" }), [false, false, false, false]);
+  assert.deepEqual(await isIdle({ readyReplicas: 0 }), [false, false, false, false]);
 });
 
 Deno.test("deployFleet() leaves central alone where an edge changes nothing there", async () => {

@@ -111,3 +111,14 @@ Deno.test("a full disk is no bug, whatever met it: exit 3 and the fix", async ()
   assert.match(lines.join(""), /^Error {2}No space left on device.*\n {2}fix: make room there\n$/);
   assert.equal(exitCodeOf(new Error("x")), 1);
 });
+
+Deno.test("of a failure and that of tidying up after it the first says why", () => {
+  const [first, second] = [7, 8].map((exitCode) =>
+    new DeployError(`Cannot ${exitCode}`, { exitCode })
+  );
+  const error = new SuppressedError(second, first);
+  const lines: string[] = [];
+  new Report("", (line) => lines.push(line)).error(error);
+  assert.equal(exitCodeOf(error), 7);
+  assert.match(lines.join(""), /^Error {2}Cannot 7/);
+});

@@ -120,6 +120,7 @@ Deno.test("sumOf() reads bare sums, sha256sum lines and GitHub's release descrip
   const sum = sha256("x");
   assert.equal(sumOf("etcd.tar.gz", `${sum}\n`), sum);
   assert.equal(sumOf("b", `${sha256("y")}  a\n${sum} *b\n`), sum);
+  assert.equal(sumOf("b", `SHA256\n\n${sha256("y")}\n${sum}  b\n`), sum);
   const release = { assets: [{ name: "a" }, { name: "b", digest: `sha256:${sum}` }] };
   assert.equal(sumOf("b", JSON.stringify(release)), sum);
   for (const other of ["", LOGIN, "{}", `${sum}  a`]) assert.equal(sumOf("b", other), undefined);
