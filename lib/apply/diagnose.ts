@@ -1,7 +1,6 @@
 // Why an object does not become ready, looked for in its claim and its pods.
 import type { Cluster } from "../core/cluster.ts";
 import type { Manifest } from "../core/object.ts";
-import { kubectl } from "../kube/kubectl.ts";
 import { conditionOf, liveObjects } from "../kube/list.ts";
 import { lastWriteOf } from "./managers.ts";
 
@@ -53,8 +52,7 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
   if (!selector) return undefined;
   const labels = Object.entries(selector).map((label) => label.join("=")).join();
   const kinds = kind === "Deployment" ? "pods,replicasets" : "pods";
-  const words = ["get", kinds, "-n", metadata.namespace!, "-l", labels, "-o", "json"];
-  const items: Manifest[] = JSON.parse(await kubectl(words, { cluster })).items;
+  const items = await liveObjects(cluster, kinds, metadata.namespace!, labels);
   const { sets = [], pods = [] } = Object.groupBy(
     items,
     ({ kind }) => kind === "ReplicaSet" ? "sets" : "pods",

@@ -4,13 +4,14 @@ import { reading } from "./api.ts";
 import type { Chosen } from "./discovery.ts";
 import type { Manifest } from "../core/object.ts";
 
-/** The objects of these resources (`deployments.apps,pods`) in a namespace. */
+/** The objects of these resources (`deployments.apps,pods`) in a namespace, all or with these `labels`. */
 export function liveObjects(
   cluster: Cluster,
   resources: string,
   namespace: string,
+  labels?: string,
 ): Promise<Manifest[]> {
-  return reading(cluster, (api) => api.get(resources, { namespace }));
+  return reading(cluster, (api) => api.get(resources, { namespace, labels }));
 }
 
 /** The objects of a resource in all namespaces, within 20 s. */
