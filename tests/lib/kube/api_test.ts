@@ -375,19 +375,24 @@ Deno.test("keepWay(): all looks, at once and one after the other, take one way, 
   assert.equal(existsSync(used.at(-1)!), false);
 });
 
+/** A list without objects that begins at once and ends when `held` does. */
+function emptyListAfter(held: Promise<void>): Response {
+  const body = new ReadableStream({
+    async pull(sink) {
+      await held;
+      sink.enqueue(new TextEncoder().encode('{"items":[]}'));
+      sink.close();
+    },
+  });
+  return new Response(body);
+}
+
 Deno.test("keepWay(): a way that has ended is opened again, and one that somebody else waits on goes on", async () => {
   let isFirst = true;
   const held = Promise.withResolvers<void>();
   const slow: Answer = (path, _, end) => {
     if (path.startsWith("/api/v1/pods")) {
-      const body = new ReadableStream({
-        async pull(sink) {
-          await held.promise;
-          sink.enqueue(new TextEncoder().encode('{"items":[]}'));
-          sink.close();
-        },
-      });
-      return new Response(body);
+      return emptyListAfter(held.promise);
     }
     if (isFirst && path.startsWith("/api/v1/configmaps")) {
       isFirst = false;
@@ -409,15 +414,7 @@ Deno.test("keepWay(): a way that has ended is opened again, and one that somebod
 Deno.test("E22: looks by ways that are kept take no turn of other clusters, were all of them to hang", async () => {
   const held = Promise.withResolvers<void>();
   const slow: Answer = (path) => {
-    if (!path.startsWith("/api/v1/pods")) return;
-    const body = new ReadableStream({
-      async start(sink) {
-        await held.promise;
-        sink.enqueue(new TextEncoder().encode('{"items":[]}'));
-        sink.close();
-      },
-    });
-    return new Response(body);
+    if (path.startsWith("/api/v1/pods")) return emptyListAfter(held.promise);
   };
   await serving(slow, async () => {
     await using keepers = new AsyncDisposableStack();
