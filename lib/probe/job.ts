@@ -3,11 +3,11 @@ import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf, SlowError } from "../core/error.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { liveObjects } from "../kube/list.ts";
-import type { Manifest } from "../core/object.ts";
+import { type Manifest, withValue } from "../core/object.ts";
+import { sendList } from "../apply/live.ts";
 import { readiness } from "../apply/readiness.ts";
 import { diagnosePod } from "../apply/diagnose.ts";
 import { rewriteImages } from "../render/render.ts";
-import { retried } from "../kube/kubectl_error.ts";
 import { until } from "../io/wait.ts";
 
 /** A Job's name of this run alone: somebody may run the same check at the same time. */
@@ -49,31 +49,21 @@ export async function readJob(cluster: Cluster, job: Manifest, options: Options)
   }
 }
 
+/** Server-side apply makes one Job, whose name is of this run alone, however often it is sent. */
 async function start(cluster: Cluster, job: Manifest, needs: Manifest[] = []): Promise<void> {
-  const [fitted] = rewriteImages([job], cluster);
-  const made = await create(cluster, fitted!).catch(() =>
-    // The API server was away for a moment; it may be there although that was not told.
-    retried(async () => {
-      await remove(cluster, job);
-      return await create(cluster, fitted!);
-    })
-  );
-  const { name } = job.metadata, { uid } = JSON.parse(made).metadata;
+  const [made] = (await sendList(cluster, rewriteImages([job], cluster))).values();
+  const { name } = job.metadata, { uid } = made!.metadata;
   // Owned by the Job: whatever happens to us, they go with it.
   const ownerReferences = [{ apiVersion: "batch/v1", kind: "Job", name, uid }];
-  for (const object of needs) {
-    await create(cluster, { ...object, metadata: { ...object.metadata, ownerReferences } });
-  }
+  const owned = needs.map((object) =>
+    withValue(object, ["metadata", "ownerReferences"], ownerReferences)
+  );
+  if (owned.length > 0) await sendList(cluster, owned);
 }
 
 async function remove(cluster: Cluster, { metadata: { name, namespace } }: Manifest) {
   const words = ["delete", "job", name, "--namespace", namespace!, "--ignore-not-found"];
   await kubectl(words, { cluster });
-}
-
-async function create(cluster: Cluster, object: Manifest): Promise<string> {
-  const input = JSON.stringify(object);
-  return await kubectl(["create", "--filename", "-", "--output", "json"], { cluster, input });
 }
 
 async function end(

@@ -865,7 +865,7 @@ const READY_NODE = {
 
 const items = (...list: unknown[]) => JSON.stringify({ items: list });
 
-const MADE: Reply = { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) };
+const MADE: Reply = { on: " apply ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) };
 
 /** The Job that looks at the node, and its pod; `conditions`: of the Job. */
 function looking(status: Record<string, unknown>, conditions: unknown[] = []): Reply {
@@ -955,10 +955,10 @@ Deno.test("make preflight: a cluster in order has no stop, and keeps nothing of 
   assert.match(said, /looking at \d+ things of cluster-197-edge/);
   const created = calls.filter(({ args }) => / (create|apply|patch|annotate|delete) /.test(args));
   assert.deepEqual(created.map(({ args }) => args.split(" ").slice(2, 4).join(" ")), [
-    "create --filename",
+    "apply --server-side",
     "delete job",
   ]);
-  const job = JSON.parse(created[0]!.stdin);
+  const [job] = JSON.parse(created[0]!.stdin).items;
   assert.equal(job.metadata.namespace, "kube-system");
   assert.equal(job.spec.ttlSecondsAfterFinished, 240);
   const { spec } = job.spec.template;
@@ -1009,7 +1009,7 @@ Deno.test("a wrong cluster is told nothing and gets no pod, but the rest is look
   const { rows, calls } = await run([identityReply("u", other)]);
   assert.deepEqual(stopped(rows), ["Context and address"], tableOf(rows));
   assert.equal(exitCodeOfRows(rows), 4);
-  assert.ok(!calls.some(({ args }) => /create|delete/.test(args)));
+  assert.ok(!calls.some(({ args }) => /apply|delete/.test(args)));
   const seen = Object.fromEntries(rows.map(({ check, state }) => [check.name, state]));
   assert.equal(seen["S3 from here"], "ok");
   assert.equal(seen["NodePorts"], "hidden");
@@ -1035,7 +1035,7 @@ Deno.test("V5: make preflight with a missing context costs one row and ends with
     assert.equal(exitCodeOfRows(rows), 4);
     const tools = rows.find(({ check }) => check.name === "Tools")!;
     assert.match(tableOf([tools]), /ok +Tools +kubectl v1\.35\.1; bash/);
-    assert.ok(!calls.some(({ args }) => /create|delete/.test(args)));
+    assert.ok(!calls.some(({ args }) => /apply|delete/.test(args)));
   }
 });
 
@@ -1103,7 +1103,7 @@ Deno.test("V5: nodeFacts() tells a pod that is slow from one that cannot run", a
 Deno.test("simulated nodes are not looked at", async () => {
   const { rows, calls } = await run([], { SIMULATED_NODES: "true" });
   assert.deepEqual(stopped(rows), [], tableOf(rows));
-  assert.ok(!calls.some(({ args }) => /create/.test(args)));
+  assert.ok(!calls.some(({ args }) => /apply/.test(args)));
   assert.match(tableOf(rows), /- +iSCSI +not shown here \(simulated nodes\)/);
 });
 

@@ -11,7 +11,7 @@ const subject = subjectWith(cluster);
 const NONE: Reply = { on: " get persistentvolumes ", stdout: JSON.stringify({ items: [] }) };
 const NAME = "volume-probe-00000001";
 const MADE: Reply[] = [
-  { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
+  { on: " apply ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
   { on: ` delete job ${NAME} .*--ignore-not-found` },
 ];
 
@@ -34,8 +34,8 @@ Deno.test("volume() asks the class of the settings for a claim that goes with it
   assert.match(what, /^a volume of longhorn was made, written and read in \d+ s$/);
   const all = await calls();
   assert.match(all.at(-2)!.args, / delete job /);
-  assert.equal(all.filter(({ args }) => args.includes(" create ")).length, 1);
-  const probe = JSON.parse(all.find(({ args }) => args.includes(" create "))!.stdin);
+  assert.equal(all.filter(({ args }) => args.includes(" apply ")).length, 1);
+  const probe = JSON.parse(all.find(({ args }) => args.includes(" apply "))!.stdin).items[0];
   const { containers: [container], volumes } = probe.spec.template.spec;
   assert.equal(volumes[0].ephemeral.volumeClaimTemplate.spec.storageClassName, "longhorn");
   // Another word each time, or what an earlier pod wrote would do.
@@ -43,13 +43,13 @@ Deno.test("volume() asks the class of the settings for a claim that goes with it
   assert.ok(word && container.command.at(-1).includes(`grep -qx ${word} /volume/probe`));
 });
 
-Deno.test("volume() makes its Job again where the first answer was lost", async () => {
+Deno.test("volume() sends its Job again where the first answer was lost", async () => {
   countRuns();
-  const lost = { on: " create ", code: 1, stderr: "Unable to connect: EOF", times: 1 };
+  const lost = { on: " apply ", code: 1, stderr: "Unable to connect: EOF", times: 1 };
   const calls = await fakeKubectl([lost, ...MADE, job("Complete"), NONE]);
   assert.equal((await volume(subject)).state, "ok");
-  const words = (await calls()).map(({ args }) => / (create|delete) /.exec(args)?.[1]);
-  assert.deepEqual(words.filter(Boolean), ["create", "delete", "create", "delete"]);
+  const words = (await calls()).map(({ args }) => / (apply|delete) /.exec(args)?.[1]);
+  assert.deepEqual(words.filter(Boolean), ["apply", "apply", "delete"]);
 });
 
 /** A volume of the claim, as its class or a person made it. */

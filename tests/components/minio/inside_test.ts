@@ -31,7 +31,7 @@ function job(condition: string): Reply {
 }
 
 const MADE: Reply[] = [
-  { on: " create ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
+  { on: " apply ", stdout: JSON.stringify({ metadata: { uid: "1234" } }) },
   { on: ` delete job ${NAME} .*--ignore-not-found` },
 ];
 
@@ -41,8 +41,8 @@ Deno.test("reachFromInside() gives each bucket its own key, which goes with the 
   await reachFromInside(cluster);
   const all = await calls();
   assert.match(all.at(-1)!.args, / delete job /);
-  const [made, keys] = all.filter(({ args }) => args.includes(" create ")).map(({ stdin }) =>
-    JSON.parse(stdin)
+  const [made, keys] = all.filter(({ args }) => args.includes(" apply ")).map(({ stdin }) =>
+    JSON.parse(stdin).items[0]
   );
   const names = made.spec.template.spec.containers.map(({ name }: { name: string }) => name);
   assert.deepEqual(names, ["thanos", "opensearch", "longhorn"]);
@@ -75,8 +75,10 @@ Deno.test("reachFromInside() of two people at once: neither reads nor removes wh
   ]);
   const ends = await Promise.allSettled([reachFromInside(cluster), reachFromInside(cluster)]);
   assert.deepEqual(ends.map(({ status }) => status), ["fulfilled", "rejected"]);
-  const made = (await calls()).filter(({ args }) => args.includes(" create "))
-    .map(({ stdin }) => JSON.parse(stdin)).map(({ kind, metadata }) => `${kind}/${metadata.name}`);
+  const made = (await calls()).filter(({ args }) => args.includes(" apply "))
+    .map(({ stdin }) => JSON.parse(stdin).items[0]).map(({ kind, metadata }) =>
+      `${kind}/${metadata.name}`
+    );
   assert.deepEqual(made.sort(), [
     `Job/${NAME}`,
     `Job/${other}`,
@@ -108,7 +110,7 @@ Deno.test("A66: reachFromInside() shows the log of the bucket that pods do not r
   });
   const all = await calls();
   assert.equal(all.filter(({ args }) => args.includes(" delete ")).length, 0);
-  const made = JSON.parse(all.find(({ args }) => args.includes(" create "))!.stdin);
+  const made = JSON.parse(all.find(({ args }) => args.includes(" apply "))!.stdin).items[0];
   assert.equal(made.spec.ttlSecondsAfterFinished, 600);
 });
 

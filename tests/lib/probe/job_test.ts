@@ -13,7 +13,7 @@ Deno.test("readJob() says that nobody makes pods, as when the controller manager
     spec: { activeDeadlineSeconds: -15, template: { spec: { containers: [] } } },
   };
   await fakeKubectl([
-    { on: "create", stdout: JSON.stringify(job) },
+    { on: "apply", stdout: JSON.stringify(job) },
     { on: "get jobs,pods", stdout: listOf(job) },
     { on: "delete job", stdout: "deleted" },
   ]);
