@@ -4,7 +4,8 @@ import type { Manifest } from "../core/object.ts";
 import { conditionOf, liveObjects } from "../kube/list.ts";
 import { lastWriteOf } from "./managers.ts";
 
-interface Trouble {
+/** Why an object is not ready. */
+export interface Trouble {
   reason: string;
   final?: boolean; // waiting longer would be pointless
   unscheduled?: boolean;

@@ -5,21 +5,17 @@ import type { Inventory } from "./inventory.ts";
 import { owned } from "./live.ts";
 import { conditionOf } from "../kube/list.ts";
 import { idOf, kindsOf, type Manifest } from "../core/object.ts";
-import { diagnose } from "./diagnose.ts";
+import { diagnose, type Trouble } from "./diagnose.ts";
 import { until } from "../io/wait.ts";
 
-/** Ready, or not yet (why), or never (why): waiting longer for the last would be pointless. */
-export type Readiness = { state: "ready" } | { state: "waiting" | "failed"; reason: string };
+const UNSEEN: Trouble = { reason: "the controller has not seen the last change yet" };
 
-const UNSEEN = waiting("the controller has not seen the last change yet");
-
-/** Readiness of a live object by its kind; kinds without a rule are ready once they exist. */
-export function readiness(object: Manifest): Readiness {
-  return RULES[object.kind]?.(object) ?? { state: "ready" };
+/** What keeps a live object from being ready; undefined: it is, and so is all without a rule once it exists. */
+export function notReady(object: Manifest): Trouble | undefined {
+  return RULES[object.kind]?.(object);
 }
 
-// What keeps an object of that kind from being ready; nothing: it is.
-const RULES: Record<string, (object: Manifest) => Readiness | undefined> = {
+const RULES: Record<string, (object: Manifest) => Trouble | undefined> = {
   Namespace: (object) => inPhase(object, "Active"),
   PersistentVolumeClaim: (object) => inPhase(object, "Bound"),
   Deployment(object) {
@@ -27,7 +23,7 @@ const RULES: Record<string, (object: Manifest) => Readiness | undefined> = {
     const refused = conditionOf(object, "ReplicaFailure");
     const progressing = conditionOf(object, "Progressing");
     if (!isSeen(object)) return UNSEEN;
-    if (refused?.status === "True") return waiting(`${refused.reason}: ${refused.message}`);
+    if (refused?.status === "True") return { reason: `${refused.reason}: ${refused.message}` };
     if (progressing?.reason === "ProgressDeadlineExceeded") return failed(progressing.message);
     return counted("updated", status.updatedReplicas, replicas) ??
       counted("available", status.availableReplicas, replicas) ??
@@ -50,46 +46,42 @@ const RULES: Record<string, (object: Manifest) => Readiness | undefined> = {
   Job(object) {
     if (conditionOf(object, "Complete")?.status === "True") return undefined;
     const end = conditionOf(object, "Failed");
-    return end?.status === "True" ? failed(end.message) : waiting("not complete");
+    return end?.status === "True" ? failed(end.message) : { reason: "not complete" };
   },
   Prometheus: operated,
   Alertmanager: operated,
 };
 
 /** By the operator's verdict: Reconciled says that it understood the resource, Available that pods run. */
-function operated(object: Manifest): Readiness | undefined {
+function operated(object: Manifest): Trouble | undefined {
   // A held operator does nothing, and its old verdict stays as it is.
-  if (object.spec?.paused) return waiting("held by a run that was cut off: run the step again");
+  if (object.spec?.paused) return { reason: "held by a run that was cut off: run the step again" };
   for (const type of ["Reconciled", "Available"]) {
     const verdict = conditionOf(object, type);
-    if (!verdict) return waiting(`the operator has not said ${type} yet`);
+    if (!verdict) return { reason: `the operator has not said ${type} yet` };
     if ((verdict.observedGeneration ?? 0) < object.metadata.generation) {
-      return waiting("the operator has not seen the last change yet");
+      return { reason: "the operator has not seen the last change yet" };
     }
     if (verdict.status !== "True") {
-      return waiting(`${type} is ${verdict.status}: ${verdict.reason} ${verdict.message}`);
+      return { reason: `${type} is ${verdict.status}: ${verdict.reason} ${verdict.message}` };
     }
   }
 }
 
-function inPhase({ status }: Manifest, wanted: string): Readiness | undefined {
-  return status?.phase === wanted ? undefined : waiting(`phase ${status?.phase ?? "unknown"}`);
+function inPhase({ status }: Manifest, wanted: string): Trouble | undefined {
+  return status?.phase === wanted ? undefined : { reason: `phase ${status?.phase ?? "unknown"}` };
 }
 
 function isSeen({ metadata, status }: Manifest): boolean {
   return (status?.observedGeneration ?? 0) >= metadata.generation;
 }
 
-function counted(what: string, actual = 0, wanted = 1): Readiness | undefined {
-  return actual === wanted ? undefined : waiting(`${actual} of ${wanted} ${what}`);
+function counted(what: string, actual = 0, wanted = 1): Trouble | undefined {
+  return actual === wanted ? undefined : { reason: `${actual} of ${wanted} ${what}` };
 }
 
-function waiting(reason: string): Readiness {
-  return { state: "waiting", reason };
-}
-
-function failed(reason = "no reason given"): Readiness {
-  return { state: "failed", reason };
+function failed(reason = "no reason given"): Trouble {
+  return { reason, final: true };
 }
 
 export async function waitReady(
@@ -111,7 +103,7 @@ export async function areReady(
   if (ruled.length === 0) return true;
   const live = await inventory.live();
   return ruled.map((object) => live.get(idOf(object)))
-    .every((now) => now !== undefined && readiness(now).state === "ready");
+    .every((now) => now !== undefined && !notReady(now));
 }
 
 /** Objects that are not ready, one line each with the reason; exit 7 when one can never become ready. */
@@ -122,12 +114,12 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
   const missing: string[] = [], hopeless: string[] = [];
   for (const object of ruled) {
     const found = live.get(idOf(object));
-    const result = found ? readiness(found) : waiting("does not exist");
-    if (result.state === "ready") continue;
+    const own: Trouble | undefined = found ? notReady(found) : { reason: "does not exist" };
+    if (!own) continue;
     // Until the controller has seen a change, the pods that were mended by it look like the present ones.
-    const trouble = found && result !== UNSEEN ? await diagnose(cluster, found) : undefined;
-    const line = `${idOf(object)}: ${trouble?.reason ?? result.reason}`;
-    (result.state === "failed" || trouble?.final ? hopeless : missing).push(line);
+    const trouble = found && own !== UNSEEN ? await diagnose(cluster, found) : undefined;
+    const line = `${idOf(object)}: ${(trouble ?? own).reason}`;
+    (own.final || trouble?.final ? hopeless : missing).push(line);
   }
   if (hopeless.length === 0) return missing;
   throw new DeployError(`Cannot become ready on ${cluster.id}`, {

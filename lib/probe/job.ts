@@ -5,7 +5,7 @@ import { kubectl } from "../kube/kubectl.ts";
 import { liveObjects } from "../kube/list.ts";
 import { type Manifest, withValue } from "../core/object.ts";
 import { sendList } from "../apply/live.ts";
-import { readiness } from "../apply/readiness.ts";
+import { notReady } from "../apply/readiness.ts";
 import { diagnosePod } from "../apply/diagnose.ts";
 import { rewriteImages } from "../render/render.ts";
 import { until } from "../io/wait.ts";
@@ -72,25 +72,26 @@ async function end(
   { does, say = () => {} }: Options,
 ): Promise<boolean> {
   const seconds: number = spec.activeDeadlineSeconds;
-  let state: string = "waiting", hasPod = false, stuck: ReturnType<typeof reasonOf>;
+  let succeeded = false, pod: Manifest | undefined;
   await until(`the pod that ${does}`, async () => {
     const items = await liveObjects(cluster, "jobs,pods", namespace);
     const job = items.find(({ kind, metadata }) => kind === "Job" && metadata.name === name);
-    const pod = items.find(({ kind, metadata }) =>
+    const now = items.find(({ kind, metadata }) =>
       kind === "Pod" && metadata.labels?.["batch.kubernetes.io/job-name"] === name
     );
-    hasPod ||= pod !== undefined;
-    state = job ? readiness(job).state : "waiting";
+    const trouble = job ? notReady(job) : { reason: "it is not there" };
     // Its controller says so a second or two later.
-    if (pod?.status?.phase === "Succeeded") state = "ready";
-    if (state !== "waiting") return [];
-    stuck = pod && reasonOf(pod);
+    succeeded = !trouble || now?.status?.phase === "Succeeded";
+    const isOver = succeeded || trouble?.final;
+    // A Job whose time is over takes its pod along, and the reason with it.
+    pod = isOver ? pod ?? now : now ?? pod;
+    if (isOver) return [];
     const nothing = "no pod was made for it, does the controller manager run?";
-    const reason = stuck?.reason ?? (hasPod ? "its pod has not ended" : nothing);
+    const reason = pod ? reasonOf(pod)?.reason ?? "its pod has not ended" : nothing;
     return [`Job ${namespace}/${name}: ${reason}`];
   }, { seconds: seconds + 15, every: 0.5, say });
-  // A Job whose time is over takes its pod along, and the reason with it.
-  if (state !== "failed" || (hasPod && !stuck)) return state === "ready";
+  const stuck = pod && reasonOf(pod);
+  if (succeeded || pod && !stuck) return succeeded;
   const what = `The pod that ${does} did not start within ${seconds} s`;
   const said = await warnings(cluster, namespace, name);
   if (stuck?.slow && said.length === 0) {

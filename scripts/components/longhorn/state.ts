@@ -1,7 +1,7 @@
 // What a cluster says of its Longhorn: how many copies of a volume fit, which upgrade goes, whether it may be taken off,
 // and what still keeps it from serving volumes, one line per missing thing.
 import { lastWriteOf } from "../../../lib/apply/managers.ts";
-import { readiness } from "../../../lib/apply/readiness.ts";
+import { notReady } from "../../../lib/apply/readiness.ts";
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
@@ -80,9 +80,8 @@ export async function driverMissing(cluster: Cluster): Promise<string[]> {
   const live = await liveObjects(cluster, "deployments.apps,daemonsets.apps", LONGHORN_NAMESPACE);
   return DRIVER.flatMap((id) => {
     const object = live.find((object) => idOf(object) === id);
-    if (!object) return [`${id}: not made yet`];
-    const verdict = readiness(object);
-    return verdict.state === "ready" ? [] : [`${id}: ${verdict.reason}`];
+    const trouble = object ? notReady(object) : { reason: "not made yet" };
+    return trouble ? [`${id}: ${trouble.reason}`] : [];
   });
 }
 

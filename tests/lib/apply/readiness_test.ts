@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Manifest } from "../../../lib/core/object.ts";
-import { readiness, unready, waitReady } from "../../../lib/apply/readiness.ts";
+import { notReady, unready, waitReady } from "../../../lib/apply/readiness.ts";
 import { diagnosePod } from "../../../lib/apply/diagnose.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl } from "../../support/fake_kubectl.ts";
@@ -14,6 +14,12 @@ function live(kind: string, spec: unknown, status: unknown, generation = 2): Man
     spec,
     status,
   };
+}
+
+function stateOf(object: Manifest): string {
+  const trouble = notReady(object);
+  if (!trouble) return "ready";
+  return trouble.final ? "failed" : "waiting";
 }
 
 const cases: [title: string, object: Manifest, state: string][] = [
@@ -177,8 +183,7 @@ const cases: [title: string, object: Manifest, state: string][] = [
 ];
 
 for (const [title, object, state] of cases) {
-  Deno.test(`readiness() calls ${title} ${state}`, () =>
-    assert.equal(readiness(object).state, state));
+  Deno.test(`notReady() calls ${title} ${state}`, () => assert.equal(stateOf(object), state));
 }
 
 function pod(status: unknown): Manifest {
@@ -311,7 +316,7 @@ Deno.test("A57: waitReady() waits for objects that do not exist yet, then exit 7
   assert.deepEqual(error.where, ["Deployment/n/x: does not exist"]);
 });
 
-Deno.test("A48: readiness() repeats what keeps a Deployment from making pods", () => {
+Deno.test("A48: notReady() repeats what keeps a Deployment from making pods", () => {
   const message = 'pods "d-1" is forbidden: exceeded quota: q, used: cpu=1, limited: cpu=1';
   const conditions = [{ type: "ReplicaFailure", status: "True", reason: "FailedCreate", message }];
   const object = {
@@ -321,10 +326,10 @@ Deno.test("A48: readiness() repeats what keeps a Deployment from making pods", (
     spec: { replicas: 1 },
     status: { observedGeneration: 1, conditions },
   };
-  assert.deepEqual(readiness(object), { state: "waiting", reason: `FailedCreate: ${message}` });
+  assert.deepEqual(notReady(object), { reason: `FailedCreate: ${message}` });
 });
 
-Deno.test("E6: readiness() tells nothing of the revision before, whatever its conditions say", () => {
+Deno.test("E6: notReady() tells nothing of the revision before, whatever its conditions say", () => {
   const condition = (type: string, status: string, reason: string) =>
     live("Deployment", { replicas: 1 }, {
       observedGeneration: 1,
@@ -337,7 +342,7 @@ Deno.test("E6: readiness() tells nothing of the revision before, whatever its co
     ]
   ) {
     const reason = "the controller has not seen the last change yet";
-    assert.deepEqual(readiness(object), { state: "waiting", reason });
+    assert.deepEqual(notReady(object), { reason });
   }
 });
 
@@ -486,12 +491,12 @@ Deno.test("E6: unready() gives nothing up for pods of an older revision, or that
   ]);
 });
 
-Deno.test("E6: readiness() does not go by what was said of the generation before", () => {
+Deno.test("E6: notReady() does not go by what was said of the generation before", () => {
   const late = { type: "Progressing", status: "False", reason: "ProgressDeadlineExceeded" };
   const status = { ...ROLLING.status, observedGeneration: 1, conditions: [late] };
-  assert.equal(readiness({ ...ROLLING, status }).state, "waiting");
+  assert.equal(stateOf({ ...ROLLING, status }), "waiting");
   assert.equal(
-    readiness({ ...ROLLING, status: { ...status, observedGeneration: 2 } }).state,
+    stateOf({ ...ROLLING, status: { ...status, observedGeneration: 2 } }),
     "failed",
   );
 });
