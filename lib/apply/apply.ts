@@ -14,26 +14,22 @@ import { adopt, takeOver } from "./ownership.ts";
 import { awaitGone, goesWith } from "./prune.ts";
 import { applyRefused } from "./rejection.ts";
 
-/** Applies the objects that are not there as wanted; what needs no new definition does not wait for one. */
+/** Applies the objects that are not there as wanted; what needs none of the definitions does not wait for them. */
 export async function apply(inventory: Inventory, objects: Manifest[]): Promise<Change[]> {
   if (objects.length === 0) return [];
   const wanted = objects.map(withHash), [definitions, rest] = inWaves(wanted);
-  const { live, others, unserved } = await inventory.before(wanted);
+  const { live, others } = await inventory.before(wanted);
   adopt(inventory, others);
   const before = new Map([...live, ...others]);
-  // One that is there as wanted, by a run that was cut off, may not be served yet.
-  const crds = definitions.filter((object) =>
-    isDefinition(object) && (unserved.some((one) => defines(object, one)) ||
-      inventory.judge(before.get(idOf(object)), object).state !== "current")
-  );
   const { custom = [], plain = [] } = Object.groupBy(
     rest,
-    (object) => crds.some((crd) => defines(crd, object)) ? "custom" : "plain",
+    (object) => definitions.some((one) => defines(one, object)) ? "custom" : "plain",
   );
   const defined = await applyWave(inventory, definitions, before);
   const [applied] = await Promise.all([
     applyWave(inventory, plain, before),
-    established(inventory.cluster, crds),
+    // One that is there as wanted, by a run that was cut off, may not be served yet.
+    established(inventory.cluster, definitions.filter(isDefinition)),
   ]);
   return [...defined, ...applied, ...await applyWave(inventory, custom, before)];
 }

@@ -68,7 +68,7 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
   const wanted = spec.replicas ?? status?.desiredNumberScheduled ?? 1;
   const trouble = now.map(diagnosePod).find(Boolean);
   if (trouble) return trouble;
-  const refused = now.length < wanted && maker && await creationTrouble(cluster, object, maker);
+  const refused = now.length < wanted && maker && await creationTrouble(cluster, maker);
   if (refused) return refused;
   // They go when the new ones come, unless they stand in their way.
   const older = old.map(diagnosePod).find(Boolean);
@@ -99,16 +99,12 @@ function timeOf({ lastTimestamp, series, eventTime }: Manifest): number {
   return Date.parse(lastTimestamp ?? series?.lastObservedTime ?? eventTime) || 0;
 }
 
-/** Why pods cannot even be made (a quota, an admission webhook), said since the object was last changed. */
-async function creationTrouble(
-  cluster: Cluster,
-  object: Manifest,
-  maker: Manifest,
-): Promise<Trouble | undefined> {
-  const events = await liveObjects(cluster, "events", object.metadata.namespace!);
+/** Why pods cannot even be made (a quota, an admission webhook), said since their maker was last changed. */
+async function creationTrouble(cluster: Cluster, maker: Manifest): Promise<Trouble | undefined> {
+  const events = await liveObjects(cluster, "events", maker.metadata.namespace!);
   const last = lastOf(events.filter(({ reason }) => reason === "FailedCreate"), maker);
   // An edit beside the fields, as of the scale, has no time; what was said before it counts then.
-  const changed = Date.parse(lastWriteOf(object).last?.at ?? "1970-01-01");
+  const changed = Date.parse(lastWriteOf(maker).last?.at ?? "1970-01-01");
   return last && timeOf(last) >= changed ? { reason: `FailedCreate: ${last.message}` } : undefined;
 }
 

@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { nearest } from "../core/nearest.ts";
-import { idOf, isCustom, type Manifest, resourceOf } from "../core/object.ts";
+import { idOf, isCustom, type Manifest } from "../core/object.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import type { Inventory } from "./inventory.ts";
-import { type ById, byId, DRY_RUN, rejectedOf, sendList, sendOnce } from "./live.ts";
+import { type ById, byId, DRY_RUN, namedOf, rejectedOf, sendList, sendOnce } from "./live.ts";
 import { mayBeTaken } from "./managers.ts";
 import { deleted } from "./prune.ts";
 
@@ -70,9 +70,8 @@ async function replaceNamed(
   if (!mayBe || !(error instanceof KubectlError) || !cannotChange(error)) throw error;
   // Throws, with nothing touched, when the new one would not be accepted under another name either.
   await sendList(cluster, [proof(object)], DRY_RUN);
-  const { name, namespace } = object.metadata;
-  const target = [resourceOf(object), name, ...namespace ? ["--namespace", namespace] : []];
-  const live = JSON.parse(await kubectl(["get", ...target, "-o", "json"], { cluster }));
+  const live = (await namedOf(cluster, [object])).get(idOf(object));
+  if (!live) throw error;
   const file = await saved(cluster, live);
   const undo = `kubectl --context ${text(cluster, "KUBE_CONTEXT")} replace --force -f ${file}`;
   say(`replacing ${idOf(object)}; back to what it was: ${undo}`);

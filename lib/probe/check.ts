@@ -38,10 +38,10 @@ export function openSubject(
   },
 ): Subject & AsyncDisposable {
   const answers = new Map<string, Promise<unknown>>();
-  const way = keepWay(cluster);
   const once = <T>(name: string, work: () => Promise<T>) =>
     answers.getOrInsertComputed(name, work) as Promise<T>;
   return {
+    ...keepWay(cluster),
     cluster,
     when,
     say,
@@ -53,7 +53,6 @@ export function openSubject(
         return await proxy.fetch(...request);
       },
     },
-    [Symbol.asyncDispose]: () => way[Symbol.asyncDispose](),
   };
 }
 
@@ -159,8 +158,7 @@ function shownOf({ check: { hop }, state, findings }: Row): Finding[] {
     const seen = new Set(among(findings, state).map(({ what }) => what));
     return [{ what: [...seen].join("; ") || hop }];
   }
-  const rest = (["warn", "note"] as const).filter((one) => RANK.indexOf(one) > RANK.indexOf(state));
-  return [state, ...rest].flatMap((one) => among(findings, one));
+  return [...new Set([state, "warn", "note"] as const)].flatMap((one) => among(findings, one));
 }
 
 /** The rows for programs. */
