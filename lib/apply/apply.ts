@@ -9,9 +9,8 @@ import { reading } from "../kube/api.ts";
 import { isTransient, retried } from "../kube/kubectl_error.ts";
 import { isGoing, isOwnership, isUnsigned, withHash } from "./diff.ts";
 import type { Inventory } from "./inventory.ts";
-import { type ById, listed, sendOnce } from "./live.ts";
+import { awaitGone, type ById, goesWith, listed, sendOnce } from "./live.ts";
 import { adopt, takeOver } from "./ownership.ts";
-import { awaitGone, goesWith } from "./prune.ts";
 import { applyRefused } from "./rejection.ts";
 
 /** Applies the objects that are not there as wanted; what needs none of the definitions does not wait for them. */

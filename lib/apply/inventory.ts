@@ -1,4 +1,5 @@
 // What a cluster has of ours: which objects these are is kept there in a ConfigMap; how they are is looked at.
+// What no step wants any more is deleted only when asked for.
 import type { Cluster } from "../core/cluster.ts";
 import {
   configMap,
@@ -11,17 +12,16 @@ import {
   resourceOf,
   STEP_LABEL,
 } from "../core/object.ts";
+import type { Change } from "../io/report.ts";
 import { reading } from "../kube/api.ts";
 import type { Api } from "../kube/discovery.ts";
 import { type Connection, KEPT } from "../kube/target.ts";
 import { type Delta, judge, withHash } from "./diff.ts";
-import { type ById, byId, listed, sendList } from "./live.ts";
+import { type ById, byId, deleted, listed, sendList, type Tell } from "./live.ts";
 import { isPerson, ownFields } from "./managers.ts";
 
 // A look is good for so many ms: steps with nothing to do follow each other within seconds.
 const YOUNG = 20_000;
-
-export type Tell = (text: string) => void;
 
 /** What a run may do to what is there, and who hears of it. */
 export interface Powers {
@@ -178,4 +178,55 @@ function isMadeByStep(object: Manifest): boolean {
 function matched(text: string | undefined, form: RegExp): string[][] | undefined {
   const lines = text?.split("\n").filter(Boolean).map((line) => form.exec(line));
   return lines?.every((line) => line !== null) ? lines : undefined;
+}
+
+// Their loss would lose data or other people's objects; they are named and stay.
+const STAYS = ["Namespace", "PersistentVolumeClaim", "PersistentVolume", "StorageClass"]
+  .concat("CustomResourceDefinition");
+
+/** True for a live object that no deploy deletes, wanted or not: for its kind, or because a person has marked it. */
+export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
+  return STAYS.includes(kind) || annotations?.["deploy.miribit.lab/keep"] === "true";
+}
+
+/** What these steps have there and is not `wanted` (ids); with `all`, also what a step that is no more has left. */
+export async function unwanted(
+  inventory: Inventory,
+  steps: string[],
+  wanted: Set<string>,
+  { all = false }: { all?: boolean } = {},
+): Promise<Manifest[]> {
+  if (steps.length === 0) return [];
+  return [...(await inventory.live()).values()].filter((object) => {
+    const { deletionTimestamp, ownerReferences } = object.metadata;
+    const step = inventory.stepOf(object);
+    // Controllers copy labels to what they make.
+    return step && (all || steps.includes(step)) && !wanted.has(idOf(object)) &&
+      !isDefinition(object) && !deletionTimestamp && !ownerReferences?.length &&
+      ownFields(object) !== undefined;
+  });
+}
+
+/** Deletes the objects but those that are kept, and waits until they are gone; exit 7 as {@link awaitGone}. */
+export async function prune(
+  inventory: Inventory,
+  objects: Manifest[],
+  say?: Tell,
+): Promise<Change[]> {
+  const doomed = objects.filter((object) => !isKept(object));
+  if (doomed.length === 0) return [];
+  const { cluster } = inventory;
+  // While the operators that clean up after them still run.
+  await deleted(cluster, doomed.filter(isCustom), say);
+  await deleted(cluster, doomed.filter((object) => !isCustom(object)), say);
+  inventory.refresh();
+  // They are gone all the same, and the next run keeps that.
+  await inventory.keep().catch(() => {});
+  return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
+}
+
+/** What a person types to have deleted what no step wants any more on the clusters with these ids. */
+export function pruneCommand(...ids: string[]): string {
+  const target = ids.length === 1 ? `cluster-${ids}` : `all GROUP="${ids.join(" ")}"`;
+  return `make ${target} ARGS=--prune`;
 }

@@ -1,10 +1,15 @@
-// Objects as the cluster lists them at this moment, and handed to it: one JSON List, server-side apply.
+// Objects as the cluster lists them at this moment, handed to it (one JSON List, server-side apply), and taken away.
 import type { Cluster } from "../core/cluster.ts";
-import { asList, idOf, type Manifest, OWNED, OWNER } from "../core/object.ts";
+import { asList, defines, idOf, type Manifest, OWNED, OWNER } from "../core/object.ts";
+import { until } from "../io/wait.ts";
 import { reading } from "../kube/api.ts";
 import type { Api } from "../kube/discovery.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError, retried } from "../kube/kubectl_error.ts";
+import type { Condition } from "../kube/list.ts";
+
+/** Hears of what is done. */
+export type Tell = (text: string) => void;
 
 /** Objects by their id. */
 export type ById = Map<string, Manifest>;
@@ -92,4 +97,41 @@ export async function rejectedOf(
 function printedName({ apiVersion, kind, metadata: { name } }: Manifest): string {
   const group = apiVersion.includes("/") ? `.${apiVersion.split("/")[0]}` : "";
   return `${kind.toLowerCase()}${group}/${name}`;
+}
+
+/** Whether an object is gone when the first one is: what is in a namespace, or of a kind that it defines. */
+export function goesWith(gone: Manifest, object: Manifest): boolean {
+  return gone.kind === "Namespace"
+    ? object.metadata.namespace === gone.metadata.name
+    : defines(gone, object);
+}
+
+export async function deleted(cluster: Cluster, objects: Manifest[], say?: Tell): Promise<void> {
+  if (objects.length === 0) return;
+  const names = objects.map(({ apiVersion, kind, metadata: { name, namespace } }) => (
+    { apiVersion, kind, metadata: { name, namespace } }
+  ));
+  const words = ["delete", "--ignore-not-found", "--wait=false", "--filename", "-"];
+  await kubectl(words, { cluster, input: asList(names) });
+  await awaitGone(cluster, objects, say);
+}
+
+/** Waits until live objects are gone, or others of their name; exit 7 after two minutes, with what holds them. */
+export async function awaitGone(cluster: Cluster, objects: Manifest[], say?: Tell): Promise<void> {
+  await until("objects to be gone", async () => {
+    const live = await namedOf(cluster, objects);
+    return objects.flatMap((object) => {
+      const id = idOf(object), now = live.get(id);
+      if (!now || now.metadata.uid !== object.metadata.uid) return [];
+      return `${id}: is being deleted, held by ${holdersOf(now)}`;
+    });
+  }, { seconds: 120, every: 2, say });
+}
+
+function holdersOf({ metadata: { finalizers = [] }, status }: Manifest): string {
+  const conditions: Condition[] = status?.conditions ?? [];
+  const words = conditions.filter(({ type, status }) =>
+    status === "True" && /Remaining|Terminating|Failure$/.test(type)
+  ).map(({ message, reason }) => message || reason);
+  return [...finalizers, ...words].join(", ") || "nothing known";
 }

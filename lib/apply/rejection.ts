@@ -9,9 +9,9 @@ import { idOf, isCustom, type Manifest } from "../core/object.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import type { Inventory } from "./inventory.ts";
-import { type ById, byId, DRY_RUN, namedOf, rejectedOf, sendList, sendOnce } from "./live.ts";
+import type { ById } from "./live.ts";
+import { byId, deleted, DRY_RUN, namedOf, rejectedOf, sendList, sendOnce } from "./live.ts";
 import { mayBeTaken } from "./managers.ts";
-import { deleted } from "./prune.ts";
 
 /** Applies the refused of a List one by one, by force over people; exit 6 with those still refused, else `cause`. */
 export async function applyRefused(

@@ -5,10 +5,9 @@ import { HASH_LABEL, isOwnership, isUnsigned, type State, withHash } from "../ap
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { whyForeign } from "../apply/ownership.ts";
-import type { Inventory } from "../apply/inventory.ts";
-import { byId, DRY_RUN, namedOf, rejectedOf, sendList } from "../apply/live.ts";
+import { type Inventory, isKept, unwanted } from "../apply/inventory.ts";
+import { byId, DRY_RUN, goesWith, namedOf, rejectedOf, sendList } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
-import { goesWith, isKept, unwanted } from "../apply/prune.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
 import { type ForeignField, lastWriteOf } from "../apply/managers.ts";

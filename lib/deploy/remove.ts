@@ -1,11 +1,10 @@
 // What is wanted no longer: named after a deploy, deleted with --prune, or all of it. Data stays: volumes, buckets.
 import { type Cluster, text } from "../core/cluster.ts";
 import { connect } from "../kube/target.ts";
-import { Inventory } from "../apply/inventory.ts";
+import { Inventory, isKept, prune, pruneCommand, unwanted } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { idOf, type Manifest } from "../core/object.ts";
-import { isKept, prune, pruneCommand, unwanted } from "../apply/prune.ts";
 import { Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import type { StepResult } from "./context.ts";

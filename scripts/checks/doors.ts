@@ -4,7 +4,7 @@ import { lookup } from "node:dns/promises";
 import { get } from "node:http";
 import { text as textOf } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pruneCommand } from "../../lib/apply/prune.ts";
+import { pruneCommand } from "../../lib/apply/inventory.ts";
 import { isFor } from "../../lib/config/certificates.ts";
 import { fail, type Findings, note, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";

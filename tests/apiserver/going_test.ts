@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { apply } from "../../lib/apply/apply.ts";
-import { Inventory } from "../../lib/apply/inventory.ts";
-import { prune, unwanted } from "../../lib/apply/prune.ts";
+import { Inventory, prune, unwanted } from "../../lib/apply/inventory.ts";
 import { configMap, idOf, type Manifest, signed } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
 import { KEPT } from "../../lib/kube/target.ts";

@@ -1,5 +1,5 @@
 // Proof of a rotation on one cluster: the new key is where it shall be, it works, and no data was lost.
-import { pruneCommand } from "../../../lib/apply/prune.ts";
+import { pruneCommand } from "../../../lib/apply/inventory.ts";
 import * as check from "../../../lib/core/check.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";

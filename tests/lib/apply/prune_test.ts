@@ -1,10 +1,9 @@
-// lib/apply/prune.ts and lib/deploy/remove.ts: what a component leaves behind when it is switched off.
+// lib/apply/inventory.ts and lib/deploy/remove.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
-import { Inventory } from "../../../lib/apply/inventory.ts";
+import { Inventory, prune, unwanted } from "../../../lib/apply/inventory.ts";
 import { KEPT } from "../../../lib/kube/target.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
-import { prune, unwanted } from "../../../lib/apply/prune.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { begun, step } from "../../../lib/deploy/step.ts";
 import { nameSurplus, type TidyOptions } from "../../../lib/deploy/remove.ts";
