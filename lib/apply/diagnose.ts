@@ -54,31 +54,25 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
   const labels = Object.entries(selector).map((label) => label.join("=")).join();
   const kinds = kind === "Deployment" ? "pods,replicasets" : "pods";
   const items = await liveObjects(cluster, kinds, metadata.namespace!, labels);
-  const { sets = [], pods = [] } = Object.groupBy(
-    items,
-    ({ kind }) => kind === "ReplicaSet" ? "sets" : "pods",
-  );
-  const maker = kind === "Deployment" ? newestOf(sets) : object;
+  const pods = items.filter(({ kind, metadata }) => kind === "Pod" && !metadata.deletionTimestamp);
+  const maker = kind === "Deployment" ? newestSet(items) : object;
   const [label = "", presentOf] = REVISIONS[kind] ?? [];
   const present = maker && presentOf?.(maker);
-  const { now = [], old = [] } = Object.groupBy(
-    pods.filter(({ metadata }) => !metadata.deletionTimestamp),
-    ({ metadata }) => !present || metadata.labels?.[label] === present ? "now" : "old",
-  );
+  const now = pods.filter(({ metadata }) => !present || metadata.labels?.[label] === present);
   const wanted = spec.replicas ?? status?.desiredNumberScheduled ?? 1;
   const trouble = now.map(diagnosePod).find(Boolean);
   if (trouble) return trouble;
   const refused = now.length < wanted && maker && await creationTrouble(cluster, maker);
   if (refused) return refused;
-  // They go when the new ones come, unless they stand in their way.
-  const older = old.map(diagnosePod).find(Boolean);
+  // Older ones go when the new ones come, unless they stand in their way.
+  const older = pods.map(diagnosePod).find(Boolean);
   return older && { ...older, final: false };
 }
 
-function newestOf(sets: Manifest[]): Manifest | undefined {
+function newestSet(items: Manifest[]): Manifest | undefined {
   const number = ({ metadata }: Manifest) =>
     Number(metadata.annotations?.["deployment.kubernetes.io/revision"] ?? 0);
-  return sets.sort((a, b) => number(b) - number(a))[0];
+  return items.filter(({ kind }) => kind === "ReplicaSet").sort((a, b) => number(b) - number(a))[0];
 }
 
 const REVISIONS: Record<string, [label: string, of: (maker: Manifest) => string | undefined]> = {

@@ -107,6 +107,32 @@ export class Inventory {
     return object.metadata.labels?.[STEP_LABEL] ?? kept?.metadata.labels?.[STEP_LABEL] ?? "";
   }
 
+  /** What these steps have there and is not `wanted` (ids); with `all`, also what a step that is no more has left. */
+  async unwanted(steps: string[], wanted: Set<string>, all = false): Promise<Manifest[]> {
+    if (steps.length === 0) return [];
+    return [...(await this.live()).values()].filter((object) => {
+      const { deletionTimestamp, ownerReferences } = object.metadata;
+      const step = this.stepOf(object);
+      // Controllers copy labels to what they make.
+      return step && (all || steps.includes(step)) && !wanted.has(idOf(object)) &&
+        !isDefinition(object) && !deletionTimestamp && !ownerReferences?.length &&
+        ownFields(object) !== undefined;
+    });
+  }
+
+  /** Deletes the objects but those that are kept, and waits until they are gone; exit 7 as {@link awaitGone}. */
+  async prune(objects: Manifest[], say?: Tell): Promise<Change[]> {
+    const doomed = objects.filter((object) => !isKept(object));
+    if (doomed.length === 0) return [];
+    // While the operators that clean up after them still run.
+    await deleted(this.cluster, doomed.filter(isCustom), say);
+    await deleted(this.cluster, doomed.filter((object) => !isCustom(object)), say);
+    this.refresh();
+    // They are gone all the same, and the next run keeps that.
+    await this.keep().catch(() => {});
+    return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
+  }
+
   refresh(): void {
     this.#last = undefined;
   }
@@ -187,42 +213,6 @@ const STAYS = ["Namespace", "PersistentVolumeClaim", "PersistentVolume", "Storag
 /** True for a live object that no deploy deletes, wanted or not: for its kind, or because a person has marked it. */
 export function isKept({ kind, metadata: { annotations } }: Manifest): boolean {
   return STAYS.includes(kind) || annotations?.["deploy.miribit.lab/keep"] === "true";
-}
-
-/** What these steps have there and is not `wanted` (ids); with `all`, also what a step that is no more has left. */
-export async function unwanted(
-  inventory: Inventory,
-  steps: string[],
-  wanted: Set<string>,
-  { all = false }: { all?: boolean } = {},
-): Promise<Manifest[]> {
-  if (steps.length === 0) return [];
-  return [...(await inventory.live()).values()].filter((object) => {
-    const { deletionTimestamp, ownerReferences } = object.metadata;
-    const step = inventory.stepOf(object);
-    // Controllers copy labels to what they make.
-    return step && (all || steps.includes(step)) && !wanted.has(idOf(object)) &&
-      !isDefinition(object) && !deletionTimestamp && !ownerReferences?.length &&
-      ownFields(object) !== undefined;
-  });
-}
-
-/** Deletes the objects but those that are kept, and waits until they are gone; exit 7 as {@link awaitGone}. */
-export async function prune(
-  inventory: Inventory,
-  objects: Manifest[],
-  say?: Tell,
-): Promise<Change[]> {
-  const doomed = objects.filter((object) => !isKept(object));
-  if (doomed.length === 0) return [];
-  const { cluster } = inventory;
-  // While the operators that clean up after them still run.
-  await deleted(cluster, doomed.filter(isCustom), say);
-  await deleted(cluster, doomed.filter((object) => !isCustom(object)), say);
-  inventory.refresh();
-  // They are gone all the same, and the next run keeps that.
-  await inventory.keep().catch(() => {});
-  return doomed.map((object) => ({ id: idOf(object), action: "deleted" }));
 }
 
 /** What a person types to have deleted what no step wants any more on the clusters with these ids. */

@@ -5,7 +5,7 @@ import { HASH_LABEL, isOwnership, isUnsigned, type State, withHash } from "../ap
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { whyForeign } from "../apply/ownership.ts";
-import { type Inventory, isKept, unwanted } from "../apply/inventory.ts";
+import { type Inventory, isKept } from "../apply/inventory.ts";
 import { byId, DRY_RUN, goesWith, namedOf, rejectedOf, sendList } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { ExitCode } from "../core/error.ts";
@@ -38,7 +38,7 @@ export async function plan(
   const [{ live: own, others: notOurs, unserved }, growth, surplus] = await Promise.all([
     inventory.before(wanted),
     volumeGrowth(cluster, wanted),
-    unwanted(inventory, steps.map(({ name }) => name), new Set(objects.map(idOf)), { all }),
+    inventory.unwanted(steps.map(({ name }) => name), new Set(objects.map(idOf)), all),
   ]);
   const live = new Map([...own, ...notOurs]);
   const deltas = new Map(

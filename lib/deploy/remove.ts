@@ -1,7 +1,7 @@
 // What is wanted no longer: named after a deploy, deleted with --prune, or all of it. Data stays: volumes, buckets.
 import { type Cluster, text } from "../core/cluster.ts";
 import { connect } from "../kube/target.ts";
-import { Inventory, isKept, prune, pruneCommand, unwanted } from "../apply/inventory.ts";
+import { Inventory, isKept, pruneCommand } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { idOf, type Manifest } from "../core/object.ts";
@@ -52,11 +52,11 @@ async function removeStep(
   const started = performance.now();
   const result = begun(step.name);
   report.heading(`remove ${step.name}  ${text(inventory.cluster, "CLUSTER_NAME")}`);
-  const found = await unwanted(inventory, [step.name], new Set());
+  const found = await inventory.unwanted([step.name], new Set());
   const kept = found.filter(isKept), doomed = await deletable(found, [step], inventory, report);
   if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
   if (really) {
-    const changes = await prune(inventory, doomed, report.waiting);
+    const changes = await inventory.prune(doomed, report.waiting);
     report.changes(changes);
     result.changed = changes.length;
   } else {
@@ -116,7 +116,7 @@ export async function nameSurplus(
     const isAll = all && done.length === steps.length;
     const names = done.map(({ name }) => name);
     const wanted = new Set(objects.map(idOf));
-    const found = await unwanted(inventory, names, wanted, { all: isAll });
+    const found = await inventory.unwanted(names, wanted, isAll);
     const surplus = await deletable(found, done, inventory, report);
     if (surplus.length === 0) return [];
     if (!deletes && !pruneMost) {
@@ -126,7 +126,7 @@ export async function nameSurplus(
     }
     report.heading("prune  what no step wants any more");
     if (!pruneMost) refuseMost(surplus, wanted.size, cluster);
-    const changes = await prune(inventory, surplus, report.waiting);
+    const changes = await inventory.prune(surplus, report.waiting);
     report.changes(changes);
     row.changed = row.objects = changes.length;
   } catch (error) {

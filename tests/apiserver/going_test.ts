@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { apply } from "../../lib/apply/apply.ts";
-import { Inventory, prune, unwanted } from "../../lib/apply/inventory.ts";
+import { Inventory } from "../../lib/apply/inventory.ts";
 import { configMap, idOf, type Manifest, signed } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
 import { KEPT } from "../../lib/kube/target.ts";
@@ -86,9 +86,9 @@ Deno.test("A59: prune() waits for what a finalizer holds, and ends (7) with its 
   await deployed(objects);
   await patched("configmap", "left", "default", HELD);
   const inventory = await begun();
-  const surplus = await unwanted(inventory, ["25-left"], new Set());
+  const surplus = await inventory.unwanted(["25-left"], new Set());
   assert.deepEqual(surplus.map(idOf), ["ConfigMap/default/left"]);
-  await assert.rejects(prune(inventory, surplus), {
+  await assert.rejects(inventory.prune(surplus), {
     exitCode: 7,
     where: ["ConfigMap/default/left: is being deleted, held by example.org/slow"],
   });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { apply } from "../../lib/apply/apply.ts";
-import { Inventory, prune, unwanted } from "../../lib/apply/inventory.ts";
+import { Inventory } from "../../lib/apply/inventory.ts";
 import { configMap, idOf, type Manifest, OWNER, signed } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
 import { type Connection, KEPT } from "../../lib/kube/target.ts";
@@ -73,7 +73,7 @@ Deno.test("E16: what an older revision has made is in the list after the next ru
   await typed(["apply", "--server-side", `--field-manager=${OWNER}`, "-f", "-"], listed([own]));
   await deployed(wanted);
   assert.ok((await kept()).includes(idOf(own)));
-  const left = await unwanted(await begun(), [STEP, OTHER], new Set(ALL));
+  const left = await (await begun()).unwanted([STEP, OTHER], new Set(ALL));
   assert.deepEqual(left.map(idOf), [idOf(own)]);
 });
 
@@ -108,7 +108,7 @@ Deno.test("lastWrite() is when a deploy last changed or deleted something, whate
   assert.ok(changed > first);
   await second();
   const inventory = await begun();
-  await prune(inventory, [(await inventory.live()).get(idOf(two))!]);
+  await inventory.prune([(await inventory.live()).get(idOf(two))!]);
   assert.ok(await last() > changed);
   // A first deploy keeps the names of all kinds before it has defined them.
   const kept = { data: { kinds: "absents.v1.example.org" } } as unknown as Manifest;

@@ -1,7 +1,7 @@
 // lib/apply/inventory.ts and lib/deploy/remove.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
-import { Inventory, prune, unwanted } from "../../../lib/apply/inventory.ts";
+import { Inventory } from "../../../lib/apply/inventory.ts";
 import { KEPT } from "../../../lib/kube/target.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
 import { Report } from "../../../lib/io/report.ts";
@@ -55,7 +55,7 @@ Deno.test("unwanted() looks at every kind where nothing is kept, or what is kept
   for (const data of [undefined, { kinds: "what?", objects: "is this" }]) {
     const calls = await fakeKubectl(listing());
     const inventory = data ? keeping(data) : new Inventory({ cluster });
-    await unwanted(inventory, ["20-prometheus", "40-logging"], new Set());
+    await inventory.unwanted(["20-prometheus", "40-logging"], new Set());
     const get = (await calls()).find(({ args }) => / get .*--all-namespaces/.test(args));
     assert.match(get!.args, /get configmap.v1.,secret.v1.,networkpolicy.v1.networking.k8s.io /);
     assert.match(get!.args, new RegExp(`managed-by=${OWNER} `));
@@ -64,7 +64,7 @@ Deno.test("unwanted() looks at every kind where nothing is kept, or what is kept
 
 Deno.test("unwanted() asks for the kinds that the cluster has kept, and for no others", async () => {
   const calls = await fakeKubectl(listing(live("Secret", "left")));
-  const found = await unwanted(keeping(SECRETS_KEPT), ["20-prometheus"], new Set());
+  const found = await keeping(SECRETS_KEPT).unwanted(["20-prometheus"], new Set());
   assert.deepEqual(found.map(({ metadata }) => metadata.name), ["left"]);
   const asked = (await calls()).flatMap(({ args }) => / get (\S+) /.exec(args)?.[1] ?? []);
   assert.deepEqual(asked, ["configmap.v1.,secret.v1."]);
@@ -73,7 +73,7 @@ Deno.test("unwanted() asks for the kinds that the cluster has kept, and for no o
 Deno.test("unwanted() asks nothing on a cluster that was never deployed to", async () => {
   const calls = await fakeKubectl(listing(live("ConfigMap", "left")));
   const inventory = new Inventory({ cluster, isNew: true });
-  assert.deepEqual(await unwanted(inventory, ["20-prometheus"], new Set()), []);
+  assert.deepEqual(await inventory.unwanted(["20-prometheus"], new Set()), []);
   assert.deepEqual(await calls(), []);
 });
 
@@ -94,7 +94,7 @@ Deno.test("E16: unwanted() finds by its name what has lost our label, and none t
     `20-prometheus v1 Secret/monitoring/${name}`
   );
   const inventory = keeping({ objects: objects.join("\n") });
-  const found = await unwanted(inventory, ["20-prometheus"], new Set());
+  const found = await inventory.unwanted(["20-prometheus"], new Set());
   assert.deepEqual(found.map(({ metadata }) => metadata.name), ["left"]);
   const looks = (await calls()).filter(({ args }) => / get /.test(args));
   assert.equal(looks.length, 2, "one list, and one look by name");
@@ -108,8 +108,7 @@ Deno.test("A59: unwanted() is exactly what is ours and not wanted", async () => 
     live("ConfigMap", "made-by-another", { ownerReferences: [{ kind: "Prometheus", name: "k" }] }),
     live("ConfigMap", "going", { deletionTimestamp: "2026-11-23T00:00:00Z" }),
   ));
-  const found = await unwanted(
-    keeping(SECRETS_KEPT),
+  const found = await keeping(SECRETS_KEPT).unwanted(
     ["20-prometheus"],
     new Set(["ConfigMap/monitoring/wanted"]),
   );
@@ -121,7 +120,7 @@ Deno.test("E16: unwanted() of all steps finds what a step has left that is no mo
     const labels = { ...live("ConfigMap", "x").metadata.labels, [STEP_LABEL]: "25-renamed" };
     await fakeKubectl(listing(live("ConfigMap", "left", { labels }), live("ConfigMap", "wanted")));
     const wanted = new Set(["ConfigMap/monitoring/wanted"]);
-    const found = await unwanted(keeping(SECRETS_KEPT), ["20-prometheus"], wanted, { all });
+    const found = await keeping(SECRETS_KEPT).unwanted(["20-prometheus"], wanted, all);
     assert.deepEqual(found.map(({ metadata }) => metadata.name), all ? ["left"] : []);
   }
 });
@@ -129,9 +128,9 @@ Deno.test("E16: unwanted() of all steps finds what a step has left that is no mo
 Deno.test("A59: prune() never deletes claims, volumes, namespaces or classes", async () => {
   const kinds = ["PersistentVolumeClaim", "PersistentVolume", "Namespace", "StorageClass"];
   const calls = await fakeKubectl(listing());
-  assert.deepEqual(await prune(keeping(SECRETS_KEPT), kinds.map((kind) => live(kind, "x"))), []);
+  assert.deepEqual(await keeping(SECRETS_KEPT).prune(kinds.map((kind) => live(kind, "x"))), []);
   assert.deepEqual(await calls(), []);
-  const changes = await prune(keeping(SECRETS_KEPT), [
+  const changes = await keeping(SECRETS_KEPT).prune([
     live("PersistentVolumeClaim", "x"),
     live("Secret", "y"),
   ]);
@@ -213,7 +212,7 @@ Deno.test("A59: nameSurplus() refuses (4) to delete more than stays, until it is
 Deno.test("A59: what a person marks to be kept stays, also with --prune", async () => {
   const marked = live("Secret", "marked", { annotations: { "deploy.miribit.lab/keep": "true" } });
   const calls = await fakeKubectl(listing());
-  assert.deepEqual(await prune(keeping(SECRETS_KEPT), [marked]), []);
+  assert.deepEqual(await keeping(SECRETS_KEPT).prune([marked]), []);
   assert.deepEqual(await calls(), []);
 });
 
