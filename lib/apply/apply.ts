@@ -1,16 +1,19 @@
 // Desired state sent to the cluster as far as it is not there, definitions first, and what that has changed.
 import type { Cluster } from "../core/cluster.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
 import { hashOf } from "../core/hash.ts";
-import { defines, idOf, inWaves, isDefinition, kindsOf, type Manifest } from "../core/object.ts";
+import type { Manifest } from "../core/object.ts";
+import { defines, idOf, inWaves, isDefinition, kindsOf, resourceOf } from "../core/object.ts";
 import { shortList } from "../core/short_list.ts";
 import type { Change } from "../io/report.ts";
 import { until } from "../io/wait.ts";
 import { reading } from "../kube/api.ts";
-import { isTransient, retried } from "../kube/kubectl_error.ts";
+import { kubectl } from "../kube/kubectl.ts";
+import { isTransient, KubectlError, retried } from "../kube/kubectl_error.ts";
 import { isGoing, isOwnership, isUnsigned, withHash } from "./diff.ts";
 import type { Inventory } from "./inventory.ts";
-import { awaitGone, type ById, goesWith, listed, sendOnce } from "./live.ts";
-import { adopt, takeOver } from "./ownership.ts";
+import { awaitGone, type ById, goesWith, listed, namedOf, sendOnce } from "./live.ts";
+import { ownFields, whyForeign, withPeoplesFields } from "./managers.ts";
 import { applyRefused } from "./rejection.ts";
 
 /** Applies the objects that are not there as wanted; what needs none of the definitions does not wait for them. */
@@ -37,6 +40,25 @@ export async function apply(inventory: Inventory, objects: Manifest[]): Promise<
 export async function staleAmong(inventory: Inventory, objects: Manifest[]): Promise<Manifest[]> {
   const deltas = await inventory.deltas(objects);
   return objects.filter((object) => deltas.get(idOf(object))?.state !== "current");
+}
+
+/** Says which objects, there without our label, are ours from now on; exit 6 when another deployer has one. */
+function adopt({ cluster, say }: Inventory, others: ById): void {
+  const refusals = [...others].flatMap(([id, object]) => {
+    const [reason, ...advice] = whyForeign(cluster, object) ?? [];
+    return reason ? [`${id}: ${reason}`, ...advice.map((text) => `  ${text}`)] : [];
+  });
+  if (refusals.length > 0) {
+    throw new DeployError(`Refused: another deployer has what is wanted on ${cluster.id}`, {
+      exitCode: ExitCode.rejected,
+      where: refusals,
+      fix: "one deployer to an object: do one of the two, then run again",
+    });
+  }
+  for (const [id, object] of others) {
+    // One of ours may have lost its label, and its line in what is kept.
+    if (!ownFields(object)) say(`${id} was here before, and is ours from now on`);
+  }
 }
 
 async function applyWave(
@@ -77,6 +99,52 @@ async function forgetGoing(inventory: Inventory, objects: Manifest[], before: By
   inventory.refresh();
   for (const [id, object] of before) {
     if (going.some((one) => one === object || goesWith(one, object))) before.delete(id);
+  }
+}
+
+/** Makes ours what people have added to live objects, so that an apply takes it away; gives those to be applied. */
+async function takeOver(
+  inventory: Inventory,
+  objects: Manifest[],
+  live: ById,
+): Promise<Manifest[]> {
+  const taken: Manifest[] = [];
+  for (const object of objects) {
+    const id = idOf(object), found = live.get(id);
+    if (!found || !ownFields(found)) continue;
+    const added = inventory.judge(found, object).others.filter(({ isTaken }) => isTaken);
+    if (added.length === 0) continue;
+    for (const [who, those] of Map.groupBy(added, ({ manager, time }) => `${manager}, ${time}`)) {
+      inventory.say(`taking ${shortList(those.map(({ path }) => path))} (${who}) from ${id}`);
+    }
+    await retried(() => takeFields(inventory, object));
+    taken.push(object);
+  }
+  return taken;
+}
+
+async function takeFields({ cluster, takes }: Inventory, wanted: Manifest): Promise<void> {
+  const { name, namespace } = wanted.metadata;
+  const where = namespace ? ["--namespace", namespace] : [];
+  for (let tries = 1;; tries++) {
+    const live = (await namedOf(cluster, [wanted])).get(idOf(wanted));
+    // Gone meanwhile: it is made anew.
+    if (!live) return;
+    const patch = [
+      { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live, takes) },
+      // Refused when somebody else has written meanwhile.
+      { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
+    ];
+    // Of many fields it is longer than an argument can be.
+    const flags = ["--type=json", "--patch-file=/dev/stdin"], input = JSON.stringify(patch);
+    try {
+      await kubectl(["patch", resourceOf(wanted), name, ...where, ...flags], { cluster, input });
+      return;
+    } catch (error) {
+      // A controller writes its status just now.
+      const passes = error instanceof KubectlError && /\((Conflict|NotFound)\)/.test(error.stderr);
+      if (!passes || tries === 10) throw error;
+    }
   }
 }
 

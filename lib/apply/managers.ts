@@ -1,5 +1,6 @@
 // Who has which field of an object: we, people, controllers, or a program that nobody knows.
-import { isFields, type Manifest, OWNER } from "../core/object.ts";
+import { type Cluster, text } from "../core/cluster.ts";
+import { isFields, type Manifest, OWNED, OWNER } from "../core/object.ts";
 
 /** A tree of fields by structured-merge-diff: `f:` a field, `k:` keys, `v:` value, `i:` place of an item, `.` itself. */
 export interface Fields {
@@ -30,6 +31,10 @@ const PEOPLE = /^(kubectl|k9s|Mozilla|Lens|OpenLens|node-fetch|headlamp|dashboar
 // By the names that they have by custom: what they add belongs there. The last is no program: the API server keeps
 // under it what an object had before anybody signed his fields.
 const CONTROLLERS = /^kube-|^kubelet|controller|operator|manager|provisioner|^before-first-apply$/i;
+
+// As deployers sign the fields that they write; the label managed-by stays where people apply files of a Helm chart.
+const DEPLOYERS =
+  /^(argocd|cdk8s|flux|fleet|hashicorp|helm|kapp|kluctl|kustomize|pulumi|rancher|tanka|terraform|timoni)/i;
 
 // Of people, without a word: a restart by hand, the mark to keep an object, and a label of the API server's.
 const STAYING =
@@ -73,6 +78,23 @@ export function isPerson(manager: string): boolean {
 /** Whether a deploy may take a field from that manager by force: a person, or what nobody has signed. */
 export function mayBeTaken(manager: string): boolean {
   return isPerson(manager) || manager === "before-first-apply";
+}
+
+/** Why an object is left alone, and the two ways on; undefined where it may become ours. */
+export function whyForeign(cluster: Cluster, object: Manifest): string[] | undefined {
+  const deployer = entriesOf(object).find(({ manager, subresource }) =>
+    !subresource && DEPLOYERS.test(manager)
+  )?.manager;
+  const { kind, metadata: { name, namespace } } = object;
+  // Many may use a namespace.
+  if (!deployer || kind === "Namespace") return undefined;
+  const where = namespace ? ` --namespace ${namespace}` : "";
+  return [
+    `it is there already, and ${deployer} has it`,
+    `remove it with ${deployer}; or hand it over: ` +
+    `kubectl --context ${text(cluster, "KUBE_CONTEXT")} label ${kind.toLowerCase()} ${name}` +
+    `${where} ${OWNED} --overwrite`,
+  ];
 }
 
 /** What each manager has; nothing of an object that was listed without that. */

@@ -4,13 +4,12 @@ import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
 import { HASH_LABEL, isOwnership, isUnsigned, type State, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
-import { whyForeign } from "../apply/ownership.ts";
 import { type Inventory, isKept } from "../apply/inventory.ts";
 import { byId, DRY_RUN, goesWith, namedOf, rejectedOf, sendList } from "../apply/live.ts";
 import { defines, idOf, inWaves, isDefinition, isObject, type Manifest } from "../core/object.ts";
 import { ExitCode } from "../core/error.ts";
 import { KubectlError } from "../kube/kubectl_error.ts";
-import { type ForeignField, lastWriteOf } from "../apply/managers.ts";
+import { type ForeignField, lastWriteOf, whyForeign } from "../apply/managers.ts";
 import { applyOrTakeBack, whyRefused } from "../apply/rejection.ts";
 import type { Step } from "./step.ts";
 
