@@ -103,11 +103,7 @@ async function forgetGoing(inventory: Inventory, objects: Manifest[], before: By
 }
 
 /** Makes ours what people have added to live objects, so that an apply takes it away; gives those to be applied. */
-async function takeOver(
-  inventory: Inventory,
-  objects: Manifest[],
-  live: ById,
-): Promise<Manifest[]> {
+async function takeOver(inventory: Inventory, objects: Manifest[], live: ById) {
   const taken: Manifest[] = [];
   for (const object of objects) {
     const id = idOf(object), found = live.get(id);
@@ -123,29 +119,26 @@ async function takeOver(
   return taken;
 }
 
-async function takeFields({ cluster, takes }: Inventory, wanted: Manifest): Promise<void> {
-  const { name, namespace } = wanted.metadata;
+async function takeFields(inventory: Inventory, wanted: Manifest, tries = 10): Promise<void> {
+  const { cluster, takes } = inventory, { name, namespace } = wanted.metadata;
+  const live = (await namedOf(cluster, [wanted])).get(idOf(wanted));
+  // Gone meanwhile: it is made anew.
+  if (!live) return;
+  const patch = [
+    { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live, takes) },
+    // Refused when somebody else has written meanwhile.
+    { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
+  ];
   const where = namespace ? ["--namespace", namespace] : [];
-  for (let tries = 1;; tries++) {
-    const live = (await namedOf(cluster, [wanted])).get(idOf(wanted));
-    // Gone meanwhile: it is made anew.
-    if (!live) return;
-    const patch = [
-      { op: "replace", path: "/metadata/managedFields", value: withPeoplesFields(live, takes) },
-      // Refused when somebody else has written meanwhile.
-      { op: "replace", path: "/metadata/resourceVersion", value: live.metadata.resourceVersion },
-    ];
-    // Of many fields it is longer than an argument can be.
-    const flags = ["--type=json", "--patch-file=/dev/stdin"], input = JSON.stringify(patch);
-    try {
-      await kubectl(["patch", resourceOf(wanted), name, ...where, ...flags], { cluster, input });
-      return;
-    } catch (error) {
+  // Of many fields it is longer than an argument can be.
+  const flags = ["--type=json", "--patch-file=/dev/stdin"], input = JSON.stringify(patch);
+  await kubectl(["patch", resourceOf(wanted), name, ...where, ...flags], { cluster, input })
+    .catch((error) => {
       // A controller writes its status just now.
       const passes = error instanceof KubectlError && /\((Conflict|NotFound)\)/.test(error.stderr);
-      if (!passes || tries === 10) throw error;
-    }
-  }
+      if (!passes || tries === 1) throw error;
+      return takeFields(inventory, wanted, tries - 1);
+    });
 }
 
 /** Applies a List, and after a failure that passes what has not arrived. */

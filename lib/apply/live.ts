@@ -49,20 +49,12 @@ const APPLY = ["apply", "--server-side", `--field-manager=${OWNER}`, "--validate
 export const DRY_RUN = ["--dry-run=server"];
 
 /** Applies a List, again while that fails for a reason that passes; gives the objects after it. */
-export function sendList(
-  cluster: Cluster,
-  objects: Manifest[],
-  flags: string[] = [],
-): Promise<ById> {
+export function sendList(cluster: Cluster, objects: Manifest[], flags: string[] = []) {
   return retried(() => sendOnce(cluster, objects, flags));
 }
 
 /** The same, and not again. */
-export async function sendOnce(
-  cluster: Cluster,
-  objects: Manifest[],
-  flags: string[] = [],
-): Promise<ById> {
+export async function sendOnce(cluster: Cluster, objects: Manifest[], flags: string[] = []) {
   const asked = [...flags, "--show-managed-fields", "-o", "json"];
   const output = JSON.parse(await applied(cluster, objects, asked));
   // kubectl prints a List for several objects and the bare object for one.
@@ -76,11 +68,7 @@ function applied(cluster: Cluster, objects: Manifest[], flags: string[]): Promis
 }
 
 /** Applies a List that is refused; gives what was, or may have been: kubectl names what it could apply. */
-export async function rejectedOf(
-  cluster: Cluster,
-  objects: Manifest[],
-  flags: string[] = [],
-): Promise<Manifest[]> {
+export async function rejectedOf(cluster: Cluster, objects: Manifest[], flags: string[] = []) {
   const output = await applied(cluster, objects, flags).catch((error) => {
     if (error instanceof KubectlError) return error.stdout;
     throw error;

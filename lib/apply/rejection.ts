@@ -65,7 +65,7 @@ async function replaceNamed(
   { cluster, replace, say }: Inventory,
   object: Manifest,
   error: unknown,
-): Promise<ById> {
+) {
   const mayBe = replace.has(idOf(object)) && !neverReplaced(object);
   if (!mayBe || !(error instanceof KubectlError) || !cannotChange(error)) throw error;
   // Throws, with nothing touched, when the new one would not be accepted under another name either.

@@ -75,12 +75,7 @@ export async function runChecks(
   return rows.sort((one, other) => checks.indexOf(one.check) - checks.indexOf(other.check));
 }
 
-async function runUntilOk(
-  check: Check,
-  subject: Subject,
-  until: number,
-  every: number,
-): Promise<Finding[]> {
+async function runUntilOk(check: Check, subject: Subject, until: number, every: number) {
   const { cluster, when, say } = subject;
   const why = await hiddenWhy(check, subject);
   if (why) return [hidden(why)];
