@@ -3,7 +3,7 @@
 import { hashOf } from "../core/hash.ts";
 import { isDefinition, isFields, isObject, isOurs, type Manifest } from "../core/object.ts";
 import { amountOf } from "../core/quantity.ts";
-import { foreignFields, othersFields, ownFields, pathAt, valueAt } from "./managers.ts";
+import { foreignFields, isPerson, othersFields, ownFields, pathAt, valueAt } from "./managers.ts";
 import type { Fields, ForeignField } from "./managers.ts";
 
 /** Label with the hash of the desired object as it was last applied. */
@@ -36,11 +36,7 @@ export function isGoing(object: Manifest): boolean {
 }
 
 /** Judges a live object, with its managers, against `wanted` ({@link withHash}); `takes`: whose fields are to go. */
-export function judge(
-  live: Manifest | undefined,
-  wanted: Manifest,
-  takes?: (manager: string) => boolean,
-): Delta {
+export function judge(live: Manifest | undefined, wanted: Manifest, takes = isPerson): Delta {
   if (!live || isGoing(live)) {
     return { state: live ? "deleting" : "missing", astray: [], others: [] };
   }

@@ -125,11 +125,7 @@ export function othersFields(live: Manifest): Fields[] {
 }
 
 /** Fields beside what is wanted, but for those of controllers; `takes` says whose are taken away. */
-export function foreignFields(
-  live: Manifest,
-  wanted: Manifest,
-  takes: (manager: string) => boolean = isPerson,
-): ForeignField[] {
+export function foreignFields(live: Manifest, wanted: Manifest, takes = isPerson): ForeignField[] {
   const ours = ownFields(live) ?? {};
   return entriesOf(live).filter(({ manager, subresource }) =>
     manager !== OWNER && !subresource && (takes(manager) || !CONTROLLERS.test(manager))
@@ -166,10 +162,7 @@ function leavesBeside(
 }
 
 /** The managers of an object of ours, with what people have written among our fields, but for what stays theirs. */
-export function withPeoplesFields(
-  live: Manifest,
-  takes: (manager: string) => boolean = isPerson,
-): FieldManager[] {
+export function withPeoplesFields(live: Manifest, takes = isPerson): FieldManager[] {
   const entries = structuredClone(entriesOf(live)), own = entries.find(isOwn);
   // Made anew by somebody since it was looked at.
   if (!own?.fieldsV1) return entries;

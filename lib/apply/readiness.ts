@@ -6,7 +6,7 @@ import { owned } from "./live.ts";
 import { conditionOf } from "../kube/list.ts";
 import { idOf, kindsOf, type Manifest } from "../core/object.ts";
 import { diagnose, type Trouble } from "./diagnose.ts";
-import { until } from "../io/wait.ts";
+import { until, type UntilOptions } from "../io/wait.ts";
 
 const UNSEEN: Trouble = { reason: "the controller has not seen the last change yet" };
 
@@ -84,21 +84,14 @@ function failed(reason = "no reason given"): Trouble {
   return { reason, final: true };
 }
 
-export async function waitReady(
-  inventory: Inventory,
-  objects: Manifest[],
-  { seconds, say }: { seconds: number; say?: (missing: string) => void },
-): Promise<void> {
+export async function waitReady(inventory: Inventory, objects: Manifest[], options: UntilOptions) {
   if (await areReady(inventory, objects)) return;
   const look = () => unready(inventory.cluster, objects);
-  await until("objects to become ready", look, { seconds, every: 1, say });
+  await until("objects to become ready", look, { every: 1, ...options });
 }
 
 /** Whether all were ready already in the look of a moment ago, which is enough where nothing was changed since. */
-export async function areReady(
-  inventory: Pick<Inventory, "live">,
-  objects: Manifest[],
-): Promise<boolean> {
+export async function areReady(inventory: Pick<Inventory, "live">, objects: Manifest[]) {
   const ruled = objects.filter(({ kind }) => kind in RULES);
   if (ruled.length === 0) return true;
   const live = await inventory.live();

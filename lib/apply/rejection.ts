@@ -14,11 +14,7 @@ import { byId, deleted, DRY_RUN, namedOf, rejectedOf, sendList, sendOnce } from 
 import { mayBeTaken } from "./managers.ts";
 
 /** Applies the refused of a List one by one, by force over people; exit 6 with those still refused, else `cause`. */
-export async function applyRefused(
-  inventory: Inventory,
-  objects: Manifest[],
-  cause: unknown,
-): Promise<ById> {
+export async function applyRefused(inventory: Inventory, objects: Manifest[], cause: unknown) {
   if (!(cause instanceof KubectlError) || cause.exitCode !== ExitCode.rejected) throw cause;
   const { cluster } = inventory;
   // What the List has waited for need not be waited for again with each of them.

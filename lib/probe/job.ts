@@ -66,11 +66,8 @@ async function remove(cluster: Cluster, { metadata: { name, namespace } }: Manif
   await kubectl(words, { cluster });
 }
 
-async function end(
-  cluster: Cluster,
-  { metadata: { name, namespace = "default" }, spec }: Manifest,
-  { does, say = () => {} }: Options,
-): Promise<boolean> {
+async function end(cluster: Cluster, wanted: Manifest, { does, say = () => {} }: Options) {
+  const { metadata: { name, namespace = "default" }, spec } = wanted;
   const seconds: number = spec.activeDeadlineSeconds;
   let succeeded = false, pod: Manifest | undefined;
   await until(`the pod that ${does}`, async () => {
