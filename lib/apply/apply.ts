@@ -23,13 +23,10 @@ export async function apply(inventory: Inventory, objects: Manifest[]): Promise<
   const { live, others } = await inventory.before(wanted);
   adopt(inventory, others);
   const before = new Map([...live, ...others]);
-  const { custom = [], plain = [] } = Object.groupBy(
-    rest,
-    (object) => definitions.some((one) => defines(one, object)) ? "custom" : "plain",
-  );
+  const custom = rest.filter((object) => definitions.some((one) => defines(one, object)));
   const defined = await applyWave(inventory, definitions, before);
   const [applied] = await Promise.all([
-    applyWave(inventory, plain, before),
+    applyWave(inventory, rest.filter((object) => !custom.includes(object)), before),
     // One that is there as wanted, by a run that was cut off, may not be served yet.
     established(inventory.cluster, definitions.filter(isDefinition)),
   ]);

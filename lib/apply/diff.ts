@@ -37,9 +37,8 @@ export function isGoing(object: Manifest): boolean {
 
 /** Judges a live object, with its managers, against `wanted` ({@link withHash}); `takes`: whose fields are to go. */
 export function judge(live: Manifest | undefined, wanted: Manifest, takes = isPerson): Delta {
-  if (!live || isGoing(live)) {
-    return { state: live ? "deleting" : "missing", astray: [], others: [] };
-  }
+  if (!live) return { state: "missing", astray: [], others: [] };
+  if (isGoing(live)) return { state: "deleting", astray: [], others: [] };
   const others = foreignFields(live, wanted, takes);
   const isStale = live.metadata.labels?.[HASH_LABEL] !== wanted.metadata.labels?.[HASH_LABEL];
   // Its content is not listed.

@@ -12,21 +12,15 @@ import { apply } from "./apply.ts";
 import type { Inventory } from "./inventory.ts";
 import { byId, DRY_RUN, sendList } from "./live.ts";
 
-/** What has to be done before the desired objects can be applied. */
-export interface Growth {
-  resizes: { claim: Manifest; size: string }[]; // live claims, and what they should ask for
-  outdated: Manifest[]; // live StatefulSets with a template of another size than wanted
-  operated: Manifest[]; // desired resources whose operator makes one of the outdated
-}
-
 /** What has to grow before the objects can be applied; exit 2 naming every volume that would shrink or cannot grow. */
-export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promise<Growth> {
+export async function volumeGrowth(cluster: Cluster, objects: Manifest[]) {
   const isClaim = ({ kind }: Manifest) => kind === "PersistentVolumeClaim";
   const claims = objects.filter((object) => isClaim(object) && sizeOf(object));
   const makers = objects.filter((object) => operatedSize(object) ?? sizeOf(templatesOf(object)[0]));
-  if (claims.length + makers.length === 0) return { resizes: [], outdated: [], operated: [] };
   const kinds = ["statefulset.v1.apps", "persistentvolumeclaim.v1."];
-  const live = await reading(cluster, (api) => api.list(kinds, ""));
+  const live = claims.length + makers.length > 0
+    ? await reading(cluster, (api) => api.list(kinds, ""))
+    : [];
   const resized = (size: string, isMeant: (id: string) => boolean) =>
     live.filter((one) => isClaim(one) && isMeant(idOf(one)) && isOther(one, size))
       .map((claim) => ({ claim, size }));
@@ -42,9 +36,10 @@ export async function volumeGrowth(cluster: Cluster, objects: Manifest[]): Promi
   });
   const operated = outdated.map(({ object }) => object).filter(operatedSize);
   return {
-    resizes,
+    resizes, // live claims, and what they should ask for
+    /** Live StatefulSets with a template of another size than wanted. */
     outdated: [...new Set(outdated.map(({ live }) => live!))],
-    operated: [...new Set(operated)],
+    operated: [...new Set(operated)], // desired resources whose operator makes one of the outdated
   };
 }
 
@@ -136,7 +131,7 @@ function templatesFor(object: Manifest, live: Manifest[]) {
   });
 }
 
-async function refuseOthers(cluster: Cluster, resizes: Growth["resizes"]): Promise<void> {
+async function refuseOthers(cluster: Cluster, resizes: { claim: Manifest; size: string }[]) {
   if (resizes.length === 0) return;
   const classes = await storageClasses(cluster);
   const obstacles = resizes.flatMap(({ claim, size }) => {
