@@ -1,10 +1,10 @@
-// Many clusters: steps in order on each, as many clusters side by side as can be worked on.
+// Many clusters: steps in order on each, as many clusters side by side as can be worked on; then the central cluster
+// catches up with edges that were deployed without it: that it is away is no failure of theirs.
 import { apply, staleAmong } from "../apply/apply.ts";
-import { tellCentral, type TellOptions } from "./central.ts";
-import type { Cluster } from "../core/cluster.ts";
-import { isCutOff } from "../core/error.ts";
-import { connect } from "../kube/target.ts";
-import { Inventory } from "../apply/inventory.ts";
+import { type Cluster, text } from "../core/cluster.ts";
+import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
+import { connect, type Connection } from "../kube/target.ts";
+import { Inventory, type Powers } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
 import { keepWay } from "../kube/proxy.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
@@ -13,13 +13,20 @@ import type { Manifest } from "../core/object.ts";
 import { signalCode } from "../io/interrupt.ts";
 import { openLiveView, Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
+import { plan, type Planned } from "./plan.ts";
 import { type ClusterResult, hasFailed, hasHad } from "./results.ts";
 import { desired, notRun, runStep, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
 
-export interface DeployOptions extends TidyOptions, TellOptions {
+/** Seconds that another run at central is waited for; one that is gone is known to be so by then. */
+const PATIENCE = 100;
+
+export interface DeployOptions extends TidyOptions, Pick<Powers, "take" | "replace"> {
   adopt?: boolean; // accept that the cluster was rebuilt (another kube-system UID)
+  stealLock?: boolean; // go on though another run holds the cluster's lock
   maxFailures?: number; // clusters that may fail before the others begin no further step
+  /** Throws when a cluster, which is locked by then, is not what the operator has approved. */
+  approve?: (inventory: Inventory) => Promise<void>;
   /** The central cluster: when it is none of those deployed it is told what it has to know of them. */
   central?: Cluster;
 }
@@ -35,6 +42,10 @@ interface Run {
   isSettled?: boolean; // all was as wanted, and ready, at the beginning, and verification follows
 }
 
+function runOn(cluster: Cluster, prefix = `${cluster.id} | `): Run {
+  return { cluster, report: new Report(prefix), result: { cluster, steps: [] }, wanted: new Map() };
+}
+
 /** Runs the steps on all clusters, whichever fail; those that look at the fleet last, when central knows of it. */
 export async function deployFleet(
   steps: Step[],
@@ -45,12 +56,7 @@ export async function deployFleet(
   const last = steps.filter(({ afterFleet }) => afterFleet);
   const { maxFailures = Infinity, central } = options;
   using _view = openLiveView();
-  const runs = clusters.map((cluster): Run => ({
-    cluster,
-    report: new Report(clusters.length > 1 ? `${cluster.id} | ` : ""),
-    result: { cluster, steps: [] },
-    wanted: new Map(),
-  }));
+  const runs = clusters.map((cluster) => runOn(cluster, clusters.length > 1 ? undefined : ""));
   const results = runs.map(({ result }) => result);
   const stopped = () => results.filter(hasFailed).length >= maxFailures;
   for (const { report } of runs) report.now("not begun", true);
@@ -67,10 +73,7 @@ export async function deployFleet(
         (await staleAmong(inventory, all)).length === 0 && await areReady(inventory, all);
     } catch (error) {
       // After Ctrl-C it is as it was, and that is no failure of it.
-      if (run.isWritten || !isCutOff(error)) {
-        report.error(error, cluster);
-        result.error = error;
-      }
+      if (run.isWritten || !isCutOff(error)) failed(run, error);
     }
     await runSteps(own, run, stopped);
     const { inventory } = run;
@@ -87,15 +90,22 @@ export async function deployFleet(
     ? await tellCentral(own, withStep, central, options)
     : [];
   await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, stopped));
-  return told.length > 0 ? [...results, { cluster: central!, steps: told }] : results;
+  return [...results, ...told];
 }
 
-/** Makes sure that it is the right cluster, marks a new one, and locks it (`held`) where steps write to it. */
+function failed({ cluster, report, result }: Run, error: unknown): void {
+  report.error(error, cluster);
+  result.error = error;
+}
+
+// Makes sure that it is the right cluster, marks a new one, and locks it (`held`) where steps write to it; `isTold`: it
+// is central, had them before, and waits for its turn.
 async function begin(
   steps: Step[],
   run: Run,
   held: AsyncDisposableStack,
   options: DeployOptions,
+  isTold = false,
 ): Promise<void> {
   const { cluster, report } = run, powers = { ...options, say: report.note };
   let connection = await connect(cluster, options);
@@ -107,7 +117,9 @@ async function begin(
       steps.map(async (step) => [step, await desired(step, cluster)] as const),
     );
     rendering.catch(() => {});
-    const how = { steal: options.stealLock, say: report.warn };
+    if (isTold) await refuseNew(connection, inventory, (await rendering).flatMap(([, all]) => all));
+    const patience = isTold ? PATIENCE : undefined;
+    const how = { steal: options.stealLock, patience, say: report.warn };
     if (held.use(await lock(cluster, connection.lease, how)).hasWaited) {
       connection = await connect(cluster, options);
       inventory = new Inventory(connection, powers);
@@ -124,7 +136,7 @@ async function begin(
 async function runSteps(
   steps: Step[],
   { report, result, inventory, wanted, isSettled }: Run,
-  stopped: () => boolean,
+  stopped = () => false,
 ): Promise<void> {
   const { steps: done } = result;
   const besides: Promise<void>[] = [];
@@ -142,4 +154,80 @@ async function runSteps(
   // Nothing of ours may be at work when the lock is given back.
   await Promise.all(besides);
   report.now(hasFailed(result) ? "failed" : isStopped() ? "stopped" : "done", true);
+}
+
+/** What a step wants central to know, and of which edges (ids). */
+type News = { part: Step; edges: string[] };
+
+function newsOf(steps: Step[], edgesWith: (step: Step) => string[], central: Cluster): News[] {
+  return steps.flatMap((step) => {
+    const edges = edgesWith(step);
+    const part = edges.length > 0 ? step.centralPart?.(edges) : undefined;
+    return part && !part.skips?.(central) ? [{ part, edges }] : [];
+  });
+}
+
+/** Deploys to central what the steps want it to know of the edges (ids) that had them: a result for each. */
+export async function tellCentral(
+  steps: Step[],
+  edgesWith: (step: Step) => string[],
+  central: Cluster,
+  options: DeployOptions = {},
+): Promise<ClusterResult[]> {
+  const results: ClusterResult[] = [];
+  for (const news of newsOf(steps, edgesWith, central)) {
+    const run = runOn(central);
+    await using held = new AsyncDisposableStack();
+    try {
+      await begin([news.part], run, held, { ...options, adopt: false }, true);
+    } catch (error) {
+      // The run ends as interrupted, though nothing has failed.
+      if (isCutOff(error)) run.result.error = error;
+      if (run.isWritten) failed(run, error);
+      else tellMissed(news, central, error);
+    }
+    await runSteps([news.part], run);
+    results.push(run.result);
+  }
+  return results;
+}
+
+/** What {@link tellCentral} would change, were all steps run on these edges (ids). */
+export async function planCentral(
+  steps: Step[],
+  edges: string[],
+  central: Cluster,
+  powers?: Powers,
+): Promise<Planned[]> {
+  const plans = newsOf(steps, () => edges, central).map(async (news) => {
+    let inventory: Inventory, objects: Manifest[];
+    try {
+      const connection = await connect(central);
+      inventory = new Inventory(connection, powers);
+      objects = await desired(news.part, central);
+      await refuseNew(connection, inventory, objects);
+    } catch (error) {
+      if (isCutOff(error)) throw error;
+      tellMissed(news, central, error);
+      return [];
+    }
+    // Only a part of the step is wanted here: the rest of it is not surplus.
+    return await plan(inventory, objects);
+  });
+  return (await Promise.all(plans)).flat();
+}
+
+/** Refuses a central cluster that has none of these objects. A marker to write means that no deploy has been there. */
+async function refuseNew({ marker }: Connection, inventory: Inventory, objects: Manifest[]) {
+  const deltas = marker ? undefined : await inventory.deltas(objects);
+  if (deltas?.values().some(({ state }) => state !== "missing")) return;
+  throw new DeployError("it was never deployed", { exitCode: ExitCode.prerequisite });
+}
+
+function tellMissed({ part, edges }: News, central: Cluster, error: unknown): void {
+  if (!(error instanceof DeployError)) throw error;
+  runOn(central).report.warn(
+    `${text(central, "CLUSTER_NAME")} does not know of ${edges.join(", ")} yet ` +
+      `(${error.message}): make ${part.name} CLUSTER=${central.id}`,
+  );
 }

@@ -1,6 +1,6 @@
 // Plans of many clusters at once, for people, and what they come to.
 import { setTimeout } from "node:timers";
-import { planCentral } from "./central.ts";
+import { planCentral } from "./fleet.ts";
 import { hiddenBy } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";

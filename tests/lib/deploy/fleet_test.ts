@@ -1,4 +1,4 @@
-// lib/deploy/fleet.ts and lib/deploy/central.ts: central catches up with edges that are deployed without it.
+// lib/deploy/fleet.ts: central catches up with edges that are deployed without it.
 import assert from "node:assert/strict";
 import process from "node:process";
 import type { Inventory } from "../../../lib/apply/inventory.ts";
