@@ -44,6 +44,25 @@ export async function ensure<Way>(
   return { outcome: look.state === "missing" ? "created" : "configured", look };
 }
 
+/** Puts resources one after the other, as far as they are not as wanted; `warn` is told what is left as it is. */
+export async function putResources(
+  resources: Resources,
+  cluster: Cluster,
+  { warn, changed }: Record<"warn" | "changed", (text: string) => void>,
+): Promise<void> {
+  await using opened = await resources.open?.(cluster);
+  const way = opened ?? cluster;
+  const left = new Map<string, string[]>();
+  for (const resource of resources.of(cluster)) {
+    const { id } = resource;
+    const { outcome, look: { state, fields = [] } } = await ensure(resource, way, warn);
+    const why = fields.join("; ");
+    if (state === "not looked at") left.set(why, [...left.get(why) ?? [], id]);
+    else if (outcome !== "unchanged") changed(`${id} ${outcome}${why && `: ${why}`}`);
+  }
+  for (const [why, ids] of left) warn(`${why} (${ids.join(", ")})`);
+}
+
 /** What a server adds to what it was given: its value by `path.of[].items`, undefined for any. */
 export type Added = Record<string, unknown>;
 

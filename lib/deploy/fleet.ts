@@ -14,8 +14,8 @@ import { signalCode } from "../io/interrupt.ts";
 import { openLiveView, Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { plan, type Planned } from "./plan.ts";
-import { type ClusterResult, hasFailed, hasHad } from "./results.ts";
-import { desired, notRun, runStep, type Step } from "./step.ts";
+import { type ClusterResult, hasFailed, hasHad, notRun } from "./results.ts";
+import { desired, runStep, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
 
 /** Seconds that another run at central is waited for; one that is gone is known to be so by then. */

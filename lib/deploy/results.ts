@@ -1,18 +1,39 @@
 // How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
-import { isStandIn } from "../core/check.ts";
+import { type CheckVerdict, isStandIn } from "../core/check.ts";
 import { type Cluster, flag, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
 import { counted, FEW, shortList } from "../core/short_list.ts";
 import { documentOf, Report, table, worstCode } from "../io/report.ts";
 import { missingBundles } from "../render/bundle.ts";
-import type { StepResult } from "./context.ts";
 import type { Step } from "./step.ts";
+
+/** How a step ended on one cluster. */
+export interface StepResult {
+  step: string;
+  state: "ok" | "failed" | "skipped" | "not run";
+  objects: number;
+  changed: number;
+  seconds: number;
+  notShown: string[]; // phases that simulated nodes or stand-ins could not show
+  checks?: CheckVerdict[]; // of one that only looks
+  error?: unknown;
+}
 
 /** How a run ended on one cluster. */
 export interface ClusterResult {
   cluster: Cluster;
   steps: StepResult[];
   error?: unknown; // before the first step (wrong cluster, unreachable)
+}
+
+/** The result of a step that was not begun. */
+export function notRun({ name }: Step): StepResult {
+  return { ...begun(name), state: "not run" };
+}
+
+/** The result of a step (or of another part of a deploy) that has only just begun. */
+export function begun(step: string): StepResult {
+  return { step, state: "ok", objects: 0, changed: 0, seconds: 0, notShown: [] };
 }
 
 export function hasFailed({ error, steps }: ClusterResult): boolean {

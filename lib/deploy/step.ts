@@ -1,15 +1,18 @@
 // One step: a desired state and the runbook that brings it about on one cluster.
+import { apply, staleAmong } from "../apply/apply.ts";
 import type { Inventory } from "../apply/inventory.ts";
+import { waitReady } from "../apply/readiness.ts";
+import { growVolumes } from "../apply/volumes.ts";
+import { type Check, type CheckVerdict, hiddenBy } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import type { Check } from "../core/check.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
-import { contextOf, type StepContext, type StepResult } from "./context.ts";
-import { hasRun } from "../kube/deployed.ts";
 import { type Manifest, signed } from "../core/object.ts";
-import type { Report } from "../io/report.ts";
-import type { Resources } from "../core/resource.ts";
+import { putResources, type Resources } from "../core/resource.ts";
 import { counted } from "../core/short_list.ts";
+import type { Report } from "../io/report.ts";
+import { hasRun } from "../kube/deployed.ts";
 import { imagesIn } from "../render/render.ts";
+import { begun, type StepResult } from "./results.ts";
 
 /** The Secret in which a step's programs find their key for S3. */
 export interface S3KeyHolder {
@@ -77,16 +80,6 @@ export async function taggedImages(steps: Step[], cluster: Cluster): Promise<str
   return imagesIn((await Promise.all(those.map((step) => step.objects(cluster)))).flat(), cluster);
 }
 
-/** The result of a step that was not begun. */
-export function notRun({ name }: Step): StepResult {
-  return { ...begun(name), state: "not run" };
-}
-
-/** The result of a step (or of another part of a deploy) that has only just begun. */
-export function begun(step: string): StepResult {
-  return { step, state: "ok", objects: 0, changed: 0, seconds: 0, notShown: [] };
-}
-
 /** Runs a step, `alone` without those it needs; a failure is a result. `besides` gets what goes on when it is done. */
 export async function runStep(
   step: Step,
@@ -139,19 +132,95 @@ async function refuseTooEarly(
   inventory: Inventory,
 ): Promise<void> {
   const { cluster } = inventory;
-  const refusal = (need: string, why: string) =>
-    new DeployError(`Cannot run ${name} on ${cluster.id}: ${why}`, {
+  const refuse = (need: string, why: string) => {
+    throw new DeployError(`Cannot run ${name} on ${cluster.id}: ${why}`, {
       exitCode: ExitCode.prerequisite,
       fix: `make ${need} CLUSTER=${cluster.id}`,
     });
+  };
   for (const need of needs) {
-    if (!await hasRun(need, cluster)) throw refusal(need, `${need} has not run there`);
+    if (!await hasRun(need, cluster)) refuse(need, `${need} has not run there`);
   }
-  const live = await inventory.live();
+  const live = await inventory.live(), need = needs.join(" ");
   // Without their class pods of ours would go, and the API server would refuse the new ones.
   const missing = objects.map(({ spec }) => spec?.template?.spec?.priorityClassName)
     .find((name) => name && !live.has(`PriorityClass/${name}`));
-  if (!missing) return;
-  const need = needs.join(" ");
-  throw refusal(need, `there is no PriorityClass ${missing} yet, which ${need} brings`);
+  if (missing) refuse(need, `there is no PriorityClass ${missing} yet, which ${need} brings`);
+}
+
+/** What a step's runbook may use. */
+export type StepContext = ReturnType<typeof contextOf>;
+
+/** What a step changes is told, and counted in its result; `goesOn` gets what outlives it. */
+function contextOf(
+  inventory: Inventory,
+  objects: Manifest[],
+  report: Report,
+  result: StepResult,
+  goesOn: (work: Promise<void>) => void,
+  isSettled = false,
+) {
+  const { cluster } = inventory;
+
+  async function phase<T>(title: string, work: () => Promise<T>): Promise<T> {
+    const started = performance.now();
+    report.now(`${result.step}  ${title}`);
+    const value = await work();
+    report.phase(title, (performance.now() - started) / 1000);
+    return value;
+  }
+
+  /** A phase that needs running pods: not shown on simulated nodes, nor where `program` is one of STAND_INS. */
+  async function live(title: string, work: () => Promise<void>, program?: string): Promise<void> {
+    const reason = hiddenBy(cluster, program);
+    if (!reason) return await phase(title, work);
+    result.notShown.push(title);
+    report.notShown(title, reason);
+  }
+
+  /** A change that is none of an object or a resource. */
+  function changed(what: string): void {
+    report.say(`    changed    ${what}`);
+    result.changed += 1;
+  }
+
+  return {
+    cluster,
+    inventory,
+    objects,
+    report,
+    phase,
+    /** Whether the run has, by now, nothing to change or to wait for here, and is going to verify it. */
+    isIdle: (): boolean => isSettled && result.changed === 0,
+    live,
+    changed,
+    /** As `live`, beside the steps that follow: when it fails none of them is begun any more. The lock outlives it. */
+    beside(title: string, work: () => Promise<void>): Promise<void> {
+      return Promise.resolve(goesOn(live(title, work)));
+    },
+    /** A phase that puts what of the step's resources is not as wanted. */
+    async put(resources: Resources): Promise<void> {
+      if (resources.of(cluster).length === 0) return;
+      const work = () => putResources(resources, cluster, { warn: report.warn, changed });
+      await (resources.live ? live : phase)(resources.title, work, resources.program);
+    },
+    /** Grows volumes where the objects want it, and applies them. */
+    async apply(objects: Manifest[]): Promise<void> {
+      const stale = await staleAmong(inventory, objects);
+      if (stale.length === 0) return;
+      for (const growth of await growVolumes(inventory, stale)) changed(growth);
+      const changes = await apply(inventory, objects);
+      report.changes(changes);
+      result.changed += changes.filter(({ action }) => action !== "unchanged").length;
+    },
+    async ready(objects: Manifest[], minutes = 10): Promise<void> {
+      await waitReady(inventory, objects, { seconds: minutes * 60, say: report.waiting });
+    },
+    /** Keeps what its checks have found for who reads the results. */
+    found(checks: CheckVerdict[]): void {
+      result.checks = checks;
+      const hidden = checks.filter(({ state }) => state === "hidden");
+      result.notShown.push(...hidden.map(({ name }) => name));
+    },
+  };
 }

@@ -3,8 +3,8 @@ import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { signalCode } from "../io/interrupt.ts";
 import { Report, table } from "../io/report.ts";
-import { type ClusterResult, exitCodeOfFleet, hasFailed } from "./results.ts";
-import { notRun, type Step } from "./step.ts";
+import { type ClusterResult, exitCodeOfFleet, hasFailed, notRun } from "./results.ts";
+import type { Step } from "./step.ts";
 
 /** Clusters that have their turn together; the name as it was typed: `197`, `pilot`, `25%`. */
 export interface Wave {

@@ -9,20 +9,19 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { shortList } from "../../lib/core/short_list.ts";
-import type { StepContext } from "../../lib/deploy/context.ts";
+import type { StepContext } from "../../lib/deploy/step.ts";
 import { objectsEverywhere } from "../../lib/kube/list.ts";
 import { openSubject, runChecks, tableOf, verdictsOf } from "../../lib/probe/check.ts";
 
 /** Runs every check until it is well, or its time (`until`, as of `Date.now()`) is over. @throws exit 11 of what failed. */
 export async function verifyBy(
   checks: Check[],
-  { cluster, phase, notShown, found, report }: StepContext,
+  { cluster, phase, found, report }: StepContext,
   until: (check: Check) => number,
   objects: () => Manifest[] | Promise<Manifest[]> = () => [],
 ): Promise<void> {
   await using subject = openSubject(cluster, { when: "after", objects, say: report.waiting });
   const rows = await phase(`${checks.length} checks`, () => runChecks(checks, subject, { until }));
-  for (const { check, state } of rows) if (state === "hidden") notShown(check.name);
   found(verdictsOf(rows));
   report.say(tableOf(rows));
   const failed = rows.filter(({ state }) => state === "fail");

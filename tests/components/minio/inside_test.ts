@@ -1,7 +1,7 @@
 // scripts/components/minio/inside.ts: S3 as the pods of a cluster reach it, against a kubectl that answers from a table.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
-import type { StepContext } from "../../../lib/deploy/context.ts";
+import type { StepContext } from "../../../lib/deploy/step.ts";
 import { minio } from "../../../scripts/00-minio.ts";
 import { reachFromInside } from "../../../scripts/components/minio/inside.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";

@@ -12,8 +12,7 @@ import { HASH_LABEL, withHash } from "../../../lib/apply/diff.ts";
 import { configMap, OWNER, signed, STEP_LABEL } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
 import { runWaves } from "../../../lib/deploy/waves.ts";
-import type { StepContext } from "../../../lib/deploy/context.ts";
-import { step } from "../../../lib/deploy/step.ts";
+import { step, type StepContext } from "../../../lib/deploy/step.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import {
   fakeKubectl,

@@ -1,10 +1,16 @@
 import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
-import { differing, ensure, type Look, type Resources } from "../../../lib/core/resource.ts";
+import {
+  differing,
+  ensure,
+  type Look,
+  putResources,
+  type Resources,
+} from "../../../lib/core/resource.ts";
 import type { Planned } from "../../../lib/deploy/plan.ts";
 import { driftCode, pending, planResources } from "../../../lib/deploy/plan_fleet.ts";
 import { plansJson } from "../../../lib/deploy/plan_file.ts";
-import { putResources } from "../../../lib/deploy/context.ts";
+
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
 const cluster = await fixtureCluster("197");

@@ -8,13 +8,14 @@ import type { Planned } from "../../../lib/deploy/plan.ts";
 import { type ClusterPlan, printPlans } from "../../../lib/deploy/plan_fleet.ts";
 import {
   type ClusterResult,
+  notRun,
   openDoors,
   resultsJson,
   summary,
   urlsOf,
 } from "../../../lib/deploy/results.ts";
 import { plansJson } from "../../../lib/deploy/plan_file.ts";
-import { notRun, step } from "../../../lib/deploy/step.ts";
+import { step } from "../../../lib/deploy/step.ts";
 import { OWNER } from "../../../lib/core/object.ts";
 import { fleetOfSize } from "../../support/cluster_fixture.ts";
 import { refuseUndescribed } from "../../support/schema.ts";

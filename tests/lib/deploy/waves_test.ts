@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { chooseClusters } from "../../../lib/config/cluster.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { type ClusterResult, summary } from "../../../lib/deploy/results.ts";
-import { notRun, step } from "../../../lib/deploy/step.ts";
+import { type ClusterResult, notRun, summary } from "../../../lib/deploy/results.ts";
+import { step } from "../../../lib/deploy/step.ts";
 import { addNotRun, heldBack, runWaves, type Wave, wavesOf } from "../../../lib/deploy/waves.ts";
 import { fleetOfSize } from "../../support/cluster_fixture.ts";
 

@@ -18,7 +18,7 @@ import {
 } from "../../../lib/core/check.ts";
 import { type Cluster, inContext } from "../../../lib/core/cluster.ts";
 import { DeployError, SlowError } from "../../../lib/core/error.ts";
-import type { StepContext } from "../../../lib/deploy/context.ts";
+import type { StepContext } from "../../../lib/deploy/step.ts";
 import { verifyBy } from "../../../scripts/checks/verify.ts";
 
 /** What no check here looks at. */
@@ -195,7 +195,6 @@ Deno.test("verifyBy() ends with 11 and every check that failed with its hop; it 
   const context = {
     cluster: { ...CLUSTER, vars: { ...CLUSTER.vars, CLUSTER_NAME: "cluster-197-edge" } },
     phase: (_: string, work: () => Promise<unknown>) => work(),
-    notShown() {},
     found: (checks: CheckVerdict[]) => told.push(...checks),
     report: { waiting() {}, say() {} },
   } as unknown as StepContext;
