@@ -11,11 +11,12 @@ import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { areReady } from "../apply/readiness.ts";
 import type { Manifest } from "../core/object.ts";
 import { signalCode } from "../io/interrupt.ts";
-import { openLiveView, Report } from "../io/report.ts";
+import { openLiveView } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { plan, type Planned } from "./plan.ts";
-import { type ClusterResult, hasFailed, hasHad, notRun } from "./results.ts";
-import { desired, runStep, type Step } from "./step.ts";
+import { type ClusterResult, hasFailed, hasHad } from "./results.ts";
+import { fail, type Run, runOn, runSteps } from "./run.ts";
+import { desired, desiredOf, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
 
 /** Seconds that another run at central is waited for; one that is gone is known to be so by then. */
@@ -31,21 +32,6 @@ export interface DeployOptions extends TidyOptions, Pick<Powers, "take" | "repla
   central?: Cluster;
 }
 
-interface Run {
-  cluster: Cluster;
-  report: Report;
-  result: ClusterResult;
-  isWritten?: boolean;
-  inventory?: Inventory;
-  /** What the steps want there, so that a bad manifest of the last is known before the first. */
-  wanted: Map<Step, Manifest[]>;
-  isSettled?: boolean; // all was as wanted, and ready, at the beginning, and verification follows
-}
-
-function runOn(cluster: Cluster, prefix = `${cluster.id} | `): Run {
-  return { cluster, report: new Report(prefix), result: { cluster, steps: [] }, wanted: new Map() };
-}
-
 /** Runs the steps on all clusters, whichever fail; those that look at the fleet last, when central knows of it. */
 export async function deployFleet(
   steps: Step[],
@@ -56,33 +42,27 @@ export async function deployFleet(
   const last = steps.filter(({ afterFleet }) => afterFleet);
   const { maxFailures = Infinity, central } = options;
   using _view = openLiveView();
-  const runs = clusters.map((cluster) => runOn(cluster, clusters.length > 1 ? undefined : ""));
+  const runs = clusters.map((cluster) => runOn(cluster, clusters.length));
   const results = runs.map(({ result }) => result);
   const stopped = () => results.filter(hasFailed).length >= maxFailures;
   for (const { report } of runs) report.now("not begun", true);
   // One that waits holds no lock.
   await sideBySide(runs, CLUSTERS_AT_ONCE, async (run) => {
-    const { cluster, report, result } = run;
     await using held = new AsyncDisposableStack();
-    held.use(keepWay(cluster));
+    held.use(keepWay(run.cluster));
     try {
       if (!stopped() && signalCode() === 0) await begin(own, run, held, options);
       // Of what is not well somebody wants to know why.
-      const { inventory } = run, all = [...run.wanted.values()].flat();
+      const { inventory, objects = [] } = run;
       run.isSettled = inventory && last.length > 0 &&
-        (await staleAmong(inventory, all)).length === 0 && await areReady(inventory, all);
+        (await staleAmong(inventory, objects)).length === 0 && await areReady(inventory, objects);
     } catch (error) {
-      // After Ctrl-C it is as it was, and that is no failure of it.
-      if (run.isWritten || !isCutOff(error)) failed(run, error);
+      fail(run, error);
     }
     await runSteps(own, run, stopped);
-    const { inventory } = run;
-    if (!inventory) return;
-    const objects = [...run.wanted.values()].flat();
-    const rows = await nameSurplus(own, objects, result.steps, inventory, report, options);
-    result.steps.push(...rows);
+    await nameSurplus(own, run, options).catch((error) => fail(run, error));
     // Megabytes, and of many clusters too old by the time that the last of them is done.
-    if (runs.length > CLUSTERS_AT_ONCE) inventory.refresh();
+    if (runs.length > CLUSTERS_AT_ONCE) run.inventory?.refresh();
   });
   const withStep = ({ name }: Step) =>
     results.filter(({ steps }) => hasHad(steps, name)).map(({ cluster }) => cluster.id);
@@ -91,11 +71,6 @@ export async function deployFleet(
     : [];
   await sideBySide(runs, CLUSTERS_AT_ONCE, (run) => runSteps(last, run, stopped));
   return [...results, ...told];
-}
-
-function failed({ cluster, report, result }: Run, error: unknown): void {
-  report.error(error, cluster);
-  result.error = error;
 }
 
 // Makes sure that it is the right cluster, marks a new one, and locks it (`held`) where steps write to it; `isTold`: it
@@ -113,47 +88,22 @@ async function begin(
   if (steps.length > 0) {
     // The look and the rendering go on beside the lock; their failures are for those who want them.
     inventory.live().catch(() => {});
-    const rendering = Promise.all(
-      steps.map(async (step) => [step, await desired(step, cluster)] as const),
-    );
+    const rendering = desiredOf(steps, cluster);
     rendering.catch(() => {});
-    if (isTold) await refuseNew(connection, inventory, (await rendering).flatMap(([, all]) => all));
+    if (isTold) await refuseNew(connection, inventory, await rendering);
     const patience = isTold ? PATIENCE : undefined;
     const how = { steal: options.stealLock, patience, say: report.warn };
     if (held.use(await lock(cluster, connection.lease, how)).hasWaited) {
       connection = await connect(cluster, options);
       inventory = new Inventory(connection, powers);
     }
-    run.wanted = new Map(await rendering);
+    run.objects = await rendering;
     await options.approve?.(inventory);
     run.isWritten = true;
     if (connection.marker) await apply(inventory, [connection.marker]);
-    await inventory.keep([...run.wanted.values()].flat());
+    await inventory.keep(run.objects);
   }
   run.inventory = inventory;
-}
-
-async function runSteps(
-  steps: Step[],
-  { report, result, inventory, wanted, isSettled }: Run,
-  stopped = () => false,
-): Promise<void> {
-  const { steps: done } = result;
-  const besides: Promise<void>[] = [];
-  const isStopped = () => done.some(({ state }) => state === "not run");
-  for (const step of steps) {
-    if (!inventory || stopped() || hasFailed(result) || isStopped()) {
-      done.push(notRun(step));
-      continue;
-    }
-    const alone = step.needs?.some((need) => !hasHad(done, need));
-    const isIdle = isSettled && done.every(({ changed }) => changed === 0);
-    const options = { alone, besides, objects: wanted.get(step), isSettled: isIdle };
-    done.push(await runStep(step, inventory, report, options));
-  }
-  // Nothing of ours may be at work when the lock is given back.
-  await Promise.all(besides);
-  report.now(hasFailed(result) ? "failed" : isStopped() ? "stopped" : "done", true);
 }
 
 /** What a step wants central to know, and of which edges (ids). */
@@ -183,7 +133,7 @@ export async function tellCentral(
     } catch (error) {
       // The run ends as interrupted, though nothing has failed.
       if (isCutOff(error)) run.result.error = error;
-      if (run.isWritten) failed(run, error);
+      if (run.isWritten) fail(run, error);
       else tellMissed(news, central, error);
     }
     await runSteps([news.part], run);

@@ -1,5 +1,5 @@
 // What is wanted no longer: named after a deploy, deleted with --prune, or all of it. Data stays: volumes, buckets.
-import { type Cluster, text } from "../core/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { connect } from "../kube/target.ts";
 import { Inventory, isKept, pruneCommand } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
@@ -7,10 +7,11 @@ import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { idOf, type Manifest } from "../core/object.ts";
 import { Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
-import { begun, type ClusterResult, notRun, type StepResult } from "./results.ts";
-import type { Step } from "./step.ts";
+import type { ClusterResult } from "./results.ts";
+import { fail, type Run, runOn, runSteps } from "./run.ts";
+import { runStep, type Step } from "./step.ts";
 import { missingBundles } from "../render/bundle.ts";
-import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
+import { DeployError, ExitCode } from "../core/error.ts";
 import { counted, shortList } from "../core/short_list.ts";
 
 /** Removes the steps from all clusters side by side (or only says what would go); one that fails stops no other. */
@@ -19,54 +20,43 @@ export async function removeFleet(
   clusters: Cluster[],
   { really = false, stealLock }: { really?: boolean; stealLock?: boolean } = {},
 ): Promise<ClusterResult[]> {
-  const own = steps.filter(({ afterFleet }) => !afterFleet).toReversed();
+  const removals = steps.filter(({ afterFleet }) => !afterFleet).toReversed()
+    .map((step) => removal(step, really));
   return await sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
-    const report = new Report(clusters.length > 1 ? `${cluster.id} | ` : "");
-    const result: ClusterResult = { cluster, steps: [] };
-    let isTouched = false;
+    const run = runOn(cluster, clusters.length);
+    await using held = new AsyncDisposableStack();
     try {
-      const connection = await connect(cluster), how = { steal: stealLock, say: report.warn };
-      await using held = really ? await lock(cluster, connection.lease, how) : undefined;
-      const inventory = new Inventory(held?.hasWaited ? await connect(cluster) : connection);
-      isTouched = really;
-      for (const step of own) result.steps.push(await removeStep(step, inventory, report, really));
-    } catch (error) {
-      // After Ctrl-C it is as it was, and that is no failure of it.
-      if (isTouched || !isCutOff(error)) {
-        report.error(error, cluster);
-        result.error = error;
+      let connection = await connect(cluster);
+      const how = { steal: stealLock, say: run.report.warn };
+      if (really && held.use(await lock(cluster, connection.lease, how)).hasWaited) {
+        connection = await connect(cluster);
       }
+      run.inventory = new Inventory(connection);
+      run.objects = await run.inventory.unwanted(removals.map(({ name }) => name), new Set());
+    } catch (error) {
+      fail(run, error);
     }
-    result.steps.push(...own.slice(result.steps.length).map(notRun));
-    return result;
+    await runSteps(removals, run);
+    return run.result;
   });
 }
 
-async function removeStep(
-  step: Step,
-  inventory: Inventory,
-  report: Report,
-  really: boolean,
-): Promise<StepResult> {
-  const started = performance.now();
-  const result = begun(step.name);
-  report.heading(`remove ${step.name}  ${text(inventory.cluster, "CLUSTER_NAME")}`);
-  const found = await inventory.unwanted([step.name], new Set());
-  const kept = found.filter(isKept), doomed = await deletable(found, [step], inventory, report);
-  if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
-  if (really) {
-    const changes = await inventory.prune(doomed, report.waiting);
-    report.changes(changes);
-    result.changed = changes.length;
-  } else {
-    for (const [kind, ones] of Map.groupBy(doomed, ({ kind }) => kind)) {
-      const names = ones.map((object) => idOf(object).slice(kind.length + 1));
-      report.say(`  deletes  ${ones.length} ${kind}  ${names.join(", ")}`);
-    }
-  }
-  result.objects = found.length;
-  result.seconds = (performance.now() - started) / 1000;
-  return result;
+/** What a step has on a cluster goes, or is only named. */
+function removal(step: Step, really: boolean): Step {
+  return {
+    name: step.name,
+    objects: () => Promise.resolve([]),
+    async run({ inventory, objects, report, prune }) {
+      const kept = objects.filter(isKept);
+      const doomed = await deletable(objects, [step], inventory, report);
+      if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
+      if (really) return await prune(doomed);
+      for (const [kind, ones] of Map.groupBy(doomed, ({ kind }) => kind)) {
+        const names = ones.map((object) => idOf(object).slice(kind.length + 1));
+        report.say(`  deletes  ${ones.length} ${kind}  ${names.join(", ")}`);
+      }
+    },
+  };
 }
 
 /** Those of the objects that may go; `report` tells of a step that says why its own stay. */
@@ -94,47 +84,37 @@ export interface TidyOptions {
   pruneMost?: boolean; // the same, also when it is the greater part of what is there
 }
 
-/** Warns of what steps that went well have beside these objects, or deletes it: that, and a failure, is a row. */
+/** Warns of what steps that went well have beside the objects of the run, or deletes it, which is a row of its result. */
 export async function nameSurplus(
   steps: Step[],
-  objects: Manifest[],
-  results: StepResult[],
-  inventory: Inventory,
-  report: Report,
+  { cluster, report, result, inventory, objects = [] }: Run,
   { prune: deletes = false, pruneMost = false, all = false }: TidyOptions = {},
-): Promise<StepResult[]> {
+): Promise<void> {
   // A bundle that could not be had is wanted all the same.
-  if (missingBundles().length > 0) return [];
-  const started = performance.now();
-  const row = begun("prune"), { cluster } = inventory;
-  try {
-    const done = steps.filter(({ name }) =>
-      results.some(({ step, state }) => step === name && (state === "ok" || state === "skipped"))
-    );
-    // After a step that failed it is not known what it wants.
-    const isAll = all && done.length === steps.length;
-    const names = done.map(({ name }) => name);
-    const wanted = new Set(objects.map(idOf));
-    const found = await inventory.unwanted(names, wanted, isAll);
-    const surplus = await deletable(found, done, inventory, report);
-    if (surplus.length === 0) return [];
-    if (!deletes && !pruneMost) {
-      const ids = shortList(surplus.map(idOf)), way = pruneCommand(cluster.id);
-      report.warn(`no step wants any more: ${ids}; delete with: ${way}`);
-      return [];
-    }
-    report.heading("prune  what no step wants any more");
-    if (!pruneMost) refuseMost(surplus, wanted.size, cluster);
-    const changes = await inventory.prune(surplus, report.waiting);
-    report.changes(changes);
-    row.changed = row.objects = changes.length;
-  } catch (error) {
-    report.error(error, cluster);
-    row.state = "failed";
-    row.error = error;
+  if (!inventory || missingBundles().length > 0) return;
+  const done = steps.filter(({ name }) =>
+    result.steps.some(({ step, state }) => step === name && (state === "ok" || state === "skipped"))
+  );
+  // After a step that failed it is not known what it wants.
+  const isAll = all && done.length === steps.length;
+  const wanted = new Set(objects.map(idOf));
+  const found = await inventory.unwanted(done.map(({ name }) => name), wanted, isAll);
+  const surplus = await deletable(found, done, inventory, report);
+  if (surplus.length === 0) return;
+  if (!deletes && !pruneMost) {
+    const ids = shortList(surplus.map(idOf)), way = pruneCommand(cluster.id);
+    report.warn(`no step wants any more: ${ids}; delete with: ${way}`);
+    return;
   }
-  row.seconds = (performance.now() - started) / 1000;
-  return [row];
+  const row: Step = {
+    name: "prune",
+    objects: () => Promise.resolve(surplus),
+    async run({ prune }) {
+      if (!pruneMost) refuseMost(surplus, wanted.size, cluster);
+      await prune(surplus);
+    },
+  };
+  result.steps.push(await runStep(row, inventory, report, { objects: surplus }));
 }
 
 /** Many objects, more than stay: settings or files are rather lost than meant so. */

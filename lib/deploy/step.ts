@@ -9,7 +9,7 @@ import { DeployError, ExitCode } from "../core/error.ts";
 import { type Manifest, signed } from "../core/object.ts";
 import { putResources, type Resources } from "../core/resource.ts";
 import { counted } from "../core/short_list.ts";
-import type { Report } from "../io/report.ts";
+import type { Change, Report } from "../io/report.ts";
 import { hasRun } from "../kube/deployed.ts";
 import { imagesIn } from "../render/render.ts";
 import { begun, type StepResult } from "./results.ts";
@@ -184,6 +184,11 @@ function contextOf(
     result.changed += 1;
   }
 
+  function made(changes: Change[]): void {
+    report.changes(changes);
+    result.changed += changes.filter(({ action }) => action !== "unchanged").length;
+  }
+
   return {
     cluster,
     inventory,
@@ -209,9 +214,11 @@ function contextOf(
       const stale = await staleAmong(inventory, objects);
       if (stale.length === 0) return;
       for (const growth of await growVolumes(inventory, stale)) changed(growth);
-      const changes = await apply(inventory, objects);
-      report.changes(changes);
-      result.changed += changes.filter(({ action }) => action !== "unchanged").length;
+      made(await apply(inventory, objects));
+    },
+    /** Deletes the objects, but those that are kept. */
+    async prune(objects: Manifest[]): Promise<void> {
+      made(await inventory.prune(objects, report.waiting));
     },
     async ready(objects: Manifest[], minutes = 10): Promise<void> {
       await waitReady(inventory, objects, { seconds: minutes * 60, say: report.waiting });

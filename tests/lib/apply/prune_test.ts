@@ -6,6 +6,7 @@ import { KEPT } from "../../../lib/kube/target.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { begun } from "../../../lib/deploy/results.ts";
+import type { Run } from "../../../lib/deploy/run.ts";
 import { step } from "../../../lib/deploy/step.ts";
 import { nameSurplus, type TidyOptions } from "../../../lib/deploy/remove.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
@@ -174,14 +175,15 @@ async function tidied(
     listing(live("ConfigMap", "wanted"), ...names.map((name) => live("Secret", name))),
   );
   const lines: string[] = [];
-  const rows = await nameSurplus(
-    [{ ...prometheus, keeps: () => Promise.resolve(reason) }],
-    await prometheus.objects(cluster),
-    [{ ...begun("20-prometheus"), state: state as "ok" }],
-    keeping(SECRETS_KEPT),
-    new Report("", (line) => void lines.push(line)),
-    options,
-  );
+  const run: Run = {
+    cluster,
+    report: new Report("", (line) => void lines.push(line)),
+    result: { cluster, steps: [{ ...begun("20-prometheus"), state: state as "ok" }] },
+    inventory: keeping(SECRETS_KEPT),
+    objects: await prometheus.objects(cluster),
+  };
+  await nameSurplus([{ ...prometheus, keeps: () => Promise.resolve(reason) }], run, options);
+  const rows = run.result.steps.slice(1);
   const deletions = (await calls()).filter(({ args }) => args.includes(" delete "));
   return { rows, said: lines.join(""), deletions: deletions.length };
 }
