@@ -5,7 +5,7 @@ import { parseArgs, type ParseArgsConfig } from "node:util";
 import { chooseClusters, loadFleet, refuseUnknown, secretsOf } from "../config/cluster.ts";
 import type { FleetOptions } from "../config/cluster.ts";
 import { type Cluster, isPaused, pauseWords, projectPath } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { configError, ExitCode, messageOf, refusalError } from "../core/error.ts";
 import { obeySignals } from "../io/interrupt.ts";
 import { clusterFiles } from "../config/files.ts";
 import { exitCodeOf, maskSecrets, print, Report } from "../io/report.ts";
@@ -51,8 +51,7 @@ function parse(usage: string, flags: Record<string, string>) {
   try {
     return parseArgs({ options, allowPositionals: true });
   } catch (error) {
-    throw new DeployError("Cannot understand the command line", {
-      exitCode: ExitCode.config,
+    throw configError("Cannot understand the command line", {
       where: messageOf(error).split(". ")[0],
       fix: help(usage, flags).trimEnd().replaceAll("\n", "\n  "),
     });
@@ -98,8 +97,7 @@ export async function onlyOf(
   const { clusters, paused } = await choiceFor(words, options);
   if (clusters.length === 1) return clusters[0]!;
   const [one] = options?.paused === "looked at" ? [...clusters, ...paused] : clusters;
-  throw new DeployError("Cannot do this but on one cluster", {
-    exitCode: ExitCode.config,
+  throw configError("Cannot do this but on one cluster", {
     fix: one ? `${what}${one.id}` : "name one that is not paused",
   });
 }
@@ -119,8 +117,7 @@ export async function choiceFor(typed: string[], options: ChoiceOptions = {}): P
   const resting = chosen.filter(isPaused), named = resting.filter(({ id }) => words.includes(id));
   const [first] = options.paused ? [] : named;
   if (first) {
-    throw new DeployError(`Refused: ${first.id} is ${pauseWords(first.pause!)}`, {
-      exitCode: ExitCode.refused,
+    throw refusalError(`Refused: ${first.id} is ${pauseWords(first.pause!)}`, {
       where: named.map(({ sources }) => `${sources.PAUSED}  PAUSED`),
       fix: "take PAUSED and PAUSED_UNTIL out there; until then nobody deploys to it or misses it",
     });

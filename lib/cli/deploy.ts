@@ -4,7 +4,7 @@ import { chooseClusters } from "../config/cluster.ts";
 import { isSecret, SETTINGS } from "../config/schema.ts";
 import { type Cluster, quoted, text } from "../core/cluster.ts";
 import { choiceFor, command, type Flags, tellPaused, tellWarnings } from "./command.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { configError, DeployError } from "../core/error.ts";
 import { deployFleet, planCentral } from "../deploy/fleet.ts";
 import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
@@ -39,8 +39,7 @@ export async function deploy(
   const started = performance.now();
   const { PLAN, REPLACE, MAX_FAILURES } = process.env;
   if (MAX_FAILURES && !/^[1-9]\d*$/.test(MAX_FAILURES)) {
-    throw new DeployError(`Cannot use MAX_FAILURES=${MAX_FAILURES}`, {
-      exitCode: ExitCode.config,
+    throw configError(`Cannot use MAX_FAILURES=${MAX_FAILURES}`, {
       fix: "a number of clusters, at least 1: MAX_FAILURES=1",
     });
   }
@@ -91,8 +90,7 @@ export async function deploy(
 function wavesTyped(): string {
   const { WAVES, CANARY } = process.env;
   if (WAVES && CANARY) {
-    throw new DeployError(`Cannot use CANARY=${CANARY} and WAVES="${WAVES}" together`, {
-      exitCode: ExitCode.config,
+    throw configError(`Cannot use CANARY=${CANARY} and WAVES="${WAVES}" together`, {
       fix: `CANARY=${CANARY} is short for WAVES="${CANARY} all": leave one of them out`,
     });
   }

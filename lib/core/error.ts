@@ -44,6 +44,19 @@ export class DeployError extends Error {
   }
 }
 
+function ending(exitCode: number) {
+  return (message: string, about?: Omit<DeployErrorOptions, "exitCode">) =>
+    new DeployError(message, { exitCode, ...about });
+}
+
+/** Failures of the exit codes that are thrown most. */
+export const configError = ending(ExitCode.config);
+export const prerequisiteError = ending(ExitCode.prerequisite);
+export const refusalError = ending(ExitCode.refused);
+export const unreachableError = ending(ExitCode.unreachable);
+export const notReadyError = ending(ExitCode.notReady);
+export const serviceError = ending(ExitCode.service);
+
 /** Whether it is how calls fail that a signal to the run keeps from beginning. */
 export function isCutOff(error: unknown): boolean {
   return error instanceof DeployError && error.exitCode >= ExitCode.hungUp;

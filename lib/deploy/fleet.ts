@@ -2,7 +2,7 @@
 // catches up with edges that were deployed without it: that it is away is no failure of theirs.
 import { apply, staleAmong } from "../apply/apply.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError, ExitCode, isCutOff } from "../core/error.ts";
+import { DeployError, isCutOff, prerequisiteError } from "../core/error.ts";
 import { connect, type Connection } from "../kube/target.ts";
 import { Inventory, type Powers } from "../apply/inventory.ts";
 import { lock } from "../kube/lock.ts";
@@ -171,7 +171,7 @@ export async function planCentral(
 async function refuseNew({ marker }: Connection, inventory: Inventory, objects: Manifest[]) {
   const deltas = marker ? undefined : await inventory.deltas(objects);
   if (deltas?.values().some(({ state }) => state !== "missing")) return;
-  throw new DeployError("it was never deployed", { exitCode: ExitCode.prerequisite });
+  throw prerequisiteError("it was never deployed");
 }
 
 function tellMissed({ part, edges }: News, central: Cluster, error: unknown): void {

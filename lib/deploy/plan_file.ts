@@ -3,7 +3,7 @@ import { constants, existsSync } from "node:fs";
 import { access, readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { configError, messageOf, prerequisiteError, refusalError } from "../core/error.ts";
 import { keyedHash } from "../core/hash.ts";
 import { parsedJson } from "../core/object.ts";
 import { replaceFile } from "../io/files.ts";
@@ -50,8 +50,7 @@ export async function refuseOtherFile(path: string): Promise<void> {
   const isEmpty = found?.isFile() && found.size === 0;
   if (found && !isEmpty && !schema.startsWith(FORMAT)) {
     const what = `Refused: "${path}" is no plan, and keeping one there would overwrite it`;
-    throw new DeployError(what, {
-      exitCode: ExitCode.refused,
+    throw refusalError(what, {
       where: found.isFile() ? `it holds ${found.size} bytes of something else` : "it is no file",
       fix: "name a new file, or one that make plan has written: PLAN=change.json",
     });
@@ -60,8 +59,7 @@ export async function refuseOtherFile(path: string): Promise<void> {
   while (!existsSync(folder)) folder = dirname(folder);
   const isFolder = (await stat(folder)).isDirectory();
   if (isFolder && await access(folder, constants.W_OK).then(() => true, () => false)) return;
-  throw new DeployError(`Cannot keep a plan in "${path}"`, {
-    exitCode: ExitCode.prerequisite,
+  throw prerequisiteError(`Cannot keep a plan in "${path}"`, {
     where: `"${folder}" is no folder that can be written`,
     fix: "name a file in a folder of your own: PLAN=change.json",
   });
@@ -87,8 +85,7 @@ export async function writePlan(
 /** Reads a file of {@link writePlan}. @throws {DeployError} exit 2 for anything else. */
 export async function readPlan(path: string): Promise<PlanFile> {
   const unusable = (where: string) =>
-    new DeployError(`Cannot use the plan "${path}"`, {
-      exitCode: ExitCode.config,
+    configError(`Cannot use the plan "${path}"`, {
       where,
       fix: `make plan PLAN=${path} makes one`,
     });
@@ -106,8 +103,7 @@ export async function readPlan(path: string): Promise<PlanFile> {
 export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now: Planned[]): void {
   const approved = clusters.find(({ id }) => id === cluster.id)?.changes;
   if (!approved) {
-    throw new DeployError(`Refused: the plan does not speak of ${cluster.id}`, {
-      exitCode: ExitCode.refused,
+    throw refusalError(`Refused: the plan does not speak of ${cluster.id}`, {
       where: `it speaks of ${clusters.map(({ id }) => id).join(", ")}`,
       fix: "make a plan of every cluster that is to be deployed",
     });
@@ -119,8 +115,7 @@ export function refuseMoved({ made, clusters }: PlanFile, cluster: Cluster, now:
   const moved = pendingSealed(cluster, now).filter((entry) => !before.has(line(entry)));
   if (moved.length === 0) return;
   const since = `the plan is of ${made}; since then another thing to do:`;
-  throw new DeployError(`Refused: ${cluster.id} is not as it was when the plan was made`, {
-    exitCode: ExitCode.refused,
+  throw refusalError(`Refused: ${cluster.id} is not as it was when the plan was made`, {
     where: [since, ...moved.map(({ id }) => id)],
     fix: "make the plan again, read it, then deploy with it",
   });

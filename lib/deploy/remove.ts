@@ -11,7 +11,7 @@ import type { ClusterResult } from "./results.ts";
 import { fail, type Run, runOn, runSteps } from "./run.ts";
 import { runStep, type Step } from "./step.ts";
 import { missingBundles } from "../render/bundle.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { refusalError } from "../core/error.ts";
 import { counted, shortList } from "../core/short_list.ts";
 
 /** Removes the steps from all clusters side by side (or only says what would go); one that fails stops no other. */
@@ -120,8 +120,7 @@ export async function nameSurplus(
 /** Many objects, more than stay: settings or files are rather lost than meant so. */
 function refuseMost(surplus: Manifest[], stays: number, { id }: Cluster): void {
   if (surplus.length < 10 || surplus.length <= stays) return;
-  throw new DeployError(`Refused: to delete ${surplus.length} objects on ${id} and keep ${stays}`, {
-    exitCode: ExitCode.refused,
+  throw refusalError(`Refused: to delete ${surplus.length} objects on ${id} and keep ${stays}`, {
     where: surplus.slice(0, 5).map(idOf).concat(`and ${surplus.length - 5} more`),
     fix: "make plan names them all; if they are to go: ARGS=--prune-most",
   });

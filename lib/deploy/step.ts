@@ -5,7 +5,7 @@ import { waitReady } from "../apply/readiness.ts";
 import { growVolumes } from "../apply/volumes.ts";
 import { type Check, type CheckVerdict, hiddenBy } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { prerequisiteError } from "../core/error.ts";
 import { type Manifest, signed } from "../core/object.ts";
 import { putResources, type Resources } from "../core/resource.ts";
 import { counted } from "../core/short_list.ts";
@@ -133,8 +133,7 @@ async function refuseTooEarly(
 ): Promise<void> {
   const { cluster } = inventory;
   const refuse = (need: string, why: string) => {
-    throw new DeployError(`Cannot run ${name} on ${cluster.id}: ${why}`, {
-      exitCode: ExitCode.prerequisite,
+    throw prerequisiteError(`Cannot run ${name} on ${cluster.id}: ${why}`, {
       fix: `make ${need} CLUSTER=${cluster.id}`,
     });
   };

@@ -1,6 +1,6 @@
 // A fleet in waves: some clusters have their turn first, the others when those are well.
 import type { Cluster } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { configError, type DeployError, ExitCode } from "../core/error.ts";
 import { signalCode } from "../io/interrupt.ts";
 import { Report, table } from "../io/report.ts";
 import { type ClusterResult, exitCodeOfFleet, hasFailed, notRun } from "./results.ts";
@@ -47,7 +47,7 @@ function partOf(typed: string, name: string, left: Cluster[]): Cluster[] {
 }
 
 function unusable(typed: string, where: string, fix: string): DeployError {
-  return new DeployError(`Cannot use WAVES="${typed}"`, { exitCode: ExitCode.config, where, fix });
+  return configError(`Cannot use WAVES="${typed}"`, { where, fix });
 }
 
 /** Deploys wave after wave until `maxFailures` of one (or all) failed, or a signal came: `held` has not begun. */

@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { prerequisiteError } from "../core/error.ts";
 
 /** The cache folder: TMC_CACHE or `~/.cache/thanos-multi-cluster`. @throws {DeployError} exit 3 without a home. */
 export function cacheDir(
@@ -14,8 +14,7 @@ export function cacheDir(
 ): string {
   if (environment.TMC_CACHE) return resolve(environment.TMC_CACHE);
   if (home) return join(home, ".cache", "thanos-multi-cluster");
-  throw new DeployError("Cannot find a folder to keep files in: there is no HOME", {
-    exitCode: ExitCode.prerequisite,
+  throw prerequisiteError("Cannot find a folder to keep files in: there is no HOME", {
     fix: "TMC_CACHE=/a/folder/that/can/be/written before the command",
   });
 }
@@ -53,8 +52,7 @@ export async function temporaryFolder(prefix: string): Promise<string> {
 function diskError(path: string, error: unknown, remedy: string): unknown {
   const code = (error as NodeJS.ErrnoException).code ?? "";
   if (!/^E[A-Z]+$/.test(code)) return error;
-  return new DeployError(`Cannot write "${path}": ${code}`, {
-    exitCode: ExitCode.prerequisite,
+  return prerequisiteError(`Cannot write "${path}": ${code}`, {
     fix: `make room there, or ${remedy}`,
     cause: error,
   });

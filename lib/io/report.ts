@@ -1,7 +1,7 @@
 // The only writer to the terminal: progress on stderr, data on stdout, secrets masked in both.
 import process from "node:process";
 import { type Cluster, inContext } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf, stackOf } from "../core/error.ts";
+import { DeployError, ExitCode, messageOf, prerequisiteError, stackOf } from "../core/error.ts";
 import { LiveView } from "./live_view.ts";
 import { base64 } from "../core/object.ts";
 
@@ -161,8 +161,7 @@ function foreseen(error: unknown): DeployError | undefined {
   if (error instanceof DeployError) return error;
   // Of what failed, and could then not be tidied up either, the first says why.
   if (error instanceof SuppressedError) return foreseen(error.suppressed);
-  const told = (fix: string) =>
-    new DeployError(messageOf(error), { exitCode: ExitCode.prerequisite, fix });
+  const told = (fix: string) => prerequisiteError(messageOf(error), { fix });
   if (error instanceof Deno.errors.NotCapable) {
     return told("use make, which gives every permission; or add that flag to deno run");
   }

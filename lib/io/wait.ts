@@ -1,6 +1,6 @@
 // A condition over time.
 import { setTimeout as sleep } from "node:timers/promises";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { notReadyError } from "../core/error.ts";
 import { refuseInterrupted } from "./interrupt.ts";
 import { shortList } from "../core/short_list.ts";
 
@@ -36,8 +36,7 @@ export async function until(
     const missing = await probe();
     if (missing.length === 0) return;
     if (Date.now() > deadline) {
-      throw new DeployError(`Gave up waiting for ${what} after ${seconds} s`, {
-        exitCode: ExitCode.notReady,
+      throw notReadyError(`Gave up waiting for ${what} after ${seconds} s`, {
         where: missing,
         fix: "look at the objects named above (kubectl describe), then run again",
       });
