@@ -2,9 +2,11 @@
 import process from "node:process";
 import { chooseClusters } from "../config/cluster.ts";
 import { isSecret, SETTINGS } from "../config/schema.ts";
-import { type Cluster, quoted, text } from "../core/cluster.ts";
+import { type Cluster, flag, quoted, text } from "../core/cluster.ts";
+import { isStandIn } from "../core/check.ts";
 import { choiceFor, command, type Flags, tellPaused, tellWarnings } from "./command.ts";
 import { configError, DeployError } from "../core/error.ts";
+import { FEW, shortList } from "../core/short_list.ts";
 import { deployFleet, planCentral } from "../deploy/fleet.ts";
 import { connect } from "../kube/target.ts";
 import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
@@ -12,9 +14,16 @@ import { planSteps } from "../deploy/plan_fleet.ts";
 import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
 import { chosenToReplace } from "../apply/rejection.ts";
 import { signalCode } from "../io/interrupt.ts";
-import { printJson, Report } from "../io/report.ts";
+import { printJson, Report, table } from "../io/report.ts";
+import { missingBundles } from "../render/bundle.ts";
 import { sideBySide } from "../io/side_by_side.ts";
-import { exitCodeOfFleet, resultsJson, tellResults } from "../deploy/results.ts";
+import {
+  type ClusterResult,
+  exitCodeOfFleet,
+  hasHad,
+  resultsJson,
+  summary,
+} from "../deploy/results.ts";
 import { desiredOf, type Step, taggedImages } from "../deploy/step.ts";
 import { addNotRun, heldBack, runWaves, wavesOf } from "../deploy/waves.ts";
 
@@ -129,6 +138,64 @@ export async function tellUnpinned(steps: Step[], clusters: Cluster[]): Promise<
 // A cluster that cannot be asked, and what cannot be rendered for it, is told in its turn.
 function toldLater(error: unknown): undefined {
   if (!(error instanceof DeployError)) throw error;
+}
+
+/** Says what a run of so many seconds came to, what it could not show, and where to look now. */
+async function tellResults(
+  steps: Step[],
+  results: ClusterResult[],
+  seconds: number,
+  matrix?: boolean,
+): Promise<void> {
+  const report = new Report();
+  report.say(`\n${summary(results, seconds, matrix)}`);
+  const all = results.flatMap(({ steps }) => steps);
+  const hidden = all.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`));
+  if (hidden.length > 0) report.say(`\nNot shown here:\n  ${[...new Set(hidden)].join("\n  ")}`);
+  for (const bundle of missingBundles()) {
+    report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, docs/install.md)`);
+  }
+  const ended = results.filter(({ cluster }) => !flag(cluster, "SIMULATED_NODES"))
+    .map(({ cluster, steps: done }) => (
+      { cluster, steps: steps.filter(({ name }) => hasHad(done, name)) }
+    ));
+  const isFew = ended.length <= FEW;
+  for (const { cluster, steps } of ended) {
+    // The centre shows all of them; of many edges nobody reads four lines each.
+    if (!isFew && cluster.role === "edge") continue;
+    const urls = await urlsOf(steps, cluster);
+    if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
+  }
+  if (!isFew) report.say("      and the doors of each edge under its DOMAIN (README.md)");
+  // Where nothing changed nothing opened either: `make config` tells them at any time.
+  const doors = all.some(({ changed }) => changed > 0) ? openDoors(ended) : "";
+  if (doors) report.say(`\n${doors}`);
+}
+
+/** What steps leave open on clusters, as a table with what closes it; "" where there is nothing. */
+export function openDoors(on: { cluster: Cluster; steps: Step[] }[]): string {
+  const doors = on.flatMap(({ cluster, steps }) => {
+    const open = steps.flatMap(({ opens }) => opens?.(cluster) ?? []);
+    return open.map((door) => ({ ...door, id: cluster.id }));
+  });
+  const rows = [...Map.groupBy(doors, ({ what }) => what)].map(([what, same]) => {
+    const ids = same.map(({ id }) => id);
+    return [ids.length > FEW ? shortList(ids) : ids.join(", "), what, same[0]!.closedBy];
+  });
+  return rows.length > 0 ? table([["open on", "to whoever reaches it", "closed by"], ...rows]) : "";
+}
+
+/** Addresses that the cluster's Ingresses open, as a person types them; a stand-in has no page to open. */
+export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
+  const [scheme, port] = flag(cluster, "INGRESS_TLS")
+    ? ["https", text(cluster, "HTTPS_NODE_PORT")]
+    : ["http", text(cluster, "HTTP_NODE_PORT")];
+  // Without the bundles: they bring no Ingress, and patching them again would cost seconds.
+  const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
+  return objects.flat()
+    .filter(({ kind, metadata }) => kind === "Ingress" && !isStandIn(cluster, metadata.name))
+    .flatMap(({ spec }) => spec.rules)
+    .map(({ host }: { host: string }) => `${scheme}://${host}:${port}`);
 }
 
 /** Runs one step script: `scripts/30-thanos.ts 197 [--adopt]`. */

@@ -15,7 +15,7 @@ import { openLiveView } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { plan, type Planned } from "./plan.ts";
 import { type ClusterResult, hasFailed, hasHad } from "./results.ts";
-import { fail, type Run, runOn, runSteps } from "./run.ts";
+import { failRun, type Run, runOn, runSteps } from "./run.ts";
 import { desired, desiredOf, type Step } from "./step.ts";
 import { nameSurplus, type TidyOptions } from "./remove.ts";
 
@@ -57,10 +57,10 @@ export async function deployFleet(
       run.isSettled = inventory && last.length > 0 &&
         (await staleAmong(inventory, objects)).length === 0 && await areReady(inventory, objects);
     } catch (error) {
-      fail(run, error);
+      failRun(run, error);
     }
     await runSteps(own, run, stopped);
-    await nameSurplus(own, run, options).catch((error) => fail(run, error));
+    await nameSurplus(own, run, options).catch((error) => failRun(run, error));
     // Megabytes, and of many clusters too old by the time that the last of them is done.
     if (runs.length > CLUSTERS_AT_ONCE) run.inventory?.refresh();
   });
@@ -133,7 +133,7 @@ export async function tellCentral(
     } catch (error) {
       // The run ends as interrupted, though nothing has failed.
       if (isCutOff(error)) run.result.error = error;
-      if (run.isWritten) fail(run, error);
+      if (run.isWritten) failRun(run, error);
       else tellMissed(news, central, error);
     }
     await runSteps([news.part], run);

@@ -8,7 +8,7 @@ import { idOf, type Manifest } from "../core/object.ts";
 import { Report } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import type { ClusterResult } from "./results.ts";
-import { fail, type Run, runOn, runSteps } from "./run.ts";
+import { failRun, type Run, runOn, runSteps } from "./run.ts";
 import { runStep, type Step } from "./step.ts";
 import { missingBundles } from "../render/bundle.ts";
 import { refusalError } from "../core/error.ts";
@@ -34,7 +34,7 @@ export async function removeFleet(
       run.inventory = new Inventory(connection);
       run.objects = await run.inventory.unwanted(removals.map(({ name }) => name), new Set());
     } catch (error) {
-      fail(run, error);
+      failRun(run, error);
     }
     await runSteps(removals, run);
     return run.result;

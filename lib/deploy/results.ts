@@ -1,11 +1,9 @@
-// How a run of the fleet ended: one table, one exit code, the same for programs, and where to look now.
-import { type CheckVerdict, isStandIn } from "../core/check.ts";
-import { type Cluster, flag, text } from "../core/cluster.ts";
+// How a run of the fleet ended: one table, one exit code, the same for programs.
+import type { CheckVerdict } from "../core/check.ts";
+import { type Cluster, text } from "../core/cluster.ts";
 import { messageOf } from "../core/error.ts";
-import { counted, FEW, shortList } from "../core/short_list.ts";
+import { counted, FEW } from "../core/short_list.ts";
 import { documentOf, Report, table, worstCode } from "../io/report.ts";
-import { missingBundles } from "../render/bundle.ts";
-import type { Step } from "./step.ts";
 
 /** How a step ended on one cluster. */
 export interface StepResult {
@@ -27,7 +25,7 @@ export interface ClusterResult {
 }
 
 /** The result of a step that was not begun. */
-export function notRun({ name }: Step): StepResult {
+export function notRun({ name }: { name: string }): StepResult {
   return { ...begun(name), state: "not run" };
 }
 
@@ -141,62 +139,4 @@ export function resultsJson(
     error: told(error),
   }));
   return documentOf("deploy/v1", { exitCode, clusters, paused: pausedJson(paused) });
-}
-
-/** Says what a run of so many seconds came to, what it could not show, and where to look now. */
-export async function tellResults(
-  steps: Step[],
-  results: ClusterResult[],
-  seconds: number,
-  matrix?: boolean,
-): Promise<void> {
-  const report = new Report();
-  report.say(`\n${summary(results, seconds, matrix)}`);
-  const all = results.flatMap(({ steps }) => steps);
-  const hidden = all.flatMap(({ step, notShown }) => notShown.map((phase) => `${step}: ${phase}`));
-  if (hidden.length > 0) report.say(`\nNot shown here:\n  ${[...new Set(hidden)].join("\n  ")}`);
-  for (const bundle of missingBundles()) {
-    report.warn(`${bundle} was left out: it could not be had (UPSTREAM_MIRROR, docs/install.md)`);
-  }
-  const ended = results.filter(({ cluster }) => !flag(cluster, "SIMULATED_NODES"))
-    .map(({ cluster, steps: done }) => (
-      { cluster, steps: steps.filter(({ name }) => hasHad(done, name)) }
-    ));
-  const isFew = ended.length <= FEW;
-  for (const { cluster, steps } of ended) {
-    // The centre shows all of them; of many edges nobody reads four lines each.
-    if (!isFew && cluster.role === "edge") continue;
-    const urls = await urlsOf(steps, cluster);
-    if (urls.length > 0) report.say(`\nopen  ${urls.join("\n      ")}`);
-  }
-  if (!isFew) report.say("      and the doors of each edge under its DOMAIN (README.md)");
-  // Where nothing changed nothing opened either: `make config` tells them at any time.
-  const doors = all.some(({ changed }) => changed > 0) ? openDoors(ended) : "";
-  if (doors) report.say(`\n${doors}`);
-}
-
-/** What steps leave open on clusters, as a table with what closes it; "" where there is nothing. */
-export function openDoors(on: { cluster: Cluster; steps: Step[] }[]): string {
-  const doors = on.flatMap(({ cluster, steps }) => {
-    const open = steps.flatMap(({ opens }) => opens?.(cluster) ?? []);
-    return open.map((door) => ({ ...door, id: cluster.id }));
-  });
-  const rows = [...Map.groupBy(doors, ({ what }) => what)].map(([what, same]) => {
-    const ids = same.map(({ id }) => id);
-    return [ids.length > FEW ? shortList(ids) : ids.join(", "), what, same[0]!.closedBy];
-  });
-  return rows.length > 0 ? table([["open on", "to whoever reaches it", "closed by"], ...rows]) : "";
-}
-
-/** Addresses that the cluster's Ingresses open, as a person types them; a stand-in has no page to open. */
-export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]> {
-  const [scheme, port] = flag(cluster, "INGRESS_TLS")
-    ? ["https", text(cluster, "HTTPS_NODE_PORT")]
-    : ["http", text(cluster, "HTTP_NODE_PORT")];
-  // Without the bundles: they bring no Ingress, and patching them again would cost seconds.
-  const objects = await Promise.all(steps.map((step) => step.objects(cluster)));
-  return objects.flat()
-    .filter(({ kind, metadata }) => kind === "Ingress" && !isStandIn(cluster, metadata.name))
-    .flatMap(({ spec }) => spec.rules)
-    .map(({ host }: { host: string }) => `${scheme}://${host}:${port}`);
 }

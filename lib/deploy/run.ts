@@ -25,7 +25,7 @@ export function runOn(cluster: Cluster, clusters = Infinity): Run {
 }
 
 /** Tells and keeps why a run has failed; one that Ctrl-C ends before anything is written has not. */
-export function fail({ cluster, report, result, isWritten }: Run, error: unknown): void {
+export function failRun({ cluster, report, result, isWritten }: Run, error: unknown): void {
   if (isCutOff(error) && !isWritten) return;
   report.error(error, cluster);
   result.error = error;

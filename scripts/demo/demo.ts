@@ -10,7 +10,7 @@ import { loadFleet } from "../../lib/config/cluster.ts";
 import { clusterFiles } from "../../lib/config/files.ts";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
-import { urlsOf } from "../../lib/deploy/results.ts";
+import { urlsOf } from "../../lib/cli/deploy.ts";
 import { Report } from "../../lib/io/report.ts";
 import { useKubectl } from "../../lib/kube/kubectl.ts";
 import { verify } from "../50-verify.ts";

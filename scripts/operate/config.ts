@@ -4,7 +4,7 @@ import { type Cluster, fillIn, text } from "../../lib/core/cluster.ts";
 import { choiceFor, command, LOOKS, tellWarnings, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { isSecret } from "../../lib/config/schema.ts";
-import { openDoors } from "../../lib/deploy/results.ts";
+import { openDoors } from "../../lib/cli/deploy.ts";
 import { STEPS } from "../steps.ts";
 
 /** The lines for one cluster, sorted by name; no secret value is in them. */

@@ -12,7 +12,7 @@ import { loadFleet } from "../../lib/config/cluster.ts";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { desiredOf } from "../../lib/deploy/step.ts";
-import { urlsOf } from "../../lib/deploy/results.ts";
+import { urlsOf } from "../../lib/cli/deploy.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import { Report } from "../../lib/io/report.ts";
 import { STEPS } from "../../scripts/steps.ts";

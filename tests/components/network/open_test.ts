@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
 import { SETTINGS } from "../../../lib/config/schema.ts";
-import { openDoors } from "../../../lib/deploy/results.ts";
+import { openDoors } from "../../../lib/cli/deploy.ts";
 import { STEPS } from "../../../scripts/steps.ts";
 import { fixtureFleet } from "../../support/cluster_fixture.ts";
 import { podOf } from "../../support/pod_security.ts";

@@ -1,4 +1,4 @@
-// What is printed of thirty clusters: lib/deploy/results.ts and lib/deploy/plan_fleet.ts.
+// What is printed of thirty clusters: lib/deploy/results.ts, lib/deploy/plan_fleet.ts and lib/cli/deploy.ts.
 import assert from "node:assert/strict";
 import process from "node:process";
 import type { CheckVerdict } from "../../../lib/core/check.ts";
@@ -6,14 +6,8 @@ import type { Cluster } from "../../../lib/core/cluster.ts";
 import { DeployError } from "../../../lib/core/error.ts";
 import type { Planned } from "../../../lib/deploy/plan.ts";
 import { type ClusterPlan, printPlans } from "../../../lib/deploy/plan_fleet.ts";
-import {
-  type ClusterResult,
-  notRun,
-  openDoors,
-  resultsJson,
-  summary,
-  urlsOf,
-} from "../../../lib/deploy/results.ts";
+import { openDoors, urlsOf } from "../../../lib/cli/deploy.ts";
+import { type ClusterResult, notRun, resultsJson, summary } from "../../../lib/deploy/results.ts";
 import { plansJson } from "../../../lib/deploy/plan_file.ts";
 import { step } from "../../../lib/deploy/step.ts";
 import { OWNER } from "../../../lib/core/object.ts";
