@@ -83,11 +83,6 @@ export const WITHOUT_SECRETS: ChoiceOptions = { withoutSecrets: true };
 /** For a command that changes nothing on the cluster. */
 export const LOOKS: ChoiceOptions = { paused: "looked at" };
 
-/** The clusters that `words` choose (ids, groups, `edges`, `all`), with the secrets of all masked. */
-export async function clustersFor(words: string[], options?: ChoiceOptions): Promise<Cluster[]> {
-  return (await choiceFor(words, options)).clusters;
-}
-
 /** The one cluster that a command works on; exit 2 for none or several, with `what` and an id as what to type. */
 export async function onlyOf(
   words: string[],
@@ -102,7 +97,7 @@ export async function onlyOf(
   });
 }
 
-/** As {@link clustersFor}, with the central cluster that should hear of what happens to them. */
+/** What `words` choose (ids, groups, `edges`, `all`), with the secrets of all masked. */
 export async function choiceFor(typed: string[], options: ChoiceOptions = {}): Promise<Choice> {
   const words = typed.flatMap((word) => word.split(","));
   // A mistyped id is said before anything that the files may lack.

@@ -1,7 +1,7 @@
 // What a deploy would do: live objects that are not as wanted against the API server's own dry run of the desired ones.
 import { stateOf } from "../apply/apply.ts";
 import { sizeOf, volumeGrowth, withTemplateSizes } from "../apply/volumes.ts";
-import { HASH_LABEL, isOwnership, isUnsigned, type State, withHash } from "../apply/diff.ts";
+import { HASH_LABEL, isOwnership, isUnsigned, withHash } from "../apply/diff.ts";
 import { hashOf } from "../core/hash.ts";
 import { changeLine, short } from "../core/resource.ts";
 import { type Inventory, isKept } from "../apply/inventory.ts";
@@ -39,42 +39,38 @@ export async function plan(
     volumeGrowth(cluster, wanted),
     inventory.unwanted(steps.map(({ name }) => name), new Set(objects.map(idOf)), all),
   ]);
-  const live = new Map([...own, ...notOurs]);
-  const deltas = new Map(
-    wanted.map((object) => [idOf(object), inventory.judge(live.get(idOf(object)), object)]),
-  );
-  const isIn = (object: Manifest, ...states: State[]) =>
-    states.includes(deltas.get(idOf(object))!.state);
+  const judged = (object: Manifest, live?: Manifest) => {
+    const id = idOf(object), before = live ?? own.get(id) ?? notOurs.get(id);
+    const foreign = notOurs.has(id) ? whyForeign(cluster, notOurs.get(id)!) : undefined;
+    return { object, id, before, foreign, ...inventory.judge(before, object) };
+  };
+  const rows = new Map(wanted.map((object) => [object, judged(object)]));
   // What is in a namespace that is made first, or of a kind that is, cannot be tried, and is new itself.
-  const firsts = inWaves(wanted)[0].filter((object) => isIn(object, "missing", "deleting"));
-  const isNew = (object: Manifest) => firsts.some((first) => goesWith(first, object));
-  const stale = wanted.filter((object) =>
-    !isNew(object) && !unserved.includes(object) && !isIn(object, "current")
+  const firsts = inWaves(wanted)[0].filter((object) =>
+    ["missing", "deleting"].includes(rows.get(object)!.state)
   );
-  const redefined = stale.filter(isDefinition);
+  const isNew = (object: Manifest) => firsts.some((first) => goesWith(first, object));
+  const stale = rows.values().filter(({ object, state }) =>
+    !isNew(object) && !unserved.includes(object) && state !== "current"
+  ).toArray();
   // Refused by the API server, and done by a deploy in another way: left out of the dry run.
   const outdated = byId(growth.outdated);
-  const foreign = new Map([...notOurs].map(([id, object]) => [id, whyForeign(cluster, object)]));
-  const tried = stale.filter((object) => !foreign.get(idOf(object)) && !isIn(object, "deleting"))
-    .map((object) => {
-      const set = outdated.get(idOf(object));
+  const tried = stale.filter(({ foreign, state }) => !foreign && state !== "deleting")
+    .map(({ object, id }) => {
+      const set = outdated.get(id);
       return set ? withTemplateSizes(object, set) : object;
     });
+  const redefined = stale.map(({ object }) => object).filter(isDefinition);
   const [definitions, answers] = await Promise.all([
     // With their whole content, which no list shows.
     namedOf(cluster, redefined),
     dryRun(inventory, tried),
   ]);
-  for (const object of redefined) {
-    const id = idOf(object), whole = definitions.get(id);
-    if (whole) live.set(id, whole);
-    deltas.set(id, inventory.judge(live.get(id), object));
-  }
-  const entries = wanted.map((object): Planned => {
-    const id = idOf(object);
+  for (const object of redefined) rows.set(object, judged(object, definitions.get(idOf(object))));
+  const entries = rows.values().map((row): Planned => {
+    const { object, id, before, foreign, state, astray, others } = row;
     if (isNew(object)) return { id, action: "create", fields: [], mark: hashOf([object]) };
-    const { state, astray, others } = deltas.get(id)!;
-    const before = live.get(id), answer = answers.get(id);
+    const answer = answers.get(id);
     const [refusal, after] = Array.isArray(answer) ? [answer] : [undefined, answer];
     const taken = others.filter(({ isTaken }) => isTaken).map(({ path }) => path);
     const lost = astray.filter(isUnsigned);
@@ -86,11 +82,11 @@ export async function plan(
       return { id, action, fields, mark, ...lost.length > 0 ? {} : lastWriteOf(before) };
     };
     if (state === "deleting") return told("create", [GOING]);
-    const reasons = foreign.get(id) ?? refusal;
+    const reasons = foreign ?? refusal;
     // Its own words alone, and no advice: it was tried with what people have added and with the definition that is
     // there; a deploy takes away, and defines, first.
     const definition = redefined.find((one) => defines(one, object));
-    if (reasons?.length === 1 && !foreign.has(id) && (taken.length > 0 || definition)) {
+    if (reasons?.length === 1 && !notOurs.has(id) && (taken.length > 0 || definition)) {
       const first = definition ? [`its ${definition.kind} is updated before`] : [];
       return told(before ? "update" : "create", [...astray, ...beside, ...first]);
     }

@@ -2,7 +2,7 @@
 import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
-import { clustersFor, command, LOOKS } from "../../lib/cli/command.ts";
+import { choiceFor, command, LOOKS } from "../../lib/cli/command.ts";
 import { asMaps, withoutLists } from "./inspect/field.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
@@ -197,7 +197,7 @@ if (import.meta.main) {
   const usage = "compare.ts CLUSTER... | GROUP... | edges | all: each against the first";
   const flags = { json: "as JSON on stdout (docs/schema/compare.json)" };
   await command(usage, flags, async (words, { json }) => {
-    const clusters = await clustersFor(words, LOOKS);
+    const { clusters } = await choiceFor(words, LOOKS);
     const found = await compare(STEPS, clusters), [first] = clusters as [Cluster];
     for (const { cluster, error } of found) {
       if (error) new Report(`${cluster.id} | `).error(error, cluster);

@@ -3,7 +3,7 @@
 import "../needs.ts";
 import { hiddenBy } from "../../lib/core/check.ts";
 import { type Cluster, isPaused, text } from "../../lib/core/cluster.ts";
-import { clustersFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
+import { choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { counted } from "../../lib/core/short_list.ts";
 import { connect } from "../../lib/kube/target.ts";
@@ -18,7 +18,7 @@ const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE
 if (import.meta.main) {
   await command(USAGE, { events: "Kubernetes events alone" }, async (ids, { events }) => {
     const search = searchOf(Deno.env.toObject(), events);
-    const clusters = await clustersFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
+    const { clusters } = await choiceFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
     const answers = await Promise.all(clusters.map((one) => ask(one, search)));
     show(search, answers);
     return answers.find(({ error }) => error)?.error?.exitCode ?? ExitCode.done;

@@ -2,7 +2,7 @@
 import "../needs.ts";
 import { BEFORE, BY_API, BY_POD, type Check, checksOf } from "../../lib/core/check.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
-import { clustersFor, command, LOOKS, tellWarnings } from "../../lib/cli/command.ts";
+import { choiceFor, command, LOOKS, tellWarnings } from "../../lib/cli/command.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { documentOf, print, printJson, Report } from "../../lib/io/report.ts";
 import { sideBySide } from "../../lib/io/side_by_side.ts";
@@ -40,7 +40,7 @@ const FLAGS = { json: "as JSON on stdout (docs/schema/preflight.json)" };
 
 if (import.meta.main) {
   await command("preflight.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (ids, flags) => {
-    const clusters = await clustersFor(ids, LOOKS);
+    const { clusters } = await choiceFor(ids, LOOKS);
     tellWarnings(clusters);
     const looks = await looksAt(clusters);
     const pages = looks.map(({ id, name, rows }) => `${id}  ${name}\n${probe.tableOf(rows)}\n\n`);

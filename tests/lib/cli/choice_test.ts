@@ -166,7 +166,7 @@ Deno.test("no command chooses clusters but by the one selector, and each is trie
     if (/\b(loadFleet|chooseClusters),?[^(]*from ".*config\/cluster\.ts"/s.test(text)) {
       choosing.push(file);
     }
-    if (/\b(choiceFor|clustersFor|onlyOf)\(/.test(text)) asking.push(file);
+    if (/\b(choiceFor|onlyOf)\(/.test(text)) asking.push(file);
   }
   assert.deepEqual(choosing.filter((file) => !(file in WHOLE)), []);
   const tried = [...WRITES, ...LOOK].map((words) => `scripts/${words.split(" ")[0]}`)
