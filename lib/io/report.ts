@@ -2,7 +2,7 @@
 import process from "node:process";
 import { type Cluster, inContext } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf, prerequisiteError, stackOf } from "../core/error.ts";
-import { LiveView } from "./live_view.ts";
+import { type LiveView, liveView } from "./live_view.ts";
 import { base64 } from "../core/object.ts";
 
 /** What happened to one object (`Kind/namespace/name`), or to what a sentence names. */
@@ -67,7 +67,7 @@ let view: LiveView | undefined;
 /** On a terminal, but for CI: until it is disposed the last lines say what each cluster does ({@link Report.now}). */
 export function openLiveView(): Disposable {
   const { stderr, env: { CI, TERM } } = process;
-  if (stderr.isTTY && !CI && TERM !== "dumb") view ??= new LiveView(stderr);
+  if (stderr.isTTY && !CI && TERM !== "dumb") view ??= liveView(stderr);
   return {
     [Symbol.dispose]() {
       view?.end();

@@ -1,6 +1,6 @@
 // lib/io/live_view.ts, on a terminal that understands what it writes.
 import assert from "node:assert/strict";
-import { LiveView } from "../../../lib/io/live_view.ts";
+import { liveView } from "../../../lib/io/live_view.ts";
 
 /** A terminal of so many columns: what it shows, line by line, and how often it was written to. */
 function terminal(columns: number, rows = 24) {
@@ -32,9 +32,9 @@ function terminal(columns: number, rows = 24) {
   };
 }
 
-Deno.test("LiveView keeps a row for each cluster below the lines that stay", () => {
+Deno.test("liveView() keeps a row for each cluster below the lines that stay", () => {
   const { screen, shown } = terminal(60);
-  const view = new LiveView(screen);
+  const view = liveView(screen);
   view.show("196 | ", "20-prometheus  Apply");
   view.above("196 | 20-prometheus\n");
   view.show("197 | ", "10-longhorn  Ready");
@@ -47,9 +47,9 @@ Deno.test("LiveView keeps a row for each cluster below the lines that stay", () 
   assert.deepEqual(shown(), lines);
 });
 
-Deno.test("LiveView cuts a row that is longer than the terminal is wide", () => {
+Deno.test("liveView() cuts a row that is longer than the terminal is wide", () => {
   const { screen, shown } = terminal(20);
-  const view = new LiveView(screen);
+  const view = liveView(screen);
   view.show("196 | ", "waiting for a lot of things that take their time");
   view.above("a line\n");
   assert.deepEqual(shown(), ["a line", "196 | waiting for a"]);
@@ -57,9 +57,9 @@ Deno.test("LiveView cuts a row that is longer than the terminal is wide", () => 
   assert.deepEqual(shown(), ["a line"]);
 });
 
-Deno.test("E23: LiveView is never higher than the terminal: the latest rows, and how many more there are", () => {
+Deno.test("E23: liveView() is never higher than the terminal: the latest rows, and how many more there are", () => {
   const { screen, shown } = terminal(60, 6);
-  const view = new LiveView(screen);
+  const view = liveView(screen);
   for (let id = 1; id <= 30; id++) view.show(`${id} | `, "Apply");
   view.above("a line\n");
   view.above("another\n");
@@ -71,9 +71,9 @@ Deno.test("E23: LiveView is never higher than the terminal: the latest rows, and
   assert.deepEqual(shown(), ["a line", "another"]);
 });
 
-Deno.test("E23: LiveView counts, among many, those at which nothing goes on", () => {
+Deno.test("E23: liveView() counts, among many, those at which nothing goes on", () => {
   const { screen, shown } = terminal(60, 6);
-  const view = new LiveView(screen);
+  const view = liveView(screen);
   for (let id = 1; id <= 30; id++) view.show(`${id} | `, "not begun", true);
   assert.deepEqual(shown(), ["and 30 not begun"]);
   for (let id = 1; id <= 4; id++) view.show(`${id} | `, "done", true);
@@ -91,9 +91,9 @@ Deno.test("E23: LiveView counts, among many, those at which nothing goes on", ()
   view.end();
 });
 
-Deno.test("LiveView writes nothing when nothing has changed", () => {
+Deno.test("liveView() writes nothing when nothing has changed", () => {
   const { screen, writes } = terminal(80);
-  const view = new LiveView(screen);
+  const view = liveView(screen);
   view.show("", "Apply");
   view.show("", "Apply");
   assert.equal(writes(), 1);
