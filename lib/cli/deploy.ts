@@ -8,15 +8,12 @@ import { choiceFor, command, type Flags, tellPaused, tellWarnings } from "./comm
 import { configError, DeployError } from "../core/error.ts";
 import { FEW, shortList } from "../core/short_list.ts";
 import { deployFleet, planCentral } from "../deploy/fleet.ts";
-import { connect } from "../kube/target.ts";
-import { CLUSTERS_AT_ONCE } from "../kube/turns.ts";
 import { planSteps } from "../deploy/plan_fleet.ts";
 import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
 import { chosenToReplace } from "../apply/rejection.ts";
 import { signalCode } from "../io/interrupt.ts";
 import { printJson, Report, table } from "../io/report.ts";
 import { missingBundles } from "../render/bundle.ts";
-import { sideBySide } from "../io/side_by_side.ts";
 import {
   type ClusterResult,
   exitCodeOfFleet,
@@ -60,8 +57,7 @@ export async function deploy(
   const approved = PLAN ? await readPlan(PLAN) : undefined;
   const replace = REPLACE ? await toReplace(REPLACE, steps, clusters) : undefined;
   // Its own wave tells a centre of which a plan was approved: all of that is to be done there at once.
-  const centre = central ??
-    (approved ? undefined : clusters.find(({ role }) => role === "central"));
+  const own = approved ? undefined : clusters.find(({ role }) => role === "central");
   const deployWave = (wave: Cluster[]) =>
     deployFleet(steps, wave, {
       adopt: flags.adopt,
@@ -79,7 +75,7 @@ export async function deploy(
           : await planCentral(steps, wave.map(({ id }) => id), cluster, { take });
         refuseMoved(approved, cluster, now);
       }),
-      central: centre,
+      central: central ?? own,
     });
   const { results, held } = await runWaves(waves, deployWave, maxFailures);
   addNotRun(results, clusters, steps);
@@ -118,11 +114,8 @@ function typedSettings(): string {
 }
 
 async function toReplace(ids: string, steps: Step[], clusters: Cluster[]): Promise<Set<string>> {
-  const wanted = await sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
-    await connect(cluster);
-    return await desiredOf(steps, cluster);
-  }).catch(toldLater);
-  return chosenToReplace(ids, wanted?.flat());
+  const wanted = clusters.map((cluster) => desiredOf(steps, cluster));
+  return chosenToReplace(ids, (await Promise.all(wanted).catch(toldLater))?.flat());
 }
 
 /** Says how many images of the steps go by their tags, where others of the site are pinned. */
@@ -135,7 +128,7 @@ export async function tellUnpinned(steps: Step[], clusters: Cluster[]): Promise<
   new Report().warn(`${size} ${size === 1 ? "image is" : "images are"} not in ${file}: make pin`);
 }
 
-// A cluster that cannot be asked, and what cannot be rendered for it, is told in its turn.
+// What cannot be rendered for a cluster is told in its turn.
 function toldLater(error: unknown): undefined {
   if (!(error instanceof DeployError)) throw error;
 }
