@@ -7,25 +7,20 @@ import { guardSecretFile, shown } from "./files.ts";
 import type { Candidate } from "./merge.ts";
 import { caLimit } from "./rules.ts";
 
-/** Texts of every S3_CA_FILE, by the path in the setting; what is wrong goes to `problems`. */
-export async function readAuthorities(
+/** Text of a cluster's S3_CA_FILE; what is wrong with it goes to `problems`. */
+export async function readAuthority(
   root: string,
-  drafts: Candidate[],
+  { vars, sources }: Candidate,
   problems: string[],
-): Promise<Map<string, string>> {
-  const read = new Map<string, string>();
-  for (const { vars, sources } of drafts) {
-    if (!vars.S3_CA_FILE) continue;
-    const path = String(vars.S3_CA_FILE);
-    const pem = read.get(path) ??
-      await readFile(resolve(root, path), "utf8").catch(() => undefined);
-    if (pem !== undefined) read.set(path, pem);
-    const problem = pem === undefined
-      ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
-      : certificateProblem(pem, caLimit(vars));
-    if (problem) problems.push(`${sources.S3_CA_FILE}  S3_CA_FILE is "${path}": ${problem}`);
-  }
-  return read;
+): Promise<string | undefined> {
+  if (!vars.S3_CA_FILE) return undefined;
+  const path = String(vars.S3_CA_FILE);
+  const pem = await readFile(resolve(root, path), "utf8").catch(() => undefined);
+  const problem = pem === undefined
+    ? "cannot be read: copy the CA certificate of the S3 there, or empty S3_CA_FILE"
+    : certificateProblem(pem, caLimit(vars));
+  if (problem) problems.push(`${sources.S3_CA_FILE}  S3_CA_FILE is "${path}": ${problem}`);
+  return pem;
 }
 
 /** Whoever reads it takes `most` bytes: a Secret holds 1 MiB with all names. */
@@ -94,37 +89,33 @@ interface PemFile {
   pem?: string;
 }
 
-/** Certificates of a kind by the id of their cluster, which is warned of what ends within a month. */
-export async function readPairs(
+/** What a cluster has of a kind; it is warned of what ends within a month. */
+export async function readPair(
   kind: Kind,
   root: string,
-  drafts: Candidate[],
+  { id, vars, warnings }: Candidate,
   problems: string[],
-): Promise<Map<string, Identity>> {
-  const pairs = new Map<string, Identity>();
-  for (const { id, vars, warnings } of drafts) {
-    const needed = [kind.folder, "CLUSTER_NAME", "CLUSTER_ROLE", "DOMAIN"];
-    if (!vars[kind.setting] || needed.some((name) => !(name in vars))) continue;
-    const names = [`${id}.key`, `${id}.crt`, ...kind.signed ? ["ca.crt"] : []];
-    const files = names.map(async (name): Promise<PemFile> => {
-      const path = resolve(root, String(vars[kind.folder]), name);
-      const pem = await readFile(path, "utf8").catch(() => undefined);
-      return { path, file: shown(root, path), pem };
-    });
-    const [key, own, ca] = await Promise.all(files) as [PemFile, PemFile, PemFile?];
-    const found = pairProblems(kind, vars, key, own, ca);
-    problems.push(...found);
-    if (found.length > 0) continue;
-    await guardSecretFile(key.path, key.file, warnings);
-    for (const { file, pem } of ca ? [ca, own] : [own]) {
-      for (const { validTo } of certificatesIn(pem!)) {
-        if (Date.parse(validTo) >= Date.now() + MONTH) continue;
-        warnings.push(`${file}  ends on ${validTo}, and then ${kind.then}: make a new one`);
-      }
+): Promise<Identity | undefined> {
+  const needed = [kind.folder, "CLUSTER_NAME", "CLUSTER_ROLE", "DOMAIN"];
+  if (!vars[kind.setting] || needed.some((name) => !(name in vars))) return undefined;
+  const names = [`${id}.key`, `${id}.crt`, ...kind.signed ? ["ca.crt"] : []];
+  const files = names.map(async (name): Promise<PemFile> => {
+    const path = resolve(root, String(vars[kind.folder]), name);
+    const pem = await readFile(path, "utf8").catch(() => undefined);
+    return { path, file: shown(root, path), pem };
+  });
+  const [key, own, ca] = await Promise.all(files) as [PemFile, PemFile, PemFile?];
+  const found = pairProblems(kind, vars, key, own, ca);
+  problems.push(...found);
+  if (found.length > 0) return undefined;
+  await guardSecretFile(key.path, key.file, warnings);
+  for (const { file, pem } of ca ? [ca, own] : [own]) {
+    for (const { validTo } of certificatesIn(pem!)) {
+      if (Date.parse(validTo) >= Date.now() + MONTH) continue;
+      warnings.push(`${file}  ends on ${validTo}, and then ${kind.then}: make a new one`);
     }
-    pairs.set(id, { authority: ca?.pem ?? "", certificate: own.pem!, key: key.pem! });
   }
-  return pairs;
+  return { authority: ca?.pem ?? "", certificate: own.pem!, key: key.pem! };
 }
 
 /** Lines of `file  what is wrong`; the first trouble of a file hides what follows from it. */

@@ -7,7 +7,7 @@ import { keyedHash, sealedHash } from "../core/hash.ts";
 import { endOfDay } from "../core/time.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { counted } from "../core/short_list.ts";
-import { DOORS, MUTUAL, readAuthorities, readPairs } from "./certificates.ts";
+import { DOORS, MUTUAL, readAuthority, readPair } from "./certificates.ts";
 import { readPins } from "./files.ts";
 import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
 import { type Candidate, loadCandidates } from "./merge.ts";
@@ -24,43 +24,34 @@ export interface FleetOptions {
 /** Every cluster of `env/`; exit 2 with all problems of all files, exit 4 when git tracks the secrets. */
 export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {
   const { root = projectPath("."), environment = Deno.env.toObject() } = options;
-  const { drafts, problems } = await loadCandidates(root, environment, options.planned);
+  const { drafts, problems } = await loadCandidates(root, environment, options);
   for (const draft of drafts) {
-    if (!options.withoutSecrets) problems.push(...draft.missing.values());
     problems.push(...clusterProblems(draft));
+    draft.s3Ca = await readAuthority(root, draft, problems);
+    draft.grpcIdentity = await readPair(MUTUAL, root, draft, problems);
+    draft.doorCertificate = await readPair(DOORS, root, draft, problems);
   }
   problems.push(...fleetProblems(drafts));
-  const authorities = await readAuthorities(root, drafts, problems);
   const pinned = drafts.find(({ vars }) => "IMAGE_PINS_FILE" in vars)?.vars.IMAGE_PINS_FILE;
   const digests = pinned ? await readPins(root, String(pinned), problems) : undefined;
-  const identities = await readPairs(MUTUAL, root, drafts, problems);
-  const doors = await readPairs(DOORS, root, drafts, problems);
   if (problems.length > 0) throw refusal(problems, drafts);
 
   const centre = drafts.find(({ vars }) => vars.CLUSTER_ROLE === "central")?.vars;
   const centralDoor = centre ? `${centre.DOMAIN}:${centre.HTTP_NODE_PORT}` : "";
   const fleet: Cluster[] = [];
   fleet.push(...drafts.map((draft): Cluster => {
-    const { id, vars, sources, warnings, missing } = draft;
-    const s3Ca = authorities.get(String(vars.S3_CA_FILE));
+    const { vars } = draft;
     const networks = [`${vars.NODE_IP}/32`, ...String(vars.NODE_NETWORKS).split(",")];
-    complete(draft, centralDoor, s3Ca);
+    complete(draft, centralDoor);
     return {
-      id,
+      ...draft,
       name: String(vars.CLUSTER_NAME),
       role: vars.CLUSTER_ROLE as Cluster["role"],
       sidecar: sidecarOf(vars),
       nodes: [...new Set(networks)].filter(Boolean),
       pause: pauseIn(vars),
-      vars,
-      sources,
       fleet,
       digests,
-      s3Ca,
-      grpcIdentity: identities.get(id),
-      doorCertificate: doors.get(id),
-      warnings,
-      missing: [...missing.keys()],
     };
   }));
   return fleet;
@@ -69,7 +60,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
 function refusal(problems: string[], drafts: Candidate[]): DeployError {
   // What is wrong in a shared file is found once for each cluster.
   const where = [...new Set(problems)];
-  const unfilled = drafts.find(({ vars, missing }) => missing.size > 0 && vars.SECRET_FILE);
+  const unfilled = drafts.find(({ vars, missing }) => missing.length > 0 && vars.SECRET_FILE);
   return new DeployError(`Cannot load the clusters of env: ${counted(where.length, "problem")}`, {
     exitCode: ExitCode.config,
     where,
@@ -87,8 +78,8 @@ function pauseIn({ PAUSED, PAUSED_UNTIL, TIMEZONE }: Vars): Cluster["pause"] {
 
 type Fact = [name: string, value: string | number | boolean, source: string];
 
-function complete({ id, vars, sources, missing }: Candidate, centralDoor: string, s3Ca = ""): void {
-  const computed: Vars = vars.S3_KEY_PER_CLUSTER && missing.size === 0 ? ownKeys(id, vars) : {};
+function complete({ id, vars, sources, missing, s3Ca = "" }: Candidate, centralDoor: string): void {
+  const computed: Vars = vars.S3_KEY_PER_CLUSTER && missing.length === 0 ? ownKeys(id, vars) : {};
   Object.assign(computed, {
     S3_HOST: new URL(String(vars.S3_ENDPOINT)).host,
     S3_BASE_PATH: basePathOf(id),
@@ -100,7 +91,7 @@ function complete({ id, vars, sources, missing }: Candidate, centralDoor: string
     STORE_SHARD_LABELS: vars.STORE_REPLICAS === 1 ? "__block_id" : "cluster",
   });
   // Only pods of the centre carry it.
-  if (missing.size === 0 && vars.CLUSTER_ROLE === "central") {
+  if (missing.length === 0 && vars.CLUSTER_ROLE === "central") {
     computed.S3_CHECKSUM = s3Checksum({ ...vars, ...computed }, s3Ca);
   }
   if (vars.API_HOST === "") computed.API_HOST = vars.NODE_IP!;

@@ -3,18 +3,14 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { DeployError, ExitCode } from "../core/error.ts";
+import type { FleetOptions } from "./cluster.ts";
 import { clusterFiles, type Given, type Layer, readLayer } from "./files.ts";
-import { isSecret, SETTINGS, validate, type Violation } from "./schema.ts";
-import type { Vars } from "../core/cluster.ts";
+import { isSecret, SETTINGS, validate } from "./schema.ts";
+import type { Cluster } from "../core/cluster.ts";
 
-/** A cluster before the rules that compare settings and clusters. */
-export interface Candidate {
-  id: string;
+/** A cluster before the rules that compare settings and clusters: its `vars` are those with a right value. */
+export interface Candidate extends Omit<Cluster, "name" | "role" | "sidecar" | "nodes" | "fleet"> {
   file: string; // as shown to people
-  vars: Vars; // only those that have a right value
-  sources: Record<string, string>;
-  missing: Map<string, string>; // secrets that nobody gave, with the line that says so
-  warnings: string[];
 }
 
 // A shell that happens to have one of these set must not turn every cluster into the same one.
@@ -26,7 +22,7 @@ const FILE_ONLY = ["CLUSTER_ID", "CLUSTER_NAME", "CLUSTER_ROLE", "KUBE_CONTEXT",
 export async function loadCandidates(
   root: string,
   environment: Record<string, string>,
-  planned?: { id: string; text: string },
+  { planned, withoutSecrets }: Pick<FleetOptions, "planned" | "withoutSecrets">,
 ): Promise<{ drafts: Candidate[]; problems: string[] }> {
   const dir = resolve(root, "env");
   const { ids, strange } = await clusterFiles(dir);
@@ -50,7 +46,7 @@ export async function loadCandidates(
       String(SETTINGS.SECRET_FILE!.default);
     const secrets = await read(resolve(root, secretPath), { secrets: true });
     const given = new Map([...files, ...secrets.entries, ...overrides]);
-    const checked = check(given, [common.file, own.file, secrets.file], problems);
+    const checked = check(given, [common.file, own.file, secrets.file], problems, withoutSecrets);
     const warnings = [...layers, secrets].flatMap(({ warnings }) => warnings);
     drafts.push({ id, file: own.file, warnings, ...checked });
   }
@@ -91,18 +87,21 @@ function check(
   given: Map<string, Given>,
   [common, own, secrets]: string[],
   problems: string[],
+  withoutSecrets = false,
 ): Pick<Candidate, "vars" | "sources" | "missing"> {
   const texts = Object.fromEntries([...given].map(([name, { value }]) => [name, value]));
   const { vars, findings } = validate(texts);
   // Where a setting that nobody gave should be written.
   const home = (name: string) => isSecret(name) ? secrets : FILE_ONLY.includes(name) ? own : common;
   const source = (name: string) => texts[name] ? given.get(name)!.source : "default";
-  const line = ({ name, text }: Violation) => `${given.get(name)?.source ?? home(name)}  ${text}`;
-  const isLack = ({ name, missing }: Violation) => missing && isSecret(name);
-  problems.push(...findings.filter((finding) => !isLack(finding)).map(line));
+  const lacks = findings.filter(({ name, missing }) => missing && isSecret(name));
+  const told = withoutSecrets ? findings.filter((one) => !lacks.includes(one)) : findings;
+  problems.push(
+    ...told.map(({ name, text }) => `${given.get(name)?.source ?? home(name)}  ${text}`),
+  );
   return {
     vars,
     sources: Object.fromEntries(Object.keys(vars).map((name) => [name, source(name)])),
-    missing: new Map(findings.filter(isLack).map((finding) => [finding.name, line(finding)])),
+    missing: lacks.map(({ name }) => name),
   };
 }

@@ -78,7 +78,7 @@ function isTimeZone(text: string): boolean {
 }
 
 /** A value that does not fit its setting; the text never repeats a secret. */
-export interface Violation {
+interface Violation {
   name: string;
   text: string;
   missing?: boolean;

@@ -85,7 +85,7 @@ const CASES: Record<string, { broken: Vars; fine: Vars }> = {
 const { vars, sources } = await fixtureCluster("197");
 
 function found(change: Vars): { problems: string[]; warnings: string[] } {
-  const about = { id: "197", file: "env/cluster-197.env", sources, missing: new Map() };
+  const about = { id: "197", file: "env/cluster-197.env", sources, missing: [] };
   const warnings: string[] = [];
   const problems = clusterProblems({ ...about, vars: { ...vars, ...change }, warnings });
   return { problems, warnings };
