@@ -68,65 +68,52 @@ export async function readBundle(
   const { bundles }: { bundles: Bundle[] } = JSON.parse(await readFile(lockFile, "utf8"));
   const bundle = bundles.find((bundle) => bundle.name === name);
   if (!bundle) throw new Error(`${basename(lockFile)} has no bundle "${name}"`);
-  const reasons: DeployError[] = [];
   for (const file of bundle.files) {
-    if (await isHad(file, bundle, options, reasons)) {
-      reasons.length = 0;
-      continue;
-    }
-    if (!await fromModule(bundle, options, reasons)) return leaveOut(bundle, options, reasons);
-    break;
+    const reasons = await obtain(file, bundle, options);
+    if (reasons.length > 0) return leaveOut(bundle, options, reasons);
   }
   return (await Promise.all(bundle.files.map(objectsOf))).flat();
 }
 
-/** Whether the file is in the cache, if need be from the mirror or its address; why not is added to `reasons`. */
-async function isHad(
+/** Puts a file into the cache, from the first source that has it; gives why none has. */
+async function obtain(
   file: PinnedFile,
-  { title, version }: Bundle,
-  { say, curl }: BundleOptions,
-  reasons: DeployError[],
-): Promise<boolean> {
+  { title, version, files, module }: Bundle,
+  { say, curl, moduleHome }: BundleOptions,
+): Promise<DeployError[]> {
   const { url, sha256 } = file, path = pathOf(file);
-  if (existsSync(path)) return true;
+  if (existsSync(path)) return [];
   const mirror = process.env.UPSTREAM_MIRROR?.replace(/\/$/, ""); // a folder or an address
   const mirrored = mirror ? `${mirror}/${inMirror(file)}` : "";
   if (existsSync(mirrored)) {
     await fromFolder(mirrored, file);
-    return true;
+    return [];
   }
   say(`  downloading ${basename(url)} of ${title} ${version}`);
-  for (const from of /^https?:\/\//.test(mirrored) ? [mirrored, url] : [url]) {
+  const sources = [mirrored, url].filter((from) => /^https?:\/\//.test(from)).map((from) => () =>
+    download(from, path, { sha256, curl, plainHttp: from === mirrored })
+  );
+  if (module && moduleHome) {
+    sources.push(async () => {
+      say(`  taking ${title} ${version} from the Go module ${module}`);
+      const home = await moduleHome(module, say);
+      for (const one of files) await fromFolder(join(home, one.url.split(`/${version}/`)[1]!), one);
+    });
+  }
+  const reasons: DeployError[] = [];
+  for (const source of sources) {
     try {
-      await download(from, path, { sha256, curl, plainHttp: from === mirrored });
-      return true;
+      await source();
+      return [];
     } catch (error) {
-      if (!(error instanceof DownloadError) || error.reason === "corrupt") throw error;
-      if (from === mirrored) say(`  ${error.message}: ${error.where[0]}`);
+      const isRefused = error instanceof DownloadError && error.reason === "refused";
+      const isAway = error instanceof DeployError && error.exitCode === ExitCode.prerequisite;
+      if (!isRefused && !isAway) throw error;
+      say(`  ${[error.message, ...error.where].join(": ")}`);
       reasons.push(error);
     }
   }
-  return false;
-}
-
-async function fromModule(
-  { module, title, version, files }: Bundle,
-  { moduleHome, say }: BundleOptions,
-  reasons: DeployError[],
-): Promise<boolean> {
-  if (!module || !moduleHome) return false;
-  try {
-    say(`  taking ${title} ${version} from the Go module ${module}`);
-    const home = await moduleHome(module, say);
-    for (const file of files) {
-      await fromFolder(join(home, file.url.split(`/${version}/`)[1]!), file);
-    }
-    return true;
-  } catch (error) {
-    if (!(error instanceof DeployError) || error.exitCode === ExitCode.integrity) throw error;
-    reasons.push(error);
-    return false;
-  }
+  return reasons;
 }
 
 function leaveOut(
@@ -135,7 +122,8 @@ function leaveOut(
   reasons: DeployError[],
 ): Manifest[] {
   const name = `${title} ${version}`;
-  const cause = reasons.findLast((reason) => reason instanceof DownloadError)!;
+  const cause = reasons.findLast((reason) => reason instanceof DownloadError);
+  if (!cause) throw reasons[0]; // the disk refuses
   if (allowMissing) {
     missing.add(name);
     say(`  going on without ${name}: ${cause.message}, ${cause.where[0] ?? ""}`);

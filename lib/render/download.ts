@@ -33,6 +33,7 @@ export class DownloadError extends DeployError {
 }
 
 const REMEDIES: [words: RegExp, fix: string][] = [
+  [/curl is not on PATH/, "install curl"],
   [
     /no space left|ENOSPC|quota exceeded|failure writing output|error on write|wrote only/i,
     "make room there, or set TMC_CACHE to a folder on another disk (Go's own: GOCACHE, GOMODCACHE, GOTMPDIR)",
@@ -125,12 +126,7 @@ async function get(
     const reason = status === 407 ? "unreachable" : "refused";
     throw new DownloadError(reason, url, [`status ${status}, first bytes: ${first}`]);
   }
-  if (exitCode === 127) {
-    throw new DeployError("Cannot download: curl is not on PATH", {
-      exitCode: ExitCode.prerequisite,
-      fix: "install curl",
-    });
-  }
+  if (exitCode === 127) throw new DownloadError("unreachable", url, ["curl is not on PATH"]);
   const said = stderr!.trim().replace(/^curl: \(\d+\) /, "") || `curl ended with ${exitCode}`;
   if (REFUSED.includes(exitCode!)) throw new DownloadError("refused", url, [said]);
   if (status === 0 && DEAD.includes(exitCode!)) deadHosts.add(host);
