@@ -18,8 +18,7 @@ import {
   withValue,
 } from "../core/object.ts";
 import { counted } from "../core/short_list.ts";
-import { substitute } from "./substitute.ts";
-import { type Template, templatesIn } from "./kustomize.ts";
+import { substitute, type Template, templatesIn } from "./template.ts";
 
 /** The objects of `manifests/<component>[/<role>]` for a cluster, and `add`; exit 2 with every problem at once. */
 export async function render(

@@ -15,7 +15,7 @@ import { amountOf } from "../../lib/core/quantity.ts";
 import { changeLine, type Lack, lacking } from "../../lib/core/resource.ts";
 import { counted } from "../../lib/core/short_list.ts";
 import { rewriteImages, templatesOf } from "../../lib/render/render.ts";
-import { substitute } from "../../lib/render/substitute.ts";
+import { substitute } from "../../lib/render/template.ts";
 import { print, table } from "../../lib/io/report.ts";
 import { isSecret } from "../../lib/config/schema.ts";
 import { desired, type Step } from "../../lib/deploy/step.ts";

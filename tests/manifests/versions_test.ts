@@ -4,7 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { SETTINGS } from "../../lib/config/schema.ts";
-import { substitute } from "../../lib/render/substitute.ts";
+import { substitute } from "../../lib/render/template.ts";
 import { versionsOf } from "../../lib/config/cluster.ts";
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import pinned from "../../manifests/versions.json" with { type: "json" };

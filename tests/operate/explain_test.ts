@@ -13,8 +13,7 @@ import {
 import { homeOf, settingsIn, sourceOf, touches } from "../../scripts/operate/inspect/origin.ts";
 import { idOf, type Manifest, secret } from "../../lib/core/object.ts";
 import { templatesOf } from "../../lib/render/render.ts";
-import { substitute } from "../../lib/render/substitute.ts";
-import { templatesIn } from "../../lib/render/kustomize.ts";
+import { substitute, templatesIn } from "../../lib/render/template.ts";
 import { step } from "../../lib/deploy/step.ts";
 import { explainField, explainObject, subjectOf } from "../../scripts/operate/explain.ts";
 import { STEPS } from "../../scripts/steps.ts";

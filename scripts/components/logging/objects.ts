@@ -5,7 +5,7 @@ import type { Manifest } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";
-import { SUBSTITUTE_ANNOTATION } from "../../../lib/render/substitute.ts";
+import { SUBSTITUTE_ANNOTATION } from "../../../lib/render/template.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
 import { replicas } from "./documents.ts";

@@ -6,7 +6,7 @@ import { parse } from "yaml";
 import { hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, flag, projectPath, text } from "../../../lib/core/cluster.ts";
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
-import { SUBSTITUTE_ANNOTATION } from "../../../lib/render/substitute.ts";
+import { SUBSTITUTE_ANNOTATION } from "../../../lib/render/template.ts";
 import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
 import { grafanaLabels } from "./access.ts";
 import { expandPanel, heightOf, placeOf } from "./panel.ts";

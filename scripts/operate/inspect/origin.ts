@@ -7,8 +7,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { projectPath } from "../../../lib/core/cluster.ts";
 import { fieldAt, lookUp } from "./field.ts";
 import { idOf, isObject, type Manifest, type Path } from "../../../lib/core/object.ts";
-import { placesIn, VARIABLE } from "../../../lib/render/substitute.ts";
-import { matches, type Template } from "../../../lib/render/kustomize.ts";
+import { matches, placesIn, type Template, VARIABLE } from "../../../lib/render/template.ts";
 
 /** What says something about an object; paths are from the project folder. */
 interface Home {

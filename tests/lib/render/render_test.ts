@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DeployError } from "../../../lib/core/error.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { imagesIn, render, rewriteImages } from "../../../lib/render/render.ts";
-import { substitute } from "../../../lib/render/substitute.ts";
+import { substitute } from "../../../lib/render/template.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
 const root = new URL("../../fixtures/render", import.meta.url).pathname;

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { builtOnce } from "../../../lib/render/kustomize.ts";
+import { builtOnce } from "../../../lib/render/template.ts";
 import { configMap } from "../../../lib/core/object.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "built-"));
@@ -29,7 +29,7 @@ Deno.test("builtOnce() builds a folder once, and keeps folders apart", async () 
 Deno.test("builtOnce() builds again when a file below the root has changed", async () => {
   const path = await root("changed", "resources: []\n");
   const script = `import { builtOnce } from ${
-    JSON.stringify(import.meta.resolve("../../../lib/render/kustomize.ts"))
+    JSON.stringify(import.meta.resolve("../../../lib/render/template.ts"))
   };
     const [path] = Deno.args;
     await builtOnce(path, path, () => Promise.resolve(console.log("built") ?? []));`;
