@@ -9,9 +9,8 @@ import { durationSeconds } from "../core/quantity.ts";
 import { counted } from "../core/short_list.ts";
 import { DOORS, MUTUAL, readAuthority, readPair } from "./certificates.ts";
 import { readPins } from "./files.ts";
-import { fleetProblems, sidecarOf } from "./fleet_rules.ts";
 import { type Candidate, loadCandidates } from "./merge.ts";
-import { clusterProblems } from "./rules.ts";
+import { clusterProblems, fleetProblems, sidecarOf } from "./rules.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 
 export interface FleetOptions {

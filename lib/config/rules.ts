@@ -1,4 +1,4 @@
-// Settings of one cluster that must fit each other; what patterns and amounts can say of it is in env/rules.json.
+// Settings that must fit each other, in a cluster and in the fleet; env/rules.json has what patterns and amounts can say.
 import rules from "../../env/rules.json" with { type: "json" };
 import { isCase, type Vars } from "../core/cluster.ts";
 import type { Candidate } from "./merge.ts";
@@ -26,19 +26,32 @@ function named(pattern: RegExp): string[] {
   return Object.keys(SETTINGS).filter((name) => pattern.test(name));
 }
 
-function isClosed(networks?: string): boolean {
-  return !isEverywhere(networks!.split(","));
-}
-
-/** Where Thanos would look for a variable. */
 const EXPANDED = "[^]*\\$\\(\\w+\\)[^]*";
 
+/** What holds for every setting that is called so. */
+const ROWS: Row[] = [
+  ...named(/_REQUEST$/).map((name) => [name, name.replace(/REQUEST$/, "LIMIT")] as const)
+    .filter(([, limit]) => limit in SETTINGS)
+    .map(([name, limit]) => (
+      { amounts: `${name} > ${limit}`, because: `${name} must not exceed ${limit}` }
+    )),
+  ...named(/_S3_ACCESS_KEY$/).map((id) => [id, id.replace("ACCESS", "SECRET")] as const)
+    .flatMap(([id, secret]) => [{ [id]: "[^]+", [secret]: "" }, { [id]: "", [secret]: "[^]+" }])
+    .map((when) => (
+      { when, because: "a key has two parts: set both, or none to use S3_ACCESS_KEY" }
+    )),
+  ...named(/^S3_(ACCESS|SECRET)_KEY$/).map((name) => [name, `THANOS_${name}`] as const)
+    .flatMap(([site, own]) => [{ [own]: EXPANDED }, { [site]: EXPANDED, [own]: "" }])
+    .map((when) => (
+      { when, because: "Thanos takes $(NAME) for a variable of its environment: make another key" }
+    )),
+  ...named(/S3_(ACCESS|SECRET)_KEY$/).map((name) => ({
+    when: { [name]: "minioadmin" },
+    because: "minioadmin is known to everybody: make a user of its own for these buckets",
+  })),
+];
+
 const RULES: Rule[] = [
-  {
-    names: ["PAUSED", "PAUSED_UNTIL"],
-    broken: ({ PAUSED, PAUSED_UNTIL }) => (PAUSED === "") !== (PAUSED_UNTIL === ""),
-    because: "set both, why and until which day, or none",
-  },
   {
     names: ["PAUSED_UNTIL", "TIMEZONE"],
     broken: ({ PAUSED_UNTIL: day, TIMEZONE }) =>
@@ -47,15 +60,7 @@ const RULES: Rule[] = [
     warns: true,
   },
   ...allDifferent(/_NODE_PORT$/, "NodePorts must differ"),
-  ...allDifferent(
-    /_BUCKET$/,
-    "buckets must differ, because each program deletes what it does not know",
-  ),
-  ...named(/_REQUEST$/).map((name) => [name, name.replace(/REQUEST$/, "LIMIT")])
-    .filter(([, limit]) => limit! in SETTINGS)
-    .map(([name, limit]) =>
-      ruleOf({ amounts: `${name} > ${limit}`, because: `${name} must not exceed ${limit}` })
-    ),
+  ...allDifferent(/_BUCKET$/, "buckets must differ: each program deletes what it does not know"),
   {
     names: ["NODE_IP", "S3_ENDPOINT"],
     broken: ({ NODE_IP, S3_ENDPOINT }) => new URL(S3_ENDPOINT!).hostname === NODE_IP,
@@ -64,16 +69,9 @@ const RULES: Rule[] = [
   {
     names: ["ADMIN_CIDR", "INGRESS", "TRAEFIK_IMAGE"],
     broken: ({ ADMIN_CIDR, INGRESS, TRAEFIK_IMAGE }) =>
-      isClosed(ADMIN_CIDR) && INGRESS === "traefik" && isBefore(TRAEFIK_IMAGE!, [3, 7]) !== false,
+      !isEverywhere(ADMIN_CIDR!.split(",")) && INGRESS === "traefik" &&
+      isBefore(TRAEFIK_IMAGE!, "3.7") !== false,
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
-  },
-  {
-    names: ["ADMIN_CIDR", "INGRESS", "NODE_NETWORKS"],
-    broken: ({ ADMIN_CIDR, INGRESS, NODE_NETWORKS }) =>
-      isClosed(ADMIN_CIDR) && INGRESS !== "existing" && NODE_NETWORKS !== "",
-    because:
-      "doors that answer on every node see no address of a caller: close them by a firewall, " +
-      "or with THANOS_UI_AUTH",
   },
   {
     names: ["LONGHORN_BACKUP_CRON", "TIMEZONE"],
@@ -86,35 +84,13 @@ const RULES: Rule[] = [
   {
     names: ["INGRESS", "TRAEFIK_IMAGE"],
     broken: ({ INGRESS, TRAEFIK_IMAGE }) =>
-      INGRESS === "traefik" && isBefore(TRAEFIK_IMAGE!, [3, 7, 11]) === true,
+      INGRESS === "traefik" && isBefore(TRAEFIK_IMAGE!, "3.7.11") === true,
     because:
       "this Traefik has known holes, and a door whose login it cannot read may stand open: " +
       "env/README.md says from which on they are mended",
     warns: true,
   },
-  ...named(/_S3_ACCESS_KEY$/).map((id): Rule => {
-    const secret = id.replace("ACCESS", "SECRET");
-    return {
-      names: [id, secret],
-      broken: (values) => (values[id] === "") !== (values[secret] === ""),
-      because: "a key has two parts: set both, or none to use S3_ACCESS_KEY",
-    };
-  }),
-  ...named(/^S3_(ACCESS|SECRET)_KEY$/).map((name) => [name, `THANOS_${name}`])
-    .flatMap(([site, own]) => [{ [own!]: EXPANDED }, { [site!]: EXPANDED, [own!]: "" }])
-    .map((when) =>
-      ruleOf({
-        when,
-        because: "Thanos takes $(NAME) for a variable of its environment: make another key",
-      })
-    ),
-  ...named(/S3_(ACCESS|SECRET)_KEY$/).map((name) =>
-    ruleOf({
-      when: { [name]: "minioadmin" },
-      because: "minioadmin is known to everybody: make a user of its own for these buckets",
-    })
-  ),
-  ...(rules.refused as Row[]).map(ruleOf),
+  ...[...ROWS, ...rules.refused as Row[]].map(ruleOf),
   ...(rules.warned as Row[]).map((row) => ({ ...ruleOf(row), warns: true })),
 ];
 
@@ -167,9 +143,96 @@ export function caLimit({ STORAGE }: Vars): { most?: number; reader?: string } {
 }
 
 /** Whether a tag says an older version; undefined where it says none. `3.7` is the newest of them, not before 3.7.11. */
-function isBefore(image: string, version: number[]): boolean | undefined {
+function isBefore(image: string, version: string): boolean | undefined {
   // A registry's port and a digest are no tags.
-  const name = image.replace(/@.*/, "").split("/").at(-1)!;
-  const own = /:v?(\d+(\.\d+)*)/.exec(name)?.[1];
-  return own === undefined ? undefined : isOlder(own, version.join("."), Infinity);
+  const [, own] = /^[^@]*:v?(\d+(?:\.\d+)*)[^/]*$/.exec(image) ?? [];
+  return own === undefined ? undefined : isOlder(own, version, Infinity);
+}
+
+/** Rules between the clusters of a fleet; lines of `source  what is wrong`. */
+export function fleetProblems(drafts: Candidate[]): string[] {
+  const found = [repeated, sharedServers, sharedSidecars, unequalProblems, centralProblem];
+  return found.flatMap((problemsOf) => problemsOf(drafts));
+}
+
+function repeated(drafts: Candidate[]): string[] {
+  return Object.entries(rules.unique).flatMap(([name, because]) => {
+    const known = drafts.filter(({ vars }) => name in vars);
+    return known.flatMap(({ vars, sources }) => {
+      const first = known.find((other) => other.vars[name] === vars[name])!;
+      if (first.vars === vars) return [];
+      const where = `${sources[name]}  ${name} is "${vars[name]}", as in ${first.sources[name]}`;
+      return [`${where}: must be unique, or ${because}`];
+    });
+  });
+}
+
+/** Clusters behind one API_HOST, of which the guard could not tell one from the other. */
+function sharedServers(drafts: Candidate[]): string[] {
+  const known = drafts.filter(({ vars }) =>
+    // The demo makes its own kubeconfig, with ports that are free.
+    "API_HOST" in vars && "NODE_IP" in vars && !vars.SIMULATED_NODES
+  );
+  const serverOf = ({ API_HOST, NODE_IP }: Vars) =>
+    String(API_HOST || NODE_IP).toLowerCase().split(":");
+  const isSame = (one: Vars, other: Vars) => {
+    const [host, port] = serverOf(one), [name, number] = serverOf(other);
+    return name === host && (!port || !number || port === number);
+  };
+  const because = "and FILE leads there too: give each its own HOST:PORT in its own file, or one " +
+    "is deployed over the other";
+  return shared(known, "API_HOST", isSame, because);
+}
+
+/** HOST:PORT at which the centre dials the sidecar of a cluster. */
+export function sidecarOf({ SIDECAR_ADDRESS, NODE_IP, SIDECAR_NODE_PORT }: Vars): string {
+  const address = String(SIDECAR_ADDRESS || NODE_IP).toLowerCase();
+  return address.includes(":") ? address : `${address}:${SIDECAR_NODE_PORT}`;
+}
+
+function sharedSidecars(drafts: Candidate[]): string[] {
+  const known = drafts.filter(({ vars }) =>
+    vars.CLUSTER_ROLE === "edge" && "SIDECAR_ADDRESS" in vars && "SIDECAR_NODE_PORT" in vars
+  );
+  const isSame = (one: Vars, other: Vars) => sidecarOf(one) === sidecarOf(other);
+  const because = "where FILE is dialled too: the centre would leave one of them out";
+  return shared(known, "SIDECAR_ADDRESS", isSame, because);
+}
+
+/** Clusters whose own `name` leads to another one, of FILE. */
+function shared(
+  drafts: Candidate[],
+  name: string,
+  isSame: (one: Vars, other: Vars) => boolean,
+  because: string,
+): string[] {
+  return drafts.filter(({ vars }) => vars[name] !== "").flatMap(({ vars, sources }) => {
+    const twin = drafts.find((other) => other.vars !== vars && isSame(vars, other.vars));
+    const where = `${sources[name]}  ${name} is "${vars[name]}"`;
+    return twin ? [`${where}, ${because.replace("FILE", twin.file)}`] : [];
+  });
+}
+
+function unequalProblems(drafts: Candidate[]): string[] {
+  return Object.entries(rules.equal).flatMap(([name, because]) => {
+    const [first, ...others] = drafts.filter(({ vars }) => name in vars);
+    const other = others.find(({ vars }) => vars[name] !== first?.vars[name]);
+    if (!first || !other) return [];
+    const [odd, rest] = other.sources[name] === "default" ? [first, other] : [other, first];
+    const state = `${name} is ${odd.vars[name]}, elsewhere ${rest.vars[name]}`;
+    return [`${odd.sources[name]}  ${state}: ${because}`];
+  });
+}
+
+function centralProblem(drafts: Candidate[]): string[] {
+  const centrals = drafts.filter(({ vars }) => vars.CLUSTER_ROLE === "central");
+  // A role that cannot be read may be the missing one.
+  const unsure = drafts.some(({ vars }) => !vars.CLUSTER_ROLE);
+  if (centrals.length === 1 || drafts.length === 0 || (centrals.length === 0 && unsure)) return [];
+  const found = centrals.map(({ sources }) => sources.CLUSTER_ROLE);
+  const state = found.length === 0
+    ? "it is in none"
+    : `it is in ${found.join(" and ")}, and two Compactors corrupt the bucket`;
+  const where = found.at(-1) ?? drafts.at(-1)!.file;
+  return [`${where}  CLUSTER_ROLE must be central in exactly one file: ${state}`];
 }

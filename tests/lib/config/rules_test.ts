@@ -12,6 +12,14 @@ const CASES: Record<string, { broken: Vars; fine: Vars }> = {
     broken: { PAUSED: "rack move", PAUSED_UNTIL: "2099-12-31", CLUSTER_ROLE: "central" },
     fine: { PAUSED: "rack move", PAUSED_UNTIL: "2099-12-31" },
   },
+  "set both, why": {
+    broken: { PAUSED: "rack move", PAUSED_UNTIL: "" },
+    fine: { PAUSED: "rack move", PAUSED_UNTIL: "2099-12-31" },
+  },
+  "set both, or none": {
+    broken: { PAUSED: "", PAUSED_UNTIL: "2099-12-31" },
+    fine: { PAUSED: "", PAUSED_UNTIL: "" },
+  },
   "the centre does not dial": {
     broken: { SIDECAR_ADDRESS: "vpn.lab:30901", CLUSTER_ROLE: "central" },
     fine: { SIDECAR_ADDRESS: "vpn.lab:30901" },
@@ -20,6 +28,10 @@ const CASES: Record<string, { broken: Vars; fine: Vars }> = {
   "Longhorn makes": {
     broken: { STORAGE_CLASS: "longhorn-fast" },
     fine: { STORAGE_CLASS: "fast", STORAGE: "existing" },
+  },
+  "doors that answer": {
+    broken: { ADMIN_CIDR: "10.0.0.0/8,10.1.0.0/16", NODE_NETWORKS: "10.2.0.0/24" },
+    fine: { ADMIN_CIDR: "10.0.0.0/8,0.0.0.0/0", NODE_NETWORKS: "10.2.0.0/24" },
   },
   "ingress-nginx has": { broken: { INGRESS: "nginx" }, fine: { INGRESS: "traefik" } },
   "programs replaced": { broken: { STAND_INS: "grafana" }, fine: { STAND_INS: "" } },
