@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { chooseClusters, loadFleet, refuseUnknown, secretsOf } from "../config/cluster.ts";
-import type { FleetOptions } from "../config/cluster.ts";
+import type { FleetOptions } from "../config/merge.ts";
 import { type Cluster, isPaused, pauseWords, projectPath } from "../core/cluster.ts";
 import { configError, ExitCode, messageOf, refusalError } from "../core/error.ts";
 import { obeySignals } from "../io/interrupt.ts";

@@ -9,16 +9,9 @@ import { durationSeconds } from "../core/quantity.ts";
 import { counted } from "../core/short_list.ts";
 import { DOORS, MUTUAL, readAuthority, readPair } from "./certificates.ts";
 import { readPins } from "./files.ts";
-import { type Candidate, loadCandidates } from "./merge.ts";
+import { type Candidate, type FleetOptions, loadCandidates } from "./merge.ts";
 import { clusterProblems, fleetProblems, sidecarOf } from "./rules.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
-
-export interface FleetOptions {
-  root?: string; // has `env/`, and relative paths in settings start at it
-  environment?: Record<string, string>;
-  planned?: { id: string; text: string }; // one more cluster, whose file is not written yet
-  withoutSecrets?: boolean; // using one that is missing ends with 2
-}
 
 /** Every cluster of `env/`; exit 2 with all problems of all files, exit 4 when git tracks the secrets. */
 export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {

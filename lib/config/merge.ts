@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { DeployError, ExitCode } from "../core/error.ts";
-import type { FleetOptions } from "./cluster.ts";
 import { clusterFiles, type Given, type Layer, readLayer } from "./files.ts";
 import { isSecret, SETTINGS, validate } from "./schema.ts";
 import type { Cluster } from "../core/cluster.ts";
@@ -11,6 +10,13 @@ import type { Cluster } from "../core/cluster.ts";
 /** A cluster before the rules that compare settings and clusters: its `vars` are those with a right value. */
 export interface Candidate extends Omit<Cluster, "name" | "role" | "sidecar" | "nodes" | "fleet"> {
   file: string; // as shown to people
+}
+
+export interface FleetOptions {
+  root?: string; // has `env/`, and relative paths in settings start at it
+  environment?: Record<string, string>;
+  planned?: { id: string; text: string }; // one more cluster, whose file is not written yet
+  withoutSecrets?: boolean; // using one that is missing ends with 2
 }
 
 // A shell that happens to have one of these set must not turn every cluster into the same one.
