@@ -121,11 +121,8 @@ export function validate(texts: Record<string, string>): { vars: Vars; findings:
       continue;
     }
     const { value, error } = judged(name, text);
-    const unfit = strangeness(setting, text) ??
-      (error && `expected ${expectation(setting, error)}`);
-    const beyond = unfit ? undefined : outOfBounds(setting, text);
-    if (unfit) findings.push({ name, text: `${subjectOf(name, text)}: ${unfit}` });
-    else if (beyond) findings.push({ name, text: `${name} is ${text}: ${beyond}` });
+    const problem = problemOf(name, text, error);
+    if (problem) findings.push({ name, text: problem });
     else vars[name] = value;
   }
   return { vars, findings };
@@ -139,26 +136,23 @@ function hiddenIn(text: string): string | undefined {
   return found && `U+${found.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}`;
 }
 
-function strangeness(setting: Setting, text: string): string | undefined {
-  const hidden = hiddenIn(text);
-  if (hidden) return `holds a character that nobody sees (${hidden}): type it again`;
-  // Programs disagree on whether 010 is eight, and the schema alone would take 1e3 and 0x10.
-  if (setting.type === "integer" && !/^(0|[1-9]\d*)$/.test(text)) {
-    return `expected ${expectation(setting)}`;
-  }
-}
-
 /** What makes a number of the setting's text, to compare amounts of its kind. */
 export function measureOf({ kind = "" }: Setting): (text: string) => number {
   return { duration: durationSeconds, cpu: amountOf }[kind] ?? bytesOf;
 }
 
-function outOfBounds(setting: Setting, text: string): string | undefined {
-  const { atLeast, atMost } = setting, measure = measureOf(setting);
-  if (atLeast && measure(text) < measure(atLeast[0])) {
-    return `must be at least ${atLeast.join(", ")}`;
+function problemOf(name: string, text: string, error?: ErrorObject): string | undefined {
+  const setting = SETTINGS[name]!, { type, atLeast, atMost } = setting;
+  const hidden = hiddenIn(text), subject = subjectOf(name, text), measure = measureOf(setting);
+  if (hidden) return `${subject}: holds a character that nobody sees (${hidden}): type it again`;
+  // Programs disagree on whether 010 is eight, and the schema alone would take 1e3 and 0x10.
+  if (error || type === "integer" && !/^(0|[1-9]\d*)$/.test(text)) {
+    return `${subject}: expected ${expectation(setting, error)}`;
   }
-  if (atMost && measure(text) > measure(atMost[0])) return `must be at most ${atMost.join(", ")}`;
+  const isLess = atLeast && measure(text) < measure(atLeast[0]);
+  if (isLess) return `${name} is ${text}: must be at least ${atLeast.join(", ")}`;
+  const isMore = atMost && measure(text) > measure(atMost[0]);
+  if (isMore) return `${name} is ${text}: must be at most ${atMost.join(", ")}`;
 }
 
 /** The setting and its text: without a secret, a login in an address, or what moves a terminal's cursor. */
