@@ -70,16 +70,6 @@ export function templatesOf(cluster: Cluster): Template[] {
   return [...asked.get(cluster)?.values() ?? []].flat();
 }
 
-/** What tells the items of a list apart for the API server, by the field that holds the list. */
-const KEYS: Record<string, string[]> = {
-  containers: ["name"],
-  initContainers: ["name"],
-  volumes: ["name"],
-  env: ["name"],
-  volumeMounts: ["mountPath"],
-  ports: ["containerPort", "port", "protocol"],
-};
-
 /** Refuses (exit 2) lists in which a key stands twice: server-side apply does not take them (kubernetes#113482). */
 export function refuseDuplicates(objects: Manifest[]): void {
   const where = objects.flatMap((object) =>
@@ -98,18 +88,18 @@ function duplicates(node: unknown, path: string): string[] {
   return Object.entries(node).flatMap(([field, value]) => {
     const name = isObject(value) && value.name || field;
     const below = Array.isArray(node) ? `${path}[${name}]` : `${path}.${field}`;
-    const keys = Array.isArray(value) ? KEYS[field] : undefined;
-    const own = keys ? twice(value as Record<string, unknown>[], keys) : [];
-    return [...own.map((key) => `${below}: ${key} twice`), ...duplicates(value, below)];
+    const keys = Array.isArray(value) ? Map.groupBy(value, (item) => keyIn(field, item)) : [];
+    const twice = [...keys].filter(([key, items]) => key !== undefined && items.length > 1);
+    return [...twice.map(([key]) => `${below}: ${key} twice`), ...duplicates(value, below)];
   });
 }
 
-function twice(items: Record<string, unknown>[], fields: string[]): string[] {
-  const keys = Map.groupBy(items, (item) => {
-    const whole = fields.includes("protocol") ? { protocol: "TCP", ...item } : item;
-    return fields.map((field) => whole[field]).filter((part) => part !== undefined).join("/");
-  });
-  return [...keys].filter(([key, { length }]) => key !== "" && length > 1).map(([key]) => key);
+/** What tells an item of a list apart for the API server. */
+function keyIn(field: string, item: Record<string, unknown> | null): unknown {
+  const { name, mountPath, containerPort, port = containerPort, protocol = "TCP" } = item ?? {};
+  if (field === "ports") return `${port}/${protocol}`;
+  if (field === "volumeMounts") return mountPath;
+  if (["containers", "initContainers", "volumes", "env"].includes(field)) return name;
 }
 
 /** Marks pod templates with a checksum of the ConfigMaps and Secrets that they read, but for those that reload live. */
