@@ -1,4 +1,5 @@
 // Who may talk to whom, as NetworkPolicies, which see the ports of pods, not those of Services.
+import { BlockList } from "node:net";
 import { labelsOf, type Manifest } from "./object.ts";
 
 /** A workload of ours by the name label of its pods; its namespace is closed but for its flows. */
@@ -50,13 +51,12 @@ export function isEverywhere(networks: string[]): boolean {
 
 /** Whether an IPv4 address is in one of these networks. */
 export function isWithin(address: string, networks: string[]): boolean {
-  const number = (text: string) =>
-    text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-  return networks.some((network) => {
+  const list = new BlockList();
+  for (const network of networks) {
     const [base, bits] = network.split("/");
-    const size = 2 ** (32 - Number(bits));
-    return Math.floor(number(address) / size) === Math.floor(number(base!) / size);
-  });
+    list.addSubnet(base!, Number(bits));
+  }
+  return list.check(address);
 }
 
 const NAME = "app.kubernetes.io/name";
