@@ -5,35 +5,27 @@ import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { parseAllDocuments } from "yaml";
-import { type Cluster, flag, projectPath } from "../core/cluster.ts";
+import lock from "../../manifests/upstream.lock.json" with { type: "json" };
+import { type Cluster, flag } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../core/error.ts";
 import { frozen, type Manifest } from "../core/object.ts";
 import { cacheDir, replaceFile } from "../io/files.ts";
 import { Report } from "../io/report.ts";
 import { download, DownloadError, remedyOf } from "./download.ts";
 
-interface PinnedFile {
-  url: string;
-  bytes: number;
-  sha256: string;
-  parsed: string; // sha256 of its objects as JSON: what a parsed copy must hash to
-}
-
 export type Say = (line: string) => void;
 
-/** An entry of manifests/upstream.lock.json. */
-interface Bundle {
-  name: string;
-  title: string;
-  version: string;
-  files: PinnedFile[];
+interface Bundle extends Omit<typeof lock.bundles[number], "module"> {
   module?: string; // PATH@VERSION, in Go, with the files by what follows the version in their addresses
 }
+
+/** `parsed`: sha256 of its objects as JSON, to which a parsed copy must hash. */
+type PinnedFile = Bundle["files"][number];
 
 export interface BundleOptions {
   say: Say;
   allowMissing?: boolean; // one that cannot be had is empty, and among the missingBundles
-  lockFile?: string; // default: manifests/upstream.lock.json
+  bundles?: Bundle[]; // default: those of manifests/upstream.lock.json
   curl?: string; // default: the one on PATH
   /** Gives the folder of a bundle's Go module; default: its files come from their addresses alone. */
   moduleHome?: (module: string, say: Say) => Promise<string>;
@@ -62,12 +54,11 @@ export function loadBundle(
 /** The objects of a bundle; exit 9 when a file is not the pinned one, exit 3 when it cannot be had. */
 export async function readBundle(
   name: string,
-  { lockFile = projectPath("manifests/upstream.lock.json"), ...rest }: Partial<BundleOptions> = {},
+  { bundles = lock.bundles, ...rest }: Partial<BundleOptions> = {},
 ): Promise<Manifest[]> {
   const options = { say: () => {}, ...rest };
-  const { bundles }: { bundles: Bundle[] } = JSON.parse(await readFile(lockFile, "utf8"));
   const bundle = bundles.find((bundle) => bundle.name === name);
-  if (!bundle) throw new Error(`${basename(lockFile)} has no bundle "${name}"`);
+  if (!bundle) throw new Error(`manifests/upstream.lock.json has no bundle "${name}"`);
   for (const file of bundle.files) {
     const reasons = await obtain(file, bundle, options);
     if (reasons.length > 0) return leaveOut(bundle, options, reasons);

@@ -28,19 +28,16 @@ items:
 const PATH = "up.test/v1/file.yaml";
 const MODULE = "example.com/up@v1";
 
-/** A lock file with one bundle of one file; gives what readBundle wants. */
-async function locked(
-  folder: string,
+/** One bundle of one file; gives what readBundle wants. */
+function locked(
   { host = "up.test", ...rest }: { host?: string; module?: string } = {},
-): Promise<BundleOptions & { say: (line: string) => void; lines: string[] }> {
+): BundleOptions & { lines: string[] } {
   const parsed = sha256(JSON.stringify(parseObjects(TEXT, "file.yaml")));
   const url = `https://${host}/v1/file.yaml`;
   const file = { url, bytes: TEXT.length, sha256: sha256(TEXT), parsed };
-  const lockFile = join(folder, "lock.json");
   const bundle = { name: "up", title: "Up", version: "v1", files: [file], ...rest };
-  await writeFile(lockFile, JSON.stringify({ bundles: [bundle] }));
   const lines: string[] = [];
-  return { lockFile, lines, say: (line) => lines.push(line) };
+  return { bundles: [bundle], lines, say: (line) => lines.push(line) };
 }
 
 /** A folder with the file is UPSTREAM_MIRROR until withSite() has its next turn. */
@@ -57,7 +54,7 @@ function names(objects: Manifest[]): string[] {
 
 Deno.test("readBundle() takes a file from the network once, then from the cache", async () => {
   await withSite({ "/v1/file.yaml": TEXT }, async ({ curl, asked }, folder) => {
-    const options = { ...await locked(folder), curl };
+    const options = { ...locked(), curl };
     assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
     assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
     assert.deepEqual(asked, [`https://${PATH}`]);
@@ -74,7 +71,7 @@ Deno.test("readBundle() takes a file from the network once, then from the cache"
 
 Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to its copies in the cache", async () => {
   await withSite({ "/v1/file.yaml": TEXT }, async ({ curl }, folder) => {
-    const options = { ...await locked(folder), curl };
+    const options = { ...locked(), curl };
     await readBundle("up", options);
     const copy = join(folder, "cache", "bundles", `${sha256(TEXT)}.yaml.json`);
     const edited = (await readFile(copy, "utf8")).replace("second", "edited");
@@ -88,12 +85,8 @@ Deno.test("X4: readBundle() gives what is pinned, whatever somebody writes to it
 
 Deno.test("readBundle() keeps nothing of a file that the parser reads otherwise than it was pinned", async () => {
   await withSite({ "/v1/file.yaml": TEXT }, async ({ curl }, folder) => {
-    const options = { ...await locked(folder), curl };
-    const lock = await readFile(options.lockFile!, "utf8");
-    await writeFile(
-      options.lockFile!,
-      lock.replace(/"parsed":"\w+"/, `"parsed":"${sha256("another")}"`),
-    );
+    const options = { ...locked(), curl };
+    options.bundles![0]!.files[0]!.parsed = sha256("another");
     await assert.rejects(readBundle("up", options), /file.yaml is not read as it was pinned/);
     assert.deepEqual((await readdir(join(folder, "cache", "bundles"))).length, 1);
   });
@@ -101,13 +94,13 @@ Deno.test("readBundle() keeps nothing of a file that the parser reads otherwise 
 
 Deno.test("readBundle() takes a mirror folder, and a mirror address, before the network", async () => {
   await withSite({}, async (_, folder) => {
-    const options = { ...await locked(folder), ...await offlineCurl(folder) };
+    const options = { ...locked(), ...await offlineCurl(folder) };
     await mirrorWith(folder, TEXT);
     assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
   });
-  await withSite({ [`/${PATH}`]: TEXT }, async ({ address, asked, curl }, folder) => {
+  await withSite({ [`/${PATH}`]: TEXT }, async ({ address, asked, curl }) => {
     Deno.env.set("UPSTREAM_MIRROR", `${address}/`);
-    const options = { ...await locked(folder), curl };
+    const options = { ...locked(), curl };
     assert.deepEqual(names(await readBundle("up", options)), ["first", "second"]);
     assert.deepEqual(asked, [`${address}/${PATH}`]);
     Deno.env.delete("UPSTREAM_MIRROR");
@@ -117,7 +110,7 @@ Deno.test("readBundle() takes a mirror folder, and a mirror address, before the 
 Deno.test("A68: a mirror file that is truncated ends with exit 9, both sums, and no copy", async () => {
   await withSite({}, async (_, folder) => {
     await mirrorWith(folder, TEXT.slice(0, 40));
-    const error = await rejected(readBundle("up", await locked(folder)));
+    const error = await rejected(readBundle("up", locked()));
     assert.equal(error.exitCode, ExitCode.integrity);
     assert.match(error.message, /mirror\/up.test\/v1\/file.yaml/);
     assert.deepEqual(error.where, [
@@ -130,7 +123,7 @@ Deno.test("A68: a mirror file that is truncated ends with exit 9, both sums, and
 
 Deno.test("A68: a cached file that was edited ends with exit 9, even after it was parsed", async () => {
   await withSite({ "/v1/file.yaml": TEXT }, async ({ curl }, folder) => {
-    const options = { ...await locked(folder), curl };
+    const options = { ...locked(), curl };
     await readBundle("up", options);
     const cached = join(folder, "cache", "bundles", `${sha256(TEXT)}.yaml`);
     await writeFile(cached, TEXT.replace("first", "other"));
@@ -142,16 +135,16 @@ Deno.test("A68: a cached file that was edited ends with exit 9, even after it wa
 
 Deno.test("A69: an HTML page in place of a bundle ends with exit 9, URL, status and first bytes", async () => {
   const login = "<html>log in</html>";
-  await withSite({ "/v1/file.yaml": login }, async ({ curl }, folder) => {
-    const options = { ...await locked(folder), curl, allowMissing: true };
+  await withSite({ "/v1/file.yaml": login }, async ({ curl }) => {
+    const options = { ...locked(), curl, allowMissing: true };
     const error = await rejected(readBundle("up", options));
     assert.equal(error.exitCode, ExitCode.integrity);
     assert.match(error.message, /https:\/\/up.test\/v1\/file.yaml/);
     assert.match(error.where[0]!, /status 200.*<html>log in/);
   });
   const down = () => new Response(login, { status: 502 });
-  await withSite({ "/v1/file.yaml": down }, async ({ curl }, folder) => {
-    const error = await rejected(readBundle("up", { ...await locked(folder), curl }));
+  await withSite({ "/v1/file.yaml": down }, async ({ curl }) => {
+    const error = await rejected(readBundle("up", { ...locked(), curl }));
     assert.equal(error.exitCode, ExitCode.integrity);
     assert.match(error.where.join("\n"), /up.test\/v1\/file.yaml.*\n.*status 502.*<html>log in/);
   });
@@ -159,7 +152,7 @@ Deno.test("A69: an HTML page in place of a bundle ends with exit 9, URL, status 
 
 Deno.test("A69: a bundle that cannot be had ends with exit 3, its URL and UPSTREAM_MIRROR", async () => {
   await withSite({}, async (_, folder) => {
-    const options = await locked(folder, { host: "gone.test" });
+    const options = locked({ host: "gone.test" });
     Deno.env.set("UPSTREAM_MIRROR", join(folder, "none"));
     const error = await rejected(readBundle("up", { ...options, ...await offlineCurl(folder) }));
     assert.equal(error.exitCode, ExitCode.prerequisite);
@@ -179,7 +172,7 @@ Deno.test("a bundle behind a proxy that wants a login for the mirror ends with e
     await writeFile(gone, [...lines, `exec ${curl} "$@" <<<"$url"`, ""].join("\n"), {
       mode: 0o700,
     });
-    const options = { ...await locked(folder, { host: "behind.test" }), curl: gone };
+    const options = { ...locked({ host: "behind.test" }), curl: gone };
     const error = await rejected(readBundle("up", options));
     assert.equal(error.exitCode, ExitCode.prerequisite);
     assert.match(error.where.join("\n"), /http:\/\/127.*\n.*status 407/);
@@ -190,7 +183,7 @@ Deno.test("a bundle behind a proxy that wants a login for the mirror ends with e
 
 Deno.test("readBundle() goes on without a bundle when that is allowed, and says so", async () => {
   await withSite({}, async (_, folder) => {
-    const options = await locked(folder, { host: "absent.test" });
+    const options = locked({ host: "absent.test" });
     const objects = await readBundle("up", {
       ...options,
       ...await offlineCurl(folder),
@@ -211,7 +204,7 @@ Deno.test("readBundle() takes what cannot be downloaded from the Go module that 
       await writeFile(join(folder, "file.yaml"), text!);
       const asked: string[] = [];
       const options = {
-        ...await locked(folder, { host, module: MODULE }),
+        ...locked({ host, module: MODULE }),
         ...await offlineCurl(folder),
         moduleHome: (module: string) => Promise.resolve((asked.push(module), folder)),
       };
@@ -228,7 +221,7 @@ Deno.test("readBundle() takes what cannot be downloaded from the Go module that 
 Deno.test("readBundle() tells why the Go module could not be had either", async () => {
   await withSite({}, async (_, folder) => {
     const options = {
-      ...await locked(folder, { host: "nohow.test", module: MODULE }),
+      ...locked({ host: "nohow.test", module: MODULE }),
       ...await offlineCurl(folder),
       moduleHome: () => {
         throw new DeployError("Cannot get it", { exitCode: 3, where: "Go is not on PATH" });
@@ -243,7 +236,7 @@ Deno.test("readBundle() tells why the Go module could not be had either", async 
 Deno.test("readBundle() tells which file the Go module does not have", async () => {
   await withSite({}, async (_, folder) => {
     const options = {
-      ...await locked(folder, { host: "nohow.test", module: MODULE }),
+      ...locked({ host: "nohow.test", module: MODULE }),
       ...await offlineCurl(folder),
       moduleHome: () => Promise.resolve(join(folder, "empty")),
     };
@@ -333,8 +326,8 @@ Deno.test("loadBundle() reads a bundle once for all callers, none of whom can ch
   const cluster = await fixtureCluster("196");
   await withSite({}, async (_, folder) => {
     await mirrorWith(folder, TEXT);
-    const { lockFile } = await locked(folder);
-    const load = () => loadBundle("up", cluster, { say: () => {}, lockFile });
+    const { bundles } = locked();
+    const load = () => loadBundle("up", cluster, { say: () => {}, bundles });
     const [first, second] = await Promise.all([load(), load()]);
     Deno.env.delete("UPSTREAM_MIRROR");
     assert.throws(() => first![0]!.metadata.name = "patched", TypeError);
