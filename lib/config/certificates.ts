@@ -43,28 +43,21 @@ export function certificatesIn(pem: string): X509Certificate[] {
   return blocks.map((block) => new X509Certificate(block));
 }
 
-/** Certificates that each cluster with a setting has in a folder, as `<id>.crt` with `<id>.key`. */
-interface Kind {
-  setting: string;
-  folder: string;
-  signed: boolean; // by a CA that is there as well, as `ca.crt`
-  then: string; // what comes of one that has ended
-  misnamed: (names: string[], vars: Vars) => string | undefined;
-}
-
-/** By which clusters know each other. */
-export const MUTUAL: Kind = {
+/** Certificates by which clusters know each other: each has `<id>.crt` with `<id>.key` in a folder. */
+export const MUTUAL = {
   setting: "THANOS_GRPC_MTLS",
   folder: "GRPC_TLS_DIR",
-  signed: true,
-  then: "the centre loses the edges",
-  misnamed(names, { CLUSTER_NAME: name, CLUSTER_ROLE }) {
+  signed: true, // by a CA that is there as well, as `ca.crt`
+  then: "the centre loses the edges", // once one has ended
+  misnamed(names: string[], { CLUSTER_NAME: name, CLUSTER_ROLE }: Vars) {
     // Go does not look at the common name.
     if (CLUSTER_ROLE !== "edge" || names.includes(`DNS:${name}`)) return;
     const state = names.join(", ") || "it has none";
     return `lacks the DNS name ${name} (${state}): make it again with subjectAltName=DNS:${name}`;
   },
 };
+
+type Kind = typeof MUTUAL;
 
 /** Of the doors, for browsers. */
 export const DOORS: Kind = {

@@ -26,7 +26,18 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   problems.push(...fleetProblems(drafts));
   const pinned = drafts.find(({ vars }) => "IMAGE_PINS_FILE" in vars)?.vars.IMAGE_PINS_FILE;
   const digests = pinned ? await readPins(root, String(pinned), problems) : undefined;
-  if (problems.length > 0) throw refusal(problems, drafts);
+  if (problems.length > 0) {
+    // What is wrong in a shared file is found once for each cluster.
+    const where = [...new Set(problems)];
+    const unfilled = drafts.find(({ vars, missing }) => missing.length > 0 && vars.SECRET_FILE);
+    throw new DeployError(`Cannot load the clusters of env: ${counted(where.length, "problem")}`, {
+      exitCode: ExitCode.config,
+      where,
+      fix: unfilled
+        ? fillIn(String(unfilled.vars.SECRET_FILE))
+        : "correct the lines above; env/README.md lists every setting",
+    });
+  }
 
   const centre = drafts.find(({ vars }) => vars.CLUSTER_ROLE === "central")?.vars;
   const centralDoor = centre ? `${centre.DOMAIN}:${centre.HTTP_NODE_PORT}` : "";
@@ -47,19 +58,6 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     };
   }));
   return fleet;
-}
-
-function refusal(problems: string[], drafts: Candidate[]): DeployError {
-  // What is wrong in a shared file is found once for each cluster.
-  const where = [...new Set(problems)];
-  const unfilled = drafts.find(({ vars, missing }) => missing.length > 0 && vars.SECRET_FILE);
-  return new DeployError(`Cannot load the clusters of env: ${counted(where.length, "problem")}`, {
-    exitCode: ExitCode.config,
-    where,
-    fix: unfilled
-      ? fillIn(String(unfilled.vars.SECRET_FILE))
-      : "correct the lines above; env/README.md lists every setting",
-  });
 }
 
 function pauseIn({ PAUSED, PAUSED_UNTIL, TIMEZONE }: Vars): Cluster["pause"] {
