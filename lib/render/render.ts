@@ -7,16 +7,8 @@ import { type Cluster, projectPath, text, type Vars } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { sealedHash } from "../core/hash.ts";
 import { isTagged } from "../core/image.ts";
-import {
-  frozen,
-  idOf,
-  isCustom,
-  isObject,
-  type Manifest,
-  RELOAD_ANNOTATION,
-  walk,
-  withValue,
-} from "../core/object.ts";
+import { frozen, idOf, isCustom, isObject, walk, withValue } from "../core/object.ts";
+import { type Manifest, RELOAD_ANNOTATION } from "../core/object.ts";
 import { counted } from "../core/short_list.ts";
 import { substitute, type Template, templatesIn } from "./template.ts";
 
