@@ -160,19 +160,15 @@ function groupsOf(cluster: Cluster): string[] {
 export function refuseUnknown(ids: string[], groups: string[], words: string[]): void {
   const unknown = words.filter((word) => ![...ids, ...groups, "edges", "all"].includes(word));
   if (unknown.length === 0 && words.length > 0) return;
-  throw new DeployError(
-    words.length === 0
-      ? "Cannot choose a cluster: none is named"
-      : `Cannot find ${unknown.join(", ")}: no cluster and no group is called so`,
-    {
-      exitCode: ExitCode.config,
-      where: [
-        `known clusters: ${ids.join(", ")}`,
-        ...groups.length > 0 ? [`known groups: ${groups.join(", ")}`] : [],
-      ],
-      fix: "name a known one, edges or all; or add env/cluster-<id>.env, or GROUPS to one",
-    },
-  );
+  const what = words.length > 0
+    ? `Cannot find ${unknown.join(", ")}: no cluster and no group is called so`
+    : "Cannot choose a cluster: none is named";
+  const known = groups.length > 0 ? [`known groups: ${groups.join(", ")}`] : [];
+  throw new DeployError(what, {
+    exitCode: ExitCode.config,
+    where: [`known clusters: ${ids.join(", ")}`, ...known],
+    fix: "name a known one, edges or all; or add env/cluster-<id>.env, or GROUPS to one",
+  });
 }
 
 // Shorter ones would damage other text; the schema allows none.

@@ -8,11 +8,8 @@ export interface Workload {
   pod: string;
 }
 
-/** One end of a flow: ours, pods of others by a label of theirs (nothing is closed there), or addresses (CIDR). */
-export type End =
-  | Workload
-  | { namespace: string; pod: string; label: string }
-  | { networks: string[] };
+/** One end of a flow: ours, pods of others by a `label` of theirs (nothing is closed there), or addresses (CIDR). */
+export type End = Workload & { label?: string } | { networks: string[] };
 
 /** Connections that are opened from one end to ports of another, by TCP, or UDP too. */
 export interface Flow {
@@ -63,10 +60,9 @@ const NAME = "app.kubernetes.io/name";
 
 function peers(end: End): unknown[] {
   if ("networks" in end) return end.networks.map((cidr) => ({ ipBlock: { cidr } }));
-  const label = "label" in end ? end.label : NAME;
   return [{
     namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": end.namespace } },
-    podSelector: { matchLabels: { [label]: end.pod } },
+    podSelector: { matchLabels: { [end.label ?? NAME]: end.pod } },
   }];
 }
 
