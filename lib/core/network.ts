@@ -25,20 +25,18 @@ export function networkPolicies(
   workloads: Workload[],
   flows: Flow[],
 ): Manifest[] {
-  const nothing = { podSelector: {}, ingress: [], egress: [] };
-  const closed = namespaces.map((namespace) => policy("default-deny", namespace, nothing));
   const own = workloads.filter(({ namespace }) => namespaces.includes(namespace));
   const open = own.map(({ namespace, pod }) => {
     const isHere = (end: End) => "pod" in end && end.namespace === namespace && end.pod === pod;
-    return policy(pod, namespace, {
-      podSelector: { matchLabels: { [NAME]: pod } },
-      ingress: flows.filter(({ to }) => isHere(to))
-        .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) })),
-      egress: flows.filter(({ from }) => isHere(from))
-        .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) })),
-    });
+    const ingress = flows.filter(({ to }) => isHere(to))
+      .map((flow) => ({ from: peers(flow.from), ports: portsOf(flow) }));
+    const egress = flows.filter(({ from }) => isHere(from))
+      .map((flow) => ({ to: peers(flow.to), ports: portsOf(flow) }));
+    const podSelector = { matchLabels: { [NAME]: pod } };
+    return policy(pod, namespace, { podSelector, ingress, egress });
   });
-  return [...closed, ...open];
+  const nothing = { podSelector: {}, ingress: [], egress: [] };
+  return [...namespaces.map((one) => policy("default-deny", one, nothing)), ...open];
 }
 
 /** Whether networks leave nobody out. */
