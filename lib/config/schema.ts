@@ -77,13 +77,6 @@ function isTimeZone(text: string): boolean {
   }
 }
 
-/** A value that does not fit its setting; the text never repeats a secret. */
-interface Violation {
-  name: string;
-  text: string;
-  missing?: boolean;
-}
-
 const OPTIONS = {
   coerceTypes: true,
   formats: FORMATS,
@@ -105,9 +98,9 @@ function judged(name: string, text: string): { value: Vars[string]; error?: Erro
   return { value: given.value, error: judge.errors?.[0] };
 }
 
-/** Checks texts against the schema; gives the right values with defaults, and one finding a setting. */
-export function validate(texts: Record<string, string>): { vars: Vars; findings: Violation[] } {
-  const vars: Vars = {}, findings: Violation[] = [];
+/** Checks texts against the schema; gives the right values with defaults, and a finding, without secrets, of any other. */
+export function validate(texts: Record<string, string>) {
+  const vars: Vars = {}, findings: { name: string; text: string; missing?: boolean }[] = [];
   for (const [name, setting] of Object.entries(SETTINGS)) {
     const text = texts[name];
     if (!text) {
