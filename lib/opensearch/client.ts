@@ -1,6 +1,7 @@
 // One call to OpenSearch: what passes by itself is waited for, the rest is told with its reasons.
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeployError, ExitCode } from "../core/error.ts";
+import { parsedJson } from "../core/object.ts";
 
 /** A way to one OpenSearch cluster; `fetch` as the global one, but for its path. */
 export interface OpenSearch {
@@ -43,8 +44,9 @@ export async function request(os: OpenSearch, method: string, path: string, body
   const headers = { "content-type": "application/json" };
   for (let tries = 1;; tries++) {
     const init = { method, headers, body: body && JSON.stringify(body) };
-    const response = await os.fetch(path, init);
-    const answer: Answer = { status: response.status, body: parsed(await response.text()) };
+    const response = await os.fetch(path, init), text = await response.text();
+    const error = text.slice(0, 300);
+    const answer: Answer = { status: response.status, body: parsedJson(text) ?? { error } };
     if (!passes(answer) || tries >= (os.tries ?? TRIES)) return answer;
     await wait(os, tries);
   }
@@ -59,14 +61,6 @@ function passes({ status, body }: Answer): boolean {
 /** The pause after the given try. */
 export function wait({ pause = 1000 }: OpenSearch, tries: number): Promise<void> {
   return sleep(pause * 2 ** (tries - 1));
-}
-
-function parsed(text: string): Answer["body"] {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return { error: text.slice(0, 300) };
-  }
 }
 
 /** What was asked, the status, every reason from the outermost to its cause, and the fix; exit 8. */

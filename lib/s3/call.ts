@@ -53,13 +53,11 @@ export function element(body: string, name: string): string {
   // No parser: the answer may come from anything that listens there, and one text is all we want.
   const json = new RegExp(`^\\s*\\{.*?"${name}":\\s*"([^"\\\\]*)"`, "s");
   const found = new RegExp(`<${name}>([^<]{0,1024})</${name}>`).exec(body) ?? json.exec(body);
-  return (found?.[1] ?? "").replace(/&(\w+|#\d+);/g, (text, name) => ENTITIES[name] ?? text);
+  const entity = /&(lt|gt|quot|apos|amp|#39|#34);/g;
+  return (found?.[1] ?? "").replace(entity, (_, name: keyof typeof ENTITIES) => ENTITIES[name]);
 }
 
-const ENTITIES: Record<string, string> = {
-  ...{ lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" },
-  ...{ "#39": "'", "#34": '"' },
-};
+const ENTITIES = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&", "#39": "'", "#34": '"' };
 
 /** A failed request, with its HTTP status (0 without an answer); exit 8. */
 export class S3Error extends DeployError {
@@ -149,16 +147,8 @@ function refusals({ key, region }: S3, { action, bucket }: S3Call, { body }: S3A
       `the quota of "${bucket}" is used up`,
       `raise it (mc quota set ALIAS/${bucket}) or delete objects`,
     ],
-    [
-      /^\S*(StorageFull|InsufficientStorage| 507 )/,
-      "the server's disks are full",
-      "free or add disk space on the S3 server",
-    ],
-    [
-      /^(NotImplemented|\S* 501) /,
-      "the server does not know this",
-      "do without it, or take another S3 server",
-    ],
+    [/^\S*(StorageFull| 507 )/, "the server's disks are full", "free or add disk space there"],
+    [/^\S* 501 /, "the server does not know this", "do without it, or take another S3 server"],
     [/^\S* 5/, "the server fails", "look at its log, then run again"],
     [/^\w/, "the server refuses", "see the server's words above"],
     [/^/, "the answer is not S3's", "check S3_ENDPOINT (a console has another port)"],

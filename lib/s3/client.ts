@@ -9,33 +9,24 @@ import type { S3, S3Answer, S3Call, S3Key, Verdict } from "./call.ts";
 
 export type { S3, S3Key } from "./call.ts";
 
-/** The key of a program (as its settings begin: THANOS): its own where it is set, else the one of the site. */
-export function keyOf(cluster: Cluster, program: string): S3Key {
-  return keyIn(cluster, `${program}_S3`) ?? siteKey(cluster);
-}
-
-/** S3_ACCESS_KEY and its secret: for all buckets, and MinIO's users where it may. */
-export function siteKey(cluster: Cluster): S3Key {
-  return keyIn(cluster, "S3")!;
-}
-
-function keyIn(cluster: Cluster, prefix: string): S3Key | undefined {
-  const setting = `${prefix}_ACCESS_KEY`, accessKey = text(cluster, setting);
-  if (accessKey === "") return undefined;
-  return { accessKey, secretKey: text(cluster, `${prefix}_SECRET_KEY`), setting };
+/** The key of a program (as its settings begin: THANOS) where it has its own; else the site's, for all buckets and users. */
+export function keyOf(cluster: Cluster, program?: string): S3Key {
+  const own = `${program}_S3_ACCESS_KEY`;
+  const setting = program && text(cluster, own) ? own : "S3_ACCESS_KEY";
+  const secretKey = text(cluster, setting.replace("ACCESS", "SECRET"));
+  return { accessKey: text(cluster, setting), secretKey, setting };
 }
 
 /** The S3 server of the settings, asked with a key (default: the site's); each answer is waited for so many seconds. */
 export function s3Of(
   cluster: Cluster,
-  { key: asker = siteKey(cluster), seconds = 10, clock = () => new Date() } = {},
+  { key: asker = keyOf(cluster), seconds = 10, clock = () => new Date() } = {},
 ): S3 {
   const key = { setting: "S3_ACCESS_KEY", ...asker };
   const endpoint = text(cluster, "S3_ENDPOINT"), region = text(cluster, "S3_REGION");
   const { accessKey: accessKeyId, secretKey: secretAccessKey } = key;
   const signer = new AwsClient({ accessKeyId, secretAccessKey, service: "s3", region });
-  const ca = cluster.s3Ca;
-  const client = Deno.createHttpClient({ caCerts: ca ? [ca] : [], http2: false });
+  const client = Deno.createHttpClient({ caCerts: [cluster.s3Ca ?? []].flat(), http2: false });
 
   async function sendOnce(call: S3Call): Promise<S3Answer> {
     const { method, body } = call;
@@ -67,9 +58,8 @@ export function s3Of(
           const answer = await sendOnce(call);
           if (isLast || !isTransient(answer)) return answer;
         } catch (error) {
-          if (isLast || !RESET.test(causeOf(error))) {
-            throw await noAnswer(error, call, { endpoint, seconds, hasCa: ca !== undefined });
-          }
+          const isFinal = isLast || !RESET.test(causeOf(error));
+          if (isFinal) throw await noAnswer(error, call, cluster, seconds);
         }
         await sleep(tries * 300);
       }
@@ -95,19 +85,17 @@ function causeOf(error: unknown): string {
   return error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
 }
 
-type Asker = { endpoint: string; seconds: number; hasCa: boolean };
-
-async function noAnswer(error: unknown, { what }: S3Call, at: Asker): Promise<S3Error> {
-  const { hostname } = new URL(at.endpoint);
-  const text = `${error} ${causeOf(error)}`.trim();
-  const [why, fix] = verdictOn(text, silences(text, hostname, at));
-  const seen = /invalid peer certificate/.test(text) ? await certificateOf(at.endpoint) : [];
-  const where = [at.endpoint, ...seen, ...proxyHint(hostname)];
+async function noAnswer(error: unknown, { what }: S3Call, cluster: Cluster, seconds: number) {
+  const endpoint = text(cluster, "S3_ENDPOINT"), { hostname } = new URL(endpoint);
+  const words = `${error} ${causeOf(error)}`.trim();
+  const [why, fix] = verdictOn(words, silences(words, hostname, seconds, cluster.s3Ca));
+  const seen = /invalid peer certificate/.test(words) ? await certificateOf(endpoint) : [];
+  const where = [endpoint, ...seen, ...proxyHint(hostname)];
   return new S3Error(`Cannot ${what}: ${why}`, 0, { where, fix, cause: error });
 }
 
 /** Network, name, port or certificate: the words of rustls, whose checks are stricter than other clients'. */
-function silences(text: string, host: string, { seconds, hasCa }: Asker): Verdict[] {
+function silences(words: string, host: string, seconds: number, ca?: string): Verdict[] {
   const runs = "check that the S3 server runs and S3_ENDPOINT in env/common.env is its address";
   const kind = /^[\d.]+$|:/.test(host) ? "IP" : "DNS";
   const leaf = `basicConstraints=CA:FALSE and subjectAltName=${kind}:${host}`;
@@ -130,7 +118,7 @@ function silences(text: string, host: string, { seconds, hasCa }: Asker): Verdic
     ],
     [
       /invalid peer certificate/,
-      `its certificate is not signed by ${hasCa ? "the CA in S3_CA_FILE" : "a public CA"}`,
+      `its certificate is not signed by ${ca ? "the CA in S3_CA_FILE" : "a public CA"}`,
       "set S3_CA_FILE in env/common.env to the PEM file of the CA that signed it",
     ],
     [/TimeoutError/, `no answer within ${seconds} s`, `${runs} (a firewall drops silently)`],
@@ -139,7 +127,7 @@ function silences(text: string, host: string, { seconds, hasCa }: Asker): Verdic
     [/unreachable|No route to host/i, `no route to ${host}`, `ip route get ${host}`],
     [/corrupt message|InvalidContentType/, "the port does not speak TLS", "give it a certificate"],
     [/reset|closed|broken pipe|eof|end of file/i, "connection closed by the other side", runs],
-    [/^/, text.split(": ").at(-1)!, runs],
+    [/^/, words.split(": ").at(-1)!, runs],
   ];
 }
 

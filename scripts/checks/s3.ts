@@ -3,7 +3,7 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { type Check, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import type { S3KeyHolder } from "../../lib/deploy/step.ts";
 import { listing, probeBucket } from "../../lib/s3/bucket.ts";
-import { s3Of, siteKey } from "../../lib/s3/client.ts";
+import { keyOf, s3Of } from "../../lib/s3/client.ts";
 import { must } from "../../lib/s3/call.ts";
 import { type Bucket, bucketsOf } from "../components/minio/buckets.ts";
 import { reachFromInside } from "../components/minio/inside.ts";
@@ -46,7 +46,7 @@ function asked({ cluster, once }: Subject) {
 
 /** A key that is refused though the site's own is good may be one that 00-minio has yet to make. */
 async function askBucket(cluster: Cluster, bucket: Bucket) {
-  const own = bucket.key, site = siteKey(cluster);
+  const own = bucket.key, site = keyOf(cluster);
   return await ask(cluster, bucket, own).catch(async (error) => {
     if (own.setting === site.setting) throw error;
     const answer = await ask(cluster, bucket, site).catch(() => Promise.reject(error));

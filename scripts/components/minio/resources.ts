@@ -4,7 +4,7 @@ import { isFields } from "../../../lib/core/object.ts";
 import { compared, differing } from "../../../lib/core/resource.ts";
 import type { Look, Resource, Resources } from "../../../lib/core/resource.ts";
 import { ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
-import { type S3, s3Of, siteKey } from "../../../lib/s3/client.ts";
+import { keyOf, type S3, s3Of } from "../../../lib/s3/client.ts";
 import { bucketVersions } from "../../../lib/s3/lifecycle.ts";
 import * as admin from "./admin.ts";
 import type { Bucket } from "./buckets.ts";
@@ -22,7 +22,7 @@ export const storage: Resources<Store> = {
   },
   of(cluster) {
     const days = number(cluster, "S3_KEEP_DELETED_DAYS");
-    const site = siteKey(cluster).accessKey;
+    const site = keyOf(cluster).accessKey;
     const all = bucketsOf(cluster);
     const own = all.filter(({ key }) => key.accessKey !== site);
     // With what another cluster uses the key for.

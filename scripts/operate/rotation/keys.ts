@@ -7,7 +7,7 @@ import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { OWNED_LABELS, secret } from "../../../lib/core/object.ts";
 import type { Report } from "../../../lib/io/report.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { keyOf, type S3Key, s3Of, siteKey } from "../../../lib/s3/client.ts";
+import { keyOf, type S3Key, s3Of } from "../../../lib/s3/client.ts";
 import { administration, disableUser, userInfo } from "../../components/minio/admin.ts";
 import { STEPS } from "../../steps.ts";
 
@@ -79,7 +79,7 @@ export function lastFour(accessKey: string): string {
 
 /** Disables the users of old keys where S3_ACCESS_KEY may administrate the MinIO, but its own; nothing is removed. */
 export async function retire(old: string[], fleet: Cluster[], report: Report): Promise<void> {
-  const site = new Set(fleet.map((cluster) => siteKey(cluster).accessKey));
+  const site = new Set(fleet.map((cluster) => keyOf(cluster).accessKey));
   const left = new Set(old).difference(site);
   const servers = Map.groupBy(fleet, (cluster) => text(cluster, "S3_ENDPOINT"));
   for (const [server] of servers.values()) {
