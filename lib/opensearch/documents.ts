@@ -133,8 +133,9 @@ export function managedIndices(pattern: string, policy: string, spec: Json): Res
     const goal = stored && state === "as wanted"
       ? versionOf(stored._seq_no, stored._primary_term)
       : "the one of the settings";
-    const free = indices.filter((about) => !about[POLICY_OF_INDEX])
-      .map(({ index }) => ({ index, path: `${index} policy`, old: undefined, now: policy }));
+    const free = indices.filter((about) => !about[POLICY_OF_INDEX]).map(({ index }) => (
+      { verb: "add", index, path: `${index} policy`, old: undefined, now: policy }
+    ));
     const ours = indices.filter((about) => about[POLICY_OF_INDEX] === policy);
     const kept = await keptOf(os, ours);
     const old = ours.flatMap(({ index, transition_to }, at) => {
@@ -144,47 +145,38 @@ export function managedIndices(pattern: string, policy: string, spec: Json): Res
       if (version === goal || change_policy?.policy_id === policy) return [];
       // Until it is in that state its policy cannot be changed.
       const end = transition_to ? ` (once it is in state ${transition_to})` : "";
-      return [{ index, path: `${index} version of its policy${end}`, old: version, now: goal }];
+      const path = `${index} version of its policy${end}`;
+      return [{ verb: "change_policy", index, path, old: version, now: goal }];
     });
-    return { free, old };
-  }
-
-  async function hand(os: OpenSearch, verb: string, indices: { index: string }[], late: string[]) {
-    let updated = 0;
-    for (const names of handfuls(indices.map(({ index }) => index))) {
-      const path = `/_plugins/_ism/${verb}/${names}`;
-      const answer = await write(os, "POST", path, { policy_id: policy });
-      updated += answer.updated_indices;
-      const reasons: string[] = [];
-      // These calls answer 200 with failures inside.
-      for (const { index_name, reason } of answer.failed_indices) {
-        if (/while transitioning/.test(reason)) late.push(index_name);
-        // The policy's own template was faster.
-        else if (!/already has a policy/.test(reason)) reasons.push(`${index_name}: ${reason}`);
-      }
-      if (reasons.length === 0) continue;
-      throw answerRefusal("POST", path, { status: 200, body: { error: reasons.join("; ") } });
-    }
-    return updated;
+    return [...free, ...old];
   }
 
   return {
     id: `ManagedIndices/${policy}`,
-    async look(os) {
-      const { free, old } = await astray(os);
-      return differing([...free, ...old]);
-    },
+    look: async (os) => differing(await astray(os)),
     async put(os, warn) {
-      const { free, old } = await astray(os);
+      let updated = 0;
       const late: string[] = [];
-      const updated = await hand(os, "add", free, late) +
-        await hand(os, "change_policy", old, late);
-      if (late.length > 0) {
-        warn(
-          `under an old version of ${policy}, and on their way to another state, in which it cannot be ` +
-            `changed; run again in some minutes: ${late.join(", ")}`,
-        );
+      for (const [verb, indices] of Map.groupBy(await astray(os), ({ verb }) => verb)) {
+        for (const names of handfuls(indices.map(({ index }) => index))) {
+          const path = `/_plugins/_ism/${verb}/${names}`;
+          const answer = await write(os, "POST", path, { policy_id: policy });
+          updated += answer.updated_indices;
+          const reasons: string[] = [];
+          // These calls answer 200 with failures inside.
+          for (const { index_name, reason } of answer.failed_indices) {
+            if (/while transitioning/.test(reason)) late.push(index_name);
+            // The policy's own template was faster.
+            else if (!/already has a policy/.test(reason)) reasons.push(`${index_name}: ${reason}`);
+          }
+          const error = reasons.join("; ");
+          if (error) throw answerRefusal("POST", path, { status: 200, body: { error } });
+        }
       }
+      const why =
+        `under an old version of ${policy}, and on their way to another state, in which ` +
+        "it cannot be changed; run again in some minutes";
+      if (late.length > 0) warn(`${why}: ${late.join(", ")}`);
       return updated > 0;
     },
   };
