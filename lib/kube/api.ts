@@ -23,11 +23,7 @@ export function useApi(fake: (cluster: Cluster) => Api): void {
 }
 
 /** Reads from an API server, again for `seconds` while it is away. @throws {KubectlError} in kubectl's words. */
-export async function reading<T>(
-  cluster: Cluster,
-  read: (api: Api) => Promise<T>,
-  seconds = 120,
-): Promise<T> {
+export async function reading<T>(cluster: Cluster, read: (api: Api) => Promise<T>, seconds = 120) {
   if (other) return await read(other(cluster));
   const answers = new Map<string, unknown>();
   return await retried(async (longest) => {

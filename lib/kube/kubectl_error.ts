@@ -116,10 +116,7 @@ export function tellRetries(say: (text: string) => void): void {
 }
 
 /** Makes the call, in so many seconds of all, and while its failure is transient again for two minutes. */
-export async function retried<T>(
-  call: (longest: number) => Promise<T>,
-  seconds = Infinity,
-): Promise<T> {
+export async function retried<T>(call: (longest: number) => Promise<T>, seconds = Infinity) {
   const end = Date.now() + seconds * 1000;
   let last = end;
   for (let pause = 1;; pause = Math.min(pause * 2, 15)) {

@@ -4,23 +4,14 @@ import { reading } from "./api.ts";
 import type { Chosen } from "./discovery.ts";
 import type { Manifest } from "../core/object.ts";
 
-/** The objects of these resources (`deployments.apps,pods`) in a namespace, all or with these `labels`. */
-export function liveObjects(
-  cluster: Cluster,
-  resources: string,
-  namespace: string,
-  labels?: string,
-): Promise<Manifest[]> {
-  return reading(cluster, (api) => api.get(resources, { namespace, labels }));
+/** The objects of these kinds (`deployments.apps,pods`) in a namespace, all or with these `labels`. */
+export function liveObjects(cluster: Cluster, kinds: string, namespace: string, labels?: string) {
+  return reading(cluster, (api) => api.get(kinds, { namespace, labels }));
 }
 
-/** The objects of a resource in all namespaces, within 20 s. */
-export function objectsEverywhere(
-  cluster: Cluster,
-  resource: string,
-  chosen?: Omit<Chosen, "namespace">,
-): Promise<Manifest[]> {
-  return reading(cluster, (api) => api.get(resource, chosen), 20);
+/** The objects of a kind in all namespaces, within 20 s. */
+export function objectsEverywhere(cluster: Cluster, kind: string, chosen?: Chosen) {
+  return reading(cluster, (api) => api.get(kind, chosen), 20);
 }
 
 /** One of `status.conditions`. */

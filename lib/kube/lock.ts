@@ -32,11 +32,7 @@ interface LockOptions {
  * this machine that is gone, else one that nobody touched for its time while we watched (no clock but ours counts).
  * `hasWaited`: what was read before may be true no longer. @throws {DeployError} exit 10 when another run holds it.
  */
-export async function lock(
-  cluster: Cluster,
-  lease: Manifest | undefined,
-  options: LockOptions = {},
-): Promise<AsyncDisposable & { hasWaited: boolean }> {
+export async function lock(cluster: Cluster, lease?: Manifest, options: LockOptions = {}) {
   const { duration = DURATION } = options;
   let isOurs = true, tries = 0;
   let [renewed, hasWaited] = await retried(async () => {

@@ -152,11 +152,7 @@ async function untilCut<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   return await Promise.race([work, cut]).finally(() => signal?.removeEventListener("abort", end));
 }
 
-async function listening(
-  socket: string,
-  running: ProcessPromise,
-  signal?: AbortSignal,
-): Promise<void> {
+async function listening(socket: string, running: ProcessPromise, signal?: AbortSignal) {
   let end: Error | undefined;
   running.then(({ stderr, exitCode }) => {
     end = exitCode === 127

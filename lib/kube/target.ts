@@ -21,10 +21,7 @@ export interface Connection {
 }
 
 /** Refuses (4) any cluster but the one that the env file means, exit 5 without answer; `adopt` takes a rebuilt VM. */
-export async function connect(
-  cluster: Cluster,
-  { adopt = false }: { adopt?: boolean } = {},
-): Promise<Connection> {
+export async function connect(cluster: Cluster, { adopt = false } = {}): Promise<Connection> {
   const checking = checkServer(cluster);
   const looking = reached(checking, (signal) => look(cluster, signal));
   // Of two reasons to refuse, the wrong server is the better one.
@@ -132,10 +129,7 @@ async function look(cluster: Cluster, signal: AbortSignal) {
 const SLOW = 2, SIGN = 2.5;
 
 /** Three tries in thirty seconds at most; one whose server makes no connection at all is given up after five. */
-async function reached<T>(
-  server: Promise<string>,
-  call: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
+async function reached<T>(server: Promise<string>, call: (signal: AbortSignal) => Promise<T>) {
   const silence = new AbortController();
   const listen = async () => {
     if (await isSilent(await server)) silence.abort(`no answer within ${SLOW + SIGN} s`);
