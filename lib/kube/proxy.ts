@@ -17,7 +17,7 @@ const PATIENCE = 60_000, LONGEST_END = 2000;
 const LONGEST = 103;
 
 /** A unix socket in a folder of ours alone: a port would give every local user this context's rights. */
-async function openWay(cluster: Cluster, signal?: AbortSignal) {
+async function openWay(cluster: Cluster, signal: AbortSignal) {
   await using parts = new AsyncDisposableStack();
   const folder = await temporaryFolder("proxy-");
   parts.defer(() => rm(folder, { recursive: true, force: true }));
@@ -82,7 +82,7 @@ export function keepWay({ id }: Cluster): AsyncDisposable {
       one.keepers -= 1;
       if (one.keepers > 0) return;
       kept.delete(id);
-      await letGo(one);
+      await drop(one);
     },
   };
 }
@@ -92,16 +92,16 @@ export function isWayKept({ id }: Cluster): boolean {
   return kept.has(id);
 }
 
-/** The way that is kept, or one for this use alone. @throws {DeployError} exit 3, {Error} in kubectl's words. */
+/** The way that is kept, else one kept for this use. @throws {DeployError} exit 3, {Error} in kubectl's words. */
 export async function takeWay(cluster: Cluster, signal?: AbortSignal) {
   const mark = await kubeconfigMark(cluster);
-  const one = kept.get(cluster.id);
-  if (!one) return Object.assign(await openWay(cluster, signal), { isNew: true, drop() {} });
-  if (one.shared && one.shared.mark !== mark) drop(one, one.shared);
+  await using use = new AsyncDisposableStack();
+  use.use(keepWay(cluster));
+  const one = kept.get(cluster.id)!;
+  if (one.shared?.mark !== mark) drop(one);
   const isNew = one.shared === undefined;
   const shared = one.shared ??= share(cluster, one, mark);
   shared.users += 1;
-  await using use = new AsyncDisposableStack();
   use.defer(() => leave(shared));
   const way = await untilCut(shared.way, signal).catch((error) => {
     drop(one, shared);
@@ -126,33 +126,28 @@ function share(cluster: Cluster, one: Kept, mark: string): Shared {
 }
 
 /** Nobody takes this one any more; who has it keeps it. */
-function drop(one: Kept, shared: Shared): void {
-  if (one.shared === shared) letGo(one).catch(() => {});
-}
-
-async function letGo(one: Kept): Promise<void> {
-  const { shared } = one;
+async function drop(one: Kept, shared = one.shared): Promise<void> {
+  if (!shared || one.shared !== shared) return;
   one.shared = undefined;
-  if (shared) await leave(shared);
+  await leave(shared);
 }
 
 async function leave(shared: Shared): Promise<void> {
   shared.users -= 1;
   if (shared.users > 0) return;
   shared.cut.abort();
-  await shared.way.then((way) => way[Symbol.asyncDispose](), () => {});
+  await shared.way.then((way) => way[Symbol.asyncDispose]()).catch(() => {});
 }
 
 /** What several wait for is not ended by the signal of one of them. */
 async function untilCut<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   signal?.throwIfAborted();
   const { promise: cut, reject } = Promise.withResolvers<never>();
-  const end = () => reject(signal!.reason);
-  signal?.addEventListener("abort", end);
-  return await Promise.race([work, cut]).finally(() => signal?.removeEventListener("abort", end));
+  signal?.addEventListener("abort", () => reject(signal.reason));
+  return await Promise.race([work, cut]);
 }
 
-async function listening(socket: string, running: ProcessPromise, signal?: AbortSignal) {
+async function listening(socket: string, running: ProcessPromise, signal: AbortSignal) {
   let end: Error | undefined;
   running.then(({ stderr, exitCode }) => {
     end = exitCode === 127
@@ -162,7 +157,7 @@ async function listening(socket: string, running: ProcessPromise, signal?: Abort
   const deadline = Date.now() + PATIENCE;
   while (!await takes(socket)) {
     if (end) throw end;
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     if (Date.now() > deadline) {
       throw new Error(`no answer within ${PATIENCE / 1000} s: kubectl proxy does not listen`);
     }
