@@ -75,17 +75,12 @@ export interface Chosen {
 export function apiOf(get: Get, fail: (what: string, words: string) => KubectlError) {
   let known: Promise<Map<string, Served>> | undefined;
   // Of a resource that has just gone nothing.
-  const listAt = async (
-    { root, plural, apiVersion, kind }: Served,
-    query: string,
-    what: string,
-    accept = WHOLE,
-    place = "",
-  ): Promise<Manifest[] | undefined> => {
+  const listAt = async (one: Served, what: string, query: string, accept = WHOLE, place = "") => {
+    const { root, plural, apiVersion, kind } = one;
     const list = await get(`${root}/${place}${plural}${query}`, what, accept);
+    const items: Manifest[] | undefined = list && (list.items ?? []);
     // In a list objects do not say what they are.
-    return list &&
-      (list.items ?? []).map((one: Manifest): Manifest => ({ ...one, apiVersion, kind }));
+    return items?.map((item): Manifest => ({ ...item, apiVersion, kind }));
   };
   const api = {
     /** Every kind that is served at this moment, in each of its versions, by {@link resourceOf}. */
@@ -108,23 +103,18 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
     async list(kinds: string[], selector: string, isShort = false): Promise<Manifest[]> {
       const served = await api.served();
       const query = selector && `?labelSelector=${encodeURIComponent(selector)}`;
-      const refused: [kind: string, words: string][] = [];
+      const refused = new Map<string, string>();
       const lists = await sideBySide(kinds, AT_ONCE, async (resource) => {
         const one = served.get(resource);
-        if (!one) return [];
-        const found = await listAt(one, query, resource, isShort ? SHORT : WHOLE).catch((error) => {
+        return one && await listAt(one, resource, query, isShort ? SHORT : WHOLE).catch((error) => {
           // Of rights all that are missing are told, as kubectl does.
           if (!(error instanceof KubectlError) || error.transient) throw error;
-          refused.push([resource, error.stderr]);
+          refused.set(resource, error.stderr);
         });
-        return found ?? [];
       });
-      if (refused.length > 0) {
-        refused.sort();
-        const words = refused.map(([, words]) => words).join("\n");
-        throw fail(refused.map(([kind]) => kind).join(), words);
-      }
-      return lists.flat();
+      const names = [...refused.keys()].sort();
+      if (names.length === 0) return lists.flatMap((list) => list ?? []);
+      throw fail(names.join(), names.map((name) => refused.get(name)).join("\n"));
     },
     /** Those of the objects that are there; none of a kind that is not served. */
     async named(objects: Manifest[]): Promise<Manifest[]> {
@@ -161,7 +151,7 @@ export function apiOf(get: Get, fail: (what: string, words: string) => KubectlEr
           const none = `error: the server doesn't have a resource type "${word}"`;
           throw fail(word, await isUntold(get, word) ? UNTOLD : none);
         }
-        const found = await listAt(one, `?${query}`, word, WHOLE, place);
+        const found = await listAt(one, word, `?${query}`, WHOLE, place);
         if (found) return found;
         throw fail(word, "Error from server (NotFound): the server could not find this resource");
       });
