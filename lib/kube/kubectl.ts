@@ -1,5 +1,4 @@
 // The only place that starts kubectl: target, timeout, locale and error classes are set once.
-import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import process from "node:process";
@@ -46,11 +45,8 @@ export const NO_KUBECTL = {
   fix: "make tools",
 };
 
-async function call(
-  args: string[],
-  longest: number,
-  { cluster, input, afterInterrupt = false, signal }: KubectlOptions,
-): Promise<string> {
+async function call(args: string[], longest: number, options: KubectlOptions): Promise<string> {
+  const { cluster, input, afterInterrupt = false, signal } = options;
   const seconds = isTied() ? longest : Math.min(longest, LONGEST_UNTIED);
   using _slot = await turnOn(cluster, afterInterrupt ? "first" : "call");
   const by = afterInterrupt ? undefined : fences.get(cluster.id);
@@ -179,7 +175,8 @@ export async function kubectlMark(): Promise<string> {
 /** The same of what kubectl reads as the cluster's kubeconfig. */
 export async function kubeconfigMark(cluster: Cluster): Promise<string> {
   const own = kubeconfigOf(cluster);
-  const files = own ? [own] : (process.env.KUBECONFIG || defaultKubeconfig()).split(delimiter);
+  const ofUser = process.env.KUBECONFIG || join(homeFolder(), ".kube", "config");
+  const files = own ? [own] : ofUser.split(delimiter);
   return [await kubectlMark(), ...files, ...await Promise.all(files.map(fileMark))].join();
 }
 
@@ -187,8 +184,6 @@ async function fileMark(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined);
   return found?.isFile() ? `${path} ${found.size} ${found.mtimeMs}` : "";
 }
-
-const defaultKubeconfig = () => join(homeFolder(), ".kube", "config");
 
 /** Arguments that name the target: never the current context, never another kubeconfig. */
 export function targetArgs(cluster: Cluster): string[] {
@@ -199,15 +194,5 @@ export function targetArgs(cluster: Cluster): string[] {
 /** Path of KUBECONFIG_FILE; undefined leaves the choice to kubectl ($KUBECONFIG, ~/.kube/config). */
 function kubeconfigOf(cluster: Cluster): string | undefined {
   const file = text(cluster, "KUBECONFIG_FILE");
-  if (file) return projectPath(file);
-  // Without any file kubectl would talk to localhost:8080.
-  if (!process.env.KUBECONFIG && !existsSync(defaultKubeconfig())) {
-    throw new DeployError(`Cannot find a kubeconfig for ${cluster.id}`, {
-      exitCode: ExitCode.refused,
-      where: "KUBECONFIG_FILE and $KUBECONFIG are empty, and there is no ~/.kube/config",
-      fix: `set KUBECONFIG_FILE in env/cluster-${cluster.id}.env (how to get it: docs/host.md), ` +
-        "or in env/common.env where one has the contexts of all",
-    });
-  }
-  return undefined;
+  return file ? projectPath(file) : undefined;
 }

@@ -49,7 +49,7 @@ export function verdict(stderr: string, cluster: Cluster): Verdict {
   const { refused, rejected, unreachable } = ExitCode;
   const context = text(cluster, "KUBE_CONTEXT"), host = text(cluster, "API_HOST");
   const isWebhook = /webhook/.test(stderr);
-  if (/context .* does not exist|no context exists/.test(stderr)) {
+  if (/context (.* does not exist|was not found)|no context exists/.test(stderr)) {
     return { exitCode: refused, fix: `kubectl config get-contexts (wanted: ${context})` };
   }
   if (!isWebhook && /x509:|certificate has expired|certificate signed by unknown/.test(stderr)) {

@@ -61,7 +61,7 @@ async function checkServer(cluster: Cluster): Promise<string> {
     const known = [...servers.keys()].join(", ") || "none";
     throw refusal(`there is no context ${context}`, {
       where: `KUBE_CONTEXT of env/cluster-${cluster.id}.env; contexts in the kubeconfig: ${known}`,
-      fix: "add the context to the kubeconfig, or correct KUBE_CONTEXT or KUBECONFIG_FILE",
+      fix: "add it to the kubeconfig (docs/host.md), or correct KUBE_CONTEXT or KUBECONFIG_FILE",
     });
   }
   refuseOtherServer(cluster, server);

@@ -1043,7 +1043,12 @@ Deno.test({
   name: "V5: make preflight without any kubeconfig costs one row and ends with 4",
   ignore: Boolean(process.env.KUBECONFIG) || existsSync(join(homedir(), ".kube/config")),
   fn: async () => {
-    const { rows } = await run([], { KUBECONFIG_FILE: "" });
+    const stdout = JSON.stringify({ clusters: null, users: null, contexts: null });
+    const stderr = "Error in configuration: context was not found for specified context: mkube-197";
+    const { rows } = await run(
+      [{ on: "config view", stdout }, { on: "context=mkube-197 ", stderr, code: 1 }],
+      { KUBECONFIG_FILE: "" },
+    );
     assert.deepEqual(unwell(rows), ["Context and address"], tableOf(rows));
     assert.equal(exitCodeOfRows(rows), 4);
   },
