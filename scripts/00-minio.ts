@@ -8,7 +8,7 @@ import { probeBucket } from "../lib/s3/bucket.ts";
 import { main } from "../lib/cli/deploy.ts";
 import { s3Of } from "../lib/s3/client.ts";
 import { step } from "../lib/deploy/step.ts";
-import { hasRun } from "../lib/kube/deployed.ts";
+import { hasRun } from "../lib/kube/target.ts";
 import { bucketsOf } from "./components/minio/buckets.ts";
 import { reachFromInside } from "./components/minio/inside.ts";
 import { storage } from "./components/minio/resources.ts";

@@ -10,7 +10,7 @@ import { type Manifest, signed } from "../core/object.ts";
 import { putResources, type Resources } from "../core/resource.ts";
 import { counted } from "../core/short_list.ts";
 import type { Change, Report } from "../io/report.ts";
-import { hasRun } from "../kube/deployed.ts";
+import { hasRun } from "../kube/target.ts";
 import { imagesIn } from "../render/render.ts";
 import { begun, type StepResult } from "./results.ts";
 

@@ -1,12 +1,14 @@
-// The wrong-cluster guard: context, server address and cluster identity must all be the env file's.
+// The wrong-cluster guard: context, server address and identity must all be the env file's. Then what has been there.
 import { setTimeout } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { proxyHint, shownCertificate } from "../io/tls.ts";
 import { kubeconfigMark, kubectl, refuseOldKubectl } from "./kubectl.ts";
-import { configMap, type Manifest, OWNER } from "../core/object.ts";
+import { configMap, type Manifest, OWNER, STEP_LABEL } from "../core/object.ts";
+import { reading } from "./api.ts";
 import { isTransient } from "./kubectl_error.ts";
+import { holderOf } from "./lock.ts";
 
 /** Name of the ConfigMap in kube-system that keeps what is ours; older revisions, which named it, read kinds there. */
 export const KEPT = `${OWNER}-kinds`;
@@ -161,4 +163,33 @@ async function isSilent(server: string): Promise<boolean> {
 
 function refusal(what: string, rest: { where: string; fix: string }): DeployError {
   return new DeployError(`Refused: ${what}`, { exitCode: ExitCode.refused, ...rest });
+}
+
+/** `running`: a deploy is there at this moment; `no access`: no context for it here; `unknown`: it cannot be asked. */
+export interface Deployed {
+  state: "deployed" | "running" | "not deployed" | "no access" | "unknown";
+  reason?: string;
+}
+
+/** Whether a step was deployed to a cluster; never throws but for a bug. */
+export async function deployedOn(cluster: Cluster, step: string): Promise<Deployed> {
+  try {
+    const context = text(cluster, "KUBE_CONTEXT");
+    if (!(await contextServers(cluster)).has(context)) {
+      return { state: "no access", reason: `no context ${context} in the kubeconfig` };
+    }
+    // A marker to write means that no deploy has been there.
+    const { marker, lease } = await connect(cluster);
+    if (holderOf(lease)) return { state: "running" };
+    return { state: !marker && await hasRun(step, cluster) ? "deployed" : "not deployed" };
+  } catch (error) {
+    if (!(error instanceof DeployError)) throw error;
+    return { state: "unknown", reason: [error.message, ...error.where].join("; ") };
+  }
+}
+
+/** Whether a step has run on a cluster, by the Services of it that are there: removal leaves none. */
+export async function hasRun(step: string, cluster: Cluster): Promise<boolean> {
+  const labels = `${STEP_LABEL}=${step}`;
+  return (await reading(cluster, (api) => api.get("services", { labels }))).length > 0;
 }

@@ -3,7 +3,7 @@ import { flag, isPaused, number, pauseWords, text } from "../../../lib/core/clus
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import { openProxy, readJson } from "../../../lib/probe/http.ts";
 import { DeployError } from "../../../lib/core/error.ts";
-import { deployedOn } from "../../../lib/kube/deployed.ts";
+import { deployedOn } from "../../../lib/kube/target.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import type { ClusterProxy } from "../../../lib/core/check.ts";
 import type { Report } from "../../../lib/io/report.ts";
