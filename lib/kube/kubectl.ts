@@ -57,12 +57,20 @@ async function call(args: string[], longest: number, options: KubectlOptions): P
   const running = start(words, true, input);
   // One that ends before it has read everything: its exit code and its words say why.
   running.child?.stdin?.on("error", () => {});
-  using _ = hold(() => running.child?.kill("SIGTERM"));
+  // By `exec` kubectl is the child itself.
+  const kill = () => running.child?.kill("SIGTERM");
+  using _ = hold(kill);
   const deadline = performance.now() + seconds * 1000;
-  const result = await unless(running, () => {
-    if (performance.now() > deadline) return `no answer within ${+seconds.toFixed(1)} s`;
-    return by?.over() ?? (signal?.aborted ? String(signal.reason) : undefined);
-  });
+  const { promise: over, resolve: end } = Promise.withResolvers<string>();
+  // Looked at, not waited for: a machine that has slept wakes up with all its timers late.
+  using _looks = setInterval(() => {
+    const late = performance.now() > deadline && `no answer within ${+seconds.toFixed(1)} s`;
+    const why = late || by?.over() || signal?.aborted && String(signal.reason);
+    if (!why) return;
+    kill();
+    end(why);
+  }, 200);
+  const result = await Promise.race([running, over]);
   const verbAndKind = args.filter((arg) => !arg.startsWith("-")).slice(0, 2).join(" ");
   const what = `Cannot ${verbAndKind} on ${cluster.id}`;
   if (typeof result === "string") {
@@ -93,19 +101,6 @@ function start(words: string[], detached = false, input?: string): ProcessPromis
 /** Words as we know them, and no defaults of the user's. GOGC: a sixth less CPU for, at most, 10 MB more. */
 function environment(): Record<string, string | undefined> {
   return { GOGC: "400", ...process.env, LC_ALL: "C", KUBECTL_KUBERC: "false", KUBERC: "off" };
-}
-
-/** The result; or why kubectl was ended before (`exec` made it the child): the first that `over` says. */
-async function unless(running: ProcessPromise, over: () => string | undefined) {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  // Looked at, not waited for: a machine that has slept wakes up with all its timers late.
-  using _ = setInterval(() => {
-    const why = over();
-    if (!why) return;
-    running.child?.kill("SIGTERM");
-    resolve(why);
-  }, 200);
-  return await Promise.race([running, promise]);
 }
 
 /** Starts a kubectl that goes on until its stdin is closed, as when this process ends; `scratch` goes then, too. */

@@ -14,6 +14,7 @@ type Turn = "call" | "first" | "reading";
 interface Waiting {
   id: string;
   as: Turn;
+  shares: number; // of those at once
   go: () => void;
 }
 
@@ -26,7 +27,8 @@ const waiting: Waiting[] = [];
  * most, and a `reading`, which starts no kubectl, for those of its cluster alone: of the others many may hang.
  */
 export async function turnOn({ id }: { id: string }, as: Turn = "call"): Promise<Disposable> {
-  const { promise, resolve: go } = Promise.withResolvers<void>(), one = { id, as, go };
+  const { promise, resolve: go } = Promise.withResolvers<void>();
+  const one = { id, as, shares: as === "reading" ? 0 : 1, go };
   waiting.splice(as === "first" ? 0 : waiting.length, 0, one);
   const timer = as === "first" ? setTimeout(begin, PATIENCE, one) : undefined;
   letIn();
@@ -34,7 +36,7 @@ export async function turnOn({ id }: { id: string }, as: Turn = "call"): Promise
   clearTimeout(timer);
   return {
     [Symbol.dispose]() {
-      atWork -= sharesOf(as);
+      atWork -= one.shares;
       atWorkOn.set(id, atWorkOn.get(id)! - 1);
       letIn();
     },
@@ -52,20 +54,10 @@ function mayBegin({ id, as }: Waiting): boolean {
 
 function begin(one: Waiting): void {
   waiting.splice(waiting.indexOf(one), 1);
-  atWork += sharesOf(one.as);
+  atWork += one.shares;
   atWorkOn.set(one.id, (atWorkOn.get(one.id) ?? 0) + 1);
   one.go();
 }
 
-function sharesOf(as: Turn): number {
-  return as === "reading" ? 0 : 1;
-}
-
-/** What a lock says of other calls there: when one may begin, and why those under way end (in kubectl's words). */
-interface Fence {
-  begin: () => Promise<void>;
-  over: () => string | undefined;
-}
-
-/** By cluster id, of each that we have locked: every call there goes by it. */
-export const fences = new Map<string, Fence>();
+/** By cluster id, of each that we have locked: when a call may begin there, and why those under way end, if they do. */
+export const fences = new Map<string, { begin(): Promise<void>; over(): string | undefined }>();
