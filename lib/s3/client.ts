@@ -58,7 +58,7 @@ export function s3Of(
           const answer = await sendOnce(call);
           if (isLast || !isTransient(answer)) return answer;
         } catch (error) {
-          const isFinal = isLast || !RESET.test(causeOf(error));
+          const isFinal = isLast || !RESET.test(reasonOf(error));
           if (isFinal) throw await noAnswer(error, call, cluster, seconds);
         }
         await sleep(tries * 300);
@@ -81,13 +81,11 @@ function isTransient(answer: S3Answer): boolean {
   return [500, 502, 503, 504].includes(answer.status) || codeOf(answer) === "OperationAborted";
 }
 
-function causeOf(error: unknown): string {
-  return error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
-}
+const reasonOf = (error: unknown) => `${error} ${(error as Error).cause ?? ""}`.trim();
 
 async function noAnswer(error: unknown, { what }: S3Call, cluster: Cluster, seconds: number) {
   const endpoint = text(cluster, "S3_ENDPOINT"), { hostname } = new URL(endpoint);
-  const words = `${error} ${causeOf(error)}`.trim();
+  const words = reasonOf(error);
   const [why, fix] = verdictOn(words, silences(words, hostname, seconds, cluster.s3Ca));
   const seen = /invalid peer certificate/.test(words) ? await certificateOf(endpoint) : [];
   const where = [endpoint, ...seen, ...proxyHint(hostname)];

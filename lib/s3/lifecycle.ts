@@ -69,8 +69,8 @@ async function judge({ s3, isMinio }: Server, bucket: string, days: number) {
   const ofRule: Lack[] = [
     { path: "days until old versions go", old: daysIn("NoncurrentDays"), now: kept },
     { path: "days until aborted uploads go", old: daysIn("DaysAfterInitiation"), now: aborted },
+    ...more(own).map((old) => ({ path: "our rule", old, now: undefined })),
   ].filter(({ old = 0, now }) => isRuled && old !== now);
-  if (isRuled) ofRule.push(...more(own).map((old) => ({ path: "our rule", old, now: undefined })));
   if (ofRule.length > 0 && foreign.length > 0) {
     // Rules are written together, and theirs would be lost.
     const ids = foreign.map(idOf).join(", ");
