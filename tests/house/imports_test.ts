@@ -65,7 +65,7 @@ const KNOWN_NAMES = [
   "lib/config/rules.ts", // rules about settings of components
   "lib/core/object.ts", // the label app.kubernetes.io/instance
   "lib/render/render.ts", // registries of images
-  "lib/s3/lifecycle.ts", // MinIO removes aborted uploads by itself
+  "lib/s3/bucket.ts", // MinIO removes aborted uploads by itself
 ];
 
 async function filesBelow(folder: string): Promise<string[]> {

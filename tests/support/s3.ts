@@ -3,7 +3,7 @@ import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { ensure } from "../../lib/core/resource.ts";
 import { must, type S3 } from "../../lib/s3/call.ts";
-import { bucketVersions } from "../../lib/s3/lifecycle.ts";
+import { bucketVersions } from "../../lib/s3/bucket.ts";
 
 export interface FakeS3 extends AsyncDisposable {
   endpoint: string;
