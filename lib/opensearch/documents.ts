@@ -131,7 +131,7 @@ export function managedIndices(pattern: string, policy: string, spec: Json): Res
       explained(os, pattern),
     ]);
     const goal = stored && state === "as wanted"
-      ? versionOf(stored._seq_no, stored._primary_term)
+      ? `${stored._seq_no} of term ${stored._primary_term}`
       : "the one of the settings";
     const free = indices.filter((about) => !about[POLICY_OF_INDEX]).map(({ index }) => (
       { verb: "add", index, path: `${index} policy`, old: undefined, now: policy }
@@ -140,7 +140,7 @@ export function managedIndices(pattern: string, policy: string, spec: Json): Res
     const kept = await keptOf(os, ours);
     const old = ours.flatMap(({ index, transition_to }, at) => {
       const { policy_seq_no, policy_primary_term, change_policy } = kept[at];
-      const version = versionOf(policy_seq_no, policy_primary_term);
+      const version = `${policy_seq_no} of term ${policy_primary_term}`;
       // One that waits takes the version that is there at its next run.
       if (version === goal || change_policy?.policy_id === policy) return [];
       // Until it is in that state its policy cannot be changed.
@@ -180,10 +180,6 @@ export function managedIndices(pattern: string, policy: string, spec: Json): Res
       return updated > 0;
     },
   };
-}
-
-function versionOf(seqNo: number, term: number): string {
-  return `${seqNo} of term ${term}`;
 }
 
 const POLICY_OF_INDEX = "index.plugins.index_state_management.policy_id";
