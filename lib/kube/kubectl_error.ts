@@ -3,7 +3,7 @@ import { STATUS_CODES } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
 import { proxyHint } from "../io/tls.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { DeployError, type DeployErrorOptions, ExitCode } from "../core/error.ts";
 import { parsedJson } from "../core/object.ts";
 
 /** A failed call, by what kubectl wrote before; `transient` ones are worth another try. */
@@ -21,11 +21,7 @@ export class KubectlError extends DeployError {
   }
 }
 
-interface Verdict {
-  exitCode: number;
-  fix?: string;
-  transient?: boolean;
-}
+type Verdict = Pick<DeployErrorOptions, "exitCode" | "fix"> & { transient?: boolean };
 
 // What kapp and others learnt to retry, in kubectl's words; everything else is final.
 const TRANSIENT = new RegExp([

@@ -41,15 +41,13 @@ async function openWay(cluster: Cluster, signal: AbortSignal) {
   });
   await listening(socket, running, signal);
   const client = parts.use(Deno.createHttpClient({ proxy: { transport: "unix", path: socket } }));
-  const open = parts.move();
-  return {
+  return Object.assign(parts.move(), {
     /** As the global fetch, of a `path` like `/api/v1/nodes`; cut off, kubectl's words are its own answer (502). */
     fetch: (path: string, init: RequestInit = {}) =>
       fetch(`http://localhost${path}`, { ...init, client }),
     /** kubectl has ended, of itself or because the way was closed. */
     ended: running.then(() => {}),
-    [Symbol.asyncDispose]: () => open.disposeAsync(),
-  };
+  });
 }
 
 function endGroup({ pid }: ProcessPromise): void {
@@ -107,15 +105,13 @@ export async function takeWay(cluster: Cluster, signal?: AbortSignal) {
     drop(one, shared);
     throw error;
   });
-  const mine = use.move();
-  return {
+  return Object.assign(use.move(), {
     fetch: way.fetch,
     /** Opened by this very use: what it knows of the kubeconfig and its keys is of this moment. */
     isNew,
     /** It leads nowhere: whoever comes next opens another. */
     drop: () => drop(one, shared),
-    [Symbol.asyncDispose]: () => mine.disposeAsync(),
-  };
+  });
 }
 
 function share(cluster: Cluster, one: Kept, mark: string): Shared {
