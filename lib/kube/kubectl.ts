@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { setInterval } from "node:timers";
-import { $, type ProcessPromise } from "zx";
+import { $, type ProcessPromise, which } from "zx";
 import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { homeFolder } from "../io/files.ts";
@@ -162,9 +162,7 @@ export async function refuseOldKubectl(): Promise<void> {
 
 /** What tells this kubectl program from another version of it: path, size and time. */
 export async function kubectlMark(): Promise<string> {
-  const folders = program.includes("/") ? [""] : (process.env.PATH ?? "").split(delimiter);
-  const marks = await Promise.all(folders.map((folder) => fileMark(join(folder, program))));
-  return marks.find(Boolean) ?? "";
+  return await fileMark(await which(program, { nothrow: true }) ?? "");
 }
 
 /** The same of what kubectl reads as the cluster's kubeconfig. */

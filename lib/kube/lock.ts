@@ -35,7 +35,7 @@ interface LockOptions {
 export async function lock(cluster: Cluster, lease?: Manifest, options: LockOptions = {}) {
   const { duration = DURATION } = options;
   let isOurs = true, tries = 0;
-  let [renewed, hasWaited] = await retried(async () => {
+  let { time: renewed, hasWaited } = await retried(async () => {
     const found = tries++ === 0 ? lease : await read(cluster);
     return await take(cluster, found, options);
   });
@@ -79,11 +79,8 @@ export function holderOf(lease?: Manifest): string | undefined {
   return isRunningHere(holderIdentity) ?? isRecent ? holderIdentity : undefined;
 }
 
-async function take(
-  cluster: Cluster,
-  found: Manifest | undefined,
-  { steal = false, patience, say = () => {}, duration = DURATION }: LockOptions,
-): Promise<[time: number, hasWaited: boolean]> {
+async function take(cluster: Cluster, found: Manifest | undefined, options: LockOptions) {
+  const { steal = false, patience, say = () => {}, duration = DURATION } = options;
   const begun = Date.now();
   let still = begun, isAlive = false, hasWaited = false;
   for (;;) {
@@ -94,14 +91,14 @@ async function take(
     // Taken by a try before this one, whose answer was lost.
     if (holder === me()) {
       await swap(cluster, "renewTime", now());
-      return [time, hasWaited];
+      return { time, hasWaited };
     }
     let who = holder && `${nameOf(holder)} since ${acquireTime}`;
     const isGone = isRunningHere(holder) === false || time >= still + leaseDurationSeconds * 1000;
     if (!holder || steal || isGone) {
       const gone = `the run of ${who} did not finish; this one goes on`;
       if (holder) say(steal ? `the lock is taken from ${who}` : gone);
-      if (await write(cluster, duration, found)) return [time, hasWaited];
+      if (await write(cluster, duration, found)) return { time, hasWaited };
       [isAlive, who] = [true, "another run since this moment"];
     }
     isAlive ||= isRunningHere(holder) === true;
