@@ -1,7 +1,7 @@
 // Why an object does not become ready, looked for in its claim and its pods.
 import type { Cluster } from "../core/cluster.ts";
 import type { Manifest } from "../core/object.ts";
-import { conditionOf, liveObjects } from "../kube/list.ts";
+import { conditionOf, liveObjects } from "../kube/api.ts";
 import { lastWriteOf } from "./managers.ts";
 
 /** Why an object is not ready. */

@@ -6,7 +6,7 @@ import { reading } from "../kube/api.ts";
 import type { Api } from "../kube/discovery.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { KubectlError, retried } from "../kube/kubectl_error.ts";
-import type { Condition } from "../kube/list.ts";
+import type { Condition } from "../kube/api.ts";
 
 /** Hears of what is done. */
 export type Tell = (text: string) => void;

@@ -3,7 +3,7 @@ import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import type { Inventory } from "./inventory.ts";
 import { owned } from "./live.ts";
-import { conditionOf } from "../kube/list.ts";
+import { conditionOf } from "../kube/api.ts";
 import { idOf, kindsOf, type Manifest } from "../core/object.ts";
 import { diagnose, type Trouble } from "./diagnose.ts";
 import { until, type UntilOptions } from "../io/wait.ts";

@@ -3,8 +3,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, messageOf } from "../core/error.ts";
+import type { Manifest } from "../core/object.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
-import { type Api, apiOf, type Get, KINDS, WHOLE } from "./discovery.ts";
+import { type Api, apiOf, type Chosen, type Get, KINDS, WHOLE } from "./discovery.ts";
 import { clean, isTransient, KubectlError, retried, verdict, wordsOf } from "./kubectl_error.ts";
 import { isWayKept, takeWay } from "./proxy.ts";
 import { CLUSTERS_AT_ONCE, fences, turnOn } from "./turns.ts";
@@ -100,4 +101,28 @@ async function patient(signal: AbortSignal, ask: () => Promise<Response>): Promi
     await response.body?.cancel();
     await sleep(wait * 1000, undefined, { signal });
   }
+}
+
+/** The objects of these kinds (`deployments.apps,pods`) in a namespace, all or with these `labels`. */
+export function liveObjects(cluster: Cluster, kinds: string, namespace: string, labels?: string) {
+  return reading(cluster, (api) => api.get(kinds, { namespace, labels }));
+}
+
+/** The objects of a kind in all namespaces, within 20 s. */
+export function objectsEverywhere(cluster: Cluster, kind: string, chosen?: Chosen) {
+  return reading(cluster, (api) => api.get(kind, chosen), 20);
+}
+
+/** One of `status.conditions`. */
+export interface Condition {
+  type: string;
+  status: string;
+  reason?: string;
+  message?: string;
+  observedGeneration?: number;
+}
+
+/** The condition of that type, or undefined while nobody has set it. */
+export function conditionOf({ status }: Manifest, type: string): Condition | undefined {
+  return status?.conditions?.find((condition: Condition) => condition.type === type);
 }

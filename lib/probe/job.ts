@@ -2,7 +2,7 @@
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode, messageOf, SlowError } from "../core/error.ts";
 import { kubectl } from "../kube/kubectl.ts";
-import { liveObjects } from "../kube/list.ts";
+import { liveObjects } from "../kube/api.ts";
 import { type Manifest, withValue } from "../core/object.ts";
 import { sendList } from "../apply/live.ts";
 import { notReady } from "../apply/readiness.ts";

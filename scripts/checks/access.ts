@@ -10,7 +10,7 @@ import { PLATFORM } from "../../lib/core/version.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { kubectl, kubectlVersion, minorOf, OLDEST } from "../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../lib/kube/kubectl_error.ts";
-import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { objectsEverywhere } from "../../lib/kube/api.ts";
 import { connect, contextServers } from "../../lib/kube/target.ts";
 import { TARGET } from "../../lib/probe/check.ts";
 

@@ -11,7 +11,7 @@ import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { ExitCode } from "../../lib/core/error.ts";
 import { idOf, isOurs, type Manifest, namespacedName } from "../../lib/core/object.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
-import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
+import { liveObjects, objectsEverywhere } from "../../lib/kube/api.ts";
 
 const PATIENCE = 10_000;
 const ANNOTATIONS = "nginx.ingress.kubernetes.io/";

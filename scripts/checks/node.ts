@@ -3,7 +3,7 @@ import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/co
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { namespacedName } from "../../lib/core/object.ts";
-import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { objectsEverywhere } from "../../lib/kube/api.ts";
 import { clock, factsOf, type NodeFacts, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 import { inGi } from "./room.ts";
 

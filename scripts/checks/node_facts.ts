@@ -5,7 +5,7 @@ import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
 import { type Manifest, withValue } from "../../lib/core/object.ts";
 import { sideBySide } from "../../lib/io/side_by_side.ts";
-import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
+import { conditionOf, objectsEverywhere } from "../../lib/kube/api.ts";
 import { readJob, runName } from "../../lib/probe/job.ts";
 import { renderFile } from "../../lib/render/render.ts";
 

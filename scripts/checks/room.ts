@@ -3,7 +3,7 @@ import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/co
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { idOf, type Manifest, namespacedName } from "../../lib/core/object.ts";
 import { amountOf, bytesOf } from "../../lib/core/quantity.ts";
-import { conditionOf, objectsEverywhere } from "../../lib/kube/list.ts";
+import { conditionOf, objectsEverywhere } from "../../lib/kube/api.ts";
 import { storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor, takesPods } from "../components/longhorn/state.ts";
 import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";

@@ -5,7 +5,7 @@ import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { daysBetween } from "../../lib/core/time.ts";
 import { type Manifest, withValue } from "../../lib/core/object.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
-import { liveObjects, objectsEverywhere } from "../../lib/kube/list.ts";
+import { liveObjects, objectsEverywhere } from "../../lib/kube/api.ts";
 import { defaultClasses, storageClasses } from "../../lib/kube/storage_class.ts";
 import { runJob, runName } from "../../lib/probe/job.ts";
 import { renderFile } from "../../lib/render/render.ts";

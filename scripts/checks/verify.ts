@@ -10,7 +10,7 @@ import { idOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
 import { bytesOf } from "../../lib/core/quantity.ts";
 import { shortList } from "../../lib/core/short_list.ts";
 import type { StepContext } from "../../lib/deploy/step.ts";
-import { objectsEverywhere } from "../../lib/kube/list.ts";
+import { objectsEverywhere } from "../../lib/kube/api.ts";
 import { openSubject, runChecks, tableOf, verdictsOf } from "../../lib/probe/check.ts";
 
 /** Runs every check until it is well, or its time (`until`, as of `Date.now()`) is over. @throws exit 11 of what failed. */

@@ -1,7 +1,7 @@
 // Fewer nodes of OpenSearch: Kubernetes takes the last pods away and asks nobody, so first their shards and votes go.
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { liveObjects } from "../../../lib/kube/list.ts";
+import { liveObjects } from "../../../lib/kube/api.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";

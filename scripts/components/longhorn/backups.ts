@@ -14,7 +14,7 @@ import type { Change } from "../../../lib/io/report.ts";
 import { until } from "../../../lib/io/wait.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
-import { conditionOf, liveObjects } from "../../../lib/kube/list.ts";
+import { conditionOf, liveObjects } from "../../../lib/kube/api.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { LONGHORN_NAMESPACE } from "./objects.ts";
 

@@ -5,9 +5,8 @@ import { notReady } from "../../../lib/apply/readiness.ts";
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
-import { reading } from "../../../lib/kube/api.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { type Condition, conditionOf, liveObjects } from "../../../lib/kube/list.ts";
+import { type Condition, conditionOf, liveObjects, reading } from "../../../lib/kube/api.ts";
 import { LONGHORN_NAMESPACE, longhornKey, wantedTarget } from "./objects.ts";
 
 /** Copies of a volume: as many as wanted, never more than nodes, at least one. */

@@ -8,7 +8,7 @@ import type { Cluster, Role } from "../../../lib/core/cluster.ts";
 import { type End, type Flow, networkPolicies, type Workload } from "../../../lib/core/network.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import type { OpenDoor } from "../../../lib/deploy/step.ts";
-import { objectsEverywhere } from "../../../lib/kube/list.ts";
+import { objectsEverywhere } from "../../../lib/kube/api.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 
 type Names = string | string[];
