@@ -6,7 +6,7 @@ import { DeployError, messageOf } from "../core/error.ts";
 import type { Manifest } from "../core/object.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { type Api, apiOf, type Chosen, type Get, KINDS, WHOLE } from "./discovery.ts";
-import { clean, isTransient, KubectlError, retried, verdict, wordsOf } from "./kubectl_error.ts";
+import { isTransient, KubectlError, retried, wordsOf } from "./kubectl_error.ts";
 import { isWayKept, takeWay } from "./proxy.ts";
 import { CLUSTERS_AT_ONCE, fences, turnOn } from "./turns.ts";
 
@@ -33,11 +33,8 @@ export async function reading<T>(cluster: Cluster, read: (api: Api) => Promise<T
     await fences.get(cluster.id)?.begin();
     const cut = new AbortController();
     using _ = hold(() => cut.abort());
-    const fail = (what: string, words: string, isPassing = false) => {
-      const stderr = clean(words), about = verdict(stderr, cluster);
-      const message = `Cannot get ${what} on ${cluster.id}`;
-      return new KubectlError(message, stderr, isPassing ? { ...about, transient: true } : about);
-    };
+    const fail = (what: string, words: string, passes = false) =>
+      new KubectlError(`get ${what}`, words, cluster, "", passes);
     const time = AbortSignal.timeout(longest * 1000);
     const signal = AbortSignal.any([time, cut.signal]);
     const failed = (what: string, error: unknown, short = "") => {

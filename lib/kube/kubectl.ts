@@ -8,7 +8,7 @@ import { type Cluster, projectPath, text } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { homeFolder } from "../io/files.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
-import { clean, KubectlError, retried, verdict } from "./kubectl_error.ts";
+import { clean, KubectlError, NO_KUBECTL, retried } from "./kubectl_error.ts";
 import { isTied, LONGEST_UNTIED, tie } from "./process.ts";
 import { fences, turnOn } from "./turns.ts";
 
@@ -38,13 +38,6 @@ export async function kubectl(args: string[], options: KubectlOptions): Promise<
   return await retried((longest) => call(args, longest, options), seconds);
 }
 
-/** What is said where there is none on PATH. */
-export const NO_KUBECTL = {
-  exitCode: ExitCode.prerequisite,
-  where: "kubectl is not on PATH",
-  fix: "make tools",
-};
-
 async function call(args: string[], longest: number, options: KubectlOptions): Promise<string> {
   const { cluster, input, afterInterrupt = false, signal } = options;
   const seconds = isTied() ? longest : Math.min(longest, LONGEST_UNTIED);
@@ -72,16 +65,15 @@ async function call(args: string[], longest: number, options: KubectlOptions): P
   }, 200);
   const result = await Promise.race([running, over]);
   const verbAndKind = args.filter((arg) => !arg.startsWith("-")).slice(0, 2).join(" ");
-  const what = `Cannot ${verbAndKind} on ${cluster.id}`;
   if (typeof result === "string") {
     refuseInterrupted(cluster.id);
-    throw new KubectlError(what, result, verdict(result, cluster));
+    throw new KubectlError(verbAndKind, result, cluster);
   }
-  const { exitCode, stdout } = result, stderr = clean(result.stderr);
+  const { exitCode, stdout, stderr } = result;
   if (exitCode === 0) return stdout;
   if (result.signal) refuseInterrupted(cluster.id);
-  if (exitCode === 127) throw new KubectlError(what, NO_KUBECTL.where, NO_KUBECTL);
-  throw new KubectlError(what, stderr, verdict(stderr, cluster), stdout);
+  const why = exitCode === 127 ? NO_KUBECTL.where : stderr;
+  throw new KubectlError(verbAndKind, why, cluster, stdout);
 }
 
 function start(words: string[], detached = false, input?: string): ProcessPromise {

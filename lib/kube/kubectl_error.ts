@@ -6,22 +6,25 @@ import { proxyHint } from "../io/tls.ts";
 import { DeployError, type DeployErrorOptions, ExitCode } from "../core/error.ts";
 import { parsedJson } from "../core/object.ts";
 
-/** A failed call, by what kubectl wrote before; `transient` ones are worth another try. */
+/** A call that failed with such words; by them, or where it `passes`, it is `transient`: worth another try. */
 export class KubectlError extends DeployError {
+  readonly stderr: string;
   readonly transient: boolean;
 
-  constructor(
-    message: string,
-    readonly stderr: string,
-    { exitCode, fix, transient = false }: Verdict,
-    readonly stdout = "",
-  ) {
-    super(message, { exitCode, where: stderr || [], fix });
+  constructor(what: string, words: string, cluster: Cluster, readonly stdout = "", passes = false) {
+    const stderr = clean(words), { exitCode, fix, transient = passes } = verdict(stderr, cluster);
+    super(`Cannot ${what} on ${cluster.id}`, { exitCode, where: stderr || [], fix });
+    this.stderr = stderr;
     this.transient = transient;
   }
 }
 
-type Verdict = Pick<DeployErrorOptions, "exitCode" | "fix"> & { transient?: boolean };
+/** What is said where there is none on PATH. */
+export const NO_KUBECTL = {
+  exitCode: ExitCode.prerequisite,
+  where: "kubectl is not on PATH",
+  fix: "make tools",
+};
 
 // What kapp and others learnt to retry, in kubectl's words; everything else is final.
 const TRANSIENT = new RegExp([
@@ -40,8 +43,10 @@ const TRANSIENT = new RegExp([
   "failed calling webhook|conversion webhook .* failed",
 ].join("|"));
 
-/** What these words of a failed call mean. */
-export function verdict(stderr: string, cluster: Cluster): Verdict {
+type Verdict = Pick<DeployErrorOptions, "exitCode" | "fix"> & { transient?: boolean };
+
+function verdict(stderr: string, cluster: Cluster): Verdict {
+  if (stderr === NO_KUBECTL.where) return NO_KUBECTL;
   const { refused, rejected, unreachable } = ExitCode;
   const context = text(cluster, "KUBE_CONTEXT"), host = text(cluster, "API_HOST");
   const isWebhook = /webhook/.test(stderr);

@@ -8,7 +8,8 @@ import type { ProcessPromise } from "zx";
 import type { Cluster } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { temporaryFolder } from "../io/files.ts";
-import { kubeconfigMark, NO_KUBECTL, startKubectl } from "./kubectl.ts";
+import { kubeconfigMark, startKubectl } from "./kubectl.ts";
+import { NO_KUBECTL } from "./kubectl_error.ts";
 
 /** Longest waits in ms: for it to listen, and for its end and that of what it has started. */
 const PATIENCE = 60_000, LONGEST_END = 2000;
