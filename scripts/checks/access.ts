@@ -1,11 +1,12 @@
 // Access: this machine's tools, its way to the cluster with the certificates on it, and people's way to the node.
 import { X509Certificate } from "node:crypto";
+import { isIPv4 } from "node:net";
 import { $ } from "zx";
 import { certificatesIn } from "../../lib/config/certificates.ts";
 import { fail, type Finding, hidden, note, ok, type Subject, warn } from "../../lib/core/check.ts";
-import { type Cluster, list, text } from "../../lib/core/cluster.ts";
+import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
-import { isEverywhere, isWithin } from "../../lib/core/network.ts";
+import { isWithin } from "../../lib/core/network.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
 import { shownCertificate } from "../../lib/io/tls.ts";
 import { kubectl, kubectlVersion, minorOf, OLDEST } from "../../lib/kube/kubectl.ts";
@@ -61,38 +62,32 @@ export async function rights({ cluster }: Subject): Promise<Finding> {
   return fail("the user of the context may not do everything", fix, ExitCode.unreachable);
 }
 
+type NodeAddress = { name: string; type: string; address: string };
+
 /** NODE_IP, to which names lead and which policies allow, is that of one node; NODE_NETWORKS has those of all nodes. */
 export async function nodeAddress({ cluster }: Subject): Promise<Finding> {
   const wanted = text(cluster, "NODE_IP");
-  type Address = { name: string; type: string; address: string };
   const nodes = await objectsEverywhere(cluster, "nodes");
-  const addresses = nodes.flatMap(({ metadata: { name }, status }): Address[] =>
-    (status?.addresses ?? []).map((one: Address) => ({ ...one, name }))
+  const addresses = nodes.flatMap(({ metadata: { name }, status }): NodeAddress[] =>
+    (status?.addresses ?? []).map((one: NodeAddress) => ({ ...one, name }))
   );
-  const owners = addresses.filter(({ address }) => address === wanted);
-  const own = new Set(owners.map(({ name }) => name));
-  const inside = addresses.filter(({ type, address }) =>
-    type === "InternalIP" && /^[\d.]+$/.test(address)
-  );
+  const owners = addresses.filter(({ address }) => address === wanted).map(({ name }) => name);
+  const names = [...new Set(owners)];
+  const inside = addresses.filter(({ type, address }) => type === "InternalIP" && isIPv4(address));
   const unknown = inside.filter(({ address }) => !isWithin(address, cluster.nodes));
-  if (nodes.length > 1 && own.size < 2 && unknown.length > 0) {
+  if (nodes.length > 1 && names.length < 2 && unknown.length > 0) {
     const all = new Set([wanted, ...inside.map(({ address }) => address)]);
     const line = `NODE_NETWORKS=${[...all].map((one) => `${one}/32`)}`;
-    // Doors on every node see no address of a caller.
-    const isOpen = isEverywhere(list(cluster, "ADMIN_CIDR")) ||
-      text(cluster, "INGRESS") === "existing";
-    const more = isOpen ? "" : "; a firewall takes the place of ADMIN_CIDR";
     return warn(
       "not in NODE_NETWORKS, so doors are silent where their pods are not, and policies refuse it: " +
         unknown.map(({ name, address }) => `${name} (${address})`).join(", "),
-      `in env/cluster-${cluster.id}.env: ${line}${more}`,
+      `in env/cluster-${cluster.id}.env: ${line}`,
     );
   }
-  const names = [...own].join(" and ");
-  if (own.size === 1) return ok(`${wanted} is ${names}`);
-  if (own.size === 0) return note(`no node says that ${wanted} is its own (a balancer?)`);
+  if (names.length === 0) return note(`no node says that ${wanted} is its own (a balancer?)`);
+  if (names.length === 1) return ok(`${wanted} is ${names[0]}`);
   const fix = "an address for each node (kubelet --node-ip); NODE_IP is what names lead to";
-  return fail(`${names} all say that ${wanted} is theirs`, fix);
+  return fail(`${names.join(" and ")} all say that ${wanted} is theirs`, fix);
 }
 
 type Dated = { whose: string; shown: Pick<X509Certificate, "validFrom" | "validTo">; fix: string };
@@ -130,17 +125,14 @@ export const apiCertificate = onTheWay(async (_, server) => {
   return ["the certificate of the API server", shown];
 });
 
-/** Without a context there is no way to a cluster that could be looked at. */
+/** Where the kubeconfig leads nowhere, which a deploy refuses, another check says why. */
 function onTheWay(
   read: (cluster: Cluster, server: string) => Promise<[whose: string, shown?: X509Certificate]>,
 ) {
   return async ({ cluster, when }: Subject): Promise<Finding[]> => {
-    const context = text(cluster, "KUBE_CONTEXT"), isBefore = when === "before";
-    const server = (await contextServers(cluster).catch((error) => {
-      if (!isBefore) throw error;
-    }))?.get(context);
-    if (!server && isBefore) return [hidden(`not looked at: see ${TARGET}`)];
-    if (!server) return [fail(`the kubeconfig has no context ${context}`, "take it there again")];
+    const servers = await contextServers(cluster).catch(() => new Map<string, string>());
+    const server = servers.get(text(cluster, "KUBE_CONTEXT"));
+    if (!server) return [hidden(`not looked at: see ${TARGET}`)];
     const [whose, shown] = await read(cluster, server);
     const fix = `on ${text(cluster, "NODE_IP")}: minikube start renews it; ` +
       "then take its kubeconfig again";
