@@ -56,22 +56,18 @@ export async function marker(subject: Subject): Promise<Findings> {
 
 /** Why a marker was not found, by what Fluent Bit is at. */
 export async function missingProblem(subject: Subject): Promise<Finding> {
-  const what = `a line written by a pod was not found within ${LINE_PATIENCE} s`;
-  const waiting = await unreadyReader(subject, "DaemonSet/node-agents/fluent-bit");
-  if (waiting) return { what, ...waiting };
   const counter = 'fluentbit_output_retries_total{job="fluent-bit"}';
   const retries = await growthOf(subject.proxy, counter, "5m") ?? 0;
-  const logs = "kubectl -n node-agents logs ds/fluent-bit --tail=50";
-  if (retries > 0) {
-    const cause =
-      "lines wait on the node, none is lost while LOG_BUFFER lasts: OpenSearch refused " +
-      `or did not answer ${Math.ceil(retries)} times in 5 minutes`;
-    return { what, cause, fix: `look at the checks OpenSearch and Room for logs above; ${logs}` };
-  }
-  const cause =
-    "Fluent Bit runs and none of its deliveries failed: it does not read this pod's file, " +
-    "is behind with reading, or OpenSearch refused the line for good (the check Dropped logs)";
-  return { what, cause, fix: logs };
+  return {
+    what: `a line written by a pod was not found within ${LINE_PATIENCE} s`,
+    cause: retries > 0
+      ? "lines wait on the node, none is lost while LOG_BUFFER lasts: OpenSearch refused or did not " +
+        `answer ${Math.ceil(retries)} times in 5 minutes (the checks OpenSearch and Room for logs)`
+      : "Fluent Bit runs and none of its deliveries failed: it does not read this pod's file, is " +
+        "behind with reading, or OpenSearch refused the line for good (the check Dropped logs)",
+    fix: "kubectl -n node-agents logs ds/fluent-bit --tail=50",
+    ...await unreadyReader(subject, "DaemonSet/node-agents/fluent-bit"),
+  };
 }
 
 async function unreadyReader({ cluster, objects }: Subject, id: string) {
@@ -163,10 +159,8 @@ const INPUTS = { "logs-k8s-*": "tail_containers", "logs-host-*": "journal|host_f
 /** What Fluent Bit reads from pods and from the host is stored, all of it as this cluster's. */
 export async function fresh({ cluster, proxy }: Subject): Promise<Findings> {
   const recent = { range: { "@timestamp": { gte: "now-5m" } } };
-  const search = async (indices: string, body: Record<string, unknown>) => {
-    const whole = { track_total_hits: true, ...body };
-    return (await askOpenSearch<Hits>(proxy, `/${indices}/_search`, whole)).hits;
-  };
+  const search = (indices: string, body: Record<string, unknown>) =>
+    askOpenSearch<Hits>(proxy, `/${indices}/_search`, { track_total_hits: true, ...body });
   const streams = Object.entries(INPUTS).map(async ([indices, names]): Promise<Findings> => {
     const inputs = `fluentbit_input_records_total{name=~"${names}"}`;
     const sort = [{ "@timestamp": { order: "desc", unmapped_type: "date_nanos" } }];
@@ -175,8 +169,8 @@ export async function fresh({ cluster, proxy }: Subject): Promise<Findings> {
       search(indices, { sort, size: 1 }),
       growthOf(proxy, inputs, "5m"),
     ]);
-    if (stored.total.value > 0) return undefined;
-    const last = newest.hits[0]?._source["@timestamp"];
+    if (stored.hits.total.value > 0) return undefined;
+    const last = newest.hits.hits[0]?._source["@timestamp"];
     // At night nothing may be written; then there is nothing to store.
     if (read === 0 && last) return note(`nothing is written to ${indices} since ${last}`);
     const lines = `${Math.ceil(read)} lines for ${indices}`;
@@ -190,11 +184,11 @@ export async function fresh({ cluster, proxy }: Subject): Promise<Findings> {
   });
   const own = { term: { cluster: text(cluster, "CLUSTER_NAME") } };
   const query = { bool: { filter: [recent], must_not: [own] } };
-  const foreign = (await search("logs-*", { query, size: 0 })).total.value;
+  const { hits: { total: foreign } } = await search("logs-*", { query, size: 0 });
   return [
     await Promise.all(streams),
-    foreign > 0 && {
-      what: `${foreign} lines of the last 5 minutes carry another cluster's name`,
+    foreign.value > 0 && {
+      what: `${foreign.value} lines of the last 5 minutes carry another cluster's name`,
       cause: "another cluster's Fluent Bit sends here, or CLUSTER_NAME was changed just now",
       fix: "kubectl -n node-agents get ds fluent-bit -o yaml | grep -i cluster, on every cluster",
     },
