@@ -64,19 +64,16 @@ export const indexed = answered('opensearch_cluster_health_status{color="green"}
   fix: "kubectl -n logging get pods; look at the check OpenSearch above",
 });
 
-type Loss = Record<"counter" | "program" | "cause" | "fix", string> & {
-  lost: (count: number, when: string) => string;
-};
+type Loss = { counter: string; lost: (count: number) => string; cause: string; fix: string };
 
 /** Nothing was lost in the last minutes; what was earlier is gone, and somebody should know. */
-async function lossesOf(proxy: ClusterProxy, loss: Loss): Promise<Findings> {
-  const { counter, program, lost, cause, fix } = loss;
+async function lossesOf(proxy: ClusterProxy, { counter, lost, cause, fix }: Loss) {
   const [lately, before = 0] = await Promise.all(
     ["15m", "6h"].map((time) => growthOf(proxy, counter, time)),
   );
-  if (lately === undefined) return { what: `Prometheus has no metrics of ${program}`, cause, fix };
-  if (lately > 0) return { what: lost(Math.ceil(lately), "in the last 15 minutes"), cause, fix };
-  return before > 0 && warn(lost(Math.ceil(before), "hours ago"), fix);
+  if (lately === undefined) return { what: `Prometheus has no ${counter}`, cause, fix };
+  if (lately > 0) return { what: `${lost(Math.ceil(lately))} in the last 15 minutes`, cause, fix };
+  return before > 0 && warn(`${lost(Math.ceil(before))} hours ago`, fix);
 }
 
 /** What Alertmanager sends is taken by the receiver. */
@@ -86,8 +83,7 @@ export async function notifications({ cluster, proxy }: Subject): Promise<Findin
     note("alerts are sent nowhere: no ALERT_WEBHOOK_URL"),
     await lossesOf(proxy, {
       counter: "alertmanager_notifications_failed_total",
-      program: "Alertmanager",
-      lost: (count, when) => `${count} notifications have failed ${when}: nobody was told`,
+      lost: (count) => `${count} notifications have failed: nobody was told`,
       cause: "what listens at ALERT_WEBHOOK_URL is away, refuses them, or is not reached from pods",
       fix: "kubectl -n monitoring logs alertmanager-kube-prometheus-stack-alertmanager-0 " +
         "-c alertmanager | grep -i notify",
@@ -97,18 +93,18 @@ export async function notifications({ cluster, proxy }: Subject): Promise<Findin
 
 /** No log line and no event was given up. */
 export async function dropped({ proxy }: Subject): Promise<Findings> {
-  const droppedBy = (program: string, what: string, place: string) =>
+  const collectors = [
+    ["fluent-bit", "log lines", "-n node-agents logs ds/fluent-bit"],
+    ["fluent-bit-events", "events", "-n logging logs deploy/fluent-bit-events"],
+  ] as const;
+  return await Promise.all(collectors.map(([program, what, place]) =>
     lossesOf(proxy, {
       counter: `fluentbit_output_dropped_records_total{job="${program}"}`,
-      program,
-      lost: (count, when) => `${program} has dropped ${count} ${what} ${when}`,
+      lost: (count) => `${program} has dropped ${count} ${what}`,
       cause: "OpenSearch refuses them (mapping, disk), or its own buffer is full",
       fix: `kubectl ${place}`,
-    });
-  return [
-    await droppedBy("fluent-bit", "log lines", "-n node-agents logs ds/fluent-bit"),
-    await droppedBy("fluent-bit-events", "events", "-n logging logs deploy/fluent-bit-events"),
-  ];
+    })
+  ));
 }
 
 /** One of `/api/v2/alerts`; `suppressed`: silenced, or inhibited by another. */
