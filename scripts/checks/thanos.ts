@@ -1,6 +1,6 @@
 // Checks of the fleet as the central Thanos Query sees it, of blocks on their way through the bucket, and of critical alerts.
 import { parse } from "yaml";
-import type { ClusterProxy, Finding, Findings, Subject } from "../../lib/core/check.ts";
+import type { Finding, Findings, Subject } from "../../lib/core/check.ts";
 import { isStandIn, note, ok } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import type { Manifest } from "../../lib/core/object.ts";
@@ -133,18 +133,12 @@ const LATEST = 3.5 * HOUR;
 /** The Compactor deletes a block that it has merged two days later; of older ones nothing is known here. */
 const LOOKBACK = 24 * HOUR;
 
+type Blocks = { data: { blocks: { ulid: string }[] | null } };
 /** Blocks of Prometheus with the time (ms) at which the bucket got each, and that of its oldest sample in none yet. */
 export type Upload = { blocks: { ulid: string; uploaded?: number }[]; head?: number };
 
-type Blocks = { data: { blocks: { ulid: string }[] | null } };
-
-/** Every block that Prometheus has cut is in the bucket, and the last one is not too old. */
-export async function uploads({ cluster, proxy }: Subject): Promise<Finding> {
-  return uploadProblems(await uploadOf(cluster, proxy), Date.now());
-}
-
-/** Those of the last day. */
-export async function uploadOf(cluster: Cluster, proxy: ClusterProxy): Promise<Upload> {
+/** Every block that Prometheus has cut in a day is in the bucket, the last one not too old; how many came `since` (ms). */
+export async function uploads({ cluster, proxy }: Subject, since?: number): Promise<Finding> {
   const { data } = await readJson<Blocks>(proxy, PROMETHEUS, "/api/v1/status/tsdb/blocks");
   const head = await valueOf(proxy, "min(prometheus_tsdb_head_min_time_seconds)");
   using s3 = s3Of(cluster, { key: keyOf(cluster, thanosKey.program) });
@@ -154,7 +148,10 @@ export async function uploadOf(cluster: Cluster, proxy: ClusterProxy): Promise<U
     const [meta] = await listObjects(s3, bucket, `${ulid}/meta.json`);
     return { ulid, uploaded: meta?.at };
   }));
-  return { blocks, head: head && head * 1000 };
+  const found = uploadProblems({ blocks, head: head && head * 1000 }, Date.now());
+  if (since === undefined || found.state !== "ok") return found;
+  const count = blocks.filter(({ uploaded = 0 }) => uploaded > since).length;
+  return ok(`${count} meanwhile, ${found.what}`);
 }
 
 /** Blocks that wait, or a last one that is too old. */

@@ -7,7 +7,7 @@ import { type Step, step } from "../../../lib/deploy/step.ts";
 import { readJson } from "../../../lib/probe/http.ts";
 import { backupTarget } from "../../checks/storage.ts";
 import { growthOf, PROMETHEUS, valueOf } from "../../checks/metrics.ts";
-import { uploadOf, uploadProblems } from "../../checks/thanos.ts";
+import { uploads } from "../../checks/thanos.ts";
 import { verifyBy } from "../../checks/verify.ts";
 import { STEPS } from "../../steps.ts";
 import { type Holding, holdingsOf, lastFour, outdated } from "./keys.ts";
@@ -50,12 +50,6 @@ function proofs(cluster: Cluster, started: number): check.Check[] {
     return judgeGap(largestGap([now - seconds, ...times, now]), age, interval);
   }
 
-  async function uploads({ proxy }: check.Subject): Promise<check.Finding> {
-    const upload = await uploadOf(cluster, proxy), finding = uploadProblems(upload, Date.now());
-    const count = upload.blocks.filter(({ uploaded = 0 }) => uploaded > started).length;
-    return finding.state === "ok" ? check.ok(`${count} meanwhile, ${finding.what}`) : finding;
-  }
-
   async function lines({ proxy }: check.Subject): Promise<check.Finding> {
     const counter = "fluentbit_output_dropped_records_total";
     const dropped = await growthOf(proxy, counter, `${since()}s`);
@@ -72,13 +66,14 @@ function proofs(cluster: Cluster, started: number): check.Check[] {
   const { LIVE } = check, keys = async () => judgeKeys(await holdingsOf(cluster));
   // Longhorn reads its key at each of its looks, and by now the Secret holds the new one.
   const written = Date.now(), target = (it: check.Subject) => backupTarget(it, written);
+  const uploaded = (it: check.Subject) => uploads(it, started);
   const toLogs = { hop: "Fluent Bit -> OpenSearch", program: "fluent-bit" };
   return [
     { when: "after", name: "New keys", hop: "settings -> Secrets", run: keys },
     ...check.checksOf(STEPS, cluster, "after").filter(({ s3 }) => s3),
     { ...LIVE, name: "Backup target", hop: "Longhorn -> S3", run: target },
     { ...LIVE, name: "Samples without a gap", hop: "exporters -> Prometheus", run: samples },
-    { ...LIVE, name: "Uploads meanwhile", hop: "sidecar -> S3", run: uploads },
+    { ...LIVE, name: "Uploads meanwhile", hop: "sidecar -> S3", run: uploaded },
     { ...LIVE, ...toLogs, name: "Log lines meanwhile", run: lines },
   ];
 }
