@@ -8,7 +8,12 @@ import { storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor, takesPods } from "../components/longhorn/state.ts";
 import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
 
-type Amounts = { pods: number; cores: number; bytes: number };
+/** What the scheduler counts, and how an amount of it is read and shown. */
+const READ = { cpu: amountOf, memory: bytesOf, pods: Number };
+const SHOW = { cpu: (cores: number) => cores.toFixed(1), memory: inGi, pods: String };
+
+type Resource = keyof typeof READ;
+type Amounts = Record<Resource, number>;
 /** What the pods of one workload (`monitoring/thanos-query`, as their names begin) ask for together. */
 type Demand = Amounts & { name: string };
 type Room = Amounts & { nodes: string[] };
@@ -32,16 +37,11 @@ export async function room({ cluster, objects }: Subject): Promise<Finding> {
     .filter(({ spec: { nodeName } }) => !nodeName || room.nodes.includes(nodeName))
     .filter((pod) => !wanted.some(({ name }) => idOf(pod).startsWith(`Pod/${name}-`)))
     .map((pod) => ({ name: namespacedName(pod), ...requestsOf(pod.spec) }));
-  const part = (name: string, amount: keyof Amounts, show: (value: number) => string) => {
-    const asked = [...wanted, ...others].reduce((sum, demand) => sum + demand[amount], 0);
-    const there = room[amount];
-    return { name, share: asked / there, told: `${name} ${show(asked)} of ${show(there)}` };
-  };
-  const parts = [
-    part("cpu", "cores", (cores) => cores.toFixed(1)),
-    part("memory", "bytes", inGi),
-    part("pods", "pods", String),
-  ];
+  const parts = (["cpu", "memory", "pods"] as const).map((name) => {
+    const asked = [...wanted, ...others].reduce((sum, demand) => sum + demand[name], 0);
+    const told = `${name} ${SHOW[name](asked)} of ${SHOW[name](room[name])}`;
+    return { name, share: asked / room[name], told };
+  });
   const seen = parts.map(({ told }) => told).join(", ");
   const above = (limit: number) =>
     parts.filter(({ share }) => share > limit).map(({ name }) => name).join(" and ");
@@ -53,25 +53,21 @@ export async function room({ cluster, objects }: Subject): Promise<Finding> {
 }
 
 function lines(demands: Demand[], whose: string): string[] {
-  return demands.toSorted((a, b) => b.bytes - a.bytes).map(({ name, pods, cores, bytes }) =>
-    `${cores.toFixed(2).padStart(6)} cpu ${inGi(bytes).padStart(8)}  ${whose} ${name}` +
+  return demands.toSorted((a, b) => b.memory - a.memory).map(({ name, pods, cpu, memory }) =>
+    `${cpu.toFixed(2).padStart(6)} cpu ${inGi(memory).padStart(8)}  ${whose} ${name}` +
     (pods > 1 ? ` (${pods} pods)` : "")
   );
 }
 
 /** What the nodes that are ready and take pods can give. */
-export function roomOn(nodes: Manifest[]): Room {
-  const open = nodes.filter((node) =>
+export function roomOn(all: Manifest[]): Room {
+  const open = all.filter((node) =>
     takesPods(node) && conditionOf(node, "Ready")?.status === "True"
   );
-  const sum = (read: (text: string) => number, resource: string) =>
-    open.reduce((sum, { status }) => sum + read(status?.allocatable?.[resource] ?? "0"), 0);
-  return {
-    nodes: open.map(({ metadata }) => metadata.name),
-    pods: sum(Number, "pods"),
-    cores: sum(amountOf, "cpu"),
-    bytes: sum(bytesOf, "memory"),
-  };
+  const sum = (name: Resource) =>
+    open.reduce((sum, { status }) => sum + READ[name](status?.allocatable?.[name] ?? "0"), 0);
+  const nodes = open.map(({ metadata }) => metadata.name);
+  return { nodes, pods: sum("pods"), cpu: sum("cpu"), memory: sum("memory") };
 }
 
 /** What the workloads of the steps ask for on so many nodes. */
@@ -82,16 +78,16 @@ export function demandsOf(objects: Manifest[], cluster: Cluster, room: Room): De
     if (!isOperated && !["Deployment", "StatefulSet", "DaemonSet"].includes(kind)) return [];
     // Of these the operator makes the pods: the program, its reloader and the sidecar of Thanos.
     const containers = [spec, reloader, spec.thanos ?? {}, ...spec.containers ?? []];
-    const { cores, bytes } = requestsOf(isOperated ? { containers } : spec.template.spec);
+    const { cpu, memory } = requestsOf(isOperated ? { containers } : spec.template.spec);
     const pods = kind === "DaemonSet" ? room.nodes.length : spec.replicas ?? 1;
     const pod = isOperated ? `${kind.toLowerCase()}-${name}` : name;
-    return [{ name: `${namespace}/${pod}`, pods, cores: cores * pods, bytes: bytes * pods }];
+    return [{ name: `${namespace}/${pod}`, pods, cpu: cpu * pods, memory: memory * pods }];
   });
   if (text(cluster, "STORAGE") !== "longhorn") return demands;
   // Made by its manager: one that runs the volumes of a node, and keeps its share of the CPU.
-  const share = room.cores * number(cluster, "LONGHORN_ENGINE_CPU") / 100;
+  const cpu = room.cpu * number(cluster, "LONGHORN_ENGINE_CPU") / 100;
   const name = "longhorn-system/instance-manager";
-  return [...demands, { name, pods: room.nodes.length, cores: share, bytes: 0 }];
+  return [...demands, { name, pods: room.nodes.length, cpu, memory: 0 }];
 }
 
 interface Container {
@@ -112,13 +108,13 @@ function reloaderOf(objects: Manifest[]): Container {
 /** Requests of a pod as the scheduler counts them: init containers run before the others. */
 export function requestsOf({ containers = [], initContainers = [] }: Containers): Amounts {
   const beside = initContainers.filter(({ restartPolicy }) => restartPolicy === "Always");
-  const request = (name: "cpu" | "memory", read: (text: string) => number) => {
+  const request = (name: "cpu" | "memory") => {
     const of = ({ resources }: Container) =>
-      read(resources?.requests?.[name] ?? resources?.limits?.[name] ?? "0");
+      READ[name](resources?.requests?.[name] ?? resources?.limits?.[name] ?? "0");
     const sum = [...containers, ...beside].reduce((sum, one) => sum + of(one), 0);
     return Math.max(sum, ...initContainers.map(of));
   };
-  return { pods: 1, cores: request("cpu", amountOf), bytes: request("memory", bytesOf) };
+  return { pods: 1, cpu: request("cpu"), memory: request("memory") };
 }
 
 /** The claims of the steps and of others, against the class and (Longhorn) the disks. */

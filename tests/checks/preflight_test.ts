@@ -599,7 +599,7 @@ const CLOSED = [
 const ROOM = roomOn([nodeOf("mkube-197"), ...CLOSED]);
 
 Deno.test("A56: demandsOf() knows the pods of every kind, operated ones with their helpers", () => {
-  assert.deepEqual(ROOM, { nodes: ["mkube-197"], pods: 110, cores: 4, bytes: 8 * GiB });
+  assert.deepEqual(ROOM, { nodes: ["mkube-197"], pods: 110, cpu: 4, memory: 8 * GiB });
   const args = ["--config-reloader-cpu-request=10m", "--config-reloader-memory-request=25Mi"];
   const objects = [
     workload("Deployment", "operator", {
@@ -613,8 +613,8 @@ Deno.test("A56: demandsOf() knows the pods of every kind, operated ones with the
     }),
     workload("Service", "none", {}),
   ];
-  const found = demandsOf(objects, EXISTING, ROOM).map(({ name, pods, cores, bytes }) =>
-    `${name} ${pods} ${cores.toFixed(2)} ${bytes / 2 ** 20}`
+  const found = demandsOf(objects, EXISTING, ROOM).map(({ name, pods, cpu, memory }) =>
+    `${name} ${pods} ${cpu.toFixed(2)} ${memory / 2 ** 20}`
   );
   assert.deepEqual(found, [
     "monitoring/operator 1 0.00 64",
@@ -624,13 +624,13 @@ Deno.test("A56: demandsOf() knows the pods of every kind, operated ones with the
   ]);
   const longhorn = demandsOf(objects, LONGHORN, ROOM).at(-1)!;
   assert.match(longhorn.name, /instance-manager/);
-  assert.ok(longhorn.cores > 0);
+  assert.ok(longhorn.cpu > 0);
 });
 
 Deno.test("A56: requestsOf() counts init containers as the scheduler does", () => {
   const asks = (memory: string, more = {}) => ({ resources: { requests: { memory } }, ...more });
   const of = (initContainers: ReturnType<typeof asks>[]) =>
-    requestsOf({ containers: [asks("100Mi"), asks("50Mi")], initContainers }).bytes / 2 ** 20;
+    requestsOf({ containers: [asks("100Mi"), asks("50Mi")], initContainers }).memory / 2 ** 20;
   assert.equal(of([]), 150);
   assert.equal(of([asks("120Mi")]), 150);
   assert.equal(of([asks("200Mi")]), 200);

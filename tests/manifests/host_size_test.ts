@@ -6,7 +6,7 @@ import { claimsOf, demandsOf } from "../../scripts/checks/room.ts";
 import { type Rendered, renderedFleet } from "../support/rendered_fixture.ts";
 
 /** One node whose cores count nothing, so that Longhorn's share of them is none. */
-const NODE = { nodes: ["host"], pods: 0, cores: 0, bytes: 0 };
+const NODE = { nodes: ["host"], pods: 0, cpu: 0, memory: 0 };
 
 const GI = 2 ** 30;
 
@@ -40,9 +40,9 @@ Deno.test("U4: docs/host.md gives the size of a host as the rendered objects do"
     const sum = (values: Iterable<number>) => [...values].reduce((all, one) => all + one, 0);
     const row = [
       role,
-      sum(demands!.map(({ cores }) => cores)).toFixed(2),
+      sum(demands!.map(({ cpu }) => cpu)).toFixed(2),
       ...[demands, most].map((one) =>
-        `${(sum(one!.map(({ bytes }) => bytes)) / GI).toFixed(1)} GiB`
+        `${(sum(one!.map(({ memory }) => memory)) / GI).toFixed(1)} GiB`
       ),
       `${Math.round(sum(claimsOf(objects).values()) / GI)} GiB`,
     ];
