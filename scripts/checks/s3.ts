@@ -39,19 +39,16 @@ export async function s3FromInside(subject: Subject): Promise<Finding> {
   return ok("pods list every bucket");
 }
 
-function asked({ cluster, once }: Subject) {
-  const buckets = bucketsOf(cluster);
-  return once("buckets", () => Promise.all(buckets.map((bucket) => askBucket(cluster, bucket))));
-}
-
 /** A key that is refused though the site's own is good may be one that 00-minio has yet to make. */
-async function askBucket(cluster: Cluster, bucket: Bucket) {
-  const own = bucket.key, site = keyOf(cluster);
-  return await ask(cluster, bucket, own).catch(async (error) => {
-    if (own.setting === site.setting) throw error;
-    const answer = await ask(cluster, bucket, site).catch(() => Promise.reject(error));
-    return { ...answer, refused: own.setting };
-  });
+function asked({ cluster, once }: Subject) {
+  const site = keyOf(cluster);
+  const askAgain = (bucket: Bucket) =>
+    ask(cluster, bucket, bucket.key).catch(async (error) => {
+      if (bucket.key.setting === site.setting) throw error;
+      const answer = await ask(cluster, bucket, site).catch(() => Promise.reject(error));
+      return { ...answer, refused: bucket.key.setting };
+    });
+  return once("buckets", () => Promise.all(bucketsOf(cluster).map(askAgain)));
 }
 
 /** @throws {S3Error} exit 8 for every answer that says neither yes nor "no such bucket". */
