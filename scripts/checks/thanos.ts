@@ -201,24 +201,18 @@ export async function stored({ cluster, proxy }: Subject): Promise<Finding> {
   const found = answers.flatMap(({ data }) => data.blocks ?? []).map(({ ulid }) => ulid);
   const missing = wanted.filter((ulid) => !found.includes(ulid));
   const open = await valueOf(proxy, 'sum(thanos_bucket_store_blocks_loaded{job="thanos-store"})');
-  const fix =
-    "kubectl -n monitoring logs -l app.kubernetes.io/name=thanos-store | grep -i 'block\\|err'";
-  if (missing.length > 0) {
-    return {
-      what: `Store lacks ${missing.length} of ${wanted.length} blocks of the bucket: ` +
-        shortList(missing),
-      cause: "its key may not read them, it cannot list the bucket, or a shard is away",
-      fix,
-    };
+  if (missing.length === 0 && open !== undefined && open >= found.length) {
+    return ok(`all ${wanted.length} blocks of the bucket are in Store`);
   }
-  if (open === undefined || open < found.length) {
-    return {
-      what: `Store has opened ${open ?? "none"} of the ${found.length} blocks that it has found`,
-      cause: "a block is damaged, or the volume of a shard is full",
-      fix,
-    };
-  }
-  return ok(`all ${wanted.length} blocks of the bucket are in Store`);
+  const lacks = `lacks ${missing.length} of ${wanted.length} blocks of the bucket`;
+  const opened = `has opened ${open ?? "none"} of the ${found.length} blocks that it has found`;
+  return {
+    what: `Store ${missing.length > 0 ? `${lacks}: ${shortList(missing)}` : opened}`,
+    cause: missing.length > 0
+      ? "its key may not read them, it cannot list the bucket, or a shard is away"
+      : "a block is damaged, or the volume of a shard is full",
+    fix: "kubectl -n monitoring logs -l app.kubernetes.io/name=thanos-store | grep -iE 'block|err'",
+  };
 }
 
 /** Blocks that are whole in the bucket for so long that a shard has seen them, and not marked for deletion. */
