@@ -146,8 +146,7 @@ export async function login({ cluster, proxy }: Subject): Promise<Findings> {
     status === 401 && {
       what: "Grafana refuses admin with GRAFANA_ADMIN_PASSWORD",
       cause: "Grafana reads the password only when it makes its database",
-      fix: "kubectl -n monitoring exec -i deploy/kube-prometheus-stack-grafana -- " +
-        "grafana cli admin reset-admin-password --password-from-stdin",
+      fix: `make 20-prometheus CLUSTER=${cluster.id}: it makes that password the admin's`,
     },
     status !== 200 && status !== 401 && {
       what: `Grafana answers a login with ${status}: ${words}`,
@@ -166,6 +165,8 @@ export async function dashboards({ cluster, proxy }: Subject): Promise<Findings>
   const all = await readJson<DataSource[]>(proxy, GRAFANA, "/api/datasources", { headers });
   const found = await readJson<unknown[]>(proxy, GRAFANA, "/api/search?type=dash-db", { headers });
   const sources = all.filter(({ type }) => type === "prometheus");
+  const absent = Object.entries({ dashboards: found, "data source of type prometheus": sources })
+    .filter(([, those]) => those.length === 0);
   const answers = sources.map(async ({ uid, name }): Promise<Findings> => {
     const answer = await proxy.fetch(GRAFANA, `/api/datasources/uid/${uid}/health`, { headers });
     const words = (await answer.text()).slice(0, 300);
@@ -176,16 +177,11 @@ export async function dashboards({ cluster, proxy }: Subject): Promise<Findings>
     };
   });
   return [
-    found.length === 0 && {
-      what: "Grafana has no dashboards",
-      cause: "the folder of the provider is empty, or two dashboards share a uid or title",
-      fix: `${GRAFANA_LOGS} | grep -i provision`,
-    },
-    sources.length === 0 && {
-      what: "Grafana has no data source of type prometheus",
-      cause: "its provisioning file is not mounted or not valid",
-      fix: `${GRAFANA_LOGS} | grep -i datasource`,
-    },
+    absent.map(([what]) => ({
+      what: `Grafana has no ${what}`,
+      cause: "its provisioning is not mounted or not valid, or dashboards share a uid or title",
+      fix: `${GRAFANA_LOGS} | grep -iE 'provision|datasource'`,
+    })),
     await Promise.all(answers),
   ];
 }
