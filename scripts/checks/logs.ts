@@ -5,6 +5,7 @@ import { unready } from "../../lib/apply/readiness.ts";
 import { type Finding, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { idOf } from "../../lib/core/object.ts";
+import { lacking } from "../../lib/core/resource.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { runName } from "../../lib/probe/job.ts";
 import { EVENTS } from "../components/logging/documents.ts";
@@ -80,14 +81,10 @@ async function unreadyReader({ cluster, objects }: Subject, id: string) {
 
 /** What is wrong with a line as it is stored, of that pod and time (ms). */
 export function markerProblems(line: StoredLine, pod: string, written: number, cluster: Cluster) {
-  const stored: Record<string, string | undefined> = { cluster: line.cluster, ...line.kubernetes };
-  const wrong = Object.entries({
-    cluster: text(cluster, "CLUSTER_NAME"),
-    namespace_name: "logging",
-    pod_name: pod,
-    container_name: "keeper",
-  }).filter(([field, wanted]) => stored[field] !== wanted)
-    .map(([field, wanted]) => `${field} ${stored[field] ?? "(none)"}, wanted ${wanted}`);
+  const origin = { namespace_name: "logging", pod_name: pod, container_name: "keeper" };
+  const wanted = { cluster: text(cluster, "CLUSTER_NAME"), ...origin };
+  const wrong = lacking({ cluster: line.cluster, ...line.kubernetes }, wanted)
+    .map(({ path, old, now }) => `${path} ${old ?? "(none)"}, wanted ${now}`);
   const off = (Date.parse(line["@timestamp"]) - written) / 1000;
   return [
     wrong.length > 0 && {
