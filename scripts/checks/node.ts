@@ -10,9 +10,7 @@ import { inGi } from "./room.ts";
 /** The nodes themselves: that there are some, and that they can be looked at. */
 export async function nodes(subject: Subject): Promise<Finding> {
   const facts = await factsOf(subject);
-  if (facts.length === 0) {
-    return fail("no node is ready", "kubectl get nodes; kubectl describe node");
-  }
+  if (facts.length === 0) return fail("no node is ready", "kubectl get nodes; then describe them");
   return ok(facts.map(({ node, os, kernel }) => `${node} (${os}, kernel ${kernel})`).join(", "));
 }
 
@@ -97,8 +95,7 @@ export function imageRoom(facts: NodeFacts): Finding {
   const { node, imagesPath, imagesBytes, imagesFreeBytes: free } = facts;
   const seen = `${imagesPath}: ${inGi(free)} free of ${inGi(imagesBytes)}`;
   const fix =
-    `on ${node}: crictl rmi --prune (what nobody uses), or a larger disk there, or another ` +
-    "place (data-root of Docker, root of containerd)";
+    `on ${node}: crictl rmi --prune, a larger disk, or Docker's or containerd's root on another`;
   if (!(free >= 2 ** 30)) return fail(`no room for images: ${seen}`, fix);
   // What all images take, roughly, and the share below which the kubelet evicts pods.
   const enough = free >= 10 * 2 ** 30 && free >= 0.15 * imagesBytes;
@@ -116,16 +113,13 @@ export async function kernel(subject: Subject): Promise<Finding[]> {
 
 /** Kernel settings, at least what pods are content with; `maps`: OpenSearch maps its files into memory. */
 export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Finding {
-  const { mapCount, inotifyInstances, inotifyWatches } = facts;
   const settings = [
-    { name: "vm.max_map_count", is: mapCount, wanted: maps ? 262_144 : 0 },
-    { name: "fs.inotify.max_user_instances", is: inotifyInstances, wanted: 512 },
-    { name: "fs.inotify.max_user_watches", is: inotifyWatches, wanted: 65_536 },
+    { name: "vm.max_map_count", is: facts.mapCount, wanted: maps ? 262_144 : 0 },
+    { name: "fs.inotify.max_user_instances", is: facts.inotifyInstances, wanted: 512 },
+    { name: "fs.inotify.max_user_watches", is: facts.inotifyWatches, wanted: 65_536 },
   ];
   const low = settings.filter(({ is, wanted }) => is < wanted);
-  if (low.length === 0) {
-    return ok(`max_map_count ${mapCount}, inotify ${inotifyInstances} / ${inotifyWatches}`);
-  }
+  if (low.length === 0) return ok(settings.map(({ name, is }) => `${name} ${is}`).join(", "));
   const seen = low.map(({ name, is, wanted }) => `${name} is ${is}, needed ${wanted}`).join(", ");
   const lines = low.map(({ name, wanted }) => `${name}=${wanted}`).join("\\n");
   const file = "/etc/sysctl.d/90-kubernetes.conf";
@@ -144,18 +138,14 @@ export function iscsi(facts: NodeFacts, cluster: Cluster): Finding {
   ].filter(Boolean);
   const boot = "modprobe iscsi_tcp && echo iscsi_tcp >/etc/modules-load.d/iscsi_tcp.conf";
   if (missing.length > 0) {
-    const fix = `on ${facts.node}: ${installIscsi(os)} && ${boot} && systemctl enable --now iscsid`;
+    const install = /rhel|fedora|centos/.test(os)
+      ? "dnf install -y iscsi-initiator-utils"
+      : "apt-get install -y open-iscsi";
+    const fix = `on ${facts.node}: ${install} && ${boot} && systemctl enable --now iscsid`;
     return fail(missing.join(", "), fix);
   }
   if (iscsiTcp === "available") return warn("iscsi_tcp is not loaded", `on ${facts.node}: ${boot}`);
   return ok("iscsid, iscsiadm, iscsi_tcp");
-}
-
-function installIscsi(os: string): string {
-  if (/debian|ubuntu/.test(os)) return "apt-get install -y open-iscsi";
-  if (/rhel|fedora|centos/.test(os)) return "dnf install -y iscsi-initiator-utils";
-  if (/suse/.test(os)) return "zypper install -y open-iscsi";
-  return "install open-iscsi (apt-get) or iscsi-initiator-utils (dnf)";
 }
 
 /** Without it a volume that is mounted after a pod's start never shows in the pod. */
