@@ -134,8 +134,7 @@ function onTheWay(
     const server = servers.get(text(cluster, "KUBE_CONTEXT"));
     if (!server) return [hidden(`not looked at: see ${TARGET}`)];
     const [whose, shown] = await read(cluster, server);
-    const fix = `on ${text(cluster, "NODE_IP")}: minikube start renews it; ` +
-      "then take its kubeconfig again";
+    const fix = `on ${text(cluster, "NODE_IP")}: minikube start; then take its kubeconfig again`;
     return judgeCertificates(shown ? [{ whose, shown, fix }] : [], when);
   };
 }

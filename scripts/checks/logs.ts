@@ -131,12 +131,10 @@ export async function events(subject: Subject, pause = 1000): Promise<Finding> {
   const docs = [{ _index, _id: `${uid}-${resourceVersion}` }];
   type Answer = { docs: [{ found?: boolean }] };
   try {
-    const stored = await within(EVENT_PATIENCE, async (second) => {
+    return await within(EVENT_PATIENCE, async (second) => {
       const { docs: [{ found }] } = await askOpenSearch<Answer>(proxy, "/_mget", { docs });
       return found ? ok(`an event was stored ${second} s after it was made`) : undefined;
-    }, pause);
-    if (stored) return stored;
-    return {
+    }, pause) ?? {
       what: `an event was not stored within ${EVENT_PATIENCE} s`,
       cause: `${name} is ready all the same when it may not list events (http_status=403 in its ` +
         "log), or does not reach the API server (upstream connection), or OpenSearch refuses it",

@@ -170,11 +170,10 @@ export function uploadProblems({ blocks, head = 0 }: Upload, now: number): Findi
   }
   const last = Math.max(...blocks.map(({ uploaded }) => uploaded!));
   if (now - last <= LATEST) return ok(`the last block was uploaded ${ago(last)} ago`);
-  if (blocks.length === 0 && now - head <= LATEST) {
-    return ok(`no block yet: the samples are ${ago(head)} old`);
-  }
+  const isNew = blocks.length === 0;
+  if (isNew && now - head <= LATEST) return ok(`no block yet: the samples are ${ago(head)} old`);
   return {
-    what: blocks.length === 0
+    what: isNew
       ? "Prometheus has cut no block for a day, so none is uploaded"
       : `the last block was uploaded ${ago(last)} ago, one is due every two hours`,
     cause: "Prometheus scrapes nothing, or cannot write blocks: its volume is full",
@@ -211,7 +210,8 @@ export async function stored({ cluster, proxy }: Subject): Promise<Finding> {
     cause: missing.length > 0
       ? "its key may not read them, it cannot list the bucket, or a shard is away"
       : "a block is damaged, or the volume of a shard is full",
-    fix: "kubectl -n monitoring logs -l app.kubernetes.io/name=thanos-store | grep -iE 'block|err'",
+    fix:
+      "kubectl -n monitoring logs -l app.kubernetes.io/name=thanos-store --tail=-1 | grep -i err",
   };
 }
 
