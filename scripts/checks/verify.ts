@@ -40,11 +40,8 @@ export async function verifyBy(
 }
 
 /** Every object of every step is there, or fails, and as wanted, or warns (it may do its work); told by step. */
-export async function existing(
-  { cluster: { id }, objects }: Subject,
-  inventory: Pick<Inventory, "deltas">,
-): Promise<Findings> {
-  const wanted = await objects();
+export async function existing(subject: Subject, inventory: Pick<Inventory, "deltas">) {
+  const { id } = subject.cluster, wanted = await subject.objects();
   const deltas = await inventory.deltas(wanted);
   const among = (state: "fail" | "warn", states: State[], what: string, cause: string) => {
     const found = wanted.filter((object) => states.includes(deltas.get(idOf(object))!.state));
@@ -66,11 +63,8 @@ export async function existing(
 }
 
 /** Workloads run, claims are bound, the operator says Available and Reconciled. */
-export async function readyObjects(
-  { cluster, objects }: Subject,
-  inventory: Pick<Inventory, "live">,
-): Promise<Findings> {
-  const wanted = await objects();
+export async function readyObjects(subject: Subject, inventory: Pick<Inventory, "live">) {
+  const { cluster } = subject, wanted = await subject.objects();
   const live = await inventory.live();
   // Ready is what has the pods that it asks for now, and somebody may have changed that.
   const fewer = wanted.map((object) => {
@@ -79,10 +73,10 @@ export async function readyObjects(
     return now < want &&
       warn(`${id}: asks for ${now} of the ${want} replicas that are wanted`, fix);
   });
-  if (await areReady(inventory, wanted)) return fewer;
+  const waiting = await areReady(inventory, wanted) ? [] : await unready(cluster, wanted);
   return [
     fewer,
-    (await unready(cluster, wanted)).map((line) => {
+    waiting.map((line) => {
       const [, namespace, name] = line.split(":")[0]!.split("/");
       return {
         what: line,
