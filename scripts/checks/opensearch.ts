@@ -2,12 +2,16 @@
 import { type ClusterProxy, type Findings, ok, type Subject } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
+import type { Answer } from "../../lib/opensearch/client.ts";
 import { readJson } from "../../lib/probe/http.ts";
 import { LOGS, OPENSEARCH, POLICY } from "../components/logging/documents.ts";
 import { REPOSITORY, SNAPSHOT_POLICY } from "../components/logging/documents.ts";
 
+/** An answer in the words of OpenSearch. */
+type Body = Answer["body"];
+
 /** What OpenSearch answers to a path, or to a body that is posted there. */
-export function askOpenSearch<T>(proxy: ClusterProxy, path: string, body?: unknown): Promise<T> {
+export function askOpenSearch<T = Body>(proxy: ClusterProxy, path: string, body?: unknown) {
   const headers = { "content-type": "application/json" };
   const init = { method: "POST", headers, body: JSON.stringify(body) };
   return readJson<T>(proxy, OPENSEARCH, path, body === undefined ? undefined : init);
@@ -15,8 +19,7 @@ export function askOpenSearch<T>(proxy: ClusterProxy, path: string, body?: unkno
 
 /** Green, with all its nodes. */
 export async function health({ cluster, proxy }: Subject): Promise<Findings> {
-  type Health = { status: string; number_of_nodes: number; unassigned_shards: number };
-  const found = await askOpenSearch<Health>(proxy, "/_cluster/health");
+  const found = await askOpenSearch(proxy, "/_cluster/health");
   const nodes = number(cluster, "OPENSEARCH_NODES");
   return [
     found.number_of_nodes !== nodes && {
@@ -50,8 +53,7 @@ export async function plugins({ proxy }: Subject): Promise<Findings> {
 /** Every node reaches the bucket, in this cluster's own folder. */
 export async function logRepository({ cluster, proxy }: Subject): Promise<Findings> {
   const path = `/_snapshot/${REPOSITORY}`, post = { method: "POST" };
-  type Repositories = Record<string, { settings: Record<string, string> }>;
-  const found = await askOpenSearch<Repositories>(proxy, path);
+  const found = await askOpenSearch(proxy, path);
   const verified = await readJson<{ nodes: object }>(proxy, OPENSEARCH, `${path}/_verify`, post);
   const { base_path, shard_path_type } = found[REPOSITORY]?.settings ?? {};
   const folder = text(cluster, "S3_BASE_PATH"), nodes = number(cluster, "OPENSEARCH_NODES");
@@ -93,10 +95,8 @@ function daysOf(cluster: Cluster, setting: string): number {
 
 /** The disks have room, and will have it when every day that is to be kept is there. */
 export async function headroom({ cluster, proxy }: Subject): Promise<Findings> {
-  type Space = { total_in_bytes: number; available_in_bytes: number };
-  type Stats = { nodes: Record<string, { name: string; fs: { total: Space } }> };
-  const { nodes } = await askOpenSearch<Stats>(proxy, "/_nodes/stats/fs");
-  const disks = Object.values(nodes).map(({ name, fs: { total } }) => (
+  const { nodes } = await askOpenSearch(proxy, "/_nodes/stats/fs");
+  const disks = Object.values<Body>(nodes).map(({ name, fs: { total } }) => (
     { name, bytes: total.total_in_bytes, used: 1 - total.available_in_bytes / total.total_in_bytes }
   ));
   const bytes = disks.reduce((sum, disk) => sum + disk.bytes, 0);
@@ -137,8 +137,8 @@ function outlookOf(indices: Index[], disk: number, cluster: Cluster): Findings {
 export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
   type Snapshot = { snapshot: string; state: string; start_time_in_millis: number };
   type Policy = { last_updated_time: number };
-  type Answer = { snapshots: Snapshot[]; policy: Policy; sm_policy: Policy };
-  const read = (path: string) => askOpenSearch<Answer>(proxy, path);
+  type Kept = { snapshots: Snapshot[]; policy: Policy; sm_policy: Policy };
+  const read = (path: string) => askOpenSearch<Kept>(proxy, path);
   const { snapshots } = await read(`/_snapshot/${REPOSITORY}/logs-*?ignore_unavailable=true`);
   const { policy } = await read(`/_plugins/_ism/policies/${POLICY}`);
   const { sm_policy } = await read(`/_plugins/_sm/policies/${SNAPSHOT_POLICY}`);
@@ -172,15 +172,6 @@ export async function archive({ cluster, proxy }: Subject): Promise<Findings> {
   ];
 }
 
-/** One index of ISM's explain; `enabled` false: ISM does not look at it any more. */
-interface Managed {
-  [POLICY_OF_INDEX]?: string | null;
-  enabled?: boolean | null;
-  action?: { name: string; failed: boolean };
-  step?: { name: string };
-  info?: { message?: string; cause?: string };
-}
-
 /** Indices are under the policy, and neither it nor the deletion of snapshots has failed. */
 export async function lifecycle({ cluster, proxy }: Subject): Promise<Findings> {
   type Run = { latest_execution?: { status: string; info?: { message?: string } } };
@@ -188,16 +179,15 @@ export async function lifecycle({ cluster, proxy }: Subject): Promise<Findings> 
   await askOpenSearch(proxy, `/_plugins/_ism/policies/${POLICY}`);
   const indices = await indicesOf(proxy);
   // Explain answers 400 while there is no index, and gives total_managed_indices beside them.
-  const explain: Record<string, Managed | number> = indices.length === 0
-    ? {}
-    : await askOpenSearch(proxy, `/_plugins/_ism/explain/${LOGS}`);
+  const explain = indices.length > 0 &&
+    await askOpenSearch<Record<string, Body>>(proxy, `/_plugins/_ism/explain/${LOGS}`);
   // ISM takes the new indices of midnight under its policy within minutes.
   const young = indices.filter((one) => daysSince(one["creation.date"]) < 15 / (24 * 60))
     .map(({ index }) => index);
   const { policies } = await askOpenSearch<Policies>(proxy, "/_plugins/_sm/policies/*/_explain");
   const failed = policies.filter(({ deletion }) => deletion?.latest_execution?.status === "FAILED");
   return [
-    Object.entries(explain).map(([index, state]) =>
+    Object.entries(explain || {}).map(([index, state]) =>
       typeof state === "object" && !(young.includes(index) && !state[POLICY_OF_INDEX]) &&
       indexProblem(index, state, cluster.id)
     ),
@@ -215,7 +205,8 @@ export async function lifecycle({ cluster, proxy }: Subject): Promise<Findings> 
   ];
 }
 
-function indexProblem(index: string, state: Managed, id: string): Findings {
+/** `enabled` false: ISM does not look at the index any more. */
+function indexProblem(index: string, state: Body, id: string): Findings {
   const { [POLICY_OF_INDEX]: policy, enabled, action, step, info } = state;
   const said = [info?.message, info?.cause].filter(Boolean).join(": ") || "ISM does not say why";
   const again = `make 40-logging CLUSTER=${id}`;
