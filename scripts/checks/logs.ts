@@ -129,10 +129,9 @@ export async function events(subject: Subject, pause = 1000): Promise<Finding> {
   const _index = EVENTS.replace("*", time.slice(0, 10).replaceAll("-", "."));
   // By its id it is there at once; a search would find it seconds later.
   const docs = [{ _index, _id: `${uid}-${resourceVersion}` }];
-  type Answer = { docs: [{ found?: boolean }] };
   try {
     return await within(EVENT_PATIENCE, async (second) => {
-      const { docs: [{ found }] } = await askOpenSearch<Answer>(proxy, "/_mget", { docs });
+      const { docs: [{ found }] } = await askOpenSearch(proxy, "/_mget", { docs });
       return found ? ok(`an event was stored ${second} s after it was made`) : undefined;
     }, pause) ?? {
       what: `an event was not stored within ${EVENT_PATIENCE} s`,

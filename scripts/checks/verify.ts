@@ -53,12 +53,9 @@ export async function existing(subject: Subject, inventory: Pick<Inventory, "del
       fix: `make plan-${id} says what it is; make ${step} CLUSTER=${id}`,
     }));
   };
-  const gone = "the step has not run, stopped early, or somebody deleted the objects";
-  const changed =
-    "somebody has changed them since, or the settings or manifests are newer than the last deploy";
   return [
-    among("fail", ["missing", "deleting"], "missing", gone),
-    among("warn", ["stale", "drifted"], "not as wanted", changed),
+    among("fail", ["missing", "deleting"], "missing", "the step did not end, or they were deleted"),
+    among("warn", ["stale", "drifted"], "not as wanted", "changed by hand, or not yet by a deploy"),
   ];
 }
 
