@@ -150,16 +150,12 @@ export function claimsOf(objects: Manifest[]): Map<string, number> {
   return claims;
 }
 
-function total(claims: Map<string, number>): number {
-  return claims.values().reduce((sum, bytes) => sum + bytes, 0);
-}
-
 /** A class of the site's own: it has to be there. Its disks are its own business. */
 async function ownClass(cluster: Cluster, claims: Map<string, number>): Promise<Finding> {
   const wanted = text(cluster, "STORAGE_CLASS");
   const classes = await storageClasses(cluster);
   const found = classes.find(({ metadata }) => metadata.name === wanted);
-  const asked = `${claims.size} claims, ${inGi(total(claims))}`;
+  const asked = `${claims.size} claims, ${inGi(Math.sumPrecise(claims.values()))}`;
   if (!found) {
     const names = classes.map(({ metadata }) => metadata.name).join(", ") || "none";
     const fix = "set STORAGE_CLASS to one of them, install its provisioner, or STORAGE=longhorn";
@@ -176,7 +172,7 @@ async function ownClass(cluster: Cluster, claims: Map<string, number>): Promise<
 export function judgeDisks(facts: NodeFacts[], claims: Map<string, number>, cluster: Cluster) {
   const share = (setting: string) => number(cluster, setting) / 100;
   const copies = replicasFor(number(cluster, "LONGHORN_REPLICAS"), facts.length);
-  const asked = total(claims) * copies;
+  const asked = Math.sumPrecise(claims.values()) * copies;
   const size = facts.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
   const free = facts.reduce((sum, { diskFreeBytes }) => sum + diskFreeBytes, 0);
   const room = size * (1 - share("LONGHORN_RESERVED")) * share("LONGHORN_OVER_PROVISIONING");
