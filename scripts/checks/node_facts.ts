@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { fail, type Finding, hiddenBy, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
-import { type Manifest, withValue } from "../../lib/core/object.ts";
+import { withValue } from "../../lib/core/object.ts";
 import { sideBySide } from "../../lib/io/side_by_side.ts";
 import { conditionOf, objectsEverywhere } from "../../lib/kube/api.ts";
 import { readJob, runName } from "../../lib/probe/job.ts";
@@ -24,9 +24,10 @@ export async function nodeFacts(cluster: Cluster, say?: Subject["say"]): Promise
     .filter(({ metadata }) => (metadata.labels?.["kubernetes.io/os"] ?? "linux") === "linux")
     .filter((node) => conditionOf(node, "Ready")?.status === "True")
     .map(({ metadata }) => metadata.name);
-  const script = await readFile(projectPath("scripts/checks/node.sh"), "utf8");
+  const SCRIPT = await readFile(projectPath("scripts/checks/node.sh"), "utf8");
   return await sideBySide(nodes, nodes.length, async (node) => {
-    const from = Date.now(), job = factsJob(cluster, runName("preflight"), node, script);
+    const facts = renderFile("checks/node-facts.yaml", cluster, { NODE: node, SCRIPT });
+    const job = withValue(facts, ["metadata", "name"], runName("preflight")), from = Date.now();
     const answer = await readJob(cluster, job, { does: "looks at the node", say })
       .catch((error) => {
         if (!(error instanceof DeployError) || error.exitCode !== ExitCode.notReady) throw error;
@@ -34,12 +35,6 @@ export async function nodeFacts(cluster: Cluster, say?: Subject["say"]): Promise
       });
     return parseFacts(node, answer, from, Date.now());
   });
-}
-
-/** A pod on that node that runs the script. */
-export function factsJob(cluster: Cluster, name: string, NODE: string, SCRIPT: string): Manifest {
-  const job = renderFile("checks/node-facts.yaml", cluster, { NODE, SCRIPT });
-  return withValue(job, ["metadata", "name"], name);
 }
 
 function unseen(where: string[]): DeployError {

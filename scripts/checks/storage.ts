@@ -102,7 +102,8 @@ const CLAIM = new RegExp(`^${NAME}((-[0-9a-f]{8})?-[a-z0-9]{5}-volume)?$`);
 export async function volume({ cluster }: Subject): Promise<Finding> {
   const storageClass = text(cluster, "STORAGE_CLASS");
   const started = Date.now(), name = runName(NAME);
-  const job = probeJob(cluster, randomUUID(), name);
+  const probe = renderFile(`checks/${NAME}.yaml`, cluster, { WORD: randomUUID() });
+  const job = withValue(probe, ["metadata", "name"], name);
   const keeps = await runJob(cluster, job, { does: "writes a volume" })
     // What cannot be tidied up now is by the next check; the verdict is about the volume.
     .finally(() => letGo(cluster).catch(() => {}));
@@ -130,10 +131,4 @@ async function letGo(cluster: Cluster): Promise<void> {
     const words = ["patch", "persistentvolume", name, "--type=merge", "--patch"];
     await kubectl([...words, JSON.stringify({ spec })], { cluster });
   }
-}
-
-/** Writes the word to a claim, reads it again and leaves nothing. */
-export function probeJob(cluster: Cluster, WORD: string, name = NAME): Manifest {
-  const job = renderFile(`checks/${NAME}.yaml`, cluster, { WORD });
-  return withValue(job, ["metadata", "name"], name);
 }

@@ -6,9 +6,8 @@ import { parse } from "yaml";
 import { idOf, type Manifest, walk } from "../../lib/core/object.ts";
 import { amountOf, bytesOf } from "../../lib/core/quantity.ts";
 import { SETTINGS } from "../../lib/config/schema.ts";
+import { renderFile } from "../../lib/render/render.ts";
 import { reachJob } from "../../scripts/components/minio/inside.ts";
-import { factsJob } from "../../scripts/checks/node_facts.ts";
-import { probeJob } from "../../scripts/checks/storage.ts";
 import { grpcFolder } from "../support/grpc_fixture.ts";
 import { containersOf, podOf, restrictedBreaches, templateOf } from "../support/pod_security.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
@@ -151,8 +150,8 @@ Deno.test("X8: every pod that results keeps the restricted Pod Security level, b
   const all = [rendered, ...others].flat();
   const jobs = all.flatMap(({ cluster }) => [
     reachJob(cluster),
-    probeJob(cluster, "word"),
-    factsJob(cluster, "facts", "node", "true"),
+    renderFile("checks/volume-probe.yaml", cluster, { WORD: "word" }),
+    renderFile("checks/node-facts.yaml", cluster, { NODE: "node", SCRIPT: "true" }),
   ]);
   const found = new Map<string, Set<string>>();
   let pods = 0;
@@ -468,7 +467,7 @@ Deno.test("a cluster asks for no more than a 4 CPU, 16 GiB host can give", () =>
 });
 
 Deno.test("policy exemptions name workloads that exist and give a reason", () => {
-  const ids = new Set([...objects.map(({ object }) => idOf(object)), "Job/kube-system/facts"]);
+  const ids = new Set([...objects.map(({ object }) => idOf(object)), "Job/kube-system/preflight"]);
   for (const { workload, rule, reason } of exemptions) {
     assert.ok(ids.has(workload), `${workload} (${rule}) does not exist`);
     assert.ok(reason.length > 10);

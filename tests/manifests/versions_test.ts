@@ -4,17 +4,16 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { SETTINGS } from "../../lib/config/schema.ts";
+import { renderFile } from "../../lib/render/render.ts";
 import { substitute } from "../../lib/render/template.ts";
 import { versionsOf } from "../../lib/config/cluster.ts";
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import pinned from "../../manifests/versions.json" with { type: "json" };
 import { backupJobs } from "../../scripts/components/longhorn/backups.ts";
 import { reachJob } from "../../scripts/components/minio/inside.ts";
-import { factsJob } from "../../scripts/checks/node_facts.ts";
 import { packUpstream } from "../../scripts/components/prometheus/dashboards.ts";
 import { adaptRules } from "../../scripts/components/prometheus/rules.ts";
 import tools from "../../scripts/tools.json" with { type: "json" };
-import { probeJob } from "../../scripts/checks/storage.ts";
 import { fixtureCluster, fixtureFleet } from "../support/cluster_fixture.ts";
 import { grpcFolder } from "../support/grpc_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
@@ -43,8 +42,8 @@ async function everything(environment: Record<string, string>): Promise<[string,
     cluster,
     objects: [
       reachJob(cluster),
-      probeJob(cluster, "word"),
-      factsJob(cluster, "facts", "node", ""),
+      renderFile("checks/volume-probe.yaml", cluster, { WORD: "word" }),
+      renderFile("checks/node-facts.yaml", cluster, { NODE: "node", SCRIPT: "" }),
       ...backupJobs(cluster),
       ...adaptRules([RULES], cluster),
       ...packUpstream([DASHBOARDS], cluster),
