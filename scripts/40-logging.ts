@@ -2,8 +2,8 @@
 // Needs 20-prometheus and the bucket of 00-minio. Safe to run again: documents are compared first.
 import "./needs.ts";
 import { BY_POD, LIVE } from "../lib/core/check.ts";
-import { kernel } from "./checks/node.ts";
 import { archive, headroom, lifecycle } from "./checks/opensearch.ts";
+import { kernel } from "./checks/node.ts";
 import { bucketOf } from "./checks/s3.ts";
 import { events, fresh, marker } from "./checks/logs.ts";
 import { dropped, indexed } from "./checks/metrics.ts";
@@ -14,19 +14,9 @@ import type { Manifest } from "../lib/core/object.ts";
 import { answerRefusal, type OpenSearch, request } from "../lib/opensearch/client.ts";
 import { render } from "../lib/render/render.ts";
 import { step } from "../lib/deploy/step.ts";
-import {
-  logDocuments,
-  logPolicies,
-  openOpenSearch,
-  REPOSITORY,
-} from "./components/logging/documents.ts";
-import {
-  clearExclusions,
-  leavingNodes,
-  moveShards,
-  withdrawVotes,
-} from "./components/logging/nodes.ts";
-import { FOUNDED, loggingObjects, openSearchKey } from "./components/logging/objects.ts";
+import * as nodes from "./components/logging/nodes.ts";
+import { FOUNDED, logDocuments, logPolicies, REPOSITORY } from "./components/logging/objects.ts";
+import { loggingObjects, openOpenSearch, openSearchKey } from "./components/logging/objects.ts";
 import { backupGroup } from "./components/longhorn/backups.ts";
 import { opensOf, policiesIn } from "./components/network/network.ts";
 
@@ -61,13 +51,14 @@ export const logging = step({
   resources: [logDocuments, logPolicies, backupGroup],
   async run({ cluster, objects, report, phase, live, apply, ready, put, isIdle, changed }) {
     const { collector = [], founded = [], store = [] } = Object.groupBy(objects, partOf);
-    const leaving = await leavingNodes(cluster);
+    const wanted = number(cluster, "OPENSEARCH_NODES"), { waiting: say } = report;
+    const leaving = await nodes.leavingNodes(cluster);
     if (leaving.length > 0) {
       await live(`Empty ${leaving.join(", ")}`, async () => {
         // Nodes that go keep no shard and no vote; until then nothing is taken away.
         await using os = await openOpenSearch(cluster);
-        await moveShards(os, leaving, number(cluster, "OPENSEARCH_NODES"), { say: report.waiting });
-        await withdrawVotes(os, leaving);
+        await nodes.moveShards(os, leaving, wanted, { say });
+        await nodes.withdrawVotes(os, leaving);
       });
     }
     await phase("Apply OpenSearch", () => apply(store));
@@ -78,8 +69,7 @@ export const logging = step({
     await phase("Note that a cluster exists", () => apply(founded));
     await live("Nodes and repository in use", async () => {
       await using os = await openOpenSearch(cluster);
-      const nodes = number(cluster, "OPENSEARCH_NODES");
-      const cleared = await clearExclusions(os, nodes, { say: report.waiting });
+      const cleared = await nodes.clearExclusions(os, wanted, { say });
       if (cleared) changed("exclusions of removed nodes cleared");
       // 50-verify asks the same next.
       if (!isIdle()) await proveRepository(os, cluster);
@@ -93,13 +83,10 @@ export const logging = step({
 });
 
 /** Proves that every node can use the repository. @throws {DeployError} exit 8 where one cannot. */
-export async function proveRepository(os: OpenSearch, cluster: Cluster): Promise<void> {
-  const path = `/_snapshot/${REPOSITORY}/_verify`;
-  const answer = await request(os, "POST", path);
-  if (answer.status < 300) return;
-  const fix = "check S3_ENDPOINT, S3_CA_FILE and the keys " +
-    `(make 00-minio CLUSTER=${cluster.id}), then run again`;
-  throw answerRefusal("POST", path, answer, fix);
+export async function proveRepository(os: OpenSearch, { id }: Cluster): Promise<void> {
+  const path = `/_snapshot/${REPOSITORY}/_verify`, answer = await request(os, "POST", path);
+  const fix = `check S3_ENDPOINT, S3_CA_FILE and the keys (make 00-minio CLUSTER=${id}), run again`;
+  if (answer.status >= 300) throw answerRefusal("POST", path, answer, fix);
 }
 
 function partOf({ metadata: { name, labels } }: Manifest): "collector" | "founded" | "store" {

@@ -8,7 +8,7 @@ import { idOf } from "../../lib/core/object.ts";
 import { lacking } from "../../lib/core/resource.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { runName } from "../../lib/probe/job.ts";
-import { EVENTS } from "../components/logging/documents.ts";
+import { EVENTS } from "../components/logging/objects.ts";
 import { growthOf } from "./metrics.ts";
 import { askOpenSearch } from "./opensearch.ts";
 

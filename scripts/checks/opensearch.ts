@@ -4,8 +4,8 @@ import { type Cluster, number, text } from "../../lib/core/cluster.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import type { Answer } from "../../lib/opensearch/client.ts";
 import { readJson } from "../../lib/probe/http.ts";
-import { LOGS, OPENSEARCH, POLICY } from "../components/logging/documents.ts";
-import { REPOSITORY, SNAPSHOT_POLICY } from "../components/logging/documents.ts";
+import { LOGS, OPENSEARCH, POLICY } from "../components/logging/objects.ts";
+import { REPOSITORY, SNAPSHOT_POLICY } from "../components/logging/objects.ts";
 
 /** An answer in the words of OpenSearch. */
 type Body = Answer["body"];

@@ -8,7 +8,7 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { counted } from "../../lib/core/short_list.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { print, Report } from "../../lib/io/report.ts";
-import { openOpenSearch } from "../components/logging/documents.ts";
+import { openOpenSearch } from "../components/logging/objects.ts";
 import { MOST, printable, searchLogs, searchOf } from "../components/logging/search.ts";
 import type { Line, Search } from "../components/logging/search.ts";
 

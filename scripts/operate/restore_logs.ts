@@ -9,7 +9,7 @@ import { connect } from "../../lib/kube/target.ts";
 import type { OpenSearch } from "../../lib/opensearch/client.ts";
 import { type Change, print, Report, table } from "../../lib/io/report.ts";
 import { counted } from "../../lib/core/short_list.ts";
-import { openOpenSearch, replicas } from "../components/logging/documents.ts";
+import { openOpenSearch, replicas } from "../components/logging/objects.ts";
 import { backOf, dropDay, restoreDay, restoredIndices } from "../components/logging/restore.ts";
 import { utcDay } from "../components/logging/search.ts";
 import * as snapshots from "../components/logging/snapshots.ts";

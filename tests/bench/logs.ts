@@ -7,7 +7,7 @@ import { table } from "../../lib/io/report.ts";
 import type { Json } from "../../lib/opensearch/client.ts";
 import { document } from "../../lib/opensearch/documents.ts";
 import { logging } from "../../scripts/40-logging.ts";
-import { documentSpec } from "../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../scripts/components/logging/objects.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { type LiveNode, LiveSite } from "../support/opensearch_nodes.ts";
 import type { Bench } from "./context.ts";

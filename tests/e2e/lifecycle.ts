@@ -5,7 +5,7 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { ensure } from "../../lib/core/resource.ts";
 import type { Json } from "../../lib/opensearch/client.ts";
 import { document } from "../../lib/opensearch/documents.ts";
-import { documentSpec, REPOSITORY } from "../../scripts/components/logging/documents.ts";
+import { documentSpec, REPOSITORY } from "../../scripts/components/logging/objects.ts";
 import { bulks, call, load, openSearch } from "./logs.ts";
 
 /** Matches logs-*, what the keeper looks at, but no pattern of the site's own policy. */

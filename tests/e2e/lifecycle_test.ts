@@ -1,7 +1,7 @@
 // The life of a log index: to S3 as a snapshot, then deleted; the snapshot deleted in the end. Where
 // index management is a stand-in this is not shown.
 import assert from "node:assert/strict";
-import { REPOSITORY } from "../../scripts/components/logging/documents.ts";
+import { REPOSITORY } from "../../scripts/components/logging/objects.ts";
 import { begin, expire, gone, snapshotsOf, tidy } from "./lifecycle.ts";
 import { call, checkWith } from "./logs.ts";
 import { edges, eventually, figure } from "./site.ts";

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { type Cluster, list } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import type { Json, OpenSearch } from "../../lib/opensearch/client.ts";
-import { OPENSEARCH } from "../../scripts/components/logging/documents.ts";
+import { OPENSEARCH } from "../../scripts/components/logging/objects.ts";
 import { check, fleet, kube, way } from "./site.ts";
 
 /** A way into a cluster's OpenSearch for the functions of lib/opensearch/documents.ts. */

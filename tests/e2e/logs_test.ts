@@ -5,7 +5,7 @@ import { list, text } from "../../lib/core/cluster.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
 import { changesOf } from "../support/make.ts";
 import { judge, nastyLines } from "../support/nasty_lines.ts";
-import { REPOSITORY } from "../../scripts/components/logging/documents.ts";
+import { REPOSITORY } from "../../scripts/components/logging/objects.ts";
 import { ask, check, edges, eventually, figure, fleet, kube, make } from "./site.ts";
 import { PROMETHEUS, seconds } from "./site.ts";
 import {

@@ -15,7 +15,7 @@ import { ensure } from "../../lib/core/resource.ts";
 import type { OpenSearch } from "../../lib/opensearch/client.ts";
 import { document } from "../../lib/opensearch/documents.ts";
 import { logging } from "../../scripts/40-logging.ts";
-import { documentSpec } from "../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../scripts/components/logging/objects.ts";
 import { fixtureCluster } from "./cluster_fixture.ts";
 
 /** From an empty root to the process: root file system, the pod's folder, address, size of a disk of its own or 0. */

@@ -3,7 +3,7 @@ import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { clockOf } from "../../../lib/core/time.ts";
 import { answerRefusal, request } from "../../../lib/opensearch/client.ts";
 import type { Answer, Json, OpenSearch } from "../../../lib/opensearch/client.ts";
-import { EVENTS } from "./documents.ts";
+import { EVENTS } from "./objects.ts";
 
 const INDICES = { line: "logs-*,restored-*", event: `${EVENTS},restored-*${EVENTS}` };
 /** OpenSearch gives no more at once (index.max_result_window). */

@@ -5,7 +5,7 @@ import { hashOf } from "../../../lib/core/hash.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { type Json, type OpenSearch, read, request } from "../../../lib/opensearch/client.ts";
 import { document } from "../../../lib/opensearch/documents.ts";
-import { documentSpec, REPOSITORY } from "./documents.ts";
+import { documentSpec, REPOSITORY } from "./objects.ts";
 
 /** A snapshot as a repository lists it. */
 export type Snapshot = { snapshot: string; state: string; indices: string[] };

@@ -1,7 +1,7 @@
 // What a report has found, before anything is made of it: docs/schema/report.json tells of each part. null: nobody knows.
 import type { Cluster } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
-import { REPOSITORY } from "../../components/logging/documents.ts";
+import { REPOSITORY } from "../../components/logging/objects.ts";
 import { missingPrograms, type Stores } from "../../components/thanos/stores.ts";
 import { aboutOf, counting, firingOf, severityOf } from "../centre/alerts.ts";
 import { type Age, answersOf, USED } from "../centre/answers.ts";

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensure } from "../../../lib/core/resource.ts";
 import { document, wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { logging } from "../../../scripts/40-logging.ts";
-import { documentSpec } from "../../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../../scripts/components/logging/objects.ts";
 import {
   clearExclusions,
   moveShards,

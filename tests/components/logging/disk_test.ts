@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensure } from "../../../lib/core/resource.ts";
 import { document } from "../../../lib/opensearch/documents.ts";
 import { logging } from "../../../scripts/40-logging.ts";
-import { documentSpec } from "../../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../../scripts/components/logging/objects.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { type LiveNode, LiveSite } from "../../support/opensearch_nodes.ts";
 

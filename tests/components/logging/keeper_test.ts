@@ -1,6 +1,6 @@
 // The keeper's own shell script, run against a double of ISM's two calls.
 import assert from "node:assert/strict";
-import { LOG_INDICES } from "../../../scripts/components/logging/documents.ts";
+import { LOG_INDICES } from "../../../scripts/components/logging/objects.ts";
 import { keeperOf, valueOf } from "../../support/keeper.ts";
 
 /**

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import type { OpenSearch } from "../../../lib/opensearch/client.ts";
 import { document } from "../../../lib/opensearch/documents.ts";
 import { ensure } from "../../../lib/core/resource.ts";
-import { documentSpec, LOG_INDICES } from "../../../scripts/components/logging/documents.ts";
+import { documentSpec, LOG_INDICES } from "../../../scripts/components/logging/objects.ts";
 import { searchBody, searchOf } from "../../../scripts/components/logging/search.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { keeperOf, valueOf } from "../../support/keeper.ts";

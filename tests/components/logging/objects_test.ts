@@ -15,7 +15,7 @@ import {
   LOG_INDICES,
   logDocuments,
   logPolicies,
-} from "../../../scripts/components/logging/documents.ts";
+} from "../../../scripts/components/logging/objects.ts";
 import { FOUNDED, opensearchConfig } from "../../../scripts/components/logging/objects.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import type { OpenSearch } from "../../../lib/opensearch/client.ts";

@@ -19,7 +19,7 @@ import {
   snapshotsOf,
   type Source,
 } from "../../../scripts/components/logging/snapshots.ts";
-import { documentSpec } from "../../../scripts/components/logging/documents.ts";
+import { documentSpec } from "../../../scripts/components/logging/objects.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { FakeSnapshots, type Stored } from "../../support/snapshots.ts";
 
