@@ -57,7 +57,7 @@ export function longhornPolicies(cluster: Cluster): Manifest[] {
   ];
 }
 
-/** The bundle for one cluster. Throws exit 2 naming all that a change needs and upstream no longer has. */
+/** The bundle for one cluster. Throws exit 2 naming all that is changed and upstream no longer has. */
 export function patchLonghorn(objects: Manifest[], cluster: Cluster, replicas: number): Manifest[] {
   if (objects.length === 0) return [];
   const changes: Record<string, (object: Manifest) => Manifest> = {
@@ -71,9 +71,8 @@ export function patchLonghorn(objects: Manifest[], cluster: Cluster, replicas: n
     "ConfigMap/longhorn-system/longhorn-storageclass": (object) =>
       withText(object, (values) => storageClass(values, replicas)),
   };
-  const ids = objects.map(idOf);
-  const unmatched = Object.keys(changes).filter((id) => !ids.includes(id));
-  if (unmatched.length > 0) throw mismatch(unmatched.map((id) => `${id}: no such object`));
+  const gone = Object.keys(changes).filter((id) => !objects.some((object) => idOf(object) === id));
+  if (gone.length > 0) throw mismatch(gone.map((id) => `${id}: no such object`));
   // Alone upstream's would cut Prometheus off from port 9500 (longhorn#13740), and the host from iSCSI (longhorn#13802).
   const fenced = flag(cluster, "NETWORK_POLICIES");
   // Our namespace has the Pod Security labels (manifests/longhorn/base/namespace.yaml).
@@ -83,29 +82,17 @@ export function patchLonghorn(objects: Manifest[], cluster: Cluster, replicas: n
 
 // They are an explicit null, which server-side apply may take for a wish.
 function withoutNodePorts(service: Manifest): Manifest {
-  const ports: { name: string; nodePort: null }[] = service.spec.ports ?? [];
-  // Our Ingress leads there by this name.
-  if (!ports.some(({ name }) => name === "http")) {
-    throw mismatch([`${idOf(service)}: no port http`]);
-  }
+  const ports: { nodePort: null }[] = service.spec.ports;
   return withValue(service, ["spec", "ports"], ports.map(({ nodePort: _, ...port }) => port));
 }
 
 function smallDriver(deployment: Manifest): Manifest {
-  const sidecars = ["ATTACHER", "PROVISIONER", "RESIZER", "SNAPSHOTTER"];
-  const { containers = [] } = deployment.spec.template.spec, name = "longhorn-driver-deployer";
-  const at = containers.findIndex((one: { name: string }) => one.name === name);
-  if (at < 0) throw mismatch([`${idOf(deployment)}: no container ${name}`]);
-  const env: { name: string }[] = containers[at].env ?? [];
-  const missing = sidecars.map((sidecar) => `CSI_${sidecar}_IMAGE`)
-    .filter((variable) => !env.some(({ name }) => name === variable));
-  if (missing.length > 0) {
-    throw mismatch(missing.map((name) => `${idOf(deployment)}: no variable ${name}`));
-  }
-  return withValue(deployment, ["spec", "template", "spec", "containers", at, "env"], [
+  const { env } = deployment.spec.template.spec.containers[0];
+  return withValue(deployment, ["spec", "template", "spec", "containers", 0, "env"], [
     ...env,
     // Three replicas of each sidecar on one node protect from nothing.
-    ...sidecars.map((sidecar) => ({ name: `CSI_${sidecar}_REPLICA_COUNT`, value: "1" })),
+    ...["ATTACHER", "PROVISIONER", "RESIZER", "SNAPSHOTTER"]
+      .map((sidecar) => ({ name: `CSI_${sidecar}_REPLICA_COUNT`, value: "1" })),
     // Said, it need not be looked for by a privileged probe pod.
     { name: "KUBELET_ROOT_DIR", value: "/var/lib/kubelet" },
   ]);
@@ -131,9 +118,6 @@ export function wantedTarget(cluster: Cluster) {
 }
 
 function storageClass(upstream: Manifest, replicas: number): Manifest {
-  if (upstream.metadata?.name !== "longhorn" || !upstream.parameters?.numberOfReplicas) {
-    throw mismatch(["storageclass.yaml: no class longhorn with the parameter numberOfReplicas"]);
-  }
   const mark = "storageclass.kubernetes.io/is-default-class";
   const marked = withValue(upstream, ["metadata", "annotations", mark], "true");
   return withValue(marked, ["parameters", "numberOfReplicas"], String(replicas));
@@ -151,10 +135,8 @@ function withText(configMap: Manifest, change: (values: any) => unknown): Manife
 }
 
 function mismatch(where: string[]): DeployError {
-  return new DeployError("Cannot patch the bundle longhorn: upstream has changed", {
-    exitCode: ExitCode.config,
-    where,
-    fix:
-      "fit scripts/components/longhorn/objects.ts to the version in manifests/upstream.lock.json",
-  });
+  const fix =
+    "fit scripts/components/longhorn/objects.ts to the version in manifests/upstream.lock.json";
+  const what = "Cannot patch the bundle longhorn: upstream has changed";
+  return new DeployError(what, { exitCode: ExitCode.config, where, fix });
 }
