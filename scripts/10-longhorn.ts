@@ -16,15 +16,7 @@ import { onlyDefault } from "../lib/kube/storage_class.ts";
 import { until } from "../lib/io/wait.ts";
 import { backupGroup, backupJobs } from "./components/longhorn/backups.ts";
 import { longhornKey, longhornObjects, patchLonghorn } from "./components/longhorn/objects.ts";
-import {
-  backupTargetMissing,
-  checkUpgrade,
-  driverMissing,
-  keepsFromPrune,
-  nodeComplaints,
-  nodesMissing,
-  replicasOf,
-} from "./components/longhorn/state.ts";
+import * as state from "./components/longhorn/state.ts";
 import { iscsi, mounts, multipath, onNodes, refuseUnfitNodes } from "./checks/node.ts";
 import { opensOf } from "./components/network/network.ts";
 
@@ -57,16 +49,16 @@ export const longhorn = step({
   bundles: upstream,
   opens: opensOf("10-longhorn"),
   objects: (cluster) => render("longhorn", cluster, { add: longhornObjects(cluster) }),
-  keeps: keepsFromPrune,
+  keeps: state.keepsFromPrune,
   resources: [defaultOfCluster, backupGroup],
   async run({ cluster, objects, phase, live, apply, ready, put, report }) {
     const { waiting: say } = report;
-    const wait = (what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
-      until(what, () => missing(cluster), { seconds: 600, say });
-    const upgrade = await checkUpgrade(cluster, objects);
+    const wait = (title: string, what: string, missing: (cluster: Cluster) => Promise<string[]>) =>
+      live(title, () => until(what, () => missing(cluster), { seconds: 600, say }));
+    const upgrade = await state.checkUpgrade(cluster, objects);
     if (upgrade) report.note(upgrade);
     // A look at the nodes costs seconds: where the driver runs, they are fit.
-    if ((await driverMissing(cluster)).length > 0) {
+    if ((await state.driverMissing(cluster)).length > 0) {
       await live("Nodes", () => refuseUnfitNodes(cluster, say));
     }
     // Longhorn's webhook judges them, so they wait for it.
@@ -74,33 +66,30 @@ export const longhorn = step({
     const rest = objects.filter((object) => !jobs.includes(object));
     await phase("Apply", () => apply(rest));
     await phase("Ready", () => ready(rest));
-    await live("CSI driver", () => wait("the CSI driver of Longhorn", driverMissing));
-    await live("Engine and nodes", async () => {
-      await wait("Longhorn's engine and nodes", nodesMissing);
-      for (const complaint of await nodeComplaints(cluster)) report.warn(complaint);
-    });
+    await wait("CSI driver", "the CSI driver of Longhorn", state.driverMissing);
+    await wait("Engine and nodes", "Longhorn's engine and nodes", state.nodesMissing);
     if (jobs.length > 0) {
       // First who is in the group: the job of an empty one backs up nobody.
       await put(backupGroup);
       await phase("Backup schedule", () => apply(jobs));
     }
-    await live("StorageClass", () => wait("the StorageClass", classMissing));
+    await wait("StorageClass", "the StorageClass", classMissing);
     await put(defaultOfCluster);
-    await live("Backup target", () => wait("the backup target of Longhorn", backupTargetMissing));
+    await wait("Backup target", "the backup target of Longhorn", state.backupTargetMissing);
   },
 });
 
 async function upstream(cluster: Cluster): Promise<Manifest[]> {
   const bundle = await loadBundle("longhorn", cluster);
   if (bundle.length === 0) return [];
-  const patched = patchLonghorn(bundle, cluster, await replicasOf(cluster));
+  const patched = patchLonghorn(bundle, cluster, await state.replicasOf(cluster));
   return [...rewriteImages(patched, cluster), ...backupJobs(cluster)];
 }
 
 async function classMissing(cluster: Cluster): Promise<string[]> {
   const wanted = text(cluster, "STORAGE_CLASS");
-  const { state } = await onlyDefault(wanted).look(cluster);
-  return state === "missing" ? [`StorageClass/${wanted}: not made yet`] : [];
+  const look = await onlyDefault(wanted).look(cluster);
+  return look.state === "missing" ? [`StorageClass/${wanted}: not made yet`] : [];
 }
 
 if (import.meta.main) await main(longhorn);

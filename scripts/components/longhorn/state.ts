@@ -5,8 +5,9 @@ import { notReady } from "../../../lib/apply/readiness.ts";
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
+import { isOlder } from "../../../lib/core/version.ts";
+import { conditionOf, liveObjects, reading } from "../../../lib/kube/api.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { type Condition, conditionOf, liveObjects, reading } from "../../../lib/kube/api.ts";
 import { LONGHORN_NAMESPACE, longhornKey, wantedTarget } from "./objects.ts";
 
 /** Copies of a volume: as many as wanted, never more than nodes, at least one. */
@@ -39,7 +40,10 @@ export async function checkUpgrade(cluster: Cluster, objects: Manifest[]) {
   const there = await liveObjects(cluster, "daemonsets.apps", LONGHORN_NAMESPACE);
   const live = versionIn(there), wanted = versionIn(objects);
   if (!live || !wanted || live === wanted) return undefined;
-  const why = obstacle(live, wanted);
+  const [major, minor] = live.replace("v", "").split(".").map(Number);
+  const why = isOlder(wanted, live)
+    ? "it cannot go back: volumes and objects are of the newer format"
+    : !isOlder(wanted, `${major}.${minor! + 2}`) && "it goes up by one minor version at a time";
   if (!why) {
     return `Longhorn goes from ${live} to ${wanted}; attached volumes keep their old engine until ` +
       "they are upgraded (docs/longhorn.md#upgrade-longhorn)";
@@ -51,22 +55,10 @@ export async function checkUpgrade(cluster: Cluster, objects: Manifest[]) {
   });
 }
 
-function obstacle(live: string, wanted: string): string | undefined {
-  const [from, to] = [live, wanted].map((text) => /^v?(\d+)\.(\d+)\.(\d+)/.exec(text)?.slice(1));
-  if (!from || !to) return undefined;
-  const rises = to.map((part, index) => Number(part) - Number(from[index]));
-  if (rises.find((rise) => rise !== 0)! < 0) {
-    return "it cannot go back: volumes and objects are of the newer format";
-  }
-  if (rises[0]! > 0 || rises[1]! > 1) return "it goes up by one minor version at a time";
-}
-
 function versionIn(objects: Manifest[]): string | undefined {
-  const manager = objects.find(({ kind, metadata }) =>
-    kind === "DaemonSet" && metadata.name === "longhorn-manager"
-  );
-  const image: string = manager?.spec.template.spec.containers[0].image ?? "";
-  return /:([^:@/]+)(@|$)/.exec(image)?.[1];
+  const id = `DaemonSet/${LONGHORN_NAMESPACE}/longhorn-manager`;
+  const manager = objects.find((one) => idOf(one) === id);
+  return /:(v?\d+\.\d+\.\d+)/.exec(manager?.spec.template.spec.containers[0].image)?.[1];
 }
 
 // Made by the driver deployer, so they are in no bundle.
@@ -104,16 +96,6 @@ export async function nodesMissing(cluster: Cluster): Promise<string[]> {
       })
     ),
   ];
-}
-
-/** What Longhorn finds wrong with its nodes though it works (packages, multipathd, NFS client). */
-export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
-  const nodes = await liveObjects(cluster, "nodes.longhorn.io", LONGHORN_NAMESPACE);
-  return nodes.flatMap(({ metadata, status }) =>
-    (status?.conditions ?? [] as Condition[])
-      .filter(({ status }: Condition) => status === "False")
-      .map(({ type, message }: Condition) => `node ${metadata.name}, ${type}: ${message}`)
-  );
 }
 
 const SKEW = 10_000; // ms by which the clocks of a node and of the API server may differ
