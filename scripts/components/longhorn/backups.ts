@@ -13,7 +13,6 @@ import { differing, type Resource, type Resources } from "../../../lib/core/reso
 import type { Change } from "../../../lib/io/report.ts";
 import { until } from "../../../lib/io/wait.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
-import { KubectlError } from "../../../lib/kube/kubectl_error.ts";
 import { conditionOf, liveObjects } from "../../../lib/kube/api.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { LONGHORN_NAMESPACE } from "./objects.ts";
@@ -69,10 +68,7 @@ const inGroup: Resource<Cluster> = {
     for (const { name, isWanted } of astray) {
       const label = isWanted ? `${IN_GROUP}=enabled` : `${IN_GROUP}-`;
       const words = ["label", "--overwrite", "volumes.longhorn.io", name, label];
-      // One that is gone meanwhile needs none.
-      await kubectl([...words, "-n", LONGHORN_NAMESPACE], { cluster }).catch((error) => {
-        if (!(error instanceof KubectlError && /\(NotFound\)/.test(error.stderr))) throw error;
-      });
+      await kubectl([...words, "-n", LONGHORN_NAMESPACE], { cluster });
     }
     return astray.length > 0;
   },
@@ -134,8 +130,6 @@ export function restoredObjects(
   return { volume, claimed };
 }
 
-const PATIENCE = 6 * 3600; // seconds: a large volume over a slow line
-
 /** Restores to a claim that is not there yet. Throws exit 4 if it has another volume, 7 when Longhorn gives up. */
 export async function restoreVolume(
   inventory: Inventory,
@@ -144,12 +138,11 @@ export async function restoreVolume(
   say: (missing: string) => void,
 ): Promise<Change[]> {
   const { cluster } = inventory;
-  const { namespace, name } = target;
   const { volume, claimed } = restoredObjects(cluster, backup, target);
-  const claims = await liveObjects(cluster, "persistentvolumeclaims", namespace);
-  const there = claims.find(({ metadata }) => metadata.name === name);
+  const claims = await liveObjects(cluster, "persistentvolumeclaims", target.namespace);
+  const there = claims.find(({ metadata }) => metadata.name === target.name);
   if (there && there.spec.volumeName !== volume.metadata.name) {
-    throw new DeployError(`Cannot restore: claim ${namespace}/${name} is there`, {
+    throw new DeployError(`Cannot restore: claim ${target.namespace}/${target.name} is there`, {
       exitCode: ExitCode.refused,
       fix:
         "add AS=another-name to restore beside it; to replace it, stop its pods and delete the " +
@@ -157,8 +150,8 @@ export async function restoreVolume(
     });
   }
   const changes = await apply(inventory, [volume]);
-  const look = () => unrestored(cluster, volume);
-  await until("Longhorn to restore the volume", look, { seconds: PATIENCE, every: 5, say });
+  const patience = { seconds: 6 * 3600, every: 5, say }; // a large volume over a slow line
+  await until("Longhorn to restore the volume", () => unrestored(cluster, volume), patience);
   changes.push(...await apply(inventory, claimed));
   await until("the claim to be bound", () => unready(cluster, claimed), { seconds: 60, say });
   return changes;
