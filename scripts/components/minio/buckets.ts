@@ -5,7 +5,7 @@ import type { Policy } from "./admin.ts";
 import { bytesOf } from "../../../lib/core/quantity.ts";
 import { PROBE_PREFIX } from "../../../lib/s3/bucket.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
-import { keyOf, type S3Key } from "../../../lib/s3/client.ts";
+import { keyOf } from "../../../lib/s3/client.ts";
 
 /** Programs that keep something on S3, as the settings name them: THANOS of THANOS_BUCKET. */
 export const PROGRAMS = Object.keys(SETTINGS).filter((name) => name.endsWith("_BUCKET"))
@@ -88,26 +88,24 @@ export function policyOf({ name, program, watches, holders }: Bucket): Policy {
   };
 }
 
-/** A bucket as Thanos is told of it, the file for `--objstore.config-file`; `caFile`: where a private CA lies, `prefix`: a `folder/`. */
+/** A bucket as Thanos is told of it, the file for `--objstore.config-file`; `caFile`: where a private CA lies. */
 export function objstoreConfig(
   cluster: Cluster,
-  bucket: string,
-  { accessKey, secretKey }: S3Key,
-  { caFile, prefix }: { caFile: string; prefix?: string },
+  { name, key, folder }: Pick<Bucket, "name" | "key" | "folder">,
+  caFile: string,
 ): string {
-  const config = {
+  return toYaml({
     type: "S3",
     config: {
-      bucket,
+      bucket: name,
       endpoint: text(cluster, "S3_HOST"),
       region: text(cluster, "S3_REGION"),
-      access_key: accessKey,
-      secret_key: secretKey,
+      access_key: key.accessKey,
+      secret_key: key.secretKey,
       insecure: false, // plain HTTP, that is; certificates are always checked
       bucket_lookup_type: "path",
       ...(cluster.s3Ca ? { http_config: { tls_config: { ca_file: caFile } } } : {}),
     },
-    ...prefix ? { prefix } : {},
-  };
-  return toYaml(config);
+    ...folder ? { prefix: folder } : {},
+  });
 }

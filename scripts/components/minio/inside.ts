@@ -13,50 +13,43 @@ const NAMESPACE = "default", NAME = "s3-reach", CA_FILE = "/etc/s3-reach/ca.crt"
 export async function reachFromInside(cluster: Cluster, say = (_: string) => {}): Promise<void> {
   const name = runName(NAME), needs = [keysOf(cluster, name)];
   if (await runJob(cluster, reachJob(cluster, name), { does: "looks for S3", needs, say })) return;
-  throw await refusal(cluster, name);
+  const logs = ["logs", `job/${name}`, "--namespace", NAMESPACE, "--tail=3", "--container"];
+  const reasons = bucketsOf(cluster).map(async (bucket) => {
+    const log = kubectl([...logs, containerOf(bucket)], { cluster });
+    const reason = reasonIn(await log.catch((error) => error.message));
+    return reason ? [`${bucket.name}: ${reason}`] : [];
+  });
+  const context = text(cluster, "KUBE_CONTEXT");
+  throw new DeployError(`Pods of ${cluster.id} cannot list every bucket, and this machine can`, {
+    exitCode: ExitCode.service,
+    where: (await Promise.all(reasons)).flat(),
+    fix:
+      "see to route, firewall, DNS and clock of the nodes, and S3_CA_FILE; the log, for ten minutes: " +
+      `kubectl --context ${context} -n ${NAMESPACE} logs job/${name} --all-containers`,
+  });
 }
 
 /** One container per bucket; its Secret has its name. */
 export function reachJob(cluster: Cluster, name = NAME): Manifest {
   const jobs = bucketsOf(cluster).map((bucket) =>
-    renderFile("checks/s3-reach.yaml", cluster, { NAME: name, PROGRAM: containerName(bucket) })
+    renderFile("checks/s3-reach.yaml", cluster, { NAME: name, PROGRAM: containerOf(bucket) })
   );
   const named = withValue(jobs[0]!, ["metadata", "name"], name);
   const containers = jobs.flatMap(({ spec }) => spec.template.spec.containers);
   return withValue(named, ["spec", "template", "spec", "containers"], containers);
 }
 
-function containerName({ program }: Bucket): string {
+function containerOf({ program }: Bucket): string {
   return program.toLowerCase();
 }
 
 function keysOf(cluster: Cluster, name: string): Manifest {
   const files = bucketsOf(cluster).map((bucket) => [
-    `${containerName(bucket)}.yml`,
-    objstoreConfig(cluster, bucket.name, bucket.key, { caFile: CA_FILE, prefix: bucket.folder }),
+    `${containerOf(bucket)}.yml`,
+    objstoreConfig(cluster, bucket, CA_FILE),
   ]);
   const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
   return secret(name, NAMESPACE, { ...Object.fromEntries(files), ...ca });
-}
-
-async function refusal(cluster: Cluster, name: string): Promise<DeployError> {
-  const where = await Promise.all(
-    bucketsOf(cluster).map(async (bucket) => {
-      const words = ["logs", `job/${name}`, "--namespace", NAMESPACE, "--tail=3"];
-      const log = await kubectl([...words, "--container", containerName(bucket)], { cluster })
-        .catch((error) => error.message);
-      const reason = reasonIn(log);
-      return reason ? `${bucket.name}: ${reason}` : "";
-    }),
-  );
-  const context = text(cluster, "KUBE_CONTEXT");
-  return new DeployError(`Pods of ${cluster.id} cannot list every bucket, and this machine can`, {
-    exitCode: ExitCode.service,
-    where: where.filter(Boolean),
-    fix:
-      "see to route, firewall, DNS and clock of the nodes, and S3_CA_FILE; the log, for ten minutes: " +
-      `kubectl --context ${context} -n ${NAMESPACE} logs job/${name} --all-containers`,
-  });
 }
 
 /** The error in a log of Thanos, without its stack; the last line where there is none. */

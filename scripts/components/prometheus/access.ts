@@ -15,7 +15,7 @@ import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
-import { objstoreConfig } from "../minio/buckets.ts";
+import { bucketsOf, objstoreConfig } from "../minio/buckets.ts";
 
 const NAMESPACE = "monitoring";
 
@@ -55,8 +55,8 @@ export function metricsAccess(cluster: Cluster): Manifest[] {
 
 /** Access to the bucket of blocks: for the sidecar of every cluster, and all of Thanos on central. */
 export function objstoreSecret(cluster: Cluster): Manifest {
-  const key = keyOf(cluster, thanosKey.program), bucket = text(cluster, "THANOS_BUCKET");
-  const file = objstoreConfig(cluster, bucket, key, { caFile: "/etc/thanos/ca/ca.crt" });
+  const bucket = bucketsOf(cluster).find(({ program }) => program === thanosKey.program)!;
+  const file = objstoreConfig(cluster, bucket, "/etc/thanos/ca/ca.crt");
   const labels = objstoreLabels(cluster);
   return secret(thanosKey.name, NAMESPACE, { "objstore.yml": file }, { labels });
 }

@@ -347,9 +347,9 @@ test("P7: a real sidecar's uploads and the Job of 00-minio need no more than an 
   await $`${promtool!} tsdb create-blocks-from openmetrics ${text} ${data}`;
   const caFile = join(folder, "ca.pem");
   await writeFile(caFile, pem("ca.pem"));
-  for (const { name, key, folder: prefix, program } of bucketsOf(edge)) {
-    const file = join(folder, `${program}.yml`);
-    await writeFile(file, objstoreConfig(edge, name, key, { caFile, prefix }));
+  for (const bucket of bucketsOf(edge)) {
+    const { program } = bucket, file = join(folder, `${program}.yml`);
+    await writeFile(file, objstoreConfig(edge, bucket, caFile));
     const config = `--objstore.config-file=${file}`;
     if (program === "THANOS") {
       await $`${thanos!} tools bucket upload-blocks ${config} --path=${data} --label=${'cluster="x"'}`;
