@@ -56,7 +56,7 @@ async function lists(os: OpenSearch, cluster: Cluster, source: snapshots.Source)
     return report.say(`nothing on S3 yet (${source.folder}): a day goes there ${when}`);
   }
   const live = await restoredIndices(os);
-  const back = await Promise.all(days.map(({ day }) => backOf(os, source, day, live, all)));
+  const back = await Promise.all(days.map(({ day }) => backOf(os, source, day, live)));
   print(dayTable(days, back));
   report.say(`restore one: make restore-logs ${source.words} DAY=${days.at(-1)!.day}`);
 }

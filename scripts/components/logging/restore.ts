@@ -4,7 +4,7 @@ import { type OpenSearch, read, request, write } from "../../../lib/opensearch/c
 import type { Change } from "../../../lib/io/report.ts";
 import { until, type UntilOptions } from "../../../lib/io/wait.ts";
 import type { Copy } from "./nodes.ts";
-import { type Pick, picksOf, type Snapshot, type Source, streamOf } from "./snapshots.ts";
+import { type Pick, picksOf, type Source, streamOf } from "./snapshots.ts";
 
 interface RestoreOptions extends Omit<UntilOptions, "seconds"> {
   replicas: number;
@@ -22,17 +22,11 @@ export async function restoredIndices(os: OpenSearch, day = "", prefix = "restor
 }
 
 /** Which streams of a day are back, by the restored indices that are `live`: `restored` for all of it, `-` for none. */
-export async function backOf(
-  os: OpenSearch,
-  source: Source,
-  day: string,
-  live: string[],
-  snapshots?: Snapshot[],
-): Promise<string> {
+export async function backOf(os: OpenSearch, source: Source, day: string, live: string[]) {
   const beginning = `${source.prefix}logs-`;
   const ofDay = live.filter((name) => name.startsWith(beginning) && name.includes(day));
   if (ofDay.length === 0) return "-";
-  const picks = await picksOf(os, source, day, ofDay, snapshots);
+  const picks = await picksOf(os, source, day, ofDay);
   const isBack = ({ target }: Pick) => ofDay.includes(target);
   if (picks.every(isBack)) return "restored";
   const streams = [...Map.groupBy(picks, ({ index }) => streamOf(index))]

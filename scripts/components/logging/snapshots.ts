@@ -91,21 +91,16 @@ export function incomplete(snapshots: Snapshot[]): Snapshot[] {
 }
 
 /** The parts of a day to restore; `live` is what is back of it. @throws {DeployError} exit 2: S3 has no such day. */
-export async function picksOf(
-  os: OpenSearch,
-  source: Source,
-  day: string,
-  live: string[],
-  snapshots?: Snapshot[],
-): Promise<Pick[]> {
-  const all = snapshots ?? await snapshotsOf(os, source);
-  const ofDay = all.filter((one) => isComplete(one) && one.indices.some((it) => dayOf(it) === day));
-  if (ofDay.length === 0) throw noSuchDay(source, day, all);
-  const names = ofDay.map(({ snapshot }) => encodeURIComponent(snapshot)).join(",");
-  const status = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
-  const torn = new Set(incomplete(all).flatMap(({ indices }) => indices));
-  const picks = choose(status.snapshots, day, source.prefix, torn);
-  return picks.map((pick) => {
+export async function picksOf(os: OpenSearch, source: Source, day: string, live: string[]) {
+  const all = await snapshotsOf(os, source);
+  const ofDay = all.filter(({ indices }) => indices.some((index) => dayOf(index) === day));
+  const whole = ofDay.filter(isComplete);
+  if (whole.length === 0) throw noSuchDay(source, day, all);
+  const names = whole.map(({ snapshot }) => encodeURIComponent(snapshot)).join(",");
+  const { snapshots } = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
+  const torn = new Set(incomplete(ofDay).flatMap(({ indices }) => indices));
+  const picks = choose(snapshots, day, source.prefix, torn);
+  return picks.map((pick): Pick => {
     // Earlier revisions had one part, by the name of the index.
     const old = source.prefix + pick.index;
     if (!live.includes(old)) return pick;
@@ -116,20 +111,18 @@ export async function picksOf(
 
 function noSuchDay({ words, repository }: Source, day: string, all: Snapshot[]): DeployError {
   const broken = incomplete(all).filter(({ indices }) => indices.some((it) => dayOf(it) === day));
+  const days = restorableDays(all).map(({ day }) => day), [first, last] = [days[0], days.at(-1)];
+  const span = first === last
+    ? `is 1 day, ${first}`
+    : `are ${days.length} days, ${first} to ${last}`;
   return new DeployError(`Cannot restore ${day}: no complete snapshot of it in ${repository}`, {
     exitCode: ExitCode.config,
     where: [
       ...broken.map(({ snapshot, state }) => `${snapshot} is ${state}`),
-      spanOf(restorableDays(all)),
+      `there ${first ? span : "is no day at all"}`,
     ],
     fix: `make restore-logs ${words}`,
   });
-}
-
-function spanOf(days: Day[]): string {
-  if (days.length === 0) return "there is no day at all";
-  if (days.length === 1) return `there is 1 day, ${days[0]!.day}`;
-  return `there are ${days.length} days, ${days[0]!.day} to ${days.at(-1)!.day}`;
 }
 
 /** What `_status` says of a snapshot; `incremental`: what no snapshot before it had. */
