@@ -1,6 +1,6 @@
 // Objects of Longhorn: the upstream bundle, changed for one cluster, and what is built in code beside it.
 import { parse } from "yaml";
-import { type Cluster, flag, number, text } from "../../../lib/core/cluster.ts";
+import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
 import { idOf, labelsOf, type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
@@ -60,12 +60,13 @@ export function longhornPolicies(cluster: Cluster): Manifest[] {
 /** The bundle for one cluster. Throws exit 2 naming all that is changed and upstream no longer has. */
 export function patchLonghorn(objects: Manifest[], cluster: Cluster, replicas: number): Manifest[] {
   if (objects.length === 0) return [];
+  const settings = renderFile("longhorn/settings.yaml", cluster, { REPLICAS: replicas });
   const changes: Record<string, (object: Manifest) => Manifest> = {
     "Service/longhorn-system/longhorn-frontend": withoutNodePorts,
     "Deployment/longhorn-system/longhorn-ui": (ui) => withValue(ui, ["spec", "replicas"], 1),
     "Deployment/longhorn-system/longhorn-driver-deployer": smallDriver,
     "ConfigMap/longhorn-system/longhorn-default-setting": (object) =>
-      withText(object, (values) => ({ ...values, ...settings(cluster, replicas) })),
+      withText(object, (values) => ({ ...values, ...settings.data })),
     "ConfigMap/longhorn-system/longhorn-default-resource": (object) =>
       withText(object, () => wantedTarget(cluster)),
     "ConfigMap/longhorn-system/longhorn-storageclass": (object) =>
@@ -96,14 +97,6 @@ function smallDriver(deployment: Manifest): Manifest {
     // Said, it need not be looked for by a privileged probe pod.
     { name: "KUBELET_ROOT_DIR", value: "/var/lib/kubelet" },
   ]);
-}
-
-function settings(cluster: Cluster, replicas: number): Record<string, string> {
-  // The form in which Longhorn stores a setting of each data engine; plain values are rewritten.
-  const perEngine = (value: number) => JSON.stringify({ v1: String(value), v2: String(value) });
-  const REPLICAS = perEngine(replicas);
-  const ENGINE_CPU = perEngine(number(cluster, "LONGHORN_ENGINE_CPU"));
-  return renderFile("longhorn/settings.yaml", cluster, { REPLICAS, ENGINE_CPU }).data;
 }
 
 /** Where backups go, by the names of Longhorn's settings. */
