@@ -212,6 +212,7 @@ export class FakeSnapshots implements OpenSearch {
       allocate_explanation:
         "cannot allocate because allocation is not permitted to any of the nodes",
       node_allocation_decisions: [{
+        node_name: "opensearch-0",
         deciders: [{ decider: "restore_in_progress", decision: "NO", explanation }],
       }],
     });

@@ -117,14 +117,15 @@ async function immovable(os: OpenSearch, left: Copy[], leaving: string[], patien
   const what = `Cannot empty ${leaving.join(", ")}: shards have not moved for ${patience} s`;
   return new DeployError(what, {
     exitCode: ExitCode.notReady,
-    where: [...reasons.flat(), ...more],
+    where: [...reasons.flatMap(({ lines }) => lines), ...more],
     fix:
       "no node was removed, all are in use again: mend what is named above (disks that are full: " +
       "OPENSEARCH_STORAGE) and run again, or set OPENSEARCH_NODES back",
   });
 }
 
-async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<string[]> {
+/** A copy, and why each node does not take it, a line each; whether OpenSearch `gave up` to place it. */
+export async function explain(os: OpenSearch, copy: Copy, leaving: string[] = []) {
   type Decision = { node_name: string; deciders?: { explanation: string }[] };
   const { index, shard, prirep } = copy, primary = prirep === "p";
   const which = primary ? {} : { current_node: nodeOf(copy) };
@@ -132,11 +133,12 @@ async function explain(os: OpenSearch, copy: Copy, leaving: string[]): Promise<s
   const { body } = await request(os, "POST", "/_cluster/allocation/explain", question);
   // The deciders of a node are those that are against it.
   const decisions: Decision[] = body.node_allocation_decisions ?? [];
-  const staying = decisions.filter(({ node_name }) => !leaving.includes(node_name));
-  const reasons = staying.flatMap(({ node_name, deciders = [] }) =>
-    deciders.map(({ explanation }) => `  ${node_name}: ${explanation}`)
-  );
-  return [titleOf(copy), ...reasons];
+  const reasons = decisions.filter(({ node_name }) => !leaving.includes(node_name))
+    .flatMap(({ node_name, deciders = [] }) =>
+      deciders.map(({ explanation }) => `  ${node_name}: ${explanation}`)
+    );
+  const verdict = body.allocate_explanation ? `: ${body.allocate_explanation}` : "";
+  return { gaveUp: body.can_allocate === "no", lines: [titleOf(copy) + verdict, ...reasons] };
 }
 
 async function refuseIncomplete(os: OpenSearch, leaving: string[], wanted: number): Promise<void> {

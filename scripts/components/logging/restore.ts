@@ -1,9 +1,9 @@
 // A day of logs comes back from S3. Its indices get another name: as logs-* they would be sent there again, and deleted.
 import { DeployError, ExitCode } from "../../../lib/core/error.ts";
-import { type OpenSearch, read, request, write } from "../../../lib/opensearch/client.ts";
+import { type OpenSearch, read, write } from "../../../lib/opensearch/client.ts";
 import type { Change } from "../../../lib/io/report.ts";
 import { until, type UntilOptions } from "../../../lib/io/wait.ts";
-import type { Copy } from "./nodes.ts";
+import { type Copy, explain } from "./nodes.ts";
 import { type Pick, picksOf, type Source, streamOf } from "./snapshots.ts";
 
 interface RestoreOptions extends Omit<UntilOptions, "seconds"> {
@@ -163,8 +163,8 @@ async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> 
     return { state: "failed", about: [`${target} is not whole: a node went away meanwhile`] };
   }
   const lost = primaries.find(({ state }) => state === "UNASSIGNED");
-  const reasons = lost ? await refusals(os, target, Number(lost.shard)) : [];
-  if (reasons.length > 0) return { state: "failed", about: reasons };
+  const why = lost && await explain(os, { ...lost, index: target, node: null });
+  if (why?.gaveUp) return { state: "failed", about: why.lines };
   const done = past.reduce((sum, { index }) => sum + index.size.recovered_in_bytes, 0);
   // In steps of ten, because each other text is a line of output.
   const percent = Math.min(90, Math.floor(done * 10 / Math.max(bytes, 1)) * 10);
@@ -173,13 +173,3 @@ async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> 
 
 type Shard = Omit<Copy, "index" | "node"> & { store: string | null };
 type Recovery = { primary: boolean; type: string; index: { size: { recovered_in_bytes: number } } };
-
-/** Why no node may take this primary shard; none while one may. */
-async function refusals(os: OpenSearch, index: string, shard: number): Promise<string[]> {
-  const question = { index, shard, primary: true };
-  const { status, body } = await request(os, "POST", "/_cluster/allocation/explain", question);
-  if (status >= 300 || body.can_allocate !== "no") return [];
-  const nodes: { deciders?: { explanation: string }[] }[] = body.node_allocation_decisions ?? [];
-  const reasons = nodes.flatMap(({ deciders = [] }) => deciders).map((one) => one.explanation);
-  return [`${index}: ${body.allocate_explanation}`, ...new Set(reasons)];
-}
