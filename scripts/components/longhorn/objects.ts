@@ -36,12 +36,11 @@ export function longhornObjects(cluster: Cluster): Manifest[] {
   };
   const login = { auth: text(cluster, "UI_BASIC_AUTH") }; // the ingress wants this key
   const version = text(cluster, "LONGHORN_VERSION");
-  const [backup, ui] = ["backup", "ui"].map((component) => (
-    { labels: labelsOf({ name: "longhorn", component, partOf: "storage", version }) }
-  ));
+  const about = { name: "longhorn", partOf: "storage", version };
+  const [backup, ui] = ["backup", "ui"].map((component) => labelsOf({ ...about, component }));
   return [
-    secret(longhornKey.name, LONGHORN_NAMESPACE, access, backup),
-    secret("longhorn-basic-auth", LONGHORN_NAMESPACE, login, ui),
+    secret(longhornKey.name, LONGHORN_NAMESPACE, access, { labels: backup }),
+    secret("longhorn-basic-auth", LONGHORN_NAMESPACE, login, { labels: ui }),
     ...longhornPolicies(cluster),
   ];
 }
@@ -65,12 +64,13 @@ export function patchLonghorn(objects: Manifest[], cluster: Cluster, replicas: n
     "Service/longhorn-system/longhorn-frontend": withoutNodePorts,
     "Deployment/longhorn-system/longhorn-ui": (ui) => withValue(ui, ["spec", "replicas"], 1),
     "Deployment/longhorn-system/longhorn-driver-deployer": smallDriver,
-    "ConfigMap/longhorn-system/longhorn-default-setting": (object) =>
-      withText(object, (values) => ({ ...values, ...settings.data })),
-    "ConfigMap/longhorn-system/longhorn-default-resource": (object) =>
-      withText(object, () => wantedTarget(cluster)),
-    "ConfigMap/longhorn-system/longhorn-storageclass": (object) =>
-      withText(object, (values) => storageClass(values, replicas)),
+    "ConfigMap/longhorn-system/longhorn-default-setting": inText((upstream) => (
+      { ...upstream, ...settings.data }
+    )),
+    "ConfigMap/longhorn-system/longhorn-default-resource": inText(() => wantedTarget(cluster)),
+    "ConfigMap/longhorn-system/longhorn-storageclass": inText((upstream) =>
+      withValue(upstream, ["parameters", "numberOfReplicas"], String(replicas))
+    ),
   };
   const gone = Object.keys(changes).filter((id) => !objects.some((object) => idOf(object) === id));
   if (gone.length > 0) throw mismatch(gone.map((id) => `${id}: no such object`));
@@ -110,21 +110,18 @@ export function wantedTarget(cluster: Cluster) {
   };
 }
 
-function storageClass(upstream: Manifest, replicas: number): Manifest {
-  const mark = "storageclass.kubernetes.io/is-default-class";
-  const marked = withValue(upstream, ["metadata", "annotations", mark], "true");
-  return withValue(marked, ["parameters", "numberOfReplicas"], String(replicas));
-}
-
-// The file in the ConfigMap `longhorn-x` is called `x.yaml`.
+// What is in the one file of a ConfigMap: `x.yaml` of `longhorn-x`.
 // deno-lint-ignore no-explicit-any
-function withText(configMap: Manifest, change: (values: any) => unknown): Manifest {
-  const key = `${configMap.metadata.name.replace("longhorn-", "")}.yaml`;
-  if (configMap.data?.[key] === undefined) throw mismatch([`${idOf(configMap)}: no key ${key}`]);
-  const values = change(parse(configMap.data[key]) ?? {});
+function inText(change: (upstream: any) => unknown): (configMap: Manifest) => Manifest {
   // Bare true and numbers are no texts to Longhorn, and a text it cannot read stops its manager.
   const format = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" } as const;
-  return withValue(configMap, ["data", key], toYaml(values, { ...format, lineWidth: 0 }));
+  return (configMap) => {
+    const key = `${configMap.metadata.name.replace("longhorn-", "")}.yaml`;
+    const text = configMap.data?.[key];
+    if (text === undefined) throw mismatch([`${idOf(configMap)}: no key ${key}`]);
+    const changed = toYaml(change(parse(text) ?? {}), { ...format, lineWidth: 0 });
+    return withValue(configMap, ["data", key], changed);
+  };
 }
 
 function mismatch(where: string[]): DeployError {
