@@ -9,8 +9,7 @@ import { main } from "../lib/cli/deploy.ts";
 import { s3Of } from "../lib/s3/client.ts";
 import { step } from "../lib/deploy/step.ts";
 import { hasRun } from "../lib/kube/target.ts";
-import { bucketsOf } from "./components/minio/buckets.ts";
-import { reachFromInside } from "./components/minio/inside.ts";
+import { bucketsOf, reachFromInside } from "./components/minio/buckets.ts";
 import { storage } from "./components/minio/resources.ts";
 
 export const minio = step({

@@ -5,8 +5,7 @@ import type { S3KeyHolder } from "../../lib/deploy/step.ts";
 import { listing, probeBucket } from "../../lib/s3/bucket.ts";
 import { keyOf, s3Of } from "../../lib/s3/client.ts";
 import { must } from "../../lib/s3/call.ts";
-import { type Bucket, bucketsOf } from "../components/minio/buckets.ts";
-import { reachFromInside } from "../components/minio/inside.ts";
+import { type Bucket, bucketsOf, reachFromInside } from "../components/minio/buckets.ts";
 import { aheadOf, clock } from "./node_facts.ts";
 
 /** Buckets and keys, as they are seen from this machine. */

@@ -7,7 +7,7 @@ import { idOf, type Manifest, walk } from "../../lib/core/object.ts";
 import { amountOf, bytesOf } from "../../lib/core/quantity.ts";
 import { SETTINGS } from "../../lib/config/schema.ts";
 import { renderFile } from "../../lib/render/render.ts";
-import { reachJob } from "../../scripts/components/minio/inside.ts";
+import { reachJob } from "../../scripts/components/minio/buckets.ts";
 import { grpcFolder } from "../support/grpc_fixture.ts";
 import { containersOf, podOf, restrictedBreaches, templateOf } from "../support/pod_security.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";

@@ -10,7 +10,7 @@ import { versionsOf } from "../../lib/config/cluster.ts";
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import pinned from "../../manifests/versions.json" with { type: "json" };
 import { backupJobs } from "../../scripts/components/longhorn/backups.ts";
-import { reachJob } from "../../scripts/components/minio/inside.ts";
+import { reachJob } from "../../scripts/components/minio/buckets.ts";
 import { packUpstream } from "../../scripts/components/prometheus/dashboards.ts";
 import { adaptRules } from "../../scripts/components/prometheus/rules.ts";
 import tools from "../../scripts/tools.json" with { type: "json" };

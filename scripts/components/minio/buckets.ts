@@ -1,11 +1,17 @@
-// The three buckets: who uses which, how much it may hold, and what its user may do.
-import { basePathOf, type Cluster, flag, text } from "../../../lib/core/cluster.ts";
+// The three buckets: who uses which, how much it may hold, what its user may do, and whether pods reach it, for which
+// Thanos lists each with its key in a Job.
 import { SETTINGS } from "../../../lib/config/schema.ts";
-import type { Policy } from "./admin.ts";
+import { basePathOf, type Cluster, flag, text } from "../../../lib/core/cluster.ts";
+import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import { bytesOf } from "../../../lib/core/quantity.ts";
-import { PROBE_PREFIX } from "../../../lib/s3/bucket.ts";
+import { kubectl } from "../../../lib/kube/kubectl.ts";
+import { runJob, runName } from "../../../lib/probe/job.ts";
+import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
+import { PROBE_PREFIX } from "../../../lib/s3/bucket.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
+import type { Policy } from "./admin.ts";
 
 /** Programs that keep something on S3, as the settings name them: THANOS of THANOS_BUCKET. */
 export const PROGRAMS = Object.keys(SETTINGS).filter((name) => name.endsWith("_BUCKET"))
@@ -21,6 +27,7 @@ export function bucketsOf(cluster: Cluster) {
       quota: quota === "" ? 0 : bytesOf(quota),
       folder: program === "THANOS" ? "" : `${basePathOf(cluster.id)}/`,
       program,
+      container: program.toLowerCase(), // of the Job that lists it
       key,
       watches: program === "THANOS" && flag(cluster, "MINIO_METRICS"),
       holders: holdersOf(cluster, program, key.accessKey),
@@ -89,11 +96,7 @@ export function policyOf({ name, program, watches, holders }: Bucket): Policy {
 }
 
 /** A bucket as Thanos is told of it, the file for `--objstore.config-file`; `caFile`: where a private CA lies. */
-export function objstoreConfig(
-  cluster: Cluster,
-  { name, key, folder }: Pick<Bucket, "name" | "key" | "folder">,
-  caFile: string,
-): string {
+export function objstoreConfig(cluster: Cluster, { name, key, folder }: Bucket, caFile: string) {
   return toYaml({
     type: "S3",
     config: {
@@ -108,4 +111,48 @@ export function objstoreConfig(
     },
     ...folder ? { prefix: folder } : {},
   });
+}
+
+const NAMESPACE = "default", NAME = "s3-reach", CA_FILE = "/etc/s3-reach/ca.crt";
+
+/** Lists every bucket from inside. @throws {DeployError} exit 8 with logs, the Job stays then; 7: no pod starts. */
+export async function reachFromInside(cluster: Cluster, say = (_: string) => {}): Promise<void> {
+  const name = runName(NAME), job = reachJob(cluster, name), buckets = bucketsOf(cluster);
+  const files = buckets.map((
+    one,
+  ) => [`${one.container}.yml`, objstoreConfig(cluster, one, CA_FILE)]);
+  const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
+  const needs = [secret(name, NAMESPACE, { ...Object.fromEntries(files), ...ca })];
+  if (await runJob(cluster, job, { does: "looks for S3", needs, say })) return;
+  const logs = ["logs", `job/${name}`, "--namespace", NAMESPACE, "--tail=3", "--container"];
+  const reasons = buckets.map(async (bucket) => {
+    const log = kubectl([...logs, bucket.container], { cluster });
+    const reason = reasonIn(await log.catch((error) => error.message));
+    return reason ? [`${bucket.name}: ${reason}`] : [];
+  });
+  const context = text(cluster, "KUBE_CONTEXT");
+  throw new DeployError(`Pods of ${cluster.id} cannot list every bucket, and this machine can`, {
+    exitCode: ExitCode.service,
+    where: (await Promise.all(reasons)).flat(),
+    fix:
+      "see to route, firewall, DNS and clock of the nodes, and S3_CA_FILE; the log, for ten minutes: " +
+      `kubectl --context ${context} -n ${NAMESPACE} logs job/${name} --all-containers`,
+  });
+}
+
+/** One container per bucket; its Secret has its name. */
+export function reachJob(cluster: Cluster, name = NAME): Manifest {
+  const jobs = bucketsOf(cluster).map(({ container: PROGRAM }) =>
+    renderFile("checks/s3-reach.yaml", cluster, { NAME: name, PROGRAM })
+  );
+  const named = withValue(jobs[0]!, ["metadata", "name"], name);
+  const containers = jobs.flatMap(({ spec }) => spec.template.spec.containers);
+  return withValue(named, ["spec", "template", "spec", "containers"], containers);
+}
+
+/** The error in a log of Thanos, without its stack; the last line where there is none. */
+function reasonIn(log: string): string {
+  const error = /\berr="((?:[^"\\]|\\.)*)"/.exec(log)?.[1];
+  if (error) return error.split("\\n")[0]!.replaceAll('\\"', '"');
+  return /level=info/.test(log) ? "" : log.trim().split("\n").at(-1)!;
 }

@@ -1,9 +1,9 @@
-// scripts/components/minio/inside.ts: S3 as the pods of a cluster reach it, against a kubectl that answers from a table.
+// scripts/components/minio/buckets.ts: S3 as the pods of a cluster reach it, against a kubectl that answers from a table.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
 import type { StepContext } from "../../../lib/deploy/step.ts";
 import { minio } from "../../../scripts/00-minio.ts";
-import { reachFromInside } from "../../../scripts/components/minio/inside.ts";
+import { reachFromInside } from "../../../scripts/components/minio/buckets.ts";
 import { fixtureCluster, SECRETS } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
 import { countRuns } from "../../support/run_names.ts";
