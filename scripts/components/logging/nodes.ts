@@ -8,14 +8,8 @@ import { type OpenSearch, read, request, write } from "../../../lib/opensearch/c
 import { wantedReplicas } from "../../../lib/opensearch/documents.ts";
 import { until, type UntilOptions } from "../../../lib/io/wait.ts";
 
-/** One copy of a shard, as `_cat/shards` lists it; `prirep`: `p` or `r`. */
-export interface Copy {
-  index: string;
-  shard: string;
-  prirep: string;
-  state: string;
-  node: string | null; // while it moves: `opensearch-1 -> address id opensearch-0`
-}
+/** One copy of a shard, as `_cat/shards` lists it: `p` or `r`; `node` while it moves: `opensearch-1 -> id opensearch-0`. */
+export type Copy = Record<"index" | "shard" | "prirep" | "state", string> & { node: string | null };
 
 /** `patience`: seconds without any progress before shards count as stuck (300: a snapshot holds its shards). */
 type WaitOptions = Omit<UntilOptions, "seconds"> & { patience?: number };
@@ -142,9 +136,10 @@ export async function explain(os: OpenSearch, copy: Copy, leaving: string[] = []
 }
 
 async function refuseIncomplete(os: OpenSearch, leaving: string[], wanted: number): Promise<void> {
-  const away = (present: string[]) => first(wanted).filter((name) => !present.includes(name));
   const where: string[] = await nodes(os).then(
-    (present) => away(present).map((name) => `${name} is not in the cluster`),
+    (present) =>
+      first(wanted).filter((name) => !present.includes(name))
+        .map((name) => `${name} is not in the cluster`),
     ({ message, where = [] }) => [message, ...where],
   );
   if (where.length === 0) return;
