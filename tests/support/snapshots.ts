@@ -201,7 +201,8 @@ export class FakeSnapshots implements OpenSearch {
     const state = index.failed ? "UNASSIGNED" : coming;
     if (coming !== "STARTED") index.looks -= 1;
     const store = state === "STARTED" ? String(index.bytes) : null;
-    return reply([{ shard: "0", prirep: "p", state, store }]);
+    const node = state === "UNASSIGNED" ? null : "opensearch-0";
+    return reply([{ index: name, shard: "0", prirep: "p", state, node, store }]);
   }
 
   #explain({ index }: Body): Response {

@@ -6,7 +6,7 @@ import { until, type UntilOptions } from "../../../lib/io/wait.ts";
 import { type Copy, explain } from "./nodes.ts";
 import { type Pick, picksOf, type Source, streamOf } from "./snapshots.ts";
 
-interface RestoreOptions extends Omit<UntilOptions, "seconds"> {
+interface Options extends Omit<UntilOptions, "seconds"> {
   replicas: number;
   tell?: (change: Change) => void;
 }
@@ -36,31 +36,28 @@ export async function backOf(os: OpenSearch, source: Source, day: string, live: 
 }
 
 /** Has a day back, whole. @throws {DeployError} exit 2: no such day, 3: no room, 7: it takes too long, 8: it fails. */
-export async function restoreDay(
-  os: OpenSearch,
-  source: Source,
-  day: string,
-  { replicas, tell = () => {}, say, every }: RestoreOptions,
-): Promise<{ changes: Change[]; lines: number }> {
+export async function restoreDay(os: OpenSearch, source: Source, day: string, options: Options) {
+  const { replicas, tell, ...patience } = options;
   const live = await restoredIndices(os, day);
   const picks = await picksOf(os, source, day, live);
   const changes: Change[] = [], missing: Pick[] = [];
-  const done = (change: Change) => (changes.push(change), tell(change));
+  const done = (change: Change) => (changes.push(change), tell?.(change));
   for (const pick of picks) {
-    const now = await stateOf(os, pick);
-    if (now.state === "failed") done(await remove(os, pick.target));
-    if (isMissing(now)) missing.push(pick);
+    const { lack } = await stateOf(os, pick);
+    if (lack === "broken") done(await remove(os, pick.target));
+    if (lack) missing.push(pick);
   }
   const bytes = missing.reduce((sum, pick) => sum + pick.bytes, 0) * (1 + replicas);
   if (bytes > 0) await refuseWithoutRoom(os, day, bytes);
   for (const pick of missing) done(await start(os, source.repository, pick, replicas));
   // A megabyte a second is a bad network; OpenSearch itself goes up to 40.
   const seconds = 600 + Math.ceil(picks.reduce((sum, pick) => sum + pick.bytes, 0) / 1e6);
-  await until(`the logs of ${day}`, () => unfinished(os, picks), { seconds, say, every });
+  await until(`the logs of ${day}`, () => unfinished(os, picks), { ...patience, seconds });
   const superseded = picks.flatMap(({ replaces }) => replaces);
   for (const name of live) if (superseded.includes(name)) done(await remove(os, name));
   const targets = picks.map(({ target }) => target).join(",");
-  return { changes, lines: (await read(os, `/${targets}/_count`)).count };
+  const lines: number = (await read(os, `/${targets}/_count`)).count;
+  return { changes, lines };
 }
 
 /** Deletes what is back of a day under a prefix, see `prefixOf`. S3 keeps it. */
@@ -93,8 +90,7 @@ async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Pr
       ...disks.map(({ name, total, available }) =>
         `${name}: ${sizeText(total - available)} of ${sizeText(total)} are used`
       ),
-      "a restore puts nothing on a disk that is 85 % full, and fills none beyond 90 %: at 95 % " +
-      "OpenSearch would take no new line",
+      "no disk that is 85 % full gets a day, and none is filled beyond 90 %: at 95 % no line is taken",
     ],
     fix: "drop days that were restored before, or raise OPENSEARCH_STORAGE",
   });
@@ -133,7 +129,7 @@ async function start(os: OpenSearch, from: string, pick: Pick, replicas: number)
 /** What is not there yet, with how far it is. @throws {DeployError} exit 8 when one has failed. */
 async function unfinished(os: OpenSearch, picks: Pick[]): Promise<string[]> {
   const states = await Promise.all(picks.map((pick) => stateOf(os, pick)));
-  const failed = states.filter(isMissing);
+  const failed = states.filter(({ lack }) => lack);
   if (failed.length === 0) return states.flatMap(({ about }) => about);
   throw new DeployError("Cannot restore: OpenSearch gave up", {
     exitCode: ExitCode.service,
@@ -142,14 +138,13 @@ async function unfinished(os: OpenSearch, picks: Pick[]): Promise<string[]> {
   });
 }
 
-type State = { state: "absent" | "coming" | "failed" | "here"; about: string[] };
+type State = { lack?: "gone" | "broken"; about: string[] };
 
-const isMissing = ({ state }: State) => state === "absent" || state === "failed";
-
+// About one that is whole there is nothing to say.
 async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> {
-  const path = `/_cat/shards/${target}?format=json&bytes=b&h=shard,prirep,state,store`;
-  const shards: Shard[] | undefined = await read(os, path);
-  if (!shards) return { state: "absent", about: [`${target} is gone`] };
+  const path = `/_cat/shards/${target}?format=json&bytes=b&h=index,shard,prirep,state,node,store`;
+  const shards: (Copy & { store: string | null })[] | undefined = await read(os, path);
+  if (!shards) return { lack: "gone", about: [`${target} is gone`] };
   const primaries = shards.filter(({ prirep }) => prirep === "p");
   const answer = await read(os, `/${target}/_recovery`);
   const all: Recovery[] = answer?.[target]?.shards ?? [];
@@ -159,17 +154,16 @@ async function stateOf(os: OpenSearch, { target, bytes }: Pick): Promise<State> 
     // A node that restarts during a restore forgets it, and makes the index anew: green and empty.
     const isWhole = past.length > 0 && past.every(({ type }) => type === "SNAPSHOT") ||
       primaries.reduce((sum, { store }) => sum + Number(store), 0) >= WHOLE * bytes;
-    if (isWhole) return { state: "here", about: [] };
-    return { state: "failed", about: [`${target} is not whole: a node went away meanwhile`] };
+    if (isWhole) return { about: [] };
+    return { lack: "broken", about: [`${target} is not whole: a node went away meanwhile`] };
   }
   const lost = primaries.find(({ state }) => state === "UNASSIGNED");
-  const why = lost && await explain(os, { ...lost, index: target, node: null });
-  if (why?.gaveUp) return { state: "failed", about: why.lines };
+  const why = lost && await explain(os, lost);
+  if (why?.gaveUp) return { lack: "broken", about: why.lines };
   const done = past.reduce((sum, { index }) => sum + index.size.recovered_in_bytes, 0);
   // In steps of ten, because each other text is a line of output.
   const percent = Math.min(90, Math.floor(done * 10 / Math.max(bytes, 1)) * 10);
-  return { state: "coming", about: [`${target} at ${percent} % of ${sizeText(bytes)}`] };
+  return { about: [`${target} at ${percent} % of ${sizeText(bytes)}`] };
 }
 
-type Shard = Omit<Copy, "index" | "node"> & { store: string | null };
 type Recovery = { primary: boolean; type: string; index: { size: { recovered_in_bytes: number } } };

@@ -116,16 +116,19 @@ export type Backup = Awaited<ReturnType<typeof backupsOf>>[number];
 type RestoreTarget = { namespace: string; name: string; storageClass: string; replicas: number };
 
 /** Longhorn's volume; then its PersistentVolume and the claim. Their names are the same again, so a cut off run goes on. */
-export function restoredObjects(
-  cluster: Cluster,
-  { name: backup, url: URL, bytes }: Backup,
-  { namespace: NAMESPACE, name: NAME, storageClass: CLASS, replicas: REPLICAS }: RestoreTarget,
-): { volume: Manifest; claimed: Manifest[] } {
-  const hash = createHash("sha256").update(`${backup} ${NAMESPACE}/${NAME}`).digest("hex");
-  const names = { VOLUME: `restored-${hash.slice(0, 16)}`, NAMESPACE, NAME, CLASS, URL };
+export function restoredObjects(cluster: Cluster, backup: Backup, target: RestoreTarget) {
+  const { namespace: NAMESPACE, name: NAME, storageClass: CLASS, replicas: REPLICAS } = target;
+  const hash = createHash("sha256").update(`${backup.name} ${NAMESPACE}/${NAME}`).digest("hex");
+  const names = {
+    VOLUME: `restored-${hash.slice(0, 16)}`,
+    NAMESPACE,
+    NAME,
+    CLASS,
+    URL: backup.url,
+  };
   // Amounts are texts to Kubernetes; Longhorn wants a number.
-  const amounts = { BYTES: String(bytes), REPLICAS, COPIES: String(REPLICAS) };
-  const [volume, ...claimed] =
+  const amounts = { BYTES: String(backup.bytes), REPLICAS, COPIES: String(REPLICAS) };
+  const [volume, ...claimed]: [Manifest, ...Manifest[]] =
     renderFile("longhorn/restored.yaml", cluster, { ...names, ...amounts }).items;
   return { volume, claimed };
 }

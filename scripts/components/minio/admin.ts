@@ -17,12 +17,9 @@ const CALLS = {
   "idp/builtin/policy/detach": ["POST", "admin:UpdatePolicyAssociation"],
 } as const;
 
-function call(
-  name: keyof typeof CALLS,
-  what: string,
-  query: Record<string, string> = {},
-  body?: S3Call["body"],
-): S3Call {
+type Query = Record<string, string>;
+
+function call(name: keyof typeof CALLS, what: string, query: Query = {}, body?: S3Call["body"]) {
   const [method, action] = CALLS[name], path = `minio/admin/v3/${name}`;
   return { method, bucket: "", path, query: `${new URLSearchParams(query)}`, body, what, action };
 }
@@ -110,13 +107,10 @@ export async function disableUser(s3: S3, accessKey: string): Promise<void> {
   await must(s3, call("set-user-status", "disable a user", { accessKey, status: "disabled" }));
 }
 
+type Verb = "attach" | "detach";
+
 /** Gives a user more policies, or takes some away. */
-export async function attach(
-  s3: S3,
-  { key }: S3,
-  policies: string[],
-  verb: "attach" | "detach" = "attach",
-): Promise<void> {
+export async function attach(s3: S3, { key }: S3, policies: string[], verb: Verb = "attach") {
   if (policies.length === 0) return;
   const body = sealed({ policies, user: key.accessKey }, s3.key);
   const what = `${verb} ${policies.join(", ")}, of the user of ${key.setting}`;
