@@ -1,7 +1,6 @@
 // The administration of a MinIO: quotas, policies and users, which S3 itself does not know.
 import { Buffer } from "node:buffer";
 import { createCipheriv, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
-import { listing } from "../../../lib/s3/bucket.ts";
 import { codeOf, must, type S3, type S3Call, type S3Key } from "../../../lib/s3/call.ts";
 
 const CALLS = {
@@ -86,13 +85,6 @@ export async function userInfo(s3: S3, accessKey: string, whose: string) {
   const policies: string[] = policyName.split(",").filter(Boolean);
   const groups: string[] = memberOf ?? [];
   return { policies, groups, enabled: status === "enabled" };
-}
-
-/** The code with which a key is refused before anybody looks at its rights; "" when it is not. */
-export async function refusedAt(user: S3, bucket: string): Promise<string> {
-  const ask = listing(bucket, `try the key of ${user.key.setting}`, "max-keys=1");
-  const code = codeOf(await user.send(ask));
-  return ["InvalidAccessKeyId", "SignatureDoesNotMatch"].includes(code) ? code : "";
 }
 
 /** Makes the user of this key, or gives it the secret of the key. */

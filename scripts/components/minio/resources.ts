@@ -3,7 +3,8 @@ import { type Cluster, flag, number } from "../../../lib/core/cluster.ts";
 import { isFields } from "../../../lib/core/object.ts";
 import { compared, differing } from "../../../lib/core/resource.ts";
 import type { Look, Resource, Resources } from "../../../lib/core/resource.ts";
-import { bucketVersions, ensureBucket, hasBucket } from "../../../lib/s3/bucket.ts";
+import { bucketVersions, ensureBucket, hasBucket, listing } from "../../../lib/s3/bucket.ts";
+import { codeOf } from "../../../lib/s3/call.ts";
 import { keyOf, type S3, s3Of } from "../../../lib/s3/client.ts";
 import * as admin from "./admin.ts";
 import type { Bucket } from "./buckets.ts";
@@ -52,17 +53,14 @@ function bucketItself({ name }: Bucket): Resource<Store> {
 /** What of the server is told and stays as it is; `shared`: whose programs have no key but that of the site. */
 function serverItself(cluster: Cluster, shared: Bucket[]): Resource<Store> {
   const keys = shared.map(({ program }) => `${program}_S3_ACCESS_KEY`).join(", ");
+  const tooMuch = "S3_ACCESS_KEY may administrate the server, and clusters get it: " +
+    `set S3_KEY_PER_CLUSTER=true, or ${keys}`;
+  const another = "the server is no MinIO, so S3EndpointDown will fire: set S3_IS_MINIO=false";
   return {
     id: "S3Server",
     look({ may }) {
-      const warnings: string[] = [];
-      if (may === "no MinIO" && flag(cluster, "S3_IS_MINIO")) {
-        warnings.push("the server is no MinIO, so S3EndpointDown will fire: set S3_IS_MINIO=false");
-      }
-      if (may === "yes" && keys !== "") {
-        const how = `set S3_KEY_PER_CLUSTER=true, or ${keys}`;
-        warnings.push(`S3_ACCESS_KEY may administrate the server, and clusters get it: ${how}`);
-      }
+      const warnings = may === "yes" && keys !== "" ? [tooMuch] : [];
+      if (may === "no MinIO" && flag(cluster, "S3_IS_MINIO")) warnings.push(another);
       return Promise.resolve({ state: "as wanted", warnings });
     },
     put: () => Promise.resolve(false),
@@ -117,7 +115,9 @@ function s3User(cluster: Cluster, buckets: Bucket[]): Resource<Store> {
   const ask = async (s3: S3) => {
     using user = s3Of(cluster, { key });
     const found = await admin.userInfo(s3, key.accessKey, setting);
-    const refused = await admin.refusedAt(user, name);
+    const code = codeOf(await user.send(listing(name, `try the key of ${setting}`, "max-keys=1")));
+    // Any other code is about its rights.
+    const refused = ["InvalidAccessKeyId", "SignatureDoesNotMatch"].includes(code) ? code : "";
     const has = found?.policies ?? [];
     const missing = policies.filter((policy) => !has.includes(policy));
     const spare = has.filter((policy) => !policies.includes(policy));
