@@ -71,8 +71,6 @@ async function remove(os: OpenSearch, target: string): Promise<Change> {
   return { id: target, action: "deleted" };
 }
 
-const LOW = 0.85, HIGH = 0.9; // no disk above the first gets a day, and none is filled beyond the second
-
 async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Promise<void> {
   type Space = { total_in_bytes: number; available_in_bytes: number };
   type Node = { name: string; roles: string[]; fs: { total: Space } };
@@ -96,10 +94,10 @@ async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Pr
   });
 }
 
-/** Bytes that OpenSearch would take for restored indices: far from where it refuses new lines. */
+/** Bytes that restored indices may take, far from where OpenSearch refuses new lines: none of a disk that is 85 % full. */
 export function roomOf(disks: { total: number; available: number }[]): number {
-  return disks.filter(({ total, available }) => available > (1 - LOW) * total)
-    .reduce((sum, { total, available }) => sum + available - (1 - HIGH) * total, 0);
+  return disks.filter(({ total, available }) => available > 0.15 * total)
+    .reduce((sum, { total, available }) => sum + available - 0.1 * total, 0);
 }
 
 /** `411 kB`, `1.2 GB`. */

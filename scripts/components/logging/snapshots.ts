@@ -94,11 +94,11 @@ export function incomplete(snapshots: Snapshot[]): Snapshot[] {
 export async function picksOf(os: OpenSearch, source: Source, day: string, live: string[]) {
   const all = await snapshotsOf(os, source);
   const ofDay = all.filter(({ indices }) => indices.some((index) => dayOf(index) === day));
-  const whole = ofDay.filter(isComplete);
-  if (whole.length === 0) throw noSuchDay(source, day, all);
+  const whole = ofDay.filter(isComplete), broken = incomplete(ofDay);
+  if (whole.length === 0) throw noSuchDay(source, day, broken, restorableDays(all));
   const names = whole.map(({ snapshot }) => encodeURIComponent(snapshot)).join(",");
   const { snapshots } = await read(os, `/_snapshot/${source.repository}/${names}/_status`);
-  const torn = new Set(incomplete(ofDay).flatMap(({ indices }) => indices));
+  const torn = new Set(broken.flatMap(({ indices }) => indices));
   const picks = choose(snapshots, day, source.prefix, torn);
   return picks.map((pick): Pick => {
     // Earlier revisions had one part, by the name of the index.
@@ -109,20 +109,15 @@ export async function picksOf(os: OpenSearch, source: Source, day: string, live:
   });
 }
 
-function noSuchDay({ words, repository }: Source, day: string, all: Snapshot[]): DeployError {
-  const broken = incomplete(all).filter(({ indices }) => indices.some((it) => dayOf(it) === day));
-  const days = restorableDays(all).map(({ day }) => day), [first, last] = [days[0], days.at(-1)];
-  const span = first === last
-    ? `is 1 day, ${first}`
-    : `are ${days.length} days, ${first} to ${last}`;
-  return new DeployError(`Cannot restore ${day}: no complete snapshot of it in ${repository}`, {
-    exitCode: ExitCode.config,
-    where: [
-      ...broken.map(({ snapshot, state }) => `${snapshot} is ${state}`),
-      `there ${first ? span : "is no day at all"}`,
-    ],
-    fix: `make restore-logs ${words}`,
-  });
+function noSuchDay({ words, repository }: Source, day: string, broken: Snapshot[], days: Day[]) {
+  const first = days[0]?.day, last = days.at(-1)?.day;
+  const one = first ? `is 1 day, ${first}` : "is no day at all";
+  const several = `are ${days.length} days, ${first} to ${last}`;
+  const where = broken.map(({ snapshot, state }) => `${snapshot} is ${state}`)
+    .concat(`there ${first === last ? one : several}`);
+  const what = `Cannot restore ${day}: no complete snapshot of it in ${repository}`;
+  const fix = `make restore-logs ${words}`;
+  return new DeployError(what, { exitCode: ExitCode.config, where, fix });
 }
 
 /** What `_status` says of a snapshot; `incremental`: what no snapshot before it had. */

@@ -73,11 +73,10 @@ function quotaIn({ name, quota, program }: Bucket): Resource<Store> {
     async look({ s3, may }) {
       if (may !== "yes") return quota === 0 ? { state: "as wanted" } : left(may, NO_QUOTA);
       const found = await admin.quotaOf(s3, name);
-      if (found === quota) return { state: "as wanted" };
-      if (quota > 0) return differing([{ path: "bytes", old: found || undefined, now: quota }]);
+      if (quota > 0) return compared({ bytes: found || undefined }, { bytes: quota });
       const much = `a quota of ${found} bytes, and ${program}_BUCKET_QUOTA is empty`;
       const warning = `bucket "${name}" has ${much} (mc quota clear ALIAS/${name})`;
-      return { state: "as wanted", warnings: [warning] };
+      return { state: "as wanted", warnings: found > 0 ? [warning] : [] };
     },
     put: ({ s3 }) => admin.setQuota(s3, name, quota).then(() => true),
   };
