@@ -1,12 +1,13 @@
 // Control planes of simulated clusters: real ones, on the loopback interface (kwokctl).
-import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
 import { replaceFile } from "../../lib/io/files.ts";
 import { toYaml } from "../../lib/render/yaml.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import { endOf, freePorts, killProcessesOf, processesOf, refuseTaken } from "./daemon.ts";
+import { endOf, freePorts, killProcessesOf, processesOf } from "./daemon.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 
 /** Where simulated clusters live, and the programs they are made of (absolute paths by name). */
@@ -25,32 +26,29 @@ const PORTS = ["etcdPeerPort", "etcdPort", "kubeApiserverPort", "kubeControllerM
   .concat("kubeSchedulerPort", "kwokControllerPort");
 const CONTROLLERS = ["kube-controller-manager", "kube-scheduler", "kwok-controller"];
 
-type Ports = Record<string, number>;
-
-/** Creates control planes and starts what has died of them; name all, for ports of others count as free. Throws exit 3. */
+/** Creates those of the control planes that do not run with all of their programs; throws exit 3. */
 export async function startControlPlanes(playground: Playground, names: string[]): Promise<void> {
   await mkdir(join(playground.folder, "clusters"), { recursive: true, mode: 0o700 });
-  const kept = await Promise.all(names.map((name) => portsOf(playground, name)));
   // kwokctl would look for ports itself, and side by side find the same ones twice.
-  const taken = kept.flatMap((ports = {}) => Object.values(ports));
-  const free = await freePorts(names.length * PORTS.length - taken.length, taken);
-  await Promise.all(names.map((name, index) => {
-    const ports = kept[index];
-    if (ports) return restart(playground, name, ports);
-    return create(playground, name, Object.fromEntries(PORTS.map((port) => [port, free.pop()!])));
+  const free = await freePorts(names.length * PORTS.length);
+  await Promise.all(names.map(async (name) => {
+    if (await isRunning(playground, name)) return;
+    await create(playground, name, free.splice(-PORTS.length));
   }));
 }
 
-async function portsOf(playground: Playground, name: string): Promise<Ports | undefined> {
-  const written = await readFile(recordOf(playground, name), "utf8").catch(() => undefined);
-  return written === undefined ? undefined : JSON.parse(written);
+/** Whether it was created to the end, and none of its programs has ended since. */
+async function isRunning(playground: Playground, name: string): Promise<boolean> {
+  const alive = await processesOf(placeOf(playground, name));
+  return existsSync(recordOf(playground, name)) && alive.length === componentsOf(playground).length;
 }
 
-async function create(playground: Playground, name: string, ports: Ports): Promise<void> {
+async function create(playground: Playground, name: string, free: number[]): Promise<void> {
   const { folder, tools, auditPolicy } = playground;
   const place = placeOf(playground, name), config = join(folder, `${name}.yaml`);
   await killProcessesOf(place);
   await rm(place, { recursive: true, force: true });
+  const ports = Object.fromEntries(PORTS.map((port, index) => [port, free[index]]));
   const options = {
     runtime: "binary",
     // The default is every interface, and etcd asks nobody for a password.
@@ -70,30 +68,16 @@ async function create(playground: Playground, name: string, ports: Ports): Promi
   const apiVersion = "config.kwok.x-k8s.io/v1alpha1";
   await writeFile(config, toYaml({ kind: "KwokctlConfiguration", apiVersion, options }));
   const without = auditPolicy ? ["--disable", CONTROLLERS.join(",")] : [];
-  await kwokctl(playground, "create", name, ["--config", config, "--kubeconfig", "", ...without]);
+  await kwokctl(playground, name, ["--config", config, "--kubeconfig", "", ...without]);
   // Last: without it the next run begins again.
   await replaceFile(recordOf(playground, name), (path) => writeFile(path, JSON.stringify(ports)));
-}
-
-async function restart(playground: Playground, name: string, ports: Ports): Promise<void> {
-  const place = placeOf(playground, name);
-  const alive = await processesOf(place);
-  if (alive.length === componentsOf(playground).length) return;
-  const fix = "end that program, or: make demo-down, make demo";
-  if (alive.length === 0) await refuseTaken(name, Object.values(ports), fix);
-  // kwokctl takes any process with the pid that it once noted for its own.
-  for (const name of await readdir(join(place, "pids")).catch(() => [])) {
-    const file = join(place, "pids", name);
-    if (!alive.includes(Number(await readFile(file, "utf8")))) await rm(file);
-  }
-  await kwokctl(playground, "start", name);
 }
 
 function componentsOf({ auditPolicy }: Playground): string[] {
   return ["etcd", "kube-apiserver", ...(auditPolicy ? [] : CONTROLLERS)];
 }
 
-async function kwokctl(playground: Playground, verb: string, name: string, flags: string[] = []) {
+async function kwokctl(playground: Playground, name: string, flags: string[]): Promise<void> {
   const { folder, tools } = playground;
   // Started from the folder like all it starts, so that one search finds them.
   const program = join(folder, "kwokctl");
@@ -103,9 +87,9 @@ async function kwokctl(playground: Playground, verb: string, name: string, flags
   const env = { PATH, HOME, KWOK_WORKDIR: folder, KUBECONFIG: join(folder, "no-kubeconfig") };
   // Not detached: a Ctrl-C ends it with us.
   const result = await $({ quiet: true, nothrow: true, detached: false, env })`
-    exec ${program} ${verb} cluster --name ${name} ${flags} --wait 90s`;
+    exec ${program} create cluster --name ${name} ${flags} --wait 90s`;
   if (result.exitCode !== 0) {
-    throw new DeployError(`Cannot ${verb} the simulated cluster ${name}`, {
+    throw new DeployError(`Cannot create the simulated cluster ${name}`, {
       exitCode: ExitCode.prerequisite,
       where: result.stderr.trim().split("\n").slice(-5),
       fix: "make demo-down, then make demo",
@@ -127,7 +111,8 @@ async function kwokctl(playground: Playground, verb: string, name: string, flags
 /** The address of an API server, and paths of its CA and of an administrator's certificate, also one for 127.0.0.1. */
 export async function accessTo(playground: Playground, name: string) {
   const pki = (file: string) => join(placeOf(playground, name), "pki", file);
-  const server = `https://127.0.0.1:${(await portsOf(playground, name))!.kubeApiserverPort}`;
+  const { kubeApiserverPort } = JSON.parse(await readFile(recordOf(playground, name), "utf8"));
+  const server = `https://127.0.0.1:${kubeApiserverPort}`;
   return { server, ca: pki("ca.crt"), certificate: pki("admin.crt"), key: pki("admin.key") };
 }
 
@@ -158,6 +143,6 @@ function placeOf({ folder }: Playground, name: string): string {
   return join(folder, "clusters", name);
 }
 
-function recordOf({ folder }: Playground, name: string): string {
-  return join(folder, `${name}.ports.json`);
+function recordOf(playground: Playground, name: string): string {
+  return join(placeOf(playground, name), "ports.json");
 }

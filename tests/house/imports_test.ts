@@ -52,7 +52,7 @@ const EXCEPTIONS: Record<string, string> = {
   "scripts/50-verify.ts -> scripts/steps.ts": "it looks at what every step wants",
   "scripts/fleet.ts -> scripts/50-verify.ts": "the last step of a deploy",
   "scripts/demo/demo.ts -> scripts/50-verify.ts": "the last step of a deploy",
-  "scripts/demo/site.ts -> scripts/20-prometheus.ts":
+  "scripts/demo/demo.ts -> scripts/20-prometheus.ts":
     "it runs the program of that step's Deployment",
   "scripts/components/prometheus/access.ts -> scripts/components/minio/admin.ts":
     "Prometheus scrapes MinIO with a token of it",

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
-import { writeSecrets } from "../../scripts/demo/site.ts";
+import { writeSecrets } from "../../scripts/demo/demo.ts";
 
 const PASSWORDS = ["dummy-password", "hush-hush", "bench-password", "other-password"];
 
