@@ -3,12 +3,16 @@
 import "./needs.ts";
 import { controller, doors, names, ports } from "./checks/doors.ts";
 import { BY_API, LIVE } from "../lib/core/check.ts";
-import { flag, text } from "../lib/core/cluster.ts";
+import { type Cluster, flag, text } from "../lib/core/cluster.ts";
 import { main } from "../lib/cli/deploy.ts";
-import { render } from "../lib/render/render.ts";
+import { configMap, labelsOf, type Manifest, secret } from "../lib/core/object.ts";
+import { durationSeconds } from "../lib/core/quantity.ts";
 import { step } from "../lib/deploy/step.ts";
-import { certificateSecret, nginxOptions, traefikOptions } from "./components/ingress/options.ts";
+import { render, renderFile } from "../lib/render/render.ts";
+import { toYaml } from "../lib/render/yaml.ts";
 import { policiesIn } from "./components/network/network.ts";
+
+const NAMESPACE = "ingress-nginx";
 
 export const ingress = step({
   name: "05-ingress",
@@ -26,8 +30,7 @@ export const ingress = step({
     const isTraefik = text(cluster, "INGRESS") === "traefik";
     const nginx = flag(cluster, "INGRESS_TLS") ? "nginx-tls" : "nginx";
     const options = isTraefik ? traefikOptions(cluster) : nginxOptions(cluster);
-    const policies = policiesIn(cluster, "ingress-nginx");
-    const add = [options, ...certificateSecret(cluster), ...policies];
+    const add = [options, ...certificateSecret(cluster), ...policiesIn(cluster, NAMESPACE)];
     return render(`ingress/${isTraefik ? "traefik" : nginx}`, cluster, { add });
   },
   async run({ objects, phase, apply, ready }) {
@@ -35,5 +38,35 @@ export const ingress = step({
     await phase("Ready", () => ready(objects));
   },
 });
+
+/** What nginx does for every host. */
+function nginxOptions(cluster: Cluster): Manifest {
+  // Somewhat longer than a query, so that Thanos can say itself that it took too long.
+  const PATIENCE = Math.ceil(durationSeconds(text(cluster, "QUERY_TIMEOUT"))) + 10;
+  return renderFile("ingress/nginx-options.yaml", cluster, { PATIENCE });
+}
+
+/** What Traefik reads from a file: the certificate of every host, and no TLS older than 1.2. */
+function traefikOptions(cluster: Cluster): Manifest {
+  const pair = { certFile: "/etc/traefik/tls/tls.crt", keyFile: "/etc/traefik/tls/tls.key" };
+  const stores = { default: { defaultCertificate: pair } };
+  const options = { default: { minVersion: "VersionTLS12" } };
+  const tls = { options, ...cluster.doorCertificate && { stores } };
+  return configMap("traefik", NAMESPACE, { "dynamic.yaml": toYaml({ tls }) }, {
+    labels: labels("traefik", text(cluster, "TRAEFIK_VERSION")),
+  });
+}
+
+/** The certificate of INGRESS_TLS_DIR; none without INGRESS_TLS. */
+function certificateSecret({ doorCertificate: pair }: Cluster): Manifest[] {
+  if (!pair) return [];
+  const values = { "tls.crt": pair.certificate, "tls.key": pair.key };
+  const about = { type: "kubernetes.io/tls", labels: labels("ingress-tls", "v1") };
+  return [secret("ingress-tls", NAMESPACE, values, about)];
+}
+
+function labels(name: string, version: string): Record<string, string> {
+  return labelsOf({ name, component: "controller", partOf: "ingress", version });
+}
 
 if (import.meta.main) await main(ingress);
