@@ -24,7 +24,7 @@ export function homeFolder(): string {
   return homedir() ?? "";
 }
 
-/** Renames what `write` makes to `path`: never half of a file. @throws {DeployError} exit 3 when the disk refuses. */
+/** Renames what `write` makes to `path`: never half of it. @throws {DeployError} exit 3 when the disk refuses. */
 export async function replaceFile(
   path: string,
   write: (temporary: string) => Promise<void>,
@@ -36,7 +36,7 @@ export async function replaceFile(
     await write(temporary);
     await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
+    await rm(temporary, { force: true, recursive: true }).catch(() => {});
     throw diskError(path, error, remedy);
   }
 }

@@ -1,7 +1,7 @@
 // Downloads that are checked before anyone sees them: by curl, https only, known sha256, temp then rename.
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { $ } from "zx";
+import { $, ProcessOutput } from "zx";
 import { replaceFile, sha256Of, temporaryFolder } from "../io/files.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { parsedJson } from "../core/object.ts";
@@ -69,17 +69,6 @@ export async function download(
   });
 }
 
-/** Downloads a short text, such as a file of checksums. Throws as {@link download} does. */
-export async function downloadText(url: string): Promise<string> {
-  const folder = await temporaryFolder("download-"), path = join(folder, "text");
-  try {
-    await get(url, path, {});
-    return await readFile(path, "utf8");
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
-
 async function beginning(path: string): Promise<string> {
   return JSON.stringify((await readFile(path)).subarray(0, 60).toString());
 }
@@ -127,6 +116,20 @@ async function get(
   throw new DownloadError("unreachable", url, [`${host}: ${said}`]);
 }
 
+/** What the checksums that a project publishes at `sums` say of a file. Throws as {@link download} does. */
+export async function publishedSum(url: string, sums: string): Promise<string> {
+  const file = basename(new URL(url).pathname);
+  const folder = await temporaryFolder("download-"), path = join(folder, "sums");
+  try {
+    await get(sums, path, {});
+    const sum = sumOf(file, await readFile(path, "utf8"));
+    if (sum) return sum;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+  throw new DownloadError("refused", sums, [`names no sha256 of ${file}`]);
+}
+
 /** A file's sha256 in what a project publishes: a bare sum, `sha256sum` lines, or GitHub's description of a release. */
 export function sumOf(file: string, published: string): string | undefined {
   const lines = published.trim().split("\n").map((line) => line.trim().split(/\s+\*?/));
@@ -136,4 +139,32 @@ export function sumOf(file: string, published: string): string | undefined {
   const release: { assets?: { name: string; digest?: string }[] } = parsedJson(published) ?? {};
   const asset = release.assets?.find(({ name }) => name === file);
   return /^sha256:([0-9a-f]{64})$/.exec(asset?.digest ?? "")?.[1];
+}
+
+/** What the first source gives that has it. Throws exit 3 with `reasons` and what each said; 9 for a wrong file. */
+export async function firstOf<T>(
+  what: string,
+  sources: (() => Promise<T>)[],
+  fix: string,
+  reasons: string[] = [],
+): Promise<T> {
+  const said = [...reasons];
+  for (const source of sources) {
+    try {
+      return await source();
+    } catch (error) {
+      if (error instanceof ProcessOutput) { // of tar, cp or pip
+        said.push(error.stderr.trim().split("\n").slice(-3).join("\n"));
+        continue;
+      }
+      const isRefused = error instanceof DownloadError && error.reason === "refused";
+      const isAway = error instanceof DeployError && error.exitCode === ExitCode.prerequisite;
+      // A file that is not the pinned one is no reason to look elsewhere, but to stop.
+      if (!isRefused && !isAway) throw error;
+      said.push([error.message, ...error.where].join("\n"));
+      if (error.fix) said.push(`  ${error.fix}`);
+    }
+  }
+  const exitCode = ExitCode.prerequisite;
+  throw new DeployError(what, { exitCode, where: said, fix: remedyOf(said.join("\n")) ?? fix });
 }

@@ -1,6 +1,6 @@
 // Programs built from published Go modules as their authors chose; and Go itself, from its release or PyPI.
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { $, which } from "zx";
@@ -8,15 +8,34 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
-import { download, remedyOf } from "../../lib/render/download.ts";
-import { firstOf, publishedSum, type Tool } from "./release.ts";
+import { download, firstOf, publishedSum, remedyOf } from "../../lib/render/download.ts";
 import pinned from "../tools.json" with { type: "json" };
+
+/** A program of a published Go module. */
+export interface GoProgram {
+  name: string;
+  go: {
+    module: string;
+    version: string;
+    /** Version of the modules its go.mod replaces by folders of its own repository; default: its own. */
+    staging?: string;
+    tags?: string[];
+    /** Strings that the linker sets (`-X name=value`), such as the version. */
+    values?: Record<string, string>;
+    /** Texts of files that the module embeds and only its own release build makes, by path in it. */
+    assets?: Record<string, string>;
+  };
+  /** Folder of the main package in the module; "" for the module's own. */
+  package: string;
+  /** What a build from nothing takes on two cores. */
+  minutes: number;
+}
 
 // A line in which `go build -v` names a package that it begins with.
 const PACKAGE = /^[\w./~-]+$/;
 
 /** Builds the program to `path` and gives its module. Throws exit 3, with the end of a build that failed. */
-export async function fromModule(tool: Tool, path: string, say: Say): Promise<string> {
+export async function fromModule(tool: GoProgram, path: string, say: Say): Promise<string> {
   await ensureGo(say);
   const { name, go: { module, version, tags = [], values = {} }, minutes } = tool;
   const started = performance.now();
@@ -52,7 +71,7 @@ export async function fromModule(tool: Tool, path: string, say: Say): Promise<st
 }
 
 /** A folder to build in: go.mod requires the module as its authors build it, or a copy with the files that it lacks. */
-async function moduleFolder(wanted: Tool["go"]): Promise<string> {
+async function moduleFolder(wanted: GoProgram["go"]): Promise<string> {
   const { module, version, assets = {} } = wanted;
   const { GoMod, Dir } = await downloaded(`${module}@${version}`);
   const text = requirements(await readFile(GoMod, "utf8"), wanted);
@@ -85,7 +104,10 @@ async function downloaded(module: string): Promise<{ GoMod: string; Dir: string 
 }
 
 /** go.mod of a module that requires `module`, from its own: released versions instead of folders of its repository. */
-export function requirements(upstream: string, { module, version, staging }: Tool["go"]): string {
+export function requirements(
+  upstream: string,
+  { module, version, staging }: GoProgram["go"],
+): string {
   return upstream
     .replace(/^module .*$/m, "module build")
     // A newer patch release of Go is a wish; `go` lines are the need.
@@ -153,17 +175,13 @@ export async function ensureGo(say: Say): Promise<void> {
 }
 
 async function makeFolder(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const work = await mkdtemp(`${path}.`);
-  try {
-    await fill(work);
+  await replaceFile(path, async (folder) => {
+    await mkdir(folder);
+    await fill(folder);
+  }).catch((error) => {
     // Another run may have been faster.
-    await rename(work, path).catch((error) => {
-      if (!existsSync(path)) throw error;
-    });
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+    if (!existsSync(path)) throw error;
+  });
 }
 
 async function unpackRelease(folder: string): Promise<void> {

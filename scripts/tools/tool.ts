@@ -1,6 +1,6 @@
 // Programs this project needs: from PATH, an official release or a Go module, whichever is there first.
 import { existsSync, statSync } from "node:fs";
-import { readFile, symlink, writeFile } from "node:fs/promises";
+import { chmod, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { $, which } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
@@ -8,9 +8,22 @@ import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { isOlder, PLATFORM } from "../../lib/core/version.ts";
 import type { Say } from "../../lib/render/bundle.ts";
+import { download, firstOf, publishedSum } from "../../lib/render/download.ts";
 import pinned from "../tools.json" with { type: "json" };
-import { fromModule } from "./go_build.ts";
-import { firstOf, fromRelease, type Tool } from "./release.ts";
+import { fromModule, type GoProgram } from "./go_build.ts";
+
+/** One program: what fits, and where it can be had. Texts may hold {version} {name} {os} {arch}. */
+export interface Tool extends GoProgram {
+  version: string;
+  /** Oldest version that is taken from PATH; default: only the exact one is. */
+  atLeast?: string;
+  /** How it prints its version; default: --version and the first thing like 1.2.3. */
+  versionArgs?: string[];
+  versionPattern?: string;
+  /** `sha256Url`: the project's published checksums, for platforms without a pinned one. */
+  download?: { url: string; sha256Url: string; member?: string; platforms: string[] };
+  sha256?: Record<string, string>;
+}
 
 /** Folder of our links below a project's. */
 const LINKS = "/.tools/bin";
@@ -87,6 +100,28 @@ async function getTool(tool: Tool, say: Say): Promise<FoundTool> {
   const fix =
     `put ${name} ${wanted} on PATH, or connect this machine (or install Go) and say \`make tools\``;
   return await firstOf(`Cannot get ${name} ${version}`, sources, fix, [`PATH: ${found}`]);
+}
+
+/** Downloads the official release to `path`; gives the address. Throws exit 3, or 9 for a file with another sum. */
+async function fromRelease(tool: Tool, path: string, say: Say): Promise<string> {
+  const platform = `${PLATFORM.os}-${PLATFORM.arch}`;
+  if (!tool.download?.platforms.includes(platform)) {
+    throw new DeployError(`No official release of ${tool.name} ${tool.version} for ${platform}`, {
+      exitCode: ExitCode.prerequisite,
+    });
+  }
+  const { url, sha256Url, member } = tool.download;
+  const sha256 = tool.sha256?.[platform] ?? await publishedSum(url, sha256Url);
+  say(`  downloading ${tool.name} ${tool.version} from ${new URL(url).host}`);
+  const file = member ? `${path}.tar.gz` : path;
+  await download(url, file, { sha256 });
+  if (member) {
+    await replaceFile(path, async (temporary) => {
+      await $({ quiet: true })`tar -xzOf ${file} ${member} > ${temporary}`;
+      await chmod(temporary, 0o755);
+    }).finally(() => rm(file));
+  } else await chmod(path, 0o755);
+  return url;
 }
 
 function sizeOf(path: string): number {

@@ -1,7 +1,7 @@
 // The programs of the laboratory: the project's own at exactly their versions, and those of tools.json beside this.
 import { readFile } from "node:fs/promises";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
-import type { Tool } from "../../scripts/tools/release.ts";
+import type { Tool } from "../../scripts/tools/tool.ts";
 import { allTools } from "../../scripts/tools/tool.ts";
 import { imageName, imageTable, programsIn } from "./images.ts";
 import { isCopied, readRecord } from "./store.ts";

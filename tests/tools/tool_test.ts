@@ -15,7 +15,7 @@ import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { $ } from "zx";
 import { ensureGo, requirements } from "../../scripts/tools/go_build.ts";
-import type { Tool } from "../../scripts/tools/release.ts";
+import type { Tool } from "../../scripts/tools/tool.ts";
 import { allTools, ensureTools, findTools } from "../../scripts/tools/tool.ts";
 import { cacheDir } from "../../lib/io/files.ts";
 import { offlineCurl, rejected, sha256, withSite } from "../support/download_fixture.ts";
