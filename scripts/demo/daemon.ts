@@ -44,13 +44,9 @@ export async function startDaemon(
   let ended = false;
   for (const event of ["exit", "error"]) child.once(event, () => ended = true);
 
-  const deadline = Date.now() + seconds * 1000;
-  let isReady = await ready();
-  while (!isReady && !ended && Date.now() < deadline) {
-    await sleep(50);
-    isReady = await ready();
+  for (const end = Date.now() + seconds * 1000; !ended && Date.now() < end; await sleep(50)) {
+    if (await ready() && !ended) return true;
   }
-  if (isReady && !ended) return true;
   const why = ended ? "ended" : "is not ready";
   await stopDaemons(folder, name);
   throw new DeployError(`Cannot start ${name}: it ${why}`, {

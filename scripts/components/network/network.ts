@@ -33,16 +33,11 @@ export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[
       return pod ? [{ name, end: { namespace, pod } }] : [];
     })
   );
-  const ends: Record<string, Known[] | undefined> = {
-    ...endsOf(cluster),
-    ...Object.groupBy(own, ({ name }) => name),
-  };
-  const named = portsOf(cluster);
-  const known = (names: Names) => [names].flat().flatMap((name) => ends[name] ?? []);
+  const ends = endsOf(cluster), named = portsOf(cluster);
+  const known = (names: Names) =>
+    [names].flat().flatMap((name): Known[] => ends[name] ?? own.filter((one) => one.name === name));
   const flows = table.flows.filter(isHere).flatMap((row) => {
-    const ports = (row.ports ?? []).flatMap((port) =>
-      typeof port === "number" ? port : named[port] ?? []
-    );
+    const ports = (row.ports ?? []).flatMap((port) => named[port] ?? Number(port));
     return known(row.from).flatMap(({ end: from }) =>
       known(row.to).map((to): Flow => ({ from, to: to.end, ports: to.ports ?? ports }))
     );

@@ -28,26 +28,22 @@ export async function logIn(proxy: ClusterProxy, cluster: Cluster) {
 /** Makes the configured password the admin's; true when it had to be changed. */
 export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
   if (await accepted(cluster)) return false;
-  const refused = (where: string | string[], fix: string) =>
-    new DeployError(`Cannot set the password of Grafana's admin on ${cluster.id}`, {
-      exitCode: ExitCode.service,
-      where,
-      fix: `${fix}; ${LOGS}`,
-    });
   const command = "grafana cli --homepath /usr/share/grafana admin reset-admin-password";
-  await kubectl(
+  const where = await kubectl(
     ["exec", "-i", `deployment/${GRAFANA.name}`, "--namespace", GRAFANA.namespace, "--"]
       .concat(command.split(" "), "--password-from-stdin"),
     { cluster, input: text(cluster, "GRAFANA_ADMIN_PASSWORD") },
-  ).catch((error) => {
-    if (!(error instanceof KubectlError)) throw error;
-    throw refused(error.where, "run again (its database may be in use for a moment)");
+  ).then(() => "the reset went through, but the login is still refused", (error) => {
+    if (error instanceof KubectlError) return error.where;
+    throw error;
   });
   if (await accepted(cluster)) return true;
-  throw refused(
-    "the reset went through, but the login is still refused",
-    "wait five minutes, for so long Grafana locks a user after five wrong logins, and run again",
-  );
+  throw new DeployError(`Cannot set the password of Grafana's admin on ${cluster.id}`, {
+    exitCode: ExitCode.service,
+    where,
+    fix: "run again (its database may be in use for a moment), or in five minutes: " +
+      `for so long Grafana locks a user after five wrong logins; ${LOGS}`,
+  });
 }
 
 async function accepted(cluster: Cluster): Promise<boolean> {
