@@ -14,10 +14,10 @@ import { render } from "../lib/render/render.ts";
 import { type Step, step } from "../lib/deploy/step.ts";
 import { backupAlerts } from "./components/longhorn/backups.ts";
 import { enforcerOf, opensOf, policiesEnforced, policiesIn } from "./components/network/network.ts";
-import { metricsAccess, thanosKey, watchingS3 } from "./components/prometheus/access.ts";
+import { adaptRules, metricsAccess } from "./components/prometheus/objects.ts";
+import { thanosKey, watchingS3 } from "./components/prometheus/objects.ts";
 import { packOwn, packRunbooks, packUpstream } from "./components/prometheus/dashboards.ts";
 import { ensureAdminPassword } from "./components/prometheus/login.ts";
-import { adaptRules } from "./components/prometheus/rules.ts";
 import { grpcSecrets } from "./components/thanos/fleet.ts";
 import { moduleHome } from "./tools/go_build.ts";
 

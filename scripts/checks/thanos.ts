@@ -9,7 +9,7 @@ import { shortList } from "../../lib/core/short_list.ts";
 import { readJson } from "../../lib/probe/http.ts";
 import { listObjects } from "../../lib/s3/bucket.ts";
 import { keyOf, s3Of } from "../../lib/s3/client.ts";
-import { thanosKey } from "../components/prometheus/access.ts";
+import { thanosKey } from "../components/prometheus/objects.ts";
 import { runbookAt } from "../components/prometheus/dashboards.ts";
 import { edgesOf } from "../components/thanos/fleet.ts";
 import * as query from "../components/thanos/stores.ts";

@@ -17,18 +17,14 @@ export interface GoProgram {
   go: {
     module: string;
     version: string;
-    /** Version of the modules its go.mod replaces by folders of its own repository; default: its own. */
-    staging?: string;
+    staging?: string; // of modules that its go.mod replaces by folders of its own; default: `version`
     tags?: string[];
-    /** Strings that the linker sets (`-X name=value`), such as the version. */
-    values?: Record<string, string>;
-    /** Texts of files that the module embeds and only its own release build makes, by path in it. */
+    values?: Record<string, string>; // that the linker sets (`-X name=value`), such as the version
+    // Texts of files that the module embeds and only its own release build makes, by path in it.
     assets?: Record<string, string>;
   };
-  /** Folder of the main package in the module; "" for the module's own. */
-  package: string;
-  /** What a build from nothing takes on two cores. */
-  minutes: number;
+  package: string; // folder of the main package in the module; "" for the module's own
+  minutes: number; // that a build from nothing takes on two cores
 }
 
 // A line in which `go build -v` names a package that it begins with.

@@ -15,12 +15,10 @@ import { fromModule, type GoProgram } from "./go_build.ts";
 /** One program: what fits, and where it can be had. Texts may hold {version} {name} {os} {arch}. */
 export interface Tool extends GoProgram {
   version: string;
-  /** Oldest version that is taken from PATH; default: only the exact one is. */
-  atLeast?: string;
-  /** How it prints its version; default: --version and the first thing like 1.2.3. */
-  versionArgs?: string[];
-  versionPattern?: string;
-  /** `sha256Url`: the project's published checksums, for platforms without a pinned one. */
+  atLeast?: string; // the oldest that is taken from PATH; default: only the exact one is
+  versionArgs?: string[]; // default: --version
+  versionPattern?: string; // default: the first thing like 1.2.3
+  // `sha256Url`: the project's published checksums, for platforms without a pinned one.
   download?: { url: string; sha256Url: string; member?: string; platforms: string[] };
   sha256?: Record<string, string>;
 }

@@ -3,7 +3,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { until } from "../../lib/io/wait.ts";
-import { grafanaLimits } from "../../scripts/components/prometheus/access.ts";
+import { grafanaLimits } from "../../scripts/components/prometheus/objects.ts";
 import { freePorts, stopDaemons } from "../../scripts/demo/daemon.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
 import { labTools } from "../lab/tools.ts";

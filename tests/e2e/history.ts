@@ -7,7 +7,7 @@ import { parse, stringify } from "yaml";
 import { $ } from "zx";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
 import { ensureTools } from "../../scripts/tools/tool.ts";
-import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
+import { objstoreSecret } from "../../scripts/components/prometheus/objects.ts";
 
 const { promtool, thanos } = await ensureTools(["promtool", "thanos"]);
 

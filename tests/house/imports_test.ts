@@ -54,9 +54,9 @@ const EXCEPTIONS: Record<string, string> = {
   "scripts/demo/demo.ts -> scripts/50-verify.ts": "the last step of a deploy",
   "scripts/demo/demo.ts -> scripts/20-prometheus.ts":
     "it runs the program of that step's Deployment",
-  "scripts/components/prometheus/access.ts -> scripts/components/minio/admin.ts":
+  "scripts/components/prometheus/objects.ts -> scripts/components/minio/admin.ts":
     "Prometheus scrapes MinIO with a token of it",
-  "scripts/components/prometheus/access.ts -> scripts/components/minio/buckets.ts":
+  "scripts/components/prometheus/objects.ts -> scripts/components/minio/buckets.ts":
     "the sidecar uploads to the bucket",
 };
 

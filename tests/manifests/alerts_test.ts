@@ -8,7 +8,7 @@ import { readBundle } from "../../lib/render/bundle.ts";
 import type { Manifest } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { fleetAlerts, fleetRules } from "../../scripts/components/thanos/fleet.ts";
-import { adaptRules } from "../../scripts/components/prometheus/rules.ts";
+import { adaptRules } from "../../scripts/components/prometheus/objects.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import { renderedFleet } from "../support/rendered_fixture.ts";
 import { type Group, ownRules, promtoolAccepts, type Rule, rulesOf } from "./promtool.ts";

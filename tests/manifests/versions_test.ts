@@ -12,7 +12,7 @@ import pinned from "../../manifests/versions.json" with { type: "json" };
 import { backupJobs } from "../../scripts/components/longhorn/backups.ts";
 import { reachJob } from "../../scripts/components/minio/buckets.ts";
 import { packUpstream } from "../../scripts/components/prometheus/dashboards.ts";
-import { adaptRules } from "../../scripts/components/prometheus/rules.ts";
+import { adaptRules } from "../../scripts/components/prometheus/objects.ts";
 import tools from "../../scripts/tools.json" with { type: "json" };
 import { fixtureCluster, fixtureFleet } from "../support/cluster_fixture.ts";
 import { grpcFolder } from "../support/grpc_fixture.ts";

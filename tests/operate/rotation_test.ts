@@ -10,7 +10,7 @@ import { type Step, step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { loggingObjects } from "../../scripts/components/logging/objects.ts";
-import { objstoreSecret } from "../../scripts/components/prometheus/access.ts";
+import { objstoreSecret } from "../../scripts/components/prometheus/objects.ts";
 import { rotate } from "../../scripts/operate/rotate_s3.ts";
 import {
   holdingsOf,

@@ -8,18 +8,16 @@ import { type Cluster, flag, projectPath, text } from "../../../lib/core/cluster
 import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/object.ts";
 import { SUBSTITUTE_ANNOTATION } from "../../../lib/render/template.ts";
 import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
-import { grafanaLabels } from "./access.ts";
+import { grafanaLabels, ourJobs } from "./objects.ts";
 import { expandPanel, heightOf, placeOf } from "./panel.ts";
 import type { Panel, PanelPlace, PanelSource } from "./panel.ts";
-import { ourJobs } from "./rules.ts";
 
 /** A dashboard as its YAML file says it. */
 export interface DashboardSource {
   title: string;
   uid: string;
   about: string;
-  /** How far back it looks when opened, such as `24h`; 3h without it. */
-  since?: string;
+  since?: string; // how far back it looks when opened, such as `24h`; 3h without it
   variables?: { name: string; label: string; query: string }[];
   rows: { title?: string; panels: PanelSource[] }[];
 }
@@ -90,11 +88,7 @@ export function expand(source: DashboardSource, place: PanelPlace): Dashboard {
     time: { from: `now-${central ? since : "3h"}`, to: "now" },
     timezone,
     templating: { list: [...clusters, ...variables.map(queried)] },
-    panels: laidOut(rows).map(({ what, gridPos }, index) => ({
-      id: index + 1,
-      gridPos,
-      ...(typeof what === "string" ? { ...forms.row, title: what } : expandPanel(what, place)),
-    })),
+    panels: laidOut(rows, place).map((panel, index) => ({ id: index + 1, ...panel })),
   };
 }
 
@@ -105,16 +99,16 @@ function toJson({ panels, ...rest }: Dashboard): string {
 }
 
 /** Panels and titles of rows: from left to right, the next line below the highest one; a title has a line of its own. */
-function laidOut(rows: DashboardSource["rows"]) {
-  const placed: { what: PanelSource | string; gridPos: Panel["gridPos"] }[] = [];
+function laidOut(rows: DashboardSource["rows"], place: PanelPlace): Panel[] {
+  const placed: Panel[] = [];
   let y = 0;
   for (const { title, panels } of rows) {
-    if (title) placed.push({ what: title, gridPos: { x: 0, y: y++, w: COLUMNS, h: 1 } });
+    if (title) placed.push({ gridPos: { x: 0, y: y++, w: COLUMNS, h: 1 }, ...forms.row, title });
     let x = 0, line = 0;
     for (const panel of panels) {
       const h = heightOf(panel);
       if (x + panel.width > COLUMNS) [x, y, line] = [0, y + line, 0];
-      placed.push({ what: panel, gridPos: { x, y, w: panel.width, h } });
+      placed.push({ gridPos: { x, y, w: panel.width, h }, ...expandPanel(panel, place) });
       x += panel.width;
       line = Math.max(line, h);
     }

@@ -7,10 +7,9 @@ export function placeOf(cluster: Cluster) {
   const central = cluster.role === "central", zone = text(cluster, "TIMEZONE");
   return {
     central,
-    /** Uid; at the centre what shows a course of time can be asked of another one. */
+    // Uid; at the centre what shows a course of time can be asked of another one.
     datasource: central ? "thanos" : "prometheus",
-    /** How many clusters should be seen; `$fleet` in expressions. */
-    clusters: expected(cluster),
+    clusters: expected(cluster), // how many should be seen; `$fleet` in expressions
     timezone: zone === "UTC" ? "browser" : zone,
   };
 }
@@ -40,8 +39,7 @@ export interface PanelSource {
   queries?: { expr: string; legend: string }[];
   by?: string[];
   columns?: { name: string; expr: string; unit: string; thresholds?: Threshold }[];
-  /** From the column named first in `by` to another page; `${__value.raw}` is the cell. */
-  link?: { title: string; url: string };
+  link?: { title: string; url: string }; // from the first column; `${__value.raw}` is the cell
   thresholds?: Threshold;
   states?: Record<string, string>;
   empty?: string;
@@ -54,7 +52,6 @@ export interface PanelSource {
 
 /** A panel as Grafana has it; rows have no targets. */
 export interface Panel {
-  id: number;
   type: string;
   title: string;
   gridPos: { x: number; y: number; w: number; h: number };
@@ -140,17 +137,14 @@ function stepsOf({ base = "green", ...steps }: Threshold = {}) {
 
 /** One row per combination of the labels in `by`; the queries' answers are merged side by side. */
 function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central }: PanelPlace) {
-  type Field = [name: string, title: string];
-  const labels = by.filter((label) => central || label !== "cluster")
-    .map((label): Field => [label, label.charAt(0).toUpperCase() + label.slice(1)]);
-  const fields = labels.concat(
-    columns.map((
-      { name },
-      index,
-    ): Field => [columns.length > 1 ? `Value #${REF_IDS[index]}` : "Value", name]),
-  );
-  const [first] = labels;
-  const isLinked = link && first?.[0] === by[0];
+  const shown = by.filter((label) => central || label !== "cluster");
+  const titleOf = (label: string) => label.charAt(0).toUpperCase() + label.slice(1);
+  const columnOf = (index: number) => columns.length > 1 ? `Value #${REF_IDS[index]}` : "Value";
+  const fields = [
+    ...shown.map((label) => [label, titleOf(label)]),
+    ...columns.map(({ name }, index) => [columnOf(index), name]),
+  ];
+  const [first = ""] = by;
   return {
     transformations: [
       { id: "merge", options: {} },
@@ -175,7 +169,7 @@ function tableOf({ by = [], columns = [], link, empty }: PanelSource, { central 
             },
           })
         ),
-        ...(isLinked ? [override(first![1], { links: [link] })] : []),
+        ...(link && shown.includes(first) ? [override(titleOf(first), { links: [link] })] : []),
       ],
     },
   };

@@ -37,7 +37,7 @@ import {
   policyNameOf,
   policyOf,
 } from "../../../scripts/components/minio/buckets.ts";
-import { minioMetrics } from "../../../scripts/components/prometheus/access.ts";
+import { minioMetrics } from "../../../scripts/components/prometheus/objects.ts";
 import { fixtureCluster, fixtureFleet } from "../../support/cluster_fixture.ts";
 import { ensureVersions, pem, removeUser } from "../../support/s3.ts";
 import { inventoryOf } from "../../support/inventory.ts";

@@ -4,12 +4,13 @@ import type { Cluster } from "../../../lib/core/cluster.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { prometheus } from "../../../scripts/20-prometheus.ts";
 import {
+  adaptRules,
   alertmanagerSecret,
   grafanaLimits,
   objstoreSecret,
-} from "../../../scripts/components/prometheus/access.ts";
+  ourJobs,
+} from "../../../scripts/components/prometheus/objects.ts";
 import { ownDashboards } from "../../../scripts/components/prometheus/dashboards.ts";
-import { adaptRules, ourJobs } from "../../../scripts/components/prometheus/rules.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 
 const cluster = await fixtureCluster("197");

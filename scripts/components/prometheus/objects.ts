@@ -1,31 +1,30 @@
-// Secrets and settings of the metrics half that are built from variables.
+// Objects of 20-prometheus that are built from variables, and kube-prometheus' rules, changed to fit what runs here.
 import { parse } from "yaml";
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
-import {
-  configMap,
-  labelsOf,
-  type Manifest,
-  RELOAD_ANNOTATION,
-  secret,
-  withValue,
-} from "../../../lib/core/object.ts";
-import { metricsToken } from "../minio/admin.ts";
+import { configMap, labelsOf, RELOAD_ANNOTATION, secret } from "../../../lib/core/object.ts";
+import { type Manifest, withValue } from "../../../lib/core/object.ts";
 import { durationSeconds } from "../../../lib/core/quantity.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";
 import { toYaml } from "../../../lib/render/yaml.ts";
 import { keyOf } from "../../../lib/s3/client.ts";
+import upstream from "../../../manifests/prometheus/upstream-rules.json" with { type: "json" };
+import { metricsToken } from "../minio/admin.ts";
 import { bucketsOf, objstoreConfig } from "../minio/buckets.ts";
 
 const NAMESPACE = "monitoring";
 
-/** Labels of an object of `name` at `version` (its image tag). */
-export function metricsLabels(name: string, version: string): Record<string, string> {
-  return labelsOf({ name, component: name, partOf: "metrics", version });
+/** Labels of an object of `name`, whose image tag is that setting. */
+function labelsFor(cluster: Cluster, name: string, setting: string): Record<string, string> {
+  return labelsOf({ name, component: name, partOf: "metrics", version: text(cluster, setting) });
 }
 
 export function grafanaLabels(cluster: Cluster): Record<string, string> {
-  return metricsLabels("grafana", text(cluster, "GRAFANA_VERSION"));
+  return labelsFor(cluster, "grafana", "GRAFANA_VERSION");
+}
+
+function objstoreLabels(cluster: Cluster): Record<string, string> {
+  return labelsFor(cluster, "thanos-objstore", "THANOS_VERSION");
 }
 
 /** Where Prometheus' sidecar and Thanos find the key of the bucket of blocks. */
@@ -69,10 +68,6 @@ export function minioMetrics(cluster: Cluster): Manifest[] {
     renderFile("prometheus/minio-metrics.yaml", cluster),
     secret("minio-metrics", NAMESPACE, { token }, { labels: objstoreLabels(cluster) }),
   ];
-}
-
-function objstoreLabels(cluster: Cluster): Record<string, string> {
-  return metricsLabels("thanos-objstore", text(cluster, "THANOS_VERSION"));
 }
 
 /** The objects, of which the scrape of S3 trusts its private CA; of an S3 that is no MinIO neither scrape nor alert. */
@@ -120,6 +115,64 @@ export function alertmanagerSecret(cluster: Cluster): Manifest {
     ? silent
     : { ...silent, route: { ...silent.route, routes }, receivers };
   const values = { "alertmanager.yaml": toYaml(config) };
-  const labels = metricsLabels("alertmanager", text(cluster, "ALERTMANAGER_VERSION"));
+  const labels = labelsFor(cluster, "alertmanager", "ALERTMANAGER_VERSION");
   return secret("alertmanager-kube-prometheus-stack-alertmanager", NAMESPACE, values, { labels });
+}
+
+type Rule = { alert?: string; expr: string | number; labels?: Record<string, string> };
+
+// Upstream's names for the jobs, and ours: a job is named after its Service.
+const JOBS: Record<string, string> = upstream.jobs;
+
+/** What our installation wants otherwise: a part of an expression is `[as upstream has it, as we do]`. */
+const CHANGED: Record<string, { for?: string; severity?: string; expr?: string[] }> =
+  upstream.changedAlerts;
+
+/** The PrometheusRules of the bundle in our namespace: jobs by our names, without rules and groups that cannot be here. */
+export function adaptRules(objects: Manifest[], cluster: Cluster): Manifest[] {
+  const beside = flag(cluster, "CONTROL_PLANE_METRICS") ? [] : upstream.controlPlaneGroups;
+  const dropped = [...upstream.blindGroups, ...beside];
+  const labels = labelsFor(cluster, "kube-prometheus", "KUBE_PROMETHEUS_RULES_VERSION");
+  return objects.map(({ apiVersion, kind, metadata: { name }, spec }) => {
+    const groups = (spec.groups as { name: string; rules: Rule[] }[])
+      .filter(({ name }) => !dropped.includes(name))
+      .map((group) => ({
+        ...group,
+        rules: group.rules.filter(({ alert = "" }) => !upstream.impossibleAlerts.includes(alert))
+          .map((rule) => adapted(rule, cluster)),
+      }))
+      .filter(({ rules }) => rules.length > 0);
+    const metadata = { name, namespace: "monitoring", labels };
+    return { apiVersion, kind, metadata, spec: { groups } };
+  });
+}
+
+function adapted(rule: Rule, cluster: Cluster): Rule {
+  const changed = CHANGED[rule.alert ?? ""] ?? {};
+  const { for: time, severity, expr: [theirs = "", ours = ""] = [] } = changed;
+  return {
+    ...rule,
+    ...time ? { for: time } : {},
+    ...severity ? { labels: { ...rule.labels, severity } } : {},
+    expr: fitted(ourJobs(String(rule.expr).replace(theirs, () => ours)), cluster),
+  };
+}
+
+/** With windows of four scrapes at least, and of what Prometheus keeps in any case: whole blocks, and an hour in none. */
+function fitted(expr: string, cluster: Cluster): string {
+  const least = 4 * durationSeconds(text(cluster, "SCRAPE_INTERVAL"));
+  const most = 3600 + durationSeconds(text(cluster, "PROMETHEUS_RETENTION"));
+  return expr.replace(/\[(\w+)\]/g, (window, time: string) => {
+    const seconds = durationSeconds(time);
+    if (seconds < least) return `[${least}s]`;
+    return seconds > most ? `[${most}s]` : window;
+  });
+}
+
+/** Upstream's job names in a PromQL text, or in JSON that holds one, replaced by ours. */
+export function ourJobs(text: string): string {
+  return text.replace(
+    /\bjob=(\\?")([\w-]+)(?=\\?")/g,
+    (all, quote: string, job: string) => JOBS[job] ? `job=${quote}${JOBS[job]}` : all,
+  );
 }
