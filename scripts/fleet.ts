@@ -53,18 +53,13 @@ const VERBS: Record<string, (ids: string[], flags: Flags, values: Values) => Pro
     driftCode((await plansOf(ids, flags, values, { paused: "left out" })).plans),
 };
 
-async function plansOf(
-  ids: string[],
-  { json, ...style }: Flags,
-  { take }: Values,
-  options: ChoiceOptions,
-) {
+async function plansOf(ids: string[], flags: Flags, { take }: Values, options: ChoiceOptions) {
   const { clusters, central, paused } = await choiceFor(ids, options);
   tellWarnings(clusters);
   await tellUnpinned(STEPS, clusters);
   const plans = await planFleet(STEPS, clusters, { central, take });
-  if (json) printJson(plansJson(plans, paused));
-  else printPlans(plans, style);
+  if (flags.json) printJson(plansJson(plans, paused));
+  else printPlans(plans, flags);
   return { plans, paused };
 }
 

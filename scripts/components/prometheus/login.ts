@@ -27,32 +27,28 @@ export async function logIn(proxy: ClusterProxy, cluster: Cluster) {
 
 /** Makes the configured password the admin's; true when it had to be changed. */
 export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
-  if (await accepted(cluster)) return false;
-  const command = "grafana cli --homepath /usr/share/grafana admin reset-admin-password";
-  const where = await kubectl(
-    ["exec", "-i", `deployment/${GRAFANA.name}`, "--namespace", GRAFANA.namespace, "--"]
-      .concat(command.split(" "), "--password-from-stdin"),
-    { cluster, input: text(cluster, "GRAFANA_ADMIN_PASSWORD") },
-  ).then(() => "the reset went through, but the login is still refused", (error) => {
-    if (error instanceof KubectlError) return error.where;
-    throw error;
-  });
-  if (await accepted(cluster)) return true;
+  await using proxy = await openProxy(cluster);
+  const before = await logIn(proxy, cluster);
+  const isRefused = before.status === 401;
+  const said = isRefused ? await resetPassword(cluster) : [];
+  const { status, words } = isRefused ? await logIn(proxy, cluster) : before;
+  if (status === 200) return isRefused;
   throw new DeployError(`Cannot set the password of Grafana's admin on ${cluster.id}`, {
-    exitCode: ExitCode.service,
-    where,
+    exitCode: status === 401 ? ExitCode.service : ExitCode.notReady,
+    where: [`HTTP ${status}: ${words}`, ...said],
     fix: "run again (its database may be in use for a moment), or in five minutes: " +
       `for so long Grafana locks a user after five wrong logins; ${LOGS}`,
   });
 }
 
-async function accepted(cluster: Cluster): Promise<boolean> {
-  await using proxy = await openProxy(cluster);
-  const { status, words } = await logIn(proxy, cluster);
-  if (status === 200 || status === 401) return status === 200;
-  throw new DeployError(`Cannot ask Grafana of ${cluster.id} for a login`, {
-    exitCode: ExitCode.notReady,
-    where: `HTTP ${status}: ${words}`,
-    fix: LOGS,
+/** Gives what Grafana says where it cannot: nothing when all went well. */
+async function resetPassword(cluster: Cluster): Promise<string[]> {
+  const command = "grafana cli --homepath /usr/share/grafana admin reset-admin-password";
+  const words = ["exec", "-i", `deployment/${GRAFANA.name}`, "--namespace", GRAFANA.namespace, "--"]
+    .concat(command.split(" "), "--password-from-stdin");
+  const input = text(cluster, "GRAFANA_ADMIN_PASSWORD");
+  return await kubectl(words, { cluster, input }).then(() => [], (error) => {
+    if (error instanceof KubectlError) return error.where;
+    throw error;
   });
 }
