@@ -4,7 +4,7 @@ import { isIPv4 } from "node:net";
 import { SETTINGS } from "../../../lib/config/schema.ts";
 import { type Finding, ok, type Subject, warn } from "../../../lib/core/check.ts";
 import { flag, isCase, list, number, text } from "../../../lib/core/cluster.ts";
-import type { Cluster, Role } from "../../../lib/core/cluster.ts";
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { type End, type Flow, networkPolicies, type Workload } from "../../../lib/core/network.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import type { OpenDoor } from "../../../lib/deploy/step.ts";
@@ -15,9 +15,11 @@ type Names = string | string[];
 
 /** The table as its file has it; words for ends and ports are those of {@link endsOf} and {@link portsOf}. */
 interface Table {
-  workloads: { namespace: string; pods: string[]; role?: Role }[];
-  flows: { from: Names; to: Names; ports?: (number | string)[]; role?: Role }[];
+  workloads: ({ namespace: string; pods: string[] } & Row)[];
+  flows: ({ from: Names; to: Names; ports?: (number | string)[] } & Row)[];
 }
+
+type Row = { when?: Record<string, string> };
 
 type Known = { end: End; ports?: number[] };
 
@@ -25,34 +27,23 @@ type Known = { end: End; ports?: number[] };
 export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[] {
   if (!flag(cluster, "NETWORK_POLICIES")) return [];
   const table = renderFile("flows.yaml", cluster).spec as Table;
-  const isHere = ({ role = cluster.role }: { role?: Role }) => role === cluster.role;
-  const controller = controllerOf(cluster)?.pod;
+  const isHere = ({ when }: Row) => isCase(cluster.vars, when);
   const own = table.workloads.filter(isHere).flatMap(({ namespace, pods }) =>
-    pods.flatMap((name): { name: string; end: Workload }[] => {
-      const pod = name === "controller" ? controller : name;
-      return pod ? [{ name, end: { namespace, pod } }] : [];
-    })
+    pods.map((pod): Workload => ({ namespace, pod }))
   );
   const ends = endsOf(cluster), named = portsOf(cluster);
   const known = (names: Names) =>
-    [names].flat().flatMap((name): Known[] => ends[name] ?? own.filter((one) => one.name === name));
+    [names].flat().flatMap((name): Known[] =>
+      ends[name] ?? own.filter(({ pod }) => pod === name).map((end) => ({ end }))
+    );
   const flows = table.flows.filter(isHere).flatMap((row) => {
     const ports = (row.ports ?? []).flatMap((port) => named[port] ?? Number(port));
     return known(row.from).flatMap(({ end: from }) =>
       known(row.to).map((to): Flow => ({ from, to: to.end, ports: to.ports ?? ports }))
     );
   }).filter(({ ports }) => ports.length > 0);
-  const names = own.map(({ end: from }): Flow => ({ from, to: DNS, ports: [53], udp: true }));
-  return networkPolicies(namespaces, own.map(({ end }) => end), [...names, ...flows]);
-}
-
-const CONTROLLERS: Record<string, { pod: string; doors: number[]; metrics: number }> = {
-  nginx: { pod: "ingress-nginx", doors: [80, 443], metrics: 10254 },
-  traefik: { pod: "traefik", doors: [8000, 8443], metrics: 9100 },
-};
-
-function controllerOf(cluster: Cluster) {
-  return CONTROLLERS[text(cluster, "INGRESS")];
+  const names = own.map((from): Flow => ({ from, to: DNS, ports: [53], udp: true }));
+  return networkPolicies(namespaces, own, [...names, ...flows]);
 }
 
 const DNS = { namespace: "kube-system", pod: "kube-dns", label: "k8s-app" };
@@ -63,12 +54,9 @@ function networkOf(host: string): string {
   return isIPv4(host) ? `${host}/32` : ANYWHERE;
 }
 
-/** Ends that are no workload of ours; none for what is not there. Policies of Longhorn's namespace are upstream's. */
+/** Ends that are no workload of ours. Policies of Longhorn's namespace are upstream's. */
 export function endsOf(cluster: Cluster): Record<string, Known[]> {
-  const longhorn = (pod: string): Known[] =>
-    text(cluster, "STORAGE") === "longhorn"
-      ? [{ end: { namespace: "longhorn-system", pod, label: "app" } }]
-      : [];
+  const longhorn = { namespace: "longhorn-system", label: "app" };
   const { hostname } = new URL(text(cluster, "S3_ENDPOINT"));
   const centres = cluster.fleet.filter(({ role }) => role === "central");
   const sidecars = cluster.fleet.filter(({ role }) => role === "edge")
@@ -81,8 +69,8 @@ export function endsOf(cluster: Cluster): Record<string, Known[]> {
     // What is in the network of the nodes, where policies do not reach: exporters, kubelet, API server.
     node: [{ end: { networks: cluster.nodes } }],
     people: [{ end: { networks: list(cluster, "ADMIN_CIDR") } }],
-    "longhorn-ui": longhorn("longhorn-ui"),
-    "longhorn-manager": longhorn("longhorn-manager"),
+    "longhorn-ui": [{ end: { ...longhorn, pod: "longhorn-ui" } }],
+    "longhorn-manager": [{ end: { ...longhorn, pod: "longhorn-manager" } }],
     s3: [{ end: { networks: [networkOf(hostname)] } }],
     centre: [{ end: { networks: [...centres.flatMap(({ nodes }) => nodes), ...passedOn] } }],
     edges: [...Map.groupBy(sidecars, ([, port]) => port)].map(([port, ends]) => ({
@@ -94,7 +82,6 @@ export function endsOf(cluster: Cluster): Record<string, Known[]> {
 
 /** Ports that settings tell; none for what is not there. */
 export function portsOf(cluster: Cluster): Record<string, number[]> {
-  const controller = controllerOf(cluster);
   // An image of the site's own that gets its S3 plugin from nowhere has it.
   const plugin = text(cluster, "OPENSEARCH_S3_PLUGIN");
   const fetches = text(cluster, "OPENSEARCH_IMAGE") === SETTINGS.OPENSEARCH_IMAGE!.default;
@@ -103,9 +90,6 @@ export function portsOf(cluster: Cluster): Record<string, number[]> {
     s3: portIn(text(cluster, "S3_ENDPOINT")),
     webhook: portIn(text(cluster, "ALERT_WEBHOOK_URL")),
     plugin: plugin || !fetches ? portIn(plugin) : [443],
-    doors: controller?.doors ?? [],
-    metrics: controller ? [controller.metrics] : [],
-    "control-plane": flag(cluster, "CONTROL_PLANE_METRICS") ? [2381, 10249, 10257, 10259] : [],
   };
 }
 

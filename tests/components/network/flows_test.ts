@@ -1,7 +1,8 @@
 // scripts/components/network: the policies let through what the rendered objects need, and nothing else.
 import assert from "node:assert/strict";
 import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1";
-import type { Cluster } from "../../../lib/core/cluster.ts";
+import { SETTINGS } from "../../../lib/config/schema.ts";
+import { type Cluster, isCase } from "../../../lib/core/cluster.ts";
 import { idOf, type Manifest, signed } from "../../../lib/core/object.ts";
 import { desired } from "../../../lib/deploy/step.ts";
 import { ingress } from "../../../scripts/05-ingress.ts";
@@ -105,21 +106,24 @@ Deno.test("flows.yaml: every word is a workload that is rendered, an end or a po
   );
   const { workloads, flows } = renderFile("flows.yaml", fleet[0]!).spec;
   const known: string[] = [];
-  for (const { namespace, pods: names, role, ...others } of workloads) {
+  for (const { namespace, pods: names, when, ...others } of workloads) {
     assert.deepEqual(others, {});
-    for (const [where, ids] of [...pods].filter(([one]) => one === (role ?? one))) {
+    const isThere = fleet.filter(({ vars }) => isCase(vars, when));
+    for (const { role } of isThere) {
       for (const name of names) {
-        const pod = name === "controller" ? "ingress-nginx" : name;
-        assert.ok(ids.includes(`${namespace}/${pod}`), `${namespace}/${name} at the ${where}`);
+        const id = `${namespace}/${name}`;
+        assert.ok(pods.get(role)!.includes(id), `${id} at the ${role}`);
       }
     }
-    assert.ok([undefined, ...pods.keys()].includes(role), role);
+    const settings = Object.keys(when ?? {});
+    assert.ok(isThere.length > 0 || settings.join() === "INGRESS", settings.join());
+    assert.ok(settings.every((name) => name in SETTINGS), settings.join());
     known.push(...names);
   }
   const ends = new Set<string>(), ports = new Set<string>();
-  for (const { from, to, ports: own = [], role, ...others } of flows) {
+  for (const { from, to, ports: own = [], when = {}, ...others } of flows) {
     assert.deepEqual(others, {});
-    assert.ok([undefined, ...pods.keys()].includes(role), role);
+    assert.ok(Object.keys(when).every((name) => name in SETTINGS), Object.keys(when).join());
     for (const name of [from, to].flat()) if (!known.includes(name)) ends.add(name);
     for (const port of own) if (typeof port === "string") ports.add(port);
   }
