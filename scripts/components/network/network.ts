@@ -21,7 +21,8 @@ interface Table {
 
 type Row = { when?: Record<string, string> };
 
-type Known = { end: End; ports?: number[] };
+/** An end that a word of the table stands for; with `ports` of its own. */
+type Known = End & { ports?: number[] };
 
 /** Policies of these namespaces; none without NETWORK_POLICIES. Every workload may ask for names. */
 export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[] {
@@ -33,13 +34,11 @@ export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[
   );
   const ends = endsOf(cluster), named = portsOf(cluster);
   const known = (names: Names) =>
-    [names].flat().flatMap((name): Known[] =>
-      ends[name] ?? own.filter(({ pod }) => pod === name).map((end) => ({ end }))
-    );
+    [names].flat().flatMap((name): Known[] => ends[name] ?? own.filter(({ pod }) => pod === name));
   const flows = table.flows.filter(isHere).flatMap((row) => {
     const ports = (row.ports ?? []).flatMap((port) => named[port] ?? Number(port));
-    return known(row.from).flatMap(({ end: from }) =>
-      known(row.to).map((to): Flow => ({ from, to: to.end, ports: to.ports ?? ports }))
+    return known(row.from).flatMap((from) =>
+      known(row.to).map((to): Flow => ({ from, to, ports: to.ports ?? ports }))
     );
   }).filter(({ ports }) => ports.length > 0);
   const names = own.map((from): Flow => ({ from, to: DNS, ports: [53], udp: true }));
@@ -64,19 +63,18 @@ export function endsOf(cluster: Cluster): Record<string, Known[]> {
   // A NodePort keeps the address of who calls, where no other node may pass a call on.
   const passedOn = text(cluster, "NODE_NETWORKS") === "" ? [] : cluster.nodes;
   return {
-    dns: [{ end: DNS }],
-    anywhere: [{ end: { networks: [ANYWHERE] } }],
+    dns: [DNS],
+    anywhere: [{ networks: [ANYWHERE] }],
     // What is in the network of the nodes, where policies do not reach: exporters, kubelet, API server.
-    node: [{ end: { networks: cluster.nodes } }],
-    people: [{ end: { networks: list(cluster, "ADMIN_CIDR") } }],
-    "longhorn-ui": [{ end: { ...longhorn, pod: "longhorn-ui" } }],
-    "longhorn-manager": [{ end: { ...longhorn, pod: "longhorn-manager" } }],
-    s3: [{ end: { networks: [networkOf(hostname)] } }],
-    centre: [{ end: { networks: [...centres.flatMap(({ nodes }) => nodes), ...passedOn] } }],
-    edges: [...Map.groupBy(sidecars, ([, port]) => port)].map(([port, ends]) => ({
-      end: { networks: ends.map(([host]) => networkOf(host)) },
-      ports: [Number(port)],
-    })),
+    node: [{ networks: cluster.nodes }],
+    people: [{ networks: list(cluster, "ADMIN_CIDR") }],
+    "longhorn-ui": [{ ...longhorn, pod: "longhorn-ui" }],
+    "longhorn-manager": [{ ...longhorn, pod: "longhorn-manager" }],
+    s3: [{ networks: [networkOf(hostname)] }],
+    centre: [{ networks: [...centres.flatMap(({ nodes }) => nodes), ...passedOn] }],
+    edges: [...Map.groupBy(sidecars, ([, port]) => port)].map(([port, ends]) => (
+      { networks: ends.map(([host]) => networkOf(host)), ports: [Number(port)] }
+    )),
   };
 }
 
