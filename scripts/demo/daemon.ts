@@ -147,14 +147,12 @@ export async function freePorts(count: number, taken: number[] = []): Promise<nu
   return found;
 }
 
-/** Throws exit 3 when another program has one of the ports that `who` needs. */
-export async function refuseTaken(who: string, ports: number[], fix: string): Promise<void> {
-  for (const port of ports) {
-    if (await isFree(port)) continue;
-    throw new DeployError(`Cannot start ${who}: another program has port ${port}`, {
-      exitCode: ExitCode.prerequisite,
-      where: `127.0.0.1:${port} (who: ss -ltnp 'sport = :${port}')`,
-      fix,
-    });
-  }
+/** Throws exit 3 when another program has the port that `who` needs. */
+export async function refuseTaken(who: string, port: number, fix: string): Promise<void> {
+  if (await isFree(port)) return;
+  throw new DeployError(`Cannot start ${who}: another program has port ${port}`, {
+    exitCode: ExitCode.prerequisite,
+    where: `127.0.0.1:${port} (who: ss -ltnp 'sport = :${port}')`,
+    fix,
+  });
 }

@@ -133,7 +133,7 @@ async function copyCertificates(access: Access): Promise<void> {
 async function startMinio(program: string, cluster: Cluster): Promise<void> {
   const { host, port } = new URL(text(cluster, "S3_ENDPOINT"));
   const fix = "end that program, or change S3_ENDPOINT in env/profiles/demo.env";
-  if (!await pidOf(FOLDER, "minio")) await refuseTaken("MinIO", [Number(port)], fix);
+  if (!await pidOf(FOLDER, "minio")) await refuseTaken("MinIO", Number(port), fix);
   await startDaemon(FOLDER, {
     name: "minio",
     command: [program, "server", "--quiet", "--address", host, "--console-address"]

@@ -77,9 +77,8 @@ async function moduleFolder(wanted: GoProgram["go"]): Promise<string> {
   await replaceFile(join(folder, "go.mod"), (temporary) => writeFile(temporary, text));
   if (Object.keys(assets).length === 0) return folder;
   await rm(copy, { recursive: true, force: true });
-  await $({ quiet: true })`cp -r ${Dir} ${copy}`;
   // Go keeps its own copy read-only.
-  await $({ quiet: true })`chmod -R u+w ${copy}`;
+  await $({ quiet: true })`cp -r ${Dir} ${copy} && chmod -R u+w ${copy}`;
   for (const [name, text] of Object.entries(assets)) {
     await mkdir(dirname(join(copy, name)), { recursive: true });
     await writeFile(join(copy, name), text);

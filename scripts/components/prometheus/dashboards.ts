@@ -53,7 +53,7 @@ export function packOwn(cluster: Cluster, components: string[]): Manifest {
   const key = JSON.stringify([placeOf(cluster), components, grafanaLabels(cluster)]);
   return packs.getOrInsertComputed(key, () => {
     const files = Object.entries(ownDashboards(cluster, components))
-      .map(([name, dashboard]): File => [`${name}.json`, toJson(dashboard)]);
+      .map(([name, dashboard]) => [`${name}.json`, toJson(dashboard)] as const);
     return packed("grafana-dashboards-own", cluster, files);
   });
 }
@@ -132,7 +132,7 @@ export function packUpstream(objects: Manifest[], cluster: Cluster): Manifest[] 
       !EMPTY_HERE.test(name) && (controlPlane || !CONTROL_PLANE.test(name)) &&
       (place.central || !CENTRAL.test(name))
     )
-    .map(([name, json]): File => [name, ourJobs(JSON.stringify(adapted(name, json, place)))]);
+    .map(([name, json]) => [name, ourJobs(JSON.stringify(adapted(name, json, place)))] as const);
   return files.length > 0 ? [packed("grafana-dashboards-kubernetes", cluster, files)] : [];
 }
 
@@ -146,8 +146,6 @@ const WITHOUT_CLUSTER: Record<string, [by: string, metric: string]> = {
 // Windows that hold no two samples of an hour.
 const SHORT_WINDOW = /\[[0-9]+[sm]\]/g;
 
-type Variable = { name: string; type: string; [field: string]: unknown };
-
 function adapted(name: string, json: string, place: PanelPlace): unknown {
   const { central, datasource, timezone } = place;
   const [by, metric] = (central && WITHOUT_CLUSTER[name]) || [];
@@ -156,7 +154,7 @@ function adapted(name: string, json: string, place: PanelPlace): unknown {
   const dashboard = JSON.parse(text.replaceAll(SHORT_WINDOW, () => "[$__rate_interval]"));
   // Upstream's show UTC.
   if (timezone !== "browser") dashboard.timezone = timezone;
-  const variables: Variable[] = dashboard.templating?.list ?? [];
+  const variables: Dashboard["templating"]["list"] = dashboard.templating?.list ?? [];
   for (const variable of variables) {
     if (variable.type === "datasource") variable.current = { text: datasource, value: datasource };
     if (variable.name !== "cluster") continue;
@@ -175,7 +173,7 @@ function adapted(name: string, json: string, place: PanelPlace): unknown {
 export function packRunbooks(cluster: Cluster): Manifest {
   const folder = projectPath("docs/runbooks");
   const pages = readdirSync(folder)
-    .map((file): File => [file, page(readFileSync(join(folder, file), "utf8"))]);
+    .map((file) => [file, page(readFileSync(join(folder, file), "utf8"))] as const);
   return packed("grafana-runbooks", cluster, pages);
 }
 
@@ -198,9 +196,7 @@ function page(markdown: string): string {
   return `<!doctype html>\n<meta charset="utf-8">\n<pre style="white-space: pre-wrap">\n${body}</pre>\n`;
 }
 
-type File = readonly [name: string, text: string];
-
-function packed(name: string, cluster: Cluster, files: File[]): Manifest {
+function packed(name: string, cluster: Cluster, files: (readonly [string, string])[]): Manifest {
   const sorted = files.toSorted(([a], [b]) => a < b ? -1 : 1);
   return configMap(name, "monitoring", Object.fromEntries(sorted), {
     labels: grafanaLabels(cluster),
