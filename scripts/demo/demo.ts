@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { sendList } from "../../lib/apply/live.ts";
+import { namedOf, sendList } from "../../lib/apply/live.ts";
 import { command } from "../../lib/cli/command.ts";
 import { deploy, urlsOf } from "../../lib/cli/deploy.ts";
 import { loadFleet } from "../../lib/config/cluster.ts";
@@ -16,7 +16,7 @@ import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { Report } from "../../lib/io/report.ts";
-import { kubectl, targetArgs, useKubectl } from "../../lib/kube/kubectl.ts";
+import { targetArgs, useKubectl } from "../../lib/kube/kubectl.ts";
 import { renderFile } from "../../lib/render/render.ts";
 import { s3Of } from "../../lib/s3/client.ts";
 import { prometheus } from "../20-prometheus.ts";
@@ -162,10 +162,8 @@ async function createNodes(cluster: Cluster): Promise<void> {
     const { items } = renderFile("demo/simulated.yaml", cluster, { INDEX });
     return INDEX === 0 ? items : items.slice(-1);
   }).flat();
-  const words = ["get", "nodes,storageclasses,persistentvolumes", "-o", "name"];
-  const there = (await kubectl(words, { cluster })).split("\n");
-  const isThere = ({ metadata }: Manifest) => there.some((id) => id.endsWith(`/${metadata.name}`));
-  if (!items.every(isThere)) await sendList(cluster, items);
+  const there = await namedOf(cluster, items);
+  if (there.size < items.length) await sendList(cluster, items);
 }
 
 const OPERATOR = "Deployment/monitoring/kube-prometheus-stack-operator";
