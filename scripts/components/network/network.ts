@@ -122,9 +122,7 @@ export async function policiesEnforced({ cluster }: Subject): Promise<Finding> {
 
 /** Gives the doors of a step that a cluster leaves open. */
 export function opensOf(step: string): (cluster: Cluster) => OpenDoor[] {
-  return (cluster) => {
-    const doors: (OpenDoor & { step: string; when?: Record<string, string> })[] =
-      renderFile("doors.yaml", cluster).spec.doors;
-    return doors.filter((door) => door.step === step && isCase(cluster.vars, door.when));
-  };
+  return (cluster) =>
+    (renderFile("doors.yaml", cluster).spec.doors as (OpenDoor & Row & { step: string })[])
+      .filter((door) => door.step === step && isCase(cluster.vars, door.when));
 }

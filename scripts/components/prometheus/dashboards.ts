@@ -9,7 +9,7 @@ import { configMap, type Manifest, RELOAD_ANNOTATION } from "../../../lib/core/o
 import { SUBSTITUTE_ANNOTATION } from "../../../lib/render/template.ts";
 import forms from "../../../manifests/prometheus/dashboard.json" with { type: "json" };
 import { grafanaLabels, ourJobs } from "./objects.ts";
-import { expandPanel, heightOf, placeOf } from "./panel.ts";
+import { expandPanel, PANEL_LOOKS, placeOf } from "./panel.ts";
 import type { Panel, PanelPlace, PanelSource } from "./panel.ts";
 
 /** A dashboard as its YAML file says it. */
@@ -106,7 +106,7 @@ function laidOut(rows: DashboardSource["rows"], place: PanelPlace): Panel[] {
     if (title) placed.push({ gridPos: { x: 0, y: y++, w: COLUMNS, h: 1 }, ...forms.row, title });
     let x = 0, line = 0;
     for (const panel of panels) {
-      const h = heightOf(panel);
+      const h = panel.height ?? PANEL_LOOKS[panel.type].height;
       if (x + panel.width > COLUMNS) [x, y, line] = [0, y + line, 0];
       placed.push({ gridPos: { x, y, w: panel.width, h }, ...expandPanel(panel, place) });
       x += panel.width;

@@ -60,6 +60,7 @@ export interface Panel {
   [field: string]: any;
 }
 
+/** What a type of panel has of its own; `height` in rows of the grid. */
 interface Looks {
   height: number;
   instant: boolean;
@@ -68,18 +69,13 @@ interface Looks {
   custom?: Record<string, unknown>;
 }
 
-const LOOKS: Record<PanelSource["type"], Looks> = forms.panels;
+export const PANEL_LOOKS: Record<PanelSource["type"], Looks> = forms.panels;
 const REF_IDS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
-/** Rows of the grid that the panel takes. */
-export function heightOf({ type, height }: PanelSource): number {
-  return height ?? LOOKS[type].height;
-}
 
 /** The panel as Grafana takes it, but for its number and where it lies. */
 export function expandPanel(panel: PanelSource, place: PanelPlace) {
   const { type, title, about: description, expr = "", legend = "__auto", columns, unit } = panel;
-  const { instant, options, target } = LOOKS[type];
+  const { instant, options, target } = PANEL_LOOKS[type];
   const uid = place.central && !instant ? "${datasource}" : place.datasource;
   const datasource = { type: "prometheus", uid };
   const queries = columns?.map(({ expr }) => ({ expr, legend: "__auto" })) ?? panel.queries ??
@@ -105,7 +101,7 @@ export function expandPanel(panel: PanelSource, place: PanelPlace) {
 }
 
 function fieldsOf({ type, unit, min, max, empty, stack, thresholds, states = {} }: PanelSource) {
-  const { custom } = LOOKS[type];
+  const { custom } = PANEL_LOOKS[type];
   const options = Object.entries(states).map(([value, state], index) => {
     const [color, ...text] = state.split(" ");
     return [value, { color, text: text.join(" "), index }];
