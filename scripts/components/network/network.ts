@@ -5,8 +5,7 @@ import { SETTINGS } from "../../../lib/config/schema.ts";
 import { type Finding, ok, type Subject, warn } from "../../../lib/core/check.ts";
 import { flag, isCase, list, number, text } from "../../../lib/core/cluster.ts";
 import type { Cluster } from "../../../lib/core/cluster.ts";
-import { type End, type Flow, networkPolicies, type Workload } from "../../../lib/core/network.ts";
-import type { Manifest } from "../../../lib/core/object.ts";
+import { labelsOf, type Manifest } from "../../../lib/core/object.ts";
 import type { OpenDoor } from "../../../lib/deploy/step.ts";
 import { objectsEverywhere } from "../../../lib/kube/api.ts";
 import { renderFile } from "../../../lib/render/render.ts";
@@ -21,31 +20,79 @@ interface Table {
 
 type Row = { when?: Record<string, string> };
 
-/** An end that a word of the table stands for; with `ports` of its own. */
-type Known = End & { ports?: number[] };
+/** Pods by their name label, which ours have, or another `label`. */
+type Pods = { namespace: string; pod: string; label?: string };
 
-/** Policies of these namespaces; none without NETWORK_POLICIES. Every workload may ask for names. */
+/** What a word of the table stands for: pods, or addresses (CIDR); with `ports` of its own. */
+type End = (Pods | { networks: string[] }) & { ports?: number[] };
+
+/** Connections that are opened, to ports of pods: those of Services are none to a policy. */
+type Flow = { from: End; to: End; ports: { port: number; protocol: string }[] };
+
+/** Policies of these namespaces, which are closed but for their flows; none without NETWORK_POLICIES. */
 export function policiesIn(cluster: Cluster, ...namespaces: string[]): Manifest[] {
   if (!flag(cluster, "NETWORK_POLICIES")) return [];
   const table = renderFile("flows.yaml", cluster).spec as Table;
   const isHere = ({ when }: Row) => isCase(cluster.vars, when);
   const own = table.workloads.filter(isHere).flatMap(({ namespace, pods }) =>
-    pods.map((pod): Workload => ({ namespace, pod }))
+    pods.map((pod): Pods => ({ namespace, pod }))
   );
   const ends = endsOf(cluster), named = portsOf(cluster);
   const known = (names: Names) =>
-    [names].flat().flatMap((name): Known[] => ends[name] ?? own.filter(({ pod }) => pod === name));
+    [names].flat().flatMap((name): End[] => ends[name] ?? own.filter(({ pod }) => pod === name));
   const flows = table.flows.filter(isHere).flatMap((row) => {
     const ports = (row.ports ?? []).flatMap((port) => named[port] ?? Number(port));
     return known(row.from).flatMap((from) =>
-      known(row.to).map((to): Flow => ({ from, to, ports: to.ports ?? ports }))
+      known(row.to).map((to): Flow => ({ from, to, ports: (to.ports ?? ports).map(byTcp) }))
     );
   }).filter(({ ports }) => ports.length > 0);
-  const names = own.map((from): Flow => ({ from, to: DNS, ports: [53], udp: true }));
-  return networkPolicies(namespaces, own, [...names, ...flows]);
+  const names = own.map((from): Flow => ({ from, to: DNS, ports: ASKING }));
+  const nothing = { podSelector: {}, ingress: [], egress: [] };
+  return [
+    ...namespaces.map((namespace) => policy("default-deny", namespace, nothing)),
+    ...own.filter(({ namespace }) => namespaces.includes(namespace))
+      .map((pods) => policyOf(pods, [...names, ...flows])),
+  ];
 }
 
+function policyOf(own: Pods, flows: Flow[]): Manifest {
+  return policy(own.pod, own.namespace, {
+    podSelector: { matchLabels: { [NAME]: own.pod } },
+    ingress: flows.filter(({ to }) => to === own)
+      .map(({ from, ports }) => ({ from: peers(from), ports })),
+    egress: flows.filter(({ from }) => from === own)
+      .map(({ to, ports }) => ({ to: peers(to), ports })),
+  });
+}
+
+const NAME = "app.kubernetes.io/name";
+
+function peers(end: End): unknown[] {
+  if ("networks" in end) return end.networks.map((cidr) => ({ ipBlock: { cidr } }));
+  const { namespace, pod, label = NAME } = end;
+  return [{
+    namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } },
+    podSelector: { matchLabels: { [label]: pod } },
+  }];
+}
+
+function policy(name: string, namespace: string, rules: object): Manifest {
+  const labels = labelsOf({ name, component: "network", partOf: "network", version: "v1" });
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name, namespace, labels },
+    spec: { policyTypes: ["Ingress", "Egress"], ...rules },
+  };
+}
+
+function byTcp(port: number) {
+  return { port, protocol: "TCP" };
+}
+
+// Every workload may ask for names.
 const DNS = { namespace: "kube-system", pod: "kube-dns", label: "k8s-app" };
+const ASKING = [{ port: 53, protocol: "UDP" }, byTcp(53)];
 const ANYWHERE = "0.0.0.0/0";
 
 // A policy knows no names.
@@ -54,7 +101,7 @@ function networkOf(host: string): string {
 }
 
 /** Ends that are no workload of ours. Policies of Longhorn's namespace are upstream's. */
-export function endsOf(cluster: Cluster): Record<string, Known[]> {
+export function endsOf(cluster: Cluster): Record<string, End[]> {
   const longhorn = { namespace: "longhorn-system", label: "app" };
   const { hostname } = new URL(text(cluster, "S3_ENDPOINT"));
   const centres = cluster.fleet.filter(({ role }) => role === "central");
