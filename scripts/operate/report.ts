@@ -12,7 +12,7 @@ import { replaceFile } from "../../lib/io/files.ts";
 import { print, Report } from "../../lib/io/report.ts";
 import { runbooksOf } from "../components/prometheus/dashboards.ts";
 import { STEPS } from "../steps.ts";
-import { atCentre, centralOf, jsonOf } from "./centre/way.ts";
+import { atCentre, centralOf, jsonOf } from "./centre/questions.ts";
 import { reportPage } from "./report/page.ts";
 import { askFor } from "./report/facts.ts";
 import * as value from "./report/value.ts";

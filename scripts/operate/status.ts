@@ -7,7 +7,7 @@ import { DeployError } from "../../lib/core/error.ts";
 import { counted, FEW } from "../../lib/core/short_list.ts";
 import { columnsOf, print, printJson, Report, table } from "../../lib/io/report.ts";
 import * as status from "./centre/status.ts";
-import { atCentre, jsonOf } from "./centre/way.ts";
+import { atCentre, jsonOf } from "./centre/questions.ts";
 
 const FLAGS = {
   all: "the well ones one by one, too",

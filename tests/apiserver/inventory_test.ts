@@ -6,7 +6,7 @@ import { Inventory } from "../../lib/apply/inventory.ts";
 import { configMap, idOf, type Manifest, OWNER, signed } from "../../lib/core/object.ts";
 import { plan } from "../../lib/deploy/plan.ts";
 import { type Connection, KEPT } from "../../lib/kube/target.ts";
-import { lastWrite } from "../../scripts/operate/centre/answers.ts";
+import { lastWrite } from "../../scripts/operate/centre/questions.ts";
 import { cluster, definitionOf, live, servers, typed } from "./server.ts";
 
 const definition = definitionOf("Wheel", "kept.example.org", "v1beta1", "v1");

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { maskSecrets } from "../../lib/io/report.ts";
-import { type Ask, jsonOf, Questions } from "../../scripts/operate/centre/way.ts";
+import { type Ask, jsonOf, Questions } from "../../scripts/operate/centre/questions.ts";
 import { daysLeft, WEEK, weekOf } from "../../scripts/operate/report/facts.ts";
 import { lastIn, lookedAt, writeReport } from "../../scripts/operate/report.ts";
 import { linked, markup } from "../../scripts/operate/report/html.ts";

@@ -9,9 +9,8 @@ import type { DeployError } from "../../lib/core/error.ts";
 import { OWNER } from "../../lib/core/object.ts";
 import { columnsOf } from "../../lib/io/report.ts";
 import { alarmOf, alarmPage, exitCodeOfAlarm } from "../../scripts/operate/alerts.ts";
-import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
 import { exitCodeOfStatus, fleetStatus, type Health } from "../../scripts/operate/centre/status.ts";
-import { atCentre, jsonOf } from "../../scripts/operate/centre/way.ts";
+import { atCentre, jsonOf, QUESTIONS } from "../../scripts/operate/centre/questions.ts";
 import { statusPage } from "../../scripts/operate/status.ts";
 import {
   centreWith,

@@ -4,8 +4,7 @@ import type { Cluster } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import type { Sample } from "../../scripts/checks/metrics.ts";
 import type { Stores } from "../../scripts/components/thanos/stores.ts";
-import { QUESTIONS } from "../../scripts/operate/centre/answers.ts";
-import type { Ask } from "../../scripts/operate/centre/way.ts";
+import { type Ask, QUESTIONS } from "../../scripts/operate/centre/questions.ts";
 import { WEEK } from "../../scripts/operate/report/facts.ts";
 import { fixtureFleet } from "./cluster_fixture.ts";
 

@@ -1,7 +1,7 @@
 // A Monday with a made-up fleet: what the tests of the report look at, and what its pictures show.
 import { readFile } from "node:fs/promises";
 import { projectPath } from "../../lib/core/cluster.ts";
-import type { Ask } from "../../scripts/operate/centre/way.ts";
+import type { Ask } from "../../scripts/operate/centre/questions.ts";
 import { reportPage } from "../../scripts/operate/report/page.ts";
 import { askFor, type FleetFound } from "../../scripts/operate/report/facts.ts";
 import { type FleetReport, reportOf } from "../../scripts/operate/report/value.ts";

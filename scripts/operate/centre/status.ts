@@ -6,9 +6,9 @@ import { ExitCode } from "../../../lib/core/error.ts";
 import { ageText } from "../../../lib/core/quantity.ts";
 import { judgeCertificates } from "../../checks/access.ts";
 import type { Sample } from "../../checks/metrics.ts";
-import { aboutOf, isHeard, severityOf } from "./alerts.ts";
-import { type Age, type Answers, answersOf, changesOf, isAway } from "./answers.ts";
-import { type Ask, Questions, tellUnsaid, type Unsaid } from "./way.ts";
+import { aboutOf, isHeard, severityOf } from "../alerts.ts";
+import { type Age, type Answers, answersOf, type Ask, changesOf, isAway } from "./questions.ts";
+import { Questions, tellUnsaid, type Unsaid } from "./questions.ts";
 
 /** The worst first; what is paused is nobody's trouble. */
 export const STATES = ["away", "critical", "warn", "unknown", "paused", "well"] as const;

@@ -3,10 +3,10 @@ import type { Cluster } from "../../../lib/core/cluster.ts";
 import type { Sample } from "../../checks/metrics.ts";
 import { REPOSITORY } from "../../components/logging/objects.ts";
 import { missingPrograms, type Stores } from "../../components/thanos/stores.ts";
-import { aboutOf, counting, firingOf, severityOf } from "../centre/alerts.ts";
-import { type Age, answersOf, USED } from "../centre/answers.ts";
+import { aboutOf, firingOf, severityOf } from "../alerts.ts";
+import { type Age, answersOf, type Ask, centralOf, counting } from "../centre/questions.ts";
+import { Questions, USED, whyOf } from "../centre/questions.ts";
 import * as status from "../centre/status.ts";
-import { type Ask, centralOf, Questions, whyOf } from "../centre/way.ts";
 
 /** A claim, or a disk of a node; docs/schema/report.json tells of each field. */
 export type Filling = { cluster: string; what: string; points: number[]; days: Age };

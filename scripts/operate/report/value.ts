@@ -1,7 +1,7 @@
 // What the report says, as a value: docs/schema/report.json describes it, page.ts shows it.
 import { ExitCode } from "../../../lib/core/error.ts";
 import { shortList } from "../../../lib/core/short_list.ts";
-import type { Firing } from "../centre/alerts.ts";
+import type { Firing } from "../alerts.ts";
 import { exitCodeOfStatus, FULL } from "../centre/status.ts";
 import { type Filling, type FleetFacts, fleetFacts, type FleetFound } from "./facts.ts";
 
