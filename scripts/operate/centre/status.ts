@@ -64,13 +64,24 @@ export function timeLeft(certificate: Certificate | null, now: Date): string {
 }
 
 function statusOf(cluster: Cluster, answers: Answers) {
-  const { id, name, role } = cluster;
+  const { id, name, role, pause } = cluster;
   const missed = answers.unsaid.filter(({ of = id }) => of === id).map(({ what }) => what);
-  const found = factsOn(cluster, answers, missed);
-  // Nobody is asked for the last sample of one from which samples arrive.
-  const isPart = missed.some((what) => !what.endsWith("last seen"));
-  const state = stateOf(cluster, answers, found, isPart);
-  return { id, name, role, state, ...found, look: lookOf(cluster, found, state) };
+  const facts = factsOn(cluster, answers, missed), wrong = judged(cluster, facts);
+  const columns: (boolean | null)[] = Object.values(wrong);
+  const is: Partial<Record<State, unknown>> = {
+    away: isAway(cluster, answers),
+    critical: facts.alerts?.critical,
+    warn: columns.includes(true),
+    // Nobody is asked for the last sample of one from which samples arrive.
+    unknown: columns.includes(null) || missed.some((what) => !what.endsWith("last seen")),
+  };
+  const state = isPaused(cluster) ? "paused" : STATES.find((one) => is[one]) ?? "well";
+  const command = `make ${wrong.alerts && state !== "away" ? "alerts" : "verify"}-${id}`;
+  const words: Partial<Record<State, string>> = {
+    well: "",
+    paused: `until ${pause?.until}: ${pause?.reason}`,
+  };
+  return { id, name, role, state, ...facts, look: words[state] ?? command };
 }
 
 /** How a cluster is; docs/schema/status.json tells of each part. */
@@ -94,23 +105,6 @@ function factsOn(cluster: Cluster, answers: Answers, missed: string[]) {
 }
 
 type Facts = ReturnType<typeof factsOn>;
-
-function stateOf(cluster: Cluster, answers: Answers, found: Facts, isPart: boolean): State {
-  if (isPaused(cluster)) return "paused";
-  if (isAway(cluster, answers)) return "away";
-  if (found.alerts?.critical) return "critical";
-  const columns: (boolean | null)[] = Object.values(judged(cluster, found));
-  if (columns.includes(true)) return "warn";
-  return columns.includes(null) || isPart ? "unknown" : "well";
-}
-
-function lookOf(cluster: Cluster, found: Facts, state: State): string {
-  const { id, pause } = cluster;
-  if (state === "well") return "";
-  if (state === "paused") return `until ${pause!.until}: ${pause!.reason}`;
-  const isTold = judged(cluster, found).alerts && state !== "away";
-  return `make ${isTold ? "alerts" : "verify"}-${id}`;
-}
 
 /** Columns in which something is known to be wrong with a cluster from which samples arrive. */
 export function wrongIn(cluster: Cluster, found: Facts): string[] {
