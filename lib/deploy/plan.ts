@@ -127,17 +127,24 @@ function otherLine({ kind }: Manifest, field: ForeignField, isTaker: boolean): s
 const SERVER_FIELDS =
   /^(status|metadata\.(managedFields|resourceVersion|generation|uid|creationTimestamp|selfLink|labels\.deploy\.miribit\.lab\/hash))([.[]|$)/;
 
-/** Fields in which two versions of an object differ, as `path: old -> new`. */
-export function differences(before: Manifest, after: Manifest): string[] {
+type Items = Record<string, unknown>;
+
+/** Fields in which two versions of an object differ, as `path: old -> new`; `pair`: of two lists what belongs together. */
+export function differences(
+  before: Manifest,
+  after: Manifest,
+  pair: (old: Items, now: Items) => Items[] = (...both) => both,
+): string[] {
   const hidden = before.kind === "Secret" ? /^(data|stringData)(\.|$)/ : undefined;
   const compare = (old: unknown, now: unknown, path: string): string[] => {
     if (old === now || SERVER_FIELDS.test(path)) return [];
     if (!isObject(old) || !isObject(now)) {
       return [hidden?.test(path) ? `${path}: changed` : changeLine(path, old, now)];
     }
-    return [...new Set([...Object.keys(old), ...Object.keys(now)])].flatMap((key) => {
+    const [left, right] = pair(old, now);
+    return Object.keys({ ...left, ...right }).flatMap((key) => {
       const below = Array.isArray(old) ? `${path}[${key}]` : path ? `${path}.${key}` : key;
-      return compare(old[key], now[key], below);
+      return compare(left![key], right![key], below);
     });
   };
   return compare(before, after, "");

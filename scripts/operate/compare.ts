@@ -3,7 +3,7 @@ import "../needs.ts";
 import { missingBundles } from "../../lib/render/bundle.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { choiceFor, command, LOOKS } from "../../lib/cli/command.ts";
-import { asMaps, withoutLists } from "./inspect/field.ts";
+import { asMaps } from "./inspect/field.ts";
 import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { byId, owned } from "../../lib/apply/live.ts";
@@ -129,9 +129,9 @@ export function compareSides(left: Side, right: Side) {
       continue;
     }
     comparison.shared++;
-    const said = first && second ? linesOf(first, second).map(pathOf) : [];
+    const said = first && second ? differences(first, second, asMaps).map(pathOf) : [];
     const found = Map.groupBy(
-      linesOf(comparable(before, first), comparable(after, second)),
+      differences(comparable(before, first), comparable(after, second), asMaps),
       (field) => said.some((path) => overlap(path, pathOf(field))) ? "explained" : "unexplained",
     );
     for (const [group, fields] of found) comparison[group].push({ id, fields });
@@ -142,14 +142,6 @@ export function compareSides(left: Side, right: Side) {
 /** How many fields (and objects that only one has) there are. */
 export function fieldsOf(found: Difference[]): number {
   return found.flatMap(({ fields }) => fields).length;
-}
-
-/** {@link differences} in which the items of lists go by their names, as in `ports[http].port: 80 -> 81`. */
-function linesOf(left: Manifest, right: Manifest): string[] {
-  return differences(...withoutLists(left, right)).map((line) => {
-    const path = pathOf(line);
-    return path.replaceAll(".[", "[") + line.slice(path.length);
-  });
 }
 
 /** The path of a line of {@link differences}; a key may have no colon with a blank in it. */

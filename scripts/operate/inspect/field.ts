@@ -130,26 +130,14 @@ function partsOf(id: string): [kind: string, namespace: string, name: string] {
   return [words[0]!, words.slice(1, -1).join(), words.at(-1)!];
 }
 
-/** Both with lists as maps from `[name]`, so that an item that only one has moves none of the others. */
-export function withoutLists<T>(left: T, right: T): [T, T] {
-  if (!isObject(left) || !isObject(right)) return [left, right];
-  if (Array.isArray(left) !== Array.isArray(right)) return [left, right];
-  const [a, b] = asMaps(left, right);
-  const pairs = Object.keys({ ...a, ...b }).map((key) =>
-    [key, withoutLists(a[key], b[key])] as const
-  );
-  const side = (which: 0 | 1) => Object.fromEntries(pairs.map(([key, pair]) => [key, pair[which]]));
-  return [side(0) as T, side(1) as T];
-}
-
 type Items = Record<string, unknown>;
 
-/** Two lists as maps from `[name]`, as {@link withoutLists} has them; what is no two lists as it is. */
+/** Two lists as maps by names of their items, so that one that only one has moves no other; what is no two lists as it is. */
 export function asMaps(left: Items, right: Items): [Items, Items] {
   if (!Array.isArray(left) || !Array.isArray(right)) return [left, right];
   const [a, b] = namesIn(left, right);
   const map = (list: unknown[], names: string[]) =>
-    Object.fromEntries(list.map((item, index) => [`[${names[index]}]`, item]));
+    Object.fromEntries(list.map((item, index) => [names[index]!, item]));
   return [map(left, a), map(right, b)];
 }
 
