@@ -9,7 +9,6 @@ import { type Cluster, flag, projectPath, text } from "../../lib/core/cluster.ts
 import { command } from "../../lib/cli/command.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
 import { contextServers, refuseOtherServer } from "../../lib/kube/target.ts";
-import { clusterFiles } from "../../lib/config/files.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { maskSecrets, print, Report } from "../../lib/io/report.ts";
 
@@ -19,17 +18,14 @@ const EXAMPLE = "make new-cluster NAME=cluster-199-edge NODE_IP=192.168.101.199"
 export type Wish = Partial<Record<"NAME" | "NODE_IP" | "CONTEXT" | "DOMAIN", string>>;
 
 function newId(wish: Wish): string {
-  const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(wish.NAME ?? "") ?? [];
-  const missing = (["NAME", "NODE_IP"] as const).filter((name) => !wish[name]);
+  const { NAME = "", NODE_IP } = wish;
+  const [, id] = /^cluster-([1-9][0-9]{0,4})(-[a-z0-9-]*[a-z0-9])?$/.exec(NAME) ?? [];
   // A line of an env file would end there.
-  const cut = Object.entries(wish).filter(([, value]) => /[\s'"`#]/.test(value));
-  const where = [
-    ...cut.map(([name]) => `${name} holds a blank, a line break, a quote or a #`),
-    ...missing.map((name) => `${name} is missing`),
-  ];
+  const where = Object.entries(wish).filter(([, value]) => /[\s'"`#]/.test(value))
+    .map(([name]) => `${name} holds a blank, a line break, a quote or a #`);
+  if (!NODE_IP) where.push("NODE_IP is missing");
+  if (!id) where.push(`NAME is "${NAME}": expected cluster-<number>, or cluster-<number>-<word>`);
   if (id && where.length === 0) return id;
-  const odd = `NAME is "${wish.NAME}": expected cluster-<number>, or cluster-<number>-<word>`;
-  if (wish.NAME && !id) where.push(odd);
   throw refusal("Cannot understand what to add", where);
 }
 
@@ -60,9 +56,9 @@ export async function addCluster(
   wish: Wish,
   { root = projectPath("."), environment = Deno.env.toObject() } = {},
 ) {
-  const id = newId(wish), file = `env/cluster-${id}.env`;
-  if ((await clusterFiles(resolve(root, "env"))).ids.includes(id)) {
-    throw taken(file);
+  const id = newId(wish), file = `env/cluster-${id}.env`, path = resolve(root, file);
+  if (existsSync(path)) {
+    throw refusal("Cannot add the cluster: it is there already", [file], "take another number");
   }
   const fleet = await loadFleet({ root, environment, withoutSecrets: true });
   maskSecrets(fleet.flatMap(secretsOf));
@@ -84,16 +80,10 @@ export async function addCluster(
   });
   const server = servers?.get(String(cluster.vars.KUBE_CONTEXT));
   if (server !== undefined) refuseOtherServer(cluster, server);
-  const path = resolve(root, file), write = (temporary: string) => writeFile(temporary, text);
-  // Somebody may have made it meanwhile.
-  if (existsSync(path)) throw taken(file);
+  const write = (temporary: string) => writeFile(temporary, text);
   await replaceFile(path, write, "look at the folder's owner and mode");
   const needsPair = Object.keys(WITHOUT_PAIRS).some((name) => flag(model, name));
   return { id, file, text, needsPair };
-}
-
-function taken(file: string): DeployError {
-  return refusal("Cannot add the cluster: it is there already", [file], "take another number");
 }
 
 function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {

@@ -53,19 +53,13 @@ async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, stri
   const caCerts = [...new Set(fleet.flatMap(({ s3Ca }) => s3Ca ?? []))];
   using client = Deno.createHttpClient({ caCerts });
   const mirrors = fleet.map((cluster) => text(cluster, "IMAGE_REGISTRY")).filter(Boolean);
-  const digests = new Map<string, string>();
-  const answers = await Promise.all(images.map(async (image) => {
+  const foreseen = (error: unknown) => error instanceof DeployError ? error : Promise.reject(error);
+  const answers = await Promise.all(images.map((image) => {
     const isOwn = mirrors.some((mirror) => image.startsWith(`${mirror}/`));
-    try {
-      digests.set(image, await digestOf(image, { logins, client: isOwn ? client : undefined }));
-    } catch (error) {
-      if (error instanceof DeployError) return error;
-      throw error;
-    }
+    return digestOf(image, { logins, client: isOwn ? client : undefined }).catch(foreseen);
   }));
-  const failed = answers.filter((error) => error !== undefined);
-  if (failed.length === 0) return digests;
-  if (failed.length === 1) throw failed[0]!;
+  const failed = answers.filter((one) => one instanceof DeployError);
+  if (failed.length === 0) return new Map(images.map((image, at) => [image, String(answers[at])]));
   const what = `Cannot pin ${failed.length} of ${images.length} images: nothing is written`;
   throw new DeployError(what, {
     exitCode: worstCode(failed),
