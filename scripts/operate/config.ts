@@ -7,9 +7,12 @@ import { isSecret } from "../../lib/config/schema.ts";
 import { openDoors } from "../../lib/cli/deploy.ts";
 import { STEPS } from "../steps.ts";
 
-/** The lines for one cluster, sorted by name; no secret value is in them. */
-export function settingLines(cluster: Cluster): string[] {
-  return [...Object.keys(cluster.vars), ...cluster.missing].sort().map((name) => {
+/** The lines of these settings (default: of all) of a cluster, sorted by name; no secret value is in them. */
+export function settingLines(
+  cluster: Cluster,
+  names = [...Object.keys(cluster.vars), ...cluster.missing],
+): string[] {
+  return names.sort().map((name) => {
     if (cluster.missing.includes(name)) return `${name}=  # missing`;
     const value = isSecret(name) ? "***" : text(cluster, name);
     return `${name}=${value}  # ${cluster.sources[name]}`;

@@ -6,6 +6,7 @@ import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, LOOKS, onlyOf } from "../../lib/cli/command.ts";
 import { withHash } from "../../lib/apply/diff.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { settingLines } from "./config.ts";
 import * as inspect from "./inspect/field.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { homeOf, LONGEST, settingsIn, sourceOf, touches } from "./inspect/origin.ts";
@@ -17,7 +18,6 @@ import { counted } from "../../lib/core/short_list.ts";
 import { rewriteImages, templatesOf } from "../../lib/render/render.ts";
 import { substitute } from "../../lib/render/template.ts";
 import { print, table } from "../../lib/io/report.ts";
-import { isSecret } from "../../lib/config/schema.ts";
 import { desired, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 
@@ -58,7 +58,7 @@ export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = ST
 
 /** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */
 export function explainField(subject: Explained, field: string): string {
-  const { title, wanted, live, home } = subject;
+  const { cluster, title, wanted, live, home } = subject;
   const want = inspect.lookUp(wanted, field), have = inspect.lookUp(live, field);
   const found = want.found ? want : have;
   if (!found.found) throw unknownField(subject, field, [want, have]);
@@ -79,7 +79,7 @@ export function explainField(subject: Explained, field: string): string {
     live: (have.found ? shown(live!, field) : "(not there)") + (differs ? "  not as wanted" : ""),
     from: want.found ? originOf(subject, field, want.value) : "none of our steps",
     patch: patches.map(({ where }) => where),
-    setting: settingLines(subject, field),
+    setting: settingLines(cluster, home ? settingsIn(home, field) : []),
     owner: owners,
   });
 }
@@ -132,14 +132,14 @@ function originOf({ cluster, home, file, step }: Explained, field: string, value
 
 /** The facts of a whole object, as lines. */
 export function explainObject(subject: Explained): string {
-  const { title, step, wanted, home, file, live } = subject;
+  const { cluster, title, step, wanted, home, file, live } = subject;
   const [have, want] = [live ?? wanted, wanted].map(inspect.withoutSecrets);
   return page({
     object: title,
     step: step.name,
     file,
     patch: home?.patches.map(({ where }) => where) ?? [],
-    setting: settingLines(subject, ""),
+    setting: settingLines(cluster, home ? settingsIn(home) : []),
     differs: unlike(have, want).map(({ path, old, now }) => changeLine(path, old, now)),
     owner: live ? ownerLines(live, []) : [],
     live: live ? [] : "(not there)",
@@ -152,13 +152,6 @@ function page(parts: Record<string, string | string[]>): string {
     [lines].flat().map((line, index) => [index === 0 ? title : "", line])
   );
   return table(rows);
-}
-
-function settingLines({ cluster, home }: Explained, field: string): string[] {
-  return (home ? settingsIn(home, field) : []).map((name) => {
-    const value = isSecret(name) ? "(secret)" : text(cluster, name);
-    return `${name}=${value}  # ${cluster.sources[name]}`;
-  });
 }
 
 function ownerLines(live: Manifest, path: Path): string[] {

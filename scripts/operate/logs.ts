@@ -40,22 +40,19 @@ async function ask(cluster: Cluster, search: Search) {
 }
 
 function show(search: Search, answers: Awaited<ReturnType<typeof ask>>[]): void {
-  const answered = answers.flatMap(({ cluster, found }) => found ? [{ cluster, found }] : []);
-  const shown = newest(answered.flatMap(({ found }) => found.lines), search.limit);
-  const home = answers.length === 1 ? answers[0]!.cluster.name : undefined;
+  const report = new Report(), home = answers.length === 1 ? answers[0]!.cluster.name : undefined;
+  const shown = newest(answers.flatMap(({ found }) => found?.lines ?? []), search.limit);
   if (shown.length > 0) print(linesOf(shown, home).join("\n"));
-  for (const { cluster, error } of answers) {
+  for (const { cluster, error, found } of answers) {
     if (error) new Report(home ? "" : `${cluster.id} | `).error(error, cluster);
-  }
-  const report = new Report();
-  for (const { cluster: { id }, found } of answered) {
-    for (const reason of found.silent) {
-      report.warn(`some indices of ${id} did not answer, lines are missing: ${reason}`);
+    for (const reason of found?.silent ?? []) {
+      report.warn(`some indices of ${cluster.id} did not answer, lines are missing: ${reason}`);
     }
   }
+  const answered = answers.filter(({ found }) => found).map(({ cluster }) => cluster);
   if (answered.length === 0) return;
-  const total = answered.reduce((sum, { found }) => sum + found.total, 0);
-  report.say(closing(search, answered.map(({ cluster }) => cluster), shown.length, total));
+  const total = answers.reduce((sum, { found }) => sum + (found?.total ?? 0), 0);
+  report.say(closing(search, answered, shown.length, total));
 }
 
 /** The newest of all, oldest first. */

@@ -15,8 +15,19 @@ const FLAGS = {
   json: "as JSON on stdout (docs/schema/status.json)",
   watch: "again every ten seconds, until Ctrl-C",
 };
-const TITLE = "cluster,state,seen,upload,logs,alerts,disk,cert,look here".split(",");
 const WIDTH = 80;
+const COLUMNS: Record<string, (one: status.Health, now: Date) => string> = {
+  cluster: ({ id, role }) => `${id}-${role}`,
+  state: ({ state }) => state === "critical" ? "crit" : state,
+  seen: ({ sampleAge }) => status.ageWord(sampleAge, "none"),
+  upload: ({ uploadAge }) => status.ageWord(uploadAge, "none"),
+  logs: ({ logAge }) => status.ageWord(logAge, ">2h"),
+  alerts: ({ alerts }) => alerts ? alertsText(alerts) : "-",
+  disk: ({ volume }) => volume ? `${Math.round(volume.used * 100)}%` : "-",
+  cert: ({ certificate }, now) => status.timeLeft(certificate, now),
+  changed: ({ changedAge = null }) => status.ageWord(changedAge, "never"), // with --deep
+  "look here": ({ look }) => look,
+};
 
 if (import.meta.main) {
   await command("status.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
@@ -48,8 +59,8 @@ export function statusPage(found: status.Health[], { all = false, now = new Date
     return length > 0 ? `${length} ${state}` : [];
   });
   const isDeep = found.some(({ changedAge }) => changedAge !== undefined);
-  const title = isDeep ? TITLE.toSpliced(-1, 0, "changed") : TITLE;
-  const rows = [title, ...shown.map((one) => cellsOf(one, now))];
+  const title = Object.keys(COLUMNS).filter((column) => isDeep || column !== "changed");
+  const rows = [title, ...shown.map((one) => title.map((column) => COLUMNS[column]!(one, now)))];
   const time = now.toTimeString().slice(0, 8);
   return [
     `${counted(found.length, "cluster")}: ${counts.join(", ")}, at ${time}`,
@@ -63,22 +74,6 @@ function cut(line: string): string {
   const letters = [...line];
   while (columnsOf(letters.join("")) > WIDTH) letters.splice(-2, 2, "…");
   return letters.join("");
-}
-
-function cellsOf(one: status.Health, now: Date): string[] {
-  const { id, role, state, sampleAge, uploadAge, logAge, alerts, volume, certificate, look } = one;
-  return [
-    `${id}-${role}`,
-    state === "critical" ? "crit" : state,
-    status.ageWord(sampleAge, "none"),
-    status.ageWord(uploadAge, "none"),
-    status.ageWord(logAge, ">2h"),
-    alerts ? alertsText(alerts) : "-",
-    volume ? `${Math.round(volume.used * 100)}%` : "-",
-    status.timeLeft(certificate, now),
-    ...one.changedAge === undefined ? [] : [status.ageWord(one.changedAge, "never")],
-    look,
-  ];
 }
 
 function alertsText({ critical, warning }: { critical: number; warning: number }): string {

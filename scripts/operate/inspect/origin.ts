@@ -98,7 +98,7 @@ export function sourceOf(home: Home, field: string): string | undefined {
   return `${file}, with ${isPatched ? "the patch below" : "the labels of a kustomization.yaml"}`;
 }
 
-/** Names of the settings that a field (`""`: the whole object) is made with. */
+/** Names of the settings that a field (default: the whole object) is made with. */
 export function settingsIn({ object }: Pick<Home, "object">, field = ""): string[] {
   const look = lookUp(object, field);
   if (!look.found) return [];
