@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { choiceFor, command, LOOKS, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
 import { type Cluster, isPaused, projectPath } from "../../lib/core/cluster.ts";
 import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { parsedJson } from "../../lib/core/object.ts";
 import { pending, planFleet } from "../../lib/deploy/plan_fleet.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { print, Report } from "../../lib/io/report.ts";
@@ -59,12 +60,10 @@ export function lookedAt(clusters: Cluster[]): { planned: Cluster[]; unasked: st
 export async function lastIn(folder: string, of: string): Promise<value.Sources["previous"]> {
   const names = await readdir(folder).catch(() => []);
   for (const name of names.filter((one) => /^fleet-.*\.json$/.test(one)).sort().reverse()) {
-    try {
-      const found = JSON.parse(await readFile(join(folder, name), "utf8"));
-      if (found.of === of && found.schema === "thanos-multi-cluster/report/v1") return found;
-    } catch {
-      new Report().warn(`${join(folder, name)} is no report: passed over`);
-    }
+    const path = join(folder, name);
+    const found = parsedJson(await readFile(path, "utf8").catch(() => ""));
+    if (!found) new Report().warn(`${path} is no report: passed over`);
+    else if (found.of === of && found.schema === "thanos-multi-cluster/report/v1") return found;
   }
 }
 

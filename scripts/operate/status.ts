@@ -54,10 +54,7 @@ export function statusPage(found: status.Health[], { all = false, now = new Date
   const those = Map.groupBy(found, ({ state }) => state), well = those.get("well")?.length ?? 0;
   const isFolded = !all && well > FEW;
   const shown = isFolded ? found.filter(({ state }) => state !== "well") : found;
-  const counts = status.STATES.flatMap((state) => {
-    const { length = 0 } = those.get(state) ?? [];
-    return length > 0 ? `${length} ${state}` : [];
-  });
+  const counts = [...those].map(([state, { length }]) => `${length} ${state}`);
   const isDeep = found.some(({ changedAge }) => changedAge !== undefined);
   const title = Object.keys(COLUMNS).filter((column) => isDeep || column !== "changed");
   const rows = [title, ...shown.map((one) => title.map((column) => COLUMNS[column]!(one, now)))];

@@ -32,16 +32,14 @@ export function fieldAt(object: unknown, field: string): unknown {
 }
 
 function nextOf(node: unknown, text: string): { key: string | number; rest: string } | undefined {
-  if (!isObject(node)) return undefined;
-  const [bracket, inside = ""] = /^\[("[^"]*"|[^\]]*)\]/.exec(text) ?? [];
-  if (bracket && (Array.isArray(node) || inside.startsWith('"'))) {
-    const key = Array.isArray(node) ? indexIn(node, inside) : inside.slice(1, -1);
-    return Object.hasOwn(node, key) ? { key, rest: text.slice(bracket.length) } : undefined;
+  if (Array.isArray(node)) {
+    const [bracket, inside = ""] = /^\[([^\]]*)\]/.exec(text) ?? [];
+    const key = bracket ? indexIn(node, inside) : -1;
+    return key in node ? { key, rest: text.slice(bracket!.length) } : undefined;
   }
-  if (Array.isArray(node)) return undefined;
-  const plain = text.replace(/^\./, "");
+  const plain = text.replace(/^\["([^"]*)"\]/, "$1").replace(/^\./, "");
   // The longest, for labels and annotations have dots of their own.
-  const [key] = Object.keys(node).sort((a, b) => b.length - a.length)
+  const [key] = Object.keys(isObject(node) ? node : {}).sort((a, b) => b.length - a.length)
     .filter((key) => plain.startsWith(key) && /^([.[]|$)/.test(plain.slice(key.length)));
   return key === undefined ? undefined : { key, rest: plain.slice(key.length) };
 }
