@@ -3,8 +3,8 @@ import { readFile } from "node:fs/promises";
 import { projectPath } from "../../lib/core/cluster.ts";
 import type { Ask } from "../../scripts/operate/centre/questions.ts";
 import { reportPage } from "../../scripts/operate/report/page.ts";
-import { askFor, type FleetFound } from "../../scripts/operate/report/facts.ts";
-import { type FleetReport, reportOf } from "../../scripts/operate/report/value.ts";
+import { askFor } from "../../scripts/operate/report/facts.ts";
+import { type FleetReport, reportOf, type Sources } from "../../scripts/operate/report/value.ts";
 import { centreWith, fleetOf, nameOf, NOW, RULER, type Seen, WELL } from "./centre.ts";
 
 const DAY = 86_400;
@@ -107,7 +107,7 @@ export async function mondayOf(seen: Record<string, Seen>, more: More = {}): Pro
   for (const cluster of clusters) cluster.s3Ca = pem;
   const { summary, previous, unasked = [], way = (ask: Ask) => ask } = more;
   const ask = way(centreWith(seen, [], rulesOf(seen, summary)));
-  const drift: FleetFound["drift"] = new Map(
+  const drift: Sources["drift"] = new Map(
     more.drift ?? clusters.slice(0, -1).map(({ id }) => [id, 0]),
   );
   const said = await askFor(ask, clusters, clusters);

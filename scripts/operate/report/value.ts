@@ -1,9 +1,12 @@
 // What the report says, as a value: docs/schema/report.json describes it, page.ts shows it.
+import type { Cluster } from "../../../lib/core/cluster.ts";
 import { ExitCode } from "../../../lib/core/error.ts";
 import { shortList } from "../../../lib/core/short_list.ts";
+import type { Sample } from "../../checks/metrics.ts";
 import type { Firing } from "../alerts.ts";
-import { exitCodeOfStatus, FULL } from "../centre/status.ts";
-import { type Filling, type FleetFacts, fleetFacts, type FleetFound } from "./facts.ts";
+import { centralOf, whyOf } from "../centre/questions.ts";
+import * as status from "../centre/status.ts";
+import type { askFor, Filling } from "./facts.ts";
 
 /** Runbooks of what can be wrong in a column, for where no alert brings its own. */
 export const RUNBOOKS: Record<string, string> = {
@@ -15,20 +18,28 @@ export const RUNBOOKS: Record<string, string> = {
   backup: "storage.md#longhornbackuptooold",
 };
 
+/** Alerts that say when a copy is too old; that depends on what is set. */
+const TOLD: Record<string, string[]> = {
+  snapshot: ["OpenSearchSnapshotStale", "OpenSearchSnapshotFailed"],
+  backup: ["LonghornBackupTooOld", "LonghornBackupFailed"],
+};
+
 /** Days in which what ends is something for this week. */
 const SOON = 14;
 
-/** What a report is made of. */
-export interface Sources extends FleetFound {
+/** What a report is made of; `drift`: so many changes a deploy would make, or why nobody can say. */
+export interface Sources extends Awaited<ReturnType<typeof askFor>> {
   of: string; // the words that chose its clusters; it is compared with one of the same
+  clusters: Cluster[];
+  drift: Map<string, number | { error: unknown }>;
   unasked: string[]; // ids of those of which drift was not looked at, for lack of their secrets
   runbooks: string; // where docs/runbooks are read
   previous?: FleetFacts & { at: string };
 }
 
 /** A report of what was found. */
-export function reportOf({ of, unasked, runbooks, previous, ...found }: Sources) {
-  const facts = fleetFacts(found);
+export function reportOf(found: Sources) {
+  const { of, unasked, runbooks, previous } = found, facts = factsOf(found);
   return {
     of,
     verdict: verdictOf(facts),
@@ -44,9 +55,54 @@ export function reportOf({ of, unasked, runbooks, previous, ...found }: Sources)
 /** Everything that a report says. */
 export type FleetReport = ReturnType<typeof reportOf>;
 
+function factsOf(found: Sources) {
+  const { clusters, answers, week, drift } = found;
+  const firing = found.firing?.filter((one) => clusters.some(({ id }) => id === one.cluster));
+  const lines = status.healthOf(clusters, answers).map((health) => {
+    const { id, name, state } = health, cluster = clusters.find((one) => one.id === id)!;
+    const own = (samples: Sample[] | null) =>
+      status.ageOf(samples?.find(({ metric }) => metric.cluster === name));
+    const told = Object.keys(TOLD).filter((column) =>
+      firing?.some((one) => one.cluster === id && TOLD[column]!.includes(one.alert))
+    );
+    const away = state === "away" ? ["seen"] : [], changes = drift.get(id);
+    const wrong = [...away, ...status.wrongIn(cluster, health), ...told];
+    return {
+      ...health,
+      snapshotAge: own(week.snapshots),
+      backupAge: own(week.backups),
+      drift: typeof changes === "number" ? changes : null,
+      wrong: state === "paused" ? [] : wrong,
+    };
+  });
+  // Of one that is away or paused nobody expects an answer.
+  const expected = lines.filter(({ state }) => state !== "away" && state !== "paused");
+  const unsaid = [...answers.unsaid, ...week.unsaid]
+    .filter(({ of }) => !of || expected.some(({ id }) => id === of));
+  const unplanned = [...drift].flatMap(([of, changes]) =>
+    typeof changes === "number" ? [] : [{ what: "drift", of, ...changes }]
+  );
+  const centre = centralOf(clusters[0]!.fleet).id;
+  const unknown = [...unsaid, ...unplanned]
+    .map(({ of = centre, what, error }) => ({ cluster: of, what, why: whyOf(error) }));
+  const certificates = endingOf(found), { volumes } = week;
+  return { clusters: lines, certificates, volumes, firing: firing ?? null, unknown };
+}
+
+type FleetFacts = ReturnType<typeof factsOf>;
+
+function endingOf({ clusters, answers }: Sources) {
+  const all = clusters.flatMap((cluster) =>
+    status.certificatesOf(cluster, answers.cert).map((one) => ({ id: cluster.id, one }))
+  );
+  return [...Map.groupBy(all, ({ one }) => one.whose + one.ends).values()]
+    .map((those) => ({ clusters: those.map(({ id }) => id), ...those[0]!.one }))
+    .sort((one, other) => one.ends.localeCompare(other.ends));
+}
+
 /** As of `make status`, but 11, too, where a part of the report is not known. */
 export function exitCodeOfReport({ clusters, unknown }: FleetReport): number {
-  return unknown.length > 0 ? ExitCode.verification : exitCodeOfStatus(clusters);
+  return unknown.length > 0 ? ExitCode.verification : status.exitCodeOfStatus(clusters);
 }
 
 function verdictOf({ clusters, unknown }: FleetFacts): string {
@@ -141,5 +197,5 @@ function todoOf(found: FleetFacts, runbooks: string) {
 
 /** Whether a volume is something for this week. */
 export function isEnding({ days, points }: Filling): boolean {
-  return typeof days === "number" && days < SOON || (points.at(-1) ?? 0) >= FULL;
+  return typeof days === "number" && days < SOON || (points.at(-1) ?? 0) >= status.FULL;
 }
