@@ -15,12 +15,14 @@ import { tellRetries } from "../kube/kubectl_error.ts";
 export type Flags = Record<string, boolean | undefined>;
 export type Values = Record<string, string[] | undefined>;
 
-/** Runs a command and ends with its exit code. `flags` maps each flag (`take=NAME`: with a value) to its help. */
+/** Runs a command, if `isMain`, and ends with its exit code. `flags` maps each (`take=NAME`: with a value) to its help. */
 export async function command(
   usage: string,
   flags: Record<string, string>,
   run: (words: string[], flags: Flags, values: Values) => Promise<number | void>,
-): Promise<never> {
+  isMain = true,
+): Promise<void> {
+  if (!isMain) return;
   // A reader that goes away ends no run: it goes on to its own exit code.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const report = new Report();

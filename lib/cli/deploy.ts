@@ -192,7 +192,7 @@ export async function urlsOf(steps: Step[], cluster: Cluster): Promise<string[]>
 }
 
 /** Runs one step script: `scripts/30-thanos.ts 197 [--adopt]`. */
-export function main(step: Step): Promise<never> {
+export function main(step: Step): Promise<void> {
   return command(
     `scripts/${step.name}.ts CLUSTER... | GROUP... | edges | all`,
     DEPLOY_FLAGS,

@@ -17,15 +17,13 @@ const SEVERITIES = ["critical", "warning", "info"]; // what is shown, the worst 
 const SIGNALS = ["Watchdog", "GlobalWatchdog", "InfoInhibitor"]; // what always fires, or mutes others
 const FLAGS = { json: "as JSON on stdout (docs/schema/alerts.json)" };
 
-if (import.meta.main) {
-  await command("alerts.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
-    const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
-    const alarm = await atCentre(choice.fleet, (ask) => alarmOf(ask, choice));
-    if (flags.json) printJson(jsonOf("alerts", alarm));
-    else print(alarmPage(alarm));
-    return exitCodeOfAlarm(alarm);
-  });
-}
+await command("alerts.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
+  const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
+  const alarm = await atCentre(choice.fleet, (ask) => alarmOf(ask, choice));
+  if (flags.json) printJson(jsonOf("alerts", alarm));
+  else print(alarmPage(alarm));
+  return exitCodeOfAlarm(alarm);
+}, import.meta.main);
 
 /** What fires on the chosen clusters, and ids of those of which no heartbeat arrives: `paused`, or else `unseen`. */
 export async function alarmOf(ask: Ask, choice: Choice) {

@@ -122,27 +122,25 @@ async function openssl(pair: string, more: string[]): Promise<void> {
   for (const end of ["key", "crt"]) await rename(`${pair}.new.${end}`, `${pair}.${end}`);
 }
 
-if (import.meta.main) {
-  await command("certificates.ts", {}, async () => {
-    // Without these the certificates that are missing would be the first problem.
-    const environment = { ...Deno.env.toObject(), ...pairs.WITHOUT_PAIRS };
-    const fleet = await loadFleet({ ...WITHOUT_SECRETS, environment });
-    maskSecrets(fleet.flatMap(secretsOf));
-    const report = new Report();
-    let count = 0;
-    for (const by of [SITE, FLEET]) {
-      const holders = fleet.map((cluster) => ({
-        id: cluster.id,
-        name: text(cluster, by.name),
-        folder: projectPath(text(cluster, by.folder)),
-      }));
-      const done = await ensureCertificates(by, holders, report.warn);
-      for (const line of done) report.say(`  changed    ${line}`);
-      count += done.length;
-    }
-    report.say(counted(count, "change"));
-    if (count === 0) return;
-    const settings = Object.keys(pairs.WITHOUT_PAIRS).map((name) => `${name}=true`).join(" or ");
-    report.say(`next  ${settings} in env/common.env, then: make all`);
-  });
-}
+await command("certificates.ts", {}, async () => {
+  // Without these the certificates that are missing would be the first problem.
+  const environment = { ...Deno.env.toObject(), ...pairs.WITHOUT_PAIRS };
+  const fleet = await loadFleet({ ...WITHOUT_SECRETS, environment });
+  maskSecrets(fleet.flatMap(secretsOf));
+  const report = new Report();
+  let count = 0;
+  for (const by of [SITE, FLEET]) {
+    const holders = fleet.map((cluster) => ({
+      id: cluster.id,
+      name: text(cluster, by.name),
+      folder: projectPath(text(cluster, by.folder)),
+    }));
+    const done = await ensureCertificates(by, holders, report.warn);
+    for (const line of done) report.say(`  changed    ${line}`);
+    count += done.length;
+  }
+  report.say(counted(count, "change"));
+  if (count === 0) return;
+  const settings = Object.keys(pairs.WITHOUT_PAIRS).map((name) => `${name}=true`).join(" or ");
+  report.say(`next  ${settings} in env/common.env, then: make all`);
+}, import.meta.main);

@@ -185,20 +185,19 @@ function forget(live: unknown, wanted: unknown): void {
   }
 }
 
-if (import.meta.main) {
-  const usage = "compare.ts CLUSTER... | GROUP... | edges | all: each against the first";
-  const flags = { json: "as JSON on stdout (docs/schema/compare.json)" };
-  await command(usage, flags, async (words, { json }) => {
-    const { clusters } = await choiceFor(words, LOOKS);
-    const found = await compare(STEPS, clusters), [first] = clusters as [Cluster];
-    for (const { cluster, error } of found) {
-      if (error) new Report(`${cluster.id} | `).error(error, cluster);
-    }
-    for (const bundle of missingBundles()) {
-      new Report().warn(`${bundle} was left out: what it wants cannot explain anything`);
-    }
-    if (json) printJson(comparedJson(first, found));
-    else print(comparedPage(first, found));
-    return exitCodeOfCompared(found);
-  });
-}
+const USAGE = "compare.ts CLUSTER... | GROUP... | edges | all: each against the first";
+const FLAGS = { json: "as JSON on stdout (docs/schema/compare.json)" };
+
+await command(USAGE, FLAGS, async (words, { json }) => {
+  const { clusters } = await choiceFor(words, LOOKS);
+  const found = await compare(STEPS, clusters), [first] = clusters as [Cluster];
+  for (const { cluster, error } of found) {
+    if (error) new Report(`${cluster.id} | `).error(error, cluster);
+  }
+  for (const bundle of missingBundles()) {
+    new Report().warn(`${bundle} was left out: what it wants cannot explain anything`);
+  }
+  if (json) printJson(comparedJson(first, found));
+  else print(comparedPage(first, found));
+  return exitCodeOfCompared(found);
+}, import.meta.main);

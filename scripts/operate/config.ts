@@ -19,18 +19,16 @@ export function settingLines(
   });
 }
 
-if (import.meta.main) {
-  await command("config.ts CLUSTER... | GROUP... | edges | all", {}, async (ids) => {
-    const choice = await choiceFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
-    const clusters = [...choice.clusters, ...choice.paused];
-    for (const one of clusters) print(`# ${one.id}\n${settingLines(one).join("\n")}\n`);
-    tellWarnings(clusters);
-    const doors = openDoors(clusters.map((cluster) => ({ cluster, steps: STEPS })));
-    if (doors) new Report().say(doors);
-    const lacking = clusters.find(({ missing }) => missing.length > 0);
-    if (lacking) {
-      const fix = fillIn(String(lacking.vars.SECRET_FILE));
-      new Report().warn(`a deploy needs ${lacking.missing.join(", ")}: ${fix}`);
-    }
-  });
-}
+await command("config.ts CLUSTER... | GROUP... | edges | all", {}, async (ids) => {
+  const choice = await choiceFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
+  const clusters = [...choice.clusters, ...choice.paused];
+  for (const one of clusters) print(`# ${one.id}\n${settingLines(one).join("\n")}\n`);
+  tellWarnings(clusters);
+  const doors = openDoors(clusters.map((cluster) => ({ cluster, steps: STEPS })));
+  if (doors) new Report().say(doors);
+  const lacking = clusters.find(({ missing }) => missing.length > 0);
+  if (lacking) {
+    const fix = fillIn(String(lacking.vars.SECRET_FILE));
+    new Report().warn(`a deploy needs ${lacking.missing.join(", ")}: ${fix}`);
+  }
+}, import.meta.main);

@@ -161,12 +161,10 @@ function ownerLines(live: Manifest, path: Path): string[] {
   });
 }
 
-if (import.meta.main) {
-  await command(USAGE, {}, async (ids) => {
-    const { OBJ = "", FIELD = "" } = Deno.env.toObject();
-    const cluster = await onlyOf(ids, "make explain-", LOOKS);
-    await connect(cluster);
-    const subject = await subjectOf(cluster, OBJ);
-    print(FIELD ? explainField(subject, FIELD) : explainObject(subject));
-  });
-}
+await command(USAGE, {}, async (ids) => {
+  const { OBJ = "", FIELD = "" } = Deno.env.toObject();
+  const cluster = await onlyOf(ids, "make explain-", LOOKS);
+  await connect(cluster);
+  const subject = await subjectOf(cluster, OBJ);
+  print(FIELD ? explainField(subject, FIELD) : explainObject(subject));
+}, import.meta.main);

@@ -15,15 +15,13 @@ import type { Line, Search } from "../components/logging/search.ts";
 const USAGE = "[QUERY=error] [SINCE=15m | DAY=2026.11.08] [LIMIT=200] [NAMESPACE=] [POD=] " +
   "logs.ts CLUSTER... | GROUP... | edges | all";
 
-if (import.meta.main) {
-  await command(USAGE, { events: "Kubernetes events alone" }, async (ids, { events }) => {
-    const search = searchOf(Deno.env.toObject(), events);
-    const { clusters } = await choiceFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
-    const answers = await Promise.all(clusters.map((one) => ask(one, search)));
-    show(search, answers);
-    return answers.find(({ error }) => error)?.error?.exitCode ?? ExitCode.done;
-  });
-}
+await command(USAGE, { events: "Kubernetes events alone" }, async (ids, { events }) => {
+  const search = searchOf(Deno.env.toObject(), events);
+  const { clusters } = await choiceFor(ids, { ...WITHOUT_SECRETS, ...LOOKS });
+  const answers = await Promise.all(clusters.map((one) => ask(one, search)));
+  show(search, answers);
+  return answers.find(({ error }) => error)?.error?.exitCode ?? ExitCode.done;
+}, import.meta.main);
 
 /** What one cluster has, or why it does not say: one that is down should not hide what the others have. */
 async function ask(cluster: Cluster, search: Search) {

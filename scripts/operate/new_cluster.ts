@@ -90,14 +90,12 @@ function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {
   return new DeployError(what, { exitCode: ExitCode.config, where, fix });
 }
 
-if (import.meta.main) {
-  await command("[CONTEXT=...] [DOMAIN=...] NAME=... NODE_IP=... new_cluster.ts", {}, async () => {
-    // For the fleet that there is they would mean every cluster.
-    const { NAME, NODE_IP, CONTEXT, DOMAIN, ...environment } = Deno.env.toObject();
-    const wish = { NAME, NODE_IP, CONTEXT, DOMAIN };
-    const { id, file, text, needsPair } = await addCluster(wish, { environment });
-    print(`${file}\n\n${text}`);
-    const next = [...needsPair ? ["certificates"] : [], `preflight-${id}`, `cluster-${id}`];
-    new Report().say(`\nnext  ${next.map((goal) => `make ${goal}`).join("\n      ")}`);
-  });
-}
+await command("[CONTEXT=...] [DOMAIN=...] NAME=... NODE_IP=... new_cluster.ts", {}, async () => {
+  // For the fleet that there is they would mean every cluster.
+  const { NAME, NODE_IP, CONTEXT, DOMAIN, ...environment } = Deno.env.toObject();
+  const wish = { NAME, NODE_IP, CONTEXT, DOMAIN };
+  const { id, file, text, needsPair } = await addCluster(wish, { environment });
+  print(`${file}\n\n${text}`);
+  const next = [...needsPair ? ["certificates"] : [], `preflight-${id}`, `cluster-${id}`];
+  new Report().say(`\nnext  ${next.map((goal) => `make ${goal}`).join("\n      ")}`);
+}, import.meta.main);

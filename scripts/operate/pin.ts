@@ -68,9 +68,7 @@ async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, stri
   });
 }
 
-if (import.meta.main) {
-  await command("pin.ts", { renew: "take digests that have changed" }, async (_, { renew }) => {
-    const { clusters, paused } = await choiceFor(["all"]);
-    return await pin([...clusters, ...paused], { renew });
-  });
-}
+await command("pin.ts", { renew: "take digests that have changed" }, async (_, { renew }) => {
+  const { clusters, paused } = await choiceFor(["all"]);
+  return await pin([...clusters, ...paused], { renew });
+}, import.meta.main);

@@ -38,17 +38,15 @@ export const CHECKS_BEFORE: Check[] = [
 
 const FLAGS = { json: "as JSON on stdout (docs/schema/preflight.json)" };
 
-if (import.meta.main) {
-  await command("preflight.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (ids, flags) => {
-    const { clusters } = await choiceFor(ids, LOOKS);
-    tellWarnings(clusters);
-    const looks = await looksAt(clusters);
-    const pages = looks.map(({ id, name, rows }) => `${id}  ${name}\n${probe.tableOf(rows)}\n\n`);
-    if (flags.json) printJson(preflightJson(looks));
-    else print(pages.join(""));
-    return probe.exitCodeOfRows(looks.flatMap(({ rows }) => rows));
-  });
-}
+await command("preflight.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (ids, flags) => {
+  const { clusters } = await choiceFor(ids, LOOKS);
+  tellWarnings(clusters);
+  const looks = await looksAt(clusters);
+  const pages = looks.map(({ id, name, rows }) => `${id}  ${name}\n${probe.tableOf(rows)}\n\n`);
+  if (flags.json) printJson(preflightJson(looks));
+  else print(pages.join(""));
+  return probe.exitCodeOfRows(looks.flatMap(({ rows }) => rows));
+}, import.meta.main);
 
 /** Looks at all of them, as many side by side as are in work at once: each has a kubectl that goes on. */
 export function looksAt(clusters: Cluster[], look = preflight) {

@@ -21,31 +21,29 @@ import * as value from "./report/value.ts";
 const USAGE = "report.ts CLUSTER... | GROUP... | edges | all";
 const INTO = "where it is kept, and the last one is looked for; default: report";
 
-if (import.meta.main) {
-  await command(USAGE, { "into=FOLDER": INTO }, async (words, _, values) => {
-    const told = new Report();
-    const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
-    const { fleet } = choice, clusters = [...choice.clusters, ...choice.paused];
-    const { planned, unasked } = lookedAt(clusters);
-    if (unasked.length > 0) {
-      told.note(`drift is not looked at without the secrets: ${unasked.join(", ")}`);
-    }
-    const [said, plans] = await Promise.all([
-      atCentre(fleet, (ask) => askFor(ask, clusters, fleet)),
-      planFleet(STEPS, planned),
-    ]);
-    const drift = new Map(plans.map(({ cluster, entries, error }) => {
-      return [cluster.id, error === undefined ? pending(entries).length : { error }];
-    }));
-    const folder = resolve(values.into?.at(-1) ?? projectPath("report"));
-    const of = words.join(","), previous = await lastIn(folder, of);
-    const runbooks = runbooksOf(centralOf(fleet));
-    const report = value.reportOf({ of, clusters, drift, unasked, runbooks, previous, ...said });
-    print(await writeReport(folder, report, runbooks));
-    told.say(report.verdict);
-    return value.exitCodeOfReport(report);
-  });
-}
+await command(USAGE, { "into=FOLDER": INTO }, async (words, _, values) => {
+  const told = new Report();
+  const choice = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
+  const { fleet } = choice, clusters = [...choice.clusters, ...choice.paused];
+  const { planned, unasked } = lookedAt(clusters);
+  if (unasked.length > 0) {
+    told.note(`drift is not looked at without the secrets: ${unasked.join(", ")}`);
+  }
+  const [said, plans] = await Promise.all([
+    atCentre(fleet, (ask) => askFor(ask, clusters, fleet)),
+    planFleet(STEPS, planned),
+  ]);
+  const drift = new Map(plans.map(({ cluster, entries, error }) => {
+    return [cluster.id, error === undefined ? pending(entries).length : { error }];
+  }));
+  const folder = resolve(values.into?.at(-1) ?? projectPath("report"));
+  const of = words.join(","), previous = await lastIn(folder, of);
+  const runbooks = runbooksOf(centralOf(fleet));
+  const report = value.reportOf({ of, clusters, drift, unasked, runbooks, previous, ...said });
+  print(await writeReport(folder, report, runbooks));
+  told.say(report.verdict);
+  return value.exitCodeOfReport(report);
+}, import.meta.main);
 
 /** Those of which drift is looked at, and ids of those of which it is not for lack of secrets; paused ones are neither. */
 export function lookedAt(clusters: Cluster[]): { planned: Cluster[]; unasked: string[] } {

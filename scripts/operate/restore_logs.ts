@@ -19,31 +19,29 @@ const FLAGS = { drop: "delete what was restored of DAY; S3 keeps it" };
 
 const report = new Report(), started = performance.now();
 
-if (import.meta.main) {
-  await command(USAGE, FLAGS, async (ids, { drop }) => {
-    const { DAY, FROM } = process.env;
-    const day = DAY ? utcDay(DAY) : undefined;
-    if (drop && !day) {
-      const fix = "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop";
-      throw new DeployError("Cannot drop: no day is named", { exitCode: ExitCode.config, fix });
-    }
-    const cluster = await onlyOf(ids, "make restore-logs CLUSTER=", WITHOUT_SECRETS);
-    const reading = { ...WITHOUT_SECRETS, ...LOOKS };
-    const words = `make restore-logs CLUSTER=${cluster.id} FROM=`;
-    const writer = FROM ? await onlyOf([FROM], words, reading) : cluster;
-    await connect(cluster);
-    await using os = await openOpenSearch(cluster);
-    // Without S3: what is back can be dropped while that is away.
-    if (drop) {
-      const changes = await dropDay(os, day!, snapshots.prefixOf(cluster, writer));
-      report.changes(changes);
-      if (changes.length === 0) report.say(`  nothing was restored of ${day}`);
-      return summary(changes);
-    }
-    await using source = await snapshots.openSource(os, cluster, writer);
-    await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
-  });
-}
+await command(USAGE, FLAGS, async (ids, { drop }) => {
+  const { DAY, FROM } = process.env;
+  const day = DAY ? utcDay(DAY) : undefined;
+  if (drop && !day) {
+    const fix = "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop";
+    throw new DeployError("Cannot drop: no day is named", { exitCode: ExitCode.config, fix });
+  }
+  const cluster = await onlyOf(ids, "make restore-logs CLUSTER=", WITHOUT_SECRETS);
+  const reading = { ...WITHOUT_SECRETS, ...LOOKS };
+  const words = `make restore-logs CLUSTER=${cluster.id} FROM=`;
+  const writer = FROM ? await onlyOf([FROM], words, reading) : cluster;
+  await connect(cluster);
+  await using os = await openOpenSearch(cluster);
+  // Without S3: what is back can be dropped while that is away.
+  if (drop) {
+    const changes = await dropDay(os, day!, snapshots.prefixOf(cluster, writer));
+    report.changes(changes);
+    if (changes.length === 0) report.say(`  nothing was restored of ${day}`);
+    return summary(changes);
+  }
+  await using source = await snapshots.openSource(os, cluster, writer);
+  await (day ? restores(os, cluster, source, day) : lists(os, cluster, source));
+}, import.meta.main);
 
 async function lists(os: OpenSearch, cluster: Cluster, source: snapshots.Source): Promise<void> {
   const all = await snapshots.snapshotsOf(os, source);

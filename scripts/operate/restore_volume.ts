@@ -19,21 +19,19 @@ const USAGE =
 
 const report = new Report(), started = performance.now();
 
-if (import.meta.main) {
-  await command(USAGE, {}, async (ids) => {
-    const { CLAIM, BACKUP, AS } = process.env;
-    const cluster = await onlyOf(ids, "make restore-volume CLUSTER=", WITHOUT_SECRETS);
-    if (text(cluster, "STORAGE") === "existing") {
-      const what = "STORAGE=existing: the volumes are not Longhorn's";
-      const fix = "restore them the way that their own storage offers";
-      throw new DeployError(what, { exitCode: ExitCode.config, fix });
-    }
-    const inventory = new Inventory(await connect(cluster));
-    const backups = await backupsOf(cluster);
-    if (CLAIM) await restores(inventory, backupFor(backups, CLAIM, BACKUP), AS);
-    else list(cluster, backups);
-  });
-}
+await command(USAGE, {}, async (ids) => {
+  const { CLAIM, BACKUP, AS } = process.env;
+  const cluster = await onlyOf(ids, "make restore-volume CLUSTER=", WITHOUT_SECRETS);
+  if (text(cluster, "STORAGE") === "existing") {
+    const what = "STORAGE=existing: the volumes are not Longhorn's";
+    const fix = "restore them the way that their own storage offers";
+    throw new DeployError(what, { exitCode: ExitCode.config, fix });
+  }
+  const inventory = new Inventory(await connect(cluster));
+  const backups = await backupsOf(cluster);
+  if (CLAIM) await restores(inventory, backupFor(backups, CLAIM, BACKUP), AS);
+  else list(cluster, backups);
+}, import.meta.main);
 
 function list(cluster: Cluster, backups: Backup[]): void {
   if (backups.length === 0) {

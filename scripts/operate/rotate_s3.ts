@@ -84,10 +84,8 @@ function tellBefore(seats: Awaited<ReturnType<typeof look>>[], report: Report): 
   }
 }
 
-if (import.meta.main) {
-  await command("rotate-s3.ts", FLAGS, async (_, flags) => {
-    const { clusters, ...choice } = await choiceFor(["all"]);
-    const paused = choice.paused.map(({ id }) => id);
-    return await rotate(clusters, { keepOld: flags["keep-old"], paused });
-  });
-}
+await command("rotate-s3.ts", FLAGS, async (_, flags) => {
+  const { clusters, ...choice } = await choiceFor(["all"]);
+  const paused = choice.paused.map(({ id }) => id);
+  return await rotate(clusters, { keepOld: flags["keep-old"], paused });
+}, import.meta.main);

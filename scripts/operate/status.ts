@@ -29,25 +29,23 @@ const COLUMNS: Record<string, (one: status.Health, now: Date) => string> = {
   "look here": ({ look }) => look,
 };
 
-if (import.meta.main) {
-  await command("status.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
-    const { fleet, ...choice } = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
-    const clusters = [...choice.clusters, ...choice.paused], { all, deep, json, watch } = flags;
-    const clear = watch && process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
-    for (;;) {
-      try {
-        const found = await atCentre(fleet, (ask) => status.fleetStatus(ask, clusters, deep));
-        if (json) printJson(jsonOf("status", { clusters: found }));
-        else print(clear + statusPage(found, { all }));
-        if (!watch) return status.exitCodeOfStatus(found);
-      } catch (error) {
-        if (!watch || !(error instanceof DeployError)) throw error;
-        new Report().error(error);
-      }
-      await sleep(10_000);
+await command("status.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (words, flags) => {
+  const { fleet, ...choice } = await choiceFor(words, { ...WITHOUT_SECRETS, ...LOOKS });
+  const clusters = [...choice.clusters, ...choice.paused], { all, deep, json, watch } = flags;
+  const clear = watch && process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
+  for (;;) {
+    try {
+      const found = await atCentre(fleet, (ask) => status.fleetStatus(ask, clusters, deep));
+      if (json) printJson(jsonOf("status", { clusters: found }));
+      else print(clear + statusPage(found, { all }));
+      if (!watch) return status.exitCodeOfStatus(found);
+    } catch (error) {
+      if (!watch || !(error instanceof DeployError)) throw error;
+      new Report().error(error);
     }
-  });
-}
+    await sleep(10_000);
+  }
+}, import.meta.main);
 
 /** The page for people, 80 columns wide; `all`: none is folded. */
 export function statusPage(found: status.Health[], { all = false, now = new Date() } = {}): string {
