@@ -11,7 +11,6 @@ import { STEPS } from "../../scripts/steps.ts";
 import { bucketsOf } from "../../scripts/components/minio/buckets.ts";
 import { loggingObjects } from "../../scripts/components/logging/objects.ts";
 import { objstoreSecret } from "../../scripts/components/prometheus/objects.ts";
-import { rotate } from "../../scripts/operate/rotate_s3.ts";
 import {
   holdingsOf,
   oldKeys,
@@ -19,7 +18,7 @@ import {
   refuseSameId,
   retire,
 } from "../../scripts/operate/rotation/keys.ts";
-import { judgeGap, judgeKeys, largestGap } from "../../scripts/operate/rotation/proof.ts";
+import { judgeGap, judgeKeys, largestGap, rotate } from "../../scripts/operate/rotate_s3.ts";
 import { uploadProblems } from "../../scripts/checks/thanos.ts";
 import { backupTarget } from "../../scripts/checks/storage.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";

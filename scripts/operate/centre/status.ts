@@ -134,14 +134,11 @@ export function ageOf(sample?: Sample): Age {
 
 /** That there is none is known only where the heartbeat arrives. */
 function countsOf(cluster: Cluster, counted: Sample[]) {
-  const counts = { critical: 0, warning: 0, info: 0 };
-  for (const { metric, value } of counted) {
-    const severity = severityOf(metric) as keyof typeof counts | undefined;
-    if (severity && aboutOf(metric, cluster.fleet).id === cluster.id) {
-      counts[severity] += Number(value[1]);
-    }
-  }
-  const { critical, warning } = counts;
+  const own = counted.filter(({ metric }) => aboutOf(metric, cluster.fleet).id === cluster.id);
+  const sumOf = (severity: string) =>
+    own.filter(({ metric }) => severityOf(metric) === severity)
+      .reduce((sum, { value }) => sum + Number(value[1]), 0);
+  const critical = sumOf("critical"), warning = sumOf("warning");
   return critical + warning > 0 || isHeard(cluster, counted) ? { critical, warning } : null;
 }
 
