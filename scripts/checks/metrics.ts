@@ -13,10 +13,10 @@ export const ALERTMANAGER = { namespace, name: "kube-prometheus-stack-alertmanag
 /** One series of an instant query. */
 export type Sample = { metric: Record<string, string>; value: [time: number, value: string] };
 
-/** Asks a server with Prometheus' API for the value of an expression now. */
-export async function ask(proxy: ClusterProxy, service: ServicePort, expression: string) {
-  const path = `/api/v1/query?query=${encodeURIComponent(expression)}`;
-  const { data } = await readJson<{ data: { result: Sample[] } }>(proxy, service, path);
+/** Asks a server with Prometheus' API for the value of an expression now, or (`T`) of a range. */
+export async function ask<T = Sample>(proxy: ClusterProxy, service: ServicePort, what: string) {
+  const path = `/api/v1/query?query=${encodeURIComponent(what)}`;
+  const { data } = await readJson<{ data: { result: T[] } }>(proxy, service, path);
   return data.result;
 }
 

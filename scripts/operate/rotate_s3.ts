@@ -12,8 +12,7 @@ import { type ClusterResult, exitCodeOfFleet, summary } from "../../lib/deploy/r
 import { type Step, step } from "../../lib/deploy/step.ts";
 import { maskSecrets, Report } from "../../lib/io/report.ts";
 import { connect } from "../../lib/kube/target.ts";
-import { readJson } from "../../lib/probe/http.ts";
-import { growthOf, PROMETHEUS, valueOf } from "../checks/metrics.ts";
+import { ask, growthOf, PROMETHEUS, valueOf } from "../checks/metrics.ts";
 import { backupTarget } from "../checks/storage.ts";
 import { uploads } from "../checks/thanos.ts";
 import { verifyBy } from "../checks/verify.ts";
@@ -120,10 +119,9 @@ function proofs(cluster: Cluster, started: number): check.Check[] {
   const since = () => Math.ceil((Date.now() - started) / 1000 + 2 * interval);
 
   async function samples({ proxy }: check.Subject): Promise<check.Finding> {
-    type Matrix = { data: { result: { values: [time: number, value: string][] }[] } };
-    const seconds = since(), query = encodeURIComponent(`${SELF}[${seconds}s]`);
-    const { data } = await readJson<Matrix>(proxy, PROMETHEUS, `/api/v1/query?query=${query}`);
-    const times = data.result.flatMap(({ values }) => values.map(([time]) => time));
+    type Series = { values: [time: number, value: string][] };
+    const seconds = since(), found = await ask<Series>(proxy, PROMETHEUS, `${SELF}[${seconds}s]`);
+    const times = found.flatMap(({ values }) => values.map(([time]) => time));
     // By the clock of the server.
     const age = await valueOf(proxy, `time() - max(timestamp(${SELF}))`);
     const now = Math.max(0, ...times) + (age ?? 0);

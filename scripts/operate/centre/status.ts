@@ -1,6 +1,6 @@
 // What the centre knows of each cluster. What nobody can tell is null, and never well but for a certificate.
 import { certificatesIn } from "../../../lib/config/certificates.ts";
-import { findingsOf, hiddenBy } from "../../../lib/core/check.ts";
+import { hiddenBy } from "../../../lib/core/check.ts";
 import { type Cluster, isPaused } from "../../../lib/core/cluster.ts";
 import { ExitCode } from "../../../lib/core/error.ts";
 import { ageText } from "../../../lib/core/quantity.ts";
@@ -159,8 +159,8 @@ export function certificatesOf(cluster: Cluster, cert: Sample[] | null): Certifi
   ] as const;
   const all = files.flatMap(([whose, pem = ""]) =>
     certificatesIn(pem).map((shown): Certificate => {
-      const found = findingsOf(judgeCertificates([{ whose, shown, fix: "" }], "before"));
-      const soon = found.some(({ state }) => state !== "ok");
+      const [verdict] = judgeCertificates([{ whose, shown, fix: "" }], "before");
+      const soon = verdict!.state !== "ok";
       return { whose, ends: new Date(shown.validTo).toISOString(), soon };
     })
   );
