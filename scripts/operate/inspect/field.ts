@@ -48,7 +48,7 @@ function indexIn(items: unknown[], inside: string): number {
   if (/^\d+$/.test(inside) && inside in items) return Number(inside);
   // `[name=web]`, as a plan has it.
   const names = [inside, inside.replace(/^\w+=([^,]*).*/, "$1")];
-  return items.findIndex((item) => names.some((name) => isNamed(item, name)));
+  return items.findIndex((item) => WAYS.some((nameOf) => names.includes(nameOf(item, -1))));
 }
 
 function keysOf(node: unknown): string[] {
@@ -129,52 +129,42 @@ function partsOf(id: string): [kind: string, namespace: string, name: string] {
 }
 
 type Items = Record<string, unknown>;
+type NameOf = (item: unknown, index: number) => string;
+
+/** What may tell the items of a list apart: a field of each, or of a text its flag or itself. */
+const WAYS: NameOf[] = [
+  ...["mountPath", "name", "containerPort", "port"].map((key): NameOf => (item) =>
+    isObject(item) ? String(item[key] ?? "") : ""
+  ),
+  // `--retention` of `--retention=2h`, so that another value is one line and not two.
+  (item) => textOf(item).replace(/^(--[^=]+)=.*$/s, "$1"),
+  textOf,
+];
 
 /** Two lists as maps by names of their items, so that one that only one has moves no other; what is no two lists as it is. */
 export function asMaps(left: Items, right: Items): [Items, Items] {
   if (!Array.isArray(left) || !Array.isArray(right)) return [left, right];
-  const [a, b] = namesIn(left, right);
-  const map = (list: unknown[], names: string[]) =>
-    Object.fromEntries(list.map((item, index) => [names[index]!, item]));
-  return [map(left, a), map(right, b)];
-}
-
-type Names = [string[], string[]];
-
-/** What tells the items of a list apart, where all have it. */
-const KEYS = ["mountPath", "name", "containerPort", "port"];
-
-/** A name for every item of two lists: a field of it, its text when no text has moved, or its position. */
-function namesIn(left: unknown[], right: unknown[]): Names {
-  type NameOf = (item: unknown, index: number) => string;
-  const by = (nameOf: NameOf): Names => [left.map(nameOf), right.map(nameOf)];
-  const keyed = KEYS.map((key) => by((item) => isObject(item) ? String(item[key] ?? "") : ""));
-  const texts = [by(flagOf), by(textOf)].filter(isSameOrder);
-  return [...keyed, ...texts].find(areNames) ?? by((_, index) => String(index));
+  const fits = (nameOf: NameOf) => {
+    const [a, b] = [left.map(nameOf), right.map(nameOf)];
+    // An apply may move what has a key; with texts the order is a difference.
+    return areNames(a) && areNames(b) && (isObject(left[0]) || isSameOrder(a, b));
+  };
+  const nameOf: NameOf = WAYS.find(fits) ?? ((_, index) => String(index));
+  const map = (list: unknown[]) =>
+    Object.fromEntries(list.map((item, index) => [nameOf(item, index), item]));
+  return [map(left), map(right)];
 }
 
 function textOf(item: unknown): string {
   return isObject(item) ? "" : String(item);
 }
 
-/** `--retention` of `--retention=2h`, so that another value is one line and not two. */
-function flagOf(item: unknown): string {
-  return textOf(item).replace(/^(--[^=]+)=.*$/s, "$1");
+function areNames(list: string[]): boolean {
+  return list.every((name) => /^\S{1,80}$/.test(name)) && new Set(list).size === list.length;
 }
 
-function isNamed(item: unknown, name: string): boolean {
-  if (isObject(item)) return KEYS.some((key) => String(item[key] ?? "") === name);
-  return [flagOf(item), textOf(item)].includes(name);
-}
-
-function areNames(names: Names): boolean {
-  return names.every((list) =>
-    list.every((name) => /^\S{1,80}$/.test(name)) && new Set(list).size === list.length
-  );
-}
-
-function isSameOrder([left, right]: Names): boolean {
+function isSameOrder(a: string[], b: string[]): boolean {
   const shared = (list: string[], other: string[]) =>
     list.filter((name) => other.includes(name)).join(" ");
-  return shared(left, right) === shared(right, left);
+  return shared(a, b) === shared(b, a);
 }
