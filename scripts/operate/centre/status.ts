@@ -106,13 +106,11 @@ function factsOn(cluster: Cluster, answers: Answers, missed: string[]) {
 
 type Facts = ReturnType<typeof factsOn>;
 
-/** Columns in which something is known to be wrong with a cluster from which samples arrive. */
-export function wrongIn(cluster: Cluster, found: Facts): string[] {
-  return Object.entries(judged(cluster, found)).flatMap(([name, isWrong]) => isWrong ? name : []);
-}
-
-/** Whether something is wrong, by columns; null: nobody knows. */
-function judged(cluster: Cluster, { uploadAge, logAge, alerts, volume, certificate }: Facts) {
+/** Whether something is wrong with a cluster from which samples arrive, by columns; null: nobody knows. */
+export function judged(
+  cluster: Cluster,
+  { uploadAge, logAge, alerts, volume, certificate }: Facts,
+) {
   // No line can be new where nobody reads any.
   const lines = hiddenBy(cluster, "fluent-bit") ? 0 : logAge;
   const isOver = (age: number | null, limit: number) => age === null ? null : age > limit;

@@ -41,17 +41,15 @@ ${body}</details>`;
 
 /** A table; commas part its columns, `>` begins those of numbers. On a phone a row is a card: each cell has its head. */
 export function grid(name: string, columns: string, rows: Cell[][]): Html {
-  const heads = columns.split(",").map((head) => ({
-    head: head.replace(">", ""),
-    side: head.startsWith(">") ? "number" : "",
-  }));
-  const titles = heads.map(({ head, side }) =>
-    markup`<th role="columnheader" scope="col" class="${side}">${head}</th>`
+  const sides = columns.split(",").map((head) => head.startsWith(">") ? "number" : "");
+  const heads = columns.replaceAll(">", "").split(",");
+  const titles = heads.map((head, at) =>
+    markup`<th role="columnheader" scope="col" class="${sides[at]}">${head}</th>`
   );
   const lines = rows.slice(0, MOST).map((row) => {
     const cells = row.map(([words, tone = words === "-" ? "unknown" : "", to], at) => {
-      const { head, side } = heads[at]!, text = linked(words, to);
-      return markup`<td role="cell" data-head="${head}" class="${side} ${tone}">${text}</td>`;
+      const [head, style, text] = [heads[at], `${sides[at]} ${tone}`, linked(words, to)];
+      return markup`<td role="cell" data-head="${head}" class="${style}">${text}</td>`;
     });
     return markup`<tr role="row">${cells}</tr>\n`;
   });

@@ -66,7 +66,8 @@ function factsOf(found: Sources) {
       firing?.some((one) => one.cluster === id && TOLD[column]!.includes(one.alert))
     );
     const away = state === "away" ? ["seen"] : [], changes = drift.get(id);
-    const wrong = [...away, ...status.wrongIn(cluster, health), ...told];
+    const known = Object.entries(status.judged(cluster, health));
+    const wrong = [...away, ...known.flatMap(([column, is]) => is ? column : []), ...told];
     return {
       ...health,
       snapshotAge: own(week.snapshots),
