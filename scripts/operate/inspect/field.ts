@@ -12,17 +12,12 @@ export type Lookup =
   | { found: false; reached: Path; keys: string[] };
 
 /** Follows a path such as `spec.containers[0].image`; items also go as `make plan` names them, keys as `["a.b/c"]`. */
-export function lookUp(object: unknown, field: string): Lookup {
-  const path: Path = [];
-  let node = object, rest = field;
-  while (rest !== "") {
-    const step = nextOf(node, rest);
-    if (!step) return { found: false, reached: path, keys: keysOf(node) };
-    path.push(step.key);
-    node = (node as Record<string, unknown>)[step.key];
-    rest = step.rest;
-  }
-  return { found: true, path, value: node };
+export function lookUp(node: unknown, field: string, path: Path = []): Lookup {
+  if (field === "") return { found: true, path, value: node };
+  const step = nextOf(node, field);
+  if (!step) return { found: false, reached: path, keys: keysOf(node) };
+  const below = (node as Record<string, unknown>)[step.key];
+  return lookUp(below, step.rest, [...path, step.key]);
 }
 
 /** What is at the end of a path, undefined for nothing. */
