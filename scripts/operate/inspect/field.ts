@@ -29,21 +29,18 @@ export function fieldAt(object: unknown, field: string): unknown {
 function nextOf(node: unknown, text: string): { key: string | number; rest: string } | undefined {
   if (Array.isArray(node)) {
     const [bracket, inside = ""] = /^\[([^\]]*)\]/.exec(text) ?? [];
-    const key = bracket ? indexIn(node, inside) : -1;
-    return key in node ? { key, rest: text.slice(bracket!.length) } : undefined;
+    if (!bracket) return undefined;
+    // `[name=web]`, as a plan has it.
+    const names = [inside, inside.replace(/^\w+=([^,]*).*/, "$1")];
+    const isNamed = (item: unknown) => WAYS.some((nameOf) => names.includes(nameOf(item)));
+    const key = /^\d+$/.test(inside) && inside in node ? Number(inside) : node.findIndex(isNamed);
+    return key in node ? { key, rest: text.slice(bracket.length) } : undefined;
   }
   const plain = text.replace(/^\["([^"]*)"\]/, "$1").replace(/^\./, "");
   // The longest, for labels and annotations have dots of their own.
   const [key] = Object.keys(isObject(node) ? node : {}).sort((a, b) => b.length - a.length)
     .filter((key) => plain.startsWith(key) && /^([.[]|$)/.test(plain.slice(key.length)));
   return key === undefined ? undefined : { key, rest: plain.slice(key.length) };
-}
-
-function indexIn(items: unknown[], inside: string): number {
-  if (/^\d+$/.test(inside) && inside in items) return Number(inside);
-  // `[name=web]`, as a plan has it.
-  const names = [inside, inside.replace(/^\w+=([^,]*).*/, "$1")];
-  return items.findIndex((item) => WAYS.some((nameOf) => names.includes(nameOf(item, -1))));
 }
 
 function keysOf(node: unknown): string[] {
@@ -124,7 +121,7 @@ function partsOf(id: string): [kind: string, namespace: string, name: string] {
 }
 
 type Items = Record<string, unknown>;
-type NameOf = (item: unknown, index: number) => string;
+type NameOf = (item: unknown) => string;
 
 /** What may tell the items of a list apart: a field of each, or of a text its flag or itself. */
 const WAYS: NameOf[] = [
@@ -132,8 +129,8 @@ const WAYS: NameOf[] = [
     isObject(item) ? String(item[key] ?? "") : ""
   ),
   // `--retention` of `--retention=2h`, so that another value is one line and not two.
-  (item) => textOf(item).replace(/^(--[^=]+)=.*$/s, "$1"),
-  textOf,
+  (item) => isObject(item) ? "" : String(item).replace(/^(--[^=]+)=.*$/s, "$1"),
+  (item) => isObject(item) ? "" : String(item),
 ];
 
 /** Two lists as maps by names of their items, so that one that only one has moves no other; what is no two lists as it is. */
@@ -144,14 +141,10 @@ export function asMaps(left: Items, right: Items): [Items, Items] {
     // An apply may move what has a key; with texts the order is a difference.
     return areNames(a) && areNames(b) && (isObject(left[0]) || isSameOrder(a, b));
   };
-  const nameOf: NameOf = WAYS.find(fits) ?? ((_, index) => String(index));
+  const nameOf = WAYS.find(fits);
   const map = (list: unknown[]) =>
-    Object.fromEntries(list.map((item, index) => [nameOf(item, index), item]));
+    Object.fromEntries(list.map((item, index) => [nameOf?.(item) ?? index, item]));
   return [map(left), map(right)];
-}
-
-function textOf(item: unknown): string {
-  return isObject(item) ? "" : String(item);
 }
 
 function areNames(list: string[]): boolean {
