@@ -15,19 +15,13 @@ import { desiredOf, type Step } from "../../lib/deploy/step.ts";
 import { STEPS } from "../steps.ts";
 
 type Side = Awaited<ReturnType<typeof look>>;
+type Comparison = ReturnType<typeof compareSides>;
 
 /** An object that is not the same on both: `spec.replicas: 1 -> 2`, or a sentence where only one has it. */
-interface Difference {
-  id: string;
-  fields: string[];
-}
+type Difference = { id: string; fields: string[] };
 
 /** How a cluster differs from the first, or why that cannot be said. */
-interface Compared {
-  cluster: Cluster;
-  comparison?: ReturnType<typeof compareSides>;
-  error?: unknown;
-}
+type Compared = { cluster: Cluster; comparison?: Comparison; error?: unknown };
 
 /** Compares every cluster with the first, which is told of only where it cannot be looked at. */
 export async function compare(steps: Step[], clusters: Cluster[]): Promise<Compared[]> {

@@ -18,10 +18,7 @@ interface Home {
 }
 
 /** Where a patch is, and its operations (RFC 6902) or the piece of an object that it merges in. */
-interface Patch {
-  where: string;
-  content: { op: string; path: string }[] | Manifest;
-}
+type Patch = { where: string; content: { op: string; path: string }[] | Manifest };
 
 /** Looks through the kustomizations of a template: kustomize tells neither patches nor what stands in the file. */
 export async function homeOf(
