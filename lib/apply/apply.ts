@@ -12,7 +12,7 @@ import { kubectl } from "../kube/kubectl.ts";
 import { isTransient, KubectlError, retried } from "../kube/kubectl_error.ts";
 import { isGoing, isOwnership, isUnsigned, withHash } from "./diff.ts";
 import type { Inventory } from "./inventory.ts";
-import { awaitGone, type ById, goesWith, listed, namedOf, sendOnce } from "./live.ts";
+import { awaitGone, type ById, goesWith, namedOf, owned, sendOnce } from "./live.ts";
 import { ownFields, whyForeign, withPeoplesFields } from "./managers.ts";
 import { applyRefused } from "./rejection.ts";
 
@@ -75,9 +75,9 @@ async function applyWave(
   const stale = judged.filter(({ state }) => state !== "current").map(({ object }) => object);
   // Where people had the whole object, what they have added can be taken only after it was sent.
   await takeOver(inventory, stale, before);
-  const after = await send(inventory, stale);
-  const again = await send(inventory, await takeOver(inventory, stale, after));
-  for (const [id, object] of again) after.set(id, object);
+  const sent = await send(inventory, stale);
+  const again = await send(inventory, await takeOver(inventory, stale, sent));
+  const after = new Map([...sent, ...again]);
   await inventory.note(after);
   return judged.map(({ id, old, state, astray, others }) => {
     if (!old) return { id, action: "created" };
@@ -140,28 +140,25 @@ async function takeFields(inventory: Inventory, wanted: Manifest, tries = 10): P
 
 /** Applies a List, and after a failure that passes what has not arrived. */
 async function send(inventory: Inventory, objects: Manifest[]): Promise<ById> {
-  const { cluster } = inventory;
-  const arrived: ById = new Map();
-  let left = objects;
-  const sending = retried(async () => {
-    while (left.length > 0) {
-      try {
-        return new Map([...arrived, ...await sendOnce(cluster, left)]);
-      } catch (error) {
-        if (!isTransient(error)) throw error;
-        const live = await reading(cluster, (api) => listed(api, kindsOf(left)));
-        const came = left.filter((object) =>
-          inventory.judge(live.get(idOf(object)), object).state === "current"
-        );
-        // While some arrive there is no need for a pause, nor for an end.
-        if (came.length === 0) throw error;
-        for (const object of came) arrived.set(idOf(object), live.get(idOf(object))!);
-        left = left.filter((object) => !came.includes(object));
+  const { cluster } = inventory, arrived: ById = new Map();
+  const sendLeft = async (): Promise<ById> => {
+    const left = objects.filter((object) => !arrived.has(idOf(object)));
+    if (left.length === 0) return arrived;
+    try {
+      return new Map([...arrived, ...await sendOnce(cluster, left)]);
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      const live = await owned(cluster, kindsOf(left)), before = arrived.size;
+      for (const object of left) {
+        const id = idOf(object), now = live.get(id);
+        if (inventory.judge(now, object).state === "current") arrived.set(id, now!);
       }
+      // While some arrive there is no need for a pause, nor for an end.
+      if (arrived.size === before) throw error;
+      return await sendLeft();
     }
-    return arrived;
-  });
-  return await sending.catch((error) => applyRefused(inventory, objects, error));
+  };
+  return await retried(sendLeft).catch((error) => applyRefused(inventory, objects, error));
 }
 
 /** A text that changes with what people write; a resourceVersion moves with the status and with who has a field. */

@@ -1,6 +1,6 @@
 // Objects as the cluster lists them at this moment, handed to it (one JSON List, server-side apply), and taken away.
 import type { Cluster } from "../core/cluster.ts";
-import { asList, defines, idOf, type Manifest, OWNED, OWNER } from "../core/object.ts";
+import { asList, defines, idOf, type Manifest, OWNED, OWNER, withValue } from "../core/object.ts";
 import { until } from "../io/wait.ts";
 import { reading } from "../kube/api.ts";
 import type { Api } from "../kube/discovery.ts";
@@ -21,9 +21,7 @@ export async function listed(api: Api, kinds: string[]): Promise<ById> {
     api.list(kinds.filter(isDefinitions), OWNED, true),
     api.list(kinds.filter((kind) => !isDefinitions(kind)), OWNED),
   ]);
-  const short = definitions.map(({ apiVersion, kind, metadata }): Manifest => (
-    { apiVersion, kind, metadata: { ...metadata, managedFields: undefined } }
-  ));
+  const short = definitions.map((one) => withValue(one, ["metadata", "managedFields"], undefined));
   return byId([...short, ...whole]);
 }
 

@@ -57,11 +57,8 @@ export function whyRefused(cluster: Cluster, object: Manifest, error: KubectlErr
   ];
 }
 
-async function replaceNamed(
-  { cluster, replace, say }: Inventory,
-  object: Manifest,
-  error: unknown,
-) {
+async function replaceNamed(inventory: Inventory, object: Manifest, error: unknown) {
+  const { cluster, replace, say } = inventory;
   const mayBe = replace.has(idOf(object)) && !neverReplaced(object);
   if (!mayBe || !(error instanceof KubectlError) || !cannotChange(error)) throw error;
   // Throws, with nothing touched, when the new one would not be accepted under another name either.

@@ -114,9 +114,7 @@ function templatesFor(object: Manifest, live: Manifest[]) {
   const { kind, metadata: { namespace, name } } = object, size = operatedSize(object);
   const isMade = ({ kind: of, metadata }: Manifest) =>
     of === "StatefulSet" && metadata.namespace === namespace &&
-    metadata.ownerReferences?.some((owner: { kind: string; name: string }) =>
-      owner.kind === kind && owner.name === name
-    );
+    metadata.ownerReferences?.some((owner: Manifest) => owner.kind === kind && owner.name === name);
   // Those that an operator has made tell which templates there are.
   const sets = size ? live.filter(isMade) : [object];
   return sets.flatMap((set) => {
