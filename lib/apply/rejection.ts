@@ -142,21 +142,15 @@ export function chosenToReplace(words: string, objects?: Manifest[]): Set<string
   if (!objects) return ids;
   const wanted = byId(objects);
   for (const id of ids) {
-    const object = wanted.get(id);
-    if (!object) {
-      const near = nearest(id, wanted.keys());
-      throw new DeployError(`Cannot replace ${id}: no step wants it on these clusters`, {
-        exitCode: ExitCode.config,
-        fix: near ? `did you mean ${near}?` : "name it as make plan does: Kind/namespace/name",
-      });
-    }
-    const reason = neverReplaced(object);
-    if (reason) {
-      throw new DeployError(`Refused: ${id} is never replaced: ${reason}`, {
-        exitCode: ExitCode.refused,
-        fix: "leave it out of REPLACE: the deploy says what can be done",
-      });
-    }
+    const object = wanted.get(id), near = object ? undefined : nearest(id, wanted.keys());
+    const reason = object ? neverReplaced(object) : "no step wants it on these clusters";
+    if (!reason) continue;
+    const way =
+      "leave it out of REPLACE: the deploy says what can be done, make plan how it is named";
+    throw new DeployError(`Cannot replace ${id}: ${reason}`, {
+      exitCode: object ? ExitCode.refused : ExitCode.config,
+      fix: near ? `did you mean ${near}?` : way,
+    });
   }
   return ids;
 }

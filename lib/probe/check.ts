@@ -115,9 +115,7 @@ function findingOf(error: unknown, when: Subject["when"]): Finding {
     return { what, detail: [stackOf(error)], fix, exitCode: ExitCode.bug };
   }
   const { message: what, where: detail, fix, exitCode } = error;
-  if (error instanceof SlowError && when === "before") {
-    return { state: "hidden", what, detail, fix };
-  }
+  if (error instanceof SlowError && when === "before") return { ...hidden(what), detail, fix };
   return { what, detail, fix: fix ?? "correct the cause, then run again", exitCode };
 }
 
