@@ -58,11 +58,7 @@ function adopt({ cluster, say }: Inventory, others: ById): void {
   }
 }
 
-async function applyWave(
-  inventory: Inventory,
-  objects: Manifest[],
-  before: ById,
-): Promise<Change[]> {
+async function applyWave(inventory: Inventory, objects: Manifest[], before: ById) {
   await forgetGoing(inventory, objects, before);
   const judged = objects.map((object) => {
     const id = idOf(object), old = before.get(id);
@@ -79,7 +75,7 @@ async function applyWave(
   const again = await send(inventory, await takeOver(inventory, stale, sent));
   const after = new Map([...sent, ...again]);
   await inventory.note(after);
-  return judged.map(({ id, old, state, astray, others }) => {
+  return judged.map(({ id, old, state, astray, others }): Change => {
     if (!old) return { id, action: "created" };
     // Who has a field is a change as well: the plan names it.
     const isMoved = others.some(({ isTaken }) => isTaken) || astray.some(isOwnership);

@@ -1,4 +1,4 @@
-// lib/apply/ownership.ts: what people have made or changed (tests/apiserver does it for real).
+// lib/apply/apply.ts, where it takes over: what people have made or changed (tests/apiserver does it for real).
 import assert from "node:assert/strict";
 import { configMap } from "../../../lib/core/object.ts";
 import { applied } from "../../support/applied.ts";
