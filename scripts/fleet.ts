@@ -8,7 +8,7 @@ import { DeployError, ExitCode } from "../lib/core/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
 import { driftCode, planCode, planFleet, printPlans } from "../lib/deploy/plan_fleet.ts";
 import { plansJson, refuseOtherFile, writePlan } from "../lib/deploy/plan_file.ts";
-import { removeFleet } from "../lib/deploy/remove.ts";
+import { removeFleet } from "../lib/deploy/fleet.ts";
 import { isUntouched } from "../lib/deploy/waves.ts";
 import { signalCode } from "../lib/io/interrupt.ts";
 import { printJson, Report } from "../lib/io/report.ts";

@@ -1,4 +1,4 @@
-// Many clusters: steps in order on each, as many clusters side by side as can be worked on; then the central cluster
+// Many clusters: steps in order on each, or their removal, as many clusters side by side as can be worked on. The centre
 // catches up with edges that were deployed without it: that it is away is no failure of theirs.
 import { apply, staleAmong } from "../apply/apply.ts";
 import { type Cluster, text } from "../core/cluster.ts";
@@ -15,9 +15,16 @@ import { openLiveView } from "../io/report.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { plan, type Planned } from "./plan.ts";
 import { type ClusterResult, hasFailed, hasHad } from "./results.ts";
-import { failRun, type Run, runOn, runSteps } from "./run.ts";
+import {
+  failRun,
+  nameSurplus,
+  removal,
+  type Run,
+  runOn,
+  runSteps,
+  type TidyOptions,
+} from "./run.ts";
 import { desired, desiredOf, type Step } from "./step.ts";
-import { nameSurplus, type TidyOptions } from "./remove.ts";
 
 /** Seconds that another run at central is waited for; one that is gone is known to be so by then. */
 const PATIENCE = 100;
@@ -180,4 +187,31 @@ function tellMissed({ part, edges }: News, central: Cluster, error: unknown): vo
     `${text(central, "CLUSTER_NAME")} does not know of ${edges.join(", ")} yet ` +
       `(${error.message}): make ${part.name} CLUSTER=${central.id}`,
   );
+}
+
+/** Removes the steps from all clusters side by side (or only says what would go); one that fails stops no other. */
+export async function removeFleet(
+  steps: Step[],
+  clusters: Cluster[],
+  { really = false, stealLock }: { really?: boolean; stealLock?: boolean } = {},
+): Promise<ClusterResult[]> {
+  const removals = steps.filter(({ afterFleet }) => !afterFleet).toReversed()
+    .map((step) => removal(step, really));
+  return await sideBySide(clusters, CLUSTERS_AT_ONCE, async (cluster) => {
+    const run = runOn(cluster, clusters.length);
+    await using held = new AsyncDisposableStack();
+    try {
+      let connection = await connect(cluster);
+      const how = { steal: stealLock, say: run.report.warn };
+      if (really && held.use(await lock(cluster, connection.lease, how)).hasWaited) {
+        connection = await connect(cluster);
+      }
+      run.inventory = new Inventory(connection);
+      run.objects = await run.inventory.unwanted(removals.map(({ name }) => name), new Set());
+    } catch (error) {
+      failRun(run, error);
+    }
+    await runSteps(removals, run);
+    return run.result;
+  });
 }

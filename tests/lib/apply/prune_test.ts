@@ -1,4 +1,4 @@
-// lib/apply/inventory.ts and lib/deploy/remove.ts: what a component leaves behind when it is switched off.
+// lib/apply/inventory.ts and lib/deploy/run.ts: what a component leaves behind when it is switched off.
 import assert from "node:assert/strict";
 import type { DeployError } from "../../../lib/core/error.ts";
 import { Inventory } from "../../../lib/apply/inventory.ts";
@@ -6,9 +6,8 @@ import { KEPT } from "../../../lib/kube/target.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
 import { Report } from "../../../lib/io/report.ts";
 import { begun } from "../../../lib/deploy/results.ts";
-import type { Run } from "../../../lib/deploy/run.ts";
+import { nameSurplus, type Run, type TidyOptions } from "../../../lib/deploy/run.ts";
 import { step } from "../../../lib/deploy/step.ts";
-import { nameSurplus, type TidyOptions } from "../../../lib/deploy/remove.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import { fakeKubectl, listOf, type Reply } from "../../support/fake_kubectl.ts";
 

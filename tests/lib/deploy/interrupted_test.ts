@@ -2,8 +2,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import type { Cluster } from "../../../lib/core/cluster.ts";
-import { deployFleet, planCentral, tellCentral } from "../../../lib/deploy/fleet.ts";
-import { removeFleet } from "../../../lib/deploy/remove.ts";
+import { deployFleet, planCentral, removeFleet, tellCentral } from "../../../lib/deploy/fleet.ts";
 import { exitCodeOfFleet, notRun, summary } from "../../../lib/deploy/results.ts";
 import { step } from "../../../lib/deploy/step.ts";
 import { isUntouched, runWaves, type Wave } from "../../../lib/deploy/waves.ts";

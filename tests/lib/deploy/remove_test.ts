@@ -1,7 +1,7 @@
-// lib/deploy/remove.ts: what goes, in which order, and what stays.
+// removeFleet() of lib/deploy/fleet.ts: what goes, in which order, and what stays.
 import assert from "node:assert/strict";
 import { type Manifest, OWNER, STEP_LABEL } from "../../../lib/core/object.ts";
-import { removeFleet } from "../../../lib/deploy/remove.ts";
+import { removeFleet } from "../../../lib/deploy/fleet.ts";
 import { type Step, step } from "../../../lib/deploy/step.ts";
 import { fixtureCluster } from "../../support/cluster_fixture.ts";
 import {
