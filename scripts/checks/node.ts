@@ -102,29 +102,26 @@ export function imageRoom(facts: NodeFacts): Finding {
   return enough ? ok(seen) : warn(`little room for images: ${seen}`, fix);
 }
 
-/** Kernel settings for what the steps want to run. */
+/** Kernel settings, at least what pods are content with; more of them where OpenSearch is. */
 export async function kernel(subject: Subject): Promise<Finding[]> {
   // OpenSearch maps its files into memory unless it is told not to.
   const maps = (await subject.objects()).some(({ data }) =>
     data?.["opensearch.yml"] && !/node\.store\.allow_mmap: false/.test(data["opensearch.yml"])
   );
-  return await onNodes((facts) => sysctls(facts, { maps }))(subject);
-}
-
-/** Kernel settings, at least what pods are content with; `maps`: OpenSearch maps its files into memory. */
-export function sysctls(facts: NodeFacts, { maps }: { maps: boolean }): Finding {
-  const settings = [
-    { name: "vm.max_map_count", is: facts.mapCount, wanted: maps ? 262_144 : 0 },
-    { name: "fs.inotify.max_user_instances", is: facts.inotifyInstances, wanted: 512 },
-    { name: "fs.inotify.max_user_watches", is: facts.inotifyWatches, wanted: 65_536 },
-  ];
-  const low = settings.filter(({ is, wanted }) => is < wanted);
-  if (low.length === 0) return ok(settings.map(({ name, is }) => `${name} ${is}`).join(", "));
-  const seen = low.map(({ name, is, wanted }) => `${name} is ${is}, needed ${wanted}`).join(", ");
-  const lines = low.map(({ name, wanted }) => `${name}=${wanted}`).join("\\n");
-  const file = "/etc/sysctl.d/90-kubernetes.conf";
-  const fix = `on ${facts.node}: printf '${lines}\\n' >${file} && sysctl --system`;
-  return low[0]!.name === "vm.max_map_count" ? fail(seen, fix) : warn(seen, fix);
+  return await onNodes((facts) => {
+    const settings = [
+      { name: "vm.max_map_count", is: facts.mapCount, wanted: maps ? 262_144 : 0 },
+      { name: "fs.inotify.max_user_instances", is: facts.inotifyInstances, wanted: 512 },
+      { name: "fs.inotify.max_user_watches", is: facts.inotifyWatches, wanted: 65_536 },
+    ];
+    const low = settings.filter(({ is, wanted }) => is < wanted);
+    if (low.length === 0) return ok(settings.map(({ name, is }) => `${name} ${is}`).join(", "));
+    const seen = low.map(({ name, is, wanted }) => `${name} is ${is}, needed ${wanted}`).join(", ");
+    const lines = low.map(({ name, wanted }) => `${name}=${wanted}`).join("\\n");
+    const file = "/etc/sysctl.d/90-kubernetes.conf";
+    const fix = `on ${facts.node}: printf '${lines}\\n' >${file} && sysctl --system`;
+    return low[0]!.name === "vm.max_map_count" ? fail(seen, fix) : warn(seen, fix);
+  })(subject);
 }
 
 /** What Longhorn attaches its volumes with. */

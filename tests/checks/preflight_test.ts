@@ -28,7 +28,6 @@ import {
   onNodes,
   refuseUnfitNodes,
   searchDomains,
-  sysctls,
 } from "../../scripts/checks/node.ts";
 import {
   aheadOf,
@@ -364,15 +363,22 @@ Deno.test("A54: iscsi() stops with the commands of the node's system, only for L
   assert.equal(iscsi({ ...NODE, iscsiTcp: "missing" }, LONGHORN).state, "fail");
 });
 
-Deno.test("A55: sysctls() stops for OpenSearch that maps files, and warns of few inotify watches", () => {
-  assert.equal(sysctls(NODE, { maps: true }).state, "ok");
+Deno.test("A55: kernel() stops for OpenSearch that maps files, and warns of few inotify watches", async () => {
+  const ask = async (facts: NodeFacts, { maps }: { maps: boolean }) => {
+    const data = { "opensearch.yml": maps ? "cluster.name: c" : "node.store.allow_mmap: false" };
+    const metadata = { name: "c" };
+    const config = { apiVersion: "v1", kind: "ConfigMap", metadata, data };
+    return (await onThese(kernel, [facts], [config]))[0]!;
+  };
+  assert.equal((await ask(NODE, { maps: true })).state, "ok");
   const low = { ...NODE, mapCount: 65530 };
-  assert.equal(sysctls(low, { maps: false }).state, "ok");
-  const row = sysctls(low, { maps: true });
+  assert.equal((await ask(low, { maps: false })).state, "ok");
+  const row = await ask(low, { maps: true });
   assert.equal(row.state, "fail");
   assert.equal(row.what, "vm.max_map_count is 65530, needed 262144");
   assert.match(row.fix!, /vm\.max_map_count=262144\\n' >\/etc\/sysctl\.d/);
-  const few = sysctls({ ...NODE, inotifyInstances: 128, inotifyWatches: 8192 }, { maps: false });
+  const watches = { ...NODE, inotifyInstances: 128, inotifyWatches: 8192 };
+  const few = await ask(watches, { maps: false });
   assert.equal(few.state, "warn");
   assert.match(few.what, /max_user_instances is 128, needed 512, .*watches is 8192, needed 65536/);
 });
