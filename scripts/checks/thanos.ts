@@ -134,28 +134,18 @@ const LATEST = 3.5 * HOUR;
 const LOOKBACK = 24 * HOUR;
 
 type Blocks = { data: { blocks: { ulid: string }[] | null } };
-/** Blocks of Prometheus with the time (ms) at which the bucket got each, and that of its oldest sample in none yet. */
-export type Upload = { blocks: { ulid: string; uploaded?: number }[]; head?: number };
 
 /** Every block that Prometheus has cut in a day is in the bucket, the last one not too old; how many came `since` (ms). */
 export async function uploads({ cluster, proxy }: Subject, since?: number): Promise<Finding> {
   const { data } = await readJson<Blocks>(proxy, PROMETHEUS, "/api/v1/status/tsdb/blocks");
-  const head = await valueOf(proxy, "min(prometheus_tsdb_head_min_time_seconds)");
+  const head = await valueOf(proxy, "min(prometheus_tsdb_head_min_time_seconds)") ?? 0;
   using s3 = s3Of(cluster, { key: keyOf(cluster, thanosKey.program) });
-  const bucket = text(cluster, "THANOS_BUCKET");
-  const recent = (data.blocks ?? []).filter(({ ulid }) => madeAt(ulid) > Date.now() - LOOKBACK);
+  const bucket = text(cluster, "THANOS_BUCKET"), now = Date.now();
+  const recent = (data.blocks ?? []).filter(({ ulid }) => madeAt(ulid) > now - LOOKBACK);
   const blocks = await Promise.all(recent.map(async ({ ulid }) => {
     const [meta] = await listObjects(s3, bucket, `${ulid}/meta.json`);
     return { ulid, uploaded: meta?.at };
   }));
-  const found = uploadProblems({ blocks, head: head && head * 1000 }, Date.now());
-  if (since === undefined || found.state !== "ok") return found;
-  const count = blocks.filter(({ uploaded = 0 }) => uploaded > since).length;
-  return ok(`${count} meanwhile, ${found.what}`);
-}
-
-/** Blocks that wait, or a last one that is too old. */
-export function uploadProblems({ blocks, head = 0 }: Upload, now: number): Finding {
   const ago = (time: number) => `${((now - time) / HOUR).toFixed(1)} h`;
   const logs = "kubectl -n monitoring logs prometheus-kube-prometheus-stack-prometheus-0";
   const waiting = blocks.filter(({ uploaded }) => uploaded === undefined);
@@ -169,9 +159,13 @@ export function uploadProblems({ blocks, head = 0 }: Upload, now: number): Findi
     };
   }
   const last = Math.max(...blocks.map(({ uploaded }) => uploaded!));
-  if (now - last <= LATEST) return ok(`the last block was uploaded ${ago(last)} ago`);
-  const isNew = blocks.length === 0;
-  if (isNew && now - head <= LATEST) return ok(`no block yet: the samples are ${ago(head)} old`);
+  const count = blocks.filter(({ uploaded }) => uploaded! > (since ?? now)).length;
+  const meanwhile = since === undefined ? "" : `${count} meanwhile, `;
+  if (now - last <= LATEST) return ok(`${meanwhile}the last block was uploaded ${ago(last)} ago`);
+  const isNew = blocks.length === 0, oldest = head * 1000;
+  if (isNew && now - oldest <= LATEST) {
+    return ok(`no block yet: the samples are ${ago(oldest)} old`);
+  }
   return {
     what: isNew
       ? "Prometheus has cut no block for a day, so none is uploaded"

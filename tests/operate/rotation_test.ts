@@ -19,7 +19,7 @@ import {
   retire,
 } from "../../scripts/operate/rotation/keys.ts";
 import { judgeGap, judgeKeys, largestGap, rotate } from "../../scripts/operate/rotate_s3.ts";
-import { uploadProblems } from "../../scripts/checks/thanos.ts";
+import { uploads } from "../../scripts/checks/thanos.ts";
 import { backupTarget } from "../../scripts/checks/storage.ts";
 import { fixtureCluster } from "../support/cluster_fixture.ts";
 import {
@@ -30,8 +30,8 @@ import {
   listOf,
   type Reply,
 } from "../support/fake_kubectl.ts";
-import { subjectWith } from "../support/subject.ts";
-import { targetSpec } from "../support/world.ts";
+import { answering, subjectWith } from "../support/subject.ts";
+import { block, targetSpec } from "../support/world.ts";
 import { type FakeS3, fakeS3, KEY, pem, type Seen } from "../support/s3.ts";
 
 const OLD = { S3_ACCESS_KEY: "old-access-key", S3_SECRET_KEY: "old-secret-key" };
@@ -125,13 +125,23 @@ Deno.test("a gap is a problem beyond what graphs bridge, and so is a Prometheus 
 });
 
 Deno.test("V8: a rotation proves uploads by blocks that the bucket has got, and Longhorn by its next look", async () => {
-  const now = Date.parse("2026-11-29T12:00:00Z");
-  const block = { ulid: "01M8K7797XVASN7EME83ZJQ547" };
-  const waiting = uploadProblems({ blocks: [block], head: now }, now);
-  assert.match(waiting.what, /1 blocks of Prometheus are not in the bucket/);
-  const uploaded = [{ ...block, uploaded: now - 60_000 }];
-  assert.equal(uploadProblems({ blocks: uploaded, head: now }, now).state, "ok");
+  const upload = async (minutes?: number) => {
+    const at = new Date(Date.now() - 60_000 * (minutes ?? 0)).toISOString();
+    const item = `<Contents><Key>x</Key><LastModified>${at}</LastModified></Contents>`;
+    const list = `<ListBucketResult>${minutes === undefined ? "" : item}</ListBucketResult>`;
+    await using s3 = fakeS3({ fault: () => new Response(list) });
+    const proxy = answering({
+      "/api/v1/status/tsdb/blocks": { data: { blocks: [{ ulid: block(1) }] } },
+      "/api/v1/query": { data: { result: [] } },
+    });
+    const subject = subjectWith(await site({}, s3.endpoint), { proxy });
+    return (await uploads(subject, Date.now() - 5 * 60_000)).what;
+  };
+  assert.match(await upload(), /1 blocks of Prometheus are not in the bucket/);
+  assert.equal(await upload(1), "1 meanwhile, the last block was uploaded 0.0 h ago");
+  assert.equal(await upload(6), "0 meanwhile, the last block was uploaded 0.1 h ago");
 
+  const now = Date.parse("2026-11-29T12:00:00Z");
   const cluster = await site();
   const target = (lastSyncedAt: string) => ({
     kind: "BackupTarget",
