@@ -6,7 +6,7 @@ import { amountOf, bytesOf } from "../../lib/core/quantity.ts";
 import { conditionOf, objectsEverywhere } from "../../lib/kube/api.ts";
 import { storageClasses } from "../../lib/kube/storage_class.ts";
 import { replicasFor, takesPods } from "../components/longhorn/state.ts";
-import { factsOf, type NodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
+import { factsOf, UNKNOWN_NODES } from "./node_facts.ts";
 
 /** What the scheduler counts, and how an amount of it is read and shown. */
 const READ = { cpu: amountOf, memory: bytesOf, pods: Number };
@@ -130,7 +130,25 @@ export async function disks(subject: Subject): Promise<Finding> {
     const id = namespacedName(claim), bytes = bytesOf(claim.spec.resources.requests.storage);
     claimed.set(id, Math.max(bytes, claimed.get(id) ?? 0));
   }
-  return judgeDisks(facts, claimed, cluster);
+  const share = (setting: string) => number(cluster, setting) / 100;
+  const copies = replicasFor(number(cluster, "LONGHORN_REPLICAS"), facts.length);
+  const asked = Math.sumPrecise(claimed.values()) * copies;
+  const size = Math.sumPrecise(facts.map(({ diskBytes }) => diskBytes));
+  const free = Math.sumPrecise(facts.map(({ diskFreeBytes }) => diskFreeBytes));
+  // Longhorn's own sum: it schedules nothing beyond (disk - reserved) x over-provisioning.
+  const room = size * (1 - share("LONGHORN_RESERVED")) * share("LONGHORN_OVER_PROVISIONING");
+  const least = number(cluster, "LONGHORN_MINIMAL_AVAILABLE");
+  const path = text(cluster, "LONGHORN_DATA_PATH");
+  const seen = `${claimed.size} claims x ${copies} = ${inGi(asked)}; ` +
+    `${path} ${inGi(size)}, free ${inGi(free)}, Longhorn gives ${inGi(room)}`;
+  const grow = `a larger disk at LONGHORN_DATA_PATH, or smaller *_STORAGE settings`;
+  if (!(asked <= room)) return fail(`too small: ${seen}`, grow);
+  // Longhorn takes no new replica on such a disk, and a full one stops what is there.
+  if (free < size * least / 100) {
+    return fail(`less than ${least} % free: ${seen}`, `free space below ${path}; or ${grow}`);
+  }
+  if (free < asked) return warn(`not all of it can be filled: ${seen}`, grow);
+  return ok(seen);
 }
 
 /** Bytes of every claim that the objects lead to, by namespace and name. */
@@ -166,26 +184,4 @@ async function ownClass(cluster: Cluster, claims: Map<string, number>): Promise<
     return warn(`class ${wanted} (${found.provisioner}) cannot grow volumes; ${asked}`, fix);
   }
   return ok(`class ${wanted} (${found.provisioner}) for ${asked}`);
-}
-
-/** Longhorn's own sum: it schedules nothing beyond (disk - reserved) x over-provisioning. */
-export function judgeDisks(facts: NodeFacts[], claims: Map<string, number>, cluster: Cluster) {
-  const share = (setting: string) => number(cluster, setting) / 100;
-  const copies = replicasFor(number(cluster, "LONGHORN_REPLICAS"), facts.length);
-  const asked = Math.sumPrecise(claims.values()) * copies;
-  const size = facts.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
-  const free = facts.reduce((sum, { diskFreeBytes }) => sum + diskFreeBytes, 0);
-  const room = size * (1 - share("LONGHORN_RESERVED")) * share("LONGHORN_OVER_PROVISIONING");
-  const least = number(cluster, "LONGHORN_MINIMAL_AVAILABLE");
-  const path = text(cluster, "LONGHORN_DATA_PATH");
-  const seen = `${claims.size} claims x ${copies} = ${inGi(asked)}; ` +
-    `${path} ${inGi(size)}, free ${inGi(free)}, Longhorn gives ${inGi(room)}`;
-  const grow = `a larger disk at LONGHORN_DATA_PATH, or smaller *_STORAGE settings`;
-  if (!(asked <= room)) return fail(`too small: ${seen}`, grow);
-  // Longhorn takes no new replica on such a disk, and a full one stops what is there.
-  if (free < size * least / 100) {
-    return fail(`less than ${least} % free: ${seen}`, `free space below ${path}; or ${grow}`);
-  }
-  if (free < asked) return warn(`not all of it can be filled: ${seen}`, grow);
-  return ok(seen);
 }

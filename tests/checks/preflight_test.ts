@@ -36,15 +36,7 @@ import {
   nodeFacts,
   parseFacts,
 } from "../../scripts/checks/node_facts.ts";
-import {
-  claimsOf,
-  demandsOf,
-  disks,
-  judgeDisks,
-  requestsOf,
-  room,
-  roomOn,
-} from "../../scripts/checks/room.ts";
+import { claimsOf, demandsOf, disks, requestsOf, room, roomOn } from "../../scripts/checks/room.ts";
 import { exitCodeOfRows, type Row, tableOf } from "../../lib/probe/check.ts";
 import { ensureBucket } from "../../lib/s3/bucket.ts";
 import { s3Of } from "../../lib/s3/client.ts";
@@ -384,9 +376,14 @@ Deno.test("A55: kernel() stops for OpenSearch that maps files, and warns of few 
 });
 
 /** What a check of nodes finds where these are there. */
-async function onThese(run: Check["run"], facts: NodeFacts[], objects: Manifest[] = []) {
+async function onThese(
+  run: Check["run"],
+  facts: NodeFacts[],
+  objects: Manifest[] = [],
+  cluster = LONGHORN,
+) {
   const once = <T>() => Promise.resolve(facts as T);
-  const subject = { ...subjectWith(LONGHORN), objects: () => Promise.resolve(objects), once };
+  const subject = { ...subjectWith(cluster), objects: () => Promise.resolve(objects), once };
   return findingsOf(await run(subject));
 }
 
@@ -702,28 +699,33 @@ Deno.test("B48: claimsOf() finds the claims of every kind under the names they g
   ]);
 });
 
-Deno.test("B48: judgeDisks() sums claims times replicas against what Longhorn gives", () => {
-  const of = (gib: number, facts = [NODE], settings = {}) =>
-    judgeDisks(facts, new Map([["m/data", gib * GiB]]), {
-      ...LONGHORN,
-      vars: {
-        ...LONGHORN.vars,
-        LONGHORN_REPLICAS: 2,
-        LONGHORN_RESERVED: 10,
-        LONGHORN_OVER_PROVISIONING: 100,
-        LONGHORN_MINIMAL_AVAILABLE: 10,
-        ...settings,
-      },
-    });
-  assert.equal(of(80).state, "ok");
-  const row = of(95);
+Deno.test("B48: disks() sums claims times replicas against what Longhorn gives", async () => {
+  const of = async (gib: number, facts = [NODE], settings = {}) => {
+    const vars = {
+      ...LONGHORN.vars,
+      LONGHORN_REPLICAS: 2,
+      LONGHORN_RESERVED: 10,
+      LONGHORN_OVER_PROVISIONING: 100,
+      LONGHORN_MINIMAL_AVAILABLE: 10,
+      ...settings,
+    };
+    const claim = workload("PersistentVolumeClaim", "data", template(`${gib}Gi`).spec);
+    // Ours is smaller there; the other is of another class.
+    const smaller = { ...template("1Gi").spec, storageClassName: "longhorn" };
+    const other = { ...template("500Gi").spec, storageClassName: "nfs" };
+    const live = [{ ...claim, spec: smaller }, { ...claim, spec: other }];
+    await fakeKubectl([{ on: "get persistentvolumeclaims", stdout: listOf(...live) }]);
+    return (await onThese(disks, facts, [claim], { ...LONGHORN, vars }))[0]!;
+  };
+  assert.equal((await of(80)).state, "ok");
+  const row = await of(95);
   assert.equal(codeOf(row), 3);
   assert.match(row.what, /1 claims x 1 = 95\.0Gi; .*100\.0Gi, free 90\.0Gi, .*90\.0Gi/);
   // Two nodes, two replicas.
-  assert.equal(of(80, [NODE, NODE]).state, "ok");
-  assert.equal(of(95, [NODE, NODE]).state, "fail");
-  assert.equal(of(95, [NODE], { LONGHORN_OVER_PROVISIONING: 200 }).state, "warn");
-  assert.match(of(1, [{ ...NODE, diskFreeBytes: 5 * GiB }]).what, /less than 10 % free/);
+  assert.equal((await of(80, [NODE, NODE])).state, "ok");
+  assert.equal((await of(95, [NODE, NODE])).state, "fail");
+  assert.equal((await of(95, [NODE], { LONGHORN_OVER_PROVISIONING: 200 })).state, "warn");
+  assert.match((await of(1, [{ ...NODE, diskFreeBytes: 5 * GiB }])).what, /less than 10 % free/);
 });
 
 function storageClass(name: string, provisioner: string, rest = {}, standard = false): Manifest {
