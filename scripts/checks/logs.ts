@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { unready } from "../../lib/apply/readiness.ts";
 import { type Finding, type Findings, note, ok, type Subject } from "../../lib/core/check.ts";
-import { type Cluster, text } from "../../lib/core/cluster.ts";
+import { text } from "../../lib/core/cluster.ts";
 import { idOf } from "../../lib/core/object.ts";
 import { lacking } from "../../lib/core/resource.ts";
 import { kubectl } from "../../lib/kube/kubectl.ts";
@@ -49,9 +49,25 @@ export async function marker(subject: Subject): Promise<Findings> {
   });
   if (!line) return await missingProblem(subject);
   const seconds = ((Date.now() - written) / 1000).toFixed(0);
+  const origin = { namespace_name: "logging", pod_name: name, container_name: "keeper" };
+  const wanted = { cluster: text(cluster, "CLUSTER_NAME"), ...origin };
+  const wrong = lacking({ cluster: line.cluster, ...line.kubernetes }, wanted)
+    .map(({ path, old, now }) => `${path} ${old ?? "(none)"}, wanted ${now}`);
+  const off = (Date.parse(line["@timestamp"]) - written) / 1000;
   return [
     ok(`a line was found ${seconds} s after it was written`),
-    markerProblems(line, name, written, cluster),
+    wrong.length > 0 && {
+      what: `a line of a pod is stored under another origin: ${wrong.join("; ")}`,
+      cause: line.kubernetes
+        ? "Fluent Bit has another CLUSTER_NAME, or takes the pod's name from a wrong tag"
+        : "Fluent Bit may not ask the API server for pods",
+      fix: `make 40-logging CLUSTER=${cluster.id}; kubectl -n node-agents logs ds/fluent-bit`,
+    },
+    !(Math.abs(off) < 60) && {
+      what: `a line written now is stored with a time ${off.toFixed(0)} s off`,
+      cause: "the clock of the node, or of this machine, is wrong",
+      fix: "timedatectl on both",
+    },
   ];
 }
 
@@ -77,29 +93,6 @@ async function unreadyReader({ cluster, objects }: Subject, id: string) {
   if (waiting.length === 0) return undefined;
   const cause = `${name} is not ready: ${waiting.join("; ")}`;
   return { cause, fix: `kubectl -n ${namespace} get pods,events | grep ${name}` };
-}
-
-/** What is wrong with a line as it is stored, of that pod and time (ms). */
-export function markerProblems(line: StoredLine, pod: string, written: number, cluster: Cluster) {
-  const origin = { namespace_name: "logging", pod_name: pod, container_name: "keeper" };
-  const wanted = { cluster: text(cluster, "CLUSTER_NAME"), ...origin };
-  const wrong = lacking({ cluster: line.cluster, ...line.kubernetes }, wanted)
-    .map(({ path, old, now }) => `${path} ${old ?? "(none)"}, wanted ${now}`);
-  const off = (Date.parse(line["@timestamp"]) - written) / 1000;
-  return [
-    wrong.length > 0 && {
-      what: `a line of a pod is stored under another origin: ${wrong.join("; ")}`,
-      cause: line.kubernetes
-        ? "Fluent Bit has another CLUSTER_NAME, or takes the pod's name from a wrong tag"
-        : "Fluent Bit may not ask the API server for pods",
-      fix: `make 40-logging CLUSTER=${cluster.id}; kubectl -n node-agents logs ds/fluent-bit`,
-    },
-    !(Math.abs(off) < 60) && {
-      what: `a line written now is stored with a time ${off.toFixed(0)} s off`,
-      cause: "the clock of the node, or of this machine, is wrong",
-      fix: "timedatectl on both",
-    },
-  ];
 }
 
 /** Seconds until an event must be there: it is sent each second, and a watch that has ended begins anew after 5 s. */
