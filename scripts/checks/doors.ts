@@ -26,18 +26,13 @@ export async function doors({ cluster, objects }: Subject): Promise<Findings> {
   const ingresses = (await objects()).filter(({ kind }) => kind === "Ingress");
   return await Promise.all([
     ...ingresses.map((ingress) => doorProblem(ingress, cluster, stranger)),
-    certificateProblems(cluster, ingresses.map(hostOf)),
+    certificateProblems(cluster, ingresses.map(({ spec }) => spec.rules[0].host)),
   ]);
-}
-
-function hostOf({ spec }: Manifest): string {
-  return spec.rules[0].host;
 }
 
 /** `stranger` is the answer for a host that nobody serves. */
 async function doorProblem(ingress: Manifest, cluster: Cluster, stranger: Answer) {
-  const host = hostOf(ingress);
-  const { namespace, name, annotations } = ingress.metadata;
+  const { metadata: { namespace, name, annotations }, spec: { rules: [{ host }] } } = ingress;
   const { status, body } = await frontPage(host, cluster);
   const unknown = status === 404 && stranger.status === 404 && body === stranger.body;
   // The last three are what the controller says of a program that is away.
