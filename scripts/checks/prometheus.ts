@@ -58,12 +58,11 @@ function doubled(targets: ScrapeTarget[], objects: Manifest[]): Findings {
     .concat(objects.filter(({ kind }) => kind === "Service").map(namespacedName));
   return [...jobs.values()].map((groups) => {
     const { namespace = "NAMESPACE", job } = groups[0]![0]!.labels;
-    const names = new Set(groups.flat().map(({ labels }) => labels.service ?? "(none)"));
-    const services = [...names].map((name) => `${namespace}/${name}`);
-    const stray = [...names].filter((name) => !ours.includes(`${namespace}/${name}`));
+    const names = [...new Set(groups.flat().map(({ labels }) => labels.service ?? "(none)"))];
+    const stray = names.filter((name) => !ours.includes(`${namespace}/${name}`));
     return {
       what: `${groups.length} targets of ${job} are scraped more than once, through the Services ` +
-        services.join(" and "),
+        `${names.join(" and ")} of ${namespace}`,
       cause: "a Service that another installation has left: it doubles all sums of these metrics",
       fix: `kubectl -n ${namespace} delete service ${stray.join(" ") || "NAME"}`,
     };
