@@ -2,17 +2,13 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import type { Identity, Vars } from "../core/cluster.ts";
+import type { Vars } from "../core/cluster.ts";
 import { guardSecretFile, shown } from "./files.ts";
 import type { Candidate } from "./merge.ts";
 import { caLimit } from "./rules.ts";
 
 /** Text of a cluster's S3_CA_FILE; what is wrong with it goes to `problems`. */
-export async function readAuthority(
-  root: string,
-  { vars, sources }: Candidate,
-  problems: string[],
-): Promise<string | undefined> {
+export async function readS3Ca(root: string, { vars, sources }: Candidate, problems: string[]) {
   if (!vars.S3_CA_FILE) return undefined;
   const path = String(vars.S3_CA_FILE);
   const pem = await readFile(resolve(root, path), "utf8").catch(() => undefined);
@@ -83,12 +79,8 @@ interface PemFile {
 }
 
 /** What a cluster has of a kind; it is warned of what ends within a month. */
-export async function readPair(
-  kind: Kind,
-  root: string,
-  { id, vars, warnings }: Candidate,
-  problems: string[],
-): Promise<Identity | undefined> {
+export async function readPair(kind: Kind, root: string, draft: Candidate, problems: string[]) {
+  const { id, vars, warnings } = draft;
   const needed = [kind.folder, "CLUSTER_NAME", "CLUSTER_ROLE", "DOMAIN"];
   if (!vars[kind.setting] || needed.some((name) => !(name in vars))) return undefined;
   const names = [`${id}.key`, `${id}.crt`, ...kind.signed ? ["ca.crt"] : []];

@@ -7,7 +7,7 @@ import { keyedHash, sealedHash } from "../core/hash.ts";
 import { endOfDay } from "../core/time.ts";
 import { durationSeconds } from "../core/quantity.ts";
 import { counted } from "../core/short_list.ts";
-import { DOORS, MUTUAL, readAuthority, readPair } from "./certificates.ts";
+import { DOORS, MUTUAL, readPair, readS3Ca } from "./certificates.ts";
 import { readPins } from "./files.ts";
 import { type Candidate, type FleetOptions, loadCandidates } from "./merge.ts";
 import { clusterProblems, fleetProblems, sidecarOf } from "./rules.ts";
@@ -19,7 +19,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
   const { drafts, problems } = await loadCandidates(root, environment, options);
   for (const draft of drafts) {
     problems.push(...clusterProblems(draft));
-    draft.s3Ca = await readAuthority(root, draft, problems);
+    draft.s3Ca = await readS3Ca(root, draft, problems);
     draft.grpcIdentity = await readPair(MUTUAL, root, draft, problems);
     draft.doorCertificate = await readPair(DOORS, root, draft, problems);
   }

@@ -88,11 +88,7 @@ const ENTRY =
   /(?<![^\n])[^\S\n]*(?<name>[A-Z][A-Z0-9_]*)=[^\S\n]*(?<raw>(?<quote>['"`])[^]*?\k<quote>[^\n]*|(?!['"`]|[^\S\n])[^\n]*)(?![^\n])|(?<![^\n])[^\n]*/g;
 
 /** The `NAME=value` lines of a text as dotenv reads them; problems are what it would lose, without any value. */
-export function parseEnv(
-  text: string,
-  file: string,
-  isSecret: (name: string) => boolean,
-): { entries: Map<string, Given>; problems: string[] } {
+export function parseEnv(text: string, file: string, isSecret: (name: string) => boolean) {
   const entries = new Map<string, Given>(), problems: string[] = [];
   const lines = text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n");
   for (const { 0: line, groups, index } of lines.matchAll(ENTRY)) {
@@ -133,11 +129,7 @@ function bareProblem(raw: string, secret: boolean): string | undefined {
 }
 
 /** Warns when others may read the file of secrets. @throws {DeployError} exit 4 when git tracks it. */
-export async function guardSecretFile(
-  path: string,
-  file: string,
-  warnings: string[],
-): Promise<void> {
+export async function guardSecretFile(path: string, file: string, warnings: string[]) {
   const mode = (await stat(path)).mode & 0o777;
   if (mode & 0o077) {
     warnings.push(`${file}  mode 0${mode.toString(8)} lets others read secrets: chmod 600 ${file}`);
@@ -162,11 +154,7 @@ async function isTracked(path: string): Promise<boolean> {
 }
 
 /** Digests by `[HOST/]PATH:TAG`, as `make pin` keeps them; undefined without the file. */
-export async function readPins(
-  root: string,
-  setting: string,
-  problems: string[],
-): Promise<Map<string, string> | undefined> {
+export async function readPins(root: string, setting: string, problems: string[]) {
   const path = resolve(root, setting), file = shown(root, path);
   const text = await readText(path, file, problems);
   if (text === undefined) return undefined;

@@ -73,10 +73,7 @@ async function profilePath(root: string, profile: string): Promise<string> {
   });
 }
 
-function environmentValues(
-  environment: Record<string, string>,
-  problems: string[],
-): Map<string, Given> {
+function environmentValues(environment: Record<string, string>, problems: string[]) {
   const values = new Map<string, Given>();
   for (const name of Object.keys(SETTINGS).filter((name) => environment[name] !== undefined)) {
     if (!FILE_ONLY.includes(name)) {

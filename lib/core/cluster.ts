@@ -25,7 +25,7 @@ export function pauseWords({ reason, until }: Pause): string {
 }
 
 /** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
-export interface Identity {
+interface Identity {
   authority: string;
   certificate: string;
   key: string;

@@ -67,11 +67,8 @@ export async function readBundle(
 }
 
 /** Puts a file into the cache, from the first source that has it; gives why none has. */
-async function obtain(
-  file: PinnedFile,
-  { title, version, files, module }: Bundle,
-  { say, curl, moduleHome }: BundleOptions,
-): Promise<DeployError[]> {
+async function obtain(file: PinnedFile, bundle: Bundle, options: BundleOptions) {
+  const { title, version, files, module } = bundle, { say, curl, moduleHome } = options;
   const { url, sha256 } = file, path = pathOf(file);
   if (existsSync(path)) return [];
   const mirror = process.env.UPSTREAM_MIRROR?.replace(/\/$/, ""); // a folder or an address
@@ -107,11 +104,8 @@ async function obtain(
   return reasons;
 }
 
-function leaveOut(
-  { title, version, files: [file] }: Bundle,
-  { allowMissing, say }: BundleOptions,
-  reasons: DeployError[],
-): Manifest[] {
+function leaveOut(bundle: Bundle, { allowMissing, say }: BundleOptions, reasons: DeployError[]) {
+  const { title, version, files: [file] } = bundle;
   const name = `${title} ${version}`;
   const cause = reasons.findLast((reason) => reason instanceof DownloadError);
   if (!cause) throw reasons[0]; // the disk refuses

@@ -52,11 +52,7 @@ export function remedyOf(said: string): string | undefined {
 const deadHosts = new Set<string>();
 
 /** Downloads to `path`, which stays as it was unless the file has that sha256; exit 3: no answer, 9: another file. */
-export async function download(
-  url: string,
-  path: string,
-  { sha256, ...options }: DownloadOptions,
-): Promise<void> {
+export async function download(url: string, path: string, { sha256, ...options }: DownloadOptions) {
   await replaceFile(path, async (temporary) => {
     const status = await get(url, temporary, options);
     const actual = await sha256Of(temporary);
