@@ -1,7 +1,7 @@
 // The env files as typed clusters; everything is checked together before anything is contacted.
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import versions from "../../manifests/versions.json" with { type: "json" };
-import { basePathOf, type Cluster, fillIn, projectPath, text, type Vars } from "../core/cluster.ts";
+import { basePathOf, type Cluster, fillIn, text, type Vars } from "../core/cluster.ts";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { keyedHash, sealedHash } from "../core/hash.ts";
 import { endOfDay } from "../core/time.ts";
@@ -15,8 +15,7 @@ import { isSecret, SETTINGS } from "./schema.ts";
 
 /** Every cluster of `env/`; exit 2 with all problems of all files, exit 4 when git tracks the secrets. */
 export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> {
-  const { root = projectPath("."), environment = Deno.env.toObject() } = options;
-  const { drafts, problems } = await loadCandidates(root, environment, options);
+  const { root, drafts, problems } = await loadCandidates(options);
   for (const draft of drafts) {
     problems.push(...clusterProblems(draft));
     draft.s3Ca = await readS3Ca(root, draft, problems);

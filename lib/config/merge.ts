@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { DeployError, ExitCode } from "../core/error.ts";
 import { clusterFiles, type Given, type Layer, readLayer } from "./files.ts";
 import { isSecret, SETTINGS, validate } from "./schema.ts";
-import type { Cluster } from "../core/cluster.ts";
+import { type Cluster, projectPath } from "../core/cluster.ts";
 
 /** A cluster before the rules that compare settings and clusters: its `vars` are those with a right value. */
 export interface Candidate extends Omit<Cluster, "name" | "role" | "sidecar" | "nodes" | "fleet"> {
@@ -25,11 +25,8 @@ const FILE_ONLY = ["CLUSTER_ID", "CLUSTER_NAME", "CLUSTER_ROLE", "KUBE_CONTEXT",
   .concat("GROUPS", "PAUSED", "PAUSED_UNTIL");
 
 /** Every cluster of `env/` below `root` and the `planned` one; problems are lines of `file:line  what is wrong`. */
-export async function loadCandidates(
-  root: string,
-  environment: Record<string, string>,
-  { planned, withoutSecrets }: Pick<FleetOptions, "planned" | "withoutSecrets">,
-): Promise<{ drafts: Candidate[]; problems: string[] }> {
+export async function loadCandidates(options: FleetOptions) {
+  const { root = projectPath("."), environment = Deno.env.toObject(), planned } = options;
   const dir = resolve(root, "env");
   const { ids, strange } = await clusterFiles(dir);
   const problems = strange.map((name) => `env/${name}  expected a cluster-<number>.env`);
@@ -52,11 +49,11 @@ export async function loadCandidates(
       String(SETTINGS.SECRET_FILE!.default);
     const secrets = await read(resolve(root, secretPath), { secrets: true });
     const given = new Map([...files, ...secrets.entries, ...overrides]);
-    const checked = check(given, [common.file, own.file, secrets.file], problems, withoutSecrets);
+    const checked = check(given, [common.file, own.file, secrets.file], problems, options);
     const warnings = [...layers, secrets].flatMap(({ warnings }) => warnings);
     drafts.push({ id, file: own.file, warnings, ...checked });
   }
-  return { drafts, problems };
+  return { root, drafts, problems };
 }
 
 /** The file of a profile: a name of `env/profiles/`, or the path of a file of its own kind. */
@@ -90,7 +87,7 @@ function check(
   given: Map<string, Given>,
   [common, own, secrets]: string[],
   problems: string[],
-  withoutSecrets = false,
+  { withoutSecrets }: FleetOptions,
 ): Pick<Candidate, "vars" | "sources" | "missing"> {
   const texts = Object.fromEntries([...given].map(([name, { value }]) => [name, value]));
   const { vars, findings } = validate(texts);

@@ -41,23 +41,16 @@ export function missingBundles(): string[] {
 const loaded = new Map<string, Promise<Manifest[]>>();
 
 /** {@link readBundle} once for all; it cannot be changed, and ALLOW_MISSING_BUNDLES says whether it may be missing. */
-export function loadBundle(
-  name: string,
-  cluster: Cluster,
-  { say = new Report().say, ...options }: Partial<BundleOptions> = {},
-): Promise<Manifest[]> {
-  const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES");
-  const load = () => readBundle(name, { ...options, allowMissing, say }).then(frozen);
+export function loadBundle(name: string, cluster: Cluster, options: Partial<BundleOptions> = {}) {
+  const allowMissing = flag(cluster, "ALLOW_MISSING_BUNDLES"), say = new Report().say;
+  const load = () => readBundle(name, { say, ...options, allowMissing }).then(frozen);
   return loaded.getOrInsertComputed(`${name} ${allowMissing}`, load);
 }
 
 /** The objects of a bundle; exit 9 when a file is not the pinned one, exit 3 when it cannot be had. */
-export async function readBundle(
-  name: string,
-  { bundles = lock.bundles, ...rest }: Partial<BundleOptions> = {},
-): Promise<Manifest[]> {
-  const options = { say: () => {}, ...rest };
-  const bundle = bundles.find((bundle) => bundle.name === name);
+export async function readBundle(name: string, given: Partial<BundleOptions> = {}) {
+  const options = { say: () => {}, bundles: lock.bundles, ...given };
+  const bundle = options.bundles.find((bundle) => bundle.name === name);
   if (!bundle) throw new Error(`manifests/upstream.lock.json has no bundle "${name}"`);
   for (const file of bundle.files) {
     const reasons = await obtain(file, bundle, options);

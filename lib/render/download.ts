@@ -73,11 +73,8 @@ async function beginning(path: string): Promise<string> {
 const REFUSED = [1, 47];
 const DEAD = [5, 6, 7, 28, 35];
 
-async function get(
-  url: string,
-  path: string,
-  { seconds = 5, plainHttp = false, curl = "curl" }: Omit<DownloadOptions, "sha256">,
-): Promise<number> {
+async function get(url: string, path: string, options: Omit<DownloadOptions, "sha256">) {
+  const { seconds = 5, plainHttp = false, curl = "curl" } = options;
   const { host } = new URL(url);
   if (deadHosts.has(host)) {
     throw new DownloadError("unreachable", url, [`${host} did not answer before in this run`]);

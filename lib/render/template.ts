@@ -131,11 +131,8 @@ export interface Place {
 }
 
 /** A template's object with every `${NAME}` of its values replaced; `$${NAME}` stays. */
-export function substitute(
-  { object, file }: Pick<Template, "object" | "file">,
-  vars: Vars,
-  problems: string[],
-): Manifest {
+export function substitute(template: Omit<Template, "folder">, vars: Vars, problems: string[]) {
+  const { object, file } = template;
   const problem = (path: string, what: string) =>
     problems.push(`${idOf(object)}  ${path}${file && `  (${file})`}  ${what}`);
 
