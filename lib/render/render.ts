@@ -27,14 +27,9 @@ export async function render(
   return rewriteImages(withChecksums(whole), cluster);
 }
 
-function filledIn(
-  what: string,
-  { id, vars }: Cluster,
-  templates: Pick<Template, "object" | "file">[],
-  computed: Vars = {},
-): Manifest[] {
-  const problems: string[] = [], values = { ...vars, ...computed };
-  const objects = templates.map((template) => substitute(template, values, problems));
+function filledIn(what: string, { id, vars }: Cluster, templates: Omit<Template, "folder">[]) {
+  const problems: string[] = [];
+  const objects = templates.map((template) => substitute(template, vars, problems));
   if (problems.length === 0) return objects;
   throw new DeployError(`Cannot render ${what} for ${id}: ${counted(problems.length, "problem")}`, {
     exitCode: ExitCode.config,
@@ -48,7 +43,8 @@ function filledIn(
 export function renderFile(path: string, cluster: Cluster, computed: Vars = {}): Manifest {
   const read = () => readFileSync(projectPath(join("manifests", path)), "utf8");
   const object = files.getOrInsertComputed(path, () => frozen(parse(read()) as Manifest));
-  return filledIn(path, cluster, [{ object, file: path }], computed)[0]!;
+  const filled = { ...cluster, vars: { ...cluster.vars, ...computed } };
+  return filledIn(path, filled, [{ object, file: path }])[0]!;
 }
 
 // They are the same for every cluster.
