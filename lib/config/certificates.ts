@@ -72,11 +72,7 @@ export const DOORS: Kind = {
 /** Settings under which none of them needs to be there. */
 export const WITHOUT_PAIRS = { [DOORS.setting]: "false", [MUTUAL.setting]: "false" };
 
-interface PemFile {
-  path: string;
-  file: string;
-  pem?: string;
-}
+type PemFile = { path: string; file: string; pem?: string };
 
 /** What a cluster has of a kind; it is warned of what ends within a month. */
 export async function readPair(kind: Kind, root: string, draft: Candidate, problems: string[]) {

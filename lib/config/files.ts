@@ -11,17 +11,10 @@ import { isFields, parsedJson } from "../core/object.ts";
 import { isSecret, SETTINGS } from "./schema.ts";
 
 /** A setting's text and who gave it: `file:line`, or a word for what is no file. */
-export interface Given {
-  value: string;
-  source: string;
-}
+export type Given = { value: string; source: string };
 
 /** A file by its path for people, and what it sets. */
-export interface Layer {
-  file: string;
-  entries: Map<string, Given>;
-  warnings: string[];
-}
+export type Layer = { file: string; entries: Map<string, Given>; warnings: string[] };
 
 /** Settings that there once were: a file that still has one is no mistake. */
 const RETIRED = ["SSH_USER", "KUBERNETES_VERSION"];

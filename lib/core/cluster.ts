@@ -9,11 +9,7 @@ export type Vars = Record<string, string | number | boolean>;
 export type Role = "central" | "edge";
 
 /** Why an edge is left alone for a while, its last day, and when that is over in seconds since 1970. */
-export interface Pause {
-  reason: string;
-  until: string;
-  end: number;
-}
+export type Pause = { reason: string; until: string; end: number };
 
 export function isPaused({ pause }: { pause?: Pause }): boolean {
   return pause !== undefined && Date.now() < pause.end * 1000;
@@ -25,11 +21,7 @@ export function pauseWords({ reason, until }: Pause): string {
 }
 
 /** What a cluster shows to the others, and the CA by which it knows them; all PEM. */
-interface Identity {
-  authority: string;
-  certificate: string;
-  key: string;
-}
+type Identity = { authority: string; certificate: string; key: string };
 
 /** One cluster: every setting after defaults, plus what is computed from the whole fleet. */
 export interface Cluster {

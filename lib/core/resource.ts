@@ -78,11 +78,7 @@ export function differing(differences: Lack[]): Look {
   return { state: "differs", fields, mark: hashOf(differences) };
 }
 
-export interface Lack {
-  path: string;
-  old: unknown;
-  now: unknown;
-}
+export type Lack = { path: string; old: unknown; now: unknown };
 
 /** What `live` does not say of `wanted` (numbers may be text), and with `added` what it says beyond that. */
 export function lacking(live: unknown, wanted: unknown, added?: Added, path = ""): Lack[] {
