@@ -4,7 +4,7 @@ import process from "node:process";
 import { choiceFor, command, LOOKS, tellWarnings, WITHOUT_SECRETS } from "../lib/cli/command.ts";
 import type { ChoiceOptions, Flags, Values } from "../lib/cli/command.ts";
 import { deploy, DEPLOY_FLAGS, tellUnpinned } from "../lib/cli/deploy.ts";
-import { DeployError, ExitCode } from "../lib/core/error.ts";
+import { configError, refusalError } from "../lib/core/error.ts";
 import { exitCodeOfFleet, summary } from "../lib/deploy/results.ts";
 import { driftCode, planCode, planFleet, printPlans } from "../lib/deploy/plan_fleet.ts";
 import { plansJson, refuseOtherFile, writePlan } from "../lib/deploy/plan_file.ts";
@@ -35,8 +35,7 @@ const VERBS: Record<string, (ids: string[], flags: Flags, values: Values) => Pro
     const { YES } = process.env;
     const named = clusters.map(({ id }) => id).join(",");
     if (YES && YES !== named) {
-      throw new DeployError(`Refused: YES=${YES} does not name what would be removed`, {
-        exitCode: ExitCode.refused,
+      throw refusalError(`Refused: YES=${YES} does not name what would be removed`, {
         fix: `YES=${named} behind make remove-${named}`,
       });
     }
@@ -75,8 +74,7 @@ if (import.meta.main) {
     ([word = "", ...ids], flags, values) => {
       const verb = VERBS[word];
       if (verb) return verb(ids, flags, values);
-      throw new DeployError(`Cannot do "${word}" with the fleet: no such verb`, {
-        exitCode: ExitCode.config,
+      throw configError(`Cannot do "${word}" with the fleet: no such verb`, {
         where: `known verbs: ${verbs.join(", ")}`,
         fix: "deno task fleet plan 196",
       });

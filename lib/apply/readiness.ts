@@ -1,6 +1,6 @@
 // When an object counts as ready: one rule per kind, over the object as the API server shows it.
 import type { Cluster } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { notReadyError } from "../core/error.ts";
 import type { Inventory } from "./inventory.ts";
 import { owned } from "./live.ts";
 import { conditionOf } from "../kube/api.ts";
@@ -115,8 +115,7 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
     (own.final || trouble?.final ? hopeless : missing).push(line);
   }
   if (hopeless.length === 0) return missing;
-  throw new DeployError(`Cannot become ready on ${cluster.id}`, {
-    exitCode: ExitCode.notReady,
+  throw notReadyError(`Cannot become ready on ${cluster.id}`, {
     where: hopeless,
     fix:
       "look at the pods' events and logs (kubectl describe pod), correct the cause (an image that " +

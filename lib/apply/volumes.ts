@@ -1,7 +1,7 @@
 // Sizes of volumes. A claim may grow, but its template in a StatefulSet cannot, and an operator that meets that deletes
 // the pods too. So the claims are grown here, and the StatefulSet is taken away from its pods, which go on, and made anew.
 import type { Cluster } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { configError } from "../core/error.ts";
 import { idOf, inWaves, isOurs, type Manifest, OWNER } from "../core/object.ts";
 import { bytesOf } from "../core/quantity.ts";
 import { reading } from "../kube/api.ts";
@@ -156,5 +156,5 @@ async function refuseOthers(cluster: Cluster, resizes: { claim: Manifest; size: 
       "set the size back; or, if the provisioner of the class can grow volumes, kubectl patch " +
       `storageclass NAME -p '{"allowVolumeExpansion":true}'`,
     ];
-  throw new DeployError(what, { exitCode: ExitCode.config, where: obstacles, fix });
+  throw configError(what, { where: obstacles, fix });
 }

@@ -2,7 +2,7 @@
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import versions from "../../manifests/versions.json" with { type: "json" };
 import { basePathOf, type Cluster, fillIn, text, type Vars } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { configError } from "../core/error.ts";
 import { keyedHash, sealedHash } from "../core/hash.ts";
 import { endOfDay } from "../core/time.ts";
 import { durationSeconds } from "../core/quantity.ts";
@@ -29,8 +29,7 @@ export async function loadFleet(options: FleetOptions = {}): Promise<Cluster[]> 
     // What is wrong in a shared file is found once for each cluster.
     const where = [...new Set(problems)];
     const unfilled = drafts.find(({ vars, missing }) => missing.length > 0 && vars.SECRET_FILE);
-    throw new DeployError(`Cannot load the clusters of env: ${counted(where.length, "problem")}`, {
-      exitCode: ExitCode.config,
+    throw configError(`Cannot load the clusters of env: ${counted(where.length, "problem")}`, {
       where,
       fix: unfilled
         ? fillIn(String(unfilled.vars.SECRET_FILE))
@@ -163,8 +162,7 @@ export function refuseUnknown(ids: string[], groups: string[], words: string[]):
     ? `Cannot find ${unknown.join(", ")}: no cluster and no group is called so`
     : "Cannot choose a cluster: none is named";
   const known = groups.length > 0 ? [`known groups: ${groups.join(", ")}`] : [];
-  throw new DeployError(what, {
-    exitCode: ExitCode.config,
+  throw configError(what, {
     where: [`known clusters: ${ids.join(", ")}`, ...known],
     fix: "name a known one, edges or all; or add env/cluster-<id>.env, or GROUPS to one",
   });

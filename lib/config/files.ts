@@ -4,7 +4,7 @@ import { dirname, relative, resolve } from "node:path";
 import process from "node:process";
 import { parse } from "dotenv";
 import { $ } from "zx";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { refusalError } from "../core/error.ts";
 import { isDigest, isTagged } from "../core/image.ts";
 import { nearest } from "../core/nearest.ts";
 import { isFields, parsedJson } from "../core/object.ts";
@@ -128,8 +128,7 @@ export async function guardSecretFile(path: string, file: string, warnings: stri
     warnings.push(`${file}  mode 0${mode.toString(8)} lets others read secrets: chmod 600 ${file}`);
   }
   if (!path.endsWith(".example") && await isTracked(path)) {
-    throw new DeployError(`Cannot use ${file}: git tracks this file of secrets`, {
-      exitCode: ExitCode.refused,
+    throw refusalError(`Cannot use ${file}: git tracks this file of secrets`, {
       where: file,
       fix: `git rm --cached ${file}, add it to .gitignore, and replace the secrets in it`,
     });

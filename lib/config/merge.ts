@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { configError } from "../core/error.ts";
 import { clusterFiles, type Given, type Layer, readLayer } from "./files.ts";
 import { isSecret, SETTINGS, validate } from "./schema.ts";
 import { type Cluster, projectPath } from "../core/cluster.ts";
@@ -63,8 +63,7 @@ async function profilePath(root: string, profile: string): Promise<string> {
   const files = await readdir(folder).catch(() => []);
   const known = files.flatMap((name) => /^(.*)\.env$/.exec(name)?.[1] ?? []).sort();
   if (known.includes(profile)) return resolve(folder, `${profile}.env`);
-  throw new DeployError(`Cannot use the profile "${profile}": no such file, nor one in profiles/`, {
-    exitCode: ExitCode.config,
+  throw configError(`Cannot use the profile "${profile}": no such file, nor one in profiles/`, {
     where: `known profiles: ${known.join(", ") || "none"}`,
     fix: "set PROFILE to a known one or to a file, or unset it",
   });

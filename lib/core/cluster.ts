@@ -1,7 +1,7 @@
 // A cluster as everything else sees it: its settings, typed, and what it may know of the others.
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { DeployError, ExitCode } from "./error.ts";
+import { configError, DeployError, ExitCode } from "./error.ts";
 
 /** Values of settings, typed by the schema. */
 export type Vars = Record<string, string | number | boolean>;
@@ -87,8 +87,7 @@ export function isCase(vars: Vars, when: Record<string, string> = {}): boolean {
 function value({ id, missing, vars }: Cluster, name: string): string | number | boolean {
   if (vars[name] !== undefined) return vars[name];
   if (missing.length === 0) bug(name, "a setting");
-  throw new DeployError(`Cannot do this for ${id} without its secrets`, {
-    exitCode: ExitCode.config,
+  throw configError(`Cannot do this for ${id} without its secrets`, {
     where: `missing: ${missing.join(", ")}`,
     fix: fillIn(String(vars.SECRET_FILE)),
   });

@@ -1,5 +1,5 @@
 // Which kinds an API server has at this moment, and its objects of them.
-import { DeployError, ExitCode } from "../core/error.ts";
+import { unreachableError } from "../core/error.ts";
 import { idOf, type Manifest, resourceOf } from "../core/object.ts";
 import { sideBySide } from "../io/side_by_side.ts";
 import { KubectlError } from "./kubectl_error.ts";
@@ -33,8 +33,7 @@ async function discover(get: Get): Promise<Map<string, Served>> {
   const found = new Map<string, Served>();
   // Else all would look as if it were missing.
   if (!answers.every((answer) => answer?.items)) {
-    throw new DeployError("Cannot tell which kinds the API server has", {
-      exitCode: ExitCode.unreachable,
+    throw unreachableError("Cannot tell which kinds the API server has", {
       where: "/api or /apis gives no list of them",
       fix: "look what answers there: Kubernetes before 1.30, or a proxy in between",
     });

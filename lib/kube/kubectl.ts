@@ -5,7 +5,7 @@ import process from "node:process";
 import { setInterval } from "node:timers";
 import { $, type ProcessPromise, which } from "zx";
 import { type Cluster, projectPath, text } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { DeployError, ExitCode, prerequisiteError } from "../core/error.ts";
 import { homeFolder } from "../io/files.ts";
 import { hold, refuseInterrupted } from "../io/interrupt.ts";
 import { clean, KubectlError, NO_KUBECTL, retried } from "./kubectl_error.ts";
@@ -145,8 +145,7 @@ export async function refuseOldKubectl(): Promise<void> {
   const mark = await kubectlMark();
   const version = await versionByMark.getOrInsertComputed(mark, kubectlVersion);
   if (minorOf(version) >= OLDEST) return;
-  throw new DeployError(`Cannot work with kubectl ${version}: older than v1.${OLDEST}`, {
-    exitCode: ExitCode.prerequisite,
+  throw prerequisiteError(`Cannot work with kubectl ${version}: older than v1.${OLDEST}`, {
     where: mark.split(" ")[0] || "kubectl",
     fix: "make tools, or a newer kubectl first on PATH",
   });

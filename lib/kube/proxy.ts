@@ -6,7 +6,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ProcessPromise } from "zx";
 import type { Cluster } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { DeployError, prerequisiteError } from "../core/error.ts";
 import { temporaryFolder } from "../io/files.ts";
 import { kubeconfigMark, startKubectl } from "./kubectl.ts";
 import { NO_KUBECTL } from "./kubectl_error.ts";
@@ -25,8 +25,7 @@ async function openWay(cluster: Cluster, signal: AbortSignal) {
   const socket = join(folder, "s");
   // The system would say "invalid argument".
   if (Buffer.byteLength(socket) > LONGEST) {
-    throw new DeployError(`Cannot make the socket "${socket}"`, {
-      exitCode: ExitCode.prerequisite,
+    throw prerequisiteError(`Cannot make the socket "${socket}"`, {
       where: `its path is longer than ${LONGEST} bytes`,
       fix: "set TMPDIR to a folder with a shorter path",
     });

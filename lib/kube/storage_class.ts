@@ -1,6 +1,6 @@
 // The cluster's default StorageClass: exactly one, and the one we want.
 import type { Cluster } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { notReadyError } from "../core/error.ts";
 import { reading } from "./api.ts";
 import { kubectl } from "./kubectl.ts";
 import type { Manifest } from "../core/object.ts";
@@ -36,8 +36,7 @@ export function onlyDefault(wanted: string): Resource<Cluster> {
       const classes = await storageClasses(cluster), defaults = defaultClasses(classes);
       const names = classes.map(({ metadata }) => metadata.name);
       if (!names.includes(wanted)) {
-        throw new DeployError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
-          exitCode: ExitCode.notReady,
+        throw notReadyError(`Cannot make ${wanted} the default StorageClass: it does not exist`, {
           where: `classes of ${cluster.id}: ${names.join(", ") || "none"}`,
           fix: "set STORAGE_CLASS to a class of the cluster, or install its provisioner",
         });

@@ -2,7 +2,7 @@
 import { setTimeout } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { DeployError, ExitCode, refusalError, unreachableError } from "../core/error.ts";
 import { proxyHint, shownCertificate } from "../io/tls.ts";
 import { kubeconfigMark, kubectl, refuseOldKubectl } from "./kubectl.ts";
 import { configMap, type Manifest, OWNER, STEP_LABEL } from "../core/object.ts";
@@ -113,8 +113,7 @@ async function look(cluster: Cluster, signal: AbortSignal) {
     items.find(({ kind, metadata: { name } }) => `${kind}/${name}` === wanted);
   const system = found("Namespace/kube-system");
   if (!system) {
-    throw new DeployError(`What answers for ${cluster.id} is no API server`, {
-      exitCode: ExitCode.unreachable,
+    throw unreachableError(`What answers for ${cluster.id} is no API server`, {
       where: `the server of context ${text(cluster, "KUBE_CONTEXT")} has no namespace kube-system`,
       fix: "look what listens there: a proxy in between (NO_PROXY), or another program's port",
     });
@@ -162,7 +161,7 @@ async function isSilent(server: string): Promise<boolean> {
 }
 
 function refusal(what: string, rest: { where: string; fix: string }): DeployError {
-  return new DeployError(`Refused: ${what}`, { exitCode: ExitCode.refused, ...rest });
+  return refusalError(`Refused: ${what}`, { ...rest });
 }
 
 /** `running`: a deploy is there at this moment; `no access`: no context for it here; `unknown`: it cannot be asked. */

@@ -1,6 +1,6 @@
 // One call to OpenSearch: what passes by itself is waited for, the rest is told with its reasons.
 import { setTimeout as sleep } from "node:timers/promises";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { type DeployError, serviceError } from "../core/error.ts";
 import { parsedJson } from "../core/object.ts";
 
 /** A way to one OpenSearch cluster; `fetch` as the global one, but for its path. */
@@ -76,5 +76,5 @@ export function answerRefusal(
   const where = [...new Set(reasons.filter(Boolean).map(String))];
   const [address] = path.split("?");
   const what = `Cannot ${method} ${address} of OpenSearch: it answers ${status}`;
-  return new DeployError(what, { exitCode: ExitCode.service, where, fix });
+  return serviceError(what, { where, fix });
 }

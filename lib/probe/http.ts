@@ -1,7 +1,7 @@
 // HTTP to Services inside the cluster, through the API server: no port of the cluster is opened.
 import type { ClusterProxy, ServicePort } from "../core/check.ts";
 import { type Cluster, text } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { DeployError, messageOf, serviceError, unreachableError } from "../core/error.ts";
 import { parsedJson } from "../core/object.ts";
 import { takeWay } from "../kube/proxy.ts";
 
@@ -32,8 +32,7 @@ export async function openProxy(cluster: Cluster): Promise<ClusterProxy & AsyncD
 }
 
 function unreachable(cluster: Cluster, cause: unknown): DeployError {
-  return new DeployError(`Cannot reach the Services of ${cluster.id} through its API server`, {
-    exitCode: ExitCode.unreachable,
+  return unreachableError(`Cannot reach the Services of ${cluster.id} through its API server`, {
     where: messageOf(cause),
     fix: `kubectl --context ${text(cluster, "KUBE_CONTEXT")} get --raw /readyz`,
     cause,
@@ -53,8 +52,7 @@ export async function readJson<T>(
   const answer = response.ok ? parsedJson(body) : undefined;
   if (answer !== undefined) return answer;
   const { namespace, name } = service;
-  throw new DeployError(`Cannot read ${path} of ${name}`, {
-    exitCode: ExitCode.service,
+  throw serviceError(`Cannot read ${path} of ${name}`, {
     where: `${response.status} ${body.trim().slice(0, 300)}`,
     fix: `kubectl -n ${namespace} get pods,endpointslices -l kubernetes.io/service-name=${name}`,
   });

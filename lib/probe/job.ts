@@ -1,6 +1,6 @@
 // A short Job that shows something from inside a cluster, and what it needs for that.
 import type { Cluster } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf, SlowError } from "../core/error.ts";
+import { messageOf, notReadyError, SlowError } from "../core/error.ts";
 import { kubectl } from "../kube/kubectl.ts";
 import { liveObjects } from "../kube/api.ts";
 import { type Manifest, withValue } from "../core/object.ts";
@@ -95,8 +95,7 @@ async function end(cluster: Cluster, wanted: Manifest, { does, say = () => {} }:
     const fix = "the node may still be pulling its image: run again in a moment";
     throw new SlowError(what, { where: stuck.reason, fix });
   }
-  throw new DeployError(what, {
-    exitCode: ExitCode.notReady,
+  throw notReadyError(what, {
     where: [...stuck ? [stuck.reason] : [], ...said],
     fix: "mend what is named above (an image that cannot be pulled: IMAGE_REGISTRY), run again",
   });

@@ -7,7 +7,7 @@ import process from "node:process";
 import { parseAllDocuments } from "yaml";
 import lock from "../../manifests/upstream.lock.json" with { type: "json" };
 import { type Cluster, flag } from "../core/cluster.ts";
-import { DeployError, ExitCode, messageOf } from "../core/error.ts";
+import { DeployError, ExitCode, messageOf, prerequisiteError } from "../core/error.ts";
 import { frozen, type Manifest } from "../core/object.ts";
 import { cacheDir, replaceFile } from "../io/files.ts";
 import { Report } from "../io/report.ts";
@@ -130,10 +130,7 @@ function inMirror({ url }: PinnedFile): string {
 async function fromFolder(source: string, file: PinnedFile): Promise<void> {
   await replaceFile(pathOf(file), async (temporary) => {
     const content = await Deno.readFile(source).catch((error) => {
-      throw new DeployError(`Cannot read ${basename(source)}`, {
-        exitCode: ExitCode.prerequisite,
-        where: messageOf(error),
-      });
+      throw prerequisiteError(`Cannot read ${basename(source)}`, { where: messageOf(error) });
     });
     check(content, file, source);
     await writeFile(temporary, content);

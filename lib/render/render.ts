@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { type Cluster, projectPath, text, type Vars } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { configError } from "../core/error.ts";
 import { sealedHash } from "../core/hash.ts";
 import { isTagged } from "../core/image.ts";
 import { frozen, idOf, isCustom, isObject, walk, withValue } from "../core/object.ts";
@@ -31,8 +31,7 @@ function filledIn(what: string, { id, vars }: Cluster, templates: Omit<Template,
   const problems: string[] = [];
   const objects = templates.map((template) => substitute(template, vars, problems));
   if (problems.length === 0) return objects;
-  throw new DeployError(`Cannot render ${what} for ${id}: ${counted(problems.length, "problem")}`, {
-    exitCode: ExitCode.config,
+  throw configError(`Cannot render ${what} for ${id}: ${counted(problems.length, "problem")}`, {
     where: problems,
     fix: `name it in env/schema.json, and set it in env/common.env or env/cluster-${id}.env; ` +
       "a version in manifests/versions.json",
@@ -64,8 +63,7 @@ export function refuseDuplicates(objects: Manifest[]): void {
     duplicates(object.spec, "spec").map((line) => `${idOf(object)}  ${line}`)
   );
   if (where.length === 0) return;
-  throw new DeployError("Cannot apply lists that name a thing twice", {
-    exitCode: ExitCode.config,
+  throw configError("Cannot apply lists that name a thing twice", {
     where,
     fix: "leave one of the two out of the manifest or the patch",
   });

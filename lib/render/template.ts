@@ -4,7 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
 import { projectPath, type Vars } from "../core/cluster.ts";
-import { DeployError, ExitCode } from "../core/error.ts";
+import { configError } from "../core/error.ts";
 import { kubectlMark, kustomize } from "../kube/kubectl.ts";
 import { frozen, idOf, isObject, type Manifest, type Path, withValue } from "../core/object.ts";
 import { nearest } from "../core/nearest.ts";
@@ -56,8 +56,7 @@ async function refuseUnmatchedPatches(folder: string, objects: Manifest[]): Prom
     const where = `${relative(projectPath("."), file)}  ${path ?? "inline patch"}`;
     const wanted = [target.kind, target.namespace, target.name].filter(Boolean).join("/");
     const near = nearest(wanted, objects.map(idOf));
-    throw new DeployError("Cannot apply a patch: its target matches no object", {
-      exitCode: ExitCode.config,
+    throw configError("Cannot apply a patch: its target matches no object", {
       where: `${where}  target ${wanted}${near ? `: did you mean ${near}?` : ""}`,
       fix: "name an object that exists and is not deleted, or remove the patch",
     });

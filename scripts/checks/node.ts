@@ -1,7 +1,7 @@
 // What the facts of a node mean: for every cluster, for OpenSearch, and for Longhorn.
 import { fail, type Finding, hidden, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, number, text } from "../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { ExitCode, prerequisiteError } from "../../lib/core/error.ts";
 import { namespacedName } from "../../lib/core/object.ts";
 import { objectsEverywhere } from "../../lib/kube/api.ts";
 import { clock, factsOf, type NodeFacts, nodeFacts, UNKNOWN_NODES } from "./node_facts.ts";
@@ -181,8 +181,7 @@ export async function refuseUnfitNodes(cluster: Cluster, say?: Subject["say"]): 
       .map(({ what, fix }) => `node ${node.node}: ${what}\nfix: ${fix}`)
   );
   if (complaints.length === 0) return;
-  throw new DeployError(`Cannot run Longhorn on ${cluster.id}: its nodes lack what it needs`, {
-    exitCode: ExitCode.prerequisite,
+  throw prerequisiteError(`Cannot run Longhorn on ${cluster.id}: its nodes lack what it needs`, {
     where: complaints,
     fix: "run the commands above on the node, or take another class: STORAGE=existing",
   });

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { fail, type Finding, hiddenBy, ok, type Subject, warn } from "../../lib/core/check.ts";
 import { type Cluster, projectPath } from "../../lib/core/cluster.ts";
-import { DeployError, ExitCode, SlowError } from "../../lib/core/error.ts";
+import { DeployError, ExitCode, prerequisiteError, SlowError } from "../../lib/core/error.ts";
 import { withValue } from "../../lib/core/object.ts";
 import { sideBySide } from "../../lib/io/side_by_side.ts";
 import { conditionOf, objectsEverywhere } from "../../lib/kube/api.ts";
@@ -38,8 +38,7 @@ export async function nodeFacts(cluster: Cluster, say?: Subject["say"]): Promise
 }
 
 function unseen(where: string[]): DeployError {
-  return new DeployError("Cannot look at the node: the pod that should told nothing", {
-    exitCode: ExitCode.prerequisite,
+  return prerequisiteError("Cannot look at the node: the pod that should told nothing", {
     where,
     fix: "look at what the node says (kubectl describe node), and whether it can pull images",
   });

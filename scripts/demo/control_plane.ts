@@ -8,7 +8,7 @@ import { replaceFile } from "../../lib/io/files.ts";
 import { toYaml } from "../../lib/render/yaml.ts";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { endOf, freePorts, killProcessesOf, processesOf } from "./daemon.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { prerequisiteError } from "../../lib/core/error.ts";
 
 /** Where simulated clusters live, and the programs they are made of (absolute paths by name). */
 export interface Playground {
@@ -89,8 +89,7 @@ async function kwokctl(playground: Playground, name: string, flags: string[]): P
   const result = await $({ quiet: true, nothrow: true, detached: false, env })`
     exec ${program} create cluster --name ${name} ${flags} --wait 90s`;
   if (result.exitCode !== 0) {
-    throw new DeployError(`Cannot create the simulated cluster ${name}`, {
-      exitCode: ExitCode.prerequisite,
+    throw prerequisiteError(`Cannot create the simulated cluster ${name}`, {
       where: result.stderr.trim().split("\n").slice(-5),
       fix: "make demo-down, then make demo",
     });
@@ -100,8 +99,7 @@ async function kwokctl(playground: Playground, name: string, flags: string[]): P
   for (const component of componentsOf(playground)) {
     const pid = await readFile(join(place, "pids", `${component}.pid`), "utf8").catch(() => "");
     if (alive.includes(Number(pid))) continue;
-    throw new DeployError(`Cannot start ${component} of ${name}: it ended`, {
-      exitCode: ExitCode.prerequisite,
+    throw prerequisiteError(`Cannot start ${component} of ${name}: it ended`, {
       where: await endOf(join(place, "logs", `${component}.log`)),
       fix: "correct what the log says, then run again; or: make demo-down, make demo",
     });

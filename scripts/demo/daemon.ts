@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { prerequisiteError } from "../../lib/core/error.ts";
 import { hashOf } from "../../lib/core/hash.ts";
 
 /** No secret may be in `command`; `environment`, which is added, is the place for them. */
@@ -49,8 +49,7 @@ export async function startDaemon(
   }
   const why = ended ? "ended" : "is not ready";
   await stopDaemons(folder, name);
-  throw new DeployError(`Cannot start ${name}: it ${why}`, {
-    exitCode: ExitCode.prerequisite,
+  throw prerequisiteError(`Cannot start ${name}: it ${why}`, {
     where: await endOf(log),
     fix: "correct what the log says, then run again",
   });
@@ -150,8 +149,7 @@ export async function freePorts(count: number, taken: number[] = []): Promise<nu
 /** Throws exit 3 when another program has the port that `who` needs. */
 export async function refuseTaken(who: string, port: number, fix: string): Promise<void> {
   if (await isFree(port)) return;
-  throw new DeployError(`Cannot start ${who}: another program has port ${port}`, {
-    exitCode: ExitCode.prerequisite,
+  throw prerequisiteError(`Cannot start ${who}: another program has port ${port}`, {
     where: `127.0.0.1:${port} (who: ss -ltnp 'sport = :${port}')`,
     fix,
   });

@@ -12,7 +12,7 @@ import { deploy, urlsOf } from "../../lib/cli/deploy.ts";
 import { loadFleet } from "../../lib/config/cluster.ts";
 import { clusterFiles } from "../../lib/config/files.ts";
 import { type Cluster, projectPath, text } from "../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { ExitCode, refusalError } from "../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../lib/core/object.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { Report } from "../../lib/io/report.ts";
@@ -69,8 +69,7 @@ const PROFILE_ONLY = ["KUBECONFIG_FILE", "SECRET_FILE", "API_HOST", "S3_ENDPOINT
 function refuseOverrides(): void {
   const set = PROFILE_ONLY.filter((name) => process.env[name]);
   if (set.length === 0) return;
-  throw new DeployError("Refused: the environment would lead the demo elsewhere", {
-    exitCode: ExitCode.refused,
+  throw refusalError("Refused: the environment would lead the demo elsewhere", {
     where: set.map((name) => `${name}=${process.env[name]}`),
     fix: `unset ${set.join(" ")}`,
   });

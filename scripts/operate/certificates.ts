@@ -11,7 +11,7 @@ import * as pairs from "../../lib/config/certificates.ts";
 import { loadFleet, secretsOf } from "../../lib/config/cluster.ts";
 import { projectPath, text } from "../../lib/core/cluster.ts";
 import { command, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { prerequisiteError } from "../../lib/core/error.ts";
 import { counted } from "../../lib/core/short_list.ts";
 import { maskSecrets, Report } from "../../lib/io/report.ts";
 
@@ -64,7 +64,7 @@ export async function ensureCertificates(
       const what = `Cannot make the certificate of ${id}: the key of the ${by.title} is away`;
       const fix = `bring it back for this run, or put ${id}.crt and ${id}.key into ${folder}`;
       const where = `${authority}.key`;
-      throw new DeployError(what, { exitCode: ExitCode.prerequisite, where, fix });
+      throw prerequisiteError(what, { where, fix });
     }
     await openssl(pair, [
       ...["-days", "825", "-subj", `/CN=${names[0]}`],
@@ -109,8 +109,7 @@ async function openssl(pair: string, more: string[]): Promise<void> {
   const run = $({ quiet: true, nothrow: true, timeout: "60s" });
   const { exitCode, stderr } = await run`umask 077; openssl req -x509 ${CURVE} ${files} ${more}`;
   if (exitCode !== 0) {
-    throw new DeployError("Cannot make a certificate with openssl", {
-      exitCode: ExitCode.prerequisite,
+    throw prerequisiteError("Cannot make a certificate with openssl", {
       where: stderr.trim().split("\n").slice(-3),
       fix: "install OpenSSL 3, or put your own certificates there",
     });

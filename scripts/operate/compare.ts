@@ -4,7 +4,7 @@ import { missingBundles } from "../../lib/render/bundle.ts";
 import type { Cluster } from "../../lib/core/cluster.ts";
 import { choiceFor, command, LOOKS } from "../../lib/cli/command.ts";
 import { asMaps } from "./inspect/field.ts";
-import { DeployError, ExitCode, messageOf } from "../../lib/core/error.ts";
+import { configError, ExitCode, messageOf } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import { byId, owned } from "../../lib/apply/live.ts";
 import { isObject, kindsOf, type Manifest, STEP_LABEL } from "../../lib/core/object.ts";
@@ -26,8 +26,7 @@ type Compared = { cluster: Cluster; comparison?: Comparison; error?: unknown };
 /** Compares every cluster with the first, which is told of only where it cannot be looked at. */
 export async function compare(steps: Step[], clusters: Cluster[]): Promise<Compared[]> {
   if (clusters.length < 2) {
-    throw new DeployError("Cannot compare fewer than two clusters", {
-      exitCode: ExitCode.config,
+    throw configError("Cannot compare fewer than two clusters", {
       where: `chosen: ${clusters.map(({ id }) => id).join(", ") || "none"}`,
       fix: 'make compare CLUSTERS="197 198"',
     });

@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, LOOKS, onlyOf } from "../../lib/cli/command.ts";
 import { withHash } from "../../lib/apply/diff.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { configError } from "../../lib/core/error.ts";
 import { settingLines } from "./config.ts";
 import * as inspect from "./inspect/field.ts";
 import { connect } from "../../lib/kube/target.ts";
@@ -53,7 +53,7 @@ export async function subjectOf(cluster: Cluster, id: string, steps: Step[] = ST
   const hint = `did you mean ${near.join(" or ")}?`;
   const where = near.length > 0 ? hint : `the steps want: ${kinds.join(", ")}`;
   const fix = `make explain-${cluster.id} OBJ=${near[0] ?? "Kind/namespace/name"}`;
-  throw new DeployError(`Cannot explain ${why}`, { exitCode: ExitCode.config, where, fix });
+  throw configError(`Cannot explain ${why}`, { where, fix });
 }
 
 /** Everything known of one field, as lines. @throws {DeployError} exit 2 with the keys that are there. */
@@ -104,7 +104,7 @@ function unknownField({ cluster, wanted }: Explained, field: string, looks: insp
     : `${at} is a value, with no keys`;
   const what = `Cannot explain ${field} of ${idOf(wanted)}: no such field`;
   const fix = `make explain-${cluster.id} OBJ=${idOf(wanted)} FIELD='${reached}'`;
-  return new DeployError(what, { exitCode: ExitCode.config, where, fix });
+  return configError(what, { where, fix });
 }
 
 function shown(object: Manifest, field: string): string {

@@ -7,7 +7,7 @@ import { chooseClusters, loadFleet, secretsOf } from "../../lib/config/cluster.t
 import { WITHOUT_PAIRS } from "../../lib/config/certificates.ts";
 import { type Cluster, flag, projectPath, text } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { configError, DeployError, ExitCode } from "../../lib/core/error.ts";
 import { contextServers, refuseOtherServer } from "../../lib/kube/target.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { maskSecrets, print, Report } from "../../lib/io/report.ts";
@@ -87,7 +87,7 @@ export async function addCluster(
 }
 
 function refusal(what: string, where: string[], fix = EXAMPLE): DeployError {
-  return new DeployError(what, { exitCode: ExitCode.config, where, fix });
+  return configError(what, { where, fix });
 }
 
 await command("[CONTEXT=...] [DOMAIN=...] NAME=... NODE_IP=... new_cluster.ts", {}, async () => {

@@ -4,7 +4,7 @@ import "../needs.ts";
 import process from "node:process";
 import { type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, LOOKS, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { configError } from "../../lib/core/error.ts";
 import { connect } from "../../lib/kube/target.ts";
 import type { OpenSearch } from "../../lib/opensearch/client.ts";
 import { type Change, print, Report, table } from "../../lib/io/report.ts";
@@ -24,7 +24,7 @@ await command(USAGE, FLAGS, async (ids, { drop }) => {
   const day = DAY ? utcDay(DAY) : undefined;
   if (drop && !day) {
     const fix = "make restore-logs CLUSTER=197 DAY=2026.11.08 ARGS=--drop";
-    throw new DeployError("Cannot drop: no day is named", { exitCode: ExitCode.config, fix });
+    throw configError("Cannot drop: no day is named", { fix });
   }
   const cluster = await onlyOf(ids, "make restore-logs CLUSTER=", WITHOUT_SECRETS);
   const reading = { ...WITHOUT_SECRETS, ...LOOKS };

@@ -4,7 +4,7 @@ import "../needs.ts";
 import process from "node:process";
 import { basePathOf, type Cluster, text } from "../../lib/core/cluster.ts";
 import { command, onlyOf, WITHOUT_SECRETS } from "../../lib/cli/command.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { configError } from "../../lib/core/error.ts";
 import { clockOf } from "../../lib/core/time.ts";
 import { counted } from "../../lib/core/short_list.ts";
 import { Inventory } from "../../lib/apply/inventory.ts";
@@ -25,7 +25,7 @@ await command(USAGE, {}, async (ids) => {
   if (text(cluster, "STORAGE") === "existing") {
     const what = "STORAGE=existing: the volumes are not Longhorn's";
     const fix = "restore them the way that their own storage offers";
-    throw new DeployError(what, { exitCode: ExitCode.config, fix });
+    throw configError(what, { fix });
   }
   const inventory = new Inventory(await connect(cluster));
   const backups = await backupsOf(cluster);
@@ -66,7 +66,7 @@ export function backupFor(backups: Backup[], claim: string, name?: string): Back
   const where = `there are: ${there.join(", ") || "none at all"}`;
   const fix = "CLAIM=namespace/name and BACKUP as make restore-volume without them lists them";
   const what = `No backup ${name ? `${name} ` : ""}of claim ${claim}`;
-  throw new DeployError(what, { exitCode: ExitCode.config, where, fix });
+  throw configError(what, { where, fix });
 }
 
 async function restores(inventory: Inventory, backup: Backup, as?: string): Promise<void> {

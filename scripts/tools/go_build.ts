@@ -4,7 +4,7 @@ import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { $, which } from "zx";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { prerequisiteError } from "../../lib/core/error.ts";
 import { PLATFORM } from "../../lib/core/version.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
 import type { Say } from "../../lib/render/bundle.ts";
@@ -143,8 +143,7 @@ async function runGo(
   const isOld = /requires go >= |download go1\.\d+/.test(words);
   if (isOld && !toolchain) return runGo(args, folder, what, hear, newer);
   const isAway = /dial tcp|no such host|connection refused|timeout|lookup/.test(words);
-  throw new DeployError(what, {
-    exitCode: ExitCode.prerequisite,
+  throw prerequisiteError(what, {
     where: words.trim().split("\n").filter((line) => !PACKAGE.test(line)).slice(-8),
     fix: isOld
       ? `install a newer Go from https://go.dev/dl, or let Go get one: GOTOOLCHAIN=${newer}`

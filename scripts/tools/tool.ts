@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { $, which } from "zx";
 import { projectPath } from "../../lib/core/cluster.ts";
 import { cacheDir, replaceFile } from "../../lib/io/files.ts";
-import { DeployError, ExitCode } from "../../lib/core/error.ts";
+import { configError, prerequisiteError } from "../../lib/core/error.ts";
 import { isOlder, PLATFORM } from "../../lib/core/version.ts";
 import type { Say } from "../../lib/render/bundle.ts";
 import { download, firstOf, publishedSum } from "../../lib/render/download.ts";
@@ -55,8 +55,7 @@ export async function findTools(
   for (const name of names) {
     const tool = tools.find((tool) => tool.name === name);
     if (!tool) {
-      throw new DeployError(`Cannot get "${name}": scripts/tools.json does not know it`, {
-        exitCode: ExitCode.config,
+      throw configError(`Cannot get "${name}": scripts/tools.json does not know it`, {
         fix: `name one of ${tools.map(({ name }) => name).join(", ")}`,
       });
     }
@@ -104,9 +103,7 @@ async function getTool(tool: Tool, say: Say): Promise<FoundTool> {
 async function fromRelease(tool: Tool, path: string, say: Say): Promise<string> {
   const platform = `${PLATFORM.os}-${PLATFORM.arch}`;
   if (!tool.download?.platforms.includes(platform)) {
-    throw new DeployError(`No official release of ${tool.name} ${tool.version} for ${platform}`, {
-      exitCode: ExitCode.prerequisite,
-    });
+    throw prerequisiteError(`No official release of ${tool.name} ${tool.version} for ${platform}`);
   }
   const { url, sha256Url, member } = tool.download;
   const sha256 = tool.sha256?.[platform] ?? await publishedSum(url, sha256Url);

@@ -1,6 +1,6 @@
 // Fewer nodes of OpenSearch: Kubernetes takes the last pods away and asks nobody, so first their shards and votes go.
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { notReadyError, serviceError } from "../../../lib/core/error.ts";
 import { liveObjects } from "../../../lib/kube/api.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { ensure } from "../../../lib/core/resource.ts";
@@ -109,8 +109,7 @@ async function immovable(os: OpenSearch, left: Copy[], leaving: string[], patien
   const reasons = await Promise.all(left.slice(0, 3).map((copy) => explain(os, copy, leaving)));
   const more = left.length > 3 ? [`and ${left.length - 3} more`] : [];
   const what = `Cannot empty ${leaving.join(", ")}: shards have not moved for ${patience} s`;
-  return new DeployError(what, {
-    exitCode: ExitCode.notReady,
+  return notReadyError(what, {
     where: [...reasons.flatMap(({ lines }) => lines), ...more],
     fix:
       "no node was removed, all are in use again: mend what is named above (disks that are full: " +
@@ -143,8 +142,7 @@ async function refuseIncomplete(os: OpenSearch, leaving: string[], wanted: numbe
     ({ message, where = [] }) => [message, ...where],
   );
   if (where.length === 0) return;
-  throw new DeployError(`Cannot empty ${leaving.join(", ")}: OpenSearch is not complete`, {
-    exitCode: ExitCode.service,
+  throw serviceError(`Cannot empty ${leaving.join(", ")}: OpenSearch is not complete`, {
     where,
     fix: "nothing was changed: mend OpenSearch or set OPENSEARCH_NODES back, then run again",
   });

@@ -1,5 +1,5 @@
 // A day of logs comes back from S3. Its indices get another name: as logs-* they would be sent there again, and deleted.
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { prerequisiteError, serviceError } from "../../../lib/core/error.ts";
 import { type OpenSearch, read, write } from "../../../lib/opensearch/client.ts";
 import type { Change } from "../../../lib/io/report.ts";
 import { until, type UntilOptions } from "../../../lib/io/wait.ts";
@@ -82,8 +82,7 @@ async function refuseWithoutRoom(os: OpenSearch, day: string, bytes: number): Pr
   const room = roomOf(disks);
   if (room >= bytes) return;
   const what = `Cannot restore ${day}: it takes ${sizeText(bytes)}`;
-  throw new DeployError(`${what}, and there is room for ${sizeText(room)}`, {
-    exitCode: ExitCode.prerequisite,
+  throw prerequisiteError(`${what}, and there is room for ${sizeText(room)}`, {
     where: [
       ...disks.map(({ name, total, available }) =>
         `${name}: ${sizeText(total - available)} of ${sizeText(total)} are used`
@@ -129,8 +128,7 @@ async function unfinished(os: OpenSearch, picks: Pick[]): Promise<string[]> {
   const states = await Promise.all(picks.map((pick) => stateOf(os, pick)));
   const failed = states.filter(({ lack }) => lack);
   if (failed.length === 0) return states.flatMap(({ about }) => about);
-  throw new DeployError("Cannot restore: OpenSearch gave up", {
-    exitCode: ExitCode.service,
+  throw serviceError("Cannot restore: OpenSearch gave up", {
     where: failed.flatMap(({ about }) => about),
     fix: "mend what is named above and run again: what is broken is deleted and restored anew",
   });

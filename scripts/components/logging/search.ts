@@ -1,5 +1,5 @@
 // Looking for log lines as a person does: words, a time, a namespace; lines that a terminal can show.
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { configError, type DeployError } from "../../../lib/core/error.ts";
 import { clockOf } from "../../../lib/core/time.ts";
 import { answerRefusal, request } from "../../../lib/opensearch/client.ts";
 import type { Answer, Json, OpenSearch } from "../../../lib/opensearch/client.ts";
@@ -46,7 +46,7 @@ export function utcDay(text: string): string {
 
 function unreadable(name: string, value: string, wanted: string, fix: string): DeployError {
   const what = `Cannot read ${name} "${value}": expected ${wanted}`;
-  return new DeployError(what, { exitCode: ExitCode.config, fix });
+  return configError(what, { fix });
 }
 
 /** The newest lines that match, how many there are, why indices are silent. @throws {DeployError} exit 2: QUERY, 8. */
@@ -88,8 +88,7 @@ function boundsOf(day: string): Json {
 
 function misunderstood(query: string, { body }: Answer): DeployError {
   const what = `Cannot search for "${printable(query)}": OpenSearch does not understand it`;
-  return new DeployError(what, {
-    exitCode: ExitCode.config,
+  return configError(what, {
     where: failures(body?.error?.failed_shards ?? [{ reason: body?.error }]),
     fix:
       'QUERY="two words" means both, QUERY=\'"a phrase"\' means that; also a OR b, NOT a, err*, ' +

@@ -1,6 +1,6 @@
 // What of a cluster's logs is on S3: its days, and the snapshots that hold all of one.
 import type { Cluster } from "../../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { configError, prerequisiteError } from "../../../lib/core/error.ts";
 import { hashOf } from "../../../lib/core/hash.ts";
 import { ensure } from "../../../lib/core/resource.ts";
 import { type Json, type OpenSearch, read, request } from "../../../lib/opensearch/client.ts";
@@ -56,7 +56,7 @@ export async function snapshotsOf(os: OpenSearch, source: Source): Promise<Snaps
   if (answer) return answer.snapshots;
   const what = `Cannot list snapshots: OpenSearch has no repository ${source.repository}`;
   const fix = `make 40-logging ${source.words}`;
-  throw new DeployError(what, { exitCode: ExitCode.prerequisite, fix });
+  throw prerequisiteError(what, { fix });
 }
 
 const dayOf = (index: string) => LOG_INDEX.exec(index)?.groups?.day;
@@ -117,7 +117,7 @@ function noSuchDay({ words, repository }: Source, day: string, broken: Snapshot[
     .concat(`there ${first === last ? one : several}`);
   const what = `Cannot restore ${day}: no complete snapshot of it in ${repository}`;
   const fix = `make restore-logs ${words}`;
-  return new DeployError(what, { exitCode: ExitCode.config, where, fix });
+  return configError(what, { where, fix });
 }
 
 /** What `_status` says of a snapshot; `incremental`: what no snapshot before it had. */

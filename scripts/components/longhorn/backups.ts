@@ -7,7 +7,7 @@ import { namedOf } from "../../../lib/apply/live.ts";
 import { unready } from "../../../lib/apply/readiness.ts";
 import { type Cluster, list, text } from "../../../lib/core/cluster.ts";
 import { cronInUtc, daysBetween } from "../../../lib/core/time.ts";
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { notReadyError, refusalError } from "../../../lib/core/error.ts";
 import { idOf, type Manifest, OWNER } from "../../../lib/core/object.ts";
 import { differing, type Resource, type Resources } from "../../../lib/core/resource.ts";
 import type { Change } from "../../../lib/io/report.ts";
@@ -145,8 +145,7 @@ export async function restoreVolume(
   const claims = await liveObjects(cluster, "persistentvolumeclaims", target.namespace);
   const there = claims.find(({ metadata }) => metadata.name === target.name);
   if (there && there.spec.volumeName !== volume.metadata.name) {
-    throw new DeployError(`Cannot restore: claim ${target.namespace}/${target.name} is there`, {
-      exitCode: ExitCode.refused,
+    throw refusalError(`Cannot restore: claim ${target.namespace}/${target.name} is there`, {
       fix:
         "add AS=another-name to restore beside it; to replace it, stop its pods and delete the " +
         "claim first: docs/longhorn.md#restore-a-volume",
@@ -166,8 +165,7 @@ async function unrestored(cluster: Cluster, volume: Manifest): Promise<string[]>
   if (!live?.status) return [`volume ${name}: Longhorn has not seen it yet`];
   const restore = conditionOf(live, "Restore"), scheduled = conditionOf(live, "Scheduled");
   if (restore?.reason === "RestoreFailure") {
-    throw new DeployError(`Longhorn cannot restore volume ${name}`, {
-      exitCode: ExitCode.notReady,
+    throw notReadyError(`Longhorn cannot restore volume ${name}`, {
       where: restore.message || restore.reason,
       fix:
         `kubectl -n ${LONGHORN_NAMESPACE} describe volumes.longhorn.io ${name}; mend the cause, delete ` +

@@ -1,7 +1,7 @@
 // Objects of Longhorn: the upstream bundle, changed for one cluster, and what is built in code beside it.
 import { parse } from "yaml";
 import { type Cluster, flag, text } from "../../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { configError, type DeployError } from "../../../lib/core/error.ts";
 import { idOf, labelsOf, type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import type { S3KeyHolder } from "../../../lib/deploy/step.ts";
 import { renderFile } from "../../../lib/render/render.ts";
@@ -128,5 +128,5 @@ function mismatch(where: string[]): DeployError {
   const fix =
     "fit scripts/components/longhorn/objects.ts to the version in manifests/upstream.lock.json";
   const what = "Cannot patch the bundle longhorn: upstream has changed";
-  return new DeployError(what, { exitCode: ExitCode.config, where, fix });
+  return configError(what, { where, fix });
 }

@@ -3,7 +3,7 @@
 import { lastWriteOf } from "../../../lib/apply/managers.ts";
 import { notReady } from "../../../lib/apply/readiness.ts";
 import { type Cluster, number } from "../../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { refusalError } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { isOlder } from "../../../lib/core/version.ts";
 import { conditionOf, liveObjects, reading } from "../../../lib/kube/api.ts";
@@ -48,8 +48,7 @@ export async function checkUpgrade(cluster: Cluster, objects: Manifest[]) {
     return `Longhorn goes from ${live} to ${wanted}; attached volumes keep their old engine until ` +
       "they are upgraded (docs/longhorn.md#upgrade-longhorn)";
   }
-  throw new DeployError(`Refused: Longhorn cannot go from ${live} to ${wanted}`, {
-    exitCode: ExitCode.refused,
+  throw refusalError(`Refused: Longhorn cannot go from ${live} to ${wanted}`, {
     where: `${why}; the cluster is ${cluster.id}`,
     fix: "pin the next minor in manifests/upstream.lock.json, deploy, and go on from there",
   });

@@ -2,7 +2,7 @@
 // Thanos lists each with its key in a Job.
 import { SETTINGS } from "../../../lib/config/schema.ts";
 import { basePathOf, type Cluster, flag, text } from "../../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { serviceError } from "../../../lib/core/error.ts";
 import { type Manifest, secret, withValue } from "../../../lib/core/object.ts";
 import { bytesOf } from "../../../lib/core/quantity.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
@@ -131,8 +131,7 @@ export async function reachFromInside(cluster: Cluster, say = (_: string) => {})
     return reason ? [`${bucket.name}: ${reason}`] : [];
   });
   const context = text(cluster, "KUBE_CONTEXT");
-  throw new DeployError(`Pods of ${cluster.id} cannot list every bucket, and this machine can`, {
-    exitCode: ExitCode.service,
+  throw serviceError(`Pods of ${cluster.id} cannot list every bucket, and this machine can`, {
     where: (await Promise.all(reasons)).flat(),
     fix:
       "see to route, firewall, DNS and clock of the nodes, and S3_CA_FILE; the log, for ten minutes: " +

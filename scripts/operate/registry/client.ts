@@ -6,7 +6,14 @@ import process from "node:process";
 import { isDigest } from "../../../lib/core/image.ts";
 import { homeFolder } from "../../../lib/io/files.ts";
 import { proxyHint } from "../../../lib/io/tls.ts";
-import { DeployError, ExitCode, messageOf } from "../../../lib/core/error.ts";
+import {
+  configError,
+  DeployError,
+  ExitCode,
+  messageOf,
+  serviceError,
+  unreachableError,
+} from "../../../lib/core/error.ts";
 
 /** With an index of several architectures its digest is asked for: every node finds its own in it. */
 export const MANIFEST_KINDS = [
@@ -68,8 +75,7 @@ export class Repository {
       const why = (error as Error).cause ?? error, { host, hostname } = new URL(url);
       const other = instead ??
         "set IMAGE_REGISTRY to a registry that it reaches so (S3_CA_FILE is trusted there)";
-      throw new DeployError(`Cannot ask the registry ${this.host}: no answer`, {
-        exitCode: ExitCode.unreachable,
+      throw unreachableError(`Cannot ask the registry ${this.host}: no answer`, {
         where: [`${url}: ${messageOf(why)}`, ...proxyHint(hostname)],
         fix: `let this machine reach ${host} over TLS, or ${other}`,
       });
@@ -85,8 +91,7 @@ export class Repository {
     );
     const realm = URL.parse(wants.realm ?? "");
     if (!realm || realm.protocol !== "https:" && this.server.startsWith("https:")) {
-      throw new DeployError(`Cannot log in to ${this.host}: it names no https address for that`, {
-        exitCode: ExitCode.service,
+      throw serviceError(`Cannot log in to ${this.host}: it names no https address for that`, {
         where: challenge,
         fix: "ask who runs the registry",
       });
@@ -114,8 +119,7 @@ export async function digestOf(image: string, options?: RegistryOptions): Promis
   if (!answer.ok) throw refusal(`Cannot pin ${image}`, url, repository.host, answer.status);
   const kind = answer.headers.get("content-type")?.split(";")[0] ?? "";
   if (MANIFEST_KINDS.includes(kind) && digest && isDigest(digest)) return digest;
-  throw new DeployError(`Cannot pin ${image}: the answer is no image that nodes could pull`, {
-    exitCode: ExitCode.service,
+  throw serviceError(`Cannot pin ${image}: the answer is no image that nodes could pull`, {
     where: `${url}: ${kind || "no content-type"}, ${digest}`,
     fix: "open the address in a browser: a proxy or login page may answer in its place",
   });
@@ -156,6 +160,6 @@ export async function readLogins(
   } catch {
     const fix = "docker login writes it; or point DOCKER_CONFIG to another folder";
     const what = `Cannot read the logins of registries: ${path} is no JSON`;
-    throw new DeployError(what, { exitCode: ExitCode.config, fix });
+    throw configError(what, { fix });
   }
 }

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { apply } from "../../../lib/apply/apply.ts";
 import type { Inventory } from "../../../lib/apply/inventory.ts";
 import { type Cluster, text } from "../../../lib/core/cluster.ts";
-import { DeployError, ExitCode } from "../../../lib/core/error.ts";
+import { configError } from "../../../lib/core/error.ts";
 import { OWNED_LABELS, secret } from "../../../lib/core/object.ts";
 import type { Report } from "../../../lib/io/report.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
@@ -50,8 +50,7 @@ export function outdated(holdings: Holding[]): Holding[] {
 export function refuseSameId(holdings: Holding[]): void {
   const same = outdated(holdings).filter(({ key, wanted }) => key.accessKey === wanted.accessKey);
   if (same.length === 0) return;
-  throw new DeployError("Cannot rotate: a key has a new secret, but not a new id", {
-    exitCode: ExitCode.config,
+  throw configError("Cannot rotate: a key has a new secret, but not a new id", {
     where: same.map((one) => `${one.wanted.setting} is in use on ${one.cluster.id} (${one.where})`),
     fix: "give the new secret a new *_S3_ACCESS_KEY, so that both are valid for a while; " +
       "if the old secret is refused already: make all",
