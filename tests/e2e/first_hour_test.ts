@@ -11,7 +11,7 @@ import { print, table } from "../../lib/io/report.ts";
 import { STEPS } from "../../scripts/steps.ts";
 import { changesOf } from "../support/make.ts";
 import { hook, run } from "./hooks.ts";
-import { central, check, copyProject, edges, make, seconds } from "./site.ts";
+import { central, check, closeAll, copyProject, edges, make, seconds } from "./site.ts";
 
 const [first, second] = edges.map(({ id }) => id);
 const NOT_YET = /not deployed yet: (.*)/;
@@ -23,6 +23,7 @@ type Type = (...words: string[]) => Promise<string>;
 function drill(name: string, work: (type: Type, folder: string) => Promise<void>): void {
   check(name, async () => {
     await run("E2E_RENEW");
+    await closeAll(); // ways of the drills before lead to clusters that are gone
     const folder = await mkdtemp(join(tmpdir(), "first-hour-"));
     const times: string[][] = [];
     try {
