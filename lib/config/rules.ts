@@ -70,7 +70,7 @@ const RULES: Rule[] = [
     names: ["ADMIN_CIDR", "INGRESS", "TRAEFIK_IMAGE"],
     broken: ({ ADMIN_CIDR, INGRESS, TRAEFIK_IMAGE }) =>
       !isEverywhere(ADMIN_CIDR!.split(",")) && INGRESS === "traefik" &&
-      isBefore(TRAEFIK_IMAGE!, "3.7") !== false,
+      isBefore(TRAEFIK_IMAGE!, [3, 7]) !== false,
     because: "Traefik before 3.7 does not know source ranges, and would let everybody in",
   },
   {
@@ -84,7 +84,7 @@ const RULES: Rule[] = [
   {
     names: ["INGRESS", "TRAEFIK_IMAGE"],
     broken: ({ INGRESS, TRAEFIK_IMAGE }) =>
-      INGRESS === "traefik" && isBefore(TRAEFIK_IMAGE!, "3.7.11") === true,
+      INGRESS === "traefik" && isBefore(TRAEFIK_IMAGE!, [3, 7, 11]) === true,
     because:
       "this Traefik has known holes, and a door whose login it cannot read may stand open: " +
       "env/README.md says from which on they are mended",
@@ -143,10 +143,10 @@ export function caLimit({ STORAGE }: Vars): { most?: number; reader?: string } {
 }
 
 /** Whether a tag says an older version; undefined where it says none. `3.7` is the newest of them, not before 3.7.11. */
-function isBefore(image: string, version: string): boolean | undefined {
+function isBefore(image: string, version: number[]): boolean | undefined {
   // A registry's port and a digest are no tags.
   const [, own] = /^[^@]*:v?(\d+(?:\.\d+)*)[^/]*$/.exec(image) ?? [];
-  return own === undefined ? undefined : isOlder(own, version, Infinity);
+  return own === undefined ? undefined : isOlder(own, version.join("."), Infinity);
 }
 
 /** Rules between the clusters of a fleet; lines of `source  what is wrong`. */
