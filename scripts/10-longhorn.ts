@@ -68,6 +68,7 @@ export const longhorn = step({
     await phase("Ready", () => ready(rest));
     await wait("CSI driver", "the CSI driver of Longhorn", state.driverMissing);
     await wait("Engine and nodes", "Longhorn's engine and nodes", state.nodesMissing);
+    for (const complaint of await state.nodeComplaints(cluster)) report.warn(complaint);
     if (jobs.length > 0) {
       // First who is in the group: the job of an empty one backs up nobody.
       await put(backupGroup);

@@ -125,13 +125,16 @@ export const apiCertificate = onTheWay(async (_, server) => {
   return ["the certificate of the API server", shown];
 });
 
-/** Where the kubeconfig leads nowhere, which a deploy refuses, another check says why. */
+/** Where the kubeconfig leads nowhere, another check of preflight says why. */
 function onTheWay(
   read: (cluster: Cluster, server: string) => Promise<[whose: string, shown?: X509Certificate]>,
 ) {
   return async ({ cluster, when }: Subject): Promise<Finding[]> => {
     const servers = await contextServers(cluster).catch(() => new Map<string, string>());
     const server = servers.get(text(cluster, "KUBE_CONTEXT"));
+    if (!server && when === "after") {
+      return [fail("the kubeconfig leads nowhere", "make preflight")];
+    }
     if (!server) return [hidden(`not looked at: see ${TARGET}`)];
     const [whose, shown] = await read(cluster, server);
     const fix = `on ${text(cluster, "NODE_IP")}: minikube start; then take its kubeconfig again`;

@@ -74,7 +74,8 @@ export async function marker(subject: Subject): Promise<Findings> {
 /** Why a marker was not found, by what Fluent Bit is at. */
 export async function missingProblem(subject: Subject): Promise<Finding> {
   const counter = 'fluentbit_output_retries_total{job="fluent-bit"}';
-  const retries = await growthOf(subject.proxy, counter, "5m") ?? 0;
+  const reader = await unreadyReader(subject, "DaemonSet/node-agents/fluent-bit");
+  const retries = reader ? 0 : await growthOf(subject.proxy, counter, "5m") ?? 0;
   return {
     what: `a line written by a pod was not found within ${LINE_PATIENCE} s`,
     cause: retries > 0
@@ -83,7 +84,7 @@ export async function missingProblem(subject: Subject): Promise<Finding> {
       : "Fluent Bit runs and none of its deliveries failed: it does not read this pod's file, is " +
         "behind with reading, or OpenSearch refused the line for good (the check Dropped logs)",
     fix: "kubectl -n node-agents logs ds/fluent-bit --tail=50",
-    ...await unreadyReader(subject, "DaemonSet/node-agents/fluent-bit"),
+    ...reader,
   };
 }
 

@@ -82,7 +82,7 @@ export async function notifications({ cluster, proxy }: Subject): Promise<Findin
     note("alerts are sent nowhere: no ALERT_WEBHOOK_URL"),
     await lossesOf(proxy, {
       counter: "alertmanager_notifications_failed_total",
-      lost: (count) => `${count} notifications have failed: nobody was told`,
+      lost: (count) => `${count} notifications have failed (nobody was told)`,
       cause: "what listens at ALERT_WEBHOOK_URL is away, refuses them, or is not reached from pods",
       fix: "kubectl -n monitoring logs alertmanager-kube-prometheus-stack-alertmanager-0 " +
         "-c alertmanager | grep -i notify",

@@ -137,7 +137,9 @@ export function iscsi(facts: NodeFacts, cluster: Cluster): Finding {
   if (missing.length > 0) {
     const install = /rhel|fedora|centos/.test(os)
       ? "dnf install -y iscsi-initiator-utils"
-      : "apt-get install -y open-iscsi";
+      : /debian|ubuntu/.test(os)
+      ? "apt-get install -y open-iscsi"
+      : "install open-iscsi";
     const fix = `on ${facts.node}: ${install} && ${boot} && systemctl enable --now iscsid`;
     return fail(missing.join(", "), fix);
   }

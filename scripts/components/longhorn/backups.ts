@@ -68,7 +68,10 @@ const inGroup: Resource<Cluster> = {
     for (const { name, isWanted } of astray) {
       const label = isWanted ? `${IN_GROUP}=enabled` : `${IN_GROUP}-`;
       const words = ["label", "--overwrite", "volumes.longhorn.io", name, label];
-      await kubectl([...words, "-n", LONGHORN_NAMESPACE], { cluster });
+      await kubectl([...words, "-n", LONGHORN_NAMESPACE], { cluster }).catch((error) => {
+        // One that is gone meanwhile needs none.
+        if (!/\(NotFound\)/.test(error.stderr)) throw error;
+      });
     }
     return astray.length > 0;
   },

@@ -56,7 +56,7 @@ export function longhornPolicies(cluster: Cluster): Manifest[] {
   ];
 }
 
-/** The bundle for one cluster. Throws exit 2 naming all that is changed and upstream no longer has. */
+/** The bundle for one cluster. Throws exit 2 naming the objects that are changed and upstream no longer has. */
 export function patchLonghorn(objects: Manifest[], cluster: Cluster, replicas: number): Manifest[] {
   if (objects.length === 0) return [];
   const settings = renderFile("longhorn/settings.yaml", cluster, { REPLICAS: replicas });
@@ -88,9 +88,11 @@ function withoutNodePorts(service: Manifest): Manifest {
 }
 
 function smallDriver(deployment: Manifest): Manifest {
-  const { env } = deployment.spec.template.spec.containers[0];
-  return withValue(deployment, ["spec", "template", "spec", "containers", 0, "env"], [
-    ...env,
+  const { containers } = deployment.spec.template.spec, name = "longhorn-driver-deployer";
+  const at = containers.findIndex((one: { name: string }) => one.name === name);
+  if (!containers[at]?.env) throw mismatch([`${idOf(deployment)}: no variables of ${name}`]);
+  return withValue(deployment, ["spec", "template", "spec", "containers", at, "env"], [
+    ...containers[at].env,
     // Three replicas of each sidecar on one node protect from nothing.
     ...["ATTACHER", "PROVISIONER", "RESIZER", "SNAPSHOTTER"]
       .map((sidecar) => ({ name: `CSI_${sidecar}_REPLICA_COUNT`, value: "1" })),

@@ -6,7 +6,7 @@ import { type Cluster, number } from "../../../lib/core/cluster.ts";
 import { refusalError } from "../../../lib/core/error.ts";
 import { idOf, type Manifest } from "../../../lib/core/object.ts";
 import { isOlder } from "../../../lib/core/version.ts";
-import { conditionOf, liveObjects, reading } from "../../../lib/kube/api.ts";
+import { type Condition, conditionOf, liveObjects, reading } from "../../../lib/kube/api.ts";
 import { kubectl } from "../../../lib/kube/kubectl.ts";
 import { LONGHORN_NAMESPACE, longhornKey, wantedTarget } from "./objects.ts";
 
@@ -95,6 +95,16 @@ export async function nodesMissing(cluster: Cluster): Promise<string[]> {
       })
     ),
   ];
+}
+
+/** What Longhorn finds wrong with its nodes though it works (packages, multipathd, NFS client). */
+export async function nodeComplaints(cluster: Cluster): Promise<string[]> {
+  const nodes = await liveObjects(cluster, "nodes.longhorn.io", LONGHORN_NAMESPACE);
+  return nodes.flatMap(({ metadata, status }) =>
+    (status?.conditions ?? [] as Condition[])
+      .filter(({ status }: Condition) => status === "False")
+      .map(({ type, message }: Condition) => `node ${metadata.name}, ${type}: ${message}`)
+  );
 }
 
 const SKEW = 10_000; // ms by which the clocks of a node and of the API server may differ

@@ -33,12 +33,15 @@ export async function ensureAdminPassword(cluster: Cluster): Promise<boolean> {
   const said = isRefused ? await resetPassword(cluster) : [];
   const { status, words } = isRefused ? await logIn(proxy, cluster) : before;
   if (status === 200) return isRefused;
-  throw new DeployError(`Cannot set the password of Grafana's admin on ${cluster.id}`, {
-    exitCode: status === 401 ? ExitCode.service : ExitCode.notReady,
-    where: [`HTTP ${status}: ${words}`, ...said],
-    fix: "run again (its database may be in use for a moment), or in five minutes: " +
-      `for so long Grafana locks a user after five wrong logins; ${LOGS}`,
-  });
+  throw new DeployError(
+    `Cannot ${isRefused ? "set the password of" : "log in as"} Grafana's admin on ${cluster.id}`,
+    {
+      exitCode: status === 401 ? ExitCode.service : ExitCode.notReady,
+      where: [`HTTP ${status}: ${words}`, ...said],
+      fix: "run again (its database may be in use for a moment), or in five minutes: " +
+        `for so long Grafana locks a user after five wrong logins; ${LOGS}`,
+    },
+  );
 }
 
 /** Gives what Grafana says where it cannot: nothing when all went well. */
