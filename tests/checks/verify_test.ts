@@ -307,6 +307,8 @@ Deno.test("dashboards() wants dashboards and sources that answer", async () => {
     "Grafana's data source Thanos does not answer: connection refused",
   ]);
   assert.match(whats(await ask([], 1, good))[0]!, /no data source/);
+  const away = { "/login": new Response("no endpoints", { status: 503 }) };
+  assert.match(whats(await found(dashboards, EDGE, away))[0]!, /cannot be looked at: 503/);
 });
 
 Deno.test("existing() gives one line per step, with the command that puts the objects right", async () => {
