@@ -20,15 +20,19 @@ import { applyRefused } from "./rejection.ts";
 export async function apply(inventory: Inventory, objects: Manifest[]): Promise<Change[]> {
   if (objects.length === 0) return [];
   const wanted = objects.map(withHash), [definitions, rest] = inWaves(wanted);
-  const { live, others } = await inventory.before(wanted);
+  const { live, others, unserved } = await inventory.before(wanted);
   adopt(inventory, others);
   const before = new Map([...live, ...others]);
-  const custom = rest.filter((object) => definitions.some((one) => defines(one, object)));
+  // One that is there as wanted, by a run that was cut off, may not be served yet.
+  const crds = definitions.filter((one) =>
+    isDefinition(one) && (unserved.some((object) => defines(one, object)) ||
+      inventory.judge(before.get(idOf(one)), one).state !== "current")
+  );
+  const custom = rest.filter((object) => crds.some((one) => defines(one, object)));
   const defined = await applyWave(inventory, definitions, before);
   const [applied] = await Promise.all([
     applyWave(inventory, rest.filter((object) => !custom.includes(object)), before),
-    // One that is there as wanted, by a run that was cut off, may not be served yet.
-    established(inventory.cluster, definitions.filter(isDefinition)),
+    established(inventory.cluster, crds),
   ]);
   return [...defined, ...applied, ...await applyWave(inventory, custom, before)];
 }

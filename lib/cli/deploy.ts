@@ -13,6 +13,7 @@ import { readPlan, refuseMoved } from "../deploy/plan_file.ts";
 import { chosenToReplace } from "../apply/rejection.ts";
 import { signalCode } from "../io/interrupt.ts";
 import { printJson, Report, table } from "../io/report.ts";
+import { connect } from "../kube/target.ts";
 import { missingBundles } from "../render/bundle.ts";
 import {
   type ClusterResult,
@@ -114,7 +115,7 @@ function typedSettings(): string {
 }
 
 async function toReplace(ids: string, steps: Step[], clusters: Cluster[]): Promise<Set<string>> {
-  const wanted = clusters.map((cluster) => desiredOf(steps, cluster));
+  const wanted = clusters.map((cluster) => connect(cluster).then(() => desiredOf(steps, cluster)));
   return chosenToReplace(ids, (await Promise.all(wanted).catch(toldLater))?.flat());
 }
 
@@ -128,7 +129,7 @@ export async function tellUnpinned(steps: Step[], clusters: Cluster[]): Promise<
   new Report().warn(`${size} ${size === 1 ? "image is" : "images are"} not in ${file}: make pin`);
 }
 
-// What cannot be rendered for a cluster is told in its turn.
+// A cluster that cannot be asked, and what cannot be rendered, is told in its turn.
 function toldLater(error: unknown): undefined {
   if (!(error instanceof DeployError)) throw error;
 }

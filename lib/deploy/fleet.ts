@@ -134,16 +134,18 @@ export async function tellCentral(
   const results: ClusterResult[] = [];
   for (const news of newsOf(steps, edgesWith, central)) {
     const run = runOn(central);
+    let cut: unknown;
     await using held = new AsyncDisposableStack();
     try {
       await begin([news.part], run, held, { ...options, adopt: false }, true);
     } catch (error) {
-      // The run ends as interrupted, though nothing has failed.
-      if (isCutOff(error)) run.result.error = error;
       if (run.isWritten) failRun(run, error);
       else tellMissed(news, central, error);
+      if (isCutOff(error) && !run.isWritten) cut = error;
     }
     await runSteps([news.part], run);
+    // The run ends as interrupted, though nothing has failed.
+    run.result.steps[0]!.error ??= cut;
     results.push(run.result);
   }
   return results;
@@ -206,8 +208,9 @@ export async function removeFleet(
       if (really && held.use(await lock(cluster, connection.lease, how)).hasWaited) {
         connection = await connect(cluster);
       }
-      run.inventory = new Inventory(connection);
-      run.objects = await run.inventory.unwanted(removals.map(({ name }) => name), new Set());
+      const inventory = new Inventory(connection);
+      run.objects = await inventory.unwanted(removals.map(({ name }) => name), new Set());
+      run.inventory = inventory;
     } catch (error) {
       failRun(run, error);
     }

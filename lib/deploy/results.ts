@@ -21,7 +21,7 @@ export interface StepResult {
 export interface ClusterResult {
   cluster: Cluster;
   steps: StepResult[];
-  error?: unknown; // before the first step (wrong cluster, unreachable)
+  error?: unknown; // beside the steps: before the first (wrong cluster, unreachable), or in the look for what is surplus
 }
 
 /** The result of a step that was not begun. */

@@ -64,6 +64,7 @@ export function removal(step: Step, really: boolean): Step {
     name: step.name,
     objects: () => Promise.resolve([]),
     async run({ inventory, objects, report, prune }) {
+      report.say(really ? "  removal" : "  what a removal would do; nothing is deleted");
       const kept = objects.filter(isKept);
       const doomed = await deletable(objects, [step], inventory, report);
       if (kept.length > 0) report.say(`  stays    ${kept.map(idOf).join(", ")}`);
@@ -127,11 +128,13 @@ export async function nameSurplus(
     name: "prune",
     objects: () => Promise.resolve(surplus),
     async run({ prune }) {
+      report.say("  what no step wants any more");
       if (!pruneMost) refuseMost(surplus, wanted.size, cluster);
       await prune(surplus);
     },
   };
   result.steps.push(await runStep(row, inventory, report, { objects: surplus }));
+  report.now(hasFailed(result) ? "failed" : "done", true);
 }
 
 /** Many objects, more than stay: settings or files are rather lost than meant so. */

@@ -67,7 +67,7 @@ export async function runWaves(
     results.push(...ended);
     const isOver = Math.max(exitCodeOfFleet(ended), signalCode()) >= ExitCode.hungUp;
     const allowed = Math.min(maxFailures, clusters.length);
-    if (!isOver && ended.filter(hasFailed).length < allowed) continue;
+    if (!isOver && merged(ended).filter(hasFailed).length < allowed) continue;
     const left = clusters.filter((one) =>
       ended.some((result) => result.cluster === one && isUntouched(result))
     );
