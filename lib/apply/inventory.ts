@@ -120,7 +120,7 @@ export class Inventory {
     });
   }
 
-  /** Deletes the objects but those that are kept, and waits until they are gone; exit 7 as {@link awaitGone}. */
+  /** Deletes the objects but those that are kept, and waits until they are gone. @throws exit 7 of what stays. */
   async prune(objects: Manifest[], say?: Tell): Promise<Change[]> {
     const doomed = objects.filter((object) => !isKept(object));
     if (doomed.length === 0) return [];

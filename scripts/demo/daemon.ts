@@ -137,11 +137,11 @@ export function isFree(port: number): Promise<boolean> {
 const FIRST = 20_000, LAST = 32_000;
 
 /** Free ports, each another one and none of `taken`; two runs at once get different ones. */
-export async function freePorts(count: number, taken: number[] = []): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const found: number[] = [];
   const first = FIRST + Math.floor(Math.random() * (LAST - FIRST));
   for (let port = first; found.length < count; port++) {
-    if (!taken.includes(port) && await isFree(port)) found.push(port);
+    if (await isFree(port)) found.push(port);
   }
   return found;
 }

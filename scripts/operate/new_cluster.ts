@@ -57,9 +57,11 @@ export async function addCluster(
   { root = projectPath("."), environment = Deno.env.toObject() } = {},
 ) {
   const id = newId(wish), file = `env/cluster-${id}.env`, path = resolve(root, file);
-  if (existsSync(path)) {
+  const refuseTaken = () => {
+    if (!existsSync(path)) return;
     throw refusal("Cannot add the cluster: it is there already", [file], "take another number");
-  }
+  };
+  refuseTaken();
   const fleet = await loadFleet({ root, environment, withoutSecrets: true });
   maskSecrets(fleet.flatMap(secretsOf));
   const model = fleet.find(({ role }) => role === "edge") ?? fleet[0]!;
@@ -80,6 +82,7 @@ export async function addCluster(
   });
   const server = servers?.get(String(cluster.vars.KUBE_CONTEXT));
   if (server !== undefined) refuseOtherServer(cluster, server);
+  refuseTaken(); // somebody may have made it meanwhile
   const write = (temporary: string) => writeFile(temporary, text);
   await replaceFile(path, write, "look at the folder's owner and mode");
   const needsPair = Object.keys(WITHOUT_PAIRS).some((name) => flag(model, name));

@@ -60,6 +60,7 @@ async function ask(images: string[], fleet: Cluster[]): Promise<Map<string, stri
   }));
   const failed = answers.filter((one) => one instanceof DeployError);
   if (failed.length === 0) return new Map(images.map((image, at) => [image, String(answers[at])]));
+  if (failed.length === 1) throw failed[0]!;
   const what = `Cannot pin ${failed.length} of ${images.length} images: nothing is written`;
   throw new DeployError(what, {
     exitCode: worstCode(failed),

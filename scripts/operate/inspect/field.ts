@@ -36,7 +36,7 @@ function nextOf(node: unknown, text: string): { key: string | number; rest: stri
     const key = /^\d+$/.test(inside) && inside in node ? Number(inside) : node.findIndex(isNamed);
     return key in node ? { key, rest: text.slice(bracket.length) } : undefined;
   }
-  const plain = text.replace(/^\["([^"]*)"\]/, "$1").replace(/^\./, "");
+  const plain = text.replace(/^(?:\["([^"]*)"\]|\.)/, "$1");
   // The longest, for labels and annotations have dots of their own.
   const [key] = Object.keys(isObject(node) ? node : {}).sort((a, b) => b.length - a.length)
     .filter((key) => plain.startsWith(key) && /^([.[]|$)/.test(plain.slice(key.length)));
