@@ -139,8 +139,10 @@ async function leave(shared: Shared): Promise<void> {
 async function untilCut<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   signal?.throwIfAborted();
   const { promise: cut, reject } = Promise.withResolvers<never>();
-  signal?.addEventListener("abort", () => reject(signal.reason));
-  return await Promise.race([work, cut]);
+  const end = () => reject(signal!.reason);
+  // A listener keeps the signal's timer, and with it the process, alive.
+  signal?.addEventListener("abort", end);
+  return await Promise.race([work, cut]).finally(() => signal?.removeEventListener("abort", end));
 }
 
 async function listening(socket: string, running: ProcessPromise, signal: AbortSignal) {

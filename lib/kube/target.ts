@@ -61,8 +61,9 @@ async function checkServer(cluster: Cluster): Promise<string> {
   const server = servers.get(context);
   if (server === undefined) {
     const known = [...servers.keys()].join(", ") || "none";
+    const file = text(cluster, "KUBECONFIG_FILE") || "$KUBECONFIG or ~/.kube/config";
     throw refusal(`there is no context ${context}`, {
-      where: `KUBE_CONTEXT of env/cluster-${cluster.id}.env; contexts in the kubeconfig: ${known}`,
+      where: `KUBE_CONTEXT of env/cluster-${cluster.id}.env; contexts in ${file}: ${known}`,
       fix: "add it to the kubeconfig (docs/host.md), or correct KUBE_CONTEXT or KUBECONFIG_FILE",
     });
   }

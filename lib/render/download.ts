@@ -34,13 +34,13 @@ export class DownloadError extends DeployError {
 
 /** Fixes, and words that ask for them. */
 const REMEDIES: Record<string, RegExp> = {
-  "install curl": /curl is not on PATH/,
   "make room there, or set TMC_CACHE to a folder on another disk (Go's own: GOCACHE, GOMODCACHE, GOTMPDIR)":
     /no space left|ENOSPC|quota exceeded|failure writing output|error on write|wrote only/i,
   "the proxy wants a login: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT in the environment (http_proxy for an address without TLS)":
     /(status|response|error:) 407|Proxy Authentication Required/i,
   "let this machine trust what its proxy signs with: SSL_CERT_FILE and CURL_CA_BUNDLE, PIP_CERT for pip":
     /self.signed certificate|unknown authority|local issuer certificate/i,
+  "install curl": /curl is not on PATH/,
 };
 
 /** The fix for what curl, go or pip said where the disk or a proxy is at fault; undefined for all else. */

@@ -147,8 +147,16 @@ function refusals({ key, region }: S3, { action, bucket }: S3Call, { body }: S3A
       `the quota of "${bucket}" is used up`,
       `raise it (mc quota set ALIAS/${bucket}) or delete objects`,
     ],
-    [/^\S*(StorageFull| 507 )/, "the server's disks are full", "free or add disk space there"],
-    [/^\S* 501 /, "the server does not know this", "do without it, or take another S3 server"],
+    [
+      /^\S*(StorageFull|InsufficientStorage| 507 )/,
+      "the server's disks are full",
+      "free or add disk space there",
+    ],
+    [
+      /^(NotImplemented|\S* 501) /,
+      "the server does not know this",
+      "do without it, or take another S3 server",
+    ],
     [/^\S* 5/, "the server fails", "look at its log, then run again"],
     [/^\w/, "the server refuses", "see the server's words above"],
     [/^/, "the answer is not S3's", "check S3_ENDPOINT (a console has another port)"],

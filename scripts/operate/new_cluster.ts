@@ -7,7 +7,7 @@ import { chooseClusters, loadFleet, secretsOf } from "../../lib/config/cluster.t
 import { WITHOUT_PAIRS } from "../../lib/config/certificates.ts";
 import { type Cluster, flag, projectPath, text } from "../../lib/core/cluster.ts";
 import { command } from "../../lib/cli/command.ts";
-import { configError, DeployError, ExitCode } from "../../lib/core/error.ts";
+import { configError, DeployError } from "../../lib/core/error.ts";
 import { contextServers, refuseOtherServer } from "../../lib/kube/target.ts";
 import { replaceFile } from "../../lib/io/files.ts";
 import { maskSecrets, print, Report } from "../../lib/io/report.ts";
@@ -75,12 +75,8 @@ export async function addCluster(
       throw refusal(`Cannot add cluster ${id}`, error.where, fix);
     });
   const [cluster] = chooseClusters(whole, [id]) as [Cluster];
-  const servers = await contextServers(cluster).catch((error) => {
-    // Its kubeconfig may come later: make preflight asks for it.
-    if (error instanceof DeployError && error.exitCode === ExitCode.refused) return undefined;
-    throw error;
-  });
-  const server = servers?.get(String(cluster.vars.KUBE_CONTEXT));
+  // Its kubeconfig may come later: make preflight asks for it.
+  const server = (await contextServers(cluster)).get(String(cluster.vars.KUBE_CONTEXT));
   if (server !== undefined) refuseOtherServer(cluster, server);
   refuseTaken(); // somebody may have made it meanwhile
   const write = (temporary: string) => writeFile(temporary, text);

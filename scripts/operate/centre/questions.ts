@@ -36,7 +36,11 @@ export async function atCentre<T>(fleet: Cluster[], work: (ask: Ask) => Promise<
   try {
     const connecting = connect(centre);
     connecting.catch(() => {});
-    await using proxy = await openProxy(centre);
+    // Of two failures that of the guard says more.
+    await using proxy = await openProxy(centre).catch(async (error) => {
+      await connecting;
+      throw error;
+    });
     await connecting;
     return await work((path) => readJson(proxy, QUERY, path));
   } catch (error) {
