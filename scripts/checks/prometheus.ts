@@ -1,5 +1,5 @@
 // Checks of Prometheus, what it scrapes and evaluates against the rendered objects, and of Grafana, which shows it.
-import { fail, type Findings, isStandIn, note, type Subject } from "../../lib/core/check.ts";
+import { type Findings, isStandIn, note, type Subject } from "../../lib/core/check.ts";
 import { type Manifest, namespacedName } from "../../lib/core/object.ts";
 import { durationSeconds } from "../../lib/core/quantity.ts";
 import { readJson } from "../../lib/probe/http.ts";
@@ -159,7 +159,10 @@ export async function login({ cluster, proxy }: Subject): Promise<Findings> {
 export async function dashboards({ cluster, proxy }: Subject): Promise<Findings> {
   type DataSource = { uid: string; name: string; type: string };
   const { status, cookie } = await logIn(proxy, cluster);
-  if (status !== 200) return fail(`cannot be looked at: ${status} of /login`, "see Grafana login");
+  if (status !== 200) {
+    const what = `Grafana's data sources cannot be looked at: ${status} of /login`;
+    return { what, cause: "see the check Grafana login", fix: GRAFANA_LOGS };
+  }
   const headers = { cookie };
   const all = await readJson<DataSource[]>(proxy, GRAFANA, "/api/datasources", { headers });
   const found = await readJson<unknown[]>(proxy, GRAFANA, "/api/search?type=dash-db", { headers });
