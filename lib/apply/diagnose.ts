@@ -2,6 +2,7 @@
 import type { Cluster } from "../core/cluster.ts";
 import type { Manifest } from "../core/object.ts";
 import { conditionOf, liveObjects } from "../kube/api.ts";
+import { kubectl } from "../kube/kubectl.ts";
 import { lastWriteOf } from "./managers.ts";
 
 /** Why an object is not ready. */
@@ -9,10 +10,14 @@ export interface Trouble {
   reason: string;
   final?: boolean; // waiting longer would be pointless
   unscheduled?: boolean;
+  log?: string[]; // kubectl's words for the log whose last line says more than the status has room for
 }
 
 /** So many restarts of a container are waited for, and so many characters of its last words are told. */
 const CRASHES = 3, LAST_WORDS = 300;
+
+/** Bytes of a container's log that kubelet keeps in its status: of a longer line the beginning is lost. */
+const KEPT = 2048;
 
 /** What a container runtime says of a pull when the registry has answered that it has no such image. */
 const NO_SUCH_IMAGE = /failed to resolve (image|reference).*: not found$|manifest unknown\b/s;
@@ -24,6 +29,11 @@ const PULL_PATIENCE = 60;
 export async function diagnose(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
   if (object.kind === "PersistentVolumeClaim") return await claimTrouble(cluster, object);
   const trouble = await podTrouble(cluster, object);
+  if (trouble?.final && trouble.log) {
+    const words = ["logs", ...trouble.log, "--namespace", object.metadata.namespace!];
+    const log = await kubectl([...words, "--previous", "--tail=1"], { cluster }).catch(() => "");
+    return { ...trouble, reason: trouble.reason + lastWords({ message: log }) };
+  }
   // Of a pod without its volume the scheduler says only that a claim is not bound.
   return trouble?.unscheduled ? await claimTrouble(cluster, object) ?? trouble : trouble;
 }
@@ -115,22 +125,27 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
   for (const { name: container, state, restartCount, lastState } of [...init, ...main]) {
     const { reason, message = "" } = state?.waiting ?? {};
     if (!reason || reason === "PodInitializing" || reason === "ContainerCreating") continue;
-    const last = lastState?.terminated;
+    const last = lastState?.terminated, said: string = last?.message?.trim() ?? "";
+    const isCut = said.length > KEPT - 2 && !said.includes("\n");
     const detail = last === undefined
       ? message
-      : `last exit code ${last.exitCode}, ${restartCount} restarts${lastWords(last)}`;
+      : `last exit code ${last.exitCode}, ${restartCount} restarts${isCut ? "" : lastWords(last)}`;
     // ImagePullBackOff may be about a pull of minutes ago: the next one finds what was pushed meanwhile.
     const isAbsent = reason === "ErrImageNeverPull" || reason === "InvalidImageName" ||
       reason === "ErrImagePull" && NO_SUCH_IMAGE.test(message) && age > PULL_PATIENCE;
     return {
       reason: `pod ${name}, container ${container}: ${reason} ${detail}`.trim(),
       final: isAbsent || reason === "CrashLoopBackOff" && restartCount >= CRASHES,
+      ...isCut && { log: [name, `--container=${container}`] },
     };
   }
   return undefined;
 }
 
 function lastWords({ reason, message }: { reason?: string; message?: string }): string {
-  const said = message?.trim().split("\n").at(-1)?.slice(-LAST_WORDS);
+  const line = message?.trim().split("\n").at(-1) ?? "";
+  // Of an error that a Go program logs with its stack, in one line, the beginning says what it is.
+  const [first, ...stack] = line.split("\\n");
+  const said = stack.length > 0 ? first!.slice(0, LAST_WORDS) : line.slice(-LAST_WORDS);
   return (reason === "OOMKilled" ? `: ${reason}` : "") + (said ? `: ${said}` : "");
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { DeployError } from "../../../lib/core/error.ts";
 import type { Manifest } from "../../../lib/core/object.ts";
 import { notReady, unready, waitReady } from "../../../lib/apply/readiness.ts";
 import { diagnosePod } from "../../../lib/apply/diagnose.ts";
@@ -499,6 +500,31 @@ Deno.test("E6: notReady() does not go by what was said of the generation before"
     stateOf({ ...ROLLING, status: { ...status, observedGeneration: 2 } }),
     "failed",
   );
+});
+
+Deno.test("E24: unready() reads in the log what the status has no room for, and quotes no stack", async () => {
+  const cluster = await fixtureCluster("197", { KUBECONFIG_FILE: "kubeconfig" });
+  // As a Store with a wrong key ends; kubelet keeps the last 2048 bytes.
+  const stack = "\\ngithub.com/thanos-io/thanos/pkg/block.fetch\\n\\tfetcher.go:593".repeat(40) +
+    '"';
+  const error = 'level=error err="The request signature does not match. Check your key.';
+  await fakeKubectl([
+    { on: "get deployment", stdout: JSON.stringify({ items: [ROLLING] }) },
+    {
+      on: "get pods,replicasets",
+      stdout: JSON.stringify({ items: [crashing("2", 3, stack.slice(-2048)), ...SETS] }),
+    },
+    {
+      on: "logs query-2-x --container=query --namespace n --previous --tail=1",
+      stdout: `${error}${stack}\n`,
+    },
+  ]);
+  const where =
+    `pod query-2-x, container query: CrashLoopBackOff last exit code 1, 3 restarts: ${error}`;
+  await assert.rejects(unready(cluster, [ROLLING]), (failure: DeployError) => {
+    assert.deepEqual(failure.where, [`Deployment/n/query: ${where}`]);
+    return true;
+  });
 });
 
 Deno.test("E24: diagnosePod() quotes the last words of a program that has ended, and what killed it", () => {
