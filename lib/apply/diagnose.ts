@@ -25,10 +25,10 @@ const NO_SUCH_IMAGE = /failed to resolve (image|reference).*: not found$|manifes
 /** Seconds of a pod for which that is not believed: a mirror says so too while what it mirrors is away. */
 const PULL_PATIENCE = 60;
 
-/** Why an object is not ready, from its claim or its pods; undefined when it just starts. */
-export async function diagnose(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
+/** Why an object is not ready, from its claim or its pods; undefined when it just starts. `since`: as {@link diagnosePod}. */
+export async function diagnose(cluster: Cluster, object: Manifest, since = 0) {
   if (object.kind === "PersistentVolumeClaim") return await claimTrouble(cluster, object);
-  const trouble = await podTrouble(cluster, object);
+  const trouble = await podTrouble(cluster, object, since);
   if (trouble?.final && trouble.log) {
     const words = ["logs", ...trouble.log, "--namespace", object.metadata.namespace!];
     const log = await kubectl([...words, "--previous", "--tail=1"], { cluster }).catch(() => "");
@@ -57,7 +57,11 @@ async function claimTrouble(cluster: Cluster, object: Manifest): Promise<Trouble
   return { reason: `claim ${claim.metadata.name} (${storageClass}) has no volume: ${said}` };
 }
 
-async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble | undefined> {
+async function podTrouble(
+  cluster: Cluster,
+  object: Manifest,
+  since: number,
+): Promise<Trouble | undefined> {
   const { kind, metadata, spec, status } = object;
   const selector = spec?.selector?.matchLabels;
   if (!selector) return undefined;
@@ -70,12 +74,12 @@ async function podTrouble(cluster: Cluster, object: Manifest): Promise<Trouble |
   const present = maker && presentOf?.(maker);
   const now = pods.filter(({ metadata }) => !present || metadata.labels?.[label] === present);
   const wanted = spec.replicas ?? status?.desiredNumberScheduled ?? 1;
-  const trouble = now.map(diagnosePod).find(Boolean);
+  const trouble = now.map((pod) => diagnosePod(pod, since)).find(Boolean);
   if (trouble) return trouble;
   const refused = now.length < wanted && maker && await creationTrouble(cluster, maker);
   if (refused) return refused;
   // Older ones go when the new ones come, unless they stand in their way.
-  const older = pods.map(diagnosePod).find(Boolean);
+  const older = pods.map((pod) => diagnosePod(pod)).find(Boolean);
   return older && { ...older, final: false };
 }
 
@@ -112,8 +116,8 @@ async function creationTrouble(cluster: Cluster, maker: Manifest): Promise<Troub
   return last && timeOf(last) >= changed ? { reason: `FailedCreate: ${last.message}` } : undefined;
 }
 
-/** Why a pod does not run, from its conditions and container states; undefined when it just starts. */
-export function diagnosePod(pod: Manifest): Trouble | undefined {
+/** Why a pod does not run; undefined when it just starts. A crash of before `since` (ms) is no reason to give up. */
+export function diagnosePod(pod: Manifest, since = 0): Trouble | undefined {
   const { name } = pod.metadata;
   const scheduled = conditionOf(pod, "PodScheduled");
   if (scheduled?.status === "False") {
@@ -130,12 +134,13 @@ export function diagnosePod(pod: Manifest): Trouble | undefined {
     const detail = last === undefined
       ? message
       : `last exit code ${last.exitCode}, ${restartCount} restarts${isCut ? "" : lastWords(last)}`;
+    const isOver = restartCount >= CRASHES && !(Date.parse(last?.finishedAt) < since);
     // ImagePullBackOff may be about a pull of minutes ago: the next one finds what was pushed meanwhile.
     const isAbsent = reason === "ErrImageNeverPull" || reason === "InvalidImageName" ||
       reason === "ErrImagePull" && NO_SUCH_IMAGE.test(message) && age > PULL_PATIENCE;
     return {
       reason: `pod ${name}, container ${container}: ${reason} ${detail}`.trim(),
-      final: isAbsent || reason === "CrashLoopBackOff" && restartCount >= CRASHES,
+      final: isAbsent || reason === "CrashLoopBackOff" && isOver,
       ...isCut && { log: [name, `--container=${container}`] },
     };
   }

@@ -86,7 +86,7 @@ function failed(reason = "no reason given"): Trouble {
 
 export async function waitReady(inventory: Inventory, objects: Manifest[], options: UntilOptions) {
   if (await areReady(inventory, objects)) return;
-  const look = () => unready(inventory.cluster, objects);
+  const look = () => unready(inventory.cluster, objects, inventory.changedAt);
   await until("objects to become ready", look, { every: 1, ...options });
 }
 
@@ -99,8 +99,8 @@ export async function areReady(inventory: Pick<Inventory, "live">, objects: Mani
     .every((now) => now !== undefined && !notReady(now));
 }
 
-/** Objects that are not ready, one line each with the reason; exit 7 when one can never become ready. */
-export async function unready(cluster: Cluster, objects: Manifest[]): Promise<string[]> {
+/** Objects that are not ready, a line each with the reason; exit 7 when one cannot be, by what came after `since` (ms). */
+export async function unready(cluster: Cluster, objects: Manifest[], since = 0): Promise<string[]> {
   const ruled = objects.filter(({ kind }) => kind in RULES);
   if (ruled.length === 0) return [];
   const live = await owned(cluster, kindsOf(ruled));
@@ -110,7 +110,7 @@ export async function unready(cluster: Cluster, objects: Manifest[]): Promise<st
     const own: Trouble | undefined = found ? notReady(found) : { reason: "does not exist" };
     if (!own) continue;
     // Until the controller has seen a change, the pods that were mended by it look like the present ones.
-    const trouble = found && own !== UNSEEN ? await diagnose(cluster, found) : undefined;
+    const trouble = found && own !== UNSEEN ? await diagnose(cluster, found, since) : undefined;
     const line = `${idOf(object)}: ${(trouble ?? own).reason}`;
     (own.final || trouble?.final ? hopeless : missing).push(line);
   }

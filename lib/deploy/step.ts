@@ -180,6 +180,7 @@ function contextOf(
   /** A change that is none of an object or a resource. */
   function changed(what: string): void {
     report.say(`    changed    ${what}`);
+    inventory.changedAt = Date.now();
     result.changed += 1;
   }
 
