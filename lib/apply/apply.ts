@@ -75,6 +75,7 @@ async function applyWave(inventory: Inventory, objects: Manifest[], before: ById
   const stale = judged.filter(({ state }) => state !== "current").map(({ object }) => object);
   // Where people had the whole object, what they have added can be taken only after it was sent.
   await takeOver(inventory, stale, before);
+  if (stale.length > 0) inventory.changedAt = Date.now();
   const sent = await send(inventory, stale);
   const again = await send(inventory, await takeOver(inventory, stale, sent));
   const after = new Map([...sent, ...again]);

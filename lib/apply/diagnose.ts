@@ -16,6 +16,9 @@ export interface Trouble {
 /** So many restarts of a container are waited for, and so many characters of its last words are told. */
 const CRASHES = 3, LAST_WORDS = 300;
 
+/** Longest time in ms until a pod that runs has a changed Secret in its files: kubelet's period and its cache. */
+const SPREAD = 120_000;
+
 /** Bytes of a container's log that kubelet keeps in its status: of a longer line the beginning is lost. */
 const KEPT = 2048;
 
@@ -116,7 +119,7 @@ async function creationTrouble(cluster: Cluster, maker: Manifest): Promise<Troub
   return last && timeOf(last) >= changed ? { reason: `FailedCreate: ${last.message}` } : undefined;
 }
 
-/** Why a pod does not run; undefined when it just starts. A crash of before `since` (ms) is no reason to give up. */
+/** Why a pod does not run; undefined when it just starts. What changed at `since` (ms) may have mended an older one. */
 export function diagnosePod(pod: Manifest, since = 0): Trouble | undefined {
   const { name } = pod.metadata;
   const scheduled = conditionOf(pod, "PodScheduled");
@@ -134,7 +137,9 @@ export function diagnosePod(pod: Manifest, since = 0): Trouble | undefined {
     const detail = last === undefined
       ? message
       : `last exit code ${last.exitCode}, ${restartCount} restarts${isCut ? "" : lastWords(last)}`;
-    const isOver = restartCount >= CRASHES && !(Date.parse(last?.finishedAt) < since);
+    const mayBeMended = Date.parse(pod.status.startTime) < since - 1000 &&
+      Date.parse(last?.finishedAt) < since + SPREAD;
+    const isOver = restartCount >= CRASHES && !mayBeMended;
     // ImagePullBackOff may be about a pull of minutes ago: the next one finds what was pushed meanwhile.
     const isAbsent = reason === "ErrImageNeverPull" || reason === "InvalidImageName" ||
       reason === "ErrImagePull" && NO_SUCH_IMAGE.test(message) && age > PULL_PATIENCE;

@@ -36,7 +36,7 @@ export class Inventory {
   readonly takes: (manager: string) => boolean; // what a program of this name has written beside us
   readonly replace: ReadonlySet<string>;
   readonly say: Tell;
-  changedAt = 0; // when the run last changed something there: what has crashed before may be mended by it
+  changedAt = 0; // when the run last began to change something there, which may mend what crashes
   #text = ""; // of the ConfigMap
   #kept?: ById; // undefined: they are lost, or an older revision has kept kinds alone
   #kinds?: Set<string>; // undefined: it may be any
@@ -140,7 +140,6 @@ export class Inventory {
 
   /** The objects as they are now that they were applied. */
   async note(applied: ById): Promise<void> {
-    if (applied.size > 0) this.changedAt = Date.now();
     const live = await this.#last?.live;
     for (const [id, object] of applied) live?.set(id, object);
   }

@@ -206,14 +206,14 @@ Deno.test("A51: diagnosePod() names container, exit code and restarts, and gives
     final: false,
   });
   assert.equal(diagnosePod(crashing(3))?.final, true);
-  // What the run has changed since may have mended it: its next start tells.
-  const [before, after] = ["2026-11-30T12:00:00Z", "2026-11-30T12:00:10Z"].map(Date.parse);
-  const late = crashing(3);
-  Object.assign(late.status.containerStatuses[0].lastState.terminated, {
-    finishedAt: "2026-11-30T12:00:05Z",
-  });
-  assert.equal(diagnosePod(late, before)?.final, true);
-  assert.equal(diagnosePod(late, after)?.final, false);
+  // What the run has changed since may have mended it, once kubelet has told the pod.
+  const at = (text: string) => Date.parse(`2026-11-30T${text}Z`);
+  const old = crashing(3);
+  old.status.startTime = "2026-11-30T12:00:00Z";
+  old.status.containerStatuses[0].lastState.terminated.finishedAt = "2026-11-30T12:05:00Z";
+  assert.equal(diagnosePod(old, at("12:02:59"))?.final, true);
+  assert.equal(diagnosePod(old, at("12:03:01"))?.final, false);
+  assert.equal(diagnosePod(old, at("12:00:01"))?.final, true, "it began with what was changed");
 });
 
 Deno.test("A50: unready() names the claim that has no volume, its class and what was last said", async () => {
