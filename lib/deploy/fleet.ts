@@ -68,7 +68,8 @@ export async function deployFleet(
     }
     await runSteps(own, run, stopped);
     await nameSurplus(own, run, options).catch((error) => failRun(run, error));
-    // Megabytes, and of many clusters too old by the time that the last of them is done.
+    // Megabytes of each cluster, which nobody wants any more; what is there is too old by the time that all are done.
+    run.objects = undefined;
     if (runs.length > CLUSTERS_AT_ONCE) run.inventory?.refresh();
   });
   const withStep = ({ name }: Step) =>
