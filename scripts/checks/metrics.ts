@@ -68,8 +68,9 @@ type Loss = { counter: string; lost: (count: number) => string; cause: string; f
 
 /** Nothing was lost in the last minutes; what was earlier is gone, and somebody should know. */
 async function lossesOf(proxy: ClusterProxy, { counter, lost, cause, fix }: Loss) {
-  const lately = await growthOf(proxy, counter, "15m");
-  const before = await growthOf(proxy, counter, "6h") ?? 0;
+  const [lately, before = 0] = await Promise.all(
+    ["15m", "6h"].map((time) => growthOf(proxy, counter, time)),
+  );
   if (lately === undefined) return { what: `Prometheus has no ${counter}`, cause, fix };
   if (lately > 0) return { what: `${lost(Math.ceil(lately))} in the last 15 minutes`, cause, fix };
   return before > 0 && warn(`${lost(Math.ceil(before))} hours ago`, fix);
