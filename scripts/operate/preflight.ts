@@ -42,9 +42,8 @@ await command("preflight.ts CLUSTER... | GROUP... | edges | all", FLAGS, async (
   const { clusters } = await choiceFor(ids, LOOKS);
   tellWarnings(clusters);
   const looks = await looksAt(clusters);
-  const pages = looks.map(({ id, name, rows }) => `${id}  ${name}\n${probe.tableOf(rows)}\n\n`);
   if (flags.json) printJson(preflightJson(looks));
-  else print(pages.join(""));
+  else for (const { id, name, rows } of looks) print(`${id}  ${name}\n${probe.tableOf(rows)}\n\n`);
   return probe.exitCodeOfRows(looks.flatMap(({ rows }) => rows));
 }, import.meta.main);
 
