@@ -11,7 +11,7 @@ import { DeployError, ExitCode, messageOf, prerequisiteError } from "../core/err
 import { frozen, type Manifest } from "../core/object.ts";
 import { cacheDir, replaceFile } from "../io/files.ts";
 import { Report } from "../io/report.ts";
-import { download, DownloadError, remedyOf } from "./download.ts";
+import { download, DownloadError, leavesOthers, remedyOf } from "./download.ts";
 
 export type Say = (line: string) => void;
 
@@ -87,9 +87,7 @@ async function obtain(file: PinnedFile, bundle: Bundle, options: BundleOptions) 
       await source();
       return [];
     } catch (error) {
-      const isRefused = error instanceof DownloadError && error.reason === "refused";
-      const isAway = error instanceof DeployError && error.exitCode === ExitCode.prerequisite;
-      if (!isRefused && !isAway) throw error;
+      if (!leavesOthers(error)) throw error;
       say(`  ${[error.message, ...error.where].join(": ")}`);
       reasons.push(error);
     }

@@ -134,6 +134,12 @@ export function sumOf(file: string, published: string): string | undefined {
   return /^sha256:([0-9a-f]{64})$/.exec(asset?.digest ?? "")?.[1];
 }
 
+/** Whether another source may do: of no answer or no file, but not of another file than the pinned one. */
+export function leavesOthers(error: unknown): error is DeployError {
+  return error instanceof DownloadError && error.reason === "refused" ||
+    error instanceof DeployError && error.exitCode === ExitCode.prerequisite;
+}
+
 /** What the first source gives that has it. Throws exit 3 with `reasons` and what each said; 9 for a wrong file. */
 export async function firstOf<T>(
   what: string,
@@ -150,10 +156,7 @@ export async function firstOf<T>(
         said.push(error.stderr.trim().split("\n").slice(-3).join("\n"));
         continue;
       }
-      const isRefused = error instanceof DownloadError && error.reason === "refused";
-      const isAway = error instanceof DeployError && error.exitCode === ExitCode.prerequisite;
-      // A file that is not the pinned one is no reason to look elsewhere, but to stop.
-      if (!isRefused && !isAway) throw error;
+      if (!leavesOthers(error)) throw error;
       said.push([error.message, ...error.where].join("\n"));
       if (error.fix) said.push(`  ${error.fix}`);
     }
