@@ -66,18 +66,17 @@ const FORGET = `
 volumes, claims, namespaces and definitions stay; kubectl delete them when their data may go.
 An edge that will not come back: delete its env file, then deploy the centre`;
 
-if (import.meta.main) {
-  const verbs = Object.keys(VERBS);
-  await command(
-    `fleet.ts ${verbs.join(" | ")} CLUSTER... | GROUP... | edges | all`,
-    { ...DEPLOY_FLAGS, short: "of a plan: what changes and how many, without the fields" },
-    ([word = "", ...ids], flags, values) => {
-      const verb = VERBS[word];
-      if (verb) return verb(ids, flags, values);
-      throw configError(`Cannot do "${word}" with the fleet: no such verb`, {
-        where: `known verbs: ${verbs.join(", ")}`,
-        fix: "deno task fleet plan 196",
-      });
-    },
-  );
-}
+const verbs = Object.keys(VERBS);
+await command(
+  `fleet.ts ${verbs.join(" | ")} CLUSTER... | GROUP... | edges | all`,
+  { ...DEPLOY_FLAGS, short: "of a plan: what changes and how many, without the fields" },
+  ([word = "", ...ids], flags, values) => {
+    const verb = VERBS[word];
+    if (verb) return verb(ids, flags, values);
+    throw configError(`Cannot do "${word}" with the fleet: no such verb`, {
+      where: `known verbs: ${verbs.join(", ")}`,
+      fix: "deno task fleet plan 196",
+    });
+  },
+  import.meta.main,
+);
