@@ -177,7 +177,7 @@ function contextOf(
     report.notShown(title, reason);
   }
 
-  /** A change that is none of an object or a resource. */
+  /** A change that is none of an object. */
   function changed(what: string): void {
     report.say(`    changed    ${what}`);
     inventory.changedAt = Date.now();

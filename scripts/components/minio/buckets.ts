@@ -118,11 +118,10 @@ const NAMESPACE = "default", NAME = "s3-reach", CA_FILE = "/etc/s3-reach/ca.crt"
 /** Lists every bucket from inside. @throws {DeployError} exit 8 with logs, the Job stays then; 7: no pod starts. */
 export async function reachFromInside(cluster: Cluster, say = (_: string) => {}): Promise<void> {
   const name = runName(NAME), job = reachJob(cluster, name), buckets = bucketsOf(cluster);
-  const files = buckets.map((
-    one,
-  ) => [`${one.container}.yml`, objstoreConfig(cluster, one, CA_FILE)]);
+  const fileOf = (one: Bucket) => [`${one.container}.yml`, objstoreConfig(cluster, one, CA_FILE)];
+  const files = Object.fromEntries(buckets.map(fileOf));
   const ca = cluster.s3Ca ? { "ca.crt": cluster.s3Ca } : {};
-  const needs = [secret(name, NAMESPACE, { ...Object.fromEntries(files), ...ca })];
+  const needs = [secret(name, NAMESPACE, { ...files, ...ca })];
   if (await runJob(cluster, job, { does: "looks for S3", needs, say })) return;
   const logs = ["logs", `job/${name}`, "--namespace", NAMESPACE, "--tail=3", "--container"];
   const reasons = buckets.map(async (bucket) => {
